@@ -1,1 +1,1 @@
-"""Aimline: an API service for schools' collaborative systems of support. Holds nothing itself; the rooms do."""
+"""Aimline: an API service for schools' collaborative systems of support."""

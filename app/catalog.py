@@ -1,9 +1,13 @@
 """Lists every resource of the API with its links, listings and commands: a newcomer's table of contents."""
 
 from app.concern import resource as concern
+from app.decision import resource as decision
+from app.evidence import resource as evidence
+from app.gradebook import resource as gradebook
 from app.playbook import resource as playbook
 from app.resources.catalog import Catalog
+from app.response import resource as response
 from app.roster import resource as roster
 from app.support import resource as support
 
-CATALOG = Catalog((roster, playbook, concern, support))
+CATALOG = Catalog((roster, gradebook, playbook, evidence, concern, support, response, decision))

@@ -45,9 +45,9 @@ from app.rest import (
     webhooks,
 )
 from app.rest.admission import Admit
+from app.rest.contract.assemble import complete_contract
 from app.rest.door import Services, refuse_unknown_parameters
 from app.rest.edge import Edge
-from app.rest.limits import describe_limits
 from app.rest.problem import install_problem_handlers
 from app.rest.retry import Retries
 from app.settings import Settings
@@ -60,6 +60,8 @@ the student responds, and decide what to do next.
 Wherever the id of a roster row is accepted, `sis:<source>:<sourcedId>` is accepted as well. With `Aimline-Act-For`, a
 request names the person for whom it acts, and is limited by that person's role and caseload. Lists are paginated: pass
 `next` back as `after`. Errors are problem details (RFC 9457) and list every violation at once.
+
+The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in the browser.
 """
 V1 = (
     roster,
@@ -87,14 +89,15 @@ V1 = (
 
 
 def build(settings: Settings) -> FastAPI:
-    """Builds the app with these settings. The engine opens its first connection at the first request."""
+    """Builds the app with these settings. The engine opens its first connection when the first request needs it."""
     limits = settings.timeouts
     engine = open_engine(settings.url_of("api"), name="api", pool_size=settings.pool_size, timeouts=limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await check_server(settings.url_of("api"), "api")
-        yield
+        async with tokens.revocations.kept_current(engine):
+            yield
         await engine.dispose()
 
     app = FastAPI(
@@ -119,7 +122,7 @@ def build(settings: Settings) -> FastAPI:
         writers=WriterShare(connections_of(engine), limits.connect),
     )
     install_problem_handlers(app)
-    describe_limits(app)
+    complete_contract(app)
     app.webhooks.include_router(events.webhooks())
     app.include_router(health.router)
     app.include_router(oauth.router)
@@ -137,8 +140,8 @@ def build(settings: Settings) -> FastAPI:
 
 
 def _admission(settings: Settings, tokens: Tokens) -> Admission:
-    """Returns the admission of requests: as many at once as the processor can use, and at most as many as the pool
-    has connections.
+    """Returns the admission of requests, which runs as many at once as the processor can use, and at most one per
+    connection.
     """
     pool = 2 * settings.pool_size  # the pool may grow to twice its size
     limits = GateLimits(min(settings.concurrency, pool), most_of_one_key=max(1, pool // 2), most=pool)
@@ -156,11 +159,11 @@ def create() -> FastAPI:
     log_as_json()
     logging.getLogger("uvicorn.access").disabled = True
     app = build(Settings())
-    # FastAPI builds a router's routes at the first match; doing it here keeps requests from waiting for it.
+    # FastAPI builds a router's routes when it first matches a request; doing it now keeps requests from waiting for it.
     for route in app.routes:
         route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
-    # Everything loaded so far stays until the end. Without freezing it, each full garbage collection would walk all of
-    # it and delay every request of the process by 150 to 200 ms.
+    # Everything loaded so far is needed until the end. Without freezing it, each full garbage collection would scan all
+    # of it and delay every request of the process by 150 to 200 ms.
     gc.collect()
     gc.freeze()
     return app

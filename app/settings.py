@@ -1,4 +1,4 @@
-"""Defines the settings, which are read once from the environment, by main, worker, cli and migrations only."""
+"""Defines the settings, which only main, worker, cli and migrations read, once, from the environment."""
 
 from functools import cached_property
 from ipaddress import ip_network
@@ -19,7 +19,7 @@ from app.core.timeouts import Timeouts
 
 
 class Settings(BaseSettings):
-    """All settings; each is read from the environment variable `AIMLINE_<NAME>`."""
+    """The settings of a process; each is read from the environment variable `AIMLINE_<NAME>`."""
 
     # Other variables with the prefix, such as AIMLINE_DEBUG, are ignored.
     model_config = SettingsConfigDict(env_prefix="AIMLINE_", frozen=True, extra="ignore")
@@ -75,19 +75,19 @@ class Settings(BaseSettings):
 
     @property
     def timeouts(self) -> Timeouts:
-        """The timeouts of requests and webhook deliveries."""
+        """Returns the timeouts of requests and webhook deliveries."""
         return Timeouts(self.lock_timeout, self.statement_timeout, self.idle_timeout, self.connect_timeout)
 
     @property
     def sync_timeouts(self) -> Timeouts:
-        """The timeouts of syncs, the worker's other jobs and an operator's commands."""
+        """Returns the timeouts of syncs, of the worker's other jobs and of an operator's commands."""
         return Timeouts(
             self.sync_lock_timeout, self.sync_statement_timeout, self.sync_idle_timeout, self.connect_timeout
         )
 
     @cached_property
     def keyring(self) -> Keyring:
-        """The encryption keys; raises `KeyFault` if there are none."""
+        """Returns the encryption keys; raises `KeyFault` if there are none."""
         if self.key:
             return Keyring.parse(self.key.replace(",", "\n"))
         if self.key_file is None:
@@ -120,17 +120,19 @@ class Settings(BaseSettings):
 
     @property
     def webhook_allowed(self) -> Allowed:
-        """The networks that webhooks may reach; raises `KeyFault` for an invalid entry."""
+        """Returns the networks that webhooks may reach; raises `KeyFault` for an invalid entry."""
         return self._allowed("webhook_allow_networks")
 
     @property
     def sis_allowed(self) -> Allowed:
-        """The networks that SIS sources may be in; raises `KeyFault` for an invalid entry."""
+        """Returns the networks that SIS sources may be in; raises `KeyFault` for an invalid entry."""
         return self._allowed("sis_allow_networks")
 
     @cached_property
     def weights(self) -> dict[UUID, float]:
-        """The districts' weights that are not 1; raises `KeyFault` for an invalid entry."""
+        """Returns the weights of districts in the fair order, where they are not 1; raises `KeyFault` for an invalid
+        entry.
+        """
         weights = {}
         for entry in filter(None, (part.strip() for part in self.district_weights.split(","))):
             district, _, weight = entry.partition("=")
@@ -144,7 +146,7 @@ class Settings(BaseSettings):
         return weights
 
     def check_networks(self) -> None:
-        """Raises `KeyFault` for a list of networks that cannot be parsed, and for the removed common list."""
+        """Raises `KeyFault` for an invalid list of networks, and for the setting that was removed."""
         _ = self.webhook_allowed, self.sis_allowed
         for entry in filter(None, (part.strip() for part in self.proxies.split(","))):
             try:

@@ -1,7 +1,7 @@
-"""Runs the worker process: it executes jobs until it is stopped. Never serves a request.
+"""Runs the worker process, which executes jobs until it is stopped. Never serves a request.
 
-One query asks the database which districts have due jobs of any kind; each kind works on its districts beside the
-others. Any number of workers may run: each leaves alone what another has claimed, until the lease has ended.
+One query asks the database which districts have due jobs of any kind; the kinds are executed concurrently. Any number
+of workers may run, because a worker does not touch what another has claimed until the lease has ended.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from app.webhooks.send import Sender
 
 DISTRICTS = 16  # districts of each kind of job in one polling pass
 ANSWERS_AT_ONCE = 2  # districts whose answered syncs this process executes at the same time
-SETTLEMENTS_AT_ONCE = 2  # districts whose weeks this process finalizes at the same time
+FINALIZATIONS_AT_ONCE = 2  # districts whose weeks this process finalizes at the same time
 TASKS_AT_ONCE = 2  # districts whose recurring tasks this process runs at the same time
 METRICS_INTERVAL = 30.0  # seconds between two updates of the sources' metrics
 SHUTDOWN = 5.0  # seconds that a job has to finish at shutdown; otherwise another worker attempts it
@@ -49,9 +49,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def deliveries(settings: Settings) -> AsyncIterator[DeliveryDispatcher]:
-    """Yields a delivery dispatcher for these settings; at the end of the block, deliveries in flight are finished
-    first.
-    """
+    """Yields a delivery dispatcher for these settings; at the end of the block, waits for the deliveries in flight."""
     url, limits = settings.url_of("worker"), settings.timeouts
     engine = open_engine(url, name="worker", pool_size=settings.pool_size, timeouts=limits)
     sender = Sender(settings.webhook_allowed)
@@ -66,9 +64,7 @@ async def deliveries(settings: Settings) -> AsyncIterator[DeliveryDispatcher]:
 
 @asynccontextmanager
 async def jobs(settings: Settings, context: DeliveryContext) -> AsyncIterator[DeliveryContext]:
-    """Yields the context for long jobs such as syncs, with a separate connection pool that has their longer
-    timeouts.
-    """
+    """Yields the context for long jobs such as syncs, with a separate connection pool that has longer timeouts."""
     url, limits = settings.url_of("worker"), settings.sync_timeouts
     engine = open_engine(url, name="worker jobs", pool_size=settings.pool_size, timeouts=limits)
     try:
@@ -84,36 +80,36 @@ class Jobs:
     webhooks: DeliveryDispatcher
     syncs: SyncScheduler
     answers: DistrictTasks
-    settlements: DistrictTasks
+    finalizations: DistrictTasks
     tasks: DistrictTasks
 
     @classmethod
     def over(cls, settings: Settings, webhooks: DeliveryDispatcher, long_jobs: DeliveryContext) -> "Jobs":
-        """Creates the jobs with the engine of the deliveries and that of the long jobs."""
+        """Creates the jobs: deliveries with their own dispatcher, the others with the context for long jobs."""
         engine, keyring = long_jobs.engine, long_jobs.keyring
         answers = partial(execute_answered_runs, engine, keyring)
-        settlements = partial(finalize_district, engine, keyring)
+        finalizations = partial(finalize_district, engine, keyring)
         tasks = partial(run_due_tasks, engine, keyring, timedelta(days=settings.sync_history_days))
         return cls(
             webhooks,
             SyncScheduler(engine, keyring, settings.sis_allowed),
             DistrictTasks("sync answers", answers, ANSWERS_AT_ONCE),
-            DistrictTasks("settling", settlements, SETTLEMENTS_AT_ONCE),
+            DistrictTasks("finalizing", finalizations, FINALIZATIONS_AT_ONCE),
             DistrictTasks("tasks", tasks, TASKS_AT_ONCE),
         )
 
     async def start_due(self) -> int:
-        """Starts the jobs that are due, as far as there is capacity, and returns how many deliveries started."""
+        """Starts due jobs, as far as there is capacity; returns the number of deliveries started."""
         due = await districts_due(self.webhooks.context.engine, DISTRICTS)
         self.syncs.start_due(due[JobKind.SYNCS])
         self.answers.start_due(due[JobKind.ANSWERS])
-        self.settlements.start_due(due[JobKind.SETTLEMENTS])
+        self.finalizations.start_due(due[JobKind.FINALIZATIONS])
         self.tasks.start_due(due[JobKind.TASKS])
         return await self.webhooks.run_once(due[JobKind.WEBHOOKS])
 
     async def drain(self) -> None:
         """Waits for the long jobs, and cancels those that do not finish in time; another worker attempts them."""
-        long_jobs = (self.syncs, self.answers, self.settlements, self.tasks)
+        long_jobs = (self.syncs, self.answers, self.finalizations, self.tasks)
         await asyncio.gather(*(some.drain(SHUTDOWN) for some in long_jobs))
 
 
@@ -132,7 +128,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
         while not stopping.is_set():
             try:
                 started = await all_jobs.start_due()
-            except Exception as error:  # the database may be restarting; due work stays due
+            except Exception as error:  # the database may be restarting; jobs that are due stay due
                 log.error("worker.trouble", **describe_fault(error))
                 await _pause(ERROR_PAUSE, stopping)
             else:
@@ -145,14 +141,14 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
 
 
 async def _update_metrics(settings: Settings, context: DeliveryContext, stopping: asyncio.Event) -> None:
-    """Updates the metrics of the sources' status, if the settings name a port for them."""
+    """Updates the metrics about the sources' status regularly, if the settings name a port for metrics."""
     if settings.metrics_port is None:
         return
     with _metrics(settings):
         while not stopping.is_set():
             try:
                 await read_metrics(context.engine)
-            except Exception as error:  # the next update comes soon
+            except Exception as error:  # the next update follows soon
                 log.error("metrics.trouble", **describe_fault(error))
             await _pause(METRICS_INTERVAL, stopping)
 
@@ -174,7 +170,7 @@ def _metrics(settings: Settings) -> Iterator[int | None]:
 
 
 async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int:
-    """Delivers until nothing is due, in all districts or in some; returns the number of attempts."""
+    """Delivers until nothing is due, in all districts or only in `only`; returns the number of attempts."""
     attempts = 0
     async with deliveries(settings) as dispatcher:
         while started := await dispatcher.run_once(await _districts(dispatcher, only)):

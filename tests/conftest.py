@@ -24,6 +24,7 @@ from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
 from tests.faces.admission_app import built  # noqa: F401  # apps over other limits, a fixture
 from tests.faces.rest_town import app  # noqa: F401  # the product's app, a fixture
+from tests.faces.served_app import serving  # noqa: F401  # the same on a port of its own, a fixture
 from tests.house.watch import (  # noqa: F401  # fixtures for every test
     every_event_is_as_its_schema_says,
     every_statement_names_its_district,

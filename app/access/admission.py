@@ -6,7 +6,7 @@ number of processes.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from typing import Self
 from uuid import UUID
@@ -93,6 +93,15 @@ class Admission:
         if not all(state.is_allowed for state in counted):
             raise RateLimited(counted)
         return counted
+
+    def give_back(self, requester: Requester, counted: tuple[QuotaState, ...]) -> tuple[QuotaState, ...]:
+        """Removes a request from the policies that counted it; returns their states without it."""
+        if requester.district_id is None:
+            self._of_address.give_back(requester.flow)
+        else:
+            self._of_client.give_back((requester.district_id, requester.flow))
+            self._of_district.give_back(requester.district_id)
+        return tuple(replace(state, remaining=state.remaining + 1) for state in counted)
 
 
 class TokenAttempts:

@@ -18,7 +18,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, KeySet
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import Grant, KnownClient, find_client
+from app.access.directory import Grant, KnownClient, Revocations, find_client
 from app.access.principal import Principal, client_principal
 from app.core import ids
 from app.core.clock import now
@@ -46,6 +46,22 @@ class AccessToken:
     seconds: int
 
 
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """What a valid token states: its own id, when it was issued and expires, and its client's principal."""
+
+    token_id: UUID
+    issued_at: int
+    expires_at: int
+    principal: Principal
+    client_id: UUID
+
+    @property
+    def district_id(self) -> UUID:
+        """Returns the district for which the token was issued."""
+        return self.principal.district_id
+
+
 class Tokens:
     """Issues and verifies tokens under one keyring and issuer."""
 
@@ -66,7 +82,8 @@ class Tokens:
             aud={"essential": True, "value": AUDIENCE},
             exp={"essential": True},
         )
-        self._verified: OrderedDict[bytes, tuple[int, Principal]] = OrderedDict()
+        self._verified: OrderedDict[bytes, VerifiedToken] = OrderedDict()
+        self.revocations = Revocations()
 
     def jwks(self) -> dict[str, Any]:
         """Returns the public keys as a JSON Web Key Set (RFC 7517)."""
@@ -97,16 +114,19 @@ class Tokens:
         A verified token is cached by its digest until it expires; the cache keeps the most recently used ones.
         """
         digest = sha256(token.encode()).digest()
-        expires, principal = self._verified.get(digest, (0, None))
-        if principal is not None and now().timestamp() < expires:
+        verified = self._verified.get(digest)
+        if verified is not None and now().timestamp() < verified.expires_at:
             self._verified.move_to_end(digest)
-            return principal
-        self._verified.pop(digest, None)
-        expires, principal = self._verify(token)
-        self._verified[digest] = expires, principal
-        if len(self._verified) > MAX_VERIFIED:
-            self._verified.popitem(last=False)
-        return principal
+        else:
+            self._verified.pop(digest, None)
+            verified = self.verify(token)
+            self._verified[digest] = verified
+            if len(self._verified) > MAX_VERIFIED:
+                self._verified.popitem(last=False)
+        district_id, client_id = verified.district_id, verified.client_id
+        if self.revocations.covers(district_id, client_id, verified.token_id, verified.issued_at):
+            raise Unauthenticated("This access token was revoked.")
+        return verified.principal
 
     def read_header(self, authorization: str | None) -> Principal:
         """Verifies the token in an Authorization header and returns its client's principal.
@@ -117,21 +137,25 @@ class Tokens:
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("Send an access token: Authorization: Bearer …")
         client = self.read(token)
+        self.revocations.require_current()
         add_to_log_context(**client.log_names())
         return client
 
-    def _verify(self, token: str) -> tuple[int, Principal]:
+    def verify(self, token: str) -> VerifiedToken:
+        """Verifies a token's signature and claims, not whether it was revoked; raises `Unauthenticated`."""
         try:
             decoded = jwt.decode(token, self._keys, algorithms=[ALGORITHM])
             self._claims.validate(decoded.claims)
             claims = decoded.claims
-            return claims["exp"], client_principal(
+            client_id = ids.parse_id("client", claims["sub"])
+            principal = client_principal(
                 ids.parse_id("district", claims["district"]),
-                ids.parse_id("client", claims["sub"]),
+                client_id,
                 claims["name"],
                 frozenset(claims["scope"].split()),
                 tuple(ids.parse_id("org", school) for school in claims["schools"]),
             )
+            return VerifiedToken(UUID(claims["jti"]), int(claims["iat"]), int(claims["exp"]), principal, client_id)
         except (JoseError, ValueError, TypeError, KeyError, AttributeError, AimlineError):
             raise Unauthenticated("This access token is not valid. Ask for a new one.") from None
 

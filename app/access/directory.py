@@ -1,27 +1,40 @@
-"""Reads what must be known before a transaction is bound to a district: grants, district ids, districts with due work.
+"""Reads what must be known before a transaction is bound to a district: grants, revocations, districts with due work.
+
+Tokens are verified without a row; `Revocations` is what a process knows besides. It is read every twenty seconds, and a
+process that could not read it for a minute accepts no token, so that a revocation holds everywhere within a minute.
 
 Every read calls a SECURITY DEFINER function that returns only the requested data, in a transaction that is bound to no
 district.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.core.db import set_binding
-from app.core.errors import NotFound
+from app.core.errors import NotFound, Unavailable
+from app.core.fault_report import describe_fault
 from app.core.faults import sqlstate_of
 
 NO_SCHEMA = ("42P01", "42501", "42883", "3F000")
 """SQLSTATEs for a missing table, privilege, function or schema."""
 NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}', '{}', '{}');"
+
+
+EVERY, RETRY, MAX_AGE = 20.0, 5.0, 60.0
+"""Seconds between two reads of the revocations, after a failed read, and until the list is too old to be relied on."""
+log = structlog.get_logger()
 
 
 class JobKind(StrEnum):
@@ -30,7 +43,7 @@ class JobKind(StrEnum):
     WEBHOOKS = "webhooks"
     SYNCS = "syncs"
     ANSWERS = "answers"
-    SETTLEMENTS = "settlements"
+    FINALIZATIONS = "settlements"
     TASKS = "tasks"
 
 
@@ -52,6 +65,23 @@ class KnownClient:
     name: str
     fingerprints: tuple[str, ...]
     grants: tuple[Grant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """The end of one token, or without `token_id` of all that a client had in a district until `revoked_at`."""
+
+    district_id: UUID
+    client_id: UUID
+    token_id: UUID | None
+    revoked_at: datetime
+
+
+async def revocations_in_force(engine: AsyncEngine) -> list[Revocation]:
+    """Returns the revocations of tokens that would otherwise still be valid, of every district."""
+    async with _bound_to_nobody(engine) as connection:
+        rows = await connection.execute(text("SELECT * FROM app.revocations_in_force()"))
+        return [Revocation(row.district_id, row.client_id, row.token_id, row.revoked_at) for row in rows]
 
 
 async def find_client(engine: AsyncEngine, client_id: UUID) -> KnownClient | None:
@@ -130,3 +160,66 @@ async def _bound_to_nobody(engine: AsyncEngine) -> AsyncIterator[AsyncConnection
         await set_binding(connection, NOBODY)
         yield connection
         await connection.rollback()
+
+
+class Revocations:
+    """The revoked tokens that this process knows. One that is not kept current, as in a command, covers nothing."""
+
+    def __init__(self) -> None:
+        self._token_ids: frozenset[UUID] = frozenset()
+        self._revoked_until: dict[tuple[UUID, UUID], float] = {}
+        self._too_old_at: float | None = None
+
+    def covers(self, district_id: UUID, client_id: UUID, token_id: UUID, issued_at: int) -> bool:
+        """Returns whether a token is revoked: itself, or with all that its client had in the district until then.
+
+        A token states its second only, so one that is issued within the second of a revocation is revoked too.
+        """
+        return token_id in self._token_ids or issued_at <= self._revoked_until.get((district_id, client_id), -1.0)
+
+    def require_current(self) -> None:
+        """Raises `Unavailable` where the list is kept current, but could not be read for too long."""
+        if self._too_old_at is not None and time.monotonic() > self._too_old_at:
+            raise Unavailable("The list of revoked tokens cannot be read.")
+
+    @asynccontextmanager
+    async def kept_current(self, engine: AsyncEngine) -> AsyncIterator[None]:
+        """Reads the list now, and again and again until the block ends; no token is accepted before the first time."""
+        self._too_old_at = time.monotonic()
+        succeeded = await self._try_to_load(engine)
+        task = asyncio.create_task(self._keep_current(engine, EVERY if succeeded else RETRY))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def load(self, engine: AsyncEngine) -> None:
+        """Reads the list."""
+        asked_at = time.monotonic()
+        self._replace(await revocations_in_force(engine))
+        self._too_old_at = asked_at + MAX_AGE
+
+    async def _keep_current(self, engine: AsyncEngine, wait: float) -> None:
+        while True:
+            await asyncio.sleep(wait)
+            wait = EVERY if await self._try_to_load(engine) else RETRY
+
+    async def _try_to_load(self, engine: AsyncEngine) -> bool:
+        try:
+            async with asyncio.timeout(MAX_AGE / 3):
+                await self.load(engine)
+        except Exception as error:  # whatever it is: the list grows old, and then tokens are refused
+            log.warning("revocations_not_read", **describe_fault(error))
+            return False
+        return True
+
+    def _replace(self, revocations: list[Revocation]) -> None:
+        self._token_ids = frozenset(one.token_id for one in revocations if one.token_id is not None)
+        until: dict[tuple[UUID, UUID], float] = {}
+        for one in revocations:
+            if one.token_id is None:
+                key = (one.district_id, one.client_id)
+                until[key] = max(until.get(key, 0.0), one.revoked_at.timestamp())
+        self._revoked_until = until

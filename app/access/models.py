@@ -33,13 +33,17 @@ class LockOfDistrict(Tenant, Base):
 
 
 class Client(Base):
-    """A machine client; it may serve several districts, so it belongs to none."""
+    """A machine client; it may serve several districts, so it belongs to none.
+
+    `origins` are those of the web pages that may call with its tokens.
+    """
 
     __tablename__ = "client"
 
     client_id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
     created_at: Mapped[datetime]
+    origins: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default="{}")
 
 
 class ClientSecret(Base):
@@ -64,6 +68,18 @@ class ClientGrant(Tenant, Base):
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     school_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PgUUID))
     created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class TokenRevocation(TenantRow, Base):
+    """The end of a client's tokens before they expire: of one, or without `token_id` of all issued until then."""
+
+    __tablename__ = "token_revocation"
+
+    client_id: Mapped[UUID]
+    token_id: Mapped[UUID | None]
+    revoked_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
 
 
 class Disclosure(TenantRow, Base):

@@ -38,30 +38,43 @@ def _always() -> bool:
     return True
 
 
+def _never() -> bool:
+    return False
+
+
 async def run_with_retry(
-    attempt: Callable[[], Awaitable[Answer]], *, reads: bool, may_retry: Callable[[], bool] = _always
+    attempt: Callable[[], Awaitable[Answer]],
+    *,
+    reads: bool,
+    may_retry: Callable[[], bool] = _always,
+    is_keyed: Callable[[], bool] = _never,
 ) -> Answer:
     """Runs a unit of work, and once more after a deadlock, a failed serialization or a lost connection.
 
     `reads` states that the unit changes nothing, so it can safely run twice. `may_retry` returns whether nothing was
-    sent to the caller yet and the input can be read again. Raises `Conflict`, `Unavailable` or `OutcomeUnknown` in
-    place of a temporary fault.
+    sent to the caller yet and the input can be read again. `is_keyed` returns whether the unit keeps its answer under
+    an idempotency key, so that it can run again even after a commit whose outcome is unknown. Raises `Conflict`,
+    `Unavailable` or `OutcomeUnknown` in place of a temporary fault.
     """
-    may_repeat = True
+    may_repeat, may_be_committed = True, False
     while True:
         try:
             return await attempt()
-        except AimlineError:
+        except AimlineError as error:
+            if may_be_committed and isinstance(error, Unavailable):
+                raise OutcomeUnknown from error
             raise
         except Exception as error:
             refusal = refusal_of(error, reads=reads)
             if refusal is None:
                 raise
-            is_passing = fault_of(error) in RETRIED and not isinstance(refusal, OutcomeUnknown)
+            is_unknown = isinstance(refusal, OutcomeUnknown)
+            is_passing = fault_of(error) in RETRIED and (is_keyed() or not is_unknown)
             will_retry = may_repeat and is_passing and may_retry()
             log.warning("unit.retried" if will_retry else "unit.refused", code=refusal.code, **describe_fault(error))
+            may_be_committed = may_be_committed or is_unknown
             if not will_retry:
-                raise refusal from error
+                raise (OutcomeUnknown() if may_be_committed else refusal) from error
         may_repeat = False
         await asyncio.sleep(random.uniform(0, PAUSE))
 

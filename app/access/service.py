@@ -1,22 +1,28 @@
 """Creates districts, clients and their secrets for the operator's commands. Each secret is shown only once."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, any_, cast, func, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import UUID as PgUUID
 
-from app.access.models import Client, ClientGrant, ClientSecret, District
+from app.access.models import Client, ClientGrant, ClientSecret, District, TokenRevocation
 from app.access.permission import Can, is_scope
 from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.crypto import fingerprint
-from app.core.errors import Conflict, Invalid, Violation
+from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 
 SECRET_PREFIX = "aim_"  # noqa: S105  # a prefix by which secret scanners recognize our secrets, not a secret
 LIVE_SECRETS = 2
+LONGEST_TOKEN = timedelta(hours=1)
+"""The longest life that a token can have; a revocation is needed for no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,19 @@ class CreatedClient:
     secret: str
 
 
+@dataclass(frozen=True, slots=True)
+class DistrictClient:
+    """A client's access to one district. `secrets` is the number of its valid secrets, in all districts."""
+
+    client_id: UUID
+    name: str
+    scopes: tuple[str, ...]
+    school_ids: tuple[UUID, ...]
+    granted_at: datetime
+    revoked_at: datetime | None
+    secrets: int
+
+
 @needs(Can.OPERATE)
 async def register_district(work: Work, slug: str, name: str, time_zone: str) -> None:
     """Creates the district of this unit of work; raises `Invalid` for an invalid short name or time zone."""
@@ -57,6 +76,12 @@ async def register_district(work: Work, slug: str, name: str, time_zone: str) ->
 
 
 @needs(Can.OPERATE)
+async def district_of(work: Work) -> District:
+    """Returns the district of this unit of work."""
+    return (await work.db.scalars(select(District).where(District.district_id == work.district_id))).one()
+
+
+@needs(Can.OPERATE)
 async def register_client(work: Work, new: NewClient) -> CreatedClient:
     """Creates a client with one secret and a grant in this district; raises `Invalid` for unknown scopes."""
     _refuse_unknown(new.scopes)
@@ -70,14 +95,18 @@ async def register_client(work: Work, new: NewClient) -> CreatedClient:
 
 @needs(Can.OPERATE)
 async def grant_client(work: Work, client_id: UUID, new: NewClient) -> None:
-    """Grants an existing client access to a further district."""
+    """Grants an existing client access to a further district, or again to one that had revoked it."""
     _refuse_unknown(new.scopes)
     await _grant(work, client_id, new)
 
 
 @needs(Can.OPERATE)
 async def rotate_secret(work: Work, client_id: UUID, *, revoke_others: bool = False) -> str:
-    """Creates a second secret for a client and returns it; raises `Conflict` if two secrets are valid already."""
+    """Creates a second secret for a client of this district and returns it.
+
+    Raises `NotFound` for a client without access to this district, `Conflict` if two secrets are valid already.
+    """
+    await client_with_access(work, client_id)
     if revoke_others:
         await work.db.execute(
             update(ClientSecret)
@@ -95,21 +124,77 @@ async def rotate_secret(work: Work, client_id: UUID, *, revoke_others: bool = Fa
     return secret
 
 
+@needs(Can.OPERATE)
+async def clients_of_district(work: Work) -> Sequence[DistrictClient]:
+    """Returns every client that has, or had, access to this district, oldest first."""
+    return await _read(work, _grants(work))
+
+
+@needs(Can.OPERATE)
+async def client_of_district(work: Work, client_id: UUID) -> DistrictClient:
+    """Returns one client of this district; raises `NotFound` for one without a grant here."""
+    clients = await _read(work, _grants(work).where(ClientGrant.client_id == client_id))
+    if not clients:
+        raise NotFound("client")
+    return clients[0]
+
+
+@needs(Can.OPERATE)
+async def client_with_access(work: Work, client_id: UUID) -> DistrictClient:
+    """Returns a client that has access to this district; raises `NotFound` for any other."""
+    client = await client_of_district(work, client_id)
+    if client.revoked_at is not None:
+        raise NotFound("client")
+    return client
+
+
+@needs(Can.OPERATE)
+async def revoke_client(work: Work, client_id: UUID) -> None:
+    """Ends a client's access to this district, with every token issued for it; raises `NotFound` or `Conflict`."""
+    grant = await work.db.scalar(
+        select(ClientGrant)
+        .where(ClientGrant.district_id == work.district_id, ClientGrant.client_id == client_id)
+        .with_for_update()
+    )
+    if grant is None:
+        raise NotFound("client")
+    if grant.revoked_at is not None:
+        raise Conflict("The client's access to this district has been revoked already.", code="client.revoked")
+    grant.revoked_at = now()
+    await revoke_tokens(work, client_id)
+
+
+@needs(Can.OPERATE)
+async def revoke_tokens(work: Work, client_id: UUID, token_id: UUID | None = None) -> None:
+    """Revokes one token of a client in this district, or without `token_id` all that were issued until now."""
+    at = now()
+    work.db.add(
+        TokenRevocation(
+            district_id=work.district_id,
+            id=new_id(),
+            client_id=client_id,
+            token_id=token_id,
+            revoked_at=at,
+            expires_at=at + LONGEST_TOKEN,
+        )
+    )
+    await work.db.flush()
+
+
 def generate_secret() -> str:
     """Returns a new random client secret of 256 bits."""
     return SECRET_PREFIX + secrets.token_urlsafe(32)
 
 
 async def _grant(work: Work, client_id: UUID, new: NewClient) -> None:
-    work.db.add(
-        ClientGrant(
-            district_id=work.district_id,
-            client_id=client_id,
-            scopes=sorted(set(new.scopes)),
-            school_ids=list(new.school_ids),
-            created_at=now(),
-        )
+    grant = await work.db.scalar(
+        select(ClientGrant).where(ClientGrant.district_id == work.district_id, ClientGrant.client_id == client_id)
     )
+    if grant is None:
+        grant = ClientGrant(district_id=work.district_id, client_id=client_id)
+        work.db.add(grant)
+    grant.scopes, grant.school_ids = sorted(set(new.scopes)), list(new.school_ids)
+    grant.created_at, grant.revoked_at = now(), None
     await work.db.flush()
 
 
@@ -117,3 +202,35 @@ def _refuse_unknown(scopes: tuple[str, ...]) -> None:
     unknown = [scope for scope in scopes if not is_scope(scope)]
     if unknown:
         raise Invalid([Violation("/scopes", "scope.unknown", f"These scopes do not exist: {', '.join(unknown)}.")])
+
+
+def _grants(work: Work) -> Select[ClientGrant, str]:
+    return (
+        select(ClientGrant, Client.name)
+        .join(Client, Client.client_id == ClientGrant.client_id)
+        .where(ClientGrant.district_id == work.district_id)
+        .order_by(ClientGrant.created_at, ClientGrant.client_id)
+    )
+
+
+async def _read(work: Work, query: Select[ClientGrant, str]) -> list[DistrictClient]:
+    rows = (await work.db.execute(query)).all()
+    client_ids = [grant.client_id for grant, _ in rows]
+    counts = await work.db.execute(
+        select(ClientSecret.client_id, func.count())
+        .where(ClientSecret.client_id == any_(cast(client_ids, ARRAY(PgUUID))), ClientSecret.revoked_at.is_(None))
+        .group_by(ClientSecret.client_id)
+    )
+    secrets = dict(row.tuple() for row in counts)
+    return [
+        DistrictClient(
+            grant.client_id,
+            name,
+            tuple(grant.scopes),
+            tuple(grant.school_ids),
+            grant.created_at,
+            grant.revoked_at,
+            secrets.get(grant.client_id, 0),
+        )
+        for grant, name in rows
+    ]

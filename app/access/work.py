@@ -69,6 +69,15 @@ class Work:
             self.disclosed.students |= student_ids
             self.disclosed.kinds.add(kind)
 
+    def shown(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Returns the ids of the students whose records were disclosed so far, and the kinds of these records."""
+        return frozenset(str(one) for one in self.disclosed.students), frozenset(self.disclosed.kinds)
+
+    def disclose_again(self, students: Iterable[str], kinds: Iterable[str]) -> None:
+        """Notes that an answer that was given before, and disclosed this, is given once more."""
+        self.disclosed.students |= {UUID(one) for one in students}
+        self.disclosed.kinds |= set(kinds)
+
     def before_commit(self, name: str, callback: Callback, *, last: bool = False) -> None:
         """Registers a callback that runs just before the commit; a name is registered only once.
 
@@ -115,15 +124,19 @@ class Work:
             self.disclosed, self.named_subjects, self.named_measures = disclosed, named, measures
             raise
 
+    async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:
+        """Runs a step of the door itself, which needs the session but no permission. Rooms never call this."""
+        token = _open_for.set(self)
+        try:
+            return await step()
+        finally:
+            _open_for.reset(token)
+
     async def finish(self) -> None:
         """Runs the registered callbacks; the API calls this before it commits."""
         await self._session.flush()
         for _, callback in sorted(self._callbacks.items(), key=lambda item: item[0] == self._last):
-            token = _open_for.set(self)
-            try:
-                await callback(self)
-            finally:
-                _open_for.reset(token)
+            await self.run_step(functools.partial(callback, self))
         await self._session.flush()
 
 

@@ -1,4 +1,4 @@
-"""The command line. Each command reports an error in one sentence and exits with the code in DESIGN's table."""
+"""The command line. Each command reports an error in one sentence, and exits with one of the documented exit codes."""
 
 import logging
 import os
@@ -13,7 +13,9 @@ from app.core.errors import AimlineError, Invalid
 
 
 class Command(NamedTuple):
-    """The module of a command and its help text, repeated here so that the overview need not load the module."""
+    """The module of a command and its help text, which is repeated here so that the overview need not load the
+    module.
+    """
 
     module: str
     help: str
@@ -30,9 +32,10 @@ COMMANDS = {
     "restore": Command("backup", "Restores a backup into an empty database, and verifies it."),
     "key": Command("process", "Key-encryption keys."),
     "district": Command("operate", "Districts."),
-    "client": Command("operate", "Machine clients."),
+    "client": Command("client", "Machine clients."),
+    "token": Command("token", "Access tokens."),
     "sis": Command("sis", "The sources that a district syncs from."),
-    "sync": Command("runs", "Bring the roster from the district's SIS."),
+    "sync": Command("runs", "Syncs the roster from the district's SIS."),
     "judge": Command(
         "judge", "Judges series: JSON Lines on standard input, verdicts as JSON Lines on standard output."
     ),
@@ -46,12 +49,15 @@ COMMANDS = {
     "contracts": Command("contracts", "Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."),
     "sandbox": Command("sandbox", "A synthetic district of people who do not exist."),
 }
-"""Only the module of the given command is loaded, so that the command starts quickly."""
+"""The commands by name. Only the module of the given command is loaded, so that it starts quickly."""
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
+DATABASES = ("AIMLINE_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL")
 LOGS = {"serve", "worker"}
 """Commands that run processes, which configure their own logs."""
+OF_AN_INSTALLATION = {"serve", "worker", "migrate", "restore"}
+"""Commands that never use a playground: whoever runs them means an installation, and names its database."""
 BEHIND = ("42P01", "42703", "42883", "3F000")
-"""SQLSTATEs for a missing table, column, function or schema."""
+"""The SQLSTATEs for a missing table, column, function or schema, which mean that a migration is missing."""
 
 
 def command_line(command: str | None = None) -> typer.Typer:
@@ -64,7 +70,7 @@ def command_line(command: str | None = None) -> typer.Typer:
 
 
 def overview() -> typer.Typer:
-    """Builds the command line with each command's help text only, for listing them."""
+    """Builds a command line that only lists the commands with their help texts."""
     app = _empty()
     for name, command in COMMANDS.items():
         app.command(name, help=command.help)(lambda: None)
@@ -78,17 +84,18 @@ def _empty() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    app.callback()(lambda: None)  # keeps a single command callable by its name
+    app.callback()(lambda: None)  # this empty callback keeps a single command callable by its name
     return app
 
 
 def main() -> None:
     """Runs the command; an error is a sentence on standard error, never a stack trace."""
     if not set(sys.argv[1:2]) & LOGS:
-        # A command prints its result; informational log lines are for the long-running processes only.
+        # A command prints its result; informational log lines are for long-running processes only.
         quiet = structlog.make_filtering_bound_logger(logging.WARNING)
         structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
+        _use_playground(sys.argv[1:2])
         arguments, is_completion = sys.argv[1:2], "_AIMLINE_COMPLETE" in os.environ
         app = command_line(*arguments) if is_completion or set(arguments) & set(COMMANDS) else overview()
         app(prog_name="aimline")
@@ -106,12 +113,25 @@ def main() -> None:
         _refuse(error)
 
 
+def _use_playground(arguments: list[str]) -> None:
+    """Uses the playground that runs here, unless the environment names a database; says so on standard error."""
+    if set(arguments) & OF_AN_INSTALLATION or any(os.environ.get(name) for name in DATABASES):
+        return
+    from app.sandbox.discovery import running_playground
+
+    playground = running_playground()
+    if playground is not None:
+        folder, settings = playground
+        os.environ.update({name: value for name, value in settings.items() if not os.environ.get(name)})
+        print(f"Using the playground in {folder}.", file=sys.stderr)
+
+
 def _refuse(error: Exception) -> NoReturn:
     """Reports an unexpected error and exits.
 
     An unknown error's message is not shown, because it may contain submitted values.
     """
-    # Imported here, because these modules are loaded already if such an error was raised.
+    # Imported here, because if such an error was raised, these modules are loaded already.
     from pydantic import ValidationError
     from sqlalchemy.exc import DBAPIError, ProgrammingError
 

@@ -1,4 +1,4 @@
-"""`aimline calibrate`: estimates a district's measures from its own series, and prints the results.
+"""`aimline calibrate`: calibrates a district's measures from its own series, and prints the results.
 
 Judges nothing.
 """
@@ -48,7 +48,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def report_of(row: CalibrationRow) -> dict[str, Any]:
-    """Returns a calibration as a report."""
+    """Returns a calibration as the values that the command prints."""
     measure, grade = ids.format_id("measure", row.measure_id), f", grade {row.grade}" if row.grade else ", all grades"
     summary = f"{measure}{grade}: {row.series} series, {row.scores} scores"
     if row.published:

@@ -30,8 +30,8 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Finds records whose schools differ from their student's, and repairs them with --repair.
 
-        Checks every district, or the one that is named. Exits with 3 if there are such records and they were not
-        repaired. Every sync repairs them too.
+        Checks every district, or only the given one. Exits with 3 if there are such records and they were not repaired.
+        Every sync repairs them too.
         """
 
         async def run(engine: AsyncEngine, settings: Settings) -> list[Examination]:
@@ -41,7 +41,7 @@ def add_to(app: typer.Typer) -> None:
             ]
 
         examinations = as_operator(run)
-        is_out_of_step = any(one.rows_by_table for one in examinations)
+        is_out_of_step = any(examination.rows_by_table for examination in examinations)
         if as_json:
             print(json.dumps(_to_json(examinations, repair)))
         else:
@@ -65,11 +65,11 @@ def _to_json(examinations: list[Examination], repair: bool) -> dict[str, object]
     return {
         "districts": [
             {
-                "district": one.district,
-                "out_of_step": one.rows_by_table,
-                "repaired": repair and bool(one.rows_by_table),
+                "district": examination.district,
+                "out_of_step": examination.rows_by_table,
+                "repaired": repair and bool(examination.rows_by_table),
             }
-            for one in examinations
+            for examination in examinations
         ]
     }
 
@@ -78,10 +78,10 @@ def _sentences(examinations: list[Examination], repair: bool) -> list[str]:
     if not examinations:
         return ["There is no district yet. Create one with: aimline district create"]
     lines = []
-    for one in examinations:
-        for table, rows in one.rows_by_table.items():
+    for examination in examinations:
+        for table, rows in examination.rows_by_table.items():
             outcome = ", repaired" if repair else ""
-            lines.append(f"{one.district}: {table}: {rows:,} with other schools than their student{outcome}")
-        if not one.rows_by_table:
-            lines.append(f"{one.district}: every record has its student's schools.")
+            lines.append(f"{examination.district}: {table}: {rows:,} with other schools than their student{outcome}")
+        if not examination.rows_by_table:
+            lines.append(f"{examination.district}: every record has its student's schools.")
     return lines

@@ -19,11 +19,11 @@ from app.response.rules.rates import GRID
 
 BAD_LINES = 3
 BOM = b"\xef\xbb\xbf"
-"""The byte order mark that some programs write at the start of a text."""
+"""The byte order mark that some programs write at the beginning of a text."""
 
 
 class RuleName(StrEnum):
-    """The rules by their names in a playbook."""
+    """The decision rules by the names that a playbook uses."""
 
     MONITOR = "monitor"
     FOUR_POINT = "four-point"
@@ -84,7 +84,7 @@ def add_to(app: typer.Typer) -> None:
 
 def calibrated(source: Iterable[bytes]) -> Calibration:
     """Returns a calibration from the scores of all valid lines, which must be of one measure and grade."""
-    # Imported only for a calibration, so that other runs start at once.
+    # Imported only for a calibration, so that other runs start faster.
     from app.response.rules.calibrate.district import calibrate_batch
 
     lines = []
@@ -119,7 +119,7 @@ def judge_stream(source: Iterable[bytes], out: BinaryIO, options: Options) -> bo
 
 
 class Faults:
-    """Reports invalid lines at once by line number and problem, never with the line's content."""
+    """Reports invalid lines as they are read, by line number and problem, never with the line's content."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -130,7 +130,9 @@ class Faults:
 
 
 def _cohorts(source: Iterable[bytes], options: Options, faults: Faults) -> Iterator[list[OfflineSeries]]:
-    """Yields the lines by cohort, with one cohort in memory at a time; a line without a cohort is yielded at once."""
+    """Yields the lines of one cohort at a time, so that only one is in memory; a line without a cohort is yielded at
+    once.
+    """
     lines_by_id: dict[str, OfflineSeries] = {}
     cohort: str | None = None
     closed: set[str | None] = set()

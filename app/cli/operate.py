@@ -1,31 +1,34 @@
-"""`aimline district` and `aimline client`: an operator's commands for districts and machine clients."""
+"""`aimline district`: an operator's commands for districts."""
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, TypeVar
+from uuid import UUID
 
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import find_client, find_district
-from app.access.permission import GRANTABLE, MEANING
+from app.access.directory import districts_after, find_district
+from app.access.models import District as DistrictRow
 from app.access.principal import system_principal
-from app.access.service import NewClient, grant_client, register_client, rotate_secret
+from app.access.service import clients_of_district, district_of
 from app.access.work import unit
 from app.cli.district import open_district
+from app.cli.output import print_record, print_table
 from app.core import ids
+from app.core.crypto import Keyring
 from app.core.db import open_engine
 from app.core.errors import AimlineError, Conflict, NotFound
 from app.events.service import begin_epoch
 from app.playbook.queries import reminder_days
 from app.playbook.service import publish_reminders
-from app.roster.queries import find_school
 from app.settings import Settings
 
 Answer = TypeVar("Answer")
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 District = Annotated[str, typer.Option(help="The district's short name.")]
+Slug = Annotated[str, typer.Argument(help="The district's short name.")]
 
 
 def as_operator(run: Callable[[AsyncEngine, Settings], Awaitable[Answer]]) -> Answer:
@@ -46,18 +49,19 @@ def as_operator(run: Callable[[AsyncEngine, Settings], Awaitable[Answer]]) -> An
 def add_to(app: typer.Typer) -> None:
     """Adds these commands."""
     district = typer.Typer(help="Districts.", no_args_is_help=True)
-    client = typer.Typer(help="Machine clients.", no_args_is_help=True)
     app.add_typer(district, name="district")
-    app.add_typer(client, name="client")
 
     @district.command("create")
     def create_district(
         slug: Annotated[str, typer.Argument(help="A short name: a–z, 0–9 and hyphens.")],
         name: Annotated[str, typer.Option(help="The district's full name.")] = "",
-        time_zone: Annotated[str, typer.Option(help="IANA, such as America/Chicago.")] = "UTC",
+        time_zone: Annotated[str, typer.Option(help="An IANA time zone, such as America/Chicago.")] = "UTC",
         as_json: AsJson = False,
     ) -> None:
-        """Creates a district with the default playbook."""
+        """Creates a district with the default playbook.
+
+        Example: aimline district create springfield --name "Springfield" --time-zone America/Chicago
+        """
 
         async def run(engine: AsyncEngine, settings: Settings) -> str:
             try:
@@ -70,9 +74,46 @@ def add_to(app: typer.Typer) -> None:
         shown = as_operator(run)
         print(json.dumps({"district": slug, "id": shown}) if as_json else f"Created the district {slug} ({shown}).")
 
+    @district.command("list")
+    def list_districts(as_json: AsJson = False) -> None:
+        """Lists the districts of this installation.
+
+        Example: aimline district list
+        """
+
+        async def run(engine: AsyncEngine, settings: Settings) -> list[dict[str, str]]:
+            return [summarize(row) async for row in _districts(engine, settings.keyring)]
+
+        found = as_operator(run)
+        if as_json:
+            print(json.dumps({"districts": found}))
+            return
+        rows = [(one["slug"], one["id"], one["time_zone"], one["name"]) for one in found]
+        print_table(
+            ("SLUG", "ID", "TIME ZONE", "NAME"), rows, empty="There is no district. See: aimline district create"
+        )
+
+    @district.command("show")
+    def show_district(slug: Slug, as_json: AsJson = False) -> None:
+        """Shows a district: its id, name, time zone and creation, and how many clients have access.
+
+        Example: aimline district show springfield
+        """
+
+        async def run(engine: AsyncEngine, settings: Settings) -> dict[str, str | int]:
+            operator = system_principal(await find_district(engine, slug), "operator")
+            async with unit(engine, operator, settings.keyring, "district show") as work:
+                access = [client for client in await clients_of_district(work) if client.revoked_at is None]
+                return {**summarize(await district_of(work)), "clients": len(access)}
+
+        print_record(as_operator(run), as_json=as_json)
+
     @district.command("new-epoch")
-    def new_epoch(slug: Annotated[str, typer.Argument(help="The district's short name.")]) -> None:
-        """Run this after restoring from a copy: readers of the change feed are told to start again."""
+    def new_epoch(slug: Slug, as_json: AsJson = False) -> None:
+        """Restarts the change feed after a restore: its readers are told to start again.
+
+        Example: aimline district new-epoch springfield
+        """
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
             district_id = await find_district(engine, slug)
@@ -81,14 +122,19 @@ def add_to(app: typer.Typer) -> None:
                 await begin_epoch(work)
 
         as_operator(run)
-        print(f"The change feed of {slug} was restarted: cursors issued before are refused.")
+        sentence = f"The change feed of {slug} was restarted: cursors issued before are refused."
+        print(json.dumps({"district": slug, "restarted": True}) if as_json else sentence)
 
     @district.command("reminders")
     def reminders(
-        slug: Annotated[str, typer.Argument(help="The district's short name.")],
+        slug: Slug,
         days: Annotated[list[str] | None, typer.Argument(help="As concern_unanswered=10; 0 means never.")] = None,
+        as_json: AsJson = False,
     ) -> None:
-        """Shows or sets the number of instructional days after which something counts as overdue."""
+        """Shows or sets the number of instructional days after which something counts as overdue.
+
+        Example: aimline district reminders springfield concern_unanswered=5
+        """
 
         async def run(engine: AsyncEngine, settings: Settings) -> dict[str, int]:
             operator = system_principal(await find_district(engine, slug), "operator")
@@ -97,84 +143,26 @@ def add_to(app: typer.Typer) -> None:
                     await publish_reminders(work, _days(days))
                 return await reminder_days(work)
 
-        for name, number in as_operator(run).items():
-            print(f"{name:20} {number}")
+        print_record(as_operator(run), as_json=as_json)
 
-    @client.command("create")
-    def create_client(
-        district: District,
-        scope: Annotated[list[str], typer.Option(help="Scopes, repeated or space-separated; `all` for all.")],
-        name: Annotated[str, typer.Option(help="The client's name.")] = "client",
-        school: Annotated[list[str] | None, typer.Option(help="Only these schools: ids or external ids.")] = None,
-        as_json: AsJson = False,
-    ) -> None:
-        """Creates a machine client and shows its secret once."""
-        scopes = _scopes(scope)
 
-        async def run(engine: AsyncEngine, settings: Settings) -> tuple[str, str]:
-            district_id = await find_district(engine, district)
-            operator = system_principal(district_id, "operator")
-            async with unit(engine, operator, settings.keyring, "client create") as work:
-                schools = tuple([(await find_school(work, one, "/school")).id for one in school or ()])
-                made = await register_client(work, NewClient(name, scopes, schools))
-            return ids.format_id("client", made.client_id), made.secret
+async def _districts(engine: AsyncEngine, keyring: Keyring) -> AsyncIterator[DistrictRow]:
+    last = UUID(int=0)
+    while district_ids := await districts_after(engine, last):
+        for last in district_ids:
+            async with unit(engine, system_principal(last, "operator"), keyring, "district list") as work:
+                yield await district_of(work)
 
-        client_id, secret = as_operator(run)
-        if as_json:
-            print(json.dumps({"client_id": client_id, "client_secret": secret, "scope": " ".join(scopes)}))
-        else:
-            print(f"client_id      {client_id}\nclient_secret  {secret}\nThe secret is not shown again.")
 
-    @client.command("grant")
-    def grant(
-        client_id: str,
-        district: District,
-        scope: Annotated[list[str], typer.Option(help="As for `client create`.")],
-    ) -> None:
-        """Grants a client access to a further district."""
-        scopes = _scopes(scope)
-
-        async def run(engine: AsyncEngine, settings: Settings) -> None:
-            known = await find_client(engine, ids.parse_id("client", client_id))
-            if known is None:
-                raise NotFound("client")
-            district_id = await find_district(engine, district)
-            if any(one.district_id == district_id for one in known.grants):
-                raise Conflict("The client has a grant in this district already.", code="client.granted")
-            async with unit(
-                engine, system_principal(district_id, "operator"), settings.keyring, "client grant"
-            ) as work:
-                await grant_client(work, known.client_id, NewClient(known.name, scopes))
-
-        as_operator(run)
-        print(f"Granted {client_id} the district {district}.")
-
-    @client.command("rotate")
-    def rotate(
-        client_id: str,
-        district: District,
-        revoke_others: Annotated[bool, typer.Option(help="Revoke the other secrets at once.")] = False,
-    ) -> None:
-        """Gives a client a second secret; two may be valid while one replaces the other."""
-
-        async def run(engine: AsyncEngine, settings: Settings) -> str:
-            known = await find_client(engine, ids.parse_id("client", client_id))
-            if known is None:
-                raise NotFound("client")
-            district_id = await find_district(engine, district)
-            async with unit(
-                engine, system_principal(district_id, "operator"), settings.keyring, "client rotate"
-            ) as work:
-                return await rotate_secret(work, known.client_id, revoke_others=revoke_others)
-
-        print(f"client_secret  {as_operator(run)}\nThe secret is not shown again.")
-
-    @client.command("scopes")
-    def list_scopes() -> None:
-        """Lists the scopes that a client can be granted."""
-        for can in sorted(GRANTABLE):
-            print(f"{can.value:20} {MEANING[can]}")
-        print("area:<code>          Read and write records of a secured area, such as area:sel.")
+def summarize(row: DistrictRow) -> dict[str, str]:
+    """Returns what the command line shows of a district."""
+    return {
+        "slug": row.slug,
+        "id": ids.format_id("district", row.district_id),
+        "name": row.name,
+        "time_zone": row.time_zone,
+        "created_at": row.created_at.isoformat(timespec="seconds"),
+    }
 
 
 def _days(given: list[str]) -> dict[str, int]:
@@ -182,12 +170,3 @@ def _days(given: list[str]) -> dict[str, int]:
     if not all(number.isascii() and number.isdigit() for number in days.values()):
         raise AimlineError("Write it as concern_unanswered=10.", code="reminders.malformed")
     return {name: int(number) for name, number in days.items()}
-
-
-def _scopes(given: list[str]) -> tuple[str, ...]:
-    named = [scope for text in given for scope in text.replace(",", " ").split()]
-    if "all" in named:
-        named = [scope for scope in named if scope != "all"] + [can.value for can in GRANTABLE]
-    if not named:
-        raise AimlineError("Name at least one scope. See: aimline client scopes", code="scope.missing")
-    return tuple(sorted(set(named)))

@@ -1,4 +1,4 @@
-"""`aimline sync status|report|approve|discard|undo|history|rekey`: show a sync run and decide about it.
+"""`aimline sync status|report|approve|discard|undo|history|rekey`: shows sync runs and decides about them.
 
 The exit codes are those of `aimline sync`.
 """
@@ -29,9 +29,9 @@ from app.sis.scheduler.answers import attempt_answer
 from app.sis.scheduler.leases import claim_answer
 
 Answer = TypeVar("Answer")
-NEWEST = 10  # runs that a status without a run shows
+NEWEST = 10  # the number of runs that `status` shows without a run
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: run_…")]
-Plan = Annotated[str, typer.Option(help="The plan that you read: the report shows it.")]
+Plan = Annotated[str, typer.Option(help="The digest of the plan, which the report shows.")]
 Kept = Annotated[bool, typer.Option("--without-removals", help="Do not remove any rows.")]
 
 
@@ -56,8 +56,8 @@ def add_to(app: typer.Typer) -> None:
     @sync_app.command("report")
     def report(run: Run, district: District, as_json: AsJson = False) -> None:
         """Shows a run's report, with its plan if it is held."""
-        found = _ask(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
-        _show(found, district, as_json, weighed=True)
+        run_report = _ask(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
+        _show(run_report, district, as_json, weighed=True)
 
     @sync_app.command("approve")
     def approve(
@@ -81,20 +81,20 @@ def add_to(app: typer.Typer) -> None:
         district: District,
         as_json: AsJson = False,
     ) -> None:
-        """Shows what every sync did to a person: why somebody is in the roster, or is not."""
+        """Shows what every sync did to a person, to find out why somebody is in the roster or is not."""
 
         async def read(work: Work) -> list[dict[str, str]]:
             _, steps = await queries.history_of(work, person)
-            runs = [(one, one.run.run) for one in steps]
+            runs = [(change, change.run.run) for change in steps]
             return [
                 {
                     "run_id": ids.format_id("run", run.id),
                     "at": (run.ended_at or run.began_at).isoformat(timespec="seconds"),
-                    "kind": one.kind,
-                    "action": one.action,
-                    "sentence": one.sentence,
+                    "kind": change.kind,
+                    "action": change.action,
+                    "sentence": change.sentence,
                 }
-                for one, run in runs
+                for change, run in runs
             ]
 
         lines = _ask(district, read)
@@ -149,18 +149,18 @@ def _show_newest(district: str, as_json: bool) -> None:
     )
     lines = [
         {
-            "run_id": ids.format_id("run", one.run.id),
-            "source": one.source,
-            "state": one.run.state,
-            "began_at": one.run.began_at.isoformat(timespec="seconds"),
-            "sentence": one.sentence,
+            "run_id": ids.format_id("run", row.run.id),
+            "source": row.source,
+            "state": row.run.state,
+            "began_at": row.run.began_at.isoformat(timespec="seconds"),
+            "sentence": row.sentence,
         }
-        for one in page.rows
+        for row in page.rows
     ]
     if as_json:
         print(orjson.dumps(lines).decode())
-    for one in () if as_json else lines:
-        print(f"{one['began_at']}  {one['run_id']}  {one['source']}  {one['state']}. {one['sentence']}")
+    for row in () if as_json else lines:
+        print(f"{row['began_at']}  {row['run_id']}  {row['source']}  {row['state']}. {row['sentence']}")
     if not as_json and not lines:
         print("There was no run yet.")
 
@@ -193,7 +193,7 @@ def _decide(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]]
 
 
 def _run_or_exit(run: Callable[[], Answer]) -> Answer:
-    """Runs a step and reports its refusal with the matching exit code."""
+    """Runs a step; reports its error and exits with the matching exit code."""
     try:
         return run()
     except AlreadyRunning as error:

@@ -1,4 +1,4 @@
-"""`aimline sandbox`: a synthetic district, for partners and for experiments."""
+"""`aimline sandbox`: provides a synthetic district for partners and for experiments."""
 
 import secrets
 import sys
@@ -32,14 +32,20 @@ def add_to(app: typer.Typer) -> None:
     @sandbox.command("export")
     def export(
         out: Annotated[Path, typer.Argument(metavar="OUT.zip")],
-        students: Annotated[int, typer.Option(min=1, help="About how many.")] = 1500,
+        students: Annotated[int, typer.Option(min=1, help="The approximate number of students.")] = 1500,
         seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
-        on: Annotated[str, typer.Option(help="A date in the school year; today without it.")] = "",
-        day: Annotated[int, typer.Option(min=0, help="Days of plausible change since.")] = 0,
-        oneroster: Annotated[str, typer.Option(metavar="1.1|1.2", help="The version of the binding.")] = "1.1",
-        gradebook: Annotated[bool, typer.Option("--gradebook", help="With categories, line items, results.")] = False,
-        line_items: Annotated[int | None, typer.Option(min=0, help="Of each class, at most.")] = None,
-        quirk: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Badly made; may be repeated.")] = None,
+        on: Annotated[str, typer.Option(help="A date in the school year; by default, today.")] = "",
+        day: Annotated[int, typer.Option(min=0, help="Days of simulated changes after the first day.")] = 0,
+        oneroster: Annotated[str, typer.Option(metavar="1.1|1.2", help="The version of OneRoster.")] = "1.1",
+        gradebook: Annotated[
+            bool, typer.Option("--gradebook", help="Include categories, line items and results.")
+        ] = False,
+        line_items: Annotated[
+            int | None, typer.Option(min=0, help="The largest number of line items per class.")
+        ] = None,
+        quirk: Annotated[
+            list[str] | None, typer.Option(metavar="NAME", help="A defect of the files; may be repeated.")
+        ] = None,
     ) -> None:
         """Writes the district as a OneRoster CSV zip, 1.1 or 1.2, with or without its gradebook."""
         within = date.fromisoformat(on) if on else now().date()
@@ -60,15 +66,19 @@ def add_to(app: typer.Typer) -> None:
 def _add_sis(sandbox: typer.Typer) -> None:
     @sandbox.command("sis")
     def sis(
-        port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+        port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 picks a free one.")] = 0,
         host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-        students: Annotated[int, typer.Option(min=1, help="About how many.")] = 1500,
+        students: Annotated[int, typer.Option(min=1, help="The approximate number of students.")] = 1500,
         seed: Annotated[int, typer.Option(help="The same seed gives the same district.")] = 1,
-        on: Annotated[str, typer.Option(help="A date in the school year; today without it.")] = "",
-        day: Annotated[int, typer.Option(min=0, help="Days of plausible change since.")] = 0,
-        quirk: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Behave badly; may be repeated.")] = None,
-        client: Annotated[str, typer.Option(metavar="ID:SECRET", help="Made up and printed without it.")] = "",
-        token_seconds: Annotated[int, typer.Option(min=1, help="How long a token lives.")] = 3600,
+        on: Annotated[str, typer.Option(help="A date in the school year; by default, today.")] = "",
+        day: Annotated[int, typer.Option(min=0, help="Days of simulated changes after the first day.")] = 0,
+        quirk: Annotated[
+            list[str] | None, typer.Option(metavar="NAME", help="A fault of the service; may be repeated.")
+        ] = None,
+        client: Annotated[
+            str, typer.Option(metavar="ID:SECRET", help="The accepted client; by default, a new one is printed.")
+        ] = "",
+        token_seconds: Annotated[int, typer.Option(min=1, help="The lifetime of a token in seconds.")] = 3600,
         until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
     ) -> None:
         """Serves the district as a SIS would: OneRoster 1.1, 1.2 and CSV, with or without faults."""

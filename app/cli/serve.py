@@ -20,11 +20,11 @@ from app.serving.supervisor import Supervisor
 from app.settings import Settings
 
 KEEP_ALIVE = 75
-"""Seconds that an idle connection is kept; longer than proxies keep theirs, so that the proxy closes first."""
+"""Seconds for which an idle connection is kept; longer than proxies keep theirs, so that the proxy closes first."""
 GRACE = 15
 """Seconds that running requests have to finish at shutdown."""
 PING = 5
-"""Seconds in which one of several processes must answer its supervisor."""
+"""Seconds within which each of several processes must answer its supervisor."""
 PLAIN = (
     "Warning: {host} can be reached from other machines, so tokens and children's records would be unencrypted. "
     "Give --certificate and --key, or --behind-proxy if a proxy terminates TLS."
@@ -38,10 +38,12 @@ def add_to(app: typer.Typer) -> None:
     def serve(
         host: str = "127.0.0.1",
         port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
-        workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+        workers: Annotated[int, typer.Option(min=1, help="The number of processes.")] = 1,
         behind_proxy: Annotated[
             bool,
-            typer.Option("--behind-proxy", help="A proxy terminates TLS; X-Forwarded-* of AIMLINE_PROXIES count."),
+            typer.Option(
+                "--behind-proxy", help="A proxy terminates TLS; X-Forwarded-* headers from AIMLINE_PROXIES are trusted."
+            ),
         ] = False,
         certificate: Annotated[Path | None, typer.Option(help="A PEM file, with its chain, to serve HTTPS.")] = None,
         key: Annotated[Path | None, typer.Option(help="The certificate's key, if it is in a file of its own.")] = None,
@@ -49,8 +51,8 @@ def add_to(app: typer.Typer) -> None:
         """Serves REST and GraphQL."""
         settings = Settings()
         settings.check_networks()
-        settings.weights  # noqa: B018  # raises here for an invalid setting
-        os.environ["AIMLINE_WORKERS"] = str(workers)  # each process divides the quotas by this number
+        settings.weights  # noqa: B018  # raises here if a setting is invalid
+        os.environ["AIMLINE_WORKERS"] = str(workers)  # each process enforces the quotas divided by this number
         check_certificate(certificate, key)
         if certificate is None and not behind_proxy and not _is_loopback(host):
             print(PLAIN.format(host=host), file=sys.stderr)
@@ -71,7 +73,7 @@ def add_to(app: typer.Typer) -> None:
             timeout_graceful_shutdown=GRACE,
             timeout_worker_healthcheck=PING,
             proxy_headers=behind_proxy,
-            forwarded_allow_ips=[one.strip() for one in settings.proxies.split(",")],
+            forwarded_allow_ips=[network.strip() for network in settings.proxies.split(",")],
             ssl_certfile=certificate,
             ssl_keyfile=key,
             access_log=False,
@@ -123,7 +125,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _allow_files(connections: int) -> None:
-    """Raises this process's limit of open files to what its connections need, if the system allows it."""
+    """Raises this process's limit of open files to what its connections need, as far as the system allows it."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 

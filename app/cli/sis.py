@@ -25,6 +25,7 @@ from app.sis.runs import queries
 from app.sis.scheduler.retention import erase_person
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings as Fit
+from app.sis.sources.settings import hide_secrets
 
 Answer = TypeVar("Answer")
 USAGE, REFUSED = 2, 5
@@ -68,7 +69,7 @@ def _add(sis: typer.Typer) -> None:
         district: District,
         name: Annotated[str, typer.Option(help="A unique name for the source, which is also used in ids.")],
         kind: Annotated[str, typer.Option(help="oneroster-1.1, oneroster-1.2 or oneroster-csv.")],
-        url: Annotated[str, typer.Option(help="The OneRoster base; or a zip or folder of CSV.")],
+        url: Annotated[str, typer.Option(help="The base of a OneRoster service, or a zip or folder of CSV files.")],
         gradebook_url: GradebookUrl = None,
         token_url: TokenUrl = None,
         auth: Auth = None,
@@ -129,11 +130,11 @@ def _set(sis: typer.Typer) -> None:
         """Changes the named settings and leaves the others; an empty value ("") clears an optional setting."""
         given = _given(locals())
         if not given:
-            _refuse("Name what is to be changed, such as --schedule '0 2 * * *'.")
+            _refuse("Name a setting to change, such as --schedule '0 2 * * *'.")
 
         async def change(work: Work, allowed: Allowed) -> sources.ConfiguredSource:
-            found = await sources.load_source_by_name(work, name)
-            return await sources.change_source(work, found.source.id, given, allowed, local=True)
+            configured = await sources.load_source_by_name(work, name)
+            return await sources.change_source(work, configured.source.id, given, allowed, local=True)
 
         _print(_run(district, change), as_json)
 
@@ -142,14 +143,14 @@ def _show(sis: typer.Typer) -> None:
     @sis.command("list")
     def list_(district: District, as_json: AsJson = False) -> None:
         """Lists the district's sources."""
-        sources_found = _run(district, lambda work, _: queries.all_sources(work))
+        configured_sources = _run(district, lambda work, _: queries.all_sources(work))
         if as_json:
-            print(orjson.dumps([sources.render_source(one) for one in sources_found]).decode())
-        for one in () if as_json else sources_found:
-            row = one.settings
+            print(orjson.dumps([sources.render_source(configured) for configured in configured_sources]).decode())
+        for configured in () if as_json else configured_sources:
+            row = configured.settings
             when = "paused" if row.paused_at else f"next {row.due:%Y-%m-%d %H:%M} UTC" if row.due else "no schedule"
-            print(f"{one.source.name:20} {one.source.kind:14} {when:26} {row.url}")
-        if not sources_found and not as_json:
+            print(f"{configured.source.name:20} {configured.source.kind:14} {when:26} {hide_secrets(row.url)}")
+        if not configured_sources and not as_json:
             print("There is no source yet. Create one with: aimline sis add")
 
     @sis.command("show")
@@ -160,7 +161,7 @@ def _show(sis: typer.Typer) -> None:
     @sis.command("doctor")
     def doctor(name: Name, district: District, as_json: AsJson = False) -> None:
         """Checks a source: how to sign in, its base URLs, pages and collections. Writes nothing."""
-        # Imported here, because it loads much that the other commands do not need.
+        # Imported here, because it loads many modules that the other commands do not need.
         from app.sis.runs.pull import inspect_source
 
         async def go(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
@@ -170,12 +171,12 @@ def _show(sis: typer.Typer) -> None:
                 source_id = (await sources.load_source_by_name(work, name)).source.id
             return await inspect_source(engine, settings.keyring, district_id, source_id, allowed)
 
-        found = _or_refuse(lambda: as_operator(go))
-        print(orjson.dumps(found).decode() if as_json else "\n".join(found["sentences"]))
-        raise typer.Exit(0 if found["ready"] else REFUSED)
+        findings = _or_refuse(lambda: as_operator(go))
+        print(orjson.dumps(findings).decode() if as_json else "\n".join(findings["sentences"]))
+        raise typer.Exit(0 if findings["ready"] else REFUSED)
 
     @sis.command("pause")
-    @sis.command("remove", help="The same as pause: its rows and its history stay.")
+    @sis.command("remove", help="Does the same as pause; the source's rows and history stay.")
     def pause(name: Name, district: District, as_json: AsJson = False) -> None:
         """Stops scheduled runs of a source; its rows and its history stay."""
 
@@ -200,7 +201,7 @@ def _forget(sis: typer.Typer) -> None:
         person: Annotated[str, typer.Argument(metavar="PERSON", help="The person's id: stu_… or per_….")],
         district: District,
     ) -> None:
-        """Erases a person from the stored previous states of earlier syncs; those runs can no longer be undone."""
+        """Erases a person from the before-images of earlier syncs; those runs can no longer be undone."""
 
         async def go(work: Work, _: Allowed) -> int:
             kind, row = ids.parse_any_id(person)
@@ -212,7 +213,9 @@ def _forget(sis: typer.Typer) -> None:
 
 
 def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Answer:
-    """Runs a step in the district as the operator; a refusal prints one sentence per violation and exits."""
+    """Runs a step in the district as the operator; for an invalid input, prints one sentence per violation and
+    exits.
+    """
 
     async def go(engine: AsyncEngine, settings: Settings) -> Answer:
         allowed = settings.sis_allowed
@@ -227,18 +230,18 @@ def _or_refuse(run: Callable[[], Answer]) -> Answer:
     try:
         return run()
     except Invalid as error:
-        _refuse(*(f"{one.pointer.lstrip('/')}: {one.detail}" for one in error.violations))
+        _refuse(*(f"{violation.pointer.lstrip('/')}: {violation.detail}" for violation in error.violations))
     except AimlineError as error:
         _refuse(error.detail)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Returns the options that were given, as settings."""
+    """Returns the options that were given, in the form of source settings."""
     given = {
-        "scopes": options["scope"] and tuple(one for text in options["scope"] for one in text.split()),
-        "left_out": options["leave_out"] and tuple(one for one in options["leave_out"] if one),
+        "scopes": options["scope"] and tuple(item for text in options["scope"] for item in text.split()),
+        "left_out": options["leave_out"] and tuple(item for item in options["leave_out"] if item),
         "limits": options["limit"] and _numbers(options["limit"]),
-        "freeze": options["freeze"] and tuple(_days(one) for one in options["freeze"] if one),
+        "freeze": options["freeze"] and tuple(_days(item) for item in options["freeze"] if item),
         "cron": options["schedule"],
         "jitter_minutes": options["jitter"],
         "full_cron": options["full_schedule"],
@@ -262,12 +265,12 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _numbers(limits: list[str]) -> dict[str, float]:
     limits_by_name: dict[str, float] = {}
-    for one in filter(None, limits):
-        name, _, text = one.partition("=")
+    for limit in filter(None, limits):
+        name, _, text = limit.partition("=")
         try:
             limits_by_name[name] = int(text) if text.isdigit() else float(text)
         except ValueError:
-            _refuse(f"{one!r} is not a limit such as removed=0.2 or removed_rows=50.")
+            _refuse(f"{limit!r} is not a limit such as removed=0.2 or removed_rows=50.")
     return limits_by_name
 
 
@@ -290,12 +293,12 @@ def _json(file: Path) -> Any:
         _refuse(f"{file.name} cannot be read as JSON ({type(error).__name__}).")
 
 
-def _print(found: sources.ConfiguredSource, as_json: bool) -> None:
-    told = sources.render_source(found)
+def _print(configured: sources.ConfiguredSource, as_json: bool) -> None:
+    values = sources.render_source(configured)
     if as_json:
-        print(orjson.dumps(told).decode())
+        print(orjson.dumps(values).decode())
         return
-    for name, value in told.items():
+    for name, value in values.items():
         if value not in (None, [], {}):
             print(f"{name:16} {value if isinstance(value, str | int) else orjson.dumps(value).decode()}")
 

@@ -38,15 +38,15 @@ from app.sis.service import sync_csv
 from app.sis.sources.service import load_source_by_name
 
 INTERNAL, USAGE, ALREADY_RUNNING, INTERRUPTED = 1, 2, 75, 130
-LOG_WIDTH = 140  # characters, when standard output is not a terminal
-COLUMNS = tuple(one.name for one in fields(Counts) if one.name not in ("file", "known", "expired"))
+LOG_WIDTH = 140  # characters, if standard output is not a terminal
+COLUMNS = tuple(field_.name for field_ in fields(Counts) if field_.name not in ("file", "known", "expired"))
 
-sync_app = typer.Typer(help="Bring the roster from the district's SIS.", no_args_is_help=True)
+sync_app = typer.Typer(help="Syncs the roster from the district's SIS.", no_args_is_help=True)
 
 
 @sync_app.callback()
 def sync() -> None:
-    """Bring the roster from the district's SIS."""
+    """Syncs the roster from the district's SIS."""
 
 
 @sync_app.command("csv")
@@ -89,7 +89,7 @@ class RunContext:
 
 
 def _run_command(sync: Callable[[RunContext], Awaitable[Report]], district: str, as_json: bool) -> NoReturn:
-    """Runs a sync, shows its report and exits with the report's exit code."""
+    """Runs a sync, prints its report, and exits with the report's exit code."""
     errors = Console(stderr=True)
     try:
         with _progress(errors) as progress:
@@ -162,7 +162,7 @@ def _progress(console: Console) -> Iterator[port.Progress]:
 
 
 def print_report(report: Report, district: str, *, weighed: bool = False) -> None:
-    """Prints a report: counts by kind, refused rows, warnings, one sentence, and the next commands.
+    """Prints a report: counts by kind, quarantined rows, warnings, one sentence, and the next commands.
 
     With `weighed`, it also prints the guard's limits with the measured values.
     """
@@ -182,8 +182,8 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
         left_out = [name.replace("_", " ") for name, counts in report.kinds.items() if not counts.file]
         if left_out:
             console.print(f"Not delivered: {', '.join(left_out)}.", markup=False)
-    for one in report.weighed if weighed else ():
-        console.print(f"{'HELD ' if one['held'] else 'within '}{render_guard_result(one)}", markup=False)
+    for result in report.weighed if weighed else ():
+        console.print(f"{'HELD ' if result['held'] else 'within '}{render_guard_result(result)}", markup=False)
     if report.refusals:
         console.print("First rows in quarantine (the header is row 1):")
         table = Table(box=SIMPLE_HEAD)
@@ -205,6 +205,6 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
         typer.echo(f"Apply this plan: aimline sync approve {arguments} --plan {report.plan['digest']}")
         if report.total("removed") + report.total("absent"):
             typer.echo("  To leave out the removals, add --without-removals")
-        if any(one["rule"] == "rekeyed" for one in report.weighed):
+        if any(result["rule"] == "rekeyed" for result in report.weighed):
             typer.echo(f"If these are the same people under new ids: aimline sync rekey {arguments} --match identifier")
         typer.echo(f"Discard it: aimline sync discard {arguments}")

@@ -72,8 +72,8 @@ class Invalid(AimlineError):
 
     code = "invalid"
 
-    def __init__(self, violations: Sequence[Violation]) -> None:
-        super().__init__("The request has invalid values.")
+    def __init__(self, violations: Sequence[Violation], *, code: str | None = None) -> None:
+        super().__init__("The request has invalid values.", code=code)
         self.violations = tuple(violations)
 
 
@@ -84,6 +84,24 @@ class Malformed(Invalid):
     """The request itself is malformed (a parameter, a cursor), independently of the action it asks for."""
 
     code = "malformed"
+
+
+class PreconditionFailed(AimlineError):
+    """The row is no longer in the version that the caller has read."""
+
+    code = "version.mismatch"
+
+    def __init__(self) -> None:
+        super().__init__("This row has changed since the version that you named. Nothing was changed. Read it again.")
+
+
+class PreconditionRequired(AimlineError):
+    """The change could overwrite another's, so the caller must name the version that it has read."""
+
+    code = "version.required"
+
+    def __init__(self) -> None:
+        super().__init__("Name the version that you have read, so that you overwrite nobody's change.")
 
 
 class Gone(AimlineError):
@@ -142,7 +160,8 @@ class OutcomeUnknown(AimlineError):
     def __init__(self) -> None:
         super().__init__(
             "The connection to the database was lost while the change was being committed: it was made as a whole or "
-            "not at all. Read what it would have changed, or the change feed (GET /v1/events), before you repeat it."
+            "not at all. Read what it would have changed, or the change feed (GET /v1/events), before you repeat it. A "
+            "request with an idempotency key can be sent again with the same key."
         )
 
 

@@ -1,1 +1,1 @@
-"""Decisions: what a team decided for a student, on what evidence, by which rule."""
+"""A team's decisions about students, with the verdict that the team had before it."""

@@ -1,4 +1,4 @@
-"""Owns the table of decisions. A decision is never changed."""
+"""Defines the table of decisions. A decision is never changed."""
 
 from datetime import date, datetime
 from uuid import UUID

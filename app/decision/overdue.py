@@ -1,4 +1,4 @@
-"""Owns the reminders about overdue decisions, and sends those of the rooms below in one pass.
+"""Sends reminders about overdue decisions, and all other reminders of concerns, supports and scores.
 
 A reminder is sent once for each state of its subject; the playbook sets after how many days. Never decides anything.
 """
@@ -27,7 +27,9 @@ from app.support.phase import support_event
 
 @needs(Can.JUDGE)
 async def send_overdue_reminders(work: Work) -> int:
-    """Sends every reminder that is due and was not sent; returns how many, at most a thousand of each type."""
+    """Sends every reminder that is due and was not sent before, at most a thousand of each type; returns the number
+    sent.
+    """
     days, zone = await reminder_days(work), await zone_of(work)
     today, sent = today_in(zone), 0
     if days["concern_unanswered"]:
@@ -45,7 +47,7 @@ async def send_overdue_reminders(work: Work) -> int:
 async def remind_overdue_decisions(work: Work, days: int, today: date, zone: str) -> int:
     """Sends a reminder for each student who has not responded for `days` days of instruction without a decision.
 
-    Only a decision that was recorded after the student stopped responding counts. Returns how many were sent.
+    Only a decision that was recorded after the student stopped responding counts. Returns the number sent.
     """
     since = cast(func.timezone(zone, ResponseState.since), Date)
     mark = cast(ResponseState.since, Text)

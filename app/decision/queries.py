@@ -1,4 +1,4 @@
-"""Owns the reads of decisions, and a student's story: everything about one student in one call."""
+"""Reads decisions, and a student's story, which is everything about one student in one call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,5 +96,5 @@ async def decision(work: Work, decision_id: UUID) -> Decision:
 
 @needs(Can.READ_DECISIONS)
 async def decisions_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Decision]]:
-    """Returns every decision about these students, by student, oldest first."""
+    """Returns every decision about these students, keyed by student, oldest first."""
     return await rows_of_students(work, Decision, "decision", student_ids, Decision.id)

@@ -1,8 +1,24 @@
-"""Owns the kinds of decision and what each kind requires. Pure."""
+"""Defines the kinds of decision and what each kind requires. Pure."""
+
+from enum import StrEnum
 
 from app.core.errors import Conflict, Invalid, Violation
 
-KINDS = ("continue", "raise_goal", "intensify", "change", "fade", "exit", "restore_fidelity", "refer")
+
+class DecisionKind(StrEnum):
+    """What a team chose. A referral can be recorded at any time, with nothing before it."""
+
+    CONTINUE = "continue"
+    RAISE_GOAL = "raise_goal"
+    INTENSIFY = "intensify"
+    CHANGE = "change"
+    FADE = "fade"
+    EXIT = "exit"
+    RESTORE_FIDELITY = "restore_fidelity"
+    REFER = "refer"
+
+
+KINDS = tuple(kind.value for kind in DecisionKind)
 DRAWS_PHASE_LINE = frozenset({"raise_goal", "intensify", "change", "fade"})
 NEEDS_NO_SUPPORT = frozenset({"refer"})
 
@@ -31,7 +47,7 @@ def check_level(kind: str, rank: int, target_rank: int) -> None:
 
 
 def check_goal(goal: float | None, last: float, direction: str) -> None:
-    """Raises `Invalid` where a raised goal is missing, or no better than the goal before it."""
+    """Raises `Invalid` if a raised goal is missing or is no better than the previous goal."""
     if goal is None:
         raise Invalid([Violation("/change/goal", "decision.goal", "Name the higher goal.")])
     if not (goal > last if direction == "up" else goal < last):
@@ -45,5 +61,5 @@ def check_state(kind: str, state: str) -> None:
 
 
 def next_rank(kind: str, rank: int) -> int:
-    """Returns the rank of the level that a decision leads to when its input names none."""
+    """Returns the rank of the level that a decision leads to, if its input names no level."""
     return rank + {"intensify": 1, "fade": -1}.get(kind, 0)

@@ -1,4 +1,4 @@
-"""Owns the writes of decisions. People decide: a decision keeps the verdict that they saw as information only."""
+"""Records decisions. People decide; a decision stores the verdict that they saw as information only."""
 
 from dataclasses import dataclass, replace
 from datetime import date
@@ -85,7 +85,7 @@ async def decide(work: Work, new: NewDecision) -> Decision:
         decision.student_id, decision.school_ids = student.id, student.school_ids
     work.db.add(decision)
     await work.db.flush()
-    # Webhooks never learn of a referral.
+    # Referrals have no events, so that no webhook reveals one.
     if new.kind != "refer" and decision.support_id is not None:
         _emit(work, decision, decision.support_id)
     return decision
@@ -116,7 +116,7 @@ async def _begin_phase(work: Work, new: NewDecision, decision: Decision, support
     try:
         return (await response.change_support(work, support.id, change)).id
     except Invalid as error:
-        # In a decision's input, the fields of the change are nested under `change`.
+        # In a decision's input, the fields of the new plan are nested under `change`.
         raise Invalid(
             [replace(violation, pointer=f"/change{violation.pointer}") for violation in error.violations]
         ) from None

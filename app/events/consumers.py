@@ -41,11 +41,12 @@ SeekTarget = Literal["beginning", "end", "cursor", "time"]
 
 @dataclass(frozen=True, slots=True)
 class NewConsumer:
-    """The settings of a consumer: its event types (empty means all), their payload versions, and where a new consumer
-    begins.
+    """The settings of a consumer: its event types, their payload versions, and where a new one begins.
+
+    No event types means all of them; None keeps those of an existing consumer.
     """
 
-    event_types: tuple[str, ...] = ()
+    event_types: tuple[str, ...] | None = None
     versions: Mapping[str, int] = field(default_factory=dict)
     begin: Literal["beginning", "end"] = "end"
 
@@ -63,18 +64,22 @@ class ConsumerPosition:
 async def save_consumer(work: Work, name: str, new: NewConsumer) -> tuple[ConsumerPosition, bool]:
     """Creates a consumer, or changes an existing one's event types; the second value is True if it was created.
 
-    An existing consumer keeps its position, and the payload versions of the types that it keeps. After types are added,
-    earlier cursors can no longer be committed. Raises `Invalid`, and `Forbidden` if the request acts for a person.
+    Without event types an existing consumer keeps its own, and a new one has all. An existing consumer keeps its
+    position and the versions of the types that it keeps. After types are added, earlier cursors can no longer be
+    committed. Raises `Invalid`, and `Forbidden` if the request acts for a person.
     """
     client_id = _client(work)
     _validate(name, new)
     end = await feed_end(work)
     existing = await _find(work, name, removed=True)
-    kept = {} if existing is None or existing.removed_at else dict(existing.versions)
-    types = sorted(set(new.event_types))
+    if existing is not None and existing.removed_at is not None:
+        existing = None
+    kept = {} if existing is None else dict(existing.versions)
+    named = existing.event_types if new.event_types is None and existing is not None else new.event_types or ()
+    types = sorted(set(named))
     versions = newest(types or CATALOGUE, {**kept, **new.versions})
     values: dict[str, Any] = {"event_types": types, "versions": versions}
-    is_new = existing is None or existing.removed_at is not None
+    is_new = existing is None
     if is_new:
         seq = await feed_start(work) if new.begin == "beginning" else end.last
         values |= {"epoch": end.epoch, "seq": seq, "created_at": now(), "committed_at": None, "removed_at": None}
@@ -184,7 +189,7 @@ async def seek(
 
 def _validate(name: str, new: NewConsumer) -> None:
     """Raises `Invalid` with every violation in a consumer's name and settings."""
-    violations = unknown_types(new.event_types, "/event_types")
+    violations = unknown_types(new.event_types or (), "/event_types")
     if not NAME.fullmatch(name):
         detail = "A consumer's name has a to z, 0 to 9, dots, hyphens and underscores, at most 100 characters."
         violations.append(Violation("/name", "consumer.name", detail))

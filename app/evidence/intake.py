@@ -6,7 +6,7 @@ a person or a client amended or removed stays as it is. Does not judge; the call
 gets back.
 """
 
-# ruff: noqa: S608  # the table's name is one of ours; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

@@ -4,12 +4,22 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from math import isfinite
 from statistics import median
 
 from app.core.errors import Violation
 
-PURPOSES = ("screening", "baseline", "progress")
+
+class ScorePurpose(StrEnum):
+    """The purpose of a score."""
+
+    SCREENING = "screening"
+    BASELINE = "baseline"
+    PROGRESS = "progress"
+
+
+PURPOSES = tuple(purpose.value for purpose in ScorePurpose)
 BASELINE_SCORES = 3
 MAX_BATCH = 500
 

@@ -1,1 +1,3 @@
-"""The gradebook: grades as the SIS has them. Categories, line items, results, score scales, assessments."""
+"""The gradebook, which has grades as the SIS delivers them: categories, line items, results, score scales,
+assessments.
+"""

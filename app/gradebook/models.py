@@ -1,4 +1,4 @@
-"""Owns the gradebook's tables. Their rows come from sources, as the roster's do; only a sync writes them."""
+"""Defines the gradebook's tables. Like the roster's, their rows come from sources; only a sync writes them."""
 
 from datetime import date, datetime
 from typing import Any
@@ -12,7 +12,9 @@ from app.roster.models import FromSource, Ids, Texts
 
 
 class Category(FromSource, Base):
-    """A category of line items, such as homework, quiz or test. `weight` is in per cent, where the source gives it."""
+    """A category of line items, such as homework, quiz or test. `weight` is in per cent, or null if the source gives
+    none.
+    """
 
     __tablename__ = "category"
 
@@ -21,7 +23,7 @@ class Category(FromSource, Base):
 
 
 class ScoreScale(FromSource, Base):
-    """The names of the scores of a class; `scale_values` are `{LHS:RHS}`, such as `{A:90-100}`."""
+    """The names of a class's scores; `scale_values` are pairs `{LHS:RHS}`, such as `{A:90-100}`."""
 
     __tablename__ = "score_scale"
 
@@ -34,7 +36,9 @@ class ScoreScale(FromSource, Base):
 
 
 class ScoredItem(FromSource):
-    """The columns that line items and assessments share. `learning_objectives`: a sorted list of `{"source", "id"}`."""
+    """The columns that line items and assessments share. `learning_objectives` is a sorted list of `{"source",
+    "id"}`.
+    """
 
     title: Mapped[str]
     description: Mapped[str | None]
@@ -46,7 +50,7 @@ class ScoredItem(FromSource):
 
 
 class LineItem(ScoredItem, Base):
-    """A piece of work in a class that results are given for: OneRoster's line item."""
+    """OneRoster's line item: a piece of work in a class for which results are given."""
 
     __tablename__ = "line_item"
 
@@ -67,7 +71,7 @@ class AssessmentLineItem(ScoredItem, Base):
 
 
 class StudentResult(FromSource):
-    """The columns that all results share. `score_status` is in the source's own words, `comment` is free text.
+    """The columns that all results share. `score_status` is the source's own value, `comment` is free text.
 
     A score may be above the line item's highest value (extra credit), or missing (exempt). `learning_objectives` is a
     sorted list of `{"source", "id", "score", "text_score"}`. A comment is about a child.

@@ -1,4 +1,4 @@
-"""Owns the reads of the gradebook: a student's results, a class's line items. Never judges either."""
+"""Reads the gradebook: a student's results, a class's line items. Never judges them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,9 @@ Rows = TypeVar("Rows", "Select[Result, LineItem, Category]", "Select[AssessmentR
 
 @dataclass(frozen=True, slots=True)
 class ResultFilter:
-    """The filters of a list of results; a result must match all that are set. Both days are included."""
+    """The filters of a list of results; a result must match all that are set. The first and the last day are
+    included.
+    """
 
     class_id: UUID | None = None
     line_item_id: UUID | None = None
@@ -39,7 +41,7 @@ class Graded:
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """A result of an assessment, with the assessment."""
+    """A result of an assessment, with the assessment's row."""
 
     result: AssessmentResult
     item: AssessmentLineItem
@@ -104,7 +106,7 @@ async def line_items_of(work: Work, keyset: Keyset, class_id: UUID) -> Page[Line
 
 @needs(Can.READ_GRADES)
 async def categories_by_id(work: Work, category_ids: Sequence[UUID]) -> dict[UUID, Category]:
-    """Returns those of these categories that exist, by id."""
+    """Returns the categories with these ids that exist, keyed by id."""
     rows = await work.db.scalars(
         select(Category).where(
             Category.district_id == work.district_id, Category.id == any_(cast(list(category_ids), IdList))

@@ -79,6 +79,7 @@ class Measure(Node):
     forms: list[str] | None = strawberry.field(
         description="The measure's passages or versions; null where any name is accepted."
     )
+    version: int = strawberry.field(description="The number of changes, plus one.")
 
     @guarded_field("The area that it measures.", queries.areas)
     async def area(self, info: Info) -> Area | None:
@@ -99,6 +100,7 @@ class Measure(Node):
             highest=row.highest,
             kind=row.kind,
             forms=row.forms,
+            version=row.version,
         )
 
 

@@ -12,6 +12,7 @@ import strawberry
 import structlog
 from graphql import GraphQLError
 from sqlalchemy.exc import IntegrityError
+from strawberry.exceptions import StrawberryInputCoercionError
 
 from app.access.work import Work
 from app.core.errors import (
@@ -20,8 +21,6 @@ from app.core.errors import (
     AimlineError,
     Forbidden,
     Invalid,
-    Throttled,
-    Unavailable,
     Violation,
     with_more,
 )
@@ -35,6 +34,7 @@ UNIQUE_VIOLATION = "23505"
 MAX_MESSAGE_LENGTH = 500
 MISSING_PERMISSION = "permission.missing"
 FAULT = "An internal error occurred. Nothing was changed."
+NULL_IN_INPUT = "A field of the input is null. It may be left out, and has a value otherwise."
 log = structlog.get_logger()
 
 _VARIABLE = re.compile(r"^Variable '(\$\w+)' has invalid (?:default )?value( at [\w.\[\]]+)?: ")
@@ -121,17 +121,27 @@ def is_fault(error: GraphQLError) -> bool:
     if error.path is None:
         # An error before execution that the request caused points into its document.
         return cause is not None and not error.nodes
-    return cause is not None or not error.message.startswith("Argument ")
+    return cause is not None or not (error.message.startswith("Argument ") or _is_null_in_input(error))
+
+
+class KeptError(GraphQLError):
+    """An error of a field that was carried out before, as the answer showed it then."""
+
+    def __init__(self, shown: dict[str, Any]) -> None:
+        super().__init__(shown["message"], path=shown.get("path"))
+        self.shown = shown
 
 
 def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
     """Returns an error as the answer shows it."""
+    if isinstance(error, KeptError):
+        return error.shown | {"extensions": error.shown.get("extensions", {}) | {"traceId": trace_id}}
     if is_fault(error):
         return fault(trace_id) | _where(error)
     cause = _cause(error)
     if isinstance(cause, AimlineError):
         return refusal(cause, trace_id) | _where(error)
-    message = _without_values(error)
+    message = NULL_IN_INPUT if _is_null_in_input(error) else _without_values(error)
     extensions = {"code": "request.malformed", "traceId": trace_id}
     # A message quotes names of the document, which can be long, and there can be many messages.
     return {"message": message[:MAX_MESSAGE_LENGTH], **_where(error), "extensions": extensions}
@@ -148,8 +158,8 @@ def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
         extensions["problems"] = [
             {"code": violation.code, "pointer": violation.pointer, "detail": violation.detail} for violation in listed
         ]
-    if isinstance(error, Throttled | Unavailable):
-        extensions["retryAfter"] = error.retry_after
+    if (retry_after := getattr(error, "retry_after", None)) is not None:
+        extensions["retryAfter"] = retry_after
     return {"message": message, "extensions": extensions}
 
 
@@ -173,6 +183,14 @@ def _cause(error: GraphQLError) -> BaseException | None:
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
     return cause
+
+
+def _is_null_in_input(error: GraphQLError) -> bool:
+    """Tells whether a field was null that may only be left out; the library notices it while the operation runs."""
+    cause: BaseException | None = error
+    while isinstance(cause, GraphQLError) and not isinstance(cause, StrawberryInputCoercionError):
+        cause = cause.original_error
+    return error.path is not None and isinstance(cause, StrawberryInputCoercionError)
 
 
 def _where(error: GraphQLError) -> dict[str, Any]:

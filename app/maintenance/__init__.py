@@ -1,1 +1,1 @@
-"""What a worker does in every district by itself, again and again: reminders, and the end of what has expired."""
+"""Runs a worker's recurring tasks in every district: reminders, and deleting what has expired."""

@@ -1,4 +1,4 @@
-"""Owns the table of recurring tasks. Never what a task does."""
+"""Defines the table of recurring tasks. Does not know what a task does."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,15 +10,16 @@ from app.core.jobs import JobColumns
 
 
 class TaskKind(StrEnum):
-    """What a worker does in every district again and again."""
+    """The kinds of recurring tasks that a worker runs in every district."""
 
     REMINDERS = "reminders"
     EXPIRY = "expiry"
     SYNC_HISTORY = "sync_history"
+    ANSWERS = "answers"
 
 
 class Task(JobColumns, TenantRow, Base):
-    """A recurring task of a district, one row a kind. It is always pending; `due` is its next turn."""
+    """A recurring task of a district, one row per kind. It is always pending; `due` is the time of its next run."""
 
     __tablename__ = "task"
 

@@ -1,7 +1,7 @@
-"""Owns the recurring tasks of a district: once an hour, overdue matters are announced and expired rows are deleted.
+"""Runs the recurring tasks of each district once an hour: sends reminders and deletes expired rows.
 
-Each task is a job of its own: one that fails is attempted again after a wait and keeps no other from running. A task
-deletes or announces in batches, each in a transaction of its own. Never holds a transaction over districts.
+Each task is a job of its own, so one that fails is attempted again after a wait and delays no other. A task works in
+batches, each in a transaction of its own. No transaction covers several districts.
 """
 
 import asyncio
@@ -28,15 +28,17 @@ from app.core.jobs import ClaimedJob, JobOutcome, JobTable, RetryPolicy, claim, 
 from app.core.log import job_context
 from app.decision.overdue import send_overdue_reminders
 from app.maintenance.models import Task, TaskKind
+from app.requests.retention import expire_answers
 from app.sis.scheduler.retention import KEPT, delete_left_rows, expire_changes
 from app.webhooks.deliveries.retention import expire
 
 EVERY: Final = timedelta(hours=1)
-"""What is overdue is so by the day, and each district's day begins at its own hour."""
+"""The time between two runs of a task. Reminders depend on the date, and each district's day begins at its own hour."""
 RETRIES: Final = RetryPolicy(attempts=5, first=timedelta(minutes=1), longest=timedelta(minutes=15))
-"""A task that has failed so often has its next turn in an hour, and its attempts are counted anew."""
-BUDGET: Final = 300.0  # seconds of batches in one turn; the rest has its next turn at once
-FIRST: Final = 60.0  # seconds after the start until new districts get their tasks: a new process delivers first
+"""After this many failed attempts, a task waits for its next hourly run, and the count of attempts is reset."""
+BUDGET: Final = 300.0  # seconds that the batches of one run may take; what remains is due again at once
+# seconds after the start until new districts get their tasks, so that a new process begins with deliveries
+FIRST: Final = 60.0
 PENDING: Final = "pending"
 TASKS: Final = JobTable(cast(Table, Task.__table__), None, None, len(TaskKind), timedelta(minutes=15))
 
@@ -44,7 +46,9 @@ log = structlog.get_logger()
 
 
 async def create_tasks_until_stopped(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event) -> None:
-    """Gives every district its tasks, soon after the start and every hour."""
+    """Creates the missing tasks of every district, soon after the start and then every hour, until `stopping` is
+    set.
+    """
     wait = FIRST
     while not await _stops_within(wait, stopping):
         try:
@@ -53,13 +57,13 @@ async def create_tasks_until_stopped(engine: AsyncEngine, keyring: Keyring, stop
                 for district_id in districts:
                     await create_tasks(engine, keyring, district_id)
                 last = districts[-1]
-        except Exception as error:  # those that have none yet get them within the hour
+        except Exception as error:  # districts that still have none get them an hour later
             log.error("tasks.trouble", **describe_fault(error))
         wait = EVERY.total_seconds()
 
 
 async def create_tasks(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> None:
-    """Gives a district the tasks that it lacks, due at once."""
+    """Creates the tasks that a district lacks; they are due at once."""
     async with unit(engine, system_principal(district_id, "worker"), keyring, "tasks") as work:
         await _insert_tasks(work)
 
@@ -72,7 +76,7 @@ async def _insert_tasks(work: Work) -> None:
 
 
 async def run_due_tasks(engine: AsyncEngine, keyring: Keyring, history: timedelta, district_id: UUID) -> int:
-    """Runs the tasks of a district that are due, and returns how many ended well."""
+    """Runs the due tasks of a district; returns the number that succeeded."""
     done, principal = 0, system_principal(district_id, "worker")
     async with unit(engine, principal, keyring, "tasks") as work:
         claimed = await _claim(work)
@@ -99,7 +103,10 @@ async def _save(work: Work, outcome: JobOutcome) -> None:
 async def _attempt(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob, kind: TaskKind, history: timedelta
 ) -> JobOutcome:
-    """Runs one task and returns when its next turn is. A task over which workers are lost rests as one that fails."""
+    """Runs one task and returns its outcome with the time of its next run.
+
+    A task whose workers died as often as it may be attempted waits like one that failed.
+    """
     where = {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:
         lost = FaultSummary(job.row["fault"], job.row["fault_place"])
@@ -120,7 +127,7 @@ async def _attempt(
 async def run_task(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, kind: TaskKind, history: timedelta = KEPT
 ) -> tuple[int, bool]:
-    """Runs a task of a district, batch by batch; returns how many rows it wrote and whether none is left."""
+    """Runs a task of a district in batches; returns the number of rows that it wrote, and whether it is finished."""
 
     async def expire_history(work: Work) -> int:
         expired = await expire_changes(work, history)
@@ -132,6 +139,7 @@ async def run_task(
         TaskKind.REMINDERS: ("worker", send_overdue_reminders),
         TaskKind.EXPIRY: ("worker", expire),
         TaskKind.SYNC_HISTORY: ("sync", expire_history),
+        TaskKind.ANSWERS: ("worker", expire_answers),
     }
     name, batch = batches[kind]
     principal, rows, until = system_principal(district_id, name), 0, time.monotonic() + BUDGET

@@ -99,6 +99,7 @@ async def amend_measure(
         raise Invalid(violations)
     for column, value in changed.items():
         setattr(measure, column, value)
+    measure.version += bool(changed)
     await work.db.flush()
     return AmendedMeasure(measure, frozenset(changed))
 

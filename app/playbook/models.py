@@ -50,6 +50,7 @@ class Measure(TenantRow, Base):
     highest: Mapped[float]
     kind: Mapped[str] = mapped_column(default="growth")
     forms: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
 
 
 class PlaybookVersion(TenantRow, Base):

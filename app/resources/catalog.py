@@ -1,6 +1,7 @@
 """Owns the index of declarations that `app/catalog.py` fills: resources with all their links, listings, commands."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from types import ModuleType
 from typing import Any
@@ -20,8 +21,8 @@ class Catalog:
     def __init__(self, modules: Iterable[ModuleType]) -> None:
         self.modules = tuple(modules)
         self.resources: tuple[ResourceType, ...] = tuple(self._resources())
-        self.listings: Mapping[str, Listing] = self._by_name(Listing, "LISTINGS")
-        self.commands: Mapping[str, Command] = self._by_name(Command, "COMMANDS")
+        self.listings: Mapping[str, Listing] = self._listings()
+        self.commands: Mapping[str, Command] = self._by_name("COMMANDS")
         added: dict[ResourceType, dict[str, Member]] = {resource: {} for resource in self.resources}
         for module in self.modules:
             for link in getattr(module, "LINKS", ()):
@@ -59,7 +60,15 @@ class Catalog:
                 if isinstance(value, type) and issubclass(value, Resource) and value.__module__ == module.__name__:
                     yield value
 
-    def _by_name(self, type_: type[Any], attribute: str) -> dict[str, Any]:
+    def _listings(self) -> dict[str, Listing]:
+        """Returns the lists with the flags that higher rooms added."""
+        listings: dict[str, Listing] = self._by_name("LISTINGS")
+        for module in self.modules:
+            for name, flag in getattr(module, "FLAGS", ()):
+                listings[name] = replace(listings[name], flags=(*listings[name].flags, flag))
+        return listings
+
+    def _by_name(self, attribute: str) -> dict[str, Any]:
         declared: dict[str, Any] = {}
         for module in self.modules:
             for one in getattr(module, attribute, ()):

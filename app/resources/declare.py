@@ -196,16 +196,16 @@ def _members_of(cls: type) -> dict[str, Member]:
         if isinstance(value, Member):
             if name not in hints:
                 raise Misuse(f"{cls.__name__}.{name} has no annotation.")
-            members[name] = _typed(f"{cls.__name__}.{name}", named(value, name), hints[name])
+            members[name] = _typed(f"{cls.__name__}.{name}", named(value, name), hints[name], _model_of(cls))
     return members
 
 
-def _typed(where: str, member: Member, hint: Any) -> Member:
+def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
     """Returns a member with what its annotation says; raises `Misuse` where the column says otherwise."""
     if not member.description:
         raise Misuse(f"{where} has no description.")
     type_, nullable, many = parse_annotation(hint)
-    column_nullable = _is_nullable(getattr(member, "expression", None))
+    column_nullable = _is_nullable(getattr(member, "expression", None), model)
     if column_nullable is not None and column_nullable != nullable:
         raise Misuse(f"{where} is annotated {hint}, and its column is {'' if column_nullable else 'not '}nullable.")
     if isinstance(member, FieldMember):
@@ -220,9 +220,9 @@ def _typed(where: str, member: Member, hint: Any) -> Member:
     return member
 
 
-def _is_nullable(expression: Any) -> bool | None:
-    """Returns whether a mapped column may be null, or None for another expression."""
-    if not isinstance(expression, InstrumentedAttribute):
+def _is_nullable(expression: Any, model: Any) -> bool | None:
+    """Returns whether a column of the model may be null, or None for another expression (a joined row may be none)."""
+    if not isinstance(expression, InstrumentedAttribute) or expression.class_ is not model:
         return None
     column = inspect(expression.class_).columns.get(expression.key)
     return None if column is None else bool(column.nullable)

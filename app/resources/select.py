@@ -43,8 +43,8 @@ class Pick:
     """A key with a member.
 
     `picks`: of the linked resource or of a structured value; without them a link to one row gives its id, and a
-    structured value gives all of itself. `page`: of a link that is paged. `arguments`: filters of a link, arguments of a
-    computed value, by the filter's name and with resolved values.
+    structured value gives all of itself. `page`: of a link that is paged. `arguments`: filters of a link, arguments of
+    a computed value, by the filter's name and with resolved values.
     """
 
     key: str

@@ -5,8 +5,8 @@ a dict, with the same names can be rendered by it.
 """
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from types import NoneType, UnionType
@@ -27,7 +27,7 @@ class JsonObject:
 
 @dataclass(frozen=True)
 class Item:
-    """An item of a value: its name, type, description and example. `kind` is the kind of a public id."""
+    """An item of a value: its name, type, description and example; `kind` is the kind of a public id."""
 
     name: str
     type: Any
@@ -36,19 +36,27 @@ class Item:
     kind: str | None = None
     nullable: bool = False
     many: bool = False
-    rest: bool = True
-    graphql: bool = True
+    rest: str | None = "="
+    graphql: str | None = "="
+    get: Callable[[Any], Any] | None = None
 
     def shown_as(self, face: str) -> str | None:
         """Returns the item's name in a face, or None where it is not shown."""
-        return self.name if (self.rest if face == "rest" else self.graphql) else None
+        name = self.rest if face == "rest" else self.graphql
+        return self.name if name == "=" else name
 
 
 def item(
-    description: str, example: Any = None, *, kind: str | None = None, rest: bool = True, graphql: bool = True
+    description: str,
+    example: Any = None,
+    *,
+    kind: str | None = None,
+    rest: str | None = "=",
+    graphql: str | None = "=",
+    get: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Declares an item of a value."""
-    return Item("", None, description, example, kind, rest=rest, graphql=graphql)
+    """Declares an item of a value; `get` takes it from the whole value where it is no attribute of the same name."""
+    return Item("", None, description, example, kind, rest=rest, graphql=graphql, get=get)
 
 
 class Value:
@@ -63,17 +71,7 @@ class Value:
         for name, value in list(vars(cls).items()):
             if isinstance(value, Item):
                 type_, nullable, many = parse_annotation(hints[name])
-                inherited[name] = Item(
-                    name,
-                    type_,
-                    value.description,
-                    value.example,
-                    value.kind,
-                    nullable,
-                    many,
-                    value.rest,
-                    value.graphql,
-                )
+                inherited[name] = replace(value, name=name, type=type_, nullable=nullable, many=many)
         cls.__items__ = inherited
 
 
@@ -101,7 +99,7 @@ def render_leaf(value: Any, item_: Item, *, upper: bool) -> Any:
 
 def _leaf(value: Any, item_: Item, *, upper: bool) -> Any:
     if item_.kind is not None:
-        return ids.show(item_.kind, value if isinstance(value, UUID) else UUID(str(value)))
+        return ids.format_id(item_.kind, value if isinstance(value, UUID) else UUID(str(value)))
     if isinstance(value, date | datetime):
         return value.isoformat()
     if isinstance(item_.type, type) and issubclass(item_.type, StrEnum):

@@ -1,1 +1,1 @@
-"""Responses: whether a student has responded to a support. Never decides, and never rates an adult."""
+"""Judges whether a student has responded to a support. Never decides, and never rates an adult."""

@@ -1,4 +1,4 @@
-"""Owns the aimline: the straight line from baseline to goal, and when there is none. Never judges a score."""
+"""Computes the aimline, the straight line from baseline to goal, or says why there is none. Never judges a score."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Literal
 
 Direction = Literal["up", "down"]
 
-# Beyond this size, float arithmetic loses digits that a verdict shows.
+# Beyond this size, float arithmetic loses digits that a verdict displays.
 LARGEST = 1e12
 
-# Numbers that differ by less than this part of the largest one count as equal: floats cannot represent 0.1.
+# Numbers that differ by less than this part of the larger one count as equal, because floats cannot represent 0.1.
 SLACK = 1e-9
 
 
 class UnjudgeableSeries(ValueError):
-    """A baseline, goal or series that no rule can judge.
+    """Raised for a baseline, goal or series that no rule can judge.
 
     `code` is stable and for programs, `sentence` is for people. Neither contains a student's value.
     """
@@ -28,7 +28,7 @@ class UnjudgeableSeries(ValueError):
 
 
 def usable(number: float) -> bool:
-    """Returns whether a number is finite and small enough to calculate with."""
+    """Returns whether a number is finite and small enough for exact comparisons."""
     return math.isfinite(number) and abs(number) <= LARGEST
 
 
@@ -65,12 +65,14 @@ class Aimline:
 
     @property
     def better(self) -> int:
-        """Returns +1 where more is better, -1 where less is better; a difference times it is positive if better."""
+        """Returns +1 if higher scores are better, -1 if lower ones are; a difference times this factor is positive if
+        better.
+        """
         return 1 if self.direction == "up" else -1
 
     @property
     def rate(self) -> float:
-        """Returns the required rate in units a week; negative where down is better."""
+        """Returns the required rate in units per week; it is negative if lower scores are better."""
         return (self.goal - self.baseline) / self.goal_week
 
     def at(self, week: float) -> float:

@@ -1,4 +1,6 @@
-"""Owns a support's chart as data: scores, aimlines, weeks, the verdict. Draws nothing and contains no names."""
+"""Builds the data of a support's chart: scores, aimlines, weeks and the verdict. Draws nothing and contains no
+names.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,11 @@ from app.support.queries import dosage_between, phases_of
 from app.support.queries import support as find_support
 
 BASELINE_SHOWN = timedelta(weeks=6)
-"""Earlier baseline scores are left out of the chart; the baseline itself stays."""
+"""Baseline scores taken longer than this before the first phase are left out of the chart; the baseline itself
+stays.
+"""
 SCORES_OF_LEVEL = 3
-"""How many last scores the fitted line uses where fewer than two follow the change."""
+"""The number of last scores that the fitted line uses if fewer than two follow the change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class ChartPhase:
-    """A phase: its aimline runs from the baseline in `from_week` at `rate` a week, and is shown up to `to_week`."""
+    """A phase and its aimline, which begins at the baseline in `from_week` and is shown up to `to_week`."""
 
     phase_id: UUID
     number: int
@@ -62,7 +66,7 @@ class ChartPhase:
 
     @property
     def rate(self) -> float:
-        """Returns the required rate in units a week."""
+        """Returns the required rate in units per week."""
         return (self.goal - self.baseline) / max(self.goal_week - self.from_week, 1)
 
     def at(self, week: float) -> float:
@@ -72,7 +76,9 @@ class ChartPhase:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The verdict's rate as a line through the middle of its scores; `rate_low` to `rate_high` is the middle 80 %."""
+    """The verdict's rate drawn as a line through the middle of its scores; `rate_low` to `rate_high` is the middle 80
+    %.
+    """
 
     from_week: int
     to_week: int
@@ -83,7 +89,7 @@ class Fit:
     rate_high: float | None
 
     def at(self, week: float, rate: float) -> float:
-        """Returns the value in a week of the fitted line with this rate."""
+        """Returns the value in a week of the fitted line if it had this rate."""
         return self.through_value + rate * (week - self.through_week)
 
 
@@ -162,7 +168,7 @@ def picture(
     points = [_point(score, phases, axis) for score in shown]
     stretches = [_chart_phase(phase, axis) for phase in phases]
     scored_weeks = {point.week for point in points}
-    # The current week is not missed yet.
+    # The current week does not count as missed yet.
     past_weeks = range(1, axis.week(until) + (1 if monday_of(today) > monday_of(until) else 0))
     weeks = {week: monday for week, monday in axis.mondays.items() if week <= last}
     change = _change(verdict, axis, last)

@@ -1,6 +1,6 @@
-"""Owns the tables of verdicts, of each support's present state, of weeks to finalize, and of calibrations.
+"""Defines the tables of verdicts, of each support's current state, of weeks to finalize, and of calibrations.
 
-A verdict is never changed, nor is a calibration.
+Verdicts and calibrations are never changed.
 """
 
 from datetime import date, datetime
@@ -18,9 +18,9 @@ from app.roster.models import AboutStudent, Ids
 class VerdictRow(AboutStudent, Base):
     """A rule's verdict on a phase's series, with everything that it depends on.
 
-    `last_on`, `last_week`: of the last score that it took into account. `change_on`: the Monday of the change week.
-    `retracts`: the verdict whose alert this one retracts. `calibration_id`: null where the published defaults applied.
-    `sem`: the measure's standard error of measurement at the time.
+    `last_on`, `last_week`: the day and week of the last score that it took into account. `change_on`: the Monday of the
+    change week. `retracts`: the verdict whose alert this one retracts. `calibration_id`: null if the published defaults
+    applied. `sem`: the measure's standard error of measurement at the time.
     """
 
     __tablename__ = "verdict"
@@ -57,10 +57,10 @@ class VerdictRow(AboutStudent, Base):
 
 
 class ResponseState(AboutStudent, Base):
-    """The current verdict of a support, and since when it has had its state.
+    """The current verdict of a support, and the instant since which it has had its state.
 
     `alert_id`: the verdict whose alert is active. `memory`: the alert state, as `alerts.Memory`. `settled_on`: the
-    Monday of the last week that was judged with a complete cohort.
+    Monday of the last week that was finalized (judged with a complete cohort).
     """
 
     __tablename__ = "response_state"
@@ -75,19 +75,20 @@ class ResponseState(AboutStudent, Base):
     settled_on: Mapped[date | None]
 
 
-class SettlementState(StrEnum):
-    """Whether a settlement still waits, was judged, or was given up after its attempts."""
+class FinalizationState(StrEnum):
+    """The states of a job that judges series again: waiting, done, or given up after its attempts."""
 
     PENDING = "pending"
-    SETTLED = "settled"
+    FINALIZED = "settled"  # as in the database
     FAILED = "failed"
 
 
-class Settlement(JobColumns, TenantRow, Base):
-    """A measure's series at a school that must be judged again: their week is complete (`week`), or the rules changed.
+class FinalizationJob(JobColumns, TenantRow, Base):
+    """A job that judges a measure's series at a school again, because their week is complete (`week`) or the rules
+    changed.
 
-    Claimed with a lease by measure. `quiet`: raises no alerts, because of the rules' publisher or a week of backfills
-    only.
+    Jobs are claimed by measure, with a lease. `quiet` jobs raise no alerts: the publisher of the rules asked for none,
+    or all of the week's scores come from backfills.
     """
 
     __tablename__ = "settlement"
@@ -103,7 +104,7 @@ class Settlement(JobColumns, TenantRow, Base):
 
 
 class CalibrationRow(TenantRow, Base):
-    """The estimates for a measure (in a grade) from the district's own scores.
+    """The estimates for a measure, over all grades or for one, from the district's own scores.
 
     `published`: there was too little data, and the published defaults apply.
     """

@@ -1,4 +1,4 @@
-"""Owns the reminders of supports that did not start and of overdue scores, each sent once. Never changes a support."""
+"""Sends reminders about supports that did not start and about overdue scores, once each. Never changes a support."""
 
 from datetime import date
 
@@ -19,7 +19,9 @@ from app.support.phase import support_event
 
 @needs(Can.JUDGE)
 async def remind_supports_not_started(work: Work, days: int, today: date) -> int:
-    """Sends a reminder for each support that is still planned `days` days of instruction after its start."""
+    """Sends a reminder for each support that is still planned `days` days of instruction after its start; returns the
+    number sent.
+    """
     mark = cast(Support.version, Text)
     query = (
         select(Support, mark.label("mark"))
@@ -43,7 +45,8 @@ async def remind_supports_not_started(work: Work, days: int, today: date) -> int
 async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
     """Sends a reminder for each active support whose measure has had no score for `days` days of instruction.
 
-    They are counted from the last score, or from the beginning of the phase if there is no score since.
+    The days are counted from the last score, or from the beginning of the phase if there is no score since. Returns the
+    number sent.
     """
     last = (
         select(func.max(Score.taken_on))

@@ -1,4 +1,4 @@
-"""Owns the reads of verdicts, and the list of supports by the state of their current verdict."""
+"""Reads verdicts, and lists supports by the state of their current verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from app.support.models import Support
 
 @dataclass(frozen=True, slots=True)
 class SupportFilter:
-    """The filters of a list of supports; a support must match all that are set. `staff_id`: its lead or provider."""
+    """The filters of a list of supports; a support must match all that are set. `staff_id` is its lead or provider."""
 
     student_id: UUID | None = None
     staff_id: UUID | None = None
@@ -43,7 +43,7 @@ async def supports(work: Work, keyset: Keyset, criteria: SupportFilter) -> Page[
             query = query.where(column == value)
     if criteria.staff_id is not None:
         query = query.where(or_(Support.lead_id == criteria.staff_id, Support.provider_id == criteria.staff_id))
-    # A student's or a person's supports are few: their own indexes serve them.
+    # A student or a member of staff has few supports, so their own indexes serve the list.
     is_short = criteria.student_id is not None or criteria.staff_id is not None
     schools = None if is_short else schools_of_list(work, criteria.school_id)
     query = query.where(at_school(Support, criteria.school_id, schools))
@@ -59,7 +59,7 @@ async def supports(work: Work, keyset: Keyset, criteria: SupportFilter) -> Page[
 
 @needs(Can.READ_VERDICTS)
 async def verdicts_now(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, VerdictRow]:
-    """Returns the current verdict of each of these supports; a support that was never judged has none."""
+    """Returns the current verdicts, keyed by support; a support that was never judged is missing."""
     rows = await work.db.scalars(
         select(VerdictRow)
         .join(

@@ -1,6 +1,7 @@
-"""Owns the commands whose effect is judged in the transaction that writes it. How series are judged is in `judging`.
+"""Records scores, supports and sessions, and judges the affected series in the same transaction.
 
-A verdict is appended when it differs from the current one; a change of state emits one event.
+How series are judged is in `judging`. A verdict is appended if it differs from the current one; a change of state emits
+one event.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,9 +24,9 @@ from app.support.models import Phase, Session, Support
 from app.support.service import SupportChange
 from app.support.session import NewSession, RecordedSession
 
-JUDGED_AT_ONCE = 5000  # pairs of student and measure in one statement
+JUDGED_AT_ONCE = 5000  # the number of pairs of student and measure in one statement
 Day = tuple[UUID, UUID, date]
-"""A student, a measure, and a day with a score."""
+"""A student, a measure and a day with a score."""
 
 
 @needs(Can.RECORD_SCORES)
@@ -52,19 +53,21 @@ async def record_scores(
 
 @needs(Can.RECORD_SCORES)
 async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Score:
-    """Amends a score with its author and reason, and judges again; an alert that no longer holds is retracted."""
+    """Amends a score with its author and reason, and judges its series again; an alert that no longer holds is
+    retracted.
+    """
     return await _judge_change(work, await amend.amend_score(work, score_id, amendment))
 
 
 @needs(Can.RECORD_SCORES)
 async def remove_score(work: Work, score_id: UUID, because: str, by: str | None = None) -> Score:
-    """Removes a score from its series, with the reason, and judges again."""
+    """Removes a score from its series, with the reason, and judges the series again."""
     return await _judge_change(work, await amend.remove_score(work, score_id, because, by))
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def start_support(work: Work, support_id: UUID, on: date | None = None) -> Support:
-    """Starts a support, and judges the scores that exist already."""
+    """Starts a support, and judges the scores that were recorded before."""
     support = await supports.start_support(work, support_id, on)
     await _judge_as_district(work, support_id)
     return support
@@ -82,7 +85,9 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
 async def record_sessions(
     work: Work, support_id: UUID, new: Sequence[NewSession], *, at: str = "/sessions"
 ) -> list[RecordedSession]:
-    """Records sessions as `support.session` does, and judges again: a verdict depends on the dosage."""
+    """Records sessions as `support.session` does, and judges the support again, because a verdict depends on the
+    dosage.
+    """
     results = await sessions.record_sessions(work, support_id, new, at=at)
     if any(result.outcome in ("recorded", "amended") for result in results):
         await _judge_as_district(work, support_id, amended=True)
@@ -109,7 +114,7 @@ async def remove_session(work: Work, session_id: UUID) -> Session:
 async def judge_days(
     work: Work, days: Collection[Day], *, quiet: bool = False, amended: bool = False
 ) -> JudgingOutcome:
-    """Judges every active support that scores of these days belong to, and schedules finalizing their weeks."""
+    """Judges every active support that has scores on these days, and schedules finalizing of their weeks."""
     pairs = {(student_id, measure_id) for student_id, measure_id, _ in days}
     outcome = await judge_selected(work, SeriesSelection(pairs=pairs), JudgingMode(quiet=quiet, amended=amended))
     await finalize.schedule(work, outcome.loaded, days, quiet=quiet)
@@ -129,9 +134,9 @@ async def judge_many(
 
 @needs(Can.JUDGE)
 async def judge_written(work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False) -> None:
-    """Judges the series of scores that were written set-based, such as a gradebook sync's, and schedules their weeks.
+    """Judges the series of scores that were written by set-based statements, and schedules finalizing of their weeks.
 
-    `days`: by student and measure, the days whose scores were written.
+    `days` are the days with written scores, keyed by student and measure.
     """
     pairs = sorted(days)
     weeks: dict[finalize.Week, datetime] = {}

@@ -1,1 +1,1 @@
-"""The REST face: one file for each resource. It holds shapes and HTTP, and no rules."""
+"""The REST API, with one file per resource. It contains shapes and HTTP, and no rules."""

@@ -1,6 +1,6 @@
-"""Owns how a request is counted against its quotas and waits for its turn, over REST and GraphQL alike.
+"""Counts a request against its quotas and makes it wait for its turn, over REST and GraphQL alike.
 
-The body is read before the turn, and the turn ends where the response begins, so that no slow client holds a slot.
+The body is read before the turn, and the turn ends when the response begins, so that no slow client occupies a slot.
 The headers follow the IETF draft of the RateLimit fields (draft-ietf-httpapi-ratelimit-headers).
 """
 
@@ -22,14 +22,19 @@ from app.rest.problem import from_error
 
 TOKENS = "/oauth/token"
 ALWAYS_ADMITTED = "/health/"
-"""Requests below this path are always admitted: a busy process must still answer its supervisor's health checks."""
+"""The path below which requests are always admitted, because a busy process must still answer health checks."""
 CLIENT_GONE = 499
-"""The status that the log shows for a request whose client disconnected before its turn; nobody receives it."""
+"""The status that is logged for a request whose client disconnected before its turn; nobody receives it."""
+NOT_MODIFIED = 304
+"""The status of a response that the client has already; it counts against no quota."""
 Refusal = Callable[[Request, Throttled], Response]
 
 
 class Admit:
-    """Admits requests within their quotas, in fair order; `refusals` has the function that refuses, by path."""
+    """Admits requests within their quotas, in fair order.
+
+    `refusals` has, by path, the functions that answer a refused request.
+    """
 
     def __init__(self, app: ASGIApp, admission: Admission, refusals: Mapping[str, Refusal]) -> None:
         self._app, self._admission, self._refusals = app, admission, refusals
@@ -43,22 +48,28 @@ class Admit:
         try:
             standings = self._admission.count(requester)
             if scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]):
-                # An upload is not queued: it takes as long as its sender, and its body goes to disk as it arrives.
-                await self._app(scope, receive, _announcing(send, standings))
+                # An upload is not queued, because it takes as long as its sender, and its body goes to disk as it
+                # arrives.
+                await self._app(scope, receive, _announcing(send, lambda _: standings))
                 return
-            # A caller without a valid token is refused before its body is read, except where tokens are issued.
+            # A caller without a valid token is refused before its body is read, except by the token endpoint.
             is_read = requester.district_id is not None or scope["path"] == TOKENS
             messages = await _read_body(receive) if is_read else []
             if messages is None:
                 await Response(status_code=CLIENT_GONE)(scope, receive, send)
                 return
             turn = self._admission.gate.enqueue(requester.key, requester.flow)
-            await self._run(turn, messages, (scope, receive, _announcing(send, standings)))
+
+            def recount(status: int) -> tuple[QuotaState, ...]:
+                is_free = status == NOT_MODIFIED
+                return self._admission.give_back(requester, standings) if is_free else standings
+
+            await self._run(turn, messages, (scope, receive, _announcing(send, recount)))
         except Throttled as error:
             if isinstance(error, RateLimited):
                 standings = error.standings
             refuse = self._refusals.get(scope["path"], from_error)
-            await refuse(Request(scope), error)(scope, receive, _announcing(send, standings))
+            await refuse(Request(scope), error)(scope, receive, _announcing(send, lambda _: standings))
 
     async def _run(self, turn: Turn, body: list[Message], connection: tuple[Scope, Receive, Send]) -> None:
         gate, (scope, receive, send) = self._admission.gate, connection
@@ -83,7 +94,7 @@ async def _coroutine(request: Awaitable[None]) -> None:
 
 
 async def _wait_for_turn(gate: Gate, turn: Turn, receive: Receive) -> bool:
-    """Waits for the turn of a request; returns False where the client disconnected first."""
+    """Waits for the turn of a request; returns False if the client disconnects first."""
     disconnected = asyncio.ensure_future(_disconnected(receive))
     waiting = asyncio.ensure_future(gate.wait(turn))
     try:
@@ -105,7 +116,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def _read_body(receive: Receive) -> list[Message] | None:
-    """Returns the messages of the whole body, or None where the client disconnected before its end."""
+    """Returns the messages of the whole body, or None if the client disconnected before its end."""
     messages: list[Message] = []
     while True:
         message = await receive()
@@ -117,7 +128,7 @@ async def _read_body(receive: Receive) -> list[Message] | None:
 
 
 def _replayed(messages: list[Message], receive: Receive) -> Receive:
-    """Returns a `receive` that first replays these messages and then reads on."""
+    """Returns a `receive` that first returns these messages again and then reads from the client."""
     remaining = iter(messages)
 
     async def replay() -> Message:
@@ -126,11 +137,11 @@ def _replayed(messages: list[Message], receive: Receive) -> Receive:
     return replay
 
 
-def _announcing(send: Send, standings: Sequence[QuotaState]) -> Send:
-    """Returns a `send` that adds the RateLimit fields to the head of the response."""
+def _announcing(send: Send, standings_at: Callable[[int], Sequence[QuotaState]]) -> Send:
+    """Returns a `send` that adds the RateLimit fields for the response's status to its headers."""
 
     async def announce(message: Message) -> None:
-        if message["type"] == "http.response.start" and standings:
+        if message["type"] == "http.response.start" and (standings := standings_at(message["status"])):
             message["headers"] = [*message["headers"], *fields(standings)]
         await send(message)
 

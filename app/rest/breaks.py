@@ -1,4 +1,4 @@
-"""Owns the breaks of the school year in REST: shapes and routes, and no rules."""
+"""The breaks of the school year in REST: shapes and routes, without rules."""
 
 from datetime import date, datetime
 from typing import Annotated
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1/breaks", tags=["roster"], route_class=Route)
 
 
 class NewSchoolBreak(Input):
-    """Days without school, to be declared. Declaring the same days of the same school again returns the same break."""
+    """Days without school to be declared. Declaring the same days of the same school again returns the same break."""
 
     school: str | None = Field(default=None, description="The school's id or external id; null for the whole district.")
     begins_on: date = Field(description="The first day of the break, included.")
@@ -62,11 +62,14 @@ async def list_breaks(
     return Items(items=items, next=next_cursor)
 
 
-@router.post("", status_code=201, operation_id="declare_break", **requires(declare_break))
+KNOWN = {200: {"model": SchoolBreak, "description": "The break was declared before."}}
+
+
+@router.post("", status_code=201, operation_id="declare_break", **requires(declare_break, answers=KNOWN))
 async def declare_school_break(work: OpenWork, response: Response, new: NewSchoolBreak) -> SchoolBreak:
     """Declares a break: 201, or 200 if it exists already.
 
-    The series that it affects are judged again shortly; that raises no alerts.
+    The affected series are judged again shortly afterwards, which raises no alerts.
     """
     declared = await declare_break(work, NewBreak(**new.model_dump()))
     response.status_code = 201 if declared.is_new else 200
@@ -75,9 +78,9 @@ async def declare_school_break(work: OpenWork, response: Response, new: NewSchoo
 
 @router.delete("/{break_}", status_code=204, operation_id="remove_break", **requires(remove_break))
 async def remove_school_break(work: OpenWork, break_: str) -> None:
-    """Removes a break; its weeks are instructional weeks again.
+    """Removes a break; its weeks become instructional weeks again.
 
-    The series that it affects are judged again shortly, without alerts.
+    The affected series are judged again shortly afterwards, which raises no alerts.
     """
     await remove_break(work, row_id("break", break_))
 

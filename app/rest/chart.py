@@ -1,9 +1,9 @@
-"""Owns the picture of a support in REST, as data and as SVG. It holds no rules."""
+"""The chart of a support in REST, as data and as SVG. It contains no rules."""
 
 from datetime import date
 from typing import Annotated, Literal, cast
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from app.core import ids
 from app.response import chart
@@ -16,17 +16,21 @@ from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["verdicts"], route_class=Route)
 SVG = "image/svg+xml"
+DOWNLOAD = "application/octet-stream"
 PICTURE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-store",
 }
-"""Headers that stop a picture from running or loading anything, and that keep it out of shared caches."""
+"""Headers that keep the SVG from running or loading anything, and keep it out of shared caches."""
 CONTRACT = requires(picture_of)
-CONTRACT["responses"][200] = {"description": "An SVG document.", "content": {SVG: {"schema": {"type": "string"}}}}
+CONTRACT["responses"][200] = {
+    "description": "An SVG document.",
+    "content": {SVG: {"schema": {"type": "string"}}, DOWNLOAD: {"schema": {"type": "string", "format": "binary"}}},
+}
 
 
-class Week(Shape):
+class ChartWeek(Shape):
     """An instructional week; week 0 is the one in which the first phase begins."""
 
     week: int
@@ -34,7 +38,7 @@ class Week(Shape):
     is_missed: bool = False
 
 
-class Break(Shape):
+class ChartBreak(Shape):
     """Weeks without instruction that follow a week of the axis; both days are included."""
 
     after_week: int
@@ -43,7 +47,7 @@ class Break(Shape):
     weeks: int
 
 
-class Point(Shape):
+class ChartPoint(Shape):
     """A score. `place` is its position on the axis of weeks; `baseline` scores were taken before the support began."""
 
     score: str
@@ -54,7 +58,7 @@ class Point(Shape):
     phase: int | None
 
 
-class Line(Shape):
+class ChartLine(Shape):
     """A straight line between two weeks."""
 
     from_week: float
@@ -75,22 +79,24 @@ class ChartPhase(Shape):
     goal_on: date
     goal_week: int
     required_rate: float
-    aimline: Line
+    aimline: ChartLine
 
 
 class FittedRate(Shape):
-    """The growth rate of the verdict, in units a week, drawn through the middle of its scores; the band holds 80 %."""
+    """The growth rate of the verdict in units per week, drawn through the middle of its scores; the band contains 80
+    %.
+    """
 
     rate: float
     rate_low: float | None
     rate_high: float | None
-    line: Line
-    low: Line | None
-    high: Line | None
+    line: ChartLine
+    low: ChartLine | None
+    high: ChartLine | None
 
 
 class SessionsOfWeek(Shape):
-    """The minutes of a week's sessions: known and delivered, and how many planned sessions have no record."""
+    """The minutes of a week's sessions, planned and delivered, and the number of planned sessions without a record."""
 
     week: int
     known_minutes: int
@@ -99,7 +105,7 @@ class SessionsOfWeek(Shape):
 
 
 class ChartVerdict(Shape):
-    """The verdict that is in force."""
+    """The current verdict."""
 
     id: str
     state: VerdictState
@@ -110,16 +116,16 @@ class ChartVerdict(Shape):
 
 
 class Chart(Shape):
-    """Everything that the picture shows; its axis counts instructional weeks."""
+    """The data of a support's chart; its axis counts instructional weeks."""
 
     support: str
     measure: str
     measure_name: str
     unit: str
     direction: Literal["up", "down"]
-    weeks: list[Week]
-    breaks: list[Break]
-    points: list[Point]
+    weeks: list[ChartWeek]
+    breaks: list[ChartBreak]
+    points: list[ChartPoint]
     phases: list[ChartPhase]
     sessions: list[SessionsOfWeek]
     verdict: ChartVerdict | None
@@ -128,7 +134,7 @@ class Chart(Shape):
 
 @router.get("/supports/{support}/chart", operation_id="get_chart", **requires(picture_of))
 async def get_chart(work: OpenWork, support: str) -> Chart:
-    """Returns the picture of a support as data, for clients that draw it themselves."""
+    """Returns the chart of a support as data, for clients that draw it themselves."""
     picture = await picture_of(work, row_id("support", support))
     return Chart.model_construct(
         support=ids.format_id("support", picture.support.id),
@@ -137,11 +143,11 @@ async def get_chart(work: OpenWork, support: str) -> Chart:
         unit=picture.measure.unit,
         direction="down" if picture.measure.direction == "down" else "up",
         weeks=[
-            Week.model_construct(week=week, monday=monday, is_missed=week in picture.missed)
+            ChartWeek.model_construct(week=week, monday=monday, is_missed=week in picture.missed)
             for week, monday in picture.weeks.items()
         ],
         breaks=[
-            Break.model_construct(
+            ChartBreak.model_construct(
                 after_week=pause.after_week, begins_on=pause.begins_on, ends_on=pause.ends_on, weeks=pause.weeks
             )
             for pause in picture.breaks
@@ -170,6 +176,7 @@ async def get_chart(work: OpenWork, support: str) -> Chart:
 )
 async def get_chart_svg(
     work: OpenWork,
+    request: Request,
     support: str,
     theme: Annotated[
         Literal["light", "dark"] | None,
@@ -177,13 +184,16 @@ async def get_chart_svg(
     ] = None,
     width: Annotated[int, Query(ge=NARROWEST, le=WIDEST, description="Pixels.")] = USUAL,
 ) -> Response:
-    """Returns a support's picture: scores, aimline, goal, phase lines, weeks without a score, breaks, verdict."""
-    picture = await picture_of(work, row_id("support", support))
-    return Response(svg(picture, width, theme), media_type=SVG, headers=PICTURE_HEADERS)
+    """Returns the chart of a support as SVG: scores, aimline, goal, phase lines, missed weeks, breaks, verdict."""
+    picture = svg(await picture_of(work, row_id("support", support)), width, theme)
+    if DOWNLOAD in request.headers.get("accept", ""):
+        attachment = {"Content-Disposition": 'attachment; filename="chart.svg"'}
+        return Response(picture, media_type=DOWNLOAD, headers=PICTURE_HEADERS | attachment)
+    return Response(picture, media_type=SVG, headers=PICTURE_HEADERS)
 
 
-def _point(point: chart.Point) -> Point:
-    return Point.model_construct(
+def _point(point: chart.Point) -> ChartPoint:
+    return ChartPoint.model_construct(
         score=ids.format_id("score", point.score_id),
         taken_on=point.taken_on,
         place=round(point.place, 3),
@@ -204,7 +214,7 @@ def _phase(stretch: chart.ChartPhase) -> ChartPhase:
         goal_on=stretch.goal_on,
         goal_week=stretch.goal_week,
         required_rate=round(stretch.rate, 6),
-        aimline=Line.model_construct(
+        aimline=ChartLine.model_construct(
             from_week=stretch.from_week,
             from_value=stretch.baseline,
             to_week=stretch.to_week,
@@ -214,9 +224,9 @@ def _phase(stretch: chart.ChartPhase) -> ChartPhase:
 
 
 def _fitted(fit: chart.Fit) -> FittedRate:
-    def line(rate: float) -> Line:
+    def line(rate: float) -> ChartLine:
         begins, ends = (round(fit.at(week, rate), 6) for week in (fit.from_week, fit.to_week))
-        return Line.model_construct(from_week=fit.from_week, from_value=begins, to_week=fit.to_week, to_value=ends)
+        return ChartLine.model_construct(from_week=fit.from_week, from_value=begins, to_week=fit.to_week, to_value=ends)
 
     return FittedRate(
         rate=fit.rate,

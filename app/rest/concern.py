@@ -1,4 +1,4 @@
-"""Owns concerns in REST: shapes and routes, and no rules."""
+"""Concerns in REST: shapes and routes, without rules."""
 
 from datetime import date, datetime
 from typing import Annotated, Literal, cast
@@ -31,7 +31,7 @@ class NewConcern(Input):
     raised_on: date | None = Field(default=None, description="Without it, today.")
 
 
-class Because(Input):
+class ConcernReason(Input):
     """The reason for a change of state."""
 
     because: str | None = Field(default=None, max_length=service.BECAUSE.max)
@@ -54,7 +54,7 @@ class Concern(Shape):
 
 
 def concern_shape(row: models.Concern) -> Concern:
-    """Returns a concern as REST shows it."""
+    """Returns a concern in REST's shape."""
     return Concern.model_construct(
         id=ids.format_id("concern", row.id),
         student=ids.format_id("student", row.student_id),
@@ -110,18 +110,18 @@ async def get_concern(work: OpenWork, concern: str) -> Concern:
 
 
 @router.post("/concerns/{concern}/accept", operation_id="accept_concern", **requires(service.accept_concern))
-async def accept_concern(work: OpenWork, concern: str, reason: Because) -> Concern:
+async def accept_concern(work: OpenWork, concern: str, reason: ConcernReason) -> Concern:
     """Accepts a concern: the team will act on it."""
     return concern_shape(await service.accept_concern(work, row_id("concern", concern), reason.because))
 
 
 @router.post("/concerns/{concern}/dismiss", operation_id="dismiss_concern", **requires(service.dismiss_concern))
-async def dismiss_concern(work: OpenWork, concern: str, reason: Because) -> Concern:
+async def dismiss_concern(work: OpenWork, concern: str, reason: ConcernReason) -> Concern:
     """Dismisses a concern: the team will not act on it."""
     return concern_shape(await service.dismiss_concern(work, row_id("concern", concern), reason.because))
 
 
 @router.post("/concerns/{concern}/resolve", operation_id="resolve_concern", **requires(service.resolve_concern))
-async def resolve_concern(work: OpenWork, concern: str, reason: Because) -> Concern:
+async def resolve_concern(work: OpenWork, concern: str, reason: ConcernReason) -> Concern:
     """Resolves an accepted concern."""
     return concern_shape(await service.resolve_concern(work, row_id("concern", concern), reason.because))

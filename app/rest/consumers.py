@@ -1,4 +1,4 @@
-"""Owns named consumers of the change feed in REST: shapes and routes, and no rules."""
+"""Named consumers of the change feed in REST: shapes and routes, without rules."""
 
 from datetime import datetime
 from typing import Annotated, Literal, cast
@@ -21,9 +21,13 @@ LOST = "Events after the consumer's position are no longer kept, or the feed was
 
 
 class NewConsumer(Input):
-    """What a consumer reads, and where a new one begins."""
+    """The event types that a consumer reads, and the position at which a new consumer begins."""
 
-    event_types: list[str] = Field(default=[], max_length=100, description="All types, if none is named.")
+    event_types: list[str] | None = Field(
+        default=None,
+        max_length=100,
+        description="All types, if empty. By default, an existing consumer keeps its types, and a new one has all.",
+    )
     versions: dict[str, int] = Field(
         default={},
         max_length=100,
@@ -41,7 +45,7 @@ class NewConsumer(Input):
 
 
 class Commit(Input):
-    """How far the client has processed the events."""
+    """The cursor up to which the client has processed the events."""
 
     cursor: str = Field(max_length=500, description="The `next` of the events that the client has processed.")
 
@@ -59,7 +63,7 @@ class Seek(Input):
 
 
 class Consumer(Shape):
-    """A reader of the feed whose position the service keeps."""
+    """A named reader of the feed, whose position the service stores."""
 
     name: str
     event_types: list[str] = Field(description="All types, if empty.")
@@ -80,10 +84,15 @@ async def list_consumers(
     return Items(items=items, next=next_cursor)
 
 
-@router.put("/{name}", operation_id="keep_consumer", **requires(consumers.save_consumer))
+CREATED = {201: {"model": Consumer, "description": "The consumer was created."}}
+
+
+@router.put("/{name}", operation_id="keep_consumer", **requires(consumers.save_consumer, answers=CREATED))
 async def keep_consumer(work: OpenWork, response: Response, name: Name, new: NewConsumer) -> Consumer:
-    """Creates a consumer (201), or changes the types of an existing one, which keeps its position (200)."""
-    new_consumer = consumers.NewConsumer(tuple(new.event_types), new.versions, new.begin)
+    """Creates a consumer (201), or changes the event types of an existing one, which keeps its position (200)."""
+    new_consumer = consumers.NewConsumer(
+        None if new.event_types is None else tuple(new.event_types), new.versions, new.begin
+    )
     position, is_new = await consumers.save_consumer(work, name, new_consumer)
     response.status_code = 201 if is_new else 200
     return _consumer(position)
@@ -105,7 +114,7 @@ async def remove_consumer(work: OpenWork, name: Name) -> None:
 async def list_consumer_events(work: OpenWork, request: Request, name: Name, limit: Limit = None) -> Events:
     """Returns the events after the consumer's position.
 
-    Process them, then commit `next`; until then the same events are returned again.
+    Process them, then commit `next`. Until then the same events are returned again.
     """
     services: Services = request.app.state.services
     position, page = await consumers.consumer_events(work, name, limit)
@@ -117,14 +126,16 @@ async def list_consumer_events(work: OpenWork, request: Request, name: Name, lim
 async def commit_consumer(work: OpenWork, name: Name, request: Commit) -> Consumer:
     """Moves the consumer forward to a cursor that it returned.
 
-    It never moves back, so a slower reader undoes nothing.
+    It never moves back, so that a slower reader does not undo another's progress.
     """
     return _consumer(await consumers.commit(work, name, request.cursor))
 
 
 @router.post("/{name}/seek", operation_id="seek_consumer", **requires(consumers.seek, gone=LOST))
 async def seek_consumer(work: OpenWork, name: Name, request: Seek) -> Consumer:
-    """Moves the consumer to any position that is kept. Cursors that were read before can no longer be committed."""
+    """Moves the consumer to any event that is still kept. Cursors that were returned before can no longer be
+    committed.
+    """
     return _consumer(await consumers.seek(work, name, request.to, request.cursor, request.time))
 
 

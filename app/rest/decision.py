@@ -1,4 +1,4 @@
-"""Owns decisions and a student's story in REST: shapes and routes, and no rules."""
+"""Decisions and a student's story in REST: shapes and routes, without rules."""
 
 from datetime import date
 from typing import Annotated, Literal, cast
@@ -14,7 +14,7 @@ from app.rest.evidence import Score, score_shape
 from app.rest.pages import Input, Items, Shape, page_keyset, text_field, to_page
 from app.rest.roster import Enrollment, Student, enrollment_shape, student_id, student_shape
 from app.rest.route import Route
-from app.rest.support import Change, Support, support_shape
+from app.rest.support import Support, SupportChange, support_shape
 from app.roster.queries import external_ids_of
 from app.support.service import SupportChange as PhaseChange
 
@@ -23,7 +23,7 @@ Kind = Literal["continue", "raise_goal", "intensify", "change", "fade", "exit", 
 
 
 class NewDecision(Input):
-    """What a team chose. A referral can be recorded at any time, with nothing before it."""
+    """A team's decision to be recorded. A referral can be recorded at any time and requires nothing before it."""
 
     kind: Kind
     support: str | None = Field(
@@ -36,7 +36,7 @@ class NewDecision(Input):
     decided_by: str | None = Field(default=None, description="An id or an external id.")
     decided_on: date | None = Field(default=None, description="Without it, today.")
     note: str | None = text_field(service.NewDecision, "note", default=None)
-    change: Change | None = Field(default=None, description="What changes from that day on.")
+    change: SupportChange | None = Field(default=None, description="What changes from that day on.")
 
 
 class Decision(Shape):
@@ -55,7 +55,7 @@ class Decision(Shape):
 
 
 class Story(Shape):
-    """Everything that the service knows about one student."""
+    """Everything that the service has about one student."""
 
     student: Student
     enrollments: list[Enrollment]
@@ -66,7 +66,7 @@ class Story(Shape):
 
 
 def decision_shape(row: models.Decision) -> Decision:
-    """Returns a decision as REST shows it."""
+    """Returns a decision in REST's shape."""
     return Decision.model_construct(
         id=ids.format_id("decision", row.id),
         student=ids.format_id("student", row.student_id),
@@ -83,7 +83,7 @@ def decision_shape(row: models.Decision) -> Decision:
 
 @router.post("/decisions", status_code=201, operation_id="decide", **requires(service.decide))
 async def decide(work: OpenWork, new: NewDecision) -> Decision:
-    """Records a team's decision and carries it out: a change begins a new phase, an exit ends the support."""
+    """Records a team's decision and applies it: a change begins a new phase, an exit ends the support."""
     values = new.model_dump(exclude={"change"})
     change = PhaseChange(**new.change.model_dump()) if new.change else None
     return decision_shape(await service.decide(work, service.NewDecision(**values, change=change)))
@@ -116,7 +116,7 @@ async def get_decision(work: OpenWork, decision: str) -> Decision:
 
 @router.get("/students/{student}/story", operation_id="get_story", tags=["roster"], **requires(queries.story))
 async def get_story(work: OpenWork, student: StudentPath) -> Story:
-    """Returns everything that the service knows about one student, in one call."""
+    """Returns everything that the service has about one student, in one call."""
     story = await queries.story(work, student)
     aliases = await external_ids_of(work, [story.student.id])
     return Story.model_construct(

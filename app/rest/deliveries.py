@@ -1,4 +1,4 @@
-"""Owns webhook deliveries in REST, and their repetition: shapes and routes, and no rules."""
+"""Webhook deliveries and their repetition in REST: shapes and routes, without rules."""
 
 from datetime import datetime
 from typing import Literal, cast
@@ -18,7 +18,7 @@ DeliveryState = Literal["pending", "delivered", "failed", "dropped"]
 
 
 class Replay(Input):
-    """Which deliveries are sent again."""
+    """The deliveries to be sent again."""
 
     since: AwareDatetime = Field(description="Events from this instant on.")
     which: Literal["failed", "missing"] = Field(
@@ -31,7 +31,7 @@ class Replay(Input):
 
 
 class Replayed(Shape):
-    """How many deliveries were scheduled; for `missing`, repeat the request until the number is 0."""
+    """The number of deliveries that were scheduled; for `missing`, repeat the request until it is 0."""
 
     deliveries: int
 

@@ -1,40 +1,84 @@
-"""Owns the documents that are the same for every caller: the contract, the documentation page and its assets.
+"""Serves the documents that are the same for every caller: the contract, the pages to try both APIs, and their assets.
 
-Each document is built once and served with a strong ETag. It holds nothing of any district.
+Each document is built once and served with a strong ETag. None contains data of a district. The pages work without
+internet: the browser is told to load nothing from another host, and to run no script but those of the page.
 """
 
 import asyncio
+import base64
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from importlib import resources
+from typing import NamedTuple
 
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import RedirectResponse
 
+HTML, SCRIPT, STYLE, PNG = "text/html; charset=utf-8", "text/javascript", "text/css", "image/png"
+
+
+class Asset(NamedTuple):
+    """A file of an installed package, or of our own."""
+
+    package: str
+    path: str
+    media_type: str
+
+
+_GRAPHIQL = "static/graphene_django_graphiql_static"
 ASSETS = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-    "favicon-32x32.png": "image/png",
+    "/swagger/swagger-ui-bundle.js": Asset("fastapi_swagger", "resources/swagger-ui-bundle.js", SCRIPT),
+    "/swagger/swagger-ui.css": Asset("fastapi_swagger", "resources/swagger-ui.css", STYLE),
+    "/swagger/favicon-32x32.png": Asset("fastapi_swagger", "resources/favicon-32x32.png", PNG),
+    **{
+        f"/graphiql/{name}": Asset("graphene_django_graphiql_static", f"{_GRAPHIQL}/{name}", media_type)
+        for name, media_type in (
+            ("react.production.min.js", SCRIPT),
+            ("react-dom.production.min.js", SCRIPT),
+            ("graphiql.min.js", SCRIPT),
+            ("graphiql.min.css", STYLE),
+        )
+    },
+    "/graphiql/page.js": Asset("app.rest", "graphiql/page.js", SCRIPT),
+    "/graphiql/page.css": Asset("app.rest", "graphiql/page.css", STYLE),
 }
-SETTINGS = {"tryItOutEnabled": True, "persistAuthorization": True, "filter": True, "displayRequestDuration": True}
+GRAPHIQL_PAGE = Asset("app.rest", "graphiql/page.html", HTML)
+SETTINGS = {
+    "tryItOutEnabled": True,
+    "filter": True,
+    "displayRequestDuration": True,
+    # Otherwise Swagger UI would keep the client's secret in the browser, and ask another host to check the contract.
+    "persistAuthorization": False,
+    "validatorUrl": None,
+}
 READS = ["GET", "HEAD"]
+INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+CONTENT_POLICY = (
+    "default-src 'none'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "font-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 
 class Document:
     """A document whose bytes are built once, at its first request, however many requests arrive at that moment."""
 
-    def __init__(self, make: Callable[[], bytes], media_type: str) -> None:
-        self._make, self._media_type = make, media_type
+    def __init__(
+        self, make: Callable[[], bytes], media_type: str, headers: Callable[[bytes], Mapping[str, str]] | None = None
+    ) -> None:
+        self._make, self._media_type, self._headers = make, media_type, headers
         self._lock = asyncio.Lock()
         self._made: tuple[bytes, str] | None = None
 
     async def answer(self, request: Request) -> Response:
         """Returns the document, or 304 to a caller that already has it."""
         body, etag = await self.content()
-        # Clients revalidate each time, so that none works with the contract of an earlier version.
+        # Clients revalidate each time, so that none uses the contract of an earlier version.
         headers = {"ETag": etag, "Cache-Control": "public, no-cache"}
+        if self._headers is not None:
+            headers |= self._headers(body)
         if _matches(request.headers.get("if-none-match", ""), etag):
             return Response(status_code=304, headers=headers)
         return Response(body, headers=headers, media_type=self._media_type)
@@ -44,7 +88,8 @@ class Document:
         if self._made is None:
             async with self._lock:
                 if self._made is None:
-                    # The contract takes a while to build: a thread keeps the event loop free for other requests.
+                    # The contract takes a while to build, so a thread builds it and the event loop stays free for other
+                    # requests.
                     body = await asyncio.to_thread(self._make)
                     self._made = body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         return self._made
@@ -54,11 +99,13 @@ def documents(app: FastAPI) -> APIRouter:
     """Returns the routes that serve the contract of an app and its documentation page."""
     router = APIRouter(include_in_schema=False)
     contract = Document(lambda: orjson.dumps(app.openapi()), "application/json")
-    page = Document(lambda: _page(app.title), "text/html; charset=utf-8")
+    swagger = Document(lambda: _swagger_page(app.title), HTML, page_headers)
+    graphiql = Document(_reader(GRAPHIQL_PAGE), HTML, page_headers)
     router.add_api_route("/openapi.json", contract.answer, methods=READS)
-    router.add_api_route("/docs", page.answer, methods=READS)
-    for name, media_type in ASSETS.items():
-        router.add_api_route(f"/swagger/{name}", Document(_asset(name), media_type).answer, methods=READS)
+    router.add_api_route("/docs", swagger.answer, methods=READS)
+    router.add_api_route("/graphiql", graphiql.answer, methods=READS)
+    for path, asset in ASSETS.items():
+        router.add_api_route(path, Document(_reader(asset), asset.media_type).answer, methods=READS)
 
     @router.api_route("/", methods=READS)
     async def to_the_page() -> Response:
@@ -67,8 +114,15 @@ def documents(app: FastAPI) -> APIRouter:
     return router
 
 
-def _page(title: str) -> bytes:
-    # The addresses are relative, so that the page works behind a proxy that serves it under a path of its own.
+def page_headers(page: bytes) -> dict[str, str]:
+    """Returns the headers that confine a page to scripts in our own files, and to its inline scripts by their hash."""
+    hashes = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in INLINE_SCRIPT.findall(page)]
+    scripts = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in hashes)])
+    return {"Content-Security-Policy": CONTENT_POLICY.format(scripts=scripts), "Referrer-Policy": "no-referrer"}
+
+
+def _swagger_page(title: str) -> bytes:
+    # The addresses are relative, so that the page works behind a proxy that serves it under a path prefix.
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title=title,
@@ -80,10 +134,10 @@ def _page(title: str) -> bytes:
     return bytes(page.body)
 
 
-def _asset(name: str) -> Callable[[], bytes]:
-    return (resources.files("fastapi_swagger") / "resources" / name).read_bytes
+def _reader(asset: Asset) -> Callable[[], bytes]:
+    return lambda: resources.files(asset.package).joinpath(asset.path).read_bytes()
 
 
 def _matches(header: str, etag: str) -> bool:
-    """Tells whether If-None-Match names the ETag, by the weak comparison (RFC 9110 §13.1.2)."""
+    """Returns whether If-None-Match contains the ETag, by the weak comparison (RFC 9110 §13.1.2)."""
     return header.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in header.split(","))

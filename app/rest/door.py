@@ -1,6 +1,6 @@
-"""Owns how a REST request becomes a unit of work: token, principal, person acted for, transaction.
+"""Turns a REST request into a unit of work: token, principal, person acted for, transaction.
 
-It holds no rules.
+It contains no rules.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +24,9 @@ from app.core.crypto import Keyring
 from app.core.errors import Invalid, Malformed, NotFound, Violation
 from app.core.writer_share import WriterShare
 from app.rest.pages import NUL
-from app.rest.problem import MEDIA_TYPE, Problem
+from app.rest.problem import MEDIA_TYPE
+from app.rest.repetition import Replayed, find_kept
+from app.rest.versions import expect_versions, writes
 from app.roster.caseload import bound_to_person
 
 oauth2 = OAuth2(
@@ -36,7 +38,8 @@ oauth2 = OAuth2(
     },
     scheme_name="oauth2",
     description=(
-        "OAuth 2.0 client credentials at this service's token endpoint. A secured area has the scope area:<code>."
+        "OAuth 2.0 client credentials at this service's token endpoint. Each secured area has a scope, such as "
+        "`area:sel`."
     ),
     auto_error=False,
 )
@@ -59,9 +62,9 @@ class Services:
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
-    """Refuses unknown query parameters, since a misspelt filter would otherwise return everything.
+    """Raises an error for unknown query parameters, because a list would otherwise ignore a misspelt filter.
 
-    Refuses NUL characters too: PostgreSQL cannot store them, so no row could match.
+    Refuses NUL characters too, because PostgreSQL cannot store them, so that no row could match.
     """
     route = request.scope["route"]
     accepted = {
@@ -88,24 +91,35 @@ async def principal_of(
 ) -> Principal:
     """Returns the caller's principal; raises `Unauthenticated`.
 
-    Where the request acts for a person, that person's role and caseload bound the client's own grant.
+    If the request acts for a person, that person's role and caseload restrict the client's own grant.
     """
     if (checked := getattr(request.state, "principal", None)) is not None:
-        return cast(Principal, checked)  # The route has read the token already, before the body.
+        return cast(Principal, checked)  # The route has verified the token already, before it read the body.
     services: Services = request.app.state.services
     client = services.tokens.read_header(authorization)
     if act_for is None:
         return client
-    return await bound_to_person(services.engine, services.keyring, client, act_for)
+    try:
+        return await bound_to_person(services.engine, services.keyring, client, act_for)
+    except Invalid as error:
+        raise Malformed(error.violations) from None  # a wrong header is a bad request, as a wrong parameter is
 
 
 async def open_work(request: Request, principal: Annotated[Principal, Depends(principal_of)]) -> AsyncIterator[Work]:
-    """Opens one transaction for the request; it commits before the response starts."""
+    """Opens one transaction for the request; it commits before the response starts.
+
+    Raises `Replayed` if the request was executed before under its idempotency key.
+    """
     services: Services = request.app.state.services
     operation = f"{request.method} {request.scope['route'].path}"
     async with services.writers.turn(writes=request.method not in READS):
         async with unit(services.engine, principal, services.keyring, operation) as work:
-            yield work
+            answer = await find_kept(request, work)
+            if answer is None:
+                await expect_versions(request, work)
+                yield work
+    if answer is not None:
+        raise Replayed(answer)
 
 
 OpenWork = Annotated[Work, Depends(open_work, scope="function")]
@@ -113,36 +127,39 @@ After = Annotated[str | None, Query(description="The cursor: `next` of the previ
 Limit = Annotated[int | None, Query(description="Rows in a page: 1 to 200, by default 50.")]
 
 
-def requires(*functions: Callable[..., Any], gone: str | None = None, **more: Any) -> dict[str, Any]:
-    """Returns a route's entry in the contract: the scopes that its functions require, and its problem responses."""
+def requires(
+    *functions: Callable[..., Any],
+    gone: str | None = None,
+    answers: dict[int, Any] | None = None,
+    has_version: bool = False,
+    **more: Any,
+) -> dict[str, Any]:
+    """Returns a route's entry in the contract: the scopes that its functions require.
+
+    `app.rest.contract` adds the problem responses; `gone` is the description of a 410, which few routes answer, and
+    `answers` has the successful responses besides the usual one. `has_version` states that the row in the path has a
+    version, where the response does not show it.
+    """
     scopes = sorted({can.value for function in functions for can in required_permissions(function)})
-    answers = {**_ANSWERS, 410: gone} if gone else _ANSWERS
-    problem = {"model": Problem, "content": {MEDIA_TYPE: {}}}
     return {
         # A tuple replaces what FastAPI has written; a list would be added to it, as an alternative way to
         # authenticate.
-        "openapi_extra": {"security": ({"oauth2": scopes},)},
-        "responses": {status: {**problem, "description": words} for status, words in answers.items()},
+        "openapi_extra": {
+            "security": ({"oauth2": scopes},),
+            **({"parameters": [writes(is_required=False)]} if has_version else {}),
+        },
+        "responses": (answers or {}) | ({410: refusal(gone)} if gone else {}),
         **more,
     }
 
 
-_ANSWERS: dict[int | str, str] = {
-    400: "A bad request.",
-    401: "No token, or one that is not valid.",
-    403: "The caller lacks the permission for this operation.",
-    404: "There is no such row, or the caller may not see it.",
-    409: "The present state does not allow the operation.",
-    422: "The values cannot be accepted; every violation is listed.",
-    503: (
-        "The database, or a lock in it, is not available. With Retry-After, nothing was changed; without "
-        "it, the outcome is unknown (outcome.unknown)."
-    ),
-}
+def refusal(description: str) -> dict[str, Any]:
+    """Returns a problem response for the contract of a route."""
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
 def row_id(kind: str, text: str) -> UUID:
-    """Returns the id in a path; raises `NotFound` for text that is no id of this kind."""
+    """Parses the id in a path; raises `NotFound` for a text that is no id of this kind."""
     try:
         return ids.parse_id(kind, text)
     except Invalid:

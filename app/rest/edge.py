@@ -1,6 +1,6 @@
-"""Owns the outermost layer of every request: the trace id, the size limit, one log line, and the handling of faults.
+"""Wraps every request: assigns the trace id, limits the body's size, writes one log line, and handles faults.
 
-A fault ends here: the server's own log could repeat what somebody submitted.
+A fault is handled here, because the server's own log could repeat what somebody submitted.
 """
 
 import re
@@ -17,20 +17,20 @@ from app.core.metrics import count_request
 from app.rest.problem import fault, problem
 
 LARGEST_BODY = 2 * 1024 * 1024
-"""The largest body in bytes; 500 scores take about a tenth of it."""
+"""The largest body in bytes; 500 scores need about a tenth of it."""
 LARGEST_FORM = 16 * 1024
-"""The largest token request in bytes; its sender is not authenticated yet."""
+"""The largest token request in bytes; it is small, because its sender is not authenticated yet."""
 UPLOADS = re.compile(r"/v1/sis-sources/[^/]+/roster")
-"""The one path with a larger limit: that body goes to disk as it arrives, after its sender was authorized."""
+"""The only path with a larger limit, because that body goes to disk as it arrives, after its sender was authorized."""
 LARGEST = {"/oauth/token": LARGEST_FORM}
 """Paths with a smaller limit."""
 DEFAULT_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-"""Headers of every response that does not set them itself: most responses are about a person."""
+"""Headers of every response that does not set them itself, because most responses are about a person."""
 log = structlog.get_logger()
 
 
 class Edge:
-    """Gives each request and response a trace id; the log names the route's template, never an id from the path."""
+    """Gives each request and its response a trace id, and logs the route's template, never an id from the path."""
 
     def __init__(self, app: ASGIApp, largest_upload: int = LARGEST_BODY) -> None:
         self.app, self._largest_upload = app, largest_upload
@@ -40,7 +40,7 @@ class Edge:
             await self.app(scope, receive, send)
             return
         trace_id = uuid4().hex
-        # Authentication adds the district and the client to the log's context later.
+        # Authentication later adds the district and the client to the log's context.
         with log_context(trace_id=trace_id):
             await self._handle(scope, receive, send, trace_id)
 
@@ -91,7 +91,7 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if self.too_large and self.status is None:
-            return  # The app's own answer would only say that the body broke off.
+            return  # The app's own response would only say that the body ended too early.
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message["headers"], (b"trace-id", self._trace_id.encode())]

@@ -1,4 +1,4 @@
-"""Owns the change feed in REST: the same events, ids and bodies as the webhooks."""
+"""The change feed in REST: the same events, ids and payloads as the webhooks."""
 
 from datetime import datetime
 from typing import Annotated, Any, cast
@@ -33,7 +33,7 @@ class Events(Shape):
 
 
 class PayloadVersion(Shape):
-    """One version of a type's payload."""
+    """One version of an event type's payload."""
 
     version: int
     ids: list[str]
@@ -72,10 +72,10 @@ async def list_events(
     after: After = None,
     limit: Limit = None,
 ) -> Events:
-    """Returns the events after a cursor, of the last 30 days. `next` is always present: keep it for the next request.
+    """Returns the events after a cursor, from the last 30 days; `next` is always present, for the next request.
 
-    410 where events between the cursor and now are no longer kept, or the feed was restarted after a restore: read
-    what you need from the lists, then begin without a cursor.
+    410 if events between the cursor and now are no longer kept, or if the feed was restarted after a restore. Then read
+    what you need from the lists, and begin without a cursor.
     """
     services: Services = request.app.state.services
     types = sorted(set(type_)) if type_ else None
@@ -116,7 +116,7 @@ async def notified(
         ),
     ],
 ) -> None:
-    """Represents an endpoint that receives an event; it is never called."""
+    """Describes the request that an endpoint receives for an event; it is never called."""
 
 
 def webhooks() -> APIRouter:

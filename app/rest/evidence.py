@@ -1,4 +1,4 @@
-"""Owns scores in REST: shapes and routes, and no rules."""
+"""Scores in REST: shapes and routes, without rules."""
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, cast
@@ -26,14 +26,14 @@ Outcome = Literal["recorded", "amended", "unchanged", "refused"]
 
 
 def _day(value: Any) -> Any:
-    """Accepts a date without a time: an instant would be another day in another time zone."""
+    """Accepts a date without a time, because an instant would be another day in another time zone."""
     if isinstance(value, date) or (isinstance(value, str) and len(value) == len("2026-01-05")):
         return value
     raise PydanticCustomError("day", "Give a day as YYYY-MM-DD, without a time")
 
 
 def a_number(value: Any) -> Any:
-    """Accepts a number; neither a boolean nor a text counts as one."""
+    """Accepts a number, but neither a boolean nor a text."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise PydanticCustomError("number", "Give a number")
     return value
@@ -72,7 +72,7 @@ class NewScores(Input):
 
 
 class ScoreAmendment(Input):
-    """A correction of a score, with its reason; fields that are not named stay as they are."""
+    """A correction of a score with its reason; fields that are not given keep their values."""
 
     because: str = Field(min_length=1, max_length=500)
     by: str | None = Field(default=None, description="The person who asks for it: an id or an external id of staff.")
@@ -139,7 +139,7 @@ class RecordedScores(Shape):
 
 
 def score_shape(row: models.Score) -> Score:
-    """Returns a score as REST shows it."""
+    """Returns a score in REST's shape."""
     return Score.model_construct(
         id=ids.format_id("score", row.id),
         student=ids.format_id("student", row.student_id),
@@ -156,18 +156,25 @@ def score_shape(row: models.Score) -> Score:
     )
 
 
-@router.post("/scores", status_code=201, operation_id="record_score", **requires(service.record_scores))
-async def record_score(work: OpenWork, new: NewScore) -> Score:
-    """Records one score and judges the series that it belongs to, in the same transaction."""
+KNOWN = {200: {"model": Score, "description": "The score was recorded before; it is unchanged or was amended."}}
+
+
+@router.post("/scores", status_code=201, operation_id="record_score", **requires(service.record_scores, answers=KNOWN))
+async def record_score(work: OpenWork, response: Response, new: NewScore) -> Score:
+    """Records one score and judges the series that it belongs to, in the same transaction.
+
+    201 for a new score, 200 for one that was sent before.
+    """
     recorded = (await service.record_scores(work, [evidence.NewScore(**new.model_dump())], at=""))[0]
     if recorded.score is None:
         raise Invalid(recorded.violations)
+    response.status_code = 201 if recorded.outcome == "recorded" else 200
     return score_shape(recorded.score)
 
 
 @router.post("/scores/bulk", operation_id="record_scores", **requires(service.record_scores))
 async def record_scores(work: OpenWork, new: NewScores) -> RecordedScores:
-    """Records many scores, each independently: invalid ones are refused with violations, the others recorded."""
+    """Records many scores independently: invalid ones are refused with their violations, the others are recorded."""
     scores = [evidence.NewScore(**score.model_dump()) for score in new.scores]
     recorded = await service.record_scores(work, scores, backfill=new.backfill)
     return RecordedScores.model_construct(results=[_recorded(result) for result in recorded])
@@ -191,13 +198,15 @@ async def remove_score(work: OpenWork, score: str, removal: ScoreRemoval) -> Sco
 
 @router.get("/scores/{score}", operation_id="get_score", **requires(queries.score))
 async def get_score(work: OpenWork, score: str) -> Score:
-    """Returns one score; 404 for one that was removed."""
+    """Returns one score; 404 if it was removed."""
     return score_shape(await queries.score(work, row_id("score", score)))
 
 
 @router.get("/scores/{score}/changes", operation_id="list_score_changes", **requires(queries.changes_of))
 async def list_score_changes(work: OpenWork, score: str) -> ScoreChanges:
-    """Lists the changes of a score, removed or not, oldest first: who made each, why, and the values before it."""
+    """Lists the changes of a score, oldest first, with who made each, why, and the values before it; also if it was
+    removed.
+    """
     rows = await queries.changes_of(work, row_id("score", score))
     return ScoreChanges(items=[_change(row) for row in rows])
 

@@ -1,4 +1,4 @@
-"""Owns grades in REST: shapes and routes, and no rules."""
+"""Grades in REST: shapes and routes, without rules."""
 
 from datetime import date, datetime
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ class Objective(Shape):
 
 
 class Scored(Shape):
-    """The fields that results of line items and of assessments share, as the SIS sends them."""
+    """The fields that results of line items and of assessments share, as the SIS delivers them."""
 
     id: str
     student: str
@@ -61,7 +61,7 @@ class AssessmentResult(Scored):
 
 
 class LineItem(Shape):
-    """A piece of graded work of a class."""
+    """A piece of graded work in a class."""
 
     id: str
     class_id: str | None
@@ -101,7 +101,7 @@ def _scored(
 
 
 def result_shape(graded: queries.Graded) -> Result:
-    """Returns a result as REST shows it."""
+    """Returns a result in REST's shape."""
     class_id = graded.result.class_id or graded.item.class_id
     return Result.model_construct(
         **_scored(graded.result, graded.item),
@@ -113,7 +113,7 @@ def result_shape(graded: queries.Graded) -> Result:
 
 
 def assessment_result_shape(assessed: queries.Assessed) -> AssessmentResult:
-    """Returns a result of an assessment as REST shows it."""
+    """Returns a result of an assessment in REST's shape."""
     return AssessmentResult.model_construct(
         **_scored(assessed.result, assessed.item),
         id=ids.format_id("assessment_result", assessed.result.id),
@@ -138,7 +138,7 @@ async def list_results_of_student(
     after: After = None,
     limit: Limit = None,
 ) -> Items[Result]:
-    """Lists a student's results, in the order in which they arrived."""
+    """Lists a student's results, in the order in which they were imported."""
     student_id = (await find_student(work, student)).id
     class_id = (await find_class(work, class_, "/class")).id if class_ else None
     filters = queries.ResultFilter(class_id=class_id, since=since, until=until)
@@ -163,7 +163,7 @@ async def list_assessment_results_of_student(
     after: After = None,
     limit: Limit = None,
 ) -> Items[AssessmentResult]:
-    """Lists a student's results in assessments, in the order in which they arrived."""
+    """Lists a student's results in assessments, in the order in which they were imported."""
     student_id = (await find_student(work, student)).id
     keyset = page_keyset(work, "assessment_results", {"student": student_id}, after, limit)
     page = await queries.assessment_results_of(work, keyset, student_id)
@@ -184,7 +184,7 @@ async def list_line_items(
     after: After = None,
     limit: Limit = None,
 ) -> Items[LineItem]:
-    """Lists a class's line items, in the order in which they arrived."""
+    """Lists a class's line items, in the order in which they were imported."""
     class_id = (await find_class(work, class_)).id
     keyset = page_keyset(work, "line_items", {"class": class_id}, after, limit)
     page = await queries.line_items_of(work, keyset, class_id)

@@ -1,6 +1,6 @@
-"""Owns the answers to a supervisor: whether the process is alive and whether it can serve.
+"""Answers health checks: whether the process is alive, and whether it can serve.
 
-It shows nothing of any district.
+The responses contain no data of any district.
 """
 
 import structlog
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 class Health(Shape):
-    """The answer of a health check."""
+    """The response of a health check."""
 
     ok: bool
 
@@ -39,11 +39,11 @@ async def live() -> Health:
     },
 )
 async def ready_to_serve(request: Request, response: Response) -> Health:
-    """Tells whether the database answers and its schema is not behind this code."""
+    """Returns whether the database answers and its schema is not older than this code."""
     services: Services = request.app.state.services
     try:
         version = await schema_version(services.engine)
-    except Exception as error:  # any failure to reach the database means not ready
+    except Exception as error:  # every failure to reach the database means not ready
         log.warning("not_ready", reason="The database does not answer.", **describe_fault(error))
         response.status_code = 503
         return Health(ok=False)

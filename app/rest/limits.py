@@ -1,4 +1,4 @@
-"""Owns the limits in the contract: the RateLimit fields of each response, and the responses 429 and 503."""
+"""Describes the limits in the contract: the RateLimit fields of each response, and the responses 429 and 503."""
 
 from typing import Any
 
@@ -53,8 +53,8 @@ def _describe(schema: dict[str, Any]) -> None:
             for status, description in ANSWERS.items():
                 answers.setdefault(status, {"description": description, "content": _content(path)})
             for status, answer in answers.items():
-                # Every response has the fields; the contract names them for successful ones and for refusals that are
-                # temporary.
+                # Every response has the fields; the contract lists them for successful responses and for temporary
+                # refusals.
                 if status >= "3" and status not in ANSWERS:
                     continue
                 names = ["RateLimit-Policy", "RateLimit", *(["Retry-After"] if status in ANSWERS else [])]

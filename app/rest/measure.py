@@ -1,4 +1,4 @@
-"""Owns measures in REST: shapes and routes, and no rules."""
+"""Measures in REST: shapes and routes, without rules."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ from app.playbook import measures, models, queries
 from app.response.administration.measures import amend_measure as amend
 from app.rest.door import OpenWork, requires
 from app.rest.evidence import Number
-from app.rest.pages import Input, Shape
+from app.rest.pages import NOT_NAMED, Changes, Input, Shape
 from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["playbook"], route_class=Route)
@@ -37,6 +37,7 @@ class Measure(Shape):
     highest: float
     kind: str = Field(description=KIND)
     forms: list[str] | None = Field(description=FORMS)
+    version: int = Field(description="The number of changes, plus one: for If-Match.")
 
 
 class MeasureList(Shape):
@@ -60,20 +61,19 @@ class NewMeasure(Input):
     forms: Forms | None = Field(default=None, description=FORMS)
 
 
-class MeasureChanges(Input):
+class MeasureChanges(Changes):
     """Changes of a measure; fields that are not named stay. Direction, kind and area are fixed once it is in use."""
 
-    # A factory keeps the default out of the contract: generated clients would send it and overwrite the value.
-    code: str = Field(default_factory=str, max_length=63, description="Cannot be changed; another code is refused.")
-    name: str = Field(default_factory=str, max_length=200)
-    area: str = Field(default_factory=str, description="A code or an id.")
-    unit: str = Field(default_factory=str, max_length=100)
-    direction: Direction = Field(default_factory=lambda: "up", description="The direction in which scores improve.")
-    lowest: Number = Field(default_factory=float)
-    highest: Number = Field(default_factory=float)
-    sem: Number | None = Field(default_factory=lambda: None, description=SEM)
-    kind: Kind = Field(default_factory=lambda: "growth", description=KIND)
-    forms: Forms | None = Field(default_factory=lambda: None, description=FORMS)
+    code: str = Field(default=NOT_NAMED, max_length=63, description="Cannot be changed; another code is refused.")
+    name: str = Field(default=NOT_NAMED, max_length=200)
+    area: str = Field(default=NOT_NAMED, description="A code or an id.")
+    unit: str = Field(default=NOT_NAMED, max_length=100)
+    direction: Direction = Field(default=NOT_NAMED, description="The direction in which scores improve.")
+    lowest: Number = NOT_NAMED
+    highest: Number = NOT_NAMED
+    sem: Number | None = Field(default=NOT_NAMED, description=SEM)
+    kind: Kind = Field(default=NOT_NAMED, description=KIND)
+    forms: Forms | None = Field(default=NOT_NAMED, description=FORMS)
 
 
 @router.get("/measures", operation_id="list_measures", **requires(queries.measures))
@@ -84,13 +84,13 @@ async def list_measures(work: OpenWork) -> MeasureList:
 
 @router.post("/measures", status_code=201, operation_id="make_measure", **requires(measures.make_measure))
 async def make_measure(work: OpenWork, new: NewMeasure) -> Measure:
-    """Creates a measure. Until a rule names it, the rule for its area judges it, or else the general rule."""
+    """Creates a measure. Until a rule names it, the rule for its area judges it, otherwise the general rule."""
     return _measure(await measures.make_measure(work, measures.NewMeasure(**new.model_dump())))
 
 
 @router.patch("/measures/{measure}", operation_id="amend_measure", **requires(amend))
 async def amend_measure(work: OpenWork, measure: MeasurePath, changes: MeasureChanges) -> Measure:
-    """Changes a measure. With another SEM its series are judged again shortly; that raises no alerts.
+    """Changes a measure. If its SEM changes, its series are judged again shortly afterwards, which raises no alerts.
 
     A change that would invalidate recorded scores is refused: another direction, kind or area once there are scores or
     supports, or a range or list of forms that excludes scores.
@@ -111,4 +111,5 @@ def _measure(row: models.Measure) -> Measure:
         highest=row.highest,
         kind=row.kind,
         forms=row.forms,
+        version=row.version,
     )

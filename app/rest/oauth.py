@@ -1,4 +1,4 @@
-"""Owns the token endpoint and the public keys.
+"""The token endpoint and the public keys.
 
 It answers with OAuth errors (RFC 6749 §5.2), never with problem details.
 """
@@ -79,7 +79,7 @@ async def token(
 
 
 def refuse(_: Request, error: Throttled) -> JSONResponse:
-    """Returns the OAuth error for a request that is refused for now; `slow_down` is registered by RFC 8628."""
+    """Returns the OAuth error for a request that is refused temporarily; `slow_down` is registered by RFC 8628."""
     status = 503 if isinstance(error, Overloaded) else 429
     body = {"error": "temporarily_unavailable" if status == 503 else "slow_down", "error_description": error.detail}
     return JSONResponse(body, status, headers=NEVER_STORED | {"Retry-After": str(error.retry_after)})
@@ -108,7 +108,7 @@ async def authorization_server(request: Request) -> dict[str, Any]:
 
 
 def unavailable(error: Unavailable) -> JSONResponse:
-    """Returns the token endpoint's answer while the database is not available."""
+    """Returns the token endpoint's error while the database is not available."""
     body = {"error": "temporarily_unavailable", "error_description": error.detail}
     return JSONResponse(body, 503, headers=NEVER_STORED | {"Retry-After": str(error.retry_after)})
 

@@ -1,4 +1,4 @@
-"""Owns the form of a page in REST: items, `next`, and the Link header (RFC 8288)."""
+"""Formats pages in REST: items, `next`, and the Link header (RFC 8288)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
@@ -19,20 +19,18 @@ LARGEST = 2**31 - 1
 
 
 class Shape(BaseModel):
-    """The base of all response models."""
-
-    model_config = ConfigDict(extra="forbid")
+    """The base of all response models. They are open in the contract: clients ignore members that are added later."""
 
 
 class Input(BaseModel):
-    """The base of all request models. An unknown field is refused, so that a misspelt one is not lost."""
+    """The base of all request models. An unknown field is refused, so that a misspelt one is not ignored."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
     @field_validator("*")
     @classmethod
     def storable(cls, value: Any) -> Any:
-        """Refuses what PostgreSQL cannot store: a NUL in a text, a whole number beyond an `integer`."""
+        """Refuses values that PostgreSQL cannot store: a NUL in a text, a whole number beyond an `integer`."""
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, str) and NUL in item:
                 raise PydanticCustomError("nul", "A text must not contain a NUL character")
@@ -41,28 +39,52 @@ class Input(BaseModel):
         return value
 
 
+def _remove_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class Changes(Input):
+    """The base of request models that change a row: a field that is not named stays as it is.
+
+    The contract states no default, since a generated client would send it and overwrite the value. A model gives its
+    fields the default `NOT_NAMED`, and its route reads it with `exclude_unset=True`.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_remove_defaults)
+
+
+NOT_NAMED: Any = None
+"""The default of a field of `Changes`. Pydantic does not validate it, and no route reads it."""
+
+
 class Items(Shape, Generic[Item]):
     """A page of a list."""
 
-    items: list[Item]
+    items: list[Item] = Field(description="The rows of this page, in the order of the list.")
     next: str | None = Field(description="The cursor of the next page, for `after`; null on the last page.")
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Returns the name in the contract, such as `ConcernPage`."""
+        return f"{params[0].__name__}Page"
 
 
 def text_field(input_type: type, name: str, **more: Any) -> Any:
-    """Returns the pydantic field of a text, with the lengths that the service's input declares for it."""
+    """Returns the pydantic field of a text, with the lengths that the service's input declares."""
     text = texts_of(input_type)[name]
     return Field(min_length=text.min or None, max_length=text.max, **more)
 
 
 def page_keyset(work: Work, listing: str, filters: dict[str, Any], after: str | None, limit: int | None) -> Keyset:
-    """Returns the keyset of a page; its cursor is valid for one district, listing and set of filters."""
+    """Returns the keyset of a page; its cursors are valid for one district, list and set of filters."""
     return keyset(work.district_id, listing, filters, after, limit, work.keyring)
 
 
 def to_page(
     request: Request, response: Response, page: Page[Row], shape: Callable[[Row], Item]
 ) -> tuple[list[Item], str | None]:
-    """Returns the items of a page and the next cursor, and sets the Link header where more follow."""
+    """Returns the items of a page and the next cursor; sets the Link header if more items follow."""
     if page.next is not None:
         next_url = request.url.include_query_params(after=page.next)
         # The link is relative to the request, so that it works behind a proxy with any host and scheme.
@@ -71,5 +93,5 @@ def to_page(
 
 
 def to_items(rows: Sequence[Row], shape: Callable[[Row], Item]) -> list[Item]:
-    """Returns rows as a list without pages."""
+    """Returns rows in REST's shape, as a list without pages."""
     return [shape(row) for row in rows]

@@ -1,9 +1,7 @@
-"""Owns how a support's picture is drawn: plain SVG, light and dark, from 280 pixels on.
+"""Draws a support's chart as plain SVG, light and dark, from a width of 280 pixels.
 
-It decides nothing about the data.
-
-The picture holds nobody's name and no free text. Its only id is the end of the support's, which keeps the ids of two
-pictures on one page apart.
+It decides nothing about the data. The SVG contains nobody's name and no free text. Its only id is the end of the
+support's, which keeps the ids of two charts on one page apart.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,7 +35,7 @@ NARROWEST, WIDEST, USUAL = 280, 1600, 720
 
 
 def svg(picture: Picture, width: int = USUAL, theme: str | None = None) -> str:
-    """Returns the picture as an SVG document. `theme` is light or dark; without it, the reader's preference applies."""
+    """Returns the chart as an SVG document. `theme` is light or dark; without it, the reader's preference applies."""
     has_sessions = any(week.known_minutes for week in picture.sessions.values())
     legend = list(_legend(picture, width - 24.0))
     under = 26.0 + (22.0 if has_sessions else 0.0) + 17.0 * (max((row for row, *_ in legend), default=0) + 1)
@@ -78,7 +76,7 @@ def _plot(picture: Picture, width: int, *, top: float, bottom: float) -> Plot:
         values += [stretch.baseline, stretch.at(stretch.to_week)]
     low, high = min(values), max(values)
     room = (high - low) or max(abs(high), 1.0)
-    # The words at the goal need room on their side.
+    # The text at the goal needs room beside it.
     below, above = (0.06, 0.1) if current.goal >= current.baseline else (0.16, 0.06)
     low, high = max(low - room * below, picture.measure.lowest), min(high + room * above, picture.measure.highest)
     low, high = (low, high) if high > low else (low - 1, high + 1)
@@ -204,7 +202,7 @@ def _phase_label(stretch: ChartPhase, picture: Picture, plot: Plot) -> Iterator[
 
 
 def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
-    """Yields a box for each week's sessions, filled by the delivered share; dashed if nothing is recorded."""
+    """Yields a box for each week's sessions, filled by the delivered share; it is dashed if nothing is recorded."""
     tall = 14.0
     wide = max(min((plot.right - plot.left) / plot.span - 2, 16), 3)
     for week, of_week in sorted(picture.sessions.items()):
@@ -222,7 +220,7 @@ def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
 
 
 def _legend(picture: Picture, width: float) -> Iterator[tuple[int, float, str, str]]:
-    """Yields the row, position, sign and words of each legend entry, arranged in rows."""
+    """Yields the row, position, sign and text of each legend entry, arranged in rows."""
     entries = [('<circle class="score" cx="8" r="3.8"/>', "score")]
     if any(point.kind == "baseline" for point in picture.points):
         entries.append(('<circle class="baseline" cx="8" r="3.8"/>', "baseline"))

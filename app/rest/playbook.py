@@ -1,4 +1,4 @@
-"""Owns areas, levels and the rules of judgement in REST: shapes and routes, and no rules of its own."""
+"""Areas, levels and decision rules in REST: shapes and routes, without rules of their own."""
 
 from datetime import datetime
 from typing import Annotated
@@ -40,7 +40,7 @@ Parameters = Annotated[dict[str, Annotated[int, BeforeValidator(a_number)]], Fie
 
 
 class RuleInput(Input):
-    """A rule for a measure, for an area and those below it, or for everything else; in one school or in all."""
+    """A rule for a measure, for an area with the areas below it, or for all other series; in one school or in all."""
 
     rule: str = Field(max_length=50)
     parameters: Parameters = Field(
@@ -58,7 +58,7 @@ class RulesToPreview(Input):
 
 
 class RulesToPublish(RulesToPreview):
-    """All rules of the next version. Without a general rule, the one in force stays."""
+    """All rules of the next version. Without a general rule, the one in force is kept."""
 
     alert: bool = Field(default=False, strict=True, description="Whether the results of the new rules raise alerts.")
 
@@ -80,7 +80,7 @@ class StandingRule(Shape):
 
 
 class Playbook(Shape):
-    """The published version. It never changes: a change publishes the next version."""
+    """The published version of the playbook. It never changes; each change publishes the next version."""
 
     id: str
     number: int
@@ -98,7 +98,7 @@ class Turned(Shape):
 
 
 class RulesPreview(Shape):
-    """The new rules' conclusions about the active supports within reach, compared with those of the rules in force."""
+    """The verdicts of new rules on the active supports within reach, compared with those of the rules in force."""
 
     judged: int
     before: dict[str, int] = Field(description="How many supports are in each state.")
@@ -134,13 +134,13 @@ async def list_levels(work: OpenWork) -> LevelList:
 
 @router.get("/playbook", operation_id="get_playbook", **requires(playbook.rules_in_force))
 async def get_playbook(work: OpenWork) -> Playbook:
-    """Returns the rules in force: what each judges, its parameters, and its stated false-alarm rate."""
+    """Returns the rules in force: the series that each judges, its parameters, and its stated false-alarm rate."""
     return _playbook(*await playbook.rules_in_force(work))
 
 
 @router.post("/playbook/preview", operation_id="preview_playbook", **requires(playbook.preview_rules))
 async def preview_playbook(work: OpenWork, proposal: RulesToPreview) -> RulesPreview:
-    """Shows which supports these rules would newly flag and which they would clear. Nothing is saved."""
+    """Returns which supports these rules would newly flag and which they would clear. Nothing is saved."""
     preview = await playbook.preview_rules(work, _rules(proposal))
     return RulesPreview(
         judged=preview.judged,
@@ -153,7 +153,7 @@ async def preview_playbook(work: OpenWork, proposal: RulesToPreview) -> RulesPre
 
 @router.post("/playbook", status_code=201, operation_id="publish_playbook", **requires(playbook.publish_rules))
 async def publish_playbook(work: OpenWork, proposal: RulesToPublish) -> Playbook:
-    """Publishes the next version. Every series is judged by it shortly; that raises alerts only with `alert`."""
+    """Publishes the next version. All series are then judged by it, which raises alerts only with `alert`."""
     await playbook.publish_rules(work, _rules(proposal), alert=proposal.alert)
     return _playbook(*await playbook.rules_in_force(work))
 

@@ -1,6 +1,6 @@
-"""Owns the look and the geometry of a picture: colours, scale, texts, lines. It knows nothing of supports.
+"""Defines the look and the geometry of a chart: colours, scale, texts, lines. Knows nothing of supports.
 
-Every text is escaped here. Each colour has a shape of its own as well, for readers who cannot tell colours apart.
+Every text is escaped here. Each colour is combined with a shape, for readers who cannot tell colours apart.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ NO_XML = pattern("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 GAP = 0.9
 """The width of a break on the axis, in weeks, whatever its length."""
 LETTER, BOLD = 0.56, 0.62
-"""The assumed width of a letter, as a share of the font's size: regular and bold."""
+"""The assumed width of a regular and of a bold letter, as a share of the font size."""
 SMALL, TEXT, LARGE = 11.0, 12.0, 15.0
 LIGHT = (
     "--ground:#ffffff;--ink:#1b2430;--soft:#5b6675;--rule:#e3e7ec;--break:#eef1f4;--line:#1b2430;--aim:#1f6feb;"
@@ -69,7 +69,7 @@ class Plot:
     high: float
 
     def x(self, place: float) -> float:
-        """Returns the horizontal position of a place on the axis, in pixels; breaks have a width of their own."""
+        """Returns the horizontal position of a place on the axis, in pixels; breaks have a fixed width."""
         across = place - self.first
         for week in self.breaks:
             across += min(max((place - week - 0.45) * 10, 0.0), 1.0) * GAP
@@ -82,7 +82,7 @@ class Plot:
 
 
 def theme_css(theme: str | None) -> str:
-    """Returns the CSS colours of a theme, or of both, from which the reader's colour scheme selects one."""
+    """Returns the CSS colours of a theme; without one, of both, from which the reader's colour scheme selects."""
     if theme == "dark":
         return f".aimline{{{DARK}}}\n"
     dark = "" if theme == "light" else f"@media (prefers-color-scheme:dark){{.aimline{{{DARK}}}}}\n"
@@ -95,7 +95,7 @@ def escape_xml(words: str) -> str:
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Returns round values between two bounds: at most `most` + 1."""
+    """Returns round values between two bounds, at most `most` + 1."""
     rough = (high - low) / most
     power = 10.0 ** floor(log10(rough))
     step = next(power * part for part in (1, 2, 5, 10) if power * part >= rough)
@@ -103,7 +103,7 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def text(x: float, y: float, words: str, classes: str, anchor: str = "start") -> str:
-    """Returns a text element at a position."""
+    """Returns a text element at a position; the text is escaped."""
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{classes}" text-anchor="{anchor}">{escape_xml(words)}</text>'
 
 
@@ -118,7 +118,7 @@ def path(places: Iterable[tuple[float, float]]) -> str:
 
 
 def shorten(words: str, width: float, size: float) -> str:
-    """Returns a text, shortened to fit a width."""
+    """Returns a text, shortened to fit a width in pixels."""
     most = max(int(width / (size * LETTER)), 4)
     return words if len(words) <= most else words[: most - 1].rstrip(" ,") + "…"
 

@@ -1,4 +1,4 @@
-"""Owns problem details (RFC 9457), in which errors reach a REST caller. It never shows a submitted value."""
+"""Converts errors into problem details (RFC 9457) for REST callers. Never shows a submitted value."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +24,8 @@ from app.core.errors import (
     NotFound,
     OutcomeUnknown,
     Overloaded,
+    PreconditionFailed,
+    PreconditionRequired,
     StorageFull,
     Throttled,
     Unauthenticated,
@@ -41,6 +43,8 @@ STATUS: dict[type[AimlineError], tuple[int, str]] = {
     Unauthenticated: (401, "Who is asking?"),
     Conflict: (409, "The present state does not allow this"),
     Gone: (410, "Kept no longer"),
+    PreconditionFailed: (412, "Changed since you read it"),
+    PreconditionRequired: (428, "A version is required"),
     Busy: (429, "Body too large"),
     StorageFull: (507, "No room"),
     Malformed: (400, "Bad request"),
@@ -89,7 +93,7 @@ def problem(
     violations: Sequence[Violation] = (),
     more: int = 0,
 ) -> JSONResponse:
-    """Returns a problem response. It lists the first violations; `more` counts those that the caller left out."""
+    """Returns a problem response with the first violations; `more` counts those that the caller left out."""
     REFUSALS.labels(code).inc()
     listed = violations[:MAX_VIOLATIONS]
     shape = Problem(
@@ -108,29 +112,14 @@ def problem(
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Installs the exception handlers, so that every error leaves as a problem, and states this in the contract."""
-    described = app.openapi
-
-    def contract() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            _as_problems(described())
-        return described()
-
-    app.openapi = contract  # type: ignore[method-assign]  # how FastAPI says that a contract is extended
+    """Installs the exception handlers, so that every error is returned as a problem, and describes this in the
+    contract.
+    """
     app.add_exception_handler(AimlineError, _ours)
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(OverflowError, _overflow)
-
-
-def _as_problems(contract: dict[str, Any]) -> None:
-    # FastAPI lists every model under application/json; problems have a media type of their own.
-    for operation in (operation for methods in contract["paths"].values() for operation in methods.values()):
-        for answer in operation.get("responses", {}).values():
-            content = answer.get("content", {})
-            if MEDIA_TYPE in content and "application/json" in content:
-                content[MEDIA_TYPE] = content.pop("application/json")
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -139,12 +128,12 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 
 
 def from_error(request: Request, error: AimlineError) -> JSONResponse:
-    """Returns an error of the application as a problem response."""
+    """Converts an error of the application into a problem response."""
     status, title = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (400, "Bad request"))
     violations = error.violations if isinstance(error, Invalid) else ()
     answer = problem(request, status, error.code, title, error.detail, violations)
-    if isinstance(error, Throttled | Unavailable | Busy):
-        answer.headers["Retry-After"] = str(error.retry_after)
+    if (retry_after := getattr(error, "retry_after", None)) is not None:
+        answer.headers["Retry-After"] = str(retry_after)
     return answer
 
 
@@ -155,7 +144,7 @@ async def _shape(request: Request, error: Exception) -> JSONResponse:
         return problem(request, 400, "body.not_json", "Bad request", "The body is not JSON.")
     violations = [_violation(item) for item in errors[:MAX_VIOLATIONS]]
     detail = "The request does not have the expected shape."
-    # A wrong parameter is a bad request (400); a JSON body with wrong content cannot be processed (422).
+    # A wrong parameter is a bad request (400); a JSON body with invalid content cannot be processed (422).
     status = 422 if any(item["loc"][:1] == ("body",) for item in errors) else 400
     more = len(errors) - len(violations)
     return problem(request, status, "shape", "Unexpected shape", detail, violations, more)
@@ -195,7 +184,7 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
 
 
 def fault(request: Request, error: Exception) -> JSONResponse:
-    """Returns the answer to an internal fault and logs it; neither repeats what was submitted."""
+    """Logs an internal fault and returns its problem response; neither repeats what was submitted."""
     log.error("fault", **describe_fault(error))
     detail = "An internal error occurred. Nothing was changed."
     return problem(request, 500, "internal", "Our fault", detail)

@@ -1,4 +1,4 @@
-"""Owns the route that requests a map from old to new sourcedIds in REST: shapes and a route, and no rules."""
+"""The route that requests a map from old to new sourcedIds in REST. It contains no rules."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,11 +16,11 @@ from app.sis.runs.rekey import MAX_GIVEN
 
 MAX_REKEY_LENGTH = 1000
 PART = 200
-"""How many pairs are validated at a time: validation of an entirely wrong map stops early."""
+"""The number of pairs that are validated at a time, so that the validation of an entirely wrong map stops early."""
 
 
 class MapRoute(Route):
-    """A route whose body may hold a map of the maximum number of pairs."""
+    """A route whose body may contain a map of the largest number of pairs."""
 
     most_values = 4 * MAX_GIVEN
 
@@ -29,14 +29,14 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=MapRoute)
 
 
 class RekeyPair(Input):
-    """One person: the former sourcedId, and the one under which the held run would create the same person again."""
+    """One person: the former sourcedId, and the one under which the held run would create the person again."""
 
     old: str = Field(min_length=1, max_length=MAX_REKEY_LENGTH)
     new: str = Field(min_length=1, max_length=MAX_REKEY_LENGTH)
 
 
 def _validate_in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Validates a long map in parts, and stops after the part with which the response is full of violations."""
+    """Validates a long map in parts, and stops after the part with which the list of violations is full."""
     if not isinstance(pairs, list) or len(pairs) <= PART:
         return validate(pairs)
     if len(pairs) > MAX_GIVEN:
@@ -63,7 +63,7 @@ Pairs = Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_
 
 
 class NewRekey(Input):
-    """How people whom the held run would remove are matched with those whom it would create: `match` or `map`."""
+    """How people whom the held run would remove are matched with those whom it would create: by `match` or by `map`."""
 
     match: Literal["identifier", "email"] | None = Field(
         default=None,
@@ -89,7 +89,7 @@ class NewRekey(Input):
     **requires(pull.request_rekey, queries.run),
 )
 async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> SyncRun:
-    """Requests a map of new sourcedIds for the people of a held run; the worker plans it as a run of its own.
+    """Requests a map of new sourcedIds for the people of a held run; the worker plans it as a separate run.
 
     The new run is held: its report counts the matches, and approving its plan applies the map. 409 if the given run is
     not held, or while another run of its source is pending.

@@ -1,4 +1,4 @@
-"""Owns verdicts in REST: shapes and routes, and no rules."""
+"""Verdicts in REST: shapes and routes, without rules."""
 
 from datetime import date, datetime
 from typing import Any, Literal, cast
@@ -31,7 +31,7 @@ READS = (support_queries.support, queries.verdicts_now)
 
 
 class Reason(Shape):
-    """One reason behind a verdict: a stable code with the numbers that it rests on."""
+    """One reason for a verdict: a stable code with the numbers behind it."""
 
     code: str
     values: dict[str, Any]
@@ -76,7 +76,7 @@ class Verdict(Shape):
 
 
 def verdict_shape(row: models.VerdictRow) -> Verdict:
-    """Returns a verdict as REST shows it."""
+    """Returns a verdict in REST's shape."""
     return Verdict.model_construct(
         id=ids.format_id("verdict", row.id),
         support=ids.format_id("support", row.support_id),
@@ -109,7 +109,7 @@ def verdict_shape(row: models.VerdictRow) -> Verdict:
 
 
 class Calibration(Shape):
-    """What was estimated for a measure (in a grade) from the district's own scores. It never changes."""
+    """The estimates for a measure, over all grades or for one, from the district's own scores. They never change."""
 
     id: str
     number: int = Field(description="The number of the calibration run that made it.")
@@ -127,7 +127,7 @@ class Calibration(Shape):
 
 
 def calibration_shape(row: models.CalibrationRow) -> Calibration:
-    """Returns a calibration as REST shows it."""
+    """Returns a calibration in REST's shape."""
     return Calibration.model_construct(
         id=ids.format_id("calibration", row.id),
         number=row.number,
@@ -145,7 +145,7 @@ def calibration_shape(row: models.CalibrationRow) -> Calibration:
 async def list_calibrations(
     work: OpenWork, request: Request, response: Response, after: After = None, limit: Limit = None
 ) -> Items[Calibration]:
-    """Lists the estimates from the district's own scores, oldest first; verdicts name those that they used."""
+    """Lists the calibrations from the district's own scores, oldest first; a verdict names the one that it used."""
     page = await calibration.calibrations(work, page_keyset(work, "calibrations", {}, after, limit))
     items, next_cursor = to_page(request, response, page, calibration_shape)
     return Items(items=items, next=next_cursor)
@@ -153,7 +153,7 @@ async def list_calibrations(
 
 @router.get("/supports/{support}/verdict", operation_id="get_verdict_now", **requires(*READS))
 async def get_verdict_now(work: OpenWork, support: str) -> Verdict:
-    """Returns the verdict in force; 404 for a support that was never judged."""
+    """Returns the current verdict of a support; 404 if the support was never judged."""
     row = await support_queries.support(work, row_id("support", support))
     return verdict_shape(await queries.verdict_now(work, row.id))
 
@@ -172,5 +172,5 @@ async def list_verdicts(
 
 @router.get("/verdicts/{verdict}", operation_id="get_verdict", **requires(queries.verdict))
 async def get_verdict(work: OpenWork, verdict: str) -> Verdict:
-    """Returns one verdict, with everything that it rested on."""
+    """Returns one verdict, with everything that it depends on."""
     return verdict_shape(await queries.verdict(work, row_id("verdict", verdict)))

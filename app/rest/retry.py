@@ -1,7 +1,9 @@
-"""Owns the second attempt at a REST request that a temporary fault of the database rolled back. It holds no rules.
+"""Retries a REST request once after a temporary fault of the database. It contains no rules.
 
 It wraps the whole app, so that dependencies, body and route run again as they did the first time.
 """
+
+from typing import Any
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,11 +15,11 @@ from app.rest.oauth import unavailable
 from app.rest.problem import from_error
 
 LARGEST_KEPT = 2 * 1024 * 1024
-"""The largest body in bytes that is kept for a second attempt; a larger one (a roster zip) has one attempt."""
+"""The largest body in bytes that is kept for a retry; a request with a larger body (a roster zip) is not retried."""
 
 
 class Retries:
-    """Runs a request once more where `run_with_retry` allows it, and answers the errors that it raises."""
+    """Runs a request once more if `run_with_retry` allows it, and answers the errors that it raises."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -27,13 +29,19 @@ class Retries:
             await self.app(scope, receive, send)
             return
         exchange = _Exchange(receive, send)
+        state: dict[str, Any] = scope.setdefault("state", {})
+
+        def is_keyed() -> bool:
+            return state.get("keyed") is not None
 
         async def attempt() -> None:
             exchange.rewind()
+            state["attempt"] = state.get("attempt", 0) + 1
             await self.app(scope, exchange.receive, exchange.send)
 
         try:
-            await run_with_retry(attempt, reads=scope["method"] in READS, may_retry=exchange.can_be_repeated)
+            reads = scope["method"] in READS
+            await run_with_retry(attempt, reads=reads, may_retry=exchange.can_be_repeated, is_keyed=is_keyed)
         except AimlineError as error:
             if exchange.answered:
                 raise
@@ -55,15 +63,15 @@ class _Exchange:
         self.answered = False
 
     def rewind(self) -> None:
-        """Starts a new attempt at the first message."""
+        """Starts another attempt at the first message."""
         self._next = 0
 
     def can_be_repeated(self) -> bool:
-        """Tells whether nothing was answered yet and all messages that were read are kept."""
+        """Returns whether nothing was sent yet and all messages that were read are kept."""
         return not self.answered and self._size <= LARGEST_KEPT
 
     async def receive(self) -> Message:
-        """Returns the next message: a kept one, or a new one from the client."""
+        """Returns the next message: a kept one, or otherwise a new one from the client."""
         if self._next < len(self._kept):
             self._next += 1
             return self._kept[self._next - 1]

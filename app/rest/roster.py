@@ -1,4 +1,4 @@
-"""Owns students and their demographics in REST: shapes and routes, and no rules."""
+"""Students and their demographics in REST: shapes and routes, without rules."""
 
 from datetime import date
 from typing import Annotated
@@ -71,7 +71,7 @@ Aliases = dict[UUID, list[tuple[str, str]]]
 
 
 def student_shape(row: models.Person, aliases: Aliases) -> Student:
-    """Returns a student as REST shows it."""
+    """Returns a student in REST's shape."""
     return Student(
         id=ids.format_id("student", row.id),
         given_name=row.given_name,
@@ -87,7 +87,7 @@ def student_shape(row: models.Person, aliases: Aliases) -> Student:
 
 
 def enrollment_shape(row: models.Enrollment) -> Enrollment:
-    """Returns an enrollment as a student's story shows it."""
+    """Returns an enrollment in the shape of a student's story."""
     return Enrollment(
         class_id=ids.format_id("class", row.class_id),
         school=ids.format_id("org", row.school_id),
@@ -153,15 +153,15 @@ def _filter_values(filters: queries.StudentFilter) -> dict[str, object]:
 
 
 async def student_id(work: Work, name: str | None) -> UUID | None:
-    """Returns the id of the student that a filter names, or None without a name."""
+    """Returns the id of the student in a filter, or None if the filter is not set."""
     return (await queries.find_student(work, name, "/student")).id if name else None
 
 
 async def school_id(work: Work, name: str | None) -> UUID | None:
-    """Returns the id of the school that a filter names, or None without a name."""
+    """Returns the id of the school in a filter, or None if the filter is not set."""
     return (await queries.find_school(work, name, "/school")).id if name else None
 
 
 async def staff_id(work: Work, name: str | None, pointer: str) -> UUID | None:
-    """Returns the id of the member of staff that a filter names, or None without a name."""
+    """Returns the id of the member of staff in a filter, or None if the filter is not set."""
     return (await queries.find_staff(work, name, pointer)).id if name else None

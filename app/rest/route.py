@@ -1,13 +1,16 @@
-"""Owns the order in which a request is checked: its token, its scopes, the size of its JSON, and only then its values.
+"""Checks a request in this order: its token, its scopes, the size of its JSON, and only then its values.
 
-FastAPI parses and validates a body before any dependency runs, so a caller without the scope could make the service
-do all of that work. Every router names this class; a test refuses a route that takes a body without it.
+Also adds what every operation has by its declaration: an idempotency key, an ETag and its conditions.
+
+FastAPI parses and validates a body before any dependency runs, so a caller without the scope could make the service do
+all of that work. Every router names this class; a test refuses a route that takes a body without it.
 """
 
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
@@ -15,7 +18,10 @@ from starlette.requests import ClientDisconnect
 from app.access.permission import MEANING, Can
 from app.core.errors import Forbidden, Malformed, Violation
 from app.core.json_limits import MAX_VALUES, NotText, check_json
-from app.rest.door import principal_of
+from app.rest.door import READS, open_work, principal_of
+from app.rest.headers import describe
+from app.rest.repetition import Replayed, keep, note_key
+from app.rest.versions import note_versions, require_seen, tagged
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -26,29 +32,77 @@ class Route(APIRoute):
     most_values = MAX_VALUES
     """The maximum number of values in a body."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.openapi_extra = describe(self, dict(self.openapi_extra or {})) or self.openapi_extra
+
+    @property
+    def takes_key(self) -> bool:
+        """Returns whether the route takes an idempotency key: a POST does, unless it opens its transactions itself."""
+        return "POST" in (self.methods or ()) and self._opens_work
+
+    @property
+    def takes_version(self) -> bool:
+        """Returns whether a client may name the version of the row in the path that is to be changed."""
+        return not READS & (self.methods or set()) and bool(self.param_convertors) and self._opens_work
+
+    @property
+    def requires_version(self) -> bool:
+        """Returns whether a client must name the version: a PATCH overwrites what it names, and keeps no history."""
+        return "PATCH" in (self.methods or ()) and self.takes_version
+
+    @property
+    def shows_version(self) -> bool:
+        """Returns whether the answer is one row with a version."""
+        return "version" in getattr(self.response_model, "model_fields", {})
+
+    @property
+    def _opens_work(self) -> bool:
+        return _depends_on(self.dependant, open_work)
+
     @property
     def stated_scopes(self) -> tuple[Can, ...]:
-        """Returns the scopes that `requires` stated for this route; none for a route without a token."""
+        """Returns the scopes that `requires` declared for this route; none for a route without a token."""
         (security,) = (self.openapi_extra or {}).get("security", ({},))
         return tuple(Can(scope) for scope in security.get("oauth2", ()))
 
     def get_route_handler(self) -> Handler:
-        """Returns FastAPI's handler, preceded by the checks."""
+        """Returns FastAPI's handler, preceded by the checks and followed by what is kept and tagged."""
         handle, scopes = super().get_route_handler(), self.stated_scopes
         reads_json, most_values = self.body_field is not None, self.most_values
+        takes_key, takes_version, shows_version = self.takes_key, self.takes_version, self.shows_version
+        requires_version = self.requires_version
 
         async def checked(request: Request) -> Response:
-            if scopes:
+            if scopes or takes_key:
                 await _authorize(request, scopes)
             if reads_json:
                 await _check_body(request, most_values)
-            return await handle(request)
+            if takes_version:
+                note_versions(request, is_required=requires_version)
+            if takes_key:
+                await note_key(request, request.state.principal)
+            try:
+                response = await handle(request)
+            except Replayed as replay:
+                return replay.response()
+            if takes_version:
+                require_seen(request)
+            if shows_version:
+                response = tagged(request, response)
+            if takes_key:
+                await keep(request, response)
+            return response
 
         return checked
 
 
+def _depends_on(dependant: Dependant, function: Callable[..., Any]) -> bool:
+    return dependant.call is function or any(_depends_on(inner, function) for inner in dependant.dependencies)
+
+
 async def _authorize(request: Request, scopes: tuple[Can, ...]) -> None:
-    """Stores the principal for `principal_of`; raises `Unauthenticated` or `Forbidden`."""
+    """Verifies the token and its scopes, and stores the principal; raises `Unauthenticated` or `Forbidden`."""
     principal = await principal_of(
         request, request.headers.get("authorization"), request.headers.get("aimline-act-for")
     )

@@ -1,4 +1,4 @@
-"""Owns schools, classes and staff in REST: shapes and routes, and no rules."""
+"""Schools, classes and staff in REST: shapes and routes, without rules."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Owns sessions and dosage in REST: shapes and routes, and no rules."""
+"""Sessions and dosage in REST: shapes and routes, without rules."""
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, cast
@@ -26,7 +26,7 @@ WHY = "Why minutes were lost; required where fewer were delivered than planned. 
 
 
 class NewSession(Input):
-    """A session to be recorded: one delivery of the support, held or lost.
+    """A session to be recorded: one delivery of the support, which took place or was lost.
 
     Sending the same session again changes nothing.
     """
@@ -53,7 +53,7 @@ class NewSessions(Input):
     sessions: list[NewSession] = Field(min_length=1, max_length=500)
 
 
-class Amendment(Input):
+class SessionAmendment(Input):
     """A correction of a session; fields that are not named stay as they are."""
 
     held_on: date | None = None
@@ -123,16 +123,16 @@ class Sums(Shape):
 
 
 class DosageWeek(Sums):
-    """The dosage of one week, named by its Monday."""
+    """The dosage of one week, identified by its Monday."""
 
     monday: date
 
 
 class Dosage(Sums):
-    """Delivered against planned minutes and sessions.
+    """Delivered and planned sessions and minutes.
 
-    The shares count the sessions with a record; they are null where fewer than half of the planned ones have one: then
-    the dosage is unknown.
+    The shares count only sessions with a record. They are null if fewer than half of the planned sessions have one,
+    because the dosage is then unknown.
     """
 
     support: str
@@ -146,7 +146,7 @@ class Dosage(Sums):
 
 
 def session_fields(row: models.Session) -> dict[str, Any]:
-    """Returns a session's fields as REST shows them."""
+    """Returns the fields of a session in REST's shape."""
     return {
         "id": ids.format_id("session", row.id),
         "support": ids.format_id("support", row.support_id),
@@ -165,13 +165,13 @@ def session_fields(row: models.Session) -> dict[str, Any]:
 
 
 def session_shape(row: models.Session) -> Session:
-    """Returns a session as REST shows it."""
+    """Returns a session in REST's shape."""
     return Session.model_construct(**session_fields(row))
 
 
 @router.post("/supports/{support}/sessions", operation_id="record_sessions", **requires(service.record_sessions))
 async def record_sessions(work: OpenWork, support: str, new: NewSessions) -> RecordedSessions:
-    """Records sessions of a support, each independently: invalid ones are refused, the others recorded."""
+    """Records sessions of a support independently: invalid ones are refused, the others are recorded."""
     sessions = [NewSessionRow(**result.model_dump()) for result in new.sessions]
     results = await service.record_sessions(work, row_id("support", support), sessions)
     return RecordedSessions.model_construct(
@@ -240,14 +240,17 @@ async def get_session(work: OpenWork, session: str) -> SessionWithChanges:
 
 
 @router.post("/sessions/{session}/amend", operation_id="amend_session", **requires(service.amend_session))
-async def amend_session(work: OpenWork, session: str, amendment: Amendment) -> Session:
+async def amend_session(work: OpenWork, session: str, amendment: SessionAmendment) -> Session:
     """Corrects a session; its former values are kept."""
     correction = NewAmendment(**amendment.model_dump())
     return session_shape(await service.amend_session(work, row_id("session", session), correction))
 
 
 @router.delete(
-    "/sessions/{session}", status_code=204, operation_id="remove_session", **requires(service.remove_session)
+    "/sessions/{session}",
+    status_code=204,
+    operation_id="remove_session",
+    **requires(service.remove_session, has_version=True),
 )
 async def remove_session(work: OpenWork, session: str) -> None:
     """Removes a session that was recorded by mistake. Its values are kept, and its day counts as unknown again."""

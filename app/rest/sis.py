@@ -1,6 +1,6 @@
-"""Owns sync runs in REST: shapes and routes, and no rules.
+"""Sync runs in REST: shapes and routes, without rules.
 
-Over 250 lines, since runs, reports and answers share shapes.
+Over 250 lines, because runs, reports and answers share shapes.
 """
 
 from datetime import datetime
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 
 class SyncRun(Shape):
-    """One sync: what it did, or why it changed nothing."""
+    """One sync: what it changed, or why it changed nothing."""
 
     id: str
     source: str
@@ -42,7 +42,7 @@ class SyncRun(Shape):
 
 
 class Approval(Input):
-    """The approval of a plan that somebody read, with the part of it that is to be applied."""
+    """The approval of a plan that somebody has read, for all of it or without its removals."""
 
     plan: str = Field(
         max_length=64,
@@ -64,7 +64,9 @@ class NewRun(Input):
 
 
 class WeighedRule(Shape):
-    """One rule of the guard, applied to the plan: the run is held above the share `limit` and the floor `rows`."""
+    """One rule of the guard and its result: the run is held above the share `limit` if more than `rows` rows are
+    affected.
+    """
 
     rule: str = Field(description="empty, removed, changed, refused, shrunk or rekeyed.")
     what: str
@@ -77,7 +79,7 @@ class WeighedRule(Shape):
 
 
 class SyncChange(Shape):
-    """A row that a run changed, without its former values."""
+    """A row that a run changed, without its earlier values."""
 
     id: str
     kind: str
@@ -95,9 +97,9 @@ class QuarantinedRow(Shape):
 
 
 class RekeyPlan(Shape):
-    """A plan of new sourcedIds: how many removed people are the same as people whom the held run would create.
+    """A plan of new sourcedIds: how many people to be removed are the same as people whom the held run would create.
 
-    For a map that was given, the numbers count the people whom it names.
+    For a given map, the numbers count the people in it.
     """
 
     of: str = Field(description="The id of the held run whose people these are.")
@@ -111,7 +113,7 @@ class RekeyPlan(Shape):
 
 
 class SyncReport(SyncRun):
-    """A run with everything that a person needs to answer it."""
+    """A run with everything that a person needs to approve or discard it."""
 
     held_because: list[str] = Field(description="The guard's reasons, one sentence each.")
     plan: str | None = Field(description="The plan's digest, which an approval names; null where no plan is waiting.")
@@ -128,7 +130,7 @@ class SyncReport(SyncRun):
 
 
 class SyncStep(Shape):
-    """What one sync did to a person or an enrollment."""
+    """The effect of one sync on a person or an enrollment."""
 
     run: str
     source: str
@@ -196,9 +198,16 @@ async def list_sync_changes(
     return Items(items=items, next=next_cursor)
 
 
-@router.get("/sync-runs/{run}/report", operation_id="get_sync_report", **requires(queries.run, queries.read_report))
+AS_TEXT = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+
+
+@router.get(
+    "/sync-runs/{run}/report",
+    operation_id="get_sync_report",
+    **requires(queries.run, queries.read_report, answers=AS_TEXT),
+)
 async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncReport:
-    """Returns what a run did or would do, with its plan where it is held. As text/plain for clients that accept it."""
+    """Returns what a run did or would do, with its plan if it is held; as text/plain for clients that accept it."""
     source_run = await queries.run(work, row_id("run", run))
     report = await queries.read_report(work, source_run.run.id)
     if "text/plain" in request.headers.get("accept", ""):
@@ -222,7 +231,9 @@ async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncRep
     "/students/{student}/sync-history", operation_id="get_sync_history", **requires(find_student, queries.history_of)
 )
 async def get_sync_history(work: OpenWork, student: StudentPath) -> SyncHistory:
-    """Returns what every sync did to a student and the enrollments: why the student is listed, or is not."""
+    """Returns what every sync did to a student and the student's enrollments, to find out why the student is listed or
+    not.
+    """
     await find_student(work, student)  # answers 404 for a student out of reach, whatever else the caller lacks
     person, steps = await queries.history_of(work, student)
     return SyncHistory(
@@ -237,7 +248,7 @@ async def get_sync_history(work: OpenWork, student: StudentPath) -> SyncHistory:
 )
 async def get_staff_sync_history(work: OpenWork, person: str) -> StaffSyncHistory:
     """Returns what every sync did to a person who is not a student, and to the person's enrollments."""
-    member = await find_staff(work, person)  # refuses students: their history needs the path under /students
+    member = await find_staff(work, person)  # refuses students, whose history has its path under /students
     subject, steps = await queries.history_of(work, ids.format_id("person", member.id))
     return StaffSyncHistory(
         person=ids.format_id("person", subject.id),
@@ -248,8 +259,9 @@ async def get_staff_sync_history(work: OpenWork, person: str) -> StaffSyncHistor
 
 @router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **requires(approval.approve, queries.run))
 async def approve_sync_run(work: OpenWork, run: str, body: Approval) -> SyncRun:
-    """Approves a held run, or again one that failed to apply; it is applied shortly after, unless the roster has
-    changed since."""
+    """Approves a held run, or one that failed to apply; it is applied shortly afterwards, unless the roster has
+    changed.
+    """
     run_id = row_id("run", run)
     await approval.approve(work, run_id, body.plan, body.without_removals)
     return _run(await queries.run(work, run_id))
@@ -257,7 +269,7 @@ async def approve_sync_run(work: OpenWork, run: str, body: Approval) -> SyncRun:
 
 @router.post("/sync-runs", status_code=202, operation_id="ask_for_sync", **requires(pull.request_run, queries.run))
 async def ask_for_sync(work: OpenWork, response: Response, request: NewRun) -> SyncRun:
-    """Requests a sync of a source; the worker runs it. 409 while another run of the source is pending or running."""
+    """Requests a sync of a source, which the worker runs; 409 while another run of the source is pending or running."""
     source_id = ids.parse_id("source", request.source, "/source")
     run = await pull.request_run(work, source_id, request.mode, dry=request.dry, pointer="/source")
     return await accepted_run(work, response, run)
@@ -267,12 +279,12 @@ async def ask_for_sync(work: OpenWork, response: Response, request: NewRun) -> S
     "/sync-runs/{run}/undo", status_code=202, operation_id="undo_sync_run", **requires(pull.request_undo, queries.run)
 )
 async def undo_sync_run(work: OpenWork, response: Response, run: str) -> SyncRun:
-    """Requests that an applied run be undone, as a run of its own; 409 where a later run changed the same rows."""
+    """Requests that an applied run be undone, as a separate run; 409 if a later run changed the same rows."""
     return await accepted_run(work, response, await pull.request_undo(work, row_id("run", run)))
 
 
 async def accepted_run(work: OpenWork, response: Response, run: models.SisRun) -> SyncRun:
-    """Returns a run that was just requested, and sets its address as Location."""
+    """Returns a run that was just requested, and sets the Location header to its address."""
     response.headers["Location"] = f"/v1/sync-runs/{ids.format_id('run', run.id)}"
     return _run(await queries.run(work, run.id))
 

@@ -1,4 +1,4 @@
-"""Owns the SIS sources of a district in REST: shapes and routes, and no rules. A secret goes in and never comes out."""
+"""The SIS sources of a district in REST: shapes and routes, without rules. Secrets can be written but never read."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from app.core import ids
 from app.rest.door import After, Limit, OpenWork, Services, requires, row_id
-from app.rest.pages import Input, Items, Shape, page_keyset, to_page
+from app.rest.pages import NOT_NAMED, Changes, Input, Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.sis.runs import queries
 from app.sis.sources import service as sources
@@ -23,7 +23,7 @@ Cron = Field(default=None, max_length=200, description="A cron expression of fiv
 
 
 class Rollover(Input):
-    """The days on which a school year turns over, both included, and the guard's limits on them."""
+    """The days on which the school year changes, both included, and the guard's limits on these days."""
 
     begins_on: str = Field(max_length=10)
     ends_on: str = Field(max_length=10)
@@ -74,10 +74,10 @@ class NewSource(SourceSettings):
     url: str = Field(max_length=2048)
 
 
-class SourceChanges(SourceSettings):
+class SourceChanges(Changes, SourceSettings):
     """Changes of a source; fields that are not named stay. A move to another host requires the secret again."""
 
-    url: str = Field(default="", max_length=2048)
+    url: str = Field(default=NOT_NAMED, max_length=2048)
 
 
 class SisSource(Shape):
@@ -142,7 +142,7 @@ async def get_source(work: OpenWork, source: str) -> SisSource:
 
 @router.patch("/sis-sources/{source}", operation_id="change_source", **requires(sources.change_source))
 async def change_source(work: OpenWork, request: Request, source: str, changes: SourceChanges) -> SisSource:
-    """Changes the named fields of a source."""
+    """Changes the given fields of a source."""
     services: Services = request.app.state.services
     values = _convert_values(changes.model_dump(exclude_unset=True))
     return _source(await sources.change_source(work, row_id("source", source), values, services.sis_allowed))
@@ -150,13 +150,13 @@ async def change_source(work: OpenWork, request: Request, source: str, changes: 
 
 @router.post("/sis-sources/{source}/pause", operation_id="pause_source", **requires(sources.pause_source))
 async def pause_source(work: OpenWork, source: str) -> SisSource:
-    """Pauses a source: its schedule starts no runs. Its rows and its history stay."""
+    """Pauses a source, so that its schedule starts no runs. Its rows and its history stay."""
     return _source(await sources.pause_source(work, row_id("source", source)))
 
 
 @router.post("/sis-sources/{source}/resume", operation_id="resume_source", **requires(sources.resume_source))
 async def resume_source(work: OpenWork, source: str) -> SisSource:
-    """Resumes a paused source: its schedule applies again."""
+    """Resumes a paused source, so that its schedule applies again."""
     return _source(await sources.resume_source(work, row_id("source", source)))
 
 
@@ -167,9 +167,9 @@ async def resume_source(work: OpenWork, source: str) -> SisSource:
     **requires(sources.request_inspection),
 )
 async def look_at_source(work: OpenWork, response: Response, source: str) -> SisSource:
-    """Requests a check of the source by the worker; the result appears in `findings` shortly.
+    """Requests that the worker checks the source; the result appears in `findings` shortly afterwards.
 
-    It writes no roster row.
+    No roster row is written.
     """
     configured = await sources.request_inspection(work, row_id("source", source))
     response.headers["Location"] = f"/v1/sis-sources/{ids.format_id('source', configured.source.id)}"

@@ -1,4 +1,4 @@
-"""Owns supports, their phases and verdicts in REST: shapes and routes, and no rules."""
+"""Supports, their phases and verdicts in REST: shapes and routes, without rules."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -45,13 +45,13 @@ class NewSupport(Input):
     provider: str | None = Field(default=None, description="An id or an external id.")
 
 
-class Start(Input):
+class SupportStart(Input):
     """The day on which a support started."""
 
     on: date | None = Field(default=None, description="By default, the planned day.")
 
 
-class Change(Input):
+class SupportChange(Input):
     """What changes from a day on; fields that are not named stay as they were."""
 
     because: str = text_field(service.SupportChange, "because")
@@ -64,7 +64,7 @@ class Change(Input):
     sessions_per_week: int | None = None
 
 
-class End(Input):
+class SupportEnd(Input):
     """Why and when a support ended."""
 
     because: str = Field(min_length=service.BECAUSE.min, max_length=service.BECAUSE.max)
@@ -88,7 +88,7 @@ class Phase(Shape):
 
 
 class Support(Shape):
-    """A support, with its phases and the verdict in force."""
+    """A support with its phases and its current verdict."""
 
     id: str
     student: str
@@ -109,7 +109,7 @@ class Support(Shape):
 
 
 def phase_shape(row: models.Phase) -> Phase:
-    """Returns a phase as REST shows it."""
+    """Returns a phase in REST's shape."""
     return Phase(
         id=ids.format_id("phase", row.id),
         number=row.number,
@@ -131,7 +131,7 @@ def support_shape(
     concerns: Sequence[UUID],
     verdict: response_models.VerdictRow | None,
 ) -> Support:
-    """Returns a support as REST shows it."""
+    """Returns a support in REST's shape."""
     return Support.model_construct(
         id=ids.format_id("support", row.id),
         student=ids.format_id("student", row.student_id),
@@ -214,7 +214,7 @@ async def get_support(work: OpenWork, support: str) -> Support:
 @router.post(
     "/supports/{support}/start", operation_id="start_support", **requires(response_service.start_support, *READS)
 )
-async def start_support(work: OpenWork, support: str, start: Start) -> Support:
+async def start_support(work: OpenWork, support: str, start: SupportStart) -> Support:
     """Starts a planned support: its first session was given."""
     row = await response_service.start_support(work, row_id("support", support), start.on)
     return (await _load_shapes(work, [row]))[0]
@@ -223,7 +223,7 @@ async def start_support(work: OpenWork, support: str, start: Start) -> Support:
 @router.post(
     "/supports/{support}/change", operation_id="change_support", **requires(response_service.change_support, *READS)
 )
-async def change_support(work: OpenWork, support: str, change: Change) -> Support:
+async def change_support(work: OpenWork, support: str, change: SupportChange) -> Support:
     """Changes a support: a new phase with another level, goal or dosage begins on the day that `change` names."""
     support_id = row_id("support", support)
     await response_service.change_support(work, support_id, service.SupportChange(**change.model_dump()))
@@ -231,7 +231,7 @@ async def change_support(work: OpenWork, support: str, change: Change) -> Suppor
 
 
 @router.post("/supports/{support}/end", operation_id="end_support", **requires(service.end_support, *READS))
-async def end_support(work: OpenWork, support: str, end: End) -> Support:
+async def end_support(work: OpenWork, support: str, end: SupportEnd) -> Support:
     """Ends a planned or active support."""
     row = await service.end_support(work, row_id("support", support), end.because, end.on)
     return (await _load_shapes(work, [row]))[0]

@@ -1,7 +1,6 @@
-"""Owns the route that receives a roster zip in REST; the worker runs the sync. It holds no rules.
+"""The route that receives a roster zip in REST; the worker runs the sync. It contains no rules.
 
-This is the one route whose body goes to disk as it arrives. Its sender is authorized first, in a transaction of its
-own.
+This is the only route whose body goes to disk as it arrives. Its sender is authorized first, in a separate transaction.
 """
 
 import asyncio
@@ -20,13 +19,14 @@ from app.access.principal import Principal
 from app.access.work import Work, unit
 from app.core.disk_space import is_full
 from app.core.errors import Malformed, StorageFull, Violation
-from app.rest.door import Services, principal_of, requires, row_id
-from app.rest.problem import MEDIA_TYPE, Problem
+from app.rest.door import Services, principal_of, refusal, requires, row_id
 from app.rest.route import Route
 from app.rest.sis import SyncRun, accepted_run
 from app.sis.runs import pull, queries, upload
 
-ZIP = "application/zip"
+ZIP = "application/octet-stream"
+"""The media type in the contract: generators know no client for application/zip, which is accepted as well."""
+ACCEPTED = {ZIP, "application/zip"}
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 
@@ -36,13 +36,12 @@ def _contract() -> dict[str, Any]:
         upload.require_upload_source, upload.claim_slot, pull.request_run, upload.save_upload, queries.run
     )
     body = {"required": True, "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}
-    problem = {"model": Problem, "content": {MEDIA_TYPE: {}}}
-    statuses = {
-        413: "Larger than the operator allows.",
-        415: "The body is not a zip.",
-        429: "The district has two uploads already.",
+    answers = {
+        413: refusal("Larger than the operator allows."),
+        415: refusal("The body is not a zip."),
+        429: refusal("Too many requests, or the district has two uploads already. Try again later."),
+        507: refusal("The server's disk for uploads is full. An operator must make room."),
     }
-    answers = {status: {**problem, "description": words} for status, words in statuses.items()}
     return {
         **contract,
         "openapi_extra": {**contract["openapi_extra"], "requestBody": body},
@@ -67,8 +66,8 @@ async def send_roster(
     open_unit = partial(unit, services.engine, principal, services.keyring, operation)
     async with open_unit() as work:
         await upload.require_upload_source(work, source_id)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != ZIP:
-        raise HTTPException(415, f"Send the zip as it is, with Content-Type: {ZIP}.")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in ACCEPTED:
+        raise HTTPException(415, f"Send the zip as it is, with Content-Type: {ZIP} or application/zip.")
     async with open_unit() as work:
         slot = await upload.claim_slot(work)
     try:
@@ -89,7 +88,7 @@ async def _receive(
 ) -> None:
     """Writes the body to a file as it arrives, and renews the upload's slot meanwhile.
 
-    Raises `Malformed` where the body breaks off or takes too long, `StorageFull` where the disk is full.
+    Raises `Malformed` if the body breaks off or takes too long, and `StorageFull` if the disk is full.
     """
     body = request.stream()
     began = renewed = time.monotonic()

@@ -1,4 +1,4 @@
-"""Owns webhook endpoints in REST: shapes and routes, and no rules. Their deliveries are in `deliveries`."""
+"""Webhook endpoints in REST: shapes and routes, without rules. Their deliveries are in `deliveries`."""
 
 from datetime import datetime, timedelta
 from typing import Literal
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from app.core import ids
 from app.rest.door import After, Limit, OpenWork, Services, requires, row_id
-from app.rest.pages import Input, Items, Shape, page_keyset, to_page
+from app.rest.pages import NOT_NAMED, Changes, Input, Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.webhooks import models, queries, service
 from app.webhooks.sign import Signature
@@ -25,7 +25,7 @@ VERSIONS = "The payload version for each type; for a type that is not named, the
 
 
 class NewEndpoint(Input):
-    """An endpoint to be registered. It receives events from now on, within the reach of the caller who registers it."""
+    """An endpoint to be registered. It receives future events within the reach of the caller who registers it."""
 
     url: str = Field(max_length=2048, description="https, on a public address.")
     event_types: list[str] = Field(max_length=100, description="See GET /v1/event-types.")
@@ -35,18 +35,18 @@ class NewEndpoint(Input):
     signature: Literal["hmac-sha256", "ed25519"] = Field(default="hmac-sha256", description=SIGNATURE)
 
 
-class ChangedEndpoint(Input):
+class EndpointChanges(Changes):
     """Changes of an endpoint; fields that are not named stay. Pending deliveries go to the new address."""
 
-    url: str | None = Field(default=None, max_length=2048, description="https, on a public address.")
-    event_types: list[str] | None = Field(default=None, max_length=100, description="See GET /v1/event-types.")
-    description: str | None = Field(default=None, description="An empty text removes the description.")
-    schools: list[str] | None = Field(default=None, max_length=500, description=SCHOOLS)
-    versions: dict[str, int] = Field(default={}, max_length=100, description=VERSIONS)
+    url: str = Field(default=NOT_NAMED, max_length=2048, description="https, on a public address.")
+    event_types: list[str] = Field(default=NOT_NAMED, max_length=100, description="See GET /v1/event-types.")
+    description: str | None = Field(default=NOT_NAMED, description="Null, or an empty text, removes the description.")
+    schools: list[str] = Field(default=NOT_NAMED, max_length=500, description=SCHOOLS)
+    versions: dict[str, int] = Field(default=NOT_NAMED, max_length=100, description=VERSIONS)
 
 
 class Rotation(Input):
-    """How long the replaced secret still signs."""
+    """The time for which the replaced secret also signs."""
 
     overlap_seconds: int = Field(default=86_400, ge=0, le=604_800, description="By default a day; 0 ends it at once.")
 
@@ -80,7 +80,7 @@ class Endpoint(Shape):
 
 
 class NewlyMadeEndpoint(Endpoint):
-    """A new endpoint, or one with a new secret. The secret is shown this once."""
+    """A new endpoint, or one with a new secret, which is shown only once."""
 
     secret: str | None = Field(
         description="whsec_…: verify deliveries with it, as Standard Webhooks specifies. Null with ed25519."
@@ -91,7 +91,7 @@ class NewlyMadeEndpoint(Endpoint):
     "/webhook-endpoints", status_code=201, operation_id="register_endpoint", **requires(service.register_endpoint)
 )
 async def register_endpoint(work: OpenWork, request: Request, new: NewEndpoint) -> NewlyMadeEndpoint:
-    """Registers an endpoint and returns its secret, this once."""
+    """Registers an endpoint and returns its secret, which is shown only once."""
     services: Services = request.app.state.services
     endpoint = service.NewEndpoint(
         new.url,
@@ -122,16 +122,15 @@ async def get_endpoint(work: OpenWork, endpoint: str) -> Endpoint:
 
 
 @router.patch("/webhook-endpoints/{endpoint}", operation_id="change_endpoint", **requires(service.change_endpoint))
-async def change_endpoint(work: OpenWork, request: Request, endpoint: str, changed: ChangedEndpoint) -> Endpoint:
+async def change_endpoint(work: OpenWork, request: Request, endpoint: str, changes: EndpointChanges) -> Endpoint:
     """Changes the address, the types, the schools or the description of an endpoint; its secret stays."""
     services: Services = request.app.state.services
-    change = service.Change(
-        changed.url,
-        None if changed.event_types is None else tuple(changed.event_types),
-        changed.description,
-        None if changed.schools is None else tuple(changed.schools),
-        changed.versions,
-    )
+    values = changes.model_dump(exclude_unset=True)
+    for name in values.keys() & {"event_types", "schools"}:
+        values[name] = tuple(values[name])
+    if "description" in values:
+        values["description"] = values["description"] or ""
+    change = service.Change(**values)
     return _endpoint(
         await service.change_endpoint(work, row_id("endpoint", endpoint), change, services.webhook_allowed)
     )
@@ -141,16 +140,16 @@ async def change_endpoint(work: OpenWork, request: Request, endpoint: str, chang
     "/webhook-endpoints/{endpoint}",
     status_code=204,
     operation_id="remove_endpoint",
-    **requires(service.remove_endpoint),
+    **requires(service.remove_endpoint, has_version=True),
 )
 async def remove_endpoint(work: OpenWork, endpoint: str) -> None:
-    """Removes an endpoint: it receives nothing more."""
+    """Removes an endpoint, which then receives nothing more."""
     await service.remove_endpoint(work, row_id("endpoint", endpoint))
 
 
 @router.post("/webhook-endpoints/{endpoint}/rotate", operation_id="rotate_secret", **requires(service.rotate_secret))
 async def rotate_secret(work: OpenWork, endpoint: str, rotation: Rotation) -> NewlyMadeEndpoint:
-    """Replaces the endpoint's secret and returns the new one, this once; during the overlap both sign each delivery."""
+    """Replaces the endpoint's secret and returns the new one, only once; during the overlap both sign each delivery."""
     overlap = timedelta(seconds=rotation.overlap_seconds)
     row, secret = await service.rotate_secret(work, row_id("endpoint", endpoint), overlap)
     return NewlyMadeEndpoint(**_endpoint(row).model_dump(), secret=secret)
@@ -158,7 +157,7 @@ async def rotate_secret(work: OpenWork, endpoint: str, rotation: Rotation) -> Ne
 
 @router.post("/webhook-endpoints/{endpoint}/pause", operation_id="pause_endpoint", **requires(service.pause_endpoint))
 async def pause_endpoint(work: OpenWork, endpoint: str) -> Endpoint:
-    """Pauses an endpoint: its deliveries wait."""
+    """Pauses an endpoint, so that its deliveries wait."""
     return _endpoint(await service.pause_endpoint(work, row_id("endpoint", endpoint)))
 
 

@@ -1,6 +1,6 @@
 """Owns the public shapes of the roster: students, staff, schools, classes, enrollments, terms, demographics."""
 
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import Select, and_, any_, select
@@ -121,7 +121,7 @@ class StaffResource(
     kind="person",
     requires=Can.READ_ROSTER,
     name="Staff",
-    get="staff",
+    get="person",
     visible=and_(~Person.is_student, Person.merged_into.is_(None)),
     locate=resolver("person", find_staff),
 ):
@@ -210,6 +210,7 @@ class BreakResource(
     begins_on: date = field(SchoolBreak.begins_on, "The first day.")
     ends_on: date = field(SchoolBreak.ends_on, "The last day, included.")
     name: str | None = field(SchoolBreak.name, "The name of the break.", "Winter break")
+    declared_at: datetime = field(SchoolBreak.declared_at, "When it was declared.")
 
 
 def _members(class_id: UUID, *, is_student: bool) -> Select[UUID]:

@@ -1,1 +1,1 @@
-"""The sandbox: a make-believe district to try Aimline on. It uses the product from outside; no room ever imports it."""
+"""The sandbox, a synthetic district to try Aimline with. It uses the product from outside; no room imports it."""

@@ -1,8 +1,8 @@
-"""Owns a synthetic district: a pure function of (seed, students, date, day). It keeps nothing and does no I/O.
+"""Generates a synthetic district, as a pure function of (seed, students, date, day). Stores nothing and does no I/O.
 
-Every record is computed on demand from its own position in the district, so that a million students stream in
-constant memory. Ids are hashes: opaque, case-sensitive, the same for the same seed. The file is over 250 lines,
-because the seven kinds of record share their ids.
+Every record is computed on demand from its own position in the district, so that a million students stream in constant
+memory. Ids are hashes: opaque, case-sensitive, the same for the same seed. The file is over 250 lines, because the
+seven kinds of record share their ids.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from app.sandbox.school import (
     sister,
 )
 
-# The share of students to whom each change happens on any one day after day 0.
+# The share of students to whom each change happens on each day after day 0.
 LEAVING, TRANSFERRING, ENTERING, RENAMED, REGRADED = 0.004, 0.003, 0.004, 0.002, 0.0005
 
 _LETTERS = bytes.maketrans(b"+/", b"xQ")
@@ -40,9 +40,10 @@ Term = tuple[str, date, date]  # sourcedId, first day, day after the last
 
 @dataclass(frozen=True, slots=True)
 class District:
-    """A district made from `seed`, in the school year of `date`, after `day` days of change.
+    """A district generated from `seed`, in the school year of `date`, after `day` days of change.
 
-    `students` is exact on day 0; later about as many enter as leave. Raises ValueError for fewer than one student.
+    `students` is exact on day 0; later, about as many students enter as leave. Raises ValueError for fewer than one
+    student.
     """
 
     seed: int
@@ -74,7 +75,9 @@ class District:
             yield Org(self.school_id(school), _name(school), "school", code, "public", "mixed", False, district)
 
     def academic_sessions(self) -> Iterator[AcademicSession]:
-        """Yields a school year without a gap to the next, so that it contains every date, and two semesters."""
+        """Yields a school year and its two semesters; the year ends where the next begins, so that it contains every
+        date.
+        """
         year, fall, spring = self._terms()
         begins = year[1].year
         years, whole = f"{begins}-{begins + 1}", year[0]
@@ -173,7 +176,7 @@ class District:
         yield from (self.demographics_of(seat) for seat in self.seats())
 
     def demographics_of(self, seat: Seat) -> Demographics:
-        """Returns the demographics of one student; they never change."""
+        """Returns the demographics of one student, which never change."""
         begins = self._terms()[0][1].year
         rng = Random(f"{self.seed}/demographics/{seat.key}")
         age = 5 + seat.grade + 13 - sum(len(level.grades) for level in LEVELS[LEVELS.index(seat.home.level) :])
@@ -221,12 +224,14 @@ class District:
                     yield Seat(home, grade, number, home)
 
     def entered(self, home: School, grade: int) -> int:
-        """Returns how many students have entered one grade of one school since day 0."""
+        """Returns the number of students who have entered one grade of one school since day 0."""
         late = Random(f"{self.seed}/entering/{home.number}/{grade}").random()
         return int(late + self.day * ENTERING * home.sizes[grade])
 
     def student_id(self, seat: Seat) -> str:
-        """Returns the student's `sourcedId`. The first two differ in case only, as case-sensitive ids may."""
+        """Returns the student's `sourcedId`. The first two ids differ in case only, to test that clients respect
+        case.
+        """
         if seat.key == "0/student/0/1":
             return self._id("user", "0/student/0/0").swapcase()
         return self._id("user", seat.key)
@@ -259,7 +264,9 @@ class District:
         return _terms(self.seed, self.date)
 
     def fate(self, key: str) -> list[float]:
-        """Returns four numbers in [0, 1): a change has happened once its growing probability exceeds its number."""
+        """Returns four numbers in [0, 1); a change has happened to the student once its growing probability exceeds its
+        number.
+        """
         digest = hashlib.blake2b(f"{self.seed}/fate/{key}".encode(), digest_size=16).digest()
         return [int.from_bytes(digest[at : at + 4], "big") / 2**32 for at in (0, 4, 8, 12)]
 
@@ -278,17 +285,17 @@ class District:
 
 
 def _opaque(key: str) -> str:
-    """Returns twelve letters and digits, upper and lower case (72 bits: no two ids of a source collide)."""
+    """Returns twelve letters and digits, upper and lower case; with 72 bits, no two ids of a source collide."""
     digest = hashlib.blake2b(key.encode(), digest_size=9).digest()
     return b2a_base64(digest, newline=False).translate(_LETTERS).decode()
 
 
-@lru_cache(maxsize=4096)  # read once for each student of a class
+@lru_cache(maxsize=4096)  # called once for each student of a class
 def _class_id(seed: int, school: int, grade: int, subject: str, section: int) -> str:
     return _opaque(f"{seed}/class/{school}/{grade}/{subject}/{section}")
 
 
-@lru_cache(maxsize=8)  # read for each student
+@lru_cache(maxsize=8)  # called for each student
 def _terms(seed: int, within: date) -> tuple[Term, Term, Term]:
     begins = within.year - (within.month < 8)
     august, january, june = date(begins, 8, 15), date(begins + 1, 1, 8), date(begins + 1, 6, 8)

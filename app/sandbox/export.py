@@ -1,4 +1,4 @@
-"""Owns how a synthetic district is written as a OneRoster CSV bulk zip, 1.1 or 1.2. It never decides what is in it.
+"""Writes a synthetic district as a OneRoster CSV bulk zip, 1.1 or 1.2. Does not decide what is in it.
 
 `python -m app.sandbox.export OUT.zip [--students N] [--seed S] [--date YYYY-MM-DD] [--day D] [--oneroster 1.2]
 [--gradebook [--line-items N]] [--quirk NAME]…`
@@ -33,7 +33,7 @@ RESULTS_PER_ITEM = 10
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """How a district is exported. `line_items` is the most for each class; `quirks` are those of `export_files`."""
+    """The options of an export. `line_items` is the largest number per class; `quirks` are those of `export_files`."""
 
     binding: Binding = field(default_factory=Binding)
     line_items: int | None = None
@@ -88,7 +88,9 @@ def _manifest(district: District, binding: Binding) -> Iterator[list[str]]:
 
 
 def _rows(columns: str, records: Iterable[Any]) -> Iterator[list[str]]:
-    """Yields records as cells in the header's order; status and dateLastModified stay blank, as bulk requires."""
+    """Yields records as cells in the header's order; status and dateLastModified stay blank, as a bulk file
+    requires.
+    """
     names = [re.sub("[A-Z]", lambda m: f"_{m[0].lower()}", c).replace(".", "_") for c in columns.split(",")]
     records = iter(records)
     first = next(records)

@@ -1,13 +1,13 @@
-"""Owns the headers of the CSV bindings, 1.1 and 1.2, and the defects that an export can have.
+"""Defines the headers of the CSV bindings, 1.1 and 1.2, and the defects that an export can have.
 
-It never writes a file.
+Never writes a file.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-# The headers follow `sourcedId,status,dateLastModified`, with which every file begins.
+# These headers follow `sourcedId,status,dateLastModified`, with which every file begins.
 HEADERS: Final = {
     "academicSessions": "title,type,startDate,endDate,parentSourcedId,schoolYear",
     "orgs": "name,type,identifier,metadata.classification,metadata.gender,metadata.boarding,parentSourcedId",
@@ -81,7 +81,7 @@ CSV_QUIRKS: Final = {
     "utf-16:FILE": "The file is UTF-16.",
     "header-only:FILE": "The file has a header and no row.",
 }
-"""The defects of a badly made zip; the sandbox's other quirks are those of a service."""
+"""The defects of a badly made zip, with their descriptions; the sandbox's other quirks are those of a service."""
 STAMP: Final = "2026-11-20T06:00:00.000Z"
 
 
@@ -91,7 +91,7 @@ class UnknownCsvQuirk(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What is exported: a version of the binding, with or without the gradebook."""
+    """The version of the binding to export, with or without the gradebook."""
 
     version: str = "1.1"
     gradebook: bool = False

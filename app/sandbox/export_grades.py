@@ -1,4 +1,4 @@
-"""Owns the gradebook's rows in a CSV export, and the roles of 1.2, one at a time. It keeps no rows and does no I/O.
+"""Generates the gradebook's rows for a CSV export, and the roles of 1.2. Stores no rows and does no I/O.
 
 The rows are those that the sandbox SIS serves on the same day; a district's results stream.
 """
@@ -25,7 +25,7 @@ class Grades:
         self.items = gradebook.line_items_by(district.day) if items is None else items
 
     def rows(self, name: str) -> Iterator[Row]:
-        """Yields the rows of a file by column; `sourcedId` comes first."""
+        """Yields the rows of a file as dictionaries by column, beginning with `sourcedId`."""
         match name:
             case "categories":
                 return (

@@ -1,4 +1,4 @@
-"""Owns made-up series of reading scores for the demo and its tests. It never judges a series.
+"""Generates series of reading scores for the demo and its tests. Never judges a series.
 
 Scores are whole numbers of words read correctly in a minute, one each week.
 """
@@ -14,7 +14,9 @@ LOST = 1 / 3  # weekly loss after growth has stopped, as a multiple of the goal'
 
 @dataclass(frozen=True, slots=True)
 class StoppingReader:
-    """Three baseline scores, then one a week (`weekly[0]` is week 1). Growth ends after week `stopped_at`."""
+    """A simulated student: three baseline scores, then one a week (`weekly[0]` is week 1); growth ends after week
+    `stopped_at`.
+    """
 
     baseline: list[float]
     weekly: list[float]
@@ -24,9 +26,9 @@ class StoppingReader:
 def stopping_reader(seed: int, weeks: int = 22, baseline: float = 42, goal_rate: float = 1.5) -> StoppingReader:
     """Returns a student who first grows faster than the goal requires, then stops half-way and slowly declines.
 
-    The aimline is `median(baseline) + goal_rate * week`. The stop is plain enough that a cautious rule detects it
-    before the series ends: with a measure's noise of eight words a minute it takes some eight weeks. Raises ValueError
-    for fewer than 20 weeks, or a goal rate that is small compared with the noise.
+    The aimline is `median(baseline) + goal_rate * week`. The stop is clear enough that a cautious rule detects it
+    before the series ends, which takes some eight weeks with a measure's noise of eight words a minute. Raises
+    ValueError for fewer than 20 weeks, or a goal rate that is small compared with the noise.
     """
     if weeks < 20 or goal_rate < 1:
         raise ValueError("A reader who stops needs 20 weeks or more and a goal of at least 1 word a week.")

@@ -1,4 +1,4 @@
-"""Owns the word lists from which the sandbox's people, schools and towns are named. It never holds a real person.
+"""Contains the word lists from which the sandbox's people, schools and towns are named. Contains no real person.
 
 Given names are everyday ones from many languages. Family names combine a word that means "made up" with an ending, so
 that nobody can mistake a synthetic student for a real child.
@@ -71,7 +71,7 @@ COUNTRIES = ("MX", "VN", "SO", "GT", "PH", "IN", "UA", "HT")
 
 
 def plain(name: str) -> str:
-    """Returns a name in the form of a login: lower-case ASCII letters only, so `Núria-Mae` gives `nuriamae`."""
+    """Returns a name as a login spells it, in lower-case ASCII letters only; `Núria-Mae` gives `nuriamae`."""
     letters = unicodedata.normalize("NFKD", name).lower()
     return "".join(letter for letter in letters if "a" <= letter <= "z")
 
@@ -85,6 +85,9 @@ def login(given_name: str, family: str) -> str:
 
 
 def person(rng: Random) -> tuple[str, str, str | None]:
-    """Returns given, family and (for two in five) middle name. Everyone takes the same number of random draws."""
+    """Returns a given name, a family name and, for two in five people, a middle name.
+
+    Every call takes the same number of random draws.
+    """
     given_name, family, middle = rng.choice(GIVEN), rng.choice(FAMILY), rng.choice(GIVEN)
     return given_name, family, middle if rng.random() < 0.4 else None

@@ -1,4 +1,4 @@
-"""Owns the records of a synthetic district, one class for each OneRoster 1.1 kind. It never touches a file.
+"""Defines the records of a synthetic district, one class for each OneRoster 1.1 kind. Never touches a file.
 
 Field names are OneRoster's own in snake_case (`sourcedId` is `sourced_id`, `metadata.gender` is `metadata_gender`).
 `status` and `dateLastModified` are left out, because a bulk delivery leaves them blank. None means "not given".
@@ -64,7 +64,7 @@ class Class:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person. The first of `org_sourced_ids` is where the person mainly belongs. There is never a password."""
+    """A person; the first of `org_sourced_ids` is the person's main org. There is never a password."""
 
     sourced_id: str
     enabled_user: bool

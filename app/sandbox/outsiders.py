@@ -1,9 +1,10 @@
-"""Owns the outside parties of the story: the operator's command line, a vendor's client, a webhook receiver."""
+"""Plays the outside parties of the story: the operator's command line, a vendor's client, a webhook receiver."""
 
 import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ ANSWER_LIMIT = 20.0
 
 
 def aimline(*arguments: str, fine: tuple[int, ...] = (0,)) -> str:
-    """Runs the command line as an operator would and returns its output; raises `StepFailed` with its last message."""
+    """Runs the command line as an operator would and returns its output; raises `StepFailed` with its last line."""
     finished = subprocess.run(  # runs our own program with our own arguments
         [sys.executable, "-m", "app", *arguments], capture_output=True, text=True, check=False
     )
@@ -37,6 +38,7 @@ class Vendor:
     """A SIS vendor's client: it has a token and sends requests with it."""
 
     def __init__(self, base_url: str, client_id: str, client_secret: str) -> None:
+        self.client_id, self.client_secret = client_id, client_secret
         self._http = httpx.Client(base_url=base_url, timeout=ANSWER_LIMIT, trust_env=False)
         self.token = self._token(client_id, client_secret)
         self._http.headers["Authorization"] = f"Bearer {self.token}"
@@ -51,8 +53,17 @@ class Vendor:
         """Sends a GET request and returns its JSON."""
         return _expected(self._http.get(path, params=parameters, headers=_for(act_for)))
 
+    def all(self, path: str, **parameters: Any) -> Iterator[Any]:
+        """Yields the items of a list, page by page."""
+        while True:
+            page = self.get(path, limit=200, **parameters)
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            parameters["after"] = page["next"]
+
     def picture(self, path: str) -> str:
-        """Returns an SVG."""
+        """Sends a GET request and returns its SVG."""
         answer = self._http.get(path)
         if answer.headers.get("content-type") != "image/svg+xml":
             raise StepFailed(f"GET {path} answered {answer.status_code}, and with no SVG")
@@ -71,7 +82,7 @@ class Vendor:
 
 
 class Receiver:
-    """A webhook receiver in a process of its own, which verifies every signature."""
+    """A webhook receiver in a separate process, which verifies every signature."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="aimline-receiver-")
@@ -86,14 +97,14 @@ class Receiver:
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert self._process.stdout is not None  # noqa: S101  # it was asked for as a pipe
+        assert self._process.stdout is not None  # noqa: S101  # the process was started with a pipe
         self.url = self._process.stdout.readline().strip()
         if not self.url.startswith("http"):
             raise StepFailed("the receiver did not start")
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None  # noqa: S101  # as above
+        assert self._process.stdin is not None  # noqa: S101  # the process was started with a pipe
         self._process.stdin.close()
         self._process.wait(10)
         self._folder.cleanup()
@@ -103,7 +114,7 @@ class Receiver:
         self._secret.write_text(secret + "\n")
 
     def wait_for(self, type_: str, seconds: float = 10.0) -> dict[str, Any]:
-        """Returns the first delivery of a type; waits for it."""
+        """Waits for a delivery of this type and returns the first one."""
         seen = 0
         with httpx.Client(timeout=seconds + 5, trust_env=False) as http:
             while True:

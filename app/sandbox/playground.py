@@ -1,11 +1,11 @@
-"""Runs the whole of Aimline on one machine to try it: database, api, worker, story. It is never part of production.
+"""Runs all of Aimline on one machine to try it: database, api, worker and story. Never part of production.
 
-`python3 dev.py run` becomes this program. It keeps everything in one folder, `.aimline` by default.
+`python3 dev.py run` becomes this program. It keeps everything in one folder, `.aimline` by default: a later start
+continues with the same district.
 """
 
 import argparse
 import contextlib
-import fcntl
 import http.client
 import os
 import signal
@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +20,8 @@ from app.core.child import end_with_parent
 from app.core.crypto import generate_key
 from app.core.embedded import EmbeddedPostgres
 from app.core.postgres_wheel import EmbeddedPostgresError
+from app.sandbox.database import recreate_database
+from app.sandbox.discovery import FOLDER, locked, published
 from app.sandbox.process import REPOSITORY, STOP_LIMIT, PlaygroundError, Process
 
 HOST = "127.0.0.1"
@@ -28,7 +29,7 @@ READY_LIMIT = 60.0  # seconds until the api must be ready
 
 
 class Stopped(BaseException):
-    """Raised when somebody stops the playground: by Ctrl-C, SIGTERM, or closing the terminal."""
+    """Raised when somebody stops the playground, by Ctrl-C, SIGTERM, or closing the terminal."""
 
 
 def main() -> NoReturn:
@@ -36,14 +37,15 @@ def main() -> NoReturn:
     parser.add_argument("--once", action="store_true", help="end after the story, with its exit code")
     parser.add_argument("--roster", type=Path, metavar="FILE.zip", help="a OneRoster CSV zip of your own")
     parser.add_argument("--port", type=int, default=8000, help="0 picks a free one")
-    parser.add_argument("--folder", type=Path, default=REPOSITORY / ".aimline", help="where the data are kept")
+    parser.add_argument("--folder", type=Path, default=REPOSITORY / FOLDER, help="where the data are kept")
+    parser.add_argument("--fresh", action="store_true", help="delete what was kept, and begin anew")
     options = parser.parse_args()
     if options.roster is not None and not options.roster.is_file():
         parser.error(f"there is no file {options.roster}")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
-        sys.exit(play(options.folder.resolve(), options.port, options.roster, once=options.once))
+        sys.exit(play(options.folder.resolve(), options.port, options.roster, once=options.once, fresh=options.fresh))
     except (PlaygroundError, EmbeddedPostgresError) as error:
         sys.exit(str(error))
     except PermissionError as error:
@@ -54,25 +56,26 @@ def main() -> NoReturn:
         sys.exit(130)
 
 
-def play(folder: Path, port: int, roster: Path | None, *, once: bool) -> int:
-    """Starts everything, plays the story, and serves on unless `once`; returns the story's exit code."""
+def play(folder: Path, port: int, roster: Path | None, *, once: bool, fresh: bool) -> int:
+    """Starts everything, prepares the district, and serves on unless `once`; returns the demonstration's exit code."""
     port = _free_port(port)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.ExitStack() as resources:
-        resources.enter_context(_locked(folder))
+        resources.enter_context(locked(folder))
         print("Starting PostgreSQL, api and worker ...", flush=True)
-        environment = _environment(folder, port, resources)
+        environment = _environment(folder, port, resources, fresh=fresh)
         _migrate(folder, environment)
         api = Process("api", folder, ["app", "serve", "--host", HOST, "--port", str(port)], environment)
         resources.callback(api.stop)
         worker = Process("worker", folder, ["app", "worker"], environment)
         resources.callback(worker.stop)
         _wait_until_ready(port, [api, worker])
-        code = _tell_story(_story(port, roster, once=once), environment, [api, worker], resources)
+        resources.enter_context(published(folder, environment))
+        code = _demonstrate(_arguments(folder, port, roster, once=once), environment, [api, worker], resources)
         if not once:
             if code:
-                print(f"The story ended with code {code}. The logs are in {folder / 'log'}.", flush=True)
-            print(f"Aimline serves at http://{HOST}:{port}. Ctrl-C stops it.", flush=True)
+                print(f"The demonstration ended with code {code}. The logs are in {folder / 'log'}.", flush=True)
+            print(f"\nAimline serves at http://{HOST}:{port}. Ctrl-C stops it; the next start continues.", flush=True)
             with contextlib.suppress(Stopped):
                 while True:
                     _check([api, worker])
@@ -81,8 +84,14 @@ def play(folder: Path, port: int, roster: Path | None, *, once: bool) -> int:
     return code
 
 
-def _environment(folder: Path, port: int, resources: contextlib.ExitStack) -> dict[str, str]:
-    """Returns the processes' environment; starts the embedded server unless AIMLINE_DATABASE_URL names another."""
+def _environment(folder: Path, port: int, resources: contextlib.ExitStack, *, fresh: bool) -> dict[str, str]:
+    """Returns the processes' environment; starts the embedded server unless AIMLINE_DATABASE_URL names another.
+
+    `fresh` empties the embedded server's database; on a server of one's own it only begins a new district.
+    """
+    if fresh:
+        for file in folder.glob("district*.json"):
+            file.unlink()
     environment = os.environ | {
         "AIMLINE_SANDBOX": "1",
         "AIMLINE_TOKEN_SECONDS": "3600",
@@ -95,13 +104,15 @@ def _environment(folder: Path, port: int, resources: contextlib.ExitStack) -> di
             environment.setdefault("AIMLINE_KEY_FILE", str(key))
         return environment
     for name in ("AIMLINE_KEY", "AIMLINE_API_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL"):
-        environment.pop(name, None)  # they belong to a server other than the embedded one
+        environment.pop(name, None)  # these settings belong to another server than the embedded one
     postgres = resources.enter_context(EmbeddedPostgres(folder))
+    if fresh:
+        recreate_database(postgres)
     return environment | {"AIMLINE_DATABASE_URL": postgres.url(), "AIMLINE_KEY_FILE": str(key)}
 
 
 def _key_file(folder: Path) -> Path:
-    """Returns the file of the key-encryption key. The key is made once and written atomically."""
+    """Returns the file of the key-encryption key, which is created at the first call and written atomically."""
     path = folder / "key"
     if not path.exists():
         unfinished = folder / "key.new"
@@ -116,7 +127,10 @@ def _migrate(folder: Path, environment: dict[str, str]) -> None:
     migration = Process("migration", folder, ["app", "migrate"], environment)
     try:
         if migration.process.wait() != 0:
-            migration.check()
+            try:
+                migration.check()
+            except PlaygroundError as error:
+                raise PlaygroundError(f"{error}\nTo delete the playground's data and begin anew, add --fresh.") from None
     except Stopped:
         migration.stop()
         raise
@@ -132,7 +146,7 @@ def _wait_until_ready(port: int, processes: list[Process]) -> None:
 
 
 def _ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)  # connects directly, never through a proxy
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)  # the request goes directly, never through a proxy
     try:
         connection.request("GET", "/health/ready")
         return connection.getresponse().status == http.client.OK
@@ -142,38 +156,39 @@ def _ready(port: int) -> bool:
         connection.close()
 
 
-def _story(port: int, roster: Path | None, *, once: bool) -> list[str]:
+def _arguments(folder: Path, port: int, roster: Path | None, *, once: bool) -> list[str]:
     roster_arguments = [] if roster is None else ["--roster", str(roster.resolve())]
-    return ["--base-url", f"http://{HOST}:{port}", *roster_arguments, *(["--once"] if once else [])]
+    arguments = ["--base-url", f"http://{HOST}:{port}", "--folder", str(folder), *roster_arguments]
+    return [*arguments, *(["--once"] if once else [])]
 
 
-def _tell_story(
+def _demonstrate(
     arguments: list[str],
     environment: dict[str, str],
     processes: list[Process],
     resources: contextlib.ExitStack,
 ) -> int:
-    """Runs the story as a process of its own on this terminal and returns its exit code."""
-    story = subprocess.Popen(
-        [sys.executable, "-m", "app.sandbox.story", *arguments],
+    """Runs the demonstration as a process of its own on this terminal and returns its exit code."""
+    demonstration = subprocess.Popen(
+        [sys.executable, "-m", "app.sandbox.demonstration", *arguments],
         cwd=REPOSITORY,
         env=environment,
         preexec_fn=end_with_parent(),
     )
-    resources.callback(_end, story)
+    resources.callback(_end, demonstration)
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return story.wait(0.2)
+            return demonstration.wait(0.2)
         _check(processes)
 
 
-def _end(story: "subprocess.Popen[bytes]") -> None:
-    if story.poll() is None:
-        story.terminate()
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            story.wait(STOP_LIMIT)
-        story.kill()
-        story.wait()
+            process.wait(STOP_LIMIT)
+        process.kill()
+        process.wait()
 
 
 def _check(processes: list[Process]) -> None:
@@ -182,7 +197,7 @@ def _check(processes: list[Process]) -> None:
 
 
 def _free_port(port: int) -> int:
-    """Returns the port if it is free, or any free one for 0; raises `PlaygroundError` if it is taken."""
+    """Returns the port if it is free, or any free port for 0; raises `PlaygroundError` if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -196,25 +211,13 @@ def _free_port(port: int) -> int:
         return chosen
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds a lock, so that only one playground at a time uses the folder."""
-    with (folder / "playground.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            why = f"Aimline already runs in {folder}. Stop it, or give this one another with --folder DIR."
-            raise PlaygroundError(why) from None
-        yield
-
-
 def _stop(number: int, frame: object) -> NoReturn:
     _ignore_signals()
     raise Stopped
 
 
 def _ignore_signals() -> None:
-    """Ignores further signals, so that a second Ctrl-C does not interrupt the orderly stop."""
+    """Ignores further signals, so that a second Ctrl-C does not interrupt the shutdown."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,4 +1,4 @@
-"""Owns one process of the playground: its log, its tie to the parent process, its orderly stop. It knows no command."""
+"""Manages one process of the playground: its log, its end together with the parent process, its orderly stop."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ class PlaygroundError(Exception):
 
 
 class Process:
-    """A child process with a log of its own."""
+    """A child process with a separate log."""
 
     def __init__(self, name: str, folder: Path, arguments: list[str], environment: dict[str, str]) -> None:
         self.name = name
@@ -44,7 +44,7 @@ class Process:
             raise PlaygroundError(f"The {self.name} ended with code {code}; {self.log} ends with:\n{last}")
 
     def stop(self) -> None:
-        """Sends SIGTERM, waits, then sends SIGKILL to what is left of its group."""
+        """Sends SIGTERM to the process, waits, then sends SIGKILL to the remaining processes of its group."""
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_LIMIT)

@@ -1,11 +1,11 @@
-"""Owns a small webhook receiver, a process of its own, as an integrator would write one.
+"""Implements a small webhook receiver in a separate process, as an integrator would write one.
 
 It is never used in production.
 
-`python -m app.sandbox.receiver --port 0 --secret-file F [--log FILE]` prints its address on the first line.
-Every POST is verified with the `standardwebhooks` library and answered 204, or 401 if it cannot be verified.
-`GET /received` returns the deliveries so far as JSON: `?after=N` leaves out the first N, and `&wait=SECONDS` waits
-until there is another one.
+`python -m app.sandbox.receiver --port 0 --secret-file F [--log FILE]` prints its address on the first line. Every POST
+is verified with the `standardwebhooks` library and answered 204, or 401 if it cannot be verified. `GET /received`
+returns the deliveries so far as JSON: `?after=N` leaves out the first N, and `&wait=SECONDS` waits until there is
+another one.
 """
 
 import argparse
@@ -47,7 +47,7 @@ class Receiver:
         self.news = asyncio.Condition()
 
     async def post(self, request: Request) -> Response:
-        """Verifies a delivery, records it, then answers: the order for an endpoint that must not lose anything."""
+        """Verifies a delivery, records it, then answers; an endpoint that must not lose anything needs this order."""
         body = await request.body()
         verified = verify(self.secret_file, body, request.headers)
         code = 204 if verified else 401
@@ -74,7 +74,8 @@ class Receiver:
         return Response(None if code == 204 else f"Answered {code}.", status_code=code, headers=headers)
 
     async def get(self, request: Request) -> Response:
-        """Returns the deliveries after the first `after` (0); with `wait`, as soon as there is a new one.
+        """Returns the deliveries after the first `after` ones (by default 0); with `wait`, waits until there is a new
+        one.
 
         Without `after`, `wait` waits for a delivery newer than this request, and the answer lists all deliveries.
         """
@@ -95,9 +96,10 @@ class Receiver:
 
 
 def verify(secret_file: Path, body: bytes, headers: Mapping[str, str]) -> bool:
-    """Tells whether a secret of the file (one a line: two may be live) signed this body just now.
+    """Returns whether one of the secrets in the file, one per line, has signed this body just now.
 
-    The file is read each time, since it may be written after the endpoint was registered and change with the secret.
+    During a rotation two secrets are valid. The file is read each time, because it may be written after the endpoint
+    was registered and changes with the secret.
     """
     try:
         secrets = secret_file.read_text(encoding="utf-8").split()
@@ -120,7 +122,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def app(receiver: Receiver) -> Starlette:
-    """Returns the receiver as an ASGI application; it accepts a POST on every path."""
+    """Returns the receiver as an ASGI application, which accepts a POST on every path."""
     return Starlette(
         routes=[
             Route("/received", receiver.get, methods=["GET"]),

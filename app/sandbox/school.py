@@ -1,4 +1,4 @@
-"""Owns the structure of the sandbox's schools: levels, grades, subjects, sections, teachers and seats.
+"""Defines the structure of the sandbox's schools: levels, grades, subjects, sections, teachers and seats.
 
 It never names a person and never makes an id; `district` does.
 """
@@ -11,7 +11,7 @@ STUDENTS_PER_TRIO = 1500  # one elementary, one middle and one high school
 STUDENTS_PER_SECTION = 25
 Adult = Literal["aide", "teacher"]
 Role = Literal["administrator", "aide", "teacher"]
-WHOLE_YEAR, FIRST, SECOND = (0, 1), (0,), (1,)  # semesters in which a class meets
+WHOLE_YEAR, FIRST, SECOND = (0, 1), (0,), (1,)  # the semesters in which a class meets
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Subject:
     """One class of a student's timetable.
 
     `slot` is the position in the day (0 is homeroom; half-year subjects share one). `area` and `sced` are the subject's
-    field and its two-digit SCED subject area. `taught_by` says who teaches: the homeroom's own teacher, one specialist
+    field and its two-digit SCED subject area. `taught_by` is the kind of teacher: the homeroom's own, one specialist
     for the whole school, or a department with a teacher for each section.
     """
 
@@ -35,7 +35,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A kind of school. Grades are CEDS entry-level codes; `begins` counts the grades before its first."""
+    """A kind of school. Grades are CEDS entry-level codes; `begins` is the number of grades before its first."""
 
     name: str
     begins: int
@@ -98,7 +98,7 @@ LEVELS = (ELEMENTARY, MIDDLE, HIGH)
 
 
 def grade_title(grade: str) -> str:
-    """Returns a CEDS grade code as a course's title shows it: `KG` is `K`, `03` is `3`."""
+    """Returns a CEDS grade code in the form that course titles use; `KG` gives `K`, `03` gives `3`."""
     return "K" if grade == "KG" else grade.lstrip("0")
 
 
@@ -114,7 +114,7 @@ class School:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A student's origin (`home`, `grade`, `number`: the identity) and present school."""
+    """A student's original place (`home`, `grade`, `number`, which identify the student) and current school."""
 
     home: School
     grade: int
@@ -140,7 +140,9 @@ class Seat:
 
 
 def schools(students: int) -> Iterator[School]:
-    """Yields the schools for a number of students: one of each level, then three more for every further share."""
+    """Yields the schools for a number of students: one of each level, then three more for each further group of
+    students.
+    """
     return (_school(students, number) for number in range(_trios(students) * len(LEVELS)))
 
 

@@ -1,6 +1,6 @@
-"""Runs the sandbox SIS as a process: its socket, its first lines, its end. It owns no answers.
+"""Runs the sandbox SIS as a process: its socket, its first lines, its shutdown. Computes no responses.
 
-The first line that it prints is its address; then what a client needs, one `name: value` a line, and an empty line.
+It prints its address on the first line, then what a client needs, one `name: value` per line, and an empty line.
 """
 
 import os
@@ -14,7 +14,7 @@ from app.sandbox.sis_server import Sis
 
 
 def run(sis: Sis, host: str, port: int, until_stdin_closes: bool = False) -> None:
-    """Serves until it is stopped. Raises OSError if the port cannot be used; port 0 picks a free one."""
+    """Serves until the process is stopped; raises OSError if the port cannot be used. Port 0 picks a free one."""
     listening = socket.create_server((host, port))
     address = f"http://{host}:{listening.getsockname()[1]}"
     server = uvicorn.Server(uvicorn.Config(sis.app(), log_level="warning", lifespan="off", timeout_graceful_shutdown=1))

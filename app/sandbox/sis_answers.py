@@ -1,4 +1,4 @@
-"""Owns the form of an answer: envelope, paging headers, imsx_StatusInfo. It never finds a row."""
+"""Formats responses: envelope, paging headers, imsx_StatusInfo. Never looks up a row."""
 
 import secrets
 from urllib.parse import parse_qsl, urlencode
@@ -39,7 +39,7 @@ def status_info(error: Refused, version: str, quirks: Quirks) -> dict[str, objec
 
 
 def paging(request: Request, query: Query, total: int, quirks: Quirks) -> dict[str, str]:
-    """Returns X-Total-Count, and Link with those of first, prev, next and last that exist."""
+    """Returns X-Total-Count, and a Link header with those of first, prev, next and last that exist."""
     headers = {} if "no-total" in quirks else {"X-Total-Count": str(total)}
     if "no-link" in quirks:
         return headers
@@ -68,5 +68,5 @@ def _pairs(url: URL) -> list[tuple[str, str]]:
 
 
 def origin(url: URL) -> str:
-    """Returns scheme and host of a request, as the client wrote them."""
+    """Returns scheme and host of a request as the client wrote them."""
     return f"{url.scheme}://{url.netloc}"

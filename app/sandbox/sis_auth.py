@@ -1,4 +1,4 @@
-"""Owns authentication: OAuth 2 client credentials and OAuth 1.0a signatures without a body (RFC 6749, RFC 5849).
+"""Authenticates clients: OAuth 2 client credentials and OAuth 1.0a signatures without a body (RFC 6749, RFC 5849).
 
 Tokens are kept in memory. No secret is ever written to a log.
 """
@@ -32,7 +32,7 @@ PREFIX: Final = {
     "1.2": "https://purl.imsglobal.org/spec/or/v1p2/scope/",
 }
 ALL_SCOPES: Final = {PREFIX[version] + name for version, names in SCOPES.items() for name in names.split()}
-SKEW = 300  # seconds by which a signature's clock may differ
+SKEW = 300  # the largest difference in seconds between a signature's clock and ours
 HASHES: Final = {"HMAC-SHA1": hashlib.sha1, "HMAC-SHA256": hashlib.sha256}
 
 
@@ -46,7 +46,7 @@ class Token:
 
 
 class Gate:
-    """The one client of the sandbox, and its tokens."""
+    """The sandbox's only client, and its tokens."""
 
     def __init__(self, client_id: str, client_secret: str, lifetime: int, quirks: Quirks) -> None:
         self.client_id, self.client_secret = client_id, client_secret
@@ -55,7 +55,7 @@ class Gate:
         self.nonces: dict[str, float] = {}
 
     async def grant(self, request: Request) -> dict[str, object]:
-        """Returns the answer of the token endpoint. Raises `Refused` with RFC 6749's error as the minor code."""
+        """Returns the response of the token endpoint; raises `Refused` with RFC 6749's error as the minor code."""
         body = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
         self._check_client(request.headers.get("authorization", ""), body)
         if body.get("grant_type") != "client_credentials":
@@ -69,7 +69,7 @@ class Gate:
         return answer if "no-expires" in self.quirks else answer | {"expires_in": self.lifetime}
 
     def check(self, request: Request, version: str, scopes: Iterable[str]) -> None:
-        """Raises `Refused` (401, 403) unless the request is signed, or bears a token with one of the scopes."""
+        """Raises `Refused` (401, 403) unless the request has a valid signature, or a token with one of the scopes."""
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "oauth" and version == "1.1":
             return self._check_signature(request, credentials)
@@ -123,7 +123,10 @@ class Gate:
 
 
 def signature_base(method: str, url: str, oauth: dict[str, str]) -> str:
-    """Returns the signature base string of RFC 5849, 3.4.1, over every query parameter; `oauth` has no signature."""
+    """Returns the signature base string of RFC 5849, 3.4.1, over every query parameter.
+
+    `oauth` are the OAuth parameters without the signature.
+    """
     address, _, query = url.partition("?")
     pairs = [*parse_qsl(query, keep_blank_values=True), *oauth.items()]
     encoded = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in pairs)

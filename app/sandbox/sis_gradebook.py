@@ -1,4 +1,4 @@
-"""Owns the synthetic gradebook: categories, line items, results, score scales, screenings. It does no I/O.
+"""Generates a synthetic gradebook: categories, line items, results, score scales, screenings. Does no I/O.
 
 Ids are composed of the ids that they belong to (`{class}L{n}`, `{lineItem}{user}`), so that none needs an index.
 """
@@ -12,9 +12,9 @@ from app.sandbox.district import District
 from app.sandbox.oneroster import Class, Enrollment
 from app.sandbox.school import LEVELS, Seat
 
-ID = 12  # letters of a class's or a user's sourcedId
+ID = 12  # the number of letters in the sourcedId of a class or a user
 CATEGORIES = ("Classwork", "Quizzes", "Projects", "Tests")
-AT_FIRST, EVERY = 2, 5  # line items of a class on day 0, and the days between two later ones
+AT_FIRST, EVERY = 2, 5  # the line items of a class on day 0, and the days between two later ones
 SCREENINGS = (("ORF", "Oral Reading Fluency, fall"), ("CBM", "Mathematics Computation, fall"))
 SCREENED_TO = 200.0
 
@@ -67,7 +67,7 @@ class AssessmentLineItem:
 
 
 def line_items_by(day: int) -> int:
-    """Returns how many line items a class has on a day."""
+    """Returns the number of line items that a class has on a day."""
     return AT_FIRST + day // EVERY
 
 
@@ -92,7 +92,7 @@ def line_items(district: District, room: Class) -> Iterator[LineItem]:
 
 
 def results(district: District, enrolled: Iterable[Enrollment], day: int) -> Iterator[Result]:
-    """Yields the results of a student in these classes, up to `day`."""
+    """Yields a student's results in these classes up to `day`."""
     for enrollment in enrolled:
         for number in range(line_items_by(day)):
             item = f"{enrollment.class_sourced_id}L{number}"
@@ -116,7 +116,7 @@ def assessment_line_items() -> Iterator[AssessmentLineItem]:
 
 
 def assessment_results(district: District, seat: Seat) -> Iterator[Result]:
-    """Yields both screenings of a student, in September, in the grade where the student began."""
+    """Yields both screenings of a student in September, in the grade where the student began."""
     user, grade = district.student_id(seat), seat.home.level.grades[seat.grade]
     on = date(district.date.year - (district.date.month < 8), 9, 10)
     for code, _ in SCREENINGS:

@@ -1,6 +1,6 @@
-"""Owns what has happened to each student by a day, and the rows that this leaves: active or `tobedeleted`.
+"""Computes what has happened to each student by a day, and the resulting rows, active or `tobedeleted`.
 
-It is a pure function of the district, one grade of one school at a time. It never holds a collection or writes JSON.
+Pure: a function of the district that works on one grade of one school at a time. Never writes JSON.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,11 +11,11 @@ from app.sandbox.district import LEAVING, REGRADED, RENAMED, TRANSFERRING, Distr
 from app.sandbox.school import School, Seat, sister
 
 State = tuple[int, Seat | None]
-"""From this day on the student has this seat; None means that the student has left."""
+"""A change in a student's history: the first day, and the seat from then on (None if the student has left)."""
 
 
 class Row(NamedTuple):
-    """A record as a source keeps it: `day` is the day of its last change (0: since the school year began)."""
+    """A record as a source stores it; `day` is the day of its last change (0 means since the school year began)."""
 
     record: Any
     active: bool
@@ -32,7 +32,7 @@ def stamp(district: District, day: int) -> datetime:
 
 
 def histories(district: District, home: School, grade: int) -> Iterator[list[State]]:
-    """Yields the states up to the district's day of each student who ever began in this grade of this school."""
+    """Yields, for each student who ever began in this grade of this school, the states up to the district's day."""
     sister_school = sister(district.students, home)
     chances = [1 - (1 - p) ** district.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)]
     for number in range(home.sizes[grade]):
@@ -75,7 +75,7 @@ def _first_day(rate: float, number: float, last: int) -> int | None:
 
 
 def fold(states: Iterable[State], make: Callable[[Seat, int], Iterable[Any]]) -> list[Row]:
-    """Returns the rows that a student's states leave, in the order in which they were created.
+    """Returns the rows that result from a student's states, in the order in which they were created.
 
     `make` returns the student's records in one state. A record that is no longer made is `tobedeleted` from that day;
     one that is made again without a change keeps its day.

@@ -1,4 +1,4 @@
-"""Owns how a record is written as OneRoster JSON, in 1.1 and 1.2. It never decides which rows exist."""
+"""Writes records as OneRoster JSON, in 1.1 and 1.2. Does not decide which rows exist."""
 
 from collections.abc import Callable
 from datetime import date, datetime
@@ -112,7 +112,7 @@ class Writer:
         return [self.ref(kind, sourced_id) for sourced_id in ids]
 
     def flag(self, value: bool | None) -> bool | str | None:
-        """Returns a boolean in 1.1, and a string in 1.2."""
+        """Returns a boolean as it is in 1.1, and as a string in 1.2."""
         return value if value is None or self.version == "1.1" else str(value).lower()
 
     def _org(self, org: Any) -> Json:

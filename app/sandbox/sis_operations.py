@@ -1,6 +1,6 @@
-"""Owns the table of operations: which paths each version serves, under which base, for which scopes.
+"""Lists the operations: the paths of each version, the base that serves them, and the scopes that they require.
 
-It has reads only.
+All of them only read.
 """
 
 from typing import Final, NamedTuple
@@ -12,7 +12,7 @@ Path = tuple[str, ...]
 
 
 class Operation(NamedTuple):
-    """A GET: its version, its path with `*` for ids, and the scopes, each of which is sufficient."""
+    """A GET operation: its version, its path with `*` for ids, and its scopes, each of which is sufficient."""
 
     version: str
     path: Path
@@ -67,7 +67,7 @@ def operation(base: str, parts: Path) -> Operation | None:
 
 
 def bases(at: str | None) -> dict[str, Path]:
-    """Returns the URL prefixes and the services under each; `at` moves 1.2 to another base."""
+    """Returns the services under each URL prefix; `at` moves those of 1.2 to another base."""
     if at is None:
         return {base: (base,) for base in SERVICES}
     return {"/" + at.strip("/"): (ROSTERING, GRADEBOOK)}

@@ -1,4 +1,4 @@
-"""Owns the search for a page's rows. The cost for a collection of n rows:
+"""Finds the rows of a page. The cost for a collection of n rows:
 
 * without a filter: the counts of the blocks by arithmetic (after day 0: one hash for each student, once), then only the
   blocks of the page, however deep it is;
@@ -70,7 +70,7 @@ class Pages:
                 yield written
 
     def _since(self, since: datetime | None) -> int:
-        """Returns the last day whose changes are all before `since`; -1 if there is none, or times are hidden."""
+        """Returns the last day whose changes are all before `since`; -1 if there is none or times are hidden."""
         if since is None or any(name.startswith("modified-") for name in self.rows.quirks.values):
             return -1
         days = range(self.rows.district.day, -1, -1)

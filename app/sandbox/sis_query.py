@@ -1,7 +1,7 @@
-"""Owns the parsing of a list's query: limit, offset, sort, orderBy, filter, fields. It never makes a row.
+"""Parses a list's query: limit, offset, sort, orderBy, filter, fields. Never makes a row.
 
-Strings compare without regard to case, ids with it. A list matches when one of its members does; `a.b` reaches into an
-object or a list of objects. Invalid parameters are refused by name.
+Strings compare without regard to case, ids with it. A list matches if one of its members does; `a.b` refers to a field
+of an object or of a list of objects. Invalid parameters are refused by name.
 """
 
 import re
@@ -12,15 +12,15 @@ from typing import Any, Final
 
 from app.sandbox.sis_json import Json
 
-DEFAULT_LIMIT, MAX_LIMIT = 100, 50_000  # the rows of a page, by default and at most
+DEFAULT_LIMIT, MAX_LIMIT = 100, 50_000  # the rows of a page: the default, and the largest number
 _CLAUSE = re.compile(r"\s*([A-Za-z][\w.]*)\s*(!=|>=|<=|=|>|<|~)\s*'((?:[^']|'(?! AND | OR |\s*$))*)'\s*")
 _TESTS: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "=": lambda found, parameters: bool(found == parameters),
-    ">": lambda found, parameters: bool(found > parameters),
-    ">=": lambda found, parameters: bool(found >= parameters),
-    "<": lambda found, parameters: bool(found < parameters),
-    "<=": lambda found, parameters: bool(found <= parameters),
-    "~": lambda found, parameters: str(parameters) in str(found),
+    "=": lambda value, expected: bool(value == expected),
+    ">": lambda value, expected: bool(value > expected),
+    ">=": lambda value, expected: bool(value >= expected),
+    "<": lambda value, expected: bool(value < expected),
+    "<=": lambda value, expected: bool(value <= expected),
+    "~": lambda value, expected: str(expected) in str(value),
 }
 
 
@@ -35,7 +35,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed query. `keep` is None without a filter; rows last changed before `since` cannot match."""
+    """A parsed query. `keep` is None without a filter. Rows that last changed before `since` cannot match."""
 
     limit: int
     offset: int
@@ -48,7 +48,7 @@ class Query:
 
 
 def read_query(parameters: Mapping[str, str], allowed: frozenset[str], version: str) -> Query:
-    """Returns the query of a list whose rows may have the fields `allowed`; raises `Refused`."""
+    """Parses the query of a list whose rows may have the fields `allowed`; raises `Refused`."""
     keep, since = _filter(parameters.get("filter", ""), allowed, version)
     sort, order = parameters.get("sort"), parameters.get("orderBy", "asc")
     if sort is not None and sort.partition(".")[0] not in allowed:
@@ -69,12 +69,12 @@ def read_query(parameters: Mapping[str, str], allowed: frozenset[str], version: 
 
 
 def read_fields(parameters: Mapping[str, str], allowed: frozenset[str], version: str) -> tuple[str, ...]:
-    """Returns the `fields` of a request for one row."""
+    """Parses the `fields` of a request for one row."""
     return _fields(parameters.get("fields", ""), allowed, version)
 
 
 def select(row: Json, fields: tuple[str, ...]) -> Json:
-    """Returns the selected fields of a row; all of them without a selection."""
+    """Returns the selected fields of a row, or all of them without a selection."""
     return {name: row[name] for name in fields if name in row} if fields else row
 
 

@@ -1,4 +1,4 @@
-"""Owns the names of the faults of a badly behaved source, and the quirks that add or remove rows.
+"""Defines the faults (quirks) of a badly behaved source, and applies those that add or remove rows.
 
 A quirk is `name` or `name:value`. `QUIRKS` describes the effect of each; `aimline sandbox quirks` lists them.
 """
@@ -74,7 +74,7 @@ QUIRKS: Final = {
 }
 FORMS = {name.partition(":")[0]: name for name in QUIRKS}
 CHANGE_ROWS = {"no-tombstones", "current-enrollments", "row-per-school", "re-enrolled"}
-ENROLLED_AGAIN = 10  # one student in this many
+ENROLLED_AGAIN = 10  # one of this many students
 BOOLEANS: Final = {"native": (False, True), "string": ("false", "true"), "one": (0, 1), "null": (None, None)}
 KEPT = 4  # letters of a school's id that are added to a user row's id
 
@@ -110,11 +110,11 @@ class Quirks:
         return self.values[name][-1] if name in self.values else None
 
     def named(self, name: str, value: str) -> bool:
-        """Tells whether `name:value` is switched on."""
+        """Returns whether `name:value` is switched on."""
         return value in self.values.get(name, ())
 
     def rows(self, district: District, kind: str, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yields the rows that the source serves of those that exist."""
+        """Yields the rows that the source serves, given those that exist."""
         current = kind == "enrollments" and "current-enrollments" in self
         for row in rows:
             if not row.active and (current or "no-tombstones" in self):
@@ -132,7 +132,7 @@ class Quirks:
             yield replace(user, sourced_id=f"{user.sourced_id}.{org[:KEPT]}", org_sourced_ids=(org,))
 
     def enrollment(self, enrollment: Enrollment) -> Enrollment:
-        """Returns an enrollment that names the user's row in its school."""
+        """Returns an enrollment that refers to the user's row in its school."""
         if "row-per-school" not in self:
             return enrollment
         return replace(
@@ -151,7 +151,7 @@ class Quirks:
 
     def result(self, result: Result) -> Result:
         """Returns a result with the gradebook's quirks: above the maximum, exempt, or with the vendor's own status."""
-        turn = sum(result.sourced_id.encode()) % 10  # stays the same for the same result
+        turn = sum(result.sourced_id.encode()) % 10  # the same result always gets the same quirk
         if "extra-credit" in self and turn == 0:
             result = replace(result, score=105.0)
         if "exempt" in self and turn == 1:

@@ -1,4 +1,4 @@
-"""Owns which rows each collection has, block by block: one grade of one school, or one school's staff.
+"""Lists the rows of each collection, block by block: one grade of one school, or one school's staff.
 
 Rows are made on demand. In memory are a list of blocks (nine for each 1,000 students), a count for each, the rows of
 the last few blocks, and, once somebody reads a row by id, twelve bytes for each row of that kind.
@@ -25,7 +25,7 @@ SEATS = {"users", "enrollments", "demographics", "results", "assessmentResults"}
 
 
 class Block(NamedTuple):
-    """A part of a collection that is made at once. `part` says what it is made from."""
+    """A part of a collection whose rows are made together; `part` says what they are made from."""
 
     part: str  # whole, office, staff, rooms or seats
     school: School | None = None
@@ -63,7 +63,7 @@ class Rows:
         return self._seated(kind, block, since)
 
     def count(self, kind: str, block: Block) -> int:
-        """Returns how many rows a block has, without making them where arithmetic is enough."""
+        """Returns the number of rows of a block, without making them if arithmetic is enough."""
         if block.school is None or self.quirks.change_rows:
             return len(self._cached(kind, block))
         if block.part == "rooms":
@@ -99,7 +99,7 @@ class Rows:
         return self._children[kind].get(sourced_id, [])
 
     def find(self, kind: str, sourced_id: str) -> Row | None:
-        """Returns the row of an id from its block, which an index or the id itself tells."""
+        """Returns the row with this id, from the block that an index or the id itself tells."""
         for block in self.where(kind, sourced_id):
             for row in self._cached(kind, block):
                 if row.record.sourced_id == sourced_id:
@@ -107,7 +107,7 @@ class Rows:
         return None
 
     def where(self, kind: str, sourced_id: str) -> Sequence[Block]:
-        """Returns the few blocks that may have the row of an id."""
+        """Returns the few blocks that may contain the row with this id."""
         if kind in WHOLE:
             return [Block("whole")]
         if kind in ("lineItems", "scoreScales"):
@@ -150,7 +150,7 @@ class Rows:
         return tuple(self.quirks.rows(self.district, kind, rows))
 
     def _standing(self, kind: str, block: Block) -> Iterator[Any]:
-        """Yields the records that no day changes, since they depend on no student; line items are only added."""
+        """Yields the records of a block that do not depend on students and never change; line items are only added."""
         district, school = self.district, block.school
         if school is None:
             yield from self._districts_own(kind)
@@ -185,7 +185,7 @@ class Rows:
         if block.school is None:
             return
         for states in histories(self.district, block.school, block.grade):
-            # The results of everybody change on the day of the last line item.
+            # The results of all students change on the day of the last line item.
             last = max(states[-1][0], self._marks[-1] if kind == "results" else 0)
             if last > since:
                 yield from self.quirks.rows(self.district, kind, self._of_life(kind, states))
@@ -211,7 +211,7 @@ class Rows:
 
 
 def _marked(states: list[State], days: list[int]) -> list[State]:
-    """Returns the states, and the days on which a line item was added while the student was enrolled."""
+    """Returns a student's states, and the days on which a line item was added while the student was enrolled."""
     marked = dict(states)
     for day in sorted({*days} - marked.keys()):
         earlier = [seat for since, seat in states if since <= day]

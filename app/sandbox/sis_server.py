@@ -1,4 +1,4 @@
-"""Owns the sandbox SIS: a synthetic district over HTTP as OneRoster 1.1, 1.2 and CSV. It is read-only.
+"""Implements the sandbox SIS, which serves a synthetic district over HTTP as OneRoster 1.1, 1.2 and CSV, read-only.
 
 Besides the standard's paths: `POST /oauth/token`, `GET /csv/oneroster.zip` (?day=, ?oneroster=1.2, ?gradebook=true) and
 `GET /sandbox`. For tests: `POST /sandbox/day/{day}`, which moves to another day, and `POST /sandbox/quirks?name=…`,
@@ -38,7 +38,7 @@ from app.sandbox.sis_views import kind_of, nested, one, whole
 
 DAYS_HELD = 2
 LAGGING = {"users", "classes", "demographics"}
-FAILING = {  # quirk: status, and its additional header
+FAILING = {  # for each quirk, the status of its responses and an additional header
     "throttle": (429, {"Retry-After": "1"}),
     "throttle-silent": (429, {}),
     "bad-gateway": (502, {}),
@@ -75,7 +75,7 @@ class Sis:
             return JSONResponse(body, error.status, error.headers)
 
     async def csv(self, request: Request) -> Response:
-        """Returns the district's bulk zip, on request of another day, of 1.2, or with the gradebook."""
+        """Returns the district's bulk zip; parameters select another day, 1.2, or the gradebook."""
         parameters = request.query_params
         day, version, grades = (
             parameters.get("day", str(self.district.day)),
@@ -140,7 +140,7 @@ class Sis:
         for prefix, services in bases(self.quirks.text("base")).items():
             if not path.startswith(prefix + "/"):
                 continue
-            parts = tuple(path[len(prefix) + 1 :].rstrip("/").split("/"))  # some clients end their paths so
+            parts = tuple(path[len(prefix) + 1 :].rstrip("/").split("/"))  # some clients end their paths with a slash
             for base in services:
                 candidate = operation(base, parts)
                 if candidate and not self.quirks.named("missing", "/".join(parts[::2])):
@@ -150,7 +150,7 @@ class Sis:
     def _answer(
         self, request: Request, operation: Operation, base: tuple[str, str], parts: tuple[str, ...]
     ) -> Response:
-        with self._lock:  # a count or an order is made once, however many requests need it
+        with self._lock:  # a count or an order is computed once, however many requests need it
             version, kind = operation.version, kind_of(parts[-2] if len(parts) % 2 == 0 else parts[-1])
             pages = self._pages(self.district.day - (kind in LAGGING and "lagging-users" in self.quirks))
             shapes = Shapes(self.quirks, origin(request.url), instant(stamp(pages.rows.district, 0)))

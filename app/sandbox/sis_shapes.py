@@ -1,4 +1,4 @@
-"""Owns the quirks in a row's form: ids, references, booleans, grades, status, dates. It never drops or adds a row."""
+"""Applies the quirks in a row's form: ids, references, booleans, grades, status, dates. Never drops or adds a row."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class Shapes:
         self.needed = any(name.startswith(tuple(names.split())) for name in quirks.values)
 
     def row(self, single: str, row: Json) -> Json:
-        """Returns a row in the shape that the chosen quirks give it."""
+        """Returns a row in the form that the active quirks give it."""
         if not self.needed:
             return row
         row["sourcedId"] = self.outward(single, row["sourcedId"])

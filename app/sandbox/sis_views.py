@@ -1,6 +1,7 @@
-"""Owns what each path of OneRoster shows: its collection, the blocks to search, and the rows to keep.
+"""Defines what each path of OneRoster returns: its collection, the blocks to search, and the rows to keep.
 
-A nested path searches the blocks of its school, class or person only. The answer is 404 if that parent does not exist.
+A nested path searches the blocks of its school, class or person only. The response is 404 if that parent does not
+exist.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,12 +37,12 @@ PARTS: dict[str, tuple[str, Keep]] = {
 
 
 def kind_of(collection: str) -> str:
-    """Returns the kind of row that a collection's path shows, such as `users` for students."""
+    """Returns the kind of row that a collection's path returns, such as `users` for students."""
     return PARTS[collection][0] if collection in PARTS else collection
 
 
 def one(rows: Rows, collection: str, sourced_id: str) -> Row:
-    """Returns the row of an id. Raises `Refused` (404) if the collection has none."""
+    """Returns the row with this id; raises `Refused` (404) if the collection has none."""
     kind, keep = PARTS.get(collection, (collection, None))
     row = rows.find(kind, sourced_id)
     if row is None or (keep is not None and not keep(row.record)):
@@ -59,7 +60,9 @@ def whole(rows: Rows, collection: str) -> View:
 
 
 def nested(rows: Rows, path: Sequence[str]) -> View:
-    """Returns the view under one or two ids: (`schools`, id, `classes`), (`classes`, id, `students`, id, `results`)."""
+    """Returns the view of a path with one or two ids: (`schools`, id, `classes`), (`classes`, id, `students`, id,
+    `results`).
+    """
     above, sourced_id, collection = path[0], path[1], path[-1]
     parent = one(rows, above, sourced_id).record
     if len(path) == 5:

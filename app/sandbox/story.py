@@ -1,20 +1,11 @@
-"""Owns the story: a student responds to support, stops, and a webhook reports it. It uses public HTTP only.
+"""Plays the story of a student who responds to support, then stops, which a webhook reports. Uses public HTTP only."""
 
-`python -m app.sandbox.story --base-url URL [--roster FILE.zip]`; the exit code is 0 when every step succeeded, else 1.
-"""
-
-import argparse
 import json
-import secrets
-import sys
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-
-import httpx
-from rich.console import Console
 
 from app.sandbox.district import District
 from app.sandbox.export import export_csv
@@ -24,6 +15,8 @@ from app.sandbox.telling import StepFailed, Telling
 
 WEEKS, GOAL_WEEKS, GOAL_RATE = 22, 26, 1.5
 SOURCE = "nightly"
+SCOPES = "all area:sel"
+"""The scopes of the vendor's client: with the secured area, so that its pages show all there is."""
 ELEMENTARY = {"01", "02", "03", "04", "05"}
 ONE_CALL = """
 query Story($id: ID!) {
@@ -37,7 +30,7 @@ query Story($id: ID!) {
 
 @dataclass
 class Cast:
-    """The people in the story, and the support."""
+    """The people in the story and the student's support."""
 
     student: dict[str, Any]
     teacher: dict[str, Any]
@@ -46,7 +39,7 @@ class Cast:
 
     @property
     def student_id(self) -> str:
-        """Returns the student's external id where there is one: a vendor need not learn Aimline's ids."""
+        """Returns the student's external id if there is one, because a vendor need not know Aimline's ids."""
         external_ids = self.student["external_ids"]
         return (
             f"sis:{external_ids[0]['source']}:{external_ids[0]['sourced_id']}"
@@ -55,30 +48,8 @@ class Cast:
         )
 
 
-def main() -> None:
-    """Runs the scripted demonstration, and prints the name of a step that fails."""
-    parser = argparse.ArgumentParser(prog="app.sandbox.story", description="Tell Aimline's story over HTTP.")
-    parser.add_argument("--base-url", required=True)
-    parser.add_argument("--roster", type=Path, metavar="FILE.zip")
-    parser.add_argument("--once", action="store_true", help="the server ends afterwards: print no requests to paste")
-    options = parser.parse_args()
-    telling = Telling(Console(highlight=False))
-    try:
-        with Receiver() as receiver:
-            vendor, cast = tell(telling, options.base_url, options.roster, receiver)
-        if options.once:
-            telling.chapter("Every step held.")
-        else:
-            _say_where_to_go(telling, options.base_url, vendor, cast)
-    except (StepFailed, httpx.HTTPError, KeyError, LookupError) as error:
-        telling.console.print(f"  ✗ {telling.step}", style="bold red", markup=False)
-        print(f"The step failed: {telling.step}: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
-def tell(telling: Telling, base_url: str, roster: Path | None, receiver: Receiver) -> tuple[Vendor, Cast]:
-    """Plays the whole story in order; returns the vendor's client and the cast."""
-    slug = f"demo-{secrets.token_hex(3)}"
+def tell(telling: Telling, base_url: str, slug: str, roster: Path | None, receiver: Receiver) -> tuple[Vendor, Cast]:
+    """Plays the whole story in order in a new district; returns the vendor's client and the cast."""
     telling.chapter("A district comes in from its SIS")
     _sync(telling, slug, roster)
     vendor = telling.does("a vendor's client gets a token", lambda: _client(base_url, slug))
@@ -130,7 +101,7 @@ def _sync(telling: Telling, slug: str, roster: Path | None) -> None:
 
 def _client(base_url: str, slug: str) -> Vendor:
     client = json.loads(
-        aimline("client", "create", "--district", slug, "--scope", "all", "--name", "a vendor", "--json")
+        aimline("client", "create", "--district", slug, "--scope", SCOPES, "--name", "a vendor", "--json")
     )
     return Vendor(base_url, client["client_id"], client["client_secret"])
 
@@ -141,14 +112,7 @@ def _listen(vendor: Vendor, receiver: Receiver) -> None:
 
 
 def _find_cast(vendor: Vendor) -> Cast:
-    after: dict[str, Any] = {}
-    classes = []
-    while True:
-        page = vendor.get("/v1/classes", limit=200, **after)
-        classes += page["items"]
-        if page["next"] is None:
-            break
-        after = {"after": page["next"]}
+    classes = list(vendor.all("/v1/classes"))
     # The story prefers a young reader; any class of a roster given by the user will do.
     for class_ in sorted(
         classes, key=lambda class_: (not ELEMENTARY & set(class_["grades"]), class_["type"] != "homeroom")
@@ -210,7 +174,7 @@ def _open_support(telling: Telling, vendor: Vendor, cast: Cast, reader: Stopping
 def _record_weeks(
     telling: Telling, vendor: Vendor, cast: Cast, reader: StoppingReader, support: dict[str, Any]
 ) -> tuple[dict[str, Any], datetime]:
-    """Records the scores week by week; returns the verdict that turned, and when its score was sent."""
+    """Records the scores week by week; returns the verdict that changed, and when its score was sent."""
     telling.step = "weekly scores arrive; the student responds, then stops"
     begins, line = _first_monday(), support["phases"][0]
     states: list[str] = []
@@ -261,28 +225,12 @@ def _ask_graphql(vendor: Vendor, cast: Cast) -> None:
     _require(len(student["concerns"][0]["supports"][0]["phases"]) == 2, "GraphQL does not show both phases")
 
 
-def _say_where_to_go(telling: Telling, base_url: str, vendor: Vendor, cast: Cast) -> None:
-    telling.chapter("Every step held. Now you: paste these")
-    header = '-H "Authorization: Bearer $TOKEN"'
-    query = json.dumps({"query": f'{{ student(id: "{cast.student["id"]}") {{ givenName concerns {{ state }} }} }}'})
-    lines = (
-        f"export TOKEN={vendor.token}",
-        f"curl -s {header} '{base_url}/v1/supports?verdict=insufficient_data'",
-        f"curl -s {header} {base_url}/v1/students/{cast.student['id']}/story",
-        f"curl -s {header} {base_url}/v1/supports/{cast.support_id}/chart.svg -o chart.svg",
-        f"curl -s {header} -H 'Content-Type: application/json' {base_url}/graphql -d '{query}'",
-    )
-    for line in lines:
-        telling.console.print(line, markup=False, soft_wrap=True)
-    telling.console.print(f"\nThe contract, with no internet: {base_url}/docs", soft_wrap=True)
-
-
 def _score(cast: Cast, taken_on: date, value: float) -> dict[str, Any]:
     return {"student": cast.student_id, "measure": "orf", "taken_on": taken_on.isoformat(), "value": value}
 
 
 def _first_monday() -> date:
-    # No score may lie in the future, so the support begins as many weeks ago as there are scores.
+    # No score may be in the future, so the support begins as many weeks ago as there are scores.
     today = datetime.now(UTC).date()
     return today - timedelta(days=today.weekday(), weeks=WEEKS)
 
@@ -290,7 +238,3 @@ def _first_monday() -> date:
 def _require(succeeded: object, otherwise: str) -> None:
     if not succeeded:
         raise StepFailed(otherwise)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,16 @@
-"""Owns how the story looks in a terminal: headings, one line for each step, a table of weeks.
+"""Prints the story in a terminal: headings, one line for each step, a table of weeks.
 
 It has no steps of its own.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import Progress
 from rich.table import Table
 
 Answer = TypeVar("Answer")
@@ -23,7 +25,7 @@ WORDS = {
 
 
 class StepFailed(Exception):
-    """Raised when a step did not give the expected result; the message says what was found instead."""
+    """Raised when a step did not give the expected result; the message names the actual one."""
 
 
 class Telling:
@@ -39,7 +41,7 @@ class Telling:
         self.console.print(f"\n[bold]{title}[/]")
 
     def does(self, step: str, run: Callable[[], Answer]) -> Answer:
-        """Runs a step and prints it; a failure is reported under its name."""
+        """Runs a step and prints it; a failure is reported under the step's name."""
         self.step = step
         began = time.perf_counter()
         result = run()
@@ -48,7 +50,7 @@ class Telling:
         return result
 
     def held(self) -> None:
-        """Prints the current step as done; for a step that is shown in another way."""
+        """Prints the current step as done, if it was shown in another way."""
         self.console.print(f"  [green]✓[/] {self.step}", highlight=False)
 
     def says(self, text: str) -> None:
@@ -59,9 +61,20 @@ class Telling:
         """Returns a table that grows as scores arrive."""
         return Weeks(self.console, title, self._pace)
 
+    @contextmanager
+    def progress(self, step: str, steps: int) -> Iterator[Callable[[], None]]:
+        """Shows a step of many parts as a bar; yields the function that advances it by one part."""
+        self.step = step
+        began = time.perf_counter()
+        with Progress(console=self.console, transient=True) as bar:
+            task = bar.add_task(f"  {step}", total=steps)
+            yield lambda: bar.advance(task)
+        took = time.perf_counter() - began
+        self.console.print(f"  [green]✓[/] {step} [dim]{took:.2f} s[/]", highlight=False)
+
 
 class Weeks:
-    """The weekly scores against the aimline, with the verdict after each."""
+    """The weekly scores beside the aimline, with the verdict after each."""
 
     def __init__(self, console: Console, title: str, pace: float) -> None:
         self._pace = pace

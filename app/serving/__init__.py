@@ -1,1 +1,3 @@
-"""Runs the api's server: connections and their limits, processes and their replacement, and the api's own metrics."""
+"""Runs the server of the api: its connections and their limits, its processes and their replacement, and its
+metrics.
+"""

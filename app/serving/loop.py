@@ -1,4 +1,4 @@
-"""Provides the event loop of an api process: uvloop's, with a timeout for TLS handshakes."""
+"""Provides the event loop of an api process, uvloop's with a shorter timeout for TLS handshakes."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,9 @@ from app.serving.protocol import PROGRESS_PERIOD
 
 
 class Loop(uvloop.Loop):
-    """uvloop's event loop with a shorter limit for TLS handshakes, which come before our protocol can bound them."""
+    """uvloop's event loop with a shorter timeout for TLS handshakes, which happen before our protocol can limit
+    them.
+    """
 
     async def create_server(self, *args: Any, **options: Any) -> Any:
         if options.get("ssl") is not None:

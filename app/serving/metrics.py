@@ -1,7 +1,7 @@
-"""Serves the api's metrics on an address of their own, which clients of the api cannot reach.
+"""Serves the api's metrics on a separate address that clients of the api cannot reach.
 
-The metrics show how busy each district is, which clients of another district must not see. With several processes,
-the parent adds up their files; it also answers while all of them are stuck.
+The metrics show how busy each district is, which clients of another district must not see. With several processes, the
+parent process adds up the files that they write; it also answers while all of them are stuck.
 """
 
 import os
@@ -28,17 +28,17 @@ class Processes(Collector):
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
-        self._files: Any = MultiProcessCollector(None, self._folder)  # type: ignore[no-untyped-call]  # as it came
+        self._files: Any = MultiProcessCollector(None, self._folder)  # type: ignore[no-untyped-call]  # an untyped library
 
     def describe(self) -> Iterable[Metric]:
-        """Returns nothing, because the metrics depend on what the processes have written."""
+        """Returns no metrics, because they depend on what the processes have written."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """Adds up the processes' files."""
+        """Returns the sums of the metrics in the processes' files."""
         for pid in {int(file.stem.rpartition("_")[2]) for file in Path(self._folder).glob("gauge_live*.db")}:
             if not _is_alive(pid):
-                mark_process_dead(pid, self._folder)  # type: ignore[no-untyped-call]  # as it came
+                mark_process_dead(pid, self._folder)  # type: ignore[no-untyped-call]  # an untyped library
         collected: Iterable[Metric] = self._files.collect()
         return collected
 

@@ -1,7 +1,7 @@
-"""Runs one api process: reports a failed start in one sentence, and ends the process if it stops answering.
+"""Runs one api process: reports a failed start in one sentence, and ends the process if it no longer answers.
 
-An event loop that is blocked by a computation can answer neither requests nor SIGTERM. A separate thread checks
-that the loop still runs, and otherwise ends the process, which its supervisor then replaces.
+An event loop that is blocked by a computation can answer neither requests nor SIGTERM. A separate thread checks that
+the loop still runs, and otherwise ends the process, which the supervisor then replaces.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ Send = Callable[[Message], Awaitable[None]]
 STUCK = 15.0
 """Seconds without activity of the event loop after which the process is ended."""
 LAST_WORK = 8.0
-"""Seconds that the shutdown may take after all requests were answered."""
+"""Seconds that the shutdown may take after the last request was answered."""
 BEAT = 0.5
 log = structlog.get_logger()
 
@@ -67,7 +67,7 @@ class ServedApp:
         async def sent(message: Message) -> None:
             nonlocal has_failed
             if message["type"] == "lifespan.startup.failed":
-                has_failed = True  # its message is a stack trace
+                has_failed = True  # the exception's message is a stack trace
             else:
                 await send(message)
 
@@ -77,7 +77,7 @@ class ServedApp:
             if not has_failed:
                 raise
             sys.stderr.write(f"{reason(error)}\n")
-            logging.getLogger("uvicorn.error").disabled = True  # it would repeat the same message
+            logging.getLogger("uvicorn.error").disabled = True  # the log line would repeat the same message
             await send({"type": "lifespan.startup.failed", "message": ""})
 
     async def _beat(self, watch: "Watch") -> None:
@@ -101,11 +101,11 @@ class Watch:
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     def turn(self) -> None:
-        """Records that the event loop is still running."""
+        """Records that the event loop has just run."""
         self._last_turn = time.monotonic()
 
     def end_within(self, seconds: float) -> None:
-        """Sets the time by which the closing process must have ended."""
+        """Sets the deadline by which the process must have ended."""
         self._deadline = time.monotonic() + seconds
 
     def stop(self) -> None:
@@ -130,7 +130,7 @@ class Watch:
 def _end_process(event: str) -> None:
     log.error(event)
     with contextlib.suppress(Exception):
-        faulthandler.dump_traceback(all_threads=True)  # files and lines only: no value
+        faulthandler.dump_traceback(all_threads=True)  # only files and lines, no values
     os._exit(1)
 
 

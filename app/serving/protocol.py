@@ -1,7 +1,7 @@
 """Limits what a connection may cost before its caller is known: header bytes, idle time, number of connections.
 
-The parser is still httptools, in C; this class counts what passes through it. One timer per connection checks once
-a second whether the connection makes progress, so that requests need no timers of their own.
+The parser is httptools, in C; this class counts the bytes that pass through it. One timer per connection checks once a
+second whether the connection makes progress, so that requests need no timers of their own.
 """
 
 import asyncio
@@ -16,19 +16,21 @@ from uvicorn.server import ServerState
 from app.core.metrics import CONNECTIONS, REFUSALS
 
 LARGEST_HEAD: Final = 64 * 1024
-"""The most bytes of a request line with its headers, and of trailers and chunk markers besides the body."""
+"""The largest number of bytes of a request line with its headers, and of trailers and chunk markers besides the
+body.
+"""
 PROGRESS_PERIOD: Final = 12.0
 """Seconds within which the headers must be complete; in each period of this length a body must make progress."""
 LEAST_PROGRESS: Final = 16 * 1024
-"""The fewest bytes of a body per period, about a kilobyte per second."""
+"""The smallest number of bytes of a body per period, about a kilobyte per second."""
 UNREAD_LIMIT: Final = 60.0
 """Seconds after which a caller that does not read its response is cut off."""
 CHECK_INTERVAL: Final = 1.0
 """Seconds between two checks of a connection."""
 MAX_PIPELINED: Final = 64
-"""The most pipelined requests that wait on one connection."""
+"""The largest number of pipelined requests that wait on one connection."""
 MAX_DISCARDED_BYTES: Final = 4 << 20
-"""The most bytes of a body that are read and dropped after its request was answered."""
+"""The largest number of bytes of a body that are read and dropped after its request was answered."""
 LINGER: Final = 1.0
 """Seconds for a refused caller to read the response; closing at once would reset the connection before that."""
 MAX_LINGERING: Final = 100
@@ -36,7 +38,7 @@ _lingering: set["BoundedProtocol"] = set()
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """An HTTP/1.1 connection with limits; the configuration's `limit_concurrency` is the number of connections."""
+    """An HTTP/1.1 connection with limits; the server's `limit_concurrency` is the largest number of connections."""
 
     def __init__(
         self,
@@ -50,8 +52,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_refused = False
         self._in_body = False
         self._head_began: float | None = self.loop.time()  # None between two requests
-        self._head_raw = 0  # bytes since the head began, parsed or not
-        self._head_parsed = 0  # bytes of the fields that the parser has given, trailers included
+        self._head_raw = 0  # bytes received since the head began, parsed or not
+        self._head_parsed = 0  # bytes of the header fields that were parsed, trailers included
         self._body_raw = 0
         self._body_parsed = 0
         self._unwanted = 0
@@ -63,7 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether the connection waits for a next request of which nothing has arrived."""
+        """Returns whether the connection waits for the next request and has received no byte of it."""
         answered = self.cycle is not None and self.cycle.response_complete
         return answered and self._head_began is None and not self._in_body and not self.transport.is_closing()
 
@@ -71,7 +73,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _is_answered(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         CONNECTIONS.set(len(self.connections))
         most = self._most_connections
@@ -230,7 +232,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def answer(status: int, code: str, title: str, detail: str, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Returns the bytes of a complete problem response (RFC 9457), in the same form as the app's problems."""
+    """Returns the bytes of a complete problem response (RFC 9457), formatted like the app's problems."""
     trace_id = uuid4().hex
     problem = {"type": f"urn:aimline:problem:{code}", "title": title, "status": status, "detail": detail}
     body = orjson.dumps(problem | {"trace_id": trace_id, "violations": []})

@@ -11,7 +11,7 @@ from uvicorn.supervisors.multiprocess import Process
 PATIENCE: Final = 26.0
 """Seconds that the processes have to end after they were asked to."""
 STARTING: Final = 90.0
-"""Seconds that a new process has to answer for the first time, which is long on a busy machine."""
+"""Seconds within which a new process must answer for the first time; they allow for a busy machine."""
 PAUSE: Final = 2.0
 """Seconds before a process that failed to start is started again."""
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ class Supervisor(Multiprocess):
             process.kill()
             process.join()
             if process.exitcode == STARTUP_FAILURE and not self._has_served:
-                self.has_failed = True  # the process has reported why; another one would fail the same way
+                self.has_failed = True  # the process has reported the reason; another one would fail in the same way
                 self.should_exit.set()
                 return
             if process.exitcode == STARTUP_FAILURE:

@@ -1,1 +1,1 @@
-"""Syncs a district's roster from its SIS: fetch, stage, check, plan, guard, apply."""
+"""Syncs a district's roster and grades from its SIS: fetches, stages, checks, plans, guards and applies them."""

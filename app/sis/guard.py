@@ -1,4 +1,4 @@
-"""Owns the decision whether a plan may be applied or is held for a person to review. Pure: numbers in, sentences out.
+"""Decides whether a plan may be applied or is held for a person to review. Pure: takes numbers, returns sentences.
 
 A source that fails looks like a district whose students have all left. The limits tell the two apart. Each limit has a
 minimum number of rows, so that a small district or a first load is not held because of one row.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 class GuardLimits:
     """The limits above which a plan is held: shares of the known rows, each with a minimum number of rows.
 
-    The share of refused rows is one of the rows that came.
+    The share of refused rows refers to the delivered rows.
     """
 
     removed: float = 0.10
@@ -31,9 +31,9 @@ class GuardLimits:
 class PlannedKind:
     """The counts of one kind that the guard compares with its limits.
 
-    `known` counts the rows before the run, `fetched` the rows that came, and the others what the plan would do with
-    them; `came` is true if there was a file. `may_be_silent` is true where no rows are expected: in a delta, and for a
-    kind that a delivery may leave out. `expired` counts the removed rows whose end date had passed: their removal is
+    `known` counts the rows before the run, `fetched` the delivered rows, and the others what the plan would do with
+    them; `came` is true if there was a file. `may_be_silent` is true if no rows are expected: in a delta, and for a
+    kind that a delivery may leave out. `expired` counts the removed rows whose end date had passed; their removal is
     normal, so they count neither as removed nor as known.
     """
 
@@ -59,7 +59,8 @@ class ShrunkGroup:
 
 @dataclass(frozen=True, slots=True)
 class GuardResult:
-    """The result of one rule of the guard: `count` of `of`, compared with the share `limit` and the minimum `rows`.
+    """The result of one rule of the guard: `count` out of `of` rows, compared with the share `limit` and the minimum
+    `rows`.
 
     `what` is the plural of a kind, or `schools`, `classes` or `people`. If the rule holds the plan, `held` is true and
     `sentence` gives the reason.
@@ -80,7 +81,8 @@ def weigh(
 ) -> list[GuardResult]:
     """Returns the results of the rules that apply to the plan, in the order of the kinds.
 
-    `rekeyed` counts the people, of `people` known ones, who would be removed and created again with another sourcedId.
+    `rekeyed` counts the people who would be removed and created again with another sourcedId; `people` counts the known
+    people.
     """
     results = [result for kind in kinds for result in _weigh_kind(kind, limits)]
     for what, many in (("school", "schools"), ("class", "classes")):

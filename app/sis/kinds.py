@@ -1,7 +1,7 @@
-"""Owns the kinds of record that a source delivers: their columns, types and references.
+"""Defines the kinds of record that a source delivers: their columns, types and references.
 
-The other modules build their SQL statements from these, so that each column is named once. Never runs a statement,
-never reads a file. Over 250 lines, so that all kinds of OneRoster are in one place.
+Other modules build their SQL statements from these definitions, so that each column is named once. Runs no statement
+and reads no file. Over 250 lines, so that all kinds of OneRoster are in one place.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A column that refers to a row of `kind` by its sourcedId, or to several if `many`.
+    """A column that refers to a row of `kind` by its sourcedId, or to several rows if `many`.
 
     A row whose `required` reference is unknown goes into quarantine; a row with an unknown optional reference is
     imported without it, with a warning. A list counts as unknown if none of its items is known.
@@ -42,8 +42,9 @@ class Ref:
 class Kind:
     """A kind of record: its table, its columns and its references.
 
-    `own_alias` is true if the table itself has the sourcedId. `about` is the column that names the student of a row;
-    the row then has that student's schools. A delivery may lack an `optional` kind, as a roster without grades does.
+    `own_alias` is true if the table itself has the sourcedId. `about` is the column that refers to the student whom a
+    row is about; the row then has that student's schools. A delivery may lack an `optional` kind, as a roster without
+    grades does.
     """
 
     name: str
@@ -59,32 +60,33 @@ class Kind:
 
     @property
     def key(self) -> str:
-        """The column that identifies a row of the table within its district."""
+        """Returns the column that identifies a row of the table within its district."""
         return "person_id" if self.name == "demographics" else "id"
 
 
 SQL_TYPES: Final = {
     "text": "text",
+    "name": "text",
     "word": "text",
+    "role": "text",
     "date": "date",
     "boolean": "boolean",
     "year": "integer",
     "list": "text[]",
     "grades": "text[]",
     "number": "double precision",
-    "day": "date",
     "instant": "timestamptz",
     "json": "jsonb",
 }
-"""The SQL type of a staged column by the type of its field. A `day` may also be sent as a date and time."""
+"""The SQL type of a staged column, by the type of its field. A date may also be sent with a time."""
 
 MALFORMED: Final = {
     "date": "date.malformed",
-    "day": "date.malformed",
     "boolean": "boolean.malformed",
     "number": "number.malformed",
     "instant": "instant.malformed",
     "json": "json.malformed",
+    "role": "role.unknown",
 }
 """The error code of a value that cannot be converted, by type. The other types ignore what they cannot convert."""
 
@@ -106,7 +108,7 @@ _RESULT_FIELDS: Final = (
     Field("score_status", "scoreStatus"),
     Field("score", "score", "number"),
     Field("text_score", "textScore"),
-    Field("score_date", "scoreDate", "day"),
+    Field("score_date", "scoreDate", "date"),
     Field("comment", "comment"),
     Field("in_progress", "inProgress", "boolean"),
     Field("incomplete", "incomplete", "boolean"),
@@ -114,7 +116,7 @@ _RESULT_FIELDS: Final = (
     Field("missing", "missing", "boolean"),
     Field("learning_objectives", "learningObjectiveSet", "json"),
 )
-"""The fields of results and assessment results. A score is not required: a student may be exempt."""
+"""The fields of results and assessment results. A score is not required, because a student may be exempt."""
 
 KINDS: Final = (
     Kind(
@@ -182,9 +184,9 @@ KINDS: Final = (
         "people",
         "person",
         (
-            Field("role", "role", "word", required=True),
-            Field("given_name", "givenName", default="''"),
-            Field("family_name", "familyName", default="''"),
+            Field("role", "role", "role", required=True),
+            Field("given_name", "givenName", "name", default="''"),
+            Field("family_name", "familyName", "name", default="''"),
             Field("middle_name", "middleName"),
             Field("username", "username"),
             Field("email", "email"),
@@ -205,7 +207,7 @@ KINDS: Final = (
         "enrollments",
         "enrollment",
         (
-            Field("role", "role", "word", required=True),
+            Field("role", "role", "role", required=True),
             Field("is_primary", "primary", "boolean", default="false"),
             Field("begins_on", "beginDate", "date"),
             Field("ends_on", "endDate", "date"),
@@ -245,10 +247,10 @@ KINDS: Final = (
         "roles",
         "person_role",
         (
-            Field("role", "role", "word", required=True),
+            Field("role", "role", "role", required=True),
             Field("role_type", "roleType", "word"),
-            Field("begins_on", "beginDate", "day"),
-            Field("ends_on", "endDate", "day"),
+            Field("begins_on", "beginDate", "date"),
+            Field("ends_on", "endDate", "date"),
         ),
         (
             Ref("person_id", "userSourcedId", "person", required=True),
@@ -358,11 +360,16 @@ MAY_BE_LEFT_OUT: Final = {
 }
 """The collections or files that a source's settings may leave out, with the kinds of their rows."""
 
+ROLES: Final = (
+    *("administrator", "aide", "guardian", "parent", "proctor", "relative", "student", "teacher", "counselor"),
+    *("principal", "districtAdministrator", "siteAdministrator", "systemAdministrator"),
+)
+"""The roles of OneRoster, 1.1 and 1.2. A row with another role is quarantined: a student may be meant by it."""
+
 WORDS: Final = (
     *("department", "district", "local", "national", "school", "state"),
     *("gradingPeriod", "semester", "schoolYear", "term", "homeroom", "scheduled"),
-    *("administrator", "aide", "guardian", "parent", "proctor", "relative", "student", "teacher", "counselor"),
-    *("principal", "districtAdministrator", "siteAdministrator", "systemAdministrator"),
+    *ROLES,
     *("male", "female", "unspecified", "other", "primary", "secondary"),
 )
 """OneRoster's vocabulary. Values are matched to it without regard to case; other values are kept as they are."""

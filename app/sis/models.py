@@ -1,6 +1,6 @@
-"""Owns the sync's tables: settings of sources, runs, quarantined rows, the change log, uploads.
+"""Defines the sync's tables: settings of sources, runs, quarantined rows, the change log, uploads.
 
-Never stores a secret unencrypted or a value of a quarantined row.
+No table has an unencrypted secret or a value of a quarantined row.
 """
 
 from datetime import datetime
@@ -18,7 +18,8 @@ from app.core.jobs import JobColumns
 class SisSource(TenantRow, Base):
     """The settings of a source: its address, credentials, schedule and limits. Its id is that of its row in `source`.
 
-    Only the worker may read `client_secret_sealed`. `due` is the time of the next scheduled run, and `overdue_at` the
+    `url` is as faces show it; if that leaves out a secret, `url_sealed` has the whole address. Only the worker may read
+    it and `client_secret_sealed`. `due` is the time of the next scheduled run, and `overdue_at` the
     time at which the lack of a run is reported. `pulled_until` is the time up to which the source's changes are
     imported, and `full_at` the time of the last complete delivery that was applied; both are by the source's clock if
     it sends one. `look_asked_at` requests an inspection by the worker, who writes its result to `findings`.
@@ -56,6 +57,7 @@ class SisSource(TenantRow, Base):
     created_at: Mapped[datetime]
     version: Mapped[int]
     client_secret_sealed: Mapped[str | None] = mapped_column(deferred=True, deferred_raiseload=True)
+    url_sealed: Mapped[str | None] = mapped_column(deferred=True, deferred_raiseload=True)
 
 
 class SisRun(JobColumns, TenantRow, Base):
@@ -110,9 +112,9 @@ class SisQuarantine(TenantRow, Base):
 class SisChange(TenantRow, Base):
     """One row that a run updated, restored or removed, with its before-image.
 
-    A created row is not logged: it names its run in `arrived_in`. The action is `remove` if the source marked the row
-    as deleted, and `absent` if a complete delivery no longer had it. `before` is null from `expired_at` on; a run with
-    an expired row cannot be undone.
+    A created row is not logged, because it refers to its run itself (`arrived_in`). The action is `remove` if the
+    source marked the row as deleted, and `absent` if a complete delivery no longer had it. `before` is null from
+    `expired_at` on; a run with an expired row cannot be undone.
     """
 
     __tablename__ = "sis_change"
@@ -136,7 +138,7 @@ class SisUpload(TenantRow, Base):
 
 
 class SisUploadSlot(Tenant, Base):
-    """One of the uploads that a district may send at the same time; the slot is free once its lease has ended."""
+    """One of the uploads that a district may send at the same time; it is free again once its lease has ended."""
 
     __tablename__ = "sis_upload_slot"
 

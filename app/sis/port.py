@@ -1,4 +1,4 @@
-"""Owns the interface between a source's adapter and the sync engine, and the errors of both. No SQL, no policy."""
+"""Defines the interface between a source's adapter and the sync engine, and the errors of both. No SQL, no policy."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -8,41 +8,45 @@ from typing import Protocol
 from app.core.errors import AimlineError, Conflict
 
 Progress = Callable[[str, int, int], None]
-"""A callback for progress: the name of the step, the amount done, the total; 0 of 0 where the total is unknown."""
+"""A callback for progress with the name of the step, the amount done and the total; 0 of 0 if the total is unknown."""
 
 
 class SourceRefused(AimlineError):
-    """The source cannot be read completely, or sends what this version does not support. Nothing was changed."""
+    """Raised if the source cannot be read completely, or sends what this version does not support. Nothing was
+    changed.
+    """
 
     code = "sis.source_refused"
 
 
 class SourceInconsistent(AimlineError):
-    """The applied changes differ from the plan, because the source or the roster changed meanwhile."""
+    """Raised if the applied changes differ from the plan, because the source or the roster changed meanwhile."""
 
     code = "sis.source_inconsistent"
 
 
 class NothingNew(AimlineError):
-    """The source has no data that was not imported before. Nothing was changed, and this is no fault."""
+    """Raised if the source has no data that was not imported before. Nothing was changed, and this is no fault."""
 
     code = "sis.nothing_new"
 
 
 class AlreadyRunning(Conflict):
-    """Another sync of this district is still running."""
+    """Raised if another sync of this district is still running."""
 
     code = "sis.already_running"
 
 
 class Superseded(Conflict):
-    """Another worker has taken over the run, or the run was ended: the former worker must not apply any of it."""
+    """Raised if another worker has taken over the run, or the run was ended. The former worker must not apply any of
+    it.
+    """
 
     code = "run.superseded"
 
 
 class RosterBusy(SourceInconsistent):
-    """Other transactions kept locks on people whom the sync changes for longer than the sync may wait."""
+    """Raised if other transactions lock people whom the sync changes for longer than the sync may wait."""
 
     code = "run.roster_busy"
 
@@ -51,11 +55,11 @@ class RosterBusy(SourceInconsistent):
 class Delivery:
     """The rows of one kind as a source delivers them: CSV, UTF-8, RFC 4180, without a byte order mark.
 
-    `complete` says that a known row which is missing here is gone. `header` holds the columns' names in the file's
-    order. Each call of `read` opens the bytes again from the header on, and raises `SourceRefused` when they end too
-    soon. `required_columns` must have a value in every row, whatever its kind: in a delta of CSV, the status and the
-    time of the change. `composed` names the last columns of the header: `read` does not return them, the engine
-    composes them from the `supplements`, which are files that add values to the rows of this one.
+    `complete` states that a known row which is missing in the delivery is gone. `header` has the columns' names in the
+    file's order. Each call of `read` opens the bytes again from the header on, and raises `SourceRefused` if they end
+    too soon. `required_columns` must have a value in every row, whatever its kind; in a delta of CSV these are the
+    status and the time of the change. `composed` names the last columns of the header, which `read` does not return;
+    the engine composes them from the `supplements`, which are files that add values to the rows of this one.
     """
 
     kind: str
@@ -70,20 +74,23 @@ class Delivery:
 
 
 class OpenedSource(Protocol):
-    """A source that is open for reading: its deliveries, and what is to be reported about it."""
+    """A source that is open for reading: its deliveries, and facts to be reported about it."""
 
     @property
     def deliveries(self) -> Mapping[str, Delivery]:
-        """The deliveries that came, by kind, such as org, class, person or enrollment."""
+        """Returns the deliveries by kind, such as org, class, person or enrollment."""
 
     @property
     def not_taken(self) -> tuple[str, ...]:
-        """The names of the files that came and that this version does not import."""
+        """Returns the names of the delivered files that this version does not import."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about irregularities that did not prevent the import."""
+        """Returns sentences about irregularities that did not prevent the import."""
 
 
 Opener = Callable[[], AbstractAsyncContextManager[OpenedSource]]
-"""Fetches everything that a run needs before any transaction begins, into temporary files if it comes by network."""
+"""A function that fetches everything that a run needs before any transaction begins.
+
+Data that comes over the network goes to temporary files.
+"""

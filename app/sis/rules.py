@@ -1,4 +1,4 @@
-"""Owns the states of a sync run and what may become of each. Pure."""
+"""Defines the states of a sync run and the transitions between them. Pure."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class RunState(StrEnum):
-    """Where a run stands: it waits, is under way, waits for an answer or for its plan to be applied, or has ended."""
+    """The states of a run: it waits, is running, waits for an answer or for its plan to be applied, or has ended."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -42,31 +42,34 @@ NEXT: Final[dict[RunState, frozenset[RunState]]] = {
     RunState.DRY: frozenset(),
     RunState.SKIPPED: frozenset(),
 }
-"""By state the states that may follow. A run that waits again for a worker goes from running back to pending; a
-requested map of sourcedIds is discarded with the plan that it was made for."""
+"""The states that may follow each state.
+
+A run that waits again for a worker goes from running back to pending. A requested map of sourcedIds is discarded with
+the plan that it was made for.
+"""
 OPEN: Final = (RunState.PENDING, RunState.RUNNING)
-"""States of a run that is still to be carried out."""
+"""The states of a run that still has to be executed."""
 ANSWERABLE: Final = (RunState.HELD, RunState.FAILED_TO_APPLY)
-"""States of a run whose plan a person may approve or discard."""
+"""The states of a run whose plan a person may approve or discard."""
 ANSWERED: Final = (RunState.APPROVED, RunState.DISCARDED)
-"""States of a run that a person has answered: a worker applies or drops its plan."""
+"""The states of a run that a person has answered; a worker then applies or drops its plan."""
 WAITING: Final = (*ANSWERABLE, RunState.APPROVED)
-"""States of a run whose plan waits to be answered or applied: a later run of its source takes its place."""
+"""The states of a run whose plan waits to be answered or applied; a later run of its source replaces it."""
 WITH_PLAN: Final = (*WAITING, RunState.DISCARDED)
-"""States of a run whose plan may be kept; a discarded run's until a worker has dropped it."""
+"""The states of a run whose plan may be kept; the plan of a discarded run is kept until a worker has dropped it."""
 
 
 def may_become(state: RunState, following: RunState) -> bool:
-    """Whether a run of one state may take the other."""
+    """Returns whether a run's state may change from one to the other."""
     return following in NEXT[state]
 
 
 class IllegalTransition(Exception):
-    """The code would give a run a state that may not follow its present one."""
+    """Raised if our code would give a run a state that may not follow its current one."""
 
 
 def require_transition(states: Iterable[RunState], following: RunState) -> None:
-    """Raises `IllegalTransition` unless a run in any of these states may take the following one, or has it already."""
+    """Raises `IllegalTransition` unless `following` equals or may follow each of these states."""
     for state in states:
         if state != following and not may_become(state, following):
             raise IllegalTransition(f"A run that is {state} cannot become {following}.")

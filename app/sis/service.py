@@ -1,9 +1,9 @@
-"""Owns the steps of a sync: lock, run, plan, guard, apply, report. Never reads the format of a source.
+"""Runs the steps of a sync: lock, run, plan, guard, apply, report. Does not know the format of a source.
 
 Over 250 lines, so that the whole course of a run is in one place.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -132,7 +132,7 @@ async def sync(
                 await end(work, report, claim_number=request.claim_number)
         except (SourceRefused, SourceInconsistent) as error:
             if isinstance(error, RosterBusy) and request.run_id is not None:
-                raise  # the worker attempts it again
+                raise  # the worker attempts the run again
             exit_name = "refused" if isinstance(error, SourceRefused) else "inconsistent"
             report.sentence, report.exit_code = f"{error.detail} The roster is as it was.", EXITS[exit_name]
             await _fail(engine, principal, keyring, report, request.claim_number)
@@ -159,7 +159,7 @@ async def sync(
 
 
 def _storage_error(error: BaseException) -> StorageFull | None:
-    """Returns the error to report if a run failed because of a full disk, or else None."""
+    """Returns the error to report if a run failed because of a full disk, otherwise None."""
     if is_database_full(error):
         return StorageFull("The disk of the PostgreSQL server is full: make room there, then run the sync again.")
     if is_full(error):
@@ -172,14 +172,16 @@ def _storage_error(error: BaseException) -> StorageFull | None:
 
 @needs(Can.SYNC_ROSTER)
 async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
-    """Updates PostgreSQL's statistics of the changed tables: a first load is queried long before any autovacuum."""
+    """Updates PostgreSQL's statistics of the changed tables, because a first load is queried long before any
+    autovacuum.
+    """
     tables = ", ".join(sorted({*(BY_NAME[name].table for name in kinds), "external_id", "school_membership"}))
     await work.db.execute(text(f"ANALYZE {tables}"))
 
 
 @needs(Can.SYNC_ROSTER)
 async def _open_run(work: Work, report: Report, source_name: str, dry: bool, request: RunRequest) -> UUID:
-    """Creates the row of the run, and the row of the source on its first use. Returns the source's id."""
+    """Creates the row of the run, and at its first use the row of the source; returns the source's id."""
     district = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
     if district is None:
         raise NotFound("district")

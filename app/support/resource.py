@@ -3,18 +3,21 @@
 from datetime import date, datetime
 from enum import StrEnum
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, exists, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.access.permission import Can
 from app.concern.models import Concern
 from app.concern.resource import ConcernResource
+from app.concern.rules import ConcernState
+from app.evidence.models import Score
+from app.evidence.resource import BY_DATE, ScoreResource
 from app.playbook.resource import AreaResource, LevelResource, MeasureResource
 from app.resources.declare import Link, Resource
-from app.resources.listing import Filter
+from app.resources.listing import Filter, Flag
 from app.resources.members import Id, One, choice, computed, field, one, reference, references
 from app.resources.terms import DISTRICT
-from app.resources.values import Value, item
+from app.resources.values import JsonObject, Value, item
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
 from app.support.models import Phase, Session, Support, SupportConcern
@@ -69,12 +72,21 @@ class DosageValue(DosageSums):
     share: float | None = item("The lesser of the two shares.", 0.83)
     session_share: float | None = item("Delivered sessions over planned sessions with a record.", 0.86)
     minute_share: float | None = item("Delivered minutes over planned minutes with a record.", 0.83)
-    lost: list[LostValue] = item("The lost minutes, by reason.")
+    lost: list[LostValue] = item(
+        "The lost minutes, by reason.",
+        rest=None,
+        get=lambda dosage: [{"because": because, "minutes": minutes} for because, minutes in dosage.lost.items()],
+    )
+    lost_by_reason: JsonObject = item(
+        "The lost minutes, by reason.", {"absent": 60}, rest="lost", graphql=None, get=lambda dosage: dict(dosage.lost)
+    )
     weeks: list[DosageWeekValue] = item("The weeks, in order.")
 
 
-SINCE = Filter("since", date, None, "The first day; by default, that of the last phase.", date(2026, 9, 14))
-UNTIL = Filter("until", date, None, "The last day, included; by default, today.", date(2026, 12, 18))
+SINCE: Filter[date] = Filter(
+    "since", date, None, "The first day; by default, that of the last phase.", date(2026, 9, 14)
+)
+UNTIL: Filter[date] = Filter("until", date, None, "The last day, included; by default, today.", date(2026, 12, 18))
 
 
 class SupportResource(
@@ -210,6 +222,16 @@ LINKS = (
     ),
     Link(
         SupportResource,
+        "scores",
+        ScoreResource,
+        (Score.student_id == Support.student_id) & (Score.measure_id == Support.measure_id),
+        "The student's scores in its measure, by date.",
+        order=BY_DATE,
+        most=10_000,
+        assumed=50,
+    ),
+    Link(
+        SupportResource,
         "sessions",
         SessionResource,
         Session.support_id == Support.id,
@@ -222,3 +244,25 @@ LINKS = (
         ),
     ),
 )
+
+FLAGS = (
+    (
+        "concerns",
+        Flag(
+            "unserved",
+            "Only accepted concerns without an active support; this needs `support:read` too.",
+            on=and_(
+                Concern.state == ConcernState.ACCEPTED,
+                ~exists().where(
+                    SupportConcern.district_id == DISTRICT,
+                    SupportConcern.concern_id == Concern.id,
+                    Support.district_id == DISTRICT,
+                    Support.id == SupportConcern.support_id,
+                    Support.state == SupportState.ACTIVE,
+                ),
+            ),
+            requires=(Can.READ_SUPPORTS,),
+        ),
+    ),
+)
+"""Flags that this room adds to lists of lower rooms, by the list's name."""

@@ -1,1 +1,1 @@
-"""Webhooks: endpoints, deliveries and attempts that send signed events to other systems."""
+"""Sends signed events to other systems: endpoints, deliveries and attempts."""

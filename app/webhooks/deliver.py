@@ -2,8 +2,8 @@
 
 Never holds a transaction across a network request.
 
-The order is: claim, commit, POST, and record in a new transaction that checks the fencing number. A worker that
-crashes at any point loses nothing, and a receiver may get an event twice, with the same id and the same bytes.
+The order is: claim, commit, POST, and record in a new transaction that checks the claim number. A worker that crashes
+at any point loses nothing; a receiver may get an event twice, with the same id and the same bytes.
 
 This file is longer than most, because the correctness of a delivery depends on its whole course.
 """
@@ -92,7 +92,7 @@ STATES = {
 
 @dataclass(frozen=True, slots=True)
 class DeliveryContext:
-    """The resources for delivering, created once per process."""
+    """The resources that deliveries need, created once per process."""
 
     engine: AsyncEngine
     keyring: Keyring
@@ -117,7 +117,7 @@ class OutboundDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A finished POST and its result."""
+    """The result of a finished POST of a delivery."""
 
     delivery: OutboundDelivery
     at: datetime
@@ -133,7 +133,7 @@ async def claim_batch(context: DeliveryContext, district_id: UUID, most: int) ->
 
 
 async def send(context: DeliveryContext, delivery: OutboundDelivery) -> Attempt:
-    """Sends a delivery, signed; returns the attempt, which must still be recorded."""
+    """Sends a delivery with its signature; returns the attempt, which the caller must record."""
     # The timestamp follows the database's clock, because receivers refuse one that is minutes off.
     at = delivery.claimed.claimed_at + timedelta(seconds=time.monotonic() - delivery.taken)
     try:
@@ -149,14 +149,14 @@ async def send(context: DeliveryContext, delivery: OutboundDelivery) -> Attempt:
 
 
 async def record(context: DeliveryContext, district_id: UUID, attempts: Sequence[Attempt]) -> None:
-    """Records attempts of one district in a separate transaction."""
+    """Records the attempts of one district's deliveries in a separate transaction."""
     principal = system_principal(district_id, PRINCIPAL)
     async with unit(context.engine, principal, context.keyring, "webhook attempt") as work:
         await record_attempts(work, attempts)
 
 
 async def record_fault(context: DeliveryContext, delivery: OutboundDelivery, error: Exception) -> None:
-    """Schedules the next attempt of a delivery that an internal fault kept from being sent."""
+    """Schedules the next attempt of a delivery that was not sent because of an internal fault."""
     follows = schedule.next_step(delivery.claimed.attempts, None, random.random())
     outcome = JobOutcome(delivery.claimed, STATES[follows.meaning], follows.wait, summarize_fault(error))
     principal = system_principal(delivery.district_id, PRINCIPAL)
@@ -173,38 +173,38 @@ async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
 async def dispatch(work: Work) -> int:
     """Creates a delivery for each new event and each endpoint that receives it; returns the number of deliveries.
 
-    The number of the batch's last event is read before the list of endpoints: an endpoint created in between may get
-    an event of this batch, and no later event is skipped.
+    The number of the batch's last event is read before the list of endpoints, so that an endpoint created in between
+    may get an event of this batch, but misses no later one.
     """
-    here = WebhookPosition.district_id == work.district_id
+    of_district = WebhookPosition.district_id == work.district_id
     behind = select(EventCounter.last).join(WebhookPosition, EventCounter.last > WebhookPosition.seq)
-    last = await work.db.scalar(behind.where(here, EventCounter.district_id == work.district_id))
+    last = await work.db.scalar(behind.where(of_district, EventCounter.district_id == work.district_id))
     if last is None:
         return 0
-    position = await work.db.scalar(select(WebhookPosition.seq).where(here).with_for_update())
+    position = await work.db.scalar(select(WebhookPosition.seq).where(of_district).with_for_update())
     if position is None or last <= position:
         return 0
     upto = min(last, position + EVENTS_AT_ONCE)
     pairs = (await work.db.execute(matches(work.district_id, position, upto))).all()
     if pairs:
         await work.db.execute(*insert_deliveries(work.district_id, pairs))
-    await work.db.execute(update(WebhookPosition).where(here).values(seq=upto))
+    await work.db.execute(update(WebhookPosition).where(of_district).values(seq=upto))
     return len(pairs)
 
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
-    """Claims due deliveries, limited per endpoint, and logs each as a disclosure.
+    """Claims due deliveries, a limited number per endpoint, and logs each as a disclosure.
 
-    Deliveries are ended here if their endpoint is removed or disabled, their event is no longer kept, or their
-    attempts were used up by crashes.
+    Deliveries are ended here if their endpoint is removed or disabled, their event is no longer kept, or their attempts
+    were used up by crashes.
     """
     claimed = await claim(work.db, DELIVERIES, work.district_id, most)
     if not claimed:
         return []
     endpoints, events = await _contents(work, claimed)
     outbound, outcomes = [], []
-    for job in sorted(claimed, key=lambda one: int(one.row["event_seq"])):
+    for job in sorted(claimed, key=lambda job: int(job.row["event_seq"])):
         endpoint, event = endpoints[job.row["endpoint_id"]], events.get(job.row["event_seq"])
         if event is None or endpoint.removed_at or endpoint.disabled_at or job.attempts > len(schedule.DELAYS):
             outcomes.append(JobOutcome(job, DeliveryState.FAILED.value))
@@ -225,8 +225,8 @@ async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
 async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
     """Logs attempts and updates their deliveries; returns the ids of the updated deliveries.
 
-    An attempt whose lease expired and was claimed again is logged, but the other claim determines its delivery's
-    state.
+    If a lease expired and the delivery was claimed again, the attempt is logged, but the later claim determines the
+    delivery's state.
     """
     await work.db.execute(text(LOG), _columns(work.district_id, attempts))
     outcomes, steps_by_delivery = [], {}
@@ -249,7 +249,7 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
 
 
 async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
-    """Returns which of these endpoints are marked as failing; for the others a success needs no update."""
+    """Returns the endpoints among these that are marked as failing; a success needs no update for the others."""
     ids = await work.db.scalars(
         select(WebhookEndpoint.id).where(
             WebhookEndpoint.district_id == work.district_id,
@@ -268,23 +268,26 @@ def _outbound(job: ClaimedJob, endpoint: WebhookEndpoint, event: Event) -> Outbo
 
 
 def _secrets(endpoint: WebhookEndpoint) -> tuple[str, ...]:
-    """Returns the secret, and during a rotation also the previous one."""
+    """Returns an endpoint's secret, and during a rotation also the previous one."""
     if endpoint.former_sealed is None or endpoint.former_until is None or endpoint.former_until <= now():
         return (endpoint.secret_sealed,)
     return (endpoint.secret_sealed, endpoint.former_sealed)
 
 
 async def _contents(work: Work, claimed: Sequence[ClaimedJob]) -> tuple[dict[UUID, WebhookEndpoint], dict[int, Event]]:
-    """Returns the endpoints and events of claimed deliveries by their keys; a join was planned badly here."""
-    ids = cast(list({one.row["endpoint_id"] for one in claimed}), ARRAY(PgUUID))
-    numbers = cast(list({one.row["event_seq"] for one in claimed}), ARRAY(BigInteger))
+    """Returns the endpoints of claimed deliveries by id, and their events by number.
+
+    Two queries, because PostgreSQL planned a join badly.
+    """
+    ids = cast(list({job.row["endpoint_id"] for job in claimed}), ARRAY(PgUUID))
+    numbers = cast(list({job.row["event_seq"] for job in claimed}), ARRAY(BigInteger))
     endpoints = await work.db.scalars(
         select(WebhookEndpoint).where(WebhookEndpoint.district_id == work.district_id, WebhookEndpoint.id == any_(ids))
     )
     events = await work.db.scalars(
         select(Event).where(Event.district_id == work.district_id, Event.seq == any_(numbers))
     )
-    return {one.id: one for one in endpoints}, {one.seq: one for one in events}
+    return {endpoint.id: endpoint for endpoint in endpoints}, {event.seq: event for event in events}
 
 
 def _columns(district_id: UUID, attempts: Sequence[Attempt]) -> dict[str, Any]:
@@ -303,7 +306,9 @@ def _columns(district_id: UUID, attempts: Sequence[Attempt]) -> dict[str, Any]:
 
 
 async def _update_health(work: Work, endpoint_id: UUID, results: Sequence[tuple[Attempt, NextStep]]) -> None:
-    """Updates an endpoint's health: since when it fails, how long it pauses, and whether it is disabled."""
+    """Updates an endpoint's health from results: since when it fails, how long it is paused, and whether it is
+    disabled.
+    """
     row = await work.db.scalar(
         select(WebhookEndpoint)
         .where(WebhookEndpoint.district_id == work.district_id, WebhookEndpoint.id == endpoint_id)
@@ -328,7 +333,7 @@ async def _update_health(work: Work, endpoint_id: UUID, results: Sequence[tuple[
 
 
 def _disable(work: Work, endpoint: WebhookEndpoint, because: str) -> None:
-    """Disables an endpoint; its log is kept, and the feed and the other endpoints get an event."""
+    """Disables an endpoint and keeps its log; the feed and the other endpoints get an event about it."""
     endpoint.disabled_at, endpoint.disabled_because = now(), because
     endpoint.version += 1
     record_event(work, NewEvent(ENDPOINT_DISABLED, endpoint.id, endpoint.version, {}))

@@ -1,7 +1,8 @@
-"""Runs a process's deliveries: claims them, sends them and records the attempts. Does not interpret responses.
+"""Runs the webhook deliveries of a process: claims them, sends them and records the attempts. Does not interpret
+responses.
 
-Claiming, sending and recording run concurrently: while some deliveries are being sent, the next ones are claimed
-and the previous ones recorded.
+Claiming, sending and recording run concurrently: while some deliveries are being sent, the next ones are claimed and
+the previous ones recorded.
 """
 
 import asyncio
@@ -28,9 +29,9 @@ log = structlog.get_logger()
 
 @dataclass
 class DeliveryDispatcher:
-    """The deliveries of this process.
+    """The webhook deliveries of this process.
 
-    Attempts that are sent but not recorded occupy no slot; their leases bound them.
+    Attempts that were sent but not recorded yet occupy no slot; their leases limit them.
     """
 
     context: DeliveryContext
@@ -42,8 +43,8 @@ class DeliveryDispatcher:
     room_freed: asyncio.Event = field(default_factory=asyncio.Event)  # set when a delivery has finished
 
     async def run_once(self, due: Collection[UUID]) -> int:
-        """Dispatches new events and claims deliveries in the districts that are due, and starts sending; returns how
-        many deliveries started.
+        """Dispatches new events and claims deliveries in the districts that are due, and starts sending; returns the
+        number started.
         """
         self.room_freed.clear()
         free_slots = IN_FLIGHT - len(self.in_flight)
@@ -77,7 +78,7 @@ class DeliveryDispatcher:
                 rest = self.rests.note_fault(district_id)
                 log.error("webhooks.take_failed", wait=rest, **describe_fault(error))
                 return []
-            self.rests.note(district_id, done=1)  # what has just become due is not to wait
+            self.rests.note(district_id, done=1)  # so that a delivery that has just become due does not wait
             return claimed
 
     async def _send(self, delivery: OutboundDelivery) -> None:
@@ -115,8 +116,9 @@ class DeliveryDispatcher:
         self.room_freed.set()
 
     async def _record(self) -> None:
-        """Records finished attempts, in one transaction per district: the busier the process, the more attempts per
-        transaction.
+        """Records finished attempts, in one transaction per district.
+
+        The busier the process, the more attempts one transaction records.
         """
         while self.unrecorded:
             if len(self.in_flight) > BUSY:

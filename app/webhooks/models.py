@@ -1,5 +1,5 @@
-"""Defines the tables of webhooks: endpoints, deliveries, attempts, and how far each district's events are
-dispatched.
+"""Defines the tables of webhooks: endpoints, deliveries, attempts, and each district's position in dispatching its
+events.
 
 Secrets are stored encrypted only.
 """
@@ -18,7 +18,7 @@ from app.core.jobs import JobColumns
 
 
 class DeliveryState(StrEnum):
-    """The state of a delivery. The final states can be changed only by an explicit resend."""
+    """The states of a delivery. A final state can be changed only by an explicit resend."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -61,7 +61,9 @@ class WebhookEndpoint(TenantRow, Base):
 
 
 class WebhookDelivery(JobColumns, TenantRow, Base):
-    """One event for one endpoint. The number of an attempt in the log is that of its claim."""
+    """One event to be sent to one endpoint. An attempt in the log has the number of the claim that it was made
+    under.
+    """
 
     __tablename__ = "webhook_delivery"
 
@@ -75,10 +77,11 @@ class WebhookDelivery(JobColumns, TenantRow, Base):
 
 
 class WebhookAttempt(TenantRow, Base):
-    """One POST and its result: an HTTP status and the beginning of the response, or the name of a failure.
+    """One POST of a delivery and its result: an HTTP status and the beginning of the response, or the name of a
+    failure.
 
-    The response is the receiver's text, unchanged. A response from a private network is stored for the operator and
-    not shown to callers: `shown_answer` is what an API may return.
+    The response is the receiver's text, unchanged. A response from a private network is stored for the operator and not
+    shown to callers; `shown_answer` is the part that an API may return.
     """
 
     __tablename__ = "webhook_attempt"
@@ -94,12 +97,12 @@ class WebhookAttempt(TenantRow, Base):
 
     @property
     def is_withheld(self) -> bool:
-        """Whether there is a response that an API must not return."""
+        """Returns whether there is a response that an API must not return."""
         return self.answer is not None and self.from_private_network
 
     @property
     def shown_answer(self) -> str | None:
-        """The beginning of the receiver's response, if an API may return it."""
+        """Returns the beginning of the receiver's response, or None if an API must not return it."""
         return None if self.from_private_network else self.answer
 
 

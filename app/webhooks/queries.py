@@ -1,6 +1,6 @@
-"""Reads endpoints and what was sent to them. Never shows a secret.
+"""Reads endpoints and their deliveries. Never returns a secret.
 
-A caller sees only endpoints that reach no further than the caller; for the caller, others do not exist.
+A caller sees only endpoints whose reach is not larger than the caller's; for the caller, other endpoints do not exist.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ from app.webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 @dataclass(frozen=True, slots=True)
 class LoggedDelivery:
-    """A delivery as its log shows it: with the event's type and every attempt in order."""
+    """A delivery as the log shows it, with the event's type and every attempt in order."""
 
     delivery: WebhookDelivery
     event_type: str
@@ -33,7 +33,7 @@ class LoggedDelivery:
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def endpoints(work: Work, keyset: Keyset) -> Page[WebhookEndpoint]:
-    """Returns a page of the endpoints that are not removed, oldest first."""
+    """Returns a page of the endpoints that were not removed, oldest first."""
     query = select(WebhookEndpoint).where(_visible(work)).order_by(WebhookEndpoint.id).limit(keyset.limit + 1)
     if keyset.after is not None:
         query = query.where(WebhookEndpoint.id > keyset.after_id())
@@ -42,9 +42,11 @@ async def endpoints(work: Work, keyset: Keyset) -> Page[WebhookEndpoint]:
 
 
 @needs(Can.MANAGE_WEBHOOKS)
-async def endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
-    """Returns one endpoint; raises `NotFound`."""
+async def endpoint(work: Work, endpoint_id: UUID, *, lock: bool = False) -> WebhookEndpoint:
+    """Returns one endpoint, locked for a command if it asks for that; raises `NotFound`."""
     query = select(WebhookEndpoint).where(_visible(work), WebhookEndpoint.id == endpoint_id)
+    if lock:
+        query = query.with_for_update(key_share=True)
     row = (await work.db.scalars(query)).one_or_none()
     if row is None:
         raise NotFound("endpoint")
@@ -55,8 +57,8 @@ async def endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
 async def deliveries(work: Work, endpoint_id: UUID, keyset: Keyset) -> Page[LoggedDelivery]:
     """Returns a page of an endpoint's deliveries, newest event first. Raises `NotFound`.
 
-    Events that the caller cannot read are left out: an endpoint may have access to more secured areas than the
-    caller.
+    Events that the caller cannot read are left out, because an endpoint may receive more secured areas than the caller
+    sees.
     """
     await endpoint(work, endpoint_id)
     in_district = WebhookDelivery.district_id == work.district_id
@@ -98,13 +100,13 @@ async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDe
 
 
 def matches(district_id: UUID, after: int, upto: int, *, again: UUID | None = None) -> Select[int, UUID, UUID]:
-    """Returns a query for events and the endpoints that receive them, by event type, reach and secured areas of the
-    endpoint.
+    """Returns a query for pairs of an event and an endpoint that receives it, by the endpoint's event types, reach and
+    areas.
 
-    It follows what the endpoint's creator may read: an event about no student and no school belongs to the district
-    and goes to every school's endpoint as well; an event of a secured area goes only to endpoints with that area.
-    With `again`, the query returns the events for that endpoint that have no delivery yet, including those from
-    before it was created.
+    An endpoint receives what its creator may read: an event about no student and no school belongs to the district and
+    goes to every school's endpoint as well; an event of a secured area goes only to endpoints with that area. With
+    `again`, the query returns the events that this endpoint has no delivery of yet, including those from before it was
+    created.
     """
     districts = and_(Event.student_id.is_(None), func.cardinality(Event.school_ids) == 0)
     everywhere = or_(districts, func.cardinality(WebhookEndpoint.school_ids) == 0)
@@ -156,8 +158,8 @@ async def _attempts(work: Work, delivery_ids: list[UUID]) -> dict[UUID, list[Web
 
 
 def _visible(work: Work) -> ColumnElement[bool]:
-    """Returns the condition for the caller's own endpoints that are not removed and reach no school or area beyond
-    the caller's.
+    """Returns the condition that selects the caller's endpoints: not removed, and without a school or area beyond its
+    own.
     """
     own = and_(
         WebhookEndpoint.district_id == work.district_id,

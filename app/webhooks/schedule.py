@@ -1,4 +1,4 @@
-"""Decides when a delivery is retried and what a response means.
+"""Decides when a delivery is retried and what a response means for it.
 
 Pure: reads no clock and draws no random numbers.
 """
@@ -20,12 +20,12 @@ DELAYS = (
     timedelta(hours=20),
     timedelta(hours=24),
 )
-"""The wait before each attempt, after the one before it: ten attempts over three days."""
+"""The wait before each attempt, counted from the previous one: ten attempts over three days."""
 SLOWED = timedelta(minutes=1)
 """The pause of an endpoint that reports overload without a `Retry-After`."""
 MAX_REST = timedelta(days=1)  # the longest pause that a receiver can ask for
 FAILING_LIMIT = timedelta(days=5)
-"""An endpoint that has only failed for this long is disabled."""
+"""The time after which an endpoint is disabled if every attempt has failed."""
 OVERLOADED = frozenset({429, 502, 504})
 JITTER = 0.2  # each wait is lengthened by up to this share, which spreads the retries
 
@@ -41,7 +41,7 @@ class Meaning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """What follows an attempt: `wait` before this delivery's retry, `rest` for all deliveries of the endpoint."""
+    """The consequence of an attempt: `wait` before this delivery's retry, `rest` for all deliveries of the endpoint."""
 
     meaning: Meaning
     wait: timedelta | None = None
@@ -56,9 +56,9 @@ def wait_before(number: int, jitter: float) -> timedelta:
 
 
 def retry_after(header: str | None, at: datetime) -> timedelta | None:
-    """Returns how long a receiver asks us to wait from `at` (RFC 9110 §10.2.3: seconds or a date), at most a day.
+    """Returns how long a receiver asks us to wait from `at` on, at most a day (`Retry-After`, RFC 9110 §10.2.3).
 
-    Returns None without the header, or for an invalid value.
+    Returns None without the header or for an invalid value.
     """
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
@@ -73,16 +73,16 @@ def retry_after(header: str | None, at: datetime) -> timedelta | None:
 
 
 def has_failed_too_long(failing_since: datetime, at: datetime) -> bool:
-    """Returns whether an endpoint that has only failed since this instant is to be disabled."""
+    """Returns whether an endpoint whose attempts have all failed since this instant must be disabled."""
     return at - failing_since >= FAILING_LIMIT
 
 
 def next_step(number: int, status: int | None, jitter: float, requested_wait: timedelta | None = None) -> NextStep:
-    """Returns what follows attempt `number`, which got this status or (None) no response.
+    """Returns the consequence of attempt `number`; `status` is None if there was no response.
 
-    2xx means delivered; 410 Gone disables the endpoint (Standard Webhooks); everything else, also a redirect, is
-    retried, but not before the time that the receiver asked for. An overloaded receiver, or one that asked for
-    time, gets no other delivery meanwhile.
+    2xx means delivered; 410 Gone disables the endpoint (Standard Webhooks); everything else, including a redirect, is
+    retried, but not before the time that the receiver asked for. A receiver that is overloaded or asked for time gets
+    no other delivery meanwhile.
     """
     if status is not None and 200 <= status < 300:
         return NextStep(Meaning.DELIVERED)

@@ -1,7 +1,6 @@
-"""Sends the POST request to a receiver. Follows no redirect, ignores proxy settings and keeps no cookies.
+"""Sends the POST request of a delivery. Follows no redirect, ignores proxy settings and keeps no cookies.
 
-The address is checked where the socket is created (`core/outbound.py`), so the checked address is the one connected
-to.
+The address is checked where the socket is created (`core/outbound.py`), so the checked address is the one connected to.
 """
 
 import asyncio
@@ -27,15 +26,15 @@ HEADERS = {
     "user-agent": "Aimline-Webhooks/1",
     "accept-encoding": "identity",
 }
-NO_LIMIT = aiohttp.ClientTimeout(total=None)  # our own timeout covers the whole request
+NO_LIMIT = aiohttp.ClientTimeout(total=None)  # our own timeout limits the whole request
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a POST: the status or the name of the failure, its duration, and the receiver's response.
+    """The result of a POST: the status or the name of the failure, the duration, and the receiver's response.
 
-    `answer` is the beginning of the response body and `retry_after` that header, both unchanged. `private` states
-    that the response came from a private network, whose services an endpoint's owner must not read through us.
+    `answer` is the beginning of the response body and `retry_after` that header, both unchanged. `private` states that
+    the response came from a private network, whose services an endpoint's owner must not read through us.
     """
 
     status: int | None
@@ -56,14 +55,17 @@ class _Answer:
 
 @lru_cache(maxsize=1000)
 def checked_url(url: str, allowed: Allowed) -> str:
-    """Returns the normalized URL; the result is cached, because the address itself is checked at each connection."""
+    """Returns the normalized URL.
+
+    The result is cached, which is safe because the address itself is checked at each connection.
+    """
     return validate_url(url, allowed)
 
 
 class Sender:
     """One HTTP session for all receivers.
 
-    It opens with the first POST, in that event loop, and closes with the process.
+    The session is opened at the first POST, in that event loop, and closed when the process ends.
 
     It uses aiohttp directly: half of the cost of a POST with httpx goes into cookies, redirects, authentication and
     copied headers, none of which is needed here.
@@ -74,7 +76,9 @@ class Sender:
         self._web: aiohttp.ClientSession | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
-        """Posts JSON; never raises for an error of the receiver or the network."""
+        """Posts JSON to a receiver and returns the outcome; never raises for an error of the receiver or the
+        network.
+        """
         began = time.monotonic()
         answer: _Answer | None = None
         failure: str | None = None
@@ -115,7 +119,7 @@ class Sender:
 async def _read(response: aiohttp.ClientResponse) -> str:
     """Returns the beginning of a response body."""
     received = bytearray()
-    # Only the status matters: a response that breaks off after it still counts.
+    # Only the status matters, so a response that breaks off after it still counts.
     with suppress(aiohttp.ClientError):
         while len(received) < MAX_RESPONSE_BYTES and (part := await response.content.readany()):
             received += part
@@ -123,7 +127,7 @@ async def _read(response: aiohttp.ClientResponse) -> str:
 
 
 def _storable(answer: bytes) -> str:
-    """Returns a text that PostgreSQL can store, whatever the receiver sent."""
+    """Returns the response as a text that PostgreSQL can store, whatever bytes the receiver sent."""
     return answer.decode("utf-8", "replace").replace("\x00", "\ufffd")
 
 

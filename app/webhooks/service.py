@@ -1,4 +1,4 @@
-"""Creates, changes and removes webhook endpoints. Sends nothing, and shows each secret only once."""
+"""Creates, changes and removes webhook endpoints. Sends nothing. A secret is returned only once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,9 +32,10 @@ MAX_OVERLAP = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class NewEndpoint:
-    """The input for a new endpoint: its URL, event types and schools (empty means all that the caller reaches).
+    """The input for a new endpoint: its URL, event types and schools (empty means all within the caller's reach).
 
-    `versions` names payload versions by event type, where the newest is not wanted; `description` is a free note.
+    `versions` has the requested payload version for each event type (the newest for a type that is missing);
+    `description` is a free note.
     """
 
     url: str
@@ -60,11 +61,11 @@ class Change:
 async def register_endpoint(
     work: Work, new: NewEndpoint, allowed: Allowed = PUBLIC_ONLY
 ) -> tuple[WebhookEndpoint, str | None]:
-    """Creates an endpoint for future events within its creator's reach; returns it with its secret, which is secret
+    """Creates an endpoint for future events within its creator's reach; returns it with its secret, which is shown only
     once.
 
     With ed25519 there is no secret, because the receiver verifies with the public key. Raises `Invalid` with every
-    violation, and `Forbidden` for a caller with a caseload, which changes over time.
+    violation, and `Forbidden` for a caller whose reach is a caseload, because a caseload changes over time.
     """
     if work.principal.reach is Reach.CASELOAD:
         detail = "A client with the reach of a district or of schools creates an endpoint, not a request for a person."
@@ -102,11 +103,10 @@ async def change_endpoint(
 ) -> WebhookEndpoint:
     """Changes an endpoint's URL or events; waiting deliveries go to the new URL.
 
+    Event types that stay keep their payload version unless another is requested; added types get the newest version.
     Raises `NotFound` and `Invalid`.
-
-    Event types that stay keep their payload version unless another is named; added types get the newest version.
     """
-    row = await endpoint(work, endpoint_id)
+    row = await endpoint(work, endpoint_id, lock=True)
     types = row.event_types if change.event_types is None else sorted(set(change.event_types))
     violations = _violations(types, change.description, change.versions)
     url = row.url if change.url is None else _validate_url(change.url, allowed, violations)
@@ -125,8 +125,8 @@ async def change_endpoint(
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def remove_endpoint(work: Work, endpoint_id: UUID) -> None:
-    """Removes an endpoint: nothing more is sent to it, and its delivery log stays. Raises `NotFound`."""
-    row = await endpoint(work, endpoint_id)
+    """Removes an endpoint, so that nothing more is sent to it, and keeps its delivery log. Raises `NotFound`."""
+    row = await endpoint(work, endpoint_id, lock=True)
     row.removed_at = now()
     row.version += 1
     await work.db.flush()
@@ -138,13 +138,13 @@ async def rotate_secret(
 ) -> tuple[WebhookEndpoint, str | None]:
     """Gives an endpoint a new secret (returned once) or key; the previous one also signs until the overlap ends.
 
-    At most two sign at a time: another rotation ends the oldest. Raises `NotFound`, and `Invalid` for an invalid
-    overlap.
+    At most two sign at the same time, so another rotation ends the oldest. Raises `NotFound`, and `Invalid` for an
+    invalid overlap.
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         detail = f"An overlap lasts 0 to {int(MAX_OVERLAP.total_seconds())} seconds."
         raise Invalid([Violation("/overlap_seconds", "overlap.length", detail)])
-    row = await endpoint(work, endpoint_id)
+    row = await endpoint(work, endpoint_id, lock=True)
     row.former_sealed = row.secret_sealed if overlap else None
     row.former_public_key = row.public_key if overlap else None
     row.former_until = now() + overlap if overlap else None
@@ -156,8 +156,8 @@ async def rotate_secret(
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def pause_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
-    """Pauses an endpoint; its deliveries wait. Raises `NotFound`."""
-    row = await endpoint(work, endpoint_id)
+    """Pauses an endpoint, so that its deliveries wait. Raises `NotFound`."""
+    row = await endpoint(work, endpoint_id, lock=True)
     if row.paused_at is None:
         row.paused_at = now()
         row.version += 1
@@ -169,10 +169,10 @@ async def pause_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
 async def resume_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
     """Resumes an endpoint that was paused, slowed down or disabled. Raises `NotFound`.
 
-    Waiting deliveries are sent. Failed ones, and events from the time while it was disabled, are sent only on
-    request: `replay`.
+    Waiting deliveries are then sent. Failed ones, and events from the time while it was disabled, are sent only on
+    request (`replay`).
     """
-    row = await endpoint(work, endpoint_id)
+    row = await endpoint(work, endpoint_id, lock=True)
     if any((row.paused_at, row.disabled_at, row.failing_since, row.slowed_until)):
         row.paused_at = row.disabled_at = row.disabled_because = None
         row.failing_since = row.slowed_until = None
@@ -192,8 +192,9 @@ def _set_new_key(work: Work, row: WebhookEndpoint) -> str | None:
 
 
 async def _schools(work: Work, names: Sequence[str], violations: list[Violation]) -> list[UUID]:
-    """Returns the named schools within the caller's reach; without names, the caller's own schools, or none for
-    all.
+    """Returns the ids of the named schools within the caller's reach.
+
+    Without names, returns the caller's own schools, or none if the caller sees the whole district.
     """
     bound = list(work.principal.schools) if work.principal.reach is Reach.SCHOOLS else []
     chosen: list[UUID] = []
@@ -213,9 +214,7 @@ async def _schools(work: Work, names: Sequence[str], violations: list[Violation]
 
 
 async def _begin_dispatch(work: Work) -> int:
-    """Returns the number of the district's last event; a district's first endpoint starts dispatch there, without
-    history.
-    """
+    """Returns the number of the district's last event, where dispatch begins at the district's first endpoint."""
     in_district = EventCounter.district_id == work.district_id
     last = (await work.db.scalars(select(EventCounter.last).where(in_district))).one()
     first = select(EventCounter.district_id, EventCounter.last).where(in_district)
@@ -224,7 +223,7 @@ async def _begin_dispatch(work: Work) -> int:
 
 
 def _validate_url(url: str, allowed: Allowed, violations: list[Violation]) -> str:
-    """Returns the normalized URL; adds its violations."""
+    """Returns the normalized URL; appends its errors to `violations`."""
     try:
         return validate_url(url, allowed)
     except Invalid as error:

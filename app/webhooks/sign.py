@@ -28,12 +28,14 @@ def generate_secret() -> bytes:
 
 
 def format_secret(secret: bytes) -> str:
-    """Returns a secret in the form for its receiver: `whsec_` and base64."""
+    """Returns a secret in the form that the receiver stores: `whsec_` and base64."""
     return SECRET_PREFIX + base64.b64encode(secret).decode()
 
 
 def public_key(private: bytes) -> str:
-    """Returns the public key of a private key: `whpk_` and base64. The private key (`whsk_`) never leaves."""
+    """Returns the public key that belongs to a private key: `whpk_` and base64. The private key (`whsk_`) is never
+    shown.
+    """
     raw = Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     return PUBLIC_PREFIX + base64.b64encode(raw).decode()
 
@@ -41,9 +43,9 @@ def public_key(private: bytes) -> str:
 def headers(
     keys: Sequence[bytes], webhook_id: str, at: datetime, body: bytes, signature: Signature = Signature.HMAC
 ) -> dict[str, str]:
-    """Returns the three headers for exactly these bytes, with one signature per secret or key, separated by spaces.
+    """Returns the three headers for a body, with one signature per secret or key.
 
-    `at` must be in UTC, because another zone would change the signature.
+    The signatures are separated by spaces. `at` must be in UTC, because another zone would change the signature.
     """
     if at.utcoffset() != timedelta(0):
         raise ValueError("A webhook is signed with an instant in UTC.")

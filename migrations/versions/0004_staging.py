@@ -11,7 +11,7 @@ from migrations.policies import DISTRICT
 from migrations.tenant import distribute, grant, roles, tenant_table
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0008"
 
 _LINE_ITEM = """title text, description text, result_value_min double precision, result_value_max double precision,
     learning_objectives jsonb"""

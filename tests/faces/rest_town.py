@@ -14,6 +14,7 @@ from app.access.permission import GRANTABLE
 from app.main import build
 from app.rest.door import Services
 from app.settings import Settings
+from tests.faces.documented import check_documented
 from tests.town import Town
 
 CLIENT_SCOPES = frozenset(can.value for can in GRANTABLE) | {"area:sel"}
@@ -52,6 +53,10 @@ class Caller:
         """A command."""
         return await self.ask("POST", path, json=body)
 
+    async def patch(self, path: str, changes: Any, if_match: str = "*") -> httpx.Response:
+        """A change of the named fields of a row, by default in any version."""
+        return await self.ask("PATCH", path, json=changes, headers={"If-Match": if_match})
+
     async def items(self, path: str, **params: Any) -> list[dict[str, Any]]:
         """All items of a list, page by page."""
         found: list[dict[str, Any]] = []
@@ -65,9 +70,10 @@ class Caller:
 
 
 def plain(app: FastAPI) -> httpx.AsyncClient:
-    """A client without a token."""
+    """A client without a token. Every answer that it receives must be in the contract of the app."""
     transport = httpx.ASGITransport(app=app)
-    return httpx.AsyncClient(transport=transport, base_url="http://aimline.test")
+    hooks = {"response": [check_documented]}
+    return httpx.AsyncClient(transport=transport, base_url="http://aimline.test", event_hooks=hooks)
 
 
 def caller(

@@ -16,6 +16,7 @@ from app.core import ids
 from app.core.clock import now
 from app.core.errors import Unauthenticated
 from app.core.ids import new_id
+from app.rest.contract.sharing import resolved
 from app.rest.door import Services
 from app.settings import Settings
 from tests.faces.admission_app import Built, graphql
@@ -138,13 +139,13 @@ def test_a_verified_token_is_known_until_it_expires(
     """A signature is verified once; a token that has expired is refused, and no more than so many are known."""
     at, verified = now(), list[str]()
     tokens = Tokens(settings.keyring, settings.base_url, 60)
-    verify = tokens._verify
+    verify = tokens.verify
 
     def counted(token: str) -> Any:
         verified.append(token)
         return verify(token)
 
-    monkeypatch.setattr(tokens, "_verify", counted)
+    monkeypatch.setattr(tokens, "verify", counted)
     monkeypatch.setattr("app.access.authenticate.now", lambda: at)
     monkeypatch.setattr("app.access.authenticate.MAX_VERIFIED", 2)
     grant = Grant(north.district_id, north.slug, frozenset({"roster:read"}), ())
@@ -169,7 +170,8 @@ def test_the_contract_tells_the_limits_of_every_operation(app: FastAPI) -> None:
             assert "429" not in answers
             continue
         for status in ("429", "503"):
-            assert {"RateLimit", "RateLimit-Policy", "Retry-After"} <= answers[status]["headers"].keys(), operation.name
+            refused = resolved(contract, answers[status])
+            assert {"RateLimit", "RateLimit-Policy", "Retry-After"} <= refused["headers"].keys(), operation.name
         good = next(answer for status, answer in answers.items() if status < "3")
         assert {"RateLimit", "RateLimit-Policy"} <= good["headers"].keys(), operation.name
 

@@ -14,7 +14,9 @@ from tests.town import Town
 async def plant(town: Town) -> None:
     """Raises a concern, and puts it into a school that is not its student's."""
     async with town.unit() as work:
-        await raise_concern(work, NewConcern(ids.format_id("student", town.students["amy"]), "math", "Counts on fingers."))
+        await raise_concern(
+            work, NewConcern(ids.format_id("student", town.students["amy"]), "math", "Counts on fingers.")
+        )
     await ask(town, "UPDATE concern SET school_ids = :schools WHERE district_id = :district", schools=[town.schools[1]])
 
 

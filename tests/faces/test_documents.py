@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.main import build
-from app.rest.documents import Document
+from app.rest.documents import ASSETS, Document
 from app.settings import Settings
 from tests.faces.rest_town import caller, plain
 from tests.house.told_town import Told, tell
@@ -14,13 +14,7 @@ from tests.house.walk import operations, own_request
 from tests.house.walk_knows import OPEN
 from tests.town import Town
 
-DOCUMENTS = (
-    "/openapi.json",
-    "/docs",
-    "/swagger/swagger-ui-bundle.js",
-    "/swagger/swagger-ui.css",
-    "/swagger/favicon-32x32.png",
-)
+DOCUMENTS = ("/openapi.json", "/docs", "/graphiql", *ASSETS)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)

@@ -19,12 +19,15 @@ LET_OFF = {
     # A key that the district does not lead.
     "key district.district_slug_key": "the operator finds a district by its short name, before its id is known",
     "key client_grant.client_grant_client_id_fkey": "a client belongs to no district; the row itself does",
+    "key token_revocation.token_revocation_client_id_fkey": "as above",
     # People in a row that is not about a student.
     "reach disclosure.person_id": "who asked, always staff; no face reads this log",
     "reach disclosure.student_ids": "a request's students, several; no face reads this log",
     # Functions that run with the owner's rights.
     "definer app.client_directory(uuid)": "a client's grants, read before a district is known",
+    "definer app.client_origins()": "the origins of clients, read before a token is: a preflight has none",
     "definer app.district_directory(text)": "a district's id by its short name, as above",
+    "definer app.revocations_in_force()": "ids and times only, before any token is accepted",
     "definer app.sync_standing()": "ids, hours and counts of runs, for the operator's alarms",
     "definer app.districts_after(uuid,integer)": "ids only, for the worker's daily round",
     "definer app.districts_with_jobs_due(integer)": "kinds of jobs and ids only, for the worker's claims",
@@ -37,6 +40,7 @@ LET_OFF = {
     "delete sis_upload to worker": "a zip that was sent is there until its run has ended",
     "delete event to worker": "the feed is kept 30 days; the disclosure log stays",
     "delete webhook_delivery to worker": "the log of what was sent is kept as long as its event, 30 days after its end",
+    "delete idempotent_request to worker": "an answer is kept under its idempotency key for a day",
     "delete webhook_attempt to worker": "as above",
 }
 ABOUT_PEOPLE = {

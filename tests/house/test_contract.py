@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from app.access.permission import GRANTABLE
 from app.cli.contracts import FOLDER, _contracts
+from app.rest.contract.sharing import resolved
 from tests.house.walk import operations
 from tests.house.walk_knows import OPEN
 
@@ -32,9 +33,13 @@ def test_every_operation_says_all_of_itself(app: FastAPI) -> None:
         assert set(security["oauth2"]) <= {can.value for can in GRANTABLE}, operation.name
         for status, answer in told["responses"].items():
             if status >= "400":
-                assert set(answer["content"]) == {"application/problem+json"}, (operation.name, status)
-        assert {"400", "401", "403", "404"} <= told["responses"].keys(), operation.name
-        assert "422" in told["responses"], operation.name
+                assert set(resolved(contract, answer)["content"]) == {"application/problem+json"}, (
+                    operation.name,
+                    status,
+                )
+        assert {"400", "401", "403", "429", "500", "503"} <= told["responses"].keys(), operation.name
+        assert ("404" in told["responses"]) == ("{" in operation.path), operation.name
+        assert ("409" in told["responses"]) == (not operation.reads), operation.name
 
 
 def test_scopes_are_explained(app: FastAPI) -> None:

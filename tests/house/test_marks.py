@@ -31,7 +31,8 @@ from app.support.models import Phase, Support
 from tests.house.source import functions, imported, marked, modules, takes_work, touches_the_session
 from tests.town import Town
 
-OUTSIDE = ("app.access", "app.core", "app.cli", "app.sandbox", "app.rest", "app.graphql", "app.main", "app.worker")
+DOOR = ("app.access", "app.requests")
+OUTSIDE = (*DOOR, "app.core", "app.cli", "app.sandbox", "app.rest", "app.graphql", "app.main", "app.worker")
 """The door itself, what knows no `Work`, and the faces: these reach rooms only through marked functions."""
 WITHIN = {
     "app.roster.lookup": "finds roster rows for commands of every room",
@@ -80,6 +81,8 @@ def broken_habits(name: str, tree: ast.Module) -> list[str]:
                 found.append(f"{line} calls {node.attr}: only the door ends a transaction")
             if node.attr == "_session" and _name(node.value) != "self":
                 found.append(f"{line} goes around the lock of Work.db")
+            if node.attr == "run_step" and not name.startswith(DOOR):
+                found.append(f"{line} runs a step of the door without a permission")
             if node.attr == "get" and _name(node.value) in ("db", "session"):
                 found.append(f"{line} gets a row by its key: a select names the district")
             clock = name == "app.core.clock" or name.startswith("app.sandbox")
@@ -231,6 +234,7 @@ def test_planted_functions_without_a_mark_are_found() -> None:
         ("at = datetime.now(UTC)", "core.clock"),
         ("session = AsyncSession(engine)", "at the door"),
         ("_open_for.set(work)", "at the door"),
+        ("await work.run_step(read)", "step of the door"),
     ],
 )
 def test_a_planted_habit_is_found(line: str, words: str) -> None:

@@ -3,25 +3,17 @@
 import asyncio
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import pytest
-import uvicorn
 
 from app.access.authenticate import Tokens
 from app.access.directory import Grant, KnownClient
 from app.core.ids import new_id
-from app.main import build
 from app.settings import Settings
-from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
+from tests.processes import REPOSITORY, environment
 from tests.town import ALL_SCOPES, Town
 
 README = (REPOSITORY / "README.md").read_text()
@@ -56,26 +48,6 @@ def test_a_step_that_does_not_hold_is_named(tmp_path: Path) -> None:
     assert ran.returncode != 0
     assert "The step failed: its roster is synced" in ran.stderr
     assert "Traceback" not in ran.stdout + ran.stderr
-
-
-@pytest.fixture
-def serving(settings: Settings) -> Iterator[str]:
-    """The api on a port of its own."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build(settings), log_level="error", access_log=False))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with suppress(httpx.TransportError):
-            if httpx.get(f"{address}/health/ready", trust_env=False, verify=TRUSTS_NOBODY).is_success:
-                break
-    else:
-        raise TimeoutError("The api did not come up.")
-    yield address
-    server.should_exit = True
-    thread.join(10)
 
 
 def _requests() -> list[str]:

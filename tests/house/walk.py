@@ -15,6 +15,7 @@ from tests.house.told_town import Told
 from tests.house.walk_knows import (
     CONTENT,
     FIELDS,
+    HEADERS,
     LEFT_OUT,
     LISTED,
     NAMES_ITS_OWN,
@@ -60,10 +61,15 @@ class Request:
     @property
     def body(self) -> dict[str, Any]:
         """What is sent with it, as the client takes it."""
+        headers = {
+            one["name"]: HEADERS[one["name"]]
+            for one in self.operation.parameters
+            if one["in"] == "header" and one["required"]
+        }
         if self.operation.name in CONTENT:
             content, kind = CONTENT[self.operation.name]
-            return {"content": content, "headers": {"Content-Type": kind}}
-        return {} if self.json is None else {"json": self.json}
+            return {"content": content, "headers": {**headers, "Content-Type": kind}}
+        return ({"headers": headers} if headers else {}) | ({} if self.json is None else {"json": self.json})
 
     def __str__(self) -> str:
         return f"{self.operation.name} ({self.named or 'nothing'} named)"

@@ -16,6 +16,13 @@ UNWALKED = {
     "/swagger/swagger-ui-bundle.js": "as the page",
     "/swagger/swagger-ui.css": "as the page",
     "/swagger/favicon-32x32.png": "as the page",
+    "/graphiql": "a page of our own files",
+    "/graphiql/react.production.min.js": "as the page",
+    "/graphiql/react-dom.production.min.js": "as the page",
+    "/graphiql/graphiql.min.js": "as the page",
+    "/graphiql/graphiql.min.css": "as the page",
+    "/graphiql/page.js": "as the page",
+    "/graphiql/page.css": "as the page",
     "/graphql": "walked by its schema, in test_stranger_graphql.py",
 }
 """Routes outside of the contract."""
@@ -88,6 +95,8 @@ VALUES: dict[str, Any] = {
     "dry": "true",
 }
 """Query parameter: a value that matches rows of a told town."""
+HEADERS = {"If-Match": "*"}
+"""Header that an operation requires: its value."""
 FIELDS: dict[str, Any] = {
     "since": f"{BEGINS}T00:00:00Z",
     "which": "failed",

@@ -76,9 +76,9 @@ async def test_an_empty_database_is_distributed_by_district(tmp_path: Path) -> N
             with pytest.raises(UnfitServer, match="no Citus extension"):
                 await asyncio.to_thread(migrate, settings, citus=True)
             await administrator.execute(f"{STAND_INS}; {RENAME}")
-            assert not await is_distributed(settings, asked=False)
+            assert not await is_distributed(settings, requested=False)
             await asyncio.to_thread(migrate, settings, citus=True)
-            assert await is_distributed(settings, asked=False)
+            assert await is_distributed(settings, requested=False)
             rows = await administrator.fetch("SELECT logicalrelid::text, of, colocated FROM stand_in.pg_dist_partition")
             tables = await administrator.fetch(
                 "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"

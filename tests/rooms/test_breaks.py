@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
-from app.response.models import Settlement
+from app.response.models import FinalizationJob
 from app.roster.models import SchoolWeek
 from app.support.session import NewSession, record_sessions
 from tests.faces.graphql_face import told as asked
@@ -143,7 +143,7 @@ async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app
     before, heard = (await verdicts(north, support))[-1], await told(north)
     assert before.last_week == 10
     snow = await said(app, north, **of_weeks(week(5), school=ids.format_id("org", north.schools[0])))
-    (laid,) = [row for row in await rows(north, Settlement) if row.kind == "rules"]
+    (laid,) = [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
     assert (laid.school_id, laid.quiet, laid.state) == (north.schools[0], True, "pending")
     assert await settle_all(north)
     after = (await verdicts(north, support))[-1]
@@ -174,7 +174,7 @@ async def test_days_that_change_no_week_ask_for_nothing(app: FastAPI, north: Tow
     await supported(north, "amy")
     await said(app, north, begins_on=str(week(2)), ends_on=str(week(2)))
     await said(app, north, **of_weeks(YEAR_BEGINS - timedelta(weeks=9), 5))
-    assert not [row for row in await rows(north, Settlement) if row.kind == "rules"]
+    assert not [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
 
 
 async def test_no_session_is_expected_in_a_break(app: FastAPI, north: Town) -> None:

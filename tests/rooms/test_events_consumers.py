@@ -29,7 +29,7 @@ from tests.town import ALL_SCOPES, Town
 
 async def _keep(town: Town, wanted: NewConsumer | None = None, principal: Principal | None = None) -> ConsumerPosition:
     async with town.unit(principal) as work:
-        place, _ = await consumers.save_consumer(work, "nightly", wanted or NewConsumer())
+        place, _ = await consumers.save_consumer(work, "nightly", wanted or NewConsumer(()))
     return place
 
 
@@ -376,3 +376,13 @@ async def test_a_consumer_over_rest(app: FastAPI, north: Town) -> None:
     assert (await client.ask("DELETE", path)).status_code == 204
     assert (await client.get(path)).status_code == 404
     assert (await client.ask("PUT", "/v1/events/consumers/A%20b", json=new)).status_code == 422
+
+
+async def test_an_existing_consumer_keeps_the_types_that_a_request_does_not_name(app: FastAPI, north: Town) -> None:
+    """A generated client that repeats the PUT without types must not widen the consumer to all types."""
+    client, path = caller(app, north), "/v1/events/consumers/narrow"
+    made = await client.ask("PUT", path, json={"event_types": [CONCERN_RAISED.name]})
+    again = await client.ask("PUT", path, json={})
+    assert (made.status_code, again.status_code) == (201, 200)
+    assert again.json()["event_types"] == [CONCERN_RAISED.name]
+    assert (await client.ask("PUT", path, json={"event_types": []})).json()["event_types"] == []

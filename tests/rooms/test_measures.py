@@ -12,7 +12,7 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now
 from app.response.judging.finalize import finalize_district
-from app.response.models import Settlement
+from app.response.models import FinalizationJob
 from app.response.service import record_scores
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.rooms.verdict_town import BEGINS, reader, scores, settlements, supported, told, verdicts
@@ -41,7 +41,7 @@ async def made(asks: Caller, **more: Any) -> dict[str, Any]:
 
 async def codes(asks: Caller, measure: str, **changes: Any) -> list[tuple[str, str]]:
     """Where an amendment is wrong, and how."""
-    answer = await asks.ask("PATCH", f"/v1/measures/{measure}", json=changes)
+    answer = await asks.patch(f"/v1/measures/{measure}", changes)
     assert answer.status_code == 422, answer.text
     return [(one["pointer"], one["code"]) for one in answer.json()["violations"]]
 
@@ -97,7 +97,7 @@ async def test_another_district_has_nothing_of_it(app: FastAPI, north: Town, sou
     asks = caller(app, south)
     assert measure["id"] not in (await asks.get("/v1/measures")).text
     for name in (measure["id"], "orf-2", "mea_nothing"):
-        answer = await asks.ask("PATCH", f"/v1/measures/{name}", json={"name": "Theirs"})
+        answer = await asks.patch(f"/v1/measures/{name}", {"name": "Theirs"})
         assert answer.status_code == 404, name
     await made(asks, name="South's own")
     assert measure in await caller(app, north).items("/v1/measures")
@@ -110,7 +110,7 @@ async def test_who_may_not_publish_changes_no_measure(app: FastAPI, north: Town)
         caller(app, north, frozenset({"playbook:read"})),
     ):
         assert (await asks.post("/v1/measures", NEW)).status_code == 403
-        assert (await asks.ask("PATCH", "/v1/measures/orf", json={"sem": 1.0})).status_code == 403
+        assert (await asks.patch("/v1/measures/orf", {"sem": 1.0})).status_code == 403
 
 
 async def test_a_measure_without_use_changes_in_all_but_its_code(app: FastAPI, north: Town) -> None:
@@ -118,10 +118,10 @@ async def test_a_measure_without_use_changes_in_all_but_its_code(app: FastAPI, n
     asks = caller(app, north)
     measure = await made(asks)
     changes = {"direction": "down", "kind": "count", "area": "behaviour", "lowest": -5, "sem": None, "forms": None}
-    answer = await asks.ask("PATCH", "/v1/measures/orf-2", json=changes | {"code": "orf-2"})
+    answer = await asks.patch("/v1/measures/orf-2", changes | {"code": "orf-2"})
     assert answer.status_code == 200, answer.text
     area = next(one["id"] for one in await asks.items("/v1/areas") if one["code"] == "behaviour")
-    assert answer.json() == measure | changes | {"area": area, "lowest": -5.0}
+    assert answer.json() == measure | changes | {"area": area, "lowest": -5.0, "version": 2}
     assert answer.json() in await asks.items("/v1/measures")
     assert await codes(asks, "orf-2") == [("", "measure.nothing")]
     found = await codes(asks, "orf-2", code="orf-4", name="", highest=-6, area="nothing")
@@ -147,13 +147,13 @@ async def test_what_gives_kept_scores_their_meaning_stays(app: FastAPI, north: T
     assert await codes(asks, "orf-2", highest=100) == [("/highest", "measure.scores_outside")]
     free = {"name": "Again", "unit": "words", "lowest": 120, "highest": 121, "sem": 0.5, "forms": ["C", "B"]}
     same = {"direction": "up", "kind": "growth", "area": "ela.fluency"}
-    answer = await asks.ask("PATCH", "/v1/measures/orf-2", json=free | same)
+    answer = await asks.patch("/v1/measures/orf-2", free | same)
     assert (answer.status_code, answer.json() | free) == (200, answer.json())
     assert (await scored(asks, north, value=120.5, form="C")).status_code == 201
     for one in (score, (await asks.items("/v1/scores", measure="orf-2"))[-1]["id"]):
         assert (await asks.post(f"/v1/scores/{one}/remove", {"because": "Not theirs."})).status_code == 200
     assert await codes(asks, "orf-2", **turned) == stays
-    gone = await asks.ask("PATCH", "/v1/measures/orf-2", json={"lowest": 0, "highest": 10, "sem": 1, "forms": ["D"]})
+    gone = await asks.patch("/v1/measures/orf-2", {"lowest": 0, "highest": 10, "sem": 1, "forms": ["D"]})
     assert gone.status_code == 200, gone.text
 
 
@@ -166,7 +166,9 @@ async def test_a_support_alone_keeps_the_direction(app: FastAPI, north: Town) ->
 
 @needs(Can.JUDGE)
 async def _due(work: Work) -> None:
-    await work.db.execute(update(Settlement).where(Settlement.district_id == work.district_id).values(due=now()))
+    await work.db.execute(
+        update(FinalizationJob).where(FinalizationJob.district_id == work.district_id).values(due=now())
+    )
 
 
 async def judged_again(town: Town) -> int:
@@ -179,7 +181,7 @@ async def judged_again(town: Town) -> int:
 async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: FastAPI, north: Town) -> None:
     """As the verdict without one says: enter it. The worker judges that measure's series, and tells nobody."""
     asks = caller(app, north)
-    assert (await asks.ask("PATCH", "/v1/measures/orf", json={"sem": None})).status_code == 200
+    assert (await asks.patch("/v1/measures/orf", {"sem": None})).status_code == 200
     support = await supported(north, "amy")
     await supported(north, "ben", measure="maze", baseline=10.0, goal=30.0)
     async with north.unit() as work:
@@ -188,7 +190,7 @@ async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: F
     assert (before.state, before.statistic, before.sem) == ("insufficient_data", None, None)
     assert before.because[0]["code"] == "no_sem"
     await judged_again(north)
-    answer = await asks.ask("PATCH", "/v1/measures/orf", json={"sem": 4.0})
+    answer = await asks.patch("/v1/measures/orf", {"sem": 4.0})
     assert answer.status_code == 200, answer.text
     laid = [one for one in await settlements(north) if one.kind == "rules"]
     assert [(one.measure_id, one.quiet) for one in laid] == [(north.measures["orf"], True)]
@@ -207,7 +209,7 @@ async def test_what_no_verdict_rests_on_has_nothing_judged_again(
 ) -> None:
     """A name, a range, the SEM that it has already."""
     await supported(north, "amy")
-    answer = await caller(app, north).ask("PATCH", "/v1/measures/orf", json=changes)
+    answer = await caller(app, north).patch("/v1/measures/orf", changes)
     assert answer.status_code == 200, answer.text
     assert [one for one in await settlements(north) if one.kind == "rules"] == []
 
@@ -218,7 +220,9 @@ async def test_the_same_over_graphql(app: FastAPI, north: Town) -> None:
     make = (
         "mutation ($input: MakeMeasureInput!) { makeMeasure(input: $input) { measure { code sem forms area { code } }"
     )
-    amend = "mutation ($input: AmendMeasureInput!) { amendMeasure(input: $input) { measure { name sem forms }"
+    amend = (
+        "mutation ($input: AmendMeasureInput!) { amendMeasure(input: $input, version: 0) { measure { name sem forms }"
+    )
     problems = " problems { code pointer } } }"
 
     async def sent(document: str, values: dict[str, Any]) -> Any:

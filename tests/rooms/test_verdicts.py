@@ -21,7 +21,7 @@ from app.playbook.service import publish_rules
 from app.response.judging.finalize import _claim as claim_settlements
 from app.response.judging.finalize import finalize_district
 from app.response.judging.write import CONTENT
-from app.response.models import Settlement, VerdictRow
+from app.response.models import FinalizationJob, VerdictRow
 from app.response.service import amend_score, judge_many, record_scores, remove_score
 from app.support.models import Support
 from app.support.session import NewSession, record_sessions
@@ -62,8 +62,8 @@ async def settle_all(town: Town) -> int:
     @needs(Can.JUDGE)
     async def due(work: Work) -> None:
         await work.db.execute(
-            update(Settlement)
-            .where(Settlement.district_id == town.district_id, Settlement.state == "pending")
+            update(FinalizationJob)
+            .where(FinalizationJob.district_id == town.district_id, FinalizationJob.state == "pending")
             .values(due=now() - timedelta(minutes=1))
         )
 
@@ -326,10 +326,10 @@ async def _settle(town: Town, mondays: list[date]) -> None:
 
     @needs(Can.JUDGE)
     async def due(work: Work) -> None:
-        here = (Settlement.district_id == town.district_id, Settlement.state == "pending")
+        here = (FinalizationJob.district_id == town.district_id, FinalizationJob.state == "pending")
         late, these = now() + timedelta(days=1), [monday_of(day) for day in mondays]
-        await work.db.execute(update(Settlement).where(*here).values(due=late))
-        first = update(Settlement).where(*here, Settlement.monday.in_(these))
+        await work.db.execute(update(FinalizationJob).where(*here).values(due=late))
+        first = update(FinalizationJob).where(*here, FinalizationJob.monday.in_(these))
         await work.db.execute(first.values(due=now() - timedelta(minutes=1)))
 
     async with town.house() as work:

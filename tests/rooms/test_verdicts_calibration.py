@@ -17,7 +17,7 @@ from app.core.ids import new_id
 from app.evidence.models import Score
 from app.playbook.lookup import published
 from app.response.administration.calibration import calibrate_district
-from app.response.models import CalibrationRow, ResponseState, Settlement, VerdictRow
+from app.response.models import CalibrationRow, FinalizationJob, ResponseState, VerdictRow
 from app.response.rules.monitor.calibration import PUBLISHED
 from app.response.service import judge_many, record_scores
 from app.roster.models import Person
@@ -95,7 +95,7 @@ async def test_too_little_data_keeps_the_published_defaults(app: FastAPI, north:
     answer = await caller(app, north).get("/v1/calibrations")
     assert [one["published_defaults"] for one in answer.json()["items"]] == [True, True]
     assert (await verdicts(north, support))[-1].calibration_id is None
-    assert not [row for row in await rows(north, Settlement) if row.kind == "rules"]
+    assert not [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
 
 
 async def test_estimates_that_no_longer_hold_are_no_longer_judged_by(north: Town) -> None:

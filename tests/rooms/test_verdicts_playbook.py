@@ -8,7 +8,7 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now
 from app.response.judging.finalize import finalize_district
-from app.response.models import Settlement
+from app.response.models import FinalizationJob
 from app.response.service import record_scores
 from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.rooms.verdict_town import scores, supported, told, verdicts
@@ -64,7 +64,9 @@ async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, no
 
     @needs(Can.JUDGE)
     async def due(work: Work) -> None:
-        await work.db.execute(update(Settlement).where(Settlement.district_id == north.district_id).values(due=now()))
+        await work.db.execute(
+            update(FinalizationJob).where(FinalizationJob.district_id == north.district_id).values(due=now())
+        )
 
     async with north.house() as work:
         await due(work)

@@ -219,10 +219,10 @@ async def test_endpoints_over_rest(app: FastAPI, north: Town) -> None:
     assert (made["schools"], made["versions"], made["secret"]) == ([school], {"concern.raised": 1}, None)
     assert made["public_key"].startswith("whpk_")
     path = f"/v1/webhook-endpoints/{made['id']}"
-    changed = await client.ask("PATCH", path, json={"schools": []})
+    changed = await client.patch(path, {"schools": []})
     assert changed.json() == {key: value for key, value in made.items() if key != "secret"} | {
         "schools": [],
         "version": 2,
     }
-    assert (await client.ask("PATCH", path, json={"url": "http://10.0.0.1/"})).status_code == 422
-    assert (await client.ask("PATCH", path, json={"secret": "x"})).status_code == 422
+    assert (await client.patch(path, {"url": "http://10.0.0.1/"})).status_code == 422
+    assert (await client.patch(path, {"secret": "x"})).status_code == 422

@@ -14,7 +14,7 @@ from app.core.ids import new_id
 from app.core.page import keyset
 from app.events.feed import events_after
 from app.evidence.service import NewScore
-from app.response.models import ResponseState, Settlement, VerdictRow
+from app.response.models import FinalizationJob, ResponseState, VerdictRow
 from app.response.service import start_support
 from app.support.models import Support
 from app.support.service import NewSupport, plan_support
@@ -108,6 +108,6 @@ async def state(town: Town, support: Support) -> ResponseState:
     return next(row for row in states if row.support_id == support.id)
 
 
-async def settlements(town: Town) -> list[Settlement]:
+async def settlements(town: Town) -> list[FinalizationJob]:
     """What is or was to settle."""
-    return sorted(await rows(town, Settlement), key=lambda row: (row.kind, row.monday))
+    return sorted(await rows(town, FinalizationJob), key=lambda row: (row.kind, row.monday))

@@ -111,8 +111,8 @@ def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyP
     each = paths(len(own))
     assert np.abs(shared.inverse - each.inverse).max() < 1e-12
     assert np.abs(grown.inverse - each.inverse).max() < 1e-12
-    assert (each.inverse[~each.seen] == 0).all()
-    assert np.abs(shared.inverse[~shared.seen]).max() < 1e-12
+    assert (each.inverse[~each.has_score] == 0).all()
+    assert np.abs(shared.inverse[~shared.has_score]).max() < 1e-12
 
 
 def test_the_difficulty_of_forms_is_recovered() -> None:

@@ -50,6 +50,7 @@ CSV = {"kind": "oneroster-csv", "client_id": None, "client_secret": None}
         ({"url": "http://sis.example.org/"}, [("/url", "url.scheme")]),
         ({"url": "https://10.0.0.7/v1p1"}, [("/url", "url.address")]),
         ({"token_url": "https://169.254.169.254/token"}, [("/token_url", "url.address")]),
+        ({"url": "https://sis.example.org/v1p1?key=s3cret"}, [("/url", "url.query")]),
         ({"auth": "ntlm"}, [("/auth", "auth.unknown")]),
         ({"kind": "oneroster-1.2", "auth": "oauth1"}, [("/auth", "auth.unknown")]),
         ({"client_id": None}, [("/client_id", "client_id.missing")]),
@@ -143,6 +144,61 @@ async def test_a_secret_is_sealed_and_opened_by_the_worker_only(north: Town, sou
         async with north.unit() as work:
             await peek(work)
     assert SECRET not in str(sources.render_source(made)) + repr(SourceSettings(**REST))
+
+
+SIGNED = "https://files.example.org/n/roster.zip?sv=1&sig=Zanary%2Bsignature&Zanaryflag"
+SHOWN = "https://files.example.org/n/roster.zip?sv=...&sig=...&..."
+
+
+async def test_a_secret_in_an_address_is_shown_to_nobody(north: Town) -> None:
+    """The signature of a shared file opens the whole roster: it is sealed, and faces show the address without it."""
+    changed = {"cron": "0 2 * * *"}
+    async with north.unit() as work:
+        made = await sources.register_source(work, "zip", SourceSettings(kind="oneroster-csv", url=SIGNED))
+    assert sources.render_source(made)["url"] == SHOWN
+    async with north.unit() as work:
+        # Whoever sends back what is shown changes nothing.
+        kept = await sources.change_source(work, made.source.id, {**changed, "url": SHOWN})
+        assert sources.render_source(kept)["url"] == SHOWN
+    async with north.house() as work:
+        assert await sources.open_url(work, made.source.id) == SIGNED
+    ((row,),) = await ask(north, "SELECT s::text FROM sis_source AS s WHERE district_id = :district")
+    assert "Zanary" not in row
+    async with north.unit() as work:
+        with pytest.raises(Invalid) as refused:
+            await sources.change_source(work, made.source.id, {"url": SHOWN.replace("/n/", "/m/")})
+    assert [one.code for one in refused.value.violations] == ["url.hidden"]
+    async with north.unit() as work:
+        await sources.change_source(work, made.source.id, {"url": "https://files.example.org/open.zip"})
+    async with north.house() as work:
+        assert await sources.open_url(work, made.source.id) == "https://files.example.org/open.zip"
+    assert await ask(north, "SELECT url_sealed FROM sis_source WHERE district_id = :district") == [(None,)]
+
+    @needs(Can.READ_SYNC)
+    async def peek(work: Work) -> Any:
+        here = SisSource.district_id == work.district_id
+        return await work.db.scalar(select(SisSource.url_sealed).where(here))
+
+    with pytest.raises(DBAPIError, match="permission denied"):
+        async with north.unit() as work:
+            await peek(work)
+
+
+async def test_a_run_seals_an_address_that_is_not_sealed_yet(north: Town) -> None:
+    """A row from before the seal, and one under an older key: the next run seals it under the first key."""
+    async with north.unit() as work:
+        made = await sources.register_source(work, "zip", SourceSettings(kind="oneroster-csv", url=SIGNED))
+    await ask(north, "UPDATE sis_source SET url = :url, url_sealed = NULL WHERE district_id = :district", url=SIGNED)
+    async with north.unit() as work:
+        configured = await sources.load_source(work, made.source.id)
+        assert sources.render_source(configured)["url"] == SHOWN
+    fresh = Keyring.parse(generate_key("k9"))
+    both = Keyring({**fresh.keys, **north.settings.keyring.keys})
+    worker = system_principal(north.district_id, "sync")
+    for keyring in (north.settings.keyring, both, fresh):
+        async with unit(north.worker_engine, worker, keyring, "test") as work:
+            assert await sources.open_url(work, made.source.id, renew=True) == SIGNED
+        assert await ask(north, "SELECT url FROM sis_source WHERE district_id = :district") == [(SHOWN,)]
 
 
 async def test_a_run_seals_the_secret_under_the_newest_key(north: Town) -> None:

@@ -165,7 +165,8 @@ async def test_a_bad_zip_is_refused_each_night_until_it_is_replaced(north: Town,
 def _served(body: bytes, status: int = 200, **headers: str) -> Iterator[str]:
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status)
+            wanted = self.path in ("/roster.zip", "/roster.zip?sig=whole")
+            self.send_response(status if wanted else 403)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -186,9 +187,13 @@ def _served(body: bytes, status: int = 200, **headers: str) -> Iterator[str]:
 
 
 async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path: Path) -> None:
-    """As of the time that the source says; each download is read, for the roster may be what has changed."""
+    """As of the time that the source says; each download is read, for the roster may be what has changed.
+
+    The address that is asked for is the whole one, with the signature that no face shows.
+    """
     with _served(Export().write(tmp_path / "a.zip").read_bytes()) as url:
-        made = await _make(north, url)
+        made = await _make(north, f"{url}?sig=whole")
+        assert made.settings.url == f"{url}?sig=..."
         began = now().replace(microsecond=0)  # the source's clock shows whole seconds
         first = await _run(north, made)
         assert first.state == "applied"

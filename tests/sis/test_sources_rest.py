@@ -38,7 +38,7 @@ async def test_a_source_is_made_changed_and_never_tells_its_secret(app: FastAPI,
     made = await asks.post("/v1/sis-sources", REST)
     assert made.status_code == 201, made.text
     path = f"/v1/sis-sources/{made.json()['id']}"
-    changed = await asks.ask("PATCH", path, json={"page_size": 500, "rollover": None})
+    changed = await asks.patch(path, {"page_size": 500, "rollover": None})
     assert (changed.status_code, changed.json()["page_size"], changed.json()["version"]) == (200, 500, 2)
     assert changed.json()["limits"] == REST["limits"]
     paused = await asks.post(f"{path}/pause", None)
@@ -61,7 +61,7 @@ async def test_what_is_wrong_is_named_by_its_pointer(app: FastAPI, north: Town) 
     local = {"name": "drop", "kind": "oneroster-csv", "url": "/etc"}
     assert (await asks.post("/v1/sis-sources", local)).json()["violations"][0]["code"] == "url.local"
     made = (await asks.post("/v1/sis-sources", REST)).json()
-    moved = await asks.ask("PATCH", f"/v1/sis-sources/{made['id']}", json={"url": "https://other.example.net/v1p2"})
+    moved = await asks.patch(f"/v1/sis-sources/{made['id']}", {"url": "https://other.example.net/v1p2"})
     assert [one["code"] for one in moved.json()["violations"]] == ["secret.again"]
 
 

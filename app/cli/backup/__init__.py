@@ -1,7 +1,6 @@
-"""`aimline backup` and `aimline restore`: dump the whole database into a folder, and restore it into an empty
-database.
+"""`aimline backup` and `aimline restore`: dump the whole database into a folder, and restore it into an empty database.
 
-They use pg_dump and pg_restore as the database's owner, who need not be a superuser.
+They run pg_dump and pg_restore as the database's owner, which need not be a superuser.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ EVERY = 10.0
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds these commands."""
+    """Adds the commands to the command line."""
 
     @app.command()
     def backup(
@@ -78,7 +77,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 class Progress:
-    """Reports progress on standard error: every step on a terminal, otherwise a line now and then."""
+    """Reports progress on standard error: every step on a terminal, elsewhere a line every few seconds."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._terminal = sys.stderr.isatty() and not quiet

@@ -1,4 +1,4 @@
-"""Reads from the database what a backup must contain: its tables, their row counts, and the keys of encrypted
+"""Reads from the database what a backup must contain: tables, numbers of rows, and ids of the keys of encrypted
 values.
 """
 
@@ -9,15 +9,19 @@ import asyncpg
 from app.core.crypto import KeyFault, Keyring
 from app.core.db import UnfitServer
 from app.core.schema_lines import OURS
-from app.sis.sources.service import SEALED_AS
+from app.sis.sources.service import SEALED_AS, URL_SEALED_AS
 
 SCHEMAS = ("public", "app", "staging")
 SEALED: Mapping[tuple[str, str], str] = {
     ("webhook_endpoint", "secret_sealed"): "webhook_endpoint",
     ("webhook_endpoint", "former_sealed"): "webhook_endpoint",
     ("sis_source", "client_secret_sealed"): SEALED_AS,
+    ("sis_source", "url_sealed"): URL_SEALED_AS,
 }
-"""The binding of each encrypted column, besides district and row. Encrypted columns have names ending in `_sealed`."""
+"""For each encrypted column, the name to which its values are bound besides district and row.
+
+The names of encrypted columns end in `_sealed`.
+"""
 BATCH = 1000
 
 
@@ -33,12 +37,10 @@ def qualified(table: str) -> str:
 
 
 async def own_tables(connection: asyncpg.Connection) -> list[str]:
-    """Returns the owner's tables as `schema.name`.
+    """Returns the owner's tables as `schema.name`; raises `UnfitServer` for a table whose rows the owner may not see.
 
-    Raises `UnfitServer` for a table whose rows the owner may not see.
-
-    Under FORCE ROW LEVEL SECURITY the owner sees the rows only through a policy of its own; without it the dump of
-    the table would be empty without an error.
+    Under FORCE ROW LEVEL SECURITY the owner sees the rows only through a policy of its own; without it the dump of the
+    table would be empty without an error.
     """
     rows = await connection.fetch(
         f"""SELECT n.nspname || '.' || c.relname AS name,
@@ -50,7 +52,7 @@ async def own_tables(connection: asyncpg.Connection) -> list[str]:
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE c.relkind IN ('r', 'p') AND c.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
               AND {OURS.format(oid="c.oid", catalogue="pg_class")}
-            ORDER BY 1"""  # noqa: S608 - our own text
+            ORDER BY 1"""  # noqa: S608 - only our own names are formatted into it
     )
     hidden = [row["name"] for row in rows if row["hidden"]]
     if hidden:
@@ -62,7 +64,7 @@ async def own_tables(connection: asyncpg.Connection) -> list[str]:
 
 
 async def foreign_relations(connection: asyncpg.Connection) -> list[str]:
-    """Returns the relations of our schemas that belong to another role and that the owner may not read."""
+    """Returns the relations in our schemas that belong to another role and that the owner may not read."""
     rows = await connection.fetch(
         """SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname = ANY ($1)
@@ -73,8 +75,8 @@ async def foreign_relations(connection: asyncpg.Connection) -> list[str]:
 
 
 async def count_rows(connection: asyncpg.Connection, table: str) -> int:
-    """Returns the number of rows of a table that the owner sees."""
-    return int(await connection.fetchval(f"SELECT count(*) FROM {qualified(table)}"))  # noqa: S608 - quoted
+    """Returns the number of a table's rows that the owner sees."""
+    return int(await connection.fetchval(f"SELECT count(*) FROM {qualified(table)}"))  # noqa: S608 - a quoted name
 
 
 async def sealed_columns(connection: asyncpg.Connection) -> list[tuple[str, str]]:
@@ -94,7 +96,7 @@ async def key_ids(connection: asyncpg.Connection) -> list[str]:
     for table, column in await sealed_columns(connection):
         name = quoted(column)
         rows = await connection.fetch(
-            f"SELECT DISTINCT split_part({name}, '.', 1) AS id FROM public.{quoted(table)} "  # noqa: S608 - quoted
+            f"SELECT DISTINCT split_part({name}, '.', 1) AS id FROM public.{quoted(table)} "  # noqa: S608 - quoted names
             f"WHERE {name} IS NOT NULL"
         )
         ids |= {row["id"] for row in rows}
@@ -102,7 +104,7 @@ async def key_ids(connection: asyncpg.Connection) -> list[str]:
 
 
 async def open_sealed(connection: asyncpg.Connection, keyring: Keyring) -> int:
-    """Decrypts every encrypted value, and returns their number.
+    """Decrypts every encrypted value; returns their number.
 
     Raises `KeyFault` if one cannot be decrypted, because the key file has another key under the same id.
     """
@@ -113,7 +115,7 @@ async def open_sealed(connection: asyncpg.Connection, keyring: Keyring) -> int:
             if bound_to is None:
                 continue
             query = (
-                f"SELECT district_id, id, {name} AS sealed FROM public.{quoted(table)} "  # noqa: S608 - quoted
+                f"SELECT district_id, id, {name} AS sealed FROM public.{quoted(table)} "  # noqa: S608 - quoted names
                 f"WHERE {name} IS NOT NULL"
             )
             async for row in connection.cursor(query, prefetch=BATCH):

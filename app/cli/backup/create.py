@@ -1,6 +1,6 @@
 """Creates a backup: takes a snapshot, counts its rows, dumps it, and checks that the dump has every row.
 
-It is written to a temporary folder and renamed when it is complete. The database is not changed.
+The backup is written to a temporary folder, which is renamed when it is complete. The database is not changed.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from app.settings import Settings
 
 Report = Callable[[str], None]
 RUN_TABLES = "staging.*_[0-9a-f]{32}"
-"""The names of a sync's staging tables, which may be created during the dump and are excluded from it."""
+"""The pattern of a sync's staging tables, which may be created during the dump and are excluded from it."""
 DUMPING = re.compile(r'dumping contents of table "?([\w.]+)')
 COPIED = re.compile(rb"^COPY ([\w\".$]+) \(")
 
@@ -53,7 +53,7 @@ async def create_backup(settings: Settings, folder: Path, report: Report) -> Man
 
 @contextmanager
 def _unfinished(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder, which is renamed to the requested one at the end, or removed after an error."""
+    """Yields a temporary folder; renames it to the requested one at the end, or removes it after an error."""
     folder = folder.absolute()
     if folder.exists() or folder.is_symlink():
         raise Conflict(f"{folder} exists already. Name a new folder.", code="backup.taken")
@@ -144,7 +144,7 @@ async def _dump(
 
 
 async def count_dumped(pg_restore: str, path: Path) -> dict[str, int]:
-    """Returns the rows of each table in a dump, counted while the dump is read in constant memory."""
+    """Returns the number of rows of each table in a dump; the dump is read in constant memory."""
     counts: dict[str, int] = {}
     table, line_start = "", b""
     # A row may be megabytes long, so only the beginning of a line is kept.

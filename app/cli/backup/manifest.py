@@ -1,4 +1,4 @@
-"""Reads and writes a backup's manifest: the folder's contents, and what a restore needs to check them.
+"""Reads and writes a backup's manifest, which lists the folder's contents and the facts that a restore checks.
 
 The manifest never contains a key, only the ids of the keys that a restore needs.
 """
@@ -24,7 +24,7 @@ class File(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Describes a backup: when, from which server, with which role names and keys, and the row count of each table."""
+    """The description of a backup: its time, server, role names and key ids, and the number of rows of each table."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,7 +40,7 @@ class Manifest(BaseModel):
 
     @property
     def rows(self) -> int:
-        """The number of rows of all tables."""
+        """Returns the number of rows of all tables."""
         return sum(self.tables.values())
 
 

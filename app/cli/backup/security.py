@@ -1,4 +1,4 @@
-"""Rewrites the policies and grants of a dump for another server, where the roles may have other names.
+"""Rewrites the policies and grants of a dump for a server where the roles have other names.
 
 Parses only what pg_restore writes: one statement for each policy and grant.
 """
@@ -26,7 +26,7 @@ def _unquoted(name: str) -> str:
 def policies_for(script: str, roles: Mapping[str, str]) -> str:
     """Returns a script's policies with the roles renamed by this mapping.
 
-    Raises `AimlineError` for a policy of a role that is not Aimline's, which would have to be created by hand.
+    Raises `AimlineError` for a policy of a role that is not Aimline's, because it would have to be created by hand.
     """
 
     def rename(match: re.Match[str]) -> str:

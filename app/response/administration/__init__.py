@@ -1,1 +1,1 @@
-"""Administration of judging: the rules in force and their changes, calibrations, and effects of breaks and measures."""
+"""Manages what judging depends on: the rules in force, calibrations, and the effects of breaks and changed measures."""

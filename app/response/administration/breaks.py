@@ -1,7 +1,7 @@
-"""Owns what follows from a school break: the series of the schools whose weeks changed are judged again, quietly.
+"""Saves and removes school breaks, and judges the series of schools whose weeks changed again, without alerts.
 
-The roster stores breaks and weeks. A break that changes no week (a single day, a week outside the school's year) has no
-such effect.
+The roster stores breaks and weeks. A break that changes no week (a single day, a week outside the school's year) causes
+no judging.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from app.roster.breaks import NewBreak, SavedBreak, delete_break, save_break
 async def declare_break(work: Work, new: NewBreak) -> SavedBreak:
     """Saves a break of a school or of the whole district; saving it again only changes its name.
 
-    The worker judges the affected series shortly; that raises no alerts. Raises `Invalid` with everything that is
-    wrong.
+    The worker judges the affected series shortly afterwards, without raising alerts. Raises `Invalid` with every
+    violation.
     """
     return await _schedule_judging(work, await save_break(work, new))
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def remove_break(work: Work, break_id: UUID) -> SavedBreak:
-    """Removes a break; the affected series are judged as in `declare_break`. Raises `NotFound`, `Forbidden`."""
+    """Removes a break; the worker then judges the affected series again. Raises `NotFound` and `Forbidden`."""
     return await _schedule_judging(work, await delete_break(work, break_id))
 
 

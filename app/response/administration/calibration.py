@@ -1,6 +1,6 @@
-"""Owns calibrations: estimates from a district's own series for each measure, kept by number. Never changed.
+"""Makes and reads calibrations: estimates for each measure from a district's own series, numbered and never changed.
 
-They are estimated from scores alone. A district's true false-alarm rate cannot be known from them, and is not claimed.
+They are estimated from scores alone. A district's true false-alarm rate cannot be known from them and is not claimed.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.roster.lookup import page_by_id, zone_of
 
 REACHES_BACK = timedelta(days=365)
-"""Phases that began earlier are left out: they had other forms and students."""
+"""Phases that began longer ago than this are left out, because they had other forms and students."""
 
 
 @needs(Can.OPERATE)
 async def calibrate_district(work: Work) -> list[CalibrationRow]:
     """Estimates each growth measure from the last year's series, over all grades and by grade, and saves the results.
 
-    Below the required amount of data the published defaults apply, and the row says so. The worker judges the series
-    again with the new estimates; that raises no alerts.
+    With too little data the published defaults apply, and the saved row states that. The worker judges the series again
+    with the new estimates, without raising alerts.
     """
     since = today_in(await zone_of(work)) - REACHES_BACK
     series = [score_series for score_series in await load_history(work, since) if _can_calibrate(score_series)]
@@ -52,7 +52,7 @@ async def calibrate_district(work: Work) -> list[CalibrationRow]:
         rows.append(_row(work, (number or 0) + 1, measure_id, grade, estimates))
     work.db.add_all(rows)
     await work.db.flush()
-    # Where a measure has too little data now, its verdicts return to the published defaults.
+    # A measure that now has too little data returns to the published defaults.
     if previous or any(not row.published for row in rows):
         await finalize.schedule_rules(work, quiet=True)
     return rows
@@ -77,7 +77,7 @@ def _can_calibrate(score_series: ScoreSeries) -> bool:
 
 
 def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], list[ScoreSeries]]:
-    """Returns the series by measure over all grades, and by grade where the grade is known."""
+    """Groups series by measure over all grades, and by measure and grade where the grade is known."""
     by_measure: dict[tuple[UUID, str | None], list[ScoreSeries]] = defaultdict(list)
     for score_series in series:
         by_measure[score_series.measure.id, None].append(score_series)
@@ -87,7 +87,7 @@ def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], 
 
 
 def _place_on_calendars(series: Sequence[ScoreSeries]) -> tuple[list[Placed], list[int]]:
-    """Returns the series on their cohorts' calendars, and the number of each one's cohort."""
+    """Returns the series on the calendars of their cohorts, and for each the number of its cohort."""
     cohorts: dict[Cohort, list[ScoreSeries]] = defaultdict(list)
     for score_series in series:
         cohorts[score_series.cohort].append(score_series)

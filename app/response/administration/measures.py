@@ -1,7 +1,8 @@
-"""Owns amending a measure: its use is checked first, and its series are judged again if their verdicts depend on it.
+"""Amends measures: checks how a measure is used, and has its series judged again if their verdicts depend on the
+change.
 
-Earlier verdicts keep the standard error of measurement that they used. As with new rules, the new verdicts raise no
-alert by themselves.
+Earlier verdicts keep the standard error of measurement that they used. As with new rules, the new verdicts alone raise
+no alert.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ AFFECTS_VERDICTS = frozenset({"sem"})
 async def amend_measure(work: Work, name: str, changes: Mapping[str, Any]) -> Measure:
     """Amends the measure with this code or id as `playbook.measures.amend_measure` does.
 
-    If its standard error of measurement changes, the worker judges its series again, quietly.
+    If its standard error of measurement changes, the worker judges its series again without raising alerts.
     """
 
     async def use_of(measure: Measure, forms: Sequence[str] | None) -> MeasureUse:
@@ -45,7 +46,7 @@ async def amend_measure(work: Work, name: str, changes: Mapping[str, Any]) -> Me
 
 @needs(Can.JUDGE)
 async def _load_use(work: Work, measure: Measure, forms: Sequence[str] | None) -> MeasureUse:
-    """Returns how a measure is used. A removed score counts as use, because it can be restored."""
+    """Returns how a measure is used. A removed score counts too, because it can be restored."""
     is_kept = Score.removed_at.is_(None)
     unlisted = and_(Score.form.is_not(None), Score.form.not_in(forms)) if forms else false()
     has_supports = exists().where(Support.district_id == work.district_id, Support.measure_id == measure.id)

@@ -1,4 +1,5 @@
-"""Owns changing a district's rules: validating them, previewing whom they flag, and judging everything again.
+"""Changes a district's decision rules: validates them, previews which supports they flag, and has all series judged
+again.
 
 The playbook stores the rules; this module knows which rules exist and which parameters they take.
 """
@@ -40,7 +41,7 @@ MAX_RULES, MAX_SHOWN = 500, 1000
 
 @dataclass(frozen=True, slots=True)
 class NewRule:
-    """A rule in the input of `publish_rules`: for a measure, an area with those below it, or all others.
+    """A rule in the input of `publish_rules`, for a measure, an area with the areas below it, or all other series.
 
     It applies in one school or in the whole district.
     """
@@ -54,7 +55,9 @@ class NewRule:
 
 @dataclass(frozen=True, slots=True)
 class RuleInForce:
-    """A rule of the published version, with its stated false-alarm rate and where that does not hold."""
+    """A rule of the published version, with its stated false-alarm rate and the cases in which that rate does not
+    hold.
+    """
 
     entry: Entry
     stated_far: float | None
@@ -73,9 +76,9 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The verdicts that new rules would give today to the active supports within reach, and the present ones.
+    """The result of a preview: how the states of the active supports within reach would change under new rules.
 
-    `before` and `after`: the number of supports by state.
+    `before` and `after` are the numbers of supports by state.
     """
 
     judged: int
@@ -85,12 +88,12 @@ class Preview:
 
     @property
     def flagged(self) -> list[StateChange]:
-        """Returns the supports that would newly be not responding."""
+        """Returns the supports that would change to not responding, at most MAX_SHOWN."""
         return [change for change in self.changes if change.after == State.NOT_RESPONDING][:MAX_SHOWN]
 
     @property
     def cleared(self) -> list[StateChange]:
-        """Returns the supports that would no longer be not responding."""
+        """Returns the supports that would change from not responding to another state, at most MAX_SHOWN."""
         return [change for change in self.changes if change.before == State.NOT_RESPONDING][:MAX_SHOWN]
 
 
@@ -103,9 +106,9 @@ async def rules_in_force(work: Work) -> tuple[PlaybookVersion, list[RuleInForce]
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_rules(work: Work, rules: Sequence[NewRule], *, alert: bool = False) -> PlaybookVersion:
-    """Publishes the next version; all series are judged by it shortly, and alerts are raised only with `alert`.
+    """Publishes the next version of the rules; the worker then judges all series, and raises alerts only with `alert`.
 
-    Raises `Invalid` with everything that is wrong. Without a rule for all others, the one in force stays.
+    Without a rule for all other series, the one in force is kept. Raises `Invalid` with every violation.
     """
     version = await playbook.publish_rules(work, await _validate(work, rules))
     async with work.as_district("publishing"):
@@ -115,7 +118,7 @@ async def publish_rules(work: Work, rules: Sequence[NewRule], *, alert: bool = F
 
 @needs(Can.READ_PLAYBOOK, Can.READ_SUPPORTS, Can.READ_VERDICTS)
 async def preview_rules(work: Work, rules: Sequence[NewRule]) -> Preview:
-    """Returns which supports these rules would flag or clear; nothing is saved. Raises `Invalid`."""
+    """Returns which supports these rules would flag or clear, without saving anything; raises `Invalid`."""
     stored_rules = await _validate(work, rules)
     support_ids = await work.db.scalars(
         select(Support.id).where(
@@ -167,7 +170,7 @@ async def _compare(
 
 
 async def _validate(work: Work, rules: Sequence[NewRule]) -> dict[str, Any]:
-    """Returns the rules as a version stores them; raises `Invalid`."""
+    """Validates rules and returns them in the form in which a version stores them; raises `Invalid`."""
     if not 1 <= len(rules) <= MAX_RULES:
         raise Invalid([Violation("/rules", "rules.count", f"Name 1 to {MAX_RULES} rules.")])
     violations: list[Violation] = []
@@ -237,5 +240,5 @@ def _rule_in_force(entry: Entry) -> RuleInForce:
 
 
 def shown_school(entry: Entry) -> str | None:
-    """Returns the school's id as faces show it."""
+    """Returns the public id of the entry's school, or None."""
     return ids.format_id("org", entry.school) if entry.school else None

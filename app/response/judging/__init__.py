@@ -1,1 +1,3 @@
-"""Judging: series are loaded, judged with their cohort, written, and finalized once the cohort's week is complete."""
+"""Loads series, judges them with their cohorts, writes the verdicts, and finalizes them when a cohort's week is
+complete.
+"""

@@ -1,6 +1,6 @@
-"""Owns when a verdict raises an alert, and when the alert ends: once a transition, with hysteresis. Pure.
+"""Decides when a verdict raises an alert and when the alert ends: once per transition, with hysteresis. Pure.
 
-Never looks at a score: it steps from verdict to verdict. Its state is a value, `Memory`, that is stored as JSON.
+Does not look at scores, only at successive verdicts. Its state is a value, `Memory`, that is stored as JSON.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from app.response.rules.verdict import State
 
 CALM = frozenset({State.RESPONDING, State.BELOW_PACE, State.GOAL_MET})
-"""The states that count against an alert. `uncertain`, between the watch and the alert threshold, changes nothing."""
+"""The states that help to end an alert. `uncertain`, between the watch and the alert threshold, changes nothing."""
 
 
 class AlertSignal(StrEnum):
-    """A signal that a verdict gives: each becomes an event."""
+    """The signals that a verdict can give; each becomes an event."""
 
     ALERT = "alert"
     RECOVERED = "recovered"
@@ -28,7 +28,7 @@ class AlertSignal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Latch:
-    """A switch that goes on at once, and off only after calm verdicts in two different weeks in a row.
+    """A switch that turns on at once, and turns off only after calm verdicts in two successive weeks with verdicts.
 
     `calm_since` is the first of these weeks.
     """
@@ -37,7 +37,7 @@ class Latch:
     calm_since: int | None = None
 
     def step(self, *, raised: bool, calm: bool, week: int) -> Latch:
-        """Returns the latch after a verdict of this week. The same verdict a second time changes nothing."""
+        """Returns the latch after a verdict of this week; repeating a verdict changes nothing."""
         if raised:
             return Latch(True)
         if not self.on or not calm:
@@ -49,7 +49,9 @@ class Latch:
 
 @dataclass(frozen=True, slots=True)
 class Latches:
-    """The three latches of a phase: the alert, the watch before an alert, and the under-delivered support."""
+    """The three latches of a phase: for the alert, for the watch before an alert, and for the under-delivered
+    support.
+    """
 
     alert: Latch = Latch()
     watch: Latch = Latch()
@@ -96,9 +98,10 @@ class Memory:
 class ConclusionOfWeek:
     """The parts of a verdict that alerts depend on.
 
-    `finalized`: the cohort's week was complete. `quiet`: a backfill or a change of rules, which raises no alert but may
-    end one. `retractable`: the active alert, judged again as of its own week, would not be raised. `raise_alerts`: new
-    rules that are to raise alerts, also where one was raised quietly before.
+    `finalized`: the cohort's week was complete. `quiet`: the verdict follows from a backfill or a change of rules, so
+    it raises no alert but may end one. `retractable`: the active alert, judged again as of its own week, would not be
+    raised. `raise_alerts`: the verdict follows from new rules that are to raise alerts, even where an alert was already
+    raised quietly.
     """
 
     state: State
@@ -112,9 +115,9 @@ class ConclusionOfWeek:
 def advance(memory: Memory, conclusion: ConclusionOfWeek) -> tuple[Memory, tuple[AlertSignal, ...]]:
     """Returns the memory after a verdict, and the signals that the verdict gives.
 
-    An alert is raised at the rule's threshold, once a transition; it recovers after two calm weeks. It is retracted
-    where it would not be raised any more: at once if scores were amended, and once its week is finalized or over if
-    more scores of that week came. A series gives no signal twice in a week.
+    An alert is raised at the rule's threshold, once per transition, and ends as recovered after two calm weeks. It is
+    retracted if it would no longer be raised: at once if scores were amended, otherwise when its week is finalized or
+    over. A series gives no signal twice in a week.
     """
     before = memory.now if conclusion.week > memory.week else memory.before
     now = before.step(conclusion.state, conclusion.week)
@@ -135,7 +138,7 @@ def advance(memory: Memory, conclusion: ConclusionOfWeek) -> tuple[Memory, tuple
 def _step_alert(
     record: AlertRecord, before: Latches, now: Latches, conclusion: ConclusionOfWeek, signals: list[AlertSignal]
 ) -> AlertRecord:
-    # An alert that another week left pending is not raised by a verdict with another state.
+    # A pending alert of an earlier week is not raised by a verdict with another state.
     raised = conclusion.state is State.NOT_RESPONDING
     if raised and record.active and record.quiet and conclusion.raise_alerts:
         signals.append(AlertSignal.ALERT)
@@ -152,10 +155,11 @@ def _step_alert(
         end = AlertSignal.RETRACTED
     else:
         end = AlertSignal.RECOVERED
-    # Whoever received an alert also receives its end, even a quiet one; an alert that nobody received ends in silence.
+    # Every receiver of an alert also receives its end, even a quiet one; the end of an alert that nobody received is
+    # not sent.
     if not record.quiet:
         signals.append(end)
-    # A week in which an alert ended raises no other: if the reason persists, the next week raises it.
+    # No other alert is raised in a week in which one ended; if the reason persists, the next week raises it.
     return replace(record, active=False, week=conclusion.week)
 
 
@@ -172,7 +176,7 @@ def _step_watch(
 
 
 def as_json(memory: Memory) -> dict[str, Any]:
-    """Returns the memory as it is stored."""
+    """Returns the memory in the form in which it is stored."""
 
     def latches(group: Latches) -> list[list[Any]]:
         return [[latch.on, latch.calm_since] for latch in (group.alert, group.watch, group.under)]
@@ -188,7 +192,7 @@ def as_json(memory: Memory) -> dict[str, Any]:
 
 
 def from_json(stored: Mapping[str, Any] | None, phase: str) -> Memory:
-    """Returns the stored memory, or an empty one where the stored one belongs to another phase."""
+    """Returns the stored memory, or an empty one if the stored memory belongs to another phase."""
     if not stored or stored.get("phase") != phase:
         return Memory(phase)
     before, now = (Latches(*(Latch(*latch) for latch in stored[name])) for name in ("before", "now"))

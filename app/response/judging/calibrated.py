@@ -1,4 +1,4 @@
-"""Owns which calibration applies to a measure and grade. Reads only; never estimates."""
+"""Reads which calibration applies to a measure and grade. Never estimates."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from app.roster.lookup import IdList
 
 @needs(Can.JUDGE)
 async def calibrations(work: Work, measure_ids: Collection[UUID]) -> dict[tuple[UUID, str | None], Calibrated]:
-    """Returns the newest calibration by measure and grade.
+    """Returns the newest calibrations, keyed by measure and grade.
 
-    There is none where a district has too little data: there the published defaults apply.
+    A district with too little data has none, and the published defaults apply.
     """
     rows = await work.db.scalars(
         select(CalibrationRow)

@@ -1,4 +1,5 @@
-"""Owns how loaded series become verdicts: each by its own rule, the monitor's with their cohort in arrays. Never reads.
+"""Computes verdicts from loaded series: by the monitor in arrays with their cohorts, by other rules one at a time.
+Reads nothing.
 
 A series is judged with its whole cohort, in the order of their ids, whichever series are requested. The same numbers
 then go through the same operations, so a series gets the same bytes whether it is judged alone or with its district.
@@ -32,13 +33,13 @@ from app.response.rules.verdict import Reason, State, Verdict
 
 MONITOR = "monitor"
 Key = tuple[UUID, str | None]
-"""A measure and a grade; None for all grades."""
+"""The key of a calibration: a measure and a grade, or None for all grades."""
 Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """A district's calibration of a measure, with the id of its row; no id for the published defaults."""
+    """A district's calibration of a measure with the id of its row; the published defaults have no id."""
 
     id: UUID | None
     calibration: Calibration
@@ -49,7 +50,7 @@ DEFAULTS = Calibrated(None, PUBLISHED)
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A series' verdict, as of an instructional week of its phase."""
+    """The verdict on a series as of an instructional week of its phase."""
 
     monitored: MonitoredSeries
     verdict: Verdict
@@ -58,7 +59,7 @@ class Judgement:
 
 
 class JudgingRequest(NamedTuple):
-    """A series to be judged as of a week, from its scores up to that week."""
+    """A series to be judged as of a week, using its scores up to that week."""
 
     monitored: MonitoredSeries
     series: Series
@@ -78,10 +79,11 @@ def judge_series(
     calibrated: Mapping[Key, Calibrated] | None = None,
     as_of: Mapping[UUID, int] | None = None,
 ) -> dict[UUID, Judgement]:
-    """Returns the verdict of each requested series by its own rule, by support, as of its last or an earlier week.
+    """Returns the verdict on each requested series by its own rule, keyed by support.
 
-    `others` are the classmates that are not requested, and all phases that have ended. Their scores and those of the
-    requested series together show how hard the forms were, also scores of series with too few or with another rule.
+    A series is judged as of its last week, or as of the week in `as_of`. `others` are the classmates that are not
+    requested, and all phases that have ended. Their scores and those of the requested series together show how hard the
+    forms were, including scores of series that are too short or have another rule.
     """
     calibrations, weeks = calibrated or {}, as_of or {}
     judgements: dict[UUID, Judgement] = {}
@@ -112,7 +114,7 @@ def judge_series(
 
 
 def series_of(monitored: MonitoredSeries, week: int) -> Series:
-    """Returns the series as the rules take it, with the scores up to a week."""
+    """Returns the series in the form that the rules take, with the scores up to a week."""
     score_series, scores = monitored.score_series, monitored.score_series.scores.upto(week)
     return Series(
         observations=tuple(map(Observation, scores.weeks, scores.values, scores.ids)),
@@ -126,7 +128,7 @@ def series_of(monitored: MonitoredSeries, week: int) -> Series:
 
 
 def _has_a_statistic(monitored: MonitoredSeries, series: Series) -> bool:
-    """Returns whether the monitor can compute a statistic; if not, the rule itself says why."""
+    """Returns whether the monitor can compute a statistic; if it cannot, judging by the rule alone gives the reason."""
     try:
         RULES[MONITOR].resolve_parameters(monitored.chosen.parameters)
         series.check()
@@ -138,7 +140,9 @@ def _has_a_statistic(monitored: MonitoredSeries, series: Series) -> bool:
 
 
 def _by_rule(monitored: MonitoredSeries, series: Series) -> Verdict:
-    """Returns the verdict of the series' rule without its cohort, or the reason why no rule can judge it."""
+    """Returns the rule's verdict on a series without its cohort, or a verdict with the reason why no rule can judge
+    it.
+    """
     rule = monitored.chosen.rule
     try:
         verdict = judge(rule, series, monitored.chosen.parameters)
@@ -170,7 +174,9 @@ def _refused(monitored: MonitoredSeries, series: Series, code: str, sentence: st
 
 
 def delivered_enough(verdict: Verdict, monitored: MonitoredSeries, week: int) -> Verdict:
-    """Applies the dosage gate to a verdict: with too little delivered, a student is not called not responding."""
+    """Applies the dosage gate to a verdict: if too little was delivered, it becomes under-delivered instead of not
+    responding.
+    """
     since = verdict.change_week or 0
     share = monitored.dosage.share(since, week) if monitored.dosage else None
     if verdict.state is not State.NOT_RESPONDING or share is None or share >= DOSAGE:
@@ -189,9 +195,9 @@ def delivered_enough(verdict: Verdict, monitored: MonitoredSeries, week: int) ->
 def _by_monitor(
     members: Sequence[ScoreSeries], requests: Mapping[UUID, JudgingRequest], calibrations: Mapping[Key, Calibrated]
 ) -> dict[UUID, Judgement]:
-    """Returns the judgements of one cohort, as of each requested week, from what was known at the end of that week.
+    """Returns the judgements of one cohort as of each requested week, from what was known at the end of that week.
 
-    A cohort that is too small for form adjustment is judged series by series.
+    The series of a cohort that is too small for form adjustment are judged one at a time.
     """
     calibrated = _calibration_of(calibrations, members[0])
     placed = on_one_calendar(members)
@@ -202,7 +208,8 @@ def _by_monitor(
             requests_by_week.setdefault(began + request.week, {})[position] = request
     judgements: dict[UUID, Judgement] = {}
     for week, requests_of_week in sorted(requests_by_week.items()):
-        # In the order of their ids, whichever are requested: the same numbers in the same order give the same bytes.
+        # Always in the order of ids, whichever series are requested, because the same numbers in the same order give
+        # the same bytes.
         started = [
             position
             for position, (score_series, began) in enumerate(placed)
@@ -213,7 +220,7 @@ def _by_monitor(
         only = np.array([position in requests_of_week for position in judged])
         batch = batch_of([placed[position] for position in judged], [0] * len(judged), week)
         result = find_cohort(batch, calibrated.calibration, only, adjust=adjust)
-        # Without a form that enough of them share, nothing was estimated of how hard a form was.
+        # No form was shared by enough series, so no form's difficulty was estimated.
         adjusted = adjust and int((batch.values == batch.values).sum(axis=0).max()) >= LEAST
         for row, request in enumerate(requests_of_week.values()):
             support_id = request.monitored.score_series.support_id
@@ -222,23 +229,24 @@ def _by_monitor(
 
 
 def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:
-    """Returns a cohort's series, in the order of their ids, on the calendar of the series that began first."""
+    """Places a cohort's series, in the order of their ids, on the calendar of the series that began first."""
     ordered = sorted(members, key=lambda score_series: (score_series.support_id.int, score_series.number))
     first = min(ordered, key=attrgetter("begins_on"))
     weeks = {first.begins_on: 0}
     for score_series in ordered:
         if score_series.begins_on not in weeks:
-            # Counted at week 1: a phase that begins in a break counts the break and the week after it as one week.
+            # The week is counted at week 1, because a phase that begins in a break counts the break and the week after
+            # it as one week.
             next_monday = score_series.monday_of_week(1)
             weeks[score_series.begins_on] = first.week_of(next_monday) - score_series.week_of(next_monday)
     return [Placed(score_series, weeks[score_series.begins_on]) for score_series in ordered]
 
 
 def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None = None) -> Batch:
-    """Returns series of one measure as arrays, with the numbers of their cohorts, up to a week of the calendar.
+    """Converts series of one measure into arrays, with the numbers of their cohorts, up to a week of the calendar.
 
-    Without a week, all their scores are included. A column is a form in a week, or one of several scores of a form in a
-    week; a week's scores without a form are assumed to be of one form.
+    Without a week, all scores are included. A column is a form in a week, or one of several scores of a form in a week;
+    scores of a week without a form are assumed to be of one form.
     """
     scores = [
         score_series.scores if week is None else score_series.scores.upto(week - began)
@@ -282,7 +290,7 @@ def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None =
 
 
 def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns each series' SEM in the measure's units; nan where it is unknown, or the goal is on the wrong side."""
+    """Returns each series' SEM in the measure's units; nan if it is unknown or the goal is on the wrong side."""
     if not placed:
         return goal_rate
     measure = placed[0].score_series.measure
@@ -291,9 +299,9 @@ def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np
 
 
 def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -> tuple[Whole, NDArray[np.float64]]:
-    """Returns the cells that occur, in order, and each row's values in them.
+    """Returns the cells that occur, in order, and a table of each row's values in them.
 
-    Of several values of a row in one cell the last is taken.
+    If a row has several values in one cell, the last one is used.
     """
     occurs = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)
     occurs[cells] = True
@@ -325,7 +333,7 @@ def _conclude(
 
 
 def _calibration_of(calibrations: Mapping[Key, Calibrated], score_series: ScoreSeries) -> Calibrated:
-    """Returns the measure's calibration for this grade, else for all grades, else the published defaults."""
+    """Returns the calibration for the measure and grade, otherwise for all grades, otherwise the published defaults."""
     return (
         calibrations.get((score_series.measure.id, score_series.grade))
         or calibrations.get((score_series.measure.id, None))

@@ -1,7 +1,7 @@
-"""Owns finalizing: a verdict in a request is provisional; when a cohort's week is in, its series are judged again.
+"""Judges series again when a cohort's week is complete, which makes their provisional verdicts final.
 
-A settlement is a job: it is claimed with a lease, all weeks of a measure at a school that are due are judged together,
-and what fails is attempted again after a wait.
+A week of a measure at a school is a job that is claimed with a lease. All due weeks of a measure at a school are judged
+together, and a job that fails is attempted again after a wait.
 """
 
 from __future__ import annotations
@@ -28,40 +28,44 @@ from app.playbook.models import Measure
 from app.response.judging.judge import JudgingMode, judge_selected
 from app.response.judging.load import LoadedSeries, SeriesSelection, first_school
 from app.response.judging.series import Cohort, ScoreSeries
-from app.response.models import Settlement, SettlementState
+from app.response.models import FinalizationJob, FinalizationState
 from app.roster.lookup import IdList
 from app.support.models import Support
 
 log = structlog.get_logger()
 WEEK, RULES = "week", "rules"
 Week = tuple[UUID, UUID, date]
-"""A measure, a school, and the Monday of a week."""
+"""A measure, a school and the Monday of a week."""
 AT_ONCE = 64
 RETRIES = RetryPolicy(attempts=5, first=timedelta(seconds=2), longest=timedelta(minutes=5))
 WEEK_ENDS_AT = time(6)
-"""An incomplete week is finalized on the Monday after it, at this time in UTC."""
+"""The time in UTC at which an incomplete week is finalized, on the Monday after it."""
 BATCH_WAIT = timedelta(seconds=2)
-"""Scores of a past week arrive in batches; this is how long to wait for the rest of a batch."""
+"""The wait before a past week is finalized, because its scores usually arrive in several batches."""
 
 
-def _table(model: type[Settlement] | type[Measure]) -> Table:
+def _table(model: type[FinalizationJob] | type[Measure]) -> Table:
     table = model.__table__
     if not isinstance(table, Table):
         raise TypeError("A job table's model must be a table.")
     return table
 
 
-SETTLEMENTS = JobTable(_table(Settlement), "measure_id", _table(Measure), at_once=AT_ONCE, length=timedelta(minutes=10))
+FINALIZATIONS = JobTable(
+    _table(FinalizationJob), "measure_id", _table(Measure), at_once=AT_ONCE, length=timedelta(minutes=10)
+)
 
 
 @needs(Can.JUDGE)
 async def schedule(work: Work, loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]], *, quiet: bool) -> None:
-    """Schedules the finalizing of the weeks in which scores were written, as (student, measure, day)."""
+    """Schedules finalizing of the weeks in which scores were written; `days` are triples of student, measure and
+    day.
+    """
     await schedule_weeks(work, weeks_to_finalize(loaded, days), quiet=quiet)
 
 
 def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]]) -> dict[Week, datetime]:
-    """Returns the weeks of measures at schools that scores of these days belong to, with the instant each is due."""
+    """Returns the weeks to which scores of these days belong, each with the instant at which its finalizing is due."""
     mondays: dict[tuple[UUID, UUID], set[date]] = {}
     for student_id, measure_id, day in days:
         mondays.setdefault((student_id, measure_id), set()).add(monday_of(day))
@@ -85,9 +89,9 @@ async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: b
 async def schedule_rules(
     work: Work, *, quiet: bool, school_ids: Collection[UUID] | None = None, measure_id: UUID | None = None
 ) -> int:
-    """Schedules every monitored measure at every school to be judged by the present rules; returns how many.
+    """Schedules judging of every monitored measure at every school by the rules in force; returns the number scheduled.
 
-    With schools: only where a student of one of them is monitored. With a measure: only that one.
+    With `school_ids`, only measures of monitored students at these schools; with `measure_id`, only this measure.
     """
     school = first_school().label("school")
     at_schools = true() if school_ids is None else Support.school_ids.overlap(cast(list(school_ids), IdList))
@@ -108,10 +112,9 @@ async def schedule_rules(
 
 
 def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Schedules weeks to be written at the end of the transaction, with those of its other commands.
+    """Schedules weeks, which are written at the end of the transaction together with those of its other commands.
 
-    Each command of a transaction names weeks in its own order. Written together, they are locked in the one order that
-    every transaction uses.
+    Each command names weeks in its own order; written together, they are locked in the order that all transactions use.
     """
     if weeks:
         work.pending_weeks += [(kind, week, due, quiet) for week, due in weeks.items()]
@@ -119,7 +122,7 @@ def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: b
 
 
 async def _write_weeks(work: Work) -> None:
-    """Writes the weeks that the transaction's commands scheduled, in the order in which everybody locks them."""
+    """Writes the weeks that the transaction's commands scheduled, in the order in which all transactions lock them."""
     if not work.pending_weeks:
         return
     pending, work.pending_weeks = work.pending_weeks, []
@@ -136,7 +139,7 @@ async def _write_weeks(work: Work) -> None:
             "school_id": school_id,
             "monday": monday,
             "quiet": quiet,
-            "state": SettlementState.PENDING.value,
+            "state": FinalizationState.PENDING.value,
             "due": due,
             "claim_number": 0,
             "attempts": 0,
@@ -147,20 +150,21 @@ async def _write_weeks(work: Work) -> None:
         }
         for ((measure_id, school_id, monday), kind), (due, quiet) in sorted(merged.items())
     ]
-    insertion = upsert(Settlement)
+    insertion = upsert(FinalizationJob)
     replaced = ("state", "due", "attempts", "leased_until", "ended_at", "fault", "fault_place")
     changed: dict[str, Any] = {name: insertion.excluded[name] for name in replaced}
-    # The worker that judges it now is fenced off, so that the scores that have just come are judged after it.
-    changed["claim_number"] = Settlement.claim_number + 1
-    # A backfill never silences a week in which others were scored; rules stay loud until they were judged.
-    has_alerts = or_(Settlement.kind == WEEK, Settlement.state == SettlementState.PENDING.value)
-    changed["quiet"] = and_(insertion.excluded.quiet, or_(Settlement.quiet, ~has_alerts))
-    keys = [getattr(Settlement, name) for name in ("district_id", "kind", "measure_id", "school_id", "monday")]
+    # The worker that judges this week now loses its claim, so that the new scores are judged after it.
+    changed["claim_number"] = FinalizationJob.claim_number + 1
+    # A backfill never makes a week quiet in which other scores were recorded; rules that raise alerts keep doing so
+    # until they were judged.
+    has_alerts = or_(FinalizationJob.kind == WEEK, FinalizationJob.state == FinalizationState.PENDING.value)
+    changed["quiet"] = and_(insertion.excluded.quiet, or_(FinalizationJob.quiet, ~has_alerts))
+    keys = [getattr(FinalizationJob, name) for name in ("district_id", "kind", "measure_id", "school_id", "monday")]
     await work.db.execute(insertion.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
 
 def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]]:
-    """Returns by cohort the weeks, as Mondays, in which every classmate has a score."""
+    """Returns for each cohort the Mondays of the weeks in which every classmate has a score."""
     weeks_by_cohort: dict[Cohort, set[date]] = {}
     for score_series in all_series:
         mondays = {monday_of(day) for day in score_series.scores.days}
@@ -171,19 +175,19 @@ def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]
 
 
 def _due_at(monday: date, *, is_complete: bool) -> datetime:
-    """Returns now if every classmate has a score of the week, else the end of the week."""
+    """Returns the current instant if every classmate has a score in the week, otherwise the end of the week."""
     present = now()
     end_of_week = datetime.combine(monday + timedelta(weeks=1), WEEK_ENDS_AT, UTC)
     return present if is_complete else max(end_of_week, present + BATCH_WAIT)
 
 
 async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    """Judges the settlements of a district that are due again, and returns how many weeks were finalized.
+    """Judges a district's series whose finalizing is due; returns the number of finalized weeks.
 
-    A fault in one group of them neither delays nor undoes the others.
+    A fault in one group of weeks neither delays nor undoes the others.
     """
-    finalized, principal = 0, system_principal(district_id, "settling")
-    async with unit(engine, principal, keyring, "settle") as work:
+    finalized, principal = 0, system_principal(district_id, "finalizing")
+    async with unit(engine, principal, keyring, "finalize") as work:
         claimed = await _claim(work)
     groups: dict[tuple[str, UUID, UUID, bool], list[ClaimedJob]] = {}
     for job in claimed:
@@ -192,7 +196,7 @@ async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: 
         groups.setdefault((row["kind"], row["measure_id"], row["school_id"], quiet), []).append(job)
     for group in groups.values():
         try:
-            async with unit(engine, principal, keyring, "settle") as work:
+            async with unit(engine, principal, keyring, "finalize") as work:
                 finalized += await _finalize_group(work, group)
         except Exception as error:
             await _postpone(engine, principal, keyring, group, error)
@@ -202,37 +206,37 @@ async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: 
 async def _postpone(
     engine: AsyncEngine, principal: Principal, keyring: Keyring, group: Sequence[ClaimedJob], error: Exception
 ) -> None:
-    """Lets settlements that failed wait for their next attempt; those without one have failed for good.
+    """Postpones jobs that failed to their next attempt; a job without a further attempt fails for good.
 
-    Where this fails too, their leases end and another worker claims them.
+    If saving this fails too, the leases end and another worker claims the jobs.
     """
     fault, outcomes = summarize_fault(error), []
     for job in group:
         wait = RETRIES.wait_after(job.attempts)
-        state = SettlementState.FAILED if wait is None else SettlementState.PENDING
+        state = FinalizationState.FAILED if wait is None else FinalizationState.PENDING
         outcomes.append(JobOutcome(job, state, wait, fault))
         log.error(
-            "settlements.failed" if wait is None else "settlements.retried",
-            settlement=str(job.id),
+            "finalizations.failed" if wait is None else "finalizations.retried",
+            finalization=str(job.id),
             attempt=job.attempts,
             wait=None if wait is None else round(wait.total_seconds(), 1),
             worker=job.row["worker"],
             **describe_fault(error),
         )
-    async with unit(engine, principal, keyring, "settle") as work:
+    async with unit(engine, principal, keyring, "finalize") as work:
         await _save(work, outcomes)
 
 
 @needs(Can.JUDGE)
 async def _claim(work: Work) -> list[ClaimedJob]:
-    return await claim(work.db, SETTLEMENTS, work.district_id, AT_ONCE)
+    return await claim(work.db, FINALIZATIONS, work.district_id, AT_ONCE)
 
 
 @needs(Can.JUDGE)
 async def _finalize_group(work: Work, group: Sequence[ClaimedJob]) -> int:
-    """Judges what settlements of one measure and school ask for, all their weeks at once; returns how many those were.
+    """Judges the series of one measure at one school for all weeks of a group; returns the number of finalized weeks.
 
-    A settlement over which workers have died as often as it may be attempted has failed.
+    A job whose workers have died as often as it may be attempted fails for good.
     """
     attempted = [job for job in group if job.attempts <= RETRIES.attempts]
     if attempted:
@@ -244,41 +248,43 @@ async def _finalize_group(work: Work, group: Sequence[ClaimedJob]) -> int:
             mondays = frozenset(job.row["monday"] for job in attempted)
             mode = JudgingMode(finalizes=mondays, backfilled=await _backfilled_weeks(work, selection, min(mondays)))
         await judge_selected(work, selection, mode)
-    outcomes = [JobOutcome(job, SettlementState.SETTLED) for job in attempted]
+    outcomes = [JobOutcome(job, FinalizationState.FINALIZED) for job in attempted]
     for job in group:
         if job not in attempted:
             lost = FaultSummary(job.row["fault"], job.row["fault_place"])
-            outcomes.append(JobOutcome(job, SettlementState.FAILED, fault=lost))
-            log.error("settlements.failed", settlement=str(job.id), attempt=job.attempts, kind=lost.error)
+            outcomes.append(JobOutcome(job, FinalizationState.FAILED, fault=lost))
+            log.error("finalizations.failed", finalization=str(job.id), attempt=job.attempts, kind=lost.error)
     saved = await _save(work, outcomes)
     return len(saved & {job.id for job in attempted})
 
 
 @needs(Can.JUDGE)
 async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
-    await _lock_settlements(work, [outcome.claimed.id for outcome in outcomes])
-    return await save_outcomes(work.db, SETTLEMENTS, work.district_id, outcomes)
+    await _lock_jobs(work, [outcome.claimed.id for outcome in outcomes])
+    return await save_outcomes(work.db, FINALIZATIONS, work.district_id, outcomes)
 
 
-async def _lock_settlements(work: Work, ids: Collection[UUID]) -> None:
-    """Locks rows in the order in which `_write_weeks` writes them: a command may be writing two of them."""
-    rows = select(Settlement.id).where(
-        Settlement.district_id == work.district_id, Settlement.id == any_(cast(list(ids), IdList))
+async def _lock_jobs(work: Work, ids: Collection[UUID]) -> None:
+    """Locks the jobs in the same order as `_write_weeks`, because a command may be writing two of them at the
+    moment.
+    """
+    rows = select(FinalizationJob.id).where(
+        FinalizationJob.district_id == work.district_id, FinalizationJob.id == any_(cast(list(ids), IdList))
     )
-    order = (Settlement.measure_id, Settlement.school_id, Settlement.monday)
+    order = (FinalizationJob.measure_id, FinalizationJob.school_id, FinalizationJob.monday)
     await work.db.execute(rows.order_by(*order).with_for_update(key_share=True))
 
 
 async def _backfilled_weeks(work: Work, selection: SeriesSelection, since: date) -> frozenset[date]:
-    """Returns the weeks of a measure at a school, from one on, that have scores from backfills only."""
+    """Returns the weeks since a Monday of a measure at a school in which all scores come from backfills."""
     rows = await work.db.scalars(
-        select(Settlement.monday).where(
-            Settlement.district_id == work.district_id,
-            Settlement.kind == WEEK,
-            Settlement.measure_id == selection.measure_id,
-            Settlement.school_id == selection.school_id,
-            Settlement.monday >= since,
-            Settlement.quiet,
+        select(FinalizationJob.monday).where(
+            FinalizationJob.district_id == work.district_id,
+            FinalizationJob.kind == WEEK,
+            FinalizationJob.measure_id == selection.measure_id,
+            FinalizationJob.school_id == selection.school_id,
+            FinalizationJob.monday >= since,
+            FinalizationJob.quiet,
         )
     )
     return frozenset(rows)

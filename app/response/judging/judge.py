@@ -1,4 +1,6 @@
-"""Owns judging from end to end, for one series or a whole district: load, judge, write. Never records a score."""
+"""Judges the series of one support or of a whole district: loads them, judges them and writes the verdicts. Never
+records a score.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +21,17 @@ from app.response.rules.verdict import State
 from app.roster.lookup import zone_of
 
 HISTORY = timedelta(weeks=8)
-"""A series whose last score is older than this is history: it is judged but raises no alert."""
+"""The age of a series' last score from which the series is history, which is judged but raises no alert."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgingMode:
-    """How series are judged, and which alerts that may raise.
+    """How series are judged, and which alerts judging may raise.
 
-    `quiet`: a backfill or a change of rules, which raises no alert. `finalizes`: the Mondays of weeks whose cohort is
-    complete. `amended`: scores were changed or removed, so an active alert is checked again at once. `raise_alerts`:
-    new rules that are to raise alerts. `backfilled`: the Mondays of weeks that have scores from backfills only; a
-    series that ends in such a week is judged quietly.
+    `quiet`: the judging follows from a backfill or a change of rules and raises no alert. `finalizes`: the Mondays of
+    weeks whose cohorts are complete. `amended`: scores were changed or removed, so an active alert is checked again at
+    once. `raise_alerts`: the judging follows from new rules that are to raise alerts. `backfilled`: the Mondays of
+    weeks in which all scores come from backfills; a series that ends in such a week is judged quietly.
     """
 
     quiet: bool = False
@@ -53,7 +55,7 @@ class JudgingOutcome:
 
 @needs(Can.JUDGE)
 async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMode = DEFAULT_MODE) -> JudgingOutcome:
-    """Judges the selected series with all that is known now, and writes the verdicts that differ."""
+    """Judges the selected series with the scores recorded so far, and writes the verdicts that differ."""
     loaded = await load(work, selection, await rulebook(work))
     requested = [monitored for monitored in loaded.requested.values() if _is_concerned(monitored, mode)]
     if not requested:
@@ -84,7 +86,9 @@ async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMo
 
 
 def _is_concerned(monitored: MonitoredSeries, mode: JudgingMode) -> bool:
-    """Returns whether a mode judges a series: finalizing a week concerns series with a score in it or later."""
+    """Returns whether a series is judged in this mode; finalizing a week only concerns series with a score in it or
+    later.
+    """
     monday = _last_monday(monitored)
     return not mode.finalizes or (monday is not None and monday >= min(mode.finalizes))
 
@@ -107,7 +111,7 @@ def _find_retractable(
             continue
         if judgement.verdict.state is State.NOT_RESPONDING:
             continue
-        # A further score of the alert's own week does not retract it before that week is complete.
+        # More scores in the alert's own week do not retract it before that week is complete.
         if mode.amended or mode.finalizes or judgement.week > alerted.alert_week:
             as_of[support_id] = alerted.alert_week
     judged_again = _judge_as_of(loaded, as_of, calibrated)
@@ -124,7 +128,7 @@ def _judge_earlier_by_new_rules(
     current: dict[UUID, CurrentVerdict],
     calibrated: dict[Key, Calibrated],
 ) -> dict[UUID, Judgement]:
-    """Returns, for supports whose rules changed, the verdict of the new rules as of the current verdict's last week."""
+    """Judges supports whose rules changed by the new rules, as of the last week of their current verdict."""
     as_of = {
         support_id: previous.verdict.last_week
         for support_id, judgement in judgements.items()

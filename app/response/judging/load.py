@@ -1,4 +1,4 @@
-"""Owns loading series for judging: a district's or some, with their cohorts, by few statements. Never judges.
+"""Loads the series of a district or of some supports for judging, with their cohorts, in few statements. Never judges.
 
 Runs as the district, because a cohort includes classmates whom a caseload hides. Over 250 lines, so that all statements
 of one judgement stay together.
@@ -48,7 +48,7 @@ from app.support.lookup import DosageWindow, dosages_of
 from app.support.models import Phase, Support
 
 Columns = tuple[tuple[UUID, ...], tuple[date, ...], tuple[float, ...], tuple[str, ...]]
-"""The ids, days, values and forms of scores; "" for no form."""
+"""The scores of a phase as columns: ids, days, values and forms ("" for no form)."""
 
 NO_SCORES: Columns = ((), (), (), ())
 
@@ -56,28 +56,29 @@ DISTRICT, DAY = bindparam("district", type_=Uuid()), bindparam("day", type_=Date
 GRADES = bindparam("grades", type_=ARRAY(Text))
 DAYS: ARRAY[date] = ARRAY(Date)
 PHASE_ARRAYS = {"phase_id": IdList, "student_id": IdList, "measure_id": IdList, "begins_on": DAYS, "ends_on": DAYS}
-"""The parameters by which scores are selected: arrays with one item for each phase."""
+"""The arrays that select the scores of phases in one statement, with one item per phase; by name, their SQL types."""
 RUNNING, ENDED, BEGUN = Phase.ends_on.is_(None), Phase.ends_on > DAY, Phase.begins_on >= DAY
-"""Conditions on phases: running, ended after a day, begun on that day or later."""
+"""Conditions on phases: running, ended after a day, and begun on a day or later."""
 
 Calendars = dict[UUID, list[tuple[date, bool]]]
-"""By school, its weeks in order: the Monday, and whether there was instruction in the week."""
+"""The weeks of each school in order, as pairs of the Monday and whether there was instruction."""
 
 
 NOWHERE = UUID(int=0)
-"""Stands for the school of a support that has none, where supports are grouped by school."""
+"""The placeholder for the school of a support without a school, where supports are grouped by school."""
 
 
 def first_school() -> ColumnElement[UUID]:
-    """Returns SQL for the school whose cohort a support belongs to: the first, for a student of two schools."""
+    """Returns SQL for the school whose cohort a support belongs to, which is the student's first school."""
     return func.coalesce(Support.school_ids[1], literal(NOWHERE, Uuid))
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesSelection:
-    """Which active supports to load; without any condition, all of them.
+    """The conditions that select active supports to load; without any condition, all of them.
 
-    By pairs of student and measure, by id, or those of a measure at its first school. `lock`: lock their students.
+    Supports are selected by pairs of student and measure, by id, or by measure and first school. With `lock`, their
+    students are locked.
     """
 
     pairs: Collection[tuple[UUID, UUID]] | None = None
@@ -89,10 +90,10 @@ class SeriesSelection:
 
 @dataclass(frozen=True, slots=True)
 class LoadedSeries:
-    """The requested series by support, and the series beside them that show how hard the forms were.
+    """The requested series by support, and the other series that show how hard the forms were.
 
-    classmates: running series of the same cohorts. ended: phases of the cohorts that are over; a form was as hard then
-    as it is now, whoever has begun a new phase since.
+    `classmates` are running series of the same cohorts. `ended` are phases of the cohorts that are over; their scores
+    still show how hard a form is.
     """
 
     requested: dict[UUID, MonitoredSeries] = field(default_factory=dict)
@@ -134,11 +135,13 @@ class PlannedSupport(NamedTuple):
 
 @needs(Can.JUDGE)
 async def load(work: Work, selection: SeriesSelection, rules: Rulebook) -> LoadedSeries:
-    """Loads active supports, running phases, scores, weeks and dosage: eight statements, however many series."""
+    """Loads active supports, running phases, scores, weeks and dosage, with eight statements for any number of
+    series.
+    """
     query = _restrict(selection, _select_phases(RUNNING, entities=True).where(Support.state == "active"))
     if selection.lock:
         await _lock_students(work, selection)
-        # A student who arrived after the lock is judged with the sync that brought them, not here.
+        # A student who arrived after the lock is judged by the sync that brought them.
         query = query.where(_is_any_of(Support.student_id, work.locked_students))
     query = query.execution_options(populate_existing=True)
     all_rows = await work.db.execute(query, {"district": work.district_id})
@@ -165,7 +168,7 @@ async def load(work: Work, selection: SeriesSelection, rules: Rulebook) -> Loade
 
 
 async def _lock_students(work: Work, selection: SeriesSelection) -> None:
-    """Locks the students of the selected supports; a command has locked its own already, at no further cost."""
+    """Locks the students of the selected supports; students that a command has already locked cost nothing."""
     students = {student_id for student_id, _ in selection.pairs or ()}
     if selection.pairs is None:
         query = select(Support.student_id).where(Support.district_id == work.district_id, Support.state == "active")
@@ -175,7 +178,7 @@ async def _lock_students(work: Work, selection: SeriesSelection) -> None:
 
 @needs(Can.JUDGE)
 async def load_history(work: Work, since: date) -> list[ScoreSeries]:
-    """Returns every phase that began on a day or later, running or ended, as a series for calibration."""
+    """Returns every phase that began on a day or later, whether running or ended, as a series for calibration."""
     series, _ = await _build_series(
         work, await _load_plans(work, _select_phases(BEGUN).where(Support.state != "planned"), day=since)
     )
@@ -183,7 +186,7 @@ async def load_history(work: Work, since: date) -> list[ScoreSeries]:
 
 
 async def _build_series(work: Work, plans: Sequence[PlannedSupport]) -> tuple[list[ScoreSeries], Calendars]:
-    """Returns the series of these phases, and the weeks of their schools over all that time."""
+    """Returns the series of these phases, and the weeks of their schools over the whole period."""
     if not plans:
         return [], {}
     measures = await _load_measures(work, {plan.measure_id for plan in plans})
@@ -196,7 +199,7 @@ async def _build_series(work: Work, plans: Sequence[PlannedSupport]) -> tuple[li
     for plan in plans:
         weeks = _weeks_of(plan, calendars, counted_weeks)
         ids, days, values, forms = scores.get(plan.phase_id, NO_SCORES)
-        # Reuses week numbers that were counted for the same calendar and first day.
+        # Week numbers that were counted for the same calendar and first day are reused.
         numbers = numbers_by_calendar.setdefault((id(weeks), plan.begins_on), {})
         for day in {plan.goal_on, *days}.difference(numbers):
             numbers[day] = weeks_between(weeks, plan.begins_on, day)
@@ -217,7 +220,7 @@ async def _build_series(work: Work, plans: Sequence[PlannedSupport]) -> tuple[li
 
 
 async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calendars: Calendars) -> None:
-    """Adds to each requested series what was delivered up to its last score."""
+    """Adds to each requested series the dosage delivered up to its last score."""
     scored = [
         (monitored, last_on)
         for monitored in requested.values()
@@ -240,10 +243,10 @@ async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calend
 
 @cache
 def _select_phases(of_phase: ColumnElement[bool], *, entities: bool = False, of_grades: bool = False) -> Select[Any]:
-    """Returns the statement for supports with such phases, as `PlannedSupport`; with `entities`, also both rows.
+    """Returns the statement that selects supports with phases of this kind, as `PlannedSupport`.
 
-    of_grades: only students of the grades in GRADES, or of no grade. Cached, because it takes longer to build than to
-    run.
+    With `entities`, it also selects both rows; with `of_grades`, only students of the grades in GRADES or of no grade.
+    Cached, because it takes longer to build than to run.
     """
     phases = select(Phase).where(Phase.district_id == DISTRICT, Phase.support_id == Support.id, of_phase)
     students = select(Person.grades).where(Person.district_id == DISTRICT, Person.id == Support.student_id)
@@ -271,7 +274,7 @@ async def _load_plans(work: Work, query: Select[Any], **parameters: Any) -> list
 
 def _restrict(selection: SeriesSelection, query: Select[Any]) -> Select[Any]:
     if selection.pairs is not None:
-        # Selects more than the pairs for a student with several measures; `load` drops the others.
+        # For a student with several measures this selects more than the requested pairs; `load` drops the others.
         students, measures = zip(*selection.pairs, strict=True) if selection.pairs else ((), ())
         query = query.where(_is_any_of(Support.student_id, students), _is_any_of(Support.measure_id, measures))
     if selection.support_ids is not None:
@@ -288,7 +291,7 @@ def _is_any_of(column: InstrumentedAttribute[UUID], ids: Iterable[UUID]) -> Colu
 
 
 async def _load_classmates(work: Work, plans: Sequence[PlannedSupport]) -> list[PlannedSupport]:
-    """Returns the classmates of these supports: the same measure, a common school and grade."""
+    """Returns the classmates of these supports: supports with the same measure and a common school and grade."""
     ids = {plan.support_id for plan in plans}
     schools = {school for plan in plans for school in plan.school_ids[:1]}
     grades = {grade for plan in plans for grade in plan.grades[:1]}
@@ -301,7 +304,7 @@ async def _load_classmates(work: Work, plans: Sequence[PlannedSupport]) -> list[
 
 
 async def _load_ended(work: Work, running: Sequence[PlannedSupport]) -> list[PlannedSupport]:
-    """Returns ended phases of the same cohorts that ended after the first of the running phases had begun."""
+    """Returns phases of the same cohorts that ended after the first of the running phases had begun."""
     first: dict[Cohort, date] = {}
     for plan in running:
         first[plan.cohort] = min(plan.begins_on, first.get(plan.cohort, plan.begins_on))
@@ -321,7 +324,9 @@ async def _load_measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:
 
 
 async def _load_scores(work: Work, plans: Sequence[PlannedSupport]) -> dict[UUID, Columns]:
-    """Returns the scores of each phase, oldest first, without baseline scores; the day of its end is excluded."""
+    """Returns the scores of each phase, oldest first, without baseline scores; the day of the phase's end is
+    excluded.
+    """
     arrays = {name: [getattr(plan, name) for plan in plans] for name in PHASE_ARRAYS}
     rows = await work.db.execute(_select_scores(), {"district": work.district_id, **arrays})
     return {row[0]: (tuple(row[1]), tuple(row[2]), tuple(row[3]), tuple(row[4])) for row in rows}
@@ -359,7 +364,7 @@ async def _load_calendars(work: Work, plans: Sequence[PlannedSupport], scores: M
 
 
 def _weeks_of(plan: PlannedSupport, calendars: Calendars, counted_weeks: dict[tuple[UUID, date], Weeks]) -> Weeks:
-    """Returns the week numbers of a phase by the first of its schools that has any, counted from the phase's start."""
+    """Returns the week numbers of a phase, counted from its start, by the first of its schools that has a calendar."""
     school = next((school_id for school_id in plan.school_ids if school_id in calendars), None)
     if school is None:
         return {}

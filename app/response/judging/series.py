@@ -1,4 +1,4 @@
-"""Owns a series as judging sees it: a phase's aimline, scores, rule and dosage. Reads nothing."""
+"""Defines a series as judging uses it: a phase's aimline, scores, rule and dosage. Reads nothing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from app.support.dosage import Dosage, DosageWeek
 from app.support.models import Phase, Support
 
 Cohort = tuple[UUID, UUID, str | None]
-"""Students who take the same forms in the same weeks: one measure, school and grade. Without a school, one alone."""
+"""The measure, school and grade of students who take the same forms in the same weeks.
+
+A support without a school is alone in its cohort.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A phase's scores, oldest first, by column: ids, days, instructional weeks, values, forms ("" for none)."""
+    """A phase's scores as columns, oldest first: ids, days, instructional weeks, values, and forms ("" for none)."""
 
     ids: tuple[UUID, ...] = ()
     days: tuple[date, ...] = ()
@@ -47,9 +50,9 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class ScoreSeries:
-    """A phase with its aimline and scores: judged by its rule, and evidence of how hard the cohort's forms are.
+    """A phase with its aimline and scores; it is judged by its rule, and shows how hard the cohort's forms are.
 
-    goal_week: a goal within the first instructional week counts as one week away.
+    `goal_week` is at least 1, also for a goal within the first instructional week.
     """
 
     support_id: UUID
@@ -69,12 +72,12 @@ class ScoreSeries:
 
     @property
     def last_week(self) -> int:
-        """Returns the instructional week of the last score; 0 where there is none."""
+        """Returns the instructional week of the last score; 0 without scores."""
         return self.scores.weeks[-1] if self.scores.weeks else 0
 
     @property
     def last_on(self) -> date | None:
-        """Returns the day of the last score; None where there is none."""
+        """Returns the day of the last score; None without scores."""
         return self.scores.days[-1] if self.scores.days else None
 
     def week_of(self, day: date) -> int:
@@ -91,7 +94,7 @@ class ScoreSeries:
 
 @dataclass(frozen=True, slots=True)
 class MonitoredSeries:
-    """A support's running phase with everything that its rule needs."""
+    """A support's running phase with everything that its decision rule needs."""
 
     score_series: ScoreSeries
     support: Support
@@ -102,15 +105,16 @@ class MonitoredSeries:
 
 @dataclass(frozen=True, slots=True)
 class WeeklyDelivery(series.DeliveredMinutes):
-    """The dosage of a phase by instructional week; its share is the lesser of sessions and minutes."""
+    """The dosage of a phase by instructional week; its share is the lesser of the shares of sessions and minutes."""
 
     whole: Dosage | None = None
     by_number: tuple[tuple[int, DosageWeek], ...] = ()
 
     def share(self, after: int, upto: int) -> float | None:
-        """Returns delivered over planned after one week up to another; where `after` is 0, from the phase's first day.
+        """Returns the delivered share of what was planned after one week up to another; `after` 0 means from the first
+        day.
 
-        None where fewer than half of the planned sessions have a record: unknown is not missed.
+        None if fewer than half of the planned sessions have a record, because unknown is not missed.
         """
         if self.whole is None:
             return None

@@ -1,6 +1,6 @@
-"""Owns what judging writes: verdicts, each support's present state, and the events of a change. Never judges.
+"""Writes the results of judging: verdicts, each support's current state, and the events of a change. Never judges.
 
-A verdict is appended where it differs from the current one; a state is written where it changes.
+A verdict is appended if it differs from the current one; a state is written if it changes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CONTENT = (
     *("odds", "stated_far", "required_rate", "change_week", "rule", "rule_version", "parameters", "score_ids"),
     *("playbook_version_id", "calibration_id", "sem"),
 )
-"""The columns that make a verdict: two verdicts that are equal in all of them are one."""
+"""The columns that make up a verdict; two verdicts that are equal in all of them are the same."""
 
 EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
     AlertSignal.RECOVERED: RESPONSE_RECOVERED,
@@ -79,9 +79,9 @@ class CurrentVerdict:
 
 @dataclass(frozen=True, slots=True)
 class VerdictStep:
-    """A judgement to be written, with what alerts need to know about it.
+    """A judgement to be written, with the facts that alerts depend on.
 
-    `earlier`: the verdict of new rules as of the current verdict's week, where the rules changed.
+    `earlier` is the verdict of new rules as of the current verdict's week, if the rules changed.
     """
 
     judgement: Judgement
@@ -95,7 +95,7 @@ class VerdictStep:
 
 @needs(Can.JUDGE)
 async def current_verdicts(work: Work, support_ids: Collection[UUID]) -> dict[UUID, CurrentVerdict]:
-    """Returns the current verdict and state of these supports; a support that was never judged has none."""
+    """Returns the current verdicts and states, keyed by support; a support that was never judged is missing."""
     rows = await work.db.execute(_select_current(), {"district": work.district_id, "supports": list(support_ids)})
     return {row[0].support_id: CurrentVerdict(*row) for row in rows}
 
@@ -118,11 +118,11 @@ def _select_current() -> Select[Any]:
 
 @needs(Can.JUDGE)
 async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
-    """Writes what differs, in two statements; returns how many verdicts were appended."""
+    """Writes the verdicts and states that differ, in two statements; returns the number of new verdicts."""
     rows = [_to_rows(work, step) for step in steps]
     verdicts = [verdict for verdict, _ in rows if verdict is not None]
     states = [state for _, state in rows if state is not None]
-    # With nulls rendered, all rows go in one statement; else the mapper makes one for each pattern of nulls.
+    # With nulls rendered, all rows go into one statement; otherwise the mapper makes one for each pattern of nulls.
     options = {"render_nulls": True}
     if verdicts:
         await work.db.execute(insert(VerdictRow), verdicts, execution_options=options)
@@ -142,7 +142,7 @@ def _to_rows(work: Work, step: VerdictStep) -> tuple[dict[str, Any] | None, dict
     memory = from_json(current.memory if current else None, str(phase.id))
     end_signals: tuple[AlertSignal, ...] = ()
     if step.earlier is not None:
-        # New rules may end an alert but raise none; only the scores since then raise one.
+        # New rules may end an alert but raise none; only later scores raise one.
         memory, end_signals = advance(
             memory, ConclusionOfWeek(step.earlier.verdict.state, step.earlier.week, quiet=True)
         )
@@ -170,7 +170,8 @@ def _to_rows(work: Work, step: VerdictStep) -> tuple[dict[str, Any] | None, dict
         record(work, support_event(EVENT_BY_SIGNAL.get(signal, kind), support, {"verdict": verdict_id}))
     alert_id = current.alert_id if current is not None and memory.alert.active else None
     if memory_after.alert.active and (alert_id is None or AlertSignal.ALERT in signals):
-        # A quietly raised alert can be retracted too; if it is raised openly later, that later verdict is the alert.
+        # An alert that was raised quietly can be retracted too; if it is raised openly later, the later verdict is the
+        # alert.
         alert_id = verdict_id
     finalized_on = current.settled_on if current is not None and step.settled_on is None else step.settled_on
     state_row = {

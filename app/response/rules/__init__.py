@@ -1,4 +1,5 @@
-"""The decision rules, pure: they take a series and return a verdict. Never a database, a network, a clock or a face.
+"""Contains the decision rules, which are pure: each takes a series and returns a verdict.
 
-Call `choose.judge(rule, series, parameters)`. The input is defined in `series`, the result in `verdict`.
+They use no database, network, clock or API. Call `choose.judge(rule, series, parameters)`. The input is defined in
+`series`, the result in `verdict`.
 """

@@ -1,4 +1,4 @@
-"""Owns the list of decision rules, and what applies to all of them. Never chooses a rule for a district."""
+"""Lists the decision rules, and does what applies to all of them. Never chooses a rule for a district."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, State, Verdict
 from app.response.rules.wording import count, plain, scores, weeks
 
-# A lack of scores must never delay help or a referral.
 TOO_LITTLE = ("too_few_scores", "too_few_weeks", "too_early")
+"""The codes of the reasons for a finding without enough scores."""
 
+# A lack of scores must never delay help or a referral.
 AT_ANY_TIME = "a decision or a referral can be made without it at any time."
 
 
 class UnusableRule(ValueError):
-    """An unknown rule, or parameters that it cannot take. `code` is for programs, `sentence` for people."""
+    """Raised for an unknown rule, or for parameters that a rule cannot take. `code` is for programs, `sentence` for
+    people.
+    """
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -39,7 +42,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
-    """A rule with its parameters; the first one is also the least number of scores that it needs.
+    """A decision rule with its parameters; the value of `parameter` is also the least number of scores that it needs.
 
     A change of verdicts needs a new version number: under one number, the same series always gets the same verdict.
     """
@@ -81,7 +84,7 @@ class DecisionRule:
         return resolved
 
     def finding(self, series: Series, resolved: Mapping[str, int]) -> Finding:
-        """Returns what the rule itself finds, whether or not the goal is met already."""
+        """Returns the rule's finding, regardless of whether the goal is met already."""
         return _too_little(self, series, resolved) or self.find(series, resolved)
 
     def judge(self, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
@@ -91,7 +94,9 @@ class DecisionRule:
         return self.verdict(series, resolved, self.finding(series, resolved))
 
     def verdict(self, series: Series, resolved: Mapping[str, int], finding: Finding) -> Verdict:
-        """Returns the verdict for a finding, made by this rule alone or in a panel with the student's cohort."""
+        """Returns the verdict for a finding that this rule made, either for this series alone or with the student's
+        cohort.
+        """
         finding = _too_little(self, series, resolved) or finding
         finding = _unless_goal_met(series, finding)
         enough = len(series.observations) >= LEVEL_SCORES
@@ -117,7 +122,7 @@ class DecisionRule:
 
 
 def _too_little(rule: DecisionRule, series: Series, parameters: Mapping[str, int]) -> Finding | None:
-    """Returns `insufficient_data` below the rule's minimum of scores or weeks, with how many are missing; else None."""
+    """Returns `insufficient_data` with the missing numbers if there are too few scores or weeks, otherwise None."""
     least, number_of_scores = parameters[rule.parameter.name], len(series.observations)
     if number_of_scores < least:
         reason = Reason(
@@ -149,7 +154,7 @@ def _too_little(rule: DecisionRule, series: Series, parameters: Mapping[str, int
 
 
 def _unless_goal_met(series: Series, finding: Finding) -> Finding:
-    """Returns `goal_met` if the median of the last three scores meets the final goal, else the finding itself.
+    """Returns `goal_met` if the median of the last three scores meets the final goal, otherwise the finding itself.
 
     The rule's own reasons, statistic and threshold are kept.
     """
@@ -233,7 +238,7 @@ def judge(rule: str, series: Series, parameters: Mapping[str, int] | None = None
 
 
 def rule_named(rule: str, kind: str | None = None) -> DecisionRule:
-    """Returns the rule with this name, if it may judge a measure of that kind.
+    """Returns the rule with this name; with `kind`, checks that it can judge a measure of that kind.
 
     The kinds are `growth`, `count`, `percentage`, `criterion`. Raises UnusableRule: `unknown_rule`,
     `rule_misfits_measure`.

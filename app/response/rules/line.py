@@ -1,4 +1,4 @@
-"""Owns one series as a line of JSON: what it may contain, and what is wrong with it. Never repeats a value."""
+"""Parses and validates a series written as one line of JSON. Errors never repeat a value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.response.rules.monitor.rule import MAX_WEEKS
 from app.response.rules.series import DeliveredMinutes, Observation, Series
 
 GOAL_WEEK = 26
-"""The week of the goal where a line has no `goal_week`: the length of the benchmark's year."""
+"""The goal's week of a line without `goal_week`: the length of the benchmark's year."""
 
 PROPORTION = 1e6
 """Values beyond this many SEM, or below this part of one, do not occur with any measure."""
@@ -21,7 +21,7 @@ PROPORTION = 1e6
 
 @dataclass(frozen=True, slots=True)
 class OfflineScore:
-    """A score of a line: its instructional week, its value, and its form if known."""
+    """A score of a line: its instructional week, its value, and its form if it is known."""
 
     week: int
     value: float
@@ -30,7 +30,9 @@ class OfflineScore:
 
 @dataclass(frozen=True, slots=True)
 class OfflineSeries:
-    """One series read from a line. `goal_rate` is per week in the measure's units, so negative where down is better."""
+    """A series parsed from a line. `goal_rate` is per week in the measure's units, so it is negative if lower is
+    better.
+    """
 
     id: str
     cohort: str | None
@@ -51,7 +53,7 @@ class OfflineSeries:
         return replace(self, scores=tuple(score for score in self.scores if score.week <= week))
 
     def series(self) -> Series:
-        """Returns the series as the rules take it. Raises UnjudgeableSeries."""
+        """Returns the series in the form that the rules take; raises UnjudgeableSeries."""
         baseline = float(median(self.baseline))
         goal_week = self.goal_week or GOAL_WEEK
         observations = tuple(Observation(score.week, score.value) for score in self.scores)
@@ -69,9 +71,9 @@ class OfflineSeries:
 
 
 def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
-    """Returns the validated series of a line.
+    """Validates the JSON value of a line and returns its series.
 
-    Raises UnjudgeableSeries, which says what is wrong in one sentence without any value.
+    Raises UnjudgeableSeries, which names the error in one sentence without any value.
     """
     if not isinstance(given, Mapping):
         raise _invalid("not_an_object", "Give each series as one JSON object.")
@@ -104,7 +106,9 @@ def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
 
 
 def _check_scale(line: OfflineSeries) -> None:
-    """Raises UnjudgeableSeries for values out of all proportion to the SEM, which floats cannot compare."""
+    """Raises UnjudgeableSeries for values that are so far out of proportion to the SEM that floats cannot compare
+    them.
+    """
     if line.sem is None:
         return
     values = (*line.baseline, *(score.value for score in line.scores))

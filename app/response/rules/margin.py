@@ -1,4 +1,6 @@
-"""Owns the field's rules at a stated false-alarm rate: the margin beyond a rule. Never the rules themselves."""
+"""Applies the field's rules at a stated false-alarm rate, by a margin that a series must exceed. Contains no rule
+itself.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,10 @@ from app.response.rules.wording import plain
 
 
 def beyond(rule: str, series: Series, finding: Finding) -> float:
-    """Returns how far a series is beyond the rule as used; above zero exactly where the rule says not responding.
+    """Returns how far a series is beyond the rule's own limit; above zero exactly if the rule says not responding.
 
-    In SEM for the k-point rules (the smallest of the last k distances), the median and the slope interval; as a part of
-    g for the slopes; in standard errors for the dual discrepancy. Needs a SEM and a finding with a statistic.
+    The unit is SEM for the k-point rules (the smallest of the last k distances), the median and the slope interval; a
+    part of g for the slopes; standard errors for the dual discrepancy. Needs a SEM and a finding with a statistic.
     """
     line, sem, statistic = series.aimline, series.sem, finding.statistic
     if sem is None or statistic is None:
@@ -34,7 +36,7 @@ def beyond(rule: str, series: Series, finding: Finding) -> float:
 
 
 def at_rate(rule: str, series: Series, finding: Finding, far: float) -> Finding:
-    """Returns the rule's finding with the margin that gives it this stated false-alarm rate in the benchmark."""
+    """Returns the rule's finding, changed by the margin that gives this stated false-alarm rate in the benchmark."""
     if finding.statistic is None:
         return finding
     if series.sem is None:

@@ -1,4 +1,4 @@
-"""Owns judging a cohort of lines by any rule, as of its last week or week by week. Reads and writes nothing."""
+"""Judges a cohort of lines by any rule, as of its last week or week by week. Reads and writes no files."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ NO_WEEK = Finding(
     (Reason("no_instructional_week", {}),),
     "Every score so far is from the week in which the phase began.",
 )
-"""The finding for a phase without a complete week yet, however many scores it has."""
+"""The finding for a phase without a complete week, however many scores it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Which rule judges, and how. `far` None: the rule as the field uses it, or a rate of .10 for the monitor."""
+    """The rule that judges, and how. Without `far`, a rule is applied as the field uses it, and the monitor at a rate
+    of .10.
+    """
 
     rule: str = "monitor"
     far: float | None = None
@@ -44,7 +46,7 @@ class Options:
 def judge_cohort(lines: Sequence[OfflineSeries], options: Options) -> Iterator[dict[str, Any]]:
     """Yields the answers for the lines of one cohort, in their order; with `every_week`, week by week for each line.
 
-    Each week's answer depends only on what was known at the end of that week, the cohort's other series included.
+    Each week's answer depends only on what was known at the end of that week, including the cohort's other series.
     """
     weeks = {line.last_week for line in lines}
     if options.every_week:
@@ -65,10 +67,10 @@ def _is_requested(line: OfflineSeries, week: int, options: Options) -> bool:
 
 
 LinesByWeek = dict[int, list[int]]
-"""By week, in order: the lines that are to be judged as of that week."""
+"""The indices of the lines to be judged as of each week, with the weeks in order."""
 
 FindingsByWeek = dict[int, dict[int, Finding]]
-"""The findings by week and line."""
+"""The findings, keyed by week and index of the line."""
 
 
 def _find_by_rule(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:
@@ -107,7 +109,7 @@ def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek,
             if any(n in members for n in chosen if n not in too_few[week])
         ]
         panel = _panel([lines[n] for n in members], sem * own.noise)
-        # Without a form that enough of them share, nothing was estimated of how hard a form was.
+        # No form was shared by enough series, so no form's difficulty was estimated.
         shared = panel.times[((~np.isnan(panel.values)).sum(axis=1) >= LEAST) & (panel.times > 0)]
         since = int(shared.min(initial=MAX_WEEKS + 1))
         for week, judged in zip(weeks, judge_weeks(panel, own.prior, weeks, adjust=options.adjust), strict=True):
@@ -129,7 +131,7 @@ def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek,
 
 
 def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
-    """Returns one cohort on common slots; scores of a week without a form are assumed to be of one form."""
+    """Returns one cohort as a panel on common slots; scores of a week without a form are assumed to be of one form."""
     better = 1.0 if lines[0].goal_rate > 0 else -1.0
     zero = float(np.median([value for line in lines for value in line.baseline]))
     cells: list[dict[tuple[int, int, str, int], float]] = []
@@ -155,7 +157,7 @@ def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
 
 
 def batch_of(lines: Sequence[OfflineSeries]) -> Batch:
-    """Returns lines as calibration takes them, with the first score of each week.
+    """Converts lines into the batch that calibration takes, with the first score of each week.
 
     A line without a cohort is a cohort of its own.
     """
@@ -200,6 +202,6 @@ def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) 
         "rule_version": RULES[options.rule].version,
     }
     if options.adaptive:
-        # Only the monitor knows how near it is to a verdict; the field's rules request one score a week.
+        # Only the monitor knows how close it is to a verdict; the field's rules request one score a week.
         answer["probe"] = probes(finding) if options.rule == "monitor" else 1
     return answer

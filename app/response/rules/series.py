@@ -1,4 +1,4 @@
-"""Owns the series that a rule judges: a phase's scores by instructional week. Never loads one."""
+"""Defines the series that a rule judges: a phase's scores by instructional week. Never loads one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.response.aimline import SLACK, Aimline, Direction, UnjudgeableSeries, usable
 
-# Every rule takes the median of this many last scores as the present level.
+# Every rule takes the median of this many last scores as the current level.
 LEVEL_SCORES = 3
 
 
@@ -29,7 +29,7 @@ class Observation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeliveredMinutes:
-    """Minutes planned and delivered, by instructional week from week 1 on, or one number for the whole phase.
+    """The minutes planned and delivered, by instructional week from week 1 on, or one number for the whole phase.
 
     Weeks without a record are unknown, not missed: give nan for both numbers, or end the lists earlier.
     """
@@ -39,7 +39,9 @@ class DeliveredMinutes:
     by_week: bool = True
 
     def share(self, after: int, upto: int) -> float | None:
-        """Returns delivered over planned in the weeks after `after` up to `upto`; None where nothing is known."""
+        """Returns the delivered share of the planned minutes after week `after` up to week `upto`; None if nothing is
+        known.
+        """
         window = slice(after, upto) if self.by_week else slice(None)
         pairs = zip(self.planned[window], self.delivered[window], strict=False)
         recorded = [
@@ -53,7 +55,7 @@ class DeliveredMinutes:
 class Series:
     """The scores of the current phase, with baseline, goal and the week of the goal.
 
-    Observations may come in any order: they are sorted by week, and within a week they keep the given order (so give
+    Observations may be given in any order; they are sorted by week, and keep the given order within a week (so give
     attempts in order). Nothing is validated before `check` or `aimline` is used. `sem` is the measure's standard error
     of measurement in its units, None where unknown. `dosage` is what was planned and delivered, None without a record.
     """
@@ -99,7 +101,7 @@ class Series:
 
     @property
     def goal_rate(self) -> float:
-        """Returns the required rate in units a week."""
+        """Returns the required rate in units per week."""
         return self.aimline.rate
 
     @cached_property
@@ -112,11 +114,11 @@ class Series:
 
     @property
     def slack(self) -> float:
-        """Returns the size up to which a difference is a rounding error of floats."""
+        """Returns the largest difference that counts as a rounding error of floats."""
         return SLACK * max(abs(self.baseline), abs(self.goal), *map(abs, self.values))
 
     def sides(self) -> tuple[int, ...]:
-        """Returns for each score +1 on the better side of the aimline, -1 on the worse side, 0 exactly on it."""
+        """Returns the side of the aimline that each score is on: +1 better, -1 worse, 0 exactly on it."""
         line, slack = self.aimline, self.slack
         return tuple(
             side(line.better * (value - line.at(week)), slack)
@@ -124,7 +126,7 @@ class Series:
         )
 
     def level_now(self) -> float | None:
-        """Returns the median of the last three scores, in units; None while there are fewer."""
+        """Returns the median of the last three scores, in units; None if there are fewer."""
         if len(self.observations) < LEVEL_SCORES:
             return None
         return median(self.values[-LEVEL_SCORES:])
@@ -136,5 +138,5 @@ class Series:
 
 
 def side(lead: float, slack: float) -> int:
-    """Returns the sign of a lead over the line: +1, -1, or 0 within the rounding error."""
+    """Returns the sign of a distance from the line: +1, -1, or 0 within the rounding error."""
     return 0 if abs(lead) <= slack else (1 if lead > 0 else -1)

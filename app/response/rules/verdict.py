@@ -1,4 +1,4 @@
-"""Owns what a rule returns: states, reasons, the verdict and its bytes. Never computes a state."""
+"""Defines what a rule returns: states, reasons, and the verdict with its serialization. Never computes a state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPTIONAL_FIELDS = ("rate_low", "rate_high", "odds", "stated_far")
 
 
 class State(StrEnum):
-    """The state of a series by a rule. The field's rules give only the first, second, fourth and sixth."""
+    """The state of a series by a rule. The field's rules only give the first, second, fourth and sixth."""
 
     INSUFFICIENT_DATA = "insufficient_data"
     RESPONDING = "responding"
@@ -26,14 +26,16 @@ class State(StrEnum):
 
 
 class NonresponseKind(StrEnum):
-    """How a student does not respond: growth never kept pace, or it did and then stopped."""
+    """The ways in which a student does not respond: growth never kept pace, or it kept pace and then stopped."""
 
     NEVER = "never"
     STOPPED = "stopped"
 
 
 def rounded(number: float) -> float:
-    """Returns the number rounded as everywhere, so that equal input gives equal bytes. Never minus zero."""
+    """Returns the number with the number of digits used in all verdicts, so that equal input gives equal bytes; never
+    minus zero.
+    """
     return number if isinstance(number, int) else round(number, DECIMALS) + 0.0
 
 
@@ -58,7 +60,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one rule finds, before the steps that all rules share. The fields are those of Verdict."""
+    """The finding of one rule, before the steps that all rules share. The fields are those of Verdict."""
 
     state: State
     because: tuple[Reason, ...]

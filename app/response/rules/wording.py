@@ -1,4 +1,4 @@
-"""Owns how numbers are worded in a teacher's sentence. Never compares with other children or with adults."""
+"""Words numbers for a teacher's sentence. Never compares with other children or with adults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = (
 
 
 def count(number: int) -> str:
-    """Returns a small count as a word, a larger one as digits."""
+    """Returns a small count as a word and a larger one as digits."""
     return WORDS[number] if 0 <= number < len(WORDS) else str(number)
 
 
@@ -39,7 +39,7 @@ def growth(direction: Direction) -> str:
 
 
 def weeks(numbers: Sequence[int]) -> str:
-    """Returns the first to the last of some weeks in order: "week 9", "weeks 9 to 12"."""
+    """Returns the text for the first to the last of some weeks: "week 9", "weeks 9 to 12"."""
     first, last = numbers[0], numbers[-1]
     return f"week {first}" if first == last else f"weeks {first} to {last}"
 
@@ -52,6 +52,6 @@ def plain(number: float, digits: int = 2) -> str:
 
 
 def plainly(left: float, right: float) -> tuple[str, str]:
-    """Returns two numbers with as many digits as are needed to tell them apart."""
+    """Returns two numbers as text, with as many digits as are needed to tell them apart."""
     digits = next((d for d in range(2, DECIMALS) if plain(left, d) != plain(right, d)), DECIMALS)
     return plain(left, digits), plain(right, digits)

@@ -1,1 +1,3 @@
-"""The sync engine: stages, checks, plans, weighs and applies deliveries, with the same statements for all sources."""
+"""The sync engine, which stages, checks, plans, guards and applies deliveries with the same statements for all
+sources.
+"""

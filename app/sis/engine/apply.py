@@ -1,13 +1,13 @@
-"""Owns how a plan is applied to the roster, with its consequences: memberships, schools of records, school weeks.
+"""Applies a plan to the roster and updates what depends on it: memberships, schools of records, school weeks.
 
-Never deletes a row and never decides what is applied. Never touches a record of a student who did not move. Over 250
+Never deletes a row, and never decides what is applied. Does not touch records of students who did not move. Over 250
 lines, so that everything that a run writes to the roster is in one place.
 
-`UPDATE … FROM` and anti-joined `INSERT … ON CONFLICT DO NOTHING` run on one machine and on a sharded server;
-a sharded server refuses `MERGE` under our row-level security. All counts come from `RETURNING`.
+`UPDATE … FROM` and anti-joined `INSERT … ON CONFLICT DO NOTHING` run on one machine and on a sharded server; a sharded
+server refuses `MERGE` under our row-level security. All counts come from `RETURNING`.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Mapping
 
@@ -28,7 +28,7 @@ PLANNED_AS = {
     "removed": ("remove", "absent"),
 }
 
-MAX_YEAR_DAYS = 400  # days: weeks are created for no more of a session that claims to be a school year
+MAX_YEAR_DAYS = 400  # days; a longer session that claims to be a school year gets weeks for this long only
 
 
 async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: Progress) -> dict[str, int]:
@@ -131,7 +131,7 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _about(kind: Kind) -> str:
-    """Returns the column of a plan that names the student of a row."""
+    """Returns the column of a plan that refers to the student whom a row is about."""
     return "id" if kind.about == kind.key else str(kind.about)
 
 
@@ -168,7 +168,7 @@ async def _remove(stage: Stage, kind: Kind) -> int:
 
 
 async def update_memberships(stage: Stage) -> None:
-    """Ends the memberships of people who have left a school, and creates those of people who have come.
+    """Ends the memberships of people who left a school, and creates memberships for people who joined one.
 
     The memberships of a source's first load begin with the school year, not on the day of the import.
     """
@@ -210,7 +210,7 @@ async def write_school_weeks(stage: Stage) -> None:
 
     A week that the district's breaks cover is not instructional. Existing rows are not changed.
     """
-    # Nobody declares a break meanwhile, of which these weeks would know nothing.
+    # The lock keeps anybody from saving a break meanwhile, which these weeks would not include.
     await stage.run(WAIT.replace(":name", f"'{DistrictLock.SCHOOL_BREAK}'"))
     await stage.run(
         f"""INSERT INTO school_week (district_id, school_id, monday, instructional, n)

@@ -1,4 +1,4 @@
-"""Owns the advisory lock of a district's syncs: how a run takes it, how a frozen process loses it, who has it now.
+"""Takes and describes the advisory lock that keeps a district from running two syncs at once.
 
 Never begins or ends a run.
 """
@@ -19,7 +19,7 @@ from app.sis.engine.run import APPLIES, LOCK, lock_of
 from app.sis.port import AlreadyRunning
 
 # The lock belongs to a database session outside any transaction. If a frozen process sends nothing for this time, the
-# server ends its session, and with it the lock. A healthy process sends a query four times within it.
+# server ends its session, and with it the lock. A healthy process sends four queries within this time.
 SILENCE = """
 SELECT set_config('idle_session_timeout', current_setting('idle_in_transaction_session_timeout'), false),
        (SELECT setting::integer FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout') / 1000.0 AS seconds
@@ -76,7 +76,7 @@ async def _keep_alive(driver: Any, silence: float, ended: asyncio.Event) -> None
 
 @needs(Can.SYNC_ROSTER)
 async def describe_holder(work: Work) -> str:
-    """Returns a sentence that says which process holds the district's syncs, and since when it has been silent."""
+    """Returns a sentence that says which process is syncing the district, and since when it has been silent."""
     names = {"lock": LOCK, "applies": APPLIES, "key": lock_of(work.district_id) % (1 << 32)}
     row = (await work.db.execute(HOLDER, names)).one_or_none()
     if row is None:

@@ -1,10 +1,10 @@
-"""Owns the scores that are recorded from a source's mapped results. Never changes a grade.
+"""Records scores from a source's mapped results. Never changes a grade.
 
-After each sync these scores are recorded, amended and removed like the results they come from, and their series are
+After each sync these scores are recorded, amended and removed to match the results they come from, and their series are
 judged once. The scores of the first load are history and raise no alerts.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from dataclasses import asdict
 from typing import Final
@@ -88,7 +88,7 @@ async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[
 
 async def _stage_items(stage: Stage) -> None:
     """Stages the line items and assessments of this source that match a rule, each with the first matching rule."""
-    # Only few of the many items match, so that lookups by index are faster.
+    # Only few of the many items match, so lookups by index are faster.
     await stage.driver.execute("SET LOCAL enable_nestloop = on")
     for kind, names, others in (
         ("line_item", OF_LINE_ITEMS, OF_ASSESSMENTS),
@@ -128,14 +128,14 @@ _DONE: Final = (
     *("complete", "completed", "done", "scored", "marked", "evaluated", "assessed", "returned", "released"),
     *("posted", "published", "locked", "lockedfinal"),
 )
-"""The words of `scoreStatus`, without case, blanks and punctuation, that say that work was done and graded."""
+"""The values of `scoreStatus`, without case, blanks and punctuation, that mean that work was done and graded."""
 _WORD: Final = "regexp_replace(regexp_replace(lower(r.score_status), '^ext:', ''), '[^a-z0-9]', '', 'g')"
 _UNGRADED: Final = f"""(coalesce(r.missing OR r.in_progress OR r.incomplete, false)
     OR coalesce(btrim(r.score_status) <> '' AND {_WORD} NOT IN ({", ".join(f"'{word}'" for word in _DONE)}), false))"""
-"""An SQL condition for results that the source does not say to be graded; their score, often 0, has no meaning.
+"""An SQL condition for results that the source does not report as graded; their score, often 0, has no meaning.
 
-A word that is not known counts as not graded, since a 0 for work that was never done would be taken for a result of
-the student's. A source that sends no status says nothing against the score.
+An unknown status counts as not graded, because a 0 for work that was never done would be taken for the student's
+result. If a source sends no status, the score counts.
 """
 _FIT = f"""NOT {_UNGRADED} AND r.score_date IS NOT NULL AND r.score_date <= :today AND r.score BETWEEN m.lowest
     AND m.highest AND p.is_student"""
@@ -174,7 +174,7 @@ async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
 
 
 async def _judge(work: Work, batch: RecordedBatch, *, quiet: bool) -> None:
-    """Judges all changed series of active supports at once. With `quiet`, no alerts are raised."""
+    """Judges all changed series of active supports at once; with `quiet`, no alerts are raised."""
     measures = {measure_id for _, measure_id in batch.days}
     followed = await work.db.execute(
         select(Support.student_id, Support.measure_id).where(

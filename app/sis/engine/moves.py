@@ -1,10 +1,11 @@
-"""Owns the rule that every row about a student has the student's schools, when students move and for rows out of step.
+"""Keeps the schools of every row about a student equal to the student's schools when students move.
 
-The tables are read from PostgreSQL's catalogue, so that a new table cannot be forgotten. People are locked before
-anything about them is written, in the order of their ids, as in the rooms (`roster.student_lock`).
+Also finds and repairs rows that differ. The tables are read from PostgreSQL's catalogue, so that a new table cannot be
+forgotten. People are locked in the order of their ids before anything about them is written, as in the rooms
+(`roster.student_lock`).
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -25,11 +26,11 @@ TOUCHED: Final = "('update', 'restore', 'remove', 'absent')"
 LOCK_NOT_AVAILABLE: Final = "55P03"
 WAIT: Final = "250ms"
 """The timeout of one lock. It is shorter than PostgreSQL's `deadlock_timeout`, so that the sync gives up first."""
-TRIES, PAUSE = 120, 0.1  # PAUSE: seconds between two tries
+TRIES, PAUSE = 120, 0.1  # PAUSE is in seconds, between two tries
 
 
 async def followed_tables(stage: Stage) -> list[tuple[str, str]]:
-    """Returns every table that copies a student's schools, with the column that names the student."""
+    """Returns every table that copies a student's schools, with its column that refers to the student."""
     # If the worker may not update one of these tables, `follow_moves` fails.
     rows = await stage.rows(
         """SELECT c.relname AS name FROM pg_class AS c
@@ -60,7 +61,7 @@ async def find_out_of_step(stage: Stage) -> dict[str, int]:
 
 
 async def note_moves(stage: Stage) -> None:
-    """Stages the people whose schools the plan will change. Call it before people are changed."""
+    """Stages the people whose schools the plan will change; must be called before people are changed."""
     await stage.run(
         f"""INSERT INTO {stage.fills("moved")} (district_id, run_id, id)
             SELECT :district, :run, t.id FROM {stage.of_run("plan", "person")} AS p
@@ -80,7 +81,7 @@ async def lock_people(stage: Stage, *, planned: bool) -> None:
 
 
 async def lock_in_order(stage: Stage, people: str) -> int:
-    """Locks the people whom a query selects, in order of their ids; returns their number. Raises `RosterBusy`."""
+    """Locks the people whom a query selects, in the order of their ids; returns their number. Raises `RosterBusy`."""
 
     async def lock() -> int:
         return await stage.count(
@@ -93,10 +94,10 @@ async def lock_in_order(stage: Stage, people: str) -> int:
 
 
 async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]]) -> Locked:
-    """Takes locks with short timeouts, and releases those it has before each retry. Raises `RosterBusy` in the end.
+    """Takes locks with short timeouts, and releases those it has before each retry; raises `RosterBusy` in the end.
 
-    A unit of work with several commands may lock students in another order than that of their ids, and a sync locks
-    the students of mapped results after those who move. Without timeouts the two could deadlock.
+    A unit of work with several commands may lock students in another order than that of their ids, and a sync locks the
+    students of mapped results after those who move. Without timeouts the two could deadlock.
     """
     previous_timeout = await stage.driver.fetchval("SELECT current_setting('lock_timeout')")
     for _ in range(TRIES):

@@ -1,10 +1,10 @@
-"""Owns the plan: which rows of each kind to create, update, restore or remove. Never changes the roster.
+"""Writes the plan: which rows of each kind to create, update, restore or remove. Never changes the roster.
 
 Unchanged rows are not part of it, so that a sync without changes costs only the comparison. The plan of a held run is
 kept in a logged table until it is answered; its digest covers the plan and the roster rows that it would change.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -112,9 +112,10 @@ def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
 
 
 def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
-    """Returns SQL that resolves each distinct list of sourcedIds once: there are many people, but few lists.
+    """Returns SQL that resolves each distinct list of sourcedIds once, because many people share few lists.
 
-    `whole` is true if all items are known. A list that is itself a known sourcedId, with its commas, is that one item.
+    `whole` is true if all items are known. A list whose text, including its commas, is itself a known sourcedId is that
+    one item.
     """
     key = stage.of_run("key", ref.kind)
     return f"""SELECT l.list, array_agg(k.id ORDER BY l.place) FILTER (WHERE k.id IS NOT NULL) AS ids,
@@ -177,7 +178,9 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 
 
 def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
-    """Returns SQL for the known rows to compare with the staged rows. After a sift these are fewer."""
+    """Returns SQL for the known rows to compare with the staged rows; after unchanged rows were skipped these are
+    fewer.
+    """
     if kind.name not in stage.sifted:
         return known_rows_sql(kind, columns)
     selected = ", ".join(f"r.t_{column} AS {column}" for column in ("sourced_id", "removed_at", *columns))
@@ -186,7 +189,7 @@ def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
 
 
 def pin_of(column: str) -> str:
-    """Returns the name by which people pin a column."""
+    """Returns the name under which a pin of this column is stored."""
     return "role" if column == "is_student" else column
 
 

@@ -1,6 +1,6 @@
-"""Owns the report of a run, and the counts that the guard weighs. Never changes a row."""
+"""Defines the report of a run, and counts what the guard compares with its limits. Never changes a row."""
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,20 +16,21 @@ from app.sis.kinds import BY_NAME, Kind
 from app.sis.port import Delivery
 from app.sis.rules import RunState
 
-MANY: Final = 500  # changes up to which PostgreSQL's statistics of the tables remain good enough
+MANY: Final = 500  # the number of changes up to which PostgreSQL's statistics of the tables remain good enough
 FIRST: Final = 20  # quarantined rows that a report lists
 CAME: Final = "('create', 'restore', 'update')"
 WENT: Final = "('remove', 'absent')"
+CHANGED: Final = "('update', 'remove', 'absent')"
 
 
 @dataclass
 class Counts:
     """The counts of one kind's rows: `fetched` = unchanged + created + updated + removed + quarantined.
 
-    `fetched` counts the rows of the file; identical repeats count once. `removed` counts known rows that the file
-    marks `tobedeleted`. `absent` counts known rows that are missing in the file and are removed too; they are counted
-    separately because they were not fetched. `restored` counts those of the updated rows that had been removed
-    before, and `expired` those of the removed and absent rows whose end date had passed.
+    `fetched` counts the rows of the file, identical repeats once. `removed` counts known rows that the file marks
+    `tobedeleted`. `absent` counts known rows that are missing in the file and are removed too; they are counted
+    separately because they were not fetched. `restored` counts those of the updated rows that had been removed before,
+    and `expired` those of the removed and absent rows whose end date had passed.
     """
 
     file: str = ""
@@ -46,7 +47,7 @@ class Counts:
 
     @property
     def changes(self) -> int:
-        """The number of roster rows that the plan changes."""
+        """Returns the number of roster rows that the plan changes."""
         return self.created + self.updated + self.removed + self.absent
 
 
@@ -89,7 +90,7 @@ class Report:
 
     @property
     def overturned(self) -> list[str]:
-        """The kinds whose statistics need an update, because a run changed at least a tenth of their rows."""
+        """Returns the kinds whose statistics need an update, because a run changed at least a tenth of their rows."""
         if self.total("changes") < MANY:
             return []
         return [name for name, counts in self.kinds.items() if counts.changes and 10 * counts.changes >= counts.known]
@@ -99,7 +100,7 @@ class Report:
         return sum(int(getattr(counts, name)) for counts in self.kinds.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the report as plain values, with ids as the faces show them."""
+        """Returns the report as plain values, with public ids."""
         return {
             **asdict(self),
             "run_id": ids.format_id("run", self.run_id),
@@ -111,14 +112,14 @@ class Report:
 
 
 async def count_known(stage: Stage, kind: Kind) -> int:
-    """Counts the current roster rows of a kind from this source, and remembers the number in the stage."""
+    """Counts the current roster rows of a kind from this source, and stores the number in the stage."""
     rows = await stage.count(f"SELECT count(*) FROM ({known_rows_sql(kind)}) AS t WHERE t.removed_at IS NULL")
     stage.known_rows[kind.name] = rows
     return rows
 
 
 async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
-    """Counts the planned rows of a kind by action, and remembers the numbers in the stage."""
+    """Counts the planned rows of a kind by action, and stores the numbers in the stage."""
     rows = await stage.rows(
         f"SELECT p.action, count(*) AS rows FROM {stage.of_run('plan', kind.name)} AS p GROUP BY p.action"
     )
@@ -153,7 +154,7 @@ async def first_refusals(stage: Stage) -> list[Refusal]:
 
 
 async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Delivery) -> list[str]:
-    """Returns sentences about unknown optional references: their rows are imported without them."""
+    """Returns sentences about unknown optional references, whose rows are imported without them."""
     warnings = []
     for ref in kind.refs:
         if ref.header not in delivery.header or (ref.required and not ref.many):
@@ -178,34 +179,40 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
 
 
 async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[ShrunkGroup]:
-    """Returns the schools and classes that would lose students. A class that is itself removed does not count."""
+    """Returns the schools and classes that would lose students. A class that is itself removed does not count.
+
+    A person or an enrollment that would no longer be a student's counts as lost.
+    """
     groups = []
     people, enrollments = kinds["person"], kinds["enrollment"]
     if people.updated + people.removed + people.absent:
         rows = await stage.rows(
             f"""SELECT count(*) AS students,
                        count(*) FILTER (WHERE p.id IS NOT NULL
-                                        AND NOT (p.action IN {CAME} AND t.school_id = ANY (p.school_ids))) AS lost
-                FROM (SELECT t.id, unnest(t.school_ids) AS school_id FROM person AS t
+                                        AND NOT (p.action IN {CAME} AND t.school_id = ANY (p.school_ids)
+                                                 AND (p.is_student OR t.keeps_role))) AS lost
+                FROM (SELECT t.id, 'role' = ANY (t.pinned) AS keeps_role, unnest(t.school_ids) AS school_id
+                      FROM person AS t
                       WHERE t.district_id = :district AND t.is_student AND t.removed_at IS NULL OFFSET 0) AS t
                 JOIN org AS s ON s.district_id = :district AND s.id = t.school_id AND s.type = 'school'
                 LEFT JOIN {stage.of_run("plan", "person")} AS p ON p.id = t.id AND p.action <> 'refuse'
                 GROUP BY s.id"""
         )
         groups += [ShrunkGroup("school", row["lost"], row["students"]) for row in rows if row["lost"]]
-    if enrollments.removed + enrollments.absent:
+    if enrollments.updated + enrollments.removed + enrollments.absent:
         plan, classes = stage.of_run("plan", "enrollment"), stage.of_run("key", "class")
-        key_filter = key_filter_sql(stage, BY_NAME["enrollment"], WENT)
+        key_filter = key_filter_sql(stage, BY_NAME["enrollment"], CHANGED)
         class_filter = " AND t.class_id = ANY (ARRAY(SELECT l.class_id FROM lost AS l))" if key_filter else ""
         rows = await stage.rows(
             f"""WITH lost AS (
                     SELECT t.class_id, count(DISTINCT t.person_id) AS students
                     FROM {plan} AS p JOIN enrollment AS t ON t.district_id = :district AND t.id = p.id
-                    WHERE p.action IN {WENT} AND t.is_student{key_filter}
+                    WHERE t.is_student AND t.removed_at IS NULL{key_filter}
+                      AND (p.action IN {WENT} OR (p.action = 'update' AND NOT p.is_student))
                       AND (t.ends_on IS NULL OR t.ends_on > :today)
                       AND t.class_id IN (SELECT k.id FROM {classes} AS k)
                       AND NOT EXISTS (SELECT FROM {plan} AS c WHERE c.action IN {CAME} AND c.class_id = t.class_id
-                                      AND c.person_id = t.person_id)
+                                      AND c.person_id = t.person_id AND c.is_student)
                     GROUP BY t.class_id)
                 SELECT lost.students AS lost, count(DISTINCT t.person_id) AS students FROM lost
                 JOIN enrollment AS t ON t.district_id = :district AND t.class_id = lost.class_id
@@ -217,7 +224,7 @@ async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[
 
 
 async def count_rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
-    """Counts the people to be removed who have the identifier, e-mail or username of a person to be created."""
+    """Counts the people to be removed who share an identifier, e-mail or username with a person to be created."""
     if "person" not in delivered:
         return 0
     plan = stage.of_run("plan", "person")
@@ -235,7 +242,9 @@ async def count_rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
 def planned_kind(
     kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_out: Collection[str] = ()
 ) -> PlannedKind:
-    """Returns one kind's counts as the guard expects them. In a delta, a kind without changes may have no file."""
+    """Returns one kind's counts in the form that the guard takes; in a delta, a kind without changes may have no
+    file.
+    """
     delivery = deliveries.get(kind.name)
     if delivery is None:
         is_full = bool(deliveries) and all(each.complete for each in deliveries.values())

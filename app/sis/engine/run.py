@@ -1,7 +1,7 @@
-"""Owns the row of a run: how it begins, concludes and ends, and how its end changes its source.
+"""Begins, concludes and ends the row of a run, and updates its source at the end.
 
-Also owns the two advisory locks that separate a district's syncs from each other. Never stages, plans or applies.
-Over 250 lines, so that the ownership and the lease of a run are in one place.
+Also owns the two advisory locks that separate a district's syncs from each other. Never stages, plans or applies. Over
+250 lines, so that the ownership and the lease of a run are in one place.
 """
 
 from collections.abc import Collection
@@ -40,10 +40,12 @@ EVENTS: dict[str, EventType] = {
 LOCK = 0x41494D53  # the first key of the lock of a running sync; the second key is the district's
 APPLIES = LOCK + 1  # the first key of the lock that marks the transaction that applies a sync
 LENGTH = timedelta(minutes=2)
-"""The lease of a run. A worker renews it; of a run from the command line, its advisory lock shows that it goes on."""
+"""The length of a run's lease. A worker renews it; a run from the command line is protected by its advisory lock
+instead.
+"""
 EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
 DROP_KEPT_PLAN = tuple(
-    text(f"DELETE FROM staging.{table} AS k WHERE k.district_id = :district AND k.run_id = :run").bindparams(
+    text(f"DELETE FROM staging.{table} AS k WHERE k.district_id = :district AND k.run_id = :run").bindparams(  # noqa: S608 - our own names
         bindparam("district", type_=Uuid), bindparam("run", type_=Uuid)
     )
     for table in ("kept_plan", "kept_rekey")
@@ -52,7 +54,7 @@ DROP_KEPT_PLAN = tuple(
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The request for a run whose row exists already: its id and the number of the claim that may execute it.
+    """A request for a run: the id of its existing row, and the number of the claim that may execute it.
 
     `mode` is full or delta; if it is None, the delivery determines it.
     """
@@ -69,7 +71,7 @@ def lock_of(district_id: UUID) -> int:
 
 @needs(Can.READ_SYNC)
 async def is_syncing(work: Work) -> bool:
-    """Returns whether any process holds the district's sync lock, without trying to take it."""
+    """Returns whether any process has the district's sync lock, without trying to take it."""
     is_locked = """SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
         WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
           AND l.classid::bigint = :lock AND l.objid::bigint = :key)"""
@@ -79,9 +81,9 @@ async def is_syncing(work: Work) -> bool:
 
 @needs(Can.SYNC_ROSTER)
 async def lock_district_writes(work: Work) -> None:
-    """Locks the district against other transactions that apply a sync, until this transaction ends.
+    """Makes other transactions that apply a sync of the district wait until this transaction ends.
 
-    The run's own lock is lost if its connection breaks, although the run goes on fetching. This lock belongs to the
+    The run's own lock is lost if its connection breaks, although the run continues to fetch. This lock belongs to the
     transaction that writes. The row excludes other transactions; the advisory lock only shows which process has it.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.WRITE_SYNC})
@@ -89,7 +91,7 @@ async def lock_district_writes(work: Work) -> None:
 
 
 async def _try_lock_district_writes(work: Work) -> bool:
-    """Takes the lock of `lock_district_writes`, and returns False if another transaction has it."""
+    """Takes the lock of `lock_district_writes`; returns False if another transaction has it."""
     names = {"district": work.district_id, "name": DistrictLock.WRITE_SYNC}
     if await work.db.scalar(TRY_LOCK, names) is None and await work.db.scalar(FIRST_LOCK, names) is None:
         return False
@@ -99,7 +101,7 @@ async def _try_lock_district_writes(work: Work) -> bool:
 
 @needs(Can.SYNC_ROSTER)
 async def require_current_claim(work: Work, run_id: UUID, claim_number: int) -> None:
-    """Raises `Superseded` if another claim owns the run now. `end` checks this again.
+    """Raises `Superseded` if another claim owns the run now; `end` checks this again.
 
     Takes no lock on the row, so that its lease can be renewed meanwhile.
     """
@@ -122,7 +124,7 @@ async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
 
 @needs(Can.SYNC_ROSTER)
 async def kinds_left_out(work: Work, source_id: UUID) -> frozenset[str]:
-    """Returns the kinds that a source's settings leave out: their rows are neither imported nor counted as missing."""
+    """Returns the kinds that a source's settings leave out; their rows are neither imported nor counted as missing."""
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     names = await work.db.scalar(select(SisSource.left_out).where(is_source)) or ()
     return frozenset(MAY_BE_LEFT_OUT[name] for name in names if name in MAY_BE_LEFT_OUT)
@@ -174,9 +176,9 @@ async def begin(
     await work.db.flush()
 
 
-def pluralize(count: int, one: str, more: str) -> str:
+def pluralize(count: int, singular: str, plural: str) -> str:
     """Returns a number with its noun, such as `1 change` or `2 changes`."""
-    return f"{count:,} {one if count == 1 else more}"
+    return f"{count:,} {singular if count == 1 else plural}"
 
 
 def conclude(report: Report, dry: bool) -> None:
@@ -247,7 +249,8 @@ async def end(
     if row.dry:
         return
     source_id: UUID = row.source_id
-    # A held map of sourcedIds keeps the held plan that it was made from, so that a person can still choose that plan.
+    # A held map of sourcedIds does not replace the held plan that it was made from, so that a person can still choose
+    # that plan.
     if report.state == RunState.APPLIED or (report.state == RunState.HELD and report.mode != "rekey"):
         await _discard_replaced_plans(work, report.run_id, source_id)
     if report.state in EVENTS and report.mode != "rekey":

@@ -6,7 +6,7 @@ copied are a run's own (`intake.load`). A run never analyzes a staging table, be
 the runs of other districts until its transaction ends.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -62,13 +62,13 @@ class Stage:
     raw_tables: dict[str, str] = field(default_factory=dict)
     """The run's own table with the raw rows of a file, by kind."""
     staged_early: dict[str, int] = field(default_factory=dict)
-    """The number of rows of each kind that was staged together with another kind."""
+    """The number of staged rows of each kind that was staged together with another kind."""
     known_rows: dict[str, int] = field(default_factory=dict)
-    """The number of known rows of each kind that was counted."""
+    """The number of known rows, for each kind that was counted."""
     raw_rows: dict[str, int] = field(default_factory=dict)
-    """The number of raw rows of each kind that was loaded."""
+    """The number of raw rows, for each kind that was loaded."""
     planned_rows: dict[str, dict[str, int]] = field(default_factory=dict)
-    """The number of planned rows by kind and action, for the kinds that were counted."""
+    """The number of planned rows by kind and action, for each kind that was counted."""
     sifted: set[str] = field(default_factory=set)
     """The kinds of which only the changed rows were staged."""
 
@@ -137,17 +137,17 @@ class Stage:
         await self.run(f"DELETE FROM {self.table(name, kind)} AS w WHERE w.district_id = :district AND w.run_id = :run")
 
     async def run(self, sql: str) -> int:
-        """Runs a statement and returns the number of affected rows."""
+        """Runs a statement; returns the number of rows that it affected."""
         status = str(await self.driver.execute(*self._bound(sql)))
         last = status.rsplit(" ", 1)[-1]
         return int(last) if last.isdigit() else 0
 
     async def rows(self, sql: str) -> list[Any]:
-        """Returns the rows of a query."""
+        """Runs a query and returns its rows."""
         return list(await self.driver.fetch(*self._bound(sql)))
 
     async def count(self, sql: str) -> int:
-        """Returns the single number of a query.
+        """Runs a query and returns its single number.
 
         All rows are fetched although there is only one, because PostgreSQL runs no parallel plan for a partial fetch.
         """
@@ -199,10 +199,12 @@ class Stage:
 
 
 def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
-    """Returns SQL for a new id in the form of a UUIDv7 (RFC 9562): the run's time, then a digest of kind and sourcedId.
+    """Returns SQL for a new id in the form of a UUIDv7 (RFC 9562), made of the run's time and a digest of kind and
+    sourcedId.
 
-    It uses no volatile function, so that it is the same on every node and on a retry of the statement. With `place`,
-    an SQL number, ids ascend with that number, so that a million rows are appended to an index and not spread over it.
+    It uses no volatile function, so that it is the same on every node and on a retry of the statement. With `place`, an
+    SQL number, ids ascend with that number, so that a million rows are appended to an index instead of being spread
+    over it.
     """
     digest = f"md5(:salt || '{kind}' || {sourced_id})"
     if place is None:

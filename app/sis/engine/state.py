@@ -1,4 +1,4 @@
-"""Owns every change of a run's state in the database: each is one that `app.sis.rules` allows. Never creates a run."""
+"""Changes the state of runs in the database, as far as `app.sis.rules` allows it. Never creates a run."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -21,10 +21,10 @@ async def change_states(
     *,
     of: Collection[RunState] = (RunState.RUNNING,),
 ) -> Sequence[Row[UUID, UUID, bool]]:
-    """Gives the district's runs that are in one of the states `of`, and for which `where` holds, another state.
+    """Sets the state of the district's runs that are in one of the states `of` and that match `where`.
 
-    Returns the id, the source and `dry` of each changed run. Raises `IllegalTransition` if a run in one of these states
-    may not take the following one, whether or not there is such a run.
+    Returns the id, the source and `dry` of each changed run. Raises `IllegalTransition` if `following` may not follow
+    one of the states in `of`, whether or not there is such a run.
     """
     require_transition(of, following)
     changed = await work.db.execute(

@@ -1,9 +1,9 @@
-"""Owns the events of a run: students who entered, left or returned to a school, and the run's counts.
+"""Emits the events of a run: students who entered, left or returned to a school, and the run's counts.
 
-Never changes a roster row. A source's first load emits no student events: nobody came on the day of the import.
+Never changes a roster row. A source's first load emits no student events, because nobody came on the day of the import.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from dataclasses import asdict
 
@@ -18,7 +18,7 @@ COUNTED = ("fetched", "created", "updated", "restored", "removed", "absent", "qu
 async def emit_student_events(stage: Stage) -> None:
     """Emits an event for each student who enters, leaves or returns to a school.
 
-    Call it after people are changed and before their memberships are: it reads the changes from the difference.
+    Must be called after people are changed and before their memberships are, because it compares the two.
     """
     if not await stage.count(
         "SELECT count(*) FROM sis_run WHERE district_id = :district AND source_id = :source "
@@ -50,7 +50,7 @@ async def emit_student_events(stage: Stage) -> None:
 
 
 def count_events(report: Report) -> dict[str, dict[str, int]]:
-    """Returns the counts of a run by kind for its event, without the kinds whose counts are all 0."""
+    """Returns the run's counts by kind for its event, without the kinds whose counts are all 0."""
     return {
         name: {field: getattr(counts, field) for field in COUNTED}
         for name, counts in report.kinds.items()

@@ -1,1 +1,1 @@
-"""The adapter for OneRoster CSV files in a zip."""
+"""Reads OneRoster CSV files in a zip."""

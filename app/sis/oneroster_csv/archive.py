@@ -1,4 +1,4 @@
-"""Owns how a OneRoster CSV zip, 1.1 or 1.2, is opened and validated. Contains no SQL and no policy.
+"""Opens and validates a OneRoster CSV zip, 1.1 or 1.2. Contains no SQL and no policy.
 
 It checks the manifest and the names in the headers; the rows are never parsed here.
 """
@@ -28,7 +28,7 @@ COMPOSED: Final = {
     "resultScoreScales": ("scoreScaleSourcedId",),
     "resultLearningObjectiveIds": ("learningObjectiveSet",),
 }
-"""The columns that these supplementary files add to the kind of their rows."""
+"""The columns that these supplementary files add to the kind whose rows they supplement."""
 
 
 class ZipRefused(SourceRefused):
@@ -70,11 +70,11 @@ class CsvZip:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about irregularities that did not prevent the import."""
+        """Returns sentences about irregularities that did not prevent the import."""
         return tuple(self._warnings)
 
     def _manifest(self, entries: Mapping[str, zipfile.ZipInfo]) -> tuple[str, dict[str, str]]:
-        """Returns the version, and the mode of each file that the manifest names."""
+        """Reads the manifest; returns the OneRoster version, and the mode of each file that it names."""
         entry = entries.get("manifest.csv")
         if entry is None:
             raise SourceRefused(
@@ -103,7 +103,9 @@ class CsvZip:
         return short, modes
 
     def _list_not_taken(self, entries: Mapping[str, zipfile.ZipInfo], modes: Mapping[str, str]) -> tuple[str, ...]:
-        """Returns the files that are not imported, and warns of those that the manifest should have announced."""
+        """Returns the files that are not imported, and adds warnings for those that the manifest should have
+        announced.
+        """
         not_taken = []
         for file in sorted(set(entries) - {"manifest.csv"}):
             name = file.removesuffix(".csv")
@@ -177,7 +179,7 @@ def _add_supplements(base: Delivery, composed: tuple[str, ...], supplements: lis
 
 
 def _empty_delta(kind: str, file: str) -> Delivery:
-    """Returns a delta without rows, for a kind of which only a supplement came."""
+    """Returns an empty delta, for a kind of which only a supplement was delivered."""
     line = f"{','.join(COMMON)}\r\n".encode()
     return Delivery(kind, file, False, COMMON, len(line), lambda: iter((line,)))
 

@@ -1,4 +1,4 @@
-"""Owns where a CSV zip comes from: an https address, a file, or a folder to which zips are added.
+"""Fetches a CSV zip from an https address, a file, or a folder to which zips are added.
 
 A download has a size limit and goes to an unnamed temporary file. A file that is still being written is skipped, and a
 file that was imported already is not imported again unless this is requested. Never checks the contents of a zip.
@@ -34,12 +34,12 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=4 * 3600, sock_connect=30, sock_rea
 CHUNK: Final = 1 << 20
 AGENT: Final = "Aimline-Sync/1"
 Taken = Mapping[str, Any]
-"""The description of an imported file: name, size, mtime (nanoseconds), digest (SHA-256)."""
+"""The description of an imported file: name, size, mtime (nanoseconds) and digest (SHA-256)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedZip:
-    """A zip as an `OpenedSource`, with the description of the file and the time of its data."""
+    """A fetched zip as an `OpenedSource`, with the description of the file and the time of its data."""
 
     deliveries: Mapping[str, Delivery]
     not_taken: tuple[str, ...]
@@ -50,7 +50,7 @@ class FetchedZip:
 
 @asynccontextmanager
 async def open_path(path: Path, taken: Sequence[Taken], *, again: bool) -> AsyncIterator[FetchedZip]:
-    """Opens a zip, or the next zip of a folder. With `again`, the newest one, even if it was imported before.
+    """Opens a zip, or the next zip of a folder; with `again`, the newest zip even if it was imported before.
 
     Raises `NothingNew` if all were imported before, and `SourceRefused` if there is no such file or folder.
     """
@@ -74,7 +74,7 @@ async def open_url(url: str, allowed: Allowed, progress: Progress) -> AsyncItera
 
 
 async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progress) -> datetime:
-    """Downloads the zip to the file, and returns the time by the source's clock, or else by ours."""
+    """Downloads the zip to the file; returns the time by the source's clock, or by ours if it sends none."""
     began, done = now(), 0
     try:
         checked = validate_url(url, allowed)
@@ -112,7 +112,7 @@ def _response_time(header: str | None) -> datetime | None:
 
 
 def _choose(path: Path, taken: Sequence[Taken], again: bool) -> Path:
-    """Returns the file to import: of the new files the newest bulk delivery, or else the oldest delta."""
+    """Returns the file to import: the newest bulk delivery among the new files, or without one the oldest delta."""
     if not path.is_dir():
         if not path.is_file():
             raise SourceRefused("There is no such file or folder on this machine.")
@@ -142,7 +142,7 @@ def _changed(path: Path) -> int:
 
 
 def _is_whole(path: Path) -> bool:
-    """Returns whether this is a complete zip: no link, no partial file, and not changed recently."""
+    """Returns whether this is a complete zip: not a link, not a partial file, and not changed recently."""
     if path.suffix.lower() != ".zip" or path.name.startswith((".", "~")) or path.is_symlink() or not path.is_file():
         return False
     quiet = now().timestamp() - _changed(path) / 1e9
@@ -150,7 +150,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
-    """Returns whether a file was imported before, by its name, size and time, or else by its digest."""
+    """Returns whether a file was imported before, by its name, size and time, or otherwise by its digest."""
     status = path.stat()
     if any(
         (file["name"], file["size"], file["mtime"]) == (path.name, status.st_size, status.st_mtime_ns) for file in taken
@@ -165,7 +165,10 @@ def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
 
 
 def _is_bulk(path: Path) -> bool:
-    """Returns whether all files of a zip are bulk. An unreadable zip counts too, so that it is refused later."""
+    """Returns whether all files of a zip are bulk files.
+
+    An unreadable zip counts as bulk too, so that it is chosen and then refused.
+    """
     try:
         with _opened(path) as (_, archive):
             return all(each.complete for each in CsvZip(archive).deliveries.values())
@@ -175,7 +178,7 @@ def _is_bulk(path: Path) -> bool:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
-    """Opens a file and the zip in it, which remain the same bytes even if the file is replaced meanwhile."""
+    """Opens a file and the zip in it; both keep the same bytes even if the file is replaced meanwhile."""
     try:
         file = path.open("rb")
     except OSError as error:

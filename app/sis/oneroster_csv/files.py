@@ -1,4 +1,4 @@
-"""Owns the files of OneRoster's CSV binding, 1.1 and 1.2: their kinds, their columns and the required ones.
+"""Defines the files of OneRoster's CSV binding, 1.1 and 1.2: their kinds, their columns and the required columns.
 
 Files are read by column name, so that 1.2.0 and 1.2.1 need no distinction. Never opens a file.
 """
@@ -28,7 +28,7 @@ class CsvFile:
 
     @property
     def taken(self) -> frozenset[str]:
-        """The columns that are imported."""
+        """Returns the columns that are imported."""
         if self.supplement:
             return frozenset((*COMMON, *self.columns))
         kind = BY_NAME[self.kind]
@@ -154,7 +154,9 @@ _SUPPLEMENTS: Final = (
 )
 
 FILES: Final = {file.name: file for file in (*_ROSTER, *_GRADEBOOK, *_SUPPLEMENTS)}
-"""The files that are imported. Resources are not supported, and user profiles are not read: they have credentials."""
+"""The files that are imported. Resources are not supported. User profiles are not read, because they contain
+credentials.
+"""
 
 ONLY_1_1: Final = {"users": {"orgSourcedIds", "role"}, "lineItems": {"gradingPeriodSourcedId"}}
 ONLY_1_2: Final = {

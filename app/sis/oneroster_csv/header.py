@@ -1,4 +1,4 @@
-"""Owns the validation of a file's header, and the warnings about it. Never parses all rows."""
+"""Validates a file's header, and warns of irregularities. Never parses all rows."""
 
 import csv
 import io
@@ -25,9 +25,9 @@ def decode_text(raw: bytes, file: str) -> str:
 
 
 def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...]:
-    """Returns the names of the columns. Raises `SourceRefused` for an empty file or a bulk file without rows.
+    """Returns the names of the columns; raises `SourceRefused` for an empty file or a bulk file without rows.
 
-    A delta without rows is valid: nothing has changed.
+    A delta without rows is valid and means that nothing has changed.
     """
     if not head.strip(BOM + b"\r\n \t"):
         raise SourceRefused(f"{file} is empty. A file without rows must be announced as absent.")
@@ -44,7 +44,7 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
 
 
 def check_columns(header: tuple[str, ...], file: CsvFile, version: str, mode: str) -> list[str]:
-    """Returns warnings about the columns. Raises `SourceRefused` for invalid, repeated or missing names."""
+    """Returns warnings about the columns; raises `SourceRefused` for invalid, repeated or missing names."""
     name = f"{file.name}.csv"
     if len(header) > MAX_COLUMNS:
         raise SourceRefused(f"{name} has {len(header):,} columns, more than OneRoster has by far: export it again.")
@@ -74,8 +74,8 @@ def _warnings(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]
     lacking = [column for column in columns if column not in header and column in file.taken]
     if lacking:
         warnings.append(f"{name} has no {', '.join(lacking)}: the known values stay.")
-    known = {*columns, *file.columns}
-    if [column for column in header if column not in known and not column.startswith("metadata.")]:
+    column_names = {*columns, *file.columns}
+    if [column for column in header if column not in column_names and not column.startswith("metadata.")]:
         warnings.append(f"{name} has columns that OneRoster {version} does not know: not imported.")
     return warnings
 

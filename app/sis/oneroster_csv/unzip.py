@@ -1,4 +1,4 @@
-"""Owns the safe reading of an untrusted zip: no folders, no encryption, no zip bombs. Independent of OneRoster."""
+"""Reads an untrusted zip safely: no folders, no encryption, no zip bombs. Independent of OneRoster."""
 
 import struct
 import zipfile
@@ -10,23 +10,23 @@ from app.sis.oneroster_csv.header import BOM
 from app.sis.port import SourceRefused
 
 CHUNK = 1 << 20
-HEAD = 1 << 16  # bytes in which a header must end
-UNPACKED_LIMIT = 16 << 30  # bytes of all files together
-RATIO_LIMIT = 200  # unpacked to packed; rosters come to 5–40
+HEAD = 1 << 16  # bytes within which a header must end
+UNPACKED_LIMIT = 16 << 30  # bytes of all unpacked files together
+RATIO_LIMIT = 200  # the largest ratio of unpacked to packed bytes; rosters have 5 to 40
 MAX_ENTRIES = 200
 DIRECTORY_LIMIT = 256 << 10  # bytes of the central directory: about a thousand for each entry
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""The methods for which `zipfile` unpacks no more than requested; with others a megabyte may become gigabytes."""
+"""The methods for which `zipfile` unpacks no more bytes than requested; with others a megabyte may become gigabytes."""
 # zipfile raises NotImplementedError for a compression that it does not know, RuntimeError for an encrypted entry.
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 MANY = "The zip holds far more files than OneRoster has: not opened."
 
 
 class _BoundedFile:
-    """A file that limits each read to the size of a small zip directory, until the zip is open.
+    """A file that limits the size of each read to that of a small zip directory, until the zip is open.
 
-    `zipfile` reads the end record first, and then as many bytes as the record gives for the directory. The limit on
-    reads applies whatever the record says, and whichever of several records `zipfile` chooses.
+    `zipfile` reads the end record first, and then as many bytes as the record states for the directory. The limit on
+    reads applies whatever the record states, and whichever of several records `zipfile` chooses.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -46,7 +46,7 @@ class _BoundedFile:
 
 
 def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
-    """Opens a zip. Raises `BadZipFile` if it is not a zip, and `SourceRefused` if it has too many files."""
+    """Opens a zip; raises `BadZipFile` if it is not a zip, and `SourceRefused` if it has too many files."""
     guarded = _BoundedFile(file)
     try:
         archive = zipfile.ZipFile(guarded)
@@ -59,7 +59,7 @@ def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
 
 
 def list_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Returns the files by name. Raises `SourceRefused` for an encrypted zip, a zip with folders, or a zip bomb."""
+    """Returns the files by name; raises `SourceRefused` for an encrypted zip, a zip with folders, or a zip bomb."""
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = entry.filename
@@ -84,7 +84,7 @@ def list_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def stream(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int | None = None) -> Iterator[bytes]:
-    """Yields the bytes of a file without its byte order mark; with a limit, it stops soon after that many."""
+    """Yields the bytes of a file without its byte order mark; with a limit, it stops soon after that many bytes."""
     yielded = 0
     try:
         with archive.open(entry) as file:

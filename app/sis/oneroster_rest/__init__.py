@@ -1,1 +1,1 @@
-"""The adapter for OneRoster over REST, 1.1 and 1.2: it converts pages to CSV. Contains no SQL and no policy."""
+"""Reads OneRoster over REST, 1.1 and 1.2, and converts its pages to CSV. Contains no SQL and no policy."""

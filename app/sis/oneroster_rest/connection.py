@@ -1,4 +1,4 @@
-"""Owns the connection settings of a source that is read over REST. Never connects to it."""
+"""Defines the connection settings of a source that is read over REST. Never connects to it."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -23,7 +23,9 @@ _GRADEBOOK: Final[dict[str, tuple[str, ...]]] = {
 GRADES: Final = frozenset(
     {"categories", "lineItems", "results", "scoreScales", "assessmentLineItems", "assessmentResults"}
 )
-"""The collections of the gradebook. In 1.2 they belong to a separate service, mostly with a base of its own."""
+"""The collections of the gradebook. In 1.2 they belong to a separate service, usually with a base address of its
+own.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,11 @@ class RetryPolicy:
 class Connection:
     """The connection settings of a source.
 
-    `url` is the base of rostering, such as `https://sis.example.org/ims/oneroster/v1p1`.
-    Without `gradebook_url`, the gradebook has the same base; in 1.2, `/rostering/` in it is replaced by `/gradebook/`.
-    `scopes` are requested as they are; without any, those that the collections need. `leave_out` names collections,
-    such as `demographics`, that are not requested. `pull_minutes` and `pull_gb` limit the time and the disk space of
-    a pull. `sandbox` allows loopback over plain HTTP.
+    `url` is the base of rostering, such as `https://sis.example.org/ims/oneroster/v1p1`. Without `gradebook_url`, the
+    gradebook has the same base; in 1.2, its `/rostering/` is replaced by `/gradebook/`. `scopes` are requested
+    unchanged; without any, those that the collections need are requested. `leave_out` names collections, such as
+    `demographics`, that are not requested. `pull_minutes` and `pull_gb` limit the time and the disk space of a pull.
+    `sandbox` allows loopback over plain HTTP.
     """
 
     version: Literal["1.1", "1.2"]
@@ -74,17 +76,17 @@ class Connection:
 
     @property
     def allowed(self) -> Allowed:
-        """The networks to which a connection is allowed."""
+        """Returns the networks to which a connection is allowed."""
         return Allowed(self.allow_networks, self.sandbox, SETTING)
 
     @property
     def rostering(self) -> str:
-        """The validated base of rostering without a trailing slash. Raises `SourceRefused`."""
+        """Returns the validated base of rostering without a trailing slash; raises `SourceRefused`."""
         return normalize_url(self.url, self.allowed, "url")
 
     @property
     def gradebook(self) -> str:
-        """The validated base of the gradebook without a trailing slash. Raises `SourceRefused`."""
+        """Returns the validated base of the gradebook without a trailing slash; raises `SourceRefused`."""
         if self.gradebook_url:
             return normalize_url(self.gradebook_url, self.allowed, "gradebook-url")
         if self.version == "1.1":
@@ -93,7 +95,7 @@ class Connection:
 
     @property
     def requested_scopes(self) -> tuple[str, ...]:
-        """The scopes to request for a token."""
+        """Returns the scopes to request for a token."""
         if self.scopes:
             return self.scopes
         names: tuple[str, ...] = _CORE

@@ -1,6 +1,7 @@
-"""Owns the inspection of a source without writing anything: `aimline sis doctor`. Never reports a value of a row.
+"""Inspects a source without writing anything (`aimline sis doctor`). Never reports a value of a row.
 
-Each check runs separately, so that a failing check does not prevent the others. Over 250 lines: there are many checks.
+Each check runs separately, so that a failing check does not prevent the others. Over 250 lines, because there are many
+checks.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from app.sis.oneroster_rest.wire import Wire
 from app.sis.port import SourceRefused
 
 SHORT: Final = RetryPolicy(tries=3, first=0.3, longest=5.0, total=15.0, answer=30.0, whole=60.0)
-MAX_SECONDS: Final = 900.0  # seconds of a whole inspection
+MAX_SECONDS: Final = 900.0  # seconds that a whole inspection may take
 TOKENS: Final = ("/oauth/token", "/oauth2/token", "/token", "/connect/token")
 BASES: Final = {
     "1.1": ("/ims/oneroster/v1p1", "/v1p1", "/learningdata/v1"),
@@ -36,7 +37,9 @@ SAMPLE: Final = 100
 
 @dataclass(slots=True)
 class Findings:
-    """The findings of an inspection: sentences, facts as JSON, and whether a sync can read the source as it is set."""
+    """The findings of an inspection: sentences, facts as JSON, and whether a sync can read the source with its
+    settings.
+    """
 
     ready: bool = False
     sentences: list[str] = field(default_factory=list)
@@ -63,7 +66,7 @@ async def explore(connection: Connection) -> Findings:
 
 async def _explore(connection: Connection, findings: Findings) -> None:
     working = await _find_base(connection, findings) if connection.auth == "oauth1" else None
-    if working is None:  # no signature is set, or it is refused
+    if working is None:  # there is no signature, or it is refused
         findings.sentences.clear()
         signed = await _sign_in(connection, findings)
         working = await _find_base(signed, findings) if signed else None
@@ -78,7 +81,7 @@ async def _explore(connection: Connection, findings: Findings) -> None:
 
 
 def _missing_options(current: Connection, working: Connection, facts: dict[str, Any]) -> list[str]:
-    """Returns the options to set, if the source was only readable with other settings than its own."""
+    """Returns the options to set, if the source could only be read with other settings than its own."""
     signs = f"{working.auth}{'-sha1' if working.auth == 'oauth1' and working.signature == 'HMAC-SHA1' else ''}"
     as_set = f"{current.auth}{'-sha1' if current.auth == 'oauth1' and current.signature == 'HMAC-SHA1' else ''}"
     options = [f"--url {working.url}"] if working.url.rstrip("/") != current.url.rstrip("/") else []
@@ -99,7 +102,10 @@ async def _reading(connection: Connection) -> AsyncIterator[Reader]:
 
 
 async def _sign_in(connection: Connection, findings: Findings) -> Connection | None:
-    """Returns the connection that the token endpoint accepts, or None. A signature is only tested with a collection."""
+    """Returns the connection that the token endpoint accepts, or None.
+
+    A signature is only tested later, with a collection.
+    """
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(connection.url))
     urls = [connection.token_url] if connection.token_url else [origin + path for path in TOKENS]
     works: dict[str, Connection] = {}
@@ -136,25 +142,27 @@ async def _sign_in(connection: Connection, findings: Findings) -> Connection | N
 def _report_token(token: BearerToken, findings: Findings) -> None:
     life = f"{token.lifetime:,.0f} s" if token.lifetime else "an unknown time"
     granted = token.known_scopes
-    names = ", ".join(one.rpartition("/")[2] for one in granted) or "no scope"
+    names = ", ".join(scope.rpartition("/")[2] for scope in granted) or "no scope"
     findings.add(f"A token lasts {life}, with {names}.", token_lifetime=token.lifetime, scopes=list(granted))
     missing = set(token.requested) - set(granted)
     if missing:
-        findings.add(f"Not granted: {', '.join(sorted(one.rpartition('/')[2] for one in missing))}.")
+        findings.add(f"Not granted: {', '.join(sorted(scope.rpartition('/')[2] for scope in missing))}.")
 
 
 async def _find_base(connection: Connection, findings: Findings) -> Connection | None:
-    """Returns the connection with the first base that has organizations, or None. The base of the settings is first."""
+    """Returns the connection with the first base address that has organizations, or None; the configured base is tried
+    first.
+    """
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(connection.url))
     urls = dict.fromkeys([connection.url.rstrip("/"), *(origin + path for path in BASES[connection.version])])
     auths: list[Connection] = [connection]
     if connection.auth == "oauth1":
         others = (replace(connection, signature="HMAC-SHA256"), replace(connection, signature="HMAC-SHA1"))
-        auths += [one for one in others if one.signature != connection.signature]
+        auths += [candidate for candidate in others if candidate.signature != connection.signature]
     answers: dict[str, str] = {}
     works: list[Connection] = []
     for url in urls:
-        for tried in (replace(one, url=url) for one in auths):
+        for tried in (replace(candidate, url=url) for candidate in auths):
             try:
                 async with _reading(tried) as reader:
                     await reader.page("orgs", 1, 0, {}, None)
@@ -171,12 +179,14 @@ async def _find_base(connection: Connection, findings: Findings) -> Connection |
         findings.add("No base answers for orgs: " + "; ".join(f"{urlsplit(u).path}: {a}" for u, a in answers.items()))
         return None
     signed = f", signed with {works[0].signature}" if works[0].auth == "oauth1" else ""
-    findings.add(f"Rostering answers under {', '.join(urlsplit(one.url).path or '/' for one in works)}{signed}.")
+    findings.add(
+        f"Rostering answers under {', '.join(urlsplit(candidate.url).path or '/' for candidate in works)}{signed}."
+    )
     return await _with_gradebook(works[0], findings)
 
 
 async def _with_gradebook(connection: Connection, findings: Findings) -> Connection:
-    """Returns the connection with the base of the gradebook that answers, if there is one."""
+    """Returns the connection with the base address at which the gradebook answers, if there is one."""
     base = connection.url.rstrip("/")
     urls = dict.fromkeys(filter(None, (connection.gradebook_url, base.replace(ROSTERING, GRADEBOOK), base)))
     for url in urls:
@@ -191,20 +201,20 @@ async def _with_gradebook(connection: Connection, findings: Findings) -> Connect
 
 
 async def _collections(connection: Connection, findings: Findings) -> None:
-    """Checks which collections exist, how many rows each reports, and which headers a page has."""
+    """Checks which collections exist, how many rows each reports, and which headers its page has."""
     results: dict[str, Any] = {}
     pages: dict[str, WalkPage] = {}
     async with _reading(connection) as reader:
-        for one in COLLECTIONS:
-            if connection.version == "1.1" and one.name in IN_12_ONLY:
+        for collection in COLLECTIONS:
+            if connection.version == "1.1" and collection.name in IN_12_ONLY:
                 continue
             try:
-                page = pages[one.name] = await reader.page(one.name, SAMPLE, 0, {}, None)
-                results[one.name] = {"status": 200, "total": page.total, "sampled": len(page.rows)}
+                page = pages[collection.name] = await reader.page(collection.name, SAMPLE, 0, {}, None)
+                results[collection.name] = {"status": 200, "total": page.total, "sampled": len(page.rows)}
             except (CollectionAbsent, BadQuery) as error:
-                results[one.name] = {"status": getattr(error, "status", 400)}
+                results[collection.name] = {"status": getattr(error, "status", 400)}
             except SourceRefused as error:
-                results[one.name] = {"error": error.detail}
+                results[collection.name] = {"error": error.detail}
         findings.facts["collections"] = results
         readable = [f"{name} ({_number(results[name]['total'])})" for name in pages]
         findings.add(f"There are {', '.join(readable)}.")
@@ -213,7 +223,7 @@ async def _collections(connection: Connection, findings: Findings) -> None:
         findings.facts["settings"]["leave_out"] = [
             name for name in unreadable if name in GRADES or name == "demographics"
         ]
-        findings.ready = all(one.name in pages for one in COLLECTIONS if not one.optional)
+        findings.ready = all(collection.name in pages for collection in COLLECTIONS if not collection.optional)
         _headers(list(pages.values()), findings)
         with suppress(SourceRefused, CollectionAbsent, BadQuery):
             await _cap(reader, connection, pages, findings)
@@ -231,7 +241,7 @@ def _headers(pages: list[WalkPage], findings: Findings) -> None:
 
 
 async def _cap(reader: Reader, connection: Connection, pages: dict[str, WalkPage], findings: Findings) -> None:
-    name = max(pages, key=lambda one: (pages[one].total or 0, len(pages[one].rows)))
+    name = max(pages, key=lambda title: (pages[title].total or 0, len(pages[title].rows)))
     page = await reader.page(name, MAX_PAGE_ROWS, 0, {}, None)
     came = len(page.rows)
     more = came < MAX_PAGE_ROWS and bool((await reader.page(name, 1, came, {}, None)).rows) if came else False

@@ -1,4 +1,4 @@
-"""Owns a complete pull: the collections, their order, restarts when the source changes, and the warnings.
+"""Pulls a source completely: reads the collections in order, restarts when the source changes, and collects warnings.
 
 Everything is written to disk before the pull yields anything, and no transaction is open meanwhile. Over 250 lines, so
 that the conditions for trusting a collection and for restarting are in one place.
@@ -29,7 +29,9 @@ SIDE_BY_SIDE: Final = 5  # collections read at the same time, so that first and 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A collection of OneRoster and the kind of its rows. The collections in `instead` together have the same rows."""
+    """A collection of OneRoster and the kind of its rows. The collections in `instead` together contain the same
+    rows.
+    """
 
     name: str
     kind: str
@@ -52,28 +54,32 @@ COLLECTIONS: Final = (
     Collection("academicSessions", "academic_session", instead=("terms", "gradingPeriods")),
     Collection("orgs", "org", instead=("schools",)),
 )
-"""Rows that refer to others are read first: a row that is added meanwhile is then missing completely."""
+"""The collections in the order in which they are read.
+
+Rows that refer to others are read first, so that a row that is added meanwhile is missing together with its references.
+"""
 
 IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessmentResults"})
 
 
 @dataclass(slots=True)
 class PulledCollection:
-    """A collection that was read, or the status with which it was refused."""
+    """A collection that was read, or the status with which the source refused it."""
 
     spool: Spool | None = None
     roles: Spool | None = None
     whole: bool = True
     disordered: bool = False
-    totals: list[int | None] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
+    promised: bool = False
+    walks: list[Walk] = field(default_factory=list)
     fingerprint: tuple[int, ...] = ()
+    order: int = 0
     revision: str | None = None
     absent: int | None = None
     instead: bool = False
 
     def close(self) -> None:
-        """Deletes its spooled rows."""
+        """Deletes the collection's rows from disk."""
         for spool in (self.spool, self.roles):
             if spool is not None:
                 spool.close()
@@ -102,7 +108,7 @@ async def open_rest(
         async with Wire(connection) as wire:
             try:
                 async with asyncio.timeout(60 * connection.pull_minutes):
-                    source = await pull.source(wire)
+                    source = await pull.source(Reader(wire))
             except TimeoutError:
                 raise SourceRefused(pull.timeout_sentence()) from None
             source.as_of = wire.as_of
@@ -120,6 +126,7 @@ class RestPull:
     progress: Progress
     done: dict[str, PulledCollection] = field(default_factory=dict)
     before: dict[str, PulledCollection] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     unsorted: set[str] = field(default_factory=set)
     disordered: set[str] = field(default_factory=set)
     revision: str | None = None
@@ -132,28 +139,31 @@ class RestPull:
         self.turns = TurnQueue(self.connection.concurrency)
         self.page_budget = PageBudget(AHEAD * self.connection.concurrency)
 
-    async def source(self, wire: Wire) -> RestSource:
+    async def source(self, reader: Reader) -> RestSource:
         """Pulls all collections, and pulls those again that changed meanwhile."""
-        reader = Reader(wire)
         selected = [collection for collection in COLLECTIONS if self._is_selected(collection)]
         todo = selected
         for attempt in range(1 + RESTARTS):
             if attempt:
-                self.progress(f"starting again with {', '.join(one.name for one in todo)}", 0, 0)
+                self.progress(f"starting again with {', '.join(collection.name for collection in todo)}", 0, 0)
                 await asyncio.sleep(random.uniform(0.5, 1) * self.connection.patience.first * 2**attempt)
             await self._pull(reader, todo)
             todo = self._find_outdated(selected)
             if not todo:
                 return self._result(selected, reader.warnings)
-        names = ", ".join(one.name for one in todo)
+        names = ", ".join(collection.name for collection in todo)
         raise SourceInconsistent(
             f"The source changed while it was read, {1 + RESTARTS} times in a row ({names}): sync it at an hour at "
             "which nothing is written to it."
         )
 
     def timeout_sentence(self) -> str:
-        """Returns the sentence about a source that was not read completely within the time limit."""
-        missing = [one.name for one in COLLECTIONS if self._is_selected(one) and one.name not in self.done]
+        """Returns the sentence for a source that could not be read completely within the time limit."""
+        missing = [
+            collection.name
+            for collection in COLLECTIONS
+            if self._is_selected(collection) and collection.name not in self.done
+        ]
         return (
             f"The source was read for {self.connection.pull_minutes:g} minutes and has not ended "
             f"({', '.join(missing) or 'it kept changing'}): ask its vendor whether its collections end. If it is only "
@@ -161,30 +171,34 @@ class RestPull:
         )
 
     def close(self) -> None:
-        """Deletes all spooled rows."""
+        """Deletes all rows from disk."""
         for pulled in self.done.values():
             pulled.close()
 
-    def _is_selected(self, one: Collection) -> bool:
-        left_out = one.optional and one.name in self.connection.leave_out
-        return not left_out and (self.connection.version == "1.2" or one.name not in IN_12_ONLY)
+    def _is_selected(self, collection: Collection) -> bool:
+        left_out = collection.optional and collection.name in self.connection.leave_out
+        return not left_out and (self.connection.version == "1.2" or collection.name not in IN_12_ONLY)
 
     def _find_outdated(self, selected: list[Collection]) -> list[Collection]:
-        """Returns the collections that changed meanwhile, or that have another revision than the last page."""
-        known = (None, self.revision)
-        return [one for one in selected if one.name not in self.done or self.done[one.name].revision not in known]
+        """Returns the collections that changed during the pull, or whose revision differs from the last page's."""
+        unchanged = (None, self.revision)
+        return [
+            collection
+            for collection in selected
+            if collection.name not in self.done or self.done[collection.name].revision not in unchanged
+        ]
 
     async def _pull(self, reader: Reader, todo: list[Collection]) -> None:
         waiting = iter(todo)
 
         async def work() -> None:
-            for one in waiting:
-                old = self.done.pop(one.name, None)
+            for collection in waiting:
+                old = self.done.pop(collection.name, None)
                 if old is not None:
                     old.close()
-                pulled = await self._one(reader, one)
+                pulled = await self._one(reader, collection)
                 if pulled is not None:
-                    self.done[one.name] = pulled
+                    self.done[collection.name] = pulled
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -193,39 +207,39 @@ class RestPull:
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
 
-    async def _one(self, reader: Reader, one: Collection) -> PulledCollection | None:
-        """Pulls a collection, or its alternatives if it is absent. Returns None if it changed meanwhile."""
+    async def _one(self, reader: Reader, collection: Collection) -> PulledCollection | None:
+        """Pulls a collection, or its alternatives if it is absent; returns None if it changed meanwhile."""
         try:
-            return await self._spooled(reader, one, (one.name,))
+            return await self._spooled(reader, collection, (collection.name,))
         except CollectionAbsent as absent:
             status = absent.status
-        if one.instead and status not in (401, 403):
+        if collection.instead and status not in (401, 403):
             try:
-                pulled = await self._spooled(reader, one, one.instead)
+                pulled = await self._spooled(reader, collection, collection.instead)
             except CollectionAbsent:
                 pulled = None
             else:
                 if pulled is not None:
                     pulled.instead = True
                 return pulled
-        if not one.optional:
-            raise SourceRefused(_missing(one, status))
+        if not collection.optional:
+            raise SourceRefused(_missing(collection, status))
         return PulledCollection(absent=status)
 
-    async def _spooled(self, reader: Reader, one: Collection, names: tuple[str, ...]) -> PulledCollection | None:
-        translator = Translator(BY_NAME[one.kind])
-        pulled = PulledCollection(Spool(one.kind, " and ".join(names), translator.header, self.disk_budget))
-        if one.kind == "person" and self.connection.version == "1.2":
+    async def _spooled(self, reader: Reader, collection: Collection, names: tuple[str, ...]) -> PulledCollection | None:
+        translator = Translator(BY_NAME[collection.kind])
+        pulled = PulledCollection(Spool(collection.kind, " and ".join(names), translator.header, self.disk_budget))
+        if collection.kind == "person" and self.connection.version == "1.2":
             pulled.roles = Spool("role", "users.roles", ROLE.header, self.disk_budget)
         try:
             for name in names:
-                walk = await self._walk(reader, one, name, translator, pulled)
+                walk = await self._walk(reader, collection, name, translator, pulled)
                 pulled.whole = pulled.whole and walk.whole
                 pulled.disordered = pulled.disordered or walk.disordered
-                pulled.totals.append(walk.total)
-                pulled.offsets.append(walk.offset)
+                pulled.promised = pulled.promised or walk.promised
+                pulled.walks.append(walk)
                 pulled.revision = walk.revision or pulled.revision
-            if self._is_trusted(one, pulled):
+            if self._is_trusted(collection, pulled):
                 return pulled
         except CollectionChanged:
             pass
@@ -236,21 +250,22 @@ class RestPull:
         return None
 
     async def _walk(
-        self, reader: Reader, one: Collection, name: str, translator: Translator, pulled: PulledCollection
+        self, reader: Reader, collection: Collection, name: str, translator: Translator, pulled: PulledCollection
     ) -> Walk:
         while True:
             query = self._query(name)
 
             async def fetch(limit: int, offset: int, link: str | None, query: Mapping[str, str] = query) -> WalkPage:
-                async with self.turns.turn(COLLECTIONS.index(one)):
+                async with self.turns.turn(COLLECTIONS.index(collection)):
                     page = await reader.page(name, limit, offset, query, link)
                 self.revision = page.revision or self.revision
                 return page
 
-            walk = Walk(fetch, self.connection.page_size, self.page_budget)
+            walk = Walk(fetch, self._page_size(collection), self.page_budget)
+            before = pulled.spool.end if pulled.spool else 0
             try:
                 async for page in walk.walk():
-                    self._spool(one, translator, page, pulled)
+                    self._spool(translator, page, pulled, before + walk.start)
                     self.progress(f"fetching {name}", walk.offset, walk.total or 0)
                 return walk
             except RecursionError:
@@ -261,10 +276,10 @@ class RestPull:
                 self.unsorted.add(name)
 
     def _query(self, name: str) -> dict[str, str]:
-        """Returns the filter and the order to request for a collection.
+        """Returns the query parameters, filter and order, for a collection.
 
-        Deltas and collections that came without a fixed order are sorted by id: it has no ties, and a row that changes
-        meanwhile keeps its place.
+        Deltas and collections that came without a fixed order are sorted by id, because ids are unique, and a row that
+        changes meanwhile keeps its place.
         """
         query = {}
         if self.since is not None:
@@ -279,34 +294,53 @@ class RestPull:
             return f"The source cannot send only the changes of {name}: sync it with --full."
         return f"The source does not accept limit and offset for {name}: ask its vendor how its pages are requested."
 
-    def _spool(self, one: Collection, translator: Translator, page: WalkPage, pulled: PulledCollection) -> None:
+    def _page_size(self, collection: Collection) -> int:
+        """Returns the number of rows to request; of a collection that is read again, smaller pages than before.
+
+        If the rows then stand at the same places, their order is fixed, and not an accident of the pages.
+        """
+        size, attempt = self.sizes.get(collection.name, (0, 0))
+        return max(2, (3 + attempt % 2) * size // 5) if size else self.connection.page_size
+
+    def _spool(self, translator: Translator, page: WalkPage, pulled: PulledCollection, start: int) -> None:
         if pulled.spool is not None:
-            pulled.spool.add(translator.page(page.rows))
+            pulled.spool.add(translator.page(page.rows), start)
         if pulled.roles is not None:
             pulled.roles.add(role for row in page.rows for role in roles_of(row))
 
-    def _is_trusted(self, one: Collection, pulled: PulledCollection) -> bool:
+    def _is_trusted(self, collection: Collection, pulled: PulledCollection) -> bool:
         """Returns whether a collection can be trusted; if not, it is pulled again.
 
-        A collection that was incomplete twice in the same way is imported, but its missing rows are not removed.
+        Rows that come twice may be the source's own, or a sign that it moved between two pages. They are its own if
+        they came in one page, if a second pull with other pages found every row at the same place, or if it found them
+        next to each other after they were sorted. A collection that was incomplete twice in the same way is imported,
+        but its missing rows are not removed.
         """
         if pulled.spool is None:
             return True
         repeats = pulled.spool.repeats()
-        if repeats.differ:
-            return False
-        total = pulled.totals[0] or 0
-        if len(pulled.totals) == 1:  # with two alternative collections, a person may be in both
-            pulled.disordered |= repeats.scattered and repeats.distinct < pulled.offsets[0]
-            pulled.whole = pulled.whole and repeats.distinct >= total
-        short = pulled.disordered or not pulled.whole
-        pulled.fingerprint = (total, repeats.distinct, repeats.digest)
-        if short:
-            pulled.whole = False
-            last = self.before.get(one.name)
-            self.before[one.name] = pulled
-            self.disordered |= {one.name, *one.instead}
-            if last is None or last.fingerprint != pulled.fingerprint:
+        walk, alone = pulled.walks[0], len(pulled.walks) == 1
+        total = walk.total or 0
+        at_once = alone and walk.pages == 1
+        if alone and not at_once:  # with two alternative collections, a person may be in both
+            pulled.disordered |= repeats.scattered and repeats.distinct < walk.offset
+            pulled.whole = pulled.whole and (repeats.distinct >= total or not repeats.scattered)
+        pulled.fingerprint = (total, repeats.distinct, repeats.digest, repeats.differing)
+        pulled.order = repeats.order
+        if pulled.disordered or not pulled.whole or (repeats.differ and not at_once):
+            last, sorted_by_id = self.before.get(collection.name), collection.name in self.disordered - self.unsorted
+            self.before[collection.name] = pulled
+            size, attempt = self.sizes.get(collection.name, (max(each.largest for each in pulled.walks), -1))
+            self.sizes[collection.name] = size, attempt + 1
+            self.disordered |= {collection.name, *collection.instead}
+            if last is None:
+                return False
+            is_alike = last.fingerprint == pulled.fingerprint
+            is_sorted = sorted_by_id and not repeats.scattered and (is_alike or not repeats.differ)
+            covers = alone and repeats.placed == pulled.spool.end >= total and not pulled.promised
+            pulled.whole = covers and (last.order == pulled.order or is_sorted)
+            pulled.disordered = pulled.disordered and not pulled.whole
+            if not (pulled.whole or is_alike):
                 return False
         if repeats.again:
             pulled.spool.remove(repeats.again)
@@ -318,18 +352,20 @@ class RestPull:
         deliveries: dict[str, Delivery] = {}
         sentences: list[str] = list(warnings)
         absent: dict[int | None, list[str]] = {}
-        for one in selected:
-            pulled = self.done[one.name]
+        for collection in selected:
+            pulled = self.done[collection.name]
             if pulled.spool is None:
-                absent.setdefault(pulled.absent, []).append(one.name)
+                absent.setdefault(pulled.absent, []).append(collection.name)
                 continue
             if not pulled.whole:
                 why = "have no fixed order" if pulled.disordered else "end before the reported total"
-                sentences.append(f"The source's pages of {one.name} {why}: missing rows are not removed.")
+                sentences.append(f"The source's pages of {collection.name} {why}: missing rows are not removed.")
             if pulled.instead:
-                sentences.append(f"The source has no {one.name}: they are read from {' and '.join(one.instead)}.")
+                sentences.append(
+                    f"The source has no {collection.name}: they are read from {' and '.join(collection.instead)}."
+                )
             complete = self.since is None and pulled.whole
-            deliveries[one.kind] = pulled.spool.delivery(complete=complete)
+            deliveries[collection.kind] = pulled.spool.delivery(complete=complete)
             if pulled.roles is not None:
                 deliveries["role"] = pulled.roles.delivery(complete=complete)
         for status, names in absent.items():
@@ -339,14 +375,14 @@ class RestPull:
         return RestSource(ordered, tuple(sentences))
 
 
-def _missing(one: Collection, status: int) -> str:
+def _missing(collection: Collection, status: int) -> str:
     if status in (401, 403):
         return (
-            f"The source does not let us read {one.name} ({status}), without which there is no roster: ask its vendor "
-            "to grant it, or check the source's scopes."
+            f"The source does not let us read {collection.name} ({status}), without which there is no roster: ask its "
+            "vendor to grant it, or check the source's scopes."
         )
     return (
-        f"The source has no {one.name} ({status}), without which there is no roster: check its url. "
+        f"The source has no {collection.name} ({status}), without which there is no roster: check its url. "
         "`aimline sis doctor` looks for the right one."
     )
 

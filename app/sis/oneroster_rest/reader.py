@@ -1,4 +1,4 @@
-"""Owns one page of one collection: its URL, its envelope, its status and its headers. No paging.
+"""Reads one page of one collection: its URL, its envelope, its status and its headers. Does not page.
 
 Never reports free text of a response, because it may contain a name.
 """
@@ -40,7 +40,7 @@ _WORDS = re.compile(r"[a-z_]{3,40}")
 
 
 class CollectionAbsent(Exception):
-    """The collection does not exist or is not accessible to us: 403, 404 or a similar status."""
+    """Raised if a collection does not exist or is not accessible to us: 403, 404 or a similar status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -48,7 +48,7 @@ class CollectionAbsent(Exception):
 
 
 class BadQuery(Exception):
-    """The source refuses the parameters of the request: 400 or 422."""
+    """Raised if the source refuses the parameters of a request: 400 or 422."""
 
 
 @dataclass(slots=True)
@@ -71,7 +71,10 @@ class Reader:
     _one_by_one: asyncio.Lock = field(init=False)
 
     async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
-        """Returns a page. Raises `CollectionAbsent` or `BadQuery` for a first page; later they mark the end."""
+        """Returns a page; raises `CollectionAbsent` or `BadQuery` for a first page.
+
+        For a later page these statuses mark the end of the collection.
+        """
         url = link or page_url(self.bases[name in GRADES], name, limit, offset, query)
         garbled = 0
         while True:
@@ -86,7 +89,7 @@ class Reader:
                 raise SourceRefused(_status_error(answer.status, name))
             try:
                 return self._read(name, url, answer)
-            except (ValueError, RecursionError):  # RecursionError: lists nested too deeply
+            except (ValueError, RecursionError):  # RecursionError is raised for lists that are nested too deeply
                 garbled += 1
                 if garbled >= GARBLED:
                     raise SourceRefused(
@@ -96,7 +99,7 @@ class Reader:
                 await asyncio.sleep(self.connection.patience.first * garbled)
 
     async def get(self, url: str) -> Answer:
-        """Returns the response to an authorized request. It has the status 401 only if new tokens do not help.
+        """Returns the response to an authorized request; it has the status 401 only if new tokens do not help.
 
         If a token is valid for a few uses only, other requests use up each new token. Then requests are sent one by
         one.
@@ -119,7 +122,7 @@ class Reader:
             return answer
 
     async def _try(self, url: str) -> tuple[Answer, bool]:
-        """Returns a response, and whether a retry with a new header may succeed."""
+        """Sends a request once; returns the response, and whether a retry with a new header may succeed."""
         used = ""
 
         async def authorized() -> Mapping[str, str]:
@@ -138,7 +141,7 @@ class Reader:
         total = answer.headers.get("x-total-count", "").strip()
         link = answer.headers.get("link")
         following = _following(link) if link is not None else None
-        revision = [f"{one}={value}" for one, value in answer.headers.items() if _REVISION.fullmatch(one)]
+        revision = [f"{name}={value}" for name, value in answer.headers.items() if _REVISION.fullmatch(name)]
         return WalkPage(
             rows,
             sourced_ids(rows),
@@ -149,7 +152,9 @@ class Reader:
         )
 
     def _beyond(self, url: str, link: str | None) -> str | None:
-        """Returns a `next` link without an offset, or None. Links to other hosts are ignored, to protect the token."""
+        """Returns the `next` link if it has no offset, otherwise None. Links to other hosts are ignored, to protect the
+        token.
+        """
         if link is None or "offset" in parse_qs(urlsplit(link).query, keep_blank_values=True):
             return None
         target = urljoin(url, link.partition(":///")[2].join(("/", "")) if ":///" in link else link)
@@ -168,9 +173,9 @@ def page_url(base: str, name: str, limit: int, offset: int, query: Mapping[str, 
 
 
 def parse_json(body: bytes) -> Any:
-    """Parses JSON, also with a byte order mark, lone surrogates or control characters. Raises `ValueError`."""
+    """Parses JSON, accepting a byte order mark, lone surrogates and control characters; raises `ValueError`."""
     collecting = gc.isenabled()
-    gc.disable()  # a page being parsed has no garbage, and collection would take a third of the time
+    gc.disable()  # a page being parsed has no garbage, and garbage collection would take a third of the time
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -181,7 +186,7 @@ def parse_json(body: bytes) -> Any:
 
 
 def extract_rows(name: str, content: Any) -> list[Any]:
-    """Returns the rows in the envelope of a list. Raises `SourceRefused` if there is no list, whatever the status."""
+    """Returns the rows in the envelope of a list; raises `SourceRefused` if there is no list, whatever the status."""
     if isinstance(content, list):
         return content
     failed = isinstance(content, dict) and any(
@@ -201,7 +206,7 @@ def extract_rows(name: str, content: Any) -> list[Any]:
 
 
 def sourced_ids(rows: list[Any]) -> list[str]:
-    """Returns the ids of rows. The fast path covers the usual case that all ids are non-empty strings."""
+    """Returns the ids of rows, on a fast path if all ids are non-empty strings, which is the usual case."""
     try:
         ids = list(map(_ID, rows))
     except (KeyError, TypeError):
@@ -210,7 +215,7 @@ def sourced_ids(rows: list[Any]) -> list[str]:
 
 
 def sourced_id(row: Any) -> str:
-    """Returns the id of a row, or else a text that identifies its content."""
+    """Returns the id of a row, or a text that identifies its content if it has none."""
     if isinstance(row, dict):
         value = row.get("sourcedId")
         if value is None:
@@ -221,7 +226,7 @@ def sourced_id(row: Any) -> str:
 
 
 def _codes(content: Any) -> str:
-    """Returns the standard's error codes in a response, and no free text."""
+    """Returns the error codes of the OneRoster standard in a response, without free text."""
     codes = (
         re.findall(r"'imsx_codeMinorFieldValue': '([^']*)'", str(content)[:10_000]) if isinstance(content, dict) else []
     )

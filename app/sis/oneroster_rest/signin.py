@@ -1,6 +1,6 @@
-"""Owns the authorization of requests to a source: OAuth 2 client credentials, or an OAuth 1.0a signature.
+"""Authorizes requests to a source: with OAuth 2 client credentials, or with an OAuth 1.0a signature.
 
-Never writes a secret or a token to a log, an error or a URL, and sends them to the host of the settings only.
+Never writes a secret or a token to a log, an error or a URL, and sends them to the configured host only.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from app.sis.oneroster_rest.connection import PURL, Connection, normalize_url
 from app.sis.oneroster_rest.wire import Answer, Wire
 from app.sis.port import SourceRefused
 
-HOPS: Final = 3  # redirects of the token endpoint
+HOPS: Final = 3  # redirects of the token endpoint that are followed
 MAX_REFUSALS: Final = 3  # refused tokens or signatures in a row after which no other is tried
 MARGIN: Final = 60.0  # seconds before its end at which a token is renewed; at most a tenth of its lifetime
 _SCOPE: Final = re.compile(rf"(?:{'|'.join(map(re.escape, PURL.values()))})[a-z.-]{{1,60}}")
@@ -41,14 +41,14 @@ class Credentials(Protocol):
         """Returns the value of the `Authorization` header for this request."""
 
     async def renew(self, used: str) -> bool:
-        """Handles a refused header (401), and returns whether a new header may be accepted."""
+        """Returns whether a new header may be accepted after this one was refused with 401."""
 
     def accept(self, used: str) -> None:
         """Records that a header was accepted."""
 
 
 def credentials(wire: Wire, warnings: list[str]) -> Credentials:
-    """Returns the credentials of a source. Irregularities are added to `warnings`."""
+    """Returns the credentials for a source; irregularities are appended to `warnings`."""
     connection = wire.connection
     return OAuth1Signature(connection) if connection.auth == "oauth1" else BearerToken(wire, warnings)
 
@@ -61,7 +61,7 @@ class OAuth1Signature:
         self._refusals = 0
 
     async def header(self, method: str, url: str) -> str:
-        """Returns a signature of the request with a new nonce."""
+        """Returns the header with a signature of the request and a new nonce."""
         connection = self._connection
         parameters = {
             "oauth_consumer_key": connection.client_id,
@@ -76,7 +76,9 @@ class OAuth1Signature:
         return header
 
     async def renew(self, used: str) -> bool:
-        """Returns whether to sign again: a nonce may collide or a clock may be wrong. Stops after several refusals."""
+        """Returns whether to sign again, because a nonce may collide or a clock may be wrong; False after several
+        refusals.
+        """
         self._refusals += 1
         return self._refusals < MAX_REFUSALS
 
@@ -86,7 +88,7 @@ class OAuth1Signature:
 
 
 def sign(method: str, base: str, client_secret: str, token_secret: str = "") -> str:
-    """Returns the signature of RFC 5849, 3.4.2; HMAC-SHA256, which the RFC does not have, works in the same way."""
+    """Returns the signature of RFC 5849, 3.4.2. HMAC-SHA256, which the RFC does not define, works in the same way."""
     if method == SIGNATURE_HMAC_SHA1:
         signature: str = hmac_sha1_signature(base, client_secret, token_secret)
         return signature
@@ -97,14 +99,14 @@ def sign(method: str, base: str, client_secret: str, token_secret: str = "") -> 
 def signature_base(method: str, url: str, oauth: Mapping[str, str]) -> str:
     """Returns the signature base string of RFC 5849, 3.4.1, with every parameter of the query."""
     query = parse_qsl(urlsplit(url).query, keep_blank_values=True)
-    # The library expects the protocol's parameters encoded, as they are in a header.
+    # The library expects the protocol's parameters encoded, as in a header.
     protocol = [(name, escape(value)) for name, value in oauth.items()]
     base: str = construct_base_string(method, url, [*query, *protocol])
     return base
 
 
 class BearerToken:
-    """An OAuth 2 bearer token, which is requested when needed, and renewed before it expires or after a refusal."""
+    """An OAuth 2 bearer token, which is requested at the first use and renewed before it expires or after a refusal."""
 
     def __init__(self, wire: Wire, warnings: list[str]) -> None:
         self._wire, self._warnings = wire, warnings
@@ -121,19 +123,21 @@ class BearerToken:
 
     @property
     def known_scopes(self) -> tuple[str, ...]:
-        """The granted scopes that we requested or that OneRoster defines; no other text of a response is shown."""
+        """Returns the granted scopes that we requested or that OneRoster defines; no other text of a response is
+        shown.
+        """
         granted = self.scopes if self.granted is None else self.granted
         return tuple(scope for scope in granted if scope in self.requested or _SCOPE.fullmatch(scope))
 
     async def header(self, method: str, url: str) -> str:
-        """Returns the header with a valid token, and renews the token if it is about to expire."""
+        """Returns the header with a valid token; renews the token first if it is about to expire."""
         async with self._lock:
             if not self._value or time.monotonic() >= self._due:
                 await self._renew()
             return f"Bearer {self._value}"
 
     async def renew(self, used: str) -> bool:
-        """Renews the token unless another request has done so. Returns False after several refusals in a row."""
+        """Renews the token unless another request has done so; returns False after several refusals in a row."""
         async with self._lock:
             if used == f"Bearer {self._value}":
                 self._refusals += 1
@@ -166,9 +170,9 @@ class BearerToken:
         self._due = time.monotonic() + life - min(MARGIN, life / 10)
 
     async def _request_granted_scopes(self) -> Answer:
-        """Requests a token for the scopes that are granted, after trying each alone.
+        """Tries each scope alone, then requests a token for those that are granted.
 
-        Some endpoints issue no token at all if one of the scopes is not granted.
+        Some endpoints issue no token at all if one of the requested scopes is not granted.
         """
         granted = [scope for scope in self.scopes if (await self._request((scope,))).status == 200]
         refused = [scope.rpartition("/")[2] for scope in self.scopes if scope not in granted]
@@ -177,7 +181,9 @@ class BearerToken:
         return await self._request(self.scopes)
 
     async def _request(self, scopes: Iterable[str]) -> Answer:
-        """Requests a token with id and secret encoded as in RFC 6749, 2.3.1, and if refused, as they are."""
+        """Requests a token with id and secret encoded as in RFC 6749, 2.3.1; if that is refused, with both
+        unencoded.
+        """
         connection = self._wire.connection
         form = {"grant_type": "client_credentials", "scope": " ".join(scopes)}
         form = {name: value for name, value in form.items() if value}
@@ -242,6 +248,6 @@ def _json(answer: Answer) -> dict[str, Any]:
 
 
 def _error(answer: Answer) -> str:
-    """Returns the answer's error code if RFC 6749, 5.2, defines it, else an empty string."""
+    """Returns the response's error code if RFC 6749, 5.2, defines it, otherwise an empty string."""
     error = _json(answer).get("error")
     return error if isinstance(error, str) and error in ERRORS else ""

@@ -1,8 +1,8 @@
-"""Owns the translation of OneRoster JSON rows, 1.1 or 1.2, to the cells of our canonical CSV. Pure; checks no value.
+"""Translates OneRoster JSON rows, 1.1 or 1.2, into the cells of our canonical CSV. Pure; checks no value.
 
 Each field may be missing, null, of another type, or written in another case; a reference may be a plain id. Fields that
-are not in `kinds` are not read, so that a password is never copied. Over 250 lines: the module has all forms of a
-field, and reads pages by column as well as by row, with the same result.
+are not in `kinds` are not read, so that a password is never copied. Over 250 lines, because the module has all forms of
+a field, and reads pages by column as well as by row, with the same result.
 """
 
 import hashlib
@@ -12,16 +12,17 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from app.sis.kinds import BY_NAME, WORDS, Field, Kind, Ref
+from app.sis.kinds import BY_NAME, ROLES, WORDS, Field, Kind, Ref
 
 Row = Mapping[str, Any]
 Cells = tuple[str, ...]
 BASE: Final = ("sourcedId", "dateLastModified", "status")
-SHAPES: Final = 512  # sets of keys whose columns are cached
-ALIKE: Final = 16  # the number of rows with the same keys from which they are read by column
+SHAPES: Final = 512  # the number of sets of keys whose columns are cached
+ALIKE: Final = 16  # the smallest number of rows with the same keys that are read by column
 _PLAIN: Final = ({str}, {int}, {float}, {bool})
 _ID: Final = itemgetter("sourcedId")
 _KNOWN_WORDS: Final = {word.lower(): word for word in WORDS}
+_ROLES: Final = frozenset(role.lower() for role in ROLES)
 _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth"
 _GRADES: Final = {
     **{f"{name} grade": f"{number:02}" for number, name in enumerate(_ORDINALS.split(), 1)},
@@ -31,7 +32,9 @@ _GRADES: Final = {
     **{"infant/toddler": "IT", "preschool": "PR", "kindergarten": "KG", "transitional kindergarten": "TK"},
     **{"postsecondary": "PS", "ungraded": "UG"},
 }
-"""CEDS codes by the names that sources send instead; `convert` normalizes the spelling of the codes themselves."""
+"""CEDS codes, keyed by the names that sources send instead; `convert` normalizes the spelling of the codes
+themselves.
+"""
 
 
 def text(value: Any) -> str:
@@ -62,7 +65,7 @@ def day(value: Any) -> str:
 
 
 def ref(value: Any) -> str:
-    """Returns the id of a GUIDRef or a plain id. If there is only a href, the last part of its path is the id."""
+    """Returns the id of a GUIDRef or a plain id; if there is only an href, the last part of its path."""
     if isinstance(value, dict):
         sourced_id = value.get("sourcedId") or _any_case(value, "sourcedId")
         if sourced_id is None and isinstance(value.get("href"), str):
@@ -91,25 +94,25 @@ def grades(value: Any) -> str:
 def user_ids(value: Any) -> str:
     """Returns user ids as `{Type:Id}`, as in the CSV binding."""
     many = value if isinstance(value, list) else [value]
-    return ",".join(filter(None, (_pair(one, "type", "identifier") for one in many)))
+    return ",".join(filter(None, (_pair(item, "type", "identifier") for item in many)))
 
 
 def scale(value: Any) -> str:
     """Returns the values of a score scale as `{LHS:RHS}`."""
     many = value if isinstance(value, list) else [value]
-    return ",".join(filter(None, (_pair(one, "itemValueLHS", "itemValueRHS") for one in many)))
+    return ",".join(filter(None, (_pair(item, "itemValueLHS", "itemValueRHS") for item in many)))
 
 
 def objectives(value: Any) -> str:
     """Returns learning objectives as sorted JSON in the gradebook's format; those of a result have scores."""
     items: list[dict[str, Any]] = []
-    for one in value if isinstance(value, list) else []:
-        if not isinstance(one, dict):
+    for item in value if isinstance(value, list) else []:
+        if not isinstance(item, dict):
             continue
-        source = text(one.get("source"))
-        for each in _many(one.get("learningObjectiveIds")):
+        source = text(item.get("source"))
+        for each in _many(item.get("learningObjectiveIds")):
             items.append({"source": source, "id": text(each)})
-        for each in _many(one.get("learningObjectiveResults")):
+        for each in _many(item.get("learningObjectiveResults")):
             if isinstance(each, dict):
                 score = each.get("score")
                 kept = float(score) if isinstance(score, int | float) else None
@@ -125,15 +128,15 @@ def objectives(value: Any) -> str:
 
 
 def _many(value: Any) -> list[Any]:
-    """Returns a list, or an empty list for any other value."""
+    """Returns the value if it is a list, otherwise an empty list."""
     return value if isinstance(value, list) else []
 
 
 def _pair(value: Any, left: str, right: str) -> str:
     if not isinstance(value, dict):
         return text(value)
-    one, other = text(_any_case(value, left)), text(_any_case(value, right))
-    return f"{{{one}:{other}}}" if one or other else ""
+    first, second = text(_any_case(value, left)), text(_any_case(value, right))
+    return f"{{{first}:{second}}}" if first or second else ""
 
 
 def _any_case(row: Row, name: str) -> Any:
@@ -142,7 +145,7 @@ def _any_case(row: Row, name: str) -> Any:
     return next((value for key, value in row.items() if key.lower() == name.lower()), None)
 
 
-READ: Final[dict[str, Callable[[Any], str]]] = {"word": word, "date": day, "day": day, "grades": grades}
+READ: Final[dict[str, Callable[[Any], str]]] = {"word": word, "role": word, "date": day, "grades": grades}
 SPECIAL: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], str]]]] = {
     "userIds": (("userIds",), user_ids),
     "agentSourcedIds": (("agents", "agentSourcedIds", "agentSourceIds"), refs),
@@ -151,19 +154,21 @@ SPECIAL: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], str]]]] = {
 }
 
 
-def _column(one: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], str]]:
-    """Returns the header of a column, the fields that it may come from, and the function that reads it."""
-    if one.header in SPECIAL:
-        return (one.header, *SPECIAL[one.header])
-    if isinstance(one, Field):
-        return one.header, (one.header,), READ.get(one.type, text)
-    if one.many:
-        return one.header, (one.header.removesuffix("SourcedIds") + "s", one.header), refs
-    return one.header, (one.header.removesuffix("SourcedId"), one.header), ref
+def _column(column: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], str]]:
+    """Returns the header of a column, the JSON fields that it may come from, and the function that converts it."""
+    if column.header in SPECIAL:
+        return (column.header, *SPECIAL[column.header])
+    if isinstance(column, Field):
+        return column.header, (column.header,), READ.get(column.type, text)
+    if column.many:
+        return column.header, (column.header.removesuffix("SourcedIds") + "s", column.header), refs
+    return column.header, (column.header.removesuffix("SourcedId"), column.header), ref
 
 
 class _Shape(NamedTuple):
-    """For rows with the same keys: the reader and key of each column, and whether they have the roles of 1.2."""
+    """How rows with the same keys are read: the converter and key of each column, and whether they have the roles of
+    1.2.
+    """
 
     columns: tuple[tuple[Callable[[Any], str], str | None], ...]
     roles: bool
@@ -174,7 +179,7 @@ class Translator:
 
     def __init__(self, kind: Kind) -> None:
         own: tuple[Field | Ref, ...] = (*kind.fields, *kind.refs)
-        columns = [_column(one) for one in own if one.header not in BASE]
+        columns = [_column(column) for column in own if column.header not in BASE]
         base = [(name, (name,), text) for name in BASE]
         self._columns = [*base, *columns]
         self.header: Cells = tuple(name for name, _, _ in self._columns)
@@ -185,7 +190,7 @@ class Translator:
         )
 
     def page(self, rows: Sequence[Any]) -> list[Cells]:
-        """Returns the cells of each row, as `cells` does. Rows with the same keys are read by column."""
+        """Returns the cells of each row, as `cells` does; rows with the same keys are read by column."""
         if set(map(type, rows)) != {dict}:
             return list(map(self.cells, rows))
         shapes = set(map(tuple, rows))
@@ -196,12 +201,12 @@ class Translator:
             alike.setdefault(keys, []).append(number)
         result: list[Cells] = [()] * len(rows)
         for keys, numbers in alike.items():
-            for number, cells in zip(numbers, self._alike(keys, [rows[one] for one in numbers]), strict=True):
+            for number, cells in zip(numbers, self._alike(keys, [rows[index] for index in numbers]), strict=True):
                 result[number] = cells
         return result
 
     def cells(self, row: Any) -> Cells:
-        """Returns the cells of a row, or empty cells for a value that is no object, so that it is quarantined."""
+        """Returns the cells of a row; a value that is no object gives empty cells, so that it is quarantined."""
         if not isinstance(row, dict):
             return ("",) * len(self.header)
         keys = tuple(row)
@@ -226,15 +231,15 @@ class Translator:
         if not roles and not primary:
             return cells
         changed = list(cells)
-        held = [one for one in roles if isinstance(one, dict)] if isinstance(roles, list) else []
+        held = [role for role in roles if isinstance(role, dict)] if isinstance(roles, list) else []
         changed[self._role_at] = _one_role(held) or cells[self._role_at]
         changed[self._orgs_at] = refs(
-            [*(_any_case(one, "org") for one in held), primary, *cells[self._orgs_at].split(",")]
+            [*(_any_case(role, "org") for role in held), primary, *cells[self._orgs_at].split(",")]
         )
         return tuple(changed)
 
     def _shape(self, keys: tuple[str, ...]) -> _Shape:
-        """Determines and caches from which key each column is read, for rows with these keys."""
+        """Returns the key from which each column is read for rows with these keys, and caches the result."""
         lower = {key.lower(): key for key in reversed(keys)}
         exact = dict(zip(keys, keys, strict=True))
         columns = []
@@ -248,13 +253,16 @@ class Translator:
 
 
 def _read(read: Callable[[Any], str], values: list[Any]) -> list[str]:
-    """Returns `read` of each value. Equal values of one plain type are read once (1 and true are equal, but differ)."""
+    """Returns `read(value)` for each value.
+
+    Equal values of one plain type are read once. (1 and true are equal, but differ in type.)
+    """
     types = set(map(type, values))
     if read is text and types == {str}:
         return values
     if types - {type(None)} in _PLAIN:
-        known = {value: read(value) for value in set(values)}
-        return list(map(known.__getitem__, values))
+        text_by_value = {value: read(value) for value in set(values)}
+        return list(map(text_by_value.__getitem__, values))
     if read is ref and types == {dict}:
         try:
             ids = list(map(_ID, values))
@@ -269,26 +277,32 @@ ROLE: Final = Translator(BY_NAME["role"])
 
 
 def roles_of(row: Any) -> list[Cells]:
-    """Returns the roles of a 1.2 user as rows. Their ids, which only the CSV binding has, are made of their values."""
+    """Returns the roles of a 1.2 user as rows; their ids, which only the CSV binding has, are built from their
+    values.
+    """
     roles = _any_case(row, "roles") if isinstance(row, dict) else None
     if not isinstance(roles, list):
         return []
     user, result = text(_any_case(row, "sourcedId")), []
     common = {name: _any_case(row, name) for name in ("dateLastModified", "status")}
-    for one in roles:
-        if isinstance(one, dict) and user:
-            org, begins = ref(_any_case(one, "org")), day(_any_case(one, "beginDate"))
-            named = "/".join(filter(None, (user, word(_any_case(one, "role")), org, begins)))
+    for role in roles:
+        if isinstance(role, dict) and user:
+            org, begins = ref(_any_case(role, "org")), day(_any_case(role, "beginDate"))
+            named = "/".join(filter(None, (user, word(_any_case(role, "role")), org, begins)))
             if len(named.encode("utf-8", "replace")) > 255:
                 named = hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()
-            result.append(ROLE.cells({**one, **common, "sourcedId": named, "userSourcedId": user}))
+            result.append(ROLE.cells({**role, **common, "sourcedId": named, "userSourcedId": user}))
     return result
 
 
 def _one_role(roles: list[dict[str, Any]]) -> str:
-    """Returns the main role of a person: student if it is one of them, else the primary role, else the first."""
-    pairs = [(word(_any_case(one, "role")), text(_any_case(one, "roleType")).lower()) for one in roles]
-    names = [name for name, _ in pairs if name]
-    if any(name.lower() == "student" for name in names):
+    """Returns the main role of a person: student if it is one of them, else the primary role, else the first.
+
+    A role that OneRoster does not define counts only for a person who has no other.
+    """
+    named = [(word(_any_case(role, "role")), text(_any_case(role, "roleType")).lower()) for role in roles]
+    known = [(name, kind) for name, kind in named if name.strip().lower() in _ROLES]
+    if any(name.strip().lower() == "student" for name, _ in known):
         return "student"
-    return next((name for name, kind in pairs if name and kind == "primary"), names[0] if names else "")
+    pairs = known or [pair for pair in named if pair[0]]
+    return next((name for name, kind in pairs if kind == "primary"), pairs[0][0] if pairs else "")

@@ -1,4 +1,4 @@
-"""Owns the order of the page requests, and the limit of fetched pages that wait to be read. Never fetches a page.
+"""Orders the page requests, and limits the fetched pages that wait to be read. Never fetches a page.
 
 Several collections are open at the same time, so that a request is always running. Collections that come first in the
 order have priority, so that a later one is read only while the earlier ones have no request to send.
@@ -12,7 +12,7 @@ from itertools import count
 
 
 class TurnQueue:
-    """Limits concurrent requests. The lowest number goes first; of equal numbers, the longest waiting one."""
+    """Limits concurrent requests. The lowest number is next; of equal numbers, the one that has waited longest."""
 
     def __init__(self, at_once: int) -> None:
         self._free = at_once
@@ -21,7 +21,7 @@ class TurnQueue:
 
     @asynccontextmanager
     async def turn(self, number: int) -> AsyncIterator[None]:
-        """Waits for a turn with this priority, and frees it at the end. A cancelled waiter passes its turn on."""
+        """Waits for a turn with this priority, and frees it at the end; a cancelled waiter passes its turn on."""
         if self._free:
             self._free -= 1
         else:
@@ -30,7 +30,7 @@ class TurnQueue:
             try:
                 await mine
             except asyncio.CancelledError:
-                if not mine.cancelled():  # it got its turn at the same moment
+                if not mine.cancelled():  # the turn was granted at the same moment
                     self._next()
                 raise
         try:
@@ -48,13 +48,13 @@ class TurnQueue:
 
 
 class PageBudget:
-    """The number of pages that all walks together may request ahead. Each walk may have one page more."""
+    """The number of pages that all walks together may request ahead. Each walk may request one page more."""
 
     def __init__(self, pages: int) -> None:
         self._free = pages
 
     def reserve(self) -> bool:
-        """Reserves a page and returns True, or returns False if the budget is used up."""
+        """Reserves a page and returns True; returns False if the budget is used up."""
         if self._free < 1:
             return False
         self._free -= 1

@@ -1,4 +1,4 @@
-"""Owns one request to a source: concurrency, waiting, retries and limits. No paging.
+"""Sends one request to a source, with limits, concurrency, waiting and retries. Does not page.
 
 Never reports any text of a response body, because it may contain a name.
 """
@@ -24,11 +24,11 @@ from app.sis.oneroster_rest.connection import SETTING, Connection
 from app.sis.port import SourceRefused
 
 AGENT: Final = "Aimline-OneRoster/1"
-MAX_PAGE_BYTES: Final = 32 << 20  # bytes of one unpacked response: ten may be in memory, and each grows when parsed
+MAX_PAGE_BYTES: Final = 32 << 20  # bytes of one unpacked response; ten may be in memory, and each grows when parsed
 KEPT_OPEN: Final = 15.0
 CONNECTING: Final = 20.0
 WAITS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-CALM: Final = 50  # responses without a 429 after which concurrency is raised by one again
+CALM: Final = 50  # responses without a 429 after which the concurrency is raised by one again
 BROKEN = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
 NO_SUCH_HOST = "has a host name that is not known"
@@ -38,7 +38,7 @@ ASK_LATER = "Try again later; if that does not help, lower the source's page siz
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response: its status, its headers by lower-case name, and its whole body."""
+    """An HTTP response: its status, its headers by lower-case name, and its whole body."""
 
     status: int
     headers: Mapping[str, str]
@@ -48,7 +48,7 @@ class Answer:
 class Wire:
     """The connections to one source for one pull, with at most `concurrency` requests at the same time.
 
-    After a 429 the concurrency is lowered by one, and no request is sent before the time that the source gave.
+    After a 429 the concurrency is lowered by one, and no request is sent before the time that the source stated.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -69,7 +69,8 @@ class Wire:
             await self._web.close()
 
     async def send(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
-        """Returns the response to a request, of any status. Retries while the source is busy or the network fails.
+        """Returns the response to a request, whatever its status; retries while the source is busy or the network
+        fails.
 
         `headers` is called again for each try. Raises `SourceRefused` when the limits of the retry policy are reached.
         """
@@ -134,7 +135,7 @@ class Wire:
         await self._gate.acquire()
         try:
             await asyncio.sleep(max(0.0, self._quiet_until - time.monotonic()))
-        except asyncio.CancelledError:  # a cancelled request must free its place
+        except asyncio.CancelledError:  # a cancelled request must free its slot
             self._leave()
             raise
 
@@ -158,7 +159,9 @@ class Wire:
 
 
 def parse_http_date(header: str | None) -> datetime | None:
-    """Returns the instant of a `Date` (RFC 9110, 6.6.1), but at most now: a watermark must not lie in the future."""
+    """Returns the instant of a `Date` header (RFC 9110, 6.6.1), at most now, because a watermark must not be in the
+    future.
+    """
     try:
         instant = parsedate_to_datetime(header) if header else None
         return min(instant.astimezone(UTC), now()) if instant else None
@@ -180,22 +183,22 @@ def parse_retry_after(header: str | None) -> float | None:
 
 
 def _failure(error: BaseException) -> str:
-    """Describes a network error in words. Raises `SourceRefused` for an error that a retry cannot change."""
+    """Describes a network error in words; raises `SourceRefused` for an error that a retry cannot change."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
-    causes += [one.os_error for one in causes if isinstance(one, aiohttp.ClientConnectorError)]
-    if any(isinstance(one, AddressRefused) for one in causes):
+    causes += [cause.os_error for cause in causes if isinstance(cause, aiohttp.ClientConnectorError)]
+    if any(isinstance(cause, AddressRefused) for cause in causes):
         raise SourceRefused(
             f"The source's address is not on the public Internet. An operator may allow its network: {SETTING}."
         ) from None
-    if any(isinstance(one, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for one in causes):
+    if any(isinstance(cause, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for cause in causes):
         raise SourceRefused("The source's certificate is not trusted: its vendor must correct it.") from None
-    if any(isinstance(one, aiohttp.ClientConnectorDNSError) for one in causes):
+    if any(isinstance(cause, aiohttp.ClientConnectorDNSError) for cause in causes):
         return NO_SUCH_HOST
-    if any(isinstance(one, TimeoutError) for one in causes):
+    if any(isinstance(cause, TimeoutError) for cause in causes):
         return "does not answer in time"
     return "cannot be reached or breaks the connection"
 

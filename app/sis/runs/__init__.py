@@ -1,1 +1,1 @@
-"""Carries out and answers sync runs: pulls from a source, approves, undoes, moves to new ids, and lists them."""
+"""Executes and answers sync runs: pulls from a source, approves, undoes, rekeys and lists runs."""

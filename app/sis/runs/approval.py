@@ -1,10 +1,10 @@
-"""Owns the answers of people to a run: approve or discard a held plan, undo an applied run. Never reads a source.
+"""Executes people's answers to a run: approves or discards a held plan, or undoes an applied run. Never reads a source.
 
-A face only records an answer, because it cannot access staging; the worker or the command line executes it.
-Over 250 lines, because all answers share their beginning and their end.
+An API only records an answer, because it cannot access staging; the worker or the command line executes it. Over 250
+lines, because all answers share their beginning and their end.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from datetime import date
 from typing import Any
@@ -50,12 +50,12 @@ from app.sis.runs.queries import read_report
 from app.sis.runs.queries import run as find_run
 from app.sis.service import open_stage, refresh_statistics
 
-KEPT_SIZE = 64 << 20  # bytes: the assumed size of a kept plan, whose files no longer exist
+KEPT_SIZE = 64 << 20  # bytes; the assumed size of a kept plan, whose files no longer exist
 RESTORED = "The database was restored from a backup, which has no plans: it is discarded. Run the sync again."
 
 
 class RosterChanged(SourceInconsistent):
-    """The roster has changed since the approved plan was made."""
+    """Raised if the roster has changed since the approved plan was made."""
 
     code = "run.roster_changed"
 
@@ -76,7 +76,7 @@ async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -
 
 @needs(Can.APPROVE_SYNC)
 async def discard(work: Work, run_id: UUID) -> None:
-    """Marks a held run, or one that failed to apply, as discarded. Raises `NotFound`, and `Conflict` in another
+    """Marks a held run, or one that failed to apply, as discarded; raises `NotFound`, and `Conflict` in another
     state.
     """
     await _load_held(work, run_id)
@@ -85,7 +85,9 @@ async def discard(work: Work, run_id: UUID) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def discard_unkept_plans(work: Work) -> int:
-    """Discards every waiting plan after a restore, since backups have no staged rows. Returns the number of runs."""
+    """Discards every waiting plan after a restore, because backups do not contain staged rows; returns the number of
+    runs.
+    """
     lost = {"sentence": RESTORED, "plan": None, "answer": None}
     has_plan = SisRun.plan.is_not(None)
     return len(await change_states(work, RunState.DISCARDED, [has_plan], lost, of=(*OPEN, *WITH_PLAN)))
@@ -238,10 +240,10 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
         actions = await reporting.count_planned(stage, kind)
         restored, removed = actions.get("restore", 0), actions.get("remove", 0)
         updated = actions.get("update", 0) + restored
-        known = await reporting.count_known(stage, kind)
+        known_rows = await reporting.count_known(stage, kind)
         file = rekey.file_of(undone, kind)
         report.kinds[kind.name] = Counts(
-            file, known, updated + removed, updated=updated, restored=restored, removed=removed
+            file, known_rows, updated + removed, updated=updated, restored=restored, removed=removed
         )
     if undone.ended_at is not None:
         await reopen_memberships(stage, undone.ended_at.astimezone(ZoneInfo(await zone_of(work))).date())
@@ -298,7 +300,7 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
-    """Counts the rows of a kind that later runs changed again, or created on rows that this run had created."""
+    """Counts the rows of a kind that later runs changed again, or created under an id that this run had created."""
     dependent = "".join(
         f""" UNION SELECT t.{kind.key} FROM {kind.table} AS t
              JOIN {BY_NAME[ref.kind].table} AS c ON c.district_id = :district AND c.id = t.{ref.column}
@@ -342,7 +344,7 @@ async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
 
 
 async def reopen_memberships(stage: Stage, ran_on: date) -> None:
-    """Reopens the school memberships that the run had closed: an undo must leave no gap in them."""
+    """Reopens the school memberships that the run had ended, because an undo must not leave a gap in them."""
     await stage.run(
         f"""UPDATE school_membership AS m SET ends_on = NULL FROM {stage.of_run("plan", "person")} AS p
             WHERE m.district_id = :district AND m.person_id = p.id
@@ -354,9 +356,9 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Removes again the rows that the run had restored, with their former values and their former time of removal.
+    """Removes the rows that the run had restored again, with their former values and their former time of removal.
 
-    The schools are not changed: the records of a student who left stay in their current schools.
+    The schools are not changed, because the records of a student who left stay in their current schools.
     """
     columns = [column for column, _ in plan_columns(kind, full_column_delivery(kind)) if column != "school_ids"]
     await stage.run(

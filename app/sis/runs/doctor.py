@@ -1,4 +1,4 @@
-"""Owns the check that every row about a student has the student's schools, and the repair. Never reads a source."""
+"""Checks and repairs that every row about a student has the student's schools. Never reads a source."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -17,21 +17,21 @@ from app.sis.engine.run import lock_district_writes
 from app.sis.service import open_stage
 
 NO_SOURCE = UUID(int=0)
-SIZE = 1 << 26  # bytes: the check gets the memory of a sync with a file of this size
+SIZE = 1 << 26  # bytes; the check gets as much memory as a sync with a file of this size
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """The result for one district: the number of rows out of step in each table that has some."""
+    """The result for one district: the number of rows with other schools than the student's, by table."""
 
     district: str
     rows_by_table: dict[str, int]
 
 
 async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, repair: bool) -> Examination:
-    """Counts the rows of each table that lack their student's schools, and repairs them if `repair` is true.
+    """Counts the rows of each table whose schools differ from their student's, and corrects them if `repair` is true.
 
-    Before a repair it waits until no sync is applied. Raises `RosterBusy`.
+    Before a repair it waits until no sync is being applied. Raises `RosterBusy`.
     """
     async with unit(engine, system_principal(district_id, "operator"), keyring, "doctor") as work:
         return await _examine(work, repair=repair)

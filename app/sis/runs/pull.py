@@ -1,12 +1,12 @@
-"""Owns how a run of a source is requested and started: full or delta, and by which adapter. Never plans or applies.
+"""Requests and starts the runs of a source: full or delta, by the source's adapter. Never plans or applies.
 
-A request over a face creates a row that the worker executes; the command line executes its runs at once.
-Over 250 lines, so that the requests and the inputs of a run are in one place.
+A request to an API creates a row that the worker executes; the command line executes its runs at once. Over 250 lines,
+so that the requests and the inputs of a run are in one place.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -41,24 +41,26 @@ from app.sis.runs.upload import has_upload, open_missing_upload, open_upload
 from app.sis.service import sync
 from app.sis.sources.schedule import is_full_due
 from app.sis.sources.service import ConfiguredSource, load_source, open_secret, settings_of
+from app.sis.sources.service import open_url as open_address
 from app.sis.sources.settings import UPLOADS, SourceSettings, is_local, path_of
 
 Mode = Literal["full", "delta"]
 PAGE_SIZE = 1000  # rows of a page, if the source's settings have no page size
-REMEMBERED = 1000  # the number of imported files with which a new file is compared
+REMEMBERED = 1000  # the number of earlier imported files with which a new file is compared
 READ_STATES = (RunState.APPLIED, RunState.HELD, RunState.APPROVED, RunState.FAILED_TO_APPLY, RunState.DISCARDED)
-"""States of a run that has read its source completely."""
+"""The states of a run that has read its source completely."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunInputs:
-    """The inputs of a run: the source with its settings, its secret, the mode, and the files imported before.
+    """The inputs of a run: the source with its settings, its secrets, the mode, and the files imported before.
 
     `upload_run` is the id of the run if a zip was uploaded for it; the zip is then read instead of the source.
     """
 
     configured: ConfiguredSource
     secret: str | None
+    url: str
     mode: Mode | None
     taken: Sequence[dict[str, Any]]
     upload_run: UUID | None = None
@@ -68,7 +70,7 @@ class RunInputs:
 async def request_run(
     work: Work, source_id: UUID, mode: Mode | None = None, *, dry: bool = False, pointer: str | None = None
 ) -> SisRun:
-    """Requests a run of a source, which the worker executes. Without a mode, the source's schedule determines it.
+    """Requests a run of a source for the worker to execute; without a mode, the source's schedule determines it.
 
     Raises `NotFound` for an unknown source, or `Invalid` at `pointer` if that is given; `AlreadyRunning` if a run of
     the source is pending or one of the district is running; `Conflict` if there was no full run for a delta to follow.
@@ -85,7 +87,7 @@ async def request_run(
 
 @needs(Can.APPROVE_SYNC)
 async def request_undo(work: Work, run_id: UUID) -> SisRun:
-    """Requests a run that undoes an applied run. Raises as `approval.require_undoable` does."""
+    """Requests a run that undoes an applied run; raises the errors of `approval.require_undoable`."""
     undone = (await find_run(work, run_id)).run
     await require_undoable(work, undone)
     return await _create_run(work, undone.source_id, None, False, work.principal.name, run_id)
@@ -160,7 +162,9 @@ async def run_source(
     request: RunRequest = RunRequest(),
     limits: GuardLimits | None = None,
 ) -> Report:
-    """Syncs a district from a source by its settings at once, and returns the report. Raises as `service.sync` does."""
+    """Syncs a district from a source at once, with the source's settings; returns the report. Raises the errors of
+    `service.sync`.
+    """
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync settings") as work:
         inputs = await _load_inputs(work, source_id, mode, request.run_id, renew=not dry)
 
@@ -204,6 +208,7 @@ async def _load_inputs(
     return RunInputs(
         configured,
         await open_secret(work, source_id, renew=renew),
+        await open_address(work, source_id, renew=renew),
         chosen,
         [file for file in taken if file],
         upload_run,
@@ -211,7 +216,7 @@ async def _load_inputs(
 
 
 def _check_mode(configured: ConfiguredSource, mode: Mode | None) -> Mode | None:
-    """Returns the requested mode. Raises `Conflict` if the source cannot deliver it."""
+    """Returns the requested mode; raises `Conflict` if the source cannot deliver it."""
     if mode == "delta" and configured.source.kind == "oneroster-csv":
         raise Conflict("The manifest of a CSV zip says whether it is a delta: request no mode.", code="run.mode")
     if mode == "delta" and (configured.settings.full_at is None or configured.settings.pulled_until is None):
@@ -222,7 +227,7 @@ def _check_mode(configured: ConfiguredSource, mode: Mode | None) -> Mode | None:
 def _open_adapter(
     inputs: RunInputs, allowed: Allowed, progress: Progress, *, again: bool
 ) -> AbstractAsyncContextManager[Any]:
-    settings, row = settings_of(inputs.configured), inputs.configured.settings
+    row, settings = inputs.configured.settings, replace(settings_of(inputs.configured), url=inputs.url)
     if settings.kind == "oneroster-csv":
         if settings.url == UPLOADS:
             return open_missing_upload()
@@ -261,7 +266,7 @@ def connection_of(settings: SourceSettings, secret: str | None, allowed: Allowed
 async def inspect_source(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, source_id: UUID, allowed: Allowed
 ) -> dict[str, Any]:
-    """Inspects a source and returns the findings, without writing anything. Raises `NotFound`."""
+    """Inspects a source and returns the findings, without writing anything; raises `NotFound`."""
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync settings") as work:
         inputs = await _load_inputs(work, source_id, None)
     settings = settings_of(inputs.configured)
@@ -281,7 +286,7 @@ async def inspect_source(
 
 @needs(Can.SYNC_ROSTER)
 async def save_findings(work: Work, source_id: UUID, findings: dict[str, Any]) -> None:
-    """Saves the findings of an inspection, for the faces to show."""
+    """Saves the findings of an inspection, which the APIs then show."""
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     await work.db.execute(
         update(SisSource).where(is_source).values(findings=findings, found_at=now(), look_asked_at=None)

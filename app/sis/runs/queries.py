@@ -1,4 +1,4 @@
-"""Owns the reads of sources and runs: their results, changes and quarantine. Never returns a secret."""
+"""Reads sources and runs: their results, changes and quarantine. Never returns a secret."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ NON_STUDENT_KINDS = (
 )
 """The kinds whose rows are not about a student."""
 KINDS_WITH_IDS = ("org", "academic_session", "course", "class")
-"""The kinds of these whose rows the faces identify by an id."""
+"""The kinds among these whose rows have public ids."""
 UNDO_PHRASES = {
     **{"create": "came", "update": "was put back", "restore": "came back", "remove": "was removed"},
     "absent": "was removed",
@@ -58,12 +58,14 @@ class RunOfSource:
 
     @property
     def when(self) -> datetime:
-        """The instant at which the run ended, or else began."""
+        """Returns the instant at which the run ended, or for an unfinished run the one at which it began."""
         return self.run.ended_at or self.run.began_at
 
     @property
     def sentence(self) -> str:
-        """The sentence about the run. If its lease has ended, it says since when the worker has been silent."""
+        """Returns the sentence about the run; if its lease has ended, one that says since when the worker has been
+        silent.
+        """
         run = self.run
         if run.state != RunState.RUNNING or run.leased_until is None or run.leased_until > now():
             return run.sentence
@@ -87,7 +89,7 @@ async def runs(work: Work, keyset: Keyset) -> Page[RunOfSource]:
 
 @needs(Can.READ_SYNC)
 async def run(work: Work, run_id: UUID) -> RunOfSource:
-    """Returns a run. Raises `NotFound`."""
+    """Returns a run; raises `NotFound`."""
     row = await work.db.scalar(select(SisRun).where(SisRun.district_id == work.district_id, SisRun.id == run_id))
     if row is None:
         raise NotFound("run")
@@ -96,7 +98,7 @@ async def run(work: Work, run_id: UUID) -> RunOfSource:
 
 @needs(Can.READ_SYNC)
 async def read_report(work: Work, run_id: UUID) -> Report:
-    """Returns the report of a run with its current state. Raises `NotFound`."""
+    """Returns the report of a run with its current state; raises `NotFound`."""
     run_of_source = await run(work, run_id)
     row = run_of_source.run
     refused = await work.db.scalars(
@@ -141,9 +143,9 @@ class HistoryEntry:
 
 @needs(Can.READ_SYNC, Can.READ_ROSTER)
 async def history_of(work: Work, name: str) -> tuple[Person, list[HistoryEntry]]:
-    """Returns the person of an id or external id with all changes that syncs made, newest first. Raises `NotFound`.
+    """Returns a person by id or external id, with all changes that syncs made to the person, newest first.
 
-    An entry names the kind of change but no values, because the faces may not read before-images.
+    An entry names the kind of change but no values, because the APIs may not read before-images. Raises `NotFound`.
     """
     try:
         person = await locate_student(work, name)
@@ -198,7 +200,7 @@ async def quarantine(work: Work, keyset: Keyset, run_id: UUID) -> Page[SisQuaran
 
 @dataclass(frozen=True, slots=True)
 class ChangeOfRun:
-    """A row that a run changed, with the kind and id by which the faces identify it, if they do."""
+    """A row that a run changed, with its kind and public id, if it has one."""
 
     id: UUID
     kind: str
@@ -208,7 +210,7 @@ class ChangeOfRun:
 
 @needs(Can.READ_SYNC)
 async def changes(work: Work, keyset: Keyset, run_id: UUID) -> Page[ChangeOfRun]:
-    """Returns a page of the rows that a run updated, restored or removed, without people outside the caller's reach."""
+    """Returns a page of the rows that a run updated, restored or removed, except people outside the caller's reach."""
     of_run = (SisChange.district_id == work.district_id, SisChange.run_id == run_id)
     query = select(SisChange.id, SisChange.kind, SisChange.action, SisChange.row_id).where(*of_run)
     if keyset.after is not None:
@@ -216,7 +218,7 @@ async def changes(work: Work, keyset: Keyset, run_id: UUID) -> Page[ChangeOfRun]
     rows = (await work.db.execute(query.order_by(SisChange.id).limit(keyset.limit + 1))).all()
     page = keyset.cut(rows, lambda row: (str(row.id),))
     ids_of = {name: [row.row_id for row in page.rows if row.kind == name] for name in ("person", "enrollment")}
-    # Row-level security leaves out the people outside the caller's reach.
+    # Row-level security hides the people outside the caller's reach.
     people = await work.db.execute(
         select(Person.id, Person.is_student).where(
             Person.district_id == work.district_id, Person.id.in_(ids_of["person"])

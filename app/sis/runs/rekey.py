@@ -1,12 +1,12 @@
-"""Owns the map from old to new sourcedIds, for people whose sourcedId has changed in the source.
+"""Maps old to new sourcedIds, for people whose sourcedId has changed in the source.
 
-The map is planned from a held run, then applied or discarded; an applied map can be undone. An old and a new sourcedId
+A map is planned from a held run, then applied or discarded; an applied map can be undone. An old and a new sourcedId
 match if exactly one person to be removed, one person to be created and no other person have the same value. Ambiguous
 people are counted and not matched. Never changes a person or a role, only their sourcedIds. Over 250 lines, so that
 planning, applying and undoing a map are in one place.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import csv
 from collections.abc import Sequence
@@ -39,18 +39,18 @@ from app.sis.service import open_stage
 MODE: Final = "rekey"
 MATCHES: Final = ("identifier", "email")
 GIVEN: Final = "map"
-"""The name of the method by which people are matched if the request contains the map itself."""
+"""The name of the matching method for a request that contains the map itself."""
 FORMER: Final = "person.former"
-"""The kind of the alias that keeps a person's former sourcedId; rows are never matched by it."""
+"""The kind of the external id under which a person's former sourcedId is kept; rows are never matched by it."""
 MAX_PAIRS: Final = 5_000_000
 MAX_GIVEN: Final = 10_000
-"""The limit of pairs in a map that comes over a face and is stored in the run's row."""
+"""The largest number of pairs in a map that an API accepts and stores in the run's row."""
 SMALL: Final = 16 << 20
 Pairs = Sequence[tuple[str, str]]
 
 
 def read_pairs(file: Path) -> list[tuple[str, str]]:
-    """Returns the old and new sourcedIds of a CSV file with two columns and an optional header. Raises `Invalid`."""
+    """Reads old and new sourcedIds from a CSV file with two columns and an optional header; raises `Invalid`."""
     pairs: list[tuple[str, str]] = []
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
@@ -67,7 +67,9 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
 
 
 def validate_map(match: str | None, pairs: Pairs | None) -> None:
-    """Raises `Invalid` unless either a match or a map is given, and for each id that occurs twice in the map."""
+    """Raises `Invalid` unless exactly one of a match and a map is given, and for each id that occurs twice in the
+    map.
+    """
     if (match is None) == (pairs is None):
         raise Invalid([Violation("", "rekey.which", "Give either a field to match people by, or a map.")])
     violations: list[Violation] = []
@@ -83,7 +85,7 @@ def validate_map(match: str | None, pairs: Pairs | None) -> None:
 
 
 def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict[str, Any]:
-    """Returns the files of a held run's plan. Raises `Conflict` if it is not held or lacks the field to match by."""
+    """Returns the files of a held run's plan; raises `Conflict` if it is not held or lacks the field to match by."""
     files: dict[str, Any] = (held.plan or {}).get("files", {})
     if held.state != RunState.HELD or "person" not in files:
         raise Conflict("Only a run that is held with people in its plan can be re-keyed.", code="run.not_held")
@@ -96,7 +98,9 @@ def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict
 
 
 async def plan_requested_rekey(engine: AsyncEngine, keyring: Keyring, district_id: UUID, request: RunRequest) -> Report:
-    """Plans the map that was requested over a face, by the parameters in its run's row. Raises as `plan_rekey` does."""
+    """Plans the map that was requested through an API, with the parameters in its run's row; raises as `plan_rekey`
+    does.
+    """
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
         held_id, match, pairs = await _load_request(work, request)
     return await plan_rekey(engine, keyring, district_id, held_id, match, pairs, request)
@@ -183,7 +187,7 @@ async def _match_people(stage: Stage) -> dict[str, int]:
 
 
 async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
-    """Stages the people whom the held plan would remove or create, with their match value and the number who share it."""
+    """Stages the people whom the held plan would remove or create, each with the matching value and how many share it."""
     plan = stage.of_run("plan", "person")
     gone, came, stays, joined = f"t.{match}", f"p.{match}", f"k.{match}", ""
     if pairs:
@@ -221,7 +225,7 @@ async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
-    """Applies an approved map: each matched person gets the new sourcedId. Raises `SourceInconsistent`."""
+    """Applies an approved map, which gives each matched person the new sourcedId; raises `SourceInconsistent`."""
     stage = await open_stage(work, run.id, run.source_id, SMALL)
     if run.plan is None or await _digest(stage) != run.plan["digest"]:
         raise _roster_changed()
@@ -240,7 +244,7 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
 
 
 async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
-    """Undoes a map: each person gets the former sourcedId back. Raises `SourceInconsistent`."""
+    """Undoes a map, which gives each person the former sourcedId back; raises `SourceInconsistent`."""
     people, roles = (
         f"""SELECT c.before ->> 'became' AS old, c.before ->> 'sourced_id' AS new, c.row_id AS {kind}_id
             FROM sis_change AS c WHERE c.district_id = :district AND c.run_id = '{undone.id}' AND c.action = 'rekey'
@@ -254,12 +258,12 @@ async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
 
 
 def file_of(run: SisRun, kind: Kind) -> str:
-    """Returns the name of a kind in a run's report: its file or collection, or else its plural."""
+    """Returns the name of a kind in a run's report: its file or collection, or without one its plural."""
     return str((run.counts.get(kind.name) or {}).get("file") or kind.plural)
 
 
 async def _rename(stage: Stage, pairs: str) -> int:
-    """Renames people by a query of (old, new, person_id), and writes it to the change log. Returns their number."""
+    """Renames the people of a query of (old, new, person_id), and writes the change log; returns their number."""
     expected = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
     taken = await stage.count(
         f"""SELECT count(*) FROM ({pairs}) AS r JOIN external_id AS e ON e.district_id = :district
@@ -301,7 +305,7 @@ async def _rename_roles(stage: Stage, pairs: str) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def list_pairs(work: Work, run_id: UUID) -> list[tuple[str, str]]:
-    """Returns the old and new sourcedIds of a held map, for an operator to review. Raises `NotFound`, `Conflict`."""
+    """Returns the old and new sourcedIds of a held map, for an operator to review; raises `NotFound` and `Conflict`."""
     run = (await find_run(work, run_id)).run
     if not run.plan or "rekey" not in run.plan:
         raise Conflict("No map of sourcedIds waits in this run.", code="run.not_held")

@@ -1,4 +1,4 @@
-"""Owns the roster zips that clients upload: validation by their headers, and storage until their run has ended.
+"""Validates the headers of uploaded roster zips, and stores the zips until their run has ended.
 
 The processes share the database but no disk, so the zip is stored in the database for whichever worker claims the run.
 Never checks a row.
@@ -32,7 +32,7 @@ from app.sis.sources.service import load_source
 
 PART: Final = 1 << 20
 AT_ONCE: Final = 2  # uploads of one district at the same time, over all processes
-LEASE: Final = timedelta(minutes=2)  # of an upload slot; it frees the slot of a process that has died
+LEASE: Final = timedelta(minutes=2)  # of an upload slot; when it ends, the slot of a process that died becomes free
 SILENCE: Final = 30.0  # seconds without a byte after which an upload is aborted
 MAX_UPLOAD_SECONDS: Final = 3600.0  # seconds that one upload may take in total
 _FILE = re.compile(r"[A-Za-z]+\.csv\b")
@@ -40,7 +40,7 @@ _FILE = re.compile(r"[A-Za-z]+\.csv\b")
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A claimed upload slot: its number and the id of the upload that holds it."""
+    """A claimed upload slot: its number, and the id of the upload that uses it."""
 
     place: int
     holder: UUID
@@ -61,7 +61,7 @@ def validate_roster_zip(file: IO[bytes]) -> None:
 
 
 def _pointer(sentence: str) -> str:
-    """Returns a pointer to the file that a sentence begins with, or an empty string."""
+    """Returns a JSON Pointer to the file that a sentence begins with, or an empty string."""
     match = _FILE.match(sentence)
     return f"/{match.group()}" if match else ""
 
@@ -76,7 +76,7 @@ async def require_upload_source(work: Work, source_id: UUID) -> None:
 
 @needs(Can.RUN_SYNC)
 async def claim_slot(work: Work) -> Slot:
-    """Claims one of the district's upload slots for `LEASE`. Raises `Busy` if all slots are in use."""
+    """Claims one of the district's upload slots for `LEASE`; raises `Busy` if all slots are in use."""
     holder = new_id()
     for place in range(AT_ONCE):
         claim = upsert(SisUploadSlot).values(
@@ -101,7 +101,7 @@ async def claim_slot(work: Work) -> Slot:
 
 @needs(Can.RUN_SYNC)
 async def renew_slot(work: Work, slot: Slot, length: timedelta = LEASE) -> None:
-    """Renews the lease of a slot, or releases it if the length is zero. Another upload's slot is not changed."""
+    """Renews the lease of a slot, or releases it if the length is zero; another upload's slot is not changed."""
     await work.db.execute(
         update(SisUploadSlot)
         .where(
@@ -142,7 +142,7 @@ async def open_missing_upload() -> AsyncIterator[OpenedSource]:
 async def open_upload(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID
 ) -> AsyncIterator[OpenedSource]:
-    """Opens the zip that was uploaded for a run. Raises `SourceRefused` if it cannot be read."""
+    """Opens the zip that was uploaded for a run; raises `SourceRefused` if it cannot be read."""
     with tempfile.TemporaryFile() as file:
         async with unit(engine, system_principal(district_id, "sync"), keyring, "sync upload") as work:
             await _write_parts(work, run_id, file)

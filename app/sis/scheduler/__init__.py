@@ -1,1 +1,1 @@
-"""The scheduler of syncs: when a source's run is due, which worker executes it, and what is reported if none comes."""
+"""Schedules syncs: when a source's run is due, which worker executes it, and what is reported if none does."""

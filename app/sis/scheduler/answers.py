@@ -1,7 +1,7 @@
-"""Owns how a worker executes the answers to held runs: it applies an approved plan, or drops a discarded one.
+"""Executes the answers to held runs in a worker: applies an approved plan, or drops a discarded one.
 
-An answer is a job: what fails is attempted again after a wait, and a plan that cannot be applied says so at last and
-waits for another answer. Never decides what is applied.
+An answer is a job: one that fails is attempted again after a wait. A plan that cannot be applied in the end is marked
+so and waits for another answer. Never decides what is applied.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from app.sis.rules import RunState
 from app.sis.runs.approval import execute_answer
 from app.sis.scheduler.leases import BUSY, RETRIES, claim_answers, postpone_answer, renewed_lease
 
-AT_ONCE = 8  # answers of one district that are claimed together: one a source
+AT_ONCE = 8  # answers of one district that are claimed together, one per source
 
 log = structlog.get_logger()
 
@@ -45,10 +45,10 @@ async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring, district_
 
 
 async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> bool:
-    """Executes one answer, and returns whether it was executed. A fault is saved on the run's row and not raised."""
+    """Executes one answer; returns False if that failed. A fault is saved on the run's row and not raised."""
     try:
         await attempt_answer(engine, keyring, district_id, job)
-    except Exception:  # it is logged and recorded
+    except Exception:  # the error is logged and recorded
         return False
     return job.attempts <= RETRIES.attempts
 
@@ -56,7 +56,7 @@ async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job
 async def attempt_answer(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> Report | None:
     """Executes a claimed answer while its lease is renewed; saves a fault on the run's row and raises it.
 
-    Returns None where as many workers were lost over the answer as it has attempts: it is given up.
+    Returns None for an answer that is given up, because workers died in all of its attempts.
     """
     principal, where = system_principal(district_id, "sync"), {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:
@@ -105,7 +105,7 @@ async def _record_fault(
 
 @needs(Can.SYNC_ROSTER)
 async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> None:
-    """Marks an approved run as failed to apply, with its event: its plan waits for another answer.
+    """Marks an approved run as failed to apply and emits its event; its plan then waits for another answer.
 
     The tables of a discarded plan that cannot be dropped are left to maintenance.
     """
@@ -123,4 +123,4 @@ async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> No
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """Reports the progress of an answer to nobody."""
+    """Ignores the progress of an answer."""

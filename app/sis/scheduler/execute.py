@@ -1,8 +1,8 @@
-"""Owns the worker's part of syncs: it creates the scheduled runs, claims pending runs and executes them.
+"""Creates scheduled runs, claims pending runs and executes them in a worker.
 
-Each district has one run at a time. A run is claimed with a lease that is renewed while it goes on. If its worker dies,
-or it meets a fault that passes by itself, it is attempted again, with three attempts at most. Never decides what is
-applied. Over 250 lines, so that the creation, the execution and the end of a run are in one place.
+Each district has one run at a time. A run is claimed with a lease that is renewed while it is running. If its worker
+dies, or it meets a temporary fault, it is attempted again, three times in total. Never decides what is applied. Over
+250 lines, so that the creation, the execution and the end of a run are in one place.
 """
 
 import asyncio
@@ -50,14 +50,14 @@ from app.sis.sources.settings import freeze_of
 AT_ONCE = 2  # districts that this process syncs at the same time, not counting those that wait for their source
 MAX_RUNNING = 8  # districts in total; each uses a database connection
 WAITING = ("", "fetching", "downloading", "starting")
-"""First words of the stages in which a run waits for its source; a slow source must not delay other districts."""
+"""The first words of the stages in which a run waits for its source; a slow source must not delay other districts."""
 
 log = structlog.get_logger()
 
 
 @dataclass
 class SyncScheduler:
-    """Starts the due syncs of some districts in this process, and keeps track of those that are running."""
+    """Starts the due syncs of districts in this process, and keeps track of those that are running."""
 
     engine: AsyncEngine
     keyring: Keyring
@@ -68,13 +68,13 @@ class SyncScheduler:
     rests: Rests = field(default_factory=Rests)
 
     def start_due(self, due: Sequence[UUID]) -> int:
-        """Starts the syncs of due districts, as far as there is capacity, and returns the number of districts."""
+        """Starts the syncs of due districts, as far as there is capacity; returns the number of districts."""
         waiting = sum(key not in self.stages or self.stages[key].is_waiting for key in self.running)
         room = min(AT_ONCE - (len(self.running) - waiting), MAX_RUNNING - len(self.running))
         return start_districts(due, room, self.running, self.rests, self._district)
 
     async def drain(self, patience: float | None = None) -> None:
-        """Waits for the running syncs. Cancels those that still run after `patience` seconds."""
+        """Waits for the running syncs; cancels those that still run after `patience` seconds."""
         await end_tasks(list(self.running.values()), patience)
 
     async def _district(self, district_id: UUID) -> None:
@@ -101,10 +101,10 @@ class SyncScheduler:
             log.error("night.trouble", wait=rest, **describe_fault(error))
 
     async def _inspect(self, district_id: UUID, source_id: UUID) -> None:
-        """Inspects a source and saves the findings. Until they are saved, the request for them remains."""
+        """Inspects a source and saves the findings; until then the request for the inspection remains."""
         try:
             findings = await inspect_source(self.engine, self.keyring, district_id, source_id, self.allowed)
-        except Exception as error:  # saved, so that an inspection that always fails is not repeated for ever
+        except Exception as error:  # saved, so that an inspection that always fails is not repeated endlessly
             log.error("looks.trouble", source=str(source_id), **describe_fault(error))
             sentence = "The inspection failed. Request another one."
             findings = {"ready": False, "sentences": [sentence], "facts": {}}
@@ -127,7 +127,7 @@ class SyncScheduler:
             raise
         except Superseded:
             log.warning("syncs.superseded", **context)
-        except (AimlineError, KeyFault) as error:  # a retry after a key fault would need another key file
+        except (AimlineError, KeyFault) as error:  # another attempt after a key fault would need another key file
             if isinstance(error, StorageFull | RosterBusy):
                 await self._retry(district_id, job, error)
                 return
@@ -137,7 +137,7 @@ class SyncScheduler:
             await self._retry(district_id, job, error)
 
     async def _retry(self, district_id: UUID, job: ClaimedJob, error: Exception) -> None:
-        """Lets a run wait for its next attempt after a fault that passes by itself; ends it after any other."""
+        """Postpones a run to its next attempt after a temporary fault; ends it after any other fault."""
         passes = isinstance(error, StorageFull | RosterBusy) or fault_of(error) is not None
         wait, fault = RETRIES.wait_after(job.attempts) if passes else None, summarize_fault(error)
         sentence = error.detail if isinstance(error, AimlineError) else f"The sync broke off ({fault.error})."
@@ -205,9 +205,9 @@ async def schedule_due_runs(work: Work) -> list[UUID]:
 
 @needs(Can.SYNC_ROSTER)
 async def _create_due_run(work: Work, row: SisSource) -> None:
-    """Creates the scheduled run of a source, unless another is unfinished, and schedules the next one.
+    """Creates the scheduled run of a source, unless another run is unfinished, and schedules the next one.
 
-    A run that was due before a freeze and found no worker waits until the freeze ends.
+    A run that was due before a freeze but was not claimed waits until the freeze ends.
     """
     in_district = SisRun.district_id == work.district_id
     frozen = is_frozen(today_in(await zone_of(work)), freeze_of(row.frozen))
@@ -239,7 +239,8 @@ async def _create_due_run(work: Work, row: SisSource) -> None:
 async def _requeue_lost_runs(work: Work) -> None:
     """Returns runs with an expired lease to the queue; a run that has lost three workers fails.
 
-    A run from the command line is not repeated: it goes on while its process has the district's lock, and fails if not.
+    A run from the command line is not repeated: it continues while its process has the district's lock, and otherwise
+    fails.
     """
     lost = await work.db.scalars(
         select(SisRun)

@@ -1,4 +1,4 @@
-"""Owns how a worker claims runs and answers, keeps their leases, and gives them back. Never carries one out."""
+"""Claims runs and answers for a worker, renews their leases, and postpones them. Never executes one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,9 +25,9 @@ from app.sis.models import SisRun
 from app.sis.rules import OPEN, RunState
 
 BUSY = timedelta(seconds=30)
-"""The wait of a run whose district syncs already."""
+"""The wait before a run is attempted again while its district is syncing already."""
 RETRIES = RetryPolicy(attempts=3, first=timedelta(seconds=30), longest=timedelta(minutes=15))
-"""Runs after a fault that passes by itself, and answers after any fault."""
+"""The attempts of a run after temporary faults, and of an answer after any fault."""
 RUNS = JobTable(cast(Table, SisRun.__table__), "source_id", cast(Table, Source.__table__), 1, LENGTH)
 ANSWERS = JobTable(
     *(RUNS.table, RUNS.key, RUNS.keys, 1, LENGTH),
@@ -37,20 +37,22 @@ ANSWERS = JobTable(
 
 @needs(Can.SYNC_ROSTER)
 async def claim_run(work: Work, length: timedelta = LENGTH) -> list[ClaimedJob]:
-    """Claims the district's next run, if there is one. Commit before the work begins."""
+    """Claims the district's next run, if there is one. The caller commits before it begins the work."""
     runs = JobTable(RUNS.table, RUNS.key, RUNS.keys, RUNS.at_once, length)
     return await claim(work.db, runs, work.district_id, 1)
 
 
 @needs(Can.SYNC_ROSTER)
 async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
-    """Claims answered runs whose plan is to be applied or dropped, one a source. Commit before the work begins."""
+    """Claims answered runs whose plans are to be applied or dropped, one per source. The caller commits before the
+    work.
+    """
     return await claim(work.db, ANSWERS, work.district_id, most)
 
 
 @needs(Can.APPROVE_SYNC)
 async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
-    """Claims a run that is answered in this transaction, so that no worker takes it from the process that answered."""
+    """Claims a run that is answered in this transaction, so that the answering process executes it and not a worker."""
     claimed = await work.db.execute(
         update(SisRun)
         .where(SisRun.district_id == work.district_id, SisRun.id == run_id)
@@ -70,12 +72,12 @@ async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
 async def renewed_lease(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob, length: timedelta = LENGTH
 ) -> AsyncIterator[None]:
-    """Renews the lease of a claimed run until the block ends, three times in its length."""
+    """Renews the lease of a claimed run until the block ends, three times per lease."""
 
     async def renew() -> None:
         while True:
             await asyncio.sleep(length.total_seconds() / 3)
-            with suppress(Exception):  # the next renewal is still in time
+            with suppress(Exception):  # the next renewal still comes in time
                 async with unit(engine, system_principal(district_id, "sync"), keyring, "sync lease") as work:
                     await keep_lease(work, job, length)
 
@@ -90,7 +92,7 @@ async def renewed_lease(
 
 @needs(Can.SYNC_ROSTER)
 async def keep_lease(work: Work, job: ClaimedJob, length: timedelta = LENGTH) -> None:
-    """Renews the lease of a run that is under way; does nothing where another worker has claimed it."""
+    """Renews the lease of a running run; does nothing if another worker has claimed it."""
     under_way = (SisRun.leased_until.is_not(None), *_of(work, job))
     await work.db.execute(update(SisRun).where(*under_way).values(leased_until=func.now() + length))
 
@@ -99,9 +101,9 @@ async def keep_lease(work: Work, job: ClaimedJob, length: timedelta = LENGTH) ->
 async def postpone_run(
     work: Work, job: ClaimedJob, wait: timedelta, because: str = "", fault: FaultSummary | None = None
 ) -> None:
-    """Lets a run wait for its next attempt.
+    """Postpones a run to its next attempt.
 
-    Without a `fault` the run could not begin, or was left in good order: then no attempt is counted.
+    Without a `fault` the run could not begin, or was stopped in good order, and no attempt is counted.
     """
     waits = {"sentence": f"The sync waits for a worker. {because}".strip(), **_waits(wait, fault)}
     await change_states(work, RunState.PENDING, _of(work, job), waits, of=OPEN)
@@ -109,7 +111,7 @@ async def postpone_run(
 
 @needs(Can.SYNC_ROSTER)
 async def postpone_answer(work: Work, job: ClaimedJob, wait: timedelta, fault: FaultSummary | None = None) -> None:
-    """Lets an answered run wait for its next attempt; without a `fault` no attempt is counted."""
+    """Postpones an answered run to its next attempt; without a `fault` no attempt is counted."""
     await work.db.execute(update(SisRun).where(*_of(work, job), SisRun.plan.is_not(None)).values(_waits(wait, fault)))
 
 
@@ -124,7 +126,7 @@ def _waits(wait: timedelta, fault: FaultSummary | None) -> dict[str, Any]:
 async def give_up_run(
     work: Work, run_id: UUID, claim_number: int, sentence: str, fault: FaultSummary = NO_FAULT
 ) -> None:
-    """Ends a run as failed, if it is still this claim's."""
+    """Ends a run as failed, unless another claim owns it."""
     mine = and_(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.claim_number == claim_number)
     run = await work.db.scalar(select(SisRun).where(mine, SisRun.state.in_(OPEN)))
     if run is not None:

@@ -1,7 +1,7 @@
-"""Owns the metrics for operators' alarms: for each source, the hours since an applied run, its held and failed runs.
+"""Defines the metrics for operators' alarms: per source, the hours since an applied run, its held and its failed runs.
 
-They are read from the database, so that every worker reports the same, even after a restart. Never contains a
-student's data or a name.
+They are read from the database, so that every worker reports the same values, even after a restart. They never contain
+a student's data or a name.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Owns the text form of a run's report, and the next steps for a person. Pure; contains no student's data, no name."""
+"""Renders a run's report as text, with the next steps for a person. Pure; contains no student's data and no name."""
 
 from app.core import ids
 from app.sis.engine.report import Report
@@ -21,8 +21,11 @@ def render_report(report: Report) -> str:
             for name, counts in kinds
         ]
         lines.append("")
-    lines += [f"{'HELD ' if one['held'] else 'within '}{render_guard_result(one)}" for one in report.weighed]
-    lines += [f"In quarantine: {one.file} row {one.row}, {one.field}: {one.code}" for one in report.refusals]
+    lines += [f"{'HELD ' if result['held'] else 'within '}{render_guard_result(result)}" for result in report.weighed]
+    lines += [
+        f"In quarantine: {refusal.file} row {refusal.row}, {refusal.field}: {refusal.code}"
+        for refusal in report.refusals
+    ]
     lines += [f"Moved to their student's schools: {rows:,} of {name}" for name, rows in report.repaired.items()]
     lines += [f"Not imported: {file}" for file in report.not_taken]
     lines += [f"Note: {warning}" for warning in report.warnings]
@@ -41,9 +44,11 @@ def render_guard_result(result: dict[str, object]) -> str:
 
 
 def next_steps(report: Report) -> list[str]:
-    """Returns sentences about what a person can do about a run, with commands that lack only the district's name."""
+    """Returns sentences about what a person can do about a run, with commands in which only the district's name is
+    missing.
+    """
     shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
-    held = {one["rule"] for one in report.weighed if one["held"]}
+    held = {result["rule"] for result in report.weighed if result["held"]}
     steps = []
     if report.state == RunState.HELD:
         steps.append("Check the source first: does it send the right data? If not, correct it and run the sync again.")

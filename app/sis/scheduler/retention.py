@@ -1,7 +1,9 @@
 """Owns how long before-images of synced rows and staged rows are kept, and how a person is erased from them.
 
-The log entry that a run changed a row is permanent. When its before-image goes, the run can no longer be undone.
+The log entry that a run changed a row is permanent. Once its before-image is deleted, the run can no longer be undone.
 """
+
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -34,9 +36,9 @@ _DROP_KEPT: Final = """DELETE FROM staging.{table} AS k WHERE k.district_id = :d
 
 @needs(Can.SYNC_ROSTER)
 async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) -> int:
-    """Deletes one batch of the before-images of runs that ended longer than `kept` ago, and returns its size.
+    """Deletes one batch of the before-images of runs that ended longer than `kept` ago; returns its size.
 
-    The ids of runs ascend with time, so that an index finds the oldest runs first and reads no younger ones.
+    The ids of runs ascend with time, so that an index finds the oldest runs first and reads no newer ones.
     """
     until = now() - kept
     expired = (
@@ -58,9 +60,9 @@ async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) 
 
 @needs(Can.SYNC_ROSTER)
 async def erase_person(work: Work, person_id: UUID) -> int:
-    """Deletes the before-images of all rows about a person, and returns their number.
+    """Deletes the before-images of all rows about a person; returns their number.
 
-    The runs that changed these rows can no longer be undone, since an undo would restore the person's data.
+    The runs that changed these rows can no longer be undone, because an undo would restore the person's data.
     """
     names = (SisChange.before[column].astext == str(person_id) for column in ABOUT)
     return await _blank(work, or_((SisChange.kind == "person") & (SisChange.row_id == person_id), *names))
@@ -96,5 +98,5 @@ async def _blank(work: Work, which: ColumnElement[bool]) -> int:
 
 
 def _first_id(at: datetime) -> UUID:
-    """Returns the smallest UUIDv7 of an instant."""
+    """Returns the smallest possible UUIDv7 of an instant."""
     return UUID(int=int(at.timestamp() * 1000) << 80)

@@ -1,1 +1,1 @@
-"""What a district has set about each source: settings, schedule, mapping."""
+"""Manages what a district has configured for each source: settings, schedule, mapping."""

@@ -1,6 +1,6 @@
-"""Owns the mapping of a source's results to scores of measures, and its validation. Pure.
+"""Parses and validates the mapping of a source's results to scores of measures. Pure.
 
-A mapping is a list of rules. The first rule that matches a line item or an assessment gives the measure of its
+A mapping is a list of rules. The first rule that matches a line item or an assessment determines the measure of its
 results. Results without a matching rule are grades only.
 """
 
@@ -19,7 +19,7 @@ BY_PATTERN: Final = ("title", "assessment_title")
 
 @dataclass(frozen=True, slots=True)
 class MappingRule:
-    """A rule: the line items or assessments that it matches, and the measure of their results.
+    """A rule of a mapping: conditions on line items or assessments, and the measure of their results.
 
     All given conditions must match. Ids are those of the source, and titles may contain `*`.
     """
@@ -48,10 +48,10 @@ class MappingRules:
 
 
 def read_mapping(given: Mapping[str, Any]) -> MappingRules:
-    """Returns the mapping of a JSON object.
+    """Parses a mapping from its JSON object.
 
-    An example is `{"rules": [{"title": "ORF*", "measure": "orf"}], "alerts_on_first_load": false}`.
-    Raises `Invalid` with every violation.
+    An example is `{"rules": [{"title": "ORF*", "measure": "orf"}], "alerts_on_first_load": false}`. Raises `Invalid`
+    with every violation.
     """
     violations = mapping_violations(given)
     if violations:
@@ -62,7 +62,9 @@ def read_mapping(given: Mapping[str, Any]) -> MappingRules:
 
 
 def mapping_violations(given: Mapping[str, Any], at: str = "/mapping") -> list[Violation]:
-    """Returns the violations in a mapping's JSON. Whether the playbook has its measures is checked at each sync."""
+    """Returns the violations in a mapping's JSON. Whether the playbook has the mapping's measures is checked at each
+    sync.
+    """
     unknown = [name for name in given if name not in ("rules", "alerts_on_first_load")]
     violations = [Violation(f"{at}/{name}", "mapping.unknown", "A mapping has rules.") for name in unknown]
     if not isinstance(given.get("alerts_on_first_load", False), bool):
@@ -105,7 +107,7 @@ def _violations(rule: Any, at: str) -> list[Violation]:
 
 
 def pattern(text: str | None) -> str | None:
-    """Returns the pattern for ILIKE of a title with `*`, or None."""
+    """Returns the ILIKE pattern for a title with `*`, or None."""
     if text is None:
         return None
     for letter in ("\\", "%", "_"):

@@ -1,4 +1,4 @@
-"""Owns when a source is synced: cron in the district's time zone, jitter, freeze dates, full or delta. Pure.
+"""Computes when a source is synced: cron in the district's time zone, jitter, freeze dates, full or delta. Pure.
 
 A cron expression has five fields. If a change of clocks skips a scheduled time, the run follows right after it; if a
 time occurs twice, it runs once (as in Debian's cron), unless the minute or the hour is a star.
@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-SILENCE = timedelta(hours=26)  # after which a source without a run is overdue
-GRACE = timedelta(hours=2)  # after a scheduled time, if the schedule has gaps of more than a day
-MAX_FREEZE = timedelta(days=3660)  # from now on: a freeze that ends later counts as endless
+SILENCE = timedelta(hours=26)  # the time after which a source without a run is overdue
+GRACE = timedelta(hours=2)  # the time after a scheduled run, if the schedule has gaps of more than a day
+MAX_FREEZE = timedelta(days=3660)  # from now on; a freeze that ends later counts as endless
 LAST_SECOND = time(23, 59, 59)
 Freeze = Sequence[tuple[date, date]]
-"""First and last days on which no run begins, both included."""
+"""The first and last days of periods in which no run begins, both included."""
 
 
 def is_cron(expression: str) -> bool:
@@ -41,7 +41,7 @@ def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
 
 
 def jitter_of(source_id: UUID, minutes: int) -> timedelta:
-    """Returns the delay of a source's runs: less than `minutes`, and always the same for a source."""
+    """Returns the delay of a source's runs in its schedule: less than `minutes`, and always the same for a source."""
     number = int.from_bytes(hashlib.sha256(source_id.bytes).digest()[:8])
     return timedelta(seconds=number % (minutes * 60)) if minutes else timedelta(0)
 
@@ -49,7 +49,7 @@ def jitter_of(source_id: UUID, minutes: int) -> timedelta:
 def next_run(cron: str, zone: str, after: datetime, jitter: timedelta = timedelta(0), freeze: Freeze = ()) -> datetime:
     """Returns the first scheduled instant after `after` outside of all freezes, in UTC.
 
-    Raises `ValueError` if the freeze dates leave none, or if the calendar ends before it.
+    Raises `ValueError` if the freezes leave no such instant, or if the calendar ends before it.
     """
     local = ZoneInfo(zone)
     begin = (after - jitter).astimezone(local)
@@ -64,7 +64,7 @@ def next_run(cron: str, zone: str, after: datetime, jitter: timedelta = timedelt
             # Skips all scheduled times within the freeze at once, however many there are.
             begin = datetime.combine(until, LAST_SECOND, local) - jitter
     except (OverflowError, StopIteration):
-        pass  # CronSim ends after fifty years, and the calendar with the year 9999
+        pass  # CronSim ends after fifty years, and Python's calendar with the year 9999
     raise ValueError("The freeze dates leave no run.")
 
 
@@ -82,7 +82,7 @@ def is_frozen(day: date, freeze: Freeze) -> bool:
 
 
 def is_full_due(full_cron: str | None, zone: str, full_at: datetime | None, at: datetime) -> bool:
-    """Returns whether a run at `at` must be full: none was applied yet, or a full one has become due since.
+    """Returns whether a run at `at` must be full: no full run was applied yet, or another has become due since.
 
     Without a schedule for full runs every run is full, because a delta cannot prove that a row is gone.
     """
@@ -90,7 +90,7 @@ def is_full_due(full_cron: str | None, zone: str, full_at: datetime | None, at: 
 
 
 def overdue_at(cron: str, zone: str, last: datetime, jitter: timedelta = timedelta(0), freeze: Freeze = ()) -> datetime:
-    """Returns when a source is overdue whose last run began at `last`.
+    """Returns the instant from which a source is overdue if its last run began at `last`.
 
     This is 26 hours later, or two hours after the next scheduled time if that is later.
     """

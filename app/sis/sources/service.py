@@ -1,6 +1,6 @@
-"""Owns the sources of a district and their settings: registration, changes, sealed credentials, the next run.
+"""Manages the sources of a district and their settings: registration, changes, encrypted credentials, the next run.
 
-Never connects to a source, and never returns a secret to a face.
+Never connects to a source, and never returns a secret to an API.
 """
 
 from collections.abc import Mapping
@@ -22,9 +22,10 @@ from app.roster.lookup import zone_of
 from app.roster.models import Source
 from app.sis.models import SisSource
 from app.sis.sources import schedule
-from app.sis.sources.settings import SETTABLE, SourceSettings, freeze_of, validate_settings
+from app.sis.sources.settings import SETTABLE, SourceSettings, freeze_of, hide_secrets, validate_settings
 
 SEALED_AS: Final = "sis_source.client"
+URL_SEALED_AS: Final = "sis_source.url"
 
 
 _PLAIN: Final = tuple(name for name in SETTABLE if name not in ("client_secret", "scopes", "left_out", "freeze"))
@@ -44,8 +45,8 @@ async def register_source(
 ) -> ConfiguredSource:
     """Creates a source, or adds settings to a source that has none yet and keeps its rows.
 
-    With `local`, an operator's right, `url` may be a file or folder of this machine. Raises `Invalid` with every
-    violation, and `Conflict` if a source of this name has settings already.
+    With `local`, which only an operator may set, `url` may be a file or folder of this machine. Raises `Invalid` with
+    every violation, and `Conflict` if a source of this name has settings already.
     """
     settings = validate_settings(new, allowed, name=name, local=local)
     source = await work.db.scalar(select(Source).where(Source.district_id == work.district_id, Source.name == name))
@@ -58,6 +59,7 @@ async def register_source(
     source.kind = new.kind
     row = SisSource(district_id=work.district_id, id=source.id, created_at=now(), version=1)
     await _apply_settings(work, row, settings)
+    _write_url(work, row, settings.url)
     row.client_secret_sealed = _seal_secret(work, source.id, settings.client_secret)
     work.db.add(row)
     await work.db.flush()
@@ -70,13 +72,15 @@ async def change_source(
 ) -> ConfiguredSource:
     """Changes the settings in `changes` and keeps the others. Raises `NotFound`, or `Invalid` with every violation.
 
-    A change of the host requires the secret again, so that a secret is never sent to a host it was not given for.
+    A change of the host requires the secret again, so that a secret is never sent to a host that it was not meant for.
     """
-    configured = await load_source(work, source_id)
+    configured = await load_source(work, source_id, lock=True)
     current = settings_of(configured)
     new = SourceSettings(**{**{item.name: getattr(current, item.name) for item in fields(SourceSettings)}, **changes})
     settings = validate_settings(new, allowed, name=configured.source.name, local=local, before=current)
     await _apply_settings(work, configured.settings, settings)
+    if settings.url != current.url:
+        _write_url(work, configured.settings, settings.url)
     if "client_secret" in changes:
         configured.settings.client_secret_sealed = _seal_secret(work, source_id, settings.client_secret)
     configured.settings.version += 1
@@ -87,7 +91,7 @@ async def change_source(
 @needs(Can.MANAGE_SOURCES)
 async def pause_source(work: Work, source_id: UUID) -> ConfiguredSource:
     """Pauses the schedule of a source, and keeps its rows and its history. Raises `NotFound`."""
-    configured = await load_source(work, source_id)
+    configured = await load_source(work, source_id, lock=True)
     if configured.settings.paused_at is None:
         configured.settings.paused_at = now()
         configured.settings.due = configured.settings.overdue_at = None
@@ -98,8 +102,8 @@ async def pause_source(work: Work, source_id: UUID) -> ConfiguredSource:
 
 @needs(Can.MANAGE_SOURCES)
 async def resume_source(work: Work, source_id: UUID) -> ConfiguredSource:
-    """Resumes the schedule of a paused source. Raises `NotFound`."""
-    configured = await load_source(work, source_id)
+    """Resumes the schedule of a paused source; raises `NotFound`."""
+    configured = await load_source(work, source_id, lock=True)
     if configured.settings.paused_at is not None:
         configured.settings.paused_at = None
         configured.settings.version += 1
@@ -110,18 +114,21 @@ async def resume_source(work: Work, source_id: UUID) -> ConfiguredSource:
 
 @needs(Can.RUN_SYNC)
 async def request_inspection(work: Work, source_id: UUID) -> ConfiguredSource:
-    """Requests that the worker inspects the source and saves its findings, and nothing else. Raises `NotFound`."""
-    configured = await load_source(work, source_id)
+    """Requests that the worker inspects the source and saves its findings, without a sync; raises `NotFound`."""
+    configured = await load_source(work, source_id, lock=True)
     configured.settings.look_asked_at = now()
     await work.db.flush()
     return configured
 
 
 @needs(Can.READ_SYNC)
-async def load_source(work: Work, source_id: UUID) -> ConfiguredSource:
-    """Returns a source with its settings. Raises `NotFound`, also if it has no settings."""
+async def load_source(work: Work, source_id: UUID, *, lock: bool = False) -> ConfiguredSource:
+    """Returns a source with its settings, locked for a command if it asks for that.
+
+    Raises `NotFound`, also if it has no settings.
+    """
     source = await work.db.scalar(select(Source).where(Source.district_id == work.district_id, Source.id == source_id))
-    settings = await _settings_of(work, source_id)
+    settings = await _settings_of(work, source_id, lock=lock)
     if source is None or settings is None:
         raise NotFound("source")
     return ConfiguredSource(source, settings)
@@ -129,7 +136,7 @@ async def load_source(work: Work, source_id: UUID) -> ConfiguredSource:
 
 @needs(Can.READ_SYNC)
 async def load_source_by_name(work: Work, name: str) -> ConfiguredSource:
-    """Returns the source of a name with its settings. Raises `NotFound`, also if it has no settings."""
+    """Returns the source with this name and its settings; raises `NotFound`, also if it has no settings."""
     query = select(Source.id).where(Source.district_id == work.district_id, Source.name == name)
     source_id = await work.db.scalar(query)
     if source_id is None:
@@ -138,7 +145,7 @@ async def load_source_by_name(work: Work, name: str) -> ConfiguredSource:
 
 
 def settings_of(configured: ConfiguredSource) -> SourceSettings:
-    """Returns the settings of a source without the secret."""
+    """Returns the settings of a source without its secrets; its address is as faces show it."""
     row = configured.settings
     return SourceSettings(
         kind=configured.source.kind,
@@ -153,8 +160,8 @@ def settings_of(configured: ConfiguredSource) -> SourceSettings:
 async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> str | None:
     """Returns the decrypted client secret, or None. Only the worker may call this, to connect to the source.
 
-    With `renew`, a secret that is sealed with an older key is sealed again with the first key, so that the older key
-    can be retired.
+    With `renew`, a secret that is encrypted with an older key is encrypted again with the first key, so that the older
+    key can be retired.
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     sealed = await work.db.scalar(select(SisSource.client_secret_sealed).where(is_source))
@@ -170,11 +177,29 @@ async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> st
     return secret
 
 
+@needs(Can.SYNC_ROSTER)
+async def open_url(work: Work, source_id: UUID, *, renew: bool = False) -> str:
+    """Returns the whole address of a source. Only the worker may call this, to connect to the source.
+
+    With `renew`, an address that is sealed with an older key, or that has a secret and is not sealed, is sealed.
+    """
+    is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
+    shown, sealed = (await work.db.execute(select(SisSource.url, SisSource.url_sealed).where(is_source))).one()
+    whole = work.keyring.open(sealed, URL_SEALED_AS, work.district_id, source_id).decode() if sealed else shown
+    is_current = work.keyring.is_current(sealed) if sealed else hide_secrets(shown) == shown
+    if renew and not is_current:
+        # An address that was changed meanwhile is not overwritten.
+        is_unchanged = is_source & SisSource.url_sealed.is_not_distinct_from(sealed) & (SisSource.url == shown)
+        values = {"url": hide_secrets(whole), "url_sealed": _seal_url(work, source_id, whole)}
+        await work.db.execute(update(SisSource).where(is_unchanged).values(values))
+    return str(whole)
+
+
 @needs(Can.READ_SYNC)
 async def write_schedule(work: Work, row: SisSource, last: datetime | None = None, *, keep_due: bool = False) -> None:
     """Sets when the source is due next and when it becomes overdue; `last` is the time of its last run.
 
-    With `keep_due`, a due time that is set already is kept, also if it has passed and waits for a worker.
+    With `keep_due`, a due time that is already set is kept, even if it has passed and the run waits for a worker.
     """
     due, row.due, row.overdue_at = row.due, None, None
     if row.cron is None or row.paused_at is not None:
@@ -189,9 +214,10 @@ async def write_schedule(work: Work, row: SisSource, last: datetime | None = Non
 
 
 @needs(Can.READ_SYNC)
-async def _settings_of(work: Work, source_id: UUID) -> SisSource | None:
+async def _settings_of(work: Work, source_id: UUID, *, lock: bool = False) -> SisSource | None:
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
-    settings: SisSource | None = await work.db.scalar(select(SisSource).where(is_source))
+    query = select(SisSource).where(is_source)
+    settings: SisSource | None = await work.db.scalar(query.with_for_update(key_share=True) if lock else query)
     return settings
 
 
@@ -205,12 +231,21 @@ async def _apply_settings(work: Work, row: SisSource, settings: SourceSettings) 
     await write_schedule(work, row)
 
 
+def _write_url(work: Work, row: SisSource, url: str) -> None:
+    row.url = hide_secrets(url)
+    row.url_sealed = _seal_url(work, row.id, url) if row.url != url else None
+
+
+def _seal_url(work: Work, source_id: UUID, url: str) -> str:
+    return work.keyring.seal(url.encode(), URL_SEALED_AS, work.district_id, source_id)
+
+
 def _seal_secret(work: Work, source_id: UUID, secret: str | None) -> str | None:
     return work.keyring.seal(secret.encode(), SEALED_AS, work.district_id, source_id) if secret else None
 
 
 def render_source(configured: ConfiguredSource) -> dict[str, Any]:
-    """Returns a source as plain values for the faces. They show neither the secret nor whether there is one."""
+    """Returns a source as plain values for the APIs; they show neither the secret nor whether there is one."""
     row, settings = configured.settings, settings_of(configured)
     times = {name: getattr(row, name) for name in ("due", "pulled_until", "full_at", "paused_at", "created_at")}
     return {
@@ -218,6 +253,7 @@ def render_source(configured: ConfiguredSource) -> dict[str, Any]:
         "name": configured.source.name,
         "kind": configured.source.kind,
         **{name: getattr(settings, name) for name in SETTABLE if name != "client_secret"},
+        "url": hide_secrets(settings.url),
         **{name: value.isoformat(timespec="seconds") if value else None for name, value in times.items()},
         "findings": row.findings,
         "version": row.version,

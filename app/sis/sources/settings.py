@@ -1,6 +1,6 @@
-"""Owns the settings of a source and their validation. Pure: never reads a row or opens a secret or a connection.
+"""Defines and validates the settings of a source. Pure: never reads a row or opens a secret or a connection.
 
-Over 250 lines, so that all settings and their bounds are in one place.
+Over 250 lines, so that all settings and their limits are in one place.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from pathlib import PurePosixPath
 from typing import Any, Final, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from app.core.address import Allowed, validate_url
 from app.core.clock import now
@@ -28,7 +28,7 @@ AUTHS: Final = {
 """The methods of authentication of each kind; the first is the default. `oauth1` signs with HMAC-SHA256."""
 LIMITS: Final = {name: float if hint is float else int for name, hint in get_type_hints(GuardLimits).items()}
 ROLLOVER_LIMITS: Final = {"removed": 1.0, "changed": 1.0, "lost": 1.0}
-"""The default limits at the change of the school year. An empty collection is held even then."""
+"""The default limits during the change of the school year. An empty collection is held even then."""
 MAX_ROWS = 10_000_000
 MAX_FREEZES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -42,8 +42,10 @@ _RANGES: Final = {
     "pull_gb": (1, 1000),
 }
 _URLS: Final = ("url", "gradebook_url", "token_url")
+HIDDEN: Final = "..."
+"""Stands in a shown address for what may be a secret, such as the signature of a shared file."""
 UPLOADS: Final = "upload:"
-"""The `url` of a CSV source that has no address: each of its zips is uploaded."""
+"""The `url` of a CSV source without an address, whose zips are uploaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,11 @@ class SourceSettings:
     """The settings of a source.
 
     `url` is the base of a OneRoster service or the location of a CSV zip: an https address, a file, a folder to which
-    zips are added, or `upload:` if each zip is uploaded. `limits` are the guard's limits that differ from the
-    defaults; `rollover` has `begins_on`, `ends_on` (both included) and the `limits` for these days. `freeze` has pairs
-    of a first and a last day between which no run begins. `full_cron` says when a run must be full; without it, every
-    run is full. `pull_minutes` and `pull_gb` limit the time and the disk space for reading a OneRoster service, so
-    that a service that sends without end fails.
+    zips are added, or `upload:` if each zip is uploaded. `limits` are the guard's limits that differ from the defaults;
+    `rollover` has `begins_on`, `ends_on` (both included) and the `limits` for these days. `freeze` has pairs of a first
+    and a last day between which no run begins. `full_cron` is the schedule of full runs; without it, every run is full.
+    `pull_minutes` and `pull_gb` limit the time and the disk space for reading a OneRoster service, so that a service
+    that sends without end fails.
     """
 
     kind: str
@@ -114,7 +116,7 @@ def validate_settings(
 
 
 def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, today: date) -> GuardLimits:
-    """Returns the guard's limits for a source on a day of the district."""
+    """Returns the guard's limits for a source on a day of the district's calendar."""
     is_rollover = rollover and date.fromisoformat(rollover["begins_on"]) <= today <= date.fromisoformat(
         rollover["ends_on"]
     )
@@ -122,18 +124,30 @@ def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, tod
 
 
 def freeze_of(freeze: Any) -> list[tuple[date, date]]:
-    """Returns validated freeze dates as pairs of days."""
+    """Returns freeze dates, which were validated before, as pairs of days."""
     return [(date.fromisoformat(str(first)), date.fromisoformat(str(last))) for first, last in freeze]
 
 
 def is_local(url: str) -> bool:
-    """Returns whether an address is a file or a folder of this machine."""
+    """Returns whether an address is a file or a folder on this machine."""
     return url.startswith(("file:", "/"))
 
 
 def without_path(url: str) -> str:
-    """Returns an address as remote callers see it: of a local file or folder, the last part of the path only."""
+    """Returns an address as remote callers see it; of a local file or folder, only the last part of the path."""
     return f"file:{PurePosixPath(path_of(url)).name}" if is_local(url) else url
+
+
+def hide_secrets(url: str) -> str:
+    """Returns an address without the values of its query and without user name and password, which may be secrets."""
+    parts = urlsplit(url)
+    if is_local(url) or not (parts.query or "@" in parts.netloc):
+        return url
+    names = [part.partition("=")[::2] for part in parts.query.split("&")]
+    query = "&".join(f"{name}={HIDDEN}" if value or name == "" else HIDDEN for name, value in names)
+    user, _, host = parts.netloc.rpartition("@")
+    netloc = f"{HIDDEN}@{host}" if user else host
+    return urlunsplit((parts.scheme, netloc, parts.path, query if parts.query else "", ""))
 
 
 def path_of(url: str) -> str:
@@ -165,6 +179,11 @@ def _urls(
         if name != "url" and new.kind == "oneroster-csv":
             violations.append(_violation(f"/{name}", "setting.unfit", "A CSV source has only one address."))
             continue
+        if new.kind != "oneroster-csv" and "?" in url:
+            violations.append(_violation(f"/{name}", "url.query", "The address of a OneRoster service has no query."))
+        elif any(HIDDEN in (part, part.partition("=")[2]) for part in url.partition("?")[2].split("&")):
+            detail = f"Send the whole address: {HIDDEN} only stands for a value that is not shown."
+            violations.append(_violation(f"/{name}", "url.hidden", detail))
         try:
             urls[name] = validate_url(url, allowed, f"/{name}")
         except Invalid as error:

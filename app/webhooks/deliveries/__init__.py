@@ -1,1 +1,1 @@
-"""The log of deliveries: sending again and retention."""
+"""Manages the log of deliveries: sends them again on request, and deletes them after their retention."""

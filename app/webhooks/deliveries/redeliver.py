@@ -1,6 +1,6 @@
 """Creates deliveries for new events, sends existing ones again on request, and creates test deliveries.
 
-Sends nothing itself.
+Does not send requests itself.
 """
 
 from collections.abc import Sequence
@@ -47,9 +47,7 @@ async def send_test(work: Work, endpoint_id: UUID) -> UUID:
 async def resend(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDelivery:
     """Schedules one delivery again, whatever its state, with the same id and body.
 
-    Raises `NotFound` and `Conflict`.
-
-    A delivery that is being sent at the moment is left alone.
+    A delivery that is being sent at the moment is not changed. Raises `NotFound` and `Conflict`.
     """
     await _require_active(work, endpoint_id)
     await delivery(work, endpoint_id, delivery_id)
@@ -63,13 +61,13 @@ async def resend(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDeli
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def replay_failed(work: Work, endpoint_id: UUID, since: datetime) -> int:
-    """Schedules all finally failed deliveries since an instant again; returns how many.
+    """Schedules all deliveries that finally failed since an instant again; returns their number.
 
     Raises `NotFound` and `Conflict`.
     """
     await _require_active(work, endpoint_id)
     of_endpoint = (WebhookDelivery.district_id == work.district_id, WebhookDelivery.endpoint_id == endpoint_id)
-    # Joined with events, so that row-level security excludes events that the caller cannot read.
+    # Joined with events, so that row-level security excludes deliveries whose events the caller cannot read.
     failed = (
         select(WebhookDelivery.id)
         .join(Event, and_(Event.district_id == work.district_id, Event.seq == WebhookDelivery.event_seq))
@@ -83,7 +81,7 @@ async def replay_failed(work: Work, endpoint_id: UUID, since: datetime) -> int:
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
-    """Creates deliveries for events since an instant that have none for this endpoint yet; returns how many.
+    """Creates deliveries for events since an instant that this endpoint has no delivery of; returns their number.
 
     These are events from before the endpoint was created or while it was disabled; oldest first, at most 1,000 per
     call. Raises `NotFound` and `Conflict`.
@@ -99,7 +97,9 @@ async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
 
 
 def insert_deliveries(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) -> tuple[TextClause, dict[str, Any]]:
-    """Returns the statement and its values that create deliveries of events (by number and id) to endpoints."""
+    """Returns the statement and its parameters for inserting deliveries; `pairs` are rows of event number, event id,
+    endpoint id.
+    """
     numbers, events, endpoints = zip(*pairs, strict=True)
     ids = [new_id() for _ in pairs]
     return INSERT_DELIVERIES, {
@@ -112,7 +112,7 @@ def insert_deliveries(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) 
 
 
 def _reschedule(district_id: UUID) -> Any:
-    """Returns an update that makes deliveries without a current lease due now and restarts their waits."""
+    """Returns an update that makes deliveries without a current lease due now and resets their waits."""
     free = or_(WebhookDelivery.leased_until.is_(None), WebhookDelivery.leased_until <= func.now())
     return (
         update(WebhookDelivery)

@@ -1,7 +1,7 @@
-"""Deletes events after 30 days, and the log of deliveries 30 days after they ended.
+"""Deletes events after 30 days, and logged deliveries 30 days after they ended.
 
-A delivery that waits, or ended less than 30 days ago, keeps its event, so that it can still be rendered. The
-disclosure log is not deleted.
+An event is kept while one of its deliveries is waiting or ended less than 30 days ago, so that it can still be
+rendered. The disclosure log is not deleted.
 """
 
 from typing import Any
@@ -24,9 +24,9 @@ AT_ONCE = 2000
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def expire(work: Work, most: int = AT_ONCE) -> int:
-    """Deletes one batch of a district's expired deliveries and events; returns how many.
+    """Deletes one batch of a district's expired deliveries and events; returns the number of deleted rows.
 
-    Repeat until it returns 0.
+    The caller repeats it until it returns 0.
     """
     upto = await feed_start(work)
     delivery_ids = await _ended(work, upto, most)
@@ -52,7 +52,7 @@ async def expire(work: Work, most: int = AT_ONCE) -> int:
 
 
 async def _ended(work: Work, upto: int, most: int) -> list[UUID]:
-    """Returns deliveries of events up to a number that ended more than 30 days ago."""
+    """Returns deliveries that ended more than 30 days ago, of events up to a number."""
     query = (
         select(WebhookDelivery.id)
         .join(WebhookEndpoint, _of_endpoint())

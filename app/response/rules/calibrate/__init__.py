@@ -1,1 +1,1 @@
-"""Calibration: estimates growth, noise and form effects from a district's own series. Reads scores, never labels."""
+"""Estimates growth, noise and form effects from a district's own series (calibration). Uses scores, never labels."""

@@ -1,4 +1,4 @@
-"""Owns calibrating the monitor on a district's own series. Reads scores only, never labels."""
+"""Calibrates the monitor on a district's own series. Uses scores only, never labels."""
 
 from __future__ import annotations
 
@@ -19,17 +19,23 @@ from app.response.rules.rates import GRID
 from app.response.rules.series import LEVEL_SCORES
 
 LEAST_SERIES, LEAST_SCORES, LEAST_WEEKS = 300, 3000, 12
-"""With fewer than these the published defaults stay: noise and growth could not be told apart."""
+"""The least numbers of series, scores and weeks; with fewer, noise and growth cannot be told apart, and the published
+defaults stay.
+"""
 
 SAMPLE = 1500
 """The number of series, in whole cohorts, from which growth is estimated."""
 
 IMAGINED = 12_000
-"""Simulated students who set the thresholds. About a third keep pace, which gives each rate to half a percent."""
+"""The number of simulated students who set the thresholds. About a third keep pace, which gives each rate to half a
+percent.
+"""
 
 
 def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """Returns the calibration of series as `judge_bulk` takes them; series that it cannot judge are left out."""
+    """Returns the calibration of a batch of series in the form that `judge_bulk` takes; leaves out series that it
+    cannot judge.
+    """
     judgeable = np.isfinite(batch.sem) & (batch.sem > 0) & (batch.goal_rate != 0) & np.isfinite(batch.baseline)
     rows = np.flatnonzero(judgeable)
     rows = rows[np.argsort(batch.cohort[rows], kind="stable")]
@@ -41,12 +47,11 @@ def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1)
 def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Calibration:
     """Returns estimates of noise, form effects and growth from a panel, and thresholds for the stated rates.
 
-    panel: series of one measure and grade, values in the measure's published SEM, the series of a cohort adjacent. The
-    thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993): students are simulated with the estimates,
-    and each threshold is set so that the stated share of those who grow as the goal requires ever exceeds it within 26
-    weeks. Below 300 series,
-    3,000 scores or 12 weeks the published defaults stay, and only `series` and `scores` are filled. The same input
-    gives the same result.
+    `panel` contains series of one measure and grade, with values in the measure's published SEM; the series of a cohort
+    are adjacent. The thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993): students are simulated
+    with the estimates, and each threshold is set so that the stated share of those who grow as the goal requires ever
+    exceeds it within 26 weeks. Below 300 series, 3,000 scores or 12 weeks the published defaults stay, and only
+    `series` and `scores` are filled. The same input gives the same result.
     """
     panel = _select(panel, (~np.isnan(panel.values)).sum(axis=0) >= LEVEL_SCORES + 1)
     table = weekly(panel) if len(panel.g) else np.zeros((0, 0))
@@ -54,7 +59,7 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
     if series < LEAST_SERIES or scores < LEAST_SCORES or table.shape[1] < LEAST_WEEKS:
         return replace(PUBLISHED, series=series, scores=scores)
     scatter = estimate_scatter(panel)
-    # The noise of the median student: the unit of which the monitor takes multiples.
+    # The noise of the median student is the unit of which the monitor takes multiples.
     noise = float(np.sqrt(scatter.own * np.exp(-2 * scatter.spread**2) + scatter.form))
     prior = Prior(
         wobble=float(np.sqrt(scatter.wobble)) / noise,
@@ -80,7 +85,7 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
     simulated, _ = imagine(district, len(sample.g), seed + 1, RARELY)
     week = min(int(sample.times[-1] - sample.times[0]), WEEKS)
     shares_over = [_share_over(sample, calibration, None), _share_over(simulated, calibration, week)]
-    # Read back from its rounded form, so that judging uses exactly what is stored.
+    # The rounded form is read back, so that judging uses exactly what is stored.
     return Calibration.from_json(replace(calibration, observed=shares_over[0], expected=shares_over[1]).as_json())
 
 
@@ -122,7 +127,7 @@ def _sample(panel: Panel, students: int) -> Panel:
 
 
 def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> ImaginedDistrict:
-    """Returns the district to simulate: sizes, gaps and errors as they are in the panel, the rest as estimated."""
+    """Returns the district to simulate: its sizes, gaps and errors are the panel's, the rest is estimated."""
     table = weekly(panel)
     has_score = ~np.isnan(table)
     first, last = has_score.argmax(axis=1), table.shape[1] - has_score[:, ::-1].argmax(axis=1)
@@ -147,7 +152,7 @@ def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> Im
 
 
 def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
-    """Returns the standardised errors of scores about what the student's other scores predict.
+    """Returns the standardized errors of scores, relative to what the student's other scores predict.
 
     They give the shape of the tails, not their size.
     """
@@ -155,13 +160,13 @@ def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
     paths = Paths(panel.times, panel.values, panel.g, starting_level(panel, cohorts), panel.starts)
     surprise = paths.upto(len(panel.times), (1 - prior.share) * panel.noise, prior)
     effect, _ = form_effects(paths, paths.weighted(surprise), cohorts, prior)
-    counted = paths.seen & (panel.times > panel.times[0])
+    counted = paths.has_score & (panel.times > panel.times[0])
     information = np.where(counted, np.einsum("stt->st", paths.inverse), np.nan)
-    errors = paths.weighted(surprise - effect * paths.seen) / np.sqrt(np.maximum(information, 1e-12))
+    errors = paths.weighted(surprise - effect * paths.has_score) / np.sqrt(np.maximum(information, 1e-12))
     number = counted.sum(axis=1)
     weight = 2 / (4 * max(scatter.spread, 0.05) ** 2)
     scale = np.sqrt((weight + np.nansum(errors**2, axis=1)) / (weight + number))
-    # In the order of the slots, because errors are drawn from the pool by position.
+    # Errors are listed in the order of the slots, because the simulation draws them from the pool by position.
     pool = (errors / scale[:, None]).T[counted.T]
     pool = pool - pool.mean()
     return np.asarray(pool / pool.std())
@@ -170,9 +175,9 @@ def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
 def _later_pace(panel: Panel, prior: Prior) -> Array:
     """Returns the common pace by week: all students' growth in the last third of the year, relative to before.
 
-    Estimated from each cohort's mean surprise under the model (whose own slowing by changes is subtracted), shrunk
-    towards 1 by twice its standard error over the cohorts: a pace that chance may have made moves the thresholds more
-    than it helps.
+    It is estimated from each cohort's mean surprise under the model (after subtracting the slowing that the model
+    itself expects), and shrunk towards 1 by twice its standard error over the cohorts, because a pace that chance may
+    have made moves the thresholds more than it helps.
     """
     pace = np.ones(WEEKS)
     cohorts = Cohorts.of(panel.cohort)
@@ -183,7 +188,7 @@ def _later_pace(panel: Panel, prior: Prior) -> Array:
     after = weeks > 0
     if weeks[-1] < turn + 5 or len(cohorts.first) < 10:
         return pace
-    number = cohorts.sums(paths.seen[:, after].astype(float)).T
+    number = cohorts.sums(paths.has_score[:, after].astype(float)).T
     mean = cohorts.sums(surprise[:, after]).T / np.maximum(number, 1)
     t = weeks[after].astype(float)
     design = np.column_stack([np.ones_like(t), t, np.maximum(t - turn, 0)])

@@ -1,4 +1,4 @@
-"""Owns estimating growth from scores: its mean and its spread. Never noise, never a verdict."""
+"""Estimates the mean and the spread of growth from scores. Does not estimate noise."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from app.response.rules.monitor.model import DEFAULT, Array, Prior
 from app.response.rules.monitor.panel import Panel, PreparedScores, parts_of, prepare
 
 STEPS = ((0.12, 0.20), (0.04, 0.06))
-"""The steps of the search: for the mean in g, and for the logarithm of the SD."""
+"""The steps of the search, for the mean in g and for the logarithm of the SD."""
 
 RARELY = 0.003
-"""Probability of a change a week while growth is estimated; a larger one would take slow growth for stopped growth."""
+"""The probability of a change per week while growth is estimated; a larger one would take slow growth for stopped
+growth.
+"""
 
 
 def log_evidence(scores: Sequence[PreparedScores], prior: Prior) -> float:
@@ -27,8 +29,8 @@ def log_evidence(scores: Sequence[PreparedScores], prior: Prior) -> float:
 def estimate_growth(panel: Panel, prior: Prior) -> Prior:
     """Returns the prior with the mean and SD of growth that make the scores most likely.
 
-    Each is found in turn, by a parabola through three points. How often growth stops is not estimated: it cannot be
-    told from slow growth, and a monitor that expects hardly any stops is slow to see them.
+    The mean and the SD are found in turn, by a parabola through three points. How often growth stops is not estimated,
+    because it cannot be told from slow growth, and a monitor that expects hardly any stops is slow to notice them.
     """
     x = np.array([prior.before[0], np.log(prior.before[1])])
 
@@ -36,7 +38,7 @@ def estimate_growth(panel: Panel, prior: Prior) -> Prior:
         return replace(prior, before=(float(point[0]), float(np.exp(point[1]))), hazard=RARELY)
 
     for steps in STEPS:
-        # Form effects hardly depend on the growth prior, so they are estimated once a round.
+        # Form effects hardly depend on the growth prior, so they are estimated only once per round.
         week = [int(panel.times[-1])]
         scores = [prepared for part in parts_of(panel) for prepared in prepare(panel.part(part), at(x), week)]
         current = log_evidence(scores, at(x))

@@ -1,4 +1,4 @@
-"""Owns the simulated district: students drawn from the calibration's estimates. Never real ones."""
+"""Simulates a district: students drawn from the calibration's estimates, never real ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ImaginedDistrict:
 def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float) -> tuple[Panel, NDArray[np.bool_]]:
     """Returns simulated students in whole cohorts over 26 weeks, and which of them keep pace with the goal to the end.
 
-    hazard: probability a week that growth changes to that after a change.
+    `hazard` is the probability per week that a student's growth changes.
     """
     rng = np.random.default_rng(seed)
     sizes = rng.choice(district.sizes, max(int(students / district.sizes.mean()), 1))
@@ -67,9 +67,9 @@ def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float)
 
 
 def worst_of_responders(district: ImaginedDistrict, prior: Prior, students: int, seed: int, hazard: float) -> Array:
-    """Returns the highest statistic in 26 weeks of each simulated student who grows as the goal needs, or faster.
+    """Returns the highest statistic in 26 weeks of each simulated student who grows as the goal requires, or faster.
 
-    Some of their classmates stop growing; that makes forms look harder than they were, and these students better.
+    Some of their classmates stop growing, which makes forms look harder than they were, and these students better.
     """
     panel, keeps_pace = imagine(district, students, seed, hazard)
     estimates = judge_weeks(panel, prior, range(3, WEEKS + 1), only=keeps_pace)

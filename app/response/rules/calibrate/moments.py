@@ -1,6 +1,6 @@
-"""Owns estimating the scatter of scores: noise, form effects, correlation between weeks. Never growth or a verdict.
+"""Estimates the scatter of scores: noise, form effects, and the correlation between weeks. Does not estimate growth.
 
-All from contrasts y(t - k) - 2 y(t) + y(t + k), which do not depend on a student's level or steady growth.
+All estimates use the contrasts y(t - k) - 2 y(t) + y(t + k), which do not depend on a student's level or steady growth.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ Some thousand series determine the variance to about .003; wider priors would le
 """
 
 SKEW = 0.35**2 - 0.25**2
-"""Added to the squared spread: the monitor works best if it assumes noise a little less alike (docs/response.md)."""
+"""Added to the squared spread, because the monitor works best if it assumes slightly more varied noise
+(docs/response.md).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Scatter:
 
 
 def weekly(panel: Panel) -> Array:
-    """Returns one score for each student and week, (students, weeks): the first of several, nan where there is none."""
+    """Returns one score per student and week, (students, weeks): the first of several, nan if there is none."""
     after = panel.times > panel.times[0]
     weeks = np.arange(int(panel.times[0]) + 1, int(panel.times[-1]) + 1)
     table = np.full((panel.values.shape[1], len(weeks)), np.nan)
@@ -61,7 +63,7 @@ def contrasts(table: Array, k: int) -> Array:
 
 
 def estimate_scatter(panel: Panel) -> Scatter:
-    """Returns the moments that the contrasts of all students give. Needs some hundreds of series of ten weeks or more.
+    """Estimates the moments from the contrasts of all students. Needs some hundreds of series of ten weeks or more.
 
     Products of two classmates' contrasts contain the form's variance only; squares contain all of it. Over the lags,
     squares minus the form are own (6 - 8 r^k + 2 r^2k) + 2 k wobble; priors keep r near 0 and the wobble near its
@@ -89,14 +91,14 @@ def estimate_scatter(panel: Panel) -> Scatter:
 
 def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
     """Returns the sum of the products of two classmates' contrasts over the same weeks, and their number."""
-    seen, filled = ~np.isnan(c), np.nan_to_num(c)
-    n = cohorts.sums(seen.astype(float))
+    has_score, filled = ~np.isnan(c), np.nan_to_num(c)
+    n = cohorts.sums(has_score.astype(float))
     total = cohorts.sums(filled) ** 2 - cohorts.sums(filled**2)
     return float(total.sum()), float((n * (n - 1)).sum())
 
 
 def _fit(k: NDArray[np.int64], own: Array, error: Array) -> tuple[float, float, float]:
-    """Returns own error, wobble and r by penalised least squares: over a grid of r, the other two exactly for each."""
+    """Returns the own error, wobble and r by penalized least squares; for each r of a grid, the other two are exact."""
     best, estimates = np.inf, (0.65, DEFAULT.wobble**2, 0.0)
     for r in np.linspace(0, 0.8, 81):
         shape = 6 - 8 * r**k + 2 * r ** (2 * k)
@@ -113,7 +115,10 @@ def _fit(k: NDArray[np.int64], own: Array, error: Array) -> tuple[float, float, 
 
 
 def _spread(table: Array, form: float) -> float:
-    """Returns the SD of the log of students' noise, from products of squares that share no score: free of the tails."""
+    """Returns the SD of the log of students' noise.
+
+    It is estimated from products of squares that share no score, so it does not depend on the tails.
+    """
     squares = (contrasts(table, 1)[:, ::3]) ** 2
     number = (~np.isnan(squares)).sum(axis=1)
     sums, sums_of_squares = np.nansum(squares, axis=1), np.nansum(squares**2, axis=1)

@@ -1,1 +1,3 @@
-"""The rules of the field, each from its published definition. Never the monitor, which is our own."""
+"""Contains the field's rules, each by its published definition. The monitor, which is our own rule, is not among
+them.
+"""

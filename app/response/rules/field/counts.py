@@ -1,4 +1,4 @@
-"""Owns the rules for measures that do not grow along a line: counts, percentages, yes/no criteria. Never a slope."""
+"""Judges measures that do not grow along a line: counts, percentages and yes/no criteria. Never uses a slope."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import count, plain, scores, weeks
 
 HALF, QUARTER = 0.5, 0.25
-"""Parts of the way from baseline to goal: half or more is a response, under a quarter is none."""
+"""Parts of the way from baseline to goal: covering half or more is a response, covering under a quarter is none."""
 
 GROWTH_RULES = frozenset(
     {"four-point", "three-point", "median", "trend", "theil-sen", "dual-discrepancy", "slope-interval", "eb-slope"}
@@ -24,11 +24,11 @@ FITTING: dict[str, frozenset[str]] = {
     "percentage": LEVEL_RULES,
     "criterion": frozenset({"criterion"}),
 }
-"""The rules that may judge a measure, by its kind."""
+"""The rules that may judge a measure, by the measure's kind."""
 
 
 def explain_misfit(rule: str, kind: str) -> str | None:
-    """Returns a sentence that says why a rule may not judge a measure of that kind, or None where it may."""
+    """Returns a sentence that says why a rule may not judge a measure of that kind, or None if it may."""
     if rule in FITTING[kind]:
         return None
     fit = " or ".join(sorted(FITTING[kind]))
@@ -39,12 +39,12 @@ def explain_misfit(rule: str, kind: str) -> str | None:
 
 
 def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges a criterion met k of n times: the goal is the criterion, and each score meets it or does not.
+    """Judges a criterion that must be met k of n times; the goal is the criterion, and each score meets it or does not.
 
-    `responding` where at least `met` of the last `minimum` scores meet it. `not_responding` where none of them meets
-    it, at most one of all earlier scores does, and there are twice as many scores; else `uncertain`. Statistic: the
-    number of the last `minimum` scores that meet it; threshold: `met`. Kind: `stopped` where the criterion had been met
-    often enough before. Source: mastery criteria as in single-case practice; this project's own wording.
+    `responding` if at least `met` of the last `minimum` scores meet it. `not_responding` if none of them meets it, at
+    most one of all earlier scores does, and there are twice as many scores. Otherwise `uncertain`. The statistic is the
+    number of the last `minimum` scores that meet it, the threshold is `met`. The kind is `stopped` if the criterion had
+    been met often enough before. Source: mastery criteria as in single-case practice; this project's own wording.
     """
     window = parameters["minimum"]
     needed = min(parameters["met"], window)
@@ -77,16 +77,16 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
 def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges the change of level since the baseline, as a part of the way to the goal, by medians of three scores.
 
-    Statistic: 1 - (median of the last three - baseline) / (goal - baseline); threshold .75. Above it, for the last
-    three scores and for the three before them: `not_responding`. At .5 or below: `responding`; between: `below_pace`.
-    Kind: `stopped` where some three scores in a row had covered half of the way. The date of a change of level means
-    nothing.
+    The statistic is 1 - (median of the last three - baseline) / (goal - baseline), the threshold .75. Above it, for the
+    last three scores and for the three before them: `not_responding`. At .5 or below: `responding`. Between:
+    `below_pace`. The kind is `stopped` if any three scores in a row had covered half of the way. No date of the change
+    is given, because the date of a change of level means nothing.
     """
     del parameters
     distance = series.goal - series.baseline
     values = series.values
     levels = [median(values[n : n + LEVEL_SCORES]) for n in range(len(values) - LEVEL_SCORES + 1)]
-    # Rounded, so that a half is exactly a half in any unit.
+    # Rounded, so that a half is exactly a half in every unit.
     parts = [round((level - series.baseline) / distance, 9) for level in levels]
     now, earlier = parts[-1], parts[-1 - LEVEL_SCORES]
     reason = Reason("level", {"median": levels[-1], "baseline": series.baseline, "goal": series.goal, "part": now})

@@ -1,4 +1,4 @@
-"""Owns the k-point rule: the last k scores against the aimline. Never looks at how far off they are."""
+"""Judges the last k scores against the aimline (the k-point rule). Ignores how far they are from it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from app.response.rules.series import Series
 from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import count, growth, scores, weeks
 
-# The least number of earlier scores from which a verdict can say that growth once kept pace.
+# The least number of earlier scores from which a verdict can say that growth had kept pace.
 EARLIER_SCORES = 3
 
 
 def last_run(sides: Sequence[int], on_side: int) -> int:
-    """Returns how many of the last scores lie on one side without a gap: -1 worse, +1 better, 0 on the line."""
+    """Returns the number of last consecutive scores on one side of the line: -1 worse, +1 better, 0 on the line."""
     run = 0
     for side in reversed(sides):
         if side != on_side:
@@ -54,12 +54,13 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def _not_responding(series: Series, sides: Sequence[int], run: int, k: int) -> Finding:
-    """Returns `not_responding` as never or stopped, by the scores before the final run on the worse side.
+    """Returns a finding `not_responding`, of the kind never or stopped by the scores before the final run of worse
+    ones.
 
-    `stopped` where there are at least three and at least half lie on the aimline or better; growth then slowed about
-    the week of the run's first score. Else `never`. The week is when the scores fell behind: a student who was well
-    ahead of the line slowed some weeks earlier. Under noise, or with a low baseline, early scores of a student who
-    never grew can lie above the line.
+    The kind is `stopped` if there are at least three earlier scores and at least half of them are on the aimline or
+    better; growth then slowed about the week of the run's first score. Otherwise it is `never`. The week is when the
+    scores fell behind; a student who was well ahead of the line slowed some weeks earlier. Under noise, or with a low
+    baseline, early scores of a student who never grew can be above the line.
     """
     earlier = sides[:-run]
     kept_pace = sum(1 for side in earlier if side >= 0)
@@ -107,7 +108,7 @@ def _last_scores(series: Series, run: int) -> str:
 
 
 def _side_name(series: Series, side: int) -> str:
-    """Returns where a better (+1) or worse (-1) score lies on the chart: above or below."""
+    """Returns the word for where better (+1) or worse (-1) scores are on the chart: above or below."""
     return "above" if side * series.aimline.better > 0 else "below"
 
 

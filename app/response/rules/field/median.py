@@ -1,4 +1,4 @@
-"""Owns the median rule: the median of the last three scores' leads over the aimline. Never looks at slopes."""
+"""Judges the median of the last three scores' distances from the aimline (the median rule). Never looks at slopes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from app.response.rules.wording import growth, plain, scores, weeks
 def find(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges median(y(t) - A(t)) of the last three scores, A(t) = b + g * t: on the worse side, `not_responding`.
 
-    The statistic is that median, with better as positive, in the measure's units; the threshold is 0. `stopped` where
-    the median of all earlier leads (three or more) lies on the aimline or better; growth then slowed about the first
-    week of the last three. Else `never`. The caller checks the minimum.
+    The statistic is that median, with better as positive, in the measure's units; the threshold is 0. The kind is
+    `stopped` if the median of all earlier leads (three or more) is on the aimline or better; growth then slowed about
+    the first week of the last three. Otherwise it is `never`. The caller checks the minimum number of scores.
 
     Source: a median of three in place of single scores, among the decision rules reviewed by Ardoin, Christ, Morena,
     Cormier and Klingbeil (2013).

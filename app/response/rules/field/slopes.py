@@ -1,4 +1,4 @@
-"""Owns the rules that judge a slope by more than plain least squares. Never judges by level only."""
+"""Judges slopes by other methods than plain least squares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, plainly, scores, weeks
 
 PRIOR_RATE, PRIOR_SPREAD = 0.87, 0.40
-"""Mean and SD of the true rates of supported students, in required rates; used without a cohort."""
+"""The mean and SD of the true rates of supported students, in required rates; used if there is no cohort."""
 
 
 def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
@@ -50,7 +50,9 @@ def _least_squares(series: Series) -> tuple[float, float]:
 
 
 def _fell_short(series: Series, reason: Reason, sentence: str, statistic: float, threshold: float) -> Finding:
-    """Returns `not_responding` as never or stopped, by the best single break in the series, as the trend rule does."""
+    """Returns a finding `not_responding`, of the kind never or stopped by the best single break, as in the trend
+    rule.
+    """
     at, before, after = best_break(series) or (None, 0.0, 0.0)
     if at is None or series.aimline.better * (before - series.goal_rate) < -series.slack:
         sentence = f"{sentence}; no clear earlier stretch kept pace."
@@ -78,7 +80,7 @@ def find_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def find_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges level and slope: `not_responding` where both are discrepant. One alone is not enough.
+    """Judges level and slope together; `not_responding` if both are discrepant, because one alone is not enough.
 
     In standard errors, with z the normal quantile of `percentile` (25 gives -.674): the level is discrepant where the
     median lead of the last three scores, over its standard error .67 * SEE, is below z; the slope where (slope - g) /
@@ -92,7 +94,7 @@ def find_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Find
     see = series.sem or residual_error(series.weeks, series.values)
     leads = [line.better * (y - line.at(t)) for t, y in zip(series.weeks, series.values, strict=True)]
     threshold = NormalDist().inv_cdf(parameters["percentile"] / 100)
-    # .67 is the standard error of a median of three. Without any error, the sign alone decides.
+    # .67 is the standard error of a median of three. Without any error, only the sign decides.
     level_error = max(0.67 * see, series.slack)
     level = median(leads[-LEVEL_SCORES:]) / level_error if level_error else 0.0
     slope_error = max(se, series.slack)
@@ -115,12 +117,12 @@ def find_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Find
 
 
 def find_slope_interval(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges whether the goal G at week W is out of reach of the line's interval: then `not_responding`.
+    """Judges whether the interval of the fitted line reaches the goal G at week W; if it does not, `not_responding`.
 
     yhat(W) +- z * SE(slope) * (W - t) is the least-squares line continued to the goal's week, with t the last week, SE
     = SEE / sqrt(sum((t - mean t)^2)), SEE the residual standard error of the series, and z the two-sided normal
-    quantile of `confidence` (75 gives 1.15). The statistic is how far the goal lies beyond the interval's better end,
-    in units, positive where it does; the threshold is 0. Judges from week `from_week` on.
+    quantile of `confidence` (75 gives 1.15). The statistic is how far the goal is beyond the interval's better end, in
+    units, positive if it is beyond; the threshold is 0. Judges from week `from_week` on.
 
     Source: the standard error of the slope is that of Christ (2006); see `trend.slope_se`.
     """

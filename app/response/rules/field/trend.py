@@ -1,4 +1,4 @@
-"""Owns the trend rule: the least-squares slope against the required rate. Never judges from a single week."""
+"""Judges the least-squares slope against the required rate (the trend rule). Never judges from a single week."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from app.response.rules.series import Series
 from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, plainly, scores, weeks
 
-# The least number of scores on each side of a break: fewer show no trend.
+# The least number of scores on each side of a break; fewer show no trend.
 BEFORE_BREAK, AFTER_BREAK = 4, 3
 
 
 def _spread(left: Sequence[float], right: Sequence[float]) -> float:
-    """Returns the sum of products of deviations from the means, with exact sums: the order of terms changes nothing."""
+    """Returns the sum of products of deviations from the means, with exact sums, so that the order of terms changes
+    nothing.
+    """
     mean_left, mean_right = math.fsum(left) / len(left), math.fsum(right) / len(right)
     return math.fsum((a - mean_left) * (b - mean_right) for a, b in zip(left, right, strict=True))
 
@@ -42,8 +44,8 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges the least-squares slope: worse than the required rate g is `not_responding`, else `responding`.
 
     The statistic is the slope, the threshold is g, both in units a week (negative where down is better). The caller
-    checks the minimum. A student exactly on the line is flagged with probability one half each time: the rule has no
-    margin for noise.
+    checks the minimum. A student exactly on the line is flagged with probability one half each time, because the rule
+    has no margin for noise.
 
     Source: the trend-line rule of curriculum-based measurement, reviewed by Ardoin, Christ, Morena, Cormier and
     Klingbeil (2013).
@@ -79,12 +81,13 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def best_break(series: Series) -> tuple[int, float, float] | None:
-    """Returns the best single break: its week, and the slopes before and after in units a week. None without room.
+    """Returns the best single break as its week and the slopes before and after it in units per week; None with too few
+    scores.
 
-    Among the lines y = a + before * min(t, w) + after * max(t - w, 0), with w a week that has a score, at least four
-    scores up to it and three after it: the one with the least squared error, the earliest of equals. It tells how
-    growth fell short (`stopped` where the slope before kept pace), never whether. It is rough: under noise, a few high
-    scores in the middle look like a time that kept pace.
+    The candidates are the lines y = a + before * min(t, w) + after * max(t - w, 0), with w a week that has a score, at
+    least four scores up to it and three after it. The best has the least squared error, the earliest of equals. It
+    shows how growth fell short (`stopped` if the slope before kept pace), never whether it did. It is rough: under
+    noise, a few high scores in the middle look like a time that kept pace.
     """
     spread = _spread(series.values, series.values)
     best, explained = None, -math.inf

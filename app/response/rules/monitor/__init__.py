@@ -1,1 +1,1 @@
-"""The response monitor: its arithmetic on arrays, its calibration, and its findings. Never a database, never a face."""
+"""The response monitor: its arithmetic on arrays, its calibration, and its findings. Uses no database and no API."""

@@ -1,6 +1,6 @@
-"""Owns the monitor's two filters for single series in plain floats, where a numpy call costs more than its work.
+"""Runs the monitor's two filters for single series in plain floats, where a numpy call costs more than its work.
 
-Never returns other numbers than `filters`: the same operations in the same order.
+Returns exactly the same numbers as `filters`, by the same operations in the same order.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import numpy as np
 from app.response.rules.monitor.model import Array, Prior, Weeks
 
 FEW = 2
-"""Up to this number of series, plain floats are faster than arrays."""
+"""The largest number of series for which plain floats are faster than arrays."""
 
 
 def both(
     weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
 ) -> tuple[Array, Array]:
-    """Returns what the two loops of `filters` return, forwards and backwards: (weeks, 7, noise, n) each."""
+    """Returns the states of the forward and of the backward filter, as `filters` does: (weeks, 7, noise, n) each."""
     first, q = int(weeks[0]), prior.wobble**2
     forward: list[float] = []
     backward: list[float] = []

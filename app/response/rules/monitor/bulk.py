@@ -1,8 +1,8 @@
-"""Owns judging all of a district's series in arrays, form adjustment included. Never a sentence, never a database.
+"""Judges all of a district's series in arrays, including form adjustment. Contains no sentence and no database access.
 
-For a whole district: call `judge_bulk`. Then, for the few series whose state changed, `rule.conclude(judged.estimate,
+For a whole district, call `judge_bulk`. Then, for the few series whose state changed, `rule.conclude(judged.estimate,
 n, facts, far, calibration)` returns the finding with its sentence, and `RULES["monitor"].verdict(series, parameters,
-finding)` the verdict. For one score in a request: the same, with the rows of that student's cohort.
+finding)` the verdict. For one score in a request, do the same with the rows of that student's cohort.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Batch:
     cohort: NDArray[np.int64]
 
     def rows(self, chosen: NDArray[np.int64]) -> Batch:
-        """Returns the batch with these rows only."""
+        """Returns the batch with only these rows."""
         return Batch(self.weeks, *(getattr(self, name)[chosen] for name in ROWS))
 
 
@@ -70,7 +70,7 @@ class BulkJudgement:
 
 
 MAX_COHORT = 1000
-"""The most students of a cohort that are judged together: more would not improve a form's estimate."""
+"""The largest number of students of a cohort that are judged together; more would not improve a form's estimate."""
 
 
 def judge_bulk(
@@ -82,12 +82,12 @@ def judge_bulk(
     """
     estimate = find_bulk(batch, calibration, adjust=adjust)
     better = np.where(batch.goal_rate < 0, -1.0, 1.0)
-    seen = ~np.isnan(batch.values)
-    enough = _usable(batch) & (seen.sum(axis=1) >= LEVEL_SCORES)
+    has_score = ~np.isnan(batch.values)
+    enough = _usable(batch) & (has_score.sum(axis=1) >= LEVEL_SCORES)
     state = states(estimate, calibration, far)
     state[goal_met(batch.values, better, batch.goal) & enough] = STATES.index(State.GOAL_MET)
     state[~enough] = STATES.index(State.INSUFFICIENT_DATA)
-    return BulkJudgement(state, _last(batch, seen), estimate)
+    return BulkJudgement(state, _last(batch, has_score), estimate)
 
 
 def find_bulk(
@@ -101,9 +101,9 @@ def find_bulk(
 
     only: (N,), the series to estimate, where not all; the others only show how hard the forms were, and stay nan.
     """
-    seen = ~np.isnan(batch.values)
-    estimate, last = _empty_estimate(len(batch.cohort)), _last(batch, seen)
-    rows = np.flatnonzero(_usable(batch) & seen.any(axis=1))
+    has_score = ~np.isnan(batch.values)
+    estimate, last = _empty_estimate(len(batch.cohort)), _last(batch, has_score)
+    rows = np.flatnonzero(_usable(batch) & has_score.any(axis=1))
     rows = rows[np.argsort(batch.cohort[rows], kind="stable")]
     for part in _memory_parts(batch.cohort[rows]):
         chosen, requested = rows[part], None if only is None else only[rows[part]]
@@ -124,8 +124,8 @@ def find_cohort(
     The requested series must be judgeable and have a score. Others that are not judgeable are left out of the forms'
     estimates.
     """
-    seen = ~np.isnan(batch.values)
-    last, judgeable = _last(batch, seen), _usable(batch) & seen.any(axis=1)
+    has_score = ~np.isnan(batch.values)
+    last, judgeable = _last(batch, has_score), _usable(batch) & has_score.any(axis=1)
     if not judgeable.all():
         batch, last, only = batch.rows(np.flatnonzero(judgeable)), last[judgeable], only[judgeable]
     return _judge(batch, last, calibration, adjust, only)
@@ -143,12 +143,12 @@ def _usable(batch: Batch) -> NDArray[np.bool_]:
     return np.asarray(is_usable)
 
 
-def _last(batch: Batch, seen: NDArray[np.bool_]) -> Weeks:
-    """Returns the week of each phase's last score; 0 where there is none."""
-    if not seen.size:
-        return np.zeros(len(seen), np.int64)
-    backwards = seen[:, ::-1].argmax(axis=1)
-    return np.where(seen.any(axis=1), batch.weeks[len(batch.weeks) - 1 - backwards] - batch.began, 0)
+def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
+    """Returns the week of each phase's last score; 0 without scores."""
+    if not has_score.size:
+        return np.zeros(len(has_score), np.int64)
+    backwards = has_score[:, ::-1].argmax(axis=1)
+    return np.where(has_score.any(axis=1), batch.weeks[len(batch.weeks) - 1 - backwards] - batch.began, 0)
 
 
 def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
@@ -165,10 +165,10 @@ def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDA
 
 def goal_met(values: Array, better: Array, goal: Array) -> NDArray[np.bool_]:
     """Returns whether the median of the last three scores meets the goal."""
-    seen = ~np.isnan(values)
-    after = seen[:, ::-1].cumsum(axis=1, dtype=np.int32)[:, ::-1]
-    enough = seen.sum(axis=1) >= LEVEL_SCORES
-    last_three = values[enough][(seen & (after <= LEVEL_SCORES))[enough]].reshape(-1, LEVEL_SCORES)
+    has_score = ~np.isnan(values)
+    after = has_score[:, ::-1].cumsum(axis=1, dtype=np.int32)[:, ::-1]
+    enough = has_score.sum(axis=1) >= LEVEL_SCORES
+    last_three = values[enough][(has_score & (after <= LEVEL_SCORES))[enough]].reshape(-1, LEVEL_SCORES)
     met = np.zeros(len(values), np.bool_)
     met[enough] = better[enough] * (np.sort(last_three, axis=1)[:, 1] - goal[enough]) >= 0
     return met
@@ -180,7 +180,7 @@ def _empty_estimate(n: int) -> PanelEstimate:
 
 
 def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Returns runs of some thousand students in whole cohorts, to limit what is in memory at a time."""
+    """Returns runs of whole cohorts, some thousand students each, to limit the memory that is used at a time."""
     if len(cohort) <= 4000:
         return [np.arange(len(cohort))] if len(cohort) else []
     edges = np.flatnonzero(np.r_[True, cohort[1:] != cohort[:-1], True])
@@ -191,8 +191,8 @@ def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
     """Returns a batch as a panel: in SEM, relative to the cohort's first baseline, with better as up.
 
-    The cohorts of the batch must stand side by side. The baseline becomes a column at the earliest start. noise: the
-    errors' SD in the measure's SEM.
+    The series of a cohort must be adjacent. The baseline becomes a column at the earliest start. noise: the errors' SD
+    in the measure's SEM.
     """
     unit, is_one_cohort = batch.sem * noise, len(batch.cohort) <= MAX_COHORT and batch.cohort[0] == batch.cohort[-1]
     number: NDArray[np.int64] = np.zeros(len(batch.cohort), np.int64)

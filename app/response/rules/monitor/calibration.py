@@ -1,4 +1,4 @@
-"""Owns the estimates from a district's own series for one measure and grade. Never estimates them."""
+"""Defines the estimates of one measure and grade from a district's own series. Does not estimate them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Calibration:
                 raise ValueError(f"A calibration has {len(GRID)} thresholds, which fall as the stated rate rises.")
 
     def threshold_at(self, far: float, *, adaptive: bool = False) -> float:
-        """Returns the log odds at which the stated share of responders is ever flagged in 26 weeks."""
+        """Returns the threshold in log odds that this stated share of responders ever exceeds in 26 weeks."""
         return between(GRID, self.adaptive if adaptive else self.thresholds, far)
 
     def as_json(self) -> dict[str, Any]:
@@ -59,10 +59,10 @@ class Calibration:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Calibration:
-        """Returns what `as_json` wrote; missing fields have their published values. Raises ValueError."""
+        """Parses what `as_json` wrote; missing fields have their published values. Raises ValueError."""
         estimates = stored.get("estimates", {}) if isinstance(stored, Mapping) else None
         values = {**stored, "estimates": sorted(estimates.items())} if isinstance(estimates, Mapping) else stored
-        # Imported here, so that a process that reads no calibration does not load the library.
+        # Imported here, so that a process that never reads a calibration does not load the library.
         from pydantic import ValidationError
 
         try:

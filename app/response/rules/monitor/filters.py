@@ -1,6 +1,6 @@
-"""Owns the response monitor's arithmetic: the evidence of a series for a change of growth in each week.
+"""Computes the evidence of a series for a change of growth in each week (the response monitor's arithmetic).
 
-Pure arrays, batched; one student is a batch of one. Never a sentence, a threshold or a state.
+Works on arrays of many students; one student is a batch of one. Contains no sentence, threshold or state.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def posterior(
     began: Weeks,
     last: Weeks,
 ) -> Posterior:
-    """Returns the exact posterior over change weeks and rates, from scores at these times, as of week `last`.
+    """Returns the exact posterior over change weeks and rates as of week `last`, from the scores at these times.
 
     times: (slots,), whole weeks in order. values: (slots, students) in SEM, nan where there is no score, better is up.
     extra: (slots, students) or (slots, 1), variance of each score besides the student's own, SEM^2. g: (students,), the
@@ -59,10 +59,10 @@ def posterior(
     """
     weeks = np.arange(int(times[0]), int(times[-1]) + 1)
     grown = np.maximum(times[:, None] - began, 0)
-    seen = ~np.isnan(values)
-    y = np.where(seen, values - start[0] - prior.before[0] * g * grown, 0)
+    has_score = ~np.isnan(values)
+    y = np.where(has_score, values - start[0] - prior.before[0] * g * grown, 0)
     error = (own[:, None] * np.exp(2 * prior.noise_spread * NODES))[:, :, None] + extra[:, None, :]
-    inverse = seen[:, None, :] / error
+    inverse = has_score[:, None, :] / error
     edges = np.searchsorted(times, np.arange(weeks[0], weeks[-1] + 2)).tolist()
     few = len(g) <= alone.FEW
     forward, backward = (alone.both if few else _run_filters)(weeks, edges, y, inverse, g, start[1], prior, began)
@@ -70,7 +70,7 @@ def posterior(
         forward[:, 0], forward[:, 2], forward[:, 1], forward[:, 4], -0.5 * (forward[:, 5] + np.log(forward[:, 6]))
     )
     rate, spread, evidence = _join(filtered, backward, g, prior)
-    # A change is possible at the end of each week of the phase but the last.
+    # A change is possible at the end of every week of the phase except the last.
     phase = weeks[:, None] - began
     possible = (phase >= 1) & (weeks[:, None] < last)
     log_no_change = np.log1p(-prior.hazard)
@@ -79,14 +79,14 @@ def posterior(
     logs[0] = filtered.log[-1] + np.maximum(last - began - 1, 0) * log_no_change
     logs[1:] = evidence
     logs[1:] += chance[:, None, :]
-    node = -0.5 * (NODES**2)[:, None] - 0.5 * (seen[:, None, :] * np.log(error)).sum(axis=0)
+    node = -0.5 * (NODES**2)[:, None] - 0.5 * (has_score[:, None, :] * np.log(error)).sum(axis=0)
     logs += node
     top = logs.max(axis=(0, 1))
     logs -= top
     weight = np.exp(logs, out=logs)
     total = weight.sum(axis=0).sum(axis=0)
     weight /= total
-    # Before a change, or without one, the rate is the forward filter's.
+    # Before a change, or without one, the rate is that of the forward filter.
     moments = np.empty((4, *logs.shape))
     mean, sd, was_mean, was_sd = moments
     was_mean[0], was_mean[1:], mean[0], mean[1:] = filtered.rate[-1], filtered.rate, filtered.rate[-1], rate
@@ -113,7 +113,7 @@ def _run_filters(
 ) -> tuple[Array, Array]:
     """Returns the states of the forward and of the backward filter at each week, (weeks, 7, noise, n).
 
-    Errors are given as inverse variances; edges: where each week's slots begin, and the end.
+    Errors are given as inverse variances; `edges` are the indices at which each week's slots begin, and the end.
     """
     return _run_forward(weeks, edges, y, inverse, g, start, prior, began), _run_backward(edges, y, inverse, prior)
 
@@ -161,7 +161,7 @@ def _run_forward(
 
 
 def _run_backward(edges: list[int], y: Array, inverse: Array, prior: Prior) -> Array:
-    """Returns what the scores after the end of each week say about level and rate there, as information.
+    """Returns what the scores after the end of each week imply about level and rate at that time, as information.
 
     The log likelihood is c + h'x - x'Lx / 2. Along the second axis: L of level and level, and of level and rate; h of
     level, and of rate; L of rate and rate; and the two terms of c.

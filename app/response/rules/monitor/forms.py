@@ -1,4 +1,4 @@
-"""Owns form adjustment: how hard each form was for a cohort, from its scores up to a week. Never a rate.
+"""Estimates how hard each form was for a cohort, from its scores up to a week (form adjustment). Estimates no rate.
 
 Over 250 lines, so that the covariance of one series' scores and a cohort's evidence about a form stay together.
 """
@@ -14,22 +14,26 @@ from numpy.typing import NDArray
 from app.response.rules.monitor.model import Array, Prior, Weeks
 
 LEAST = 5
-"""A form's difficulty is estimated from at least four classmates beside the student."""
+"""The least number of students from whose scores a form's difficulty is estimated: four classmates and the student."""
 
 COMMON_LEVEL, COMMON_RATE = 2.0, 0.15
-"""What a cohort may share besides its forms: SD of its level in SEM and of its rate in g."""
+"""The SDs of what a cohort may share besides its forms: its level in SEM and its rate in g."""
 
 TURNS = ((0.0, 0.9), (0.3, 0.1))
-"""SD of the weekly change of the cohort's common rate, in g, with its prior probability: few groups change together."""
+"""The SDs of the weekly change of the cohort's common rate in g, each with its prior probability; few groups change
+together.
+"""
 
 CHANCE = np.array([part for _, part in TURNS])[:, None, None]
 
 
 CLIP = 3.0
-"""A score further than this many standard errors from what the student's others predict counts as this far."""
+"""The limit in standard errors by which a score may differ from the prediction of the student's other scores; a larger
+difference counts as this much.
+"""
 
 WILD = 4
-"""At most this many scores of a series are clipped."""
+"""The largest number of scores of a series that are clipped."""
 
 Some = NDArray[np.int64] | slice
 """The indices of some students in an array."""
@@ -37,7 +41,7 @@ Some = NDArray[np.int64] | slice
 
 @lru_cache(maxsize=64)
 def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
-    """Returns mean (in g) and covariance (in g^2) of a student's gain since week 0, over weeks 0 to `weeks`."""
+    """Returns the mean (in g) and covariance (in g^2) of a student's gain since week 0, over weeks 0 to `weeks`."""
     t, last = np.arange(weeks + 1.0), max(weeks, 1)
     change = np.arange(1, last + 1)
     p = prior.hazard * (1 - prior.hazard) ** (change - 1.0)
@@ -88,8 +92,8 @@ class Paths:
         self.times, self.values, self.g, self.start, self.began = times, values, g, start, began
         self.alone = np.zeros(len(g), np.bool_) if alone is None else alone
         self.inverse: Array = np.zeros((len(g), 0, 0))
-        self.seen = np.zeros((len(g), 0), np.bool_)
-        # Groups of students with the same weeks and errors, whatever scores they missed: nearly always one group.
+        self.has_score = np.zeros((len(g), 0), np.bool_)
+        # Students are grouped by equal weeks and errors, whatever scores they missed; there is nearly always one group.
         group = 2 * began + self.alone
         self.groups: list[Some] = [slice(None)]
         if (group != group[:1]).any():
@@ -101,7 +105,7 @@ class Paths:
         own: (slots,), variance of each slot's error without the form's, which is `form`.
         """
         values, included, previous = self.values[:slots].T, self.inverse.shape[1], self.inverse
-        self.seen = ~np.isnan(values)
+        self.has_score = ~np.isnan(values)
         if included < slots and (included or len(self.groups) > 1):
             self.inverse = np.zeros((len(self.g), slots, slots))
             self.inverse[:, :included, :included] = previous
@@ -114,7 +118,7 @@ class Paths:
             g, (level, variance) = self.g[group][:, None], (part[group][:, None] for part in self.start)
             if not included and slots:
                 at_once = self._each if len(g) < LEAST else self._at_once
-                inverse = at_once(grown, errors, g, variance, self.seen[group], prior)
+                inverse = at_once(grown, errors, g, variance, self.has_score[group], prior)
                 if len(self.groups) > 1:
                     self.inverse[group] = inverse
                 else:
@@ -125,22 +129,25 @@ class Paths:
                 covariance[:, t] += errors[t]
                 self._grow(group, t, covariance)
             surprise[group] = values[group] - level - g * mean[grown]
-        return np.where(self.seen, surprise, 0)
+        return np.where(self.has_score, surprise, 0)
 
     @staticmethod
-    def _at_once(grown: Weeks, own: Array, g: Array, variance: Array, seen: NDArray[np.bool_], prior: Prior) -> Array:
-        """Returns the inverse for the first scores: a part that all share, minus a block for each one's level and gaps.
+    def _at_once(
+        grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior
+    ) -> Array:
+        """Returns the inverse for the first scores: a part that all students share, minus a block for each one's level
+        and gaps.
 
         An open level adds v 11' to a covariance, and a missed score has infinite variance; both enter the inverse by
         the matrix inversion lemma.
         """
         v, e, rows_of = _design(grown.tobytes(), own.tobytes(), prior)
         part = 1 / (1 + g**2 * e)
-        number = len(v) - seen.sum(axis=1)
+        number = len(v) - has_score.sum(axis=1)
         most_gaps = int(number.max(initial=0))
-        # The level, then each gap; students with fewer gaps than others get empty rows for the rest.
-        gap_indices = np.full((len(seen), most_gaps + 1), len(v))
-        gap_indices[:, 1:] = np.argsort(seen, axis=1, kind="stable")[:, :most_gaps]
+        # The rows are the level and then each gap; students with fewer gaps than others get empty rows for the rest.
+        gap_indices = np.full((len(has_score), most_gaps + 1), len(v))
+        gap_indices[:, 1:] = np.argsort(has_score, axis=1, kind="stable")[:, :most_gaps]
         spare = np.arange(most_gaps + 1) > number[:, None]
         gap_indices[spare] = len(v) + 1
         gaps = rows_of[gap_indices]
@@ -155,24 +162,26 @@ class Paths:
         return inverse
 
     @staticmethod
-    def _each(grown: Weeks, own: Array, g: Array, variance: Array, seen: NDArray[np.bool_], prior: Prior) -> Array:
-        """Returns the same as `_at_once` by one inversion a student: faster where few students share the weeks."""
+    def _each(grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior) -> Array:
+        """Returns the same as `_at_once` by one inversion per student, which is faster if few students share the
+        weeks.
+        """
         spread = path_moments(int(grown.max()), prior)[1]
         covariance = (g**2)[:, :, None] * spread[grown[:, None], grown] + variance[:, :, None]
         covariance += prior.wobble**2 * np.minimum.outer(grown, grown)
-        covariance *= seen[:, :, None] & seen[:, None, :]
+        covariance *= has_score[:, :, None] & has_score[:, None, :]
         at = np.arange(len(grown))
-        covariance[:, at, at] += np.where(seen, own, 1)
+        covariance[:, at, at] += np.where(has_score, own, 1)
         inverse = np.linalg.inv(covariance)
-        inverse[:, at, at] *= seen
+        inverse[:, at, at] *= has_score
         return np.asarray(inverse)
 
     def _grow(self, group: Some, t: int, covariance: Array) -> None:
-        """Adds one score: the inverse changes by a term of rank one and gets a row and a column."""
-        seen, past = self.seen[group], self.inverse[group, :t, :t]
-        covariances = covariance[:, :t] * seen[:, :t]
+        """Adds one score to the inverse, which changes by a term of rank one and gets a row and a column."""
+        has_score, past = self.has_score[group], self.inverse[group, :t, :t]
+        covariances = covariance[:, :t] * has_score[:, :t]
         projected = (past @ covariances[:, :, None])[:, :, 0]
-        weight = np.where(seen[:, t], 1 / (covariance[:, t] - (projected * covariances).sum(axis=1)), 0)[:, None]
+        weight = np.where(has_score[:, t], 1 / (covariance[:, t] - (projected * covariances).sum(axis=1)), 0)[:, None]
         part = projected * weight
         self.inverse[group, :t, :t] = past + projected[:, :, None] * part[:, None, :]
         self.inverse[group, :t, t] = self.inverse[group, t, :t] = -part
@@ -187,9 +196,9 @@ class Paths:
     ) -> tuple[Array, Array]:
         """Returns the surprise with outliers moved to CLIP standard errors, and the inverse covariance times it.
 
-        An outlier is a score that far from what the student's other scores predict. The worst is clipped first, so that
-        it does not cast doubt on the others. form: variance of each score's form effect. only: the students, where not
-        all.
+        An outlier is a score that is further than this from what the student's other scores predict. The worst is
+        clipped first, so that it does not cast doubt on the others. form: variance of each score's form effect. only:
+        the students to clip, if not all.
         """
         inverse = self.inverse if only is None else self.inverse[only]
         own = np.maximum(inverse.diagonal(axis1=1, axis2=2), 1e-12)
@@ -213,7 +222,9 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Cohorts:
-    """The students of a cohort stand side by side: `first` is where each cohort begins, `index` a student's cohort."""
+    """The cohorts of adjacent students: `first` is the index at which each cohort begins, `index` is each student's
+    cohort.
+    """
 
     first: NDArray[np.int64]
     index: NDArray[np.int64]
@@ -221,7 +232,7 @@ class Cohorts:
 
     @classmethod
     def of(cls, cohort: NDArray[np.int64]) -> Cohorts:
-        """Returns the cohorts, from the cohort number of each series; equal numbers must be adjacent."""
+        """Returns the cohorts from each series' cohort number; equal numbers must be adjacent."""
         if len(cohort) and cohort[0] == cohort[-1]:
             return cls(np.zeros(1, np.int64), np.zeros(len(cohort), np.int64), np.array([len(cohort)]))
         new = np.ones(len(cohort), np.bool_)
@@ -230,7 +241,7 @@ class Cohorts:
         return cls(first, new.cumsum() - 1, np.diff(first, append=len(cohort)))
 
     def sums(self, values: Array) -> Array:
-        """Returns the sums over the students of each cohort; the first axis changes from students to cohorts."""
+        """Returns the sums over the students of each cohort; the first axis then has cohorts instead of students."""
         if len(self.first) == 1:
             return np.asarray(values.sum(axis=0, keepdims=True))
         if len(self.first) and (self.size == self.size[0]).all():
@@ -278,7 +289,7 @@ def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) 
         return np.zeros_like(weighted), np.full_like(weighted, prior.share)
     slots = weighted.shape[1]
     a, b = cohorts.sums(paths.inverse[:, :slots, :slots]), cohorts.sums(weighted)
-    scores_in_slot = cohorts.sums(paths.seen[:, :slots].astype(float))
+    scores_in_slot = cohorts.sums(paths.has_score[:, :slots].astype(float))
     g = cohorts.sums(paths.g) / cohorts.size
     times = paths.times[:slots]
     still, moving, own = _common_covariance((times - times[0]).tobytes(), prior.share)

@@ -1,4 +1,4 @@
-"""Owns the response monitor's prior and its log odds. Never a score, a threshold or a state."""
+"""Defines the response monitor's prior and its log odds. Contains no score, threshold or state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ Array = NDArray[np.floating]
 Weeks = NDArray[np.int64]
 
 NODES = np.linspace(-1.4, 1.4, 5)
-"""Nodes for the log of a student's own noise, in its SDs; seven or more would move the statistic by .002 on average."""
+"""The nodes for the log of a student's own noise, in its SDs; seven or more nodes would move the statistic by .002 on
+average.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +75,13 @@ def log_odds(slow: Array, pace: Array) -> Array:
 
 
 DISPLAYED_ODDS = (-0.6, 0.9)
-"""Intercept and slope of the log odds that people see, fitted in the benchmark by logistic regression.
+"""The intercept and slope of the log odds that people see, fitted in the benchmark by logistic regression.
 
-The statistic gives changes of growth a larger weight than they have in the benchmark, so as to be quick; the displayed
-odds do not. docs/response.md has the check.
+The statistic gives changes of growth a larger weight than they have in the benchmark, so that it reacts quickly; the
+displayed odds do not. docs/response.md has the check.
 """
 
 
 def calibrated_log_odds(log_odds: Array) -> Array:
-    """Returns log odds as they are shown to people: calibrated in the benchmark, in the same order."""
+    """Returns the log odds that are shown to people, calibrated in the benchmark, in the same order."""
     return np.asarray(DISPLAYED_ODDS[0] + DISPLAYED_ODDS[1] * log_odds)

@@ -1,4 +1,4 @@
-"""Owns judging many series at once with the response monitor: panels of scores in, arrays out. Never a sentence."""
+"""Judges many series at once with the response monitor: panels of scores in, arrays out. Writes no sentence."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from app.response.rules.monitor.forms import LEAST, Cohorts, Paths, form_effects
 from app.response.rules.monitor.model import Array, Prior, Weeks, calibrated_log_odds, log_odds, normal_cdf
 
 WIDE = 100.0
-"""Variance of the level, SEM^2, where no cohort shows what level to expect."""
+"""The variance of the level in SEM^2 if there is no cohort that shows which level to expect."""
 
 STOPPED = 0.62
-"""From this probability on, a student counts as stopped rather than as never responding."""
+"""The probability from which a student counts as stopped rather than as never responding."""
 
 MIDDLE_80 = 1.2815515655446004
 
 CHUNK = 200
-"""The number of students judged at a time: what fits into a processor's cache."""
+"""The number of students judged at a time, which is what fits into a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +78,17 @@ class PanelEstimate:
 
     @classmethod
     def together(cls, parts: Sequence[PanelEstimate]) -> PanelEstimate:
-        """Returns the estimates of several panels as one."""
+        """Joins the estimates of several panels into one."""
         if len(parts) == 1:
             return parts[0]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
 
 def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
-    """Returns mean and variance of the level when the phase begins, for each student: the cohort's, from its baselines.
+    """Returns the mean and variance of each student's level at the start of the phase: the cohort's, from its
+    baselines.
 
-    Cohorts of under five students, or with a student without a baseline, get each student's own first score and a
+    Students of cohorts of under five, or with a classmate without a baseline, get their own first score, with a
     variance that leaves the level open.
     """
     starts, size = panel.starts, cohorts.size
@@ -98,8 +99,8 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
     count_or_one = np.maximum(number, 1)
     level = np.where(is_baseline, values, 0).sum(axis=0) / count_or_one
     if not number.all():
-        seen = ~np.isnan(panel.values)
-        first = np.where(seen, panel.values, 0)[seen.argmax(axis=0), np.arange(len(number))]
+        has_score = ~np.isnan(panel.values)
+        first = np.where(has_score, panel.values, 0)[has_score.argmax(axis=0), np.arange(len(number))]
         level = np.where(number > 0, level, first)
     noise = (is_baseline * panel.noise[:early, None]).sum(axis=0) / count_or_one**2
     levels, noises, with_baseline = cohorts.sums(np.stack([level, noise, number > 0], axis=1)).T
@@ -112,7 +113,7 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, slots=True)
 class PreparedScores:
-    """Scores with form effects removed: what `model.posterior` takes besides the prior."""
+    """Scores with form effects removed, in the form that `filters.posterior` takes besides the prior."""
 
     times: Weeks
     values: Array
@@ -147,7 +148,7 @@ def prepare(
     chosen = slice(None) if only is None else only
     cohorts = Cohorts.of(panel.cohort)
     start, began = starting_level(panel, cohorts), panel.starts
-    # In a cohort too small to estimate form effects, they are part of each score's own error.
+    # In a cohort that is too small to estimate form effects, these are part of each score's own error.
     adjusted = (cohorts.size >= LEAST)[cohorts.index] & adjust
     paths = Paths(panel.times, panel.values, panel.g, start, began, ~adjusted)
     own, share = (1 - prior.share) * panel.noise, np.minimum(panel.noise, 1)
@@ -161,7 +162,7 @@ def prepare(
             _, weighted = paths.clipped(raw, remaining if all_adjusted else np.where(adjusted[:, None], remaining, 0))
             effect, remaining = form_effects(paths, weighted, cohorts, prior)
             remaining = remaining * share[:slots]
-            surprise = raw - effect * paths.seen
+            surprise = raw - effect * paths.has_score
         clipped, remaining = surprise[chosen], remaining[chosen]
         clipped, _ = paths.clipped(
             clipped, remaining if all_adjusted else np.where(adjusted[chosen][:, None], remaining, 0), only
@@ -212,7 +213,7 @@ def judge_panel(
 
 
 def parts_of(panel: Panel) -> list[slice]:
-    """Returns runs of whole cohorts of about CHUNK students; a larger cohort stays whole."""
+    """Splits the students into runs of whole cohorts, about CHUNK students each; a larger cohort is not split."""
     cohort = panel.cohort
     if len(cohort) <= CHUNK:
         return [slice(0, len(cohort))]
@@ -225,7 +226,9 @@ def parts_of(panel: Panel) -> list[slice]:
 
 
 def summarize(posterior: Posterior) -> PanelEstimate:
-    """Returns a posterior's odds, rate, interval (mean and SD of the mixture, as if normal), kind and week."""
+    """Returns a posterior's odds, rate, interval, kind and week; the interval treats the mixture as a normal
+    distribution.
+    """
     p, prior = posterior, posterior.prior
     z = np.empty((3, *p.mean.shape))
     np.subtract(prior.slow, p.mean, out=z[0])
@@ -234,7 +237,7 @@ def summarize(posterior: Posterior) -> PanelEstimate:
     np.subtract(p.was_mean, prior.once, out=z[2])
     z[2] /= np.maximum(p.was_sd, 1e-6)
     below, within, kept = normal_cdf(z)
-    # Summed over the hypotheses one axis after the other, so that other students in the panel never change the bits.
+    # Summed over the hypotheses one axis after the other, so that other students in the panel never change the result.
     parts = np.empty((5, *p.mean.shape))
     changed = np.multiply(p.weight, below, out=parts[0])[1:]
     np.multiply(p.weight, within, out=parts[1])

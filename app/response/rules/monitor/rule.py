@@ -1,4 +1,4 @@
-"""Owns the response monitor's conclusions: state, kind, one sentence. Never the arithmetic behind them."""
+"""Concludes from the response monitor's estimates: state, kind and one sentence. Does not compute the estimates."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain
 
 WATCH = 0.25
-"""The stated false-alarm rate of the watch threshold: above it, extra scores are worth their time."""
+"""The stated false-alarm rate of the watch threshold; above that threshold, extra scores are worth their time."""
 
 DEFAULT_FAR = 0.10
 
 DOSAGE = 0.8
-"""With a smaller delivered share, a support cannot be judged by its outcome."""
+"""The delivered share below which a support cannot be judged by its outcome."""
 
 SHORTEST = 6
-"""The least number of weeks over which delivery is assessed; over fewer it is chance."""
+"""The least number of weeks over which delivery is assessed; over fewer weeks it depends on chance."""
 
 MAX_WEEKS = 260
-"""The most instructional weeks of a series: the work grows with the square of its length."""
+"""The largest number of instructional weeks of a series, because the work grows with the square of its length."""
 
 MEDIAN_NOISE = 0.45
 """The variance of a median of three, relative to that of one score."""
@@ -37,7 +37,9 @@ MEDIAN_NOISE = 0.45
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `conclude` needs to know about one series besides its scores. goal_rate is in the measure's units a week."""
+    """The facts about one series besides its scores that `conclude` needs. `goal_rate` is in the measure's units per
+    week.
+    """
 
     goal_rate: float
     direction: Direction
@@ -71,7 +73,7 @@ def find_calibrated(series: Series, far: float, calibration: Calibration) -> Fin
     line, times = series.aimline, np.array([0, *series.weeks])
     sem = (series.sem or math.nan) * calibration.noise
     facts = Facts(line.rate, series.direction, int(times[-1]), len(series.weeks), series.dosage)
-    # Relative to the baseline and in SEM, so that the scale's zero and unit make no difference.
+    # Values are relative to the baseline and in SEM, so that the scale's zero and unit make no difference.
     values = np.array([0.0, *(line.better * (value - series.baseline) / sem for value in series.values)])
     noise = np.where(np.arange(len(times)) == 0, MEDIAN_NOISE, 1.0)
     panel = Panel(times, values[:, None], np.array([abs(line.rate) / sem]), np.zeros(1, np.int64), noise)
@@ -79,7 +81,7 @@ def find_calibrated(series: Series, far: float, calibration: Calibration) -> Fin
 
 
 def cannot_judge(series: Series) -> Finding | None:
-    """Returns `insufficient_data` with the reason where this rule cannot judge a series at all, else None."""
+    """Returns `insufficient_data` with the reason if this rule cannot judge a series at all, otherwise None."""
     if series.sem is None:
         sentence = (
             "The measure has no standard error of measurement, which this rule needs; enter it in the playbook, "
@@ -148,17 +150,19 @@ def conclude(
 
 
 NEAR, NEARER = 2.0, 1.0
-"""Distances below the threshold, in log odds, from which two and three scores a week are requested."""
+"""Distances below the threshold in log odds; from the first one two scores a week are requested, from the second one
+three.
+"""
 
 
 def scores_to_request(statistic: Array, threshold: float) -> NDArray[np.int64]:
-    """Returns how many scores to request next week: one, or two or three where they could decide the matter."""
+    """Returns how many scores to request next week: one, or two or three if they could decide the verdict."""
     distance = threshold - statistic
     return np.where(distance <= 0, 1, np.where(distance < NEARER, 3, np.where(distance < NEAR, 2, 1)))
 
 
 def probes(finding: Finding) -> int:
-    """Returns how many scores to request next week, 1 to 3; one where there is no statistic yet."""
+    """Returns how many scores to request next week, 1 to 3; one if there is no statistic yet."""
     if finding.statistic is None or finding.threshold is None:
         return 1
     return int(scores_to_request(np.array(finding.statistic), finding.threshold))
@@ -178,7 +182,7 @@ def _sentence(
     share: float | None,
     facts: Facts,
 ) -> str:
-    """Returns the sentence with posterior odds in words; it never mentions likelihoods or advises to hold back help."""
+    """Returns the finding's sentence, with posterior odds in words; it never advises to hold back help."""
     progress, needed = growth(facts.direction), plain(facts.goal_rate)
     allowing = ", and allowing for how hard each passage was for everyone," if facts.adjusted else ""
     slow, pace = f"{progress} is now under half of the {needed} a week that the goal needs", "it is still on pace"

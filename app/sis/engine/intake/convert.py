@@ -1,19 +1,19 @@
-"""Owns the conversion of raw text to typed, staged rows, and the detection of faulty rows. Never reports a value.
+"""Converts raw text into typed, staged rows, and detects faulty rows. Never reports a value.
 
-A row's first fault is the one that is reported. A faulty row stays staged, so that its known row does not count as
-absent. Rows that are obviously unchanged are skipped, and only the remaining rows are converted value by value. A row
-is unchanged if every value equals the known one, as text or after conversion, and every reference leads to the same
-row. New, deleted, malformed, incomplete, pinned, repeated and doubtful rows all remain. Over 250 lines, because the
-comparison and the conversion must agree.
+Of a row with several faults the first is reported. A faulty row stays staged, so that the existing row does not count
+as absent. Rows that are certainly unchanged are skipped, and only the remaining rows are converted value by value. A
+row is unchanged if every value equals the existing one, as text or after conversion, and every reference leads to the
+same row. New, deleted, malformed, incomplete, pinned, repeated and doubtful rows all remain. Over 250 lines, because
+the comparison and the conversion must agree.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Sequence
 
 from app.sis.engine.plan import id_lists_sql, known_columns, known_rows_sql
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.kinds import MALFORMED, SQL_TYPES, WORDS, Field, Kind
+from app.sis.kinds import MALFORMED, ROLES, SQL_TYPES, WORDS, Field, Kind
 from app.sis.port import Delivery
 
 MAX_ID_BYTES = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
@@ -45,6 +45,15 @@ def _word_sql(x: str) -> str:
     )
 
 
+def _role_sql(x: str) -> str:
+    """Returns SQL that normalizes the case of a role, without the prefix of extensions; null for an unknown role."""
+    exact = ", ".join(f"'{word}'" for word in ROLES)
+    other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in ROLES)
+    return (
+        f"CASE WHEN {x} IN ({exact}) THEN {x} ELSE CASE regexp_replace(lower(btrim({x})), '^ext:', '') {other} END END"
+    )
+
+
 def _grade_sql(x: str) -> str:
     """Returns SQL that normalizes OneRoster's grade codes, and keeps other values unchanged."""
     return (
@@ -58,8 +67,6 @@ def _typed_sql(field: Field, x: str) -> str:
     """Returns SQL that converts a value, or null if that fails. The most frequent form is tried first."""
     match field.type:
         case "date":
-            return f"CASE WHEN {x} LIKE '____-__-__' AND pg_input_is_valid({x}, 'date') THEN {x}::date END"
-        case "day":
             day = f"left(btrim({x}), 10)"
             return (
                 f"CASE WHEN ({x} LIKE '____-__-__' OR btrim({x}) ~ '{_DAY_AND_TIME}') "
@@ -68,7 +75,8 @@ def _typed_sql(field: Field, x: str) -> str:
         case "instant":
             return _INSTANT.format(x=f"btrim({x})")
         case "number":
-            plain = f"translate({x}, '0123456789', '') IN ('', '.')"  # the most frequent form: cheaper than a pattern
+            # the most frequent form is tested first, because that is cheaper than a pattern
+            plain = f"translate({x}, '0123456789', '') IN ('', '.')"
             return f"CASE WHEN ({plain} OR {x} ~ '{_NUMBER}') AND pg_input_is_valid({x}, 'float8') THEN {x}::float8 END"
         case "json":
             return f"CASE WHEN pg_input_is_valid({x}, 'jsonb') THEN {x}::jsonb END"
@@ -84,12 +92,21 @@ def _typed_sql(field: Field, x: str) -> str:
                 rf"WHEN {x} ~ '^[0-9]{{4}}\s*[-/–]\s*([0-9]{{2}}|[0-9]{{4}})$' THEN left({x}, 4)::integer + 1 END"
             )
         case "list":
-            return _LIST.format(x=x, one=f"btrim({x})", many="btrim(i)")
+            return _LIST.format(x=_no_null(x), one=f"btrim({x})", many="btrim(i)")
         case "grades":
-            return _LIST.format(x=x, one=_grade_sql(f"btrim({x})"), many=_grade_sql("btrim(i)"))
+            return _LIST.format(x=_no_null(x), one=_grade_sql(f"btrim({x})"), many=_grade_sql("btrim(i)"))
         case "word":
-            return _word_sql(x)
-    return f"nullif(btrim({x}), '')"
+            return _word_sql(_no_null(x))
+        case "name":
+            return f"nullif(btrim({x}), '')"
+        case "role":
+            return _role_sql(x)
+    return f"nullif(btrim({_no_null(x)}), '')"
+
+
+def _no_null(x: str) -> str:
+    """Returns SQL that reads NULL, as databases export the absence of a value, as no value."""
+    return f"nullif(nullif({x}, 'NULL'), 'null')"
 
 
 def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str:
@@ -104,7 +121,7 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
     ]
     for field in fields:
         if field.type in MALFORMED:
-            is_malformed = f"q.{field.column} IS NULL AND btrim(q.x_{field.column}) <> ''"
+            is_malformed = f"q.{field.column} IS NULL AND btrim(q.x_{field.column}) NOT IN ('', 'NULL', 'null')"
             faults.append((is_malformed, f"'{field.header} {MALFORMED[field.type]}'"))
         if field.required:
             faults.append((f"q.{field.column} IS NULL", f"'{field.header} value.missing'"))
@@ -118,7 +135,7 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
 
 
 async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Stages a kind's changed rows with typed values. Returns the number of all rows, without repeats."""
+    """Stages a kind's changed rows with typed values; returns the number of all rows without repeats."""
     unchanged = await _sift(stage, kind, delivery)
     if unchanged is not None:
         rows = await stage.count(f"SELECT count(*) FROM {stage.delivered(kind.name)} AS s")
@@ -141,7 +158,7 @@ def _converted_sql(
     refs = tuple(ref for ref in kind.refs if ref.header in at)
     gone = _GONE.format(x=at["status"]) if "status" in at else "false"
     converted = [f"{_typed_sql(f, at[f.header])} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
-    converted += [f"{at[r.header]} AS ref_{r.column}" for r in refs]
+    converted += [f"{_no_null(at[r.header])} AS ref_{r.column}" for r in refs]
     converted += [f"nullif(btrim({at[column]}), '') AS required_{column}" for column in delivery.required_columns]
     converted += [f"r.{column}" for column, _ in known]
     columns = ["place", "row_number", "sourced_id", "gone", "fault", *(f.column for f in fields)]
@@ -172,7 +189,9 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     )
     if not repeated:
         return 0
-    words = ", ".join(f"r.c{number}" for number in range(1, len(delivery.header) + 1))
+    # Neither the time of a change nor a column that is not imported makes two rows different.
+    read = {"sourcedId", "status", *(field.header for field in kind.fields), *(ref.header for ref in kind.refs)}
+    words = ", ".join(f"r.c{number}" for number, name in enumerate(delivery.header, start=1) if name in read)
     await stage.insert(
         "repeat",
         "",
@@ -274,19 +293,19 @@ def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
 
 
 def _unchanged_sql(field: Field, x: str) -> str:
-    """Returns SQL for whether a value equals the known one. The text is compared first: conversion costs more."""
-    known, converted = f"t.{field.column}", _typed_sql(field, x)
-    plain = known if field.type in ("text", "word") else f"{known}::text"
+    """Returns SQL for whether a value equals the existing one. The text is compared first: conversion costs more."""
+    existing, converted = f"t.{field.column}", _typed_sql(field, x)
+    plain = existing if field.type in ("text", "word", "role") else f"{existing}::text"
     if field.type in ("list", "grades"):
         # The subquery that converts a list would prevent a parallel join. No known list has an empty item, so this
         # expression is equivalent; lists of grades in a source's own spelling count as changed.
-        plain, converted = f"array_to_string({known}, ',')", f"regexp_split_to_array(btrim({x}), ' *, *')"
+        plain, converted = f"array_to_string({existing}, ',')", f"regexp_split_to_array(btrim({x}), ' *, *')"
         if field.type == "grades":
             converted = f"CASE WHEN strpos({x}, ',') = 0 THEN ARRAY[{_grade_sql(f'btrim({x})')}] ELSE {converted} END"
-    comparisons = [f"{converted} = {known}"]
+    comparisons = [f"{converted} = {existing}"]
     if field.type != "number":  # formatting a number costs more than parsing one
         comparisons.insert(0, f"{x} = {plain}")
     if not field.required:
-        is_default = f"{known} IS NULL" if field.default == "NULL" else f"{known} = {field.default}"
+        is_default = f"{existing} IS NULL" if field.default == "NULL" else f"{existing} = {field.default}"
         comparisons.insert(-1, f"({x} IS NULL AND {is_default})")
     return f"({' OR '.join(comparisons)})"

@@ -1,11 +1,11 @@
-"""Owns how the roles of OneRoster 1.2 determine the role and the orgs of a person, and how roles are rekeyed.
+"""Determines the role and the orgs of a person from OneRoster 1.2 roles, and renames roles under new ids.
 
 A student's role has precedence, then the primary role, then the first by sourcedId. The orgs are those of all current
 roles. A role that has ended (its end date is exclusive) does not count, and a role that has not begun counts only if
-the person has no current one. Never writes anything else of the roster.
+the person has no current one. Writes no other part of the roster.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Collection
 
@@ -16,13 +16,13 @@ from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME
 from app.sis.port import Delivery, Progress
 
-ENDED_LATELY = 14  # days: a delta checks the roles whose end date has passed within this time
+ENDED_LATELY = 14  # days; a delta checks the roles whose end date has passed within this time
 
 _OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
 
 
 async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
-    """Stages the roles and, for each person, the role as `made_1` and the sourcedIds of the orgs as `made_2`.
+    """Stages the roles, and for each person the resulting role (`made_1`) and the sourcedIds of the orgs (`made_2`).
 
     Returns the name under which the values of the people are staged.
     """
@@ -86,32 +86,35 @@ def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
                        {dates["ends_on"]} AS ends_on, s.sourced_id AS key
                 FROM {staged} AS s WHERE s.fault IS NULL AND NOT s.gone"""
         )
-    if roles is None or not roles.complete:
-        came = f"SELECT FROM {staged} AS s WHERE s.sourced_id = k.sourced_id"
-        parts.append(
-            f"""SELECT x.sourced_id AS person, k.role, coalesce(k.role_type, '') = 'primary' AS is_primary,
-                       o.sourced_id AS org, k.begins_on, k.ends_on, k.sourced_id AS key
-                FROM person_role AS k
-                JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id
-                LEFT JOIN external_id AS o ON o.district_id = :district AND o.source_id = :source AND o.kind = 'org'
-                 AND o.row_id = k.org_id
-                WHERE k.district_id = :district AND k.source_id = :source AND k.removed_at IS NULL
-                {f"AND NOT EXISTS ({came})" if roles is not None else ""}"""
-        )
+    if roles is None:
+        kept = ""
+    else:
+        row = f"SELECT FROM {staged} AS s WHERE s.sourced_id = k.sourced_id AND s.fault IS"
+        # A known role whose row cannot be read counts as before.
+        kept = f"AND EXISTS ({row} NOT NULL)" if roles.complete else f"AND NOT EXISTS ({row} NULL)"
+    parts.append(
+        f"""SELECT x.sourced_id AS person, k.role, coalesce(k.role_type, '') = 'primary' AS is_primary,
+                   o.sourced_id AS org, k.begins_on, k.ends_on, k.sourced_id AS key
+            FROM person_role AS k
+            JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id
+            LEFT JOIN external_id AS o ON o.district_id = :district AND o.source_id = :source AND o.kind = 'org'
+             AND o.row_id = k.org_id
+            WHERE k.district_id = :district AND k.source_id = :source AND k.removed_at IS NULL {kept}"""
+    )
     return " UNION ALL ".join(parts)
 
 
 def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
     """Returns SQL for the people whose roles may have changed, with the number of the row that changed them."""
-    known = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
+    roles_sql = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
         JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id {{join}}
         WHERE k.district_id = :district AND k.source_id = :source AND k.removed_at IS NULL"""
     ended = f" AND k.ends_on <= :today AND k.ends_on > :today - {ENDED_LATELY}"
-    parts = [known.format(row="0", join="") + ("" if roles is not None and roles.complete else ended)]
+    parts = [roles_sql.format(row="0", join="") + ("" if roles is not None and roles.complete else ended)]
     if roles is not None:
         staged = stage.delivered("role")
         join = f"JOIN {staged} AS s ON s.sourced_id = k.sourced_id"
-        parts.append(known.format(row="s.row_number", join=join))
+        parts.append(roles_sql.format(row="s.row_number", join=join))
         parts.append(
             f"""SELECT btrim(s.ref_person_id), s.row_number FROM {staged} AS s
                 WHERE s.fault IS NULL AND s.ref_person_id IS NOT NULL"""
@@ -127,14 +130,14 @@ async def match_roles(stage: Stage, columns: Collection[str]) -> int:
     because each source has its own form of role ids, which over REST contain the id of the person.
     """
     compared = [column for column in ("role", "org_id", "begins_on") if column in columns]
-    known, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))
+    existing, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))
     is_equal = "".join(f" AND o.{column} IS NOT DISTINCT FROM n.{column}" for column in compared)
     plan = stage.of_run("plan", "role")
     return await stage.run(
         f"""INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)
             SELECT :district, :run, 'role', o.id, o.sourced_id, n.sourced_id
-            FROM (SELECT p.sourced_id, p.id, r.new, {known},
-                         row_number() OVER (PARTITION BY r.new, {known} ORDER BY p.sourced_id) AS place
+            FROM (SELECT p.sourced_id, p.id, r.new, {existing},
+                         row_number() OVER (PARTITION BY r.new, {existing} ORDER BY p.sourced_id) AS place
                   FROM {plan} AS p
                   JOIN person_role AS t ON t.district_id = :district AND t.id = p.id
                   JOIN staging.kept_rekey AS r ON r.district_id = :district AND r.run_id = :run AND r.kind = 'person'

@@ -1,8 +1,8 @@
-"""Owns the check of a CSV byte stream before COPY: columns, quotes, line ends, encoding. Never checks a value.
+"""Checks a CSV byte stream before COPY: columns, quotes, line ends, encoding. Never checks a value.
 
 COPY writes a line that it cannot read to the server's log, so it must only get lines that it can read. A block of rows
 that match the header passes unchanged. In any other block, each row that does not match is replaced by an empty row,
-which keeps the row number and, if it is readable, the sourcedId. `Screen` remembers the numbers of these rows.
+which keeps the row number and, if it is readable, the sourcedId. `Screen` stores the numbers of these rows.
 """
 
 import csv
@@ -19,7 +19,7 @@ MAX_CARRIAGE_RETURNS = 4096  # carriage returns after the header that may belong
 MAX_FAULTS = 1_000_000  # rows of one file that do not match the header; their numbers are kept in memory
 COLUMNS, MALFORMED = "row.columns", "row.malformed"
 QUOTE, COMMA, FEED, RETURN = 34, 44, 10, 13
-MARK = "\ufdd0"  # a noncharacter in place of a carriage return, at which `csv` would end the row
+MARK = "\ufdd0"  # a noncharacter that replaces a carriage return, at which `csv` would end the row
 _CELL = rb'(?:"(?:[^"]++|"")*+"|[^",]*+)'
 _RECORD = re.compile(rb"%b(?:,%b)*+" % (_CELL, _CELL))
 """Matches one record of RFC 4180 without its line end."""
@@ -36,9 +36,9 @@ class Screen:
         self._mark = b"\n"
         self._number = 0
         self.blank = array("q")
-        """The numbers of the empty lines, which are neither rows nor faults."""
+        """The numbers of the empty lines, which count neither as rows nor as faults."""
         self.faults: dict[str, array[int]] = {COLUMNS: array("q"), MALFORMED: array("q")}
-        """The numbers of the rows that do not match, by error code; the first row after the header is 1."""
+        """The numbers of the rows that do not match the header, by error code; the first row after the header is 1."""
 
     def read(self) -> Iterator[bytes]:
         """Yields the header, then blocks of whole rows. Raises `SourceRefused` if the file cannot be read at all."""
@@ -81,7 +81,7 @@ class Screen:
         return data
 
     def _last_end(self, block: bytes, quotes: "np.ndarray") -> tuple[int, "np.ndarray"]:
-        """Returns the end of the last whole row and the quotes before it; a later row continues in the next chunk."""
+        """Returns the end of the last whole row and the quotes before it; the rest continues in the next chunk."""
         cut, count = len(block), len(quotes)
         while count % 2:
             cut = block.rfind(self._mark, 0, int(quotes[count - 1])) + 1
@@ -115,13 +115,13 @@ class Screen:
         return SourceRefused(f"{self._delivery.file} {sentence}")
 
     def _rows_of_plain(self, block: bytes, quotes: "np.ndarray | None") -> int:
-        """Returns the number of rows in a block if every row matches the header for COPY, or else 0."""
+        """Returns the number of rows of a block in which every row matches the header for COPY; otherwise 0."""
         letters = np.frombuffer(block, np.uint8)
         mark = self._mark[0]
         if quotes is not None and not _are_strict(letters, quotes, mark):
             return 0
-        # A position is within quotes if the number of quotes before it is odd; an overflow of the byte keeps the
-        # parity.
+        # A position is within quotes if the number of quotes before it is odd; an overflow of the byte does not change
+        # the parity.
         inside = np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1 if quotes is not None else None
         is_end = (letters == COMMA) | (letters == mark)
         kinds = letters[is_end if inside is None else is_end & (inside == 0)]
@@ -219,7 +219,7 @@ class Screen:
         return self._replaced(MALFORMED, cells[self._key].rstrip(b"\r\n") if len(cells) > self._key else b"")
 
     def _replaced(self, code: str, key: bytes) -> bytes:
-        """Remembers the fault of the current row, and returns the empty row that replaces it."""
+        """Records the fault of the current row, and returns the empty row that replaces it."""
         self._note(self.faults[code])
         return self._empty(key)
 

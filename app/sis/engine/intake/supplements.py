@@ -1,10 +1,10 @@
-"""Owns the supplementary files, whose rows become columns of another kind: score scales, learning objectives.
+"""Stages the supplementary files, whose rows become columns of another kind: score scales and learning objectives.
 
-A bulk file replaces all values of its columns; a delta changes only the values that it mentions. A row without a known
-target goes into quarantine under its own file. Never writes the gradebook.
+A bulk file replaces all values of its columns; a delta changes only the values that it mentions. A row that refers to
+no known row goes into quarantine under its own file. Never writes the gradebook.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ TARGETS = {
     "result_scale": "resultSourcedId",
     "result_objective": "resultSourcedId",
 }
-"""The column of each supplement that names the row to which it adds."""
+"""The column of each supplement that refers to the row whose columns it fills."""
 MAKES = {"scale": "scoreScaleSourcedId", "objective": "learningObjectiveSet"}
 NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*$"
 
@@ -113,8 +113,8 @@ async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str
                        FILTER (WHERE {live}))[1] AS scale
                FROM {raw} AS r WHERE r.fault IS NULL GROUP BY {target}"""
     if not supplement.complete:
-        known = known_rows_sql(kind, ["score_scale_id"])
-        values += f""" UNION ALL SELECT t.sourced_id, x.sourced_id FROM ({known}) AS t
+        existing = known_rows_sql(kind, ["score_scale_id"])
+        values += f""" UNION ALL SELECT t.sourced_id, x.sourced_id FROM ({existing}) AS t
             JOIN external_id AS x ON x.district_id = :district AND x.source_id = :source AND x.kind = 'score_scale'
              AND x.row_id = t.score_scale_id
             WHERE NOT EXISTS (SELECT FROM {raw} AS r WHERE r.fault IS NULL AND {target} = t.sourced_id)"""

@@ -1,0 +1,212 @@
+"""`aimline client`: an operator's commands for machine clients and their access to districts."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.directory import find_client, find_district
+from app.access.permission import GRANTABLE, MEANING
+from app.access.principal import system_principal
+from app.access.service import (
+    DistrictClient,
+    NewClient,
+    client_of_district,
+    clients_of_district,
+    grant_client,
+    register_client,
+    revoke_client,
+    rotate_secret,
+)
+from app.access.work import Work, unit
+from app.cli.operate import AsJson, District, as_operator
+from app.cli.output import print_record, print_table
+from app.core import ids
+from app.core.errors import AimlineError, Conflict, NotFound
+from app.roster.queries import find_school
+from app.settings import Settings
+
+ClientId = Annotated[str, typer.Argument(help="The client's id, such as cli_….", metavar="CLIENT")]
+Scopes = Annotated[list[str], typer.Option(help="Scopes, repeated or space-separated; `all` for all.")]
+OF_AREA = "Read and write records of a secured area, such as area:sel."
+SECONDS = 60
+"""Seconds within which every process knows of a revocation."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds these commands."""
+    client = typer.Typer(help="Machine clients.", no_args_is_help=True)
+    app.add_typer(client, name="client")
+
+    @client.command("create")
+    def create_client(
+        district: District,
+        scope: Scopes,
+        name: Annotated[str, typer.Option(help="The client's name.")] = "client",
+        school: Annotated[list[str] | None, typer.Option(help="Only these schools: ids or external ids.")] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Creates a machine client and shows its secret once.
+
+        Example: aimline client create --district springfield --scope "roster:read support:read" --name "Reading app"
+        """
+        scopes = _scopes(scope)
+
+        async def run(engine: AsyncEngine, settings: Settings) -> tuple[str, str]:
+            async with _work(engine, settings, district, "client create") as work:
+                schools = tuple([(await find_school(work, one, "/school")).id for one in school or ()])
+                made = await register_client(work, NewClient(name, scopes, schools))
+            return ids.format_id("client", made.client_id), made.secret
+
+        client_id, secret = as_operator(run)
+        if as_json:
+            print(json.dumps({"client_id": client_id, "client_secret": secret, "scope": " ".join(scopes)}))
+        else:
+            print(f"client_id      {client_id}\nclient_secret  {secret}\nThe secret is not shown again.")
+
+    @client.command("list")
+    def list_clients(district: District, as_json: AsJson = False) -> None:
+        """Lists the clients that have, or had, access to a district.
+
+        Example: aimline client list --district springfield
+        """
+
+        async def run(engine: AsyncEngine, settings: Settings) -> list[DistrictClient]:
+            async with _work(engine, settings, district, "client list") as work:
+                return list(await clients_of_district(work))
+
+        clients = as_operator(run)
+        if as_json:
+            print(json.dumps({"clients": [_shown(one) for one in clients]}))
+            return
+        rows = [
+            (
+                ids.format_id("client", one.client_id),
+                f"{one.granted_at:%Y-%m-%d}",
+                "access" if one.revoked_at is None else f"revoked {one.revoked_at:%Y-%m-%d}",
+                len(one.scopes),
+                one.name,
+            )
+            for one in clients
+        ]
+        print_table(("ID", "GRANTED", "STATE", "SCOPES", "NAME"), rows, empty="No client has access to this district.")
+
+    @client.command("show")
+    def show_client(client_id: ClientId, district: District, as_json: AsJson = False) -> None:
+        """Shows a client's access to a district: its scopes, schools and number of valid secrets.
+
+        Example: aimline client show cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield
+        """
+        asked = ids.parse_id("client", client_id)
+
+        async def run(engine: AsyncEngine, settings: Settings) -> DistrictClient:
+            async with _work(engine, settings, district, "client show") as work:
+                return await client_of_district(work, asked)
+
+        print_record(_shown(as_operator(run)), as_json=as_json)
+
+    @client.command("grant")
+    def grant(client_id: ClientId, district: District, scope: Scopes, as_json: AsJson = False) -> None:
+        """Grants a client access to a further district, or again to one that had revoked it.
+
+        Example: aimline client grant cli_01m8h8xc9jewsa39ybg7xdmhv9 --district shelbyville --scope roster:read
+        """
+        scopes, asked = _scopes(scope), ids.parse_id("client", client_id)
+
+        async def run(engine: AsyncEngine, settings: Settings) -> None:
+            known = await find_client(engine, asked)
+            if known is None:
+                raise NotFound("client")
+            district_id = await find_district(engine, district)
+            if any(one.district_id == district_id for one in known.grants):
+                raise Conflict("The client has a grant in this district already.", code="client.granted")
+            async with _work(engine, settings, district, "client grant") as work:
+                await grant_client(work, known.client_id, NewClient(known.name, scopes))
+
+        as_operator(run)
+        granted = {"client_id": client_id, "district": district, "scope": " ".join(scopes)}
+        print(json.dumps(granted) if as_json else f"Granted {client_id} the district {district}.")
+
+    @client.command("rotate")
+    def rotate(
+        client_id: ClientId,
+        district: District,
+        revoke_others: Annotated[bool, typer.Option(help="Revoke the other secrets at once.")] = False,
+        as_json: AsJson = False,
+    ) -> None:
+        """Gives a client of a district a second secret; two may be valid while one replaces the other.
+
+        Example: aimline client rotate cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield --revoke-others
+        """
+        asked = ids.parse_id("client", client_id)
+
+        async def run(engine: AsyncEngine, settings: Settings) -> str:
+            async with _work(engine, settings, district, "client rotate") as work:
+                return await rotate_secret(work, asked, revoke_others=revoke_others)
+
+        secret = as_operator(run)
+        record = {"client_id": client_id, "client_secret": secret}
+        print(json.dumps(record) if as_json else f"client_secret  {secret}\nThe secret is not shown again.")
+
+    @client.command("revoke")
+    def revoke(client_id: ClientId, district: District, as_json: AsJson = False) -> None:
+        """Ends a client's access to a district, with all its tokens, within 60 seconds on every process.
+
+        Example: aimline client revoke cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield
+        """
+        asked = ids.parse_id("client", client_id)
+
+        async def run(engine: AsyncEngine, settings: Settings) -> None:
+            async with _work(engine, settings, district, "client revoke") as work:
+                await revoke_client(work, asked)
+
+        as_operator(run)
+        record = {"client_id": client_id, "district": district, "revoked": True, "effective_within_seconds": SECONDS}
+        sentence = f"{client_id} gets no more tokens for {district}; those that it has end within {SECONDS} seconds."
+        print(json.dumps(record) if as_json else sentence)
+
+    @client.command("scopes")
+    def list_scopes(as_json: AsJson = False) -> None:
+        """Lists the scopes that a client can be granted.
+
+        Example: aimline client scopes
+        """
+        meanings = {can.value: MEANING[can] for can in sorted(GRANTABLE)} | {"area:<code>": OF_AREA}
+        if as_json:
+            print(json.dumps(meanings))
+            return
+        for scope, meaning in meanings.items():
+            print(f"{scope:20} {meaning}")
+
+
+@asynccontextmanager
+async def _work(engine: AsyncEngine, settings: Settings, district: str, operation: str) -> AsyncIterator[Work]:
+    """Opens a unit of work of the operator in the district with this short name."""
+    operator = system_principal(await find_district(engine, district), "operator")
+    async with unit(engine, operator, settings.keyring, operation) as work:
+        yield work
+
+
+def _shown(client: DistrictClient) -> dict[str, object]:
+    """Returns what the command line shows of a client; never a secret."""
+    return {
+        "client_id": ids.format_id("client", client.client_id),
+        "name": client.name,
+        "scopes": list(client.scopes),
+        "schools": [ids.format_id("org", school) for school in client.school_ids],
+        "granted_at": client.granted_at.isoformat(timespec="seconds"),
+        "revoked_at": None if client.revoked_at is None else client.revoked_at.isoformat(timespec="seconds"),
+        "valid_secrets": client.secrets,
+    }
+
+
+def _scopes(given: list[str]) -> tuple[str, ...]:
+    named = [scope for text in given for scope in text.replace(",", " ").split()]
+    if "all" in named:
+        named = [scope for scope in named if scope != "all"] + [can.value for can in GRANTABLE]
+    if not named:
+        raise AimlineError("Name at least one scope. See: aimline client scopes", code="scope.missing")
+    return tuple(sorted(set(named)))

@@ -1,0 +1,26 @@
+"""Prints the results of commands: a table or a record for people, one JSON object for programs."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """Prints rows beneath their headings, each column as wide as its longest entry; `empty` where there is no row."""
+    shown = [[str(cell) for cell in row] for row in rows]
+    if not shown:
+        print(empty)
+        return
+    widths = [max(map(len, column)) for column in zip(headings, *shown, strict=True)]
+    for row in (headings, *shown):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_record(record: Mapping[str, object], *, as_json: bool) -> None:
+    """Prints one record: a line for each member, or one JSON object."""
+    if as_json:
+        print(json.dumps(record))
+        return
+    width = max(map(len, record))
+    for name, value in record.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        print(f"{name.replace('_', ' '):{width}}  {'' if text is None else text}".rstrip())

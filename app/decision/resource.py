@@ -1,0 +1,95 @@
+"""Owns the public shape of decisions."""
+
+from datetime import date
+from uuid import UUID
+
+from app.access.permission import Can
+from app.access.work import Work
+from app.core import ids
+from app.core.errors import Invalid, NotFound
+from app.decision.models import Decision
+from app.decision.rules import DecisionKind
+from app.resources.declare import Link, Resource
+from app.resources.listing import Filter, Listing
+from app.resources.members import Id, One, choice, field, one, reference
+from app.roster.filters import by_student
+from app.roster.models import Person
+from app.roster.resource import StaffResource, StudentResource
+from app.support.models import Support
+from app.support.resource import SupportResource
+
+
+class DecisionResource(
+    Resource[Decision],
+    kind="decision",
+    requires=Can.READ_DECISIONS,
+    about=Decision.student_id,
+    name="Decision",
+    get="decision",
+):
+    """A team's decision, with the verdict that the team saw."""
+
+    student: One[StudentResource] = one(Decision.student_id, StudentResource, "The student whom it is about.")
+    support: One[SupportResource] | None = one(
+        Decision.support_id, SupportResource, "The support that it is about; a referral may have none."
+    )
+    kind: DecisionKind = choice(Decision.kind, "What the team chose.")
+    verdict_id: Id | None = reference(Decision.verdict_id, "verdict", "The verdict that the team saw.", rest="verdict")
+    phase_id: Id | None = reference(Decision.phase_id, "phase", "The phase that the decision began.", rest="phase")
+    decided_by: One[StaffResource] | None = one(Decision.decided_by, StaffResource, "The person who decided, if known.")
+    decided_on: date = field(Decision.decided_on, "The day of the decision.")
+    note: str | None = field(Decision.note, "A note.", "Two weeks of absence; look again in May.")
+    playbook_id: Id = reference(
+        Decision.playbook_version_id, "playbook", "The version of the playbook in force.", rest="playbook"
+    )
+
+
+async def _support_id(work: Work, text: str, pointer: str | None) -> UUID:
+    """Returns the id in a support's public id; a malformed one names no support."""
+    try:
+        return ids.parse_id("support", text)
+    except Invalid:
+        raise NotFound("support") from None
+
+
+LINKS = (
+    Link(
+        StudentResource,
+        "decisions",
+        DecisionResource,
+        Decision.student_id == Person.id,
+        "Every decision about the student, oldest first.",
+        order=(Decision.id,),
+    ),
+    Link(
+        SupportResource,
+        "decisions",
+        DecisionResource,
+        Decision.support_id == Support.id,
+        "The team's decisions about it, oldest first.",
+        order=(Decision.id,),
+    ),
+)
+
+LISTINGS = (
+    Listing(
+        "decisions",
+        DecisionResource,
+        "Decisions in the order in which they were recorded.",
+        filters=(
+            by_student(Decision.student_id),
+            Filter(
+                "support",
+                str,
+                lambda support_id: Decision.support_id == support_id,
+                "Only decisions about this support.",
+                "sup_01jq4n6d9zf3vbs0x5k2m7e8tf",
+                graphql="support_id",
+                resolve=_support_id,
+                bound=UUID,
+                narrow=True,
+            ),
+        ),
+        schools=Decision,
+    ),
+)

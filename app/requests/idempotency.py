@@ -1,0 +1,209 @@
+"""Keeps the answer of a request under its idempotency key, in the transaction of its effect, and finds it again.
+
+A request that fails keeps nothing, since its transaction is rolled back: its key may be used again. Of several requests
+with one key that run at once, an advisory lock lets one go on and refuses the others without a wait. The lock spares
+work only; that the effect happens once follows from the key of the table, which also holds between the nodes of a
+cluster.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from app.access.principal import Principal, Reach
+from app.access.work import Work
+from app.core.clock import now
+from app.core.crypto import KeyFault
+from app.core.errors import Conflict, Gone, Invalid, Malformed, Violation
+from app.requests.models import IdempotentRequest
+
+KEPT: Final = timedelta(hours=24)
+LONGEST_KEY: Final = 255
+LARGEST_ANSWER: Final = 1024 * 1024
+"""The largest body in bytes that is kept; of a larger one it is only known that its request was carried out."""
+IN_FLIGHT: Final = "idempotency.in_flight"
+PAUSES: Final = (0.02, 0.08, 0.2)
+"""Seconds between the tries of a second attempt to take the lock: the session of the first one may still be ending."""
+
+
+class InFlight(Conflict):
+    """Another request with the same idempotency key has not ended yet."""
+
+    code = IN_FLIGHT
+    retry_after = 1
+
+    def __init__(self) -> None:
+        super().__init__("The first request with this idempotency key has not ended yet. Send it again shortly.")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRequest:
+    """A request with an idempotency key: the digest of client, operation and key, and the digest of what it asks."""
+
+    digest: bytes
+    operation: str
+    payload: str
+
+    @property
+    def lock(self) -> int:
+        """The number of the advisory lock."""
+        return int.from_bytes(self.digest[:8], signed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request was answered: a status, headers, a body, and the students whose records the body shows."""
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+    students: frozenset[str] = frozenset()
+    kinds: frozenset[str] = frozenset()
+
+
+def parse_key(values: Sequence[str], pointer: str) -> str:
+    """Returns the key that a client sent, quoted (a structured-field string) or bare; raises `Malformed`."""
+    text = values[0].strip(" \t") if len(values) == 1 else ""
+    if text.startswith('"'):
+        text = _unquoted(text)
+    if not 0 < len(text) <= LONGEST_KEY or not all("\x20" <= character <= "\x7e" for character in text):
+        detail = f"Send one idempotency key of 1 to {LONGEST_KEY} printable ASCII characters, quoted or bare."
+        raise Malformed([Violation(pointer, "idempotency.key_malformed", detail)])
+    return text
+
+
+def _unquoted(text: str) -> str:
+    """Returns the content of a structured-field string (RFC 9651 §3.3.3), or an empty text if it is malformed."""
+    content, is_escaped = "", False
+    for place, character in enumerate(text[1:], start=1):
+        if is_escaped:
+            if character not in '"\\':
+                return ""
+            content, is_escaped = content + character, False
+        elif character == "\\":
+            is_escaped = True
+        elif character == '"':
+            return content if place == len(text) - 1 else ""
+        else:
+            content += character
+    return ""
+
+
+def keyed_request(principal: Principal, operation: str, key: str, *payload: object) -> KeyedRequest:
+    """Returns the request that a key identifies.
+
+    The person acted for, and what the token opens, are part of the payload: an answer is only shown again to whom it
+    was shown.
+    """
+    asker = (principal.person_id, sorted(principal.schools), sorted(principal.opens), principal.reach.value)
+    identity = _digest(principal.client_id, operation, key)
+    return KeyedRequest(identity, operation, _digest(asker, *payload).hex())
+
+
+def canonical(body: bytes) -> bytes:
+    """Returns a JSON text with its members in a fixed order, so that a client may write the same payload anew."""
+    try:
+        return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError):
+        return body
+
+
+async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: bool = False) -> Answer | None:
+    """Returns the answer that is kept for a request, or None where it is to be carried out now.
+
+    Raises `InFlight` while another request has the key, `Invalid` for another payload, `Gone` where the answer cannot
+    be shown again.
+    """
+    sealed = await work.run_step(lambda: _lock_and_read(work, request, PAUSES if is_second_attempt else ()))
+    if sealed is None:
+        return None
+    try:
+        plain = zlib.decompress(work.keyring.open(sealed, *_place(work, request)))
+    except KeyFault:
+        raise _gone("idempotency.answer_not_kept") from None
+    head, _, body = plain.partition(b"\n")
+    kept: Mapping[str, Any] = orjson.loads(head)
+    if kept["payload"] != request.payload:
+        detail = "This key was used for another payload, or for another person or reach. Use a new key."
+        raise Invalid([Violation("", "idempotency.mismatch", detail)], code="idempotency.mismatch")
+    if not kept["is_whole"]:
+        raise _gone("idempotency.answer_not_kept")
+    students = frozenset(kept["students"])
+    if work.principal.reach is Reach.CASELOAD and not students <= {str(one) for one in work.principal.students}:
+        raise _gone("idempotency.out_of_reach")
+    headers = [(name, value) for name, value in kept["headers"]]
+    return Answer(kept["status"], headers, body, students, frozenset(kept["kinds"]))
+
+
+async def save_answer(work: Work, request: KeyedRequest, answer: Answer) -> None:
+    """Keeps the answer of a request; raises `InFlight` where another node carried out the same request meanwhile."""
+    is_whole = len(answer.body) <= LARGEST_ANSWER
+    head = {
+        "payload": request.payload,
+        "status": answer.status,
+        "headers": answer.headers if is_whole else [],
+        "students": sorted(answer.students),
+        "kinds": sorted(answer.kinds),
+        "is_whole": is_whole,
+    }
+    plain = zlib.compress(orjson.dumps(head) + b"\n" + (answer.body if is_whole else b""))
+    sealed = work.keyring.seal(plain, *_place(work, request))
+    await work.run_step(lambda: _write(work, request, sealed))
+
+
+async def _lock_and_read(work: Work, request: KeyedRequest, pauses: Sequence[float]) -> str | None:
+    for pause in (*pauses, None):
+        if await work.db.scalar(select(func.pg_try_advisory_xact_lock(request.lock))):
+            break
+        if pause is None:
+            raise InFlight
+        await asyncio.sleep(pause)
+    # A statement of its own: the one that takes the lock may see the table as it was before.
+    return await work.db.scalar(
+        select(IdempotentRequest.answer).where(
+            IdempotentRequest.district_id == work.district_id,
+            IdempotentRequest.digest == request.digest,
+            IdempotentRequest.at > now() - KEPT,
+        )
+    )
+
+
+async def _write(work: Work, request: KeyedRequest, sealed: str) -> None:
+    at = now()
+    row = {"client_id": work.principal.client_id, "operation": request.operation, "at": at, "answer": sealed}
+    key = {"district_id": work.district_id, "digest": request.digest}
+    written = insert(IdempotentRequest).values(**key, **row).on_conflict_do_nothing()
+    if await work.db.scalar(written.returning(IdempotentRequest.digest)) is not None:
+        return
+    expired = update(IdempotentRequest).where(
+        IdempotentRequest.district_id == work.district_id,
+        IdempotentRequest.digest == request.digest,
+        IdempotentRequest.at <= at - KEPT,
+    )
+    if await work.db.scalar(expired.values(**row).returning(IdempotentRequest.digest)) is None:
+        raise InFlight
+
+
+def _gone(code: str) -> Gone:
+    return Gone("The first request with this key was carried out, but its answer cannot be shown again.", code=code)
+
+
+def _place(work: Work, request: KeyedRequest) -> tuple[object, ...]:
+    return "idempotent_request", work.district_id, request.digest.hex()
+
+
+def _digest(*parts: object) -> bytes:
+    hashed = sha256()
+    for part in parts:
+        encoded = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
+        # The length keeps two parts from being read as one.
+        hashed.update(len(encoded).to_bytes(8) + encoded)
+    return hashed.digest()

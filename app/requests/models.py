@@ -1,0 +1,23 @@
+"""Defines the table of requests that were sent with an idempotency key, with their answers."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base, Tenant
+
+
+class IdempotentRequest(Tenant, Base):
+    """A request that was carried out under an idempotency key, for a day.
+
+    `digest` identifies client, operation and key. `answer` is encrypted, because it holds what the caller was shown.
+    """
+
+    __tablename__ = "idempotent_request"
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    client_id: Mapped[UUID | None]
+    operation: Mapped[str]
+    at: Mapped[datetime]
+    answer: Mapped[str]

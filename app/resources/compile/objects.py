@@ -1,0 +1,135 @@
+"""Owns the objects of an answer: one row's members as JSON, with its links as correlated subqueries.
+
+Each parent's children are read by an index whatever the statistics say, since a correlated subquery cannot become a
+join. Every table names its district.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, any_, case, func, literal_column, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from app.resources.catalog import permissions_of
+from app.resources.compile.pages import linked_page
+from app.resources.compile.scalars import field_pieces, optional_id, reference_pieces
+from app.resources.compile.scope import (
+    CannotCompile,
+    Level,
+    LinkSlot,
+    Piece,
+    Scope,
+    ValueSlot,
+    adapt,
+    joined,
+    text,
+)
+from app.resources.compile.sources import level_of, link_filters
+from app.resources.compile.tokens import ABOUT, END, ROW, SAME, TOO_MANY, VALUE, id_token, record_letter
+from app.resources.declare import declaration
+from app.resources.members import FieldMember, ManyMember, OneMember, ReferenceMember, ValueMember
+from app.resources.select import Constant, Path, Pick, Picks
+from app.resources.values import Figures, JsonObject
+
+
+def object_of(
+    scope: Scope, level: Level, picks: Picks, path: Path, pattern: Path, around: Level | None
+) -> ColumnElement[Any]:
+    """Returns one row as a JSON object, with its disclosure in front."""
+    pieces: list[Piece] = [*_disclosure(scope, level, around), "{"]
+    for place, pick in enumerate(picks):
+        pieces += [("," if place else "") + f'"{pick.key}":']
+        if isinstance(pick, Constant):
+            pieces.append(pick.text)
+        else:
+            pieces += _member_pieces(scope, level, pick, (*path, pick.key), (*pattern, pick.key))
+    return joined([*pieces, "}"])
+
+
+def _disclosure(scope: Scope, level: Level, around: Level | None) -> list[Piece]:
+    """Returns the pieces that tell whose record a row is; the student is named where the row around has another."""
+    student, record = level.student, level.facts.discloses
+    if student is None or record is None:
+        return [ROW]
+    letter = record_letter(scope.records.index(record))
+    outer = None if around is None else around.student
+    if outer is None:
+        return [ABOUT + letter, student]
+    return [case((student == outer, text(SAME + letter)), else_=func.concat(text(ABOUT + letter), student))]
+
+
+def _member_pieces(scope: Scope, level: Level, pick: Pick, path: Path, pattern: Path) -> list[Piece]:
+    member = scope.catalog.member(level.resource, pick.member)
+    if isinstance(member, FieldMember):
+        return field_pieces(member, adapt(member.expression, level), scope.style)
+    if isinstance(member, ReferenceMember):
+        return reference_pieces(member, adapt(member.expression, level))
+    if isinstance(member, OneMember) and not pick.picks and member.expression is not None:
+        kind, column = declaration(member.target).kind, adapt(member.expression, level)
+        if kind is None:
+            raise CannotCompile(f"{member.name} names rows without ids.")
+        return optional_id(kind, column) if member.nullable else [id_token(kind), column]
+    if (refusal := scope.missing(permissions_of(member))) is not None:
+        scope.refused.append((pattern, refusal))
+        return ["null"]
+    if isinstance(member, OneMember):
+        return [_one(scope, level, member, pick, path, pattern)]
+    if isinstance(member, ManyMember):
+        if pick.page is not None:
+            return [linked_page(scope, level, member, pick, path, pattern, object_of)]
+        return [_many(scope, level, member, pick, path, (*pattern, "*"))]
+    if isinstance(member, ValueMember):
+        return _value_pieces(scope, level, member, pick, path, pattern)
+    raise CannotCompile(f"{member.name} is no member that can be read.")
+
+
+def _one(scope: Scope, level: Level, member: OneMember, pick: Pick, path: Path, pattern: Path) -> ColumnElement[Any]:
+    child, conditions = level_of(scope, member.target, member.through)
+    if member.condition is not None:
+        conditions.append(adapt(member.condition, child.linked, level))
+    else:
+        conditions.append(child.key == adapt(member.expression, level))
+    shown = object_of(scope, child, pick.picks, path, pattern, level)
+    return func.coalesce(_correlated(select(shown), child, level, conditions), text("null"))
+
+
+def _many(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path, pattern: Path) -> ColumnElement[Any]:
+    child, conditions = level_of(scope, member.target, member.through)
+    order: Sequence[Any] = [adapt(column, child) for column in member.order]
+    if member.array is not None:
+        column = adapt(member.array, level)
+        conditions.append(child.key == any_(column))
+        order = [func.array_position(column, child.key)]
+    else:
+        conditions.append(adapt(member.condition, child.linked, level))
+    conditions += link_filters(scope, child, member, pick, path)
+    shown = object_of(scope, child, pick.picks, path, pattern, level)
+    slot = len(scope.links)
+    scope.links.append(LinkSlot(member.name, member.most))
+    rows = func.string_agg(shown, aggregate_order_by(literal_column("','"), *(order or [child.key])))
+    listed = case(
+        (func.count() > literal_column(str(member.most)), text(f"{TOO_MANY}{slot}:{END}")),
+        else_=func.concat(text("["), rows, text("]")),
+    )
+    return _correlated(select(listed), child, level, conditions)
+
+
+def _correlated(query: Select[Any], child: Level, level: Level, conditions: list[Any]) -> ColumnElement[Any]:
+    return query.select_from(child.source).where(*conditions).correlate(*level.parts).scalar_subquery()
+
+
+def _value_pieces(
+    scope: Scope, level: Level, member: ValueMember, pick: Pick, path: Path, pattern: Path
+) -> list[Piece]:
+    if member.expression is not None:
+        column: ColumnElement[Any] = adapt(member.expression, level)
+        as_text = func.coalesce(column.op("::")(literal_column("text")), text("null"))
+        if member.shape is JsonObject or (member.shape is Figures and scope.style.face == "rest"):
+            return [as_text]
+        raw: list[Piece] = [as_text]
+    else:
+        keys = [adapt(key, level) for key in member.keys]
+        raw = [func.json_build_array(*keys).op("::")(literal_column("text"))]
+    slot = len(scope.values)
+    scope.values.append(ValueSlot(member, pick.picks, path, pattern))
+    return [f"{VALUE}{slot}:", *raw, END]

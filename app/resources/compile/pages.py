@@ -1,0 +1,243 @@
+"""Owns pages: the rows of one page in order, with cursors, page information and totals, at the root or below a row.
+
+A page is wrapped before its rows are numbered, so that nothing is read for the row that only tells that more follow.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, case, func, literal_column, select, tuple_
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from app.resources.compile.scalars import NULL, position_pieces
+from app.resources.compile.scope import CannotCompile, CursorSlot, Level, Piece, Scope, adapt, joined, table_of, text
+from app.resources.compile.sources import level_of, link_filters
+from app.resources.compile.tokens import POSITION, POSITION_END
+from app.resources.members import ManyMember
+from app.resources.select import (
+    Constant,
+    Edges,
+    Fact,
+    Info,
+    Next,
+    Node,
+    Page,
+    PagePart,
+    Path,
+    Pick,
+    Picks,
+    Rows,
+)
+
+MOST_COUNTED = 25_000
+ObjectOf = Callable[[Scope, Level, Picks, Path, Path, Level | None], ColumnElement[Any]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of a list: model columns, of which the last is unique, each without nulls."""
+
+    columns: tuple[Any, ...]
+    descending: bool = False
+
+
+@dataclass(frozen=True)
+class Paged:
+    """A page that is being compiled: its numbered rows, and how many its limit allows."""
+
+    scope: Scope
+    page: Page
+    level: Level
+    number: ColumnElement[Any]
+    limit: ColumnElement[Any]
+    position: list[Piece]
+    path: Path
+    pattern: Path
+    around: Level | None
+    object_of: ObjectOf
+    total: Callable[[], ColumnElement[Any]]
+
+
+def linked_page(
+    scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path, pattern: Path, object_of: ObjectOf
+) -> ColumnElement[Any]:
+    """Returns the page of a link below a row; its cursors name that row too."""
+    page = pick.page
+    if page is None or not member.paged:
+        raise CannotCompile(f"{member.name} has no pages.")
+    child, conditions = level_of(scope, member.target, member.through)
+    conditions.append(adapt(member.condition, child.linked, level))
+    conditions += link_filters(scope, child, member, pick, path)
+    order = Order(member.order or (child.facts.key,))
+    shown = page_of(scope, page, child, conditions, order, path, pattern, level, object_of, tuple(level.parts), None)
+    if page.after is None:
+        return shown
+    # The cursor of one row's page is of no use below another row: there the link is null, with an error.
+    scope.moved.append(pattern)
+    parent = scope.bind((*path, "after", 0), table_of(level.facts.model).c[level.facts.key.key].type)
+    return case((level.key == parent, shown), else_=NULL)
+
+
+def page_of(
+    scope: Scope,
+    page: Page,
+    child: Level,
+    conditions: Sequence[ColumnElement[bool]],
+    order: Order,
+    path: Path,
+    pattern: Path,
+    around: Level | None,
+    object_of: ObjectOf,
+    outer: tuple[Any, ...],
+    restrict: Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]] | None,
+) -> ColumnElement[Any]:
+    """Returns a page as JSON text.
+
+    `restrict` limits the rows to some schools through their indexes; `outer` are the tables of the row around.
+    """
+    descending = order.descending != page.backward
+    shift = 0 if around is None else 1
+    columns = [adapt(column, child) for column in order.columns]
+    whole = list(conditions)
+    if page.after is not None:
+        values = [
+            scope.bind((*path, "after", place + shift), _column_of(column).type)
+            for place, column in enumerate(order.columns)
+        ]
+        whole.append(tuple_(*columns) < tuple_(*values) if descending else tuple_(*columns) > tuple_(*values))
+    ordered = tuple(column.desc() if descending else column.asc() for column in columns)
+    labelled = [
+        alias(column.name).label(f"{name}__{column.name}")
+        for name, alias in child.tables.items()
+        for column in _columns(child, name)
+    ]
+    more = scope.bind((*path, "more"), literal_column("1").type)
+    query = select(*labelled).select_from(child.source).where(*whole)
+    if restrict is not None:
+        query = restrict(query, tuple(columns), more)
+    rows = query.order_by(*ordered).limit(more).correlate(*outer).subquery(_name(scope))
+    tables = {name: _renamed(rows, name) for name in child.tables}
+    inner = Level(child.resource, tables, rows, (rows,))
+    again = [adapt(column, inner) for column in order.columns]
+    number = func.row_number().over(order_by=[one.desc() if descending else one.asc() for one in again])
+    count = func.count().over()
+    numbered = select(rows, number.label("row_number"), count.label("row_count")).subquery(_name(scope))
+    shown = Level(child.resource, {name: _renamed(numbered, name) for name in child.tables}, numbered, (numbered,))
+    places = [*([around.key] if around is not None else []), *(adapt(column, shown) for column in order.columns)]
+    position = position_pieces(places)
+
+    def total() -> ColumnElement[Any]:
+        counted: Select[Any] = select(literal_column("1")).select_from(child.source).where(*conditions)
+        if restrict is not None:
+            counted = restrict(counted, tuple(columns), literal_column(str(MOST_COUNTED + 1)))
+        limited = counted.limit(literal_column(str(MOST_COUNTED + 1))).correlate(*outer).subquery(_name(scope))
+        count = select(func.count()).select_from(limited).scalar_subquery()
+        return case((count > literal_column(str(MOST_COUNTED)), text(scope.style.more)), else_=func.concat(count))
+
+    limit = scope.bind((*path, "limit"), literal_column("1").type)
+    paged = Paged(scope, page, shown, numbered.c.row_number, limit, position, path, pattern, around, object_of, total)
+    return select(_shape(paged)).select_from(numbered).correlate(*outer).scalar_subquery()
+
+
+def _shape(paged: Paged) -> ColumnElement[Any]:
+    pieces: list[Piece] = ["{"]
+    for place, part in enumerate(paged.page.parts):
+        pieces += [("," if place else "") + f'"{part.key}":', *_part(paged, part)]
+    return joined([*pieces, "}"])
+
+
+def _part(paged: Paged, part: PagePart) -> list[Piece]:
+    if isinstance(part, Constant):
+        return [part.text]
+    if isinstance(part, Rows):
+        row = _row(paged, part.picks, (part.key,), (part.key, "*"))
+        return ["[", _each(paged, row), "]"]
+    if isinstance(part, Edges):
+        return ["[", _each(paged, _edge(paged, part)), "]"]
+    if isinstance(part, Info):
+        pieces: list[Piece] = ["{"]
+        for place, fact in enumerate(part.parts):
+            pieces.append(("," if place else "") + f'"{fact.key}":')
+            pieces.append(fact.text if isinstance(fact, Constant) else _fact(paged, fact))
+        return [*pieces, "}"]
+    if isinstance(part, Next):
+        return [_next(paged)]
+    return [paged.total()]
+
+
+def _edge(paged: Paged, edges: Edges) -> ColumnElement[Any]:
+    pieces: list[Piece] = ["{"]
+    for place, part in enumerate(edges.parts):
+        pieces.append(("," if place else "") + f'"{part.key}":')
+        if isinstance(part, Node):
+            pieces.append(_row(paged, part.picks, (edges.key, part.key), (edges.key, "*", part.key)))
+        else:
+            pieces.append(part.text if isinstance(part, Constant) else _cursor(paged))
+    return joined([*pieces, "}"])
+
+
+def _row(paged: Paged, picks: Picks, keys: Path, pattern: Path) -> ColumnElement[Any]:
+    return paged.object_of(
+        paged.scope, paged.level, picks, (*paged.path, *keys), (*paged.pattern, *pattern), paged.around
+    )
+
+
+def _each(paged: Paged, row: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Returns the rows of the page, without the one beyond its limit; CASE keeps that row's children unread."""
+    order = paged.number.desc() if paged.page.backward else paged.number.asc()
+    return func.string_agg(case((paged.number <= paged.limit, row)), aggregate_order_by(literal_column("','"), order))
+
+
+def _fact(paged: Paged, fact: Fact) -> ColumnElement[Any]:
+    backward, cursor = paged.page.backward, paged.page.after is not None
+    if fact.name in ("has_next_page", "has_previous_page"):
+        if (fact.name == "has_next_page") != backward:
+            return case((_has_more(paged), text("true")), else_=text("false"))
+        return text("true" if cursor else "false")
+    if fact.name not in ("start_cursor", "end_cursor"):
+        raise CannotCompile(f"A page does not tell {fact.name}.")
+    first = (fact.name == "start_cursor") != backward
+    return func.coalesce(_cursor_at(paged, first=first), NULL)
+
+
+def _next(paged: Paged) -> ColumnElement[Any]:
+    return case((_has_more(paged), _cursor_at(paged, first=False, following=True)), else_=NULL)
+
+
+def _has_more(paged: Paged) -> ColumnElement[bool]:
+    more: ColumnElement[bool] = func.count() > paged.limit
+    return more
+
+
+def _cursor_at(paged: Paged, *, first: bool, following: bool = False) -> ColumnElement[Any]:
+    """Returns the cursor of the first or the last row of the page."""
+    place = literal_column("1") if first else func.least(paged.limit, paged.level.source.c.row_count)
+    return func.max(case((paged.number == place, _cursor(paged, following=following))))
+
+
+def _cursor(paged: Paged, *, following: bool = False) -> ColumnElement[Any]:
+    slot = len(paged.scope.cursors)
+    paged.scope.cursors.append(CursorSlot(paged.path, following and paged.around is None))
+    return joined([f"{POSITION}{slot}:", *paged.position, POSITION_END])
+
+
+def _columns(level: Level, name: str) -> Sequence[Any]:
+    """Returns the columns of a table of a level that its role may read."""
+    models = [level.facts.model, *(join.model for join in level.facts.joins)]
+    table = next((table_of(model) for model in models if table_of(model).name == name), None)
+    return () if table is None else [column for column in table.columns if column.name != "row_lock"]
+
+
+def _column_of(column: Any) -> Any:
+    """Returns the table's column behind a mapped column."""
+    return column.class_.__table__.c[column.key]
+
+
+def _renamed(source: Any, name: str) -> Callable[[str], ColumnElement[Any]]:
+    return lambda column: source.c[f"{name}__{column}"]
+
+
+def _name(scope: Scope) -> str:
+    scope.number += 1
+    return f"{scope.prefix}t{scope.number}"

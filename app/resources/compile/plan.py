@@ -1,0 +1,109 @@
+"""Owns plans: the statement of a selection as PostgreSQL takes it, its parameters, and what Python does afterwards.
+
+A plan depends on the structure of a selection, the caller's scopes and kind of reach, and on which values are set; the
+values themselves are parameters. Plans are kept, the least recently used is dropped.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+
+from app.access.permission import Can
+from app.access.principal import Principal
+from app.resources.catalog import Catalog
+from app.resources.compile.roots import permissions_of_root, root_of
+from app.resources.compile.scope import CursorSlot, LinkSlot, Scope, ValueSlot
+from app.resources.declare import declaration
+from app.resources.select import Path, Root, Style, structure
+
+MOST_PLANS = 512
+DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class RootPlan:
+    """What a plan knows about one root; `refused` are links without permission, `denied` a root without it."""
+
+    binds: dict[Path, str]
+    cursors: tuple[CursorSlot, ...]
+    values: tuple[ValueSlot, ...]
+    links: tuple[LinkSlot, ...]
+    refused: tuple[tuple[Path, Can], ...]
+    moved: tuple[Path, ...]
+    denied: Can | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A statement, the names of its parameters in order, the kinds of record by place, and its roots.
+
+    `constants` are the parameters whose values the declarations hold.
+    """
+
+    sql: str
+    parameters: tuple[str, ...]
+    constants: dict[str, Any]
+    records: tuple[str, ...]
+    roots: tuple[RootPlan, ...]
+    requires: tuple[Can, ...]
+
+
+class Plans:
+    """The plans of a process."""
+
+    def __init__(self, most: int = MOST_PLANS) -> None:
+        self._most = most
+        self._kept: OrderedDict[Any, Plan] = OrderedDict()
+
+    def plan(self, catalog: Catalog, roots: tuple[Root, ...], principal: Principal, style: Style) -> Plan:
+        """Returns the plan of these roots for this caller; compiles it if it is not kept."""
+        key = (tuple(structure(root) for root in roots), principal.reach, principal.scopes, style, id(catalog))
+        plan = self._kept.get(key)
+        if plan is None:
+            plan = self._kept[key] = compile_plan(catalog, roots, principal, style)
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(key)
+        return plan
+
+
+def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal, style: Style) -> Plan:
+    """Compiles roots to one statement with a column for each root that the caller may read."""
+    records = records_of(catalog)
+    columns: list[Any] = []
+    plans: list[RootPlan] = []
+    required: list[Can] = []
+    for place, root in enumerate(roots):
+        scope = Scope(catalog, style, principal, records, prefix=f"r{place}_")
+        permissions = permissions_of_root(scope, root)
+        denied = scope.missing(permissions)
+        if denied is None:
+            required += permissions
+            columns.append(root_of(scope, root).label(f"r{place}"))
+        plans.append(
+            RootPlan(
+                {path: bind.key for path, bind in scope.binds.items()},
+                tuple(scope.cursors),
+                tuple(scope.values),
+                tuple(scope.links),
+                tuple(scope.refused),
+                tuple(scope.moved),
+                denied,
+            )
+        )
+    if not columns:
+        return Plan("", (), {}, records, tuple(plans), ())
+    compiled = select(*columns).compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
+    parameters = tuple(cast("list[str]", compiled.positiontup))
+    constants = {name: value for name, value in compiled.params.items() if value is not None}
+    return Plan(str(compiled), parameters, constants, records, tuple(plans), tuple(dict.fromkeys(required)))
+
+
+def records_of(catalog: Catalog) -> tuple[str, ...]:
+    """Returns every kind of record that the disclosure log may name, in order."""
+    named = {declaration(one).discloses for one in catalog.resources}
+    return tuple(sorted(name for name in named if name is not None))

@@ -1,0 +1,211 @@
+"""Owns what stands at the root of a selection: a list with its filters and the caller's reach, or one row."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    DateTime,
+    FromClause,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from app.access.permission import Can
+from app.access.principal import Reach
+from app.resources.compile.objects import object_of
+from app.resources.compile.pages import Order, page_of
+from app.resources.compile.scope import CannotCompile, Level, LinkSlot, Scope, adapt, table_of, text
+from app.resources.compile.sources import level_of, type_of
+from app.resources.compile.tokens import END, TOO_MANY
+from app.resources.declare import declaration
+from app.resources.listing import Filter, Flag, Listing
+from app.resources.select import ListRoot, Root, RowRoot
+
+SCHOOL_COLUMNS = ("school_id", "second_school_id", "third_school_id")
+IDS = ARRAY(Uuid())
+
+
+def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
+    """Returns a root as an expression of JSON text; null where a single row does not exist."""
+    if isinstance(root, RowRoot):
+        level, conditions = level_of(scope, root.resource)
+        row_id = scope.bind(("id",), Uuid())
+        shown = object_of(scope, level, root.picks, (), (), None)
+        query = select(shown).select_from(level.source).where(*conditions, level.key == row_id)
+        return query.scalar_subquery()
+    return _list(scope, root)
+
+
+def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
+    """Returns the permissions that a root requires."""
+    if isinstance(root, RowRoot):
+        facts = declaration(root.resource)
+        return (*facts.requires, *facts.get_requires)
+    listing = scope.catalog.listings[root.listing]
+    flags = [flag for flag in listing.flags if root.filters.get(flag.name)]
+    required = [*declaration(listing.resource).requires, *listing.requires]
+    return tuple(dict.fromkeys([*required, *(can for flag in flags for can in flag.requires)]))
+
+
+def order_of(listing: Listing, sort: str | None) -> Order:
+    """Returns the order that a sort names; raises `CannotCompile` for a name that was not declared."""
+    default = listing.order or (declaration(listing.resource).key,)
+    if sort is None:
+        return Order(default)
+    named = next((one for one in listing.sorts if one.name == sort.removeprefix("-")), None)
+    if named is None:
+        raise CannotCompile(f"{listing.name} is not sorted by {sort}.")
+    return Order(named.columns, sort.startswith("-"))
+
+
+def _list(scope: Scope, root: ListRoot) -> ColumnElement[Any]:
+    listing = scope.catalog.listings[root.listing]
+    level, conditions = level_of(scope, listing.resource)
+    order = order_of(listing, root.sort)
+    if listing.condition is not None:
+        conditions.append(adapt(listing.condition, level))
+    conditions += _filters(scope, root, listing, level)
+    schools = _schools(scope, root, listing)
+    conditions += _reach(scope, root, listing, level, restricted=schools is not None)
+    restrict = None if schools is None else at_schools(scope, level, listing.schools, schools)
+    if root.page is None:
+        return _whole(scope, root, listing, level, conditions, order)
+    if not listing.paged:
+        raise CannotCompile(f"{listing.name} has no pages.")
+    return page_of(scope, root.page, level, conditions, order, (), (), None, object_of, (), restrict)
+
+
+def _whole(
+    scope: Scope, root: ListRoot, listing: Listing, level: Level, conditions: list[Any], order: Order
+) -> ColumnElement[Any]:
+    """Returns all rows of a list without pages."""
+    if listing.paged:
+        raise CannotCompile(f"{listing.name} is read in pages.")
+    columns = [adapt(column, level) for column in order.columns]
+    shown = object_of(scope, level, root.picks, (), ("*",), None)
+    slot = len(scope.links)
+    scope.links.append(LinkSlot(listing.name, listing.most))
+    rows = func.string_agg(
+        shown,
+        aggregate_order_by(literal_column("','"), *(one.desc() if order.descending else one for one in columns)),
+    )
+    listed = case(
+        (func.count() > literal_column(str(listing.most)), text(f"{TOO_MANY}{slot}:{END}")),
+        else_=func.concat(text("["), rows, text("]")),
+    )
+    return select(listed).select_from(level.source).where(*conditions).scalar_subquery()
+
+
+def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> list[ColumnElement[bool]]:
+    """Returns the conditions of the filters that are set; raises `CannotCompile` for one that was not declared."""
+    criteria = listing.by_face("rest")
+    if unknown := root.filters.keys() - criteria.keys():
+        raise CannotCompile(f"{listing.name} has no filter {', '.join(sorted(unknown))}.")
+    conditions: list[ColumnElement[bool]] = []
+    for name, criterion in criteria.items():
+        value = root.filters.get(name)
+        if isinstance(criterion, Flag):
+            condition = criterion.on if value else criterion.off
+            if condition is not None:
+                conditions.append(adapt(condition, level))
+        elif value is not None and criterion.condition is not None:
+            bound = scope.bind(("filter", name), type_of(criterion))
+            conditions.append(adapt(criterion.condition(bound), level))
+    if root.updated_since is not None:
+        if listing.changed_at is None:
+            raise CannotCompile(f"{listing.name} does not know when its rows changed.")
+        changed = scope.bind(("updated_since",), DateTime(timezone=True))
+        conditions.append(adapt(listing.changed_at, level) >= changed)
+    if root.search is not None:
+        if listing.search is None:
+            raise CannotCompile(f"{listing.name} cannot be searched.")
+        conditions.append(adapt(listing.search(scope.bind(("search",), Text())), level))
+    return conditions
+
+
+def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
+    """Returns the schools whose indexes serve the list, or None where another index is better or none is needed."""
+    if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
+        return None
+    named = _school_filter(root, listing)
+    if named is not None:
+        school: ColumnElement[Any] = func.array(
+            select(scope.bind(("filter", named.name), Uuid())).scalar_subquery(), type_=IDS
+        )
+        return school
+    return scope.bind(("schools",), IDS) if scope.reach is Reach.SCHOOLS else None
+
+
+def _reach(
+    scope: Scope, root: ListRoot, listing: Listing, level: Level, *, restricted: bool
+) -> list[ColumnElement[bool]]:
+    """Returns the caller's reach and the filter by school as conditions, in addition to row-level security."""
+    conditions: list[ColumnElement[bool]] = []
+    student = level.student
+    if student is not None and scope.reach is Reach.CASELOAD:
+        conditions.append(student == any_(scope.bind(("students",), IDS)))
+    named = _school_filter(root, listing)
+    if named is not None and not restricted:
+        school = scope.bind(("filter", named.name), Uuid())
+        column = level.tables[table_of(named.schools).name]
+        more = and_(column("has_more_schools").is_(True), school == any_(column("school_ids")))
+        conditions.append(or_(*(column(name) == school for name in SCHOOL_COLUMNS), more))
+    return conditions
+
+
+def at_schools(
+    scope: Scope, level: Level, model: Any, schools: ColumnElement[Any]
+) -> Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]]:
+    """Returns the restriction of a query to its first rows at these schools, each read in order from an index.
+
+    Under row-level security an index on `school_ids` cannot be used, because the policy is evaluated before an array
+    operator. The first three schools of a student are columns with indexes in the order of the list.
+    """
+    column = level.tables[table_of(model).name]
+
+    def restrict(query: Select[Any], order: tuple[Any, ...], limit: ColumnElement[Any]) -> Select[Any]:
+        scope.number += 1
+        name = f"{scope.prefix}t{scope.number}"
+        requested: FromClause = func.unnest(schools).table_valued("id", name=name).render_derived()
+        labelled = [one.label(f"o{place}") for place, one in enumerate(order)]
+        names = [one.name for one in labelled]
+        narrowed = query.with_only_columns(*labelled, maintain_column_froms=True)
+        arms: list[Select[Any]] = []
+        for school in SCHOOL_COLUMNS:
+            arm = narrowed.where(column(school) == requested.c.id)
+            first = arm.order_by(*order).limit(limit).correlate(requested).lateral()
+            arms.append(select(*(first.c[one] for one in names)).join_from(requested, first, true()))
+        more = narrowed.where(column("has_more_schools").is_(True), column("school_ids").op("&&")(schools))
+        arms.append(select(*more.order_by(*order).limit(limit).subquery().c))
+        rows = union_all(*arms).subquery()
+        columns = [rows.c[one] for one in names]
+        firsts = select(*columns).distinct().order_by(*columns).limit(limit).subquery()
+        # An array instead of a join: the planner would misjudge the size of the join and might scan the whole table.
+        ids = func.array(select(firsts.c[names[-1]]).scalar_subquery(), type_=IDS)
+        return query.where(order[-1] == any_(ids))
+
+    return restrict
+
+
+def _is_narrow(root: ListRoot, listing: Listing) -> bool:
+    return any(one.narrow and root.filters.get(one.name) is not None for one in listing.filters)
+
+
+def _school_filter(root: ListRoot, listing: Listing) -> Filter[Any] | None:
+    """Returns the filter by school, if it is set."""
+    return next(
+        (one for one in listing.filters if one.schools is not None and root.filters.get(one.name) is not None), None
+    )

@@ -1,0 +1,87 @@
+"""Owns how one value of a row is written as JSON text by PostgreSQL."""
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, func, literal_column
+
+from app.resources.compile.scope import Piece, text
+from app.resources.compile.tokens import id_token
+from app.resources.members import FieldMember, ReferenceMember
+from app.resources.select import Style
+
+NULL = text("null")
+INSTANT = 'YYYY-MM-DD"T"HH24:MI:SS.US'
+
+
+def field_pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> list[Piece]:
+    """Returns the pieces of a field's JSON."""
+    if member.many:
+        return [_or_null(_as_text(func.to_json(column)), nullable=member.nullable)]
+    if member.value_type is bool:
+        if member.nullable:
+            return [case((column.is_(None), NULL), (column, text("true")), else_=text("false"))]
+        return [case((column, text("true")), else_=text("false"))]
+    pieces = _pieces(member, column, style)
+    if not member.nullable:
+        return pieces
+    return [_or_null(_glued(pieces), nullable=True)]
+
+
+def reference_pieces(member: ReferenceMember, column: ColumnElement[Any]) -> list[Piece]:
+    """Returns the pieces of a public id, or of a list of them."""
+    token = id_token(member.kind)
+    if not member.many:
+        return optional_id(member.kind, column) if member.nullable else [token, column]
+    # A null array (nothing was aggregated) and an empty one give the empty list.
+    listed = func.array_to_string(column, text("," + token))
+    return [
+        case((func.cardinality(column) > literal_column("0"), _glued(["[" + token, listed, "]"])), else_=text("[]"))
+    ]
+
+
+def optional_id(kind: str, column: ColumnElement[Any]) -> list[Piece]:
+    """Returns the pieces of a public id that may be null."""
+    return [_or_null(_glued([id_token(kind), _as_text(column)]), nullable=True)]
+
+
+def position_pieces(columns: list[ColumnElement[Any]]) -> list[Piece]:
+    """Returns the pieces of a position in a list: a JSON array of the columns of its order."""
+    pieces: list[Piece] = ["["]
+    for place, column in enumerate(columns):
+        pieces += ["," if place else "", _as_text(func.to_json(column))]
+    return [*pieces, "]"]
+
+
+def _pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> list[Piece]:
+    type_ = member.value_type
+    if issubclass(type_, StrEnum):
+        return ['"', func.upper(column) if style.upper else column, '"']
+    if type_ is datetime:
+        instant = column.op("AT TIME ZONE")(literal_column("'UTC'"))
+        return ['"', func.to_char(instant, literal_column(f"'{INSTANT}'")), style.offset + '"']
+    if type_ is date:
+        return ['"', func.to_char(column, literal_column("'YYYY-MM-DD'")), '"']
+    if type_ in (int, float):
+        return [column]
+    return [_as_text(func.to_json(column))]
+
+
+def _glued(pieces: list[Piece]) -> ColumnElement[Any]:
+    """Returns pieces joined by `||`, which is null where one of them is."""
+    glued: ColumnElement[Any] | None = None
+    for piece in pieces:
+        part = text(piece) if isinstance(piece, str) else piece
+        glued = part if glued is None else glued.op("||")(part)
+    if glued is None:
+        return text("")
+    return glued
+
+
+def _or_null(value: ColumnElement[Any], *, nullable: bool) -> ColumnElement[Any]:
+    return func.coalesce(value.op("::")(literal_column("text")), NULL) if nullable else value
+
+
+def _as_text(value: ColumnElement[Any]) -> ColumnElement[Any]:
+    return value.op("::")(literal_column("text"))

@@ -1,0 +1,175 @@
+"""Owns what the parts of one compilation share: names of parameters, aliases of tables, and what Python does after."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import BindParameter, Column, ColumnElement, FromClause, Table, bindparam, func, literal_column
+from sqlalchemy.sql import visitors
+
+from app.access.permission import Can
+from app.access.principal import Principal, Reach
+from app.core.errors import Misuse
+from app.resources.catalog import Catalog
+from app.resources.declare import Declaration, declaration
+from app.resources.members import ValueMember
+from app.resources.select import Path, Picks, ResourceType, Style
+
+Piece = str | ColumnElement[Any]
+MOST_ARGUMENTS = 90
+"""PostgreSQL takes a hundred arguments of a function."""
+
+
+class CannotCompile(Misuse):
+    """A selection asks for what no declaration offers: a fault of a face, never a quiet fallback."""
+
+
+@dataclass(frozen=True, slots=True)
+class CursorSlot:
+    """A page whose positions a statement returns; `following`: the position is that of REST's `next`."""
+
+    path: Path
+    following: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ValueSlot:
+    """A structured value that Python completes: its member, the picks of it, and where it stands in the answer."""
+
+    member: ValueMember
+    picks: Picks
+    path: Path
+    pattern: Path
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSlot:
+    """A link whose number of rows is limited."""
+
+    name: str
+    most: int
+
+
+@dataclass(frozen=True)
+class Level:
+    """A resource at one level of a selection, and the tables that its columns come from, by name.
+
+    `source` is what the level reads FROM, `parts` are the tables in it, `through` is the table of a link.
+    """
+
+    resource: ResourceType
+    tables: Mapping[str, Callable[[str], ColumnElement[Any]]]
+    source: FromClause
+    parts: tuple[FromClause, ...]
+    through: Mapping[str, Callable[[str], ColumnElement[Any]]] = field(default_factory=dict)
+
+    @property
+    def linked(self) -> "Level":
+        """The level as the condition of its link sees it: with the table that the link goes through."""
+        return replace(self, tables={**self.tables, **self.through})
+
+    @property
+    def facts(self) -> Declaration:
+        """The declaration of the resource."""
+        return declaration(self.resource)
+
+    @property
+    def key(self) -> ColumnElement[Any]:
+        """The column of the row's id."""
+        return adapt(self.facts.key, self)
+
+    @property
+    def student(self) -> ColumnElement[Any] | None:
+        """The column of the student whom a row is about, or None."""
+        return None if self.facts.about is None else adapt(self.facts.about, self)
+
+
+@dataclass
+class Scope:
+    """The state of one compilation."""
+
+    catalog: Catalog
+    style: Style
+    principal: Principal
+    records: tuple[str, ...]
+    prefix: str = ""
+    binds: dict[Path, BindParameter[Any]] = field(default_factory=dict)
+    cursors: list[CursorSlot] = field(default_factory=list)
+    values: list[ValueSlot] = field(default_factory=list)
+    links: list[LinkSlot] = field(default_factory=list)
+    refused: list[tuple[Path, Can]] = field(default_factory=list)
+    moved: list[Path] = field(default_factory=list)
+    number: int = 0
+
+    @property
+    def reach(self) -> Reach:
+        """The caller's reach."""
+        return self.principal.reach
+
+    def bind(self, path: Path, type_: Any) -> BindParameter[Any]:
+        """Returns the parameter for the value at a path of the selection."""
+        if path not in self.binds:
+            self.binds[path] = bindparam(f"{self.prefix}p{len(self.binds)}", type_=type_)
+        return self.binds[path]
+
+    def alias(self, table: Table) -> FromClause:
+        """Returns the table under a name of its own."""
+        self.number += 1
+        return table.alias(f"{self.prefix}t{self.number}")
+
+    def missing(self, permissions: Sequence[Can]) -> Can | None:
+        """Returns the first permission that the caller lacks, or None."""
+        return next((can for can in permissions if not self.principal.may(can)), None)
+
+
+def table_of(model: Any) -> Table:
+    """Returns the table of a model."""
+    table: Table = model.__table__
+    return table
+
+
+def columns_of(source: FromClause) -> Callable[[str], ColumnElement[Any]]:
+    """Returns the function from a column's name to the column of a table or alias."""
+    return lambda name: source.c[name]
+
+
+def adapt(expression: Any, *levels: Level) -> ColumnElement[Any]:
+    """Returns a declared expression with its tables replaced by those of the levels; the first that has one wins."""
+
+    def substitute(element: Any) -> Any:
+        if not isinstance(element, Column):
+            return None
+        name = str(getattr(element.table, "name", ""))
+        for level in levels:
+            if name in level.tables:
+                return level.tables[name](element.key)
+        return None
+
+    plain: ColumnElement[Any] = (
+        expression.__clause_element__() if hasattr(expression, "__clause_element__") else expression
+    )
+    traverse: Any = visitors.replacement_traverse  # its types know less than it does
+    adapted: ColumnElement[Any] = traverse(plain, {}, substitute)
+    return adapted
+
+
+def text(constant: str) -> ColumnElement[Any]:
+    """Returns fixed text as a literal of SQL."""
+    return literal_column("'" + constant.replace("'", "''") + "'")
+
+
+def joined(pieces: Sequence[Piece]) -> ColumnElement[Any]:
+    """Returns pieces of text, fixed and computed, as one expression; null counts as no text."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += piece
+        elif not isinstance(piece, str) or piece:
+            merged.append(piece)
+    arguments = [text(piece) if isinstance(piece, str) else piece for piece in merged]
+    while len(arguments) > MOST_ARGUMENTS:
+        arguments = [
+            func.concat(*arguments[start : start + MOST_ARGUMENTS])
+            for start in range(0, len(arguments), MOST_ARGUMENTS)
+        ]
+    return func.concat(*arguments)

@@ -1,0 +1,66 @@
+"""Owns the tables that a level of a selection reads, with the conditions that each row of it fulfils."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Date, DateTime, FromClause, Integer, Text, Uuid
+
+from app.resources.compile.scope import CannotCompile, Level, Scope, adapt, columns_of, table_of
+from app.resources.declare import declaration
+from app.resources.listing import Filter
+from app.resources.members import ManyMember
+from app.resources.select import Path, Pick, ResourceType
+from app.resources.terms import DISTRICT
+
+TYPES: dict[Any, Any] = {UUID: Uuid(), int: Integer(), str: Text()}
+
+
+def level_of(scope: Scope, resource: ResourceType, through: Any = None) -> tuple[Level, list[ColumnElement[Any]]]:
+    """Returns a resource's tables under names of their own, and the conditions of district and visibility.
+
+    The resource's own table comes first; its joins follow, and the table of a link that goes through one.
+    """
+    facts = declaration(resource)
+    models = [facts.model, *(join.model for join in facts.joins)]
+    aliases: list[FromClause] = [scope.alias(table_of(model)) for model in models]
+    tables = {table_of(model).name: columns_of(alias) for model, alias in zip(models, aliases, strict=True)}
+    level = Level(resource, tables, aliases[0], tuple(aliases))
+    source = aliases[0]
+    conditions: list[ColumnElement[Any]] = [aliases[0].c.district_id == DISTRICT]
+    for join, alias in zip(facts.joins, aliases[1:], strict=True):
+        on = (alias.c.district_id == DISTRICT) & adapt(join.condition, level)
+        source = source.outerjoin(alias, on) if join.outer else source.join(alias, on)
+        if not join.outer:
+            conditions.append(alias.c.district_id == DISTRICT)
+    linking = {}
+    if through is not None:
+        # The link's condition, which the caller adds, joins the two; each has an index for its side of it.
+        middle = scope.alias(table_of(through))
+        linking[table_of(through).name] = columns_of(middle)
+        source = source.join(middle, middle.c.district_id == aliases[0].c.district_id)
+        conditions.append(middle.c.district_id == DISTRICT)
+        aliases.append(middle)
+    level = Level(resource, tables, source, tuple(aliases), linking)
+    if facts.visible is not None:
+        conditions.append(adapt(facts.visible, level))
+    return level, conditions
+
+
+def link_filters(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path) -> list[ColumnElement[bool]]:
+    """Returns the conditions of a link's filters that are set; raises `CannotCompile` for one that was not declared."""
+    arguments = dict(pick.arguments)
+    if unknown := arguments.keys() - {one.name for one in member.filters}:
+        raise CannotCompile(f"{member.name} has no filter {', '.join(sorted(unknown))}.")
+    return [
+        adapt(one.condition(scope.bind((*path, "argument", one.name), type_of(one))), level)
+        for one in member.filters
+        if arguments.get(one.name) is not None and one.condition is not None
+    ]
+
+
+def type_of(filter_: Filter[Any]) -> Any:
+    """Returns the SQL type of the value that a filter's condition takes."""
+    type_ = filter_.bound or filter_.value_type
+    if type_ in TYPES:
+        return TYPES[type_]
+    return {"date": Date(), "datetime": DateTime(timezone=True)}.get(type_.__name__, Text())

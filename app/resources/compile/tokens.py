@@ -1,0 +1,105 @@
+"""Owns the control bytes in a statement's answer, and their rendering: ids and disclosures for a whole answer at once.
+
+PostgreSQL returns JSON text in which control bytes mark what Python completes. JSON text holds no such byte itself,
+because every string in it is escaped.
+
+    \\x01 kind uuid        the id of a row
+    \\x02 record           a row about the same student as the row around it
+    \\x03 record uuid      a row about this student
+    \\x0e                  a row about no student
+    \\x04 slot : json \\x05  a position in a list, to be sealed into a cursor
+    \\x06 slot : json \\x07  a value that Python completes
+    \\x08 slot : \\x07       a link with more rows than it may have
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from app.core import ids
+
+ID, SAME, ABOUT, ROW = "\x01", "\x02", "\x03", "\x0e"
+POSITION, POSITION_END, VALUE, END, TOO_MANY = "\x04", "\x05", "\x06", "\x07", "\x08"
+POSITIONS = re.compile(rb"\x04(\d+):([^\x05]*)\x05")
+VALUES = re.compile(rb"\x06(\d+):([^\x07]*)\x07")
+TOO_MANY_ROWS = re.compile(rb"\x08(\d+):\x07")
+
+_FIRST = 48
+_UUID = 36
+_WRITTEN = 32
+"""The length of an id with its quotes; its token has six bytes more."""
+
+_KINDS = tuple(ids.PREFIXES)
+_PREFIXES = np.zeros((128, 3), dtype=np.uint8)
+for _place, _kind in enumerate(_KINDS):
+    _PREFIXES[_FIRST + _place] = np.frombuffer(ids.PREFIXES[_kind].encode(), dtype=np.uint8)
+_ALPHABET = np.frombuffer(ids.ALPHABET.encode(), dtype=np.uint8)
+_NIBBLES = np.zeros(256, dtype=np.uint8)
+for _digit, _character in enumerate("0123456789abcdef"):
+    _NIBBLES[ord(_character)] = _digit
+_HEX = np.array([place for place in range(_UUID) if place not in (8, 13, 18, 23)])
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def id_token(kind: str) -> str:
+    """Returns the token before the uuid of a row of this kind."""
+    return ID + chr(_FIRST + _KINDS.index(kind))
+
+
+def record_letter(place: int) -> str:
+    """Returns the letter of a kind of record by its place in the list of kinds."""
+    return chr(_FIRST + place)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """JSON text with its ids, the students and the places of the kinds of record that it shows, its number of rows."""
+
+    text: bytes
+    students: frozenset[UUID]
+    records: frozenset[int]
+    rows: int
+
+
+def render(raw: bytes) -> Rendered:
+    """Returns a statement's answer with its ids written and its disclosures taken out."""
+    text = np.frombuffer(raw, dtype=np.uint8).copy()
+    low = np.flatnonzero(text < 15)
+    codes = text[low]
+    keep = np.ones(len(text), dtype=bool)
+    _write_ids(text, keep, low[codes == ord(ID)])
+    same, about, rows = low[codes == ord(SAME)], low[codes == ord(ABOUT)], low[codes == ord(ROW)]
+    records = set(text[same + 1].tolist()) | set(text[about + 1].tolist())
+    students = _uuids(text, about + 2)
+    for places, width in ((same, 2), (about, 2 + _UUID), (rows, 1)):
+        keep[(places[:, None] + np.arange(width)).ravel()] = False
+    number = len(same) + len(about) + len(rows)
+    return Rendered(text[keep].tobytes(), students, frozenset(letter - _FIRST for letter in records), number)
+
+
+def _write_ids(text: Bytes, keep: npt.NDArray[np.bool_], places: npt.NDArray[np.intp]) -> None:
+    if not len(places):
+        return
+    nibbles = _NIBBLES[text[places[:, None] + (2 + _HEX)]]
+    bits = np.zeros((len(places), 130), dtype=np.uint8)
+    bits[:, 2:] = np.unpackbits(nibbles[:, ::2] << 4 | nibbles[:, 1::2], axis=1)
+    fives = np.packbits(bits.reshape(-1, 26, 5), axis=2)[:, :, 0] >> 3
+    written = np.empty((len(places), _WRITTEN), dtype=np.uint8)
+    written[:, 0] = written[:, _WRITTEN - 1] = ord('"')
+    written[:, 1:4] = _PREFIXES[text[places + 1]]
+    written[:, 4] = ord("_")
+    written[:, 5:31] = _ALPHABET[fives]
+    text[places[:, None] + np.arange(_WRITTEN)] = written
+    keep[(places[:, None] + np.arange(_WRITTEN, 2 + _UUID)).ravel()] = False
+
+
+def _uuids(text: Bytes, places: npt.NDArray[np.intp]) -> frozenset[UUID]:
+    if not len(places):
+        return frozenset()
+    raw: Any = np.ascontiguousarray(text[places[:, None] + np.arange(_UUID)]).view(f"S{_UUID}")
+    return frozenset(UUID(one.decode()) for one in np.unique(raw))

@@ -1,0 +1,131 @@
+"""Owns the structured values of an answer: those that Python computes, one call for all rows, and those from JSON.
+
+A value that cannot be computed is null, with an error at its place; the rest of the answer stands.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import orjson
+import structlog
+from sqlalchemy import Uuid
+from sqlalchemy.exc import DBAPIError
+
+from app.access.work import Work
+from app.core.errors import AimlineError, Misuse
+from app.resources.compile.scope import ValueSlot, table_of
+from app.resources.select import Constant, Path, Picks, Style
+from app.resources.values import Figures, Item, JsonObject, is_value, render_leaf
+
+log = structlog.get_logger()
+
+
+async def complete_values(
+    work: Work,
+    slots: Sequence[ValueSlot],
+    given: Mapping[Path, Any],
+    style: Style,
+    text: bytes,
+    tokens: re.Pattern[bytes],
+) -> tuple[bytes, list[tuple[Path, AimlineError]]]:
+    """Returns the text with its values written, and an error for each value that could not be computed."""
+    raw: list[list[bytes]] = [[] for _ in slots]
+    for slot, json in tokens.findall(text):
+        raw[int(slot)].append(json)
+    failures: list[tuple[Path, AimlineError]] = []
+    written: list[Any] = []
+    for slot, texts in zip(slots, raw, strict=True):
+        try:
+            values = await _values(work, slot, given, texts)
+        except AimlineError as error:
+            failures.append((slot.pattern, error))
+            values = [None for _ in texts]
+        written.append(iter([orjson.dumps(_whole(value, slot, style)) for value in values]))
+    completed = tokens.sub(lambda match: next(written[int(match.group(1))]), text)
+    return completed, failures
+
+
+async def _values(work: Work, slot: ValueSlot, given: Mapping[Path, Any], texts: Sequence[bytes]) -> Sequence[Any]:
+    member = slot.member
+    if member.compute is None or not texts:
+        return [orjson.loads(one) for one in texts]
+    types = [table_of(key.class_).c[key.key].type for key in member.keys]
+    rows = [
+        tuple(
+            UUID(value) if isinstance(type_, Uuid) and value is not None else value
+            for value, type_ in zip(row, types, strict=True)
+        )
+        for row in map(orjson.loads, texts)
+    ]
+    arguments = {
+        one.name: given[path] for one in member.arguments if (path := (*slot.path, "argument", one.name)) in given
+    }
+    try:
+        values = await member.compute(work, rows, **arguments)
+    except (AimlineError, DBAPIError):
+        raise  # a transaction that PostgreSQL aborted cannot go on
+    except Exception as error:
+        log.error("value.failed", member=member.name, error=type(error).__name__)
+        raise AimlineError("This value could not be computed.") from error
+    if len(values) != len(rows):
+        raise Misuse(f"{member.name} computed {len(values)} values for {len(rows)} rows.")
+    return values
+
+
+def _whole(value: Any, slot: ValueSlot, style: Style) -> Any:
+    member = slot.member
+    if value is None:
+        return [] if member.many and not member.nullable and member.compute is None else None
+    if member.many:
+        return [render_value(one, member.shape, slot.picks, style) for one in value]
+    return render_value(value, member.shape, slot.picks, style)
+
+
+def render_value(value: Any, shape: Any, picks: Picks, style: Style) -> Any:
+    """Returns a structured value as JSON has it, with the picked items, or with all that the face shows."""
+    if value is None or shape is JsonObject:
+        return value
+    if shape is Figures:
+        return _figures(value, picks, style)
+    items: Mapping[str, Item] = shape.__items__
+    if not picks:
+        shown = [(item.shown_as(style.face), item) for item in items.values()]
+        return {name: _item(value, item, (), style) for name, item in shown if name is not None}
+    rendered: dict[str, Any] = {}
+    for pick in picks:
+        if isinstance(pick, Constant):
+            rendered[pick.key] = orjson.loads(pick.text)
+        else:
+            rendered[pick.key] = _item(value, items[pick.member], pick.picks, style)
+    return rendered
+
+
+def _item(value: Any, item: Item, picks: Picks, style: Style) -> Any:
+    part = item.get(value) if item.get is not None else _part(value, item.name)
+    if part is None:
+        return None
+    if is_value(item.type) or item.type in (Figures, JsonObject):
+        if item.many:
+            return [render_value(one, item.type, picks, style) for one in part]
+        return render_value(part, item.type, picks, style)
+    return render_leaf(part, item, upper=style.upper)
+
+
+def _part(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, Mapping) else getattr(value, name)
+
+
+def _figures(value: Mapping[str, Any], picks: Picks, style: Style) -> Any:
+    if style.face == "rest":
+        return dict(value)
+    figures = []
+    for name, number in value.items():
+        both = {"name": name, "value": number}
+        figures.append(
+            {one.key: orjson.loads(one.text) if isinstance(one, Constant) else both[one.member] for one in picks}
+            if picks
+            else both
+        )
+    return figures

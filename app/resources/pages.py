@@ -1,0 +1,143 @@
+"""Owns the cursors of a selection: each page's position is opened before the read, and positions are sealed after it.
+
+A cursor is bound to the district, the list, its filters and its order, and below a row also to that row. A forged or
+foreign one is refused, and so is a genuine one that does not fit the types of this order's columns.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Date, DateTime, Float, Integer, Uuid
+
+from app.access.work import Work
+from app.core.errors import Malformed, Violation
+from app.core.page import Keyset, keyset
+from app.resources.catalog import Catalog
+from app.resources.compile.roots import order_of
+from app.resources.compile.scope import CannotCompile, CursorSlot, table_of
+from app.resources.declare import declaration
+from app.resources.members import ManyMember, OneMember
+from app.resources.select import ListRoot, Page, Path, Pick, Picks, ResourceType, Root, parts_with_rows
+
+DETAIL = "This cursor was edited, or belongs to another list, filter or district. Start again without a cursor."
+WRITTEN: dict[type[Any], tuple[type[Any], Any]] = {
+    Uuid: (str, UUID),
+    Integer: (int, int),
+    Float: (int | float, float),  # type: ignore[dict-item]  # isinstance takes a union
+    DateTime: (str, datetime.fromisoformat),
+    Date: (str, date.fromisoformat),
+}
+"""By type of column: what a position holds, and how the value is read from it. All other columns are texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPage:
+    """A page with its list's name, filters and order, found in a selection."""
+
+    page: Page
+    listing: str
+    filters: dict[str, Any]
+    columns: tuple[Any, ...]
+    parent: Any
+
+
+@dataclass
+class Places:
+    """The places of a selection's pages: parameters by path, and what seals the cursors of each page."""
+
+    values: dict[Path, Any] = field(default_factory=dict)
+    keysets: dict[Path, Keyset] = field(default_factory=dict)
+    after_name: str = "after"
+    following: str | None = None
+
+    def seal(self, cursors: Sequence[CursorSlot], slot: int, raw: bytes) -> bytes:
+        """Returns the cursor of a position in the answer, as JSON."""
+        cursor = self.keysets[cursors[slot].path].mark(*orjson.loads(raw))
+        if cursors[slot].following:
+            self.following = cursor
+        return f'"{cursor}"'.encode()
+
+    def foreign(self) -> Malformed:
+        """Returns the error of a cursor that belongs to the same link of another row."""
+        return Malformed([Violation(f"/{self.after_name}", "page.cursor", DETAIL)])
+
+
+def open_pages(work: Work, catalog: Catalog, root: Root) -> Places:
+    """Returns the places of every page of a root; raises `Malformed` for a cursor or a limit that is not valid."""
+    places = Places()
+    for path, opened in _pages(catalog, root):
+        page = opened.page
+        try:
+            found = keyset(work.district_id, opened.listing, opened.filters, page.after, page.first, work.keyring)
+        except Malformed as error:
+            raise _renamed(error, page) from None
+        places.keysets[path] = found
+        places.values |= {(*path, "limit"): found.limit, (*path, "more"): found.limit + 1}
+        if page.after is not None:
+            places.after_name = page.after_name
+            columns = opened.columns if opened.parent is None else (opened.parent, *opened.columns)
+            for place, value in enumerate(_typed(found.after or (), columns, page)):
+                places.values[(*path, "after", place)] = value
+    return places
+
+
+def _pages(catalog: Catalog, root: Root) -> Iterator[tuple[Path, OpenPage]]:
+    if isinstance(root, ListRoot):
+        listing = catalog.listings.get(root.listing)
+        if listing is None:
+            raise CannotCompile(f"There is no list {root.listing}.")
+        if root.page is None:
+            yield from _below(catalog, listing.resource, root.picks, ())
+            return
+        filters: dict[str, Any] = {name: value for name, value in root.filters.items() if value not in (None, False)}
+        filters |= {"sort": root.sort, "updated_since": root.updated_since, "q": root.search}
+        columns = order_of(listing, root.sort).columns
+        yield (), OpenPage(root.page, listing.name, filters, columns, None)
+        for keys, picks in parts_with_rows(root.page):
+            yield from _below(catalog, listing.resource, picks, keys)
+    else:
+        yield from _below(catalog, root.resource, root.picks, ())
+
+
+def _below(catalog: Catalog, resource: ResourceType, picks: Picks, path: Path) -> Iterator[tuple[Path, OpenPage]]:
+    for pick in picks:
+        if not isinstance(pick, Pick):
+            continue
+        member = catalog.member(resource, pick.member)
+        at = (*path, pick.key)
+        if isinstance(member, ManyMember) and pick.page is not None:
+            facts = declaration(resource)
+            columns = member.order or (declaration(member.target).key,)
+            yield at, OpenPage(pick.page, f"{facts.name}.{member.name}", dict(pick.arguments), columns, facts.key)
+            for keys, inner in parts_with_rows(pick.page):
+                yield from _below(catalog, member.target, inner, (*at, *keys))
+        elif isinstance(member, OneMember | ManyMember):
+            yield from _below(catalog, member.target, pick.picks, at)
+
+
+def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[Any]:
+    """Returns a position's values as the types of the columns; raises `Malformed` where they are no such values."""
+    invalid = Malformed([Violation(f"/{page.after_name}", "page.cursor", DETAIL)])
+    if len(position) != len(columns):
+        raise invalid
+    typed: list[Any] = []
+    for value, column in zip(position, columns, strict=True):
+        type_ = type(table_of(column.class_).c[column.key].type)
+        held, parse = next((read for base, read in WRITTEN.items() if issubclass(type_, base)), (str, str))
+        if isinstance(value, bool) or not isinstance(value, held):
+            raise invalid
+        try:
+            typed.append(parse(value))
+        except ValueError:
+            raise invalid from None
+    return typed
+
+
+def _renamed(error: Malformed, page: Page) -> Malformed:
+    """Returns an error of a page with the names that the face gives to the limit and the cursor."""
+    names = {"/limit": f"/{page.limit_name}", "/after": f"/{page.after_name}"}
+    return Malformed([Violation(names.get(one.pointer, one.pointer), one.code, one.detail) for one in error.violations])

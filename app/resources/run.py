@@ -1,0 +1,156 @@
+"""Owns the run of a selection: one statement, the disclosures in its answer, and what Python completes in the text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from app.access.permission import MEANING, Can
+from app.access.work import Work, needs
+from app.core.errors import AimlineError, Forbidden, Invalid, Malformed, Violation
+from app.resources.catalog import Catalog
+from app.resources.compile.plan import Plan, Plans, RootPlan
+from app.resources.compile.tokens import POSITIONS, TOO_MANY_ROWS, VALUES, Rendered, render
+from app.resources.complete import complete_values
+from app.resources.listing import Filter, Flag
+from app.resources.pages import Places, open_pages
+from app.resources.select import Path, Root, Style, values
+
+PLANS = Plans()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadError:
+    """An error at a place of an answer; the value there is null. `path` begins below the root."""
+
+    path: Path
+    error: AimlineError
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The JSON text of one root, its errors, the cursor of its next page, and how many rows it shows."""
+
+    text: bytes
+    errors: tuple[ReadError, ...] = ()
+    next: str | None = None
+    rows: int = 0
+
+
+NULL = b"null"
+
+
+async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style) -> list[Answer]:
+    """Reads roots with one statement, and notes in the disclosure log what they show.
+
+    A root that the caller may not read, or whose cursor is not valid, is null with an error; the others are read.
+    """
+    opened: list[Places | AimlineError] = []
+    for root in roots:
+        try:
+            opened.append(open_pages(work, catalog, root))
+        except Invalid as error:
+            opened.append(error)
+    good = tuple(root for root, places in zip(roots, opened, strict=True) if isinstance(places, Places))
+    plan = PLANS.plan(catalog, good, work.principal, style)
+    places = [one for one in opened if isinstance(one, Places)]
+    texts = await _fetch(work, plan, good, places)
+    answers: list[Answer] = []
+    planned = iter(zip(good, plan.roots, places, texts, strict=True))
+    for one in opened:
+        if isinstance(one, AimlineError):
+            answers.append(Answer(NULL, (ReadError((), one),)))
+        else:
+            answers.append(await _answer(work, plan, style, *next(planned)))
+    return answers
+
+
+async def resolve_filters(
+    work: Work, criteria: Mapping[str, Filter[Any] | Flag], texts: Mapping[str, Any], *, pointers: bool
+) -> dict[str, Any]:
+    """Returns the values of filters by the filters' own names, for a `ListRoot`.
+
+    `criteria` are by the names that a face uses, as `Listing.by_face` gives them. Raises `Invalid` at `/<name>` for a
+    row that does not exist, or with `pointers=False` `NotFound`. A name that no filter has is `Malformed`.
+    """
+    if unknown := texts.keys() - criteria.keys():
+        raise Malformed([Violation(f"/{name}", "filter.unknown", "There is no such filter.") for name in unknown])
+    resolved: dict[str, Any] = {}
+    for name, value in texts.items():
+        criterion = criteria[name]
+        if value is not None and isinstance(criterion, Filter) and criterion.resolve is not None:
+            resolved[criterion.name] = await criterion.resolve(work, value, f"/{name}" if pointers else None)
+        elif value is not None:
+            resolved[criterion.name] = value
+    return resolved
+
+
+async def _fetch(work: Work, plan: Plan, roots: Sequence[Root], places: Sequence[Places]) -> list[bytes | None]:
+    """Runs the statement; returns a text for each root, None for one that the caller may not read."""
+    if not plan.sql:
+        return [None for _ in roots]
+    given: dict[str, Any] = {**plan.constants, "district": work.district_id}
+    for root, root_plan, opened in zip(roots, plan.roots, places, strict=True):
+        named = dict(values(root)) | opened.values
+        named |= {("schools",): list(work.principal.schools), ("students",): list(work.principal.students)}
+        given |= {name: named.get(path) for path, name in root_plan.binds.items()}
+    row = await needs(*plan.requires)(_execute)(work, plan.sql, tuple(given[name] for name in plan.parameters))
+    columns = iter(row)
+    return [None if one.denied is not None else (next(columns) or "null").encode() for one in plan.roots]
+
+
+async def _execute(work: Work, sql: str, parameters: tuple[Any, ...]) -> Sequence[str | None]:
+    connection = await work.db.connection()
+    result = await connection.exec_driver_sql(sql, parameters)
+    row: Sequence[str | None] = result.one()
+    return row
+
+
+async def _answer(
+    work: Work, plan: Plan, style: Style, root: Root, planned: RootPlan, places: Places, raw: bytes | None
+) -> Answer:
+    if planned.denied is not None or raw is None:
+        return Answer(NULL, (ReadError((), _forbidden(planned.denied)),))
+    rendered: Rendered = render(raw)
+    if (match := TOO_MANY_ROWS.search(rendered.text)) is not None:
+        link = planned.links[int(match.group(1))]
+        detail = f"More than {link.most} rows of {link.name} belong to one row. Read them from their own list."
+        return Answer(NULL, (ReadError((), Invalid([Violation("", "link.too_long", detail)])),))
+    work.disclosed.students |= rendered.students
+    work.disclosed.kinds |= {plan.records[place] for place in rendered.records}
+    text = rendered.text
+    failures: list[tuple[Path, AimlineError]] = []
+    if planned.values:
+        text, failures = await complete_values(work, planned.values, dict(values(root)), style, text, VALUES)
+    if planned.cursors:
+        text = POSITIONS.sub(lambda match: places.seal(planned.cursors, int(match.group(1)), match.group(2)), text)
+    patterns = [(path, _forbidden(can)) for path, can in planned.refused] + failures
+    patterns += [(path, places.foreign()) for path in planned.moved]
+    return Answer(text, tuple(_errors(text, patterns)), places.following, rendered.rows)
+
+
+def _errors(text: bytes, patterns: Sequence[tuple[Path, AimlineError]]) -> list[ReadError]:
+    """Returns an error for each place that a pattern names in the answer and that is null."""
+    if not patterns:
+        return []
+    answer = orjson.loads(text)
+    return [ReadError(path, error) for pattern, error in patterns for path in _places(answer, pattern, ())]
+
+
+def _places(value: Any, pattern: Path, path: Path) -> list[Path]:
+    if not pattern:
+        return [path] if value is None else []
+    if value is None:
+        return []
+    head, rest = pattern[0], pattern[1:]
+    if head == "*":
+        return [found for place, one in enumerate(value) for found in _places(one, rest, (*path, place))]
+    return _places(value[head], rest, (*path, head))
+
+
+def _forbidden(can: Can | None) -> Forbidden:
+    if can is None:
+        return Forbidden("This is not permitted.", code="permission.missing")
+    detail = f"This requires the permission {can.value}. {MEANING.get(can, '')}".strip()
+    return Forbidden(detail, code="permission.missing")

@@ -1,0 +1,183 @@
+"""Owns the public shapes of verdicts and calibrations, and the list of supports, which they filter."""
+
+from datetime import date, datetime
+
+from sqlalchemy import exists
+
+from app.access.permission import Can
+from app.playbook.filters import by_area, by_level
+from app.playbook.resource import MeasureResource
+from app.resources.declare import Link, OneLink, Resource
+from app.resources.listing import Filter, Listing
+from app.resources.members import Id, One, choice, field, one, reference, references, stored
+from app.resources.terms import DISTRICT
+from app.resources.values import Figures, Value, item
+from app.response.models import CalibrationRow, ResponseState, VerdictRow
+from app.response.rules.verdict import NonresponseKind, State
+from app.roster.filters import NAMED, by_school, by_staff, by_student
+from app.support.models import Support
+from app.support.resource import SupportResource
+from app.support.rules import SupportState
+
+
+class ReasonValue(Value):
+    """One reason behind a verdict: a stable code and the numbers that it rests on."""
+
+    code: str = item("The code.", "last_points_below")
+    values: Figures = item("The numbers.", {"points": 4})
+
+
+class VerdictResource(
+    Resource[VerdictRow],
+    kind="verdict",
+    requires=Can.READ_VERDICTS,
+    about=VerdictRow.student_id,
+    name="Verdict",
+    get="verdict",
+):
+    """What a rule concludes about a phase's series. It informs a team; it never decides."""
+
+    support_id: Id = reference(VerdictRow.support_id, "support", "The support.", rest="support")
+    phase_id: Id = reference(VerdictRow.phase_id, "phase", "The phase.", rest="phase")
+    number: int = field(VerdictRow.number, "Its number among the verdicts on the support.", 3)
+    state: State = choice(VerdictRow.state, "What the rule concludes about the series.")
+    kind: NonresponseKind | None = choice(
+        VerdictRow.kind, "How the student does not respond; only with `not_responding`."
+    )
+    sentence: str = field(
+        VerdictRow.sentence,
+        "One sentence for a teacher, made from the numbers.",
+        "The last four scores lie below the aimline.",
+    )
+    because: list[ReasonValue] = stored(VerdictRow.because, "The reasons.")
+    statistic: float | None = field(VerdictRow.statistic, "The rule's own statistic.", 4.0)
+    threshold: float | None = field(VerdictRow.threshold, "The rule's own threshold.", 4.0)
+    rate: float | None = field(VerdictRow.rate, "The present growth, in the measure's units a week.", 0.4)
+    rate_low: float | None = field(
+        VerdictRow.rate_low, "With `rate_high`: the middle 80 % of the plausible values of the rate.", 0.1
+    )
+    rate_high: float | None = field(VerdictRow.rate_high, "See `rate_low`.", 0.7)
+    odds: float | None = field(VerdictRow.odds, "How many times likelier slow growth is than growth on pace.", 12.0)
+    required_rate: float = field(
+        VerdictRow.required_rate, "The growth that the aimline requires, in the measure's units a week.", 1.5
+    )
+    change_week: int | None = field(VerdictRow.change_week, "The instructional week about which growth slowed.", 9)
+    change_on: date | None = field(VerdictRow.change_on, "The Monday of that week.")
+    last_on: date | None = field(VerdictRow.last_on, "The date of the last score that the verdict took into account.")
+    stated_far: float | None = field(
+        VerdictRow.stated_far,
+        "The rule's stated false-alarm rate: the share of simulated responders that it ever flags in 26 weeks.",
+        0.08,
+    )
+    calibration_id: Id | None = reference(
+        VerdictRow.calibration_id,
+        "calibration",
+        "The calibration whose estimates the verdict used; null for the published defaults.",
+        rest="calibration",
+    )
+    sem: float | None = field(VerdictRow.sem, "The measure's standard error of measurement at that time.", 5.5)
+    retracts_id: Id | None = reference(
+        VerdictRow.retracts, "verdict", "The verdict whose alert this one retracts.", rest="retracts"
+    )
+    rule: str = field(VerdictRow.rule, "The rule.", "four-point")
+    rule_version: int = field(VerdictRow.rule_version, "The version of the rule.", 1)
+    parameters: Figures = stored(VerdictRow.parameters, "The rule's parameters, defaults included.")
+    score_ids: list[Id] = references(VerdictRow.score_ids, "score", "The scores of the phase, in order.", rest="scores")
+    playbook_id: Id = reference(
+        VerdictRow.playbook_version_id, "playbook", "The version of the playbook.", rest="playbook"
+    )
+    judged_at: datetime = field(VerdictRow.judged_at, "When it was judged.")
+
+
+class CalibrationResource(
+    Resource[CalibrationRow], kind="calibration", requires=Can.READ_PLAYBOOK, name="Calibration", node=False
+):
+    """What was estimated for a measure (in a grade) from the district's own scores. It never changes."""
+
+    number: int = field(CalibrationRow.number, "The number of the calibration run that made it.", 2)
+    measure: One[MeasureResource] = one(CalibrationRow.measure_id, MeasureResource, "The measure.")
+    grade: str | None = field(CalibrationRow.grade, "The grade; null for all grades.", "03")
+    made_at: datetime = field(CalibrationRow.made_at, "When it was made.")
+    series: int = field(CalibrationRow.series, "The number of series that it is made from.", 240)
+    scores: int = field(CalibrationRow.scores, "The number of their scores.", 3120)
+    published_defaults: bool = field(
+        CalibrationRow.published, "Whether there was too little data, so that the published defaults apply."
+    )
+    observed: float | None = field(
+        CalibrationRow.report["observed"].as_float(),
+        "The share of these series that are flagged at a stated rate of .10.",
+        0.12,
+    )
+    expected: float | None = field(
+        CalibrationRow.report["expected"].as_float(),
+        "The share that the estimated model expects; no true rate is claimed.",
+        0.1,
+    )
+    estimates: Figures = stored(CalibrationRow.report["estimates"], "The estimates by name.")
+
+
+LINKS = (
+    OneLink(
+        SupportResource,
+        "verdict",
+        VerdictResource,
+        (ResponseState.support_id == Support.id) & (VerdictRow.id == ResponseState.verdict_id),
+        "The verdict in force; null before the support is judged.",
+        through=ResponseState,
+        inline=True,
+    ),
+    Link(
+        SupportResource,
+        "verdicts",
+        VerdictResource,
+        VerdictRow.support_id == Support.id,
+        "Every verdict, oldest first.",
+        order=(VerdictRow.id,),
+        paged=True,
+    ),
+)
+
+LISTINGS = (
+    Listing(
+        "supports",
+        SupportResource,
+        "Supports in the order in which they were planned.",
+        filters=(
+            by_student(Support.student_id),
+            by_staff(
+                Support.lead_id,
+                Support.provider_id,
+                name="caseload",
+                description=f"Only supports of this person's caseload, as lead or provider: {NAMED}.",
+            ),
+            by_school(Support),
+            by_area(Support.area_id),
+            by_level(Support.level_id),
+            Filter(
+                "state",
+                SupportState,
+                lambda state: Support.state == state,
+                "Only supports in this state.",
+                SupportState.ACTIVE,
+            ),
+            Filter(
+                "verdict",
+                State,
+                lambda state: exists().where(
+                    ResponseState.district_id == DISTRICT,
+                    ResponseState.support_id == Support.id,
+                    ResponseState.state == state,
+                ),
+                "Only supports whose verdict in force has this state.",
+                State.NOT_RESPONDING,
+            ),
+        ),
+        schools=Support,
+        requires=(Can.READ_VERDICTS,),
+    ),
+    Listing(
+        "calibrations",
+        CalibrationResource,
+        "The district's calibrations, in the order in which they were made.",
+    ),
+)

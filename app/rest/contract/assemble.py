@@ -1,0 +1,57 @@
+"""Owns the order in which the OpenAPI document is completed. Each step is a function of the document alone."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.rest.contract.descriptions import describe_properties
+from app.rest.contract.headers import describe_headers
+from app.rest.contract.names import name_schemas, remove_unused_schemas
+from app.rest.contract.sharing import share_responses
+from app.rest.contract.statuses import describe_statuses
+
+TAGS = {
+    "roster": "Schools, staff, classes and students, as the district's SIS has them.",
+    "grades": "Line items, results and assessment results, as the district's SIS has them.",
+    "playbook": "How the district works: areas, levels of support, measures and the rules of judgement.",
+    "concerns": "Dated concerns about one student in one area.",
+    "supports": "What is done for a student: plans, phases and goals.",
+    "sessions": "The deliveries of a support, and its dosage.",
+    "scores": "The scores that follow a student's response.",
+    "verdicts": "Whether a student responds to a support, and the picture of it.",
+    "decisions": "What a team decided, and a student's whole story.",
+    "events": "The change feed and its consumers.",
+    "webhooks": "Endpoints that receive events, and the deliveries to them.",
+    "sync": "The district's SIS sources and the sync runs.",
+    "oauth": "Access tokens and the keys that verify them.",
+    "health": "Whether the process is alive and can serve.",
+}
+CONTACT = {"name": "The operator of this installation"}
+SERVERS = [{"url": "/", "description": "The server of this document."}]
+
+
+def complete_contract(app: FastAPI) -> None:
+    """Makes `app.openapi()` return the completed document, which is built once."""
+    derive = app.openapi
+
+    def contract() -> dict[str, Any]:
+        is_fresh = app.openapi_schema is None
+        document = derive()
+        if is_fresh:
+            complete(document)
+        return document
+
+    app.openapi = contract  # type: ignore[method-assign]  # how FastAPI says that a contract is extended
+
+
+def complete(document: dict[str, Any]) -> None:
+    """Completes a document that FastAPI derived, in place."""
+    document["info"]["contact"] = CONTACT
+    document["servers"] = SERVERS
+    document["tags"] = [{"name": name, "description": description} for name, description in TAGS.items()]
+    name_schemas(document)
+    describe_statuses(document)
+    remove_unused_schemas(document)
+    describe_properties(document)
+    describe_headers(document)
+    share_responses(document)

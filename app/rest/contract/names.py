@@ -1,0 +1,64 @@
+"""Owns the names of the schemas in the contract: the title of each model, without module paths and type parameters."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
+PREFIX = "#/components/schemas/"
+RENAMED = {"Body_token": "TokenRequest"}
+"""Models that FastAPI makes itself."""
+
+
+def name_schemas(document: dict[str, Any]) -> None:
+    """Gives every schema the title of its model as its name.
+
+    Titles of properties and parameters only repeat their names, and generators make clashing type names of them, so
+    they are removed.
+    """
+    schemas: dict[str, Any] = document["components"]["schemas"]
+    names = {name: _name(name, schema) for name, schema in schemas.items()}
+    if clashes := {name for name in names.values() if list(names.values()).count(name) > 1}:
+        raise ValueError(f"Several models are called {', '.join(sorted(clashes))}: rename all but one.")
+    for node in _nodes(document):
+        reference = node.get("$ref")
+        if isinstance(reference, str) and reference.startswith(PREFIX):
+            node["$ref"] = PREFIX + names.get(target := reference.removeprefix(PREFIX), target)
+    for schema in schemas.values():
+        for inner in _nodes(schema):
+            if isinstance(inner.get("title"), str):
+                del inner["title"]
+    for schema in _parameter_schemas(document):
+        schema.pop("title", None)
+    document["components"]["schemas"] = {names[name]: schema for name, schema in sorted(schemas.items())}
+
+
+def remove_unused_schemas(document: dict[str, Any]) -> None:
+    """Removes the schemas to which nothing refers, such as FastAPI's own errors."""
+    schemas = document["components"]["schemas"]
+    while unused := schemas.keys() - {
+        str(node["$ref"]).removeprefix(PREFIX) for node in _nodes(document) if "$ref" in node
+    }:
+        for name in unused:
+            del schemas[name]
+
+
+def _name(name: str, schema: dict[str, Any]) -> str:
+    title = RENAMED.get(name, schema.get("title", name)).removesuffix("Shape")
+    return title if NAME.fullmatch(title) else name
+
+
+def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """Yields every JSON object in a value, the value included."""
+    if isinstance(value, dict):
+        yield value
+    for inner in list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _nodes(inner)
+
+
+def _parameter_schemas(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            yield from (parameter["schema"] for parameter in operation.get("parameters", ()))
+            for answer in operation.get("responses", {}).values():
+                yield from (content["schema"] for content in answer.get("content", {}).values() if "schema" in content)

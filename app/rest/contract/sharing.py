@@ -1,0 +1,51 @@
+"""Owns the parts of the contract that many operations share: each is stated once and referred to."""
+
+from collections import Counter
+from typing import Any
+
+import orjson
+
+from app.rest.contract.statuses import operations
+
+NAMES = {
+    "400": "BadRequest",
+    "401": "Unauthenticated",
+    "403": "Forbidden",
+    "404": "NotFound",
+    "409": "Conflict",
+    "410": "Gone",
+    "412": "PreconditionFailed",
+    "413": "TooLarge",
+    "422": "Unacceptable",
+    "428": "PreconditionRequired",
+    "429": "TooManyRequests",
+    "500": "Fault",
+    "503": "Unavailable",
+}
+
+
+def share_responses(document: dict[str, Any]) -> None:
+    """Moves the most frequent response of each refusal to the components, and refers to it."""
+    every = [
+        (status, orjson.dumps(answer, option=orjson.OPT_SORT_KEYS), operation["responses"])
+        for _, _, operation in operations(document)
+        for status, answer in operation["responses"].items()
+        if status in NAMES
+    ]
+    shared = document["components"].setdefault("responses", {})
+    for status, name in NAMES.items():
+        counts = Counter(text for one, text, _ in every if one == status)
+        if not counts:
+            continue
+        (most, _), *_ = counts.most_common(1)
+        shared[name] = orjson.loads(most)
+        for one, text, answers in every:
+            if one == status and text == most:
+                answers[status] = {"$ref": f"#/components/responses/{name}"}
+
+
+def resolved(document: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """Returns a response of an operation, wherever it is stated."""
+    name = answer.get("$ref", "").rpartition("/")[2]
+    response: dict[str, Any] = document["components"]["responses"][name] if name else answer
+    return response

@@ -1,0 +1,111 @@
+"""Owns the headers ETag, If-Match and If-None-Match: which routes have them, and what they say.
+
+The ETag of a row begins with its version and ends with a digest of the answer, because some members of a row (how far
+a source was read, since when an endpoint fails) change without a new version. If-Match compares versions only.
+"""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import orjson
+from fastapi import Request, Response
+
+from app.access.work import Work
+from app.core import ids
+from app.core.errors import Invalid, Malformed, PreconditionRequired, Violation
+from app.requests.preconditions import ANY_VERSION, ExpectedVersion
+
+IF_MATCH = "If-Match"
+IF_NONE_MATCH = "If-None-Match"
+MOST_TAGS = 100
+TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+TAG_OR_ANY = re.compile(rf"{TAG.pattern}|\*")
+READS: dict[str, Any] = {
+    "name": IF_NONE_MATCH,
+    "in": "header",
+    "required": False,
+    "description": "The ETag of an earlier answer: 304 without a body while it is the same. No quota counts a 304.",
+    "schema": {"type": "string", "maxLength": 4000},
+}
+
+
+def writes(*, is_required: bool) -> dict[str, Any]:
+    """Returns the parameter If-Match of a route that changes a row."""
+    words = "The ETag that you have read, or the row's version in quotes. 412 if the row has changed since."
+    more = " Required, so that nobody's change is overwritten unseen: `*` for any version." if is_required else ""
+    return {
+        "name": IF_MATCH,
+        "in": "header",
+        "required": is_required,
+        "description": words + more,
+        "schema": {"type": "string", "maxLength": 4000},
+    }
+
+
+def tag_of(response: Response) -> str | None:
+    """Returns the ETag of an answer that shows one row, or None if it has no version."""
+    with suppress(orjson.JSONDecodeError):
+        body = orjson.loads(response.body)
+        if isinstance(body, Mapping) and isinstance(body.get("version"), int):
+            return f'"{body["version"]}-{sha256(response.body).hexdigest()[:16]}"'
+    return None
+
+
+def tagged(request: Request, response: Response) -> Response:
+    """Returns the answer with its ETag, or 304 where the client has it already."""
+    tag = tag_of(response)
+    if tag is None:
+        return response
+    response.headers["ETag"] = tag
+    if request.method != "GET" or not (known := request.headers.getlist(IF_NONE_MATCH)):
+        return response
+    # Weak comparison, as for every cache (RFC 9110 §13.1.2).
+    if "*" in _tags(known, IF_NONE_MATCH) or tag.strip('"') in {name for _, name in TAG.findall(",".join(known))}:
+        return Response(status_code=304, headers={"ETag": tag})
+    return response
+
+
+def note_versions(request: Request, *, is_required: bool) -> None:
+    """Stores which versions of the row in the path the client accepts; raises `Malformed`, `PreconditionRequired`."""
+    values = request.headers.getlist(IF_MATCH)
+    request.state.expected = None
+    if not values:
+        if is_required:
+            raise PreconditionRequired
+        return
+    tags = _tags(values, IF_MATCH)
+    name = list(request.path_params.values())[-1]
+    subject: UUID | str = name
+    with suppress(Invalid):
+        _, subject = ids.parse_any_id(name)
+    # Strong comparison: a weak tag matches nothing (RFC 9110 §13.1.1).
+    strong = [one.strip('"') for one in tags if one.startswith('"')]
+    versions = frozenset(int(number) for tag in strong if (number := tag.partition("-")[0]).isdecimal())
+    request.state.expected = ExpectedVersion(subject, ANY_VERSION if "*" in tags else versions, f"/{IF_MATCH}")
+
+
+async def expect_versions(request: Request, work: Work) -> None:
+    """Holds the command to the versions that the client accepts."""
+    expected: ExpectedVersion | None = getattr(request.state, "expected", None)
+    if expected is not None:
+        await expected.watch(work)
+
+
+def require_seen(request: Request) -> None:
+    """Raises `Malformed` if the client named a version of a row that has none."""
+    expected: ExpectedVersion | None = getattr(request.state, "expected", None)
+    if expected is not None:
+        expected.require_seen()
+
+
+def _tags(values: list[str], header: str) -> list[str]:
+    text = ",".join(values)
+    tags = [match.group() for match in TAG_OR_ANY.finditer(text)]
+    if not tags or len(tags) > MOST_TAGS or TAG_OR_ANY.sub("", text).strip(" \t,"):
+        detail = f'{header} is a list of at most {MOST_TAGS} entity tags, such as "5", or *.'
+        raise Malformed([Violation(f"/{header}", "version.malformed", detail)])
+    return tags

@@ -1,0 +1,192 @@
+"""Records the planned caseload in the playground's district, and continues it at a later start. Public HTTP only."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from app.sandbox.caseload_plan import CASELOAD, GOAL_WEEKS, OTHER_CONCERNS, Series
+from app.sandbox.outsiders import Vendor
+from app.sandbox.telling import StepFailed, Telling
+
+MOST = 500  # scores in one request
+STUDENTS_OF_A_CLASS = 3
+REASONS = {
+    "continue": "Growth is steady; look again in six weeks.",
+    "raise_goal": "Ahead of the aimline for weeks.",
+    "intensify": "Daily, alone with the specialist.",
+    "change": "Another approach: manipulatives first.",
+    "fade": "Ready for a larger group and fewer sessions.",
+    "exit": "The goal was met and held without the group.",
+}
+EARLIER = timedelta(days=7)
+
+
+def record_caseload(telling: Telling, vendor: Vendor, monday: date, today: date, taken: str) -> list[dict[str, Any]]:
+    """Records every planned support for a student of its own; returns each support's number, student and id."""
+    series = [Series(number, plan, monday) for number, plan in enumerate(CASELOAD)]
+    seats = _seats(vendor, taken, len(series) + len(OTHER_CONCERNS))
+    with telling.progress("Recording a caseload of two years", len(series) + len(OTHER_CONCERNS)) as advance:
+        recorded = []
+        for one, (student, teacher) in zip(series, seats, strict=False):
+            recorded.append(
+                {"number": one.number, "student": student, "support": _record(vendor, one, student, teacher, today)}
+            )
+            advance()
+        for (area, words, days, dismissal), (student, teacher) in zip(
+            OTHER_CONCERNS, seats[len(series) :], strict=True
+        ):
+            _raise(vendor, student, teacher, area, words, today - timedelta(days=days), "dismiss", dismissal)
+            advance()
+    return recorded
+
+
+def continue_caseload(
+    vendor: Vendor, recorded: Sequence[dict[str, Any]], monday: date, after: date, today: date
+) -> int:
+    """Records the scores and sessions since the last start; returns the number of scores."""
+    scores: list[dict[str, Any]] = []
+    for entry in recorded:
+        one = Series(entry["number"], CASELOAD[entry["number"]], monday)
+        scores += _scores(one, entry["student"], after, today)
+        if sessions := list(one.sessions(after, today)):
+            try:
+                vendor.post(f"/v1/supports/{entry['support']}/sessions", {"sessions": sessions[:MOST]})
+            except StepFailed:
+                continue  # the support was ended by hand since
+    _send(vendor, scores)
+    return len(scores)
+
+
+def verdicts(vendor: Vendor) -> Counter[str]:
+    """Returns how many supports have each verdict; those that have not begun count by their state."""
+    supports = vendor.get("/v1/supports", limit=200)["items"]
+    return Counter((one["verdict"] or {}).get("state") or one["state"] for one in supports)
+
+
+def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
+    """Returns students with a teacher each: three of a class, from classes of every school in turn."""
+    seats: list[tuple[str, str]] = []
+    seen = {taken}
+    for class_ in _classes_in_turn(vendor):
+        teachers = [one["id"] for one in _of_class(vendor, "staff", class_) if one["role"] == "teacher"]
+        students = (
+            [one["id"] for one in _of_class(vendor, "students", class_) if one["id"] not in seen] if teachers else []
+        )
+        for student in students[:STUDENTS_OF_A_CLASS]:
+            seen.add(student)
+            seats.append((student, teachers[0]))
+        if len(seats) >= needed:
+            return seats[:needed]
+    if not seats:
+        raise StepFailed("the roster has no class with a teacher and students")
+    # A small roster has fewer students than the plan: then some have several supports.
+    return [seats[number % len(seats)] for number in range(needed)]
+
+
+def _classes_in_turn(vendor: Vendor) -> Iterator[str]:
+    """Yields classes, one of each school in turn, homerooms first."""
+    by_school: dict[str, list[dict[str, Any]]] = {}
+    for class_ in vendor.all("/v1/classes"):
+        by_school.setdefault(class_["school"], []).append(class_)
+    for classes in by_school.values():
+        classes.sort(key=lambda class_: (class_["type"] != "homeroom", class_["title"]))
+    for number in range(max(map(len, by_school.values()), default=0)):
+        yield from (classes[number]["id"] for classes in by_school.values() if number < len(classes))
+
+
+def _of_class(vendor: Vendor, people: str, class_: str) -> list[dict[str, Any]]:
+    return list(vendor.get(f"/v1/{people}", **{"class": class_}, limit=50)["items"])
+
+
+def _record(vendor: Vendor, one: Series, student: str, teacher: str, today: date) -> str:
+    """Records one support from its concern to its decision; returns its id."""
+    subject, plan = one.subject, one.plan
+    raised_on = min(one.begins_on - EARLIER * 2, today)
+    concern = _raise(vendor, student, teacher, subject.area, subject.worry, raised_on, "accept", "Seen by the team.")
+    before = one.begins_on - EARLIER
+    days = [min(before, today) + timedelta(days=day - 2) for day in range(3)]
+    _send(
+        vendor,
+        [
+            _score(one, student, day, value) | {"purpose": "baseline"}
+            for day, value in zip(days, one.baseline(), strict=True)
+        ],
+    )
+    support = vendor.post("/v1/supports", _plan(one, student, teacher, concern))["id"]
+    if not plan.is_started:
+        return str(support)
+    vendor.post(f"/v1/supports/{support}/start", {})
+    decided_on = one.decided_on if plan.decision else today
+    _send(vendor, _scores(one, student, before, decided_on))
+    if sessions := list(one.sessions(before, today)):
+        vendor.post(f"/v1/supports/{support}/sessions", {"sessions": sessions})
+    if plan.decision:
+        vendor.post("/v1/decisions", _decision(one, support, teacher))
+        if plan.ends:
+            vendor.post(f"/v1/concerns/{concern}/resolve", {"because": REASONS["exit"]})
+        _send(vendor, _scores(one, student, decided_on, today))
+    return str(support)
+
+
+def _plan(one: Series, student: str, teacher: str, concern: str) -> dict[str, Any]:
+    return {
+        "student": student,
+        "intervention": one.subject.intervention,
+        "level": one.plan.level,
+        "measure": one.subject.measure,
+        "starts_on": one.begins_on.isoformat(),
+        "goal": one.goal(),
+        "goal_on": (one.begins_on + timedelta(weeks=GOAL_WEEKS)).isoformat(),
+        "minutes_per_session": 30,
+        "sessions_per_week": 3,
+        "concerns": [concern],
+        "lead": teacher,
+    }
+
+
+def _decision(one: Series, support: str, teacher: str) -> dict[str, Any]:
+    kind = one.plan.decision or ""
+    decision: dict[str, Any] = {
+        "kind": kind,
+        "support": support,
+        "decided_by": teacher,
+        "decided_on": one.decided_on.isoformat(),
+        "note": REASONS[kind],
+    }
+    if kind == "raise_goal":
+        decision["change"] = {"because": REASONS[kind], "goal": one.goal() + one.subject.rate * 8}
+    return decision
+
+
+def _raise(
+    vendor: Vendor, student: str, teacher: str, area: str, words: str, on: date, verb: str, because: str | None
+) -> str:
+    concern = {
+        "student": student,
+        "area": area,
+        "description": words,
+        "raised_by": teacher,
+        "raised_on": on.isoformat(),
+    }
+    raised = str(vendor.post("/v1/concerns", concern)["id"])
+    if because is not None:
+        vendor.post(f"/v1/concerns/{raised}/{verb}", {"because": because})
+    return raised
+
+
+def _scores(one: Series, student: str, after: date, until: date) -> list[dict[str, Any]]:
+    return [_score(one, student, taken_on, value) for taken_on, value in one.scores(after, until)]
+
+
+def _score(one: Series, student: str, taken_on: date, value: float) -> dict[str, Any]:
+    return {"student": student, "measure": one.subject.measure, "taken_on": taken_on.isoformat(), "value": value}
+
+
+def _send(vendor: Vendor, scores: list[dict[str, Any]]) -> None:
+    """Sends scores of the past; nobody is notified of them."""
+    for begin in range(0, len(scores), MOST):
+        results = vendor.post("/v1/scores/bulk", {"scores": scores[begin : begin + MOST], "backfill": True})
+        refused = [one for one in results["results"] if one["outcome"] == "refused"]
+        if refused:
+            raise StepFailed(f"a score was refused: {refused[0]['violations']}")

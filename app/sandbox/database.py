@@ -1,0 +1,23 @@
+"""Empties the playground's database for `--fresh`. It touches no server but the embedded one."""
+
+import asyncio
+
+import asyncpg
+
+from app.core.embedded import SUPERUSER, EmbeddedPostgres
+
+DATABASE = "aimline"
+
+
+def recreate_database(postgres: EmbeddedPostgres) -> None:
+    """Drops the embedded server's database with everything in it, and creates it empty."""
+    asyncio.run(_recreate(postgres.url(SUPERUSER, "postgres")))
+
+
+async def _recreate(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+        await connection.execute(f"CREATE DATABASE {DATABASE} OWNER owner")
+    finally:
+        await connection.close()

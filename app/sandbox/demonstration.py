@@ -1,0 +1,129 @@
+"""Prepares the playground's district: tells the story in a new one, or continues the saved one. Public HTTP only.
+
+`python -m app.sandbox.demonstration --base-url URL --folder DIR [--roster FILE.zip] [--once]`; the exit code is 0 when
+every step succeeded, else 1.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+
+from app.sandbox.caseload import continue_caseload, record_caseload, verdicts
+from app.sandbox.outsiders import Receiver, Vendor, aimline
+from app.sandbox.saved_district import SavedDistrict, file_of
+from app.sandbox.story import tell
+from app.sandbox.telling import StepFailed, Telling
+
+SLUG = "demo"
+
+
+def main() -> None:
+    """Runs the demonstration, and prints the name of a step that fails."""
+    parser = argparse.ArgumentParser(prog="app.sandbox.demonstration", description="Show Aimline's story over HTTP.")
+    parser.add_argument("--base-url", required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="where the district is remembered")
+    parser.add_argument("--roster", type=Path, metavar="FILE.zip")
+    parser.add_argument("--once", action="store_true", help="tell the story in a new district, and remember nothing")
+    options = parser.parse_args()
+    telling = Telling(Console(highlight=False))
+    try:
+        if options.once:
+            with Receiver() as receiver:
+                tell(telling, options.base_url, _free_slug(), options.roster, receiver)
+            telling.chapter("Every step held.")
+        else:
+            _demonstrate(telling, options.base_url, options.folder, options.roster)
+    except (StepFailed, httpx.HTTPError, KeyError, LookupError) as error:
+        telling.console.print(f"  ✗ {telling.step}", style="bold red", markup=False)
+        print(f"The step failed: {telling.step}: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _demonstrate(telling: Telling, base_url: str, folder: Path, roster: Path | None) -> None:
+    """Continues the saved district, or tells the story in a new one and saves it; then says where to go."""
+    file, today = file_of(folder, roster), datetime.now(UTC).date()
+    saved = SavedDistrict.load(file)
+    vendor = None if saved is None else _client_of(base_url, saved)
+    if saved is not None and vendor is not None:
+        _continue(telling, vendor, saved, today)
+    else:
+        vendor, saved = _begin(telling, base_url, roster, today)
+    saved.told_until = today.isoformat()
+    saved.save(file)
+    _say_where_to_go(telling, base_url, vendor, saved)
+
+
+def _begin(telling: Telling, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
+    """Tells the story in a new district. The caseload is for the synthetic district only, never for one's own."""
+    slug, monday = _free_slug(), today - timedelta(days=today.weekday())
+    with Receiver() as receiver:
+        vendor, cast = tell(telling, base_url, slug, roster, receiver)
+    student, day = str(cast.student["id"]), monday.isoformat()
+    saved = SavedDistrict(slug, vendor.client_id, vendor.client_secret, student, cast.support_id, day, day)
+    if roster is None:
+        telling.chapter("A caseload to look at")
+        saved.caseload = record_caseload(telling, vendor, monday, today, student)
+        _say_verdicts(telling, vendor)
+    telling.chapter("Every step held. Now you: paste these")
+    return vendor, saved
+
+
+def _continue(telling: Telling, vendor: Vendor, saved: SavedDistrict, today: date) -> None:
+    telling.chapter(f"The district {saved.slug} is as you left it")
+    if saved.last_day < today:
+        telling.step = f"scores and sessions since {saved.last_day:%d %B} arrive"
+        scores = continue_caseload(vendor, saved.caseload, saved.monday, saved.last_day, today)
+        telling.says(f"{scores} scores since {saved.last_day:%d %B %Y}.")
+    _say_verdicts(telling, vendor)
+    telling.chapter("Go on: paste these")
+
+
+def _client_of(base_url: str, saved: SavedDistrict) -> Vendor | None:
+    """Returns the saved client; None where its database no longer knows it."""
+    try:
+        return Vendor(base_url, saved.client_id, saved.client_secret)
+    except StepFailed:
+        return None
+
+
+def _free_slug() -> str:
+    """Returns the first of demo, demo-2, demo-3, … that is no district yet."""
+    taken = {district["slug"] for district in json.loads(aimline("district", "list", "--json"))["districts"]}
+    names = (SLUG if number == 1 else f"{SLUG}-{number}" for number in itertools.count(1))
+    return next(name for name in names if name not in taken)
+
+
+def _say_verdicts(telling: Telling, vendor: Vendor) -> None:
+    counted: Sequence[tuple[str, int]] = verdicts(vendor).most_common()
+    telling.says(", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counted) + ".")
+
+
+def _say_where_to_go(telling: Telling, base_url: str, vendor: Vendor, saved: SavedDistrict) -> None:
+    header = '-H "Authorization: Bearer $TOKEN"'
+    query = json.dumps({"query": f'{{ student(id: "{saved.student}") {{ givenName concerns {{ state }} }} }}'})
+    lines = (
+        f"export TOKEN={vendor.token}",
+        f"curl -s {header} '{base_url}/v1/supports?verdict=not_responding'",
+        f"curl -s {header} {base_url}/v1/students/{saved.student}/story",
+        f"curl -s {header} {base_url}/v1/supports/{saved.support}/chart.svg -o chart.svg",
+        f"curl -s {header} -H 'Content-Type: application/json' {base_url}/graphql -d '{query}'",
+        "",
+        f"REST, to try in a browser:     {base_url}/docs",
+        f"GraphQL, to try in a browser:  {base_url}/graphiql",
+        "Both work without internet. Authorize there with:",
+        f"  client id      {vendor.client_id}",
+        f"  client secret  {vendor.client_secret}",
+    )
+    for line in lines:
+        telling.console.print(line, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Owns the file by which the command line finds a playground while it runs: its database, key file and address.
+
+A playground holds the lock of its folder for as long as it lives, however it ends: a file without that lock is stale.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from app.sandbox.process import REPOSITORY, PlaygroundError
+from app.sandbox.saved_district import write_private
+
+FILE, LOCK, FOLDER = "running.json", "playground.lock", ".aimline"
+NAMED = (
+    "AIMLINE_DATABASE_URL",
+    "AIMLINE_API_DATABASE_URL",
+    "AIMLINE_WORKER_DATABASE_URL",
+    "AIMLINE_KEY_FILE",
+    "AIMLINE_KEY",
+    "AIMLINE_BASE_URL",
+    "AIMLINE_SANDBOX",
+)
+"""The settings that the file gives to the command line."""
+PATIENCE = 0.5
+"""Seconds to wait for the lock, which a command holds for a moment when it looks for a playground."""
+VARIABLE = "AIMLINE_PLAYGROUND"
+"""The variable that names the folder of a playground other than the usual one."""
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a lock, so that only one playground at a time uses the folder."""
+    with (folder / LOCK).open("w") as file:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    why = f"Aimline already runs in {folder}. Stop it, or give this one another with --folder DIR."
+                    raise PlaygroundError(why) from None
+                time.sleep(0.02)
+        yield
+
+
+@contextlib.contextmanager
+def published(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """Publishes the settings of a running playground in its folder, for its owner only, until it ends."""
+    settings = {name: environment[name] for name in NAMED if environment.get(name)}
+    write_private(folder / FILE, json.dumps(settings | {"pid": os.getpid()}, indent=1))
+    try:
+        yield
+    finally:
+        (folder / FILE).unlink(missing_ok=True)
+
+
+def running_playground() -> tuple[Path, dict[str, str]] | None:
+    """Returns the folder and the settings of the playground that runs here; None if none does.
+
+    A folder that AIMLINE_PLAYGROUND names is the only one looked at; otherwise the one in the current folder, then the
+    one in the checkout.
+    """
+    named = os.environ.get(VARIABLE)
+    folders = [Path(named)] if named else [Path.cwd() / FOLDER, REPOSITORY / FOLDER]
+    for folder in folders:
+        settings = _settings_in(folder)
+        if settings is not None:
+            return folder.resolve(), settings
+    return None
+
+
+def _settings_in(folder: Path) -> dict[str, str] | None:
+    file = folder / FILE
+    try:
+        status = file.lstat()
+        # Whoever could write the file could lead the command line to a database of theirs.
+        if status.st_uid != os.geteuid() or status.st_mode & 0o077 or not _is_locked(folder / LOCK):
+            return None
+        content = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return {name: content[name] for name in NAMED if isinstance(content.get(name), str)}
+
+
+def _is_locked(lock: Path) -> bool:
+    """Returns whether a living playground holds the lock; opens nothing for writing, and waits for nobody."""
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

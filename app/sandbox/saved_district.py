@@ -1,0 +1,62 @@
+"""Owns the file in which a playground keeps its district between starts: its client, and how far its story has come."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Self
+
+
+@dataclass
+class SavedDistrict:
+    """The district of a playground. `begun_on` is the Monday of its first start, `told_until` the last day recorded."""
+
+    slug: str
+    client_id: str
+    client_secret: str
+    student: str
+    support: str
+    begun_on: str
+    told_until: str
+    caseload: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, file: Path) -> Self | None:
+        """Returns the district that a file names; None without a file, or for one that another version wrote."""
+        try:
+            return cls(**json.loads(file.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def save(self, file: Path) -> None:
+        """Writes the file atomically, readable by its owner only."""
+        write_private(file, json.dumps(asdict(self), indent=1))
+
+    @property
+    def monday(self) -> date:
+        """Returns the Monday of the first start, from which all dates of the caseload are counted."""
+        return date.fromisoformat(self.begun_on)
+
+    @property
+    def last_day(self) -> date:
+        """Returns the last day for which scores and sessions were recorded."""
+        return date.fromisoformat(self.told_until)
+
+
+def file_of(folder: Path, roster: Path | None) -> Path:
+    """Returns the file of a folder's district: one for the synthetic district, and one for each roster of one's own."""
+    if roster is None:
+        return folder / "district.json"
+    with roster.open("rb") as content:
+        return folder / f"district-{hashlib.file_digest(content, 'sha256').hexdigest()[:12]}.json"
+
+
+def write_private(file: Path, text: str) -> None:
+    """Writes a file atomically, with mode 0600."""
+    unfinished = file.with_name(f"{file.name}.new")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as writer:
+        writer.write(text)
+    unfinished.rename(file)

@@ -1,0 +1,11 @@
+"""The address of a source is stored twice: as it is shown, without secrets, and sealed as a whole, for the worker."""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    # The api may write the column, as it may write the whole table, and cannot read it: it is granted single columns.
+    op.execute("ALTER TABLE sis_source ADD COLUMN url_sealed text")

@@ -1,0 +1,85 @@
+"""Compares answers with the contract: an answer that the contract does not document fails the test that received it."""
+
+import re
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import orjson
+
+from app.rest.contract.sharing import resolved
+from tests.processes import REPOSITORY
+
+METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
+
+
+class Undocumented(AssertionError):
+    """An answer that the contract does not document."""
+
+
+@dataclass
+class Contract:
+    """The contract of an app, and the comparison of an answer with it."""
+
+    document: dict[str, Any]
+
+    @cached_property
+    def _paths(self) -> list[tuple[re.Pattern[str], dict[str, Any]]]:
+        paths = sorted(self.document["paths"].items(), key=lambda item: "{" in item[0])
+        return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), methods) for path, methods in paths]
+
+    @cached_property
+    def _validators(self) -> dict[str, Any]:
+        return {}
+
+    def operation(self, method: str, path: str) -> dict[str, Any] | None:
+        """Returns the operation that a request calls, or None for a route outside of the contract."""
+        methods = next((methods for pattern, methods in self._paths if pattern.fullmatch(path)), {})
+        operation: dict[str, Any] | None = methods.get(method.lower())
+        return operation
+
+    def check(self, response: httpx.Response) -> None:
+        """Raises `Undocumented` where the status, the type or the members of an answer are not in the contract."""
+        operation = self.operation(response.request.method, response.request.url.path)
+        if operation is None:
+            return
+        name, status = operation["operationId"], str(response.status_code)
+        answer = operation["responses"].get(status)
+        if answer is None:
+            raise Undocumented(f"{name} answered {status}, which its contract does not document: {response.text[:500]}")
+        answer = resolved(self.document, answer)
+        content = answer.get("content", {})
+        media_type = response.headers.get("content-type", "").partition(";")[0]
+        if response.content and media_type not in content:
+            raise Undocumented(f"{name} answered {status} as {media_type}, documented are {sorted(content)}.")
+        missing = [header for header in answer["headers"] if header in ALWAYS and header not in response.headers]
+        if missing:
+            raise Undocumented(f"{name} answered {status} without its documented headers {missing}.")
+        if response.content and media_type.endswith("json"):
+            self._validate(f"{name} {status}", content[media_type]["schema"], response.content)
+
+    def _validate(self, name: str, schema: dict[str, Any], body: bytes) -> None:
+        if name not in self._validators:
+            whole = {**schema, "components": self.document["components"]}
+            self._validators[name] = jsonschema_rs.Draft202012Validator(whole)
+        for error in self._validators[name].iter_errors(orjson.loads(body)):
+            where = "/".join(str(part) for part in error.instance_path)
+            raise Undocumented(f"{name} answered what its schema does not allow at /{where}: {error.message[:300]}")
+
+
+ALWAYS = {"Trace-Id", "WWW-Authenticate", "Location"}
+"""Documented headers that every answer of the status has."""
+
+
+@cache
+def committed_contract() -> Contract:
+    """Returns the committed contract, which the house tests hold current."""
+    return Contract(orjson.loads((REPOSITORY / "openapi" / "rest.json").read_bytes()))
+
+
+async def check_documented(response: httpx.Response) -> None:
+    """Compares an answer with the contract; the event hook of a client."""
+    await response.aread()
+    committed_contract().check(response)

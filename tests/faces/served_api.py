@@ -1,0 +1,50 @@
+"""A process of the api over given settings, as `aimline serve` runs it, and clients of it over real HTTP."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+
+from app.settings import Settings
+from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
+
+
+@contextmanager
+def served_api(
+    settings: Settings, log: Path | None = None, **more: str
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The process and its address within the block; what it logs goes to a file, if one is given."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
+    with open(log or "/dev/null", "wb") as output:
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, env=environment(settings, **more), stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        with client(f"http://127.0.0.1:{port}") as caller:
+            _wait_until_live(caller)
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def client(address: str) -> httpx.Client:
+    """A client with a connection of its own."""
+    return httpx.Client(trust_env=False, verify=TRUSTS_NOBODY, base_url=address, timeout=60)
+
+
+def _wait_until_live(caller: httpx.Client) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with suppress(httpx.TransportError):
+            assert caller.get("/health/live").is_success
+            return
+        time.sleep(0.05)
+    raise TimeoutError("The api did not come up.")

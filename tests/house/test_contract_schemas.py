@@ -1,0 +1,99 @@
+"""Protects the schemas of the contract: what generators make of their names, and what clients may send and receive."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from app.rest.contract.names import name_schemas
+
+PREFIX = "#/components/schemas/"
+
+
+@pytest.fixture(scope="module")
+def contract(app: FastAPI) -> dict[str, Any]:
+    """The contract of the app."""
+    return app.openapi()
+
+
+def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _nodes(inner)
+
+
+def _reachable(contract: dict[str, Any], start: Any) -> set[str]:
+    """The names of the schemas to which a part of the contract refers, directly or not."""
+    names: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for node in _nodes(waiting.pop()):
+            name = str(node.get("$ref", "")).removeprefix(PREFIX)
+            if name in contract["components"]["schemas"] and name not in names:
+                names.add(name)
+                waiting.append(contract["components"]["schemas"][name])
+    return names
+
+
+def _bodies(contract: dict[str, Any], *methods: str) -> set[str]:
+    return {
+        name
+        for path in contract["paths"].values()
+        for method, operation in path.items()
+        if method in methods
+        for name in _reachable(contract, operation.get("requestBody"))
+    }
+
+
+def test_a_schema_has_a_plain_name(contract: dict[str, Any]) -> None:
+    """No module path, no type parameters, no suffix of ours: a generator makes type names of them."""
+    for name in contract["components"]["schemas"]:
+        assert re.fullmatch(r"[A-Z][A-Za-z0-9]*", name), name
+        assert not name.endswith("Shape"), name
+    lowered = [name.lower() for name in contract["components"]["schemas"]]
+    assert len(lowered) == len(set(lowered)), "Two schemas become the same file on some systems."
+
+
+def test_no_property_is_called_like_its_schema(contract: dict[str, Any]) -> None:
+    """A generator uses the schema's name, in lower case, for a variable beside those of the properties."""
+    for name, schema in contract["components"]["schemas"].items():
+        snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+        assert snake not in schema.get("properties", {}), name
+
+
+def test_models_of_one_name_are_refused() -> None:
+    """Two models of the same name would silently become one."""
+    schemas = {"app__a__Thing": {"title": "Thing"}, "app__b__Thing": {"title": "Thing"}}
+    with pytest.raises(ValueError, match="Thing"):
+        name_schemas({"components": {"schemas": schemas}, "paths": {}})
+
+
+def test_no_change_has_a_default(contract: dict[str, Any]) -> None:
+    """A generated client sends the defaults of the contract: each would overwrite a value that the caller left out."""
+    changes = _bodies(contract, "patch", "put")
+    assert {"SourceChanges", "EndpointChanges", "MeasureChanges"} <= changes
+    for name in changes - {"NewConsumer"}:
+        schema = contract["components"]["schemas"][name]
+        assert name == "Rollover" or not schema.get("required"), name  # it is replaced as a whole
+        assert not [field for field, one in schema["properties"].items() if "default" in one], name
+    consumer = contract["components"]["schemas"]["NewConsumer"]["properties"]
+    assert "default" not in consumer["event_types"]
+
+
+def test_answers_are_open_and_requests_are_closed(contract: dict[str, Any]) -> None:
+    """A later version adds members to answers; a misspelt member of a request is refused, and the contract says so."""
+    requests = _bodies(contract, "post", "put", "patch") - {"TokenRequest"}
+    answers = {
+        name
+        for path in contract["paths"].values()
+        for operation in path.values()
+        for name in _reachable(contract, operation["responses"])
+    }
+    for name in answers:
+        assert contract["components"]["schemas"][name].get("additionalProperties") is not False, name
+    for name in requests - answers:
+        assert contract["components"]["schemas"][name].get("additionalProperties") is False, name
+    assert not requests & answers, "One schema for both could be neither open nor closed."

@@ -1,0 +1,155 @@
+"""Every argument and every input field of GraphQL with values that nobody should send, over real HTTP.
+
+Each is answered without a fault of ours, and no text of it stands in PostgreSQL's log or in the process's own.
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.settings import Settings
+from tests.faces.graphql_face import token
+from tests.faces.rest_town import caller
+from tests.faces.served_api import served_api
+from tests.house.test_stranger_graphql import commands, reads
+from tests.house.told_town import Told, tell
+from tests.processes import TRUSTS_NOBODY
+from tests.town import Town, found_town, maintain
+
+MB = 1 << 20
+DAYS = ("0001-01-01", "9999-12-31", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
+NUMBERS = (1e308, -1e308, 5e-324, 0, -1, 2**31, 2**63, 10**400)
+OTHERS: tuple[Any, ...] = (None, True, [], {})
+SENDERS = 4
+Request = dict[str, Any]
+
+
+def texts(word: str) -> Iterator[str]:
+    """Texts with the canary, of kinds that some layer cannot read; and days at both ends of the calendar."""
+    yield from (word, word.lower(), f"{word}\0", f"{word}\ud800", f"2026-02-30{word}", f"sis:{word}:a")
+    yield from (word * 400, word + "x" * MB, "", "\N{ZERO WIDTH SPACE}")
+    yield from DAYS
+
+
+def hostile(value: Any, word: str) -> Iterator[Any]:
+    """What a leaf is replaced by."""
+    if isinstance(value, str):
+        yield from texts(word)
+    else:
+        yield from (word, *DAYS)
+    yield from NUMBERS
+    yield from OTHERS
+
+
+def requests(told: Told, word: str) -> Iterator[Request]:
+    """Each read with each of its arguments, each mutation with each field of its input, and what stands around them."""
+    asked = [(document, variables) for _, document, variables in reads(told) if variables]
+    places = set()
+    for document, variables in [*asked, *((text, given) for _, text, given, _ in commands(told, None))]:
+        for path in list(leaves(variables)):
+            if (document, path) in places:
+                continue  # another good value of the same argument
+            places.add((document, path))
+            for value in hostile(at(variables, path), word):
+                yield {"query": document, "variables": changed(variables, path, value)}
+    for text in texts(word):
+        yield {"query": text}
+        yield {"query": "query Q { areas { code } }", "operationName": text}
+        yield {"query": "query($first: Int) { areas { code } }", "variables": {text: text}}
+        for literal in (json.dumps(text), json.dumps(text, ensure_ascii=False), f'"""{text}"""'):
+            yield {"query": f"{{ student(id: {literal}) {{ id }} }}"}
+            yield {
+                "query": f'mutation {{ removeScore(input: {{scoreId: "x", because: {literal}}}) {{ score {{ id }} }} }}'
+            }
+    for number in ("1e999", "-1e999", "1e308", "9" * 400, "0x10", "-0", "1e-999"):
+        yield {"query": f"{{ students(first: {number}) {{ edges {{ cursor }} }} }}"}
+    # At the end, what is carried out.
+    yield from ({"query": document, "variables": given} for _, document, given, _ in commands(told, None))
+
+
+async def test_no_value_is_a_fault_or_is_logged(
+    engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, server_log: Path, tmp_path: Path
+) -> None:
+    """Valid and failing operations, each mutation, two at once; then every row that came of it is read again."""
+    word, own_log = f"Zanary{secrets.token_hex(6)}", tmp_path / "api.log"
+    told = await tell(await found_town("north", engine, worker_engine, settings))
+    limits = {"AIMLINE_DISTRICT_REQUESTS": "10000000", "AIMLINE_CLIENT_REQUESTS": "10000000"}
+    with served_api(settings, own_log, **limits) as (_, address):
+        faults, sent = await _send(address, token(told.town), requests(told, word))
+        again, _ = await _send(
+            address, token(told.town), ({"query": text, "variables": v} for _, text, v in reads(told))
+        )
+    await maintain(told.town)
+    assert faults + again == []
+    assert sent > 1500
+    print(f"{sent} requests")  # noqa: T201
+    for log in (server_log, own_log):
+        logged = await asyncio.to_thread(log.read_text, errors="replace")
+        lines = [line[:300] for line in logged.splitlines() if word.lower() in line.lower()]
+        assert lines == [], f"{len(lines)} lines of {log.name}"
+    assert "POST" in await asyncio.to_thread(own_log.read_text)
+
+
+async def test_a_null_that_may_only_be_left_out_is_the_callers(app: FastAPI, north: Town) -> None:
+    """An amendment with a null for a name was an internal fault, because the library notices it late."""
+    query = "mutation($input: AmendMeasureInput!) { amendMeasure(input: $input) { measure { name } } }"
+    variables = {"input": {"measure": "orf", "name": None}}
+    answer = await caller(app, north).post("/graphql", {"query": query, "variables": variables})
+    assert answer.status_code == 200
+    (error,) = answer.json()["errors"]
+    assert (error["extensions"]["code"], error["path"]) == ("request.malformed", ["amendMeasure"])
+    assert "null" in error["message"]
+    assert "Maybe" not in error["message"]
+
+
+async def _send(address: str, bearer: str, asked: Iterator[Request]) -> tuple[list[Any], int]:
+    """Sends all, some at once: the ones that were answered by a fault, and how many were sent."""
+    faults: list[Any] = []
+    sent = 0
+    headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
+
+    async def send() -> None:
+        nonlocal sent
+        async with httpx.AsyncClient(trust_env=False, verify=TRUSTS_NOBODY, base_url=address, timeout=60) as client:
+            for request in asked:
+                body = json.dumps(request)  # as ASCII, so that half a surrogate can be sent at all
+                twice = [client.post("/graphql", content=body, headers=headers) for _ in range(1 + (sent % 5 == 0))]
+                for answer in await asyncio.gather(*twice):
+                    sent += 1
+                    codes = [error["extensions"]["code"] for error in answer.json().get("errors", ())]
+                    if answer.status_code >= 500 or "internal" in codes:
+                        faults.append((answer.status_code, codes, body[:1000]))
+
+    await asyncio.gather(*(send() for _ in range(SENDERS)))
+    return faults, sent
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where a value has values that hold no others."""
+    if isinstance(value, dict | list) and value:
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, (*path, key))
+    else:
+        yield path
+
+
+def at(value: Any, path: tuple[Any, ...]) -> Any:
+    """What stands at a path."""
+    for key in path:
+        value = value[key]
+    return value
+
+
+def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    """A copy with another value at a path."""
+    copy = deepcopy(value)
+    at(copy, path[:-1])[path[-1]] = new
+    return copy

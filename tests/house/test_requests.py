@@ -1,0 +1,90 @@
+"""Protects what every operation has by its declaration: idempotency keys and versions, over both faces."""
+
+import re
+
+from fastapi import FastAPI
+
+from app.graphql.commands import KEY, OVERWRITES
+from app.graphql.schema import schema
+from tests.faces.rest_town import caller
+from tests.house.told_town import Told
+from tests.house.walk import operations, own_request
+
+WITHOUT_KEY = {
+    "token": "a token is no effect, and its request has no client before it is answered",
+    "send_roster": "its body goes to disk as it arrives; a second zip is refused while a run is pending",
+}
+"""Operations by POST that take no idempotency key, with the reason."""
+
+
+def test_every_post_takes_a_key(app: FastAPI) -> None:
+    """The contract says so for each POST that is not listed with its reason."""
+    posts = [one for one in operations(app) if one.method == "POST"]
+    without = {one.name for one in posts if "Idempotency-Key" not in one.names("header")}
+    assert without == WITHOUT_KEY.keys()
+    assert len(posts) > 25
+    assert not [
+        one.name for one in operations(app) if one.method != "POST" and "Idempotency-Key" in one.names("header")
+    ]
+
+
+async def test_every_post_refuses_a_bad_key(app: FastAPI, told_north: Told) -> None:
+    """400 before anything is done: a key that is not read would promise what nobody keeps."""
+    client = caller(app, told_north.town)
+    for operation in operations(app):
+        if operation.method != "POST" or operation.name in WITHOUT_KEY:
+            continue
+        request = own_request(operation, told_north)
+        answer = await client.ask("POST", request.path, **request.body, headers={"Idempotency-Key": '""'})
+        assert answer.status_code == 400, (operation.name, answer.text)
+        assert answer.json()["violations"][0]["code"] == "idempotency.key_malformed", operation.name
+
+
+def test_the_contract_says_who_takes_a_version(app: FastAPI) -> None:
+    """Every PATCH requires If-Match and has 412 and 428; every answer with a version has an ETag."""
+    paths = app.openapi()["paths"]
+    tagged = 0
+    for operation in operations(app):
+        entry = paths[operation.path][operation.method.lower()]
+        headers = {one["name"]: one["required"] for one in operation.parameters if one["in"] == "header"}
+        assert (operation.method == "PATCH") == headers.get("If-Match", False), operation.name
+        assert ("If-Match" in headers) == ("412" in entry["responses"]), operation.name
+        assert (operation.method == "PATCH") == ("428" in entry["responses"]), operation.name
+        for status in ("200", "201"):
+            tagged += "ETag" in entry["responses"].get(status, {}).get("headers", {})
+    assert tagged >= 20
+
+
+async def test_every_tag_is_sent(app: FastAPI, told_north: Told) -> None:
+    """What the contract says has an ETag has one, and answers 304 to it."""
+    client = caller(app, told_north.town)
+    for operation in operations(app):
+        if not operation.reads or "If-None-Match" not in operation.names("header"):
+            continue
+        path = own_request(operation, told_north).path
+        tag = (await client.get(path)).headers["etag"]
+        assert (await client.ask("GET", path, headers={"If-None-Match": tag})).status_code == 304, operation.name
+
+
+async def test_a_row_without_a_version_refuses_one(app: FastAPI, told_north: Told) -> None:
+    """400 and nothing changed, and not a condition that is silently left out."""
+    client = caller(app, told_north.town)
+    path = f"/v1/sync-runs/{told_north.shown['held run to discard']}/discard"
+    answer = await client.ask("POST", path, headers={"If-Match": '"1"'})
+    assert (answer.status_code, answer.json()["violations"][0]["code"]) == (400, "version.unsupported")
+
+
+def test_every_mutation_takes_a_key_and_a_version_as_its_operation_in_rest(app: FastAPI) -> None:
+    """Every mutation has `idempotencyKey`. One whose operation in REST has If-Match has `version`, required alike."""
+    rest = {one.name: one for one in operations(app)}
+    mutations = schema._schema.mutation_type
+    assert mutations is not None
+    compared = 0
+    for name, field in mutations.fields.items():
+        assert KEY in field.args, name
+        operation = rest.get(re.sub("([A-Z])", r"_\1", name).lower())
+        if operation is not None and "If-Match" in operation.names("header"):
+            assert "version" in field.args, name
+            assert (operation.method == "PATCH") == (operation.name in OVERWRITES), name
+            compared += 1
+    assert compared >= 3

@@ -1,0 +1,238 @@
+"""Protects what callers read today: the engine gives the same JSON, errors and disclosures as the resolvers.
+
+Random documents are read both ways by five callers over the same district; each page is followed to the list's end.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from random import Random
+from typing import Any
+
+import orjson
+import pytest
+from graphql import GraphQLObjectType
+from sqlalchemy import update
+
+from app.access.permission import Can
+from app.access.principal import Principal
+from app.access.work import Work, needs
+from app.catalog import CATALOG
+from app.concern.service import NewConcern, raise_concern
+from app.core import ids
+from app.core.errors import AimlineError, NotFound
+from app.core.ids import new_id
+from app.graphql.budget import Budget
+from app.graphql.door import OperationContext
+from app.graphql.limits import Limits
+from app.graphql.request import Operation
+from app.graphql.schema import execute, preparation
+from app.resources.declare import declaration
+from app.resources.run import read, resolve_filters
+from app.resources.select import GRAPHQL_STYLE, ListRoot, RowRoot
+from app.response.service import record_sessions
+from app.roster.caseload import bound_to_person
+from app.roster.models import Org, Person
+from app.support.session import NewSession
+from tests.faces.test_graphql_read import in_the_loop
+from tests.resources.reads import SDL, Draw, Read, shown
+from tests.rooms.test_loop import BEGINS
+from tests.rooms.verdict_town import classmates
+from tests.town import ALL_SCOPES, Town, lay
+
+SEEDS = 4
+READS = 50
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+FEW = frozenset({"roster:read", "concern:read", "support:read"})
+
+
+@dataclass
+class Filled:
+    """A district with every kind of row, and the values that its reads may name."""
+
+    town: Town
+    callers: dict[str, Principal]
+    values: dict[str, list[Any]]
+
+
+@pytest.fixture
+async def filled(north: Town) -> Filled:
+    """Five students, of whom three have supports that were judged; one is at four schools, one concern is secured."""
+    made = {name: await in_the_loop(north, name) for name in ("amy", "ben", "cy")}
+    mates = await classmates(north, 2)
+    more = [new_id() for _ in range(2)]
+    of = {"district_id": north.district_id, "type": "school"}
+    async with north.house() as work:
+        await lay(work, *(Org(**of, id=one, name="School") for one in more))
+        await _attend(work, north, {"cy": [*north.schools, *more], "mate0": north.schools})
+    async with north.unit() as work:
+        for area in ("sel", "math"):
+            for name in ("amy", mates[0]):
+                await raise_concern(
+                    work, NewConcern(ids.format_id("student", north.students[name]), area, 'He said "no"\n\\ é\t☂')
+                )
+        support = ids.parse_id("support", made["amy"]["support"])
+        await record_sessions(
+            work,
+            support,
+            [
+                NewSession(held_on=BEGINS, attended=True),
+                NewSession(held_on=BEGINS, number=2, attended=False, lost_because="absent"),
+                NewSession(held_on=BEGINS.fromordinal(BEGINS.toordinal() + 7), attended=True, delivered_minutes=30),
+            ],
+        )
+    everything = north.client()
+    teacher = await bound_to_person(north.engine, north.settings.keyring, everything, "sis:sis:teacher-1")
+    callers = {
+        "all": everything,
+        "few scopes": north.client(FEW),
+        "one school": north.client(schools=(north.schools[0],)),
+        "no secured area": north.client(ALL_SCOPES - {"area:sel"}),
+        "caseload": replace(teacher, scopes=everything.scopes),
+    }
+    nobody = ids.format_id("student", new_id())
+    students = [ids.format_id("student", one) for one in north.students.values()]
+    values: dict[str, list[Any]] = {
+        "student_id": [*students, nobody, "sis:sis:ben-1", "sis:sis:no-one", "stu_nonsense"],
+        "staff_id": [ids.format_id("person", one) for one in north.staff.values()],
+        "school_id": [ids.format_id("org", one) for one in (*north.schools, *more)],
+        "class_id": [ids.format_id("class", one) for one in north.classes],
+        "support_id": [*(one["support"] for one in made.values()), "sup_nonsense"],
+        "area": ["sel", "math", "ela", "ela.fluency", "nothing"],
+        "measure": ["orf", "sel-screener", ids.format_id("measure", north.measures["orf"])],
+        "level": [1, 2, 99],
+        "since": [BEGINS, date(2020, 1, 1)],
+        "until": [date(2099, 1, 1), BEGINS],
+        "grade": ["03", "04"],
+        "family_name": [f"Family{north.canary}", "Nobody"],
+    }
+    for kind in ("concern", "support", "score", "verdict", "decision"):
+        values[f"{kind}_id"] = [*(one[kind] for one in made.values()), ids.format_id(kind, new_id())]
+    values["session_id"] = [ids.format_id("session", new_id())]
+    return Filled(north, callers, values)
+
+
+@needs(Can.SYNC_ROSTER)
+async def _attend(work: Work, town: Town, schools: Mapping[str, list[Any]]) -> None:
+    for name, at in schools.items():
+        person = (Person.district_id == work.district_id, Person.id == town.students[name])
+        await work.db.execute(update(Person).where(*person).values(school_ids=at))
+
+
+@dataclass
+class Seen:
+    """What one way of reading showed."""
+
+    data: Any
+    errors: set[tuple[tuple[Any, ...], str]]
+    students: set[Any]
+    kinds: set[str]
+    cursor: str | None = None
+
+
+async def by_resolvers(town: Town, principal: Principal, text: str, key: str) -> Seen:
+    """Reads a document through the resolvers."""
+    async with town.unit(principal) as work:
+        operation = Operation(f"{{ {text} }}", None, None)
+        prepared = preparation(Limits(cost=10**9, depth=30)).prepare(operation, "POST")
+        result = await execute(OperationContext(work, prepared, Budget(10**9)), operation)
+        errors = set()
+        for error in result.errors or []:
+            assert isinstance(error.original_error, AimlineError), error
+            errors.add((tuple(error.path or ()), error.original_error.code))
+        data = (result.data or {}).get(key)
+        return Seen(normal(data), errors, set(work.disclosed.students), set(work.disclosed.kinds), _end(data))
+
+
+async def by_engine(town: Town, principal: Principal, one: Read, after: str | None) -> Seen:
+    """Reads the same through the engine."""
+    async with town.unit(principal) as work:
+        page = None if one.page is None else replace(one.page, after=after)
+        if one.listing is not None:
+            try:
+                filters = await resolve_filters(work, one.listing.by_face("graphql"), one.given, pointers=False)
+            except NotFound:
+                return Seen(EMPTY, set(), set(), set())
+            except AimlineError as error:
+                disclosed = work.disclosed  # a name that was looked up before a refusal is in the log, as today
+                return Seen(None, {((one.key,), error.code)}, set(disclosed.students), set(disclosed.kinds))
+            root: ListRoot | RowRoot = ListRoot(one.key, one.listing.name, page, one.picks, filters)
+        else:
+            assert one.resource is not None
+            facts = declaration(one.resource)
+            try:
+                row_id = (
+                    await facts.locate(work, one.row_id, None)
+                    if facts.locate is not None
+                    else ids.parse_id(str(facts.kind), one.row_id)
+                )
+            except (NotFound, AimlineError) as error:
+                codes = set() if error.code in ("not_found", "invalid") else {((one.key,), error.code)}
+                return Seen(None, codes, set(), set())
+            root = RowRoot(one.key, one.resource, row_id, one.picks)
+        (answer,) = await read(work, CATALOG, (root,), GRAPHQL_STYLE)
+        data = orjson.loads(answer.text)
+        errors = {((one.key, *error.path), error.error.code) for error in answer.errors}
+        return Seen(normal(data), errors, set(work.disclosed.students), set(work.disclosed.kinds), _end(data))
+
+
+EMPTY = {
+    "edges": [],
+    "pageInfo": {"hasNextPage": False, "hasPreviousPage": False, "startCursor": None, "endCursor": None},
+}
+
+
+def normal(value: Any, key: str = "") -> Any:
+    """Returns JSON with instants as instants and cursors by their presence alone."""
+    if isinstance(value, dict):
+        return {name: normal(one, name) for name, one in value.items()}
+    if isinstance(value, list):
+        return [normal(one, key) for one in value]
+    if isinstance(value, str) and key.lower().endswith("cursor"):
+        return "a cursor"
+    if isinstance(value, str) and INSTANT.match(value):
+        return datetime.fromisoformat(value)
+    return value
+
+
+def _end(data: Any) -> str | None:
+    info = data.get("pageInfo") if isinstance(data, dict) else None
+    return info["endCursor"] if isinstance(info, dict) and info["hasNextPage"] else None
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_both_ways_read_the_same(filled: Filled, seed: int) -> None:
+    """Random reads by each caller: data, errors by place and code, and the disclosed students and kinds."""
+    random = Random(seed)
+    for _ in range(READS):
+        name = random.choice(list(filled.callers))
+        draw = Draw(random, filled.values)
+        one = draw.read()
+        ours = theirs = None
+        for _ in range(6):
+            text = one.text
+            if theirs is not None:
+                text = text.replace("first: ", f'after: "{theirs.cursor}", first: ', 1)
+            after: str | None = None if ours is None else ours.cursor
+            theirs = await by_resolvers(filled.town, filled.callers[name], text, one.key)
+            ours = await by_engine(filled.town, filled.callers[name], one, after)
+            assert (ours.data, name, text) == (theirs.data, name, text)
+            assert (ours.errors, name, text) == (theirs.errors, name, text)
+            assert (ours.kinds <= theirs.kinds) if draw.widened else (ours.kinds == theirs.kinds), (name, text)
+            assert ours.students <= theirs.students, (name, text)
+            assert draw.widened or ours.students == theirs.students, (name, text)
+            assert (ours.cursor is None) == (theirs.cursor is None)
+            if ours.cursor is None:
+                break
+
+
+def test_every_field_of_the_sdl_is_declared() -> None:
+    """Nothing that a caller reads today is missing from the declarations."""
+    missing = []
+    for resource in CATALOG.resources:
+        type_ = SDL.type_map.get(declaration(resource).name)
+        if isinstance(type_, GraphQLObjectType):
+            members = shown(CATALOG.members(resource))
+            missing += [f"{type_.name}.{name}" for name in type_.fields if name not in members]
+    assert missing == []

@@ -1,0 +1,117 @@
+"""A small district as rows of OneRoster JSON, 1.1 or 1.2, that a test can bend, and a server that pages them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Literal
+
+from app.sis.engine.report import Report
+from app.sis.guard import GuardLimits
+from app.sis.oneroster_rest.connection import Connection, RetryPolicy
+from app.sis.oneroster_rest.pull import open_rest
+from app.sis.service import sync
+from tests.sis.plain_server import Asked, Said, answering
+from tests.sis.rest_source import quiet
+from tests.sis.roster_zip import STUDENTS, Export
+from tests.town import Town
+
+HASTY = RetryPolicy(tries=3, first=0.01, longest=0.02, total=5.0, answer=10.0)
+REFS = ("course", "school", "class", "user", "org", "parent", "lineItem", "student", "category", "schoolYear")
+LISTS = {"terms": "termSourcedIds", "orgs": "orgSourcedIds"}
+Row = dict[str, Any]
+Answer = Callable[[Asked], Said | None]
+
+
+class RowsServer:
+    """The district of `roster_zip` in JSON. `answer` may answer a request in place of the server."""
+
+    def __init__(self, version: str = "1.1", students: int = STUDENTS) -> None:
+        self.version: Literal["1.1", "1.2"] = "1.2" if version == "1.2" else "1.1"
+        export = Export()
+        self.rows: dict[str, list[Row]] = {name: list(map(self._json, of)) for name, of in export.rows.items()}
+        if students < STUDENTS:
+            left = {f"{letter}{n}" for letter in "se" for n in range(students, STUDENTS)}
+            for name, rows in self.rows.items():
+                self.rows[name] = [row for row in rows if row["sourcedId"] not in left]
+        if self.version == "1.2":
+            for user in self.users:
+                user["roles"] = [
+                    {"roleType": "primary", "role": user.pop("role"), "org": org} for org in user.pop("orgs")
+                ]
+        self.answer: Answer = lambda _asked: None
+        self.total, self.sorts, self.cap = True, False, 100_000
+        self.asked: list[Asked] = []
+
+    @property
+    def users(self) -> list[Row]:
+        """The rows of users."""
+        return self.rows["users"]
+
+    def row(self, name: str, sourced_id: str) -> Row:
+        """One row, to be changed."""
+        return next(row for row in self.rows[name] if row["sourcedId"] == sourced_id)
+
+    def set_role(self, sourced_id: str, role: str) -> None:
+        """Changes the role of a user."""
+        user = self.row("users", sourced_id)
+        (user if self.version == "1.1" else user["roles"][0])["role"] = role
+
+    @staticmethod
+    def _json(cells: dict[str, str]) -> Row:
+        row: Row = {"status": "active", "dateLastModified": "2026-09-01T00:00:00Z"}
+        for name, value in cells.items():
+            stem = name.removesuffix("SourcedId")
+            if stem in REFS and stem != name:
+                row[stem] = {"sourcedId": value}
+            elif name in LISTS.values():
+                stem = name.removesuffix("SourcedIds") + "s"
+                row[stem] = [{"sourcedId": one} for one in value.split(",")]
+            elif name == "grades":
+                row[name] = value.split(",")
+            else:
+                row[name] = value
+        return row
+
+    def page(self, asked: Asked) -> Said:
+        """Answers a request for a page, or for a token."""
+        self.asked.append(asked)
+        if asked.name == "token":
+            return Said(body={"access_token": "t", "token_type": "bearer", "expires_in": 3600})
+        given = self.answer(asked)
+        if given is not None:
+            return given
+        rows = self.rows.get(asked.name)
+        if rows is None:
+            return Said(404)
+        if self.sorts and asked.query.get("sort") == "sourcedId":
+            rows = sorted(rows, key=lambda row: str(row["sourcedId"]))
+        limit, offset = min(int(asked.query["limit"]), self.cap), int(asked.query["offset"])
+        headers = {"X-Total-Count": str(len(rows))} if self.total else {}
+        return Said(body={asked.name: rows[offset : offset + limit]}, headers=headers)
+
+    @contextmanager
+    def running(self, **settings: Any) -> Iterator[Connection]:
+        """Serves the rows, and yields the settings of the source."""
+        with answering(self.page) as (address, _):
+            yield self.connection(address, **settings)
+
+    def connection(self, address: str = "http://127.0.0.1/", **settings: Any) -> Connection:
+        """Returns the settings of the source at an address."""
+        base: dict[str, Any] = {"patience": HASTY, "client_id": "c", "client_secret": "s", "sandbox": True} | settings
+        return Connection(self.version, address + "ims", None, address + "token", "oauth2-basic", **base)
+
+
+async def sync_rows(
+    town: Town,
+    rows: RowsServer,
+    *,
+    since: Any = None,
+    dry: bool = False,
+    limits: GuardLimits | None = None,
+    **settings: Any,
+) -> Report:
+    """Syncs a town from the rows over REST, as the source `csv`."""
+    with rows.running(**settings) as connection:
+        opener = partial(open_rest, connection, since=since, progress=quiet)
+        keyring = town.settings.keyring
+        return await sync(town.worker_engine, keyring, town.district_id, opener, "csv", dry, quiet, limits)
