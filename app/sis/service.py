@@ -32,9 +32,9 @@ from app.roster.lookup import zone_of
 from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
-from app.sis.engine.district_lock import district_sync_lock
 from app.sis.engine.intake.load import drop_raw
 from app.sis.engine.intake.supplements import stage_with_supplements
+from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.mapping import follow_results
 from app.sis.engine.plan import keep_plan, write_keys, write_plan
 from app.sis.engine.report import Counts, Report
@@ -110,7 +110,7 @@ async def sync(
     """
     principal = system_principal(district_id, "sync")
 
-    async with district_sync_lock(engine, district_id):
+    async with district_sync_lease(engine, keyring, district_id):
         report = Report(request.run_id or new_id(), began_at=now(), mode=request.mode)
         async with unit(engine, principal, keyring, "sync begins") as work:
             source_id = await _open_run(work, report, source_name, dry, request)

@@ -25,7 +25,7 @@ from app.core.ids import new_id
 from app.roster.lookup import zone_of
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
-from app.sis.engine.district_lock import district_sync_lock
+from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.mapping import follow_results
 from app.sis.engine.plan import digest, drop_removals, full_column_delivery, kept_deliveries, load_plan, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
@@ -134,7 +134,7 @@ async def execute_answer(
     recorded.
     """
     principal = system_principal(district_id, "sync")
-    async with district_sync_lock(engine, district_id):
+    async with district_sync_lease(engine, keyring, district_id):
         try:
             async with unit(engine, principal, keyring, "sync answer") as work:
                 report = await _execute_answer(work, run_id, progress, claim_number)
@@ -208,7 +208,7 @@ async def undo(
     """
     principal = system_principal(district_id, "sync")
     report = Report(request.run_id or new_id(), began_at=now())
-    async with district_sync_lock(engine, district_id), unit(engine, principal, keyring, "sync undo") as work:
+    async with district_sync_lease(engine, keyring, district_id), unit(engine, principal, keyring, "sync undo") as work:
         await _run_undo(work, run_id, report, progress, request)
     return report
 

@@ -23,8 +23,8 @@ from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.sis.engine.district_lock import district_sync_lock
 from app.sis.engine.intake.roles import match_roles, rename_roles
+from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.plan import kept_deliveries, load_plan, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
 from app.sis.engine.run import RunRequest, begin, end, pluralize, update_watermarks
@@ -130,7 +130,7 @@ async def plan_rekey(
     lacks the field to match by; `AlreadyRunning`.
     """
     report = Report(request.run_id or new_id(), began_at=now(), mode=MODE)
-    async with district_sync_lock(engine, district_id):
+    async with district_sync_lease(engine, keyring, district_id):
         async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
             await _plan(work, report, held_id, match, pairs, request)
     return report
