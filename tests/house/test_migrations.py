@@ -111,8 +111,8 @@ def test_tables_are_made_in_the_order_of_a_distributed_database(settings: Settin
     command.upgrade(config, "head", sql=True)
     sql = out.getvalue()
     assert [finding for revision in sql.split("-- Running upgrade") for finding in out_of_order(revision)] == []
-    tables = set(re.findall(r"CREATE TABLE (\w+)", sql)) - {"alembic_version"}
-    distributed = re.findall(r"SELECT create_distributed_table\('(\w+)', 'district_id'", sql)
+    tables = set(re.findall(r"CREATE (?:UNLOGGED )?TABLE ([\w.]+)", sql)) - {"alembic_version"}
+    distributed = re.findall(r"SELECT create_distributed_table\('([\w.]+)', 'district_id'", sql)
     copied = re.findall(r"SELECT create_reference_table\('(\w+)'\)", sql)
     assert sorted([*distributed, *copied]) == (sorted(tables) if citus else [])
     assert sorted(copied) == (["client", "client_secret", "district"] if citus else [])
