@@ -28,9 +28,9 @@ MAY_BE_IMPORTED = ("alembic", "sqlalchemy", "migrations", "collections")
 BASELINE = "0001"
 ORDER = ("CREATE TABLE", "CREATE INDEX", "CREATE POLICY", "GRANT", "SELECT create_", "FOREIGN KEY")
 STEP = re.compile(
-    r"(?:(?P<distribution>SELECT create_)\w+\('(?P<distributed>\w+)'"
-    r"|(?P<table_step>CREATE TABLE|ALTER TABLE) (?P<table>\w+)"
-    r"|(?P<step>CREATE INDEX|CREATE POLICY|GRANT) .*? ON (?P<on>\w+))"
+    r"(?:(?P<distribution>SELECT create_)\w+\('(?P<distributed>[\w.]+)'"
+    r"|(?P<table_step>CREATE TABLE|CREATE UNLOGGED TABLE|ALTER TABLE) (?P<table>[\w.]+)"
+    r"|(?P<step>CREATE INDEX|CREATE POLICY|GRANT) .*? ON (?P<on>[\w.]+))"
 )
 RECOUNTED = {"settlement": ("attempts",), "webhook_delivery": ("attempts", "asked_after")}
 """Columns whose count of attempts 0002 begins anew beside the claim number that goes on from it."""
@@ -65,7 +65,7 @@ def out_of_order(sql: str) -> list[str]:
         match = STEP.match(text)
         if match is None:
             continue
-        step = match["table_step"] or match["step"] or match["distribution"]
+        step = (match["table_step"] or match["step"] or match["distribution"]).replace(" UNLOGGED", "")
         table = match["table"] or match["on"] or match["distributed"]
         adds_key = "FOREIGN KEY" in text
         if step == "CREATE TABLE" and adds_key:
