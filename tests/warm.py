@@ -1,7 +1,7 @@
-"""A process that has loaded the product and is forked whenever it is to run: each begins at once, on its own.
+"""A process that has loaded the product and is forked for each program to run, so that each starts at once.
 
 `python -m tests.warm` reads orders from its standard input, a socket: one line of JSON each, with the descriptors of
-its input, output and errors beside an order to start, and a line answers each. It ends when the socket is closed.
+the program's input, output and errors. It answers each with a line, and ends when the socket is closed.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Owns GraphQL over HTTP: the request, one transaction for each operation, the response. It holds no rules.
+"""Serves GraphQL over HTTP: the request, one transaction per operation, the response. It contains no rules.
 
-The document is prepared before a unit of work opens. The commit happens before the response starts. A fault undoes the
-whole operation without showing its text, and so does an operation that runs for too long. GraphiQL is a page of the
-REST face, which serves all documents.
+The document is prepared before a unit of work opens. The commit happens before the response starts. A fault, or a time
+limit that is exceeded, undoes the whole operation; a fault's text is not shown. GraphiQL is a page of the REST face,
+which serves all documents.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ class _Stopped(Exception):
 
 
 def graphql_router(installation: Installation, limits: Limits = Limits()) -> APIRouter:
-    """Returns the route of the face, /graphql."""
+    """Returns the route of the API, /graphql."""
     router = APIRouter()
     prepare = preparation(limits)
 
@@ -111,7 +111,7 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
 
 
 def refuse(request: Request, error: AimlineError) -> Response:
-    """Returns the answer to a request that is refused before it is read."""
+    """Returns the response to a request that is refused before it is read."""
     answer = _Answer(str(getattr(request.state, "trace_id", "")), Limits())
     try:
         answer.media = media_type(request)
@@ -128,7 +128,7 @@ async def _run_in_time(
     prepared: Prepared,
     prepare: Preparation,
 ) -> ExecutionResult:
-    """Runs the operation, a second time if a temporary fault of the database rolled it back.
+    """Runs the operation, and once more if a temporary fault of the database rolled it back.
 
     Raises `_Stopped` if its time is over before its commit begins.
     """
@@ -189,14 +189,14 @@ async def _run(
         if repetition is not None:
             result = await repetition.complete(work, result, context.done)
         check_answer(result.data, limits)
-        # A commit that has begun is not interrupted: nobody could say what became of it.
+        # A commit that has begun is not interrupted, because its outcome would then be unknown.
         clock.reschedule(None)
     return result
 
 
 @dataclass
 class _Answer:
-    """Builds the response to one request; `cost` is in every response once the document was read."""
+    """Builds the response to one request; `cost` is in every response once the document was parsed."""
 
     trace_id: str
     limits: Limits
@@ -205,14 +205,16 @@ class _Answer:
     is_prepared: bool = False
 
     def give(self, body: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
-        """Returns a response with a body."""
+        """Returns a response with this body."""
         if self.is_prepared:
             body["extensions"] = {"cost": self.cost, "costLimit": self.limits.cost, **(body.get("extensions") or {})}
         content = f"{self.media}; charset=utf-8"
         return Response(orjson.dumps(body), status, headers=headers, media_type=content)
 
     def ran(self, result: ExecutionResult) -> Response:
-        """Returns the result of an operation; one that could not begin, for example for its variables, has no data."""
+        """Returns the result of an operation; one that could not begin, for example because of its variables, has no
+        data.
+        """
         errors = result.errors or []
         if result.data is None and not any(error.path for error in errors):
             return self.not_run(errors)
@@ -222,7 +224,7 @@ class _Answer:
         return self.give(body, 200)
 
     def not_run(self, errors: list[GraphQLError]) -> Response:
-        """Returns the response to a malformed request. For clients that accept only plain JSON its status is 200."""
+        """Returns the response to a malformed request; its status is 200 for clients that accept only plain JSON."""
         return self.give({"errors": self._listed(errors)}, 400 if self.media == MODERN else 200)
 
     def refused(self, request: Request, error: AimlineError) -> Response:
@@ -241,13 +243,13 @@ class _Answer:
         return self.give({"data": None, "errors": self._listed(faults)}, 500 if self.media == MODERN else 200)
 
     def stopped(self) -> Response:
-        """Returns the response for an operation that ran for too long and was stopped."""
+        """Returns the response to an operation that took too long and was stopped."""
         detail = f"The operation ran for {self.limits.seconds:g} s and was stopped. Nothing was changed."
         error = refusal(AimlineError(detail, code="operation.timeout"), self.trace_id)
         return self.give({"errors": [error]}, 503, {"Retry-After": str(RETRY_SECONDS)})
 
     def _listed(self, errors: list[GraphQLError]) -> list[dict[str, Any]]:
-        """Returns the errors in their public form, up to the number that an answer lists."""
+        """Returns the errors in their public form, up to the number that a response lists."""
         most_errors = self.limits.errors
         listed = [render_error(error, self.trace_id) for error in errors[:most_errors]]
         if len(errors) > most_errors:

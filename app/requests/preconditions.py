@@ -1,7 +1,7 @@
-"""Holds a command to the version of the row that its caller has read, so that nobody's change is overwritten unseen.
+"""Checks that a row still has the version that the caller has read, so that nobody's change is overwritten unseen.
 
-The row is checked when the command loads it, and once more, locked, when the command is about to write it: between the
-two another command may have changed it. A row has a version if its table has the column.
+The row is checked when the command loads it, and again, locked, when the command is about to write it, because another
+command may have changed it in between. A row has a version if its table has the column.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -18,12 +18,12 @@ from app.access.work import Work
 from app.core.errors import Malformed, PreconditionFailed, Violation
 
 ANY_VERSION = None
-"""The versions of a caller who asks only that the row exists."""
+"""The accepted versions of a caller who only requires that the row exists."""
 
 
 @dataclass
 class ExpectedVersion:
-    """The versions that the caller accepts of one row, named by its id or its code."""
+    """The versions of one row, identified by its id or its code, that the caller accepts."""
 
     subject: UUID | str
     versions: frozenset[int] | None
@@ -46,7 +46,7 @@ class ExpectedVersion:
         self.require_seen()
 
     def require_seen(self) -> None:
-        """Raises `Malformed` if the command has met no row with a version."""
+        """Raises `Malformed` if the command has loaded no row with a version."""
         if not self._is_seen:
             detail = "What this operation changes has no version. Send it without one."
             raise Malformed([Violation(self.pointer, "version.unsupported", detail)])
@@ -66,7 +66,7 @@ class ExpectedVersion:
             table = object_mapper(row).columns
             query = select(table["version"]).where(table["district_id"] == row.district_id, table["id"] == row.id)
             self._check(session.execute(query.with_for_update(key_share=True)).scalar_one())
-            self._is_locked = True  # What is written from here on is this command's own.
+            self._is_locked = True  # Later writes are this command's own.
 
     def _is_subject(self, row: Any) -> bool:
         key = "id" if isinstance(self.subject, UUID) else "code"

@@ -1,4 +1,4 @@
-"""Owns the bind parameters that conditions of declarations may name."""
+"""Defines the bind parameters that the conditions of declarations may use."""
 
 from sqlalchemy import Uuid, bindparam
 

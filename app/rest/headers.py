@@ -1,4 +1,4 @@
-"""Owns what the contract says of the headers that a route has by its declaration: keys, versions and tags.
+"""Describes, in the contract, the headers that follow from a route's declaration: keys, versions and tags.
 
 Runs nothing.
 """
@@ -27,7 +27,7 @@ NOT_KEPT = "Under this idempotency key the request was carried out, and its answ
 
 
 class Declared(Protocol):
-    """The part of a route that its headers follow from."""
+    """The part of a route that determines its headers."""
 
     status_code: int | None
     responses: dict[int | str, dict[str, Any]]
@@ -35,23 +35,25 @@ class Declared(Protocol):
 
     @property
     def takes_key(self) -> bool:
-        """Whether it takes an idempotency key."""
+        """Returns whether the route takes an idempotency key."""
 
     @property
     def requires_version(self) -> bool:
-        """Whether a client must name the version of the row that it changes."""
+        """Returns whether a client must send the version of the row that it changes."""
 
     @property
     def takes_version(self) -> bool:
-        """Whether a client may name it."""
+        """Returns whether a client may send the version."""
 
     @property
     def shows_version(self) -> bool:
-        """Whether the answer is one row with a version."""
+        """Returns whether the response is one row with a version."""
 
 
 def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
-    """Returns the additions to a route's entry in the contract: the headers that it reads and writes, with statuses."""
+    """Returns the additions to a route's entry in the contract: the headers that it reads and writes, and their
+    statuses.
+    """
     parameters = [dict(one) for one in extra.get("parameters", ())]
     responses: dict[str, Any] = {status: dict(one) for status, one in extra.get("responses", {}).items()}
     headers: dict[str, Any] = {}

@@ -130,7 +130,9 @@ def _migrate(folder: Path, environment: dict[str, str]) -> None:
             try:
                 migration.check()
             except PlaygroundError as error:
-                raise PlaygroundError(f"{error}\nTo delete the playground's data and begin anew, add --fresh.") from None
+                raise PlaygroundError(
+                    f"{error}\nTo delete the playground's data and begin anew, add --fresh."
+                ) from None
     except Stopped:
         migration.stop()
         raise

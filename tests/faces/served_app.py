@@ -1,4 +1,4 @@
-"""The product's app on a port of its own, for callers that speak HTTP themselves: curl, Node, a browser."""
+"""Serves the product's app on its own port, for clients that speak HTTP themselves: curl, Node, a browser."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""Protects a client that sends a command twice: with an idempotency key it has one effect and one answer."""
+"""Tests that a command sent twice with the same idempotency key has one effect and one response."""
 
 import asyncio
 import itertools

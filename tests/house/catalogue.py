@@ -1,7 +1,7 @@
-"""Owns the checks that PostgreSQL's catalogue must pass, table by table. Each gives its findings, none asserts.
+"""The checks that PostgreSQL's catalogue must pass for every table. Each returns its findings and asserts nothing.
 
-They read what is there, not what a migration meant to make, so that a new table cannot forget anything.
-What is let off stands in `LET_OFF`, with the reason.
+They read the actual schema, not what a migration meant to create, so that a new table cannot forget anything.
+Exceptions are listed in `LET_OFF`, with their reasons.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""Protects every table from being forgotten: the catalogue of the migrated database passes each check of the house.
+"""Tests that the catalogue of the migrated database passes each check of the house, so that no table is forgotten.
 
-Each check is also shown a planted fault, in a transaction that is rolled back, and must find it.
+Each check must also find a planted fault, in a transaction that is rolled back.
 """
 
 from collections.abc import AsyncIterator

@@ -90,7 +90,7 @@ async def test_no_value_is_a_fault_or_is_logged(
     await maintain(told.town)
     assert faults + again == []
     assert sent > 1500
-    print(f"{sent} requests")  # noqa: T201
+    print(f"{sent} requests")  # noqa: T201  # a figure for the log
     for log in (server_log, own_log):
         logged = await asyncio.to_thread(log.read_text, errors="replace")
         lines = [line[:300] for line in logged.splitlines() if word.lower() in line.lower()]

@@ -1,4 +1,4 @@
-"""What `dev.py run` says when it cannot begin: one sentence that names the cause and the way out."""
+"""Tests that `dev.py run`, if it cannot start, prints one sentence with the cause and the remedy."""
 
 import fcntl
 import json
@@ -155,7 +155,8 @@ class _Playground:
         """Sends a signal and returns the exit code."""
         self._process.send_signal(number)
         assert self._process.stdout is not None
-        self._process.stdout.read()
+        with self._process.stdout as rest:
+            rest.read()
         return self._process.wait(60)
 
 

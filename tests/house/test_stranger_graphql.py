@@ -1,7 +1,8 @@
-"""The stranger walk over GraphQL: every field of the query and of the mutation root, found by introspection, asked by
-another district's client with north's ids: null, nothing of north's in any answer, and north's rows as they were.
+"""Calls every GraphQL field as another district's client with north's ids, and checks that nothing of north's is
+returned.
 
-A field with an argument that the walk does not know fails it.
+The fields of the query and of the mutation root are found by introspection. Afterwards north's rows are unchanged. A
+field with an argument that the test does not know fails it.
 """
 
 from collections.abc import Iterator

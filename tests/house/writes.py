@@ -1,4 +1,4 @@
-"""Keeps every different statement that writes, of those that the tests have the product send, for a look at the end.
+"""Collects every distinct writing statement that the product sends during the tests, to check them at the end.
 
 What goes through SQLAlchemy is kept as it is sent. What a sync sends through asyncpg is kept with the shapes of the
 tables of raw rows that it names, which are gone when its run has ended; a run's own number is left out of their names.

@@ -1,4 +1,4 @@
-"""A small OneRoster 1.1 CSV delivery that a test can bend, and what a test asks of the roster afterwards."""
+"""Builds a small OneRoster 1.1 CSV delivery that a test can alter, and queries the roster afterwards."""
 
 import csv
 import io

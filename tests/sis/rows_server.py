@@ -1,4 +1,4 @@
-"""A small district as rows of OneRoster JSON, 1.1 or 1.2, that a test can bend, and a server that pages them."""
+"""Serves a small district as pages of OneRoster JSON rows, 1.1 or 1.2, that a test can alter."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

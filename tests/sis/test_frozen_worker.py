@@ -1,4 +1,4 @@
-"""Protects a district's syncs from a worker that is frozen in the middle of one; the status gives the real reason."""
+"""Tests that a worker that freezes during a sync does not block the district, and that the status gives the reason."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A held run: its plan outlives the run, is applied whole or without its removals once approved, or is discarded."""
+"""Tests held runs: the plan is kept after the run, then applied whole or without its removals, or discarded."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a held run keeps in staging is its district's alone, and goes with the run, however that ends."""
+"""Tests that a held run's staging tables are readable by its district only, and are dropped however the run ends."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The night as the worker works it: what is due is run once, one run a district; lost runs, silence, alarms."""
+"""Tests nightly syncs by the worker: each due run once, one run per district; lost runs, missing runs, alarms."""
 
 import asyncio
 import http.client
@@ -324,7 +324,7 @@ async def test_the_worker_runs_the_night_and_serves_the_alarms(north: Town, tmp_
     stop = asyncio.Event()
     working = asyncio.create_task(worker.work(settings, stop))
     async with asyncio.timeout(120):
-        while (await _runs(north))[0][0] != "applied":  # noqa: ASYNC110  # a row, which no event tells of
+        while (await _runs(north))[0][0] != "applied":  # noqa: ASYNC110  # no event reports the row
             await asyncio.sleep(0.1)
         stop.set()
         await working

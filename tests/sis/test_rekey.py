@@ -1,4 +1,4 @@
-"""People under new sourcedIds: a held run's map is planned, shown, applied once approved, and can be taken back."""
+"""Tests people under new sourcedIds: the map is planned from a held run, listed, applied once approved, and undone."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A run that was killed blocks nobody, and one that lost its lock while it fetched applies nothing over a later one."""
+"""Tests that a killed run blocks nobody, and that a run that lost its lock does not apply its plan over a later one."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""A OneRoster zip becomes a roster; the same zip again changes nothing; what changed is applied and kept in the log."""
+"""Tests that a OneRoster zip becomes a roster; the same zip again changes nothing; changes are applied and logged."""
 
 import asyncio
 import secrets
@@ -73,7 +73,7 @@ async def _writes(town: Town) -> dict[str, int]:
 def _sample(name: str) -> Path:
     path = SAMPLES / f"oneroster-{name}.zip"
     if not path.exists():
-        pytest.skip("The samples written by others are not beside this project.")
+        pytest.skip("The samples of other authors are not in the folder next to this project.")
     return path
 
 

@@ -1,4 +1,4 @@
-"""What passes unread as plainly unchanged, and what would be made of it if it were read, must never differ."""
+"""Tests that a row that is skipped as unchanged would also be unchanged if it were converted."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Owns the headers of the responses in the contract."""
+"""Describes the headers of the responses in the contract."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 
 def describe_headers(document: dict[str, Any]) -> None:
-    """Adds the headers of every response to the document; a header that a route declares itself stays."""
+    """Adds the headers of every response to the document; a header that a route declares itself is kept."""
     document["components"].setdefault("headers", {}).update(HEADERS)
     for path, _, operation in operations(document):
         for status, answer in operation["responses"].items():

@@ -1,7 +1,7 @@
-"""Owns which statuses each operation documents. Only those that it can answer are stated, and every one of them.
+"""Documents the statuses of each operation: all that it can answer, and no others.
 
-Most follow from the operation: whether it needs a token, names a row in its path, changes something, takes a body. The
-tests of the faces compare every answer with the contract.
+Most follow from the operation: whether it needs a token, has an id in its path, changes something, or takes a body. The
+tests of the APIs compare every response with the contract.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ CLIENT = {
 
 
 def describe_statuses(document: dict[str, Any]) -> None:
-    """Adds the problem responses of every operation, and removes those that FastAPI assumes."""
+    """Adds the problem responses of every operation, and removes those that FastAPI adds by default."""
     schemas = document["components"]["schemas"]
     for name, schema in _problem_schemas().items():
         schemas[name] = schema
@@ -74,7 +74,7 @@ def describe_statuses(document: dict[str, Any]) -> None:
         for status, description in _statuses(path, method, operation):
             declared = answers.get(status, {})
             if "application/json" in declared.get("content", {}):
-                continue  # A response of the operation's own, such as that of a health check.
+                continue  # A response that only this operation has, such as that of a health check.
             answers[status] = {
                 "description": declared.get("description", description),
                 "content": _content(path, status),
@@ -93,7 +93,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 
 def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields the statuses of refusals that an operation can answer, with their descriptions."""
+    """Yields the error statuses that an operation can answer, with their descriptions."""
     if path == OAUTH:
         yield from OAUTH_ANSWERS.items()
         return
@@ -126,19 +126,19 @@ def _takes_key(operation: dict[str, Any]) -> bool:
 
 
 def _filters(operation: dict[str, Any]) -> bool:
-    """Tells whether an operation has filters, whose values can be of the right type and still unacceptable."""
+    """Returns whether an operation has filters, whose values can be of the right type and still unacceptable."""
     parameters = [parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
     return any(parameter["name"] not in PAGING and _is_free(parameter["schema"]) for parameter in parameters)
 
 
 def _is_free(schema: dict[str, Any]) -> bool:
-    """Tells whether a type leaves values that only the service can refuse: it is no choice and has no bounds."""
+    """Returns whether a type allows values that only the service can refuse: it is not a choice and has no bounds."""
     types = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
     return any(one.get("type") != "boolean" and "enum" not in one and "maximum" not in one for one in types)
 
 
 def _is_assumed(answer: dict[str, Any]) -> bool:
-    """Tells whether a response is FastAPI's own for invalid values."""
+    """Returns whether a response is FastAPI's own for invalid values."""
     schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
     return bool(schema.get("$ref") == PREFIX + "HTTPValidationError")
 

@@ -1,4 +1,4 @@
-"""A process of the api stays available while the whole abuse corpus is sent to it, and ends when it is told to."""
+"""Tests that an api process stays available during the whole abuse corpus, and ends when it is asked to."""
 
 import signal
 import subprocess

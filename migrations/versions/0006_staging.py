@@ -10,8 +10,8 @@ from alembic import context, op
 from migrations.policies import DISTRICT
 from migrations.tenant import distribute, grant, roles, tenant_table
 
-revision = "0004"
-down_revision = "0008"
+revision = "0006"
+down_revision = "0005"
 
 _LINE_ITEM = """title text, description text, result_value_min double precision, result_value_max double precision,
     learning_objectives jsonb"""
