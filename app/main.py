@@ -31,6 +31,7 @@ from app.rest import (
     evidence,
     gradebook,
     health,
+    me,
     measure,
     oauth,
     playbook,
@@ -66,6 +67,7 @@ request names the person for whom it acts, and is limited by that person's role 
 The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in the browser.
 """
 V1 = (
+    me,
     roster,
     school,
     breaks,
@@ -123,6 +125,7 @@ def build(settings: Settings) -> FastAPI:
         sis_allowed=settings.sis_allowed,
         attempts=TokenAttempts(settings.workers),
         writers=WriterShare(connections_of(engine), limits.connect),
+        operations=me.operations_of([face.router for face in V1]),
     )
     install_problem_handlers(app)
     complete_contract(app)
