@@ -98,10 +98,10 @@ def build(settings: Settings) -> FastAPI:
     engine = open_engine(settings.url_of("api"), name="api", pool_size=settings.pool_size, timeouts=limits)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, str]]:
         await check_server(settings.url_of("api"), "api")
         async with tokens.revocations.kept_current(engine):
-            yield
+            yield {"base_url": settings.base_url}  # for the answers of the HTTP protocol, which knows no settings
         await engine.dispose()
 
     app = FastAPI(
