@@ -47,6 +47,7 @@ from app.rest import (
     webhooks,
 )
 from app.rest.admission import Admit
+from app.rest.compress import Compress
 from app.rest.contract.assemble import complete_contract
 from app.rest.cors import Cors
 from app.rest.door import Services, refuse_unknown_parameters
@@ -139,6 +140,7 @@ def build(settings: Settings) -> FastAPI:
     )
     app.include_router(documents.documents(app))
     app.add_middleware(Retries)
+    app.add_middleware(Compress)
     refusals = {"/graphql": refuse_graphql, "/oauth/token": oauth.refuse}
     admission = _admission(settings, tokens)
     app.add_middleware(Admit, admission=admission, refusals=refusals)
