@@ -139,8 +139,9 @@ async def make_plan(stage: Stage, kind: Kind, columns: Iterable[tuple[str, str]]
 async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
     """Writes the plan of a kind from the comparison of its staged rows with the known rows.
 
-    If `complete` is false, no row is removed because it is absent.
+    If `complete` is false, no row is removed because it is absent, unless it came within a row of another kind.
     """
+    complete = complete or bool(delivery.within)
     columns = plan_columns(kind, delivery)
     plan = await make_plan(stage, kind, columns)
     free = "AND NOT '{0}' = ANY (t.pinned)" if kind.pinnable else ""
@@ -150,7 +151,7 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
     compared = [*(column for column, _ in columns), *(["pinned"] if kind.pinnable else [])]
     new = "s.person_id" if kind.key == "person_id" else fresh_id(kind.name, "s.sourced_id", "s.row_number")
     names = "".join(f", {column}" for column, _ in columns)
-    absent = "CASE WHEN t.removed_at IS NULL THEN 'absent' END" if complete else "NULL"
+    absent = f"CASE WHEN t.removed_at IS NULL{_within_sql(stage, delivery)} THEN 'absent' END" if complete else "NULL"
     await stage.run(
         f"""
         INSERT INTO {plan} (district_id, id, sourced_id, row_number, action, field{names})
@@ -178,6 +179,20 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
                 WHERE k.district_id = :district AND p.district_id = :district AND NOT k.existed
                   AND p.action = 'refuse' AND p.sourced_id = k.sourced_id"""
         )
+
+
+def _within_sql(stage: Stage, delivery: Delivery) -> str:
+    """Returns a condition for known rows `t` whose absence counts: the row within which they come was read.
+
+    In a delta that is a row that came; in a complete delivery, any but one that was refused.
+    """
+    if not delivery.within:
+        return ""
+    column, fault = f"t.{delivery.within}_id", "IS NOT NULL" if delivery.complete else "IS NULL"
+    rows = f"""SELECT k.id FROM {stage.table("key", delivery.within)} AS k
+        JOIN {stage.table("staged", delivery.within)} AS w ON w.district_id = :district AND w.sourced_id = k.sourced_id
+        WHERE k.district_id = :district AND w.fault {fault}"""
+    return f" AND {column} {'NOT IN' if delivery.complete else 'IN'} ({rows})"
 
 
 def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
