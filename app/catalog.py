@@ -1,4 +1,4 @@
-"""Lists every resource of the API with its links, listings and commands: a newcomer's table of contents."""
+"""Lists every resource of the API with its links, listings and commands, as a table of contents for newcomers."""
 
 from app.concern import resource as concern
 from app.decision import resource as decision

@@ -26,7 +26,7 @@ from app.sis.oneroster_rest.pull import RestPull
 from app.sis.oneroster_rest.signin import BearerToken
 from app.sis.oneroster_rest.wire import Answer, Headers, Wire
 
-SECRET = "of-a-bench"  # noqa: S105  # of a throw-away server
+SECRET = "of-a-bench"  # noqa: S105  # for a temporary server only
 BASES = {"1.1": "ims/oneroster/v1p1", "1.2": "ims/oneroster/rostering/v1p2"}
 
 

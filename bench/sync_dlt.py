@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import dlt  # type: ignore[import-not-found]  # of another virtual environment
+import dlt  # type: ignore[import-not-found]  # installed in another environment
 
 RUNS = 2
 

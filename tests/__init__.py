@@ -1,1 +1,1 @@
-"""The suite. It runs on a real PostgreSQL, as the role `api`."""
+"""The tests, which run on a real PostgreSQL, as the role `api`."""

@@ -1,6 +1,6 @@
-"""A real PostgreSQL, migrated once a run; the districts *north* and *south*, new for every test.
+"""Provides a real PostgreSQL, migrated once per run, and two new districts for every test, *north* and *south*.
 
-Tests keep apart by district, not by cleaning up: what the product promises its districts is what isolates them.
+Tests are isolated by district instead of by cleaning up, which relies on the isolation that the product promises.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
 from tests.faces.admission_app import built  # noqa: F401  # apps over other limits, a fixture
 from tests.faces.rest_town import app  # noqa: F401  # the product's app, a fixture
-from tests.faces.served_app import serving  # noqa: F401  # the same on a port of its own, a fixture
+from tests.faces.served_app import serving  # noqa: F401  # the same on its own port, a fixture
 from tests.house.watch import (  # noqa: F401  # fixtures for every test
     every_event_is_as_its_schema_says,
     every_statement_names_its_district,
@@ -75,7 +75,7 @@ def server_log(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """The log of the embedded server."""
     logs = list(tmp_path_factory.getbasetemp().glob("server*/postgres.log"))
     if not logs:
-        pytest.skip("The log of one's own server is its operator's.")
+        pytest.skip("The log of a given server belongs to its operator.")
     return logs[-1]
 
 

@@ -1,4 +1,4 @@
-"""Freezes a process of the product at a moment that the database shows: SIGSTOP while it holds what others need."""
+"""Freezes a process of the product with SIGSTOP, at a moment at which it holds a lock that others need."""
 
 import asyncio
 import os

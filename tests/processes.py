@@ -1,4 +1,4 @@
-"""How tests start the product's processes: over given settings, with nothing of the caller's own environment."""
+"""Starts the product's processes for tests, with given settings and nothing of the caller's environment."""
 
 import atexit
 import os

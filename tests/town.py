@@ -1,6 +1,6 @@
-"""A small district for tests: two schools, staff and students who stand in classes, all known to a source.
+"""A small district for tests: two schools, staff, and students in classes, all from one source.
 
-Every name in it carries a canary of its own, so that a test can look for one district's bytes in another's answer.
+Every name in it contains a canary, so that a test can look for one district's bytes in another's response.
 """
 
 import secrets

@@ -1,7 +1,7 @@
-"""A process that has loaded the product and is forked whenever it is to run: each begins at once, on its own.
+"""A process that has loaded the product and is forked for each program to run, so that each starts at once.
 
 `python -m tests.warm` reads orders from its standard input, a socket: one line of JSON each, with the descriptors of
-its input, output and errors beside an order to start, and a line answers each. It ends when the socket is closed.
+the program's input, output and errors. It answers each with a line, and ends when the socket is closed.
 """
 
 import json
@@ -50,10 +50,12 @@ class Warm:
             raise TimeoutError(f"It did not end within {within:.0f} seconds.")
         return code
 
-    def run(self, command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """What it says and how it ends."""
-        with open(os.devnull) as nothing, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-            streams = [file.fileno() for file in (nothing, out, err)]
+    def run(self, command: Sequence[str], env: Mapping[str, str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """What it says and how it ends, after it has read `stdin`."""
+        with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+            given.write(stdin)
+            given.seek(0)
+            streams = [file.fileno() for file in (given, out, err)]
             code = self.wait(self.start(command, env, streams), PATIENCE)
             for file in (out, err):
                 file.seek(0)

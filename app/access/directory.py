@@ -1,4 +1,7 @@
-"""Reads what must be known before a transaction is bound to a district: grants, district ids, districts with due work.
+"""Reads what must be known before a transaction is bound to a district: grants, revocations, districts with due work.
+
+Tokens are verified without a row; `Revocations` is what a process knows besides. It is read every twenty seconds, and a
+process that could not read it for a minute accepts no token, so that a revocation holds everywhere within a minute.
 
 Every read calls a SECURITY DEFINER function that returns only the requested data, in a transaction that is bound to no
 district.
@@ -119,6 +122,13 @@ async def districts_due(engine: AsyncEngine, most: int) -> dict[JobKind, list[UU
         for job, district_id in rows:
             due[JobKind(job)].append(UUID(str(district_id)))
     return due
+
+
+async def client_origins(engine: AsyncEngine) -> dict[UUID, tuple[str, ...]]:
+    """Returns the origins of every client that has registered some."""
+    async with _bound_to_nobody(engine) as connection:
+        rows = await connection.execute(text("SELECT * FROM app.client_origins()"))
+        return {UUID(str(row.client_id)): tuple(row.origins) for row in rows}
 
 
 async def sync_status(engine: AsyncEngine) -> Sequence[Row[Any]]:

@@ -19,9 +19,9 @@ from app.core.crypto import fingerprint
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 
-SECRET_PREFIX = "aim_"  # noqa: S105  # a prefix by which secret scanners recognize our secrets, not a secret
+SECRET_PREFIX = "aim_"  # noqa: S105  # a prefix for secret scanners, not a secret
 LIVE_SECRETS = 2
-LONGEST_TOKEN = timedelta(hours=1)
+MAX_TOKEN_LIFETIME = timedelta(hours=1)
 """The longest life that a token can have; a revocation is needed for no longer."""
 
 
@@ -175,7 +175,7 @@ async def revoke_tokens(work: Work, client_id: UUID, token_id: UUID | None = Non
             client_id=client_id,
             token_id=token_id,
             revoked_at=at,
-            expires_at=at + LONGEST_TOKEN,
+            expires_at=at + MAX_TOKEN_LIFETIME,
         )
     )
     await work.db.flush()
@@ -187,7 +187,9 @@ def generate_secret() -> str:
 
 
 async def _grant(work: Work, client_id: UUID, new: NewClient) -> None:
-    grant = await work.db.get(ClientGrant, (work.district_id, client_id))
+    grant = await work.db.scalar(
+        select(ClientGrant).where(ClientGrant.district_id == work.district_id, ClientGrant.client_id == client_id)
+    )
     if grant is None:
         grant = ClientGrant(district_id=work.district_id, client_id=client_id)
         work.db.add(grant)
@@ -219,7 +221,7 @@ async def _read(work: Work, query: Select[ClientGrant, str]) -> list[DistrictCli
         .where(ClientSecret.client_id == any_(cast(client_ids, ARRAY(PgUUID))), ClientSecret.revoked_at.is_(None))
         .group_by(ClientSecret.client_id)
     )
-    secrets = dict(row.tuple() for row in counts)
+    secrets = {client_id: count for client_id, count in counts}  # noqa: C416  # rows are no tuples to mypy
     return [
         DistrictClient(
             grant.client_id,

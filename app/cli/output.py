@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Prints rows beneath their headings, each column as wide as its longest entry; `empty` where there is no row."""
+    """Prints rows below their headings, each column as wide as its longest entry; prints `empty` if there is no row."""
     shown = [[str(cell) for cell in row] for row in rows]
     if not shown:
         print(empty)
@@ -16,7 +16,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, em
 
 
 def print_record(record: Mapping[str, object], *, as_json: bool) -> None:
-    """Prints one record: a line for each member, or one JSON object."""
+    """Prints one record, as a line for each member or as one JSON object."""
     if as_json:
         print(json.dumps(record))
         return

@@ -39,8 +39,8 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Revokes one token, read from standard input, or all that a client has in a district.
 
-        It is effective within 60 seconds on every process. The client may get a new token; to end that too, use
-        `aimline client revoke`.
+        The revocation is effective within 60 seconds on every process. The client may get a new token; to end that too,
+        use `aimline client revoke`.
 
         Example: aimline token revoke < token.txt
 
@@ -48,7 +48,7 @@ def add_to(app: typer.Typer) -> None:
         """
         if bool(client) != bool(district):
             raise AimlineError(EXCLUSIVE, code="token.which")
-        # A token on the command line would be seen in the list of processes.
+        # A token on the command line would be visible in the list of processes.
         text = "" if client else sys.stdin.read().strip().removeprefix("Bearer ").strip()
         if not client and not text:
             raise AimlineError(EXCLUSIVE, code="token.which")
@@ -76,7 +76,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _verified(settings: Settings, text: str) -> tuple[UUID, UUID, UUID]:
-    """Returns the district, client and id of a token; raises `AimlineError` for one that is of no use anyway."""
+    """Returns the district, client and id of a token; raises `AimlineError` for a token that is invalid anyway."""
     try:
         token = Tokens(settings.keyring, settings.base_url, settings.token_seconds).verify(text)
     except Unauthenticated:

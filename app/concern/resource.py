@@ -1,4 +1,4 @@
-"""Owns the public shape of concerns: the resource, its list, its commands."""
+"""Declares the public shape of concerns: the resource, its list and its commands."""
 
 from datetime import date, datetime
 

@@ -232,7 +232,7 @@ def _socket_folder(folder: Path) -> Path:
     """
     name = f"aimline-{os.geteuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
     temporary_folder = tempfile.gettempdir()
-    return Path(temporary_folder if len(os.fsencode(temporary_folder)) < 50 else "/tmp", name)  # noqa: S108 - 0700, owner checked
+    return Path(temporary_folder if len(os.fsencode(temporary_folder)) < 50 else "/tmp", name)  # noqa: S108 - mode 0700, owner checked
 
 
 def _tail(log: Path, offset: int) -> str:

@@ -1,4 +1,4 @@
-"""Owns the public shape of decisions."""
+"""Declares the public shape of decisions."""
 
 from datetime import date
 from uuid import UUID
@@ -45,7 +45,7 @@ class DecisionResource(
 
 
 async def _support_id(work: Work, text: str, pointer: str | None) -> UUID:
-    """Returns the id in a support's public id; a malformed one names no support."""
+    """Parses the public id of a support; a malformed one is treated as the id of no support."""
     try:
         return ids.parse_id("support", text)
     except Invalid:

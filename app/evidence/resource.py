@@ -1,4 +1,4 @@
-"""Owns the public shape of scores and of their changes."""
+"""Declares the public shapes of scores and of their changes."""
 
 from datetime import date, datetime
 
@@ -49,7 +49,7 @@ class ScoreChangeResource(
     discloses="score",
     name="ScoreChange",
 ):
-    """The values of a score before it was amended or removed, with who did it and why."""
+    """The values of a score before it was amended or removed, with the person and the reason."""
 
     version: int = field(ScoreChange.version, "The score's version before the change.", 1)
     action: str = field(ScoreChange.action, "`amended`, `removed` or `restored`.", "amended")

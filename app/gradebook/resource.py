@@ -1,4 +1,4 @@
-"""Owns the public shapes of the gradebook: results, results of assessments, line items. Only a sync writes them."""
+"""Declares the public shapes of the gradebook: results, results of assessments, line items. Only a sync writes them."""
 
 from datetime import date, datetime
 
@@ -111,7 +111,7 @@ class LineItemResource(
     name="LineItem",
     node=False,
 ):
-    """A piece of work in a class that results are given for."""
+    """A piece of work in a class for which results are given."""
 
     class_id: Id | None = reference(LineItem.class_id, "class", "The class.")
     title: str = field(LineItem.title, "The title.", "Unit 3 quiz")

@@ -1,1 +1,1 @@
-"""The GraphQL face: one file for each type. It holds shapes and no rules."""
+"""The GraphQL API, with one file per type. It contains shapes and no rules."""

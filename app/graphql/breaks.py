@@ -1,4 +1,4 @@
-"""Owns the breaks of the school year in GraphQL: the shape, the list, the mutations. It holds no rules."""
+"""The breaks of the school year in GraphQL: the shape, the list, the mutations. It contains no rules."""
 
 from datetime import date, datetime
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Owns what a running operation may still use: rows, and processor time without a pause. It never reads a row."""
+"""Limits what a running operation may still use: rows, and processor time without a pause. Reads no row."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from app.core.page import Page
 from app.graphql.limits import TooMuch
 
 STRETCH = 0.02
-"""How many seconds the resolvers of one operation run before other requests of the process get a turn."""
+"""The seconds for which the resolvers of one operation run before other requests of the process get a turn."""
 
 
 class Budget:
@@ -37,8 +37,8 @@ class Budget:
     async def give_turn(self) -> None:
         """Lets other requests run if this operation's resolvers have run for long.
 
-        A batch read wakes up to a thousand resolvers in one turn of the event loop; they pass the lock one in each
-        turn.
+        A batch read wakes up to a thousand resolvers in one turn of the event loop; with a pause, one of them gets the
+        lock per turn.
         """
         if time.monotonic() < self._until:
             return

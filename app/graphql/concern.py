@@ -1,4 +1,4 @@
-"""Owns the shapes of concerns and the mutation that raises one. It holds no rules."""
+"""The shapes of concerns and the mutation that raises one. It contains no rules."""
 
 from dataclasses import asdict
 from datetime import date, datetime

@@ -1,4 +1,4 @@
-"""Owns the shapes of decisions and the mutation that records one. It holds no rules."""
+"""The shapes of decisions and the mutation that records one. It contains no rules."""
 
 from datetime import date
 from enum import StrEnum

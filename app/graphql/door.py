@@ -1,11 +1,12 @@
-"""Owns how a GraphQL request becomes a unit of work: token, principal, person acted for, one session.
+"""Turns a GraphQL request into a unit of work: token, principal, person acted for, one session.
 
-It holds no rules.
+It contains no rules.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
@@ -19,11 +20,12 @@ from app.access.permission import MEANING
 from app.access.principal import Principal
 from app.access.work import Work, required_permissions
 from app.core.crypto import Keyring
-from app.core.errors import Misuse, NotFound
+from app.core.errors import Misuse, NotFound, PreconditionRequired
 from app.core.writer_share import WriterShare
 from app.graphql.budget import Budget
 from app.graphql.loaders import Loaders
 from app.graphql.prepare import Prepared
+from app.requests.preconditions import ExpectedVersion
 from app.roster.caseload import bound_to_person
 
 ACT_FOR = "Aimline-Act-For"
@@ -37,19 +39,28 @@ class Installation(Protocol):
 
     @property
     def engine(self) -> AsyncEngine:
-        """The engine of the role `api`, whose connections are bound to a principal."""
+        """Returns the engine of the role `api`, whose connections are bound to a principal."""
 
     @property
     def keyring(self) -> Keyring:
-        """The key-encryption keys."""
+        """Returns the key-encryption keys."""
 
     @property
     def tokens(self) -> Tokens:
-        """The reader of access tokens."""
+        """Returns the verifier of access tokens."""
 
     @property
     def writers(self) -> WriterShare:
-        """The share of the engine's connections that writers may use."""
+        """Returns the share of the engine's connections that writers may use."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTerms:
+    """The terms of one mutation: its response key, the version that its caller expects, and whether one is missing."""
+
+    response_key: str
+    expected: ExpectedVersion | None = None
+    lacks_version: bool = False
 
 
 class OperationContext:
@@ -60,11 +71,14 @@ class OperationContext:
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loaders = Loaders(self.read)
+        self.terms = CommandTerms("")
+        self.done: set[str] = set()
+        """The response keys of the mutations whose command has succeeded."""
 
     async def read(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Calls a room's read while no other resolver uses the session."""
+        """Calls a room's read function while no other resolver uses the session."""
         async with self._session():
             if self.budget.exceeded is not None:
                 raise self.budget.exceeded
@@ -76,14 +90,14 @@ class OperationContext:
     async def read_or_none(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R | None:
-        """Calls `read`, and returns None where the row does not exist or the caller may not see it."""
+        """Calls `read`; returns None if the row does not exist or the caller may not see it."""
         try:
             return await self.read(function, *args, **kwargs)
         except NotFound:
             return None
 
     async def load(self, function: Callable[[Work, list[UUID]], Awaitable[Mapping[UUID, V]]], key: UUID) -> V | None:
-        """Returns the batch read's row for one key; keys of the same level of the query are read together."""
+        """Returns a batch read's row for one key; the keys of one level of the query are read together."""
         row = await self._loaders.load(function, key)
         await self.budget.give_turn()
         return row
@@ -91,12 +105,12 @@ class OperationContext:
     async def load_each(
         self, function: Callable[[Work, list[UUID]], Awaitable[Mapping[UUID, V]]], keys: list[UUID]
     ) -> list[V]:
-        """Returns the rows that `load` finds for several keys, without those that the caller may not see."""
+        """Returns the rows that `load` returns for several keys, without those that the caller may not see."""
         rows = await asyncio.gather(*(self.load(function, key) for key in keys))
         return [row for row in rows if row is not None]
 
     async def once(self, function: Callable[[Work], Awaitable[V]]) -> V:
-        """Returns the result of a read that takes no keys, and runs it at most once in an operation."""
+        """Returns the result of a read without keys, which runs at most once in an operation."""
         rows = await self._loaders.once(function)
         await self.budget.give_turn()
         return rows
@@ -104,20 +118,27 @@ class OperationContext:
     async def write(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Calls a room's command in a savepoint, so that it fails alone.
+        """Calls a room's command in a savepoint, so that its failure does not undo other commands.
 
-        Rows loaded before it are read again after it.
+        Rows that were loaded before the command are read again after it.
         """
         async with self._session():
             self._loaders = Loaders(self.read)
+            if self.terms.lacks_version:
+                raise PreconditionRequired
             async with self.work.savepoint():
-                return await function(self.work, *args, **kwargs)
+                expected = self.terms.expected
+                async with nullcontext() if expected is None else expected.held(self.work):
+                    result = await function(self.work, *args, **kwargs)
+            self.done.add(self.terms.response_key)
+            return result
 
     async def stop(self) -> None:
-        """Cancels the tasks that still use the session and waits for them; their statements in PostgreSQL end too.
+        """Cancels the tasks that still use the session and waits for them, so that their statements in PostgreSQL end
+        too.
 
-        Batch reads run in tasks of their own, which the end of the operation does not end. A task that was cancelled
-        before is not cancelled again, since that would cut off the message that ends its statement.
+        Batch reads run in separate tasks, which do not end with the operation. A task that was cancelled before is not
+        cancelled again, because that would cut off the message that ends its statement.
         """
         running = self._tasks - {asyncio.current_task()}
         for task in running:
@@ -145,7 +166,7 @@ Info = strawberry.Info[OperationContext, None]
 def guarded_field(
     description: str, *functions: Callable[..., Any], name: str | None = None
 ) -> Callable[[Callable[..., Any]], StrawberryField]:
-    """Returns a decorator that makes a field whose description in the SDL names the permissions of its functions."""
+    """Returns a decorator that makes a field; its description in the SDL lists the permissions of `functions`."""
     permissions = list(dict.fromkeys(can for function in functions for can in required_permissions(function)))
     if not permissions:
         raise Misuse("A guarded field names the marked functions that it calls.")
@@ -161,14 +182,14 @@ def guarded_field(
 
 
 def client_of(request: Request, installation: Installation) -> Principal:
-    """Returns the principal of the client that the token names; raises `Unauthenticated`. Reads no row."""
+    """Returns the principal of the request's client; raises `Unauthenticated`. Reads no row."""
     client = installation.tokens.read_header(request.headers.get("Authorization"))
     request.state.principal = client
     return client
 
 
 async def principal_of(request: Request, installation: Installation, client: Principal) -> Principal:
-    """Returns the caller's principal. Where the request acts for a person, that person's role and caseload bound it."""
+    """Returns the caller's principal; if the request acts for a person, that person's role and caseload restrict it."""
     act_for = request.headers.get(ACT_FOR)
     if act_for is None:
         return client

@@ -1,6 +1,6 @@
-"""Owns the shapes of scores and the mutations that record, amend and remove them. It holds no rules.
+"""The shapes of scores and the mutations that record, amend and remove them. It contains no rules.
 
-Over 250 lines, since a score has many inputs and each has a description.
+Over 250 lines, because a score has many inputs and each has a description.
 """
 
 from collections.abc import Awaitable, Callable, Iterator

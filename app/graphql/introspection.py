@@ -1,6 +1,6 @@
-"""Keeps the results of operations that only ask about the schema: they are the same for every caller.
+"""Caches the results of operations that only ask about the schema, because they are the same for every caller.
 
-Such a result takes a process most of the time that one operation may have, and tools ask for it with the same text.
+Such an operation takes most of the time that one operation may have, and tools send it with the same text.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,18 +13,18 @@ from app.graphql.request import Operation
 MAX_RESULTS = 16
 ROOTS = {"__schema", "__type"}
 _results: dict[tuple[str, str | None], ExecutionResult] = {}
-"""By text and operation name, the least recently used first."""
+"""The cached results by text and operation name, the least recently used first."""
 
 
 def is_introspection(operation: OperationDefinitionNode) -> bool:
-    """Whether an operation only asks about the schema, with no variable."""
+    """Returns whether an operation only asks about the schema and has no variable."""
     roots = operation.selection_set.selections
     names = {root.name.value for root in roots if isinstance(root, FieldNode)}
     return not operation.variable_definitions and len(roots) == len(names) > 0 and names <= ROOTS
 
 
 async def introspect(operation: Operation, run: Callable[[], Awaitable[ExecutionResult]]) -> ExecutionResult:
-    """Returns the kept result of an operation, or runs it and keeps its result if it has no errors."""
+    """Returns the cached result of an operation, or runs it and caches its result if that has no errors."""
     key = (operation.query, operation.name)
     result = _results.pop(key, None)
     if result is None:

@@ -1,6 +1,6 @@
-"""Owns the limits of one GraphQL request, and the checks of its raw text and variables. It never parses a document.
+"""Defines the limits of one GraphQL request, and checks its raw text and variables. Never parses a document.
 
-The text is checked before a parser reads it, and the variables before they are coerced: both checks take linear time
+The text is checked before a parser reads it, and the variables before they are coerced. Both checks take linear time
 and stop at the first violation.
 """
 
@@ -12,7 +12,7 @@ from graphql import GraphQLError, Node
 from app.core.errors import AimlineError
 
 CEILING = 2**53 - 1
-"""The largest value of a count: the largest integer that every JSON reader accepts."""
+"""The largest value of a count, which is the largest integer that every JSON reader accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,17 @@ class Limits:
     depth: int = 12
     """Nested selection sets below a root field."""
     introspection_depth: int = 20
-    """The same within introspection: the usual introspection query follows nine levels of `ofType`."""
+    """Nested selection sets within introspection; the usual introspection query follows nine levels of `ofType`."""
     nesting: int = 60
-    """The same, counting inline fragments and fragment spreads too."""
+    """Nested selection sets, inline fragments and fragment spreads."""
     aliases: int = 30
     directives: int = 50
     node_directives: int = 5
     """Directives on one part of the document."""
     size: int = 5_000
-    """Fields, arguments, values and directives, where every fragment counts at each of its spreads."""
+    """Fields, arguments, values and directives, with every fragment counted at each of its spreads."""
     comparisons: int = 2_000
-    """Pairs of fields that would be merged because they share a response key."""
+    """Pairs of fields that would be merged because they have the same response key."""
     introspection: int = 20_000
     """Response keys that introspection could return."""
     value_depth: int = 10
@@ -48,13 +48,15 @@ class Limits:
     variable_values: int = 6_000
     """Lists, objects and values in all variables."""
     answer: int = 16_000_000
-    """Characters of an answer: a text that is read once can be selected under many names."""
+    """Characters of a response; it is limited because a text that is read once can be selected under many names."""
     errors: int = 100
-    """Errors that an answer lists."""
+    """Errors that a response lists."""
     validation_errors: int = 30
     """Errors after which the validation of a document stops."""
     printed: int = 3_000
-    """Parts of literals that may be printed in messages: the library prints the whole literal for each error in it."""
+    """Parts of literals that may be printed in messages, because the library prints the whole literal for each error in
+    it.
+    """
 
 
 class TooMuch(AimlineError):
@@ -64,7 +66,7 @@ class TooMuch(AimlineError):
 
 
 def too_much(code: str, detail: str, *nodes: Node) -> GraphQLError:
-    """Returns a refusal as an error of the document."""
+    """Returns the error of a document that asks for too much."""
     return GraphQLError(detail, list(nodes) or None, original_error=TooMuch(detail, code=code))
 
 
@@ -77,7 +79,7 @@ def check_text(text: str, limits: Limits) -> None:
 
 
 def check_variables(variables: dict[str, Any] | None, limits: Limits) -> None:
-    """Raises a refusal if the variables hold too many or too deeply nested values."""
+    """Raises a refusal if the variables have too many or too deeply nested values."""
     level: list[Any] = [variables or {}]
     values = depth = 0
     while level:

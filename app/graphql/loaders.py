@@ -1,6 +1,6 @@
-"""Owns the batching of nested reads: one loader for each batch read of one operation.
+"""Batches nested reads, with one loader for each batch read of one operation.
 
-It never caches longer than that.
+Nothing is cached longer than the operation.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,7 +16,7 @@ Read = Callable[..., Awaitable[Any]]
 
 
 class Loaders:
-    """The loaders of one operation, by the batch read that each collects keys for."""
+    """The loaders of one operation, by the batch read function for which each collects keys."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -33,7 +33,7 @@ class Loaders:
         return await loader.load(key)
 
     async def once(self, function: Callable[[Work], Awaitable[V]]) -> V:
-        """Returns the result of a read without keys; only the first call reads."""
+        """Returns the result of a read without keys, which only the first call executes."""
 
         async def gather(keys: list[None]) -> list[V]:
             rows: V = await self._read(function)

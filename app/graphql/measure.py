@@ -1,4 +1,4 @@
-"""Owns the mutations that create and amend measures. It holds no rules. The shape of a measure is in `playbook`."""
+"""The mutations that create and amend measures. It contains no rules. The shape of a measure is in `playbook`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -84,5 +84,5 @@ class MeasureMutations:
 
 
 def _changes(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the named fields; a null that was sent differs from a field that was not."""
+    """Returns the fields that were sent; a null that was sent differs from a field that was not."""
     return {name: value.value for name, value in fields.items() if name != "measure" and value is not None}

@@ -1,4 +1,4 @@
-"""Owns how roster rows are named: ids and external ids, in filters and on rows. It holds no rules."""
+"""Resolves and shows the names of roster rows: ids and external ids. It contains no rules."""
 
 from collections.abc import Awaitable, Callable
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Owns Relay's Node, and the conversion of ids. It never reads a row."""
+"""Defines Relay's Node and converts ids. Never reads a row."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""Owns `node(id)`: the read for each prefix of an id. It holds no rules."""
+"""Implements `node(id)`, with the read for each prefix of an id. It contains no rules."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -55,7 +55,7 @@ FINDERS: dict[str, Find] = {
     "verdict": _node_reader(verdict, Verdict.of),
     "decision": _node_reader(decision, Decision.of),
 }
-"""The read for each kind of id; ids of other kinds name no node."""
+"""The read function for each kind of id; ids of other kinds are ids of no node."""
 
 
 @strawberry.type

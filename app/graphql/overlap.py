@@ -1,4 +1,4 @@
-"""Owns the count of field pairs that validation would compare, which bounds its quadratic time.
+"""Counts the field pairs that validation would compare, to limit its quadratic time.
 
 GraphQL merges the fields of one response key, and the library compares each of them with every other one. This walk
 merges them too, but only counts. It expands fragments, so it runs on documents that have passed the limit of their
@@ -19,7 +19,7 @@ from graphql import (
 
 
 def comparisons(document: DocumentNode, limit: int) -> int:
-    """Returns how many field pairs of the document share a response key; stops counting above `limit`."""
+    """Returns the number of field pairs in the document that share a response key; stops counting above `limit`."""
     fragments = {
         definition.name.value: definition
         for definition in document.definitions
@@ -43,7 +43,7 @@ def comparisons(document: DocumentNode, limit: int) -> int:
 def _by_key(
     selections: Iterable[SelectionSetNode], fragments: dict[str, FragmentDefinitionNode]
 ) -> dict[str, list[FieldNode]]:
-    """Returns the fields of selection sets that become one object, by response key; visits each fragment once."""
+    """Returns, by response key, the fields of selection sets that become one object; visits each fragment once."""
     fields: dict[str, list[FieldNode]] = {}
     stack, visited = list(selections), set[str]()
     while stack:

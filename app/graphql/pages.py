@@ -1,4 +1,4 @@
-"""Owns the form of a page in GraphQL: Relay connections over the keyset of the core. It never counts or skips rows."""
+"""Formats a page in GraphQL: Relay connections over the keyset of the core. Never counts or skips rows."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -63,7 +63,7 @@ def by_id(row: Any) -> tuple[str, ...]:
 def connection(
     position: Keyset, page: Page[Row], shape: Callable[[Row], T], key: Callable[[Row], tuple[str, ...]] = by_id
 ) -> Connection[T]:
-    """Returns a page as a connection; `key` gives a row's position in the list's order."""
+    """Returns a page as a connection; `key` is a function that returns a row's position in the list's order."""
     edges = [Edge(node=shape(row), cursor=position.mark(*key(row))) for row in page.rows]
     return Connection(
         edges=edges,
@@ -77,7 +77,7 @@ def connection(
 
 
 def empty_page() -> Connection[Any]:
-    """Returns the empty page for a filter that names a row that the caller cannot see."""
+    """Returns an empty page, for a filter whose row the caller cannot see."""
     return Connection(
         edges=[], page_info=PageInfo(has_next_page=False, has_previous_page=False, start_cursor=None, end_cursor=None)
     )

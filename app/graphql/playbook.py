@@ -1,6 +1,6 @@
-"""Owns the shapes of the playbook: areas, levels, measures, the rules of judgement. It holds no rules of its own.
+"""The shapes of the playbook: areas, levels, measures, decision rules. It contains no rules of its own.
 
-Over 250 lines, since reading, previewing and publishing share their shapes.
+Over 250 lines, because reading, previewing and publishing share their shapes.
 """
 
 from datetime import datetime
@@ -114,7 +114,7 @@ class RuleParameter:
 
 @strawberry.type(description="A rule in force.")
 class StandingRule:
-    """A rule, what it judges, and its stated false-alarm rate."""
+    """A decision rule, the series that it judges, and its stated false-alarm rate."""
 
     rule: str
     parameters: list[RuleParameter]

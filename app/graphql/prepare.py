@@ -1,6 +1,6 @@
-"""Owns how a document becomes an operation that may run: checked, parsed, measured, validated. It runs nothing.
+"""Prepares a document for execution: checks, parses, measures and validates it. Executes nothing.
 
-The order matters: each step bounds the work of the next one. No unit of work is open, and no row is read.
+The order matters, because each step limits the work of the next one. No unit of work is open, and no row is read.
 """
 
 from dataclasses import dataclass
@@ -26,16 +26,18 @@ from app.graphql.rows import Rows
 from app.graphql.weight import Scale, Weight, too_deep
 
 FEW_ERRORS = 5
-"""Up to this many errors are validated again for the library's suggestions ("Did you mean …"), which take longest."""
+"""The largest number of errors that are validated again for the library's suggestions ("Did you mean …"), which are
+slow.
+"""
 PARSING_ABORTED = "Parsing aborted."
-"""The end of the parser's message when it met a limit."""
+"""The end of the parser's message when it has reached a limit."""
 SHORT_LITERAL = 100
-"""A literal of up to this many parts may be printed a second time."""
+"""The largest number of parts of a literal that may be printed a second time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An operation that may run."""
+    """An operation that may be executed."""
 
     document: DocumentNode
     operation: OperationDefinitionNode
@@ -43,12 +45,12 @@ class Prepared:
 
     @property
     def writes(self) -> bool:
-        """Tells whether the operation is a mutation."""
+        """Returns whether the operation is a mutation."""
         return self.operation.operation is OperationType.MUTATION
 
 
 class Refused(Exception):
-    """Raised for a document that cannot be run, with its errors, and its cost if that is known."""
+    """Raised for a document that cannot be executed, with its errors, and its cost if that is known."""
 
     def __init__(self, errors: list[GraphQLError], cost: int | None = None) -> None:
         super().__init__()
@@ -59,17 +61,17 @@ class Preparation:
     """Prepares operations over one schema, within limits."""
 
     def __init__(self, schema: GraphQLSchema, limits: Limits) -> None:
-        self._schema, self.limits = schema, limits
+        self.schema, self.limits = schema, limits
         self._rows = Rows(schema)
 
     def prepare(self, request: Operation, method: str) -> Prepared:
-        """Returns the operation that a request names; raises `Refused` or `BadRequest`."""
+        """Returns the operation of a request, ready for execution; raises `Refused` or `BadRequest`."""
         cost: int | None = None
         try:
             document = self._parse(request)
             operation = _operation(document, request.name, method)
             variables = _defaults(operation) | (request.variables or {})
-            scale = Scale(self._schema, self._rows, document, variables, self.limits)
+            scale = Scale(self.schema, self._rows, document, variables, self.limits)
             weight = scale.weigh(operation)
             cost = int(weight.cost)
             self._check(document, operation, scale, weight)
@@ -122,13 +124,13 @@ class Preparation:
             raise too_much("document.too_repetitive", detail)
 
     def _validate(self, document: DocumentNode, longest_literal: int) -> list[GraphQLError]:
-        """Returns the errors of the validation; the last one says so if there are more than are listed."""
+        """Returns the errors of the validation; the last one states if there are more than are listed."""
         most_errors = max(1, min(self.limits.validation_errors, self.limits.printed // (longest_literal + 1)))
-        errors = validate(self._schema, document, max_errors=most_errors, hide_suggestions=True)
+        errors = validate(self.schema, document, max_errors=most_errors, hide_suggestions=True)
         if len(errors) > most_errors:
             errors[-1] = GraphQLError(f"There are more errors than these {most_errors}.")
         elif errors and len(errors) <= FEW_ERRORS and longest_literal <= SHORT_LITERAL:
-            return validate(self._schema, document)
+            return validate(self.schema, document)
         return errors
 
 

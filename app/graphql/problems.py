@@ -1,7 +1,7 @@
-"""Owns how errors reach a GraphQL caller: as problems in a payload, or as errors at the top. It never shows a value.
+"""Converts errors for GraphQL callers, into problems in a payload or errors at the top. Never shows a value.
 
-A payload's problems carry REST's codes and pointers. Errors at the top are refusals of access, faults and malformed
-requests; a fault shows no exception's text, there or in the log.
+A payload's problems have REST's codes and pointers. Errors at the top are refusals of access, faults and malformed
+requests. A fault shows no exception's text, neither in the response nor in the log.
 """
 
 import re
@@ -21,8 +21,6 @@ from app.core.errors import (
     AimlineError,
     Forbidden,
     Invalid,
-    Throttled,
-    Unavailable,
     Violation,
     with_more,
 )
@@ -56,7 +54,7 @@ _TYPES = (
 
 @strawberry.type(description="One violation in an input, with the same codes and pointers as in REST.")
 class Problem:
-    """A violation, or a refusal of the whole input."""
+    """A violation, or an error about the whole input."""
 
     code: str = strawberry.field(description="A stable code.")
     pointer: str = strawberry.field(
@@ -69,7 +67,7 @@ class Problem:
 
 
 def to_problems(violations: Sequence[Violation]) -> list[Problem]:
-    """Returns violations as problems: the first hundred, then one that says how many more there are."""
+    """Converts violations into problems: the first hundred, then one that states how many more there are."""
     problems = [
         Problem(code=violation.code, pointer=violation.pointer, detail=violation.detail)
         for violation in violations[:MAX_VIOLATIONS]
@@ -80,7 +78,7 @@ def to_problems(violations: Sequence[Violation]) -> list[Problem]:
 
 
 def check_lengths(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Problem]:
-    """Returns the problems of texts with a wrong length; each item is pointer, text, least and most characters."""
+    """Returns the problems of texts whose length is wrong; each item is pointer, text, smallest and largest length."""
     problems = []
     for pointer, text, least, most in texts:
         if text is not None and len(text) < least:
@@ -97,7 +95,7 @@ def check_lengths(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Pro
 async def run_command(
     context: OperationContext, command: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
 ) -> tuple[R | None, list[Problem]]:
-    """Runs a command in its savepoint and returns its result or problems; raises missing permissions and faults."""
+    """Runs a command in a savepoint and returns its result or problems; raises missing permissions and faults."""
     try:
         return await context.write(command, *args, **kwargs), []
     except Invalid as error:
@@ -116,18 +114,28 @@ async def run_command(
 
 
 def is_fault(error: GraphQLError) -> bool:
-    """Tells whether an error is an internal fault, neither caused by the request nor a refusal."""
+    """Returns whether an error is an internal fault, which means neither caused by the request nor a refusal."""
     cause = _cause(error)
     if isinstance(cause, AimlineError):
         return False
     if error.path is None:
-        # An error before execution that the request caused points into its document.
+        # An error before execution that the request caused refers to a place in its document.
         return cause is not None and not error.nodes
     return cause is not None or not (error.message.startswith("Argument ") or _is_null_in_input(error))
 
 
+class KeptError(GraphQLError):
+    """An error of a field that was carried out before, as the answer showed it then."""
+
+    def __init__(self, shown: dict[str, Any]) -> None:
+        super().__init__(shown["message"], path=shown.get("path"))
+        self.shown = shown
+
+
 def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
     """Returns an error as the answer shows it."""
+    if isinstance(error, KeptError):
+        return error.shown | {"extensions": error.shown.get("extensions", {}) | {"traceId": trace_id}}
     if is_fault(error):
         return fault(trace_id) | _where(error)
     cause = _cause(error)
@@ -135,12 +143,12 @@ def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
         return refusal(cause, trace_id) | _where(error)
     message = NULL_IN_INPUT if _is_null_in_input(error) else _without_values(error)
     extensions = {"code": "request.malformed", "traceId": trace_id}
-    # A message quotes names of the document, which can be long, and there can be many messages.
+    # A message quotes names in the document, which can be long, and there can be many messages.
     return {"message": message[:MAX_MESSAGE_LENGTH], **_where(error), "extensions": extensions}
 
 
 def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
-    """Returns an error of the application as the answer shows it at the top."""
+    """Returns an error of the application in the form of a top-level error of the response."""
     REFUSALS.labels(error.code).inc()
     extensions: dict[str, Any] = {"code": error.code, "traceId": trace_id}
     message = error.detail
@@ -150,13 +158,13 @@ def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
         extensions["problems"] = [
             {"code": violation.code, "pointer": violation.pointer, "detail": violation.detail} for violation in listed
         ]
-    if isinstance(error, Throttled | Unavailable):
-        extensions["retryAfter"] = error.retry_after
+    if (retry_after := getattr(error, "retry_after", None)) is not None:
+        extensions["retryAfter"] = retry_after
     return {"message": message, "extensions": extensions}
 
 
 def fault(trace_id: str) -> dict[str, Any]:
-    """Returns what a caller sees of an internal fault."""
+    """Returns the error that a caller sees for an internal fault."""
     return {"message": FAULT, "extensions": {"code": "internal", "traceId": trace_id}}
 
 
@@ -166,7 +174,7 @@ def log_fault(error: BaseException) -> None:
 
 
 def cause_of(error: GraphQLError) -> BaseException:
-    """Returns the exception beneath an error of a field."""
+    """Returns the exception that a field's resolver raised."""
     return _cause(error) or error
 
 

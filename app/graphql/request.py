@@ -1,4 +1,4 @@
-"""Owns how a GraphQL operation is read from HTTP (the GraphQL-over-HTTP draft). It never runs one."""
+"""Parses a GraphQL operation from HTTP (the GraphQL-over-HTTP draft). Never executes one."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The operation that a request names, with its variables."""
+    """The operation of a request, with its variables."""
 
     query: str
     variables: dict[str, Any] | None
@@ -34,7 +34,7 @@ class Operation:
 
 
 def media_type(request: Request) -> str:
-    """Returns the media type of the answer; raises `BadRequest` (406) if the client accepts neither."""
+    """Returns the media type of the response; raises `BadRequest` (406) if the client accepts neither."""
     accepts = request.headers.get("Accept", LEGACY)
     weights = dict(_ranges(accepts))
     modern = weights.get(MODERN, 0.0)
@@ -47,7 +47,7 @@ def media_type(request: Request) -> str:
 
 
 async def operation_of(request: Request) -> Operation:
-    """Returns the operation in a request; raises `BadRequest`."""
+    """Parses the operation in a request; raises `BadRequest`."""
     parameters = _from_query(request) if request.method == "GET" else await _from_body(request)
     query, variables, name = (parameters.get(parameter) for parameter in ("query", "variables", "operationName"))
     if not isinstance(query, str) or not query.strip():

@@ -1,4 +1,4 @@
-"""Owns the shapes of verdicts. It holds no rules, and compares nobody."""
+"""The shapes of verdicts. It contains no rules, and compares nobody."""
 
 from datetime import date, datetime
 from typing import Any
@@ -16,14 +16,14 @@ strawberry.enum(NonresponseKind, name="VerdictKind", description="How a student 
 
 @strawberry.type(description="A named number.")
 class Figure:
-    """A number that a reason or a rule names."""
+    """A number of a reason or a rule, with its name."""
 
     name: str
     value: float
 
     @classmethod
     def each(cls, values: dict[str, Any]) -> list["Figure"]:
-        """Returns the numbers of an object, in its order."""
+        """Returns the numbers of a JSON object, in its order."""
         return [cls(name=name, value=value) for name, value in values.items()]
 
 
@@ -37,7 +37,7 @@ class Reason:
 
 @strawberry.type(description="What a rule concludes about a phase's series. It informs a team; it never decides.")
 class Verdict(Node):
-    """A verdict with everything that it rests on."""
+    """A verdict with everything that it depends on."""
 
     support_id: strawberry.ID
     phase_id: strawberry.ID

@@ -1,6 +1,6 @@
-"""Owns the shapes of the roster: students, and their links to other rows.
+"""The shapes of the roster: students, and their links to other rows.
 
-It holds no rules, and shows no demographics.
+It contains no rules, and shows no demographics.
 """
 
 from dataclasses import asdict
@@ -174,7 +174,7 @@ class RosterQueries:
 
 
 async def student_of(context: OperationContext, student_id: UUID) -> Student | None:
-    """Returns the student whom a row names."""
+    """Returns the student with this id."""
     row = await context.load(queries.students_by_id, student_id)
     return None if row is None else Student.of(row)
 

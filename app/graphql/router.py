@@ -1,8 +1,8 @@
-"""Owns GraphQL over HTTP: the request, one transaction for each operation, the response. It holds no rules.
+"""Serves GraphQL over HTTP: the request, one transaction per operation, the response. It contains no rules.
 
-The document is prepared before a unit of work opens. The commit happens before the response starts. A fault undoes the
-whole operation without showing its text, and so does an operation that runs for too long. GraphiQL is a page of the
-REST face, which serves all documents.
+The document is prepared before a unit of work opens. The commit happens before the response starts. A fault, or a time
+limit that is exceeded, undoes the whole operation; a fault's text is not shown. GraphiQL is a page of the REST face,
+which serves all documents.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from app.core.errors import (
     AimlineError,
     Conflict,
     Forbidden,
+    Gone,
     Invalid,
     OutcomeUnknown,
     Overloaded,
@@ -37,6 +38,7 @@ from app.graphql.introspection import introspect, is_introspection
 from app.graphql.limits import Limits, TooMuch, check_answer
 from app.graphql.prepare import Preparation, Prepared, Refused
 from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, render_error
+from app.graphql.repetition import Repetition, repetition_of
 from app.graphql.request import MODERN, BadRequest, Operation, media_type, operation_of
 from app.graphql.schema import execute, preparation
 from app.graphql.subjects import named_subjects
@@ -46,6 +48,7 @@ STATUS: tuple[tuple[type[AimlineError], int], ...] = (
     (Forbidden, 403),
     (Invalid, 400),
     (Conflict, 409),
+    (Gone, 410),
     (Overloaded, 503),
     (Throttled, 429),
     (Unavailable, 503),
@@ -67,7 +70,7 @@ class _Stopped(Exception):
 
 
 def graphql_router(installation: Installation, limits: Limits = Limits()) -> APIRouter:
-    """Returns the route of the face, /graphql."""
+    """Returns the route of the API, /graphql."""
     router = APIRouter()
     prepare = preparation(limits)
 
@@ -86,7 +89,7 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
         operation = await operation_of(request)
         prepared = prepare.prepare(operation, request.method)
         answer.cost, answer.is_prepared = prepared.cost, True
-        result = await _run_in_time(request, installation, client, operation, prepared, prepare.limits)
+        result = await _run_in_time(request, installation, client, operation, prepared, prepare)
     except BadRequest as error:
         body = {"message": error.detail, "extensions": {"code": error.code, "traceId": answer.trace_id}}
         return answer.give({"errors": [body]}, error.status, error.headers)
@@ -108,7 +111,7 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
 
 
 def refuse(request: Request, error: AimlineError) -> Response:
-    """Returns the answer to a request that is refused before it is read."""
+    """Returns the response to a request that is refused before it is read."""
     answer = _Answer(str(getattr(request.state, "trace_id", "")), Limits())
     try:
         answer.media = media_type(request)
@@ -123,24 +126,31 @@ async def _run_in_time(
     client: Principal,
     operation: Operation,
     prepared: Prepared,
-    limits: Limits,
+    prepare: Preparation,
 ) -> ExecutionResult:
-    """Runs the operation, a second time if a temporary fault of the database rolled it back.
+    """Runs the operation, and once more if a temporary fault of the database rolled it back.
 
     Raises `_Stopped` if its time is over before its commit begins.
     """
+    limits = prepare.limits
     deadline = asyncio.get_running_loop().time() + limits.seconds
     clock = asyncio.timeout_at(deadline)
 
-    async def attempt(principal: Principal) -> ExecutionResult:
+    async def attempt(principal: Principal, repetition: Repetition | None) -> ExecutionResult:
         clock.reschedule(deadline)
         async with installation.writers.turn(writes=prepared.writes):
-            return await _run(installation, principal, operation, prepared, clock, limits)
+            return await _run(installation, principal, operation, prepared, clock, limits, repetition)
 
     try:
         async with clock:
             principal = await run_with_retry(partial(principal_of, request, installation, client), reads=True)
-            run = partial(run_with_retry, partial(attempt, principal), reads=not prepared.writes)
+            repetition = repetition_of(prepare.schema, prepared, operation, principal)
+            run = partial(
+                run_with_retry,
+                partial(attempt, principal, repetition),
+                reads=not prepared.writes,
+                is_keyed=lambda: repetition is not None and repetition.is_whole,
+            )
             return await (introspect(operation, run) if is_introspection(prepared.operation) else run())
     except TimeoutError:
         if clock.expired():
@@ -155,13 +165,18 @@ async def _run(
     prepared: Prepared,
     clock: asyncio.Timeout,
     limits: Limits,
+    repetition: Repetition | None,
 ) -> ExecutionResult:
     """Runs the operation in one unit of work, which is committed when this returns."""
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
         work.named_subjects = work.named_measures = named_subjects(prepared, operation.variables)
+        if repetition is not None:
+            await repetition.find(work)
+            prepared = repetition.remaining(prepared)
         context = OperationContext(work, prepared, Budget(limits.cost))
         try:
-            result = await execute(context, operation)
+            is_answered = repetition is not None and repetition.is_answered
+            result = ExecutionResult(data={}, errors=None) if is_answered else await execute(context, operation)
         finally:
             await context.stop()
         if context.budget.exceeded is not None:
@@ -171,15 +186,17 @@ async def _run(
             raise temporary
         if faults:
             raise _Faulted(result)
+        if repetition is not None:
+            result = await repetition.complete(work, result, context.done)
         check_answer(result.data, limits)
-        # A commit that has begun is not interrupted: nobody could say what became of it.
+        # A commit that has begun is not interrupted, because its outcome would then be unknown.
         clock.reschedule(None)
     return result
 
 
 @dataclass
 class _Answer:
-    """Builds the response to one request; `cost` is in every response once the document was read."""
+    """Builds the response to one request; `cost` is in every response once the document was parsed."""
 
     trace_id: str
     limits: Limits
@@ -188,32 +205,34 @@ class _Answer:
     is_prepared: bool = False
 
     def give(self, body: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
-        """Returns a response with a body."""
+        """Returns a response with this body."""
         if self.is_prepared:
-            body["extensions"] = {"cost": self.cost, "costLimit": self.limits.cost}
+            body["extensions"] = {"cost": self.cost, "costLimit": self.limits.cost, **(body.get("extensions") or {})}
         content = f"{self.media}; charset=utf-8"
         return Response(orjson.dumps(body), status, headers=headers, media_type=content)
 
     def ran(self, result: ExecutionResult) -> Response:
-        """Returns the result of an operation; one that could not begin, for example for its variables, has no data."""
+        """Returns the result of an operation; one that could not begin, for example because of its variables, has no
+        data.
+        """
         errors = result.errors or []
         if result.data is None and not any(error.path for error in errors):
             return self.not_run(errors)
-        body: dict[str, Any] = {"data": result.data}
+        body: dict[str, Any] = {"data": result.data, "extensions": result.extensions}
         if errors:
             body["errors"] = self._listed(errors)
         return self.give(body, 200)
 
     def not_run(self, errors: list[GraphQLError]) -> Response:
-        """Returns the response to a malformed request. For clients that accept only plain JSON its status is 200."""
+        """Returns the response to a malformed request; its status is 200 for clients that accept only plain JSON."""
         return self.give({"errors": self._listed(errors)}, 400 if self.media == MODERN else 200)
 
     def refused(self, request: Request, error: AimlineError) -> Response:
         """Returns the response to a refusal, with the headers that its status requires."""
         status = next((status for kind, status in STATUS if isinstance(error, kind)), 400)
         headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
-        if isinstance(error, Throttled | Unavailable):
-            headers["Retry-After"] = str(error.retry_after)
+        if (retry_after := getattr(error, "retry_after", None)) is not None:
+            headers["Retry-After"] = str(retry_after)
         return self.give({"errors": [refusal(error, self.trace_id)]}, status, headers)
 
     def faulted(self, result: ExecutionResult) -> Response:
@@ -224,13 +243,13 @@ class _Answer:
         return self.give({"data": None, "errors": self._listed(faults)}, 500 if self.media == MODERN else 200)
 
     def stopped(self) -> Response:
-        """Returns the response for an operation that ran for too long and was stopped."""
+        """Returns the response to an operation that took too long and was stopped."""
         detail = f"The operation ran for {self.limits.seconds:g} s and was stopped. Nothing was changed."
         error = refusal(AimlineError(detail, code="operation.timeout"), self.trace_id)
         return self.give({"errors": [error]}, 503, {"Retry-After": str(RETRY_SECONDS)})
 
     def _listed(self, errors: list[GraphQLError]) -> list[dict[str, Any]]:
-        """Returns the errors in their public form, up to the number that an answer lists."""
+        """Returns the errors in their public form, up to the number that a response lists."""
         most_errors = self.limits.errors
         listed = [render_error(error, self.trace_id) for error in errors[:most_errors]]
         if len(errors) > most_errors:

@@ -1,4 +1,4 @@
-"""Owns how many rows a field could return, computed from the schema and the field's arguments. It never reads a row.
+"""Computes how many rows a field could return, from the schema and the field's arguments. Never reads a row.
 
 A page returns `first` rows. A list without pages has no such number, so one is assumed for each; the rows that are
 really read are counted while the operation runs, against the same limit.
@@ -31,7 +31,7 @@ from graphql import (
 from app.core.page import DEFAULT_LIMIT, MAX_LIMIT
 
 ASSUMED = 5
-"""The assumed rows of a list without pages, such as the concerns of a student or the phases of a support."""
+"""The assumed number of rows of a list without pages, such as the concerns of a student or the phases of a support."""
 LISTS = {
     "Query.areas": 50,
     "Query.measures": 50,
@@ -43,14 +43,14 @@ LISTS = {
     "PreviewPlaybookPayload.flagged": 1000,
     "PreviewPlaybookPayload.cleared": 1000,
 }
-"""The assumed rows of lists that are known to be longer, by type and field."""
+"""The assumed number of rows of lists that are usually longer, by type and field."""
 BATCHES = {"RecordScoresPayload.results": 500, "RecordSessionsPayload.results": 500}
-"""Lists with one entry for each of a command's items, and the most items that the command accepts."""
+"""Lists with one entry per item of a command, with the largest number of items that the command accepts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """The rows that one field returns: its selection runs `times`, and adds `own` rows each time."""
+    """The rows that one field returns: its selection runs `times` times, and adds `own` rows each time."""
 
     times: float
     own: int
@@ -60,7 +60,7 @@ ONCE = Yield(1, 0)
 
 
 class Rows:
-    """How many rows the fields of one schema return."""
+    """The numbers of rows that the fields of one schema return."""
 
     def __init__(self, schema: GraphQLSchema) -> None:
         objects = [type_ for type_ in schema.type_map.values() if isinstance(type_, GraphQLObjectType)]
@@ -92,9 +92,10 @@ class Rows:
         return Yield(1, 1)
 
     def of_introspection(self, parent: GraphQLCompositeType, name: str, field: GraphQLField, *, listed: bool) -> float:
-        """Returns how many elements an introspection field has: the mean if all types are listed, else the most.
+        """Returns the number of elements of an introspection field: the mean if all types are listed, otherwise the
+        largest.
 
-        Over all types the mean is exact; for a single type somebody may choose the longest.
+        Over all types the mean is exact; for a single type the caller may have chosen the longest.
         """
         if not _is_list(field):
             return 1
@@ -103,7 +104,7 @@ class Rows:
 
 
 def items_of(node: FieldNode, variables: Mapping[str, Any]) -> int | None:
-    """Returns how many items a command is given: the longest list in its `input`."""
+    """Returns the number of items in a command's `input`, which is the length of its longest list."""
     value: Any = next((argument.value for argument in node.arguments or () if argument.name.value == "input"), None)
     if isinstance(value, VariableNode):
         value = variables.get(value.name.value)
@@ -118,7 +119,7 @@ def items_of(node: FieldNode, variables: Mapping[str, Any]) -> int | None:
 
 
 def is_introspection(field: GraphQLField) -> bool:
-    """Tells whether a field leads into introspection."""
+    """Returns whether a field leads into introspection."""
     return is_introspection_type(get_named_type(field.type))
 
 
@@ -142,7 +143,7 @@ def _page(node: FieldNode, variables: Mapping[str, Any]) -> int:
 
 
 def _introspection(schema: GraphQLSchema) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns the most and the mean number of elements of each list in introspection."""
+    """Returns the largest and the mean number of elements of each list in introspection."""
     types = list(schema.type_map.values())
     composite = [type_ for type_ in types if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType)]
     arguments = [len(field.args) for type_ in composite for field in type_.fields.values()]

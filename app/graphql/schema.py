@@ -1,4 +1,4 @@
-"""Owns the schema: the roots composed of the rooms' parts, the SDL, and how an operation runs.
+"""Builds the schema from the rooms' parts, prints the SDL, and executes operations.
 
 It opens no unit of work.
 """
@@ -12,6 +12,7 @@ from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from app.graphql.breaks import BreakMutations, BreakQueries
+from app.graphql.commands import add_arguments
 from app.graphql.concern import ConcernMutations, ConcernQueries
 from app.graphql.decision import DecisionMutations, DecisionQueries
 from app.graphql.door import OperationContext
@@ -64,18 +65,23 @@ class Mutation(
     """The mutation root."""
 
 
+add_arguments(Mutation)
+
+
 class QuietSchema(strawberry.Schema):
-    """A schema that does not log: an exception's text may hold what somebody submitted."""
+    """A schema that does not log errors, because an exception's text may contain submitted values."""
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Does nothing, since the router logs faults by class and place."""
+        """Does nothing, because the router logs faults by class and place."""
 
     def _extend_introspection(self) -> None:
-        """Leaves `isOneOf` to graphql-core: Strawberry's own resolver of it fails for a list or a non-null type."""
+        """Leaves `isOneOf` to graphql-core, because Strawberry's own resolver of it fails for a list or a non-null
+        type.
+        """
 
 
 class PreparedDocument(SchemaExtension):
-    """Supplies the document that was prepared, so that the library neither parses nor validates it a second time."""
+    """Supplies the prepared document, so that the library neither parses nor validates it a second time."""
 
     def on_operation(self) -> Iterator[None]:
         context = self.execution_context
@@ -88,12 +94,12 @@ schema = QuietSchema(query=Query, mutation=Mutation, extensions=[PreparedDocumen
 
 
 def preparation(limits: Limits) -> Preparation:
-    """Returns the preparation of operations over this schema."""
+    """Returns the preparation of operations against this schema."""
     return Preparation(schema._schema, limits)  # the library offers no public name for it
 
 
 async def execute(context: OperationContext, operation: Operation) -> ExecutionResult:
-    """Runs a prepared operation. The disclosure log gets the names of its root fields, never a value."""
+    """Executes a prepared operation. The disclosure log gets the names of its root fields, never a value."""
     kind, selections = context.prepared.operation.operation, context.prepared.operation.selection_set.selections
     roots = dict.fromkeys(node.name.value for node in selections if isinstance(node, FieldNode))
     context.work.operation = f"graphql {kind.value} {' '.join(roots)}".strip()

@@ -1,4 +1,4 @@
-"""Owns the shapes of schools, classes and staff. It holds no rules, and compares no adults."""
+"""The shapes of schools, classes and staff. It contains no rules, and compares no adults."""
 
 from uuid import UUID
 
@@ -144,24 +144,24 @@ class SchoolQueries:
 
 
 async def school_of(context: OperationContext, org_id: UUID) -> School | None:
-    """Returns the org that a row names."""
+    """Returns the org with this id."""
     row = await context.load(queries.orgs_by_id, org_id)
     return None if row is None else School.of(row)
 
 
 async def schools_of(context: OperationContext, org_ids: list[UUID]) -> list[School]:
-    """Returns the orgs that a row names."""
+    """Returns the orgs with these ids."""
     return [School.of(row) for row in await context.load_each(queries.orgs_by_id, org_ids)]
 
 
 async def class_of(context: OperationContext, class_id: UUID) -> SchoolClass | None:
-    """Returns the class that a row names."""
+    """Returns the class with this id."""
     row = await context.load(queries.classes_by_id, class_id)
     return None if row is None else SchoolClass.of(row)
 
 
 async def staff_of(context: OperationContext, person_id: UUID | None) -> Staff | None:
-    """Returns the member of staff whom a row names, or None if it names nobody."""
+    """Returns the member of staff with this id, or None for None."""
     row = None if person_id is None else await context.load(queries.staff_by_id, person_id)
     return None if row is None else Staff.of(row)
 

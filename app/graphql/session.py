@@ -1,4 +1,4 @@
-"""Owns the shapes of sessions and dosage, and the mutation that records sessions. It holds no rules."""
+"""The shapes of sessions and dosage, and the mutation that records sessions. It contains no rules."""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -89,7 +89,7 @@ class Session(Node):
 
 @strawberry.type(description="The minutes lost for one reason.")
 class Lost:
-    """A reason and its minutes."""
+    """A reason for lost minutes, with the minutes."""
 
     because: LostBecause
     minutes: int

@@ -1,4 +1,6 @@
-"""Owns which rows a mutation of several commands may be about: every text in it that could be an id. Reads no row."""
+"""Collects the rows that a mutation of several commands may be about: every text in it that could be an id. Reads no
+row.
+"""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Owns the shapes of supports and phases. It holds no rules."""
+"""The shapes of supports and phases. It contains no rules."""
 
 from dataclasses import asdict
 from datetime import date

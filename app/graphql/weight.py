@@ -1,4 +1,4 @@
-"""Owns the measurement of a document in one walk: each fragment is measured once, however often it is spread.
+"""Measures a document in one walk; each fragment is measured once, however often it is spread.
 
 A spread adds the numbers of its fragment, and a list multiplies those of its selection. Nothing is ever expanded, so a
 document that doubles a hundred times is measured as fast as one that does not.
@@ -34,12 +34,12 @@ from app.graphql.limits import CEILING, Limits, too_much
 from app.graphql.rows import Rows, is_introspection, items_of
 
 WRAPPERS = 3
-"""The most wrappers of a type (`[T!]!`); a selection of `ofType` below that is null."""
+"""The largest number of wrappers of a type (`[T!]!`); a selection of `ofType` below that is null."""
 
 
 @dataclass(slots=True)
 class Weight:
-    """What a selection set asks for, with the fragments that it spreads. The numbers are for one parent object."""
+    """The weight of a selection set, including the fragments that it spreads; its numbers are for one parent object."""
 
     cost: float = 0
     size: int = 0
@@ -68,16 +68,16 @@ class _Place:
     listed: bool = False
     wrapper: int = 0
     items: int | None = None
-    """How many items the command was given, if the type is its payload."""
+    """The number of items of the command, if the type is the command's payload."""
 
     @property
     def introspects(self) -> bool:
-        """Tells whether the type belongs to introspection."""
+        """Returns whether the type belongs to introspection."""
         return self.type is not None and self.type.name.startswith("__")
 
 
 class Scale:
-    """Measures the operations of one document. Raises a refusal for fragments that spread themselves."""
+    """Measures the operations of one document; raises a refusal for fragments that spread themselves."""
 
     def __init__(
         self, schema: GraphQLSchema, rows: Rows, document: DocumentNode, variables: Mapping[str, Any], limits: Limits
@@ -94,7 +94,7 @@ class Scale:
                 self._fragments[name, True] = self._weigh(fragment.selection_set, replace(place, listed=True))
 
     def weigh(self, operation: OperationDefinitionNode) -> Weight:
-        """Returns what an operation asks for."""
+        """Returns the weight of an operation."""
         self._directives(operation)
         weight = self._weigh(operation.selection_set, _Place(self._schema.get_root_type(operation.operation)))
         for variable in operation.variable_definitions or ():
@@ -113,7 +113,7 @@ class Scale:
                 if node.selection_set or node.arguments:
                     total.add(self._field(node, place))
                 else:
-                    # Most fields are leaves: these are counted without a recursive call.
+                    # Most fields are leaves, which are counted without a recursive call.
                     total.aliases += node.alias is not None
                     total.introspection += place.introspects
             elif isinstance(node, InlineFragmentNode):
@@ -132,7 +132,7 @@ class Scale:
         parent, opens = place.type, int(node.selection_set is not None)
         field = self._schema.get_field(parent, node.name.value) if is_composite_type(parent) else None
         if field is None or not is_composite_type(parent):
-            # No type has this field, and validation will say so; its selection is measured all the same.
+            # No type has this field, which validation will report; its selection is measured all the same.
             inner = self._inner(node, _Place(None))
             weight = replace(inner, depth=inner.depth + opens)
         elif is_introspection(field) or place.introspects:
@@ -153,7 +153,7 @@ class Scale:
     ) -> tuple[Weight, Weight]:
         name = node.name.value
         wrapper = place.wrapper + 1 if name == "ofType" else 0
-        # Only below `types` are all types listed: other fields lead to types that the caller may choose.
+        # Only below `types` are all types listed; other fields lead to types that the caller may choose.
         listed = name in ("__schema", "types") or (place.listed and name in ("fields", "args", "inputFields"))
         inner = self._inner(node, _Place(get_named_type(field.type), listed, wrapper))
         times = self._rows.of_introspection(parent, name, field, listed=place.listed)
@@ -204,7 +204,7 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns the weight of a fragment as a part of the selection set in which it is spread: one level deeper."""
+    """Returns the weight of a fragment as a part of the selection set in which it is spread, one level deeper."""
     return replace(weight, nesting=weight.nesting + 1)
 
 
@@ -245,6 +245,6 @@ def _spreads(selections: SelectionSetNode, limits: Limits) -> set[str]:
 
 
 def too_deep(limits: Limits, node: Node) -> GraphQLError:
-    """Returns the refusal of selections that are nested too deep."""
+    """Returns the error of selections that are nested too deeply."""
     detail = f"Selections lie in one another at most {limits.nesting} deep, fragments included."
     return too_much("document.too_deep", detail, node)

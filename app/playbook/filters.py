@@ -1,6 +1,6 @@
-"""Owns the filters that name rows of the playbook, for the lists of every room: by area, level and measure.
+"""Declares the filters by rows of the playbook, for the lists of every room: by area, level and measure.
 
-With a pointer (REST) an unknown code is `Invalid` there; without one (GraphQL) it is `NotFound`.
+With a pointer (REST) an unknown code is `Invalid` at it; without one (GraphQL) it is `NotFound`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,17 +19,17 @@ Find = Callable[[Work, Any, str], Awaitable[Area | Level | Measure]]
 
 
 def by_area(column: SQLCoreOperations[UUID]) -> Filter[UUID]:
-    """Returns the filter by an area's code or id."""
+    """Returns a filter by area, given as a code or an id."""
     return _filter("area", str, column, area_named, "Only rows of this area: a code or an id.", "reading")
 
 
 def by_measure(column: SQLCoreOperations[UUID]) -> Filter[UUID]:
-    """Returns the filter by a measure's code or id."""
+    """Returns a filter by measure, given as a code or an id."""
     return _filter("measure", str, column, measure_named, "Only rows of this measure: a code or an id.", "orf")
 
 
 def by_level(column: SQLCoreOperations[UUID]) -> Filter[UUID]:
-    """Returns the filter by a level's rank."""
+    """Returns a filter by level, given as a rank."""
     return _filter("level", int, column, level_of_rank, "Only rows of the level with this rank.", 2)
 
 

@@ -1,4 +1,4 @@
-"""Owns the public shapes of the playbook: areas, levels, measures."""
+"""Declares the public shapes of the playbook: areas, levels, measures."""
 
 from app.access.permission import Can
 from app.playbook.models import Area, Level, Measure
@@ -8,7 +8,7 @@ from app.resources.members import Id, One, field, one, reference
 
 
 class AreaResource(Resource[Area], kind="area", requires=Can.READ_PLAYBOOK, name="Area"):
-    """An area of concern, in the district's own tree."""
+    """An area of concern in the district's tree of areas."""
 
     code: str = field(Area.code, "The code by which callers may name it.", "reading")
     name: str = field(Area.name, "The name.", "Reading")
@@ -24,7 +24,7 @@ class LevelResource(Resource[Level], kind="level", requires=Can.READ_PLAYBOOK, n
 
 
 class MeasureResource(Resource[Measure], kind="measure", requires=Can.READ_PLAYBOOK, name="Measure"):
-    """An instrument."""
+    """An instrument that gives scores."""
 
     code: str = field(Measure.code, "The code by which scores and rules name it; it never changes.", "orf")
     name: str = field(Measure.name, "The name.", "Oral reading fluency")

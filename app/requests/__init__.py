@@ -1,4 +1,5 @@
-"""What a request may ask of its own repetition and of the rows that it changes: idempotency keys and versions.
+"""Implements what protects a request from being repeated or from overwriting a change: idempotency keys and row
+versions.
 
-Knows no HTTP.
+Does not know HTTP.
 """

@@ -1,9 +1,8 @@
-"""Keeps the answer of a request under its idempotency key, in the transaction of its effect, and finds it again.
+"""Stores the response of a request under its idempotency key, in the transaction of its effect, and finds it again.
 
-A request that fails keeps nothing, since its transaction is rolled back: its key may be used again. Of several requests
-with one key that run at once, an advisory lock lets one go on and refuses the others without a wait. The lock spares
-work only; that the effect happens once follows from the key of the table, which also holds between the nodes of a
-cluster.
+A failed request stores nothing, because its transaction is rolled back; its key may be used again. Of several
+concurrent requests with one key, an advisory lock lets one continue and refuses the others at once. The lock only saves
+work; the unique key of the table ensures that the effect happens once, also across the nodes of a cluster.
 """
 
 import asyncio
@@ -26,16 +25,20 @@ from app.core.errors import Conflict, Gone, Invalid, Malformed, Violation
 from app.requests.models import IdempotentRequest
 
 KEPT: Final = timedelta(hours=24)
-LONGEST_KEY: Final = 255
-LARGEST_ANSWER: Final = 1024 * 1024
-"""The largest body in bytes that is kept; of a larger one it is only known that its request was carried out."""
+MAX_KEY_LENGTH: Final = 255
+MAX_ANSWER_BYTES: Final = 1024 * 1024
+"""The largest response body in bytes that is stored; of a larger one only the fact that its request was executed is
+stored.
+"""
 IN_FLIGHT: Final = "idempotency.in_flight"
 PAUSES: Final = (0.02, 0.08, 0.2)
-"""Seconds between the tries of a second attempt to take the lock: the session of the first one may still be ending."""
+"""Seconds between the tries of a second attempt to take the lock, because the first attempt's session may still be
+ending.
+"""
 
 
 class InFlight(Conflict):
-    """Another request with the same idempotency key has not ended yet."""
+    """Raised if another request with the same idempotency key has not ended yet."""
 
     code = IN_FLIGHT
     retry_after = 1
@@ -46,7 +49,7 @@ class InFlight(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class KeyedRequest:
-    """A request with an idempotency key: the digest of client, operation and key, and the digest of what it asks."""
+    """A request with an idempotency key: the digest of client, operation and key, and the digest of its payload."""
 
     digest: bytes
     operation: str
@@ -54,13 +57,13 @@ class KeyedRequest:
 
     @property
     def lock(self) -> int:
-        """The number of the advisory lock."""
+        """Returns the number of the request's advisory lock."""
         return int.from_bytes(self.digest[:8], signed=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request was answered: a status, headers, a body, and the students whose records the body shows."""
+    """The response to a request: its status, headers and body, and the students whose records the body shows."""
 
     status: int
     headers: Sequence[tuple[str, str]]
@@ -74,8 +77,8 @@ def parse_key(values: Sequence[str], pointer: str) -> str:
     text = values[0].strip(" \t") if len(values) == 1 else ""
     if text.startswith('"'):
         text = _unquoted(text)
-    if not 0 < len(text) <= LONGEST_KEY or not all("\x20" <= character <= "\x7e" for character in text):
-        detail = f"Send one idempotency key of 1 to {LONGEST_KEY} printable ASCII characters, quoted or bare."
+    if not 0 < len(text) <= MAX_KEY_LENGTH or not all("\x20" <= character <= "\x7e" for character in text):
+        detail = f"Send one idempotency key of 1 to {MAX_KEY_LENGTH} printable ASCII characters, quoted or bare."
         raise Malformed([Violation(pointer, "idempotency.key_malformed", detail)])
     return text
 
@@ -98,10 +101,10 @@ def _unquoted(text: str) -> str:
 
 
 def keyed_request(principal: Principal, operation: str, key: str, *payload: object) -> KeyedRequest:
-    """Returns the request that a key identifies.
+    """Returns the request that an idempotency key identifies.
 
-    The person acted for, and what the token opens, are part of the payload: an answer is only shown again to whom it
-    was shown.
+    The acting person and the token's permissions are part of the payload, so that a response is shown again only to the
+    caller to whom it was shown before.
     """
     asker = (principal.person_id, sorted(principal.schools), sorted(principal.opens), principal.reach.value)
     identity = _digest(principal.client_id, operation, key)
@@ -109,7 +112,9 @@ def keyed_request(principal: Principal, operation: str, key: str, *payload: obje
 
 
 def canonical(body: bytes) -> bytes:
-    """Returns a JSON text with its members in a fixed order, so that a client may write the same payload anew."""
+    """Returns a JSON text with its members in a fixed order, so that a client may serialize the same payload
+    differently.
+    """
     try:
         return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError):
@@ -117,10 +122,10 @@ def canonical(body: bytes) -> bytes:
 
 
 async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: bool = False) -> Answer | None:
-    """Returns the answer that is kept for a request, or None where it is to be carried out now.
+    """Returns the stored response of a request, or None if the request is to be executed now.
 
-    Raises `InFlight` while another request has the key, `Invalid` for another payload, `Gone` where the answer cannot
-    be shown again.
+    Raises `InFlight` while another request has the key, `Invalid` for another payload, and `Gone` if the response
+    cannot be shown again.
     """
     sealed = await work.run_step(lambda: _lock_and_read(work, request, PAUSES if is_second_attempt else ()))
     if sealed is None:
@@ -144,8 +149,8 @@ async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: b
 
 
 async def save_answer(work: Work, request: KeyedRequest, answer: Answer) -> None:
-    """Keeps the answer of a request; raises `InFlight` where another node carried out the same request meanwhile."""
-    is_whole = len(answer.body) <= LARGEST_ANSWER
+    """Stores the response of a request; raises `InFlight` if another node executed the same request meanwhile."""
+    is_whole = len(answer.body) <= MAX_ANSWER_BYTES
     head = {
         "payload": request.payload,
         "status": answer.status,
@@ -166,7 +171,7 @@ async def _lock_and_read(work: Work, request: KeyedRequest, pauses: Sequence[flo
         if pause is None:
             raise InFlight
         await asyncio.sleep(pause)
-    # A statement of its own: the one that takes the lock may see the table as it was before.
+    # This is a separate statement, because the one that takes the lock may see the table as it was before.
     return await work.db.scalar(
         select(IdempotentRequest.answer).where(
             IdempotentRequest.district_id == work.district_id,
@@ -204,6 +209,6 @@ def _digest(*parts: object) -> bytes:
     hashed = sha256()
     for part in parts:
         encoded = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
-        # The length keeps two parts from being read as one.
+        # The length keeps different parts from giving the same digest.
         hashed.update(len(encoded).to_bytes(8) + encoded)
     return hashed.digest()

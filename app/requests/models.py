@@ -1,4 +1,4 @@
-"""Defines the table of requests that were sent with an idempotency key, with their answers."""
+"""Defines the table of requests that were sent with an idempotency key, with their responses."""
 
 from datetime import datetime
 from uuid import UUID
@@ -9,9 +9,10 @@ from app.core.db import Base, Tenant
 
 
 class IdempotentRequest(Tenant, Base):
-    """A request that was carried out under an idempotency key, for a day.
+    """A request that was executed under an idempotency key; it is kept for a day.
 
-    `digest` identifies client, operation and key. `answer` is encrypted, because it holds what the caller was shown.
+    `digest` identifies client, operation and key. `answer` is encrypted, because it contains the records that the
+    caller was shown.
     """
 
     __tablename__ = "idempotent_request"

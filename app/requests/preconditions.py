@@ -1,10 +1,13 @@
-"""Holds a command to the version of the row that its caller has read, so that nobody's change is overwritten unseen.
+"""Checks that a row still has the version that the caller has read, so that nobody's change is overwritten unseen.
 
-The row is checked when the command loads it, and once more, locked, when the command is about to write it: between the
-two another command may have changed it. A row has a version if its table has the column.
+The row is checked when the command loads it, and again, locked, when the command is about to write it, because another
+command may have changed it in between. A row has a version if its table has the column.
 """
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,12 +18,12 @@ from app.access.work import Work
 from app.core.errors import Malformed, PreconditionFailed, Violation
 
 ANY_VERSION = None
-"""The versions of a caller who asks only that the row exists."""
+"""The accepted versions of a caller who only requires that the row exists."""
 
 
 @dataclass
 class ExpectedVersion:
-    """The versions that the caller accepts of one row, named by its id or its code."""
+    """The versions of one row, identified by its id or its code, that the caller accepts."""
 
     subject: UUID | str
     versions: frozenset[int] | None
@@ -30,30 +33,27 @@ class ExpectedVersion:
 
     async def watch(self, work: Work) -> None:
         """Checks the row from now on; raises `PreconditionFailed` from the statement that meets another version."""
+        await work.run_step(partial(self._listen, work, event.listen))
 
-        async def listen() -> None:
-            session = work.db.sync_session
-            event.listen(session, "loaded_as_persistent", self._loaded)
-            event.listen(session, "before_flush", self._about_to_write)
-
-        await work.run_step(listen)
-
-    async def stop(self, work: Work) -> None:
-        """Checks the row no longer; raises `Malformed` if the command has met no row with a version."""
-
-        async def remove() -> None:
-            session = work.db.sync_session
-            event.remove(session, "loaded_as_persistent", self._loaded)
-            event.remove(session, "before_flush", self._about_to_write)
-
-        await work.run_step(remove)
+    @asynccontextmanager
+    async def held(self, work: Work) -> AsyncIterator[None]:
+        """Checks the row during a block; raises `Malformed` if the block has met no row with a version."""
+        await self.watch(work)
+        try:
+            yield
+        finally:
+            await work.run_step(partial(self._listen, work, event.remove))
         self.require_seen()
 
     def require_seen(self) -> None:
-        """Raises `Malformed` if the command has met no row with a version."""
+        """Raises `Malformed` if the command has loaded no row with a version."""
         if not self._is_seen:
             detail = "What this operation changes has no version. Send it without one."
             raise Malformed([Violation(self.pointer, "version.unsupported", detail)])
+
+    async def _listen(self, work: Work, add_or_remove: Callable[[Session, str, Callable[..., None]], None]) -> None:
+        add_or_remove(work.db.sync_session, "loaded_as_persistent", self._loaded)
+        add_or_remove(work.db.sync_session, "before_flush", self._about_to_write)
 
     def _loaded(self, _session: Session, row: Any) -> None:
         if self._is_subject(row):
@@ -66,7 +66,7 @@ class ExpectedVersion:
             table = object_mapper(row).columns
             query = select(table["version"]).where(table["district_id"] == row.district_id, table["id"] == row.id)
             self._check(session.execute(query.with_for_update(key_share=True)).scalar_one())
-            self._is_locked = True  # What is written from here on is this command's own.
+            self._is_locked = True  # Later writes are this command's own.
 
     def _is_subject(self, row: Any) -> bool:
         key = "id" if isinstance(self.subject, UUID) else "code"

@@ -1,4 +1,4 @@
-"""Deletes the answers of requests with an idempotency key a day after they were given."""
+"""Deletes the stored responses of requests with an idempotency key after a day."""
 
 from sqlalchemy import any_, cast, delete, select
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
@@ -14,7 +14,9 @@ AT_ONCE = 2000
 
 @needs(Can.MAINTAIN)
 async def expire_answers(work: Work, most: int = AT_ONCE) -> int:
-    """Deletes one batch of a district's expired answers; returns how many. Repeat until it returns 0."""
+    """Deletes one batch of a district's expired responses; returns the number deleted. The caller repeats it until that
+    is 0.
+    """
     in_district = IdempotentRequest.district_id == work.district_id
     oldest_first = select(IdempotentRequest.digest).where(in_district, IdempotentRequest.at <= now() - KEPT)
     digests = list(await work.db.scalars(oldest_first.order_by(IdempotentRequest.at).limit(most)))

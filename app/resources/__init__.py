@@ -1,1 +1,3 @@
-"""Owns the resource engine: declarations of public nouns, selections over them, and their one statement."""
+"""The resource engine: declarations of public resources, selections from them, and the one statement that reads
+each.
+"""

@@ -1,4 +1,4 @@
-"""Owns the index of declarations that `app/catalog.py` fills: resources with all their links, listings, commands."""
+"""Indexes the declarations that `app/catalog.py` lists: resources with all their links, listings and commands."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -19,7 +19,7 @@ ResourceType = type[Resource[Any]]
 
 
 class Catalog:
-    """Every resource, listing, link and command of the rooms' `resource` modules."""
+    """Every resource, listing, link and command that the rooms' `resource` modules declare."""
 
     def __init__(self, modules: Iterable[ModuleType]) -> None:
         self.modules = tuple(modules)
@@ -34,11 +34,13 @@ class Catalog:
         self._members = {resource: {**declaration(resource).members, **added[resource]} for resource in self.resources}
 
     def members(self, resource: ResourceType) -> Mapping[str, Member]:
-        """Returns a resource's members by name, those included that higher rooms added; in the order of declaration."""
+        """Returns a resource's members by name, in the order of declaration, including those that higher rooms
+        added.
+        """
         return self._members[resource]
 
     def member(self, resource: ResourceType, name: str) -> Member:
-        """Returns one member; raises `Misuse` for a name that was not declared."""
+        """Returns one member of a resource; raises `Misuse` for a name that was not declared."""
         member = self._members[resource].get(name)
         if member is None:
             raise Misuse(f"{resource.__name__} has no member {name}.")
@@ -68,7 +70,7 @@ class Catalog:
 
     @cached_property
     def by_kind(self) -> Mapping[str, ResourceType]:
-        """The resource of each kind of public id that `node(id)` can read."""
+        """Returns the resource for each kind of public id that `node(id)` can read."""
         return {
             facts.kind: resource
             for resource in self.resources
@@ -77,7 +79,7 @@ class Catalog:
 
     @cached_property
     def gets(self) -> Mapping[str, ResourceType]:
-        """The resources of which one row can be read by its name, by the name of that read."""
+        """Returns the resources of which a single row can be read, keyed by the name of that read."""
         return {facts.get: one for one in self.resources if (facts := declaration(one)).get is not None}
 
     def _resources(self) -> Iterator[ResourceType]:
@@ -87,7 +89,7 @@ class Catalog:
                     yield value
 
     def _listings(self) -> dict[str, Listing]:
-        """Returns the lists with the flags that higher rooms added."""
+        """Returns the listings with the flags that higher rooms added."""
         listings: dict[str, Listing] = self._by_name("LISTINGS")
         for module in self.modules:
             for name, flag in getattr(module, "FLAGS", ()):
@@ -116,12 +118,12 @@ def plain(expression: Any) -> Any:
 
 
 def permissions_of(member: Member) -> tuple[Can, ...]:
-    """Returns the permissions that a member requires beyond those of its resource; none for a plain field."""
+    """Returns the permissions that a member requires in addition to its resource's; none for a plain field."""
     if isinstance(member, OneMember | ManyMember):
         return tuple(dict.fromkeys((*declaration(member.target).requires, *member.requires)))
     return member.requires if isinstance(member, ValueMember) else ()
 
 
 def facts(resource: ResourceType) -> Declaration:
-    """Returns the facts about a resource."""
+    """Returns the declaration of a resource."""
     return declaration(resource)

@@ -1,6 +1,6 @@
-"""Owns the structured values of an answer: those that Python computes, one call for all rows, and those from JSON.
+"""Completes the structured values of an answer: those that Python computes for all rows at once, and those from JSON.
 
-A value that cannot be computed is null, with an error at its place; the rest of the answer stands.
+A value that cannot be computed is null, with an error at its place; the rest of the answer is not affected.
 """
 
 import re
@@ -30,7 +30,7 @@ async def complete_values(
     text: bytes,
     tokens: re.Pattern[bytes],
 ) -> tuple[bytes, list[tuple[Path, AimlineError]]]:
-    """Returns the text with its values written, and an error for each value that could not be computed."""
+    """Returns the text with its structured values, and an error for each value that could not be computed."""
     raw: list[list[bytes]] = [[] for _ in slots]
     for slot, json in tokens.findall(text):
         raw[int(slot)].append(json)
@@ -65,7 +65,7 @@ async def _values(work: Work, slot: ValueSlot, given: Mapping[Path, Any], texts:
     try:
         values = await member.compute(work, rows, **arguments)
     except (AimlineError, DBAPIError):
-        raise  # a transaction that PostgreSQL aborted cannot go on
+        raise  # a transaction that PostgreSQL aborted cannot continue
     except Exception as error:
         log.error("value.failed", member=member.name, error=type(error).__name__)
         raise AimlineError("This value could not be computed.") from error

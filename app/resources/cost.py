@@ -1,4 +1,4 @@
-"""Owns how many rows a selection could return, computed from the selection before anything is read."""
+"""Computes the largest number of rows that a selection could return, before anything is read."""
 
 from app.core.page import DEFAULT_LIMIT, MAX_LIMIT
 from app.resources.catalog import Catalog
@@ -6,14 +6,14 @@ from app.resources.members import ManyMember, OneMember, ValueMember
 from app.resources.select import ListRoot, Page, Pick, Picks, ResourceType, Root, Total, parts_with_rows
 
 COUNTING = 250
-"""What a total adds: counting a row costs about a hundredth of showing it."""
+"""The cost of a total in rows: counting a row costs about a hundredth of returning it."""
 
 
 def cost(catalog: Catalog, root: Root) -> int:
-    """Returns the number of rows that a root could return.
+    """Returns the largest number of rows that a root could return.
 
-    A page has `first` rows; a list without pages has the length that its declaration assumes. The rows that are really
-    read are in `Answer.rows`.
+    A page has `first` rows; a list without pages has the length that its declaration assumes. The number of rows that
+    were really read is in `Answer.rows`.
     """
     if not isinstance(root, ListRoot):
         return 1 + _picks(catalog, root.resource, root.picks)

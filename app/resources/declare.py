@@ -32,7 +32,7 @@ REST, GRAPHQL = "rest", "graphql"
 
 @dataclass(frozen=True)
 class Join:
-    """A table that a resource reads beside its own, for fields of it. `outer`: rows without a match are kept."""
+    """A table that a resource joins to its own, for fields of it; with `outer`, rows without a match are kept."""
 
     model: Any
     condition: Any
@@ -119,11 +119,11 @@ class Resource(Generic[Model]):
 
 
 def declaration(resource: type[Resource[Any]]) -> Declaration:
-    """Returns the facts about a resource."""
+    """Returns the declaration of a resource."""
     return resource.__declaration__
 
 
-def Link(  # it reads as the declaration that it is
+def Link(  # it is spelled like a class because it is used as a declaration
     source: type[Resource[Any]],
     name: str,
     target: type[Resource[Any]],
@@ -150,14 +150,14 @@ def OneLink(
 
 @dataclass(frozen=True)
 class AddedLink:
-    """A member that a higher room adds to a resource of a lower one."""
+    """A member that a higher room adds to a resource of a lower room."""
 
     source: type[Resource[Any]]
     member: Member
 
 
 def Added(source: type[Resource[Any]], name: str, member: Any) -> AddedLink:
-    """Declares a value that a higher room adds to a resource of a lower one."""
+    """Declares a value that a higher room adds to a resource of a lower room."""
     return AddedLink(source, named(member, name))
 
 
@@ -201,7 +201,7 @@ def _members_of(cls: type) -> dict[str, Member]:
 
 
 def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
-    """Returns a member with what its annotation says; raises `Misuse` where the column says otherwise."""
+    """Returns a member with the facts in its annotation; raises `Misuse` if the column contradicts them."""
     if not member.description:
         raise Misuse(f"{where} has no description.")
     type_, nullable, many = parse_annotation(hint)
@@ -222,7 +222,9 @@ def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
 
 
 def _is_nullable(expression: Any, model: Any) -> bool | None:
-    """Returns whether a column of the model may be null, or None for another expression (a joined row may be none)."""
+    """Returns whether a column of the model may be null; None for another expression, whose joined row may be
+    missing.
+    """
     if not isinstance(expression, InstrumentedAttribute) or expression.class_ is not model:
         return None
     column = inspect(expression.class_).columns.get(expression.key)

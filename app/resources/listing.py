@@ -1,6 +1,6 @@
-"""Owns the lists of a resource and their filters, sort orders and flags. Reads no row.
+"""Declares the lists of a resource with their filters, sort orders and flags. Reads no row.
 
-A filter's condition is built once, with a bind parameter in place of the value, so that a plan serves every value.
+A filter's condition is built once, with a bind parameter in place of the value, so that one plan serves every value.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,9 +14,9 @@ from app.access.work import Work
 
 T = TypeVar("T")
 Resolver = Callable[[Work, str, str | None], Awaitable[Any]]
-"""Returns the value that a text names, such as a row id for `sis:…` or for an area's code.
+"""A function that resolves a text into a filter's value, such as a row id for `sis:…` or for an area's code.
 
-Raises `Invalid` at the pointer, or `NotFound` where the pointer is None.
+Raises `Invalid` at the pointer, or `NotFound` if the pointer is None.
 """
 
 
@@ -44,13 +44,13 @@ class Filter(Generic[T]):
     default: Any = None
 
     def shown_as(self, face: str) -> str:
-        """Returns the filter's name in a face, in snake case."""
+        """Returns the filter's name in an API, in snake case."""
         return self.graphql or self.name if face == "graphql" else self.name
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A filter that is true or false: `on` is the condition while it is set, `off` while it is not."""
+    """A filter that is true or false: `on` is the condition if it is set, `off` if it is not."""
 
     name: str
     description: str
@@ -59,13 +59,13 @@ class Flag:
     requires: tuple[Can, ...] = ()
 
     def shown_as(self, face: str) -> str:
-        """Returns the flag's name, the same in both faces."""
+        """Returns the flag's name, which is the same in both APIs."""
         return self.name
 
 
 @dataclass(frozen=True)
 class Sort:
-    """An order of a list: columns without nulls, of which the last is unique. A caller turns it around with `-`."""
+    """An order of a list, as columns without nulls of which the last is unique. A caller reverses it with `-`."""
 
     name: str
     columns: tuple[Any, ...]
@@ -101,10 +101,10 @@ class Listing:
     search: Callable[[Any], ColumnElement[bool]] | None = None
 
     def filter_named(self, name: str) -> Filter[Any] | Flag | None:
-        """Returns the filter or flag with this (REST) name."""
+        """Returns the filter or flag with this REST name."""
         return self.by_face("rest").get(name)
 
     def by_face(self, face: str) -> Mapping[str, Filter[Any] | Flag]:
-        """Returns the filters and flags by the name that a face gives them, in snake case."""
+        """Returns the filters and flags, keyed by their names in an API, in snake case."""
         criteria: tuple[Filter[Any] | Flag, ...] = (*self.filters, *self.flags)
         return {one.shown_as(face): one for one in criteria}

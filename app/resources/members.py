@@ -1,7 +1,7 @@
-"""Owns the members of a resource: fields, references, links, stored and computed values. Reads no row.
+"""Declares the members of a resource: fields, references, links, stored and computed values. Reads no row.
 
-A member is written as an annotated class attribute. The annotation is the contract, the value says where the member
-comes from, and mypy compares the two: `field(Mapped[T]) -> T`. At run time the functions here return a `Member`.
+A member is written as an annotated class attribute. The annotation is the contract, the value is the source of the
+member, and mypy compares the two: `field(Mapped[T]) -> T`. At run time the functions here return a `Member`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,7 +23,7 @@ Id = NewType("Id", UUID)
 """The public id of another row, such as `stu_…`."""
 
 SAME = "="
-"""A face shows the member under the member's own name (GraphQL in camel case)."""
+"""The default name of a member in an API: the member's own name (GraphQL in camel case)."""
 
 
 class One(Generic[R]):
@@ -36,7 +36,7 @@ class Many(Generic[R]):
 
 @dataclass(frozen=True)
 class Member:
-    """What all members have: a name, a description, an example, and how each face names it (None: not shown)."""
+    """The facts that all members have: name, description, example, and the name in each API (None: not shown)."""
 
     name: str
     description: str
@@ -45,14 +45,14 @@ class Member:
     graphql: str | None = SAME
 
     def shown_as(self, face: str) -> str | None:
-        """Returns the member's name in a face (`rest` or `graphql`, in snake case), or None where it is not shown."""
+        """Returns the member's name in an API (`rest` or `graphql`, in snake case), or None if it is not shown."""
         name = self.rest if face == "rest" else self.graphql
         return self.name if name == SAME else name
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldMember(Member):
-    """A value of the row itself. `choices` is the enum of a choice; `many` tells that the value is a list."""
+    """A value of the row itself. `choices` is the enum of a choice; `many` states that the value is a list."""
 
     expression: Any
     value_type: type[Any] = str
@@ -78,10 +78,10 @@ class ReferenceMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class OneMember(Member):
-    """A link to the row that a column names, or that a condition selects. Null where it is out of the caller's reach.
+    """A link to the row that a column refers to or that a condition selects; null if it is outside the caller's reach.
 
-    `expression` is the column, or None with a `condition`; `through` is a joined table that the condition names. REST
-    shows the id under this name, and the object with `expand`. `inline`: REST shows the object at once.
+    `expression` is the column, or None with a `condition`; `through` is a joined table in the condition. REST shows the
+    id under this name, and the object with `expand`. With `inline`, REST always shows the object.
     """
 
     expression: Any
@@ -97,9 +97,9 @@ class OneMember(Member):
 class ManyMember(Member):
     """A link to the rows of another resource that satisfy a condition.
 
-    `through`: a joined table that the condition names. `paged`: the faces page through it; otherwise more than `most`
-    rows are an error. `array`: the column with the rows' ids, where the row itself holds them. `inline`: REST shows
-    the rows without `expand`.
+    `through`: a joined table in the condition. `paged`: the APIs page through the rows; otherwise more than `most` rows
+    are an error. `array`: the column with the rows' ids, if the row itself has them. `inline`: REST shows the rows
+    without `expand`.
     """
 
     target: Any
@@ -118,10 +118,10 @@ class ManyMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class ValueMember(Member):
-    """A structured value: `expression` is a JSON column, or `compute` makes it for all rows of an answer at once.
+    """A structured value: `expression` is a JSON column, or `compute` computes it for all rows of an answer at once.
 
     `compute` gets the unit of work, one tuple of `keys` for each row, and the arguments by name; it returns one value
-    for each row. `shape` is the value's class (see `values.py`); `many` tells that the value is a list of it.
+    for each row. `shape` is the value's class (see `values.py`); `many` states that the value is a list of it.
     """
 
     shape: Any
@@ -155,7 +155,7 @@ def choice(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Any:
-    """Declares a value out of a list; the annotation is a `StrEnum`, which the class compares with the column."""
+    """Declares a value from a fixed list; the annotation is a `StrEnum`, which is compared with the column."""
     return FieldMember("", description, None, rest, graphql, expression=column)
 
 
@@ -235,7 +235,7 @@ def one(
     graphql: str | None = SAME,
 ) -> One[R] | None: ...
 def one(column: Any, target: Any, description: str, *, rest: str | None = SAME, graphql: str | None = SAME) -> Any:
-    """Declares a link to the row that a column names."""
+    """Declares a link to the row that a column refers to."""
     return OneMember("", description, None, rest, graphql, expression=column, target=target)
 
 
@@ -247,7 +247,7 @@ def many_by_ids(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Many[R]:
-    """Declares a link to the rows whose ids the row holds in an array, in the order of the array."""
+    """Declares a link to the rows whose ids are in an array column, in the order of the array."""
     member = ManyMember("", description, None, rest, graphql, target=target, array=column)
     return cast(Many[R], member)
 
@@ -255,7 +255,9 @@ def many_by_ids(
 def stored(
     column: SQLCoreOperations[Any], description: str, *, rest: str | None = SAME, graphql: str | None = SAME
 ) -> Any:
-    """Declares a JSON column; the annotation is a `Value`, a list of one, `Figures` or `JsonObject` (`values.py`)."""
+    """Declares a JSON column; the annotation is a `Value`, a list of a `Value`, `Figures` or `JsonObject` (see
+    `values.py`).
+    """
     return ValueMember("", description, None, rest, graphql, shape=None, expression=column)
 
 
@@ -285,5 +287,5 @@ def computed(
 
 
 def named(member: Member, name: str) -> Member:
-    """Returns the member with its name, which the class knows."""
+    """Returns the member with its name, which only the class knows."""
     return replace(member, name=name)

@@ -1,7 +1,7 @@
-"""Owns the cursors of a selection: each page's position is opened before the read, and positions are sealed after it.
+"""Decrypts the cursors of a selection before the read, and encrypts those of the answer after it.
 
 A cursor is bound to the district, the list, its filters and its order, and below a row also to that row. A forged or
-foreign one is refused, and so is a genuine one that does not fit the types of this order's columns.
+foreign cursor is refused, and so is a genuine one whose values do not match the types of the order's columns.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,16 +27,18 @@ DETAIL = "This cursor was edited, or belongs to another list, filter or district
 WRITTEN: dict[type[Any], tuple[type[Any], Any]] = {
     Uuid: (str, UUID),
     Integer: (int, int),
-    Float: (int | float, float),  # type: ignore[dict-item]  # isinstance takes a union
+    Float: (int | float, float),  # type: ignore[dict-item]  # isinstance accepts a union
     DateTime: (str, datetime.fromisoformat),
     Date: (str, date.fromisoformat),
 }
-"""By type of column: what a position holds, and how the value is read from it. All other columns are texts."""
+"""For each type of column, the type of its value in a position, and the function that parses it. All other columns are
+texts.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenPage:
-    """A page with its list's name, filters and order, found in a selection."""
+    """A page of a selection, with its list's name, filters and order."""
 
     page: Page
     listing: str
@@ -47,7 +49,9 @@ class OpenPage:
 
 @dataclass
 class Places:
-    """The places of a selection's pages: parameters by path, and what seals the cursors of each page."""
+    """The decrypted positions of a selection's pages as parameters by path, and the means to encrypt their next
+    cursors.
+    """
 
     values: dict[Path, Any] = field(default_factory=dict)
     keysets: dict[Path, Keyset] = field(default_factory=dict)
@@ -62,12 +66,12 @@ class Places:
         return f'"{cursor}"'.encode()
 
     def foreign(self) -> Malformed:
-        """Returns the error of a cursor that belongs to the same link of another row."""
+        """Returns the error for a cursor that belongs to the same link of another row."""
         return Malformed([Violation(f"/{self.after_name}", "page.cursor", DETAIL)])
 
 
 def open_pages(work: Work, catalog: Catalog, root: Root) -> Places:
-    """Returns the places of every page of a root; raises `Malformed` for a cursor or a limit that is not valid."""
+    """Returns the positions of every page of a root; raises `Malformed` for an invalid cursor or limit."""
     places = Places()
     for path, opened in _pages(catalog, root):
         page = opened.page
@@ -120,7 +124,7 @@ def _below(catalog: Catalog, resource: ResourceType, picks: Picks, path: Path) -
 
 
 def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[Any]:
-    """Returns a position's values as the types of the columns; raises `Malformed` where they are no such values."""
+    """Returns a position's values as the types of the columns; raises `Malformed` if they are not of these types."""
     invalid = Malformed([Violation(f"/{page.after_name}", "page.cursor", DETAIL)])
     if len(position) != len(columns):
         raise invalid
@@ -138,6 +142,6 @@ def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[
 
 
 def _renamed(error: Malformed, page: Page) -> Malformed:
-    """Returns an error of a page with the names that the face gives to the limit and the cursor."""
+    """Returns an error about a page with the names that the API gives to the limit and the cursor."""
     names = {"/limit": f"/{page.limit_name}", "/after": f"/{page.after_name}"}
     return Malformed([Violation(names.get(one.pointer, one.pointer), one.code, one.detail) for one in error.violations])

@@ -1,4 +1,4 @@
-"""Owns the run of a selection: one statement, the disclosures in its answer, and what Python completes in the text."""
+"""Runs a selection: executes its statement, logs the disclosures, and completes the text in Python."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ PLANS = Plans()
 
 @dataclass(frozen=True, slots=True)
 class ReadError:
-    """An error at a place of an answer; the value there is null. `path` begins below the root."""
+    """An error at a place in the answer, where the value is null; `path` begins below the root."""
 
     path: Path
     error: AimlineError
@@ -30,7 +30,7 @@ class ReadError:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The JSON text of one root, its errors, the cursor of its next page, and how many rows it shows."""
+    """The JSON text of one root, its errors, the cursor of its next page, and its number of rows."""
 
     text: bytes
     errors: tuple[ReadError, ...] = ()
@@ -42,9 +42,9 @@ NULL = b"null"
 
 
 async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style) -> list[Answer]:
-    """Reads roots with one statement, and notes in the disclosure log what they show.
+    """Reads roots with one statement, and notes their records in the disclosure log.
 
-    A root that the caller may not read, or whose cursor is not valid, is null with an error; the others are read.
+    A root that the caller may not read, or whose cursor is invalid, is null with an error; the others are read.
     """
     opened: list[Places | AimlineError] = []
     for root in roots:
@@ -69,10 +69,10 @@ async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style
 async def resolve_filters(
     work: Work, criteria: Mapping[str, Filter[Any] | Flag], texts: Mapping[str, Any], *, pointers: bool
 ) -> dict[str, Any]:
-    """Returns the values of filters by the filters' own names, for a `ListRoot`.
+    """Resolves the texts of filters into values keyed by the filters' own names, for a `ListRoot`.
 
-    `criteria` are by the names that a face uses, as `Listing.by_face` gives them. Raises `Invalid` at `/<name>` for a
-    row that does not exist, or with `pointers=False` `NotFound`. A name that no filter has is `Malformed`.
+    `criteria` are keyed by the names that an API uses, as in `Listing.by_face`. Raises `Invalid` at `/<name>` for a row
+    that does not exist, or `NotFound` with `pointers=False`. Raises `Malformed` for a name that is no filter.
     """
     if unknown := texts.keys() - criteria.keys():
         raise Malformed([Violation(f"/{name}", "filter.unknown", "There is no such filter.") for name in unknown])
@@ -87,7 +87,7 @@ async def resolve_filters(
 
 
 async def _fetch(work: Work, plan: Plan, roots: Sequence[Root], places: Sequence[Places]) -> list[bytes | None]:
-    """Runs the statement; returns a text for each root, None for one that the caller may not read."""
+    """Runs the statement; returns the text of each root, or None if the caller may not read it."""
     if not plan.sql:
         return [None for _ in roots]
     principal = work.principal
@@ -139,7 +139,7 @@ async def _answer(
 
 
 def _errors(text: bytes, patterns: Sequence[tuple[Path, AimlineError]]) -> list[ReadError]:
-    """Returns an error for each place that a pattern names in the answer and that is null."""
+    """Returns an error for each place in the answer that a pattern matches and that is null."""
     if not patterns:
         return []
     answer = orjson.loads(text)

@@ -1,8 +1,8 @@
-"""Owns selections: what a request reads, as a tree over declared members. Knows no face and no SQL.
+"""Defines selections: the parts of the resources that a request reads, as a tree. Knows no API and no SQL.
 
-A face builds a selection from its request; `run.read` compiles it to one statement and returns JSON text with the keys
-of the selection, in its order. Values (filters, limits, cursors) are held in the tree, but a plan depends only on which
-of them are set.
+An API builds a selection from its request; `run.read` compiles it into one statement and returns JSON text with the
+keys of the selection, in its order. The tree contains values (filters, limits, cursors), but a plan depends only on
+which of them are set.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a face writes values that differ between faces: enum names in upper case, the offset of instants, totals."""
+    """How an API writes values that differ between APIs: enum names in upper case, the offset of instants, totals."""
 
     face: str
     upper: bool
@@ -40,11 +40,11 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A key with a member.
+    """A key of an object, with the member that gives its value.
 
-    `picks`: of the linked resource or of a structured value; without them a link to one row gives its id, and a
-    structured value gives all of itself. `page`: of a link that is paged. `arguments`: filters of a link, arguments of
-    a computed value, by the filter's name and with resolved values.
+    `picks`: the selected members of the linked resource or structured value; without them, a link to one row gives its
+    id, and a structured value is complete. `page`: the page of a paged link. `arguments`: resolved filters of a link or
+    arguments of a computed value, keyed by the filter's name.
     """
 
     key: str
@@ -123,10 +123,10 @@ PagePart = Rows | Edges | Info | Next | Total | Constant
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page: the parts that it shows, its length and its place.
+    """A page: the parts that it shows, its length and its position.
 
-    `first` rows after `after`, or with `backward` the last ones before it. `limit_name` and `after_name` are what the
-    face calls the two, for the pointers of errors.
+    It contains `first` rows after `after`, or with `backward` the last ones before it. `limit_name` and `after_name`
+    are what the API calls these two, for the pointers of errors.
     """
 
     parts: tuple[PagePart, ...]
@@ -139,10 +139,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ListRoot:
-    """A list at the root: of a listing, with resolved values of its filters and flags by name.
+    """A list at the root: a listing, with the resolved values of its filters and flags by name.
 
-    `picks` for a listing without pages, else `page`. `sort` is the name of an order, with `-` in front to turn it
-    around.
+    A listing without pages has `picks`, another has a `page`. `sort` is the name of an order, reversed by a leading
+    `-`.
     """
 
     key: str
@@ -157,7 +157,7 @@ class ListRoot:
 
 @dataclass(frozen=True, slots=True)
 class RowRoot:
-    """One row at the root, by its row id."""
+    """One row at the root, selected by its row id."""
 
     key: str
     resource: ResourceType
@@ -169,7 +169,7 @@ Root = ListRoot | RowRoot
 
 
 def structure(root: Root) -> tuple[Any, ...]:
-    """Returns what a plan of a root depends on: everything but the values."""
+    """Returns everything about a root that its plan depends on, which is all but the values."""
     if isinstance(root, RowRoot):
         return ("row", root.resource, _picks(root.picks))
     shape = _picks(root.picks) if root.page is None else _page(root.page)
@@ -180,7 +180,7 @@ def structure(root: Root) -> tuple[Any, ...]:
 
 
 def values(root: Root) -> Iterator[tuple[Path, Any]]:
-    """Yields the values of a root's filters, limits and arguments by path; cursors are opened by `pages`."""
+    """Yields the values of a root's filters, limits and arguments by path; `pages` decrypts the cursors."""
     if isinstance(root, RowRoot):
         yield ("id",), root.row_id
         yield from _values_of_picks(root.picks, ())
@@ -201,7 +201,7 @@ def pages(root: Root) -> Iterator[tuple[Path, Page]]:
 
 
 def parts_with_rows(page: Page) -> Iterator[tuple[Path, Picks]]:
-    """Yields the picks of each part of a page that shows rows, with the keys that lead to them."""
+    """Yields the picks of each part of a page that shows rows, with the path of keys to that part."""
     for part in page.parts:
         if isinstance(part, Rows):
             yield (part.key,), part.picks

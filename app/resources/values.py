@@ -1,7 +1,7 @@
-"""Owns structured values without an id: parts of a resource that come from a JSON column or from Python.
+"""Declares structured values without an id: parts of a resource that come from a JSON column or from Python.
 
-A `Value` is a class whose annotations are the contract and whose attributes are `item(…)`. An instance of any class, or
-a dict, with the same names can be rendered by it.
+A `Value` is a class whose annotations are the contract and whose attributes are `item(…)`. It can render an instance of
+any class, or a dict, with the same names.
 """
 
 import functools
@@ -18,7 +18,7 @@ from app.core.errors import Misuse
 
 
 class Figures:
-    """The annotation of named numbers: an object in REST, a list of names and values in GraphQL."""
+    """The annotation of named numbers, which are an object in REST and a list of names and values in GraphQL."""
 
 
 class JsonObject:
@@ -27,7 +27,7 @@ class JsonObject:
 
 @dataclass(frozen=True)
 class Item:
-    """An item of a value: its name, type, description and example; `kind` is the kind of a public id."""
+    """An item of a structured value: its name, type, description and example; `kind` is the kind of a public id."""
 
     name: str
     type: Any
@@ -41,7 +41,7 @@ class Item:
     get: Callable[[Any], Any] | None = None
 
     def shown_as(self, face: str) -> str | None:
-        """Returns the item's name in a face, or None where it is not shown."""
+        """Returns the item's name in an API, or None if it is not shown."""
         name = self.rest if face == "rest" else self.graphql
         return self.name if name == "=" else name
 
@@ -55,7 +55,7 @@ def item(
     graphql: str | None = "=",
     get: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Declares an item of a value; `get` takes it from the whole value where it is no attribute of the same name."""
+    """Declares an item of a value; `get` computes it from the whole value if there is no attribute of the same name."""
     return Item("", None, description, example, kind, rest=rest, graphql=graphql, get=get)
 
 
@@ -89,7 +89,9 @@ def parse_annotation(hint: Any) -> tuple[Any, bool, bool]:
 
 
 def render_leaf(value: Any, item_: Item, *, upper: bool) -> Any:
-    """Returns a leaf of a value as JSON has it; `upper`: the names of an enum in place of its values."""
+    """Returns a leaf of a value as JSON has it; with `upper`, enums are shown by their names instead of their
+    values.
+    """
     if value is None:
         return None
     if item_.many:

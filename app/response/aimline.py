@@ -9,7 +9,7 @@ from typing import Literal
 Direction = Literal["up", "down"]
 
 # Beyond this size, float arithmetic loses digits that a verdict displays.
-LARGEST = 1e12
+MAX_NUMBER = 1e12
 
 # Numbers that differ by less than this part of the larger one count as equal, because floats cannot represent 0.1.
 SLACK = 1e-9
@@ -29,7 +29,7 @@ class UnjudgeableSeries(ValueError):
 
 def usable(number: float) -> bool:
     """Returns whether a number is finite and small enough for exact comparisons."""
-    return math.isfinite(number) and abs(number) <= LARGEST
+    return math.isfinite(number) and abs(number) <= MAX_NUMBER
 
 
 @dataclass(frozen=True, slots=True)

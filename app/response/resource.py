@@ -1,4 +1,4 @@
-"""Owns the public shapes of verdicts and calibrations, and the list of supports, which they filter."""
+"""Declares the public shapes of verdicts and calibrations, and the list of supports, which verdicts filter."""
 
 from datetime import date, datetime
 
@@ -21,7 +21,7 @@ from app.support.rules import SupportState
 
 
 class ReasonValue(Value):
-    """One reason behind a verdict: a stable code and the numbers that it rests on."""
+    """One reason for a verdict: a stable code and the numbers behind it."""
 
     code: str = item("The code.", "last_points_below")
     values: Figures = item("The numbers.", {"points": 4})
@@ -35,7 +35,7 @@ class VerdictResource(
     name="Verdict",
     get="verdict",
 ):
-    """What a rule concludes about a phase's series. It informs a team; it never decides."""
+    """The conclusion of a decision rule about a phase's series. It informs a team; it never decides."""
 
     support_id: Id = reference(VerdictRow.support_id, "support", "The support.", rest="support")
     phase_id: Id = reference(VerdictRow.phase_id, "phase", "The phase.", rest="phase")
@@ -92,7 +92,7 @@ class VerdictResource(
 class CalibrationResource(
     Resource[CalibrationRow], kind="calibration", requires=Can.READ_PLAYBOOK, name="Calibration", node=False
 ):
-    """What was estimated for a measure (in a grade) from the district's own scores. It never changes."""
+    """The estimates for a measure, over all grades or for one, from the district's own scores. They never change."""
 
     number: int = field(CalibrationRow.number, "The number of the calibration run that made it.", 2)
     measure: One[MeasureResource] = one(CalibrationRow.measure_id, MeasureResource, "The measure.")

@@ -134,7 +134,7 @@ def requires(
     has_version: bool = False,
     **more: Any,
 ) -> dict[str, Any]:
-    """Returns a route's entry in the contract: the scopes that its functions require.
+    """Returns a route's entry in the contract, with the scopes that `functions` require.
 
     `app.rest.contract` adds the problem responses; `gone` is the description of a 410, which few routes answer, and
     `answers` has the successful responses besides the usual one. `has_version` states that the row in the path has a

@@ -16,13 +16,13 @@ from app.core.log import log_context
 from app.core.metrics import count_request
 from app.rest.problem import fault, problem
 
-LARGEST_BODY = 2 * 1024 * 1024
+MAX_BODY_BYTES = 2 * 1024 * 1024
 """The largest body in bytes; 500 scores need about a tenth of it."""
-LARGEST_FORM = 16 * 1024
+MAX_FORM_BYTES = 16 * 1024
 """The largest token request in bytes; it is small, because its sender is not authenticated yet."""
 UPLOADS = re.compile(r"/v1/sis-sources/[^/]+/roster")
 """The only path with a larger limit, because that body goes to disk as it arrives, after its sender was authorized."""
-LARGEST = {"/oauth/token": LARGEST_FORM}
+MAX_BYTES_BY_PATH = {"/oauth/token": MAX_FORM_BYTES}
 """Paths with a smaller limit."""
 DEFAULT_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 """Headers of every response that does not set them itself, because most responses are about a person."""
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 class Edge:
     """Gives each request and its response a trace id, and logs the route's template, never an id from the path."""
 
-    def __init__(self, app: ASGIApp, largest_upload: int = LARGEST_BODY) -> None:
+    def __init__(self, app: ASGIApp, largest_upload: int = MAX_BODY_BYTES) -> None:
         self.app, self._largest_upload = app, largest_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +48,7 @@ class Edge:
         began = time.perf_counter()
         scope.setdefault("state", {})["trace_id"] = trace_id
         is_upload = scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]) is not None
-        largest = self._largest_upload if is_upload else LARGEST.get(scope["path"], LARGEST_BODY)
+        largest = self._largest_upload if is_upload else MAX_BYTES_BY_PATH.get(scope["path"], MAX_BODY_BYTES)
         exchange = _Exchange(receive, send, trace_id, largest)
         request = Request(scope)
         try:
@@ -64,7 +64,7 @@ class Edge:
             hint = "An operator may allow more: AIMLINE_LARGEST_UPLOAD_MB." if is_upload else "Send it in parts."
             detail = f"A body has at most {largest} bytes. {hint}"
             exchange.too_large = False
-            await problem(request, 413, "body.too_large", "Body too large", detail)(scope, receive, exchange.send)
+            await problem(request, 413, "body.too_large", detail)(scope, receive, exchange.send)
         route = getattr(scope.get("route"), "path", "unknown")
         status, seconds = exchange.status or 500, time.perf_counter() - began
         count_request(route, scope["method"], status, seconds, _district(scope))

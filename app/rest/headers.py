@@ -1,4 +1,4 @@
-"""Owns what the contract says of the headers that a route has by its declaration: keys, versions and tags.
+"""Describes, in the contract, the headers that follow from a route's declaration: keys, versions and tags.
 
 Runs nothing.
 """
@@ -27,30 +27,33 @@ NOT_KEPT = "Under this idempotency key the request was carried out, and its answ
 
 
 class Declared(Protocol):
-    """The part of a route that its headers follow from."""
+    """The part of a route that determines its headers."""
 
     status_code: int | None
     responses: dict[int | str, dict[str, Any]]
+    body_field: Any
 
     @property
     def takes_key(self) -> bool:
-        """Whether it takes an idempotency key."""
+        """Returns whether the route takes an idempotency key."""
 
     @property
     def requires_version(self) -> bool:
-        """Whether a client must name the version of the row that it changes."""
+        """Returns whether a client must send the version of the row that it changes."""
 
     @property
     def takes_version(self) -> bool:
-        """Whether a client may name it."""
+        """Returns whether a client may send the version."""
 
     @property
     def shows_version(self) -> bool:
-        """Whether the answer is one row with a version."""
+        """Returns whether the response is one row with a version."""
 
 
 def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
-    """Returns the additions to a route's entry in the contract: the headers that it reads and writes, with statuses."""
+    """Returns the additions to a route's entry in the contract: the headers that it reads and writes, and their
+    statuses.
+    """
     parameters = [dict(one) for one in extra.get("parameters", ())]
     responses: dict[str, Any] = {status: dict(one) for status, one in extra.get("responses", {}).items()}
     headers: dict[str, Any] = {}
@@ -59,6 +62,8 @@ def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
         parameters.append(PARAMETER)
         headers |= REPLAY
         responses["409"] = {"description": CONFLICT}
+        if route.body_field is None:
+            responses["422"] = _problem("The idempotency key was used for another request.")
         former = route.responses.get(410, {}).get("description", "")
         responses["410"] = _problem(f"{former} {NOT_KEPT}".strip())
     if route.shows_version:

@@ -62,7 +62,7 @@ class NewMeasure(Input):
 
 
 class MeasureChanges(Changes):
-    """Changes of a measure; fields that are not named stay. Direction, kind and area are fixed once it is in use."""
+    """Changes of a measure; other fields keep their values. Direction, kind and area are fixed once it is in use."""
 
     code: str = Field(default=NOT_NAMED, max_length=63, description="Cannot be changed; another code is refused.")
     name: str = Field(default=NOT_NAMED, max_length=200)

@@ -14,7 +14,7 @@ from app.core.text import texts_of
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 NUL = "\x00"
-LARGEST = 2**31 - 1
+MAX_INTEGER = 2**31 - 1
 """The largest number of a PostgreSQL `integer`."""
 
 
@@ -34,7 +34,7 @@ class Input(BaseModel):
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, str) and NUL in item:
                 raise PydanticCustomError("nul", "A text must not contain a NUL character")
-            if isinstance(item, int) and not -LARGEST <= item <= LARGEST:
+            if isinstance(item, int) and not -MAX_INTEGER <= item <= MAX_INTEGER:
                 raise PydanticCustomError("too_large", "This number is too large")
         return value
 

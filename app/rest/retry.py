@@ -14,7 +14,7 @@ from app.rest.door import READS
 from app.rest.oauth import unavailable
 from app.rest.problem import from_error
 
-LARGEST_KEPT = 2 * 1024 * 1024
+MAX_KEPT_BYTES = 2 * 1024 * 1024
 """The largest body in bytes that is kept for a retry; a request with a larger body (a roster zip) is not retried."""
 
 
@@ -68,7 +68,7 @@ class _Exchange:
 
     def can_be_repeated(self) -> bool:
         """Returns whether nothing was sent yet and all messages that were read are kept."""
-        return not self.answered and self._size <= LARGEST_KEPT
+        return not self.answered and self._size <= MAX_KEPT_BYTES
 
     async def receive(self) -> Message:
         """Returns the next message: a kept one, or otherwise a new one from the client."""
@@ -77,7 +77,7 @@ class _Exchange:
             return self._kept[self._next - 1]
         message = await self._receive()
         self._size += len(message.get("body", b""))
-        if self._size <= LARGEST_KEPT:
+        if self._size <= MAX_KEPT_BYTES:
             self._kept.append(message)
             self._next += 1
         else:

@@ -54,7 +54,7 @@ class NewSessions(Input):
 
 
 class SessionAmendment(Input):
-    """A correction of a session; fields that are not named stay as they are."""
+    """A correction of a session; fields that are not given keep their values."""
 
     held_on: date | None = None
     number: int | None = None
@@ -241,7 +241,7 @@ async def get_session(work: OpenWork, session: str) -> SessionWithChanges:
 
 @router.post("/sessions/{session}/amend", operation_id="amend_session", **requires(service.amend_session))
 async def amend_session(work: OpenWork, session: str, amendment: SessionAmendment) -> Session:
-    """Corrects a session; its former values are kept."""
+    """Corrects a session; its earlier values are kept."""
     correction = NewAmendment(**amendment.model_dump())
     return session_shape(await service.amend_session(work, row_id("session", session), correction))
 

@@ -211,7 +211,7 @@ async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncRep
     source_run = await queries.run(work, row_id("run", run))
     report = await queries.read_report(work, source_run.run.id)
     if "text/plain" in request.headers.get("accept", ""):
-        return PlainTextResponse(render_report(report))  # type: ignore[return-value]  # FastAPI sends a response as it is
+        return PlainTextResponse(render_report(report))  # type: ignore[return-value]  # FastAPI sends a response unchanged
     return SyncReport(
         **_run(source_run).model_dump(),
         held_because=report.held_because,

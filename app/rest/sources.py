@@ -75,7 +75,7 @@ class NewSource(SourceSettings):
 
 
 class SourceChanges(Changes, SourceSettings):
-    """Changes of a source; fields that are not named stay. A move to another host requires the secret again."""
+    """Changes of a source; other fields keep their values. A change of the host requires the secret again."""
 
     url: str = Field(default=NOT_NAMED, max_length=2048)
 
@@ -86,7 +86,10 @@ class SisSource(Shape):
     id: str
     name: str
     kind: str
-    url: str
+    url: str = Field(
+        description="The address. `...` stands for each value of its query, which may be a secret; a change that sends "
+        "it so keeps the values."
+    )
     gradebook_url: str | None
     token_url: str | None
     auth: str | None

@@ -52,7 +52,7 @@ class SupportStart(Input):
 
 
 class SupportChange(Input):
-    """What changes from a day on; fields that are not named stay as they were."""
+    """Changes of a support from a day on; fields that are not given keep their values."""
 
     because: str = text_field(service.SupportChange, "because")
     begins_on: date | None = None
@@ -65,7 +65,7 @@ class SupportChange(Input):
 
 
 class SupportEnd(Input):
-    """Why and when a support ended."""
+    """The reason and the day on which a support ended."""
 
     because: str = Field(min_length=service.BECAUSE.min, max_length=service.BECAUSE.max)
     on: date | None = None
@@ -215,7 +215,7 @@ async def get_support(work: OpenWork, support: str) -> Support:
     "/supports/{support}/start", operation_id="start_support", **requires(response_service.start_support, *READS)
 )
 async def start_support(work: OpenWork, support: str, start: SupportStart) -> Support:
-    """Starts a planned support: its first session was given."""
+    """Starts a planned support, when its first session was given."""
     row = await response_service.start_support(work, row_id("support", support), start.on)
     return (await _load_shapes(work, [row]))[0]
 
@@ -224,7 +224,7 @@ async def start_support(work: OpenWork, support: str, start: SupportStart) -> Su
     "/supports/{support}/change", operation_id="change_support", **requires(response_service.change_support, *READS)
 )
 async def change_support(work: OpenWork, support: str, change: SupportChange) -> Support:
-    """Changes a support: a new phase with another level, goal or dosage begins on the day that `change` names."""
+    """Changes a support: a new phase with another level, goal or dosage begins on the given day."""
     support_id = row_id("support", support)
     await response_service.change_support(work, support_id, service.SupportChange(**change.model_dump()))
     return (await _load_shapes(work, [await queries.support(work, support_id)]))[0]

@@ -1,6 +1,6 @@
-"""Owns the headers ETag, If-Match and If-None-Match: which routes have them, and what they say.
+"""Implements the headers ETag, If-Match and If-None-Match: which routes have them, and what they contain.
 
-The ETag of a row begins with its version and ends with a digest of the answer, because some members of a row (how far
+The ETag of a row begins with its version and ends with a digest of the response, because some members of a row (how far
 a source was read, since when an endpoint fails) change without a new version. If-Match compares versions only.
 """
 
@@ -21,7 +21,7 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 
 IF_MATCH = "If-Match"
 IF_NONE_MATCH = "If-None-Match"
-MOST_TAGS = 100
+MAX_TAGS = 100
 TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 TAG_OR_ANY = re.compile(rf"{TAG.pattern}|\*")
 READS: dict[str, Any] = {
@@ -34,7 +34,7 @@ READS: dict[str, Any] = {
 
 
 def writes(*, is_required: bool) -> dict[str, Any]:
-    """Returns the parameter If-Match of a route that changes a row."""
+    """Returns the If-Match parameter of a route that changes a row."""
     words = "The ETag that you have read, or the row's version in quotes. 412 if the row has changed since."
     more = " Required, so that nobody's change is overwritten unseen: `*` for any version." if is_required else ""
     return {
@@ -47,7 +47,7 @@ def writes(*, is_required: bool) -> dict[str, Any]:
 
 
 def tag_of(response: Response) -> str | None:
-    """Returns the ETag of an answer that shows one row, or None if it has no version."""
+    """Returns the ETag of a response that shows one row, or None if the row has no version."""
     with suppress(orjson.JSONDecodeError):
         body = orjson.loads(response.body)
         if isinstance(body, Mapping) and isinstance(body.get("version"), int):
@@ -56,21 +56,23 @@ def tag_of(response: Response) -> str | None:
 
 
 def tagged(request: Request, response: Response) -> Response:
-    """Returns the answer with its ETag, or 304 where the client has it already."""
+    """Returns the response with its ETag, or 304 if the client has it already."""
     tag = tag_of(response)
     if tag is None:
         return response
     response.headers["ETag"] = tag
     if request.method != "GET" or not (known := request.headers.getlist(IF_NONE_MATCH)):
         return response
-    # Weak comparison, as for every cache (RFC 9110 §13.1.2).
+    # Weak comparison, as every cache uses it (RFC 9110 §13.1.2).
     if "*" in _tags(known, IF_NONE_MATCH) or tag.strip('"') in {name for _, name in TAG.findall(",".join(known))}:
         return Response(status_code=304, headers={"ETag": tag})
     return response
 
 
 def note_versions(request: Request, *, is_required: bool) -> None:
-    """Stores which versions of the row in the path the client accepts; raises `Malformed`, `PreconditionRequired`."""
+    """Stores the versions of the row in the path that the client accepts; raises `Malformed` and
+    `PreconditionRequired`.
+    """
     values = request.headers.getlist(IF_MATCH)
     request.state.expected = None
     if not values:
@@ -81,7 +83,7 @@ def note_versions(request: Request, *, is_required: bool) -> None:
     name = list(request.path_params.values())[-1]
     subject: UUID | str = name
     with suppress(Invalid):
-        _, subject = ids.parse(name)
+        _, subject = ids.parse_any_id(name)
     # Strong comparison: a weak tag matches nothing (RFC 9110 §13.1.1).
     strong = [one.strip('"') for one in tags if one.startswith('"')]
     versions = frozenset(int(number) for tag in strong if (number := tag.partition("-")[0]).isdecimal())
@@ -89,14 +91,14 @@ def note_versions(request: Request, *, is_required: bool) -> None:
 
 
 async def expect_versions(request: Request, work: Work) -> None:
-    """Holds the command to the versions that the client accepts."""
+    """Makes the command fail if the row does not have a version that the client accepts."""
     expected: ExpectedVersion | None = getattr(request.state, "expected", None)
     if expected is not None:
         await expected.watch(work)
 
 
 def require_seen(request: Request) -> None:
-    """Raises `Malformed` if the client named a version of a row that has none."""
+    """Raises `Malformed` if the client sent a version for a row that has none."""
     expected: ExpectedVersion | None = getattr(request.state, "expected", None)
     if expected is not None:
         expected.require_seen()
@@ -105,7 +107,7 @@ def require_seen(request: Request) -> None:
 def _tags(values: list[str], header: str) -> list[str]:
     text = ",".join(values)
     tags = [match.group() for match in TAG_OR_ANY.finditer(text)]
-    if not tags or len(tags) > MOST_TAGS or TAG_OR_ANY.sub("", text).strip(" \t,"):
-        detail = f'{header} is a list of at most {MOST_TAGS} entity tags, such as "5", or *.'
+    if not tags or len(tags) > MAX_TAGS or TAG_OR_ANY.sub("", text).strip(" \t,"):
+        detail = f'{header} is a list of at most {MAX_TAGS} entity tags, such as "5", or *.'
         raise Malformed([Violation(f"/{header}", "version.malformed", detail)])
     return tags

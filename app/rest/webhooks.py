@@ -36,7 +36,7 @@ class NewEndpoint(Input):
 
 
 class EndpointChanges(Changes):
-    """Changes of an endpoint; fields that are not named stay. Pending deliveries go to the new address."""
+    """Changes of an endpoint; other fields keep their values. Pending deliveries go to the new address."""
 
     url: str = Field(default=NOT_NAMED, max_length=2048, description="https, on a public address.")
     event_types: list[str] = Field(default=NOT_NAMED, max_length=100, description="See GET /v1/event-types.")
@@ -123,7 +123,7 @@ async def get_endpoint(work: OpenWork, endpoint: str) -> Endpoint:
 
 @router.patch("/webhook-endpoints/{endpoint}", operation_id="change_endpoint", **requires(service.change_endpoint))
 async def change_endpoint(work: OpenWork, request: Request, endpoint: str, changes: EndpointChanges) -> Endpoint:
-    """Changes the address, the types, the schools or the description of an endpoint; its secret stays."""
+    """Changes the address, event types, schools or description of an endpoint; its secret stays the same."""
     services: Services = request.app.state.services
     values = changes.model_dump(exclude_unset=True)
     for name in values.keys() & {"event_types", "schools"}:

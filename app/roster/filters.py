@@ -1,7 +1,7 @@
-"""Owns the filters that name roster rows, for the lists of every room: by student, staff, school and class.
+"""Declares the filters by roster rows, for the lists of every room: by student, staff, school and class.
 
 A filter's text is an id or an external id `sis:<source>:<sourcedId>`. With a pointer (REST) an unknown row is `Invalid`
-there; without one (GraphQL) an id is taken as it is, and an unknown external id is `NotFound`.
+at it; without one (GraphQL) any id is accepted, and an unknown external id is `NotFound`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ Find = Callable[[Work, str, str | None], Awaitable[FromSource]]
 
 
 def by_student(column: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None]) -> Filter[UUID]:
-    """Returns the filter by the student whom a row is about; the index on the student serves it."""
+    """Returns a filter by the student whom a row is about; the index on the student serves it."""
     return Filter(
         "student",
         str,
@@ -40,7 +40,7 @@ def by_student(column: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None])
 def by_staff(
     *columns: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None], name: str, description: str
 ) -> Filter[UUID]:
-    """Returns the filter by a member of staff whom one of the columns names."""
+    """Returns a filter by the member of staff in one of the columns."""
     return Filter(
         name,
         str,
@@ -55,7 +55,7 @@ def by_staff(
 
 
 def by_school(model: type[ListedBySchool]) -> Filter[UUID]:
-    """Returns the filter by a school of the row's student; the model's school columns and their indexes serve it."""
+    """Returns a filter by a school of the row's student; the indexes on the model's school columns serve it."""
     return Filter(
         "school",
         str,
@@ -70,7 +70,7 @@ def by_school(model: type[ListedBySchool]) -> Filter[UUID]:
 
 
 def of_school(column: SQLCoreOperations[UUID]) -> Filter[UUID]:
-    """Returns the filter by the school that a column names."""
+    """Returns a filter by the school in a column."""
     return Filter(
         "school",
         str,
@@ -85,7 +85,7 @@ def of_school(column: SQLCoreOperations[UUID]) -> Filter[UUID]:
 
 
 def by_class(condition: Callable[[UUID], Any]) -> Filter[UUID]:
-    """Returns the filter by a class, with the condition that a row belongs to it."""
+    """Returns a filter by class; `condition` returns the condition that a row belongs to a class."""
     return Filter(
         "class",
         str,
@@ -100,7 +100,7 @@ def by_class(condition: Callable[[UUID], Any]) -> Filter[UUID]:
 
 
 def resolver(kind: str, find: Find | Callable[[Work, str, str | None], Awaitable[SchoolClass]]) -> Resolver:
-    """Returns the resolver of a roster row's names; `find` is a marked read, so the permission is checked first."""
+    """Returns the resolver for ids and external ids of roster rows; `find` checks the permission first."""
 
     async def resolve(work: Work, text: str, pointer: str | None) -> UUID:
         if pointer is None:

@@ -1,4 +1,4 @@
-"""Owns the public shapes of the roster: students, staff, schools, classes, enrollments, terms, demographics."""
+"""Declares the public shapes of the roster: students, staff, schools, classes, enrollments, terms, demographics."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -79,7 +79,7 @@ class EnrollmentResource(
     visible=Enrollment.removed_at.is_(None),
     name="Enrollment",
 ):
-    """A student in a class."""
+    """A student's enrollment in a class."""
 
     class_id: Id = reference(Enrollment.class_id, "class", "The class.")
     school_id: Id = reference(Enrollment.school_id, "org", "The school of the class.", rest="school")

@@ -1,4 +1,6 @@
-"""Records the planned caseload in the playground's district, and continues it at a later start. Public HTTP only."""
+"""Records the planned caseload in the playground's district, and continues it at a later start. Uses public HTTP
+only.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,7 +11,7 @@ from app.sandbox.caseload_plan import CASELOAD, GOAL_WEEKS, OTHER_CONCERNS, Seri
 from app.sandbox.outsiders import Vendor
 from app.sandbox.telling import StepFailed, Telling
 
-MOST = 500  # scores in one request
+MAX_BATCH = 500  # the number of scores in one request
 STUDENTS_OF_A_CLASS = 3
 REASONS = {
     "continue": "Growth is steady; look again in six weeks.",
@@ -23,7 +25,7 @@ EARLIER = timedelta(days=7)
 
 
 def record_caseload(telling: Telling, vendor: Vendor, monday: date, today: date, taken: str) -> list[dict[str, Any]]:
-    """Records every planned support for a student of its own; returns each support's number, student and id."""
+    """Records each planned support for a different student; returns each support's number, student and id."""
     series = [Series(number, plan, monday) for number, plan in enumerate(CASELOAD)]
     seats = _seats(vendor, taken, len(series) + len(OTHER_CONCERNS))
     with telling.progress("Recording a caseload of two years", len(series) + len(OTHER_CONCERNS)) as advance:
@@ -51,21 +53,21 @@ def continue_caseload(
         scores += _scores(one, entry["student"], after, today)
         if sessions := list(one.sessions(after, today)):
             try:
-                vendor.post(f"/v1/supports/{entry['support']}/sessions", {"sessions": sessions[:MOST]})
+                vendor.post(f"/v1/supports/{entry['support']}/sessions", {"sessions": sessions[:MAX_BATCH]})
             except StepFailed:
-                continue  # the support was ended by hand since
+                continue  # somebody has ended the support by hand since then
     _send(vendor, scores)
     return len(scores)
 
 
 def verdicts(vendor: Vendor) -> Counter[str]:
-    """Returns how many supports have each verdict; those that have not begun count by their state."""
+    """Returns the number of supports with each verdict; those that have not begun are counted by their state."""
     supports = vendor.get("/v1/supports", limit=200)["items"]
     return Counter((one["verdict"] or {}).get("state") or one["state"] for one in supports)
 
 
 def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
-    """Returns students with a teacher each: three of a class, from classes of every school in turn."""
+    """Returns pairs of student and teacher: three per class, from classes of every school in turn."""
     seats: list[tuple[str, str]] = []
     seen = {taken}
     for class_ in _classes_in_turn(vendor):
@@ -80,7 +82,7 @@ def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
             return seats[:needed]
     if not seats:
         raise StepFailed("the roster has no class with a teacher and students")
-    # A small roster has fewer students than the plan: then some have several supports.
+    # A small roster has fewer students than the plan, so some of them have several supports.
     return [seats[number % len(seats)] for number in range(needed)]
 
 
@@ -184,9 +186,9 @@ def _score(one: Series, student: str, taken_on: date, value: float) -> dict[str,
 
 
 def _send(vendor: Vendor, scores: list[dict[str, Any]]) -> None:
-    """Sends scores of the past; nobody is notified of them."""
-    for begin in range(0, len(scores), MOST):
-        results = vendor.post("/v1/scores/bulk", {"scores": scores[begin : begin + MOST], "backfill": True})
+    """Sends scores as a backfill, so that nobody is notified."""
+    for begin in range(0, len(scores), MAX_BATCH):
+        results = vendor.post("/v1/scores/bulk", {"scores": scores[begin : begin + MAX_BATCH], "backfill": True})
         refused = [one for one in results["results"] if one["outcome"] == "refused"]
         if refused:
             raise StepFailed(f"a score was refused: {refused[0]['violations']}")

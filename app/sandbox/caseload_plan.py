@@ -1,4 +1,4 @@
-"""Owns the plan of the playground's caseload: thirty supports over two school years, with their scores and sessions.
+"""Defines the plan of the playground's caseload: thirty supports over two school years, with their scores and sessions.
 
 Every value follows from the support's number and the week, so that a later start continues each series. Pure.
 """
@@ -16,7 +16,7 @@ LOST = ("absent", "schedule", "event", "no_provider")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a support is about: its measure, the usual baseline, the goal's growth a week, and what is done."""
+    """The subject of a support: its measure, the usual baseline, the goal's growth per week, and the intervention."""
 
     measure: str
     area: str
@@ -56,7 +56,8 @@ class PlannedSupport:
     """One support of the caseload. `growth` is the growth as a multiple of the goal's, until week `until`, then
     `later`.
 
-    `decision` is taken in week `decided_in`; an ended support ends with it. `weeks_ago` is when the support began.
+    The team takes `decision` in week `decided_in`; an ended support ends with it. The support began `weeks_ago` weeks
+    ago.
     """
 
     subject: str
@@ -72,11 +73,11 @@ class PlannedSupport:
 
     @property
     def ends(self) -> bool:
-        """Returns whether its decision ends the support."""
+        """Returns whether the decision ends the support."""
         return self.decision == "exit"
 
 
-# This school year, then the one before it.
+# This school year's supports, then those of the year before.
 CASELOAD: tuple[PlannedSupport, ...] = (
     PlannedSupport("fluency", 18, 1.3),
     PlannedSupport("fluency", 16, 1.2, attendance=0.98),
@@ -131,12 +132,12 @@ class Series:
 
     @property
     def subject(self) -> Subject:
-        """Returns what the support is about."""
+        """Returns the subject of the support."""
         return SUBJECTS[self.plan.subject]
 
     @property
     def begins_on(self) -> date:
-        """Returns the Monday on which the support begins; the next one for a support that is only planned."""
+        """Returns the Monday on which the support begins, which is the next one for a support that is only planned."""
         return self.monday - timedelta(weeks=self.plan.weeks_ago if self.plan.is_started else -1)
 
     @property
@@ -151,11 +152,11 @@ class Series:
         return [self._rounded(middle + off * self.subject.noise) for off in (-0.7, 0.0, 0.6)]
 
     def goal(self) -> float:
-        """Returns the value that the plan aims at."""
+        """Returns the goal of the plan."""
         return self._rounded(sorted(self.baseline())[1] + self.subject.rate * GOAL_WEEKS)
 
     def score(self, week: int) -> float:
-        """Returns the score of a week of the support."""
+        """Returns the score in a week of the support."""
         weeks_before, weeks_after = min(week, self.plan.until), max(0, week - self.plan.until)
         growth = self.subject.rate * (self.plan.growth * weeks_before + self.plan.later * weeks_after)
         value = sorted(self.baseline())[1] + growth + self._random(f"week {week}").gauss(0, self.subject.noise)

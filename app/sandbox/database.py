@@ -1,4 +1,4 @@
-"""Empties the playground's database for `--fresh`. It touches no server but the embedded one."""
+"""Empties the playground's database for `--fresh`. Never touches another server than the embedded one."""
 
 import asyncio
 

@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _demonstrate(telling: Telling, base_url: str, folder: Path, roster: Path | None) -> None:
-    """Continues the saved district, or tells the story in a new one and saves it; then says where to go."""
+    """Continues the saved district, or tells the story in a new one and saves it; then prints the addresses to open."""
     file, today = file_of(folder, roster), datetime.now(UTC).date()
     saved = SavedDistrict.load(file)
     vendor = None if saved is None else _client_of(base_url, saved)
@@ -61,7 +61,7 @@ def _demonstrate(telling: Telling, base_url: str, folder: Path, roster: Path | N
 
 
 def _begin(telling: Telling, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
-    """Tells the story in a new district. The caseload is for the synthetic district only, never for one's own."""
+    """Tells the story in a new district; adds the caseload only to the synthetic district, never to a given roster."""
     slug, monday = _free_slug(), today - timedelta(days=today.weekday())
     with Receiver() as receiver:
         vendor, cast = tell(telling, base_url, slug, roster, receiver)
@@ -86,7 +86,7 @@ def _continue(telling: Telling, vendor: Vendor, saved: SavedDistrict, today: dat
 
 
 def _client_of(base_url: str, saved: SavedDistrict) -> Vendor | None:
-    """Returns the saved client; None where its database no longer knows it."""
+    """Returns the client of a saved district, or None if its database no longer has it."""
     try:
         return Vendor(base_url, saved.client_id, saved.client_secret)
     except StepFailed:
@@ -94,7 +94,7 @@ def _client_of(base_url: str, saved: SavedDistrict) -> Vendor | None:
 
 
 def _free_slug() -> str:
-    """Returns the first of demo, demo-2, demo-3, … that is no district yet."""
+    """Returns the first of demo, demo-2, demo-3, … that is not the name of a district yet."""
     taken = {district["slug"] for district in json.loads(aimline("district", "list", "--json"))["districts"]}
     names = (SLUG if number == 1 else f"{SLUG}-{number}" for number in itertools.count(1))
     return next(name for name in names if name not in taken)

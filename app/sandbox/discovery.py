@@ -1,6 +1,6 @@
-"""Owns the file by which the command line finds a playground while it runs: its database, key file and address.
+"""Manages the file by which the command line finds a running playground: its database, key file and address.
 
-A playground holds the lock of its folder for as long as it lives, however it ends: a file without that lock is stale.
+A playground locks its folder for as long as it runs, however it ends, so a file without that lock is outdated.
 """
 
 import contextlib
@@ -28,12 +28,12 @@ NAMED = (
 PATIENCE = 0.5
 """Seconds to wait for the lock, which a command holds for a moment when it looks for a playground."""
 VARIABLE = "AIMLINE_PLAYGROUND"
-"""The variable that names the folder of a playground other than the usual one."""
+"""The environment variable with the folder of a playground, if it is not in the usual place."""
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds a lock, so that only one playground at a time uses the folder."""
+    """Locks the folder during the block, so that only one playground at a time uses it."""
     with (folder / LOCK).open("w") as file:
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -60,10 +60,10 @@ def published(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
 
 
 def running_playground() -> tuple[Path, dict[str, str]] | None:
-    """Returns the folder and the settings of the playground that runs here; None if none does.
+    """Returns the folder and the settings of the running playground, or None.
 
-    A folder that AIMLINE_PLAYGROUND names is the only one looked at; otherwise the one in the current folder, then the
-    one in the checkout.
+    If AIMLINE_PLAYGROUND is set, only that folder is examined; otherwise the one in the current folder, then the one in
+    the checkout.
     """
     named = os.environ.get(VARIABLE)
     folders = [Path(named)] if named else [Path.cwd() / FOLDER, REPOSITORY / FOLDER]
@@ -78,7 +78,7 @@ def _settings_in(folder: Path) -> dict[str, str] | None:
     file = folder / FILE
     try:
         status = file.lstat()
-        # Whoever could write the file could lead the command line to a database of theirs.
+        # Anybody who could write the file could lead the command line to another database.
         if status.st_uid != os.geteuid() or status.st_mode & 0o077 or not _is_locked(folder / LOCK):
             return None
         content = json.loads(file.read_text())
@@ -88,7 +88,7 @@ def _settings_in(folder: Path) -> dict[str, str] | None:
 
 
 def _is_locked(lock: Path) -> bool:
-    """Returns whether a living playground holds the lock; opens nothing for writing, and waits for nobody."""
+    """Returns whether a running playground has the lock; opens nothing for writing, and does not wait."""
     with lock.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,4 +1,6 @@
-"""Owns the file in which a playground keeps its district between starts: its client, and how far its story has come."""
+"""Manages the file in which a playground stores its district between starts: its client, and how far its story has
+come.
+"""
 
 import hashlib
 import json
@@ -11,7 +13,7 @@ from typing import Any, Self
 
 @dataclass
 class SavedDistrict:
-    """The district of a playground. `begun_on` is the Monday of its first start, `told_until` the last day recorded."""
+    """The district of a playground. `begun_on` is the Monday of its first start, `told_until` the last recorded day."""
 
     slug: str
     client_id: str
@@ -24,7 +26,7 @@ class SavedDistrict:
 
     @classmethod
     def load(cls, file: Path) -> Self | None:
-        """Returns the district that a file names; None without a file, or for one that another version wrote."""
+        """Returns the district in a file; None without a file, or if another version wrote it."""
         try:
             return cls(**json.loads(file.read_text()))
         except (OSError, ValueError, TypeError):
@@ -46,7 +48,7 @@ class SavedDistrict:
 
 
 def file_of(folder: Path, roster: Path | None) -> Path:
-    """Returns the file of a folder's district: one for the synthetic district, and one for each roster of one's own."""
+    """Returns the file of a folder's district; the synthetic district and each given roster have separate files."""
     if roster is None:
         return folder / "district.json"
     with roster.open("rb") as content:

@@ -171,7 +171,7 @@ class Sis:
             rows: list[Json] = []
             total = 0
             if len(parts) > 1 or not self.quirks.named("empty", parts[0]):
-                write = lambda row: shapes.row(single, writer.write(kind, row))  # noqa: E731  # one expression
+                write = lambda row: shapes.row(single, writer.write(kind, row))  # noqa: E731  # a function of one expression
                 rows, total = pages.page(view, self._overlapping(query), version, write)
             headers = paging(request, query, total, self.quirks) | self._turn()
             return _json({kind: [select(row, query.fields) for row in rows]}, headers)

@@ -108,8 +108,8 @@ def _of_school(rows: Rows, school_id: str, collection: str) -> View:
     }  # schools whose students attend this school or have moved to it
     rooms = [block for block in rows.rooms if block.school is school]
     seats = [block for block in rows.seats if block.school is not None and block.school.number in feeding]
-    in_school: Keep = lambda record: bool(record.school_sourced_id == school_id)  # noqa: E731  # one of six alike
-    belongs: Keep = lambda user: school_id in user.org_sourced_ids  # noqa: E731  # the same
+    in_school: Keep = lambda record: bool(record.school_sourced_id == school_id)  # noqa: E731  # a predicate with a type
+    belongs: Keep = lambda user: school_id in user.org_sourced_ids  # noqa: E731  # a predicate with a type
     key = f"schools/{school_id}/{collection}"
     match collection:
         case "classes" | "scoreScales" | "lineItems":
@@ -133,7 +133,7 @@ def _of_class(rows: Rows, room: Any, collection: str) -> View:
     at = rooms[0]
     feeding = {at.school.number, (at.school.number - 3) % len(rows.schools)} if at.school else set()
     seats = [b for b in rows.seats if b.school and b.school.number in feeding and b.grade == at.grade]
-    in_class: Keep = lambda record: bool(record.class_sourced_id == room.sourced_id)  # noqa: E731  # used five times
+    in_class: Keep = lambda record: bool(record.class_sourced_id == room.sourced_id)  # noqa: E731  # a predicate with a type
     key = f"classes/{room.sourced_id}/{collection}"
     match collection:
         case "enrollments":

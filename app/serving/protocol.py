@@ -14,14 +14,15 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.core.metrics import CONNECTIONS, REFUSALS
+from app.rest.problem_types import PROBLEM_TYPES, address_of
 
-LARGEST_HEAD: Final = 64 * 1024
+MAX_HEAD_BYTES: Final = 64 * 1024
 """The largest number of bytes of a request line with its headers, and of trailers and chunk markers besides the
 body.
 """
 PROGRESS_PERIOD: Final = 12.0
 """Seconds within which the headers must be complete; in each period of this length a body must make progress."""
-LEAST_PROGRESS: Final = 16 * 1024
+MIN_PROGRESS: Final = 16 * 1024
 """The smallest number of bytes of a body per period, about a kilobyte per second."""
 UNREAD_LIMIT: Final = 60.0
 """Seconds after which a caller that does not read its response is cut off."""
@@ -79,7 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
         most = self._most_connections
         if most is not None and len(self.connections) > most and not self._close_idle_connection():
             detail = "This server has reached its number of connections. Try again in a moment."
-            self._refuse(503, "connections.exhausted", "Too many connections", detail)
+            self._refuse(503, "connections.exhausted", detail)
             return
         self._timer = self.loop.call_later(CHECK_INTERVAL, self._check_progress)
 
@@ -102,9 +103,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._is_refused or self.transport.is_closing():
             return
-        if not self._in_body and self._head_raw > LARGEST_HEAD and self._head_began is not None:
+        if not self._in_body and self._head_raw > MAX_HEAD_BYTES and self._head_began is not None:
             self._refuse_head()
-        elif self._in_body and self._body_raw - self._body_parsed > LARGEST_HEAD + 8 * self._body_parsed:
+        elif self._in_body and self._body_raw - self._body_parsed > MAX_HEAD_BYTES + 8 * self._body_parsed:
             self._refuse_head()  # endless trailers or chunk markers
 
     def on_message_begin(self) -> None:
@@ -126,7 +127,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._is_refused:
             return
-        if self._head_parsed > LARGEST_HEAD:
+        if self._head_parsed > MAX_HEAD_BYTES:
             self._refuse_head()
             return
         if len(self.pipeline) >= MAX_PIPELINED:
@@ -156,17 +157,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body, self._head_raw = False, 0
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "http.malformed", "Bad request", "This is not an HTTP request.")
+        self._refuse(400, "http.malformed", "This is not an HTTP request.")
 
     def _fits(self, size: int) -> bool:
         self._head_parsed += size
-        if self._head_parsed > LARGEST_HEAD and self._in_body:
+        if self._head_parsed > MAX_HEAD_BYTES and self._in_body:
             self._refuse_head()  # trailers
-        return not self._is_refused and self._head_parsed <= LARGEST_HEAD
+        return not self._is_refused and self._head_parsed <= MAX_HEAD_BYTES
 
     def _refuse_head(self) -> None:
-        detail = f"A request line with its headers has at most {LARGEST_HEAD} bytes."
-        self._refuse(431, "headers.too_large", "Headers too large", detail)
+        detail = f"A request line with its headers has at most {MAX_HEAD_BYTES} bytes."
+        self._refuse(431, "headers.too_large", detail)
 
     def _check_progress(self) -> None:
         """Closes the connection if the caller makes no progress."""
@@ -179,7 +180,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self.flow.read_paused or self.cycle.waiting_for_100_continue:  # our side has paused reading
                 self._window_began, self._window = now, 0
             elif now - self._window_began > PROGRESS_PERIOD:
-                if self._window < LEAST_PROGRESS:
+                if self._window < MIN_PROGRESS:
                     self._time_out()
                 self._window_began, self._window = now, 0
         elif self._head_began is not None and now - self._head_began > PROGRESS_PERIOD and self._is_answered:
@@ -197,7 +198,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is None and not self._head_raw:
             self.transport.close()  # nothing was ever received
             return
-        self._refuse(408, "request.half_sent", "Request timeout", "The request was not completed in time.")
+        self._refuse(408, "request.half_sent", "The request was not completed in time.")
 
     def _close_idle_connection(self) -> bool:
         for other in self.connections:
@@ -206,7 +207,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 return True
         return False
 
-    def _refuse(self, status: int, code: str, title: str, detail: str) -> None:
+    def _refuse(self, status: int, code: str, detail: str) -> None:
         """Sends an error response unless a response has begun, and closes the connection; further input is dropped."""
         if self._is_refused:
             return
@@ -223,7 +224,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if has_answer or self.transport.is_closing() or len(_lingering) >= MAX_LINGERING:
             self.transport.close()
             return
-        self.transport.write(answer(status, code, title, detail, self.server_state.default_headers))
+        base_url = str(self.app_state.get("base_url", ""))
+        self.transport.write(answer(status, code, detail, self.server_state.default_headers, base_url))
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -231,11 +233,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self.loop.call_later(LINGER, self.transport.close)
 
 
-def answer(status: int, code: str, title: str, detail: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+def answer(status: int, code: str, detail: str, headers: list[tuple[bytes, bytes]], base_url: str = "") -> bytes:
     """Returns the bytes of a complete problem response (RFC 9457), formatted like the app's problems."""
     trace_id = uuid4().hex
-    problem = {"type": f"urn:aimline:problem:{code}", "title": title, "status": status, "detail": detail}
-    body = orjson.dumps(problem | {"trace_id": trace_id, "violations": []})
+    problem = {"type": address_of(code, base_url), "code": code, "title": PROBLEM_TYPES[code].title, "status": status}
+    body = orjson.dumps(problem | {"detail": detail, "trace_id": trace_id, "violations": []})
     lines = [
         *headers,
         (b"content-type", b"application/problem+json"),

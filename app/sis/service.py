@@ -6,7 +6,7 @@ Over 250 lines, so that the whole course of a run is in one place.
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -32,10 +32,11 @@ from app.roster.lookup import zone_of
 from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
-from app.sis.engine.district_lock import district_sync_lock
+from app.sis.engine.intake.load import drop_raw
 from app.sis.engine.intake.supplements import stage_with_supplements
+from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.mapping import follow_results
-from app.sis.engine.plan import ALIASED, keep_plan, write_keys, write_plan
+from app.sis.engine.plan import keep_plan, write_keys, write_plan
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.run import (
     EXITS,
@@ -48,7 +49,7 @@ from app.sis.engine.run import (
     lock_district_writes,
     require_current_claim,
 )
-from app.sis.engine.stage import Stage, fresh_id
+from app.sis.engine.stage import ALIASED, Stage, fresh_id
 from app.sis.guard import GuardLimits
 from app.sis.guard import weigh as weigh_plan
 from app.sis.kinds import BY_NAME, KINDS, Kind
@@ -78,15 +79,16 @@ async def sync_csv(
     dry: bool,
     progress: Progress,
     limits: GuardLimits | None = None,
+    leave_out: Collection[str] = (),
 ) -> Report:
     """Syncs a district's roster from a OneRoster CSV zip on this machine, as `sync` does."""
 
     @asynccontextmanager
     async def opener() -> AsyncIterator[OpenedSource]:
-        with open_zip(file) as source:
+        with open_zip(file, leave_out) as source:
             yield source
 
-    return await sync(engine, keyring, district_id, opener, source_name, dry, progress, limits)
+    return await sync(engine, keyring, district_id, opener, source_name, dry, progress, limits, leave_out=leave_out)
 
 
 async def sync(
@@ -99,6 +101,7 @@ async def sync(
     progress: Progress,
     limits: GuardLimits | None = None,
     request: RunRequest = RunRequest(),
+    leave_out: Collection[str] = (),
 ) -> Report:
     """Syncs a district from the source that `opener` opens, as role `worker`, and returns the report.
 
@@ -109,7 +112,7 @@ async def sync(
     """
     principal = system_principal(district_id, "sync")
 
-    async with district_sync_lock(engine, district_id):
+    async with district_sync_lease(engine, keyring, district_id):
         report = Report(request.run_id or new_id(), began_at=now(), mode=request.mode)
         async with unit(engine, principal, keyring, "sync begins") as work:
             source_id = await _open_run(work, report, source_name, dry, request)
@@ -119,7 +122,7 @@ async def sync(
                     await lock_district_writes(work)
                     await require_current_claim(work, report.run_id, request.claim_number)
                     effective = limits or await limits_in_force(work, source_id)
-                    await _stage_and_apply(work, report, source_id, source, dry, progress, effective)
+                    await _stage_and_apply(work, report, source_id, source, dry, progress, effective, leave_out)
                     await end(work, report, claim_number=request.claim_number)
             if report.state == RunState.APPLIED and report.overturned:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
@@ -212,11 +215,12 @@ async def _stage_and_apply(
     dry: bool,
     progress: Progress,
     limits: GuardLimits,
+    leave_out: Collection[str],
 ) -> None:
     """Stages and plans the deliveries, and applies the plan unless the guard holds it."""
     report.warnings += source.warnings
     report.not_taken += source.not_taken
-    left_out = await kinds_left_out(work, source_id)
+    left_out = await kinds_left_out(work, source_id, leave_out)
     deliveries = {name: delivery for name, delivery in source.deliveries.items() if name not in left_out}
     is_full = all(delivery.complete for delivery in source.deliveries.values())
     report.mode = report.mode or ("full" if is_full else "delta")
@@ -225,6 +229,7 @@ async def _stage_and_apply(
     stage = await open_stage(work, report.run_id, source_id, largest)
     for kind in KINDS:
         await _plan_kind(stage, kind, deliveries, report, progress)
+    report.warnings += stage.notes
     progress("weighing the plan", 0, 0)
     planned_kinds = [reporting.planned_kind(kind, report.kinds[kind.name], deliveries, left_out) for kind in KINDS]
     people = report.kinds["person"].known
@@ -242,21 +247,26 @@ async def _stage_and_apply(
     conclude(report, dry)
     if report.state == RunState.HELD:
         report.plan = await keep_plan(stage, deliveries)
-    await stage.drop()
+    await clear_stage(stage)
 
 
 @needs(Can.SYNC_ROSTER)
 async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) -> Stage:
     """Returns the stage of a run in this transaction. `largest` is the size of the run's largest file in bytes."""
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
-    # Hash joins of a large delivery must fit in memory, and a small delivery needs little. Newly loaded tables have no
-    # statistics, and with row-level security the planner expects one or two rows, so nested loops, which would take a
-    # million steps, are turned off.
+    # Hash joins of a large delivery must fit in memory, and a small delivery needs little. Staged rows have no
+    # statistics, and with row-level security the planner expects one or two rows: nested loops over a million are off.
     memory = min(max(4 * largest >> 20, 16), 256)
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
     emit = partial(record_of_students, work)
     return Stage(driver, work.district_id, source_id, run_id, now(), today_in(await zone_of(work)), emit)
+
+
+async def clear_stage(stage: Stage) -> None:
+    """Deletes everything that a run has staged, except for a kept plan."""
+    await stage.clear()
+    await drop_raw(stage)
 
 
 async def _plan_kind(
@@ -274,7 +284,7 @@ async def _plan_kind(
     counts.fetched = await stage_with_supplements(stage, kind, delivery, progress)
     if kind in ALIASED:
         await write_keys(stage, kind, delivery)
-    faulty, nameless = await reporting.count_faults(stage, kind)
+    faulty, nameless, gone = await reporting.count_faults(stage, kind)
     if nameless:
         report.warnings.append(
             f"{delivery.file}: {nameless:,} rows have no sourcedId and cannot be identified, so none of the known "
@@ -291,7 +301,8 @@ async def _plan_kind(
     counts.removed, counts.absent = actions.get("remove", 0), actions.get("absent", 0)
     counts.quarantined = await reporting.count_quarantined(stage, kind)
     counts.expired = await reporting.count_expired(stage, kind) if counts.removed + counts.absent else 0
-    counts.unchanged = counts.fetched - counts.created - counts.updated - counts.removed - counts.quarantined
+    counts.ignored = gone - counts.removed
+    counts.unchanged = counts.fetched - counts.ignored - counts.quarantined - (counts.changes - counts.absent)
 
 
 async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
@@ -304,7 +315,7 @@ async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
             f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
                 SELECT :district, {fresh_id("quarantine " + kind.name, "r.row_number::text")}, :run, '{kind.name}',
                        '{file}', r.row_number + 1, {field}, {code}
-                FROM {stage.table(table, kind.name)} AS r WHERE r.district_id = :district AND {condition}
+                FROM {stage.of_run(table, kind.name)} AS r WHERE {condition}
                 ON CONFLICT DO NOTHING"""
         )
 

@@ -20,7 +20,7 @@ LOST_BECAUSE = ("absent", "no_provider", "schedule", "event", "school_closed", "
 or a trip.
 """
 
-LEAST_KNOWN = 0.5
+MIN_KNOWN_SHARE = 0.5
 """The smallest share of planned sessions with a record for which the dosage is known."""
 
 SCHOOL_DAYS = 5
@@ -99,7 +99,7 @@ class Dosage:
     @property
     def is_known(self) -> bool:
         """Returns whether at least half of the planned sessions have a record."""
-        return self.known_minutes > 0 and self.known_sessions >= LEAST_KNOWN * self.planned_sessions
+        return self.known_minutes > 0 and self.known_sessions >= MIN_KNOWN_SHARE * self.planned_sessions
 
     @property
     def session_share(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Owns the public shapes of supports, phases, sessions and dosage, and their links."""
+"""Declares the public shapes of supports, phases, sessions and dosage, and their links."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -26,7 +26,7 @@ from app.support.rules import SupportState
 
 
 class LostBecause(StrEnum):
-    """Why minutes of a session were lost. An event is a drill, a test or a trip."""
+    """The reasons for lost minutes of a session. An event is a drill, a test or a trip."""
 
     ABSENT = "absent"
     NO_PROVIDER = "no_provider"
@@ -61,10 +61,10 @@ class DosageWeekValue(DosageSums):
 
 
 class DosageValue(DosageSums):
-    """Delivered against planned, over days that are both included.
+    """Delivered and planned sessions and minutes, over a period whose first and last day are included.
 
-    The shares count the sessions with a record; they are null where fewer than half of the planned ones have one: then
-    the dosage is unknown.
+    The shares count only sessions with a record. They are null if fewer than half of the planned sessions have one,
+    because the dosage is then unknown.
     """
 
     since: date = item("The first day.")
@@ -141,7 +141,7 @@ class PhaseResource(
     discloses="support",
     name="Phase",
 ):
-    """The part of a support between two changes: its aimline runs from baseline to goal."""
+    """The part of a support between two changes; its aimline runs from the baseline to the goal."""
 
     support_id: Id = reference(Phase.support_id, "support", "The support.", rest=None)
     number: int = field(Phase.number, "Its number within the support.", 1)

@@ -63,7 +63,7 @@ def first(rule: str, baseline: float, goal: float, seen: np.ndarray) -> int:
     direction = "down" if goal < baseline else "up"
     for week in range(1, WEEKS + 1):
         observations = tuple(Observation(w + 1, float(seen[w])) for w in range(week))
-        series = Series(observations, baseline, goal, WEEKS, direction)  # type: ignore[arg-type]  # one of two words
+        series = Series(observations, baseline, goal, WEEKS, direction)  # type: ignore[arg-type]  # "up" or "down"
         if RULES[rule].judge(series).state is State.NOT_RESPONDING:
             return week
     return 0

@@ -16,7 +16,7 @@ NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 class Connection(asyncio.Protocol):
     """One open connection; requests come one after another."""
 
-    came: list[tuple[float, str]] = []  # noqa: RUF012  # all connections fill one list
+    came: list[tuple[float, str]] = []  # noqa: RUF012  # all connections share one list
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Stores the transport of a new connection."""

@@ -1,1 +1,1 @@
-"""What needs a browser: the pages that try both faces, in headless Chromium where there is one."""
+"""Tests that need a browser: the pages to try both APIs, in headless Chromium if it is installed."""

@@ -1,4 +1,4 @@
-"""A headless Chromium of the test's own, driven over its DevTools protocol; it records every request of its page."""
+"""Drives a headless Chromium over its DevTools protocol, and records every request of its page."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Protects the pages that try both faces: in a browser they load only our own files, authorize, and run a request."""
+"""Tests the pages to try both APIs: they load only our own files, authorize, and run a request in a browser."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Apps over other limits than the tests' own, and the gate before each."""
+"""Builds apps with limits that differ from the tests' usual ones, and a gate in front of each."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -45,5 +45,5 @@ def gate_of(app: FastAPI) -> Any:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  # the condition is the product's own state, and tells nobody
+        while not condition():  # noqa: ASYNC110  # no event reports the condition
             await asyncio.sleep(0)

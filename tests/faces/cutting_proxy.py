@@ -1,4 +1,4 @@
-"""Stands between the product and PostgreSQL, and cuts a connection where a test says: a wire that breaks."""
+"""A proxy between the product and PostgreSQL that cuts a connection where a test wants it to."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Compares answers with the contract: an answer that the contract does not document fails the test that received it."""
+"""Compares responses with the contract; an undocumented response fails the test that received it."""
 
 import re
 from dataclasses import dataclass

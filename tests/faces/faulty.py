@@ -1,4 +1,4 @@
-"""Makes a table of one district fail as PostgreSQL fails, as often as a test says, and asks both faces for it."""
+"""Makes a table of one district fail with PostgreSQL's own errors, a given number of times, and calls both APIs."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -88,8 +88,7 @@ def succeeded(answer: httpx.Response) -> bool:
 def code_of(answer: httpx.Response) -> str:
     """The stable code of a refusal, as the face says it."""
     body = answer.json()
-    code = body["errors"][0]["extensions"]["code"] if "errors" in body else body["type"]
-    return str(code).removeprefix("urn:aimline:problem:")
+    return str(body["errors"][0]["extensions"]["code"] if "errors" in body else body["code"])
 
 
 async def concerns_of(town: Town) -> list[str]:

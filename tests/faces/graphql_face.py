@@ -1,4 +1,4 @@
-"""An app that mounts the GraphQL face alone, a token for a town, and a way to ask."""
+"""Provides an app with GraphQL only, an access token for a district, and a function to send operations."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

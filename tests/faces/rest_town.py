@@ -1,4 +1,4 @@
-"""The product's own app over ASGI, and a caller of it with a token of a town."""
+"""Provides the product's own app over ASGI, and a client with an access token for a district."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

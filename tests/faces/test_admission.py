@@ -1,4 +1,4 @@
-"""Before any work begins: quotas and the fields that announce them, over both faces."""
+"""Tests the quotas that apply before any work begins, and the headers that announce them, over both APIs."""
 
 import re
 from datetime import timedelta
@@ -65,7 +65,7 @@ async def test_a_client_without_quota_is_refused_in_the_form_of_the_face(built: 
         other = await another_client(app, north).get("/v1/schools")
     assert (rest.status_code, query.status_code, other.status_code) == (429, 429, 200)
     assert rest.headers["content-type"] == "application/problem+json"
-    assert rest.json()["type"] == "urn:aimline:problem:rate.limited"
+    assert rest.json()["code"] == "rate.limited"
     assert rest.json()["trace_id"] == rest.headers["trace-id"]
     assert query.headers["content-type"].startswith(MODERN)
     (error,) = query.json()["errors"]
@@ -139,13 +139,13 @@ def test_a_verified_token_is_known_until_it_expires(
     """A signature is verified once; a token that has expired is refused, and no more than so many are known."""
     at, verified = now(), list[str]()
     tokens = Tokens(settings.keyring, settings.base_url, 60)
-    verify = tokens._verify
+    verify = tokens.verify
 
     def counted(token: str) -> Any:
         verified.append(token)
         return verify(token)
 
-    monkeypatch.setattr(tokens, "_verify", counted)
+    monkeypatch.setattr(tokens, "verify", counted)
     monkeypatch.setattr("app.access.authenticate.now", lambda: at)
     monkeypatch.setattr("app.access.authenticate.MAX_VERIFIED", 2)
     grant = Grant(north.district_id, north.slug, frozenset({"roster:read"}), ())

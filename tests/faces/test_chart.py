@@ -1,4 +1,4 @@
-"""The picture of a support over HTTP: as data and as SVG, to whom it may be shown, and how it is shut."""
+"""Tests the chart of a support over HTTP, as data and as SVG: who may see it, and its security headers."""
 
 import re
 from datetime import timedelta

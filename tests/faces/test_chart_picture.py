@@ -1,4 +1,4 @@
-"""The picture itself, whatever the series: well-formed, inside its frame, and saying what the verdict says."""
+"""Tests the SVG of a chart for any series: well-formed, inside its frame, and consistent with the verdict."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -71,7 +71,7 @@ def drawn(
 
 def parsed(document: str) -> ElementTree.Element:
     """The document, which must be well-formed."""
-    return ElementTree.fromstring(document)  # noqa: S314  # our own, and made just now
+    return ElementTree.fromstring(document)  # noqa: S314  # our own document
 
 
 def texts(document: str) -> list[str]:

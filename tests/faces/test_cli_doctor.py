@@ -1,4 +1,4 @@
-"""`aimline doctor` as a process: it finds records in another school than their student, and puts them right."""
+"""Tests `aimline doctor` as a process: it finds records with other schools than their student's, and repairs them."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""`aimline judge`: series in, verdicts out, bad lines named, nothing else touched."""
+"""Tests `aimline judge`: it reads series, writes verdicts, reports invalid lines, and touches nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`aimline sis` and `aimline sync run` as an operator types them: exit codes, sentences, and never a secret."""
+"""Tests `aimline sis` and `aimline sync run` as an operator uses them: exit codes, sentences, and never a secret."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The command line loads what it is asked for: each command alone, and no database for what needs none."""
+"""Tests that a command loads only its own modules, and opens a database only if it needs one."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Protects a caller whose request's connection to the database breaks: what is answered is what is known."""
+"""Tests requests whose database connection breaks: the response states only what is certain."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Protects children's names from cursors, which stand in URLs, `Link` headers and proxies' logs, over both faces."""
+"""Tests that cursors, which appear in URLs, `Link` headers and proxies' logs, never reveal a child's name."""
 
 import ast
 import base64

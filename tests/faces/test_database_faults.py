@@ -1,4 +1,4 @@
-"""Protects what a caller meets when the database is in trouble: one more attempt, then 409 or 503, alike in both faces.
+"""Tests requests during database faults: one retry, then 409 or 503, the same over both APIs.
 
 The faults are PostgreSQL's own: a trigger raises them, or a session is ended while it waits.
 """

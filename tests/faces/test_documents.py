@@ -1,4 +1,4 @@
-"""Protects what is the same for everybody: made once, served with an ETag; and that all else is never stored."""
+"""Tests the documents that are the same for everybody: built once and served with an ETag; nothing else is cached."""
 
 import asyncio
 
@@ -66,7 +66,7 @@ async def test_a_document_that_could_not_be_made_is_made_by_the_next_caller() ->
         return b"made"
 
     document = Document(make, "text/plain")
-    with pytest.raises(OSError):  # noqa: PT011  # whatever the disk says
+    with pytest.raises(OSError):  # noqa: PT011  # any error of the disk
         await document.content()
     assert (await document.content())[0] == b"made"
 

@@ -1,6 +1,6 @@
-"""Protects a district's callers from a process that is frozen while it holds the district's event counter.
+"""Tests that other callers continue while a frozen process holds the district's event counter.
 
-Real processes: one is stopped by SIGSTOP in the middle of a write, another one serves beside it.
+Uses real processes: one is stopped by SIGSTOP in the middle of a write, while another one serves.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""GraphQL over HTTP: who may ask, media types and statuses, GET, limits, what errors never show, the SDL."""
+"""Tests GraphQL over HTTP: authentication, media types, statuses, GET, limits, contents of errors, the SDL."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""GraphQL reads: the nested read in one request and few statements, pages, ids, who sees what, the disclosure log."""
+"""Tests GraphQL reads: nested reads in few statements, pages, ids, permissions, the disclosure log."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""GraphQL mutations: problems in payloads, savepoints, one transaction, commit before the answer, no fault's text."""
+"""Tests GraphQL mutations: problems in payloads, savepoints, one transaction, commit before the response."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Protects a supervisor's question: a process that cannot serve says so, and its log says why."""
+"""Tests the health checks: a process that cannot serve reports that, and its log gives the reason."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Guards the sandbox's webhook receiver, as a real process: what it takes, refuses and writes down."""
+"""Tests the sandbox's webhook receiver as a real process: what it accepts, refuses and records."""
 
 import base64
 import json

@@ -1,6 +1,6 @@
-"""Protects the REST face from requests that nobody thought of: schemathesis reads the contract and makes them up.
+"""Tests the REST API with requests that schemathesis generates from the contract.
 
-Made without luck, so the same on every run; what is looked for is a fault of ours (500).
+The generation is deterministic, so every run is the same; it looks for faults of ours (500).
 """
 
 import string

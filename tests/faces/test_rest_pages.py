@@ -1,4 +1,4 @@
-"""Protects the pages of every list: all rows, each once; a cursor that belongs to its list, filter and district."""
+"""Tests the pages of every list: all rows, each once; a cursor is valid only for its list, filter and district."""
 
 import base64
 import json

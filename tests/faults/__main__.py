@@ -1,8 +1,7 @@
-"""Plays seeded schedules of faults: `python -m tests.faults syncs --schedules 200 [--first 0] [--jobs 2]`.
+"""Runs seeded schedules of faults: `python -m tests.faults syncs --schedules 200 [--first 0] [--jobs 2]`.
 
-Or `webhooks`, or `records`.
-
-Ends non-zero with the seed and the steps of a schedule after which something did not hold.
+Instead of `syncs` also `webhooks` or `records`. Ends with a non-zero exit code, and prints the seed and the steps of a
+schedule after which a check failed.
 """
 
 import argparse

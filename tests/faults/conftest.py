@@ -1,4 +1,4 @@
-"""What schedules of faults are played on."""
+"""Provides the machines on which schedules of faults run."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

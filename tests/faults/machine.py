@@ -1,6 +1,6 @@
-"""A machine of its own for a schedule of faults: a PostgreSQL that can be ended, an api and workers that can be killed.
+"""A separate machine for a schedule of faults: a PostgreSQL that can be ended, and processes that can be killed.
 
-What is killed is killed at a point that it logs. Never shares a server with anything else.
+A process is killed at a point that it logs. The server is never shared with anything else.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""A receiver that misbehaves as it is told, and writes down every request. Verifies as an integrator would.
+"""A webhook receiver that misbehaves on request, records every request, and verifies as an integrator would.
 
-It speaks bare HTTP/1.1 over asyncio, because no web server answers half a line or a byte a second.
+It speaks bare HTTP/1.1 over asyncio, because no web server sends half a line or a byte per second.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Seeded schedules of writers and syncs that move the writers' students: no row out of step, and no deadlock."""
+"""Seeded schedules of writers, and of syncs that move the writers' students: no wrong school, and no deadlock."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The product's worker as it runs on a machine whose clock is wrong by so many seconds: `… skewed_worker -600`."""
+"""Runs the product's worker with a clock that is wrong by some seconds: `… skewed_worker -600`."""
 
 import sys
 from datetime import datetime, timedelta

@@ -1,8 +1,8 @@
-"""Seeded schedules of faults over a sync: the worker is killed, or PostgreSQL ended, at the boundary of a stage.
+"""Seeded schedules of faults during a sync: the worker is killed, or PostgreSQL ended, at the boundary of a stage.
 
-Writers write about the students through both faces all the while; what they wrote is where its student is. After each
-fault the database equals the state before or after, never between; the run is taken up and completes; one more run of
-the same files changes nothing. What "after" is comes from a twin district that saw no fault.
+Meanwhile, writers write about the students through both APIs; each record must end at its student's schools. After each
+fault the database equals the state before or after, never one between; the run is attempted again and completes;
+another run of the same files changes nothing. The state "after" comes from a twin district without faults.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A short set of the schedules of faults over a sync."""
+"""Runs a short set of the schedules of faults during a sync."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A short set of the schedules of faults: each kind of fault once."""
+"""Runs a short set of the webhook schedules, with each kind of fault once."""
 
 import pytest
 

@@ -1,9 +1,9 @@
-"""Seeded schedules of faults over webhooks and the feed, and what must hold after each.
+"""Seeded schedules of faults during webhooks and the feed, and the checks after each.
 
-It is judged by the receiver's own log and the committed rows alone: every committed event was acknowledged (lost 0),
-none of a rolled-back transaction came (phantom 0), the same id has the same bytes, repeats are counted and bounded,
-what was acknowledged had verified under a secret that was valid then, the feed is the same set, nothing crossed
-districts.
+The checks use only the receiver's log and the committed rows: every committed event was acknowledged (lost 0), no event
+of a rolled-back transaction arrived (phantom 0), the same id has the same bytes, repeats are counted and limited, every
+acknowledged request was signed with a secret that was valid then, the feed has the same events, and no event reached
+another district.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Two districts with everything in them, and the owner's eye, for the walks of a stranger."""
+"""Provides two districts with every kind of row, and a connection as the owner, for the stranger tests."""
 
 from collections.abc import AsyncIterator
 

@@ -1,8 +1,8 @@
-"""Owns what a statement must not do for Citus to take it, read from PostgreSQL's own analysed tree.
+"""Finds what Citus does not accept in a statement, from PostgreSQL's own analysed tree.
 
-A statement that writes: nothing STABLE or VOLATILE in RETURNING, in ON CONFLICT, in CASE or COALESCE, or applied to a
-column; nothing VOLATILE in its conditions or its WITH queries. Any statement: no correlated subquery next to a table
-that every node has. Whatever stands in a subquery is computed by itself, and is not looked at.
+In a statement that writes: nothing STABLE or VOLATILE in RETURNING, in ON CONFLICT, in CASE or COALESCE, or applied to
+a column; nothing VOLATILE in its conditions or its WITH queries. In any statement: no correlated subquery next to a
+table that every node has. Subqueries are computed separately and are not examined.
 """
 
 from collections.abc import Iterator, Mapping

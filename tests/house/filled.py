@@ -1,7 +1,7 @@
-"""Owns how a test fills every table of a schema without the product's code, which may be newer than the schema.
+"""Fills every table of a schema without the product's code, which may be newer than the schema.
 
-Each table gets a row for each district, with a value for every column of its type; a foreign key names the row of the
-same district. The catalogue alone says which tables and columns there are.
+Each table gets a row for each district, with a value for every column of its type; a foreign key refers to the row of
+the same district. The tables and columns are read from the catalogue.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""Records, transaction by transaction, which rows the product locks and writes, and finds what breaks the one order.
+"""Records which rows each transaction of the product locks and writes, and finds violations of the lock order.
 
-The order is that of docs/decisions.md: students by their ids, what is about them, settlements, the event counter.
-What tests themselves write, under the operation `test`, is let off.
+The order is that of docs/decisions.md: students by their ids, rows about them, finalizations, the event counter.
+Statements that tests themselves send, under the operation `test`, are exempt.
 """
 
 import re
@@ -118,9 +118,9 @@ def recording() -> Iterator[Recorder]:
         return bound(stage, sql)
 
     event.listen(Engine, "before_cursor_execute", look)
-    Work.__init__, Stage._bound = init, look_at_stage  # type: ignore[method-assign,assignment]
+    Work.__init__, Stage._bound = init, look_at_stage  # type: ignore[method-assign,assignment]  # watched
     try:
         yield recorder
     finally:
-        Work.__init__, Stage._bound = made, bound  # type: ignore[method-assign]
+        Work.__init__, Stage._bound = made, bound  # type: ignore[method-assign]  # restored
         event.remove(Engine, "before_cursor_execute", look)

@@ -1,4 +1,4 @@
-"""Owns the checks of roles and privileges in PostgreSQL's catalogue. Each gives its findings, none asserts."""
+"""Checks roles and privileges in PostgreSQL's catalogue. Each check returns its findings and asserts nothing."""
 
 import asyncpg
 
@@ -59,7 +59,7 @@ async def privileges_are_few(db: asyncpg.Connection, roles: dict[str, str]) -> l
             if await db.fetchval("SELECT has_database_privilege($1, current_database(), $2)", role, privilege):
                 found.append((f"database to {purpose}", f"{privilege}: it can make objects that take a table's place"))
         for schema in ("public", "app", "staging"):
-            usage, create = await db.fetchrow(  # type: ignore[misc]  # one row, always
+            usage, create = await db.fetchrow(  # type: ignore[misc]  # always one row
                 "SELECT has_schema_privilege($1, $2, 'USAGE'), has_schema_privilege($1, $2, 'CREATE')", role, schema
             )
             if schema == "staging" and purpose == "api" and usage:

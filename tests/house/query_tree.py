@@ -1,4 +1,4 @@
-"""Owns how a test reads PostgreSQL's own analysed tree of a statement, as `debug_print_rewritten` prints it."""
+"""Parses PostgreSQL's own analysed tree of a statement, as `debug_print_rewritten` prints it."""
 
 import re
 from collections.abc import Iterator

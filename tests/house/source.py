@@ -1,4 +1,4 @@
-"""Owns how the house's tests read the source of app/: every module parsed, none imported here but on demand."""
+"""Parses the source of app/ for the house tests: every module is parsed, and imported only on demand."""
 
 import ast
 import importlib

@@ -1,6 +1,6 @@
-"""Owns what every statement of the product must show: the district, on each tenant table that it reads or writes.
+"""Checks that every statement of the product names the district for each tenant table that it reads or writes.
 
-A table is bound when a condition that must hold (not one side of an OR) equates its `district_id` to a value, directly
+A table is bound if a condition that must be true (not one side of an OR) equates its `district_id` to a value, directly
 or through other tables of the statement. sqlglot parses; what it cannot parse is reported as unreadable.
 """
 

@@ -1,4 +1,4 @@
-"""Protects the layout: arrows, sizes, first lines, names, and what must never be in a tracked file."""
+"""Tests the layout: import directions, sizes, first lines, names, and what must never be in a tracked file."""
 
 import ast
 import os

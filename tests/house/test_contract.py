@@ -1,4 +1,4 @@
-"""Protects the contract: the committed files are what the code says, and every operation says all of itself."""
+"""Tests the contract: the committed files match the code, and every operation is completely described."""
 
 from fastapi import FastAPI
 

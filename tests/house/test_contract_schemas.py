@@ -1,4 +1,4 @@
-"""Protects the schemas of the contract: what generators make of their names, and what clients may send and receive."""
+"""Tests the schemas of the contract: the names that generators give them, and what clients may send and receive."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Protects the disclosure log: every student whose id stands in an answer stands in the row of that request."""
+"""Tests the disclosure log: every student whose id is in a response is in the row of that request."""
 
 import re
 from uuid import UUID

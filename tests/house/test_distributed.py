@@ -1,6 +1,6 @@
-"""Protects what every statement of the product must be for Citus: the checks find what they are there for.
+"""Tests the checks for statements on Citus: each finds what it is meant to find.
 
-What the suite sends is looked at when its database is dropped, in `tests/conftest.py`.
+The statements that the suite sends are checked when its database is dropped, in `tests/conftest.py`.
 """
 
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""`docs/graphql.md` tells the limits that the code has, and every code of a refusal."""
+"""Tests that `docs/graphql.md` states the limits of the code, and every code of a refusal."""
 
 import re
 from dataclasses import fields

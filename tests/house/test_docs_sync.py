@@ -1,4 +1,4 @@
-"""`docs/sync.md` names only commands and options that the command line has."""
+"""Tests that `docs/sync.md` names only commands and options that exist."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""The door: no principal no session, no permission no session, no district no rows, no crossing by reference."""
+"""Tests the door: no session without a principal or a permission, no rows without a district, no foreign references."""
 
 import pytest
 from sqlalchemy import func, select, text

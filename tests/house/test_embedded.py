@@ -1,4 +1,4 @@
-"""What the embedded PostgreSQL promises: it keeps rows, survives kill -9, and is open to nobody else."""
+"""Tests the embedded PostgreSQL: it keeps rows, survives kill -9, and is not accessible to others."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Protects the owner's rights from the roles that the processes run under: a stolen `worker` stays `worker`."""
+"""Tests that the processes' roles cannot get the owner's rights: a stolen `worker` remains `worker`."""
 
 from collections.abc import AsyncIterator
 

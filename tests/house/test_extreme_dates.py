@@ -1,4 +1,4 @@
-"""Dates at both ends of the calendar, in every field and parameter that takes one: an answer, never a fault of ours."""
+"""Tests dates at both ends of the calendar in every field and parameter: a proper response, never a fault of ours."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Jobs: claims are disjoint and bounded, what a dead worker held is taken up, a late one is fenced off."""
+"""Tests jobs: claims are disjoint and limited, a dead worker's job is claimed again, a late result is refused."""
 
 import asyncio
 from uuid import UUID

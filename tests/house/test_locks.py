@@ -1,4 +1,4 @@
-"""Protects the one order of row locks: of every command of both faces, of judging, settling, reminders and the sync."""
+"""Tests that all commands of both APIs, judging, finalizing, reminders and the sync lock rows in one order."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
-"""Protects the second lock from being forgotten: who touches the session is marked `@needs`, and nobody ends a
-transaction but the door.
+"""Tests that every function that uses the database session is marked `@needs`, and that only the door ends a
+transaction.
 
-A room's public function that takes a `Work` is marked, or stands in a module listed in `WITHIN`, whose functions
-work within the permission of whoever calls: called by nobody who is marked, each of them is refused.
+A room's public function that takes a `Work` is marked, or is in a module listed in `WITHIN`, whose functions rely on
+the permission of their caller and are refused without one.
 """
 
 import ast
@@ -260,7 +260,7 @@ def test_a_mark_on_a_plain_function_is_refused() -> None:
     def plain(work: Work) -> None: ...
 
     with pytest.raises(Misuse, match="not async"):
-        needs(Can.READ_ROSTER)(plain)  # type: ignore[arg-type]  # what is refused is what the type forbids
+        needs(Can.READ_ROSTER)(plain)  # type: ignore[arg-type]  # the type forbids it too
 
 
 def _name(node: ast.AST) -> str:

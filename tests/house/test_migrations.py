@@ -1,4 +1,4 @@
-"""Protects a revision from changing after it was made, and a district's rows from being lost when one is applied."""
+"""Tests that a revision never changes after its release, and that applying one loses no district's rows."""
 
 import ast
 import asyncio

@@ -1,4 +1,4 @@
-"""Protects the processes' logs from what people submit: no exception's text, from whatever library it comes."""
+"""Tests that no exception's text, from whatever library, brings submitted values into the processes' logs."""
 
 import logging
 import subprocess

@@ -1,4 +1,4 @@
-"""Protects the states of sync runs from being spelled out again, and from being changed past `app.sis.rules`."""
+"""Tests that the states of sync runs are spelled only in `app.sis.rules`, and changed only through it."""
 
 import ast
 import re

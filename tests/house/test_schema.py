@@ -1,4 +1,4 @@
-"""Protects the models from drifting away from the schema: every table, column, type, nullability and key agrees."""
+"""Tests that the models agree with the schema: every table, column, type, nullability and key."""
 
 import io
 from collections.abc import Iterable
@@ -153,6 +153,6 @@ def _numbers(count: int) -> Iterable[str]:
 
 
 def _type(column: Column[object]) -> str:
-    compiled = column.type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
+    compiled = column.type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]  # an untyped library
     body, array = compiled.removesuffix("[]"), "[]" if compiled.endswith("[]") else ""
     return SPELT.get(body, body.lower()) + array

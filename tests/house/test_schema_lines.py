@@ -1,4 +1,4 @@
-"""`aimline migrate` fails on a database that is not what its version says, and `aimline schema` says where."""
+"""Tests that `aimline migrate` fails on an unexpected schema, and that `aimline schema` lists the differences."""
 
 import secrets
 from collections.abc import AsyncIterator

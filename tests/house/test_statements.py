@@ -1,4 +1,4 @@
-"""Protects the rule that each statement names the district on every table: the watch sees all, and sees through it."""
+"""Tests that each statement names the district for every table, and that the check finds statements that do not."""
 
 import pytest
 from sqlalchemy import func, select, text

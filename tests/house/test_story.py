@@ -1,4 +1,4 @@
-"""The story and the README's requests, as a newcomer meets them: other processes, public HTTP."""
+"""Tests the story and the README's requests as a newcomer meets them: separate processes, public HTTP."""
 
 import asyncio
 import re

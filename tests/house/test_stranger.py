@@ -1,7 +1,8 @@
-"""The stranger walk over REST: another district's client, with every scope, calls every live operation with north's
-ids, and gets no byte of north's; afterwards north's rows are as they were.
+"""Calls every REST operation as another district's client with north's ids, and checks that nothing of north's is
+returned.
 
-An operation that the walk does not know how to call fails it.
+The client has every scope. Afterwards north's rows are unchanged. An operation that the test does not know how to call
+fails it.
 """
 
 from uuid import UUID

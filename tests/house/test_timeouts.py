@@ -1,4 +1,4 @@
-"""Protects every session from waiting without an end, and both sides from a peer that is gone."""
+"""Tests that no session waits endlessly, and that each side notices when the other is gone."""
 
 import asyncio
 import logging

@@ -1,4 +1,6 @@
-"""A town whose loop has been told once, so that every kind of row is there, every text with the town's canary."""
+"""A district in which the whole loop has happened once, with every kind of row; each text contains the district's
+canary.
+"""
 
 import secrets
 from collections.abc import Iterable

@@ -1,7 +1,6 @@
-"""Owns how every live operation is called: the routes of the app, the parameters and bodies that each one takes.
+"""Calls every live operation, with the parameters and bodies that the routes declare.
 
-An operation with a parameter or a field that is not known here cannot be walked, and that fails the walk: whoever
-adds one says in `walk_knows` what it is.
+An operation with an unknown parameter or field fails the tests; its values must then be added to `walk_knows`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

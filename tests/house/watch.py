@@ -1,7 +1,7 @@
-"""Watches every statement that the tests send through SQLAlchemy, as whichever role: each names the district.
+"""Checks every statement that the tests send through SQLAlchemy, in any role: each must name the district.
 
-Row-level security is the net beneath; on many nodes a statement without its district would go to all of them.
-And every event that the tests make happen: its body is what the catalogue's schema says, or the test fails.
+Row-level security would hide a missing condition; on many nodes, a statement without its district would go to all of
+them. Also checks that the payload of every event matches the catalogue's schema.
 """
 
 from collections.abc import Iterator

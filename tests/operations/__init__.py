@@ -1,1 +1,1 @@
-"""What an operator does to a whole installation: backup, restore, deployment."""
+"""Tests of what an operator does with a whole installation: backup, restore, deployment."""

@@ -1,4 +1,4 @@
-"""An installation with everything in it that a backup must bring back, and empty databases to restore to."""
+"""Provides an installation with every kind of row that a backup must contain, and empty databases to restore into."""
 
 import asyncio
 import json

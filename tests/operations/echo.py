@@ -1,4 +1,4 @@
-"""An ASGI app that says how a request reached it; started behind a proxy as the api is."""
+"""An ASGI app that describes the request that it received; it runs behind a proxy in place of the api."""
 
 import json
 import sys

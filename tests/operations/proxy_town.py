@@ -1,4 +1,4 @@
-"""Runs the proxies of `docs/deploy.md` as the page has them, with ports and a certificate of the test's own."""
+"""Runs the proxies of `docs/deploy.md` as the page configures them, with the test's own ports and certificate."""
 
 import re
 import shutil
@@ -56,7 +56,7 @@ class Proxied:
 
     def client(self, source: str = "127.0.0.1", **more: object) -> httpx.Client:
         """A client that comes from this address."""
-        transport = httpx.HTTPTransport(verify=self.trust, local_address=source, **more)  # type: ignore[arg-type]
+        transport = httpx.HTTPTransport(verify=self.trust, local_address=source, **more)  # type: ignore[arg-type]  # options by name
         return httpx.Client(transport=transport, base_url=self.address, timeout=PATIENCE)
 
     def connect(self) -> ssl.SSLSocket:
@@ -159,7 +159,7 @@ def proxied(name: str, folder: Path, upstream: int) -> Iterator[Proxied]:
 @contextmanager
 def running(command: list[str], port: int, said: object = None, env: dict[str, str] | None = None) -> Iterator[None]:
     """Runs a program that listens on a port, while the block runs."""
-    process = subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=said, stderr=said)  # type: ignore[call-overload]
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=said, stderr=said)  # type: ignore[call-overload]  # a file or None
     try:
         until = time.monotonic() + PATIENCE
         while True:

@@ -1,4 +1,4 @@
-"""Backup and restore: every row comes back, under its keys, policies and grants, and nothing is ever half there."""
+"""Tests backups: they contain every row, key, policy and grant, and an incomplete one is never left behind."""
 
 import asyncio
 import hashlib

@@ -1,6 +1,6 @@
-"""Protects an installation on Citus, without Citus: what the product asks a server that has the extension.
+"""Tests, without Citus, the queries by which the product recognizes a server with the extension.
 
-A database whose catalogue names an extension `citus` stands in for one: the product reads nothing more of it.
+A database whose catalogue lists an extension `citus` takes its place, because the product reads nothing more of it.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A managed PostgreSQL: no superuser, roles that somebody else made, under names of their own."""
+"""Tests a managed PostgreSQL: without a superuser, with roles that somebody else created, under other names."""
 
 import asyncio
 import json

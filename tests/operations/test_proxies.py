@@ -1,4 +1,4 @@
-"""The proxies of `docs/deploy.md` run as the page has them, in front of the api: what passes, what ends, and how."""
+"""Tests the proxies of `docs/deploy.md` in front of the api: what they pass on, what they end, and how."""
 
 import io
 import time

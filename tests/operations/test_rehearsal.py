@@ -1,4 +1,4 @@
-"""The rehearsal of `docs/backup.md` runs as it is written, and the page names only what the command line has."""
+"""Tests that the rehearsal in `docs/backup.md` works as written, and that the page names only existing commands."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Compares every copied column with what it is copied from, over all tables that PostgreSQL's catalogue lists."""
+"""Compares every copied column with its original, over all tables that PostgreSQL's catalogue lists."""
 
 from tests.sis.roster_zip import ask
 from tests.town import Town

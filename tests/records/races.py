@@ -1,4 +1,4 @@
-"""Races of writers with syncs that move their students: after each sync every copied column is compared."""
+"""Runs writers against syncs that move their students, and compares every copied column after each sync."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Writers of records about students, through both faces at once, as tests and schedules of faults let them run."""
+"""Writers that create records about students through both APIs concurrently, for tests and schedules of faults."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ TWO = """mutation($first: RaiseConcernInput!, $second: RaiseConcernInput!) {
   second: raiseConcern(input: $second) { concern { id } problems { code } } }"""
 
 MOST_REPEATS = 10
-LONGEST_WAIT = 2
+MAX_WAIT = 2
 
 
 @dataclass
@@ -139,7 +139,7 @@ class Patient:
             if answer.status_code != 503 or "retry-after" not in answer.headers:
                 break
             self.writers.put_off[_refusal(answer)] += 1
-            await asyncio.sleep(min(int(answer.headers["retry-after"]), LONGEST_WAIT))
+            await asyncio.sleep(min(int(answer.headers["retry-after"]), MAX_WAIT))
             answer = await as_client.post(path, body)
         return answer
 
@@ -151,8 +151,8 @@ async def shown_students(town: Town, *sourced_ids: str) -> list[str]:
 
 def _refusal(answer: httpx.Response) -> str:
     """The status, with the code of the problem or error where there is one."""
-    code = re.search(r'urn:aimline:problem:([\w.]+)|"code":"([\w.]+)"', answer.text)
-    return f"{answer.status_code} {code[1] or code[2]}" if code else str(answer.status_code)
+    code = re.search(r'"code":"([\w.]+)"', answer.text)
+    return f"{answer.status_code} {code[1]}" if code else str(answer.status_code)
 
 
 def _camel(score: dict[str, Any]) -> dict[str, Any]:

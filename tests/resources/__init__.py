@@ -1,1 +1,1 @@
-"""Tests of the resource engine: what a selection reads, and that it equals what the faces read before."""
+"""Tests of the resource engine: what a selection reads, and that it equals what the APIs returned before."""

@@ -74,10 +74,10 @@ class Draw:
         return self._list()
 
     def _list(self) -> Read:
-        names = [name for name in CATALOG.listings if name in SDL.query_type.fields]  # type: ignore[union-attr]
+        names = [name for name in CATALOG.listings if name in SDL.query_type.fields]  # type: ignore[union-attr]  # there is a query type
         listing = CATALOG.listings[self.random.choice(names)]
         key = self._key(listing.name)
-        given = self._arguments(listing.by_face("graphql"), SDL.query_type.fields[listing.name].args)  # type: ignore[union-attr]
+        given = self._arguments(listing.by_face("graphql"), SDL.query_type.fields[listing.name].args)  # type: ignore[union-attr]  # there is a query type
         sdl_type = self._type(declaration(listing.resource).name)
         if not listing.paged:
             text, picks = self._object(sdl_type, listing.resource, 2)
@@ -88,7 +88,7 @@ class Draw:
         return Read(f"{key}: {listing.name}{written(arguments, listing)} {text}", key, (), page, listing, None, given)
 
     def _row(self) -> Read:
-        name = self.random.choice([one for one in CATALOG.gets if one in SDL.query_type.fields])  # type: ignore[union-attr]
+        name = self.random.choice([one for one in CATALOG.gets if one in SDL.query_type.fields])  # type: ignore[union-attr]  # there is a query type
         resource = CATALOG.gets[name]
         key = self._key(name)
         text, picks = self._object(self._type(declaration(resource).name), resource, 3)

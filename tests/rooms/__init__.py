@@ -1,1 +1,1 @@
-"""Each room on PostgreSQL, as role `api`."""
+"""Tests of each room on PostgreSQL, as role `api`."""

@@ -1,4 +1,4 @@
-"""What tests of rooms are given: a receiver of webhooks."""
+"""Provides a webhook receiver for tests of rooms."""
 
 from collections.abc import Iterator
 

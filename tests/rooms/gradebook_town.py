@@ -1,4 +1,4 @@
-"""A town's gradebook, as a sync would have brought it: every text with the town's canary."""
+"""A gradebook as a sync would have imported it; each text contains the district's canary."""
 
 from datetime import date
 from typing import Any

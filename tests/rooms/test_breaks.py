@@ -1,4 +1,4 @@
-"""A district's breaks: said, listed and taken back; the weeks that they cover do not count, and verdicts follow."""
+"""Tests breaks: they are saved, listed and removed; their weeks do not count, and verdicts change accordingly."""
 
 from datetime import date, timedelta
 from typing import Any

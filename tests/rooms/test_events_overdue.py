@@ -1,4 +1,4 @@
-"""What is overdue is told once, by the days that the district's playbook sets, and breaks do not count."""
+"""Tests that each overdue matter is reported once, after the playbook's days; breaks do not count."""
 
 import asyncio
 from datetime import date, timedelta
@@ -202,7 +202,7 @@ async def test_days_of_instruction_are_days(north: Town, days_ago: int, counted:
         of = f"ARRAY['{north.schools[0]}']::uuid[]"
         found = []
         for schools in (of, "ARRAY[]::uuid[]"):
-            column: ColumnClause[list[UUID]] = literal_column(f"({schools})", ARRAY(PgUUID))  # type: ignore[arg-type]  # it gives lists
+            column: ColumnClause[list[UUID]] = literal_column(f"({schools})", ARRAY(PgUUID))  # type: ignore[arg-type]  # its values are lists
             since = literal(TODAY - timedelta(days=days_ago), Date)
             days = days_of_instruction(work.district_id, column, since, TODAY)
             found.append(await work.db.scalar(select(days)))

@@ -1,4 +1,4 @@
-"""No district's trouble delays another's jobs, and no failing task keeps another from running."""
+"""Tests that no district's failures delay another's jobs, and that no failing task stops another."""
 
 import asyncio
 import uuid
@@ -34,7 +34,7 @@ def test_waits_grow_and_end() -> None:
     retries = RetryPolicy(4, *(timedelta(seconds=n) for n in (10, 100)))
     waits = [retries.wait_after(number, jitter=0) for number in range(1, 5)]
     assert [wait and wait.total_seconds() for wait in waits] == [10, 40, 100, None]
-    assert 10 <= retries.wait_after(1).total_seconds() < 12  # type: ignore[union-attr]
+    assert 10 <= retries.wait_after(1).total_seconds() < 12  # type: ignore[union-attr]  # there is a next attempt
 
 
 async def test_a_district_that_fails_rests_and_delays_no_other() -> None:

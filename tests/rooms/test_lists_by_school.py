@@ -1,4 +1,4 @@
-"""Protects lists by school: whichever of a student's schools is asked for, the same rows come on the same pages."""
+"""Tests lists by school: the same rows on the same pages, whichever of a student's schools is requested."""
 
 from typing import Any
 from uuid import UUID

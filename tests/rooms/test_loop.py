@@ -1,4 +1,4 @@
-"""The loop in the rooms: a concern, a support, scores that stop, a verdict, a decision, and what is told of it."""
+"""Tests the whole loop: a concern, a support, scores that stop, a verdict, a decision, and the events about them."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -48,7 +48,7 @@ def support_for(town: Town, name: str, **more: object) -> NewSupport:
         "minutes_per_session": 30,
         "sessions_per_week": 3,
     }
-    return NewSupport(**(plan | more))  # type: ignore[arg-type]  # the fields come by name
+    return NewSupport(**(plan | more))  # type: ignore[arg-type]  # fields by name
 
 
 def weekly(town: Town, name: str, values: list[float]) -> list[NewScore]:

@@ -1,4 +1,4 @@
-"""Scores that cannot be, and scores that were wrong: refused with the reason, or amended and removed with a trace."""
+"""Tests invalid and wrong scores: refused with the reason, or amended and removed with a record of the change."""
 
 import asyncio
 from datetime import date, timedelta

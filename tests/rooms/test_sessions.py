@@ -1,4 +1,4 @@
-"""Sessions and dosage in the support room: recorded, amended, removed with a trace, read back, and summed."""
+"""Tests sessions and dosage: recorded, amended, removed with a record of the change, read and summed."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -39,7 +39,7 @@ def on(week: int, weekday: int = 0) -> date:
 
 def held(week: int, weekday: int = 0, **more: Any) -> NewSession:
     """A session that was held as planned, but for what is said."""
-    return NewSession(**({"held_on": on(week, weekday), "attended": True} | more))  # type: ignore[arg-type]  # by name
+    return NewSession(**({"held_on": on(week, weekday), "attended": True} | more))  # type: ignore[arg-type]  # fields by name
 
 
 async def recorded(town: Town, support: Support, *new: NewSession) -> list[RecordedSession]:

@@ -1,4 +1,4 @@
-"""Verdicts where they are kept: by the district's rule, with the cohort, once told, retracted, settled, in bulk."""
+"""Tests stored verdicts: by the district's rule, with the cohort, alerted once, retracted, finalized, in bulk."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Series that are judged again by the worker: at two schools, at none, and by rules that alert at last."""
+"""Tests series that the worker judges again: at two schools, at none, and by rules that finally raise an alert."""
 
 from datetime import timedelta
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""When a verdict is told: once a transition, with hysteresis, whatever order the scores of a week came in."""
+"""Tests when a verdict raises an alert: once per transition, with hysteresis, in whatever order scores arrive."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Calibration from a district's own series: what was found is kept and named, and too little of it is said so."""
+"""Tests calibration from a district's own series: results are stored and numbered, and too little data is reported."""
 
 from datetime import timedelta
 from random import Random

@@ -1,4 +1,4 @@
-"""The rules of a district: published in versions, previewed before, judged by afterwards without alarm."""
+"""Tests a district's rules: published in versions, previewed before, and applied without raising alerts."""
 
 from fastapi import FastAPI
 from sqlalchemy import update
@@ -71,7 +71,7 @@ async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, no
     async with north.house() as work:
         await due(work)
     assert await finalize_district(north.worker_engine, north.settings.keyring, north.district_id)
-    row = (await verdicts(north, support))[-1]  # type: ignore[arg-type]  # as `supported` gives it
+    row = (await verdicts(north, support))[-1]  # type: ignore[arg-type]  # it is a support
     assert (row.rule, row.state) == ("four-point", "not_responding")
     assert await told(north) == []
 

@@ -1,6 +1,6 @@
-"""The canary: sockets listen on every local address, and no spelling of any of them makes a single connection.
+"""Tests with sockets on every local address that no spelling of any of them leads to a connection.
 
-The kernel takes a connection before any program does, so what `accept` finds is every SYN that came through.
+The kernel accepts a connection before any program does, so `accept` finds every SYN that arrived.
 """
 
 import socket
@@ -48,7 +48,7 @@ def canary() -> Iterator[Canary]:
         six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listeners = [four, six]
         try:
-            four.bind(("0.0.0.0", 0))  # noqa: S104  # every local address is what the canary is for
+            four.bind(("0.0.0.0", 0))  # noqa: S104  # the canary listens on every address
             six.bind(("::", four.getsockname()[1]))
         except OSError:
             four.close()

@@ -1,4 +1,4 @@
-"""How an endpoint is cared for: rests, disabling, secrets that rotate, pauses, and what is sent again."""
+"""Tests the care of an endpoint: rests, disabling, rotation of secrets, pauses, and sending again."""
 
 from datetime import datetime, timedelta
 from pathlib import Path

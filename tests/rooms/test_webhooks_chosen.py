@@ -1,4 +1,4 @@
-"""What an endpoint chose when it was made: its schools, the version of its payloads; and what it changes later."""
+"""Tests an endpoint's own choices: its schools and payload versions, and their later changes."""
 
 from pathlib import Path
 from typing import Any

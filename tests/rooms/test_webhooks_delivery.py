@@ -1,4 +1,4 @@
-"""Webhooks, over a real PostgreSQL and a receiver in a process of its own: what is committed arrives, signed."""
+"""Tests webhooks with a real PostgreSQL and a receiver process: every committed event arrives, signed."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The page for those who write a receiver: its code runs as it stands there."""
+"""Tests that the code in the page for authors of receivers works as printed."""
 
 import re
 import shutil
@@ -81,7 +81,7 @@ async def test_the_receiver_of_the_page_takes_what_we_send(
 async def test_the_page_verifies_ed25519(north: Town) -> None:
     """The function of the page takes a real delivery with the endpoint's public key, and refuses a changed byte."""
     page: dict[str, Any] = {}
-    exec(_code("python", "Ed25519PublicKey"), page)  # noqa: S102  # our own page
+    exec(_code("python", "Ed25519PublicKey"), page)  # noqa: S102  # code from our own page
     async with capturing() as (address, came):
         new = NewEndpoint(address, ("concern.raised",), signature=Signature.ED25519)
         async with north.unit() as work:

@@ -1,4 +1,4 @@
-"""Deliveries signed with ed25519: the receiver holds a public key only, and verifies by the standard's rules."""
+"""Tests deliveries signed with ed25519: the receiver has only a public key, and verifies by the standard."""
 
 import asyncio
 import base64

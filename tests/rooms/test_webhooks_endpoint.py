@@ -1,4 +1,4 @@
-"""Endpoints: what is refused, what is sealed, who sees which."""
+"""Tests endpoints: what is refused, what is encrypted, and who sees which."""
 
 from dataclasses import replace
 

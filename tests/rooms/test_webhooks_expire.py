@@ -1,4 +1,4 @@
-"""What is kept no longer: events after 30 days and the log of what was sent; never what is still to be sent."""
+"""Tests retention: events and the log of deliveries are deleted after 30 days, but nothing that is still to be sent."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Who is slow, dead or loud harms itself only: other endpoints and other districts get theirs as if nothing were."""
+"""Tests that a slow, dead or noisy endpoint delays only itself, not other endpoints or districts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

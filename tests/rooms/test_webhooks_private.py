@@ -1,4 +1,6 @@
-"""Protects services of a private network from being read through webhooks: what they answer is kept, and not shown."""
+"""Tests that services in a private network cannot be read through webhooks: their responses are stored but not
+shown.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The POST itself, over sockets: no packet leaves for an inner address, and no receiver holds us up or tricks us."""
+"""Tests the POST itself over sockets: no packet goes to an inner address, and no receiver delays or deceives us."""
 
 import asyncio
 import ipaddress

@@ -1,4 +1,4 @@
-"""The worker as a process: it delivers, ends cleanly when told, and does not start where it must not."""
+"""Tests the worker as a process: it delivers, ends cleanly on request, and does not start if it must not."""
 
 import asyncio
 import json

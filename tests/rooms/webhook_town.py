@@ -1,4 +1,4 @@
-"""What tests of webhooks share: a receiver in a process of its own, events that happen, the log as callers read it."""
+"""Shared parts of the webhook tests: a receiver process, events to commit, and the log as callers read it."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Calibration reads scores only: what it must find again in worlds whose truth is known, and when it must not try."""
+"""Tests calibration: it uses scores only, recovers the truth of simulated worlds, and declines too little data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cohort's series on one calendar, whenever each phase began: no database."""
+"""Tests that a cohort's series are placed on one calendar, whenever each phase began. No database."""
 
 from dataclasses import replace
 from datetime import date, timedelta

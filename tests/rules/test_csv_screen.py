@@ -1,4 +1,4 @@
-"""The check of a CSV stream before COPY: what passes is what COPY reads, and a bad row costs that row alone."""
+"""Tests the check of a CSV stream before COPY: everything it passes can be read, and a bad row costs only that row."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Protects cursors from being read, edited, or taken to another list: pure, over the seal alone."""
+"""Tests that cursors cannot be read, edited, or used with another list. Pure: tests the encryption alone."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""Protects what dosage is: delivered against planned, with the unknown kept apart from the missed."""
+"""Tests dosage: delivered against planned, with unknown sessions kept apart from missed ones."""
 
 from datetime import date, timedelta
 

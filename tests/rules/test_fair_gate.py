@@ -1,4 +1,4 @@
-"""The gate of a process: slots, queues, long requests, and no wakeup that gets lost."""
+"""Tests the gate of a process: slots, queues, long requests, and that no wake-up is lost."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Weighted fair queuing: nobody waits while a slot is free, nobody starves, and each key gets its share."""
+"""Tests weighted fair queuing: nobody waits while a slot is free, nobody starves, and each key gets its share."""
 
 from collections import Counter
 from collections.abc import Hashable

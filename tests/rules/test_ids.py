@@ -1,4 +1,4 @@
-"""Protects the identifiers that the APIs show: an id says of which kind its row is."""
+"""Tests the public identifiers: each shows the kind of its row."""
 
 from app.core import ids
 

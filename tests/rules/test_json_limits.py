@@ -1,4 +1,4 @@
-"""Protects the count of a JSON document's values: nothing that a parser would build is missed, nothing is built."""
+"""Tests the scan of a JSON document: it counts every value that a parser would build, and builds none."""
 
 import json
 import re

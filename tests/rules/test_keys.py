@@ -1,4 +1,4 @@
-"""Protects the key file: a key that is silently lost makes everything sealed under it unreadable."""
+"""Tests the key file: no key is lost unnoticed, because everything encrypted with it would be unreadable."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The response monitor: its arithmetic by another way, what it may not depend on, and what it says."""
+"""Tests the response monitor: its arithmetic against another method, its invariances, and its sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Driving a coroutine step by step changes nothing of what it does: results, errors, cancellations, its own tasks."""
+"""Tests that pacing a coroutine does not change its results, errors, cancellations or tasks."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -1,4 +1,4 @@
-"""Quotas by key: exact counts, windows of their own, bounded memory, and the part of one process."""
+"""Tests quotas by key: exact counts, separate windows, bounded memory, and the share of one process."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Judging a whole district in arrays: the same as one by one, in any order, with nothing lost between."""
+"""Tests judging a whole district in arrays: the same results as one at a time, in any order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Known numbers that the classic decision rules have to reproduce, each by a way of its own."""
+"""Tests the classic decision rules against known numbers, each computed by another method."""
 
 from __future__ import annotations
 

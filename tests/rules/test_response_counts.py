@@ -1,4 +1,4 @@
-"""Counts, percentages and criteria: judged by level and by how often, and never by a slope."""
+"""Tests counts, percentages and criteria, which are judged by level or frequency and never by a slope."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The classic decision rules: each state by example, and the sentence a teacher reads."""
+"""Tests the classic decision rules: each state by example, and the sentence that a teacher reads."""
 
 from __future__ import annotations
 

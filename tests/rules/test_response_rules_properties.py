@@ -1,4 +1,4 @@
-"""What must hold of every rule for any series: invariances, stable bytes, and what may never be said."""
+"""Tests properties of every rule for any series: invariances, stable bytes, and forbidden statements."""
 
 from __future__ import annotations
 

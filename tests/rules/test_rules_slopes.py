@@ -1,4 +1,4 @@
-"""The rules of slope and median: known values by another way, and each state by example."""
+"""Tests the rules of slope and median: known values by another method, and each state by example."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the states of a sync run: which may follow which, and that every way that the code takes is one of them."""
+"""Tests the states of a sync run: the allowed transitions, and that the code uses no other."""
 
 import pytest
 

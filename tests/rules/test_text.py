@@ -1,4 +1,4 @@
-"""The lengths of texts: declared in a service's input, found in it and in the inputs within it."""
+"""Tests the lengths of texts that a service's input declares, including those of nested inputs."""
 
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Addresses of webhooks: every way into a private network is refused, however it is written. Pure."""
+"""Tests webhook addresses: every way into a private network is refused, in any spelling. Pure."""
 
 from ipaddress import ip_address, ip_network
 

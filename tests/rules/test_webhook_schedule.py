@@ -1,4 +1,4 @@
-"""When a delivery is tried again, and what an answer means. Pure."""
+"""Tests when a delivery is retried, and what a response means. Pure."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The headers of Standard Webhooks, against the library that receivers use. Pure."""
+"""Tests the headers of Standard Webhooks against the library that receivers use. Pure."""
 
 import base64
 from datetime import UTC, datetime, timedelta, timezone

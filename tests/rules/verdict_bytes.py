@@ -1,4 +1,4 @@
-"""Owns the bytes of a verdict, by which tests compare two of them whole."""
+"""Serializes a verdict, so that tests can compare two of them completely."""
 
 import orjson
 

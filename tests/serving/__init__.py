@@ -1,1 +1,1 @@
-"""How the api meets the network."""
+"""Tests of the api's server: connections and processes."""

@@ -1,4 +1,4 @@
-"""A server of the product's kind over a small app, in a thread, and raw connections to it."""
+"""Runs a server like the product's over a small app, in a thread, and opens raw connections to it."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""The product's app for one of the server's processes, with a route that never gives the loop back."""
+"""The product's app with an additional route that blocks the event loop for ever."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""Protects that a process that stops answering is replaced, that all end in time, and that a failed start says why."""
+"""Tests that a stuck process is replaced, that all processes end in time, and that a failed start gives its reason."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Protects `aimline serve`: its metrics on an address of their own, its certificate, and what it warns of."""
+"""Tests `aimline serve`: its metrics on a separate address, its certificate, and its warnings."""
 
 import datetime
 import ipaddress
@@ -121,7 +121,7 @@ def _pem(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializa
 def test_it_serves_https_and_closes_a_handshake_that_does_not_go_on(settings: Settings, tmp_path: Path) -> None:
     """With a certificate it does not warn on a public address; who only connects is closed within 15 s."""
     certificate, key = _self_signed(tmp_path)
-    served = Served(settings, "--host", "0.0.0.0", "--certificate", str(certificate), "--key", str(key))  # noqa: S104
+    served = Served(settings, "--host", "0.0.0.0", "--certificate", str(certificate), "--key", str(key))  # noqa: S104  # the test needs every address
     try:
         trusted = ssl.create_default_context(cafile=str(certificate))
         assert served.get(f"https://127.0.0.1:{served.port}/health/live", trusted).json() == {"ok": True}
@@ -138,11 +138,11 @@ def test_it_serves_https_and_closes_a_handshake_that_does_not_go_on(settings: Se
 @pytest.mark.parametrize(
     ("arguments", "warns"),
     [
-        (("--host", "0.0.0.0"), True),  # noqa: S104
+        (("--host", "0.0.0.0"), True),  # noqa: S104  # the test needs every address
         (("--host", "::"), True),
         (("--host", "10.1.2.3"), True),
         (("--host", "api.example"), True),
-        (("--host", "0.0.0.0", "--behind-proxy"), False),  # noqa: S104
+        (("--host", "0.0.0.0", "--behind-proxy"), False),  # noqa: S104  # the test needs every address
         (("--host", "127.0.0.1"), False),
         (("--host", "::1"), False),
         (("--host", "localhost"), False),

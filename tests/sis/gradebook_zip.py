@@ -1,4 +1,4 @@
-"""A small OneRoster CSV delivery with a gradebook, of 1.1 or 1.2, bulk or delta by file, that a test can bend."""
+"""Builds a small OneRoster CSV delivery with a gradebook, 1.1 or 1.2, bulk or delta per file, that a test can alter."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A SIS that means harm: a live server whose answers for users are as one function of the path writes them."""
+"""A live SIS that means harm; its responses for users are what a function of the path returns."""
 
 import asyncio
 import gzip

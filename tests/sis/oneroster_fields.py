@@ -1,7 +1,7 @@
-"""OneRoster's published field lists, by version and kind; written out so that the sandbox cannot agree with itself.
+"""OneRoster's published field lists, by version and kind, written out so that the sandbox cannot agree with itself.
 
-`name*` is required; types: s string, d date, t instant, b boolean, f "true" or "false", n number, o object, [x] list
-of x, @kind a GUIDRef, a|b one of these (ext: beside them, in 1.2).
+`name*` is required; types: s string, d date, t instant, b boolean, f "true" or "false", n number, o object, [x] list of
+x, @kind a GUIDRef, a|b one of these (in 1.2 also values with the prefix ext:).
 """
 
 import re

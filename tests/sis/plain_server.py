@@ -1,4 +1,4 @@
-"""A plain HTTP server of the tests, which answers as one function says, and keeps what it was asked."""
+"""A plain HTTP server for tests, which answers with the result of a function and records its requests."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,7 @@
-"""Shows the quirks of the sandbox SIS at its door: tokens, signatures, throttles, errors; keeps what shows which."""
+"""Tests the sandbox SIS's quirks of authentication and errors: tokens, signatures, throttling.
+
+Also records which test shows which quirk.
+"""
 
 from base64 import b64encode
 from collections.abc import Callable

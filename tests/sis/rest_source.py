@@ -1,4 +1,4 @@
-"""A sandbox SIS over HTTP for tests of the REST adapters, and what a pull of it gave."""
+"""A sandbox SIS over HTTP for tests of the REST adapters, and the results of a pull from it."""
 
 import csv
 import io

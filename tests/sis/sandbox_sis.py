@@ -1,4 +1,4 @@
-"""Runs the sandbox SIS as a process for the tests, and asks it as a client would. Shares no code with it."""
+"""Runs the sandbox SIS as a process for the tests, and queries it as a client would. Shares no code with it."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Protects a delta of CSV: only what it names changes, only `tobedeleted` removes, and its absences prove nothing."""
+"""Tests CSV deltas: only mentioned rows change, only `tobedeleted` removes, and absence means nothing."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The directory of a zip that nobody trusts: its end record is read first, and nothing that is said there is large."""
+"""Tests the directory of an untrusted zip: its end record is read first, and no size that it states is trusted."""
 
 import random
 import struct

@@ -1,4 +1,4 @@
-"""Guards the sandbox's exports with a gradebook: true to the bindings, taken whole, and badly made when asked."""
+"""Tests the sandbox's exports with a gradebook: true to the bindings, importable, and defective on request."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Protects grades on their way from CSV, 1.1 and 1.2: taken whole, quarantined by row, held and undone as a roster."""
+"""Tests grades from CSV, 1.1 and 1.2: imported completely, quarantined by row, held and undone like a roster."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Carriage returns, wherever they stand: a row is never lost or split by one, and what it says is kept or refused."""
+"""Tests carriage returns in every place: no row is lost or split, and every value is kept or refused."""
 
 import csv
 import io

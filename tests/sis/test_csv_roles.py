@@ -1,4 +1,6 @@
-"""Protects what a person is and where, as the roles of OneRoster 1.2 say it: in bulk, and in a delta of roles alone."""
+"""Tests the roles of OneRoster 1.2, which determine a person's role and orgs: in bulk, and in a delta of roles
+alone.
+"""
 
 from datetime import timedelta
 from pathlib import Path

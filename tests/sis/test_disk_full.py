@@ -1,4 +1,4 @@
-"""A full disk is told as one: on the run, in the log, to who waits; and the roster is as it was."""
+"""Tests a full disk: it is reported on the run, in the log and to the caller, and the roster is unchanged."""
 
 import resource
 from collections.abc import Iterator

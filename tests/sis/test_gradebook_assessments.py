@@ -1,4 +1,4 @@
-"""Protects assessments, which only a service serves: taken as grades are, mapped to scores, held and approved."""
+"""Tests assessments, which only a REST service delivers: imported like grades, mapped to scores, held and approved."""
 
 import csv
 import io

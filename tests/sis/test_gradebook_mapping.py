@@ -1,4 +1,4 @@
-"""Protects how mapped results become scores: as they are, once, judged together, and theirs who amended them."""
+"""Tests how mapped results become scores: unchanged, once, judged together, and never over a person's amendment."""
 
 from datetime import date, timedelta
 from pathlib import Path

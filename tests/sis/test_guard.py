@@ -1,4 +1,4 @@
-"""The guard: which plans are held, by the numbers alone."""
+"""Tests the guard: which plans are held, by their numbers alone."""
 
 import pytest
 
@@ -115,7 +115,7 @@ def test_each_limit_is_the_sources_own_to_set(
     name: str, value: float, seen: PlannedKind, shrunk: tuple[ShrunkGroup, ...], rekeyed: int, held: bool
 ) -> None:
     """The value itself still passes, one more is held."""
-    limits = GuardLimits(**{name: value})  # type: ignore[arg-type]  # a float or an int, as the name asks
+    limits = GuardLimits(**{name: value})  # type: ignore[arg-type]  # the name determines the type
     assert bool(_reasons(seen, *shrunk, rekeyed=rekeyed, people=1000, limits=limits)) is held
 
 

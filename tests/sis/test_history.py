@@ -1,4 +1,4 @@
-"""A person's sync history: why somebody is there, or is not, without what anybody else's rows say."""
+"""Tests a person's sync history: why somebody is listed or not, without anything about other people."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How rows were before a run is kept for a time, is erased with a person, and is not undone after either."""
+"""Tests before-images: they expire, are erased with a person, and then no longer allow an undo."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A live SIS that means harm: refused in a sentence, in bounded memory and time, and nobody else waits for it."""
+"""Tests a SIS that means harm: refused with a sentence, in bounded memory and time, without delaying others."""
 
 import asyncio
 import signal

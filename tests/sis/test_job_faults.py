@@ -1,4 +1,4 @@
-"""What becomes of a job whose worker is killed, that meets a deadlock, or that always fails, and what the log says."""
+"""Tests jobs whose worker is killed, that meet a deadlock, or that always fail, and what the log says."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

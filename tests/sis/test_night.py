@@ -1,4 +1,4 @@
-"""The night as the worker works it: what is due is run once, one run a district; lost runs, silence, alarms."""
+"""Tests nightly syncs by the worker: each due run once, one run per district; lost runs, missing runs, alarms."""
 
 import asyncio
 import http.client
@@ -20,7 +20,7 @@ from app.core.address import Allowed
 from app.core.clock import now
 from app.core.crypto import Keyring, generate_key
 from app.core.errors import Conflict
-from app.sis.engine.district_lock import district_sync_lock
+from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.run import RunRequest
 from app.sis.runs.pull import request_run, request_undo, run_source
 from app.sis.runs.queries import read_report
@@ -121,7 +121,7 @@ async def test_one_run_a_district_at_a_time(north: Town, tmp_path: Path) -> None
     async with north.unit() as work:
         await request_run(work, made.source.id)
     began = now()
-    async with district_sync_lock(north.worker_engine, north.district_id):
+    async with district_sync_lease(north.worker_engine, north.settings.keyring, north.district_id):
         await _night(north)
     ((state, _, attempts, *_),) = await _runs(north)
     assert (state, attempts) == ("pending", 0)
@@ -324,7 +324,7 @@ async def test_the_worker_runs_the_night_and_serves_the_alarms(north: Town, tmp_
     stop = asyncio.Event()
     working = asyncio.create_task(worker.work(settings, stop))
     async with asyncio.timeout(120):
-        while (await _runs(north))[0][0] != "applied":  # noqa: ASYNC110  # a row, which no event tells of
+        while (await _runs(north))[0][0] != "applied":  # noqa: ASYNC110  # no event reports the row
             await asyncio.sleep(0.1)
         stop.set()
         await working

@@ -1,4 +1,4 @@
-"""When a source is due: cron in the district's time zone over changes of clocks, jitter, freeze dates, full or not."""
+"""Tests when a source is due: cron in the district's time zone, changes of clocks, jitter, freezes, full runs."""
 
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID

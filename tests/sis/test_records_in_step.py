@@ -1,4 +1,4 @@
-"""Protects that every row about a student is in the student's schools, whatever a sync and a command do at once."""
+"""Tests that every row about a student has the student's schools, whatever a sync and a command do concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -41,7 +41,7 @@ async def _score(work: Work, student: str) -> None:
 
 
 async def _support(work: Work, student: str) -> UUID:
-    new = NewSupport(student, "Repeated reading", 2, "orf", YEAR_BEGINS, **GOAL, **DOSAGE)  # type: ignore[arg-type]
+    new = NewSupport(student, "Repeated reading", 2, "orf", YEAR_BEGINS, **GOAL, **DOSAGE)  # type: ignore[arg-type]  # fields by name
     support = await plan_support(work, new)
     await start_support(work, support.id, YEAR_BEGINS)
     return support.id

@@ -1,4 +1,4 @@
-"""Protects records and syncs from each other under load: no row in the old school, no deadlock, no failed sync."""
+"""Tests records and syncs under load: no row with a former school, no deadlock, no failed sync."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Roles go on with their person under new sourcedIds: after a rekey nothing is left to be held, removed or made."""
+"""Tests that roles follow their person to new sourcedIds: afterwards no role is held, removed or created."""
 
 from collections.abc import Iterator
 from pathlib import Path

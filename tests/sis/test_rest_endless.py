@@ -1,4 +1,6 @@
-"""A source that sends for ever ends as a clear refusal, whatever it is that never ends: real sockets, small servers."""
+"""Tests sources that send endlessly, in every way: each ends as a clear refusal. Uses real sockets and small
+servers.
+"""
 
 import asyncio
 import itertools

@@ -1,4 +1,6 @@
-"""What is found out of a source is true of it, is said in sentences and as JSON, and holds nothing of a person."""
+"""Tests the inspection of a source: its findings are true, are sentences and JSON, and contain nothing about a
+person.
+"""
 
 import json
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""Each quirk of the sandbox SIS through the REST adapters: the same rows as without it, or a clear refusal.
+"""Tests each quirk of the sandbox SIS through the REST adapters: the same rows as without it, or a clear refusal.
 
-What only the guard can judge (an empty collection, new ids, a rollover) is in `test_rest_sync`.
+The quirks that only the guard can judge (an empty collection, new ids, a rollover) are in `test_rest_sync`.
 """
 
 import asyncio

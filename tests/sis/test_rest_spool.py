@@ -1,4 +1,4 @@
-"""What is written of a collection is CSV that reads as it was given, and what came twice is known."""
+"""Tests the stored rows of a collection: they are read back unchanged, and repeated rows are recognized."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""A district that comes over REST is the district that comes as CSV; what only the guard can judge is held."""
+"""Tests that a district over REST equals the same district as CSV, and that the guard holds what only it can judge."""
 
 import json
 import zipfile
@@ -193,7 +193,7 @@ def _served(sample: Path) -> Iterator[str]:
 async def test_what_a_provider_of_others_served_is_taken_whole(north: Town) -> None:
     """Grand Bend as an Ed-Fi provider served it: no total, no Link, pages cut to 500, empty titles and usernames."""
     if not SAMPLE.exists():
-        pytest.skip("The samples written by others are not beside this project.")
+        pytest.skip("The samples of other authors are not in the folder next to this project.")
     with _served(SAMPLE) as address:
         report = await sync_rest(north, connect(address, "1.2"))
         assert report.state == "applied", report.sentence

@@ -1,4 +1,4 @@
-"""A row of JSON becomes the cells that the CSV binding has for it, whatever form a source gives its fields. Pure."""
+"""Tests that a JSON row becomes the cells of the CSV binding, whatever form a source gives its fields. Pure."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whose page is asked for next, and how many pages are held: the order of collections, bounds, no turn lost."""
+"""Tests the order of page requests and the number of pages in memory; no turn is lost."""
 
 import asyncio
 from collections.abc import Callable

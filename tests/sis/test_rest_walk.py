@@ -1,4 +1,4 @@
-"""However a source pages, each of its rows is walked once, or it is said that some did not come. Pure."""
+"""Tests that every row of a source is read once, however it pages, or that missing rows are reported. Pure."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from app.sis.port import SourceRefused
 
 def page(rows: list[str], **said: object) -> WalkPage:
     """A page of rows that are their ids."""
-    return WalkPage(list(rows), list(rows), **said)  # type: ignore[arg-type]  # named in each call
+    return WalkPage(list(rows), list(rows), **said)  # type: ignore[arg-type]  # fields by name
 
 
 def many(count: int) -> list[str]:

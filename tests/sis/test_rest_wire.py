@@ -1,4 +1,4 @@
-"""How a source is signed in to, waited for and kept at a distance: real sockets, small servers that misbehave."""
+"""Tests requests to a source: signing in, waiting, limits. Uses real sockets and small servers that misbehave."""
 
 import asyncio
 import base64

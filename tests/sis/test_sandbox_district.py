@@ -1,4 +1,4 @@
-"""Guards the synthetic district and its OneRoster 1.1 CSV export: true, complete, repeatable."""
+"""Tests the synthetic district and its OneRoster 1.1 CSV export: valid, complete, repeatable."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Guards the sandbox SIS over real HTTP: every operation, field, query, header and refusal of OneRoster 1.1 and 1.2."""
+"""Tests the sandbox SIS over real HTTP: every operation, field, query, header and refusal of OneRoster 1.1 and 1.2."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Guards what the sandbox SIS tells of change: a delta is the difference of two exports, and says who has left."""
+"""Tests the sandbox SIS's changes: a delta is the difference between two exports, and lists who has left."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Shows each quirk of the sandbox SIS on the wire, beside what a well-behaved source does."""
+"""Tests each quirk of the sandbox SIS over HTTP, compared with a well-behaved source."""
 
 import re
 from collections import Counter

@@ -1,6 +1,6 @@
-"""The canary in PostgreSQL's own log: whatever is sent, no value of it stands there.
+"""Tests that no submitted value appears in PostgreSQL's own log.
 
-The server of these tests logs as one that nobody has set up: with DETAIL, CONTEXT and STATEMENT of every error.
+The server of these tests logs like one that nobody has configured: with DETAIL, CONTEXT and STATEMENT of every error.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Sources: what can be set within which bounds, a secret that only the worker opens, pausing, and the schedule laid."""
+"""Tests sources: their settings and limits, a secret that only the worker can decrypt, pausing, the schedule."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta

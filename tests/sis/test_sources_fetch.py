@@ -1,4 +1,4 @@
-"""Where a zip of CSV comes from: a file, a drop folder, an address. What is taken, what is left, what is refused."""
+"""Tests where a CSV zip comes from (a file, a drop folder, an address), and what is imported, skipped or refused."""
 
 import contextlib
 import http.server

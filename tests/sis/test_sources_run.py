@@ -1,4 +1,4 @@
-"""A configured source from end to end: signed in, pulled whole, then as deltas from where the last one ended."""
+"""Tests a configured source from end to end: signing in, a full pull, then deltas from where the last one ended."""
 
 from pathlib import Path
 from typing import Any

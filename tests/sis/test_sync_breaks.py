@@ -1,4 +1,6 @@
-"""The nightly sync lays weeks by the district's breaks, and never turns a break back into instruction."""
+"""Tests that the nightly sync creates weeks according to the district's breaks, and never makes a break
+instructional.
+"""
 
 import asyncio
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""What a later delivery does: removal and return, transfers, pins, holds; one at a time, in its district only."""
+"""Tests a later delivery: removal and return, transfers, pins, holds; one sync at a time, in its own district."""
 
 import asyncio
 from datetime import date

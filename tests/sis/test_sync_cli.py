@@ -1,4 +1,4 @@
-"""`aimline sync csv` as a process: its report on stdout, its exit code, nothing else there."""
+"""Tests `aimline sync csv` as a process: it prints only its report on stdout, and returns its exit code."""
 
 import json
 import subprocess

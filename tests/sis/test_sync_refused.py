@@ -1,4 +1,4 @@
-"""A delivery that cannot be read whole, or that says what this version does not take, changes nothing and says why."""
+"""Tests deliveries that cannot be read completely or are not supported: nothing changes, and the reason is given."""
 
 import zipfile
 from collections.abc import Callable

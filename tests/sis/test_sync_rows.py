@@ -1,4 +1,4 @@
-"""A row that cannot be taken goes into quarantine, alone, named by file, row, field and code; nothing else is lost."""
+"""Tests that only the invalid row goes into quarantine, with its file, row, field and code; nothing else is lost."""
 
 from pathlib import Path
 

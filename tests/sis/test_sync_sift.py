@@ -1,4 +1,4 @@
-"""What passes unread as plainly unchanged, and what would be made of it if it were read, must never differ."""
+"""Tests that a row that is skipped as unchanged would also be unchanged if it were converted."""
 
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ async def _plan(
     async def watched(stage: Stage, kind: Kind) -> dict[str, int]:
         refs = "".join(f" - '{ref.column}'" for ref in kind.refs)
         rows = await stage.rows(
-            f"SELECT (to_jsonb(p) - 'id'{refs})::text AS row FROM {stage.table('plan', kind.name)} AS p ORDER BY 1"
+            f"SELECT (to_jsonb(p) - 'id' - 'run_id'{refs})::text AS row FROM {stage.of_run('plan', kind.name)} AS p "
+            "ORDER BY 1"
         )
         plans.extend((kind.name, row["row"]) for row in rows)
         sifted.update(stage.sifted)

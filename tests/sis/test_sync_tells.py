@@ -1,4 +1,4 @@
-"""What a sync tells: students who entered, left or came back, and counts; nothing of a first load, nobody by name."""
+"""Tests a sync's events: students who entered, left or returned, and counts; none for a first load, and no names."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Undoing a run: the roster is as it was before, by a run of its own; not where a later run built on it."""
+"""Tests undoing a run: the roster is as before, by a separate run; refused if a later run depends on it."""
 
 from pathlib import Path
 from typing import Any

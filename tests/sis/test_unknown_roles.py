@@ -1,4 +1,4 @@
-"""Protects that a role which OneRoster does not know removes nobody from the list of students, over CSV and REST."""
+"""Tests that a role unknown to OneRoster does not remove students from the lists, over CSV and REST."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""Owns the compilation of selections to one statement, and the rendering of what it returns."""
+"""Compiles selections into one statement, and renders what it returns."""

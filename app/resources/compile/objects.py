@@ -1,6 +1,6 @@
-"""Owns the objects of an answer: one row's members as JSON, with its links as correlated subqueries.
+"""Compiles a row into a JSON object, with its links as correlated subqueries.
 
-Each parent's children are read by an index whatever the statistics say, since a correlated subquery cannot become a
+Each parent's children are read by an index whatever the statistics say, because a correlated subquery cannot become a
 join. Every table names its district.
 """
 
@@ -35,7 +35,7 @@ from app.resources.values import Figures, JsonObject
 def object_of(
     scope: Scope, level: Level, picks: Picks, path: Path, pattern: Path, around: Level | None
 ) -> ColumnElement[Any]:
-    """Returns one row as a JSON object, with its disclosure in front."""
+    """Returns the SQL of one row as a JSON object, preceded by its disclosure."""
     pieces: list[Piece] = [*_disclosure(scope, level, around), "{"]
     for place, pick in enumerate(picks):
         pieces += [("," if place else "") + f'"{pick.key}":']
@@ -47,7 +47,9 @@ def object_of(
 
 
 def _disclosure(scope: Scope, level: Level, around: Level | None) -> list[Piece]:
-    """Returns the pieces that tell whose record a row is; the student is named where the row around has another."""
+    """Returns the SQL pieces that identify the student of a row; the id is left out if the enclosing row has the same
+    student.
+    """
     student, record = level.student, level.facts.discloses
     if student is None or record is None:
         return [ROW]

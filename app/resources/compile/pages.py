@@ -1,6 +1,7 @@
-"""Owns pages: the rows of one page in order, with cursors, page information and totals, at the root or below a row.
+"""Compiles pages: the rows of one page in order, with cursors, page information and totals, at the root or below a row.
 
-A page is wrapped before its rows are numbered, so that nothing is read for the row that only tells that more follow.
+A page is selected before its rows are numbered, so that the children of the extra row, which only shows that more rows
+follow, are not read.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,13 +42,13 @@ from app.resources.select import (
     Rows,
 )
 
-MOST_COUNTED = 25_000
+MAX_COUNTED = 25_000
 ObjectOf = Callable[[Scope, Level, Picks, Path, Path, Level | None], ColumnElement[Any]]
 
 
 @dataclass(frozen=True)
 class Order:
-    """The order of a list: model columns, of which the last is unique, each without nulls."""
+    """The order of a list, as model columns without nulls; the last one is unique."""
 
     columns: tuple[Any, ...]
     descending: bool = False
@@ -55,7 +56,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Paged:
-    """A page that is being compiled: its numbered rows, and how many its limit allows."""
+    """A page that is being compiled, with its numbered rows and its limit."""
 
     scope: Scope
     page: Page
@@ -73,7 +74,7 @@ class Paged:
 def linked_page(
     scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path, pattern: Path, object_of: ObjectOf
 ) -> ColumnElement[Any]:
-    """Returns the page of a link below a row; its cursors name that row too."""
+    """Returns the SQL of a link's page below a row; its cursors are valid below that row only."""
     page = pick.page
     if page is None or not member.paged:
         raise CannotCompile(f"{member.name} has no pages.")
@@ -84,7 +85,7 @@ def linked_page(
     shown = page_of(scope, page, child, conditions, order, path, pattern, level, object_of, tuple(level.parts), None)
     if page.after is None:
         return shown
-    # The cursor of one row's page is of no use below another row: there the link is null, with an error.
+    # A cursor from one row's page is not valid below another row; there the link is null, with an error.
     scope.moved.append(pattern)
     parent = scope.bind((*path, "after", 0), table_of(level.facts.model).c[level.facts.key.key].type)
     return case((level.key == parent, shown), else_=NULL)
@@ -103,9 +104,9 @@ def page_of(
     outer: tuple[Any, ...],
     restrict: Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]] | None,
 ) -> ColumnElement[Any]:
-    """Returns a page as JSON text.
+    """Returns the SQL of a page as JSON text.
 
-    `restrict` limits the rows to some schools through their indexes; `outer` are the tables of the row around.
+    `restrict` limits the rows to some schools through their indexes; `outer` are the tables of the enclosing row.
     """
     descending = order.descending != page.backward
     shift = 0 if around is None else 1
@@ -141,10 +142,10 @@ def page_of(
     def total() -> ColumnElement[Any]:
         counted: Select[Any] = select(literal_column("1")).select_from(child.source).where(*conditions)
         if restrict is not None:
-            counted = restrict(counted, tuple(columns), literal_column(str(MOST_COUNTED + 1)))
-        limited = counted.limit(literal_column(str(MOST_COUNTED + 1))).correlate(*outer).subquery(_name(scope))
+            counted = restrict(counted, tuple(columns), literal_column(str(MAX_COUNTED + 1)))
+        limited = counted.limit(literal_column(str(MAX_COUNTED + 1))).correlate(*outer).subquery(_name(scope))
         count = select(func.count()).select_from(limited).scalar_subquery()
-        return case((count > literal_column(str(MOST_COUNTED)), text(scope.style.more)), else_=func.concat(count))
+        return case((count > literal_column(str(MAX_COUNTED)), text(scope.style.more)), else_=func.concat(count))
 
     limit = scope.bind((*path, "limit"), literal_column("1").type)
     paged = Paged(scope, page, shown, numbered.c.row_number, limit, position, path, pattern, around, object_of, total)
@@ -195,7 +196,9 @@ def _row(paged: Paged, picks: Picks, keys: Path, pattern: Path) -> ColumnElement
 
 
 def _each(paged: Paged, row: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Returns the rows of the page, without the one beyond its limit; CASE keeps that row's children unread."""
+    """Returns the rows of the page without the extra row beyond its limit; a CASE keeps that row's children from being
+    read.
+    """
     order = paged.number.desc() if paged.page.backward else paged.number.asc()
     return func.string_agg(case((paged.number <= paged.limit, row)), aggregate_order_by(literal_column("','"), order))
 
@@ -222,7 +225,7 @@ def _has_more(paged: Paged) -> ColumnElement[bool]:
 
 
 def _cursor_at(paged: Paged, *, first: bool, following: bool = False) -> ColumnElement[Any]:
-    """Returns the cursor of the first or the last row of the page."""
+    """Returns the SQL of the cursor of the first or the last row of the page."""
     place = literal_column("1") if first else func.least(paged.limit, paged.level.source.c.row_count)
     return func.max(case((paged.number == place, _cursor(paged, following=following))))
 

@@ -1,7 +1,7 @@
-"""Owns plans: the statement of a selection as PostgreSQL takes it, its parameters, and what Python does afterwards.
+"""Builds plans: the statement of a selection for PostgreSQL, its parameters, and the work that remains for Python.
 
 A plan depends on the structure of a selection, the caller's scopes and kind of reach, and on which values are set; the
-values themselves are parameters. Plans are kept, the least recently used is dropped.
+values themselves are parameters. Plans are cached, and the least recently used one is dropped.
 """
 
 from collections import OrderedDict
@@ -19,13 +19,15 @@ from app.resources.compile.scope import CursorSlot, LinkSlot, Scope, ValueSlot
 from app.resources.declare import declaration
 from app.resources.select import Path, Root, Style, structure
 
-MOST_PLANS = 512
-DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]
+MAX_PLANS = 512
+DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]  # an untyped library
 
 
 @dataclass(frozen=True, slots=True)
 class RootPlan:
-    """What a plan knows about one root; `refused` are links without permission, `denied` a root without it."""
+    """The part of a plan for one root; `refused` are links without permission, `denied` is the permission that the root
+    lacks.
+    """
 
     binds: dict[Path, str]
     cursors: tuple[CursorSlot, ...]
@@ -38,9 +40,10 @@ class RootPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A statement, the names of its parameters in order, the kinds of record by place, and its roots.
+    """A compiled selection: the statement, the names of its parameters in order, the kinds of record by number, and its
+    roots.
 
-    `constants` are the parameters whose values the declarations hold.
+    `constants` are the parameters whose values come from the declarations.
     """
 
     sql: str
@@ -52,14 +55,14 @@ class Plan:
 
 
 class Plans:
-    """The plans of a process."""
+    """The cached plans of a process."""
 
-    def __init__(self, most: int = MOST_PLANS) -> None:
+    def __init__(self, most: int = MAX_PLANS) -> None:
         self._most = most
         self._kept: OrderedDict[Any, Plan] = OrderedDict()
 
     def plan(self, catalog: Catalog, roots: tuple[Root, ...], principal: Principal, style: Style) -> Plan:
-        """Returns the plan of these roots for this caller; compiles it if it is not kept."""
+        """Returns the plan of these roots for this caller, from the cache or newly compiled."""
         key = (tuple(structure(root) for root in roots), principal.reach, principal.scopes, style, id(catalog))
         plan = self._kept.get(key)
         if plan is None:
@@ -72,7 +75,7 @@ class Plans:
 
 
 def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal, style: Style) -> Plan:
-    """Compiles roots to one statement with a column for each root that the caller may read."""
+    """Compiles roots into one statement with a column for each root that the caller may read."""
     records = records_of(catalog)
     columns: list[Any] = []
     plans: list[RootPlan] = []

@@ -1,4 +1,4 @@
-"""Owns what stands at the root of a selection: a list with its filters and the caller's reach, or one row."""
+"""Compiles the root of a selection: a list with its filters and the caller's reach, or one row."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +40,7 @@ IDS = ARRAY(Uuid())
 
 
 def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
-    """Returns a root as an expression of JSON text; null where a single row does not exist."""
+    """Returns the SQL of a root as JSON text; null if a single row does not exist."""
     if isinstance(root, RowRoot):
         level, conditions = level_of(scope, root.resource)
         row_id = scope.bind(("id",), Uuid())
@@ -62,7 +62,7 @@ def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
 
 
 def order_of(listing: Listing, sort: str | None) -> Order:
-    """Returns the order that a sort names; raises `CannotCompile` for a name that was not declared."""
+    """Returns the order with this name; raises `CannotCompile` for a name that was not declared."""
     default = listing.order or (declaration(listing.resource).key,)
     if sort is None:
         return Order(default, listing.descending)
@@ -92,7 +92,7 @@ def _list(scope: Scope, root: ListRoot) -> ColumnElement[Any]:
 def _whole(
     scope: Scope, root: ListRoot, listing: Listing, level: Level, conditions: list[Any], order: Order
 ) -> ColumnElement[Any]:
-    """Returns all rows of a list without pages."""
+    """Returns the SQL of all rows of a list without pages."""
     if listing.paged:
         raise CannotCompile(f"{listing.name} is read in pages.")
     columns = [adapt(column, level) for column in order.columns]
@@ -111,7 +111,7 @@ def _whole(
 
 
 def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> list[ColumnElement[bool]]:
-    """Returns the conditions of the filters that are set; raises `CannotCompile` for one that was not declared."""
+    """Returns the conditions of the filters that are set; raises `CannotCompile` for a filter that was not declared."""
     criteria = listing.by_face("rest")
     if unknown := root.filters.keys() - criteria.keys():
         raise CannotCompile(f"{listing.name} has no filter {', '.join(sorted(unknown))}.")
@@ -138,7 +138,7 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 
 
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
-    """Returns the schools whose indexes serve the list, or None where another index is better or none is needed."""
+    """Returns the schools whose indexes serve the list; None if another index serves it better or none is needed."""
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
     named = _school_filter(root, listing)
@@ -170,7 +170,8 @@ def _reach(
 def at_schools(
     scope: Scope, level: Level, model: Any, schools: ColumnElement[Any]
 ) -> Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]]:
-    """Returns the restriction of a query to its first rows at these schools, each read in order from an index.
+    """Returns a function that restricts a query to its first rows at these schools, read in order from an index per
+    school.
 
     Under row-level security an index on `school_ids` cannot be used, because the policy is evaluated before an array
     operator. The first three schools of a student are columns with indexes in the order of the list.
@@ -194,7 +195,8 @@ def at_schools(
         rows = union_all(*arms).subquery()
         columns = [rows.c[one] for one in names]
         firsts = select(*columns).distinct().order_by(*columns).limit(limit).subquery()
-        # An array instead of a join: the planner would misjudge the size of the join and might scan the whole table.
+        # An array instead of a join, because the planner would misjudge the size of the join and might scan the whole
+        # table.
         ids = func.array(select(firsts.c[names[-1]]).scalar_subquery(), type_=IDS)
         return query.where(order[-1] == any_(ids))
 

@@ -1,4 +1,4 @@
-"""Owns how one value of a row is written as JSON text by PostgreSQL."""
+"""Compiles one value of a row into JSON text."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -16,7 +16,7 @@ INSTANT = 'YYYY-MM-DD"T"HH24:MI:SS.US'
 
 
 def field_pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> list[Piece]:
-    """Returns the pieces of a field's JSON."""
+    """Returns the SQL pieces of a field's JSON."""
     if member.many:
         return [_or_null(_as_text(func.to_json(column)), nullable=member.nullable)]
     if member.value_type is bool:
@@ -30,11 +30,11 @@ def field_pieces(member: FieldMember, column: ColumnElement[Any], style: Style) 
 
 
 def reference_pieces(member: ReferenceMember, column: ColumnElement[Any]) -> list[Piece]:
-    """Returns the pieces of a public id, or of a list of them."""
+    """Returns the SQL pieces of a public id, or of a list of public ids."""
     token = id_token(member.kind)
     if not member.many:
         return optional_id(member.kind, column) if member.nullable else [token, column]
-    # A null array (nothing was aggregated) and an empty one give the empty list.
+    # A null array (nothing was aggregated) and an empty array both give the empty list.
     listed = func.array_to_string(column, text("," + token))
     return [
         case((func.cardinality(column) > literal_column("0"), _glued(["[" + token, listed, "]"])), else_=text("[]"))
@@ -42,7 +42,7 @@ def reference_pieces(member: ReferenceMember, column: ColumnElement[Any]) -> lis
 
 
 def optional_id(kind: str, column: ColumnElement[Any]) -> list[Piece]:
-    """Returns the pieces of a public id that may be null."""
+    """Returns the SQL pieces of a public id that may be null."""
     return [_or_null(_glued([id_token(kind), _as_text(column)]), nullable=True)]
 
 
@@ -53,7 +53,7 @@ def reference_of_kind(member: ReferenceMember, column: ColumnElement[Any], kind:
 
 
 def position_pieces(columns: list[ColumnElement[Any]]) -> list[Piece]:
-    """Returns the pieces of a position in a list: a JSON array of the columns of its order."""
+    """Returns the SQL pieces of a position in a list, which is a JSON array of the columns of its order."""
     pieces: list[Piece] = ["["]
     for place, column in enumerate(columns):
         pieces += ["," if place else "", _as_text(func.to_json(column))]
@@ -75,7 +75,7 @@ def _pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> li
 
 
 def _glued(pieces: list[Piece]) -> ColumnElement[Any]:
-    """Returns pieces joined by `||`, which is null where one of them is."""
+    """Returns pieces joined by `||`, which is null if one of them is null."""
     glued: ColumnElement[Any] | None = None
     for piece in pieces:
         part = text(piece) if isinstance(piece, str) else piece

@@ -1,4 +1,4 @@
-"""Owns what the parts of one compilation share: names of parameters, aliases of tables, and what Python does after."""
+"""Holds the state that the parts of one compilation share: parameter names, table aliases, and the work for Python."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,17 +17,17 @@ from app.resources.members import ValueMember
 from app.resources.select import Path, Picks, ResourceType, Style
 
 Piece = str | ColumnElement[Any]
-MOST_ARGUMENTS = 90
-"""PostgreSQL takes a hundred arguments of a function."""
+MAX_ARGUMENTS = 90
+"""The largest number of arguments in one function call; PostgreSQL allows a hundred."""
 
 
 class CannotCompile(Misuse):
-    """A selection asks for what no declaration offers: a fault of a face, never a quiet fallback."""
+    """Raised if a selection asks for something that was not declared: a fault of our code, never a quiet fallback."""
 
 
 @dataclass(frozen=True, slots=True)
 class CursorSlot:
-    """A page whose positions a statement returns; `following`: the position is that of REST's `next`."""
+    """A page for which a statement returns positions; with `following`, the position is that of REST's `next`."""
 
     path: Path
     following: bool = False
@@ -35,7 +35,7 @@ class CursorSlot:
 
 @dataclass(frozen=True, slots=True)
 class ValueSlot:
-    """A structured value that Python completes: its member, the picks of it, and where it stands in the answer."""
+    """A structured value that Python computes: its member, the selected parts of it, and its place in the answer."""
 
     member: ValueMember
     picks: Picks
@@ -53,9 +53,10 @@ class LinkSlot:
 
 @dataclass(frozen=True)
 class Level:
-    """A resource at one level of a selection, and the tables that its columns come from, by name.
+    """A resource at one level of a selection, and the tables of its columns, by name.
 
-    `source` is what the level reads FROM, `parts` are the tables in it, `through` is the table of a link.
+    `source` is the FROM clause of the level, `parts` are the tables in it, `through` is the intermediate table of a
+    link.
     """
 
     resource: ResourceType
@@ -66,22 +67,22 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """The level as the condition of its link sees it: with the table that the link goes through."""
+        """Returns the level with the intermediate table of its link, as the link's condition needs it."""
         return replace(self, tables={**self.tables, **self.through})
 
     @property
     def facts(self) -> Declaration:
-        """The declaration of the resource."""
+        """Returns the declaration of the resource."""
         return declaration(self.resource)
 
     @property
     def key(self) -> ColumnElement[Any]:
-        """The column of the row's id."""
+        """Returns the column of the row's id."""
         return adapt(self.facts.key, self)
 
     @property
     def student(self) -> ColumnElement[Any] | None:
-        """The column of the student whom a row is about, or None."""
+        """Returns the column of the student whom a row is about, or None."""
         return None if self.facts.about is None else adapt(self.facts.about, self)
 
     @property
@@ -112,17 +113,17 @@ class Scope:
 
     @property
     def reach(self) -> Reach:
-        """The caller's reach."""
+        """Returns the caller's reach."""
         return self.principal.reach
 
     def bind(self, path: Path, type_: Any) -> BindParameter[Any]:
-        """Returns the parameter for the value at a path of the selection."""
+        """Returns a bind parameter for the value at a path of the selection."""
         if path not in self.binds:
             self.binds[path] = bindparam(f"{self.prefix}p{len(self.binds)}", type_=type_, required=False)
         return self.binds[path]
 
     def alias(self, table: Table) -> FromClause:
-        """Returns the table under a name of its own."""
+        """Returns an alias of a table with a unique name."""
         self.number += 1
         return table.alias(f"{self.prefix}t{self.number}")
 
@@ -144,12 +145,14 @@ def column_of(column: Any) -> Column[Any]:
 
 
 def columns_of(source: FromClause) -> Callable[[str], ColumnElement[Any]]:
-    """Returns the function from a column's name to the column of a table or alias."""
+    """Returns a function that returns the column of a table or alias with a given name."""
     return lambda name: source.c[name]
 
 
 def adapt(expression: Any, *levels: Level) -> ColumnElement[Any]:
-    """Returns a declared expression with its tables replaced by those of the levels; the first that has one wins."""
+    """Returns a declared expression in which tables are replaced by the aliases of the levels; the first match is
+    used.
+    """
 
     def substitute(element: Any) -> Any:
         if not isinstance(element, Column):
@@ -166,12 +169,12 @@ def adapt(expression: Any, *levels: Level) -> ColumnElement[Any]:
 
 
 def text(constant: str) -> ColumnElement[Any]:
-    """Returns fixed text as a literal of SQL."""
+    """Returns constant text as an SQL literal."""
     return literal_column("'" + constant.replace("'", "''") + "'")
 
 
 def joined(pieces: Sequence[Piece]) -> ColumnElement[Any]:
-    """Returns pieces of text, fixed and computed, as one expression; null counts as no text."""
+    """Returns constant and computed pieces of text as one expression, in which null counts as no text."""
     merged: list[Piece] = []
     for piece in pieces:
         if isinstance(piece, str) and merged and isinstance(merged[-1], str):
@@ -179,9 +182,8 @@ def joined(pieces: Sequence[Piece]) -> ColumnElement[Any]:
         elif not isinstance(piece, str) or piece:
             merged.append(piece)
     arguments = [text(piece) if isinstance(piece, str) else piece for piece in merged]
-    while len(arguments) > MOST_ARGUMENTS:
+    while len(arguments) > MAX_ARGUMENTS:
         arguments = [
-            func.concat(*arguments[start : start + MOST_ARGUMENTS])
-            for start in range(0, len(arguments), MOST_ARGUMENTS)
+            func.concat(*arguments[start : start + MAX_ARGUMENTS]) for start in range(0, len(arguments), MAX_ARGUMENTS)
         ]
     return func.concat(*arguments)

@@ -1,4 +1,4 @@
-"""Owns the tables that a level of a selection reads, with the conditions that each row of it fulfils."""
+"""Lists the tables that a level of a selection reads, with the conditions that each of its rows must satisfy."""
 
 from typing import Any
 from uuid import UUID
@@ -16,9 +16,9 @@ TYPES: dict[Any, Any] = {UUID: Uuid(), int: Integer(), str: Text()}
 
 
 def level_of(scope: Scope, resource: ResourceType, through: Any = None) -> tuple[Level, list[ColumnElement[Any]]]:
-    """Returns a resource's tables under names of their own, and the conditions of district and visibility.
+    """Returns a resource's aliased tables, and the conditions of district and visibility.
 
-    The resource's own table comes first; its joins follow, and the table of a link that goes through one.
+    The resource's own table comes first, then its joins, then the intermediate table of a link that has one.
     """
     facts = declaration(resource)
     models = [facts.model, *(join.model for join in facts.joins)]
@@ -34,7 +34,7 @@ def level_of(scope: Scope, resource: ResourceType, through: Any = None) -> tuple
             conditions.append(alias.c.district_id == DISTRICT)
     linking = {}
     if through is not None:
-        # The link's condition, which the caller adds, joins the two; each has an index for its side of it.
+        # The link's condition, which the caller adds, joins the two tables; each has an index for its side of it.
         middle = scope.alias(table_of(through))
         linking[table_of(through).name] = columns_of(middle)
         source = source.join(middle, middle.c.district_id == aliases[0].c.district_id)
@@ -47,7 +47,9 @@ def level_of(scope: Scope, resource: ResourceType, through: Any = None) -> tuple
 
 
 def link_filters(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path) -> list[ColumnElement[bool]]:
-    """Returns the conditions of a link's filters that are set; raises `CannotCompile` for one that was not declared."""
+    """Returns the conditions of a link's filters that are set; raises `CannotCompile` for a filter that was not
+    declared.
+    """
     arguments = dict(pick.arguments)
     if unknown := arguments.keys() - {one.name for one in member.filters}:
         raise CannotCompile(f"{member.name} has no filter {', '.join(sorted(unknown))}.")

@@ -1,4 +1,4 @@
-"""Owns the control bytes in a statement's answer, and their rendering: ids and disclosures for a whole answer at once.
+"""Defines the control bytes in a statement's answer, and renders them: ids and disclosures of a whole answer at once.
 
 PostgreSQL returns JSON text in which control bytes mark what Python completes. JSON text holds no such byte itself,
 because every string in it is escaped.
@@ -31,7 +31,7 @@ TOO_MANY_ROWS = re.compile(rb"\x08(\d+):\x07")
 _FIRST = 48
 _UUID = 36
 _WRITTEN = 32
-"""The length of an id with its quotes; its token has six bytes more."""
+"""The length of an id with its quotes; its token is six bytes longer."""
 
 _KINDS = tuple(ids.PREFIXES)
 _PREFIXES = np.zeros((128, 3), dtype=np.uint8)
@@ -47,18 +47,18 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def id_token(kind: str) -> str:
-    """Returns the token before the uuid of a row of this kind."""
+    """Returns the token that precedes the uuid of a row of this kind."""
     return ID + chr(_FIRST + _KINDS.index(kind))
 
 
 def record_letter(place: int) -> str:
-    """Returns the letter of a kind of record by its place in the list of kinds."""
+    """Returns the letter that represents a kind of record, by its number in the list of kinds."""
     return chr(_FIRST + place)
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """JSON text with its ids, the students and the places of the kinds of record that it shows, its number of rows."""
+    """A rendered answer: its JSON text, the students and kinds of record that it shows, and its number of rows."""
 
     text: bytes
     students: frozenset[UUID]
@@ -67,7 +67,7 @@ class Rendered:
 
 
 def render(raw: bytes) -> Rendered:
-    """Returns a statement's answer with its ids written and its disclosures taken out."""
+    """Renders a statement's answer: writes its ids, and removes and returns its disclosures."""
     text = np.frombuffer(raw, dtype=np.uint8).copy()
     low = np.flatnonzero(text < 15)
     codes = text[low]

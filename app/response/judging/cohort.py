@@ -25,7 +25,7 @@ from app.response.rules.choose import RULES, UnusableRule, judge
 from app.response.rules.field.counts import explain_misfit
 from app.response.rules.monitor.bulk import Batch, find_cohort
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
-from app.response.rules.monitor.forms import LEAST
+from app.response.rules.monitor.forms import MIN_COHORT
 from app.response.rules.monitor.panel import PanelEstimate
 from app.response.rules.monitor.rule import DOSAGE, MAX_WEEKS, Facts, conclude
 from app.response.rules.series import LEVEL_SCORES, Observation, Series
@@ -215,13 +215,13 @@ def _by_monitor(
             for position, (score_series, began) in enumerate(placed)
             if began + score_series.scores.weeks[0] <= week
         ]
-        adjust = len(started) >= LEAST
+        adjust = len(started) >= MIN_COHORT
         judged = started if adjust else list(requests_of_week)
         only = np.array([position in requests_of_week for position in judged])
         batch = batch_of([placed[position] for position in judged], [0] * len(judged), week)
         result = find_cohort(batch, calibrated.calibration, only, adjust=adjust)
         # No form was shared by enough series, so no form's difficulty was estimated.
-        adjusted = adjust and int((batch.values == batch.values).sum(axis=0).max()) >= LEAST
+        adjusted = adjust and int((batch.values == batch.values).sum(axis=0).max()) >= MIN_COHORT
         for row, request in enumerate(requests_of_week.values()):
             support_id = request.monitored.score_series.support_id
             judgements[support_id] = _conclude(request, result, row, calibrated, adjusted=adjusted)

@@ -15,7 +15,7 @@ from app.response.rules.line import GOAL_WEEK, OfflineSeries
 from app.response.rules.margin import at_rate
 from app.response.rules.monitor.bulk import Batch
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
-from app.response.rules.monitor.forms import LEAST
+from app.response.rules.monitor.forms import MIN_COHORT
 from app.response.rules.monitor.panel import Panel, judge_weeks
 from app.response.rules.monitor.rule import DEFAULT_FAR, MAX_WEEKS, Facts, conclude, probes
 from app.response.rules.series import LEVEL_SCORES
@@ -110,7 +110,7 @@ def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek,
         ]
         panel = _panel([lines[n] for n in members], sem * own.noise)
         # No form was shared by enough series, so no form's difficulty was estimated.
-        shared = panel.times[((~np.isnan(panel.values)).sum(axis=1) >= LEAST) & (panel.times > 0)]
+        shared = panel.times[((~np.isnan(panel.values)).sum(axis=1) >= MIN_COHORT) & (panel.times > 0)]
         since = int(shared.min(initial=MAX_WEEKS + 1))
         for week, judged in zip(weeks, judge_weeks(panel, own.prior, weeks, adjust=options.adjust), strict=True):
             for student, n in enumerate(members):

@@ -1,4 +1,4 @@
-"""Owns the order in which the OpenAPI document is completed. Each step is a function of the document alone."""
+"""Completes the OpenAPI document in a fixed order of steps. Each step is a function of the document alone."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def complete_contract(app: FastAPI) -> None:
             complete(document)
         return document
 
-    app.openapi = contract  # type: ignore[method-assign]  # how FastAPI says that a contract is extended
+    app.openapi = contract  # type: ignore[method-assign]  # FastAPI's documented way to extend it
 
 
 def complete(document: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Owns the headers of the responses in the contract."""
+"""Describes the headers of the responses in the contract."""
 
 from typing import Any
 
@@ -39,11 +39,12 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 
 def describe_headers(document: dict[str, Any]) -> None:
-    """Adds the headers of every response to the document; a header that a route declares itself stays."""
+    """Adds the headers of every response to the document; a header that a route declares itself is kept."""
     document["components"].setdefault("headers", {}).update(HEADERS)
     for path, _, operation in operations(document):
         for status, answer in operation["responses"].items():
-            headers = {name: {"$ref": f"#/components/headers/{name}"} for name in _names(path, status, answer)}
+            names = _names(path, status, answer)
+            headers = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
             answer["headers"] = headers | answer.get("headers", {})
 
 

@@ -1,4 +1,4 @@
-"""Owns the names of the schemas in the contract: the title of each model, without module paths and type parameters."""
+"""Names the schemas in the contract by the title of each model, without module paths and type parameters."""
 
 import re
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from typing import Any
 NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 PREFIX = "#/components/schemas/"
 RENAMED = {"Body_token": "TokenRequest"}
-"""Models that FastAPI makes itself."""
+"""New names for models that FastAPI creates itself."""
 
 
 def name_schemas(document: dict[str, Any]) -> None:
     """Gives every schema the title of its model as its name.
 
-    Titles of properties and parameters only repeat their names, and generators make clashing type names of them, so
+    Titles of properties and parameters only repeat their names, and generators turn them into clashing type names, so
     they are removed.
     """
     schemas: dict[str, Any] = document["components"]["schemas"]
@@ -34,7 +34,7 @@ def name_schemas(document: dict[str, Any]) -> None:
 
 
 def remove_unused_schemas(document: dict[str, Any]) -> None:
-    """Removes the schemas to which nothing refers, such as FastAPI's own errors."""
+    """Removes the schemas that nothing refers to, such as FastAPI's own errors."""
     schemas = document["components"]["schemas"]
     while unused := schemas.keys() - {
         str(node["$ref"]).removeprefix(PREFIX) for node in _nodes(document) if "$ref" in node
@@ -49,7 +49,7 @@ def _name(name: str, schema: dict[str, Any]) -> str:
 
 
 def _nodes(value: Any) -> Iterator[dict[str, Any]]:
-    """Yields every JSON object in a value, the value included."""
+    """Yields every JSON object in a value, including the value itself."""
     if isinstance(value, dict):
         yield value
     for inner in list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ():

@@ -1,4 +1,4 @@
-"""Owns the parts of the contract that many operations share: each is stated once and referred to."""
+"""Shares the parts of the contract that many operations have: each is stated once and referred to."""
 
 from collections import Counter
 from typing import Any
@@ -13,6 +13,7 @@ NAMES = {
     "403": "Forbidden",
     "404": "NotFound",
     "409": "Conflict",
+    "410": "Gone",
     "412": "PreconditionFailed",
     "413": "TooLarge",
     "422": "Unacceptable",
@@ -24,7 +25,7 @@ NAMES = {
 
 
 def share_responses(document: dict[str, Any]) -> None:
-    """Moves the most frequent response of each refusal to the components, and refers to it."""
+    """Moves the most frequent response of each error to the components, and refers to it."""
     every = [
         (status, orjson.dumps(answer, option=orjson.OPT_SORT_KEYS), operation["responses"])
         for _, _, operation in operations(document)
@@ -44,7 +45,7 @@ def share_responses(document: dict[str, Any]) -> None:
 
 
 def resolved(document: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    """Returns a response of an operation, wherever it is stated."""
+    """Returns a response of an operation, following its reference if it has one."""
     name = answer.get("$ref", "").rpartition("/")[2]
     response: dict[str, Any] = document["components"]["responses"][name] if name else answer
     return response

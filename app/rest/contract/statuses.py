@@ -1,7 +1,7 @@
-"""Owns which statuses each operation documents. Only those that it can answer are stated, and every one of them.
+"""Documents the statuses of each operation: all that it can answer, and no others.
 
-Most follow from the operation: whether it needs a token, names a row in its path, changes something, takes a body. The
-tests of the faces compare every answer with the contract.
+Most follow from the operation: whether it needs a token, has an id in its path, changes something, or takes a body. The
+tests of the APIs compare every response with the contract.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ UNAUTHENTICATED = "No token, or one that is not valid."
 FORBIDDEN = "The caller lacks the permission for this operation."
 NOT_FOUND = "There is no such row, or the caller may not see it."
 CONFLICT = "The present state does not allow the operation, or another request wrote the same data at this moment."
+NOT_SHOWN_AGAIN = "The first request with this key was carried out, but its answer cannot be shown again."
 TOO_LARGE = "The body is too large."
 UNACCEPTABLE = "The values cannot be accepted; every violation is listed."
 TOO_MANY = "Too many requests: a quota is used up, or too many requests of the district are waiting. Try again later."
@@ -56,7 +57,7 @@ CLIENT = {
 
 
 def describe_statuses(document: dict[str, Any]) -> None:
-    """Adds the problem responses of every operation, and removes those that FastAPI assumes."""
+    """Adds the problem responses of every operation, and removes those that FastAPI adds by default."""
     schemas = document["components"]["schemas"]
     for name, schema in _problem_schemas().items():
         schemas[name] = schema
@@ -73,7 +74,7 @@ def describe_statuses(document: dict[str, Any]) -> None:
         for status, description in _statuses(path, method, operation):
             declared = answers.get(status, {})
             if "application/json" in declared.get("content", {}):
-                continue  # A response of the operation's own, such as that of a health check.
+                continue  # A response that only this operation has, such as that of a health check.
             answers[status] = {
                 "description": declared.get("description", description),
                 "content": _content(path, status),
@@ -92,7 +93,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 
 def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields the statuses of refusals that an operation can answer, with their descriptions."""
+    """Yields the error statuses that an operation can answer, with their descriptions."""
     if path == OAUTH:
         yield from OAUTH_ANSWERS.items()
         return
@@ -105,9 +106,11 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[tup
             yield "404", NOT_FOUND
         if method not in READS:
             yield "409", CONFLICT
+    if _takes_key(operation):
+        yield "410", NOT_SHOWN_AGAIN
     if has_body:
         yield "413", TOO_LARGE
-    if has_body or _filters(operation):
+    if has_body or _filters(operation) or _takes_key(operation):
         yield "422", UNACCEPTABLE
     if path.startswith(UNLIMITED):
         yield "413", TOO_LARGE
@@ -117,20 +120,25 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[tup
     yield "503", UNAVAILABLE
 
 
+def _takes_key(operation: dict[str, Any]) -> bool:
+    """Tells whether an operation takes an idempotency key, which must not be used for two different requests."""
+    return any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
+
+
 def _filters(operation: dict[str, Any]) -> bool:
-    """Tells whether an operation has filters, whose values can be of the right type and still unacceptable."""
+    """Returns whether an operation has filters, whose values can be of the right type and still unacceptable."""
     parameters = [parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
     return any(parameter["name"] not in PAGING and _is_free(parameter["schema"]) for parameter in parameters)
 
 
 def _is_free(schema: dict[str, Any]) -> bool:
-    """Tells whether a type leaves values that only the service can refuse: it is no choice and has no bounds."""
+    """Returns whether a type allows values that only the service can refuse: it is not a choice and has no bounds."""
     types = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
     return any(one.get("type") != "boolean" and "enum" not in one and "maximum" not in one for one in types)
 
 
 def _is_assumed(answer: dict[str, Any]) -> bool:
-    """Tells whether a response is FastAPI's own for invalid values."""
+    """Returns whether a response is FastAPI's own for invalid values."""
     schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
     return bool(schema.get("$ref") == PREFIX + "HTTPValidationError")
 

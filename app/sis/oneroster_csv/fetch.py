@@ -9,7 +9,7 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from app.sis.oneroster_csv.archive import CsvZip
 from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import Delivery, NothingNew, Progress, SourceRefused
 
-LARGEST: Final = 8 << 30  # bytes of a zip
+MAX_ZIP_BYTES: Final = 8 << 30  # bytes of a zip
 QUIET_SECONDS: Final = 20.0  # seconds without a change after which a file counts as complete
 TIMEOUT: Final = aiohttp.ClientTimeout(total=4 * 3600, sock_connect=30, sock_read=120)
 CHUNK: Final = 1 << 20
@@ -49,18 +49,22 @@ class FetchedZip:
 
 
 @asynccontextmanager
-async def open_path(path: Path, taken: Sequence[Taken], *, again: bool) -> AsyncIterator[FetchedZip]:
+async def open_path(
+    path: Path, taken: Sequence[Taken], *, again: bool, leave_out: Collection[str] = ()
+) -> AsyncIterator[FetchedZip]:
     """Opens a zip, or the next zip of a folder; with `again`, the newest zip even if it was imported before.
 
     Raises `NothingNew` if all were imported before, and `SourceRefused` if there is no such file or folder.
     """
-    chosen = await asyncio.to_thread(_choose, path, taken, again)
+    chosen = await asyncio.to_thread(_choose, path, taken, again, leave_out)
     with _opened(chosen) as (file, archive):
-        yield await asyncio.to_thread(_source, file, archive, chosen.name)
+        yield await asyncio.to_thread(_source, file, archive, chosen.name, leave_out)
 
 
 @asynccontextmanager
-async def open_url(url: str, allowed: Allowed, progress: Progress) -> AsyncIterator[FetchedZip]:
+async def open_url(
+    url: str, allowed: Allowed, progress: Progress, leave_out: Collection[str] = ()
+) -> AsyncIterator[FetchedZip]:
     """Downloads a zip and opens it. Raises `SourceRefused` with the reason."""
     with tempfile.TemporaryFile() as file:
         as_of = await _download(url, allowed, file, progress)
@@ -69,7 +73,7 @@ async def open_url(url: str, allowed: Allowed, progress: Progress) -> AsyncItera
         except zipfile.BadZipFile:
             raise SourceRefused("What the source sends is no zip that can be read.") from None
         with archive:
-            source = await asyncio.to_thread(_source, file, archive, "roster.zip")
+            source = await asyncio.to_thread(_source, file, archive, "roster.zip", leave_out)
             yield FetchedZip(source.deliveries, source.not_taken, source.warnings, source.taken, as_of)
 
 
@@ -87,8 +91,10 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
                 total = response.content_length or 0
                 async for chunk in response.content.iter_chunked(CHUNK):
                     done += len(chunk)
-                    if done > LARGEST:
-                        raise SourceRefused(f"The source sends more than {LARGEST >> 30} GiB: no roster is as large.")
+                    if done > MAX_ZIP_BYTES:
+                        raise SourceRefused(
+                            f"The source sends more than {MAX_ZIP_BYTES >> 30} GiB: no roster is as large."
+                        )
                     await asyncio.to_thread(file.write, chunk)
                     progress("downloading the zip", done, total)
                 return _response_time(response.headers.get("Date")) or began
@@ -111,7 +117,7 @@ def _response_time(header: str | None) -> datetime | None:
         return None
 
 
-def _choose(path: Path, taken: Sequence[Taken], again: bool) -> Path:
+def _choose(path: Path, taken: Sequence[Taken], again: bool, leave_out: Collection[str]) -> Path:
     """Returns the file to import: the newest bulk delivery among the new files, or without one the oldest delta."""
     if not path.is_dir():
         if not path.is_file():
@@ -127,7 +133,7 @@ def _choose(path: Path, taken: Sequence[Taken], again: bool) -> Path:
     if not fresh:
         raise NothingNew(_nothing_new(path.name) if zips else "There is no complete zip in the folder yet.")
     # A bulk delivery includes all older deltas; without one, the deltas are imported in their order.
-    return next((file for file in reversed(fresh) if _is_bulk(file)), fresh[0])
+    return next((file for file in reversed(fresh) if _is_bulk(file, leave_out)), fresh[0])
 
 
 def _nothing_new(name: str) -> str:
@@ -164,14 +170,14 @@ def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
     return any(imported["digest"] == digest for imported in same_size)
 
 
-def _is_bulk(path: Path) -> bool:
+def _is_bulk(path: Path, leave_out: Collection[str]) -> bool:
     """Returns whether all files of a zip are bulk files.
 
     An unreadable zip counts as bulk too, so that it is chosen and then refused.
     """
     try:
         with _opened(path) as (_, archive):
-            return all(each.complete for each in CsvZip(archive).deliveries.values())
+            return all(each.complete for each in CsvZip(archive, leave_out).deliveries.values())
     except SourceRefused:
         return True
 
@@ -192,10 +198,10 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
             yield file, archive
 
 
-def _source(file: IO[bytes], archive: zipfile.ZipFile, name: str) -> FetchedZip:
+def _source(file: IO[bytes], archive: zipfile.ZipFile, name: str, leave_out: Collection[str]) -> FetchedZip:
     status = os.fstat(file.fileno())
     taken = {"name": name, "size": status.st_size, "mtime": status.st_mtime_ns, "digest": _digest(file)}
-    read = CsvZip(archive)
+    read = CsvZip(archive, leave_out)
     as_of = datetime.fromtimestamp(status.st_mtime, UTC)
     return FetchedZip(read.deliveries, read.not_taken, read.warnings, taken, as_of)
 

@@ -1,1 +1,1 @@
-"""Requests made to exhaust a process: what each may cost, and what stays available under them."""
+"""Tests with requests made to exhaust a process: what each may cost, and what stays available meanwhile."""

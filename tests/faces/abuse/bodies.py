@@ -1,4 +1,4 @@
-"""Bodies of at most 2 MB that are made to be expensive: to parse, to validate, to refuse."""
+"""Builds bodies of at most 2 MB that are expensive to parse, to validate or to refuse."""
 
 from collections.abc import Callable
 

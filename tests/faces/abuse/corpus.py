@@ -1,6 +1,6 @@
 """The abuse corpus: GraphQL requests that are small to send and were, or could be, expensive to answer.
 
-Each has the code of its refusal, or none where it is a good request. More are drawn at random from a seed.
+Each request has the code of its refusal, or none if it is valid. Further requests are generated from a seed.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""How one request is measured: the processor time and the memory of the whole app for it, without a client's own."""
+"""Measures one request: the processor time and the memory of the whole app, without the client's own."""
 
 import gc
 import time

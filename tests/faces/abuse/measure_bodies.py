@@ -1,7 +1,7 @@
-"""Sends every body of a folder to an app in this process, and prints what each took: `python -m` over settings.
+"""Sends every body of a folder to an app in this process, and prints what each cost.
 
-A process of its own, because the most memory that a process ever had can be read but not reset; and the bodies come
-from files, because making them takes more memory than having them.
+It is a separate process, because the peak memory of a process can be read but not reset. The bodies come from files,
+because building them takes more memory than having them.
 """
 
 import asyncio
@@ -89,4 +89,4 @@ async def _send(client: httpx.AsyncClient, route: str, token: str, body: bytes) 
 
 if __name__ == "__main__":
     bodies = sorted(Path(sys.argv[1]).iterdir())
-    print(json.dumps(asyncio.run(measure(bodies, json.loads(sys.stdin.readline())))))  # noqa: T201
+    print(json.dumps(asyncio.run(measure(bodies, json.loads(sys.stdin.readline())))))  # noqa: T201  # the output of this program

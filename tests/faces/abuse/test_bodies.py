@@ -1,4 +1,4 @@
-"""Protects the process from a body: what it may cost, who may make it parse anything, and how much is answered."""
+"""Tests the cost of request bodies: how much one may cost, and who may make the process parse one."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ async def test_no_body_costs_much_time_or_memory(
     for what in ("seconds", "grown"):
         most = max(lines, key=lambda line: line[what])
         record_property(f"most {what}", most)
-        print(f"most {what}: {most}")  # noqa: T201
+        print(f"most {what}: {most}")  # noqa: T201  # a figure for the log
     for line in lines:
         assert line["grown"] < 50 * MB, line
         assert line["seconds"] < 0.5, line

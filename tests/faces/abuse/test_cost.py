@@ -1,4 +1,4 @@
-"""The cost of a document is the number of rows that it could return, whoever writes it and however."""
+"""Tests that the cost of a document is the number of rows that it could return, however it is written."""
 
 import random
 from typing import Any
@@ -111,7 +111,7 @@ def test_every_page_is_known_as_one() -> None:
     for type_ in (one for one in CORE.type_map.values() if isinstance(one, GraphQLObjectType)):
         for name, field in type_.fields.items():
             if "first" in getattr(field, "args", {}):
-                node = parse(f"{{ {name}(first: 3) }}").definitions[0].selection_set.selections[0]  # type: ignore[attr-defined]
+                node = parse(f"{{ {name}(first: 3) }}").definitions[0].selection_set.selections[0]  # type: ignore[attr-defined]  # an operation
                 found = rows.of(type_, node, field, {})
                 assert (found.times, found.own) == (3, 1), name
                 taking += 1
@@ -126,7 +126,7 @@ def test_introspection_returns_no_more_than_it_is_weighed_at() -> None:
     for query in documents:
         document = parse(query)
         operation = document.definitions[0]
-        weight = Scale(CORE, Rows(CORE), document, {}, Limits(nesting=200)).weigh(operation)  # type: ignore[arg-type]
+        weight = Scale(CORE, Rows(CORE), document, {}, Limits(nesting=200)).weigh(operation)  # type: ignore[arg-type]  # an operation
         if weight.introspection > 200_000:
             continue
         result = execute_sync(CORE, document)

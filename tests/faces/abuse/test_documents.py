@@ -1,4 +1,4 @@
-"""Every document of the abuse corpus is answered cheaply: processor time, memory, statements, size of the answer."""
+"""Tests that every document of the abuse corpus is answered cheaply in time, memory, statements and size."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,6 @@
-"""What an operation may use while it runs: time, rows, and the process at a stretch. A stopped one leaves nothing."""
+"""Tests the limits of a running operation: time, rows and uninterrupted processor time. A stopped one leaves no
+change.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -94,7 +96,7 @@ async def test_an_operation_is_stopped_with_its_statement(
         assert answer.json()["extensions"]["cost"] > 0
         assert int(answer.headers["Retry-After"]) > 0
         assert await running(connection) == []
-    assert engine_of_its_own.pool.checkedout() == 0  # type: ignore[attr-defined]  # the pool that engines have
+    assert engine_of_its_own.pool.checkedout() == 0  # type: ignore[attr-defined]  # the pool of an engine
     again = await ask(north, engine_of_its_own, Limits(), query, None, **headers)
     assert (again.status_code, "errors" in again.json()) == (200, False), again.text
 

@@ -18,7 +18,7 @@ from app.response.rules.monitor.panel import Panel, judge_panel, starting_level
 from app.response.rules.rates import GRID
 from app.response.rules.series import LEVEL_SCORES
 
-LEAST_SERIES, LEAST_SCORES, LEAST_WEEKS = 300, 3000, 12
+MIN_SERIES, MIN_SCORES, MIN_WEEKS = 300, 3000, 12
 """The least numbers of series, scores and weeks; with fewer, noise and growth cannot be told apart, and the published
 defaults stay.
 """
@@ -56,7 +56,7 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
     panel = _select(panel, (~np.isnan(panel.values)).sum(axis=0) >= LEVEL_SCORES + 1)
     table = weekly(panel) if len(panel.g) else np.zeros((0, 0))
     series, scores = len(table), int((~np.isnan(table)).sum())
-    if series < LEAST_SERIES or scores < LEAST_SCORES or table.shape[1] < LEAST_WEEKS:
+    if series < MIN_SERIES or scores < MIN_SCORES or table.shape[1] < MIN_WEEKS:
         return replace(PUBLISHED, series=series, scores=scores)
     scatter = estimate_scatter(panel)
     # The noise of the median student is the unit of which the monitor takes multiples.

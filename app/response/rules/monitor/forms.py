@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.response.rules.monitor.model import Array, Prior, Weeks
 
-LEAST = 5
+MIN_COHORT = 5
 """The least number of students from whose scores a form's difficulty is estimated: four classmates and the student."""
 
 COMMON_LEVEL, COMMON_RATE = 2.0, 0.15
@@ -117,7 +117,7 @@ class Paths:
             errors = np.ascontiguousarray((own + form if alone else own)[:slots])
             g, (level, variance) = self.g[group][:, None], (part[group][:, None] for part in self.start)
             if not included and slots:
-                at_once = self._each if len(g) < LEAST else self._at_once
+                at_once = self._each if len(g) < MIN_COHORT else self._at_once
                 inverse = at_once(grown, errors, g, variance, self.has_score[group], prior)
                 if len(self.groups) > 1:
                     self.inverse[group] = inverse
@@ -285,7 +285,7 @@ def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) 
     stalls is not explained away. Cohorts under five students, and slots under five scores, keep their scores and the
     form's whole variance.
     """
-    if prior.share <= 0 or int(cohorts.size.max(initial=0)) < LEAST:
+    if prior.share <= 0 or int(cohorts.size.max(initial=0)) < MIN_COHORT:
         return np.zeros_like(weighted), np.full_like(weighted, prior.share)
     slots = weighted.shape[1]
     a, b = cohorts.sums(paths.inverse[:, :slots, :slots]), cohorts.sums(weighted)
@@ -298,6 +298,6 @@ def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) 
     odds /= odds.sum(axis=0)
     mixed = (odds * effects).sum(axis=0)
     mixed_variance = (odds * (spread + (effects - mixed) ** 2)).sum(axis=0)
-    enough = (scores_in_slot >= LEAST) & (cohorts.size >= LEAST)[:, None]
+    enough = (scores_in_slot >= MIN_COHORT) & (cohorts.size >= MIN_COHORT)[:, None]
     effect, variance = np.where(enough, mixed, 0), np.where(enough, mixed_variance, prior.share)
     return effect[cohorts.index], variance[cohorts.index]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.rules.monitor.filters import Posterior, posterior
-from app.response.rules.monitor.forms import LEAST, Cohorts, Paths, form_effects
+from app.response.rules.monitor.forms import MIN_COHORT, Cohorts, Paths, form_effects
 from app.response.rules.monitor.model import Array, Prior, Weeks, calibrated_log_odds, log_odds, normal_cdf
 
 WIDE = 100.0
@@ -106,7 +106,7 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
     levels, noises, with_baseline = cohorts.sums(np.stack([level, noise, number > 0], axis=1)).T
     middle = (levels / size)[cohorts.index]
     spread = cohorts.sums((level - middle) ** 2) / np.maximum(size - 1, 1) - noises / size
-    enough = ((size >= LEAST) & (with_baseline == size))[cohorts.index]
+    enough = ((size >= MIN_COHORT) & (with_baseline == size))[cohorts.index]
     variance = np.maximum(spread, 0.3) + 0.1
     return np.where(enough, middle, level), np.where(enough, variance[cohorts.index], WIDE)
 
@@ -149,7 +149,7 @@ def prepare(
     cohorts = Cohorts.of(panel.cohort)
     start, began = starting_level(panel, cohorts), panel.starts
     # In a cohort that is too small to estimate form effects, these are part of each score's own error.
-    adjusted = (cohorts.size >= LEAST)[cohorts.index] & adjust
+    adjusted = (cohorts.size >= MIN_COHORT)[cohorts.index] & adjust
     paths = Paths(panel.times, panel.values, panel.g, start, began, ~adjusted)
     own, share = (1 - prior.share) * panel.noise, np.minimum(panel.noise, 1)
     form, any_adjusted, all_adjusted = prior.share * share, bool(adjusted.any()), bool(adjusted.all())

@@ -8,7 +8,7 @@ only gets rows that it can read, has no statement timeout, and is never cancelle
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 
 import asyncpg
@@ -17,12 +17,12 @@ from app.sis.engine.intake.screen import Screen
 from app.sis.engine.stage import Stage
 from app.sis.port import Delivery, Progress, SourceRefused
 
+ID_ENDINGS = ("sourcedid", "sourcedids")
+BLANKS = r"U&' \0009\000A\000D\00A0\200B\3000\FEFF'"
 PATIENCE = 30.0  # seconds within which a COPY ends after its stream has ended
 PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "parallel_tuple_cost = 0")
-"""Planner settings for newly loaded tables, which have no statistics.
-
-Without statistics the estimated costs are wrong; they must not cause compilation, and must not prevent parallel plans.
-"""
+"""Planner settings for newly loaded rows. They have no statistics, so the estimated costs are wrong: they must not
+cause compilation, and must not prevent parallel plans."""
 
 
 class Stream:
@@ -61,11 +61,10 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
     timeout = await stage.driver.fetchval("SELECT current_setting('statement_timeout')")
     await stage.driver.execute("SET LOCAL statement_timeout = 0")
     await stage.driver.execute("SAVEPOINT copying")
-    name, screen = await _make_raw(stage, delivery.kind, columns), Screen(delivery)
+    name, screen = await _create_raw(stage, delivery.kind, columns), Screen(delivery)
     status = await _copy(stage, name, columns, Stream(delivery, screen, progress))
     await stage.driver.execute("RELEASE SAVEPOINT copying")
     await stage.driver.execute("SELECT set_config('statement_timeout', $1, true)", timeout)
-    stage.tables.append(f"staging.{name}")
     for code, numbers in screen.faults.items():
         if numbers:
             await stage.driver.execute(
@@ -79,7 +78,32 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
             f"DELETE FROM staging.{name} AS r USING unnest($1::bigint[]) AS f (number) WHERE r.row_number = f.number",
             list(screen.blank),
         )
+    await _note_repairs(stage, delivery, screen, f"staging.{name}")
     stage.raw_rows[delivery.kind] = int(status.rsplit(" ", 1)[-1]) - len(screen.blank)
+
+
+async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: str) -> None:
+    """Trims the sourcedIds of the raw rows, and notes what was read otherwise than it was written."""
+    if screen.padded and (rows := await _trim_ids(stage, delivery, name)):
+        stage.notes.append(f"{delivery.file}: {rows:,} rows have blanks around a sourcedId, which are left out.")
+    if screen.quotes:
+        stage.notes.append(
+            f"{delivery.file}: {len(screen.quotes):,} rows have stray or backslash-escaped quotes, which are read as "
+            f"text; the first is row {screen.quotes[0] + 1:,}."
+        )
+    if screen.nuls:
+        stage.notes.append(f"{delivery.file}: {screen.nuls:,} NUL characters are replaced by \ufffd.")
+
+
+async def _trim_ids(stage: Stage, delivery: Delivery, name: str) -> int:
+    """Removes blanks around the ids and references of raw rows, and returns the number of changed rows."""
+    columns = [f"c{n}" for n, header in enumerate(delivery.header, start=1) if header.lower().endswith(ID_ENDINGS)]
+    columns = [column for column in columns if int(column[1:]) <= len(delivery.header) - len(delivery.composed)]
+    trimmed = {column: f"nullif(btrim({column}, {BLANKS}), '')" for column in columns}
+    return await stage.run(
+        f"""UPDATE {name} SET {", ".join(f"{column} = {value}" for column, value in trimmed.items())}
+            WHERE {" OR ".join(f"{column} IS DISTINCT FROM {value}" for column, value in trimmed.items())}"""
+    )
 
 
 async def _copy(stage: Stage, name: str, columns: list[str], stream: Stream) -> str:
@@ -124,13 +148,36 @@ async def _wait_for_copy(copying: "asyncio.Future[str]") -> None:
         copying.exception()
 
 
-async def _make_raw(stage: Stage, kind: str, columns: list[str]) -> str:
-    """Creates the raw table of a kind, with a column of text for each column of the file, and returns its name."""
-    name = f"raw_{kind}_{stage.run_id.hex}"
+async def widen_raw(stage: Stage, kind: str, columns: Sequence[str], query: str) -> None:
+    """Replaces the raw table of a kind by one with more columns, and fills it with the rows of a query.
+
+    The query gives the row number, the fault and the columns.
+    """
+    narrow = stage.raw_tables[kind]
+    name = await _create_raw(stage, kind, columns, "wide")
+    await stage.run(f"INSERT INTO staging.{name} (row_number, fault, {', '.join(columns)}) {query}")
+    await stage.driver.execute(f"DROP TABLE {narrow}")
+
+
+async def drop_raw(stage: Stage) -> None:
+    """Drops the raw tables of a run."""
+    if stage.raw_tables:
+        await stage.driver.execute(f"DROP TABLE {', '.join(stage.raw_tables.values())}")
+        stage.raw_tables.clear()
+
+
+async def _create_raw(stage: Stage, kind: str, columns: Sequence[str], prefix: str = "raw") -> str:
+    """Creates the raw table of a kind, with a column of text for each column of the file, and returns its name.
+
+    It is local to one node and to the transaction that creates it: no other sees it. It is not TEMPORARY, because
+    PostgreSQL runs no parallel plan over a temporary table.
+    """
+    name = f"{prefix}_{kind}_{stage.run_id.hex}"
     await stage.driver.execute(
         # The sequence may cache a thousand numbers, because one session takes all of them in order.
         f"CREATE UNLOGGED TABLE staging.{name} "
         "(row_number bigint GENERATED BY DEFAULT AS IDENTITY (CACHE 1000), fault text, "
         f"{', '.join(f'{column} text' for column in columns)})"
     )
+    stage.raw_tables[kind] = f"staging.{name}"
     return name
