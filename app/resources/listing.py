@@ -76,7 +76,8 @@ class Sort:
 class Listing:
     """A list of a resource, at the root of both faces: GraphQL's field, and REST's path `/<name>`.
 
-    `order`: the order without `sort`; by default the order of ids, which is that of creation. `schools`: the model
+    `order`: the order without `sort`; by default the order of ids, which is that of creation; `descending`
+    turns it around. `schools`: the model
     whose school columns serve a caller of some schools. `paged=False`: all rows at once, up to `most`.
     `changed_at`: the column that `updated_since` compares. `search`: the condition of `q`. `condition` holds for every
     row of the list.
@@ -88,6 +89,7 @@ class Listing:
     filters: tuple[Filter[Any], ...] = ()
     flags: tuple[Flag, ...] = ()
     order: tuple[Any, ...] = ()
+    descending: bool = False
     sorts: tuple[Sort, ...] = ()
     condition: ColumnElement[bool] | None = None
     schools: Any = None
