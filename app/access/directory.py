@@ -213,10 +213,10 @@ class Revocations:
         return True
 
     def _replace(self, revocations: list[Revocation]) -> None:
-        self._token_ids = frozenset(one.token_id for one in revocations if one.token_id is not None)
+        self._token_ids = frozenset(row.token_id for row in revocations if row.token_id is not None)
         until: dict[tuple[UUID, UUID], float] = {}
-        for one in revocations:
-            if one.token_id is None:
-                key = (one.district_id, one.client_id)
-                until[key] = max(until.get(key, 0.0), one.revoked_at.timestamp())
+        for row in revocations:
+            if row.token_id is None:
+                key = (row.district_id, row.client_id)
+                until[key] = max(until.get(key, 0.0), row.revoked_at.timestamp())
         self._revoked_until = until

@@ -105,4 +105,4 @@ class Listing:
     def by_face(self, face: str) -> Mapping[str, Filter[Any] | Flag]:
         """Returns the filters and flags, keyed by their names in an API, in snake case."""
         criteria: tuple[Filter[Any] | Flag, ...] = (*self.filters, *self.flags)
-        return {one.shown_as(face): one for one in criteria}
+        return {filter_.shown_as(face): filter_ for filter_ in criteria}

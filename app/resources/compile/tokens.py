@@ -102,4 +102,4 @@ def _uuids(text: Bytes, places: npt.NDArray[np.intp]) -> frozenset[UUID]:
     if not len(places):
         return frozenset()
     raw: Any = np.ascontiguousarray(text[places[:, None] + np.arange(_UUID)]).view(f"S{_UUID}")
-    return frozenset(UUID(one.decode()) for one in np.unique(raw))
+    return frozenset(UUID(identifier.decode()) for identifier in np.unique(raw))

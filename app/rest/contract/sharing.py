@@ -33,13 +33,13 @@ def share_responses(document: dict[str, Any]) -> None:
     ]
     shared = document["components"].setdefault("responses", {})
     for status, name in NAMES.items():
-        counts = Counter(text for one, text, _ in every if one == status)
+        counts = Counter(text for answered, text, _ in every if answered == status)
         if not counts:
             continue
         (most, _), *_ = counts.most_common(1)
         shared[name] = orjson.loads(most)
-        for one, text, answers in every:
-            if one == status and text == most:
+        for answered, text, answers in every:
+            if answered == status and text == most:
                 answers[status] = {"$ref": f"#/components/responses/{name}"}
 
 

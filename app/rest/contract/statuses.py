@@ -125,8 +125,8 @@ def _filters(operation: dict[str, Any]) -> bool:
 
 def _is_free(schema: dict[str, Any]) -> bool:
     """Returns whether a type allows values that only the service can refuse: it is not a choice and has no bounds."""
-    types = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
-    return any(one.get("type") != "boolean" and "enum" not in one and "maximum" not in one for one in types)
+    types = [type_ for type_ in schema.get("anyOf", [schema]) if type_.get("type") != "null"]
+    return any(type_.get("type") != "boolean" and "enum" not in type_ and "maximum" not in type_ for type_ in types)
 
 
 def _is_assumed(answer: dict[str, Any]) -> bool:
@@ -153,9 +153,9 @@ def _problem_schemas() -> dict[str, Any]:
     schema = Problem.model_json_schema(ref_template=PREFIX + "{model}", mode="serialization")
     inner = schema.pop("$defs")
     every = {"Problem": schema, "Violation": inner["ViolationShape"]}
-    for one in every.values():
-        one.pop("title")
-        for field in one["properties"].values():
+    for schema in every.values():
+        schema.pop("title")
+        for field in schema["properties"].values():
             field.pop("title", None)
     schema["properties"]["violations"]["items"] = {"$ref": PREFIX + "Violation"}
     return every
