@@ -50,10 +50,12 @@ class Warm:
             raise TimeoutError(f"It did not end within {within:.0f} seconds.")
         return code
 
-    def run(self, command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """What it says and how it ends."""
-        with open(os.devnull) as nothing, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-            streams = [file.fileno() for file in (nothing, out, err)]
+    def run(self, command: Sequence[str], env: Mapping[str, str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """What it says and how it ends, after it has read `stdin`."""
+        with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+            given.write(stdin)
+            given.seek(0)
+            streams = [file.fileno() for file in (given, out, err)]
             code = self.wait(self.start(command, env, streams), PATIENCE)
             for file in (out, err):
                 file.seek(0)

@@ -1,4 +1,7 @@
-"""Reads what must be known before a transaction is bound to a district: grants, district ids, districts with due work.
+"""Reads what must be known before a transaction is bound to a district: grants, revocations, districts with due work.
+
+Tokens are verified without a row; `Revocations` is what a process knows besides. It is read every twenty seconds, and a
+process that could not read it for a minute accepts no token, so that a revocation holds everywhere within a minute.
 
 Every read calls a SECURITY DEFINER function that returns only the requested data, in a transaction that is bound to no
 district.

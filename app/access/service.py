@@ -187,7 +187,9 @@ def generate_secret() -> str:
 
 
 async def _grant(work: Work, client_id: UUID, new: NewClient) -> None:
-    grant = await work.db.get(ClientGrant, (work.district_id, client_id))
+    grant = await work.db.scalar(
+        select(ClientGrant).where(ClientGrant.district_id == work.district_id, ClientGrant.client_id == client_id)
+    )
     if grant is None:
         grant = ClientGrant(district_id=work.district_id, client_id=client_id)
         work.db.add(grant)

@@ -5,7 +5,8 @@ It contains no rules.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
@@ -19,11 +20,12 @@ from app.access.permission import MEANING
 from app.access.principal import Principal
 from app.access.work import Work, required_permissions
 from app.core.crypto import Keyring
-from app.core.errors import Misuse, NotFound
+from app.core.errors import Misuse, NotFound, PreconditionRequired
 from app.core.writer_share import WriterShare
 from app.graphql.budget import Budget
 from app.graphql.loaders import Loaders
 from app.graphql.prepare import Prepared
+from app.requests.preconditions import ExpectedVersion
 from app.roster.caseload import bound_to_person
 
 ACT_FOR = "Aimline-Act-For"
@@ -52,6 +54,15 @@ class Installation(Protocol):
         """Returns the share of the engine's connections that writers may use."""
 
 
+@dataclass(frozen=True, slots=True)
+class CommandTerms:
+    """The terms of one mutation: its response key, the version that its caller expects, and whether one is missing."""
+
+    response_key: str
+    expected: ExpectedVersion | None = None
+    lacks_version: bool = False
+
+
 class OperationContext:
     """The context of one operation. Resolvers run concurrently and share one session, so a lock serializes them."""
 
@@ -60,6 +71,9 @@ class OperationContext:
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loaders = Loaders(self.read)
+        self.terms = CommandTerms("")
+        self.done: set[str] = set()
+        """The response keys of the mutations whose command has succeeded."""
 
     async def read(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
@@ -110,8 +124,14 @@ class OperationContext:
         """
         async with self._session():
             self._loaders = Loaders(self.read)
+            if self.terms.lacks_version:
+                raise PreconditionRequired
             async with self.work.savepoint():
-                return await function(self.work, *args, **kwargs)
+                expected = self.terms.expected
+                async with nullcontext() if expected is None else expected.held(self.work):
+                    result = await function(self.work, *args, **kwargs)
+            self.done.add(self.terms.response_key)
+            return result
 
     async def stop(self) -> None:
         """Cancels the tasks that still use the session and waits for them, so that their statements in PostgreSQL end

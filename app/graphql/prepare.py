@@ -61,7 +61,7 @@ class Preparation:
     """Prepares operations over one schema, within limits."""
 
     def __init__(self, schema: GraphQLSchema, limits: Limits) -> None:
-        self._schema, self.limits = schema, limits
+        self.schema, self.limits = schema, limits
         self._rows = Rows(schema)
 
     def prepare(self, request: Operation, method: str) -> Prepared:
@@ -71,7 +71,7 @@ class Preparation:
             document = self._parse(request)
             operation = _operation(document, request.name, method)
             variables = _defaults(operation) | (request.variables or {})
-            scale = Scale(self._schema, self._rows, document, variables, self.limits)
+            scale = Scale(self.schema, self._rows, document, variables, self.limits)
             weight = scale.weigh(operation)
             cost = int(weight.cost)
             self._check(document, operation, scale, weight)
@@ -126,11 +126,11 @@ class Preparation:
     def _validate(self, document: DocumentNode, longest_literal: int) -> list[GraphQLError]:
         """Returns the errors of the validation; the last one states if there are more than are listed."""
         most_errors = max(1, min(self.limits.validation_errors, self.limits.printed // (longest_literal + 1)))
-        errors = validate(self._schema, document, max_errors=most_errors, hide_suggestions=True)
+        errors = validate(self.schema, document, max_errors=most_errors, hide_suggestions=True)
         if len(errors) > most_errors:
             errors[-1] = GraphQLError(f"There are more errors than these {most_errors}.")
         elif errors and len(errors) <= FEW_ERRORS and longest_literal <= SHORT_LITERAL:
-            return validate(self._schema, document)
+            return validate(self.schema, document)
         return errors
 
 

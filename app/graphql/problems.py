@@ -21,8 +21,6 @@ from app.core.errors import (
     AimlineError,
     Forbidden,
     Invalid,
-    Throttled,
-    Unavailable,
     Violation,
     with_more,
 )
@@ -126,8 +124,18 @@ def is_fault(error: GraphQLError) -> bool:
     return cause is not None or not (error.message.startswith("Argument ") or _is_null_in_input(error))
 
 
+class KeptError(GraphQLError):
+    """An error of a field that was executed before, in the form of the earlier response."""
+
+    def __init__(self, shown: dict[str, Any]) -> None:
+        super().__init__(shown["message"], path=shown.get("path"))
+        self.shown = shown
+
+
 def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
     """Returns an error in the form of the response."""
+    if isinstance(error, KeptError):
+        return error.shown | {"extensions": error.shown.get("extensions", {}) | {"traceId": trace_id}}
     if is_fault(error):
         return fault(trace_id) | _where(error)
     cause = _cause(error)
@@ -150,8 +158,8 @@ def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
         extensions["problems"] = [
             {"code": violation.code, "pointer": violation.pointer, "detail": violation.detail} for violation in listed
         ]
-    if isinstance(error, Throttled | Unavailable):
-        extensions["retryAfter"] = error.retry_after
+    if (retry_after := getattr(error, "retry_after", None)) is not None:
+        extensions["retryAfter"] = retry_after
     return {"message": message, "extensions": extensions}
 
 

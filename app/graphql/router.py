@@ -23,6 +23,7 @@ from app.core.errors import (
     AimlineError,
     Conflict,
     Forbidden,
+    Gone,
     Invalid,
     OutcomeUnknown,
     Overloaded,
@@ -37,6 +38,7 @@ from app.graphql.introspection import introspect, is_introspection
 from app.graphql.limits import Limits, TooMuch, check_answer
 from app.graphql.prepare import Preparation, Prepared, Refused
 from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, render_error
+from app.graphql.repetition import Repetition, repetition_of
 from app.graphql.request import MODERN, BadRequest, Operation, media_type, operation_of
 from app.graphql.schema import execute, preparation
 from app.graphql.subjects import named_subjects
@@ -46,6 +48,7 @@ STATUS: tuple[tuple[type[AimlineError], int], ...] = (
     (Forbidden, 403),
     (Invalid, 400),
     (Conflict, 409),
+    (Gone, 410),
     (Overloaded, 503),
     (Throttled, 429),
     (Unavailable, 503),
@@ -86,7 +89,7 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
         operation = await operation_of(request)
         prepared = prepare.prepare(operation, request.method)
         answer.cost, answer.is_prepared = prepared.cost, True
-        result = await _run_in_time(request, installation, client, operation, prepared, prepare.limits)
+        result = await _run_in_time(request, installation, client, operation, prepared, prepare)
     except BadRequest as error:
         body = {"message": error.detail, "extensions": {"code": error.code, "traceId": answer.trace_id}}
         return answer.give({"errors": [body]}, error.status, error.headers)
@@ -123,24 +126,31 @@ async def _run_in_time(
     client: Principal,
     operation: Operation,
     prepared: Prepared,
-    limits: Limits,
+    prepare: Preparation,
 ) -> ExecutionResult:
     """Runs the operation, and once more if a temporary fault of the database rolled it back.
 
     Raises `_Stopped` if its time is over before its commit begins.
     """
+    limits = prepare.limits
     deadline = asyncio.get_running_loop().time() + limits.seconds
     clock = asyncio.timeout_at(deadline)
 
-    async def attempt(principal: Principal) -> ExecutionResult:
+    async def attempt(principal: Principal, repetition: Repetition | None) -> ExecutionResult:
         clock.reschedule(deadline)
         async with installation.writers.turn(writes=prepared.writes):
-            return await _run(installation, principal, operation, prepared, clock, limits)
+            return await _run(installation, principal, operation, prepared, clock, limits, repetition)
 
     try:
         async with clock:
             principal = await run_with_retry(partial(principal_of, request, installation, client), reads=True)
-            run = partial(run_with_retry, partial(attempt, principal), reads=not prepared.writes)
+            repetition = repetition_of(prepare.schema, prepared, operation, principal)
+            run = partial(
+                run_with_retry,
+                partial(attempt, principal, repetition),
+                reads=not prepared.writes,
+                is_keyed=lambda: repetition is not None and repetition.is_whole,
+            )
             return await (introspect(operation, run) if is_introspection(prepared.operation) else run())
     except TimeoutError:
         if clock.expired():
@@ -155,13 +165,18 @@ async def _run(
     prepared: Prepared,
     clock: asyncio.Timeout,
     limits: Limits,
+    repetition: Repetition | None,
 ) -> ExecutionResult:
     """Runs the operation in one unit of work, which is committed when this returns."""
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
         work.named_subjects = work.named_measures = named_subjects(prepared, operation.variables)
+        if repetition is not None:
+            await repetition.find(work)
+            prepared = repetition.remaining(prepared)
         context = OperationContext(work, prepared, Budget(limits.cost))
         try:
-            result = await execute(context, operation)
+            is_answered = repetition is not None and repetition.is_answered
+            result = ExecutionResult(data={}, errors=None) if is_answered else await execute(context, operation)
         finally:
             await context.stop()
         if context.budget.exceeded is not None:
@@ -171,6 +186,8 @@ async def _run(
             raise temporary
         if faults:
             raise _Faulted(result)
+        if repetition is not None:
+            result = await repetition.complete(work, result, context.done)
         check_answer(result.data, limits)
         # A commit that has begun is not interrupted, because its outcome would then be unknown.
         clock.reschedule(None)
@@ -190,7 +207,7 @@ class _Answer:
     def give(self, body: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
         """Returns a response with this body."""
         if self.is_prepared:
-            body["extensions"] = {"cost": self.cost, "costLimit": self.limits.cost}
+            body["extensions"] = {"cost": self.cost, "costLimit": self.limits.cost, **(body.get("extensions") or {})}
         content = f"{self.media}; charset=utf-8"
         return Response(orjson.dumps(body), status, headers=headers, media_type=content)
 
@@ -201,7 +218,7 @@ class _Answer:
         errors = result.errors or []
         if result.data is None and not any(error.path for error in errors):
             return self.not_run(errors)
-        body: dict[str, Any] = {"data": result.data}
+        body: dict[str, Any] = {"data": result.data, "extensions": result.extensions}
         if errors:
             body["errors"] = self._listed(errors)
         return self.give(body, 200)
@@ -214,8 +231,8 @@ class _Answer:
         """Returns the response to a refusal, with the headers that its status requires."""
         status = next((status for kind, status in STATUS if isinstance(error, kind)), 400)
         headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
-        if isinstance(error, Throttled | Unavailable):
-            headers["Retry-After"] = str(error.retry_after)
+        if (retry_after := getattr(error, "retry_after", None)) is not None:
+            headers["Retry-After"] = str(retry_after)
         return self.give({"errors": [refusal(error, self.trace_id)]}, status, headers)
 
     def faulted(self, result: ExecutionResult) -> Response:

@@ -12,6 +12,7 @@ from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from app.graphql.breaks import BreakMutations, BreakQueries
+from app.graphql.commands import add_arguments
 from app.graphql.concern import ConcernMutations, ConcernQueries
 from app.graphql.decision import DecisionMutations, DecisionQueries
 from app.graphql.door import OperationContext
@@ -62,6 +63,9 @@ class Mutation(
     MeasureMutations,
 ):
     """The mutation root."""
+
+
+add_arguments(Mutation)
 
 
 class QuietSchema(strawberry.Schema):

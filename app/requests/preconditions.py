@@ -4,7 +4,10 @@ The row is checked when the command loads it, and again, locked, when the comman
 command may have changed it in between. A row has a version if its table has the column.
 """
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -30,23 +33,16 @@ class ExpectedVersion:
 
     async def watch(self, work: Work) -> None:
         """Checks the row from now on; a statement that loads another version raises `PreconditionFailed`."""
+        await work.run_step(partial(self._listen, work, event.listen))
 
-        async def listen() -> None:
-            session = work.db.sync_session
-            event.listen(session, "loaded_as_persistent", self._loaded)
-            event.listen(session, "before_flush", self._about_to_write)
-
-        await work.run_step(listen)
-
-    async def stop(self, work: Work) -> None:
-        """Stops checking the row; raises `Malformed` if the command has loaded no row with a version."""
-
-        async def remove() -> None:
-            session = work.db.sync_session
-            event.remove(session, "loaded_as_persistent", self._loaded)
-            event.remove(session, "before_flush", self._about_to_write)
-
-        await work.run_step(remove)
+    @asynccontextmanager
+    async def held(self, work: Work) -> AsyncIterator[None]:
+        """Checks the row during a block; raises `Malformed` if the block has loaded no row with a version."""
+        await self.watch(work)
+        try:
+            yield
+        finally:
+            await work.run_step(partial(self._listen, work, event.remove))
         self.require_seen()
 
     def require_seen(self) -> None:
@@ -54,6 +50,10 @@ class ExpectedVersion:
         if not self._is_seen:
             detail = "What this operation changes has no version. Send it without one."
             raise Malformed([Violation(self.pointer, "version.unsupported", detail)])
+
+    async def _listen(self, work: Work, add_or_remove: Callable[[Session, str, Callable[..., None]], None]) -> None:
+        add_or_remove(work.db.sync_session, "loaded_as_persistent", self._loaded)
+        add_or_remove(work.db.sync_session, "before_flush", self._about_to_write)
 
     def _loaded(self, _session: Session, row: Any) -> None:
         if self._is_subject(row):

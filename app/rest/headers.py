@@ -31,6 +31,7 @@ class Declared(Protocol):
 
     status_code: int | None
     responses: dict[int | str, dict[str, Any]]
+    body_field: Any
 
     @property
     def takes_key(self) -> bool:
@@ -61,6 +62,8 @@ def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
         parameters.append(PARAMETER)
         headers |= REPLAY
         responses["409"] = {"description": CONFLICT}
+        if route.body_field is None:
+            responses["422"] = _problem("The idempotency key was used for another request.")
         former = route.responses.get(410, {}).get("description", "")
         responses["410"] = _problem(f"{former} {NOT_KEPT}".strip())
     if route.shows_version:

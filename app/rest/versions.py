@@ -83,7 +83,7 @@ def note_versions(request: Request, *, is_required: bool) -> None:
     name = list(request.path_params.values())[-1]
     subject: UUID | str = name
     with suppress(Invalid):
-        _, subject = ids.parse(name)
+        _, subject = ids.parse_any_id(name)
     # Strong comparison, in which a weak tag matches nothing (RFC 9110 §13.1.1).
     strong = [tag.strip('"') for tag in tags if tag.startswith('"')]
     versions = frozenset(int(number) for tag in strong if (number := tag.partition("-")[0]).isdecimal())

@@ -127,7 +127,12 @@ def _migrate(folder: Path, environment: dict[str, str]) -> None:
     migration = Process("migration", folder, ["app", "migrate"], environment)
     try:
         if migration.process.wait() != 0:
-            migration.check()
+            try:
+                migration.check()
+            except PlaygroundError as error:
+                raise PlaygroundError(
+                    f"{error}\nTo delete the playground's data and begin anew, add --fresh."
+                ) from None
     except Stopped:
         migration.stop()
         raise

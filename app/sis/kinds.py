@@ -66,6 +66,7 @@ class Kind:
 
 SQL_TYPES: Final = {
     "text": "text",
+    "name": "text",
     "word": "text",
     "role": "text",
     "date": "date",
@@ -74,15 +75,13 @@ SQL_TYPES: Final = {
     "list": "text[]",
     "grades": "text[]",
     "number": "double precision",
-    "day": "date",
     "instant": "timestamptz",
     "json": "jsonb",
 }
-"""The SQL type of a staged column, by the type of its field. A `day` may also be sent as a date and time."""
+"""The SQL type of a staged column, by the type of its field. A date may also be sent with a time."""
 
 MALFORMED: Final = {
     "date": "date.malformed",
-    "day": "date.malformed",
     "boolean": "boolean.malformed",
     "number": "number.malformed",
     "instant": "instant.malformed",
@@ -109,7 +108,7 @@ _RESULT_FIELDS: Final = (
     Field("score_status", "scoreStatus"),
     Field("score", "score", "number"),
     Field("text_score", "textScore"),
-    Field("score_date", "scoreDate", "day"),
+    Field("score_date", "scoreDate", "date"),
     Field("comment", "comment"),
     Field("in_progress", "inProgress", "boolean"),
     Field("incomplete", "incomplete", "boolean"),
@@ -186,8 +185,8 @@ KINDS: Final = (
         "person",
         (
             Field("role", "role", "role", required=True),
-            Field("given_name", "givenName", default="''"),
-            Field("family_name", "familyName", default="''"),
+            Field("given_name", "givenName", "name", default="''"),
+            Field("family_name", "familyName", "name", default="''"),
             Field("middle_name", "middleName"),
             Field("username", "username"),
             Field("email", "email"),
@@ -250,8 +249,8 @@ KINDS: Final = (
         (
             Field("role", "role", "role", required=True),
             Field("role_type", "roleType", "word"),
-            Field("begins_on", "beginDate", "day"),
-            Field("ends_on", "endDate", "day"),
+            Field("begins_on", "beginDate", "date"),
+            Field("ends_on", "endDate", "date"),
         ),
         (
             Ref("person_id", "userSourcedId", "person", required=True),

@@ -33,7 +33,9 @@ def document(*commands: tuple[str, dict[str, Any]], literal: bool = False) -> di
         heads.append(f"$v{number}: {kind}!")
         variables[f"v{number}"] = given
         inline = "{" + ", ".join(f'{key}: "{value}"' for key, value in given.items()) + "}"
-        fields.append(f"f{number}: {name}(input: {inline if literal else f'$v{number}'}) {{ {selected} }}")
+        version = ", version: 0" if name == "amendMeasure" else ""
+        value = inline if literal else f"$v{number}"
+        fields.append(f"f{number}: {name}(input: {value}{version}) {{ {selected} }}")
     head = "" if literal else f"({', '.join(heads)})"
     return {"query": f"mutation{head} {{ {' '.join(fields)} }}", "variables": {} if literal else variables}
 

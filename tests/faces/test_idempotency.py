@@ -25,8 +25,8 @@ REPLAYED = "Idempotency-Replayed"
 
 def concern(town: Town, student: str = "amy", **more: Any) -> dict[str, Any]:
     """A concern about a student."""
-    area = ids.show("area", next(iter(town.areas.values())))
-    return {"student": ids.show("student", town.students[student]), "area": area, "description": "Quiet.", **more}
+    area = ids.format_id("area", next(iter(town.areas.values())))
+    return {"student": ids.format_id("student", town.students[student]), "area": area, "description": "Quiet.", **more}
 
 
 async def send(client: Caller, key: str | None, body: Any, path: str = "/v1/concerns") -> httpx.Response:
@@ -90,7 +90,7 @@ async def test_a_key_is_of_one_client_one_operation_and_one_person(app: FastAPI,
     """Another district or client has keys of its own; for another person the key is refused."""
     assert (await send(caller(app, north), KEY, concern(north))).status_code == 201
     assert REPLAYED not in (await send(caller(app, south), KEY, concern(south))).headers
-    for_person = Caller(app, caller(app, north).token, ids.show("person", north.staff["teacher"]))
+    for_person = Caller(app, caller(app, north).token, ids.format_id("person", north.staff["teacher"]))
     other = await send(for_person, KEY, concern(north))
     assert (other.status_code, code_of(other)) == (422, "idempotency.mismatch")
     north.client_id = ids.new_id()
@@ -195,7 +195,7 @@ async def test_a_kept_answer_is_as_secret_as_its_rows(app: FastAPI, north: Town,
 
 async def test_a_kept_answer_is_not_shown_beyond_the_caseload(app: FastAPI, north: Town) -> None:
     """410 for a teacher whose student has left the caseload since; the effect remains one."""
-    client = Caller(app, caller(app, north).token, ids.show("person", north.staff["teacher"]))
+    client = Caller(app, caller(app, north).token, ids.format_id("person", north.staff["teacher"]))
     assert (await send(client, KEY, concern(north))).status_code == 201
     owner = await asyncpg.connect(north.settings.url_of("owner"))
     try:

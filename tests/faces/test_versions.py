@@ -23,8 +23,8 @@ async def endpoint_of(client: Caller) -> dict[str, Any]:
 
 async def concern_of(client: Caller, town: Town) -> str:
     """The path of a concern."""
-    area = ids.show("area", next(iter(town.areas.values())))
-    student = ids.show("student", town.students["amy"])
+    area = ids.format_id("area", next(iter(town.areas.values())))
+    student = ids.format_id("student", town.students["amy"])
     new = {"student": student, "area": area, "description": "Quiet."}
     return f"/v1/concerns/{(await client.post('/v1/concerns', new)).json()['id']}"
 

@@ -1,11 +1,25 @@
 """Tests that `dev.py run`, if it cannot start, prints one sentence with the cause and the remedy."""
 
 import fcntl
+import json
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import httpx
+import pytest
+
+from app.sandbox.discovery import FILE, LOCK, published
+from app.settings import Settings
+from tests.processes import TRUSTS_NOBODY, environment, warm
+from tests.town import Town
 
 REPO = Path(__file__).parents[2]
 
@@ -59,3 +73,119 @@ def test_a_process_that_ends_early_is_named_with_its_last_words(tmp_path: Path) 
     assert "The migration ended with code" in ended.stderr
     assert (tmp_path / "folder" / "key").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
+
+
+def _found(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What a command says that is told of no database, only of the folder of a playground."""
+    command = ["aimline", *(arguments or ("district", "list", "--json"))]
+    return warm().run(command, environment(AIMLINE_PLAYGROUND=str(folder)))
+
+
+@contextmanager
+def _running(folder: Path, settings: Settings) -> Iterator[None]:
+    """A folder as a living playground over these settings has it."""
+    with (folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with published(folder, environment(settings)):
+            yield
+
+
+def test_the_command_line_finds_a_running_playground(tmp_path: Path, settings: Settings, north: Town) -> None:
+    """By the file in its folder, readable by its owner only; it says which one it uses, and not on standard output."""
+    with _running(tmp_path, settings):
+        assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+        ran = _found(tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        assert north.slug in {one["slug"] for one in json.loads(ran.stdout)["districts"]}
+        assert ran.stderr == f"Using the playground in {tmp_path}.\n"
+        made = _found(tmp_path, "client", "create", "--district", north.slug, "--scope", "roster:read", "--json")
+        assert json.loads(made.stdout)["client_secret"]
+        # Whoever migrates or serves means an installation, and names its database.
+        assert "No database" in _found(tmp_path, "migrate").stderr
+    assert not (tmp_path / FILE).exists()
+
+
+def test_a_file_that_a_killed_playground_left_is_not_used(tmp_path: Path, settings: Settings) -> None:
+    """Its lock is gone with it: the command says that there is no database instead of waiting for one."""
+    with _running(tmp_path, settings):
+        left = (tmp_path / FILE).read_text()
+    (tmp_path / FILE).write_text(left)
+    (tmp_path / FILE).chmod(0o600)
+    ran = _found(tmp_path)
+    assert ran.returncode == 1
+    assert "python3 dev.py run" in ran.stderr
+
+
+def test_a_file_that_others_could_have_written_is_not_used(tmp_path: Path, settings: Settings) -> None:
+    """It could lead an operator to a database of a stranger's."""
+    with _running(tmp_path, settings):
+        (tmp_path / FILE).chmod(0o660)
+        assert "No database" in _found(tmp_path).stderr
+
+
+class _Playground:
+    """`dev.py run` until it serves: what it printed, and its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "app.sandbox.playground", "--port", "0", "--folder", str(folder)],
+            cwd=REPO,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.printed = ""
+        watch = threading.Timer(600, self._process.kill)
+        watch.start()
+        for line in self._process.stdout:
+            self.printed += line
+            if "Ctrl-C stops it" in line:
+                break
+        watch.cancel()
+
+    def named(self, pattern: str) -> str:
+        """What the printed lines give for a pattern."""
+        match = re.search(pattern, self.printed)
+        assert match is not None, self.printed[-3000:]
+        return match[1]
+
+    def end(self, number: int) -> int:
+        """Sends a signal and returns the exit code."""
+        self._process.send_signal(number)
+        assert self._process.stdout is not None
+        self._process.stdout.read()
+        return self._process.wait(60)
+
+
+def _token(playground: _Playground) -> str:
+    credentials = (playground.named(r"client id +(\S+)"), playground.named(r"client secret +(\S+)"))
+    with httpx.Client(trust_env=False, verify=TRUSTS_NOBODY, base_url=playground.named(r"serves at (\S+)\. ")) as http:
+        answer = http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=credentials)
+        token = str(answer.json()["access_token"])
+        page = http.get("/v1/supports", params={"limit": 200}, headers={"Authorization": f"Bearer {token}"}).json()
+    states = {(one["verdict"] or {}).get("state") for one in page["items"]}
+    assert {"responding", "not_responding", "goal_met", "insufficient_data"} <= states
+    assert {one["state"] for one in page["items"]} == {"planned", "active", "ended"}
+    assert len(page["items"]) >= 30
+    assert len({one["area"] for one in page["items"]}) >= 5
+    return credentials[0]
+
+
+@pytest.mark.long
+def test_a_playground_keeps_its_district_though_it_was_killed(tmp_path: Path) -> None:
+    """The caseload covers every verdict; the client works at both starts; an orderly end leaves nothing behind."""
+    first = _Playground(tmp_path)
+    client = _token(first)
+    assert "A caseload to look at" in first.printed
+    first.end(signal.SIGKILL)
+    again = _Playground(tmp_path)
+    assert "The district demo is as you left it" in again.printed
+    assert _token(again) == client
+    districts = json.loads(_found(tmp_path).stdout)["districts"]
+    assert [one["slug"] for one in districts] == ["demo"]
+    again.end(signal.SIGINT)
+    assert not (tmp_path / FILE).exists()
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in left

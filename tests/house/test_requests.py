@@ -1,7 +1,11 @@
 """Protects what every operation has by its declaration: idempotency keys and versions, over both faces."""
 
+import re
+
 from fastapi import FastAPI
 
+from app.graphql.commands import KEY, OVERWRITES
+from app.graphql.schema import schema
 from tests.faces.rest_town import caller
 from tests.house.told_town import Told
 from tests.house.walk import operations, own_request
@@ -68,3 +72,19 @@ async def test_a_row_without_a_version_refuses_one(app: FastAPI, told_north: Tol
     path = f"/v1/sync-runs/{told_north.shown['held run to discard']}/discard"
     answer = await client.ask("POST", path, headers={"If-Match": '"1"'})
     assert (answer.status_code, answer.json()["violations"][0]["code"]) == (400, "version.unsupported")
+
+
+def test_every_mutation_takes_a_key_and_a_version_as_its_operation_in_rest(app: FastAPI) -> None:
+    """Every mutation has `idempotencyKey`. One whose operation in REST has If-Match has `version`, required alike."""
+    rest = {one.name: one for one in operations(app)}
+    mutations = schema._schema.mutation_type
+    assert mutations is not None
+    compared = 0
+    for name, field in mutations.fields.items():
+        assert KEY in field.args, name
+        operation = rest.get(re.sub("([A-Z])", r"_\1", name).lower())
+        if operation is not None and "If-Match" in operation.names("header"):
+            assert "version" in field.args, name
+            assert (operation.method == "PATCH") == (operation.name in OVERWRITES), name
+            compared += 1
+    assert compared >= 3

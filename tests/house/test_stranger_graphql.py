@@ -46,6 +46,9 @@ OPERATION = {
     "makeMeasure": "make_measure",
     "amendMeasure": "amend_measure",
 }
+OF_EVERY_COMMAND = {"idempotencyKey", "version"}
+VERSIONED = {"amendMeasure"}
+"""Mutations that require a version; 0 is any."""
 IN_BULK = {"recordScores": "scores", "recordSessions": "sessions"}
 NESTED = {"previewPlaybook": "rules", "publishPlaybook": "rules"}
 """Mutations that take a list, whose result has an entry for each."""
@@ -86,13 +89,14 @@ def reads(told: Told) -> Iterator[tuple[str, str, dict[str, Any]]]:
 def commands(mine: Told, theirs: Told | None) -> Iterator[tuple[str, str, dict[str, Any], str]]:
     """Every field of the mutation root with a good input, or with one reference of another's in it."""
     for name, one in roots("mutation").items():
-        if name not in OPERATION or list(one.args) != ["input"]:
+        if name not in OPERATION or one.args.keys() - {"input", *OF_EVERY_COMMAND}:
             raise Unwalkable(f"The mutation {name} is not known to the walk: say in OPERATION what it is.")
         type_ = get_named_type(one.args["input"].type)
         assert isinstance(type_, GraphQLInputObjectType)
-        document = _document("mutation", name, one, ["input"], "", deep=1)
+        terms = {"version": 0} if name in VERSIONED else {}
+        document = _document("mutation", name, one, ["input", *terms], "", deep=1)
         if theirs is None:
-            yield name, document, {"input": _input(name, type_, mine)}, ""
+            yield name, document, {"input": _input(name, type_, mine), **terms}, ""
             continue
         for field, row in _references(type_):
             for value in _spellings(theirs, row, external=True):
@@ -102,7 +106,7 @@ def commands(mine: Told, theirs: Told | None) -> Iterator[tuple[str, str, dict[s
                 if name == "decide" and field == "student":
                     made = target = {"kind": "REFER"}
                 target[field] = value
-                yield name, document, {"input": made}, field
+                yield name, document, {"input": made, **terms}, field
 
 
 async def test_the_towns_own_client_reads_everything(app: FastAPI, told_north: Told) -> None:

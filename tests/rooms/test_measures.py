@@ -222,7 +222,9 @@ async def test_the_same_over_graphql(app: FastAPI, north: Town) -> None:
     make = (
         "mutation ($input: MakeMeasureInput!) { makeMeasure(input: $input) { measure { code sem forms area { code } }"
     )
-    amend = "mutation ($input: AmendMeasureInput!) { amendMeasure(input: $input) { measure { name sem forms }"
+    amend = (
+        "mutation ($input: AmendMeasureInput!) { amendMeasure(input: $input, version: 0) { measure { name sem forms }"
+    )
     problems = " problems { code pointer } } }"
 
     async def sent(document: str, values: dict[str, Any]) -> Any:

@@ -39,7 +39,8 @@ class RowsServer:
                     {"roleType": "primary", "role": user.pop("role"), "org": org} for org in user.pop("orgs")
                 ]
         self.answer: Answer = lambda _asked: None
-        self.total, self.asked = True, list[Asked]()
+        self.total, self.sorts, self.cap = True, False, 100_000
+        self.asked: list[Asked] = []
 
     @property
     def users(self) -> list[Row]:
@@ -82,7 +83,9 @@ class RowsServer:
         rows = self.rows.get(asked.name)
         if rows is None:
             return Said(404)
-        limit, offset = int(asked.query["limit"]), int(asked.query["offset"])
+        if self.sorts and asked.query.get("sort") == "sourcedId":
+            rows = sorted(rows, key=lambda row: str(row["sourcedId"]))
+        limit, offset = min(int(asked.query["limit"]), self.cap), int(asked.query["offset"])
         headers = {"X-Total-Count": str(len(rows))} if self.total else {}
         return Said(body={asked.name: rows[offset : offset + limit]}, headers=headers)
 
@@ -90,13 +93,12 @@ class RowsServer:
     def running(self, **settings: Any) -> Iterator[Connection]:
         """Serves the rows, and yields the settings of the source."""
         with answering(self.page) as (address, _):
-            base: dict[str, Any] = {
-                "patience": HASTY,
-                "client_id": "c",
-                "client_secret": "s",
-                "sandbox": True,
-            } | settings
-            yield Connection(self.version, address + "ims", None, address + "token", "oauth2-basic", **base)
+            yield self.connection(address, **settings)
+
+    def connection(self, address: str = "http://127.0.0.1/", **settings: Any) -> Connection:
+        """Returns the settings of the source at an address."""
+        base: dict[str, Any] = {"patience": HASTY, "client_id": "c", "client_secret": "s", "sandbox": True} | settings
+        return Connection(self.version, address + "ims", None, address + "token", "oauth2-basic", **base)
 
 
 async def sync_rows(

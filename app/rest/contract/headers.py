@@ -43,7 +43,8 @@ def describe_headers(document: dict[str, Any]) -> None:
     document["components"].setdefault("headers", {}).update(HEADERS)
     for path, _, operation in operations(document):
         for status, answer in operation["responses"].items():
-            headers = {name: {"$ref": f"#/components/headers/{name}"} for name in _names(path, status, answer)}
+            names = _names(path, status, answer)
+            headers = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
             answer["headers"] = headers | answer.get("headers", {})
 
 

@@ -13,6 +13,7 @@ NAMES = {
     "403": "Forbidden",
     "404": "NotFound",
     "409": "Conflict",
+    "410": "Gone",
     "412": "PreconditionFailed",
     "413": "TooLarge",
     "422": "Unacceptable",

@@ -15,6 +15,7 @@ UNAUTHENTICATED = "No token, or one that is not valid."
 FORBIDDEN = "The caller lacks the permission for this operation."
 NOT_FOUND = "There is no such row, or the caller may not see it."
 CONFLICT = "The present state does not allow the operation, or another request wrote the same data at this moment."
+NOT_SHOWN_AGAIN = "The first request with this key was carried out, but its answer cannot be shown again."
 TOO_LARGE = "The body is too large."
 UNACCEPTABLE = "The values cannot be accepted; every violation is listed."
 TOO_MANY = "Too many requests: a quota is used up, or too many requests of the district are waiting. Try again later."
@@ -105,9 +106,11 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[tup
             yield "404", NOT_FOUND
         if method not in READS:
             yield "409", CONFLICT
+    if _takes_key(operation):
+        yield "410", NOT_SHOWN_AGAIN
     if has_body:
         yield "413", TOO_LARGE
-    if has_body or _filters(operation):
+    if has_body or _filters(operation) or _takes_key(operation):
         yield "422", UNACCEPTABLE
     if path.startswith(UNLIMITED):
         yield "413", TOO_LARGE
@@ -115,6 +118,11 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[tup
     yield "429", TOO_MANY
     yield "500", FAULT
     yield "503", UNAVAILABLE
+
+
+def _takes_key(operation: dict[str, Any]) -> bool:
+    """Tells whether an operation takes an idempotency key, which must not be used for two different requests."""
+    return any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
 
 
 def _filters(operation: dict[str, Any]) -> bool:

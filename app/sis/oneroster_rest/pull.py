@@ -70,9 +70,10 @@ class PulledCollection:
     roles: Spool | None = None
     whole: bool = True
     disordered: bool = False
-    totals: list[int | None] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
+    promised: bool = False
+    walks: list[Walk] = field(default_factory=list)
     fingerprint: tuple[int, ...] = ()
+    order: int = 0
     revision: str | None = None
     absent: int | None = None
     instead: bool = False
@@ -107,7 +108,7 @@ async def open_rest(
         async with Wire(connection) as wire:
             try:
                 async with asyncio.timeout(60 * connection.pull_minutes):
-                    source = await pull.source(wire)
+                    source = await pull.source(Reader(wire))
             except TimeoutError:
                 raise SourceRefused(pull.timeout_sentence()) from None
             source.as_of = wire.as_of
@@ -125,6 +126,7 @@ class RestPull:
     progress: Progress
     done: dict[str, PulledCollection] = field(default_factory=dict)
     before: dict[str, PulledCollection] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     unsorted: set[str] = field(default_factory=set)
     disordered: set[str] = field(default_factory=set)
     revision: str | None = None
@@ -137,9 +139,8 @@ class RestPull:
         self.turns = TurnQueue(self.connection.concurrency)
         self.page_budget = PageBudget(AHEAD * self.connection.concurrency)
 
-    async def source(self, wire: Wire) -> RestSource:
+    async def source(self, reader: Reader) -> RestSource:
         """Pulls all collections, and pulls those again that changed meanwhile."""
-        reader = Reader(wire)
         selected = [collection for collection in COLLECTIONS if self._is_selected(collection)]
         todo = selected
         for attempt in range(1 + RESTARTS):
@@ -235,8 +236,8 @@ class RestPull:
                 walk = await self._walk(reader, collection, name, translator, pulled)
                 pulled.whole = pulled.whole and walk.whole
                 pulled.disordered = pulled.disordered or walk.disordered
-                pulled.totals.append(walk.total)
-                pulled.offsets.append(walk.offset)
+                pulled.promised = pulled.promised or walk.promised
+                pulled.walks.append(walk)
                 pulled.revision = walk.revision or pulled.revision
             if self._is_trusted(collection, pulled):
                 return pulled
@@ -260,10 +261,11 @@ class RestPull:
                 self.revision = page.revision or self.revision
                 return page
 
-            walk = Walk(fetch, self.connection.page_size, self.page_budget)
+            walk = Walk(fetch, self._page_size(collection), self.page_budget)
+            before = pulled.spool.end if pulled.spool else 0
             try:
                 async for page in walk.walk():
-                    self._spool(collection, translator, page, pulled)
+                    self._spool(translator, page, pulled, before + walk.start)
                     self.progress(f"fetching {name}", walk.offset, walk.total or 0)
                 return walk
             except RecursionError:
@@ -292,34 +294,53 @@ class RestPull:
             return f"The source cannot send only the changes of {name}: sync it with --full."
         return f"The source does not accept limit and offset for {name}: ask its vendor how its pages are requested."
 
-    def _spool(self, collection: Collection, translator: Translator, page: WalkPage, pulled: PulledCollection) -> None:
+    def _page_size(self, collection: Collection) -> int:
+        """Returns the number of rows to request; of a collection that is read again, smaller pages than before.
+
+        If the rows then stand at the same places, their order is fixed, and not an accident of the pages.
+        """
+        size, attempt = self.sizes.get(collection.name, (0, 0))
+        return max(2, (3 + attempt % 2) * size // 5) if size else self.connection.page_size
+
+    def _spool(self, translator: Translator, page: WalkPage, pulled: PulledCollection, start: int) -> None:
         if pulled.spool is not None:
-            pulled.spool.add(translator.page(page.rows))
+            pulled.spool.add(translator.page(page.rows), start)
         if pulled.roles is not None:
             pulled.roles.add(role for row in page.rows for role in roles_of(row))
 
     def _is_trusted(self, collection: Collection, pulled: PulledCollection) -> bool:
         """Returns whether a collection can be trusted; if not, it is pulled again.
 
-        A collection that was incomplete twice in the same way is imported, but its missing rows are not removed.
+        Rows that come twice may be the source's own, or a sign that it moved between two pages. They are its own if
+        they came in one page, if a second pull with other pages found every row at the same place, or if it found them
+        next to each other after they were sorted. A collection that was incomplete twice in the same way is imported,
+        but its missing rows are not removed.
         """
         if pulled.spool is None:
             return True
         repeats = pulled.spool.repeats()
-        if repeats.differ:
-            return False
-        total = pulled.totals[0] or 0
-        if len(pulled.totals) == 1:  # with two alternative collections, a person may be in both
-            pulled.disordered |= repeats.scattered and repeats.distinct < pulled.offsets[0]
-            pulled.whole = pulled.whole and repeats.distinct >= total
-        short = pulled.disordered or not pulled.whole
-        pulled.fingerprint = (total, repeats.distinct, repeats.digest)
-        if short:
-            pulled.whole = False
-            last = self.before.get(collection.name)
+        walk, alone = pulled.walks[0], len(pulled.walks) == 1
+        total = walk.total or 0
+        at_once = alone and walk.pages == 1
+        if alone and not at_once:  # with two alternative collections, a person may be in both
+            pulled.disordered |= repeats.scattered and repeats.distinct < walk.offset
+            pulled.whole = pulled.whole and (repeats.distinct >= total or not repeats.scattered)
+        pulled.fingerprint = (total, repeats.distinct, repeats.digest, repeats.differing)
+        pulled.order = repeats.order
+        if pulled.disordered or not pulled.whole or (repeats.differ and not at_once):
+            last, sorted_by_id = self.before.get(collection.name), collection.name in self.disordered - self.unsorted
             self.before[collection.name] = pulled
+            size, attempt = self.sizes.get(collection.name, (max(each.largest for each in pulled.walks), -1))
+            self.sizes[collection.name] = size, attempt + 1
             self.disordered |= {collection.name, *collection.instead}
-            if last is None or last.fingerprint != pulled.fingerprint:
+            if last is None:
+                return False
+            is_alike = last.fingerprint == pulled.fingerprint
+            is_sorted = sorted_by_id and not repeats.scattered and (is_alike or not repeats.differ)
+            covers = alone and repeats.placed == pulled.spool.end >= total and not pulled.promised
+            pulled.whole = covers and (last.order == pulled.order or is_sorted)
+            pulled.disordered = pulled.disordered and not pulled.whole
+            if not (pulled.whole or is_alike):
                 return False
         if repeats.again:
             pulled.spool.remove(repeats.again)

@@ -1,7 +1,7 @@
 """Stores a collection's rows temporarily: CSV in an unnamed file, and digests of the rows in another.
 
-The files are readable by this process only (0600) and disappear with it. Memory contains one page of rows and, when the
-collection is complete, sixteen bytes for each row, in parts.
+The files are readable by this process only (0600) and disappear with it. Memory contains one page of rows and, when
+the collection is complete, the digests of the rows, in parts.
 """
 
 import csv
@@ -20,6 +20,7 @@ from app.sis.port import Delivery, SourceRefused
 
 CHUNK: Final = 1 << 20
 PART: Final = 4_000_000  # rows whose digests are compared at once
+WIDTH: Final = 3  # numbers kept of each row: the digests of its id and its values, and its place
 _ID: Final = itemgetter(0)
 _REST: Final = itemgetter(slice(2, None))
 
@@ -29,9 +30,10 @@ class Repeats:
     """The repeated rows of a collection.
 
     `again` has the numbers of identical repeats, and `differ` is true if rows with the same id differ. `scattered` is
-    true if a repeat does not directly follow its original, which means that the pages have no fixed order and rows may
-    be missing. `distinct` is the number of distinct ids, and `digest` a digest of them that does not depend on their
-    order.
+    true if a repeat does not follow its original directly: then the pages may have no fixed order, and rows may be
+    missing. `distinct` is the number of distinct ids, and `digest` a digest of them whatever their order. `differing`
+    is such a digest of the rows that differ. `placed` counts the rows, each place of the collection once, and `order`
+    is a digest of what stands at each place: two pulls with the same order had a source that did not move.
     """
 
     again: tuple[int, ...]
@@ -39,6 +41,9 @@ class Repeats:
     scattered: bool
     distinct: int
     digest: int
+    differing: int
+    placed: int
+    order: int
 
 
 NAMELESS = hash("")
@@ -66,17 +71,23 @@ class Spool:
 
     def __init__(self, kind: str, file: str, header: Cells, budget: DiskBudget) -> None:
         self.kind, self.file, self.header, self._budget = kind, file, header, budget
-        self.rows = self._taken = 0
+        self.rows = self._taken = self.end = 0
         self._digests = self._opened()
         self._csv = self._opened()
         self._size = 0
         self._write([header])
 
-    def add(self, rows: Iterable[Cells]) -> None:
-        """Writes rows, with digests of their ids and of their values except for the time of the change."""
+    def add(self, rows: Iterable[Cells], start: int | None = None) -> None:
+        """Writes rows, and the digests of their ids and of their values except for the time of the change.
+
+        `start` is the place of the first row in the collection; without it, the rows follow those written before.
+        """
         batch = list(rows)
         self._write(batch)
-        digests = np.empty((len(batch), 2), dtype=np.int64)
+        start = self.rows if start is None else start
+        self.end = max(self.end, start + len(batch))
+        digests = np.empty((len(batch), WIDTH), dtype=np.int64)
+        digests[:, 2] = np.arange(start, start + len(batch))
         digests[:, 0] = np.fromiter(map(hash, map(_ID, batch)), np.int64, len(batch))
         # Rows without a sourcedId do not count as repeats of each other; the sync quarantines each of them.
         nameless = np.flatnonzero(digests[:, 0] == NAMELESS)
@@ -91,36 +102,42 @@ class Spool:
         self._digests.flush()
         parts = self.rows // PART + 1
         again: list[int] = []
-        differ, scattered, distinct, digest = False, False, 0, 0
+        differ, scattered, distinct, digest, differing, placed, order = False, False, 0, 0, 0, 0, 0
         for part in range(parts):
-            numbers, ids, contents = self._part(part, parts)
-            order = np.lexsort((numbers, ids))
-            ids, contents, numbers = ids[order], contents[order], numbers[order]
-            same = np.zeros(len(ids), dtype=bool)
-            same[1:] = ids[1:] == ids[:-1]
+            numbers, ids, contents, places = self._part(part, parts)
+            by_content = np.lexsort((numbers, contents, ids))
+            again += numbers[by_content][_repeated(ids[by_content], contents[by_content])].tolist()
+            by_place = np.lexsort((contents, places, ids))
+            ids, contents, places = ids[by_place], contents[by_place], places[by_place]
+            once = ~_repeated(ids, contents, places)  # a row that was requested twice at its place is one row
+            ids, contents, places = ids[once], contents[once], places[once]
+            same = _repeated(ids)
             if same.any():
-                differ = differ or bool((contents[1:][same[1:]] != contents[:-1][same[1:]]).any())
-                scattered = scattered or bool((np.diff(numbers)[same[1:]] > 1).any())
-                again += numbers[same].tolist()
+                scattered = scattered or bool((np.diff(places, prepend=0)[same] > 1).any())
+                groups = np.cumsum(~same)
+                first = contents[~same][groups - 1]
+                mixed = np.isin(groups, groups[contents != first])
+                differ = differ or bool(mixed.any())
+                differing = (differing + _digest(ids[mixed], contents[mixed])) % (1 << 64)
             distinct += int((~same).sum())
             digest ^= int(np.bitwise_xor.reduce(ids[~same])) if len(ids) else 0
-        return Repeats(tuple(sorted(again)), differ, scattered, distinct, digest)
+            placed += len(ids)
+            order = (order + _digest(ids, contents, places)) % (1 << 64)
+        return Repeats(tuple(sorted(again)), differ, scattered, distinct, digest, differing, placed, order)
 
-    def _part(self, part: int, parts: int) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
-        """Returns the numbers, id digests and value digests of the rows whose ids belong to this part."""
+    def _part(self, part: int, parts: int) -> "list[np.ndarray]":
+        """Returns the numbers, the digests of ids and values, and the places of the rows whose id is in this part."""
         blocks = []
         for start in range(0, self.rows, PART):
             count = min(PART, self.rows - start)
-            block = np.frombuffer(os.pread(self._digests.fileno(), 16 * count, 16 * start), dtype=np.int64)
-            block = block.reshape(-1, 2)
+            raw = os.pread(self._digests.fileno(), 8 * WIDTH * count, 8 * WIDTH * start)
+            block = np.frombuffer(raw, dtype=np.int64).reshape(-1, WIDTH)
             chosen = np.flatnonzero(block[:, 0].astype(np.uint64) % parts == part) if parts > 1 else slice(None)
             numbers = np.arange(start, start + count)[chosen]
-            blocks.append((numbers, block[chosen, 0], block[chosen, 1]))
+            blocks.append((numbers, *(block[chosen, column] for column in range(WIDTH))))
         if not blocks:
-            empty = np.zeros(0, dtype=np.int64)
-            return empty, empty, empty
-        numbers, ids, contents = (np.concatenate(column) for column in zip(*blocks, strict=True))
-        return numbers, ids, contents
+            return [np.zeros(0, dtype=np.int64)] * (1 + WIDTH)
+        return [np.concatenate(column) for column in zip(*blocks, strict=True)]
 
     def remove(self, again: Iterable[int]) -> None:
         """Removes the rows with these numbers, which are identical repeats."""
@@ -172,6 +189,24 @@ class Spool:
         while chunk := os.pread(self._csv.fileno(), CHUNK, at):
             yield chunk
             at += len(chunk)
+
+
+def _repeated(*columns: "np.ndarray") -> "np.ndarray":
+    """Returns for each of some sorted rows whether it equals the row before it in all columns."""
+    same = np.ones(len(columns[0]), dtype=bool)
+    same[:1] = False
+    for column in columns:
+        same[1:] &= column[1:] == column[:-1]
+    return same
+
+
+def _digest(*columns: "np.ndarray") -> int:
+    """Returns a digest of rows that does not depend on their order."""
+    mixed = np.zeros(len(columns[0]), dtype=np.uint64)
+    for column in columns:
+        mixed = (mixed ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+    return int(mixed.sum(dtype=np.uint64))
 
 
 def _lines(rows: Sequence[Cells]) -> str:

@@ -145,7 +145,7 @@ def _any_case(row: Row, name: str) -> Any:
     return next((value for key, value in row.items() if key.lower() == name.lower()), None)
 
 
-READ: Final[dict[str, Callable[[Any], str]]] = {"word": word, "role": word, "date": day, "day": day, "grades": grades}
+READ: Final[dict[str, Callable[[Any], str]]] = {"word": word, "role": word, "date": day, "grades": grades}
 SPECIAL: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], str]]]] = {
     "userIds": (("userIds",), user_ids),
     "agentSourcedIds": (("agents", "agentSourcedIds", "agentSourceIds"), refs),

@@ -51,8 +51,9 @@ Fetch = Callable[[int, int, str | None], Awaitable[WalkPage]]
 class Walk:
     """One walk through a collection. Afterwards `whole` is true if nothing indicates that there are more rows.
 
-    `disordered` is true if rows came again in a way that overlapping pages do not explain: the pages have no fixed
-    order, and some row may be missing.
+    `disordered` is true if rows came again in a way that overlapping pages do not explain: the pages may have no fixed
+    order, and some row may be missing. `promised` is true if the source announced more than it sent. `start` is the
+    place of the page that was yielded last, and `largest` the number of rows of the largest page.
     """
 
     def __init__(self, fetch: Fetch, limit: int, budget: PageBudget) -> None:
@@ -60,8 +61,10 @@ class Walk:
         self.total: int | None = None
         self.revision: str | None = None
         self.whole = True
-        self.offset = self.pages = 0
-        self.disordered = False
+        self.offset = self.pages = self.start = self.largest = 0
+        self.disordered = self.promised = False
+        self._received = self._repeated = 0
+        self._before: list[Any] = []
         self._overlaps: bool | None = None
         self._agreed = 0
         self._counts_pages = False
@@ -83,12 +86,20 @@ class Walk:
             async for page in self._prefetch(len(first.rows), self.total):
                 yield page
         while not self._ended():
-            page = await self._fetch(self._limit, self.offset, self._link())
+            link = self._link()
+            self.start = self.offset if link is None else self._received
+            page = await self._fetch(self._limit, self.offset, link)
             if self._is_suspicious(page):
                 page = await self._fetch(self._limit, self.offset, None)
             if not await self._accept(page):
+                if self._has_repeats(page):
+                    yield page
                 return
             yield page
+
+    def _has_repeats(self, page: WalkPage) -> bool:
+        """Returns whether a page without new ids has rows of its own, and is not the previous page once more."""
+        return bool(page.rows) and all(map(self._seen.__contains__, page.ids)) and page.rows != self._before
 
     def _is_suspicious(self, page: WalkPage) -> bool:
         """Returns whether an empty page may be an error: it follows a full page, and nothing else marks the end.
@@ -107,18 +118,21 @@ class Walk:
         The budget limits their number; one page more is always allowed, so that a walk never waits for other walks.
         """
         starts = iter(range(step, total, step))
-        requests: list[asyncio.Task[WalkPage]] = []
+        requests: list[tuple[int, asyncio.Task[WalkPage]]] = []
         reserved = 0
         try:
             while True:
                 while len(requests) <= reserved and (start := next(starts, None)) is not None:
-                    requests.append(asyncio.ensure_future(self._fetch(step, start, None)))
+                    requests.append((start, asyncio.ensure_future(self._fetch(step, start, None))))
                     reserved += self._budget.reserve()
                 if not requests:
                     return
-                page = await requests.pop(0)
+                self.start, request = requests.pop(0)
+                page = await request
                 start_offset = self.offset
                 if not await self._accept(page):
+                    if self._has_repeats(page):
+                        yield page
                     return
                 yield page
                 if self.offset != min(start_offset + step, total):
@@ -129,9 +143,10 @@ class Walk:
         finally:
             for _ in range(reserved):
                 self._budget.release()
-            for task in requests:
+            tasks = [task for _, task in requests]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*requests, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _link(self) -> str | None:
         """Returns the `next` link to follow; raises `SourceRefused` if it was followed before.
@@ -159,6 +174,7 @@ class Walk:
         """Records a page, and returns whether it has rows that the previous page did not have."""
         self._compare(page)
         last, self._last = self._last, page
+        self._before = last.rows if last is not None else []
         new = len(page.ids) - sum(map(self._seen.__contains__, page.ids))
         if new and not self._wraps(page):
             self._check_for_circle(page.ids)
@@ -172,14 +188,22 @@ class Walk:
             self._first = self._first or page
             self.offset += new
             self.pages += 1
+            self._received += len(page.rows)
+            self.largest = max(self.largest, len(page.rows))
             self._seen = frozenset(page.ids)
+            self._repeated = 0
+            return True
+        if self._has_repeats(page) and self.total is not None and self.offset < self.total and self._repeated < ROUND:
+            self._repeated += 1  # the total says that more rows follow
+            self.offset += len(page.rows)
+            self._received += len(page.rows)
             return True
         full = (
             last is not None and self._first is not None and len(last.rows) >= min(len(self._first.rows), self._limit)
         )
         only = self.pages == 1 and last is not None and len(last.rows) < self._limit  # a single short page
-        promised = bool(last and last.more) or bool(new) or (page.refused and full and not only)
-        self.whole = not promised and (self.total is None or self.offset >= self.total)
+        self.promised = bool(last and last.more) or bool(new) or (page.refused and full and not only)
+        self.whole = not self.promised and (self.total is None or self.offset >= self.total)
         if last and self.pages == 1 and page.ids == last.ids and len(last.ids) > 1 and self.total != len(last.ids):
             await self._probe(last)
         return False
@@ -218,7 +242,7 @@ class Walk:
     def _wraps(self, page: WalkPage) -> bool:
         """Returns whether a source without a total starts again from its first page after its end."""
         first = self._first
-        is_first_again = first is not None and first.ids[0] == page.ids[0] and self._seen.isdisjoint(page.ids)
+        is_first_again = first is not None and first.ids == page.ids and self._seen.isdisjoint(page.ids)
         return is_first_again and self.total is None and self.pages > 1
 
     def _ended(self) -> bool:

@@ -65,8 +65,6 @@ def _typed_sql(field: Field, x: str) -> str:
     """Returns SQL that converts a value, or null if that fails. The most frequent form is tried first."""
     match field.type:
         case "date":
-            return f"CASE WHEN {x} LIKE '____-__-__' AND pg_input_is_valid({x}, 'date') THEN {x}::date END"
-        case "day":
             day = f"left(btrim({x}), 10)"
             return (
                 f"CASE WHEN ({x} LIKE '____-__-__' OR btrim({x}) ~ '{_DAY_AND_TIME}') "
@@ -92,14 +90,21 @@ def _typed_sql(field: Field, x: str) -> str:
                 rf"WHEN {x} ~ '^[0-9]{{4}}\s*[-/–]\s*([0-9]{{2}}|[0-9]{{4}})$' THEN left({x}, 4)::integer + 1 END"
             )
         case "list":
-            return _LIST.format(x=x, one=f"btrim({x})", many="btrim(i)")
+            return _LIST.format(x=_no_null(x), one=f"btrim({x})", many="btrim(i)")
         case "grades":
-            return _LIST.format(x=x, one=_grade_sql(f"btrim({x})"), many=_grade_sql("btrim(i)"))
+            return _LIST.format(x=_no_null(x), one=_grade_sql(f"btrim({x})"), many=_grade_sql("btrim(i)"))
         case "word":
-            return _word_sql(x)
+            return _word_sql(_no_null(x))
+        case "name":
+            return f"nullif(btrim({x}), '')"
         case "role":
             return _role_sql(x)
-    return f"nullif(btrim({x}), '')"
+    return f"nullif(btrim({_no_null(x)}), '')"
+
+
+def _no_null(x: str) -> str:
+    """Returns SQL that reads NULL, as databases export the absence of a value, as no value."""
+    return f"nullif(nullif({x}, 'NULL'), 'null')"
 
 
 def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str:
@@ -114,7 +119,7 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
     ]
     for field in fields:
         if field.type in MALFORMED:
-            is_malformed = f"q.{field.column} IS NULL AND btrim(q.x_{field.column}) <> ''"
+            is_malformed = f"q.{field.column} IS NULL AND btrim(q.x_{field.column}) NOT IN ('', 'NULL', 'null')"
             faults.append((is_malformed, f"'{field.header} {MALFORMED[field.type]}'"))
         if field.required:
             faults.append((f"q.{field.column} IS NULL", f"'{field.header} value.missing'"))
@@ -142,7 +147,7 @@ async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     )
     gone = _GONE.format(x=at["status"]) if "status" in at else "false"
     converted = [f"{_typed_sql(f, at[f.header])} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
-    converted += [f"{at[r.header]} AS ref_{r.column}" for r in refs]
+    converted += [f"{_no_null(at[r.header])} AS ref_{r.column}" for r in refs]
     converted += [f"nullif(btrim({at[column]}), '') AS required_{column}" for column in delivery.required_columns]
     # OFFSET 0 keeps the planner from merging the two levels, so that each value is converted only once.
     rows = await stage.run(
@@ -176,8 +181,10 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery, staged:
     if not repeated:
         return 0
     raw = stage.table("raw", kind.name)
+    # Neither the time of a change nor a column that is not imported makes two rows different.
+    read = {"sourcedId", "status", *(field.header for field in kind.fields), *(ref.header for ref in kind.refs)}
     repeats = await stage.make("repeated", kind.name, "sourced_id text, first bigint, differs boolean")
-    words = ", ".join(f"r.c{number}" for number in range(1, len(delivery.header) + 1))
+    words = ", ".join(f"r.c{number}" for number, name in enumerate(delivery.header, start=1) if name in read)
     await stage.run(
         f"""INSERT INTO {repeats} (district_id, sourced_id, first, differs)
             SELECT :district, s.sourced_id, min(s.row_number), count(DISTINCT md5(ROW({words})::text)) > 1

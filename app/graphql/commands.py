@@ -1,0 +1,91 @@
+"""Owns the arguments that every mutation has: `idempotencyKey`, and `version` where it changes a row that has one.
+
+The key is read before the operation runs (`repetition`); here it is only declared.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+from uuid import UUID
+
+from strawberry.annotation import StrawberryAnnotation
+from strawberry.extensions.field_extension import FieldExtension
+from strawberry.types.arguments import StrawberryArgument
+from strawberry.types.field import StrawberryField
+
+from app.core import ids
+from app.core.errors import Invalid
+from app.graphql.door import CommandTerms, OperationContext
+from app.requests.preconditions import ANY_VERSION, ExpectedVersion
+
+KEY: Final = "idempotencyKey"
+VERSIONED: Final = frozenset({"concern", "support", "session", "score", "endpoint", "source", "measure"})
+"""The nouns whose rows have a version, as inputs name them: `score` or `score_id`."""
+OTHER_SUBJECTS: Final = {"decide": "support", "record_sessions": "support", "rotate_secret": "endpoint"}
+"""Mutations whose name does not end with the noun whose version they take."""
+OVERWRITES: Final = frozenset({"amend_measure", "change_endpoint", "change_source"})
+"""Mutations that overwrite what they name and keep no history; they require the version, as PATCH does in REST."""
+KEY_WORDS = (
+    "A key of your own, such as a new UUID. For 24 hours the same field of the same document with the same variables "
+    "is carried out once under it, and answered again as the first time."
+)
+VERSION_WORDS = "The version that you have read, or 0 for any; `version.mismatch` if the row has changed since."
+
+
+class Command(FieldExtension):
+    """Adds the arguments to a mutation, and holds its command to the version."""
+
+    def __init__(self) -> None:
+        self._subject: str | None = None
+        self._is_required = False
+
+    def apply(self, field: StrawberryField) -> None:
+        """Adds the arguments that this mutation has."""
+        name = field.python_name
+        self._subject, self._is_required = _subject_of(field), name in OVERWRITES
+        added = [StrawberryArgument("idempotency_key", KEY, StrawberryAnnotation(str | None), False, KEY_WORDS, None)]
+        if self._subject is not None:
+            words = VERSION_WORDS + (" Required." if self._is_required else "")
+            added.append(StrawberryArgument("version", None, StrawberryAnnotation(int | None), False, words, None))
+        field.arguments = [*field.arguments, *added]
+
+    async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: Any, **kwargs: Any) -> Any:
+        """Resolves the mutation under its terms."""
+        kwargs.pop("idempotency_key", None)
+        version = kwargs.pop("version", None)
+        context: OperationContext = info.context
+        expected = None
+        if version is not None and self._subject is not None:
+            versions = frozenset({version}) if version else ANY_VERSION
+            expected = ExpectedVersion(_row_of(kwargs["input"], self._subject), versions, "/version")
+        is_missing = self._is_required and version is None
+        context.terms = CommandTerms(str(info.path.key), expected, is_missing)
+        return await next_(source, info, **kwargs)
+
+
+def add_arguments(mutation: type) -> None:
+    """Adds the arguments to every field of the mutation root."""
+    for field in _definition(mutation).fields:
+        if not any(isinstance(extension, Command) for extension in field.extensions):
+            field.extensions = [*field.extensions, Command()]
+
+
+def _subject_of(field: StrawberryField) -> str | None:
+    """Returns the field of a mutation's input that names the row whose version it takes, or None."""
+    noun = OTHER_SUBJECTS.get(field.python_name, field.python_name.partition("_")[2])
+    if noun not in VERSIONED:
+        return None
+    inputs = [argument.type for argument in field.arguments if argument.python_name == "input"]
+    names = {one.python_name for kind in inputs for one in _definition(kind).fields}
+    return next((name for name in (noun, f"{noun}_id") if name in names), None)
+
+
+def _definition(kind: Any) -> Any:
+    return getattr(kind, "of_type", kind).__strawberry_definition__
+
+
+def _row_of(given: Any, subject: str) -> UUID | str:
+    name = str(getattr(given, subject))
+    with suppress(Invalid):
+        return ids.parse_any_id(name)[1]
+    return name

@@ -1,0 +1,144 @@
+"""Owns the idempotency keys of mutations: a field that was carried out under its key is answered, and not run again.
+
+The answer of each field is kept in the transaction of the operation. A field that failed with problems changed nothing
+and keeps nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    SelectionSetNode,
+)
+from graphql.execution.collect_fields import FragmentDetails, collect_fields
+from graphql.execution.values import get_argument_values, get_variable_values
+from strawberry.types import ExecutionResult
+
+from app.access.principal import Principal
+from app.access.work import Work
+from app.graphql.commands import KEY
+from app.graphql.prepare import Prepared
+from app.graphql.problems import KeptError, render_error
+from app.graphql.request import Operation
+from app.requests.idempotency import Answer, KeyedRequest, find_answer, keyed_request, parse_key, save_answer
+
+
+@dataclass
+class Repetition:
+    """The keyed fields of one operation: by response key, what is asked, and what was answered before."""
+
+    fields: Mapping[str, FieldNode]
+    requests: Mapping[str, KeyedRequest]
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    attempts: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Tells whether every field has a key, so that the operation can safely run twice."""
+        return bool(self.requests) and all(
+            name in self.requests or node.name.value == "__typename" for name, node in self.fields.items()
+        )
+
+    async def find(self, work: Work) -> None:
+        """Finds the answers that are kept; raises what `find_answer` raises, for the operation as a whole."""
+        self.answers.clear()
+        self.attempts += 1
+        for name, request in self.requests.items():
+            answer = await find_answer(work, request, is_second_attempt=self.attempts > 1)
+            if answer is not None:
+                work.disclose_again(answer.students, answer.kinds)
+                self.answers[name] = orjson.loads(answer.body)
+
+    def remaining(self, prepared: Prepared) -> Prepared:
+        """Returns the operation without the fields that are answered already."""
+        if not self.answers:
+            return prepared
+        nodes = tuple(node for name, node in self.fields.items() if name not in self.answers)
+        operation = _with_fields(prepared.operation, nodes)
+        definitions = tuple(operation if one is prepared.operation else one for one in prepared.document.definitions)
+        return replace(prepared, document=DocumentNode(definitions=definitions), operation=operation)
+
+    @property
+    def is_answered(self) -> bool:
+        """Tells whether no field is left to run."""
+        return bool(self.answers) and self.fields.keys() <= self.answers.keys()
+
+    async def complete(self, work: Work, result: ExecutionResult, done: set[str]) -> ExecutionResult:
+        """Keeps the answers of the fields that were carried out now, and adds those that were carried out before."""
+        data, errors = result.data, list(result.errors or ())
+        if data is None:
+            return result
+        for name, request in self.requests.items():
+            if name in done and name not in self.answers:
+                of_field = [render_error(error, "") for error in errors if error.path and error.path[0] == name]
+                body = orjson.dumps({"data": data.get(name), "errors": of_field})
+                await save_answer(work, request, Answer(200, (), body, *work.shown()))
+        known = {name: answer["data"] for name, answer in self.answers.items()} | data
+        errors += [KeptError(shown) for answer in self.answers.values() for shown in answer["errors"]]
+        extensions = {"idempotencyReplayed": list(self.answers)} if self.answers else None
+        return ExecutionResult(
+            data={name: known[name] for name in self.fields if name in known},
+            errors=errors or None,
+            extensions=extensions,
+        )
+
+
+def repetition_of(
+    schema: GraphQLSchema, prepared: Prepared, operation: Operation, principal: Principal
+) -> Repetition | None:
+    """Returns the keyed fields of a mutation, or None if it has none; raises `Malformed` for a bad key."""
+    if not prepared.writes or schema.mutation_type is None:
+        return None
+    variables = get_variable_values(schema, prepared.operation.variable_definitions or (), operation.variables or {})
+    if isinstance(variables, list):
+        return None  # The operation will fail for its variables.
+    fragments = {
+        one.name.value: FragmentDetails(one)
+        for one in prepared.document.definitions
+        if isinstance(one, FragmentDefinitionNode)
+    }
+    collected = collect_fields(schema, fragments, variables, schema.mutation_type, prepared.operation)
+    fields: dict[str, FieldNode] = {}
+    requests: dict[str, KeyedRequest] = {}
+    payload = (operation.query, operation.name, orjson.dumps(operation.variables, option=orjson.OPT_SORT_KEYS))
+    for name, details in collected.grouped_field_set.items():
+        node = details[0].node
+        fields[name] = node if len(details) == 1 else _merged([one.node for one in details])
+        definition = schema.mutation_type.fields.get(node.name.value)
+        key = None if definition is None else get_argument_values(definition, node, variables).get(KEY)
+        if key is not None:
+            operation_name = f"graphql {node.name.value}"
+            requests[name] = keyed_request(principal, operation_name, parse_key([key], f"/{KEY}"), *payload, name)
+    return Repetition(fields, requests) if requests else None
+
+
+def _merged(nodes: list[FieldNode]) -> FieldNode:
+    """Returns one field for several of the same response key, which select different members."""
+    selections = tuple(one for node in nodes if node.selection_set for one in node.selection_set.selections)
+    first = nodes[0]
+    return FieldNode(
+        alias=first.alias,
+        name=first.name,
+        arguments=first.arguments,
+        directives=first.directives,
+        selection_set=SelectionSetNode(selections=selections) if selections else None,
+        loc=first.loc,
+    )
+
+
+def _with_fields(operation: OperationDefinitionNode, nodes: tuple[FieldNode, ...]) -> OperationDefinitionNode:
+    return OperationDefinitionNode(
+        operation=operation.operation,
+        name=operation.name,
+        variable_definitions=operation.variable_definitions,
+        directives=operation.directives,
+        selection_set=SelectionSetNode(selections=nodes),
+        loc=operation.loc,
+    )
