@@ -74,7 +74,7 @@ class Work:
         return frozenset(str(student) for student in self.disclosed.students), frozenset(self.disclosed.kinds)
 
     def disclose_again(self, students: Iterable[str], kinds: Iterable[str]) -> None:
-        """Notes that an answer that was given before, and disclosed this, is given once more."""
+        """Notes that a response that was given before, with these students' records, is given again."""
         self.disclosed.students |= {UUID(student) for student in students}
         self.disclosed.kinds |= set(kinds)
 
@@ -125,7 +125,7 @@ class Work:
             raise
 
     async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:
-        """Runs a step of the door itself, which needs the session but no permission. Rooms never call this."""
+        """Runs a step of the door itself, which needs the session but no permission; rooms never call this."""
         token = _open_for.set(self)
         try:
             return await step()

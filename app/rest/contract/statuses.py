@@ -121,7 +121,7 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[tup
 
 
 def _takes_key(operation: dict[str, Any]) -> bool:
-    """Tells whether an operation takes an idempotency key, which must not be used for two different requests."""
+    """Returns whether an operation takes an idempotency key, which must not be used for two different requests."""
     return any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
 
 

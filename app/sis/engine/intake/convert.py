@@ -103,7 +103,7 @@ def _typed_sql(field: Field, x: str) -> str:
 
 
 def _no_null(x: str) -> str:
-    """Returns SQL that reads NULL, as databases export the absence of a value, as no value."""
+    """Returns SQL that treats the text NULL as no value, because databases export missing values in this way."""
     return f"nullif(nullif({x}, 'NULL'), 'null')"
 
 
@@ -181,7 +181,7 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery, staged:
     if not repeated:
         return 0
     raw = stage.table("raw", kind.name)
-    # Neither the time of a change nor a column that is not imported makes two rows different.
+    # Rows are equal even if they differ in the time of their change or in a column that is not imported.
     read = {"sourcedId", "status", *(field.header for field in kind.fields), *(ref.header for ref in kind.refs)}
     repeats = await stage.make("repeated", kind.name, "sourced_id text, first bigint, differs boolean")
     words = ", ".join(f"r.c{number}" for number, name in enumerate(delivery.header, start=1) if name in read)
@@ -278,7 +278,9 @@ def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
 
 
 def _unchanged_sql(field: Field, x: str) -> str:
-    """Returns SQL for whether a value equals the existing one. The text is compared first: conversion costs more."""
+    """Returns SQL for whether a value equals the existing one; the text is compared first, because conversion costs
+    more.
+    """
     existing, converted = f"t.{field.column}", _typed_sql(field, x)
     plain = existing if field.type in ("text", "word", "role") else f"{existing}::text"
     if field.type in ("list", "grades"):
