@@ -161,9 +161,9 @@ def _problem_schemas() -> dict[str, Any]:
     schema = Problem.model_json_schema(ref_template=PREFIX + "{model}", mode="serialization")
     inner = schema.pop("$defs")
     every = {"Problem": schema, "Violation": inner["ViolationShape"]}
-    for schema in every.values():
-        schema.pop("title")
-        for field in schema["properties"].values():
+    for entry in every.values():
+        entry.pop("title")
+        for field in entry["properties"].values():
             field.pop("title", None)
     schema["properties"]["violations"]["items"] = {"$ref": PREFIX + "Violation"}
     return every
