@@ -183,8 +183,8 @@ def at_schools(
         scope.number += 1
         name = f"{scope.prefix}t{scope.number}"
         requested: FromClause = func.unnest(schools).table_valued("id", name=name).render_derived()
-        labelled = [column.label(f"o{place}") for place, column in enumerate(order)]
-        names = [column.name for column in labelled]
+        labelled = [term.label(f"o{place}") for place, term in enumerate(order)]
+        names = [term.name for term in labelled]
         narrowed = query.with_only_columns(*labelled, maintain_column_froms=True)
         arms: list[Select[Any]] = []
         for school in SCHOOL_COLUMNS:
