@@ -155,7 +155,7 @@ async def _districts(engine: AsyncEngine, keyring: Keyring) -> AsyncIterator[Dis
 
 
 def summarize(row: DistrictRow) -> dict[str, str]:
-    """Returns what the command line shows of a district."""
+    """Returns the fields of a district that the command line shows."""
     return {
         "slug": row.slug,
         "id": ids.format_id("district", row.district_id),

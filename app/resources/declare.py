@@ -163,7 +163,7 @@ def Added(source: type[Resource[Any]], name: str, member: Any) -> AddedLink:
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a room's service, for both faces.
+    """A command of a room's service, which both APIs offer.
 
     `input`: the service's frozen dataclass, or None. `result`: the resource that it returns, or None. `rest`: method
     and path, such as `POST /concerns/{concern}/accept`; the path's parameter is the id of the row. `emits`: the events

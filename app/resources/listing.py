@@ -74,12 +74,12 @@ class Sort:
 
 @dataclass(frozen=True)
 class Listing:
-    """A list of a resource, at the root of both faces: GraphQL's field, and REST's path `/<name>`.
+    """A list of a resource at the root of both APIs: a field in GraphQL, and the path `/<name>` in REST.
 
     `order`: the order without `sort`; by default the order of ids, which is that of creation. `schools`: the model
-    whose school columns serve a caller of some schools. `paged=False`: all rows at once, up to `most`.
-    `changed_at`: the column that `updated_since` compares. `search`: the condition of `q`. `condition` holds for every
-    row of the list.
+    whose school columns serve a caller of some schools. `paged=False`: all rows at once, up to `most`. `changed_at`:
+    the column that `updated_since` compares. `search`: the condition of `q`. `condition` is true for every row of the
+    list.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Defines the control bytes in a statement's answer, and renders them: ids and disclosures of a whole answer at once.
 
-PostgreSQL returns JSON text in which control bytes mark what Python completes. JSON text holds no such byte itself,
+PostgreSQL returns JSON text in which control bytes mark what Python completes. JSON text contains no such byte itself,
 because every string in it is escaped.
 
     \\x01 kind uuid        the id of a row
