@@ -129,6 +129,13 @@ async def districts_due(engine: AsyncEngine, most: int) -> dict[JobKind, list[UU
     return due
 
 
+async def client_origins(engine: AsyncEngine) -> dict[UUID, tuple[str, ...]]:
+    """Returns the origins of every client that has registered some."""
+    async with _bound_to_nobody(engine) as connection:
+        rows = await connection.execute(text("SELECT * FROM app.client_origins()"))
+        return {UUID(str(row.client_id)): tuple(row.origins) for row in rows}
+
+
 async def sync_status(engine: AsyncEngine) -> Sequence[Row[Any]]:
     """Returns the status of every district's sources, for the worker's metrics."""
     async with _bound_to_nobody(engine) as connection:

@@ -221,7 +221,7 @@ async def _read(work: Work, query: Select[ClientGrant, str]) -> list[DistrictCli
         .where(ClientSecret.client_id == any_(cast(client_ids, ARRAY(PgUUID))), ClientSecret.revoked_at.is_(None))
         .group_by(ClientSecret.client_id)
     )
-    secrets = dict(row.tuple() for row in counts)
+    secrets = {client_id: count for client_id, count in counts}  # noqa: C416  # rows are no tuples to mypy
     return [
         DistrictClient(
             grant.client_id,

@@ -26,11 +26,16 @@ from app.cli.operate import AsJson, District, as_operator
 from app.cli.output import print_record, print_table
 from app.core import ids
 from app.core.errors import AimlineError, Conflict, NotFound
+from app.requests.origins import origins_of, set_origins
 from app.roster.queries import find_school
 from app.settings import Settings
 
 ClientId = Annotated[str, typer.Argument(help="The client's id, such as cli_….", metavar="CLIENT")]
 Scopes = Annotated[list[str], typer.Option(help="Scopes, repeated or space-separated; `all` for all.")]
+Origin = Annotated[
+    list[str] | None,
+    typer.Option(help="Origin of web pages that may call, such as https://app.example.org; repeated."),
+]
 OF_AREA = "Read and write records of a secured area, such as area:sel."
 SECONDS = 60
 """Seconds within which every process applies a revocation."""
@@ -47,6 +52,7 @@ def add_to(app: typer.Typer) -> None:
         scope: Scopes,
         name: Annotated[str, typer.Option(help="The client's name.")] = "client",
         school: Annotated[list[str] | None, typer.Option(help="Only these schools: ids or external ids.")] = None,
+        origin: Origin = None,
         as_json: AsJson = False,
     ) -> None:
         """Creates a machine client and shows its secret once.
@@ -59,6 +65,7 @@ def add_to(app: typer.Typer) -> None:
             async with _work(engine, settings, district, "client create") as work:
                 schools = tuple([(await find_school(work, name_, "/school")).id for name_ in school or ()])
                 made = await register_client(work, NewClient(name, scopes, schools))
+                await set_origins(work, made.client_id, origin or ())
             return ids.format_id("client", made.client_id), made.secret
 
         client_id, secret = as_operator(run)
@@ -102,11 +109,33 @@ def add_to(app: typer.Typer) -> None:
         """
         parsed_id = ids.parse_id("client", client_id)
 
-        async def run(engine: AsyncEngine, settings: Settings) -> DistrictClient:
+        async def run(engine: AsyncEngine, settings: Settings) -> tuple[DistrictClient, tuple[str, ...]]:
             async with _work(engine, settings, district, "client show") as work:
-                return await client_of_district(work, parsed_id)
+                return await client_of_district(work, parsed_id), await origins_of(work, parsed_id)
 
-        print_record(_shown(as_operator(run)), as_json=as_json)
+        client, origins = as_operator(run)
+        print_record(_shown(client) | {"origins": list(origins)}, as_json=as_json)
+
+    @client.command("origins")
+    def origins(client_id: ClientId, district: District, origin: Origin = None, as_json: AsJson = False) -> None:
+        """Replaces the origins of the web pages that may call with a client's tokens; without --origin, removes all.
+
+        Takes effect within 60 seconds on every process.
+
+        Example: aimline client origins cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield --origin https://app.example.org
+        """
+        asked = ids.parse_id("client", client_id)
+
+        async def run(engine: AsyncEngine, settings: Settings) -> tuple[str, ...]:
+            async with _work(engine, settings, district, "client origins") as work:
+                await set_origins(work, asked, origin or ())
+                return await origins_of(work, asked)
+
+        registered = as_operator(run)
+        record = {"client_id": client_id, "origins": list(registered), "effective_within_seconds": SECONDS}
+        print(
+            json.dumps(record) if as_json else f"{client_id} may be used by {', '.join(registered) or 'no web page'}."
+        )
 
     @client.command("grant")
     def grant(client_id: ClientId, district: District, scope: Scopes, as_json: AsJson = False) -> None:

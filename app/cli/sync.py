@@ -6,7 +6,7 @@ Exit codes: 0 done · 1 internal · 2 usage · 3 done with quarantined rows · 4
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -31,6 +31,7 @@ from app.core.ids import format_id
 from app.settings import Settings
 from app.sis import port
 from app.sis.engine.report import Counts, Report
+from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.port import AlreadyRunning
 from app.sis.runs.pull import Mode, run_source
 from app.sis.scheduler.report_text import render_guard_result
@@ -39,7 +40,7 @@ from app.sis.sources.service import load_source_by_name
 
 INTERNAL, USAGE, ALREADY_RUNNING, INTERRUPTED = 1, 2, 75, 130
 LOG_WIDTH = 140  # characters, if standard output is not a terminal
-COLUMNS = tuple(field_.name for field_ in fields(Counts) if field_.name not in ("file", "known", "expired"))
+COLUMNS = tuple(field_.name for field_ in fields(Counts) if field_.name not in ("file", "known", "expired", "ignored"))
 
 sync_app = typer.Typer(help="Syncs the roster from the district's SIS.", no_args_is_help=True)
 
@@ -54,11 +55,15 @@ def sync_csv_zip(
     file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="A OneRoster CSV zip, 1.1 or 1.2.")],
     district: Annotated[str, typer.Option(help="The district's short name.")],
     source: Annotated[str, typer.Option(help="The source's name; created on first use.")],
+    leave_out: Annotated[list[str] | None, typer.Option(help="A file that is not read; may be repeated.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
     """Syncs a OneRoster CSV zip, 1.1 or 1.2, bulk or delta according to its manifest."""
-    _run_command(lambda run: _sync_csv(run, file, source, dry_run), district, as_json)
+    if unknown := set(leave_out or ()) - set(MAY_BE_LEFT_OUT):
+        print(f"{min(unknown)!r} cannot be left out. These can: {', '.join(MAY_BE_LEFT_OUT)}.", file=sys.stderr)
+        raise typer.Exit(USAGE)
+    _run_command(lambda run: _sync_csv(run, file, source, dry_run, leave_out or ()), district, as_json)
 
 
 @sync_app.command("run")
@@ -121,8 +126,9 @@ def _run_command(sync: Callable[[RunContext], Awaitable[Report]], district: str,
     raise typer.Exit(report.exit_code)
 
 
-async def _sync_csv(run: RunContext, file: Path, source: str, dry: bool) -> Report:
-    return await sync_csv(run.engine, run.settings.keyring, run.district_id, file, source, dry, run.progress)
+async def _sync_csv(run: RunContext, file: Path, source: str, dry: bool, leave_out: Sequence[str]) -> Report:
+    keyring = run.settings.keyring
+    return await sync_csv(run.engine, keyring, run.district_id, file, source, dry, run.progress, leave_out=leave_out)
 
 
 async def _sync_source(run: RunContext, name: str, mode: Mode | None, dry: bool) -> Report:
@@ -182,6 +188,8 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
         left_out = [name.replace("_", " ") for name, counts in report.kinds.items() if not counts.file]
         if left_out:
             console.print(f"Not delivered: {', '.join(left_out)}.", markup=False)
+        if ignored := report.total("ignored"):
+            console.print(f"Ignored, because marked as deleted and not known: {ignored:,} rows.", markup=False)
     for result in report.weighed if weighed else ():
         console.print(f"{'HELD ' if result['held'] else 'within '}{render_guard_result(result)}", markup=False)
     if report.refusals:

@@ -6,7 +6,7 @@ Over 250 lines, so that the whole course of a run is in one place.
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -78,15 +78,16 @@ async def sync_csv(
     dry: bool,
     progress: Progress,
     limits: GuardLimits | None = None,
+    leave_out: Collection[str] = (),
 ) -> Report:
     """Syncs a district's roster from a OneRoster CSV zip on this machine, as `sync` does."""
 
     @asynccontextmanager
     async def opener() -> AsyncIterator[OpenedSource]:
-        with open_zip(file) as source:
+        with open_zip(file, leave_out) as source:
             yield source
 
-    return await sync(engine, keyring, district_id, opener, source_name, dry, progress, limits)
+    return await sync(engine, keyring, district_id, opener, source_name, dry, progress, limits, leave_out=leave_out)
 
 
 async def sync(
@@ -99,6 +100,7 @@ async def sync(
     progress: Progress,
     limits: GuardLimits | None = None,
     request: RunRequest = RunRequest(),
+    leave_out: Collection[str] = (),
 ) -> Report:
     """Syncs a district from the source that `opener` opens, as role `worker`, and returns the report.
 
@@ -119,7 +121,7 @@ async def sync(
                     await lock_district_writes(work)
                     await require_current_claim(work, report.run_id, request.claim_number)
                     effective = limits or await limits_in_force(work, source_id)
-                    await _stage_and_apply(work, report, source_id, source, dry, progress, effective)
+                    await _stage_and_apply(work, report, source_id, source, dry, progress, effective, leave_out)
                     await end(work, report, claim_number=request.claim_number)
             if report.state == RunState.APPLIED and report.overturned:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
@@ -212,11 +214,12 @@ async def _stage_and_apply(
     dry: bool,
     progress: Progress,
     limits: GuardLimits,
+    leave_out: Collection[str],
 ) -> None:
     """Stages and plans the deliveries, and applies the plan unless the guard holds it."""
     report.warnings += source.warnings
     report.not_taken += source.not_taken
-    left_out = await kinds_left_out(work, source_id)
+    left_out = await kinds_left_out(work, source_id, leave_out)
     deliveries = {name: delivery for name, delivery in source.deliveries.items() if name not in left_out}
     is_full = all(delivery.complete for delivery in source.deliveries.values())
     report.mode = report.mode or ("full" if is_full else "delta")
@@ -225,6 +228,7 @@ async def _stage_and_apply(
     stage = await open_stage(work, report.run_id, source_id, largest)
     for kind in KINDS:
         await _plan_kind(stage, kind, deliveries, report, progress)
+    report.warnings += stage.notes
     progress("weighing the plan", 0, 0)
     planned_kinds = [reporting.planned_kind(kind, report.kinds[kind.name], deliveries, left_out) for kind in KINDS]
     people = report.kinds["person"].known
@@ -274,7 +278,7 @@ async def _plan_kind(
     counts.fetched = await stage_with_supplements(stage, kind, delivery, progress)
     if kind in ALIASED:
         await write_keys(stage, kind, delivery)
-    faulty, nameless = await reporting.count_faults(stage, kind)
+    faulty, nameless, gone = await reporting.count_faults(stage, kind)
     if nameless:
         report.warnings.append(
             f"{delivery.file}: {nameless:,} rows have no sourcedId and cannot be identified, so none of the known "
@@ -291,7 +295,8 @@ async def _plan_kind(
     counts.removed, counts.absent = actions.get("remove", 0), actions.get("absent", 0)
     counts.quarantined = await reporting.count_quarantined(stage, kind)
     counts.expired = await reporting.count_expired(stage, kind) if counts.removed + counts.absent else 0
-    counts.unchanged = counts.fetched - counts.created - counts.updated - counts.removed - counts.quarantined
+    counts.ignored = gone - counts.removed
+    counts.unchanged = counts.fetched - counts.ignored - counts.quarantined - (counts.changes - counts.absent)
 
 
 async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:

@@ -25,12 +25,13 @@ CHANGED: Final = "('update', 'remove', 'absent')"
 
 @dataclass
 class Counts:
-    """The counts of one kind's rows: `fetched` = unchanged + created + updated + removed + quarantined.
+    """The counts of one kind's rows: `fetched` = unchanged + created + updated + removed + quarantined + ignored.
 
     `fetched` counts the rows of the file, identical repeats once. `removed` counts known rows that the file marks
     `tobedeleted`. `absent` counts known rows that are missing in the file and are removed too; they are counted
     separately because they were not fetched. `restored` counts those of the updated rows that had been removed before,
-    and `expired` those of the removed and absent rows whose end date had passed.
+    and `expired` those of the removed and absent rows whose end date had passed. `ignored` counts rows that the file
+    marks as deleted and that are not known.
     """
 
     file: str = ""
@@ -44,6 +45,7 @@ class Counts:
     absent: int = 0
     quarantined: int = 0
     expired: int = 0
+    ignored: int = 0
 
     @property
     def changes(self) -> int:
@@ -128,14 +130,15 @@ async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
     return stage.planned_rows[kind.name]
 
 
-async def count_faults(stage: Stage, kind: Kind) -> tuple[int, int]:
-    """Returns the number of staged rows with a fault, and the number of staged rows without a sourcedId."""
+async def count_faults(stage: Stage, kind: Kind) -> tuple[int, int, int]:
+    """Returns the numbers of staged rows with a fault, without a sourcedId, and marked as deleted without a fault."""
     (row,) = await stage.rows(
         "SELECT count(*) FILTER (WHERE fault IS NOT NULL) AS faulty, "
-        "count(*) FILTER (WHERE sourced_id IS NULL) AS nameless "
+        "count(*) FILTER (WHERE sourced_id IS NULL) AS nameless, "
+        "count(*) FILTER (WHERE gone AND fault IS NULL) AS gone "
         f"FROM {stage.table('staged', kind.name)} WHERE district_id = :district"
     )
-    return row["faulty"], row["nameless"]
+    return row["faulty"], row["nameless"], row["gone"]
 
 
 async def count_quarantined(stage: Stage, kind: Kind) -> int:

@@ -119,10 +119,10 @@ async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
 
 
 @needs(Can.SYNC_ROSTER)
-async def kinds_left_out(work: Work, source_id: UUID) -> frozenset[str]:
+async def kinds_left_out(work: Work, source_id: UUID, also: Collection[str] = ()) -> frozenset[str]:
     """Returns the kinds that a source's settings leave out; their rows are neither imported nor counted as missing."""
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
-    names = await work.db.scalar(select(SisSource.left_out).where(is_source)) or ()
+    names = [*(await work.db.scalar(select(SisSource.left_out).where(is_source)) or ()), *also]
     return frozenset(MAY_BE_LEFT_OUT[name] for name in names if name in MAY_BE_LEFT_OUT)
 
 

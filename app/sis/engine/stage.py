@@ -47,6 +47,8 @@ class Stage:
     today: date
     emit: EmitStudentEvents
     tables: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the report about what was read otherwise than it was written."""
     staged_early: dict[str, int] = field(default_factory=dict)
     """The number of staged rows of each kind that was staged together with another kind."""
     known_rows: dict[str, int] = field(default_factory=dict)

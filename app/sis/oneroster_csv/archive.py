@@ -6,14 +6,20 @@ It checks the manifest and the names in the headers; the rows are never parsed h
 import csv
 import io
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from app.sis.oneroster_csv.files import COMMON, FILES, VERSIONS, CsvFile
-from app.sis.oneroster_csv.header import check_columns, decode_text, has_delta_values, read_header
+from app.sis.oneroster_csv.header import (
+    check_columns,
+    decode_text,
+    has_delta_values,
+    read_header,
+    standard_columns,
+)
 from app.sis.oneroster_csv.unzip import HEAD, list_entries, open_archive, stream
 from app.sis.port import Delivery, SourceRefused
 
@@ -42,10 +48,12 @@ class ZipRefused(SourceRefused):
 class CsvZip:
     """An open zip with a valid manifest and valid headers; its deliveries can be read while it is open."""
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
+    def __init__(self, archive: zipfile.ZipFile, leave_out: Collection[str] = ()) -> None:
         self._archive = archive
         self._warnings: list[str] = []
-        entries = list_entries(archive)
+        kinds = {FILES[name].kind for name in leave_out if name in FILES}
+        self._left_out = {name for name, file in FILES.items() if file.kind in kinds}
+        entries = self._standard_names(list_entries(archive))
         self.version, modes = self._manifest(entries)
         self._bulk_with_deltas: list[str] = []
         self.not_taken = self._list_not_taken(entries, modes)
@@ -73,6 +81,19 @@ class CsvZip:
         """Returns sentences about irregularities that did not prevent the import."""
         return tuple(self._warnings)
 
+    def _standard_names(self, entries: Mapping[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+        """Returns the files by their names in OneRoster's own case, and adds a warning for each that has another."""
+        standard = {f"{name}.csv".lower(): f"{name}.csv" for name in ("manifest", *FILES)}
+        renamed: dict[str, zipfile.ZipInfo] = {}
+        for file, entry in entries.items():
+            name = standard.get(file.lower(), file)
+            if name in renamed:
+                raise SourceRefused(f"The zip holds {name} twice, in different case.")
+            if name != file:
+                self._warnings.append(f"{name} is named in another case: read as {name}.")
+            renamed[name] = entry
+        return renamed
+
     def _manifest(self, entries: Mapping[str, zipfile.ZipInfo]) -> tuple[str, dict[str, str]]:
         """Reads the manifest; returns the OneRoster version, and the mode of each file that it names."""
         entry = entries.get("manifest.csv")
@@ -88,9 +109,9 @@ class CsvZip:
             rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
         except csv.Error:
             raise SourceRefused("manifest.csv is not well-formed CSV.") from None
-        if not rows or [cell.strip() for cell in rows[0]] != ["propertyName", "value"]:
+        if not rows or [cell.strip().lower() for cell in rows[0]] != ["propertyname", "value"]:
             raise SourceRefused("manifest.csv must begin with the header propertyName,value.")
-        properties = {row[0].strip(): row[1].strip() for row in rows[1:] if len(row) >= 2}
+        properties = {row[0].strip().lower(): row[1].strip() for row in rows[1:] if len(row) >= 2}
         version = properties.get("oneroster.version", "")
         short = ".".join(version.split(".")[:2])
         if short not in VERSIONS or len(version) > 5:
@@ -98,7 +119,9 @@ class CsvZip:
                 f"manifest.csv must say oneroster.version 1.1 or 1.2; this zip says {_printable_version(version)}. "
                 "Export OneRoster 1.1 or 1.2."
             )
-        modes = {key[5:]: value.lower() for key, value in properties.items() if key.startswith("file.")}
+        modes = {name: properties.get(f"file.{name.lower()}", "absent").lower() for name in FILES}
+        modes = {name: mode or "absent" if f"{name}.csv" not in entries else mode for name, mode in modes.items()}
+        modes |= dict.fromkeys(self._left_out, "absent")
         _refuse_modes(short, modes, entries)
         return short, modes
 
@@ -111,6 +134,8 @@ class CsvZip:
             name = file.removesuffix(".csv")
             if name not in FILES or FILES[name].since > self.version:
                 not_taken.append(file)
+            elif name in self._left_out:
+                continue
             elif modes.get(name) not in SENT_MODES:
                 not_taken.append(file)
                 self._warnings.append(f"{file} is in the zip, but manifest.csv does not announce it: not imported.")
@@ -119,13 +144,14 @@ class CsvZip:
     def _delivery(self, entry: zipfile.ZipInfo, file: CsvFile, mode: str) -> Delivery:
         head = b"".join(stream(self._archive, entry, HEAD))[: HEAD + 1]
         more = len(head) > HEAD or entry.file_size > HEAD
-        header = read_header(head, more, entry.filename, mode)
-        self._warnings += check_columns(header, file, self.version, mode)
-        if mode == "bulk" and has_delta_values(head, header, entry.filename):
-            self._bulk_with_deltas.append(entry.filename)
+        name = f"{file.name}.csv"
+        header, warnings = standard_columns(read_header(head, more, name, mode), file)
+        self._warnings += [*warnings, *check_columns(header, file, self.version, mode)]
+        if mode == "bulk" and has_delta_values(head, header, name):
+            self._bulk_with_deltas.append(name)
         return Delivery(
             kind=file.supplement or file.kind,
-            file=entry.filename,
+            file=name,
             complete=mode == "bulk",
             header=header,
             size=entry.file_size,
@@ -203,7 +229,7 @@ def _printable_version(version: str) -> str:
 
 
 @contextmanager
-def open_zip(path: Path) -> Iterator[CsvZip]:
+def open_zip(path: Path, leave_out: Collection[str] = ()) -> Iterator[CsvZip]:
     """Opens a OneRoster CSV zip. Raises `SourceRefused` with the errors and their files."""
     try:
         file = path.open("rb")
@@ -217,4 +243,4 @@ def open_zip(path: Path) -> Iterator[CsvZip]:
         except zipfile.BadZipFile:
             raise SourceRefused(f"{path.name} is not a zip that can be read.") from None
         with archive:
-            yield CsvZip(archive)
+            yield CsvZip(archive, leave_out)

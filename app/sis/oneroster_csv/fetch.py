@@ -9,7 +9,7 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,18 +49,22 @@ class FetchedZip:
 
 
 @asynccontextmanager
-async def open_path(path: Path, taken: Sequence[Taken], *, again: bool) -> AsyncIterator[FetchedZip]:
+async def open_path(
+    path: Path, taken: Sequence[Taken], *, again: bool, leave_out: Collection[str] = ()
+) -> AsyncIterator[FetchedZip]:
     """Opens a zip, or the next zip of a folder; with `again`, the newest zip even if it was imported before.
 
     Raises `NothingNew` if all were imported before, and `SourceRefused` if there is no such file or folder.
     """
-    chosen = await asyncio.to_thread(_choose, path, taken, again)
+    chosen = await asyncio.to_thread(_choose, path, taken, again, leave_out)
     with _opened(chosen) as (file, archive):
-        yield await asyncio.to_thread(_source, file, archive, chosen.name)
+        yield await asyncio.to_thread(_source, file, archive, chosen.name, leave_out)
 
 
 @asynccontextmanager
-async def open_url(url: str, allowed: Allowed, progress: Progress) -> AsyncIterator[FetchedZip]:
+async def open_url(
+    url: str, allowed: Allowed, progress: Progress, leave_out: Collection[str] = ()
+) -> AsyncIterator[FetchedZip]:
     """Downloads a zip and opens it. Raises `SourceRefused` with the reason."""
     with tempfile.TemporaryFile() as file:
         as_of = await _download(url, allowed, file, progress)
@@ -69,7 +73,7 @@ async def open_url(url: str, allowed: Allowed, progress: Progress) -> AsyncItera
         except zipfile.BadZipFile:
             raise SourceRefused("What the source sends is no zip that can be read.") from None
         with archive:
-            source = await asyncio.to_thread(_source, file, archive, "roster.zip")
+            source = await asyncio.to_thread(_source, file, archive, "roster.zip", leave_out)
             yield FetchedZip(source.deliveries, source.not_taken, source.warnings, source.taken, as_of)
 
 
@@ -113,7 +117,7 @@ def _response_time(header: str | None) -> datetime | None:
         return None
 
 
-def _choose(path: Path, taken: Sequence[Taken], again: bool) -> Path:
+def _choose(path: Path, taken: Sequence[Taken], again: bool, leave_out: Collection[str]) -> Path:
     """Returns the file to import: the newest bulk delivery among the new files, or without one the oldest delta."""
     if not path.is_dir():
         if not path.is_file():
@@ -129,7 +133,7 @@ def _choose(path: Path, taken: Sequence[Taken], again: bool) -> Path:
     if not fresh:
         raise NothingNew(_nothing_new(path.name) if zips else "There is no complete zip in the folder yet.")
     # A bulk delivery includes all older deltas; without one, the deltas are imported in their order.
-    return next((file for file in reversed(fresh) if _is_bulk(file)), fresh[0])
+    return next((file for file in reversed(fresh) if _is_bulk(file, leave_out)), fresh[0])
 
 
 def _nothing_new(name: str) -> str:
@@ -166,14 +170,14 @@ def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
     return any(imported["digest"] == digest for imported in same_size)
 
 
-def _is_bulk(path: Path) -> bool:
+def _is_bulk(path: Path, leave_out: Collection[str]) -> bool:
     """Returns whether all files of a zip are bulk files.
 
     An unreadable zip counts as bulk too, so that it is chosen and then refused.
     """
     try:
         with _opened(path) as (_, archive):
-            return all(each.complete for each in CsvZip(archive).deliveries.values())
+            return all(each.complete for each in CsvZip(archive, leave_out).deliveries.values())
     except SourceRefused:
         return True
 
@@ -194,10 +198,10 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
             yield file, archive
 
 
-def _source(file: IO[bytes], archive: zipfile.ZipFile, name: str) -> FetchedZip:
+def _source(file: IO[bytes], archive: zipfile.ZipFile, name: str, leave_out: Collection[str]) -> FetchedZip:
     status = os.fstat(file.fileno())
     taken = {"name": name, "size": status.st_size, "mtime": status.st_mtime_ns, "digest": _digest(file)}
-    read = CsvZip(archive)
+    read = CsvZip(archive, leave_out)
     as_of = datetime.fromtimestamp(status.st_mtime, UTC)
     return FetchedZip(read.deliveries, read.not_taken, read.warnings, taken, as_of)
 

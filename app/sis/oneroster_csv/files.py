@@ -16,7 +16,8 @@ VERSIONS: Final = ("1.1", "1.2")
 class CsvFile:
     """A file of the binding: the kind of its rows, or for a supplement the kind to which it adds.
 
-    `columns` are those of 1.1 and 1.2 after the three common columns; `since` is the version that introduced the file.
+    A column is required if a row over REST is refused without its value. `columns` are those of 1.1 and 1.2 after the
+    three common columns; `since` is the version that introduced the file.
     """
 
     name: str
@@ -37,7 +38,12 @@ class CsvFile:
 
 def _file(name: str, kind: str, columns: str, required: str, since: str = "1.1", supplement: str = "") -> CsvFile:
     return CsvFile(
-        name, kind, tuple(columns.split(",")), frozenset(("sourcedId", *required.split(","))), since, supplement
+        name,
+        kind,
+        tuple(columns.split(",")),
+        frozenset(("sourcedId", *filter(None, required.split(",")))),
+        since,
+        supplement,
     )
 
 
@@ -47,20 +53,20 @@ _ROSTER: Final = (
         "academicSessions",
         "academic_session",
         "title,type,startDate,endDate,parentSourcedId,schoolYear",
-        "title,type,startDate,endDate",
+        "type,startDate,endDate",
     ),
     _file(
         "courses",
         "course",
         "schoolYearSourcedId,title,courseCode,grades,orgSourcedId,subjects,subjectCodes",
-        "title,orgSourcedId",
+        "",
     ),
     _file(
         "classes",
         "class",
         "title,grades,courseSourcedId,classCode,classType,location,schoolSourcedId,termSourcedIds,subjects,"
         "subjectCodes,periods",
-        "title,courseSourcedId,classType,schoolSourcedId,termSourcedIds",
+        "schoolSourcedId",
     ),
     _file(
         "users",
@@ -68,13 +74,13 @@ _ROSTER: Final = (
         "enabledUser,orgSourcedIds,role,username,userIds,givenName,familyName,middleName,identifier,email,sms,phone,"
         "agentSourcedIds,grades,password,userMasterIdentifier,resourceSourcedIds,preferredGivenName,"
         "preferredMiddleName,preferredFamilyName,primaryOrgSourcedId,pronouns",
-        "enabledUser,givenName,familyName",
+        "givenName,familyName",
     ),
     _file(
         "roles",
         "role",
         "userSourcedId,roleType,role,beginDate,endDate,orgSourcedId,userProfileSourcedId",
-        "userSourcedId,role,orgSourcedId",
+        "userSourcedId,role",
         since="1.2",
     ),
     _file(
@@ -89,17 +95,17 @@ _ROSTER: Final = (
         "birthDate,sex,americanIndianOrAlaskaNative,asian,blackOrAfricanAmerican,nativeHawaiianOrOtherPacificIslander,"
         "white,demographicRaceTwoOrMoreRaces,hispanicOrLatinoEthnicity,countryOfBirthCode,stateOfBirthAbbreviation,"
         "cityOfBirth,publicSchoolResidenceStatus",
-        "birthDate,sex",
+        "",
     ),
 )
 
 _GRADEBOOK: Final = (
-    _file("categories", "category", "title,weight", "title"),
+    _file("categories", "category", "title,weight", ""),
     _file(
         "scoreScales",
         "score_scale",
         "title,type,orgSourcedId,courseSourcedId,classSourcedId,scoreScaleValue",
-        "title,scoreScaleValue",
+        "",
         since="1.2",
     ),
     _file(
@@ -107,14 +113,14 @@ _GRADEBOOK: Final = (
         "line_item",
         "title,description,assignDate,dueDate,classSourcedId,categorySourcedId,gradingPeriodSourcedId,"
         "academicSessionSourcedId,resultValueMin,resultValueMax,schoolSourcedId",
-        "title,classSourcedId",
+        "classSourcedId",
     ),
     _file(
         "results",
         "result",
         "lineItemSourcedId,studentSourcedId,scoreStatus,score,scoreDate,comment,textScore,classSourcedId,inProgress,"
         "incomplete,late,missing",
-        "lineItemSourcedId,studentSourcedId,scoreStatus,score",
+        "lineItemSourcedId,studentSourcedId",
     ),
 )
 

@@ -5,23 +5,39 @@ import io
 import unicodedata
 from itertools import islice
 
-from app.sis.oneroster_csv.files import ONLY_1_1, CsvFile, expected_columns
+from app.sis.oneroster_csv.files import COMMON, ONLY_1_1, CsvFile, expected_columns
 from app.sis.port import SourceRefused
 
 MAX_COLUMNS = 200
 PEEKED = 20  # rows of a bulk file that are checked for values that only a delta should have
 BOM = b"\xef\xbb\xbf"
+NOT_IN_1252 = frozenset((0x81, 0x8D, 0x8F, 0x90, 0x9D))
+DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 
 
 def decode_text(raw: bytes, file: str) -> str:
     """Returns the text of the beginning of a file. Raises `SourceRefused` unless it is UTF-8 text."""
     try:
         text = raw.removeprefix(BOM).decode("utf-8")
-    except UnicodeDecodeError:
-        raise SourceRefused(f"{file} is not UTF-8: export it as UTF-8.") from None
+    except UnicodeDecodeError as error:
+        row = raw[: error.start].count(b"\n") + 1
+        raise SourceRefused(
+            f"{file} is not UTF-8: row {row} looks like {guess_encoding(raw)}. Export it as UTF-8."
+        ) from None
     if "\0" in text:
-        raise SourceRefused(f"{file} is not UTF-8 text, since it holds a NUL character: export it as UTF-8.")
+        looks = f", and looks like {guess_encoding(raw)}" if raw.count(b"\0") > len(raw) // 4 else ""
+        raise SourceRefused(f"{file} is not UTF-8 text, since it holds a NUL character{looks}: export it as UTF-8.")
     return text
+
+
+def guess_encoding(raw: bytes) -> str:
+    """Returns the encoding that some bytes, which are not UTF-8, look like."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or raw.count(b"\0") > len(raw) // 4:
+        return "UTF-16"
+    high = {byte for byte in raw if byte >= 0x80}
+    if not high & NOT_IN_1252:
+        return "Windows-1252 (also called ANSI)" if high & set(range(0x80, 0xA0)) else "Windows-1252 or ISO-8859-1"
+    return "an old code page, such as Mac Roman or DOS"
 
 
 def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...]:
@@ -35,12 +51,23 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
     if more and end == len(head):
         raise SourceRefused(f"The first line of {file} does not end where a header does: export it again.")
     line = decode_text(head[:end], file)
+    for delimiter, name in DELIMITERS.items():
+        if line.count(delimiter) > line.count(",") and "sourcedid" in line.lower():
+            raise SourceRefused(f"{file} is separated by {name} and not by commas: export it with commas.")
     if mode == "bulk" and not more and not head[end:].strip():
         raise SourceRefused(f"{file} has a header and no row. This is not read as “everyone is gone”: export it again.")
     try:
         return tuple(next(csv.reader([line], strict=True)))
     except (csv.Error, StopIteration):
         raise SourceRefused(f"The header of {file} is not well-formed CSV.") from None
+
+
+def standard_columns(header: tuple[str, ...], file: CsvFile) -> tuple[tuple[str, ...], list[str]]:
+    """Returns the names of the columns in OneRoster's own case, and a warning if some have another."""
+    standard = {column.lower(): column for column in (*COMMON, *file.columns)}
+    renamed = tuple(standard.get(column.lower(), column) for column in header)
+    other = [new for old, new in zip(header, renamed, strict=True) if old != new]
+    return renamed, [f"{file.name}.csv has {', '.join(other)} in another case: read as these."] if other else []
 
 
 def check_columns(header: tuple[str, ...], file: CsvFile, version: str, mode: str) -> list[str]:

@@ -170,7 +170,8 @@ async def run_source(
 
     def opener() -> AbstractAsyncContextManager[OpenedSource]:
         if inputs.upload_run is not None:
-            return open_upload(engine, keyring, district_id, inputs.upload_run)
+            left_out = inputs.configured.settings.left_out
+            return open_upload(engine, keyring, district_id, inputs.upload_run, left_out)
         return cast(
             "AbstractAsyncContextManager[OpenedSource]",
             _open_adapter(inputs, allowed, progress, again=dry or mode == "full"),
@@ -232,8 +233,8 @@ def _open_adapter(
         if settings.url == UPLOADS:
             return open_missing_upload()
         if is_local(settings.url):
-            return open_path(Path(path_of(settings.url)), inputs.taken, again=again)
-        return open_url(settings.url, allowed, progress)
+            return open_path(Path(path_of(settings.url)), inputs.taken, again=again, leave_out=settings.left_out)
+        return open_url(settings.url, allowed, progress, settings.left_out)
     since = row.pulled_until if inputs.mode == "delta" else None
     if since is not None:
         since -= timedelta(hours=settings.overlap_hours)

@@ -7,7 +7,7 @@ Never checks a row.
 import re
 import tempfile
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,11 +46,11 @@ class Slot:
     holder: UUID
 
 
-def validate_roster_zip(file: IO[bytes]) -> None:
+def validate_roster_zip(file: IO[bytes], leave_out: Collection[str] = ()) -> None:
     """Raises `Invalid` with every violation in a zip, its manifest and the headers of its files."""
     try:
         with open_archive(file) as archive:
-            CsvZip(archive)
+            CsvZip(archive, leave_out)
     except zipfile.BadZipFile:
         raise Invalid(
             [Violation("", "archive.unreadable", "The body is no zip that can be read to its end.")]
@@ -140,7 +140,7 @@ async def open_missing_upload() -> AsyncIterator[OpenedSource]:
 
 @asynccontextmanager
 async def open_upload(
-    engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID
+    engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID, leave_out: Collection[str] = ()
 ) -> AsyncIterator[OpenedSource]:
     """Opens the zip that was uploaded for a run; raises `SourceRefused` if it cannot be read."""
     with tempfile.TemporaryFile() as file:
@@ -151,7 +151,7 @@ async def open_upload(
         except zipfile.BadZipFile:
             raise SourceRefused("The zip that was sent cannot be read. Send it again.") from None
         with archive:
-            yield CsvZip(archive)
+            yield CsvZip(archive, leave_out)
 
 
 @needs(Can.SYNC_ROSTER)

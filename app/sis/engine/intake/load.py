@@ -17,6 +17,8 @@ from app.sis.engine.intake.screen import Screen
 from app.sis.engine.stage import Stage
 from app.sis.port import Delivery, Progress, SourceRefused
 
+ID_ENDINGS = ("sourcedid", "sourcedids")
+BLANKS = r"U&' \0009\000A\000D\00A0\200B\3000\FEFF'"
 PATIENCE = 30.0  # seconds within which a COPY ends after its stream has ended
 PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "parallel_tuple_cost = 0")
 """Planner settings for newly loaded tables, which have no statistics.
@@ -79,7 +81,32 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
             f"DELETE FROM staging.{name} AS r USING unnest($1::bigint[]) AS f (number) WHERE r.row_number = f.number",
             list(screen.blank),
         )
+    await _note_repairs(stage, delivery, screen, f"staging.{name}")
     stage.raw_rows[delivery.kind] = int(status.rsplit(" ", 1)[-1]) - len(screen.blank)
+
+
+async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: str) -> None:
+    """Trims the sourcedIds of the raw rows, and notes what was read otherwise than it was written."""
+    if screen.padded and (rows := await _trim_ids(stage, delivery, name)):
+        stage.notes.append(f"{delivery.file}: {rows:,} rows have blanks around a sourcedId, which are left out.")
+    if screen.quotes:
+        stage.notes.append(
+            f"{delivery.file}: {len(screen.quotes):,} rows have stray or backslash-escaped quotes, which are read as "
+            f"text; the first is row {screen.quotes[0] + 1:,}."
+        )
+    if screen.nuls:
+        stage.notes.append(f"{delivery.file}: {screen.nuls:,} NUL characters are replaced by \ufffd.")
+
+
+async def _trim_ids(stage: Stage, delivery: Delivery, name: str) -> int:
+    """Removes blanks around the ids and references of raw rows, and returns the number of changed rows."""
+    columns = [f"c{n}" for n, header in enumerate(delivery.header, start=1) if header.lower().endswith(ID_ENDINGS)]
+    columns = [column for column in columns if int(column[1:]) <= len(delivery.header) - len(delivery.composed)]
+    trimmed = {column: f"nullif(btrim({column}, {BLANKS}), '')" for column in columns}
+    return await stage.run(
+        f"""UPDATE {name} SET {", ".join(f"{column} = {value}" for column, value in trimmed.items())}
+            WHERE {" OR ".join(f"{column} IS DISTINCT FROM {value}" for column, value in trimmed.items())}"""
+    )
 
 
 async def _copy(stage: Stage, name: str, columns: list[str], stream: Stream) -> str:

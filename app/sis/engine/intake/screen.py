@@ -12,11 +12,16 @@ from collections.abc import Generator, Iterator
 
 import numpy as np
 
+from app.sis.oneroster_csv.header import guess_encoding
 from app.sis.port import Delivery, SourceRefused
 
 MAX_ROW_BYTES = 8 << 20  # bytes; a cell of a megabyte is accepted
 MAX_CARRIAGE_RETURNS = 4096  # carriage returns after the header that may belong to its line end
 MAX_FAULTS = 1_000_000  # rows of one file that do not match the header; their numbers are kept in memory
+REPLACEMENT = "\ufffd".encode()
+EDGES = (b" ,", b", ", b' "', b'" ', b" \r", b" \n", b"\n ", b"\r ")
+WIDE_BLANKS = ("\u00a0".encode(), "\u200b".encode(), "\ufeff".encode(), "\u3000".encode())
+GUESSED = 4096  # bytes from which an encoding is guessed
 COLUMNS, MALFORMED = "row.columns", "row.malformed"
 QUOTE, COMMA, FEED, RETURN = 34, 44, 10, 13
 MARK = "\ufdd0"  # a noncharacter that replaces a carriage return, at which `csv` would end the row
@@ -37,6 +42,12 @@ class Screen:
         self._number = 0
         self.blank = array("q")
         """The numbers of the empty lines, which count neither as rows nor as faults."""
+        self.padded = False
+        """Whether a cell may begin or end with a blank."""
+        self.nuls = 0
+        """The number of NUL characters, which are replaced because PostgreSQL cannot store them."""
+        self.quotes: array[int] = array("q")
+        """The numbers of the rows that are read although a quote in them is stray, or escaped by a backslash."""
         self.faults: dict[str, array[int]] = {COLUMNS: array("q"), MALFORMED: array("q")}
         """The numbers of the rows that do not match the header, by error code; the first row after the header is 1."""
 
@@ -50,6 +61,9 @@ class Screen:
                 if header:
                     yield header
             if self._end:
+                if b"\0" in rest:
+                    self.nuls += rest.count(b"\0")
+                    rest = rest.replace(b"\0", REPLACEMENT)
                 rest = yield from self._blocks(rest, last=False)
         if not self._end:
             header, rest = self._header(rest, last=True)
@@ -62,6 +76,7 @@ class Screen:
             cut = len(data) if last else data.rfind(self._mark) + 1
             block = data[:cut]
             self._must_be_text(block)
+            self.padded = self.padded or _has_padding(block)
             quotes = _positions(block, QUOTE) if b'"' in block else None
             if quotes is not None:
                 cut, quotes = self._last_end(block, quotes)
@@ -106,10 +121,12 @@ class Screen:
         try:
             if not block.isascii():
                 block.decode()
-        except UnicodeDecodeError:
-            raise self._refused("is not UTF-8 throughout: export it as UTF-8.") from None
-        if b"\0" in block:
-            raise self._refused("is not UTF-8 throughout, since it holds a NUL character: export it as UTF-8.")
+        except UnicodeDecodeError as error:
+            row = self._number + _count_outside(block[: error.start], self._mark) + 2
+            looks = guess_encoding(block[error.start : error.start + GUESSED])
+            raise self._refused(
+                f"is not UTF-8 throughout: row {row:,} looks like {looks}. Export it as UTF-8."
+            ) from None
 
     def _refused(self, sentence: str) -> SourceRefused:
         return SourceRefused(f"{self._delivery.file} {sentence}")
@@ -203,14 +220,20 @@ class Screen:
         outside = body.split(b'"')[::2]
         if sum(part.count(b",") for part in outside) != self._width - 1:
             cells = _cells(body)
+            if cells is None and (escaped := _cells(body, escape="\\")) and len(escaped) == self._width:
+                self.quotes.append(self._number)
+                return b",".join(_quoted(cell.encode()) for cell in escaped) + self._end
             if cells is None:
                 return self._malformed(body)
             return self._replaced(COLUMNS, cells[self._key].encode() if len(cells) > self._key else b"")
-        if not any(part.count(b"\r") + part.count(b"\n") for part in outside):
+        is_record = len(outside) == 1 or _RECORD.fullmatch(body) is not None
+        if is_record and not any(part.count(b"\r") + part.count(b"\n") for part in outside):
             return body + self._end
-        cells = _cells(body)
+        cells = _cells(body) or _cells(body, escape="\\")
         if cells is None or len(cells) != self._width:
             return self._malformed(body)
+        if not is_record:
+            self.quotes.append(self._number)
         return b",".join(_quoted(cell.encode()) for cell in cells) + self._end
 
     def _malformed(self, row: bytes) -> bytes:
@@ -257,10 +280,24 @@ def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
     return bool(fits.all()) and bool(closed.all())
 
 
-def _cells(body: bytes) -> list[str] | None:
+def _has_padding(block: bytes) -> bool:
+    """Returns whether a cell may begin or end with a blank; quick, since most blocks have none."""
+    if b"\t" in block or (not block.isascii() and any(blank in block for blank in WIDE_BLANKS)):
+        return True
+    return b" " in block and any(edge in block for edge in EDGES)
+
+
+def _count_outside(block: bytes, mark: bytes) -> int:
+    """Returns the number of line ends outside of quotes."""
+    letters = np.frombuffer(block, np.uint8)
+    inside = np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1
+    return int(np.count_nonzero((letters == mark[0]) & (inside == 0)))
+
+
+def _cells(body: bytes, escape: str | None = None) -> list[str] | None:
     """Returns the cells of one row, or None if it is malformed. Carriage returns within cells are kept."""
     try:
-        rows = list(csv.reader([body.decode().replace("\r", MARK)], strict=True))
+        rows = list(csv.reader([body.decode().replace("\r", MARK)], strict=True, escapechar=escape))
     except csv.Error:
         return None
     return [cell.replace(MARK, "\r") for cell in rows[0]] if len(rows) == 1 else None
