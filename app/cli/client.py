@@ -124,12 +124,12 @@ def add_to(app: typer.Typer) -> None:
 
         Example: aimline client origins cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield --origin https://app.example.org
         """
-        asked = ids.parse_id("client", client_id)
+        parsed_id = ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> tuple[str, ...]:
             async with _work(engine, settings, district, "client origins") as work:
-                await set_origins(work, asked, origin or ())
-                return await origins_of(work, asked)
+                await set_origins(work, parsed_id, origin or ())
+                return await origins_of(work, parsed_id)
 
         registered = as_operator(run)
         record = {"client_id": client_id, "origins": list(registered), "effective_within_seconds": SECONDS}

@@ -48,7 +48,7 @@ class Stage:
     emit: EmitStudentEvents
     tables: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """Sentences for the report about what was read otherwise than it was written."""
+    """Sentences for the report about values that were changed for import."""
     staged_early: dict[str, int] = field(default_factory=dict)
     """The number of staged rows of each kind that was staged together with another kind."""
     known_rows: dict[str, int] = field(default_factory=dict)

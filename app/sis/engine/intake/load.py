@@ -86,7 +86,7 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
 
 
 async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: str) -> None:
-    """Trims the sourcedIds of the raw rows, and notes what was read otherwise than it was written."""
+    """Trims the sourcedIds of the raw rows, and records which values were changed for import."""
     if screen.padded and (rows := await _trim_ids(stage, delivery, name)):
         stage.notes.append(f"{delivery.file}: {rows:,} rows have blanks around a sourcedId, which are left out.")
     if screen.quotes:
