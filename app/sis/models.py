@@ -138,7 +138,9 @@ class SisUpload(TenantRow, Base):
 
 
 class SisLease(Tenant, Base):
-    """The right of one process to sync a district, until `leased_until`; `worker` names the process."""
+    """The exclusive right of one process to sync a district until `leased_until`; `worker` is the name of the
+    process.
+    """
 
     __tablename__ = "sis_lease"
 
