@@ -89,9 +89,7 @@ class Stage:
         return f"(SELECT * FROM {self.of_run('staged', kind)} AS w WHERE w.row_number IS NOT NULL)"
 
     def composed(self, name: str) -> str:
-        """Returns SQL that selects the values that other files add to the rows of a kind; with `name`, those of one
-        such file.
-        """
+        """Returns SQL that selects the composed values with this name, which other files add to the rows of a kind."""
         return f"(SELECT * FROM {self.of_run('composed')} AS w WHERE w.name = '{name}')"
 
     def raw(self, kind: str) -> str:
