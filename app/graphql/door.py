@@ -29,6 +29,8 @@ from app.requests.preconditions import ExpectedVersion
 from app.roster.caseload import bound_to_person
 
 ACT_FOR = "Aimline-Act-For"
+NEEDS = "needs"
+"""The member of a field's metadata that has the permissions it needs."""
 P = ParamSpec("P")
 R = TypeVar("R")
 V = TypeVar("V")
@@ -174,7 +176,10 @@ def guarded_field(
 
     def field(resolver: Callable[..., Any]) -> StrawberryField:
         guarded: StrawberryField = strawberry.field(
-            resolver, name=name, description=f"{description}\n\nNeeds: {permission_texts}"
+            resolver,
+            name=name,
+            description=f"{description}\n\nNeeds: {permission_texts}",
+            metadata={NEEDS: frozenset(permissions)},
         )
         return guarded
 

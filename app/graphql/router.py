@@ -89,6 +89,8 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
         operation = await operation_of(request)
         prepared = prepare.prepare(operation, request.method)
         answer.cost, answer.is_prepared = prepared.cost, True
+        # The answer to a command may hold a new secret: it is not compressed.
+        request.state.is_secret = prepared.writes
         result = await _run_in_time(request, installation, client, operation, prepared, prepare)
     except BadRequest as error:
         body = {"message": error.detail, "extensions": {"code": error.code, "traceId": answer.trace_id}}

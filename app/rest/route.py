@@ -59,6 +59,11 @@ class Route(APIRoute):
         return "version" in getattr(self.response_model, "model_fields", {})
 
     @property
+    def shows_secret(self) -> bool:
+        """Tells whether the answer has a secret, so that it must not be compressed."""
+        return "secret" in getattr(self.response_model, "model_fields", {})
+
+    @property
     def _opens_work(self) -> bool:
         return _depends_on(self.dependant, open_work)
 
@@ -75,9 +80,10 @@ class Route(APIRoute):
         handle, scopes = super().get_route_handler(), self.stated_scopes
         reads_json, most_values = self.body_field is not None, self.most_values
         takes_key, takes_version, shows_version = self.takes_key, self.takes_version, self.shows_version
-        requires_version = self.requires_version
+        requires_version, shows_secret = self.requires_version, self.shows_secret
 
         async def checked(request: Request) -> Response:
+            request.state.is_secret = shows_secret
             if scopes or takes_key:
                 await _authorize(request, scopes)
             if reads_json:

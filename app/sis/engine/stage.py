@@ -73,6 +73,8 @@ class Stage:
     """The number of planned rows by kind and action, for each kind that was counted."""
     sifted: set[str] = field(default_factory=set)
     """The kinds of which only the changed rows were staged."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the report about what was read otherwise than it was written."""
 
     def table(self, name: str, kind: str = "") -> str:
         """Returns the name of a staging table for writing; a statement that changes rows must name the run."""
