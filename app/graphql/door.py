@@ -37,7 +37,7 @@ V = TypeVar("V")
 
 
 class Installation(Protocol):
-    """The objects of the process that the GraphQL face uses."""
+    """The objects of the process that the GraphQL API uses."""
 
     @property
     def engine(self) -> AsyncEngine:

@@ -80,7 +80,7 @@ class Catalog:
     @cached_property
     def gets(self) -> Mapping[str, ResourceType]:
         """Returns the resources of which a single row can be read, keyed by the name of that read."""
-        return {facts.get: one for one in self.resources if (facts := declaration(one)).get is not None}
+        return {facts.get: resource for resource in self.resources if (facts := declaration(resource)).get is not None}
 
     def _resources(self) -> Iterator[ResourceType]:
         for module in self.modules:
@@ -99,10 +99,10 @@ class Catalog:
     def _by_name(self, attribute: str) -> dict[str, Any]:
         declared: dict[str, Any] = {}
         for module in self.modules:
-            for one in getattr(module, attribute, ()):
-                if one.name in declared:
-                    raise Misuse(f"{one.name} is declared twice in {attribute}.")
-                declared[one.name] = one
+            for item in getattr(module, attribute, ()):
+                if item.name in declared:
+                    raise Misuse(f"{item.name} is declared twice in {attribute}.")
+                declared[item.name] = item
         return declared
 
     def _add(self, added: dict[ResourceType, dict[str, Member]], link: AddedLink) -> None:

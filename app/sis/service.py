@@ -266,7 +266,7 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
 
 
 async def clear_stage(stage: Stage) -> None:
-    """Deletes everything that a run has staged, except for a kept plan."""
+    """Deletes all staged rows of a run except a kept plan."""
     await stage.clear()
     await drop_raw(stage)
 

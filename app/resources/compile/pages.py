@@ -132,7 +132,7 @@ def page_of(
     tables = {name: _renamed(rows, name) for name in child.tables}
     inner = Level(child.resource, tables, rows, (rows,))
     again = [adapt(column, inner) for column in order.columns]
-    number = func.row_number().over(order_by=[one.desc() if descending else one.asc() for one in again])
+    number = func.row_number().over(order_by=[column.desc() if descending else column.asc() for column in again])
     count = func.count().over()
     numbered = select(rows, number.label("row_number"), count.label("row_count")).subquery(_name(scope))
     shown = Level(child.resource, {name: _renamed(numbered, name) for name in child.tables}, numbered, (numbered,))

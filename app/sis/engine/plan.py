@@ -64,7 +64,7 @@ def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
 
 
 def known_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
-    """Returns the columns, with their SQL types, in which a staged row has the known row that it changes."""
+    """Returns the columns, with their SQL types, in which a staged row contains the known row that it changes."""
     compared = [(f"t_{column}", sql) for column, sql in plan_columns(kind, delivery)]
     pinned = [("t_pinned", "text[]")] if kind.pinnable else []
     return [("t_sourced_id", "text"), ("t_key", "uuid"), ("t_removed_at", "timestamptz"), *compared, *pinned]
@@ -208,9 +208,11 @@ def pin_of(column: str) -> str:
 
 
 async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[str, Any]:
-    """Copies the plan, without refused rows, to where it outlives the run and a crash, readable by its district only.
+    """Copies the plan, without refused rows, into the table that outlives the run and a crash, readable by its district
+    only.
 
-    Returns what the run's row stores about the plan: the digest that an approval must name, and each file's header.
+    Returns the facts about the plan that the run's row stores: the digest that an approval must name, and each file's
+    header.
     """
     for kind in deliveries:
         table = stage.table("plan", kind)
@@ -227,7 +229,7 @@ async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[st
 
 
 async def load_plan(stage: Stage, run_id: UUID, kinds: Iterable[str]) -> None:
-    """Copies the kept plan of a run into the staged plan of the present one."""
+    """Copies the kept plan of a run into the staged plan of the current run."""
     for kind in kinds:
         names = [name for name, _ in planned_columns(BY_NAME[kind])]
         await stage.insert(

@@ -132,7 +132,9 @@ async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
 
 
 async def count_faults(stage: Stage, kind: Kind) -> tuple[int, int, int]:
-    """Returns the numbers of staged rows with a fault, without a sourcedId, and marked as deleted without a fault."""
+    """Returns the numbers of staged rows with a fault, without a sourcedId, and without a fault but marked as
+    deleted.
+    """
     (row,) = await stage.rows(
         "SELECT count(*) FILTER (WHERE fault IS NOT NULL) AS faulty, "
         "count(*) FILTER (WHERE sourced_id IS NULL) AS nameless, "
@@ -186,7 +188,7 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
 async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[ShrunkGroup]:
     """Returns the schools and classes that would lose students. A class that is itself removed does not count.
 
-    A person or an enrollment that would no longer be a student's counts as lost.
+    A person who would no longer be a student counts as lost, and so does an enrollment.
     """
     groups = []
     people, enrollments = kinds["person"], kinds["enrollment"]
