@@ -4,8 +4,8 @@ It contains no rules.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.admission import TokenAttempts
 from app.access.authenticate import Tokens
-from app.access.permission import GRANTABLE, MEANING
+from app.access.permission import GRANTABLE, MEANING, Can
 from app.access.principal import Principal
 from app.access.work import Work, required_permissions, unit
 from app.core import ids
@@ -61,6 +61,8 @@ class Services:
     sis_allowed: Allowed
     attempts: TokenAttempts
     writers: WriterShare
+    operations: Mapping[str, frozenset[Can]] = field(default_factory=dict)
+    """The scopes that each operation requires, by its id."""
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
