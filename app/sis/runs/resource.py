@@ -134,7 +134,7 @@ class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name=
 VISIBLE_ENROLLMENT = (
     select(Enrollment.id).where(Enrollment.district_id == DISTRICT, Enrollment.id == SisChange.row_id).scalar_subquery()
 )
-"""The enrollment that a change is about, if the caller reaches it. PostgreSQL may answer EXISTS by reading all of them."""
+"""The enrollment of a change, if the caller reaches it. PostgreSQL may answer an EXISTS by reading all of them."""
 
 
 class SyncChangeResource(
