@@ -1,4 +1,4 @@
-"""Owns the bind parameters that conditions of declarations may name: the district and the caller of a request."""
+"""Defines the bind parameters that conditions of declarations may name: the district and the caller of a request."""
 
 from typing import Any
 
