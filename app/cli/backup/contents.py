@@ -50,7 +50,7 @@ async def own_tables(connection: asyncpg.Connection) -> list[str]:
                          AND pg_get_expr(p.polqual, p.polrelid) = 'true')
                    OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive) AS hidden
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.relkind IN ('r', 'p') AND c.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+            WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'staging' AND c.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
               AND {OURS.format(oid="c.oid", catalogue="pg_class")}
             ORDER BY 1"""  # noqa: S608 - only our own names are formatted into it
     )
