@@ -137,6 +137,18 @@ class SisUpload(TenantRow, Base):
     part: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class SisLease(Tenant, Base):
+    """The right of one process to sync a district, until `leased_until`; `worker` names the process."""
+
+    __tablename__ = "sis_lease"
+
+    holder: Mapped[UUID]
+    worker: Mapped[str]
+    taken_at: Mapped[datetime]
+    renewed_at: Mapped[datetime]
+    leased_until: Mapped[datetime]
+
+
 class SisUploadSlot(Tenant, Base):
     """One of the uploads that a district may send at the same time; it is free again once its lease has ended."""
 
