@@ -18,6 +18,7 @@ from app.core.writer_share import WriterShare
 from app.graphql.limits import Limits
 from app.graphql.router import graphql_router
 from app.graphql.router import refuse as refuse_graphql
+from app.requests.origins import Origins
 from app.rest import (
     breaks,
     chart,
@@ -30,6 +31,7 @@ from app.rest import (
     evidence,
     gradebook,
     health,
+    me,
     measure,
     oauth,
     playbook,
@@ -45,7 +47,9 @@ from app.rest import (
     webhooks,
 )
 from app.rest.admission import Admit
+from app.rest.compress import Compress
 from app.rest.contract.assemble import complete_contract
+from app.rest.cors import Cors
 from app.rest.door import Services, refuse_unknown_parameters
 from app.rest.edge import Edge
 from app.rest.problem import install_problem_handlers
@@ -64,6 +68,7 @@ request names the person for whom it acts, and is limited by that person's role 
 The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in the browser.
 """
 V1 = (
+    me,
     roster,
     school,
     breaks,
@@ -94,10 +99,11 @@ def build(settings: Settings) -> FastAPI:
     engine = open_engine(settings.url_of("api"), name="api", pool_size=settings.pool_size, timeouts=limits)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, str]]:
         await check_server(settings.url_of("api"), "api")
         async with tokens.revocations.kept_current(engine):
-            yield
+            # for responses of the HTTP protocol class, which has no access to the settings
+            yield {"base_url": settings.base_url}
         await engine.dispose()
 
     app = FastAPI(
@@ -111,6 +117,7 @@ def build(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     tokens = Tokens(settings.keyring, settings.base_url, settings.token_seconds)
+    app.state.origins = origins = Origins(engine)
     app.state.services = Services(
         engine=engine,
         keyring=settings.keyring,
@@ -120,6 +127,7 @@ def build(settings: Settings) -> FastAPI:
         sis_allowed=settings.sis_allowed,
         attempts=TokenAttempts(settings.workers),
         writers=WriterShare(connections_of(engine), limits.connect),
+        operations=me.operations_of([face.router for face in V1]),
     )
     install_problem_handlers(app)
     complete_contract(app)
@@ -133,9 +141,12 @@ def build(settings: Settings) -> FastAPI:
     )
     app.include_router(documents.documents(app))
     app.add_middleware(Retries)
+    app.add_middleware(Compress)
     refusals = {"/graphql": refuse_graphql, "/oauth/token": oauth.refuse}
-    app.add_middleware(Admit, admission=_admission(settings, tokens), refusals=refusals)
+    admission = _admission(settings, tokens)
+    app.add_middleware(Admit, admission=admission, refusals=refusals)
     app.add_middleware(Edge, largest_upload=settings.largest_upload_mb << 20)
+    app.add_middleware(Cors, origins=origins, admission=admission)
     return app
 
 

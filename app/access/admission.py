@@ -74,6 +74,11 @@ class Admission:
                 return Requester(principal.district_id, principal.client_id, principal.district_id)
         return Requester(NOBODY, network_of(address))
 
+    def client_of(self, token: str | None) -> UUID | None:
+        """Returns the client of a valid token, or None."""
+        flow = self.identify(token, None).flow
+        return flow if isinstance(flow, UUID) else None
+
     def count(self, requester: Requester) -> tuple[QuotaState, ...]:
         """Counts a request in each of its quotas; if one of them is used up, raises `RateLimited` and counts
         nothing.

@@ -20,12 +20,14 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
 
-COLUMNS: Final = """student_id uuid, school_ids uuid[], measure_id uuid, secured_area text, purpose text, taken_on date,
-    attempt integer, value double precision, form text, external_id text, score_id uuid"""
-"""The columns, after `district_id`, of the table that contains a source's scores.
+COLUMNS: Final = (
+    *("student_id", "school_ids", "measure_id", "secured_area", "purpose", "taken_on"),
+    *("attempt", "value", "form", "external_id", "score_id"),
+)
+"""The columns, after `district_id`, of the rows with a source's scores.
 
-`score_id` is the id of a new score, `attempt` the requested attempt (null means 1); `external_id` is unique in the
-table.
+`score_id` is the id of a new score, `attempt` the requested attempt (null means 1); `external_id` is unique among the
+rows.
 """
 
 _SAME_KEY = "s.student_id = w.student_id AND s.measure_id = w.measure_id AND s.taken_on = w.taken_on"
@@ -55,18 +57,19 @@ class RecordedBatch:
 
 
 @needs(Can.RECORD_SCORES)
-async def students_of_intake(work: Work, sender: UUID, table: str) -> set[UUID]:
+async def students_of_intake(work: Work, sender: UUID, rows_sql: str) -> set[UUID]:
     """Returns the students whose scores `record_batch` would write; the caller locks them first."""
-    return {row.student_id for row in await _IntakeStatements(work, sender, table).rows(_AFFECTED)}
+    return {row.student_id for row in await _IntakeStatements(work, sender, rows_sql).rows(_AFFECTED)}
 
 
 @needs(Can.RECORD_SCORES)
-async def record_batch(work: Work, sender: UUID, table: str) -> RecordedBatch:
-    """Makes this sender's scores equal to those in the table; returns what was recorded, amended and removed.
+async def record_batch(work: Work, sender: UUID, rows_sql: str) -> RecordedBatch:
+    """Makes this sender's scores equal to those in the rows; returns what was recorded, amended and removed.
 
-    A score that is no longer in the table is removed; a removed score that is in the table again is restored.
+    `rows_sql` is SQL for the rows, with the parameter `:district`. A score that is no longer among them is removed; a
+    removed score that is among them again is restored.
     """
-    statements = _IntakeStatements(work, sender, table)
+    statements = _IntakeStatements(work, sender, rows_sql)
     await statements.run(_ADOPT)
     days = {(row.student_id, row.measure_id): row.days for row in await statements.rows(_AFFECTED)}
     await statements.run(_KEEP_CHANGES.format(action="removed", which=_NO_LONGER_SENT))
@@ -82,15 +85,15 @@ async def record_batch(work: Work, sender: UUID, table: str) -> RecordedBatch:
 class _IntakeStatements:
     """Runs the statements of one intake, and binds to each the parameters that it contains."""
 
-    def __init__(self, work: Work, sender: UUID, table: str) -> None:
-        self._db, self._table, at = work.db, table, now()
+    def __init__(self, work: Work, sender: UUID, rows_sql: str) -> None:
+        self._db, self._rows_sql, at = work.db, rows_sql, now()
         self._values = {"district": work.district_id, "sender": sender, "now": at, "because": BECAUSE_OF_SOURCE}
         self._values["stamp"] = f"{int(at.timestamp() * 1000):012x}7"
 
     async def rows(self, sql: str) -> list[Any]:
         """Runs a statement and returns its rows."""
         parameters = {name: value for name, value in self._values.items() if f":{name}" in sql}
-        return list((await self._db.execute(text(sql.replace("{intake}", self._table)), parameters)).all())
+        return list((await self._db.execute(text(sql.replace("{intake}", self._rows_sql)), parameters)).all())
 
     async def run(self, sql: str) -> int:
         """Runs a statement and returns the number of rows that it returned."""

@@ -29,7 +29,7 @@ from app.core.log import job_context
 from app.decision.overdue import send_overdue_reminders
 from app.maintenance.models import Task, TaskKind
 from app.requests.retention import expire_answers
-from app.sis.scheduler.retention import KEPT, drop_left_plans, expire_changes
+from app.sis.scheduler.retention import KEPT, delete_left_rows, expire_changes
 from app.webhooks.deliveries.retention import expire
 
 EVERY: Final = timedelta(hours=1)
@@ -132,7 +132,7 @@ async def run_task(
     async def expire_history(work: Work) -> int:
         expired = await expire_changes(work, history)
         if not expired:
-            await drop_left_plans(work)
+            await delete_left_rows(work)
         return expired
 
     batches: dict[TaskKind, tuple[str, Callable[[Work], Awaitable[int]]]] = {

@@ -43,7 +43,7 @@ class Admit:
         if scope["type"] != "http" or scope["path"].startswith(ALWAYS_ADMITTED):
             await self._app(scope, receive, send)
             return
-        requester = self._admission.identify(_token(scope), (scope.get("client") or (None,))[0])
+        requester = self._admission.identify(token_of(scope), (scope.get("client") or (None,))[0])
         standings: tuple[QuotaState, ...] = ()
         try:
             standings = self._admission.count(requester)
@@ -157,7 +157,8 @@ def fields(standings: Sequence[QuotaState]) -> list[tuple[bytes, bytes]]:
     return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", limits.encode())]
 
 
-def _token(scope: Scope) -> str | None:
+def token_of(scope: Scope) -> str | None:
+    """Returns the bearer token of a request, or None."""
     for name, value in scope["headers"]:
         if name == b"authorization":
             scheme, _, token = value.decode("latin-1").partition(" ")

@@ -1,7 +1,7 @@
 """Serves the documents that are the same for every caller: the contract, the pages to try both APIs, and their assets.
 
 Each document is built once and served with a strong ETag. None contains data of a district. The pages work without
-internet: the browser is told to load nothing from another host, and to run no script but those of the page.
+internet: their headers forbid the browser to load anything from another host, and to run any script but the page's own.
 """
 
 import asyncio
@@ -9,13 +9,17 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import resources
 from typing import NamedTuple
 
 import orjson
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import RedirectResponse
+
+from app.rest.problem_pages import index_page, page_of
+from app.rest.problem_types import PAGES, PROBLEM_TYPES
 
 HTML, SCRIPT, STYLE, PNG = "text/html; charset=utf-8", "text/javascript", "text/css", "image/png"
 
@@ -106,6 +110,16 @@ def documents(app: FastAPI) -> APIRouter:
     router.add_api_route("/graphiql", graphiql.answer, methods=READS)
     for path, asset in ASSETS.items():
         router.add_api_route(path, Document(_reader(asset), asset.media_type).answer, methods=READS)
+
+    problems = Document(index_page, HTML, page_headers)
+    router.add_api_route(PAGES, problems.answer, methods=READS)
+    pages = {code: Document(partial(page_of, code), HTML, page_headers) for code in PROBLEM_TYPES}
+
+    @router.api_route(f"{PAGES}{{code}}", methods=READS)
+    async def problem_page(request: Request, code: str) -> Response:
+        if code not in pages:
+            raise HTTPException(404)
+        return await pages[code].answer(request)
 
     @router.api_route("/", methods=READS)
     async def to_the_page() -> Response:

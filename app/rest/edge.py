@@ -64,7 +64,7 @@ class Edge:
             hint = "An operator may allow more: AIMLINE_LARGEST_UPLOAD_MB." if is_upload else "Send it in parts."
             detail = f"A body has at most {largest} bytes. {hint}"
             exchange.too_large = False
-            await problem(request, 413, "body.too_large", "Body too large", detail)(scope, receive, exchange.send)
+            await problem(request, 413, "body.too_large", detail)(scope, receive, exchange.send)
         route = getattr(scope.get("route"), "path", "unknown")
         status, seconds = exchange.status or 500, time.perf_counter() - began
         count_request(route, scope["method"], status, seconds, _district(scope))

@@ -35,24 +35,25 @@ from app.core.errors import (
 )
 from app.core.fault_report import describe_fault
 from app.core.metrics import REFUSALS
+from app.rest.problem_types import PROBLEM_TYPES, address_of
 
 MEDIA_TYPE = "application/problem+json"
-STATUS: dict[type[AimlineError], tuple[int, str]] = {
-    NotFound: (404, "Not found"),
-    Forbidden: (403, "Not allowed"),
-    Unauthenticated: (401, "Who is asking?"),
-    Conflict: (409, "The present state does not allow this"),
-    Gone: (410, "Kept no longer"),
-    PreconditionFailed: (412, "Changed since you read it"),
-    PreconditionRequired: (428, "A version is required"),
-    Busy: (429, "Body too large"),
-    StorageFull: (507, "No room"),
-    Malformed: (400, "Bad request"),
-    Invalid: (422, "Invalid values"),
-    Throttled: (429, "Too many requests"),
-    Overloaded: (503, "Too much to do"),
-    Unavailable: (503, "Not available at the moment"),
-    OutcomeUnknown: (503, "The outcome is not known"),
+STATUS: dict[type[AimlineError], int] = {
+    NotFound: 404,
+    Forbidden: 403,
+    Unauthenticated: 401,
+    Conflict: 409,
+    Gone: 410,
+    PreconditionFailed: 412,
+    PreconditionRequired: 428,
+    Busy: 429,
+    StorageFull: 507,
+    Malformed: 400,
+    Invalid: 422,
+    Throttled: 429,
+    Overloaded: 503,
+    Unavailable: 503,
+    OutcomeUnknown: 503,
 }
 OVERFLOWS = ("22003", "22008")
 """The SQLSTATEs of a number or a date out of range."""
@@ -72,10 +73,11 @@ class ViolationShape(BaseModel):
 class Problem(BaseModel):
     """A problem (RFC 9457)."""
 
-    type: str = Field(description="urn:aimline:problem:<code>; stable.")
-    title: str
-    status: int
-    detail: str
+    type: str = Field(description="The address of this problem's page, /docs/problems/<code>.")
+    code: str = Field(description="The stable code of the problem, the same as in GraphQL.")
+    title: str = Field(description="The problem in a few words, the same for every problem with this code.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What is wrong with this request. It never repeats a submitted value.")
     trace_id: str = Field(description="The id of this request in the logs: name it when you ask for help.")
     violations: list[ViolationShape] = Field(
         default=[],
@@ -88,7 +90,6 @@ def problem(
     request: Request,
     status: int,
     code: str,
-    title: str,
     detail: str,
     violations: Sequence[Violation] = (),
     more: int = 0,
@@ -97,8 +98,9 @@ def problem(
     REFUSALS.labels(code).inc()
     listed = violations[:MAX_VIOLATIONS]
     shape = Problem(
-        type=f"urn:aimline:problem:{code}",
-        title=title,
+        type=address_of(code, _base_url(request)),
+        code=code,
+        title=PROBLEM_TYPES[code].title,
         status=status,
         detail=with_more(detail, more + len(violations) - len(listed)),
         trace_id=getattr(request.state, "trace_id", ""),
@@ -109,6 +111,11 @@ def problem(
     )
     headers = {"WWW-Authenticate": 'Bearer realm="aimline"'} if status == 401 else None
     return JSONResponse(shape.model_dump(), status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _base_url(request: Request) -> str:
+    services = getattr(getattr(request.scope.get("app"), "state", None), "services", None)
+    return getattr(services, "base_url", "")
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -129,9 +136,9 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 
 def from_error(request: Request, error: AimlineError) -> JSONResponse:
     """Converts an error of the application into a problem response."""
-    status, title = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (400, "Bad request"))
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 400)
     violations = error.violations if isinstance(error, Invalid) else ()
-    answer = problem(request, status, error.code, title, error.detail, violations)
+    answer = problem(request, status, error.code, error.detail, violations)
     if (retry_after := getattr(error, "retry_after", None)) is not None:
         answer.headers["Retry-After"] = str(retry_after)
     return answer
@@ -141,13 +148,13 @@ async def _shape(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101  # the handler is installed for this class
     errors = error.errors()
     if any(item["type"] == "json_invalid" for item in errors):
-        return problem(request, 400, "body.not_json", "Bad request", "The body is not JSON.")
+        return problem(request, 400, "body.not_json", "The body is not JSON.")
     violations = [_violation(item) for item in errors[:MAX_VIOLATIONS]]
     detail = "The request does not have the expected shape."
     # A wrong parameter is a bad request (400); a JSON body with invalid content cannot be processed (422).
     status = 422 if any(item["loc"][:1] == ("body",) for item in errors) else 400
     more = len(errors) - len(violations)
-    return problem(request, status, "shape", "Unexpected shape", detail, violations, more)
+    return problem(request, status, "shape", detail, violations, more)
 
 
 def _violation(error: dict[str, Any]) -> Violation:
@@ -165,7 +172,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         415: ("body.media_type", str(error.detail)),
     }
     code, detail = texts.get(error.status_code, ("http", str(error.detail)))
-    answer = problem(request, error.status_code, code, detail, detail)
+    answer = problem(request, error.status_code, code, detail)
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
@@ -173,7 +180,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 async def _overflow(request: Request, _: Exception) -> JSONResponse:
     """Returns the error response for a request from which a value out of range was computed."""
-    return problem(request, 422, OUT_OF_RANGE.code, STATUS[Invalid][1], OUT_OF_RANGE.detail, [OUT_OF_RANGE])
+    return problem(request, 422, Invalid.code, OUT_OF_RANGE.detail, [OUT_OF_RANGE])
 
 
 async def _database(request: Request, error: Exception) -> JSONResponse:
@@ -187,4 +194,4 @@ def fault(request: Request, error: Exception) -> JSONResponse:
     """Logs an internal fault and returns its problem response; neither repeats what was submitted."""
     log.error("fault", **describe_fault(error))
     detail = "An internal error occurred. Nothing was changed."
-    return problem(request, 500, "internal", "Our fault", detail)
+    return problem(request, 500, "internal", detail)

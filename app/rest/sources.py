@@ -86,7 +86,10 @@ class SisSource(Shape):
     id: str
     name: str
     kind: str
-    url: str
+    url: str = Field(
+        description="The address. `...` stands for each value of its query, which may be a secret; a change that sends "
+        "it so keeps the values."
+    )
     gradebook_url: str | None
     token_url: str | None
     auth: str | None

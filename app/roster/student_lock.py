@@ -108,7 +108,7 @@ async def lock_named_subjects(work: Work) -> None:
     A subject is the id or external id of a student, or the id of a row about a student. A subject without a row within
     reach is skipped; the command that receives it reports the error.
     """
-    names, work.named_subjects = work.named_subjects, frozenset()
+    db, names, work.named_subjects = work.db, work.named_subjects, frozenset()
     if not names:
         return
     references, ids_by_kind = [], defaultdict[str, set[UUID]](set)
@@ -126,5 +126,5 @@ async def lock_named_subjects(work: Work) -> None:
             rows = select(model.student_id).where(
                 model.district_id == work.district_id, mapper.columns["id"] == any_(cast(list(row_ids), IdList))
             )
-            students |= set(await work.db.scalars(rows))
+            students |= set(await db.scalars(rows))
     await lock_students(work, students)

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.core.metrics import CONNECTIONS, REFUSALS
+from app.rest.problem_types import PROBLEM_TYPES, address_of
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """The largest number of bytes of a request line with its headers, and of trailers and chunk markers besides the
@@ -79,7 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
         most = self._most_connections
         if most is not None and len(self.connections) > most and not self._close_idle_connection():
             detail = "This server has reached its number of connections. Try again in a moment."
-            self._refuse(503, "connections.exhausted", "Too many connections", detail)
+            self._refuse(503, "connections.exhausted", detail)
             return
         self._timer = self.loop.call_later(CHECK_INTERVAL, self._check_progress)
 
@@ -156,7 +157,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body, self._head_raw = False, 0
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "http.malformed", "Bad request", "This is not an HTTP request.")
+        self._refuse(400, "http.malformed", "This is not an HTTP request.")
 
     def _fits(self, size: int) -> bool:
         self._head_parsed += size
@@ -166,7 +167,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse_head(self) -> None:
         detail = f"A request line with its headers has at most {MAX_HEAD_BYTES} bytes."
-        self._refuse(431, "headers.too_large", "Headers too large", detail)
+        self._refuse(431, "headers.too_large", detail)
 
     def _check_progress(self) -> None:
         """Closes the connection if the caller makes no progress."""
@@ -197,7 +198,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is None and not self._head_raw:
             self.transport.close()  # nothing was ever received
             return
-        self._refuse(408, "request.half_sent", "Request timeout", "The request was not completed in time.")
+        self._refuse(408, "request.half_sent", "The request was not completed in time.")
 
     def _close_idle_connection(self) -> bool:
         for other in self.connections:
@@ -206,7 +207,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 return True
         return False
 
-    def _refuse(self, status: int, code: str, title: str, detail: str) -> None:
+    def _refuse(self, status: int, code: str, detail: str) -> None:
         """Sends an error response unless a response has begun, and closes the connection; further input is dropped."""
         if self._is_refused:
             return
@@ -223,7 +224,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if has_answer or self.transport.is_closing() or len(_lingering) >= MAX_LINGERING:
             self.transport.close()
             return
-        self.transport.write(answer(status, code, title, detail, self.server_state.default_headers))
+        base_url = str(self.app_state.get("base_url", ""))
+        self.transport.write(answer(status, code, detail, self.server_state.default_headers, base_url))
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -231,11 +233,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self.loop.call_later(LINGER, self.transport.close)
 
 
-def answer(status: int, code: str, title: str, detail: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+def answer(status: int, code: str, detail: str, headers: list[tuple[bytes, bytes]], base_url: str = "") -> bytes:
     """Returns the bytes of a complete problem response (RFC 9457), formatted like the app's problems."""
     trace_id = uuid4().hex
-    problem = {"type": f"urn:aimline:problem:{code}", "title": title, "status": status, "detail": detail}
-    body = orjson.dumps(problem | {"trace_id": trace_id, "violations": []})
+    problem = {"type": address_of(code, base_url), "code": code, "title": PROBLEM_TYPES[code].title, "status": status}
+    body = orjson.dumps(problem | {"detail": detail, "trace_id": trace_id, "violations": []})
     lines = [
         *headers,
         (b"content-type", b"application/problem+json"),

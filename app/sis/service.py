@@ -33,10 +33,11 @@ from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
 from app.sis.engine.contradictions import find_likely_rekeys, keep_contradicted, set_aside
-from app.sis.engine.district_lock import district_sync_lock
+from app.sis.engine.intake.load import drop_raw
 from app.sis.engine.intake.supplements import stage_with_supplements
+from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.mapping import follow_results
-from app.sis.engine.plan import ALIASED, keep_plan, write_keys, write_plan
+from app.sis.engine.plan import keep_plan, write_keys, write_plan
 from app.sis.engine.quarantine import name_quarantined
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.run import (
@@ -50,7 +51,7 @@ from app.sis.engine.run import (
     lock_district_writes,
     require_current_claim,
 )
-from app.sis.engine.stage import Stage, fresh_id
+from app.sis.engine.stage import ALIASED, Stage, fresh_id
 from app.sis.guard import GuardLimits
 from app.sis.guard import weigh as weigh_plan
 from app.sis.kinds import BY_NAME, KINDS, Kind
@@ -113,7 +114,7 @@ async def sync(
     """
     principal = system_principal(district_id, "sync")
 
-    async with district_sync_lock(engine, district_id):
+    async with district_sync_lease(engine, keyring, district_id):
         report = Report(request.run_id or new_id(), began_at=now(), mode=request.mode)
         async with unit(engine, principal, keyring, "sync begins") as work:
             source_id = await _open_run(work, report, source_name, dry, request)
@@ -257,21 +258,26 @@ async def _stage_and_apply(
     conclude(report, dry)
     if report.state == RunState.HELD:
         report.plan = await keep_plan(stage, deliveries)
-    await stage.drop()
+    await clear_stage(stage)
 
 
 @needs(Can.SYNC_ROSTER)
 async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) -> Stage:
     """Returns the stage of a run in this transaction. `largest` is the size of the run's largest file in bytes."""
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
-    # Hash joins of a large delivery must fit in memory, and a small delivery needs little. Newly loaded tables have no
-    # statistics, and with row-level security the planner expects one or two rows, so nested loops, which would take a
-    # million steps, are turned off.
+    # Hash joins of a large delivery must fit in memory, and a small delivery needs little. Staged rows have no
+    # statistics, and with row-level security the planner expects one or two rows: nested loops over a million are off.
     memory = min(max(4 * largest >> 20, 16), 256)
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
     emit = partial(record_of_students, work)
     return Stage(driver, work.district_id, source_id, run_id, now(), today_in(await zone_of(work)), emit)
+
+
+async def clear_stage(stage: Stage) -> None:
+    """Deletes all staged rows of a run except a kept plan."""
+    await stage.clear()
+    await drop_raw(stage)
 
 
 async def _plan_kind(
@@ -327,7 +333,7 @@ async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
             f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
                 SELECT :district, {fresh_id("quarantine " + kind.name, "r.row_number::text")}, :run, '{kind.name}',
                        '{delivery.file}', r.row_number + 1, {field}, {code}
-                FROM {stage.table(table, kind.name)} AS r WHERE r.district_id = :district AND {condition}
+                FROM {stage.of_run(table, kind.name)} AS r WHERE {condition}
                 ON CONFLICT DO NOTHING"""
         )
 
@@ -340,10 +346,10 @@ def _reference_code_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     kinds = " ".join(f"WHEN '{ref.header}' THEN '{ref.kind}'" for ref in refs)
     values = " ".join(f"WHEN '{ref.header}' THEN s.ref_{ref.column}" for ref in refs)
     return f"""CASE WHEN EXISTS (
-        SELECT FROM {stage.table("staged", kind.name)} AS s, LATERAL (SELECT CASE r.field {values} END AS named) AS v
+        SELECT FROM {stage.delivered(kind.name)} AS s, LATERAL (SELECT CASE r.field {values} END AS named) AS v
         JOIN external_id AS e ON e.district_id = :district AND e.source_id = :source
          AND e.kind = CASE r.field {kinds} END AND e.sourced_id = ANY (string_to_array(v.named, ',') || v.named)
-        WHERE s.district_id = :district AND s.row_number = r.row_number)
+        WHERE s.row_number = r.row_number)
         THEN 'reference.removed' ELSE 'reference.unknown' END"""
 
 

@@ -5,7 +5,7 @@ from alembic import op
 from migrations.tenant import grant, tenant_table
 
 revision = "0009"
-down_revision = "0008"
+down_revision = "0006"
 
 
 def upgrade() -> None:

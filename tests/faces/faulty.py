@@ -88,8 +88,7 @@ def succeeded(answer: httpx.Response) -> bool:
 def code_of(answer: httpx.Response) -> str:
     """The stable code of a refusal, as the face says it."""
     body = answer.json()
-    code = body["errors"][0]["extensions"]["code"] if "errors" in body else body["type"]
-    return str(code).removeprefix("urn:aimline:problem:")
+    return str(body["errors"][0]["extensions"]["code"] if "errors" in body else body["code"])
 
 
 async def concerns_of(town: Town) -> list[str]:

@@ -65,7 +65,7 @@ async def test_a_client_without_quota_is_refused_in_the_form_of_the_face(built: 
         other = await another_client(app, north).get("/v1/schools")
     assert (rest.status_code, query.status_code, other.status_code) == (429, 429, 200)
     assert rest.headers["content-type"] == "application/problem+json"
-    assert rest.json()["type"] == "urn:aimline:problem:rate.limited"
+    assert rest.json()["code"] == "rate.limited"
     assert rest.json()["trace_id"] == rest.headers["trace-id"]
     assert query.headers["content-type"].startswith(MODERN)
     (error,) = query.json()["errors"]

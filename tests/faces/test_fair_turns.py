@@ -141,7 +141,7 @@ async def test_a_full_queue_is_refused_with_a_time_to_return(built: Built, north
             gate.enqueue(north.district_id)
         answer = await caller(app, north).get("/v1/schools")
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
-        assert answer.json()["type"] == "urn:aimline:problem:queue.full"
+        assert answer.json()["code"] == "queue.full"
         assert (await caller(app, south).get("/v1/schools")).status_code == 200
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 from fastapi import FastAPI
 
 from app.core import ids
+from app.settings import Settings
+from tests.faces.graphql_face import token
 from tests.faces.rest_town import Caller, caller
+from tests.faces.served_api import client, served_api
 from tests.records.races import deadlocks
 from tests.records.writers import Writers
 from tests.town import YEAR_BEGINS, Town
@@ -21,6 +25,7 @@ FIELDS = {
     "raiseConcern": ("RaiseConcernInput", "concern { id } problems { code }"),
     "recordScores": ("RecordScoresInput", "results { outcome } problems { code }"),
     "decide": ("DecideInput", "decision { id } problems { code }"),
+    "makeMeasure": ("MakeMeasureInput", "measure { name } problems { code }"),
     "amendMeasure": ("AmendMeasureInput", "measure { name } problems { code }"),
 }
 
@@ -167,3 +172,35 @@ async def test_a_measure_and_a_student_in_opposite_orders_do_not_deadlock(
         for answer in await both(as_client, document(*commands), document(*reversed(commands))):
             assert "errors" not in answer.json(), answer.json()
     assert await deadlocks(north) == before
+
+
+def creation(code: str) -> tuple[str, dict[str, Any]]:
+    """Creates a measure."""
+    given = {"code": code, "name": code, "area": "math", "unit": "points", "direction": "up", "lowest": 0, "highest": 9}
+    return "makeMeasure", given
+
+
+def test_over_http_the_retry_answers_where_no_order_helps(north: Town, settings: Settings) -> None:
+    """Two documents create the same measures the other way round: PostgreSQL ends one, which runs once more."""
+    headers = {"Authorization": f"Bearer {token(north)}"}
+
+    with served_api(settings) as (_, address), ThreadPoolExecutor(2) as senders:
+
+        def send(body: dict[str, Any]) -> httpx.Response:
+            with client(address) as sender:
+                return sender.post("/graphql", json=body, headers=headers)
+
+        for number in range(4):
+            codes = [f"first-{number}", f"second-{number}"]
+            bodies = [document(*map(creation, order)) for order in (codes, codes[::-1])]
+            bodies += [document(*(amendment(code, "Again") for code in order)) for order in (codes, codes[::-1])]
+            made = list(senders.map(send, bodies[:2]))
+            assert [answer.status_code for answer in made] == [200, 200], [answer.text for answer in made]
+            fields = [field for answer in made for field in answer.json()["data"].values()]
+            assert sum(field["measure"] is not None for field in fields) == 2, fields
+            assert {p["code"] for field in fields for p in field["problems"]} <= {
+                "measure.taken",
+                "conflict.concurrent",
+            }
+            for answer in senders.map(send, bodies[2:]):
+                assert all(field["measure"] for field in answer.json()["data"].values()), answer.text

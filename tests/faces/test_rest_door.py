@@ -170,7 +170,7 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(app: FastAPI, 
     for body in (b"x" * 4_000_000, parts()):
         answer = await caller(app, north).ask("POST", "/v1/scores", content=body, headers=headers)
         assert answer.status_code == 413
-        assert answer.json()["type"] == "urn:aimline:problem:body.too_large"
+        assert answer.json()["code"] == "body.too_large"
     assert sent < 40
     sent = 0
     async with plain(app) as client:

@@ -173,7 +173,7 @@ async def test_a_token_that_does_not_hold_is_refused(app: FastAPI, north: Town) 
         answer = await Caller(app, token).get("/v1/students")
         assert answer.status_code == 401, token
         assert answer.headers["www-authenticate"].startswith("Bearer")
-        assert answer.json()["type"] == "urn:aimline:problem:unauthenticated"
+        assert answer.json()["code"] == "unauthenticated"
     async with plain(app) as http:
         assert (await http.get("/v1/students")).status_code == 401
         assert (await http.get("/v1/students", headers=basic("a", "b"))).status_code == 401

@@ -103,40 +103,12 @@ async def every_row_is_locked(db: asyncpg.Connection, roles: dict[str, str]) -> 
     return let_off(found)
 
 
-async def kept_plans_are_locked(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """A table in staging that outlives its run, logged and without columns of raw rows, is its district's alone."""
-    rows = await db.fetch(
-        """SELECT c.oid, c.relname::text AS name, c.relrowsecurity AS secured, c.relforcerowsecurity AS forced,
-                  c.relpersistence::text AS how,
-                  EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'district_id'
-                          AND a.attnotnull AND a.atttypid = 'uuid'::regtype) AS district
-           FROM pg_class c WHERE c.relnamespace = 'staging'::regnamespace AND c.relkind IN ('r', 'p')"""
-    )
-    found = []
-    for row in rows:
-        name = f"staging {row['name']}"
-        if row["how"] != "p":
-            found.append((name, "is unlogged, and outlives its run"))
-        if not (row["secured"] and row["forced"]):
-            found.append((name, "has no FORCEd row-level security"))
-        if not row["district"]:
-            found.append((name, "has no district_id uuid NOT NULL"))
-        policies = await _policies(db, row["oid"])
-        if [policy["roles"] for policy in policies] != [[roles["worker"]]]:
-            found.append((name, "has not exactly one policy, the worker's"))
-        for policy in policies:
-            if policy["using"] != policy["check"]:
-                found.append((name, "has a WITH CHECK that is not its USING"))
-            found += [(name, said) for said in _unfit(policy["using"] or "")]
-    return let_off(found)
-
-
 async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """One permissive policy for both run-time roles, the owner's own, and no more; USING equals WITH CHECK."""
     running = set(roles.values())
     found = []
     for table in await tenant_tables(db):
-        policies = await _policies(db, table["oid"])
+        policies = await policies_of(db, table["oid"])
         name = f"table {table['name']}"
         for policy in policies:
             if not policy["permissive"]:
@@ -149,7 +121,7 @@ async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> l
         for policy in theirs:
             if policy["using"] is None or policy["using"] != policy["check"]:
                 found.append((name, f"the policy {policy['name']} has a WITH CHECK that is not its USING"))
-            found += [(name, said) for said in _unfit(policy["using"] or "")]
+            found += [(name, said) for said in unfit_policy(policy["using"] or "")]
     return let_off(found)
 
 
@@ -159,7 +131,7 @@ async def people_are_within_reach(db: asyncpg.Connection, roles: dict[str, str])
     for table in await tenant_tables(db):
         text = " ".join(
             policy["using"] or ""
-            for policy in await _policies(db, table["oid"])
+            for policy in await policies_of(db, table["oid"])
             if set(roles.values()) & set(policy["roles"])
         )
         about = ABOUT_PEOPLE.get(table["name"]) or ("student_id" if "student_id" in table["columns"] else None)
@@ -267,7 +239,8 @@ async def nothing_runs_by_itself(db: asyncpg.Connection, roles: dict[str, str]) 
     return let_off(found)
 
 
-async def _policies(db: asyncpg.Connection, table: int) -> list[asyncpg.Record]:
+async def policies_of(db: asyncpg.Connection, table: int) -> list[asyncpg.Record]:
+    """The policies of a table: name, kind, command, conditions and roles."""
     rows: list[asyncpg.Record] = await db.fetch(
         """SELECT polname AS name, polpermissive AS permissive, polcmd::text AS command,
                   pg_get_expr(polqual, polrelid) AS using, pg_get_expr(polwithcheck, polrelid) AS check,
@@ -279,7 +252,8 @@ async def _policies(db: asyncpg.Connection, table: int) -> list[asyncpg.Record]:
     return rows
 
 
-def _unfit(text: str) -> list[str]:
+def unfit_policy(text: str) -> list[str]:
+    """What a policy's condition may not hold."""
     found = []
     if not (text.startswith(f"({DISTRICT_IN_POLICY}") or text.startswith(f"(({DISTRICT_IN_POLICY}")):
         found.append("its policy does not begin with the district")

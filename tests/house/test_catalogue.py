@@ -10,7 +10,7 @@ import pytest
 
 from app.access.policies import DISTRICT, policy
 from app.settings import Settings
-from tests.house import catalogue, privileges
+from tests.house import catalogue, privileges, staging
 from tests.house.catalogue import Check
 
 TABLE = "CREATE TABLE planted (district_id uuid NOT NULL, id uuid NOT NULL, {more} PRIMARY KEY (district_id, id))"
@@ -30,6 +30,8 @@ TO_ORG = "org_id uuid, CONSTRAINT to_org FOREIGN KEY ({here}) REFERENCES org ({t
 FUNCTION = "CREATE FUNCTION app.planted() RETURNS bigint LANGUAGE sql {how} AS '{body}'"
 DEFINER = FUNCTION.format(how="SECURITY DEFINER {path}", body="SELECT 1")
 PINNED = f"SET search_path = {privileges.SEARCH_PATH}"
+STAGED = "CREATE {how} TABLE staging.planted (district_id uuid NOT NULL, run_id uuid NOT NULL)"
+MADE_BY_A_RUN = f"{STAGED.format(how='')}; GRANT worker TO CURRENT_USER; ALTER TABLE staging.planted OWNER TO worker"
 COUNT = "SELECT count(*) FROM {table}"
 
 FAULTS: list[tuple[Check, str, str]] = [
@@ -48,10 +50,21 @@ FAULTS: list[tuple[Check, str, str]] = [
     (catalogue.policies_are_plain, planted(using=f"({DISTRICT}) OR id IS NULL"), "OR outside"),
     (catalogue.policies_are_plain, planted(using=f"{DISTRICT} AND EXISTS (SELECT 1 FROM org)"), "subquery"),
     (catalogue.policies_are_plain, planted(using=f"{DISTRICT} AND length(id::text) > 1"), "calls ['length']"),
-    (catalogue.kept_plans_are_locked, "CREATE TABLE staging.planted (district_id uuid)", "no FORCEd row-level"),
-    (catalogue.kept_plans_are_locked, "CREATE TABLE staging.planted (district_id uuid)", "not exactly one policy"),
-    (catalogue.kept_plans_are_locked, "CREATE TABLE staging.planted (a text)", "no district_id uuid NOT NULL"),
-    (catalogue.kept_plans_are_locked, "CREATE UNLOGGED TABLE staging.planted (a text)", "outlives its run"),
+    (staging.kept_plans_are_locked, STAGED.format(how=""), "no FORCEd row-level"),
+    (staging.kept_plans_are_locked, STAGED.format(how=""), "not exactly one policy"),
+    (staging.kept_plans_are_locked, "ALTER TABLE staging.kept_plan NO FORCE ROW LEVEL SECURITY", "no FORCEd row-level"),
+    (staging.kept_plans_are_locked, "ALTER TABLE staging.kept_rekey SET UNLOGGED", "outlives its run"),
+    (staging.kept_plans_are_locked, "ALTER POLICY tenant ON staging.kept_plan USING (true)", "does not begin with"),
+    (staging.staged_rows_are_of_a_run, "CREATE TABLE staging.planted (district_id uuid, run_id uuid)", "begin with"),
+    (staging.staged_rows_are_of_a_run, "CREATE TABLE staging.planted (a text)", "no primary key"),
+    (staging.staged_rows_are_of_a_run, MADE_BY_A_RUN, "by a run"),
+    (staging.staging_has_the_columns_of_the_kinds, STAGED.format(how="UNLOGGED"), "no statement knows it"),
+    (staging.staging_has_the_columns_of_the_kinds, "DROP TABLE staging.key_org", "is not there"),
+    (
+        staging.staging_has_the_columns_of_the_kinds,
+        "ALTER TABLE staging.staged_org DROP COLUMN t_name",
+        "lacks t_name text",
+    ),
     (catalogue.people_are_within_reach, planted(ABOUT), "does not read app.reach"),
     (catalogue.people_are_within_reach, planted(ABOUT, using=policy(student="student_id")), "does not lock"),
     (catalogue.people_are_within_reach, planted(ABOUT, using=policy(student="id", lock="secured_area")), "caseload"),

@@ -28,6 +28,7 @@ EXCEPTIONS = {
     "app.cli.backup.security": OPERATOR,
     "app.core.db": "a sentence that tells an administrator what to run",
     "app.core.embedded": "makes the role and the database of the embedded server",
+    "app.sandbox.database": "empties the database of the playground, on the embedded server",
 }
 
 

@@ -155,7 +155,8 @@ class _Playground:
         """Sends a signal and returns the exit code."""
         self._process.send_signal(number)
         assert self._process.stdout is not None
-        self._process.stdout.read()
+        with self._process.stdout as rest:
+            rest.read()
         return self._process.wait(60)
 
 

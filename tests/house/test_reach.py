@@ -161,7 +161,7 @@ async def test_a_role_that_opens_nothing_is_refused_everywhere(
     """A parent is in the roster and opens nothing; nor does a student, or somebody who is not known."""
     for operation in lists(app):
         answer = await acting(app, told, "parent", scopes).get(own_request(operation, told).path)
-        assert (answer.status_code, answer.json()["type"]) == (403, "urn:aimline:problem:act_for.role"), operation.name
+        assert (answer.status_code, answer.json()["code"]) == (403, "act_for.role"), operation.name
     for person in ("amy", "nobody"):
         answer = await acting(app, told, person, scopes).get("/v1/students")
         assert answer.status_code == 400, answer.text
@@ -170,7 +170,7 @@ async def test_a_role_that_opens_nothing_is_refused_everywhere(
 async def test_only_a_client_that_may_names_a_person(app: FastAPI, told: Told) -> None:
     """Without the scope the header is refused: it never widens, and is never ignored."""
     answer = await acting(app, told, "teacher", CLIENT_SCOPES - {"act-for"}).get("/v1/students")
-    assert (answer.status_code, answer.json()["type"]) == (403, "urn:aimline:problem:permission.missing")
+    assert (answer.status_code, answer.json()["code"]) == (403, "permission.missing")
 
 
 async def test_a_departed_teacher_opens_nothing(
@@ -187,7 +187,7 @@ async def test_a_departed_teacher_opens_nothing(
     async with town.house() as work:
         await leave(work)
     answer = await acting(app, Told(town), "teacher").get("/v1/students")
-    assert (answer.status_code, answer.json()["type"]) == (403, "urn:aimline:problem:act_for.role")
+    assert (answer.status_code, answer.json()["code"]) == (403, "act_for.role")
 
 
 async def test_a_client_of_some_schools_reaches_their_students_only(

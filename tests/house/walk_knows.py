@@ -9,6 +9,8 @@ from tests.sis.roster_zip import Export
 UNWALKED = {
     "/openapi.json": "the contract; asks for nobody's rows",
     "/docs": "a page of our own files",
+    "/docs/problems/": "as the page",
+    "/docs/problems/{code}": "as the page",
     "/": "leads to the page",
     "/swagger/swagger-ui-bundle.js": "as the page",
     "/swagger/swagger-ui.css": "as the page",

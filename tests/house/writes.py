@@ -1,12 +1,14 @@
 """Collects every distinct writing statement that the product sends during the tests, to check them at the end.
 
 Statements through SQLAlchemy are kept as they are sent. Statements that a sync sends through asyncpg are kept with the
-definitions of their staging tables, which are dropped with the run; the run's number is removed from the names.
+shapes of the tables of raw rows that they name, which are gone when the run has ended; the run's own number is removed
+from their names.
 """
 
 # names that the product made
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -19,7 +21,7 @@ LOOKED_AT = re.compile(
 )
 STATEMENT = re.compile(r"\s*(WITH|INSERT|UPDATE|DELETE|MERGE|SELECT)\b")
 OF_A_RUN = re.compile(r"_[0-9a-f]{32}\b")
-STAGED = re.compile(r"\bstaging\.(\w+)")
+RAW = re.compile(r"\bstaging\.(\w+_[0-9a-f]{32})\b")
 SHAPES = """
 SELECT c.relname AS table, string_agg(quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod), ', ') AS is
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -34,18 +36,18 @@ LET_OFF: dict[str, str] = {}
 """Parts of statements that are not fit yet, and why."""
 
 _kept: dict[str, dict[str, str]] = {}
-"""Statement: (staging table: columns)."""
+"""Statement: (table of raw rows: columns)."""
 
 
 def keep(statement: str) -> None:
-    """Keeps a statement of SQLAlchemy's; only tests send through it what names a staging table."""
-    if STATEMENT.match(statement) and LOOKED_AT.search(statement) and not STAGED.search(statement):
+    """Keeps a statement of SQLAlchemy's."""
+    if STATEMENT.match(statement) and LOOKED_AT.search(statement):
         _kept.setdefault(statement, {})
 
 
 def watch_the_sync() -> None:
     """Keeps what every sync sends from now on."""
-    run, rows = Stage.run, Stage.rows
+    run, rows, insert_parallel = Stage.run, Stage.rows, Stage.insert_parallel
 
     async def watched_run(stage: Stage, sql: str) -> int:
         await _keep_staged(stage, sql)
@@ -55,14 +57,19 @@ def watch_the_sync() -> None:
         await _keep_staged(stage, sql)
         return await rows(stage, sql)
 
+    async def watched_parallel(stage: Stage, name: str, kind: str, columns: Sequence[str], query: str) -> int:
+        await _keep_staged(stage, query)
+        return await insert_parallel(stage, name, kind, columns, query)
+
     Stage.run, Stage.rows = watched_run, watched_rows  # type: ignore[method-assign, assignment]  # watched
+    Stage.insert_parallel = watched_parallel  # type: ignore[method-assign, assignment]  # watched
 
 
 async def _keep_staged(stage: Stage, sql: str) -> None:
-    statement = OF_A_RUN.sub("_run", stage._bound(sql)[0])
+    statement = OF_A_RUN.sub("_run", stage._bound(sql)[0]).removesuffix(" /* run_run */")
     if statement in _kept or not (STATEMENT.match(statement) and LOOKED_AT.search(statement)):
         return
-    shapes = await stage.driver.fetch(SHAPES, STAGED.findall(sql))
+    shapes = await stage.driver.fetch(SHAPES, RAW.findall(sql))
     _kept[statement] = {OF_A_RUN.sub("_run", row["table"]): row["is"] for row in shapes}
 
 

@@ -151,8 +151,8 @@ async def shown_students(town: Town, *sourced_ids: str) -> list[str]:
 
 def _refusal(answer: httpx.Response) -> str:
     """The status, with the code of the problem or error where there is one."""
-    code = re.search(r'urn:aimline:problem:([\w.]+)|"code":"([\w.]+)"', answer.text)
-    return f"{answer.status_code} {code[1] or code[2]}" if code else str(answer.status_code)
+    code = re.search(r'"code":"([\w.]+)"', answer.text)
+    return f"{answer.status_code} {code[1]}" if code else str(answer.status_code)
 
 
 def _camel(score: dict[str, Any]) -> dict[str, Any]:

@@ -372,7 +372,7 @@ async def test_a_consumer_over_rest(app: FastAPI, north: Town) -> None:
     async with north.house() as work:
         await begin_epoch(work)
     gone = await client.get(f"{path}/events")
-    assert (gone.status_code, gone.json()["type"]) == (410, "urn:aimline:problem:feed.epoch")
+    assert (gone.status_code, gone.json()["code"]) == (410, "feed.epoch")
     assert (await client.ask("DELETE", path)).status_code == 204
     assert (await client.get(path)).status_code == 404
     assert (await client.ask("PUT", "/v1/events/consumers/A%20b", json=new)).status_code == 422

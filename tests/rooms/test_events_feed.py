@@ -186,7 +186,7 @@ async def test_what_is_gone_is_said_over_rest(app: FastAPI, north: Town) -> None
         await begin_epoch(work)
     answer = await north_client.ask("GET", f"/v1/events?type=sync.applied&type=concern.raised&after={cursor}")
     assert answer.status_code == 410
-    assert answer.json()["type"] == "urn:aimline:problem:feed.epoch"
+    assert answer.json()["code"] == "feed.epoch"
     assert "without a cursor" in answer.json()["detail"]
     assert (await north_client.get("/v1/events", type="concern.invented")).status_code == 400
 

@@ -67,7 +67,7 @@ async def test_grades_ask_for_a_scope_of_their_own(app: FastAPI, north: Town) ->
         f"/v1/classes/{ids.format_id('class', north.classes[0])}/line-items",
     ):
         answer = await asks.get(path)
-        assert (answer.status_code, answer.json()["type"]) == (403, "urn:aimline:problem:permission.missing")
+        assert (answer.status_code, answer.json()["code"]) == (403, "permission.missing")
 
 
 async def test_another_districts_grades_are_not_there(app: FastAPI, north: Town, south: Town) -> None:

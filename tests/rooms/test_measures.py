@@ -88,7 +88,7 @@ async def test_a_measure_that_cannot_be_is_refused_with_every_reason(app: FastAP
     for field, value in (("highest", 0), ("sem", 300), ("forms", []), ("direction", "left"), ("kind", "guess")):
         assert (await asks.post("/v1/measures", NEW | {field: value})).status_code == 422, field
     taken = await asks.post("/v1/measures", NEW | {"code": "orf"})
-    assert (taken.status_code, taken.json()["type"]) == (409, "urn:aimline:problem:measure.taken")
+    assert (taken.status_code, taken.json()["code"]) == (409, "measure.taken")
     assert (await asks.post("/v1/measures", NEW | {"norms": []})).status_code == 422
     assert "orf-2" not in {one["code"] for one in await asks.items("/v1/measures")}
 

@@ -53,8 +53,8 @@ def test_a_head_beyond_64_kb_is_refused(name: str) -> None:
                 status, answer = connection.answer()
                 assert status == 431, (name, size, answer[:200])
                 told = json.loads(answer.partition(b"\r\n\r\n")[2])
-                assert told["type"] == "urn:aimline:problem:headers.too_large"
-                assert told.keys() == {"type", "title", "status", "detail", "trace_id", "violations"}
+                assert told["code"] == "headers.too_large"
+                assert told.keys() == {"type", "code", "title", "status", "detail", "trace_id", "violations"}
                 assert b"cache-control: no-store" in answer
                 assert connection.is_closed()
 

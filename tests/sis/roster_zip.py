@@ -14,6 +14,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.sandbox.export_files import FILES, HEADERS
 from app.sis.engine.report import Report
+from app.sis.engine.stage import STAGING_TABLES
 from app.sis.guard import GuardLimits
 from app.sis.scheduler.execute import schedule_due_runs
 from app.sis.scheduler.leases import claim_run
@@ -186,6 +187,12 @@ async def ask(town: Town, sql: str, **values: Any) -> list[Any]:
     """Rows of a statement as the worker of the town; it may name `:district`."""
     async with town.house() as work:
         return await _rows_of(work, sql, values)
+
+
+async def staged_rows(town: Town) -> dict[str, int]:
+    """The staged rows of the town that do not outlive a run, by table, where there are any."""
+    counts = {name: f"SELECT count(*) FROM staging.{name} WHERE district_id = :district" for name in STAGING_TABLES}
+    return {name: rows for name, sql in counts.items() if (rows := (await ask(town, sql))[0][0])}
 
 
 async def lose_a_worker(town: Town) -> None:

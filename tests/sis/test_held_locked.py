@@ -1,28 +1,17 @@
 """Tests that a held run's staging tables are readable by its district only, and are dropped however the run ends."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
-from app.settings import Settings
+from app.core.ids import new_id
 from app.sis.engine.report import Report
 from app.sis.runs.approval import discard, execute_answer
 from app.sis.runs.rekey import plan_rekey
-from tests.house import catalogue
-from tests.sis.roster_zip import Export, ask, sync
+from tests.sis.roster_zip import Export, ask, staged_rows, sync
 from tests.town import Town, maintain
-
-
-@pytest.fixture
-async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """The owner's connection to the migrated database."""
-    connection = await asyncpg.connect(settings.url_of("owner"))
-    yield connection
-    await connection.close()
 
 
 async def _held(town: Town, folder: Path) -> Report:
@@ -40,58 +29,53 @@ async def _held(town: Town, folder: Path) -> Report:
     return report
 
 
-async def _tables(town: Town, report: Report) -> list[str]:
+async def _kept(town: Town, report: Report) -> int:
+    """The number of rows that are kept for a run, as its district's worker sees them."""
     rows = await ask(
         town,
-        "SELECT relname::text FROM pg_class WHERE relnamespace = 'staging'::regnamespace AND relkind = 'r' "
-        "AND relname LIKE '%' || :run ORDER BY 1",
-        run=report.run_id.hex,
+        "SELECT (SELECT count(*) FROM staging.kept_plan WHERE district_id = :district AND run_id = :run)"
+        " + (SELECT count(*) FROM staging.kept_rekey WHERE district_id = :district AND run_id = :run)",
+        run=report.run_id,
     )
-    return [row[0] for row in rows]
+    return int(rows[0][0])
 
 
-async def test_another_districts_plan_cannot_be_read(
-    north: Town, south: Town, tmp_path: Path, owner: asyncpg.Connection
-) -> None:
-    """While runs are held the catalogue passes, and the worker, bound to one district, finds no row of another's."""
+async def test_another_districts_plan_cannot_be_read(north: Town, south: Town, tmp_path: Path) -> None:
+    """While runs are held, the worker, bound to one district, finds no row of another's, whatever it asks for."""
     held = await _held(north, tmp_path)
     rekey = await plan_rekey(north.worker_engine, north.settings.keyring, north.district_id, held.run_id, "identifier")
-    roles = {purpose: north.settings.role_name(purpose) for purpose in ("api", "worker")}
-    for check in (catalogue.kept_plans_are_locked, catalogue.every_table_has_a_district):
-        assert await check(owner, roles) == []
-    tables = [*await _tables(north, held), *await _tables(north, rekey)]
-    assert len(tables) == 9
-    rows = 0
-    for table in tables:
+    assert await _kept(north, held) > 40
+    assert await _kept(north, rekey) > 20
+    for table in ("kept_plan", "kept_rekey"):
         count = f"SELECT count(*) FROM staging.{table} AS t WHERE t.district_id = t.district_id"
         assert await ask(south, count) == [(0,)], table
-        rows += (await ask(north, count))[0][0]
-    assert rows > 80
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await owner.fetch(f"SELECT FROM staging.{tables[0]}")
+        assert (await ask(north, count))[0][0] > 0
 
 
 async def test_what_a_crash_left_is_swept(north: Town, south: Town, tmp_path: Path) -> None:
     """A plan whose run has ended goes with the next round of its district; one that waits for an answer stays."""
     left, waits = await _held(north, tmp_path), await _held(south, tmp_path)
     await ask(north, "UPDATE sis_run SET state = 'failed' WHERE district_id = :district AND id = :run", run=left.run_id)
-    assert await _tables(north, left)
+    await ask(north, "INSERT INTO staging.moved (district_id, run_id, id) VALUES (:district, :run, :run)", run=new_id())
+    assert await _kept(north, left)
+    kept = await _kept(south, waits)
     for town in (north, south):
         await maintain(town)
-    assert await _tables(north, left) == []
-    assert len(await _tables(south, waits)) == 7
+    assert await _kept(north, left) == 0
+    assert await staged_rows(north) == {}
+    assert await _kept(south, waits) == kept > 0
     async with south.unit() as work:
         await discard(work, waits.run_id)
     await maintain(south)
-    assert len(await _tables(south, waits)) == 7, "a worker is to drop them, and to say so on the run"
+    assert await _kept(south, waits) == kept, "a worker is to drop them, and to say so on the run"
     keyring = south.settings.keyring
     await execute_answer(south.worker_engine, keyring, south.district_id, waits.run_id, lambda _doing, _done, _of: None)
-    assert await _tables(south, waits) == []
+    assert await _kept(south, waits) == 0
 
 
 @pytest.mark.parametrize("how", ["cancelled", "broken"])
-async def test_a_run_that_breaks_off_leaves_no_table(north: Town, tmp_path: Path, how: str) -> None:
-    """In the middle of its pipeline, by a cancellation or a fault: its raw tables went with its transaction."""
+async def test_a_run_that_breaks_off_leaves_nothing_staged(north: Town, tmp_path: Path, how: str) -> None:
+    """In the middle of its pipeline, by a cancellation or a fault: its rows and raw tables go with its transaction."""
     task: asyncio.Task[Any]
 
     def break_off(doing: str, _done: int, _of: int) -> None:
@@ -107,3 +91,4 @@ async def test_a_run_that_breaks_off_leaves_no_table(north: Town, tmp_path: Path
     assert len(runs) == 1
     names = await ask(north, "SELECT relname FROM pg_class WHERE relname LIKE '%' || :run", run=runs[0][0].hex)
     assert names == []
+    assert await staged_rows(north) == {}

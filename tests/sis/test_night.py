@@ -20,7 +20,7 @@ from app.core.address import Allowed
 from app.core.clock import now
 from app.core.crypto import Keyring, generate_key
 from app.core.errors import Conflict
-from app.sis.engine.district_lock import district_sync_lock
+from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.run import RunRequest
 from app.sis.runs.pull import request_run, request_undo, run_source
 from app.sis.runs.queries import read_report
@@ -121,7 +121,7 @@ async def test_one_run_a_district_at_a_time(north: Town, tmp_path: Path) -> None
     async with north.unit() as work:
         await request_run(work, made.source.id)
     began = now()
-    async with district_sync_lock(north.worker_engine, north.district_id):
+    async with district_sync_lease(north.worker_engine, north.settings.keyring, north.district_id):
         await _night(north)
     ((state, _, attempts, *_),) = await _runs(north)
     assert (state, attempts) == ("pending", 0)

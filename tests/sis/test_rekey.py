@@ -164,8 +164,9 @@ async def test_a_map_that_no_longer_fits_is_refused(north: Town, tmp_path: Path)
     """One of its people has the new id by now, or it is another map than was read: nothing is changed at all."""
     _, held = await _held(north, tmp_path)
     planned = await _plan(north, held.run_id)
-    table = f"staging.rekey_person_{planned.run_id.hex}"
-    await ask(north, f"UPDATE {table} SET new = 'other' WHERE district_id = :district AND old = 's1'")
+    other = """UPDATE staging.kept_rekey SET new = 'other'
+        WHERE district_id = :district AND run_id = :run AND kind = 'person' AND old = 's1'"""
+    await ask(north, other, run=planned.run_id)
     before = await fingerprint(north)
     done = await _approved(north, planned)
     assert (done.state, done.exit_code) == ("discarded", 6)

@@ -145,13 +145,13 @@ async def test_only_a_held_run_with_people_can_be_rekeyed(
     applied = await sync(north, Export(), tmp_path)
     asks = caller(app, north)
     refused = await asks.post(_path(applied), MATCH)
-    assert (refused.status_code, refused.json()["type"]) == (409, "urn:aimline:problem:run.not_held")
+    assert (refused.status_code, refused.json()["code"]) == (409, "run.not_held")
     for path in (f"/v1/sync-runs/{format_id('run', new_id())}/rekey", "/v1/sync-runs/none/rekey"):
         assert (await asks.post(path, MATCH)).status_code == 404
     held = await sync(north, _rekeyed(Export()), tmp_path)
     assert (await caller(app, south).post(_path(held), MATCH)).status_code == 404
     lacking = await caller(app, north, CLIENT_SCOPES - {"sync:approve"}).post(_path(held), MATCH)
-    assert (lacking.status_code, lacking.json()["type"]) == (403, "urn:aimline:problem:permission.missing")
+    assert (lacking.status_code, lacking.json()["code"]) == (403, "permission.missing")
     await ask(
         north,
         "UPDATE sis_run SET plan = jsonb_set(plan, '{files,person,header}', '[\"email\"]') "
@@ -159,7 +159,7 @@ async def test_only_a_held_run_with_people_can_be_rekeyed(
         run=held.run_id,
     )
     silent = await asks.post(_path(held), MATCH)
-    assert (silent.status_code, silent.json()["type"]) == (409, "urn:aimline:problem:rekey.match")
+    assert (silent.status_code, silent.json()["code"]) == (409, "rekey.match")
 
 
 async def test_one_waits_at_a_time_and_outlives_its_worker(app: FastAPI, north: Town, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ async def test_one_waits_at_a_time_and_outlives_its_worker(app: FastAPI, north: 
     asks = caller(app, north)
     asked = await asks.post(_path(held), _map(("s1", "new-s1")))
     twice = await asks.post(_path(held), MATCH)
-    assert (twice.status_code, twice.json()["type"]) == (409, "urn:aimline:problem:sis.already_running")
+    assert (twice.status_code, twice.json()["code"]) == (409, "sis.already_running")
     await lose_a_worker(north)
     await _night(north)
     report = (await asks.get(f"{asked.headers['location']}/report")).json()

@@ -11,7 +11,7 @@ import pytest
 from app.core.address import Allowed
 from app.core.clock import now
 from app.core.ids import new_id
-from app.sis.engine.district_lock import district_sync_lock
+from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.run import begin, end
 from app.sis.oneroster_csv.archive import open_zip
@@ -27,8 +27,7 @@ from tests.sis.roster_zip import sync as sync_zip
 from tests.town import Town
 
 SANDBOX = Allowed(sandbox=True)
-LOST = """SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-    WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objid::bigint = :key AND l.granted"""
+LOST = "UPDATE sis_lease SET leased_until = now() - interval '1 s' WHERE district_id = :district"
 
 
 async def _killed(town: Town, folder: Path, source: str = "csv") -> UUID:
@@ -78,7 +77,7 @@ async def test_a_killed_run_by_hand_keeps_nobody_from_asking(north: Town, tmp_pa
     """While its lock is held it goes on, and its lease is renewed for it; without the lock a run can be asked for."""
     source_id = await _killed(north, tmp_path)
     await ask(north, "UPDATE sis_run SET leased_until = NULL WHERE district_id = :district")
-    async with district_sync_lock(north.worker_engine, north.district_id):
+    async with district_sync_lease(north.worker_engine, north.settings.keyring, north.district_id):
         with pytest.raises(AlreadyRunning):
             async with north.unit() as work:
                 await request_run(work, source_id)
@@ -100,7 +99,7 @@ async def test_a_run_that_lost_its_lock_applies_nothing(north: Town, tmp_path: P
     @asynccontextmanager
     async def slowly() -> AsyncIterator[OpenedSource]:
         with open_zip(path) as source:
-            await ask(north, LOST, key=int.from_bytes(north.district_id.bytes[-4:]))
+            await ask(north, LOST)
             second = await sync_zip(north, newer, tmp_path)
             assert second.state == "applied", second.sentence
             yield source

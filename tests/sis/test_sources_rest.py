@@ -49,7 +49,7 @@ async def test_a_source_is_made_changed_and_never_tells_its_secret(app: FastAPI,
     for one in (made, changed, paused, looked, listed):
         assert SECRET not in one.text
     assert (await caller(app, south).get(path)).status_code == 404
-    assert (await asks.post("/v1/sis-sources", REST)).json()["type"] == "urn:aimline:problem:source.taken"
+    assert (await asks.post("/v1/sis-sources", REST)).json()["code"] == "source.taken"
 
 
 async def test_what_is_wrong_is_named_by_its_pointer(app: FastAPI, north: Town) -> None:
@@ -76,7 +76,7 @@ async def test_a_run_is_asked_for_and_carried_out_by_the_worker(app: FastAPI, no
         assert (asked.status_code, asked.json()["state"]) == (202, "pending")
         run = asked.headers["location"]
         twice = await asks.post("/v1/sync-runs", body)
-        assert (twice.status_code, twice.json()["type"]) == (409, "urn:aimline:problem:sis.already_running")
+        assert (twice.status_code, twice.json()["code"]) == (409, "sis.already_running")
         await _night(north)
     done = (await asks.get(run)).json()
     assert (done["state"], done["mode"], done["asked_by"]) == ("applied", "full", "test client")
@@ -93,7 +93,7 @@ async def test_a_run_is_asked_for_and_carried_out_by_the_worker(app: FastAPI, no
     assert all(
         one["row"].startswith("stu_") or one["row"].startswith("per_") for one in changes if one["kind"] == "person"
     )
-    assert (await asks.post(f"{run}/undo", None)).json()["type"] == "urn:aimline:problem:run.undone"
+    assert (await asks.post(f"{run}/undo", None)).json()["code"] == "run.undone"
 
 
 async def test_each_verb_asks_for_its_own_scope(app: FastAPI, north: Town) -> None:

@@ -19,7 +19,7 @@ from app.sandbox.export import export_csv
 from app.settings import Settings
 from app.sis.engine.stage import Stage
 from tests.house.watch import findings_of
-from tests.sis.roster_zip import ROSTER, STUDENTS, Export, ask, fingerprint, row_id, sync
+from tests.sis.roster_zip import ROSTER, STUDENTS, Export, ask, fingerprint, row_id, staged_rows, sync
 from tests.town import Town, found_town
 
 SAMPLES = Path(__file__).parents[3] / "shared/oneroster/samples/gospelnerd-1.1"
@@ -181,7 +181,7 @@ async def test_a_dry_run_plans_and_writes_nothing(north: Town, tmp_path: Path) -
 
 
 async def test_a_run_leaves_nothing_staged(north: Town, tmp_path: Path) -> None:
-    """No staging table outlives its run, and with it no password of a user's row."""
+    """No staged row outlives its run, no table of raw rows does, and with them no password of a user's row."""
     export = Export()
     export.row("users", "s1")["password"] = "Secret-in-a-file"
     report = await sync(north, export, tmp_path)
@@ -191,6 +191,7 @@ async def test_a_run_leaves_nothing_staged(north: Town, tmp_path: Path) -> None:
         run=report.run_id.hex,
     )
     assert left == []
+    assert await staged_rows(north) == {}
     people = await ask(north, "SELECT t::text FROM person t WHERE district_id = :district")
     assert not any("Secret-in-a-file" in row[0] for row in people)
 

@@ -72,7 +72,8 @@ async def _plan(
     async def watched(stage: Stage, kind: Kind) -> dict[str, int]:
         refs = "".join(f" - '{ref.column}'" for ref in kind.refs)
         rows = await stage.rows(
-            f"SELECT (to_jsonb(p) - 'id'{refs})::text AS row FROM {stage.table('plan', kind.name)} AS p ORDER BY 1"
+            f"SELECT (to_jsonb(p) - 'id' - 'run_id'{refs})::text AS row FROM {stage.of_run('plan', kind.name)} AS p "
+            "ORDER BY 1"
         )
         plans.extend((kind.name, row["row"]) for row in rows)
         sifted.update(stage.sifted)

@@ -138,7 +138,7 @@ async def test_who_may_not_send_is_turned_away_before_the_body(app: FastAPI, nor
     assert await status(caller(app, south)) == 404
     assert await status(asks, f"/v1/sis-sources/{rest}/roster") == 409
     typed = await asks.ask("POST", path, content=body(), headers={"Content-Type": "multipart/form-data"})
-    assert (typed.status_code, typed.json()["type"]) == (415, "urn:aimline:problem:body.media_type")
+    assert (typed.status_code, typed.json()["code"]) == (415, "body.media_type")
     assert read == []
 
 
@@ -148,7 +148,7 @@ async def test_one_waits_at_a_time(app: FastAPI, north: Town) -> None:
     path = await _source(asks)
     sent = await _send(asks, path, Export().packed())
     second = await _send(asks, path, Export().packed())
-    assert (second.status_code, second.json()["type"]) == (409, "urn:aimline:problem:sis.already_running")
+    assert (second.status_code, second.json()["code"]) == (409, "sis.already_running")
     assert await _parts(north) == 1
     await lose_a_worker(north)
     await _night(north)
@@ -170,7 +170,7 @@ async def test_a_body_beyond_the_operators_limit_is_refused(north: Town, setting
 
     refused = await _send(asks, path, packed if announced else pieces())
     assert refused.status_code == 413, refused.text
-    assert refused.json()["type"] == "urn:aimline:problem:body.too_large"
+    assert refused.json()["code"] == "body.too_large"
     assert "AIMLINE_LARGEST_UPLOAD_MB" in refused.json()["detail"]
     fits = await _send(asks, path, _larger(Export().packed(), (2 << 20) + (1 << 19)))
     assert fits.status_code == 202, fits.text
@@ -194,7 +194,7 @@ async def test_a_district_sends_two_at_a_time(app: FastAPI, settings: Settings, 
             pass
     for process in (app, other):
         third = await _send(caller(process, north), path, Export().packed())
-        assert (third.status_code, third.json()["type"]) == (429, "urn:aimline:problem:upload.busy")
+        assert (third.status_code, third.json()["code"]) == (429, "upload.busy")
         assert int(third.headers["retry-after"]) > 0
     elsewhere = caller(app, south)
     assert (await _send(elsewhere, await _source(elsewhere), Export().packed())).status_code == 202
@@ -258,7 +258,7 @@ async def test_a_full_disk_is_told_to_the_sender(app: FastAPI, north: Town) -> N
         full = await _send(asks, path, _larger(Export().packed(), 3 << 20))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert (full.status_code, full.json()["type"]) == (507, "urn:aimline:problem:storage.full")
+    assert (full.status_code, full.json()["code"]) == (507, "storage.full")
     assert int((await ask(north, _LIVE))[0][0]) == 0
 
 

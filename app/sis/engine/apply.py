@@ -81,15 +81,15 @@ async def _save_before_images(stage: Stage, kind: Kind) -> None:
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
             SELECT :district, {fresh_id("change " + kind.name, "p.id::text")}, :run, '{kind.name}', p.id,
                    p.action, to_jsonb(t)
-            FROM {stage.table("plan", kind.name)} AS p
+            FROM {stage.of_run("plan", kind.name)} AS p
             JOIN {kind.table} AS t ON t.district_id = :district AND t.{kind.key} = p.id
-            WHERE p.district_id = :district AND p.action IN {TOUCHED}{key_filter_sql(stage, kind, TOUCHED)}
+            WHERE p.action IN {TOUCHED}{key_filter_sql(stage, kind, TOUCHED)}
             ON CONFLICT DO NOTHING"""
     )
 
 
 async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    plan = stage.table("plan", kind.name)
+    plan = stage.of_run("plan", kind.name)
     columns = [column for column, _ in plan_columns(kind, delivery)]
     values = [f"p.{column}" for column in columns]
     joined = ""
@@ -118,13 +118,13 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
         await stage.run(
             f"""INSERT INTO external_id (district_id, source_id, kind, sourced_id, row_id)
                 SELECT :district, :source, '{kind.name}', p.sourced_id, p.id FROM {plan} AS p
-                WHERE p.district_id = :district AND p.action = 'create' ON CONFLICT DO NOTHING"""
+                WHERE p.action = 'create' ON CONFLICT DO NOTHING"""
         )
     return await stage.count(
         f"""WITH made AS (
             INSERT INTO {kind.table} (district_id, {kind.key}, arrived_in, {", ".join(columns)})
             SELECT :district, p.id, :run, {", ".join(values)} FROM {plan} AS p {joined}
-            WHERE p.district_id = :district AND p.action = 'create'
+            WHERE p.action = 'create'
             ON CONFLICT DO NOTHING RETURNING 1)
         SELECT count(*) FROM made"""
     )
@@ -149,8 +149,8 @@ async def _update(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     return await stage.count(
         f"""WITH changed AS (
             UPDATE {kind.table} AS t SET removed_at = NULL, {sets}
-            FROM {stage.table("plan", kind.name)} AS p {joined}
-            WHERE t.district_id = :district AND p.district_id = :district AND t.{kind.key} = p.id
+            FROM {stage.of_run("plan", kind.name)} AS p {joined}
+            WHERE t.district_id = :district AND t.{kind.key} = p.id
               AND p.action IN {KEPT}{key_filter_sql(stage, kind, KEPT)} RETURNING 1)
         SELECT count(*) FROM changed"""
     )
@@ -159,8 +159,8 @@ async def _update(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 async def _remove(stage: Stage, kind: Kind) -> int:
     return await stage.count(
         f"""WITH gone AS (
-            UPDATE {kind.table} AS t SET removed_at = :now FROM {stage.table("plan", kind.name)} AS p
-            WHERE t.district_id = :district AND p.district_id = :district AND t.{kind.key} = p.id
+            UPDATE {kind.table} AS t SET removed_at = :now FROM {stage.of_run("plan", kind.name)} AS p
+            WHERE t.district_id = :district AND t.{kind.key} = p.id
               AND p.action IN {report.WENT}{key_filter_sql(stage, kind, report.WENT)} AND t.removed_at IS NULL
             RETURNING 1)
         SELECT count(*) FROM gone"""
@@ -172,17 +172,17 @@ async def update_memberships(stage: Stage) -> None:
 
     The memberships of a source's first load begin with the school year, not on the day of the import.
     """
-    plan = stage.table("plan", "person")
+    plan = stage.of_run("plan", "person")
     planned_people = f"""{plan} AS p JOIN person AS o ON o.district_id = :district AND o.id = p.id"""
     await stage.run(
         f"""UPDATE school_membership AS m SET ends_on = greatest(m.begins_on, :today) FROM {planned_people}
-            WHERE m.district_id = :district AND p.district_id = :district AND m.person_id = p.id
+            WHERE m.district_id = :district AND m.person_id = p.id
               AND p.action IN ('update', 'restore', 'remove', 'absent') AND m.ends_on IS NULL
               AND (o.removed_at IS NOT NULL OR NOT m.school_id = ANY (o.school_ids))"""
     )
     await stage.run(
         f"""UPDATE school_membership AS m SET is_student = o.is_student FROM {planned_people}
-            WHERE m.district_id = :district AND p.district_id = :district AND m.person_id = p.id
+            WHERE m.district_id = :district AND m.person_id = p.id
               AND p.action IN ('update', 'restore') AND m.is_student IS DISTINCT FROM o.is_student"""
     )
     await stage.run(
@@ -190,7 +190,7 @@ async def update_memberships(stage: Stage) -> None:
             SELECT :district, {fresh_id("membership", "p.id::text || s.id::text")}, p.id, s.id, p.is_student,
                    CASE WHEN f.is_first THEN coalesce(f.year_began, :today) ELSE :today END
             FROM (SELECT p.id, o.is_student, unnest(o.school_ids) AS school_id FROM {planned_people}
-                  WHERE p.district_id = :district AND p.action IN ('create', 'update', 'restore') OFFSET 0) AS p
+                  WHERE p.action IN ('create', 'update', 'restore') OFFSET 0) AS p
             JOIN org AS s ON s.district_id = :district AND s.id = p.school_id AND s.type = 'school'
             CROSS JOIN (
                 SELECT NOT EXISTS (SELECT FROM sis_run AS r WHERE r.district_id = :district

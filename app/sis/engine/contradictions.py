@@ -7,9 +7,10 @@ and birth date, or the same e-mail or username and given name (siblings share an
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from app.sis.engine.report import WENT, Counts
 from app.sis.engine.stage import Stage, fresh_id
@@ -52,9 +53,10 @@ async def keep_contradicted(stage: Stage, kinds: Mapping[str, Counts], deliverie
         plan = stage.table("plan", kind)
         count = await stage.count(
             f"""WITH kept AS (
-                DELETE FROM {plan} AS p WHERE p.district_id = :district AND p.action = 'absent' AND p.sourced_id IN (
-                    SELECT s.ref_{column} FROM {stage.table("staged", "enrollment")} AS s
-                    WHERE s.district_id = :district AND s.fault IS NULL AND NOT s.gone {ends}) RETURNING 1)
+                DELETE FROM {plan} AS p
+                WHERE p.district_id = :district AND p.run_id = :run AND p.action = 'absent' AND p.sourced_id IN (
+                    SELECT s.ref_{column} FROM {stage.delivered("enrollment")} AS s
+                    WHERE s.fault IS NULL AND NOT s.gone {ends}) RETURNING 1)
             SELECT count(*) FROM kept"""
         )
         kinds[kind].absent -= count
@@ -66,8 +68,8 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
     """Returns the people who would be removed and come again with another sourcedId, each pair once."""
     if "person" not in deliveries:
         return []
-    plan = stage.table("plan", "person")
-    if not await stage.count(f"SELECT count(*) FROM {plan} WHERE district_id = :district AND action IN {WENT}"):
+    plan = stage.of_run("plan", "person")
+    if not await stage.count(f"SELECT count(*) FROM {plan} AS p WHERE p.action IN {WENT}"):
         return []
     header = set(deliveries["person"].header)
     same = [
@@ -84,8 +86,7 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
     if demographics is not None and "birthDate" in demographics.header and {"givenName", "familyName"} <= header:
         born = f"""lower(n.given_name) = lower(t.given_name) AND lower(n.family_name) = lower(t.family_name)
             AND (SELECT d.birth_date FROM demographics AS d WHERE d.district_id = :district AND d.person_id = t.id)
-              = (SELECT d.birth_date FROM {stage.table("plan", "demographics")} AS d
-                 WHERE d.district_id = :district AND d.id = n.id LIMIT 1)"""
+              = (SELECT d.birth_date FROM {stage.of_run("plan", "demographics")} AS d WHERE d.id = n.id LIMIT 1)"""
         queries.append(_pairs_sql(plan, "name and birth date", born))
     if not queries:
         return []
@@ -103,9 +104,8 @@ async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -
 def _pairs_sql(plan: str, name: str, condition: str) -> str:
     return f"""SELECT p.sourced_id AS old, n.sourced_id AS new, t.id, {FIELDS.index(name)} AS by FROM {plan} AS p
         JOIN person AS t ON t.district_id = :district AND t.id = p.id
-        JOIN {plan} AS n ON n.district_id = :district AND n.action IN {ARRIVES} AND n.is_student = t.is_student
-         AND {condition}
-        WHERE p.district_id = :district AND p.action IN {WENT}"""
+        JOIN {plan} AS n ON n.action IN {ARRIVES} AND n.is_student = t.is_student AND {condition}
+        WHERE p.action IN {WENT}"""
 
 
 async def set_aside(
@@ -118,20 +118,14 @@ async def set_aside(
     chosen = [pair for pair in pairs if pair.set_aside]
     if not chosen:
         return
-    aside = await stage.make("aside", "person", "sourced_id text, id uuid")
-    plan = stage.table("plan", "person")
-    names = [name for pair in chosen for name in (pair.old, pair.new)]
-    await stage.driver.execute(
-        f"""INSERT INTO {aside} (district_id, sourced_id, id) SELECT DISTINCT p.district_id, p.sourced_id, p.id
-            FROM {plan} AS p WHERE p.district_id = $1 AND p.sourced_id = ANY ($2::text[])""",
-        stage.district_id,
-        names,
-    )
+    names = {name for pair in chosen for name in (pair.old, pair.new)}
+    rows = await stage.rows(f"SELECT p.id, p.sourced_id FROM {stage.of_run('plan', 'person')} AS p")
+    people = [row["id"] for row in rows if row["sourced_id"] in names]
     for kind in KINDS:
         delivery = deliveries.get(kind.name)
         column = "id" if kind.name in ("person", "demographics") else _column_of_person(kind)
         if delivery is not None and column is not None:
-            await _set_aside_kind(stage, kind, column, delivery, kinds[kind.name], aside)
+            await _set_aside_kind(stage, kind, column, delivery, kinds[kind.name], people)
 
 
 def _column_of_person(kind: Kind) -> str | None:
@@ -139,7 +133,7 @@ def _column_of_person(kind: Kind) -> str | None:
 
 
 async def _set_aside_kind(
-    stage: Stage, kind: Kind, column: str, delivery: Delivery, counts: Counts, aside: str
+    stage: Stage, kind: Kind, column: str, delivery: Delivery, counts: Counts, people: Collection[UUID]
 ) -> None:
     """Takes the rows of the people who are set aside out of a kind's plan, and quarantines those that came."""
     plan = stage.table("plan", kind.name)
@@ -147,10 +141,11 @@ async def _set_aside_kind(
     header_column = "sourcedId" if kind.name in ("person", "demographics") else "userSourcedId"
     if kind.about == "student_id":
         header_column = "studentSourcedId"
-    is_aside = f"""p.district_id = :district AND p.action <> 'refuse' AND (
-        {"p.id" if column == "id" else f"p.{column}"} IN (SELECT a.id FROM {aside} AS a WHERE a.district_id = :district)
-        OR p.id IN (SELECT t.{kind.key} FROM {kind.table} AS t JOIN {aside} AS a ON a.district_id = :district
-                    AND a.id = t.{known} WHERE t.district_id = :district))"""
+    aside = f"""(ARRAY[{", ".join(f"'{person}'" for person in people)}]::uuid[])"""
+    is_aside = f"""p.district_id = :district AND p.run_id = :run AND p.action <> 'refuse' AND (
+        p.{column} = ANY {aside}
+        OR p.id IN (SELECT t.{kind.key} FROM {kind.table} AS t
+                    WHERE t.district_id = :district AND t.{known} = ANY {aside}))"""
     await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + kind.name, "p.row_number::text")}, :run, '{kind.name}',

@@ -51,11 +51,11 @@ async def follow_results(work: Work, stage: Stage) -> list[str]:
         return []
     warnings = await _stage_rules(work, stage, mapping)
     await _stage_items(stage)
-    incoming = await stage.make("wanted", "score", COLUMNS)
+    incoming = f"""(SELECT * FROM staging.incoming_score AS i
+        WHERE i.district_id = :district AND i.run_id = '{stage.run_id}')"""
     for kind, column in (("result", "line_item_id"), ("assessment_result", "assessment_line_item_id")):
-        await _stage_scores(stage, incoming, kind, column)
+        await _stage_scores(stage, kind, column)
         warnings += await _describe_left_out(stage, kind, column)
-    await stage.driver.execute(f"ANALYZE {incoming}")
     students = await students_of_intake(work, stage.source_id, incoming)
     await lock_with_retries(stage, lambda: lock_students(work, students))
     batch = await record_batch(work, stage.source_id, incoming)
@@ -65,13 +65,8 @@ async def follow_results(work: Work, stage: Stage) -> list[str]:
 
 async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[str]:
     """Stages the mapping's rules with the ids of their measures; returns sentences about rules that do not apply."""
-    of = ", ".join(f"{name} text" for name in (*OF_LINE_ITEMS, *OF_ASSESSMENTS))
-    table = await stage.make(
-        "rule",
-        "mapping",
-        f"n integer, {of}, measure_id uuid, secured_area text, lowest double precision, highest double precision, "
-        "form text, attempt integer, purpose text",
-    )
+    names = (*OF_LINE_ITEMS, *OF_ASSESSMENTS)
+    about_measure = ("measure_id", "secured_area", "lowest", "highest", "form", "attempt", "purpose")
     records, warnings = [], []
     for number, rule in enumerate(mapping.rules):
         try:
@@ -83,12 +78,11 @@ async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[
             warnings.append(f"Rule {number + 1} of the mapping is ignored: the measure does not have its form.")
             continue
         values = asdict(rule)
-        names = (*OF_LINE_ITEMS, *OF_ASSESSMENTS)
         matched = [pattern(values[name]) if name in BY_PATTERN else values[name] for name in names]
         area = await secured_code(work, await area_by_id(work, measure.area_id))
         about = (measure.id, area, measure.lowest, measure.highest)
-        records.append((stage.district_id, number, *matched, *about, rule.form, rule.attempt, rule.purpose))
-    await stage.driver.copy_records_to_table(table.removeprefix("staging."), schema_name="staging", records=records)
+        records.append((number, *matched, *about, rule.form, rule.attempt, rule.purpose))
+    await stage.insert_records("mapping_rule", ("n", *names, *about_measure), records)
     return warnings
 
 
@@ -96,7 +90,6 @@ async def _stage_items(stage: Stage) -> None:
     """Stages the line items and assessments of this source that match a rule, each with the first matching rule."""
     # Only few of the many items match, so lookups by index are faster.
     await stage.driver.execute("SET LOCAL enable_nestloop = on")
-    items = await stage.make("item", "mapping", "kind text, item_id uuid, rule integer")
     for kind, names, others in (
         ("line_item", OF_LINE_ITEMS, OF_ASSESSMENTS),
         ("assessment_line_item", OF_ASSESSMENTS, OF_LINE_ITEMS),
@@ -108,24 +101,25 @@ async def _stage_items(stage: Stage) -> None:
             category = """LEFT JOIN category AS c ON c.district_id = :district AND c.id = i.category_id
                 LEFT JOIN external_id AS x ON x.district_id = :district AND x.source_id = :source
                  AND x.kind = 'category' AND x.row_id = i.category_id"""
-        await stage.run(
-            f"""INSERT INTO {items} (district_id, kind, item_id, rule)
-                SELECT DISTINCT ON (i.id) :district, '{kind}', i.id, m.n FROM {kind} AS i
+        await stage.insert(
+            "mapping_item",
+            "",
+            ("kind", "item_id", "rule"),
+            f"""SELECT DISTINCT ON (i.id) :district, :run, '{kind}', i.id, m.n FROM {kind} AS i
                 JOIN external_id AS e ON e.district_id = :district AND e.source_id = :source AND e.kind = '{kind}'
                  AND e.row_id = i.id {category}
-                JOIN {stage.table("rule", "mapping")} AS m ON m.district_id = :district AND {fits}
-                WHERE i.district_id = :district AND i.removed_at IS NULL ORDER BY i.id, m.n ON CONFLICT DO NOTHING"""
+                JOIN {stage.of_run("mapping_rule")} AS m ON {fits}
+                WHERE i.district_id = :district AND i.removed_at IS NULL ORDER BY i.id, m.n""",
         )
-    await stage.driver.execute(f"ANALYZE {items}")
 
 
 def _mapped_results_sql(stage: Stage, kind: str, column: str) -> str:
     """Returns SQL for the results of a kind that match a rule: the results as `r`, their rules as `m`."""
-    return f"""FROM {stage.table("item", "mapping")} AS i
-        JOIN {stage.table("rule", "mapping")} AS m ON m.district_id = :district AND m.n = i.rule
+    return f"""FROM {stage.of_run("mapping_item")} AS i
+        JOIN {stage.of_run("mapping_rule")} AS m ON m.n = i.rule
         JOIN {kind} AS r ON r.district_id = :district AND r.{column} = i.item_id AND r.source_id = :source
         JOIN person AS p ON p.district_id = :district AND p.id = r.student_id
-        WHERE i.district_id = :district AND i.kind = '{column.removesuffix("_id")}' AND r.removed_at IS NULL
+        WHERE i.kind = '{column.removesuffix("_id")}' AND r.removed_at IS NULL
           AND r.score IS NOT NULL"""
 
 
@@ -147,14 +141,15 @@ _FIT = f"""NOT {_UNGRADED} AND r.score_date IS NOT NULL AND r.score_date <= :tod
     AND m.highest AND p.is_student"""
 
 
-async def _stage_scores(stage: Stage, incoming: str, kind: str, column: str) -> None:
+async def _stage_scores(stage: Stage, kind: str, column: str) -> None:
     name = f"'{kind}:' || r.sourced_id"
-    await stage.run(
-        f"""INSERT INTO {incoming} (district_id, student_id, school_ids, measure_id, secured_area, purpose, taken_on,
-                attempt, value, form, external_id, score_id)
-            SELECT :district, r.student_id, r.school_ids, m.measure_id, m.secured_area, m.purpose, r.score_date,
+    await stage.insert(
+        "incoming_score",
+        "",
+        COLUMNS,
+        f"""SELECT :district, :run, r.student_id, r.school_ids, m.measure_id, m.secured_area, m.purpose, r.score_date,
                    m.attempt, r.score, m.form, {name}, {fresh_id("score", name)}
-            {_mapped_results_sql(stage, kind, column)} AND {_FIT} ON CONFLICT DO NOTHING"""
+            {_mapped_results_sql(stage, kind, column)} AND {_FIT}""",
     )
 
 

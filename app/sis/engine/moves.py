@@ -45,8 +45,7 @@ async def followed_tables(stage: Stage) -> list[tuple[str, str]]:
 
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
     """Stages the students who have rows with other schools than their own; returns the number of such rows by table."""
-    moved = await stage.make("moved", "person", "id uuid")
-    rows_by_table = {}
+    rows_by_table, moved = {}, stage.fills("moved")
     for table, student in await followed_tables(stage):
         rows_by_table[table] = await stage.count(
             f"""WITH astray AS MATERIALIZED (
@@ -54,7 +53,7 @@ async def find_out_of_step(stage: Stage) -> dict[str, int]:
                     JOIN person AS p ON p.district_id = :district AND p.id = t.{student}
                     WHERE t.district_id = :district AND t.school_ids IS DISTINCT FROM p.school_ids GROUP BY p.id),
                 staged AS (
-                    INSERT INTO {moved} (district_id, id) SELECT :district, a.id FROM astray AS a
+                    INSERT INTO {moved} (district_id, run_id, id) SELECT :district, :run, a.id FROM astray AS a
                     ON CONFLICT DO NOTHING)
                 SELECT sum(a.n)::bigint FROM astray AS a"""
         )
@@ -64,10 +63,10 @@ async def find_out_of_step(stage: Stage) -> dict[str, int]:
 async def note_moves(stage: Stage) -> None:
     """Stages the people whose schools the plan will change; must be called before people are changed."""
     await stage.run(
-        f"""INSERT INTO {stage.table("moved", "person")} (district_id, id)
-            SELECT :district, t.id FROM {stage.table("plan", "person")} AS p
+        f"""INSERT INTO {stage.fills("moved")} (district_id, run_id, id)
+            SELECT :district, :run, t.id FROM {stage.of_run("plan", "person")} AS p
             JOIN person AS t ON t.district_id = :district AND t.id = p.id
-            WHERE p.district_id = :district AND p.action IN {KEPT}{key_filter_sql(stage, BY_NAME["person"], KEPT)}
+            WHERE p.action IN {KEPT}{key_filter_sql(stage, BY_NAME["person"], KEPT)}
               AND t.school_ids IS DISTINCT FROM p.school_ids AND NOT 'school_ids' = ANY (t.pinned)
             ON CONFLICT DO NOTHING"""
     )
@@ -75,10 +74,9 @@ async def note_moves(stage: Stage) -> None:
 
 async def lock_people(stage: Stage, *, planned: bool) -> None:
     """Locks the people who change schools and, if `planned`, all whom the plan changes. Raises `RosterBusy`."""
-    people = f"SELECT m.id FROM {stage.table('moved', 'person')} AS m WHERE m.district_id = :district"
+    people = f"SELECT m.id FROM {stage.of_run('moved')} AS m"
     if planned:
-        people += f""" UNION SELECT p.id FROM {stage.table("plan", "person")} AS p
-            WHERE p.district_id = :district AND p.action IN {TOUCHED}"""
+        people += f" UNION SELECT p.id FROM {stage.of_run('plan', 'person')} AS p WHERE p.action IN {TOUCHED}"
     await lock_in_order(stage, people)
 
 
@@ -122,13 +120,13 @@ async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]])
 
 async def follow_moves(stage: Stage) -> None:
     """Sets the staged students' schools on every record about them; must be called after people are changed."""
-    moved = stage.table("moved", "person")
-    if not await stage.count(f"SELECT count(*) FROM {moved} WHERE district_id = :district"):
+    moved = stage.of_run("moved")
+    if not await stage.count(f"SELECT count(*) FROM {moved} AS m"):
         return
     for table, student in await followed_tables(stage):
         await stage.run(
             f"""UPDATE "{table}" AS t SET school_ids = p.school_ids
                 FROM {moved} AS m JOIN person AS p ON p.district_id = :district AND p.id = m.id
-                WHERE t.district_id = :district AND m.district_id = :district AND t.{student} = m.id
+                WHERE t.district_id = :district AND t.{student} = m.id
                   AND t.school_ids IS DISTINCT FROM p.school_ids"""
         )

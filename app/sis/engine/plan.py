@@ -1,7 +1,7 @@
 """Writes the plan: which rows of each kind to create, update, restore or remove. Never changes the roster.
 
 Unchanged rows are not part of it, so that a sync without changes costs only the comparison. The plan of a held run is
-kept in logged tables until it is answered; its digest covers the plan and the roster rows that it would change.
+kept in a logged table until it is answered; its digest covers the plan and the roster rows that it would change.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -22,36 +22,34 @@ async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> Non
     Without a delivery, the known rows keep their keys. For a delta, the table has the delivered rows and the known
     rows that the delta does not mention.
     """
-    key = stage.table("key", kind.name)
+    columns = ("sourced_id", "id", "existed")
     alias = f"e.district_id = :district AND e.source_id = :source AND e.kind = '{kind.name}'"
-    staged, sifted = stage.table("staged", kind.name), kind.name in stage.sifted
-    if delivery is not None and delivery.complete and not sifted:
-        await stage.make("key", kind.name, "sourced_id text, id uuid, existed boolean")
-    else:
-        delivered = f"SELECT FROM {staged} AS s WHERE s.district_id = :district AND s.sourced_id = e.sourced_id"
-        if sifted:  # rows that are not in the table `rest` are unchanged
-            delivered = f"SELECT FROM {stage.table('rest', kind.name)} AS s WHERE s.t_id = t.id"
+    if not (delivery is not None and delivery.complete and kind.name not in stage.sifted):
+        delivered = f"SELECT FROM {stage.of_run('staged', kind.name)} AS s WHERE s.sourced_id = e.sourced_id"
+        if kind.name in stage.sifted:  # all other rows are unchanged
+            delivered = f"SELECT FROM {stage.of_run('staged', kind.name)} AS s WHERE s.t_key = t.id"
         others = f"AND NOT EXISTS ({delivered})" if delivery is not None else ""
-        await stage.make_as(
+        await stage.insert(
             "key",
             kind.name,
-            f"""SELECT :district AS district_id, e.sourced_id, e.row_id AS id, true AS existed FROM external_id AS e
+            columns,
+            f"""SELECT :district, :run, e.sourced_id, e.row_id, true FROM external_id AS e
                 JOIN {kind.table} AS t ON t.district_id = :district AND t.id = e.row_id
                 WHERE {alias} AND t.removed_at IS NULL {others}""",
         )
     if delivery is not None:
-        await stage.run(
-            f"""INSERT INTO {key} (district_id, sourced_id, id, existed)
-                SELECT :district, s.sourced_id,
+        await stage.insert(
+            "key",
+            kind.name,
+            columns,
+            f"""SELECT :district, :run, s.sourced_id,
                        coalesce(e.row_id, {fresh_id(kind.name, "s.sourced_id", "s.row_number")}), e.row_id IS NOT NULL
-                FROM {staged} AS s
+                FROM {stage.delivered(kind.name)} AS s
                 LEFT JOIN external_id AS e ON {alias} AND e.sourced_id = s.sourced_id
                 LEFT JOIN {kind.table} AS t ON t.district_id = :district AND t.id = e.row_id
-                WHERE s.district_id = :district AND s.sourced_id IS NOT NULL AND NOT s.gone
-                  AND (s.fault IS NULL OR (t.id IS NOT NULL AND t.removed_at IS NULL))
-                ON CONFLICT DO NOTHING"""
+                WHERE s.sourced_id IS NOT NULL AND NOT s.gone
+                  AND (s.fault IS NULL OR (t.id IS NOT NULL AND t.removed_at IS NULL))""",
         )
-    await stage.driver.execute(f"ANALYZE {key}")
 
 
 def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
@@ -63,6 +61,13 @@ def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
         if r.header in delivery.header and r.column != kind.key
     ]
     return [*fields, *refs, *((column, "boolean") for column, _ in kind.derived)]
+
+
+def known_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
+    """Returns the columns, with their SQL types, in which a staged row contains the known row that it changes."""
+    compared = [(f"t_{column}", sql) for column, sql in plan_columns(kind, delivery)]
+    pinned = [("t_pinned", "text[]")] if kind.pinnable else []
+    return [("t_sourced_id", "text"), ("t_key", "uuid"), ("t_removed_at", "timestamptz"), *compared, *pinned]
 
 
 def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
@@ -86,17 +91,14 @@ def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     """Returns SQL for the staged rows with their references as ids, and the first unknown required reference."""
     joins, columns, orphans = [], [], []
     for ref in (ref for ref in kind.refs if ref.header in delivery.header):
-        key, name = stage.table("key", ref.kind), f"k_{ref.column}"
+        key, name = stage.of_run("key", ref.kind), f"k_{ref.column}"
         if ref.many:
-            id_lists = id_lists_sql(stage, ref, stage.table("staged", kind.name), f"ref_{ref.column}")
+            id_lists = id_lists_sql(stage, ref, stage.delivered(kind.name), f"ref_{ref.column}")
             joins.append(f"LEFT JOIN ({id_lists}) AS {name} ON {name}.list = s.ref_{ref.column}")
             columns.append(f"coalesce({name}.ids, '{{}}') AS {ref.column}")
             is_unknown = f"s.ref_{ref.column} IS NOT NULL AND {name}.ids IS NULL"
         else:
-            joins.append(
-                f"LEFT JOIN {key} AS {name} ON {name}.district_id = :district "
-                f"AND {name}.sourced_id = s.ref_{ref.column}"
-            )
+            joins.append(f"LEFT JOIN {key} AS {name} ON {name}.sourced_id = s.ref_{ref.column}")
             columns.append(f"{name}.id AS {ref.column}")
             is_unknown = f"{name}.id IS NULL"
         if ref.required:
@@ -104,9 +106,9 @@ def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     orphan = f"CASE {' '.join(orphans)} END" if orphans else "NULL::text"
     derived = "".join(f", {sql} AS {column}" for column, sql in kind.derived)
     fields = "".join(f", s.{f.column}" for f in kind.fields if f.header in delivery.header)
-    return f"""SELECT s.district_id, s.row_number, s.sourced_id, s.gone, s.fault{fields}{derived},
+    return f"""SELECT s.row_number, s.sourced_id, s.gone, s.fault{fields}{derived},
                {", ".join([*columns, f"{orphan} AS orphan"])}
-        FROM {stage.table("staged", kind.name)} AS s {" ".join(joins)} WHERE s.district_id = :district"""
+        FROM {stage.delivered(kind.name)} AS s {" ".join(joins)}"""
 
 
 def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
@@ -115,25 +117,17 @@ def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
     `whole` is true if all items are known. A list whose text, including its commas, is itself a known sourcedId is that
     one item.
     """
-    key = stage.table("key", ref.kind)
+    key = stage.of_run("key", ref.kind)
     return f"""SELECT l.list, array_agg(k.id ORDER BY l.place) FILTER (WHERE k.id IS NOT NULL) AS ids,
                bool_and(k.id IS NOT NULL) AS whole
         FROM (SELECT d.list, btrim(u.item) AS item, min(u.place) AS place
               FROM (SELECT DISTINCT s.{column} AS list FROM {table} AS s) AS d
-              LEFT JOIN {key} AS one ON one.district_id = :district AND one.sourced_id = btrim(d.list),
+              LEFT JOIN {key} AS one ON one.sourced_id = btrim(d.list),
                    unnest(CASE WHEN one.id IS NULL THEN string_to_array(d.list, ',') ELSE ARRAY[d.list] END)
                        WITH ORDINALITY AS u (item, place)
               GROUP BY d.list, btrim(u.item)) AS l
-        LEFT JOIN {key} AS k ON k.district_id = :district AND k.sourced_id = l.item
+        LEFT JOIN {key} AS k ON k.sourced_id = l.item
         GROUP BY l.list"""
-
-
-async def make_plan(stage: Stage, kind: Kind, columns: Iterable[tuple[str, str]]) -> str:
-    """Creates an empty plan table for a kind with these columns and SQL types, and returns its name."""
-    typed = "".join(f", {column} {sql}" for column, sql in columns)
-    return await stage.make(
-        "plan", kind.name, f"id uuid, sourced_id text, row_number bigint, action text, field text{typed}"
-    )
 
 
 async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
@@ -143,19 +137,22 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
     """
     complete = complete or bool(delivery.within)
     columns = plan_columns(kind, delivery)
-    plan = await make_plan(stage, kind, columns)
     free = "AND NOT '{0}' = ANY (t.pinned)" if kind.pinnable else ""
     differs = " OR ".join(
         f"(s.{column} IS DISTINCT FROM t.{column} {free.format(pin_of(column))})" for column, _ in columns
     )
     compared = [*(column for column, _ in columns), *(["pinned"] if kind.pinnable else [])]
-    new = "s.person_id" if kind.key == "person_id" else fresh_id(kind.name, "s.sourced_id", "s.row_number")
-    names = "".join(f", {column}" for column, _ in columns)
+    new = fresh_id(kind.name, "s.sourced_id", "s.row_number")
+    if kind.key == "person_id":
+        new = f"coalesce(s.person_id, {new})"  # a row that names no known person is refused, and needs an id of its own
+    names = [column for column, _ in columns]
     absent = f"CASE WHEN t.removed_at IS NULL{_within_sql(stage, delivery)} THEN 'absent' END" if complete else "NULL"
-    await stage.run(
-        f"""
-        INSERT INTO {plan} (district_id, id, sourced_id, row_number, action, field{names})
-        SELECT :district, p.id, p.sourced_id, p.row_number, p.action, p.field{names} FROM (
+    await stage.insert(
+        "plan",
+        kind.name,
+        ("id", "sourced_id", "row_number", "action", "field", *names),
+        f"""SELECT :district, :run, p.id, p.sourced_id, p.row_number, p.action, p.field
+                   {"".join(f", p.{name}" for name in names)} FROM (
             SELECT coalesce(t.{kind.key}, {new}) AS id, coalesce(s.sourced_id, t.sourced_id) AS sourced_id,
                    s.row_number, s.orphan AS field{"".join(f", s.{column}" for column, _ in columns)},
                    CASE WHEN s.row_number IS NULL THEN {absent}
@@ -168,16 +165,16 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
                         WHEN {differs} THEN 'update' END AS action
             FROM ({_resolved_sql(stage, kind, delivery)}) AS s
             FULL JOIN ({_matched_sql(stage, kind, compared)}) AS t ON t.sourced_id = s.sourced_id
-        ) AS p WHERE p.action IS NOT NULL
-        """
+        ) AS p WHERE p.action IS NOT NULL""",
+        # Two sourcedIds of an aliased kind could be those of one row.
+        are_distinct=kind.own_alias,
     )
-    await stage.driver.execute(f"ANALYZE {plan}")
     if not kind.own_alias and kind.key == "id":
         # No reference may lead to a refused row that does not exist yet.
         await stage.run(
-            f"""DELETE FROM {stage.table("key", kind.name)} AS k USING {plan} AS p
-                WHERE k.district_id = :district AND p.district_id = :district AND NOT k.existed
-                  AND p.action = 'refuse' AND p.sourced_id = k.sourced_id"""
+            f"""DELETE FROM {stage.table("key", kind.name)} AS k USING {stage.of_run("plan", kind.name)} AS p
+                WHERE k.district_id = :district AND k.run_id = :run AND NOT k.existed AND p.action = 'refuse'
+                  AND p.sourced_id = k.sourced_id"""
         )
 
 
@@ -189,9 +186,8 @@ def _within_sql(stage: Stage, delivery: Delivery) -> str:
     if not delivery.within:
         return ""
     column, fault = f"t.{delivery.within}_id", "IS NOT NULL" if delivery.complete else "IS NULL"
-    rows = f"""SELECT k.id FROM {stage.table("key", delivery.within)} AS k
-        JOIN {stage.table("staged", delivery.within)} AS w ON w.district_id = :district AND w.sourced_id = k.sourced_id
-        WHERE k.district_id = :district AND w.fault {fault}"""
+    rows = f"""SELECT k.id FROM {stage.of_run("key", delivery.within)} AS k
+        JOIN {stage.delivered(delivery.within)} AS s ON s.sourced_id = k.sourced_id WHERE s.fault {fault}"""
     return f" AND {column} {'NOT IN' if delivery.complete else 'IN'} ({rows})"
 
 
@@ -201,9 +197,9 @@ def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
     """
     if kind.name not in stage.sifted:
         return known_rows_sql(kind, columns)
-    selected = ("sourced_id", "district_id", kind.key, "removed_at", *columns)
-    table = stage.table("rest", kind.name)
-    return f"SELECT {', '.join(f'r.t_{c} AS {c}' for c in selected)} FROM {table} AS r WHERE r.t_{kind.key} IS NOT NULL"
+    selected = ", ".join(f"r.t_{column} AS {column}" for column in ("sourced_id", "removed_at", *columns))
+    return f"""SELECT r.t_key AS {kind.key}, {selected}
+        FROM {stage.of_run("staged", kind.name)} AS r WHERE r.t_key IS NOT NULL"""
 
 
 def pin_of(column: str) -> str:
@@ -211,21 +207,45 @@ def pin_of(column: str) -> str:
     return "role" if column == "is_student" else column
 
 
-ALIASED = tuple(kind for kind in KINDS if not kind.own_alias and kind.key == "id")
-"""The kinds whose sourcedIds are in `external_id`, so that rows of other kinds can refer to them."""
-
-
 async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[str, Any]:
-    """Keeps the plan's tables, without refused rows, beyond the run's transaction and beyond a crash.
+    """Copies the plan, without refused rows, into the table that outlives the run and a crash, readable by its district
+    only.
 
-    Returns what the run's row stores about the plan: the digest that an approval must name, and each file's header.
+    Returns the facts about the plan that the run's row stores: the digest that an approval must name, and each file's
+    header.
     """
     for kind in deliveries:
         table = stage.table("plan", kind)
-        await stage.run(f"DELETE FROM {table} WHERE district_id = :district AND action = 'refuse'")
-        await stage.keep(table)
+        await stage.run(
+            f"DELETE FROM {table} AS p WHERE p.district_id = :district AND p.run_id = :run AND p.action = 'refuse'"
+        )
+        await stage.run(
+            f"""INSERT INTO staging.kept_plan (district_id, run_id, kind, id, planned)
+                SELECT :district, :run, '{kind}', p.id, to_jsonb(p) FROM {stage.of_run("plan", kind)} AS p
+                ON CONFLICT DO NOTHING"""
+        )
     files = {kind: {"file": each.file, "header": list(each.header)} for kind, each in deliveries.items()}
     return {"digest": await digest(stage, deliveries), "files": files}
+
+
+async def load_plan(stage: Stage, run_id: UUID, kinds: Iterable[str]) -> None:
+    """Copies the kept plan of a run into the staged plan of the current run."""
+    for kind in kinds:
+        names = [name for name, _ in planned_columns(BY_NAME[kind])]
+        await stage.insert(
+            "plan",
+            kind,
+            names,
+            f"""SELECT :district, :run, {", ".join(f"p.{name}" for name in names)}
+                FROM staging.kept_plan AS k, LATERAL jsonb_populate_record(NULL::staging.plan_{kind}, k.planned) AS p
+                WHERE k.district_id = :district AND k.run_id = '{run_id}' AND k.kind = '{kind}'""",
+        )
+
+
+def planned_columns(kind: Kind) -> list[tuple[str, str]]:
+    """Returns all columns of a kind's plan after district and run, with their SQL types."""
+    common = [("id", "uuid"), ("sourced_id", "text"), ("row_number", "bigint"), ("action", "text"), ("field", "text")]
+    return [*common, *plan_columns(kind, full_column_delivery(kind))]
 
 
 def full_column_delivery(kind: Kind) -> Delivery:
@@ -249,9 +269,8 @@ async def digest(stage: Stage, kinds: Iterable[str]) -> str:
     for kind in (kind for kind in KINDS if kind.name in names):
         (row,) = await stage.rows(
             f"""SELECT md5(coalesce(string_agg(md5(p::text || coalesce(t::text, '')), '' ORDER BY p.id), '')) AS rows
-                FROM {stage.table("plan", kind.name)} AS p
-                LEFT JOIN {kind.table} AS t ON t.district_id = :district AND t.{kind.key} = p.id
-                WHERE p.district_id = :district"""
+                FROM {stage.of_run("plan", kind.name)} AS p
+                LEFT JOIN {kind.table} AS t ON t.district_id = :district AND t.{kind.key} = p.id"""
         )
         hasher.update(f"{kind.name} {row['rows']}".encode())
     return hasher.hexdigest()[:16]
@@ -261,10 +280,6 @@ async def drop_removals(stage: Stage, kinds: Iterable[str]) -> None:
     """Deletes all removals from the plan."""
     for kind in kinds:
         await stage.run(
-            f"DELETE FROM {stage.table('plan', kind)} WHERE district_id = :district AND action IN ('remove', 'absent')"
+            f"""DELETE FROM {stage.table("plan", kind)} AS p
+                WHERE p.district_id = :district AND p.run_id = :run AND p.action IN ('remove', 'absent')"""
         )
-
-
-def kept_tables(run_id: UUID, plan: Mapping[str, Any]) -> list[str]:
-    """Returns the names of the staging tables that keep the plan of a run."""
-    return [f"staging.plan_{BY_NAME[kind].name}_{run_id.hex}" for kind in plan["files"]]

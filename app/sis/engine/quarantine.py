@@ -46,7 +46,7 @@ async def _name_rows_of(stage: Stage, file: Delivery) -> None:
     rows = await driver.fetch(
         f"""SELECT r.row_number + 1 AS number, r.c{own.index("sourcedId") + 1} AS sourced_id,
                    md5($2 || ROW({content})::text) AS content
-            FROM {stage.table("raw", file.kind)} AS r WHERE r.row_number + 1 = ANY ($1::bigint[])""",
+            FROM {stage.raw(file.kind)} AS r WHERE r.row_number + 1 = ANY ($1::bigint[])""",
         numbers,
         str(stage.source_id),
     )

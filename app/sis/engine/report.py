@@ -137,20 +137,21 @@ async def count_known(stage: Stage, kind: Kind) -> int:
 async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
     """Counts the planned rows of a kind by action, and stores the numbers in the stage."""
     rows = await stage.rows(
-        f"SELECT action, count(*) AS rows FROM {stage.table('plan', kind.name)} "
-        "WHERE district_id = :district GROUP BY action"
+        f"SELECT p.action, count(*) AS rows FROM {stage.of_run('plan', kind.name)} AS p GROUP BY p.action"
     )
     stage.planned_rows[kind.name] = {row["action"]: row["rows"] for row in rows}
     return stage.planned_rows[kind.name]
 
 
 async def count_faults(stage: Stage, kind: Kind) -> tuple[int, int, int]:
-    """Returns the numbers of staged rows with a fault, without a sourcedId, and marked as deleted without a fault."""
+    """Returns the numbers of staged rows with a fault, without a sourcedId, and without a fault but marked as
+    deleted.
+    """
     (row,) = await stage.rows(
         "SELECT count(*) FILTER (WHERE fault IS NOT NULL) AS faulty, "
         "count(*) FILTER (WHERE sourced_id IS NULL) AS nameless, "
         "count(*) FILTER (WHERE gone AND fault IS NULL) AS gone "
-        f"FROM {stage.table('staged', kind.name)} WHERE district_id = :district"
+        f"FROM {stage.delivered(kind.name)} AS s"
     )
     return row["faulty"], row["nameless"], row["gone"]
 
@@ -177,17 +178,16 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
     for ref in kind.refs:
         if ref.header not in delivery.header or (ref.required and not ref.many):
             continue
-        key = stage.table("key", ref.kind)
+        key = stage.of_run("key", ref.kind)
         item = "unnest(string_to_array(s.ref_{0}, ','))" if ref.many else "s.ref_{0}"
-        lookup = f"SELECT FROM {key} AS o WHERE o.district_id = :district AND o.sourced_id = btrim(s.ref_{ref.column})"
+        one = f"SELECT FROM {key} AS o WHERE o.sourced_id = btrim(s.ref_{ref.column})"
         rows = await stage.count(
             f"""SELECT count(DISTINCT u.row_number) FROM (
                     SELECT s.row_number, {item.format(ref.column)} AS item
-                    FROM {stage.table("staged", kind.name)} AS s
-                    WHERE s.district_id = :district AND s.fault IS NULL AND NOT s.gone
-                      AND s.ref_{ref.column} IS NOT NULL AND NOT EXISTS ({lookup})) AS u
-                WHERE NOT EXISTS (SELECT FROM {key} AS k
-                                  WHERE k.district_id = :district AND k.sourced_id = btrim(u.item))"""
+                    FROM {stage.delivered(kind.name)} AS s
+                    WHERE s.fault IS NULL AND NOT s.gone
+                      AND s.ref_{ref.column} IS NOT NULL AND NOT EXISTS ({one})) AS u
+                WHERE NOT EXISTS (SELECT FROM {key} AS k WHERE k.sourced_id = btrim(u.item))"""
         )
         if rows:
             warnings.append(
@@ -200,7 +200,7 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
 async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[ShrunkGroup]:
     """Returns the schools and classes that would lose students. A class that is itself removed does not count.
 
-    A person or an enrollment that would no longer be a student's counts as lost.
+    A person who would no longer be a student counts as lost, and so does an enrollment.
     """
     groups = []
     people, enrollments = kinds["person"], kinds["enrollment"]
@@ -214,25 +214,23 @@ async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[
                       FROM person AS t
                       WHERE t.district_id = :district AND t.is_student AND t.removed_at IS NULL OFFSET 0) AS t
                 JOIN org AS s ON s.district_id = :district AND s.id = t.school_id AND s.type = 'school'
-                LEFT JOIN {stage.table("plan", "person")} AS p
-                  ON p.district_id = :district AND p.id = t.id AND p.action <> 'refuse'
+                LEFT JOIN {stage.of_run("plan", "person")} AS p ON p.id = t.id AND p.action <> 'refuse'
                 GROUP BY s.id"""
         )
         groups += [ShrunkGroup("school", row["lost"], row["students"]) for row in rows if row["lost"]]
     if enrollments.updated + enrollments.removed + enrollments.absent:
-        plan, classes = stage.table("plan", "enrollment"), stage.table("key", "class")
+        plan, classes = stage.of_run("plan", "enrollment"), stage.of_run("key", "class")
         key_filter = key_filter_sql(stage, BY_NAME["enrollment"], CHANGED)
         class_filter = " AND t.class_id = ANY (ARRAY(SELECT l.class_id FROM lost AS l))" if key_filter else ""
         rows = await stage.rows(
             f"""WITH lost AS (
                     SELECT t.class_id, count(DISTINCT t.person_id) AS students
                     FROM {plan} AS p JOIN enrollment AS t ON t.district_id = :district AND t.id = p.id
-                    WHERE p.district_id = :district AND t.is_student AND t.removed_at IS NULL{key_filter}
+                    WHERE t.is_student AND t.removed_at IS NULL{key_filter}
                       AND (p.action IN {WENT} OR (p.action = 'update' AND NOT p.is_student))
                       AND (t.ends_on IS NULL OR t.ends_on > :today)
-                      AND t.class_id IN (SELECT k.id FROM {classes} AS k WHERE k.district_id = :district)
-                      AND NOT EXISTS (SELECT FROM {plan} AS c WHERE c.district_id = :district
-                                      AND c.action IN {CAME} AND c.class_id = t.class_id
+                      AND t.class_id IN (SELECT k.id FROM {classes} AS k)
+                      AND NOT EXISTS (SELECT FROM {plan} AS c WHERE c.action IN {CAME} AND c.class_id = t.class_id
                                       AND c.person_id = t.person_id AND c.is_student)
                     GROUP BY t.class_id)
                 SELECT lost.students AS lost, count(DISTINCT t.person_id) AS students FROM lost
@@ -280,7 +278,7 @@ async def count_expired(stage: Stage, kind: Kind) -> int:
     if has_ended is None:
         return 0
     return await stage.count(
-        f"""SELECT count(*) FROM {stage.table("plan", kind.name)} AS p
+        f"""SELECT count(*) FROM {stage.of_run("plan", kind.name)} AS p
             JOIN {kind.table} AS t ON t.district_id = :district AND t.id = p.id
-            WHERE p.district_id = :district AND p.action IN {WENT} AND {has_ended}{key_filter_sql(stage, kind, WENT)}"""
+            WHERE p.action IN {WENT} AND {has_ended}{key_filter_sql(stage, kind, WENT)}"""
     )

@@ -1,16 +1,15 @@
 """Begins, concludes and ends the row of a run, and updates its source at the end.
 
-Also owns the two advisory locks that separate a district's syncs from each other. Never stages, plans or applies. Over
-250 lines, so that the ownership and the lease of a run are in one place.
+Also owns the lock of the transaction that writes a sync. Never stages, plans or applies. Over 250 lines, so that the
+ownership and the claims of a run are in one place.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import Uuid, bindparam, delete, func, select, text
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -21,7 +20,6 @@ from app.core.fault_report import NO_FAULT, FaultSummary
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, NewEvent
 from app.events.outbox import record
 from app.roster.lookup import zone_of
-from app.sis.engine.plan import kept_tables
 from app.sis.engine.report import Report
 from app.sis.engine.state import change_states
 from app.sis.engine.student_events import count_events
@@ -39,13 +37,17 @@ EVENTS: dict[str, EventType] = {
     RunState.HELD: SYNC_HELD,
     RunState.FAILED: SYNC_FAILED,
 }
-LOCK = 0x41494D53  # the first key of the lock of a running sync; the second key is the district's
-APPLIES = LOCK + 1  # the first key of the lock that marks the transaction that applies a sync
 LENGTH = timedelta(minutes=2)
-"""The length of a run's lease. A worker renews it; a run from the command line is protected by its advisory lock
+"""The length of a run's lease. A worker renews it; a run from the command line is protected by the district's lease
 instead.
 """
 EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
+DROP_KEPT_PLAN = tuple(
+    text(f"DELETE FROM staging.{table} AS k WHERE k.district_id = :district AND k.run_id = :run").bindparams(  # noqa: S608 - our own names
+        bindparam("district", type_=Uuid), bindparam("run", type_=Uuid)
+    )
+    for table in ("kept_plan", "kept_rekey")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,39 +62,21 @@ class RunRequest:
     mode: str | None = None
 
 
-def lock_of(district_id: UUID) -> int:
-    """Returns the second key of the district's advisory locks."""
-    return int.from_bytes(district_id.bytes[-4:], signed=True)
-
-
-@needs(Can.READ_SYNC)
-async def is_syncing(work: Work) -> bool:
-    """Returns whether any process has the district's sync lock, without trying to take it."""
-    is_locked = """SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
-        WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
-          AND l.classid::bigint = :lock AND l.objid::bigint = :key)"""
-    names = {"lock": LOCK, "key": lock_of(work.district_id) % (1 << 32)}
-    return bool(await work.db.scalar(text(is_locked), names))
-
-
 @needs(Can.SYNC_ROSTER)
 async def lock_district_writes(work: Work) -> None:
     """Makes other transactions that apply a sync of the district wait until this transaction ends.
 
-    The run's own lock is lost if its connection breaks, although the run continues to fetch. This lock belongs to the
-    transaction that writes. The row excludes other transactions; the advisory lock only shows which process has it.
+    The lease of a run is lost if its process cannot renew it, although the run continues to fetch. This lock belongs to
+    the transaction that writes.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.WRITE_SYNC})
-    await work.db.execute(select(func.pg_try_advisory_xact_lock(APPLIES, lock_of(work.district_id))))
 
 
-async def _try_lock_district_writes(work: Work) -> bool:
+@needs(Can.SYNC_ROSTER)
+async def try_lock_district_writes(work: Work) -> bool:
     """Takes the lock of `lock_district_writes`; returns False if another transaction has it."""
     names = {"district": work.district_id, "name": DistrictLock.WRITE_SYNC}
-    if await work.db.scalar(TRY_LOCK, names) is None and await work.db.scalar(FIRST_LOCK, names) is None:
-        return False
-    await work.db.execute(select(func.pg_try_advisory_xact_lock(APPLIES, lock_of(work.district_id))))
-    return True
+    return await work.db.scalar(TRY_LOCK, names) is not None or await work.db.scalar(FIRST_LOCK, names) is not None
 
 
 @needs(Can.SYNC_ROSTER)
@@ -140,7 +124,7 @@ async def begin(
     Raises `Conflict` if another worker has claimed the requested run, and `AlreadyRunning` while another run is being
     applied.
     """
-    if not await _try_lock_district_writes(work):
+    if not await try_lock_district_writes(work):
         raise AlreadyRunning("Another sync of this district is being applied. Try again when it has ended.")
     ended = {"ended_at": now(), "leased_until": None, "sentence": BROKE_OFF}
     is_other = SisRun.id != report.run_id
@@ -291,18 +275,15 @@ async def _drop_uploads(work: Work) -> None:
 async def _discard_replaced_plans(work: Work, run_id: UUID, source_id: UUID) -> None:
     """Discards the other held or approved plans of the source, because they compare with an outdated roster."""
     others = (SisRun.district_id == work.district_id, SisRun.source_id == source_id, SisRun.id != run_id)
-    waiting = await work.db.execute(select(SisRun.id, SisRun.plan).where(*others, SisRun.state.in_(WAITING)))
+    waiting = await work.db.scalars(select(SisRun.id).where(*others, SisRun.state.in_(WAITING)))
     gone = {"sentence": "A later sync replaced it. The roster is as it was.", "plan": None}
-    for held_id, plan in waiting.all():
+    for held_id in waiting.all():
         await change_states(work, RunState.DISCARDED, [SisRun.id == held_id], gone, of=WAITING)
-        await drop_kept_plan(work, held_id, plan)
+        await drop_kept_plan(work, held_id)
 
 
 @needs(Can.SYNC_ROSTER)
-async def drop_kept_plan(work: Work, run_id: UUID, plan: Mapping[str, Any] | None) -> None:
-    """Drops the staging tables that keep a run's plan."""
-    if plan and "rekey" in plan:
-        tables = ", ".join(f"staging.rekey_{kind}_{run_id.hex}" for kind in ("person", "role"))
-        await work.db.execute(text(f"DROP TABLE IF EXISTS {tables}"))
-    if plan and plan["files"]:
-        await work.db.execute(text(f"DROP TABLE IF EXISTS {', '.join(kept_tables(run_id, plan))}"))
+async def drop_kept_plan(work: Work, run_id: UUID) -> None:
+    """Deletes the staged rows of a run's kept plan."""
+    for statement in DROP_KEPT_PLAN:
+        await work.db.execute(statement, {"district": work.district_id, "run": run_id})

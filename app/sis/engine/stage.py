@@ -1,21 +1,23 @@
-"""Creates the staging tables of one run, and runs its statements. Never checks a value.
+"""Manages the staged rows of one run, and runs its statements. Never checks a value, never changes the schema.
 
-The tables are created and dropped in the run's transaction, so that a crash leaves none. The columns of a raw table are
-named `c1`, `c2`… in the file's order, so that the text of a header never becomes SQL.
+The staging tables are permanent; migrations create them. A run writes its rows with its own id, in one transaction that
+also deletes them, so that no other run ever sees one and a crash leaves none. Only the tables into which files are
+copied are a run's own (`intake.load`). A run never analyzes a staging table, because that would lock the table against
+the runs of other districts until its transaction ends.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from tempfile import TemporaryFile
 from typing import Any
 from uuid import UUID
 
-from app.access.policies import DISTRICT
 from app.events.catalogue import EventType
-from app.sis.kinds import Kind
+from app.sis.kinds import KINDS, Kind
 
 _NAMED = re.compile(r"(?<!:):([a-z_]+)")
 _TYPES = {
@@ -28,13 +30,22 @@ _TYPES = {
     "salt": "text",
 }
 FEW = 20  # if a kind has this many times more known rows than rows to look up, lookups by key are cheaper than a scan
+ALIASED = tuple(kind for kind in KINDS if not kind.own_alias and kind.key == "id")
+"""The kinds whose sourcedIds are in `external_id`, so that other rows can refer to them."""
+STAGING_TABLES = (
+    *(f"{name}_{kind.name}" for kind in KINDS for name in ("staged", "plan")),
+    *(f"key_{kind.name}" for kind in ALIASED),
+    *("repeat", "id_list", "composed", "moved", "mapping_rule", "mapping_item", "incoming_score"),
+    *("candidate", "given_pair"),
+)
+"""The tables whose rows do not outlive their run. A kept plan is in `kept_plan`, a kept map in `kept_rekey`."""
 EmitStudentEvents = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
 """Records an event for each of these pairs of student and school, in the run's transaction."""
 
 
 @dataclass
 class Stage:
-    """The staging tables and statements of one run, on the connection and in the transaction of its unit of work.
+    """The staged rows and statements of one run, on the connection and in the transaction of its unit of work.
 
     The parameters of statements are `:district`, `:source`, `:run`, `:now`, `:today`, `:stamp`, `:salt`.
     """
@@ -46,9 +57,10 @@ class Stage:
     now: datetime
     today: date
     emit: EmitStudentEvents
-    tables: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    """Sentences for the report about what was read otherwise than it was written."""
+    filled: list[str] = field(default_factory=list)
+    """The staging tables into which this run has written rows that it deletes at its end."""
+    raw_tables: dict[str, str] = field(default_factory=dict)
+    """The table with the raw rows of a file, which only this run uses, by kind."""
     staged_early: dict[str, int] = field(default_factory=dict)
     """The number of staged rows of each kind that was staged together with another kind."""
     known_rows: dict[str, int] = field(default_factory=dict)
@@ -59,46 +71,74 @@ class Stage:
     """The number of planned rows by kind and action, for each kind that was counted."""
     sifted: set[str] = field(default_factory=set)
     """The kinds of which only the changed rows were staged."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the report about what was read otherwise than it was written."""
 
-    def table(self, prefix: str, kind: str) -> str:
-        """Returns the name of a staging table of this run."""
-        return f"staging.{prefix}_{kind}_{self.run_id.hex}"
+    def table(self, name: str, kind: str = "") -> str:
+        """Returns the name of a staging table for writing; a statement that changes rows must name the run."""
+        return f"staging.{name}_{kind}" if kind else f"staging.{name}"
 
-    async def make(self, prefix: str, kind: str, columns: str) -> str:
-        """Creates a staging table whose first column is the district, and returns its name."""
-        name = self.table(prefix, kind)
-        await self.driver.execute(f"CREATE UNLOGGED TABLE {name} (district_id uuid, {columns})")
-        self.tables.append(name)
-        return name
+    def of_run(self, name: str, kind: str = "") -> str:
+        """Returns SQL that selects the rows of this run from a staging table."""
+        return f"(SELECT * FROM {self.table(name, kind)} AS w WHERE w.district_id = :district AND w.run_id = :run)"
 
-    async def make_as(self, prefix: str, kind: str, query: str) -> int:
-        """Creates a staging table from a query, and returns its number of rows.
-
-        Use it instead of an INSERT for an expensive query, because PostgreSQL runs this form in parallel.
+    def delivered(self, kind: str) -> str:
+        """Returns SQL that selects the staged rows of a kind that were delivered, without the known rows that were
+        not.
         """
-        name = self.table(prefix, kind)
-        self.tables.append(name)
-        return await self.run(f"CREATE UNLOGGED TABLE {name} AS {query}")
+        return f"(SELECT * FROM {self.of_run('staged', kind)} AS w WHERE w.row_number IS NOT NULL)"
 
-    async def keep(self, name: str) -> None:
-        """Keeps a staging table beyond the run's transaction and beyond a crash, readable by its own district only.
+    def composed(self, name: str) -> str:
+        """Returns SQL that selects the composed values with this name, which other files add to the rows of a kind."""
+        return f"(SELECT * FROM {self.of_run('composed')} AS w WHERE w.name = '{name}')"
 
-        Before the commit no other transaction sees the table; after it, row-level security protects the rows.
+    def raw(self, kind: str) -> str:
+        """Returns SQL that selects the raw rows of a kind.
+
+        It is a subquery that PostgreSQL does not merge with the enclosing statement, because a sharded server refuses
+        to join a table of one node directly with a distributed one.
         """
-        policy = f"USING ({DISTRICT}) WITH CHECK ({DISTRICT})"
-        for statement in (
-            f"ALTER TABLE {name} SET LOGGED, ALTER COLUMN district_id SET NOT NULL",
-            f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
-            f"CREATE POLICY tenant ON {name} TO CURRENT_USER {policy}",
-        ):
-            await self.driver.execute(statement)
-        self.tables.remove(name)
+        return f"(SELECT * FROM {self.raw_tables[kind]} OFFSET 0)"
 
-    async def drop_table(self, prefix: str, kind: str) -> None:
-        """Drops one staging table before the end of the run."""
-        name = self.table(prefix, kind)
-        await self.driver.execute(f"DROP TABLE {name}")
-        self.tables.remove(name)
+    async def insert(
+        self, name: str, kind: str, columns: Iterable[str], query: str, *, are_distinct: bool = False
+    ) -> int:
+        """Stages the rows of a query whose columns follow district and run; returns their number.
+
+        Of several rows with the same key the first is staged. `are_distinct` states that there are none, because
+        looking for them costs as much as the insertion itself.
+        """
+        table = self.fills(name, kind)
+        unless = "" if are_distinct else " ON CONFLICT DO NOTHING"
+        return await self.run(f"INSERT INTO {table} (district_id, run_id, {', '.join(columns)}) {query}{unless}")
+
+    async def insert_parallel(self, name: str, kind: str, columns: Sequence[str], query: str) -> int:
+        """Stages the few rows of a query that reads many; the query itself names district and run.
+
+        PostgreSQL runs no parallel plan for an INSERT, but does for a COPY to the client. The rows pass through a
+        temporary file. The types of the columns must be exactly those of the table.
+        """
+        table, names = self.fills(name, kind), ["district_id", "run_id", *columns]
+        with TemporaryFile() as spool:
+            await self.driver.copy_from_query(self._spelled_out(query), output=spool, format="binary")
+            spool.seek(0)
+            status = await self.driver.copy_to_table(
+                table.removeprefix("staging."), schema_name="staging", columns=names, source=spool, format="binary"
+            )
+        return int(str(status).rsplit(" ", 1)[-1])
+
+    async def insert_records(self, name: str, columns: Sequence[str], records: Iterable[Sequence[Any]]) -> None:
+        """Stages records whose values follow district and run."""
+        await self.driver.copy_records_to_table(
+            self.fills(name).removeprefix("staging."),
+            schema_name="staging",
+            columns=["district_id", "run_id", *columns],
+            records=[(self.district_id, self.run_id, *record) for record in records],
+        )
+
+    async def delete(self, name: str, kind: str = "") -> None:
+        """Deletes the run's rows from a staging table before the end of the run."""
+        await self.run(f"DELETE FROM {self.table(name, kind)} AS w WHERE w.district_id = :district AND w.run_id = :run")
 
     async def run(self, sql: str) -> int:
         """Runs a statement; returns the number of rows that it affected."""
@@ -118,14 +158,21 @@ class Stage:
         ((number,),) = await self.rows(sql)
         return int(number or 0)
 
-    async def drop(self) -> None:
-        """Drops all staging tables of this run that are not kept."""
-        if self.tables:
-            await self.driver.execute(f"DROP TABLE {', '.join(self.tables)}")
-            self.tables.clear()
+    async def clear(self) -> None:
+        """Deletes all staged rows of this run."""
+        for table in self.filled:
+            await self.delete(table.removeprefix("staging."))
+        self.filled.clear()
 
-    def _bound(self, sql: str) -> tuple[Any, ...]:
-        values: dict[str, Any] = {
+    def fills(self, name: str, kind: str = "") -> str:
+        """Returns the name of a staging table, and notes that the run's rows in it must be deleted at its end."""
+        table = self.table(name, kind)
+        if table not in self.filled:
+            self.filled.append(table)
+        return table
+
+    def _values(self) -> dict[str, Any]:
+        return {
             "district": self.district_id,
             "source": self.source_id,
             "run": self.run_id,
@@ -134,7 +181,9 @@ class Stage:
             "stamp": f"{self.run_id.hex[:12]}7",
             "salt": self.run_id.hex,
         }
-        used: list[str] = []
+
+    def _bound(self, sql: str) -> tuple[Any, ...]:
+        values, used = self._values(), list[str]()
 
         def placeholder(match: re.Match[str]) -> str:
             name = match[1]
@@ -142,7 +191,17 @@ class Stage:
                 used.append(name)
             return f"${used.index(name) + 1}::{_TYPES[name]}"
 
-        return (_NAMED.sub(placeholder, sql), *(values[name] for name in used))
+        # With the run in its text a statement is prepared anew for each run: a plan that was kept on this connection
+        # would be that of a run of another size. `plan_cache_mode` would also have every foreign key planned anew.
+        text = f"{_NAMED.sub(placeholder, sql)} /* run_{self.run_id.hex} */"
+        return (text, *(values[name] for name in used))
+
+    def _spelled_out(self, sql: str) -> str:
+        """Returns a statement with its parameters written as literals, because COPY takes none; all of them are our own
+        values.
+        """
+        values = self._values()
+        return _NAMED.sub(lambda match: f"'{values[match[1]]}'::{_TYPES[match[1]]}", sql)
 
 
 def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
@@ -170,4 +229,4 @@ def key_filter_sql(stage: Stage, kind: Kind, actions: str) -> str:
     if affected * FEW > stage.known_rows.get(kind.name, 0):
         return ""
     return f""" AND t.{kind.key} = ANY (ARRAY(SELECT f.id FROM {stage.table("plan", kind.name)} AS f
-                WHERE f.district_id = :district AND f.action IN {actions}))"""
+                WHERE f.district_id = :district AND f.run_id = :run AND f.action IN {actions}))"""

@@ -25,12 +25,12 @@ async def emit_student_events(stage: Stage) -> None:
         f"AND state = '{RunState.APPLIED}'"
     ):
         return
-    planned_students = f"""{stage.table("plan", "person")} AS p
+    planned_students = f"""{stage.of_run("plan", "person")} AS p
                 JOIN person AS o ON o.district_id = :district AND o.id = p.id AND o.is_student"""
     left = await stage.rows(
         f"""SELECT DISTINCT m.person_id AS student, m.school_id AS school
             FROM {planned_students} JOIN school_membership AS m ON m.district_id = :district AND m.person_id = p.id
-            WHERE p.district_id = :district AND p.action IN ('update', 'restore', 'remove', 'absent')
+            WHERE p.action IN ('update', 'restore', 'remove', 'absent')
               AND m.ends_on IS NULL AND (o.removed_at IS NOT NULL OR NOT m.school_id = ANY (o.school_ids))"""
     )
     came = await stage.rows(
@@ -38,7 +38,7 @@ async def emit_student_events(stage: Stage) -> None:
                    EXISTS (SELECT FROM school_membership AS m WHERE m.district_id = :district
                            AND m.person_id = c.id AND m.school_id = s.id) AS again
             FROM (SELECT o.id, unnest(o.school_ids) AS school_id FROM {planned_students}
-                  WHERE p.district_id = :district AND p.action IN ('create', 'update', 'restore') OFFSET 0) AS c
+                  WHERE p.action IN ('create', 'update', 'restore') OFFSET 0) AS c
             JOIN org AS s ON s.district_id = :district AND s.id = c.school_id AND s.type = 'school'
             WHERE NOT EXISTS (SELECT FROM school_membership AS m
                               WHERE m.district_id = :district AND m.person_id = c.id

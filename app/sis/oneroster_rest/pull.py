@@ -276,9 +276,10 @@ class RestPull:
         return query
 
     def _page_size(self, collection: Collection) -> int:
-        """Returns the number of rows to request; of a collection that is read again, smaller pages than before.
+        """Returns the number of rows per requested page; for a collection that is read again, smaller pages than
+        before.
 
-        If the rows then stand at the same places, their order is fixed, and not an accident of the pages.
+        If the rows are then at the same places, their order is fixed and does not depend on the pages.
         """
         size, attempt = self.sizes.get(collection.name, (0, 0))
         return max(2, (3 + attempt % 2) * size // 5) if size else self.connection.page_size
@@ -292,10 +293,10 @@ class RestPull:
     def _is_trusted(self, collection: Collection, pulled: PulledCollection) -> bool:
         """Returns whether a collection can be trusted; if not, it is pulled again.
 
-        Rows that come twice may be the source's own, or a sign that it moved between two pages. They are its own if
-        they came in one page, if a second pull with other pages found every row at the same place, or if it found them
-        next to each other after they were sorted. A collection that was incomplete twice in the same way is imported,
-        but its missing rows are not removed.
+        Repeated rows may be the source's own, or a sign that the collection changed between two pages. They are its own
+        if they came in one page, if a second pull with other pages returned every row at the same place, or if they
+        were adjacent after sorting. A collection that was incomplete twice in the same way is imported, but its missing
+        rows are not removed.
         """
         if pulled.spool is None:
             return True

@@ -98,7 +98,7 @@ class Walk:
             yield page
 
     def _has_repeats(self, page: WalkPage) -> bool:
-        """Returns whether a page without new ids has rows of its own, and is not the previous page once more."""
+        """Returns whether a page without new ids has rows of its own, instead of repeating the previous page."""
         return bool(page.rows) and all(map(self._seen.__contains__, page.ids)) and page.rows != self._before
 
     def _is_suspicious(self, page: WalkPage) -> bool:

@@ -11,9 +11,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-import asyncpg
 from sqlalchemy import func, select, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
@@ -27,9 +25,9 @@ from app.core.ids import new_id
 from app.roster.lookup import zone_of
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
-from app.sis.engine.district_lock import district_sync_lock
+from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.mapping import follow_results
-from app.sis.engine.plan import digest, drop_removals, full_column_delivery, kept_deliveries, make_plan, plan_columns
+from app.sis.engine.plan import digest, drop_removals, full_column_delivery, kept_deliveries, load_plan, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
 from app.sis.engine.run import (
     EXITS,
@@ -136,15 +134,13 @@ async def execute_answer(
     recorded.
     """
     principal = system_principal(district_id, "sync")
-    async with district_sync_lock(engine, district_id):
+    async with district_sync_lease(engine, keyring, district_id):
         try:
             async with unit(engine, principal, keyring, "sync answer") as work:
                 report = await _execute_answer(work, run_id, progress, claim_number)
-        except (SourceInconsistent, DBAPIError, asyncpg.UndefinedTableError) as error:
+        except SourceInconsistent as error:
             if isinstance(error, RosterBusy):
-                raise  # the plan still fits, so it is attempted again
-            if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") != "42P01":
-                raise
+                raise  # the plan still fits: it is attempted again
             async with unit(engine, principal, keyring, "sync answer") as work:
                 report = await _discard_outdated(work, run_id, claim_number)
         if report.state == RunState.APPLIED and report.overturned:
@@ -165,6 +161,7 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_nu
     elif run.state == RunState.APPROVED:
         deliveries = kept_deliveries(run.plan)
         stage = await open_stage(work, run_id, run.source_id, KEPT_SIZE)
+        await load_plan(stage, run_id, deliveries)
         if await digest(stage, deliveries) != run.plan["digest"]:
             raise RosterChanged("The roster has changed since the plan was made.")
         if run.answer and run.answer["without_removals"]:
@@ -174,11 +171,11 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_nu
                 counts.removed = counts.absent = 0
         report.repaired = await apply_all(stage, deliveries, progress)
         report.warnings += await follow_results(work, stage)
-        await stage.drop()
+        await stage.clear()
         because, report.held_because = report.held_because, []
         conclude(report, dry=False)
         report.held_because = because
-    await drop_kept_plan(work, run_id, run.plan)
+    await drop_kept_plan(work, run_id)
     report.plan = None
     await end(work, report, of=(RunState(run.state),), claim_number=claim_number)
     return report
@@ -186,10 +183,10 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_nu
 
 @needs(Can.SYNC_ROSTER)
 async def _discard_outdated(work: Work, run_id: UUID, claim_number: int | None) -> Report:
-    plan, report = (await find_run(work, run_id)).run.plan, await read_report(work, run_id)
+    report = await read_report(work, run_id)
     report.state, report.exit_code = RunState.DISCARDED, EXITS["inconsistent"]
     report.sentence = "The roster has changed since the plan was made: it is discarded. Run the sync again."
-    await drop_kept_plan(work, run_id, plan)
+    await drop_kept_plan(work, run_id)
     report.plan = None
     await end(work, report, of=ANSWERED, claim_number=claim_number)
     return report
@@ -211,7 +208,7 @@ async def undo(
     """
     principal = system_principal(district_id, "sync")
     report = Report(request.run_id or new_id(), began_at=now())
-    async with district_sync_lock(engine, district_id), unit(engine, principal, keyring, "sync undo") as work:
+    async with district_sync_lease(engine, keyring, district_id), unit(engine, principal, keyring, "sync undo") as work:
         await _run_undo(work, run_id, report, progress, request)
     return report
 
@@ -228,7 +225,7 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
     else:
         await _undo_rows(work, stage, undone, report, progress)
     await require_before_images(work, undone)  # they may have expired since the check at the beginning
-    await stage.drop()
+    await stage.clear()
     conclude(report, dry=False)
     report.sentence = f"{ids.format_id('run', run_id)} is undone. {report.sentence}"
     await end(work, report)
@@ -326,30 +323,31 @@ async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[
 async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
     """Writes the plan that reverts a run for one kind, from its change log and from the rows that it created."""
     columns = plan_columns(kind, full_column_delivery(kind))
-    names = "".join(f", {column}" for column, _ in columns)
-    plan = await make_plan(stage, kind, columns)
-    await stage.run(
-        f"""INSERT INTO {plan} (district_id, id, action{names})
-            SELECT :district, c.row_id,
+    names = [column for column, _ in columns]
+    await stage.insert(
+        "plan",
+        kind.name,
+        ("id", "action", *names),
+        f"""SELECT :district, :run, c.row_id,
                    CASE WHEN c.action IN {WENT} THEN 'restore' WHEN c.action = 'restore' THEN 'remove' ELSE 'update' END
-                   {"".join(f", b.{column}" for column, _ in columns)}
+                   {"".join(f", b.{name}" for name in names)}
             FROM sis_change AS c, LATERAL jsonb_populate_record(NULL::{kind.table}, c.before) AS b
-            WHERE c.district_id = :district AND c.run_id = '{run_id}' AND c.kind = '{kind.name}'
-            ON CONFLICT DO NOTHING"""
+            WHERE c.district_id = :district AND c.run_id = '{run_id}' AND c.kind = '{kind.name}'""",
     )
-    await stage.run(
-        f"""INSERT INTO {plan} (district_id, id, action)
-            SELECT :district, t.{kind.key}, 'remove' FROM {kind.table} AS t
-            WHERE t.district_id = :district AND t.arrived_in = '{run_id}' AND t.removed_at IS NULL
-            ON CONFLICT DO NOTHING"""
+    await stage.insert(
+        "plan",
+        kind.name,
+        ("id", "action"),
+        f"""SELECT :district, :run, t.{kind.key}, 'remove' FROM {kind.table} AS t
+            WHERE t.district_id = :district AND t.arrived_in = '{run_id}' AND t.removed_at IS NULL""",
     )
 
 
 async def reopen_memberships(stage: Stage, ran_on: date) -> None:
     """Reopens the school memberships that the run had ended, because an undo must not leave a gap in them."""
     await stage.run(
-        f"""UPDATE school_membership AS m SET ends_on = NULL FROM {stage.table("plan", "person")} AS p
-            WHERE m.district_id = :district AND p.district_id = :district AND m.person_id = p.id
+        f"""UPDATE school_membership AS m SET ends_on = NULL FROM {stage.of_run("plan", "person")} AS p
+            WHERE m.district_id = :district AND m.person_id = p.id
               AND p.action IN ('update', 'restore') AND m.school_id = ANY (p.school_ids) AND m.ends_on = '{ran_on}'
               AND NOT EXISTS (SELECT FROM school_membership AS o WHERE o.district_id = :district
                               AND o.person_id = m.person_id AND o.school_id = m.school_id

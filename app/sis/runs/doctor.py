@@ -47,5 +47,5 @@ async def _examine(work: Work, *, repair: bool) -> Examination:
     if repair and rows_by_table:
         await lock_people(stage, planned=False)
         await follow_moves(stage)
-    await stage.drop()
+    await stage.clear()
     return Examination(str(slug), rows_by_table)

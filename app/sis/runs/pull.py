@@ -24,8 +24,9 @@ from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.roster.lookup import zone_of
+from app.sis.engine.lease import is_syncing
 from app.sis.engine.report import Report
-from app.sis.engine.run import RunRequest, is_syncing
+from app.sis.engine.run import RunRequest
 from app.sis.guard import GuardLimits
 from app.sis.models import SisRun, SisSource
 from app.sis.oneroster_csv.fetch import open_path, open_url

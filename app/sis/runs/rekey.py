@@ -23,9 +23,9 @@ from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.sis.engine.district_lock import district_sync_lock
 from app.sis.engine.intake.roles import match_roles, rename_roles
-from app.sis.engine.plan import kept_deliveries, plan_columns
+from app.sis.engine.lease import district_sync_lease
+from app.sis.engine.plan import kept_deliveries, load_plan, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
 from app.sis.engine.run import RunRequest, begin, end, pluralize, update_watermarks
 from app.sis.engine.stage import Stage, fresh_id
@@ -130,7 +130,7 @@ async def plan_rekey(
     lacks the field to match by; `AlreadyRunning`.
     """
     report = Report(request.run_id or new_id(), began_at=now(), mode=MODE)
-    async with district_sync_lock(engine, district_id):
+    async with district_sync_lease(engine, keyring, district_id):
         async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
             await _plan(work, report, held_id, match, pairs, request)
     return report
@@ -142,16 +142,14 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
     files = files_to_rekey(held, match, pairs)
     await begin(work, report, held.source_id, dry=False, request=request)
     stage = await open_stage(work, report.run_id, held.source_id, SMALL)
-    table, counts = await _match_people(stage, await _stage_candidates(stage, held_id, match, pairs))
+    await load_plan(stage, held_id, [kind for kind in ("person", "role") if kind in files])
+    await _stage_candidates(stage, match, pairs)
+    counts = await _match_people(stage)
     if "role" in files and held.plan:
         columns = [name for name, _ in plan_columns(BY_NAME["role"], kept_deliveries(held.plan)["role"])]
-        roles, counts["roles"] = await match_roles(stage, held_id, columns, table)
-    else:
-        roles = await stage.make("rekey", "role", "old text, new text, role_id uuid")
+        counts["roles"] = await match_roles(stage, columns)
     digest = await _digest(stage)
-    for name in (table, roles):
-        await stage.keep(name)
-    await stage.drop()
+    await stage.clear()
     by, matched = match if match in MATCHES else GIVEN, counts["matched"]
     report.plan = {"digest": digest, "files": {}, "rekey": {"of": str(held_id), "by": by, **counts}}
     report.kinds["person"] = Counts(files["person"]["file"], counts["gone"], matched, updated=matched)
@@ -167,70 +165,64 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
     await end(work, report, claim_number=request.claim_number)
 
 
-async def _match_people(stage: Stage, people: str) -> tuple[str, dict[str, int]]:
-    """Stages the matched people as (old, new, person_id); returns the staging table and the counts."""
-    table = await stage.make("rekey", "person", "old text, new text, person_id uuid")
+async def _match_people(stage: Stage) -> dict[str, int]:
+    """Writes the matched people to the kept map, and returns the counts."""
+    people = stage.of_run("candidate")
     matched = await stage.run(
-        f"""INSERT INTO {table} (district_id, old, new, person_id)
-            SELECT :district, o.sourced_id, n.sourced_id, o.id FROM {people} AS o
-            JOIN {people} AS n ON n.district_id = :district AND n.value = o.value AND n.comes
-            WHERE o.district_id = :district AND NOT o.comes AND o.alike = 1 AND n.alike = 1
-              AND o.is_student = n.is_student"""
+        f"""INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)
+            SELECT :district, :run, 'person', o.id, o.sourced_id, n.sourced_id FROM {people} AS o
+            JOIN {people} AS n ON n.value = o.value AND n.comes
+            WHERE NOT o.comes AND o.alike = 1 AND n.alike = 1 AND o.is_student = n.is_student ON CONFLICT DO NOTHING"""
     )
     (row,) = await stage.rows(
         f"""SELECT count(*) FILTER (WHERE NOT comes) AS gone, count(*) FILTER (WHERE comes) AS came,
                    count(*) FILTER (WHERE NOT comes AND (alike > 1 OR EXISTS (
-                       SELECT FROM {people} AS n WHERE n.district_id = :district AND n.comes
-                        AND n.value = p.value AND (n.alike > 1 OR n.is_student <> p.is_student)))) AS ambiguous
-            FROM {people} AS p WHERE p.district_id = :district"""
+                       SELECT FROM {people} AS n WHERE n.comes AND n.value = p.value
+                        AND (n.alike > 1 OR n.is_student <> p.is_student)))) AS ambiguous
+            FROM {people} AS p"""
     )
     counts = {"gone": row["gone"], "came": row["came"], "matched": matched, "ambiguous": row["ambiguous"]}
     counts["unmatched"] = counts["gone"] - matched - counts["ambiguous"]
-    return table, counts
+    return counts
 
 
-async def _stage_candidates(stage: Stage, held_id: UUID, match: str, pairs: Pairs) -> str:
-    """Stages the people whom the held plan would remove or create, each with the matching value and how many share it.
-
-    Returns the name of the staging table.
+async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
+    """Stages the people whom the held plan would remove or create, each with the matching value and how many share
+    it.
     """
-    people = await stage.make(
-        "people", "person", "sourced_id text, id uuid, comes boolean, is_student boolean, value text, alike bigint"
-    )
-    plan = f"staging.plan_person_{held_id.hex}"
+    plan = stage.of_run("plan", "person")
     gone, came, stays, joined = f"t.{match}", f"p.{match}", f"k.{match}", ""
     if pairs:
-        given = await stage.make("pair", "person", "number bigint, old text, new text")
-        records = [(stage.district_id, number, *pair) for number, pair in enumerate(pairs)]
-        name = given.removeprefix("staging.")
-        columns = ["district_id", "number", "old", "new"]
-        await stage.driver.copy_records_to_table(name, schema_name="staging", columns=columns, records=records)
+        await stage.insert_records(
+            "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
+        )
         gone = came = "g.number::text"
         stays = "NULL::text"
-        joined = f"JOIN {given} AS g ON g.district_id = :district AND p.sourced_id = g.{{side}}"
-    await stage.run(
-        f"""INSERT INTO {people} (district_id, sourced_id, id, comes, is_student, value, alike)
-            SELECT :district, f.sourced_id, f.id, f.comes, f.is_student, f.value,
+        joined = f"JOIN {stage.of_run('given_pair')} AS g ON p.sourced_id = g.{{side}}"
+    await stage.insert(
+        "candidate",
+        "",
+        ("place", "sourced_id", "id", "comes", "is_student", "value", "alike"),
+        f"""SELECT :district, :run, row_number() OVER (), f.sourced_id, f.id, f.comes, f.is_student, f.value,
                    count(*) OVER (PARTITION BY f.comes, f.value)
                    + (SELECT count(*) FROM person AS k WHERE k.district_id = :district AND k.removed_at IS NULL
                        AND lower(btrim({stays})) = f.value AND NOT EXISTS (
-                           SELECT FROM {plan} AS w WHERE w.district_id = :district AND w.id = k.id
-                            AND w.action IN {WENT}))
+                           SELECT FROM {plan} AS w WHERE w.id = k.id AND w.action IN {WENT}))
             FROM (SELECT p.sourced_id, p.id, false AS comes, t.is_student, lower(btrim({gone})) AS value
                   FROM {plan} AS p JOIN person AS t ON t.district_id = :district AND t.id = p.id
-                  {joined.format(side="old")} WHERE p.district_id = :district AND p.action IN {WENT}
+                  {joined.format(side="old")} WHERE p.action IN {WENT}
                   UNION ALL
                   SELECT p.sourced_id, p.id, true, p.is_student, lower(btrim({came})) FROM {plan} AS p
-                  {joined.format(side="new")} WHERE p.district_id = :district AND p.action = 'create') AS f"""
+                  {joined.format(side="new")} WHERE p.action = 'create') AS f""",
     )
     if pairs:
         # A sourcedId that the map contains twice is not used at all.
         await stage.run(
-            f"""UPDATE {people} AS p SET alike = 2 WHERE p.district_id = :district AND p.sourced_id IN (
-                    SELECT q.sourced_id FROM {people} AS q WHERE q.district_id = :district
+            f"""UPDATE staging.candidate AS p SET alike = 2
+                WHERE p.district_id = :district AND p.run_id = :run AND p.sourced_id IN (
+                    SELECT q.sourced_id FROM {stage.of_run("candidate")} AS q
                     GROUP BY q.sourced_id, q.comes HAVING count(*) > 1)"""
         )
-    return people
 
 
 @needs(Can.SYNC_ROSTER)
@@ -240,7 +232,8 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
     if run.plan is None or await _digest(stage) != run.plan["digest"]:
         raise _roster_changed()
     people, roles = (
-        f"SELECT r.old, r.new, r.{kind}_id FROM {stage.table('rekey', kind)} AS r WHERE r.district_id = :district"
+        f"""SELECT r.old, r.new, r.row_id AS {kind}_id FROM {stage.of_run("kept_rekey")} AS r
+            WHERE r.kind = '{kind}'"""
         for kind in ("person", "role")
     )
     await _rename(stage, people)
@@ -320,19 +313,16 @@ async def list_pairs(work: Work, run_id: UUID) -> list[tuple[str, str]]:
         raise Conflict("No map of sourcedIds waits in this run.", code="run.not_held")
     stage = await open_stage(work, run_id, run.source_id, SMALL)
     rows: list[Any] = await stage.rows(
-        f"SELECT r.old, r.new FROM {stage.table('rekey', 'person')} AS r WHERE r.district_id = :district ORDER BY r.old"
+        f"SELECT r.old, r.new FROM {stage.of_run('kept_rekey')} AS r WHERE r.kind = 'person' ORDER BY r.old"
     )
     return [(row["old"], row["new"]) for row in rows]
 
 
 async def _digest(stage: Stage) -> str:
-    people, roles = (stage.table("rekey", kind) for kind in ("person", "role"))
     (row,) = await stage.rows(
         f"""SELECT left(md5(coalesce(string_agg(r.line, chr(10) ORDER BY r.line), '')), 16) AS digest
-            FROM (SELECT p.old || ' ' || p.new || ' ' || p.person_id AS line FROM {people} AS p
-                  WHERE p.district_id = :district
-                  UNION ALL SELECT o.old || ' ' || o.new || ' ' || o.role_id FROM {roles} AS o
-                  WHERE o.district_id = :district) AS r"""
+            FROM (SELECT p.kind || ' ' || p.old || ' ' || p.new || ' ' || p.row_id AS line
+                  FROM {stage.of_run("kept_rekey")} AS p) AS r"""
     )
     return str(row["digest"])
 

@@ -32,9 +32,9 @@ from app.core.log import job_context
 from app.events.catalogue import SYNC_OVERDUE, NewEvent
 from app.events.outbox import record
 from app.roster.lookup import zone_of
-from app.sis.engine.district_lock import describe_holder
+from app.sis.engine.lease import describe_holder, is_syncing
 from app.sis.engine.report import Report
-from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest, is_syncing
+from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest
 from app.sis.engine.state import change_states
 from app.sis.models import SisRun, SisSource
 from app.sis.port import AlreadyRunning, RosterBusy, Superseded

@@ -1,9 +1,10 @@
-"""Deletes the before-images of synced rows after some time, and erases a person from them.
+"""Deletes before-images of synced rows and outdated staged rows, and erases a person from before-images.
 
 The log entry that a run changed a row is permanent. Once its before-image is deleted, the run can no longer be undone.
 """
 
-import re
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
+
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -15,6 +16,7 @@ from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
+from app.sis.engine.stage import STAGING_TABLES
 from app.sis.kinds import KINDS
 from app.sis.models import SisChange, SisRun
 from app.sis.rules import WITH_PLAN, RunState
@@ -23,9 +25,13 @@ KEPT: Final = timedelta(days=365)
 BATCH: Final = 2000  # rows of one batch
 ABOUT: Final = tuple(sorted({ref.column for kind in KINDS for ref in kind.refs if ref.kind == "person"}))
 """The columns that refer to the person whom a row is about."""
-_KEPT_TABLE: Final = re.compile(r"(?:plan|rekey)_[a-z_]+_([0-9a-f]{32})")
-_KEPT_TABLES: Final = """SELECT c.relname::text FROM pg_class AS c
-    WHERE c.relnamespace = 'staging'::regnamespace AND c.relkind = 'r'"""
+_PROBE: Final = " UNION ALL ".join(
+    f"SELECT '{name}' WHERE EXISTS (SELECT FROM staging.{name} AS w WHERE w.district_id = :district)"
+    for name in STAGING_TABLES
+)
+_DROP_KEPT: Final = """DELETE FROM staging.{table} AS k WHERE k.district_id = :district AND NOT EXISTS (
+    SELECT FROM sis_run AS r WHERE r.district_id = :district AND r.id = k.run_id AND r.state = ANY (:with_plan)
+     AND (r.state <> :discarded OR r.plan IS NOT NULL)) RETURNING k.run_id"""
 
 
 @needs(Can.SYNC_ROSTER)
@@ -63,25 +69,21 @@ async def erase_person(work: Work, person_id: UUID) -> int:
 
 
 @needs(Can.SYNC_ROSTER)
-async def drop_left_plans(work: Work) -> int:
-    """Drops the kept plans of this district's runs that no longer wait for an answer; returns the number of tables."""
-    matches = [_KEPT_TABLE.fullmatch(name) for name in await work.db.scalars(text(_KEPT_TABLES))]
-    tables = {match[0]: UUID(match[1]) for match in matches if match}
-    if not tables:
-        return 0
-    finished = set(
-        await work.db.scalars(
-            select(SisRun.id).where(
-                SisRun.district_id == work.district_id,
-                SisRun.id == any_(cast(list(set(tables.values())), ARRAY(PgUUID))),
-                SisRun.state.not_in(WITH_PLAN) | ((SisRun.state == RunState.DISCARDED) & SisRun.plan.is_(None)),
-            )
-        )
-    )
-    unneeded = [name for name, run_id in tables.items() if run_id in finished]
-    for name in unneeded:
-        await work.db.execute(text(f"DROP TABLE IF EXISTS staging.{name}"))
-    return len(unneeded)
+async def delete_left_rows(work: Work) -> int:
+    """Deletes this district's staged rows that no run needs any more; returns their number.
+
+    They are the kept plans of runs that no longer wait for an answer, and all other staged rows that are visible,
+    because a run deletes its own rows before it commits.
+    """
+    district, deleted = {"district": work.district_id}, 0
+    states = {"with_plan": [state.value for state in WITH_PLAN], "discarded": RunState.DISCARDED.value}
+    for table in ("kept_plan", "kept_rekey"):
+        gone = await work.db.execute(text(_DROP_KEPT.format(table=table)), district | states)
+        deleted += len(gone.all())
+    for name in (await work.db.scalars(text(_PROBE), district)).all():
+        delete = f"DELETE FROM staging.{name} AS w WHERE w.district_id = :district RETURNING w.run_id"
+        deleted += len((await work.db.execute(text(delete), district)).all())
+    return deleted
 
 
 async def _blank(work: Work, which: ColumnElement[bool]) -> int:

@@ -9,9 +9,11 @@ the comparison and the conversion must agree.
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
-from app.sis.engine.plan import id_lists_sql, known_rows_sql, plan_columns
+from collections.abc import Sequence
+
+from app.sis.engine.plan import id_lists_sql, known_columns, known_rows_sql
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.kinds import MALFORMED, ROLES, SQL_TYPES, WORDS, Field, Kind, Ref
+from app.sis.kinds import MALFORMED, ROLES, SQL_TYPES, WORDS, Field, Kind
 from app.sis.port import Delivery
 
 MAX_ID_BYTES = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
@@ -103,7 +105,7 @@ def _typed_sql(field: Field, x: str) -> str:
 
 
 def _no_null(x: str) -> str:
-    """Returns SQL that reads NULL, as databases export the absence of a value, as no value."""
+    """Returns SQL that treats the text NULL as no value, because databases export missing values in this way."""
     return f"nullif(nullif({x}, 'NULL'), 'null')"
 
 
@@ -135,113 +137,129 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
 async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     """Stages a kind's changed rows with typed values; returns the number of all rows without repeats."""
     unchanged = await _sift(stage, kind, delivery)
-    raw = stage.table("raw" if unchanged is None else "rest", kind.name)
+    if unchanged is not None:
+        rows = await stage.count(f"SELECT count(*) FROM {stage.delivered(kind.name)} AS s")
+    else:
+        columns, query = _converted_sql(kind, delivery, f"{stage.raw(kind.name)} AS r", "q.row_number")
+        rows = await stage.insert("staged", kind.name, columns, query, are_distinct=True)
+    return rows - await _resolve_repeats(stage, kind, delivery) + (unchanged or 0)
+
+
+def _converted_sql(
+    kind: Kind, delivery: Delivery, rows: str, place: str, known: Sequence[tuple[str, str]] = ()
+) -> tuple[list[str], str]:
+    """Returns the columns of the staged rows, and the SQL that converts the raw rows of the query `rows`.
+
+    `known` are the columns, with their types, of the known row that a raw row changes. A known row without a raw row
+    has no row number.
+    """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     fields = tuple(field for field in kind.fields if field.header in at)
     refs = tuple(ref for ref in kind.refs if ref.header in at)
-    columns = [f"{f.column} {SQL_TYPES[f.type]}" for f in fields] + [f"ref_{r.column} text" for r in refs]
-    staged = await stage.make(
-        "staged",
-        kind.name,
-        "row_number bigint, sourced_id text, gone boolean, fault text, " + ", ".join(columns),
-    )
     gone = _GONE.format(x=at["status"]) if "status" in at else "false"
     converted = [f"{_typed_sql(f, at[f.header])} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
     converted += [f"{_no_null(at[r.header])} AS ref_{r.column}" for r in refs]
     converted += [f"nullif(btrim({at[column]}), '') AS required_{column}" for column in delivery.required_columns]
+    converted += [f"r.{column}" for column, _ in known]
+    columns = ["place", "row_number", "sourced_id", "gone", "fault", *(f.column for f in fields)]
+    columns += [*(f"ref_{r.column}" for r in refs), *(column for column, _ in known)]
     # OFFSET 0 keeps the planner from merging the two levels, so that each value is converted only once.
-    rows = await stage.run(
-        f"""
-        INSERT INTO {staged} (district_id, row_number, sourced_id, gone, fault
-                              {"".join(f", {f.column}" for f in fields)}
-                              {"".join(f", ref_{r.column}" for r in refs)})
-        SELECT :district, q.row_number, q.sourced_id, coalesce(q.gone, false), {_fault_sql(kind, fields, delivery)}
-               {"".join(f", coalesce(q.{f.column}, {f.default})" for f in fields)}
-               {"".join(f", q.ref_{r.column}" for r in refs)}
+    query = f"""
+        SELECT :district, :run, {place}, q.row_number, q.sourced_id, coalesce(q.gone, false),
+               CASE WHEN q.row_number IS NOT NULL THEN {_fault_sql(kind, fields, delivery)} END
+               {"".join(f", coalesce(q.{f.column}, {f.default})::{SQL_TYPES[f.type]}" for f in fields)}
+               {"".join(f", q.ref_{r.column}" for r in refs)}{"".join(f", q.{column}::{sql}" for column, sql in known)}
         FROM (SELECT r.row_number, r.fault AS raw_fault, {at["sourcedId"]} AS sourced_id,
                      {gone} AS gone, {", ".join(converted)}
-              FROM {raw} AS r WHERE r.row_number IS NOT NULL OFFSET 0) AS q
+              FROM {rows} OFFSET 0) AS q
         """
-    )
-    rows -= await _resolve_repeats(stage, kind, delivery, staged)
-    await stage.driver.execute(f"ANALYZE {staged}")
-    return rows + (unchanged or 0)
+    return columns, query
 
 
-async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery, staged: str) -> int:
+async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     """Removes repeated rows and returns the number of identical repeats.
 
     Identical rows are imported once. Rows with the same sourcedId and different values all go into quarantine.
     """
-    # Hashes are grouped faster than ids, and a collision of two hashes only costs the query below.
+    delivered, staged = stage.delivered(kind.name), stage.table("staged", kind.name)
+    # Hashes are grouped faster than ids; a collision of two hashes only costs the query below.
     repeated = await stage.rows(
-        f"SELECT FROM {staged} WHERE district_id = :district AND sourced_id IS NOT NULL "
-        "GROUP BY hashtextextended(sourced_id, 0) HAVING count(*) > 1 LIMIT 1"
+        f"SELECT FROM {delivered} AS s WHERE s.sourced_id IS NOT NULL "
+        "GROUP BY hashtextextended(s.sourced_id, 0) HAVING count(*) > 1 LIMIT 1"
     )
     if not repeated:
         return 0
-    raw = stage.table("raw", kind.name)
-    # Neither the time of a change nor a column that is not imported makes two rows different.
+    # Rows are equal even if they differ in the time of their change or in a column that is not imported.
     read = {"sourcedId", "status", *(field.header for field in kind.fields), *(ref.header for ref in kind.refs)}
-    repeats = await stage.make("repeated", kind.name, "sourced_id text, first bigint, differs boolean")
     words = ", ".join(f"r.c{number}" for number, name in enumerate(delivery.header, start=1) if name in read)
-    await stage.run(
-        f"""INSERT INTO {repeats} (district_id, sourced_id, first, differs)
-            SELECT :district, s.sourced_id, min(s.row_number), count(DISTINCT md5(ROW({words})::text)) > 1
-            FROM {staged} AS s JOIN {raw} AS r ON r.row_number = s.row_number
-            WHERE s.district_id = :district AND s.sourced_id IN (
-                SELECT sourced_id FROM {staged} WHERE district_id = :district
-                GROUP BY sourced_id HAVING count(*) > 1)
-            GROUP BY s.sourced_id"""
+    await stage.insert(
+        "repeat",
+        "",
+        ("kind", "first", "sourced_id", "differs"),
+        f"""SELECT :district, :run, '{kind.name}', min(s.row_number), s.sourced_id, count(DISTINCT r.digest) > 1
+            FROM {delivered} AS s
+            JOIN (SELECT r.row_number, md5(ROW({words})::text) AS digest FROM {stage.raw(kind.name)} AS r OFFSET 0) AS r
+              ON r.row_number = s.row_number
+            WHERE s.sourced_id IS NOT NULL GROUP BY s.sourced_id HAVING count(*) > 1""",
     )
+    repeats = f"(SELECT * FROM {stage.of_run('repeat')} AS w WHERE w.kind = '{kind.name}')"
     quarantined = await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + kind.name, "s.row_number::text")}, :run, '{kind.name}',
                    '{delivery.file}', s.row_number + 1, 'sourcedId', 'sourcedId.repeated'
-            FROM {staged} AS s JOIN {repeats} AS d
-              ON d.district_id = :district AND d.sourced_id = s.sourced_id AND d.differs AND d.first < s.row_number
-            WHERE s.district_id = :district ON CONFLICT DO NOTHING"""
+            FROM {delivered} AS s JOIN {repeats} AS d
+              ON d.sourced_id = s.sourced_id AND d.differs AND d.first < s.row_number ON CONFLICT DO NOTHING"""
     )
     await stage.run(
-        f"""UPDATE {staged} AS s SET fault = 'sourcedId sourcedId.repeated'
-            FROM {repeats} AS d WHERE s.district_id = :district AND d.district_id = :district
-             AND d.sourced_id = s.sourced_id AND d.differs AND d.first = s.row_number"""
+        f"""UPDATE {staged} AS s SET fault = 'sourcedId sourcedId.repeated' FROM {repeats} AS d
+            WHERE s.district_id = :district AND s.run_id = :run AND d.sourced_id = s.sourced_id AND d.differs
+              AND d.first = s.row_number"""
     )
     deleted = await stage.run(
-        f"""DELETE FROM {staged} AS s USING {repeats} AS d WHERE s.district_id = :district
-             AND d.district_id = :district AND d.sourced_id = s.sourced_id AND d.first < s.row_number"""
+        f"""DELETE FROM {staged} AS s USING {repeats} AS d
+            WHERE s.district_id = :district AND s.run_id = :run AND d.sourced_id = s.sourced_id
+              AND d.first < s.row_number"""
     )
     return deleted - quarantined
 
 
 async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
-    """Creates the table `rest` of the raw rows joined with their known rows, without the unchanged ones.
+    """Stages the rows except those that are certainly unchanged, with the known rows that they change or that are
+    missing.
 
-    Returns the number of unchanged rows, or None if the table was not created: if no row is known, if a kind to which
-    this one refers is not staged yet, if the delivery is a delta, or if rows share a sourcedId.
+    Returns the number of unchanged rows, or None if nothing was staged: if no row is known, if a kind to which this one
+    refers is not staged yet, if the delivery is a delta, or if rows share a sourcedId.
     """
     refs = [ref for ref in kind.refs if ref.header in delivery.header]
-    has_keys = all(stage.table("key", ref.kind) in stage.tables for ref in refs)
+    has_keys = all(stage.table("key", ref.kind) in stage.filled for ref in refs)
     if not (stage.known_rows.get(kind.name) and has_keys and delivery.complete):
         return None
-    raw = stage.table("raw", kind.name)
     for ref in (ref for ref in refs if ref.many):
         column = f"c{delivery.header.index(ref.header) + 1}"
-        await stage.make_as(_list_table(kind, ref), kind.name, id_lists_sql(stage, ref, raw, column))
-    await stage.make_as("rest", kind.name, _remaining_sql(stage, kind, delivery))
+        lists = id_lists_sql(stage, ref, stage.raw(kind.name), column)
+        await stage.insert(
+            "id_list",
+            "",
+            ("kind", "ref", "place", "list", "ids", "whole"),
+            f"""SELECT :district, :run, '{kind.name}', '{ref.column}', row_number() OVER (), l.list, l.ids, l.whole
+                FROM ({lists}) AS l WHERE l.list IS NOT NULL""",
+        )
+    known = known_columns(kind, delivery)
+    changed = f"({_remaining_sql(stage, kind, delivery)}) AS r"
+    columns, query = _converted_sql(kind, delivery, changed, "row_number() OVER ()", known)
+    await stage.insert_parallel("staged", kind.name, columns, query)
     raw_rows = stage.raw_rows[kind.name]
     (row,) = await stage.rows(
-        f"""SELECT count(*) FILTER (WHERE r.row_number IS NULL) AS absent,
-                   count(*) FILTER (WHERE r.row_number IS NOT NULL) AS left_over,
-                   count(*) FILTER (WHERE r.row_number IS NOT NULL AND (r.t_{kind.key} IS NULL
-                                                                       OR r.t_removed_at IS NOT NULL)) AS fresh
-            FROM {stage.table("rest", kind.name)} AS r"""
+        f"""SELECT count(*) FILTER (WHERE s.row_number IS NULL) AS absent,
+                   count(*) FILTER (WHERE s.row_number IS NOT NULL) AS left_over,
+                   count(*) FILTER (WHERE s.row_number IS NOT NULL
+                                    AND (s.t_key IS NULL OR s.t_removed_at IS NOT NULL)) AS fresh
+            FROM {stage.of_run("staged", kind.name)} AS s"""
     )
     if raw_rows - row["fresh"] != stage.known_rows[kind.name] - row["absent"]:
-        # More raw rows matched than there are known rows, so some share a sourcedId.
-        await stage.drop_table("rest", kind.name)
+        # More raw rows matched than there are known rows: some share a sourcedId.
+        await stage.delete("staged", kind.name)
         return None
-    await stage.driver.execute(f"ANALYZE {stage.table('rest', kind.name)}")
     stage.sifted.add(kind.name)
     return int(raw_rows - row["left_over"])
 
@@ -249,8 +267,6 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
 def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     """Returns SQL for the raw rows joined with their known rows, without the unchanged ones."""
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
-    columns = [column for column, _ in plan_columns(kind, delivery)]
-    compared = [*columns, *(["pinned"] if kind.pinnable else [])]
     joins, conditions = "", ["t.removed_at IS NULL", "r.fault IS NULL"]
     if "status" in at:
         conditions.append(f"({at['status']} IS NULL OR {at['status']} = 'active')")
@@ -260,25 +276,27 @@ def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     for ref in (ref for ref in kind.refs if ref.header in at):
         name, raw_column = f"k_{ref.column}", at[ref.header]
         if ref.many:
-            joins += (
-                f" LEFT JOIN {stage.table(_list_table(kind, ref), kind.name)} AS {name} ON {name}.list = {raw_column}"
-            )
+            joins += f""" LEFT JOIN (SELECT l.list, l.ids, l.whole FROM {stage.of_run("id_list")} AS l
+                WHERE l.kind = '{kind.name}' AND l.ref = '{ref.column}') AS {name} ON {name}.list = {raw_column}"""
             is_same, is_empty = f"{name}.ids = t.{ref.column} AND {name}.whole", f"t.{ref.column} = '{{}}'"
         else:
-            joins += f""" LEFT JOIN {stage.table("key", ref.kind)} AS {name}
-                ON {name}.district_id = :district AND {name}.sourced_id = {raw_column}"""
+            joins += f" LEFT JOIN {stage.of_run('key', ref.kind)} AS {name} ON {name}.sourced_id = {raw_column}"
             is_same, is_empty = f"{name}.id = t.{ref.column}", f"t.{ref.column} IS NULL"
         conditions.append(f"({is_same})" if ref.required else f"({is_same} OR ({raw_column} IS NULL AND {is_empty}))")
     conditions += [f"t.{column} = {sql.replace('s.', 't.')}" for column, sql in kind.derived]
-    selected = ("sourced_id", "district_id", kind.key, "removed_at", *compared)
-    return f"""SELECT r.*, {", ".join(f"t.{column} AS t_{column}" for column in selected)}
-        FROM {stage.table("raw", kind.name)} AS r{joins}
+    known = [(column.removeprefix("t_"), column) for column, _ in known_columns(kind, delivery)]
+    selected = ", ".join(f"t.{kind.key if name == 'key' else name} AS {column}" for name, column in known)
+    compared = [name for name, _ in known if name not in ("sourced_id", "key", "removed_at")]
+    return f"""SELECT r.*, {selected}
+        FROM {stage.raw(kind.name)} AS r{joins}
         FULL JOIN ({known_rows_sql(kind, compared)}) AS t ON t.sourced_id = {at["sourcedId"]}
         WHERE ({" AND ".join(conditions)}) IS NOT TRUE AND (r.row_number IS NOT NULL OR t.removed_at IS NULL)"""
 
 
 def _unchanged_sql(field: Field, x: str) -> str:
-    """Returns SQL for whether a value equals the existing one. The text is compared first: conversion costs more."""
+    """Returns SQL for whether a value equals the existing one; the text is compared first, because conversion costs
+    more.
+    """
     existing, converted = f"t.{field.column}", _typed_sql(field, x)
     plain = existing if field.type in ("text", "word", "role") else f"{existing}::text"
     if field.type in ("list", "grades"):
@@ -294,8 +312,3 @@ def _unchanged_sql(field: Field, x: str) -> str:
         is_default = f"{existing} IS NULL" if field.default == "NULL" else f"{existing} = {field.default}"
         comparisons.insert(-1, f"({x} IS NULL AND {is_default})")
     return f"({' OR '.join(comparisons)})"
-
-
-def _list_table(kind: Kind, ref: Ref) -> str:
-    """Returns a short name for the table of a reference's lists, because PostgreSQL truncates long names."""
-    return f"list{kind.refs.index(ref)}"

@@ -8,9 +8,8 @@ the person has no current one. Writes no other part of the roster.
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Collection
-from uuid import UUID
 
-from app.sis.engine.intake.convert import convert_rows
+from app.sis.engine.intake.convert import MAX_ID_BYTES, convert_rows
 from app.sis.engine.intake.load import copy_raw
 from app.sis.engine.report import WENT
 from app.sis.engine.stage import Stage, fresh_id
@@ -25,57 +24,58 @@ _OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
 async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
     """Stages the roles, and for each person the resulting role (`made_1`) and the sourcedIds of the orgs (`made_2`).
 
-    Returns the name of the staging table of the people.
+    Returns the name under which the values of the people are staged.
     """
     roles = next(iter(people.supplements), None)
     if roles is not None:
         await copy_raw(stage, roles, progress)
         stage.staged_early["role"] = await convert_rows(stage, BY_NAME["role"], roles)
-    made = await stage.make("made", "person", "sourced_id text, made_1 text, made_2 text")
-    await stage.run(
-        f"""INSERT INTO {made} (district_id, sourced_id, made_1, made_2)
-            SELECT :district, c.person,
+    await stage.insert(
+        "composed",
+        "",
+        ("name", "sourced_id", "made_1", "made_2"),
+        f"""SELECT :district, :run, 'person', c.person,
                    (array_agg(c.role ORDER BY c.rank, (c.role = 'student') DESC, c.is_primary DESC, c.key))[1],
                    nullif(array_to_string(array_agg(c.org ORDER BY c.is_primary DESC, c.org) FILTER (
                        WHERE c.rank = c.best AND c.rank < 3 AND c.org IS NOT NULL), ','), '')
             FROM (SELECT r.*, min(r.rank) OVER (PARTITION BY r.person) AS best FROM (
                     SELECT o.*, CASE WHEN o.ends_on <= :today THEN 3 WHEN o.begins_on > :today THEN 2 ELSE 1 END AS rank
                     FROM ({_current_roles_sql(stage, roles)}) AS o) AS r) AS c
-            GROUP BY c.person ON CONFLICT DO NOTHING"""
+            WHERE octet_length(c.person) <= {MAX_ID_BYTES} GROUP BY c.person""",
     )
-    await stage.driver.execute(f"ANALYZE {made}")
-    return made
+    return "person"
 
 
 async def stage_affected_people(stage: Stage, people: Delivery) -> int:
     """Stages the people whose roles a delta changed or ended although they are not in the delta; returns their
     number.
     """
-    staged, roles = stage.table("staged", "person"), next(iter(people.supplements), None)
+    roles, composed = next(iter(people.supplements), None), stage.composed("person")
     kind, columns, values = BY_NAME["person"], [], []
     for field in (field for field in kind.fields if field.header in people.header):
         columns.append(field.column)
         values.append("coalesce(m.made_1, t.role)" if field.header == "role" else f"t.{field.column}")
-    return await stage.run(
-        f"""INSERT INTO {staged} (district_id, row_number, sourced_id, gone, {", ".join(columns)}, ref_school_ids)
-            SELECT :district, d.row_number, x.sourced_id, false, {", ".join(values)}, m.made_2
+    return await stage.insert(
+        "staged",
+        "person",
+        ("place", "row_number", "sourced_id", "gone", *columns, "ref_school_ids"),
+        f"""SELECT :district, :run, -(row_number() OVER ()), d.row_number, x.sourced_id, false, {", ".join(values)},
+                   m.made_2
             FROM (SELECT u.person, min(u.row_number) AS row_number FROM ({_affected_people_sql(stage, roles)}) AS u
                   GROUP BY u.person) AS d
             JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.sourced_id = d.person
             JOIN person AS t ON t.district_id = :district AND t.id = x.row_id AND t.removed_at IS NULL
-            LEFT JOIN {stage.table("made", "person")} AS m ON m.district_id = :district AND m.sourced_id = d.person
-            WHERE NOT EXISTS (SELECT FROM {staged} AS s
-                              WHERE s.district_id = :district AND s.sourced_id = d.person)
+            LEFT JOIN {composed} AS m ON m.sourced_id = d.person
+            WHERE NOT EXISTS (SELECT FROM {stage.delivered("person")} AS s WHERE s.sourced_id = d.person)
               AND (m.made_2 IS NULL OR EXISTS (
-                  SELECT FROM {stage.table("key", "org")} AS o
-                  WHERE o.district_id = :district AND o.sourced_id = ANY (string_to_array(m.made_2, ',') || m.made_2)))
-            ON CONFLICT DO NOTHING"""
+                  SELECT FROM {stage.of_run("key", "org")} AS o
+                  WHERE o.sourced_id = ANY (string_to_array(m.made_2, ',') || m.made_2)))""",
     )
 
 
 def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
     """Returns SQL for all roles after this delivery: person, role, is_primary, org, begins_on, ends_on, key."""
-    staged, parts = stage.table("staged", "role"), []
+    staged, parts = stage.delivered("role"), []
     if roles is not None:
         dates = {
             column: f"s.{column}" if header in roles.header else "NULL::date"
@@ -86,14 +86,12 @@ def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
             f"""SELECT btrim(s.ref_person_id) AS person, s.role, {primary} AS is_primary,
                        nullif(btrim(s.ref_org_id), '') AS org, {dates["begins_on"]} AS begins_on,
                        {dates["ends_on"]} AS ends_on, s.sourced_id AS key
-                FROM {staged} AS s WHERE s.district_id = :district AND s.fault IS NULL AND NOT s.gone"""
+                FROM {staged} AS s WHERE s.fault IS NULL AND NOT s.gone"""
         )
     if roles is None:
         kept = ""
     else:
-        row = (
-            f"SELECT FROM {staged} AS s WHERE s.district_id = :district AND s.sourced_id = k.sourced_id AND s.fault IS"
-        )
+        row = f"SELECT FROM {staged} AS s WHERE s.sourced_id = k.sourced_id AND s.fault IS"
         # A known role whose row cannot be read counts as before.
         kept = f"AND EXISTS ({row} NOT NULL)" if roles.complete else f"AND NOT EXISTS ({row} NULL)"
     parts.append(
@@ -116,45 +114,45 @@ def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
     ended = f" AND k.ends_on <= :today AND k.ends_on > :today - {ENDED_LATELY}"
     parts = [roles_sql.format(row="0", join="") + ("" if roles is not None and roles.complete else ended)]
     if roles is not None:
-        staged = stage.table("staged", "role")
-        join = f"JOIN {staged} AS s ON s.district_id = :district AND s.sourced_id = k.sourced_id"
+        staged = stage.delivered("role")
+        join = f"JOIN {staged} AS s ON s.sourced_id = k.sourced_id"
         parts.append(roles_sql.format(row="s.row_number", join=join))
         parts.append(
             f"""SELECT btrim(s.ref_person_id), s.row_number FROM {staged} AS s
-                WHERE s.district_id = :district AND s.fault IS NULL AND s.ref_person_id IS NOT NULL"""
+                WHERE s.fault IS NULL AND s.ref_person_id IS NOT NULL"""
         )
     return " UNION ALL ".join(parts)
 
 
-async def match_roles(stage: Stage, held_id: UUID, columns: Collection[str], people: str) -> tuple[str, int]:
-    """Matches the roles that a held plan would remove with the equal roles of the same person that it would create.
+async def match_roles(stage: Stage, columns: Collection[str]) -> int:
+    """Matches roles that the staged plan would remove with equal roles of the same person that it would create.
 
-    `people` has the person_id and the new sourcedId of each person; `columns` are the columns that the plan has of
-    roles. Returns the table of (old, new, role_id) and its number of rows. The new ids are those of the delivery,
-    because each source has its own form of role ids, which over REST contain the id of the person.
+    The people are matched already; `columns` are the plan's columns of roles. Returns the number of matched roles. The
+    new ids are those of the delivery, because each source has its own form of role ids, which over REST contain the id
+    of the person.
     """
-    matched = await stage.make("rekey", "role", "old text, new text, role_id uuid")
     compared = [column for column in ("role", "org_id", "begins_on") if column in columns]
     existing, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))
     is_equal = "".join(f" AND o.{column} IS NOT DISTINCT FROM n.{column}" for column in compared)
-    count = await stage.run(
-        f"""INSERT INTO {matched} (district_id, old, new, role_id)
-            SELECT :district, o.sourced_id, n.sourced_id, o.id
+    plan = stage.of_run("plan", "role")
+    return await stage.run(
+        f"""INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)
+            SELECT :district, :run, 'role', o.id, o.sourced_id, n.sourced_id
             FROM (SELECT p.sourced_id, p.id, r.new, {existing},
                          row_number() OVER (PARTITION BY r.new, {existing} ORDER BY p.sourced_id) AS place
-                  FROM staging.plan_role_{held_id.hex} AS p
+                  FROM {plan} AS p
                   JOIN person_role AS t ON t.district_id = :district AND t.id = p.id
-                  JOIN {people} AS r ON r.district_id = :district AND r.person_id = t.person_id
-                  WHERE p.district_id = :district AND p.action IN {WENT}) AS o
+                  JOIN staging.kept_rekey AS r ON r.district_id = :district AND r.run_id = :run AND r.kind = 'person'
+                   AND r.row_id = t.person_id
+                  WHERE p.action IN {WENT}) AS o
             JOIN (SELECT p.sourced_id, u.sourced_id AS new, {delivered},
                          row_number() OVER (PARTITION BY p.person_id, {delivered} ORDER BY p.sourced_id) AS place
-                  FROM staging.plan_role_{held_id.hex} AS p
-                  JOIN staging.plan_person_{held_id.hex} AS u ON u.district_id = :district AND u.id = p.person_id
-                   AND u.action = 'create'
-                  WHERE p.district_id = :district AND p.action = 'create') AS n
-              ON n.new = o.new AND n.place = o.place{is_equal}"""
+                  FROM {plan} AS p
+                  JOIN {stage.of_run("plan", "person")} AS u ON u.id = p.person_id AND u.action = 'create'
+                  WHERE p.action = 'create') AS n
+              ON n.new = o.new AND n.place = o.place{is_equal}
+            ON CONFLICT DO NOTHING"""
     )
-    return matched, count
 
 
 async def rename_roles(stage: Stage, pairs: str) -> tuple[int, int]:

@@ -9,8 +9,8 @@ no known row goes into quarantine under its own file. Never writes the gradebook
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.sis.engine.intake.convert import convert_rows
-from app.sis.engine.intake.load import copy_raw
+from app.sis.engine.intake.convert import MAX_ID_BYTES, convert_rows
+from app.sis.engine.intake.load import copy_raw, widen_raw
 from app.sis.engine.intake.roles import compose_roles, stage_affected_people
 from app.sis.engine.plan import known_rows_sql
 from app.sis.engine.stage import Stage, fresh_id
@@ -58,32 +58,25 @@ async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, p
 
 async def _add_composed_columns(stage: Stage, file: Delivery, composed: Sequence[str]) -> None:
     """Adds the composed columns to the raw table of a kind."""
-    raw, own = stage.table("raw", file.kind), [f"c{number}" for number in range(1, len(file.header) + 1)]
-    narrow = raw.replace("staging.raw_", "staging.narrow_")
-    await stage.driver.execute(f"ALTER TABLE {raw} RENAME TO {narrow.removeprefix('staging.')}")
+    own = [f"c{number}" for number in range(1, len(file.header) + 1)]
     columns, joins, values = list(own), "", [f"r.{column}" for column in own]
     for table, count in ((name, 2 if file.kind == "person" else 1) for name in composed):
         alias = f"m{len(columns)}"
         key = f"r.c{file.header.index('sourcedId') + 1}"
-        joins += f" LEFT JOIN {table} AS {alias} ON {alias}.district_id = :district AND {alias}.sourced_id = {key}"
+        joins += f" LEFT JOIN {stage.composed(table)} AS {alias} ON {alias}.sourced_id = {key}"
         for number in range(1, count + 1):
             values.append(f"{alias}.made_{number}")
             columns.append(f"c{len(columns) + 1}")
-    typed = ", ".join(f"{column} text" for column in columns)
-    await stage.driver.execute(f"CREATE UNLOGGED TABLE {raw} (row_number bigint, fault text, {typed})")
-    await stage.run(
-        f"""INSERT INTO {raw} (row_number, fault, {", ".join(columns)})
-            SELECT r.row_number, r.fault, {", ".join(values)} FROM {narrow} AS r{joins}"""
-    )
-    await stage.driver.execute(f"DROP TABLE {narrow}")
+    rows = f"SELECT r.row_number, r.fault, {', '.join(values)} FROM {stage.raw(file.kind)} AS r{joins}"
+    await widen_raw(stage, file.kind, columns, rows)
 
 
 async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplement: Delivery) -> int:
     """Puts the faulty rows of a supplement into quarantine, marks them, and returns their number."""
-    raw, target = stage.table("raw", supplement.kind), TARGETS[supplement.kind]
+    target, rows = TARGETS[supplement.kind], f"{stage.raw(supplement.kind)} AS r"
     at = _column_names(supplement)
     key = f"c{delivery.header.index('sourcedId') + 1}"
-    targets = f"SELECT t.{key} AS key FROM {stage.table('raw', kind.name)} AS t WHERE t.{key} IS NOT NULL"
+    targets = f"SELECT t.{key} AS key FROM {stage.raw(kind.name)} AS t WHERE t.{key} IS NOT NULL"
     if not delivery.complete:
         targets += f" UNION SELECT t.sourced_id FROM ({known_rows_sql(kind)}) AS t WHERE t.removed_at IS NULL"
     faults = [
@@ -99,8 +92,8 @@ async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplem
         faults.append((f"btrim({at['score']}) <> '' AND ({is_malformed})", "'score number.malformed'"))
     fault = f"CASE {' '.join(f'WHEN {when} THEN {code}' for when, code in faults)} END"
     await stage.run(
-        f"""UPDATE {raw} AS u SET fault = f.fault FROM (
-                SELECT r.row_number, {fault} AS fault FROM {raw} AS r
+        f"""UPDATE {stage.raw_tables[supplement.kind]} AS u SET fault = f.fault FROM (
+                SELECT r.row_number, {fault} AS fault FROM {rows}
                 LEFT JOIN (SELECT DISTINCT o.key FROM ({targets}) AS o) AS t ON t.key = btrim({at[target]})) AS f
             WHERE u.row_number = f.row_number AND f.fault IS NOT NULL"""
     )
@@ -108,14 +101,13 @@ async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplem
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + supplement.kind, "r.row_number::text")}, :run, '{kind.name}',
                    '{supplement.file}', r.row_number + 1, split_part(r.fault, ' ', 1), split_part(r.fault, ' ', 2)
-            FROM {raw} AS r WHERE r.fault IS NOT NULL ON CONFLICT DO NOTHING"""
+            FROM {rows} WHERE r.fault IS NOT NULL ON CONFLICT DO NOTHING"""
     )
 
 
 async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str:
     """Stages the score scale of each row. If a row has several, the first by the supplement's sourcedId is used."""
-    at, raw = _column_names(supplement), stage.table("raw", supplement.kind)
-    made = await stage.make("made", supplement.kind, "sourced_id text, made_1 text")
+    at, raw = _column_names(supplement), stage.raw(supplement.kind)
     target, live = f"btrim({at[TARGETS[supplement.kind]]})", _is_active_sql(at)
     values = f"""SELECT {target} AS target, (array_agg(btrim({at["scoreScaleSourcedId"]}) ORDER BY {at["sourcedId"]})
                        FILTER (WHERE {live}))[1] AS scale
@@ -126,18 +118,12 @@ async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str
             JOIN external_id AS x ON x.district_id = :district AND x.source_id = :source AND x.kind = 'score_scale'
              AND x.row_id = t.score_scale_id
             WHERE NOT EXISTS (SELECT FROM {raw} AS r WHERE r.fault IS NULL AND {target} = t.sourced_id)"""
-    await stage.run(
-        f"""INSERT INTO {made} (district_id, sourced_id, made_1)
-            SELECT :district, s.target, min(s.scale) FROM ({values}) AS s GROUP BY s.target ON CONFLICT DO NOTHING"""
-    )
-    await stage.driver.execute(f"ANALYZE {made}")
-    return made
+    return await _insert_composed(stage, supplement, "min(s.scale)", values)
 
 
 async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) -> str:
     """Stages the learning objectives of each row, as JSON in the order of source and id."""
-    at, raw = _column_names(supplement), stage.table("raw", supplement.kind)
-    made = await stage.make("made", supplement.kind, "sourced_id text, made_1 text")
+    at, raw = _column_names(supplement), stage.raw(supplement.kind)
     target = f"btrim({at[TARGETS[supplement.kind]]})"
     parts = {"source": at["source"], "id": at["learningObjectiveId"]}
     pairs = ", ".join(f"'{name}', btrim({value})" for name, value in parts.items())
@@ -152,28 +138,34 @@ async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) ->
         values += f""" UNION ALL SELECT t.sourced_id, e.one FROM ({known_rows_sql(kind, ["learning_objectives"])}) AS t,
                 jsonb_array_elements(t.learning_objectives) AS e (one)
             WHERE NOT EXISTS (SELECT FROM {raw} AS r WHERE r.fault IS NULL AND {target} = t.sourced_id AND {same})"""
-    await stage.run(
-        f"""INSERT INTO {made} (district_id, sourced_id, made_1)
-            SELECT :district, s.target, jsonb_agg(s.one ORDER BY s.one ->> 'source', s.one ->> 'id', s.one)::text
-            FROM ({values}) AS s GROUP BY s.target ON CONFLICT DO NOTHING"""
+    ordered = "jsonb_agg(s.one ORDER BY s.one ->> 'source', s.one ->> 'id', s.one)::text"
+    return await _insert_composed(stage, supplement, ordered, values)
+
+
+async def _insert_composed(stage: Stage, supplement: Delivery, made: str, values: str) -> str:
+    """Stages a value for each target of a supplement; returns the name under which they are staged."""
+    await stage.insert(
+        "composed",
+        "",
+        ("name", "sourced_id", "made_1"),
+        f"""SELECT :district, :run, '{supplement.kind}', s.target, {made} FROM ({values}) AS s
+            WHERE octet_length(s.target) <= {MAX_ID_BYTES} GROUP BY s.target""",
     )
-    await stage.driver.execute(f"ANALYZE {made}")
-    return made
+    return supplement.kind
 
 
 async def _stage_affected_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     """Stages the known rows that a supplement changes although the delta does not contain them; returns their
     number.
     """
-    staged, columns, values, joins, touched = stage.table("staged", kind.name), [], [], "", []
+    columns, values, joins, touched = [], [], "", []
     made = {}
     for number, supplement in enumerate(delivery.supplements):
-        table, target = stage.table("made", supplement.kind), _column_names(supplement)[TARGETS[supplement.kind]]
+        target = _column_names(supplement)[TARGETS[supplement.kind]]
         made[MAKES[supplement.kind.rsplit("_", 1)[-1]]] = f"m{number}.made_1"
-        joins += f""" LEFT JOIN {table} AS m{number}
-            ON m{number}.district_id = :district AND m{number}.sourced_id = t.sourced_id"""
-        raw = stage.table("raw", supplement.kind)
-        touched.append(f"SELECT btrim({target}) AS target, r.row_number FROM {raw} AS r WHERE r.fault IS NULL")
+        joins += f" LEFT JOIN {stage.composed(supplement.kind)} AS m{number} ON m{number}.sourced_id = t.sourced_id"
+        rows = f"{stage.raw(supplement.kind)} AS r"
+        touched.append(f"SELECT btrim({target}) AS target, r.row_number FROM {rows} WHERE r.fault IS NULL")
     for field in (field for field in kind.fields if field.header in delivery.header):
         columns.append(field.column)
         values.append(f"{made[field.header]}::jsonb" if field.header in made else f"t.{field.column}")
@@ -183,15 +175,16 @@ async def _stage_affected_rows(stage: Stage, kind: Kind, delivery: Delivery) -> 
             AND x.source_id = :source AND x.kind = '{ref.kind}' AND x.row_id = t.{ref.column} LIMIT 1)"""
         values.append(made.get(ref.header, alias))
     selected = [*(f.column for f in kind.fields), *(r.column for r in kind.refs)]
-    return await stage.run(
-        f"""INSERT INTO {staged} (district_id, row_number, sourced_id, gone, {", ".join(columns)})
-            SELECT :district, d.row_number, t.sourced_id, false, {", ".join(values)}
+    return await stage.insert(
+        "staged",
+        kind.name,
+        ("place", "row_number", "sourced_id", "gone", *columns),
+        f"""SELECT :district, :run, -(row_number() OVER ()), d.row_number, t.sourced_id, false, {", ".join(values)}
             FROM ({known_rows_sql(kind, selected)}) AS t
             JOIN (SELECT u.target, min(u.row_number) AS row_number FROM ({" UNION ALL ".join(touched)}) AS u
                   GROUP BY u.target) AS d ON d.target = t.sourced_id {joins}
-            WHERE t.removed_at IS NULL AND NOT EXISTS (SELECT FROM {staged} AS s
-                                                       WHERE s.district_id = :district AND s.sourced_id = t.sourced_id)
-            ON CONFLICT DO NOTHING"""
+            WHERE t.removed_at IS NULL
+              AND NOT EXISTS (SELECT FROM {stage.delivered(kind.name)} AS s WHERE s.sourced_id = t.sourced_id)""",
     )
 
 

@@ -4,7 +4,7 @@ from alembic import op
 
 from migrations.tenant import directory_function, tenant_table
 
-revision = "0007"
+revision = "0004"
 down_revision = "0003"
 
 ORIGINS = """

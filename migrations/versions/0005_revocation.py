@@ -4,8 +4,8 @@ from alembic import op
 
 from migrations.tenant import directory_function, tenant_table
 
-revision = "0008"
-down_revision = "0007"
+revision = "0005"
+down_revision = "0004"
 
 # As in the baseline, without grants that were revoked. Replacing a function keeps its owner and its grants.
 CLIENT_DIRECTORY = """

@@ -1,0 +1,126 @@
+"""Manages the lease of a district's sync: a process takes it, renews it during its run, and returns it at the end.
+
+The lease keeps a second run from beginning. It ends by itself if its process is killed, is frozen, or cannot reach the
+database. It does not keep two runs from writing; the lock of the writing transaction does (`run.lock_district_writes`).
+Never begins or ends a run.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.permission import Can
+from app.access.principal import system_principal
+from app.access.work import Work, needs, unit
+from app.core.crypto import Keyring
+from app.core.ids import new_id
+from app.sis.engine.run import try_lock_district_writes
+from app.sis.models import SisLease
+from app.sis.port import AlreadyRunning
+
+MAX_LENGTH = timedelta(seconds=30)
+"""The length of a lease, unless the server ends idle transactions of the process sooner."""
+BEATS = 4  # renewals within the length of a lease
+IDLE_TIMEOUT = text(
+    "SELECT s.setting::integer FROM pg_settings AS s WHERE s.name = 'idle_in_transaction_session_timeout'"
+)
+"""The milliseconds after which the server ends an idle transaction of this process; 0 means never."""
+
+
+@asynccontextmanager
+async def district_sync_lease(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> AsyncIterator[None]:
+    """Takes the lease of the district's sync until the block ends; raises `AlreadyRunning` if another process has
+    it.
+    """
+    holder, principal = new_id(), system_principal(district_id, "sync")
+    async with unit(engine, principal, keyring, "sync lease") as work:
+        length = await take_lease(work, holder)
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(length.total_seconds() / BEATS)
+            with suppress(Exception):  # the next renewal is still in time; if none is, the run is refused as it writes
+                async with unit(engine, principal, keyring, "sync lease") as work:
+                    await renew_lease(work, holder, length)
+
+    renewal = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewal.cancel()
+        with suppress(asyncio.CancelledError):
+            await renewal
+        with suppress(Exception):  # without a database the lease ends by itself
+            async with unit(engine, principal, keyring, "sync lease") as work:
+                await renew_lease(work, holder, timedelta(0))
+
+
+@needs(Can.SYNC_ROSTER)
+async def take_lease(work: Work, holder: UUID) -> timedelta:
+    """Takes the lease and returns its length.
+
+    Raises `AlreadyRunning` if another process has the lease, or is still writing although its lease has ended.
+    """
+    idle = timedelta(milliseconds=await work.db.scalar(IDLE_TIMEOUT) or 0)
+    length = min(idle, MAX_LENGTH) if idle else MAX_LENGTH
+    if not await try_lock_district_writes(work):
+        raise _already_running()
+    # The times are the database's own, and are compared where they are written, so that no clock of another machine
+    # decides who has the lease.
+    lease = insert(SisLease).values(
+        district_id=work.district_id,
+        holder=holder,
+        worker=func.current_setting("application_name"),
+        taken_at=func.now(),
+        renewed_at=func.now(),
+        leased_until=func.now() + length,
+    )
+    names = ("holder", "worker", "taken_at", "renewed_at", "leased_until")
+    taken = lease.on_conflict_do_update(
+        index_elements=["district_id"],
+        set_={name: lease.excluded[name] for name in names},
+        where=SisLease.leased_until <= lease.excluded.taken_at,
+    )
+    if await work.db.scalar(taken.returning(SisLease.holder)) is None:
+        raise _already_running()
+    return length
+
+
+@needs(Can.SYNC_ROSTER)
+async def renew_lease(work: Work, holder: UUID, length: timedelta) -> None:
+    """Renews the lease, or returns it if the length is zero; another holder's lease is not changed."""
+    mine = (SisLease.district_id == work.district_id, SisLease.holder == holder)
+    until = {"renewed_at": func.now(), "leased_until": func.now() + length}
+    await work.db.execute(update(SisLease).where(*mine).values(until))
+
+
+@needs(Can.READ_SYNC)
+async def is_syncing(work: Work) -> bool:
+    """Returns whether any process has the lease of the district's sync."""
+    held = select(SisLease.holder).where(SisLease.district_id == work.district_id, SisLease.leased_until > func.now())
+    return await work.db.scalar(held) is not None
+
+
+@needs(Can.SYNC_ROSTER)
+async def describe_holder(work: Work) -> str:
+    """Returns a sentence that says which process is syncing the district, and since when it has been silent."""
+    silent = func.extract("epoch", func.now() - SisLease.renewed_at)
+    ended = SisLease.leased_until <= func.now()
+    query = select(SisLease.worker, silent.label("silent"), ended.label("ended"))
+    row = (await work.db.execute(query.where(SisLease.district_id == work.district_id))).one_or_none()
+    if row is None or (row.ended and await try_lock_district_writes(work)):
+        return "Another sync of this district has just ended."
+    return (
+        f"Another process ({row.worker}) holds this district's syncs and was last heard of {int(row.silent)} seconds "
+        "ago. If it is frozen, its lease and its sessions end by themselves."
+    )
+
+
+def _already_running() -> AlreadyRunning:
+    return AlreadyRunning("A sync of this district is running. Try again when it has ended.")

@@ -1,0 +1,119 @@
+"""Protects districts' records from web pages that nobody registered, and lets the registered ones call."""
+
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.access.service import NewClient, register_client
+from app.core.errors import Invalid
+from app.requests.origins import MAX_ORIGINS, is_origin, set_origins
+from tests.faces.rest_town import Caller, caller, plain
+from tests.town import Town
+
+HERE, THERE = "https://here.example.org", "https://there.example.org"
+
+
+async def client_with(app: FastAPI, town: Town, *origins: str) -> Caller:
+    """A client of the town that has registered these origins."""
+    async with town.house() as work:
+        made = await register_client(work, NewClient("page", ("roster:read",)))
+        await set_origins(work, made.client_id, origins)
+    town.client_id = made.client_id
+    app.state.origins.forget()
+    return caller(app, town)
+
+
+async def preflight(app: FastAPI, origin: str, path: str = "/v1/students") -> httpx.Response:
+    """What a browser asks before a request that is not simple."""
+    headers = {"Origin": origin, "Access-Control-Request-Method": "PATCH"}
+    async with plain(app) as client:
+        return await client.options(path, headers=headers)
+
+
+async def test_a_preflight_is_answered_without_a_token(app: FastAPI, north: Town) -> None:
+    """The registered origin may send every header and method of the contract; no cookies, and no `*`."""
+    await client_with(app, north, HERE)
+    for path in ("/v1/students", "/graphql", "/oauth/token"):
+        answer = await preflight(app, HERE, path)
+        assert answer.status_code == 204
+        assert answer.headers["access-control-allow-origin"] == HERE
+        assert "access-control-allow-credentials" not in answer.headers
+        assert "PATCH" in answer.headers["access-control-allow-methods"]
+        for name in ("Authorization", "Idempotency-Key", "If-Match", "Aimline-Act-For"):
+            assert name in answer.headers["access-control-allow-headers"]
+        assert "Origin" in answer.headers["vary"]
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://nobody.example.org", "null", f"{HERE}.evil.example", "http://here.example.org", f"{HERE}:8443"]
+)
+async def test_any_other_origin_is_refused(app: FastAPI, north: Town, origin: str) -> None:
+    """403 to its preflight, and an answer that its browser keeps from the page."""
+    client = await client_with(app, north, HERE)
+    refused = await preflight(app, origin)
+    assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (403, False)
+    answer = await client.ask("GET", "/v1/students", headers={"Origin": origin})
+    assert "access-control-allow-origin" not in answer.headers
+    assert "Origin" in answer.headers["vary"]
+
+
+async def test_an_answer_is_for_the_pages_of_its_own_client(app: FastAPI, north: Town, south: Town) -> None:
+    """A page that another client registered may not read with this client's token; refusals can be read by both."""
+    ours, theirs = await client_with(app, north, HERE), await client_with(app, south, THERE)
+    for client, origin, may_read in ((ours, HERE, True), (ours, THERE, False), (theirs, THERE, True)):
+        answer = await client.ask("GET", "/v1/students", headers={"Origin": origin})
+        assert answer.status_code == 200
+        assert (answer.headers.get("access-control-allow-origin") == origin) is may_read
+    refused = await Caller(app, "no token").ask("GET", "/v1/students", headers={"Origin": THERE})
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, THERE)
+    assert "ETag" in refused.headers["access-control-expose-headers"]
+
+
+async def test_a_removed_origin_is_refused(app: FastAPI, north: Town) -> None:
+    """Once the process has read the list again, which it does twice a minute."""
+    await client_with(app, north, origin := f"https://{north.slug}.example.org")
+    assert (await preflight(app, origin)).status_code == 204
+    async with north.house() as work:
+        await set_origins(work, north.client_id, ())
+    assert (await preflight(app, origin)).status_code == 204
+    app.state.origins.forget()
+    assert (await preflight(app, origin)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        (HERE, True),
+        ("https://a.example.org:8443", True),
+        ("http://localhost:3000", True),
+        ("http://[::1]:3000", True),
+        ("http://a.example.org", False),
+        ("https://a.example.org/", False),
+        ("https://a.example.org:443", False),
+        ("https://A.example.org", False),
+        ("https://u@a.example.org", False),
+        ("https://*.example.org", False),
+        ("https://a.example.org:x", False),
+        ("*", False),
+        ("null", False),
+        ("", False),
+        ("https://", False),
+        ("https://bücher.example", False),
+    ],
+)
+def test_an_origin_is_what_a_browser_sends(text: str, is_one: bool) -> None:
+    """No path, no wildcard, no default port: any other text would never match, and its operator would wonder."""
+    assert is_origin(text) is is_one
+
+
+async def test_what_is_no_origin_is_not_registered(app: FastAPI, north: Town) -> None:
+    """Neither a wildcard nor more than a client needs."""
+    await client_with(app, north, HERE)
+    client_id: UUID = north.client_id
+    many = tuple(f"https://a{number}.example.org" for number in range(MAX_ORIGINS + 1))
+    for origins in (("*",), many):
+        with pytest.raises(Invalid):
+            async with north.house() as work:
+                await set_origins(work, client_id, origins)
