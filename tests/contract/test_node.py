@@ -1,6 +1,7 @@
 """Protects the contracts for clients of other makers: tools from npm audit the face and compile the contracts."""
 
 import asyncio
+import fcntl
 import json
 import os
 import shutil
@@ -61,11 +62,13 @@ def tools() -> Path:
     if int(version.removeprefix("v").split(".")[0]) < OLDEST_NODE:
         pytest.skip(f"Node is {version} on this machine; these checks need {OLDEST_NODE} or newer.")
     installed, lock = TOOLS / "node_modules" / ".package-lock.json", TOOLS / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        ended = _run("npm", "ci", "--no-progress", "--ignore-scripts", cwd=TOOLS, within=900)
-        if ended.returncode:
-            pytest.skip(f"npm could not install the tools: {ended.stderr.strip()[-500:]}")
-        os.utime(installed)
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # of two processes of tests, one installs and the other waits
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            ended = _run("npm", "ci", "--no-progress", "--ignore-scripts", cwd=TOOLS, within=900)
+            if ended.returncode:
+                pytest.skip(f"npm could not install the tools: {ended.stderr.strip()[-500:]}")
+            os.utime(installed)
     return TOOLS
 
 

@@ -1,7 +1,8 @@
 """Collects every distinct writing statement that the product sends during the tests, to check them at the end.
 
-What goes through SQLAlchemy is kept as it is sent. What a sync sends through asyncpg is kept with the shapes of the
-tables of raw rows that it names, which are gone when its run has ended; a run's own number is left out of their names.
+Statements through SQLAlchemy are kept as they are sent. Statements that a sync sends through asyncpg are kept with the
+shapes of the tables of raw rows that they name, which are gone when the run has ended; the run's own number is removed
+from their names.
 """
 
 # names that the product made
@@ -63,8 +64,8 @@ def watch_the_sync() -> None:
         await _keep_staged(stage, query)
         return await insert_parallel(stage, name, kind, columns, query)
 
-    Stage.run, Stage.rows = watched_run, watched_rows  # type: ignore[method-assign, assignment]
-    Stage.insert_parallel = watched_parallel  # type: ignore[method-assign, assignment]
+    Stage.run, Stage.rows = watched_run, watched_rows  # type: ignore[method-assign, assignment]  # watched
+    Stage.insert_parallel = watched_parallel  # type: ignore[method-assign, assignment]  # watched
 
 
 async def _keep_staged(stage: Stage, sql: str) -> None:

@@ -11,6 +11,7 @@ from app.rest.contract.sharing import share_responses
 from app.rest.contract.statuses import describe_statuses
 
 TAGS = {
+    "me": "The caller: who it is, and what it can reach and do.",
     "roster": "Schools, staff, classes and students, as the district's SIS has them.",
     "grades": "Line items, results and assessment results, as the district's SIS has them.",
     "playbook": "How the district works: areas, levels of support, measures and the rules of judgement.",
