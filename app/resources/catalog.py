@@ -6,6 +6,9 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any
 
+from sqlalchemy import Column
+from sqlalchemy.sql import visitors
+
 from app.access.permission import Can
 from app.core.errors import Misuse
 from app.resources.declare import AddedLink, Command, Declaration, Resource, declaration
@@ -23,6 +26,7 @@ class Catalog:
         self.resources: tuple[ResourceType, ...] = tuple(self._resources())
         self.listings: Mapping[str, Listing] = self._listings()
         self.commands: Mapping[str, Command] = self._by_name("COMMANDS")
+        self._columns: dict[ResourceType, frozenset[tuple[str, str]]] = {}
         added: dict[ResourceType, dict[str, Member]] = {resource: {} for resource in self.resources}
         for module in self.modules:
             for link in getattr(module, "LINKS", ()):
@@ -41,6 +45,28 @@ class Catalog:
         if member is None:
             raise Misuse(f"{resource.__name__} has no member {name}.")
         return member
+
+    def columns(self, resource: ResourceType) -> frozenset[tuple[str, str]]:
+        """Returns the columns that a resource's members and links name, by table and name.
+
+        A page carries these and no others, because a role may not be allowed to read the rest of a table.
+        """
+        found = self._columns.get(resource)
+        if found is None:
+            found = self._columns[resource] = frozenset(self._named_columns(resource))
+        return found
+
+    def _named_columns(self, resource: ResourceType) -> Iterator[tuple[str, str]]:
+        facts = declaration(resource)
+        expressions: list[Any] = [facts.key, facts.about]
+        for member in self._members[resource].values():
+            for name in ("expression", "kind_expression", "condition", "array"):
+                expressions.append(getattr(member, name, None))
+            expressions += getattr(member, "keys", ())
+        for expression in expressions:
+            for element in () if expression is None else visitors.iterate(plain(expression)):
+                if isinstance(element, Column):
+                    yield str(element.table.name), str(element.name)
 
     @cached_property
     def by_kind(self) -> Mapping[str, ResourceType]:
@@ -84,6 +110,11 @@ class Catalog:
         if link.member.name in members or link.member.name in declaration(link.source).members:
             raise Misuse(f"{link.source.__name__}.{link.member.name} is declared twice.")
         members[link.member.name] = link.member
+
+
+def plain(expression: Any) -> Any:
+    """Returns a mapped column as an element of SQL, and an element as it is."""
+    return expression.__clause_element__() if hasattr(expression, "__clause_element__") else expression
 
 
 def permissions_of(member: Member) -> tuple[Can, ...]:

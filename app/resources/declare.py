@@ -206,7 +206,8 @@ def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
         raise Misuse(f"{where} has no description.")
     type_, nullable, many = parse_annotation(hint)
     column_nullable = _is_nullable(getattr(member, "expression", None), model)
-    if column_nullable is not None and column_nullable != nullable:
+    has_kinds = isinstance(member, ReferenceMember) and bool(member.kinds)
+    if column_nullable is not None and column_nullable != nullable and not has_kinds:
         raise Misuse(f"{where} is annotated {hint}, and its column is {'' if column_nullable else 'not '}nullable.")
     if isinstance(member, FieldMember):
         choices = type_ if isinstance(type_, type) and issubclass(type_, StrEnum) else None

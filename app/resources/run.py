@@ -90,10 +90,18 @@ async def _fetch(work: Work, plan: Plan, roots: Sequence[Root], places: Sequence
     """Runs the statement; returns the text of each root, or None if the caller may not read it."""
     if not plan.sql:
         return [None for _ in roots]
-    given: dict[str, Any] = {**plan.constants, "district": work.district_id}
+    principal = work.principal
+    given: dict[str, Any] = {
+        **plan.constants,
+        "district": principal.district_id,
+        "client": principal.client_id,
+        "reach": principal.reach.value,
+        "schools": list(principal.schools),
+        "students": list(principal.students),
+        "opens": sorted(principal.opens),
+    }
     for root, root_plan, opened in zip(roots, plan.roots, places, strict=True):
         named = dict(values(root)) | opened.values
-        named |= {("schools",): list(work.principal.schools), ("students",): list(work.principal.students)}
         given |= {name: named.get(path) for path, name in root_plan.binds.items()}
     row = await needs(*plan.requires)(_execute)(work, plan.sql, tuple(given[name] for name in plan.parameters))
     columns = iter(row)

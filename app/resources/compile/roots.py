@@ -33,6 +33,7 @@ from app.resources.compile.tokens import END, TOO_MANY
 from app.resources.declare import declaration
 from app.resources.listing import Filter, Flag, Listing
 from app.resources.select import ListRoot, Root, RowRoot
+from app.resources.terms import SCHOOLS, STUDENTS
 
 SCHOOL_COLUMNS = ("school_id", "second_school_id", "third_school_id")
 IDS = ARRAY(Uuid())
@@ -64,7 +65,7 @@ def order_of(listing: Listing, sort: str | None) -> Order:
     """Returns the order with this name; raises `CannotCompile` for a name that was not declared."""
     default = listing.order or (declaration(listing.resource).key,)
     if sort is None:
-        return Order(default)
+        return Order(default, listing.descending)
     named = next((sort_ for sort_ in listing.sorts if sort_.name == sort.removeprefix("-")), None)
     if named is None:
         raise CannotCompile(f"{listing.name} is not sorted by {sort}.")
@@ -148,7 +149,7 @@ def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[An
             select(scope.bind(("filter", named.name), Uuid())).scalar_subquery(), type_=IDS
         )
         return school
-    return scope.bind(("schools",), IDS) if scope.reach is Reach.SCHOOLS else None
+    return SCHOOLS if scope.reach is Reach.SCHOOLS else None
 
 
 def _reach(
@@ -158,7 +159,7 @@ def _reach(
     conditions: list[ColumnElement[bool]] = []
     student = level.student
     if student is not None and scope.reach is Reach.CASELOAD:
-        conditions.append(student == any_(scope.bind(("students",), IDS)))
+        conditions.append(student == any_(STUDENTS))
     named = _school_filter(root, listing)
     if named is not None and not restricted:
         school = scope.bind(("filter", named.name), Uuid())

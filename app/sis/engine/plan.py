@@ -133,8 +133,9 @@ def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
 async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
     """Writes the plan of a kind from the comparison of its staged rows with the known rows.
 
-    If `complete` is false, no row is removed because it is absent.
+    If `complete` is false, no row is removed because it is absent, unless it came within a row of another kind.
     """
+    complete = complete or bool(delivery.within)
     columns = plan_columns(kind, delivery)
     free = "AND NOT '{0}' = ANY (t.pinned)" if kind.pinnable else ""
     differs = " OR ".join(
@@ -145,7 +146,7 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
     if kind.key == "person_id":
         new = f"coalesce(s.person_id, {new})"  # a row that names no known person is refused, and needs an id of its own
     names = [column for column, _ in columns]
-    absent = "CASE WHEN t.removed_at IS NULL THEN 'absent' END" if complete else "NULL"
+    absent = f"CASE WHEN t.removed_at IS NULL{_within_sql(stage, delivery)} THEN 'absent' END" if complete else "NULL"
     await stage.insert(
         "plan",
         kind.name,
@@ -175,6 +176,19 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
                 WHERE k.district_id = :district AND k.run_id = :run AND NOT k.existed AND p.action = 'refuse'
                   AND p.sourced_id = k.sourced_id"""
         )
+
+
+def _within_sql(stage: Stage, delivery: Delivery) -> str:
+    """Returns a condition for known rows `t` whose absence counts: the row within which they come was read.
+
+    In a delta that is a row that came; in a complete delivery, any but one that was refused.
+    """
+    if not delivery.within:
+        return ""
+    column, fault = f"t.{delivery.within}_id", "IS NOT NULL" if delivery.complete else "IS NULL"
+    rows = f"""SELECT k.id FROM {stage.of_run("key", delivery.within)} AS k
+        JOIN {stage.delivered(delivery.within)} AS s ON s.sourced_id = k.sourced_id WHERE s.fault {fault}"""
+    return f" AND {column} {'NOT IN' if delivery.complete else 'IN'} ({rows})"
 
 
 def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:

@@ -69,7 +69,8 @@ class Report:
 
     A held run has a `plan` until it is answered; an approval names the plan's `digest`. `mode` is full or delta,
     `weighed` has the results of the guard's rules, `taken` describes the imported file, and `pulled_at` is the time of
-    the source's data. `repaired` counts, by table, the rows that were moved to the schools of their student.
+    the source's data. `repaired` counts, by table, the rows that were moved to the schools of their student. `failed`
+    has the kinds whose optional collections could not be read.
     """
 
     run_id: UUID
@@ -89,6 +90,7 @@ class Report:
     taken: dict[str, Any] | None = None
     pulled_at: datetime | None = None
     repaired: dict[str, int] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
 
     @property
     def overturned(self) -> list[str]:

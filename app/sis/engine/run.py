@@ -170,7 +170,7 @@ def conclude(report: Report, dry: bool) -> None:
         moved = pluralize(repaired, "record was", "records were")
         left += f" {moved} in another school than their student, and {'is' if repaired == 1 else 'are'} put right."
     report.ended_at = now()
-    report.exit_code = EXITS["quarantined" if refused else "done"]
+    report.exit_code = EXITS["quarantined" if refused or report.failed else "done"]
     if report.held_because:
         report.state = RunState.DRY if dry else RunState.HELD
         report.exit_code = EXITS["held"]

@@ -57,8 +57,6 @@ class Stage:
     now: datetime
     today: date
     emit: EmitStudentEvents
-    notes: list[str] = field(default_factory=list)
-    """Sentences for the report about values that were changed for import."""
     filled: list[str] = field(default_factory=list)
     """The staging tables into which this run has written rows that it deletes at its end."""
     raw_tables: dict[str, str] = field(default_factory=dict)

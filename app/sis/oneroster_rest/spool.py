@@ -157,12 +157,18 @@ class Spool:
         self._take(-size)
         self.rows -= len(left_out)
 
-    def delivery(self, *, complete: bool) -> Delivery:
+    def delivery(self, *, complete: bool, within: str = "") -> Delivery:
         """Returns the rows as a delivery, which can be read until `close` is called."""
         self._csv.flush()
         self._digests.close()
         return Delivery(
-            kind=self.kind, file=self.file, complete=complete, header=self.header, size=self._size, read=self._read
+            kind=self.kind,
+            file=self.file,
+            complete=complete,
+            header=self.header,
+            size=self._size,
+            read=self._read,
+            within=within,
         )
 
     def close(self) -> None:
