@@ -20,7 +20,7 @@ class SourceRefused(AimlineError):
 
 
 class CollectionRefused(SourceRefused):
-    """One collection cannot be read, while the source as a whole answers."""
+    """Raised if one collection cannot be read although the source as a whole answers."""
 
 
 class SourceInconsistent(AimlineError):
