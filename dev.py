@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Installs Aimline in .venv and starts it. Needs only Python 3.11 or newer; names no package index.
 
-python3 dev.py run [--once] [--roster FILE.zip] [--port N] [--folder DIR]
-                             try Aimline: database, api, worker, and a story played against them
+python3 dev.py run [--once] [--fresh] [--roster FILE.zip] [--port N] [--folder DIR]
+                             try Aimline: database, api, worker, and a district that later starts continue
 python3 dev.py test ...      the suite without its long tests, two at once; or, with arguments, pytest with those
 python3 dev.py lock          write requirements.lock and requirements-dev.lock from pyproject.toml (needs uv)
 python3 dev.py aimline ...   Aimline's own command line, e.g. `aimline --help`

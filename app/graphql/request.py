@@ -57,7 +57,8 @@ async def operation_of(request: Request) -> Operation:
         raise BadRequest("variables.malformed", "`variables` must be an object.")
     if name is not None and not isinstance(name, str):
         raise BadRequest("operation_name.malformed", "`operationName` must be a string.")
-    if not isinstance(parameters.get("extensions") or {}, dict):
+    extensions = parameters.get("extensions")
+    if extensions is not None and not isinstance(extensions, dict):
         raise BadRequest("extensions.malformed", "`extensions` must be an object.")
     return Operation(query, variables, name or None)
 

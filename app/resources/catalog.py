@@ -47,9 +47,9 @@ class Catalog:
         return member
 
     def columns(self, resource: ResourceType) -> frozenset[tuple[str, str]]:
-        """Returns the columns that a resource's members and links name, by table and name.
+        """Returns the columns, as pairs of table and name, that a resource's members and links use.
 
-        A page carries these and no others, because a role may not be allowed to read the rest of a table.
+        A page selects only these, because a role may not be allowed to read the other columns of a table.
         """
         found = self._columns.get(resource)
         if found is None:
@@ -80,7 +80,7 @@ class Catalog:
     @cached_property
     def gets(self) -> Mapping[str, ResourceType]:
         """Returns the resources of which a single row can be read, keyed by the name of that read."""
-        return {facts.get: one for one in self.resources if (facts := declaration(one)).get is not None}
+        return {facts.get: resource for resource in self.resources if (facts := declaration(resource)).get is not None}
 
     def _resources(self) -> Iterator[ResourceType]:
         for module in self.modules:
@@ -99,10 +99,10 @@ class Catalog:
     def _by_name(self, attribute: str) -> dict[str, Any]:
         declared: dict[str, Any] = {}
         for module in self.modules:
-            for one in getattr(module, attribute, ()):
-                if one.name in declared:
-                    raise Misuse(f"{one.name} is declared twice in {attribute}.")
-                declared[one.name] = one
+            for item in getattr(module, attribute, ()):
+                if item.name in declared:
+                    raise Misuse(f"{item.name} is declared twice in {attribute}.")
+                declared[item.name] = item
         return declared
 
     def _add(self, added: dict[ResourceType, dict[str, Member]], link: AddedLink) -> None:
@@ -113,7 +113,7 @@ class Catalog:
 
 
 def plain(expression: Any) -> Any:
-    """Returns a mapped column as an element of SQL, and an element as it is."""
+    """Returns the SQL expression of a mapped column; any other expression is returned unchanged."""
     return expression.__clause_element__() if hasattr(expression, "__clause_element__") else expression
 
 

@@ -167,7 +167,7 @@ def Added(source: type[Resource[Any]], name: str, member: Any) -> AddedLink:
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a room's service, for both faces.
+    """A command of a room's service, which both APIs offer.
 
     `input`: the service's frozen dataclass, or None. `result`: the resource that it returns, or None. `rest`: method
     and path, such as `POST /concerns/{concern}/accept`; the path's parameter is the id of the row. `emits`: the events
@@ -215,7 +215,7 @@ def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
         raise Misuse(f"{where} is annotated {hint}, and its column is {'' if column_nullable else 'not '}nullable.")
     if isinstance(member, FieldMember):
         choices = type_ if isinstance(type_, type) and issubclass(type_, StrEnum) else None
-        if choices is not None and any(one.name != one.value.upper() for one in choices):
+        if choices is not None and any(choice_.name != choice_.value.upper() for choice_ in choices):
             raise Misuse(f"{where}: a choice's names are its values in upper case.")
         return replace(member, value_type=type_, nullable=nullable, many=many, choices=choices)
     if isinstance(member, OneMember | ReferenceMember):

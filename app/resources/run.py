@@ -54,13 +54,13 @@ async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style
             opened.append(error)
     good = tuple(root for root, places in zip(roots, opened, strict=True) if isinstance(places, Places))
     plan = PLANS.plan(catalog, good, work.principal, style)
-    places = [one for one in opened if isinstance(one, Places)]
+    places = [result for result in opened if isinstance(result, Places)]
     texts = await _fetch(work, plan, good, places)
     answers: list[Answer] = []
     planned = iter(zip(good, plan.roots, places, texts, strict=True))
-    for one in opened:
-        if isinstance(one, AimlineError):
-            answers.append(Answer(NULL, (ReadError((), one),)))
+    for result in opened:
+        if isinstance(result, AimlineError):
+            answers.append(Answer(NULL, (ReadError((), result),)))
         else:
             answers.append(await _answer(work, plan, style, *next(planned)))
     return answers
@@ -105,7 +105,7 @@ async def _fetch(work: Work, plan: Plan, roots: Sequence[Root], places: Sequence
         given |= {name: named.get(path) for path, name in root_plan.binds.items()}
     row = await needs(*plan.requires)(_execute)(work, plan.sql, tuple(given[name] for name in plan.parameters))
     columns = iter(row)
-    return [None if one.denied is not None else (next(columns) or "null").encode() for one in plan.roots]
+    return [None if root.denied is not None else (next(columns) or "null").encode() for root in plan.roots]
 
 
 async def _execute(work: Work, sql: str, parameters: tuple[Any, ...]) -> Sequence[str | None]:
@@ -153,7 +153,7 @@ def _places(value: Any, pattern: Path, path: Path) -> list[Path]:
         return []
     head, rest = pattern[0], pattern[1:]
     if head == "*":
-        return [found for place, one in enumerate(value) for found in _places(one, rest, (*path, place))]
+        return [place_ for place, element in enumerate(value) for place_ in _places(element, rest, (*path, place))]
     return _places(value[head], rest, (*path, head))
 
 

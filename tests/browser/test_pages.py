@@ -45,6 +45,7 @@ def _assert_only_ours(page: Page) -> None:
     assert page.complaints == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", WIDTHS)
 async def test_the_rest_page_authorizes_and_runs_a_request(
     page: Page, serving: str, credentials: tuple[str, str], width: int
@@ -68,6 +69,7 @@ async def test_the_rest_page_authorizes_and_runs_a_request(
     _assert_only_ours(page)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", WIDTHS)
 async def test_the_graphql_page_authorizes_and_runs_an_operation(
     page: Page, serving: str, credentials: tuple[str, str], north: Town, width: int

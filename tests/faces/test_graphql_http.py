@@ -47,6 +47,14 @@ async def test_without_a_token_there_is_nothing(north: Town, given: str | None) 
     assert "data" not in answer.json()
 
 
+@pytest.mark.parametrize("extensions", ["text", 0, 1, False, True, ["list"]])
+async def test_extensions_are_an_object(north: Town, extensions: object) -> None:
+    """What is false in Python is malformed too: 0 and false were once taken for no extensions."""
+    answer = await send(north, json={"query": AREAS, "extensions": extensions})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["extensions"]["code"] == "extensions.malformed"
+
+
 @pytest.mark.parametrize(
     ("accept", "media"),
     [(MODERN, MODERN), (f"{MODERN}, {LEGACY};q=0.9", MODERN), (LEGACY, LEGACY), ("*/*", LEGACY), (None, LEGACY)],

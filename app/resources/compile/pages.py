@@ -132,7 +132,7 @@ def page_of(
     tables = {name: _renamed(rows, name) for name in child.tables}
     inner = Level(child.resource, tables, rows, (rows,))
     again = [adapt(column, inner) for column in order.columns]
-    number = func.row_number().over(order_by=[one.desc() if descending else one.asc() for one in again])
+    number = func.row_number().over(order_by=[column.desc() if descending else column.asc() for column in again])
     count = func.count().over()
     numbered = select(rows, number.label("row_number"), count.label("row_count")).subquery(_name(scope))
     shown = Level(child.resource, {name: _renamed(numbered, name) for name in child.tables}, numbered, (numbered,))
@@ -239,7 +239,7 @@ def _cursor(paged: Paged, *, following: bool = False) -> ColumnElement[Any]:
 
 
 def _columns(scope: Scope, level: Level, name: str, order: Order) -> Sequence[Any]:
-    """Returns the columns of a table of a level that the rows of its page need."""
+    """Returns the columns of a level's table that the rows of its page need."""
     models = [level.facts.model, *(join.model for join in level.facts.joins)]
     model = next((one for one in models if table_of(one).name == name), None)
     if model is None:

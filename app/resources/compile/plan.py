@@ -108,5 +108,5 @@ def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal
 
 def records_of(catalog: Catalog) -> tuple[str, ...]:
     """Returns every kind of record that the disclosure log may name, in order."""
-    named = {declaration(one).discloses for one in catalog.resources}
+    named = {declaration(resource).discloses for resource in catalog.resources}
     return tuple(sorted(name for name in named if name is not None))

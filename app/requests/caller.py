@@ -1,0 +1,52 @@
+"""Describes the caller of a request: its client, the person for whom it acts, its reach and its permissions."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app.access.models import District
+from app.access.permission import DEMOGRAPHICS_LOCK
+from app.access.principal import Reach
+from app.access.work import Work
+
+NO_SCHOOL = UUID(int=0)
+"""The placeholder school of a caller without any school in its reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A caller with its district and its reach. `caseload` is the number of students if the reach is a caseload."""
+
+    client_id: UUID | None
+    client_name: str
+    district: District
+    person_id: UUID | None
+    reach: Reach
+    school_ids: tuple[UUID, ...]
+    caseload: int | None
+    scopes: tuple[str, ...]
+    secured_areas: tuple[str, ...]
+
+
+async def describe_caller(work: Work) -> Caller:
+    """Returns the caller of this unit of work; requires no permission, because it reveals only what the token
+    contains.
+    """
+    principal = work.principal
+
+    async def read() -> District:
+        return (await work.db.scalars(select(District).where(District.district_id == work.district_id))).one()
+
+    is_caseload = principal.reach is Reach.CASELOAD
+    return Caller(
+        client_id=principal.client_id,
+        client_name=principal.name,
+        district=await work.run_step(read),
+        person_id=principal.person_id,
+        reach=principal.reach,
+        school_ids=tuple(sorted(school for school in principal.schools if school != NO_SCHOOL)),
+        caseload=len(principal.students) if is_caseload else None,
+        scopes=tuple(sorted(can.value for can in principal.scopes)),
+        secured_areas=tuple(sorted(principal.opens - {DEMOGRAPHICS_LOCK})),
+    )
