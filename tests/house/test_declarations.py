@@ -19,10 +19,11 @@ from app.core.ids import PREFIXES, new_id
 from app.core.page import MAX_LIMIT
 from app.resources.catalog import plain
 from app.resources.compile.plan import compile_plan
+from app.resources.compile.structure import pages, values
 from app.resources.declare import Resource, declaration
 from app.resources.listing import Filter, Listing
 from app.resources.members import FieldMember, ManyMember, OneMember, ReferenceMember, ValueMember
-from app.resources.select import REST_STYLE, ListRoot, Page, Pick, Root, RowRoot, Rows, pages, values
+from app.resources.select import REST_STYLE, ListRoot, Page, Pick, Root, RowRoot, Rows
 from app.resources.values import Value
 from tests.town import Town
 
