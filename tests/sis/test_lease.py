@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from app.core.ids import new_id
-from app.sis.engine.lease import LONGEST, describe_holder, is_syncing, renew_lease, take_lease
+from app.sis.engine.lease import MAX_LENGTH, describe_holder, is_syncing, renew_lease, take_lease
 from app.sis.engine.run import lock_district_writes
 from app.sis.port import AlreadyRunning
 from tests.sis.roster_zip import ask
@@ -19,7 +19,7 @@ async def test_a_lease_has_one_holder(north: Town, south: Town) -> None:
     first, second = new_id(), new_id()
     async with north.house() as work:
         length = await take_lease(work, first)
-        assert timedelta(0) < length <= LONGEST
+        assert timedelta(0) < length <= MAX_LENGTH
     async with south.house() as work:
         assert not await is_syncing(work)
         await take_lease(work, new_id())
