@@ -31,6 +31,7 @@ from app.rest import (
     evidence,
     gradebook,
     health,
+    me,
     measure,
     oauth,
     playbook,
@@ -46,6 +47,7 @@ from app.rest import (
     webhooks,
 )
 from app.rest.admission import Admit
+from app.rest.compress import Compress
 from app.rest.contract.assemble import complete_contract
 from app.rest.cors import Cors
 from app.rest.door import Services, refuse_unknown_parameters
@@ -66,6 +68,7 @@ request names the person for whom it acts, and is limited by that person's role 
 The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in the browser.
 """
 V1 = (
+    me,
     roster,
     school,
     breaks,
@@ -99,7 +102,8 @@ def build(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, str]]:
         await check_server(settings.url_of("api"), "api")
         async with tokens.revocations.kept_current(engine):
-            yield {"base_url": settings.base_url}  # for the answers of the HTTP protocol, which knows no settings
+            # for responses of the HTTP protocol class, which has no access to the settings
+            yield {"base_url": settings.base_url}
         await engine.dispose()
 
     app = FastAPI(
@@ -123,6 +127,7 @@ def build(settings: Settings) -> FastAPI:
         sis_allowed=settings.sis_allowed,
         attempts=TokenAttempts(settings.workers),
         writers=WriterShare(connections_of(engine), limits.connect),
+        operations=me.operations_of([face.router for face in V1]),
     )
     install_problem_handlers(app)
     complete_contract(app)
@@ -136,6 +141,7 @@ def build(settings: Settings) -> FastAPI:
     )
     app.include_router(documents.documents(app))
     app.add_middleware(Retries)
+    app.add_middleware(Compress)
     refusals = {"/graphql": refuse_graphql, "/oauth/token": oauth.refuse}
     admission = _admission(settings, tokens)
     app.add_middleware(Admit, admission=admission, refusals=refusals)

@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
+from app.cli.citus import distribute_filled, require_ready_nodes
 from app.core.db import UnfitServer, connect, sqlalchemy_url
 from app.core.schema_lines import describe_schema, differences
 from app.core.timeouts import Timeouts
@@ -200,13 +201,19 @@ def migrate(settings: Settings, *, reset_roles: bool = False, check: bool = True
     """Creates the roles, runs every pending migration, and compares the schema with the expected one of its version.
 
     Without `check` the schema is not compared, which is needed to generate the expected schema. With `citus` the tables
-    of an empty database are distributed by district; in a distributed database they always are.
+    are distributed by district, with their rows; in a distributed database new tables always are.
     """
     asyncio.run(make_roles(settings, reset=reset_roles))
     asyncio.run(limit_database(settings))
     if not asyncio.run(limit_roles(settings)):
         print(NO_LIMITS, file=sys.stderr)
-    _upgrade(settings, citus=asyncio.run(is_distributed(settings, requested=citus)))
+    is_empty = asyncio.run(current_version(settings)) is None
+    distributes = asyncio.run(is_distributed(settings)) or (citus and is_empty)
+    if citus:
+        asyncio.run(_check_cluster(settings))
+    _upgrade(settings, citus=distributes)
+    if citus:
+        asyncio.run(_distribute(settings))
     if check and expected_schema()[0] == head_revision(settings):
         # If they differ, a developer has added a migration without its expected schema, which a test reports.
         check_schema(settings)
@@ -229,25 +236,37 @@ def check_revision(settings: Settings, revision: str, whose: str) -> None:
         ) from None
 
 
-async def is_distributed(settings: Settings, *, requested: bool) -> bool:
-    """Returns whether migrations distribute their tables: if earlier ones did, or if requested for an empty database.
-
-    Raises `UnfitServer` if it is requested and not possible.
-    """
+async def is_distributed(settings: Settings) -> bool:
+    """Returns whether earlier migrations have distributed the tables over a cluster, so that new ones must be too."""
     connection = await connect(settings.url_of("owner"), "owner")
     try:
-        has_citus = await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')")
-        if has_citus and await connection.fetchval(DISTRIBUTED):
-            return True
+        return await _has_citus(connection) and bool(await connection.fetchval(DISTRIBUTED))
     finally:
         await connection.close()
-    if requested and not has_citus:
-        raise UnfitServer("This database has no Citus extension. As an administrator, run: CREATE EXTENSION citus")
-    if requested and await current_version(settings) is not None:
-        raise UnfitServer(
-            "The tables are there and not distributed: only an empty database can be distributed (docs/scale.md)."
-        )
-    return requested
+
+
+async def _check_cluster(settings: Settings) -> None:
+    """Raises `UnfitServer` if the tables cannot be distributed over this server's cluster."""
+    connection = await connect(settings.url_of("owner"), "owner")
+    try:
+        if not await _has_citus(connection):
+            raise UnfitServer("This database has no Citus extension. As an administrator, run: CREATE EXTENSION citus")
+        await require_ready_nodes(connection, settings)
+    finally:
+        await connection.close()
+
+
+async def _distribute(settings: Settings) -> None:
+    """Distributes the tables that are not distributed yet."""
+    connection = await connect(settings.url_of("owner"), "owner")
+    try:
+        await distribute_filled(connection)
+    finally:
+        await connection.close()
+
+
+async def _has_citus(connection: asyncpg.Connection) -> bool:
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"))
 
 
 DISTRIBUTED = "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass('public.district'))"

@@ -78,11 +78,11 @@ def add_to(app: typer.Typer) -> None:
         async def run(engine: AsyncEngine, settings: Settings) -> list[dict[str, str]]:
             return [summarize(row) async for row in _districts(engine, settings.keyring)]
 
-        found = as_operator(run)
+        districts = as_operator(run)
         if as_json:
-            print(json.dumps({"districts": found}))
+            print(json.dumps({"districts": districts}))
             return
-        rows = [(one["slug"], one["id"], one["time_zone"], one["name"]) for one in found]
+        rows = [(row["slug"], row["id"], row["time_zone"], row["name"]) for row in districts]
         print_table(
             ("SLUG", "ID", "TIME ZONE", "NAME"), rows, empty="There is no district. See: aimline district create"
         )
@@ -140,7 +140,7 @@ async def _districts(engine: AsyncEngine, keyring: Keyring) -> AsyncIterator[Dis
 
 
 def summarize(row: DistrictRow) -> dict[str, str]:
-    """Returns what the command line shows of a district."""
+    """Returns the fields of a district that the command line shows."""
     return {
         "slug": row.slug,
         "id": ids.format_id("district", row.district_id),

@@ -27,6 +27,8 @@ TRY_LOCK = text(
 ).bindparams(DISTRICT, NAME)
 """SQL that takes the lock and returns a row; returns no row if it is held already, or if its row does not exist yet."""
 FIRST_LOCK = text(
-    "INSERT INTO district_lock (district_id, name) VALUES (:district, :name) ON CONFLICT DO NOTHING RETURNING name"
+    """INSERT INTO district_lock (district_id, name) SELECT :district, :name
+    WHERE NOT EXISTS (SELECT FROM district_lock AS l WHERE l.district_id = :district AND l.name = :name)
+    ON CONFLICT DO NOTHING RETURNING name"""  # ON CONFLICT alone would wait for whoever has locked the row
 ).bindparams(DISTRICT, NAME)
 """SQL that creates the lock's row, takes the lock and returns a row; returns no row if the row exists already."""

@@ -32,7 +32,9 @@ QUERIES = (
        FROM pg_roles r, unnest(ARRAY['CREATE', 'TEMPORARY']) p
        WHERE r.rolname IN ({api}, {worker}) AND has_database_privilege(r.oid, current_database(), p)""",
     # Relations, columns, keys, indexes, triggers and rules.
-    """SELECT 'relation ' || n.nspname || '.' || c.relname || ' ' || c.relkind::text || c.relpersistence::text
+    # What does not outlive a run may be unlogged; on a cluster it is logged, so that districts can be moved.
+    """SELECT 'relation ' || n.nspname || '.' || c.relname || ' ' || c.relkind::text
+           || CASE WHEN n.nspname = 'staging' AND NOT c.relrowsecurity THEN '' ELSE c.relpersistence::text END
            || ' owner=' || {relation_owner}
            || CASE WHEN c.relrowsecurity THEN ' row-security' ELSE '' END
            || CASE WHEN c.relforcerowsecurity THEN ' forced' ELSE '' END

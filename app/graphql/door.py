@@ -29,13 +29,15 @@ from app.requests.preconditions import ExpectedVersion
 from app.roster.caseload import bound_to_person
 
 ACT_FOR = "Aimline-Act-For"
+NEEDS = "needs"
+"""The member of a field's metadata that has the permissions it needs."""
 P = ParamSpec("P")
 R = TypeVar("R")
 V = TypeVar("V")
 
 
 class Installation(Protocol):
-    """The objects of the process that the GraphQL face uses."""
+    """The objects of the process that the GraphQL API uses."""
 
     @property
     def engine(self) -> AsyncEngine:
@@ -174,7 +176,10 @@ def guarded_field(
 
     def field(resolver: Callable[..., Any]) -> StrawberryField:
         guarded: StrawberryField = strawberry.field(
-            resolver, name=name, description=f"{description}\n\nNeeds: {permission_texts}"
+            resolver,
+            name=name,
+            description=f"{description}\n\nNeeds: {permission_texts}",
+            metadata={NEEDS: frozenset(permissions)},
         )
         return guarded
 

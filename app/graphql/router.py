@@ -1,7 +1,7 @@
 """Serves GraphQL over HTTP: the request, one transaction per operation, the response. It contains no rules.
 
 The document is prepared before a unit of work opens. The commit happens before the response starts. A fault, or a time
-limit that is exceeded, undoes the whole operation; a fault's text is not shown. GraphiQL is a page of the REST face,
+limit that is exceeded, undoes the whole operation; a fault's text is not shown. GraphiQL is a page of the REST API,
 which serves all documents.
 """
 
@@ -89,6 +89,8 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
         operation = await operation_of(request)
         prepared = prepare.prepare(operation, request.method)
         answer.cost, answer.is_prepared = prepared.cost, True
+        # The answer to a command may hold a new secret: it is not compressed.
+        request.state.is_secret = prepared.writes
         result = await _run_in_time(request, installation, client, operation, prepared, prepare)
     except BadRequest as error:
         body = {"message": error.detail, "extensions": {"code": error.code, "traceId": answer.trace_id}}

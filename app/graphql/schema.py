@@ -18,6 +18,7 @@ from app.graphql.decision import DecisionMutations, DecisionQueries
 from app.graphql.door import OperationContext
 from app.graphql.evidence import EvidenceMutations, EvidenceQueries
 from app.graphql.limits import Limits
+from app.graphql.me import MeQueries
 from app.graphql.measure import MeasureMutations
 from app.graphql.nodes import NodeQueries
 from app.graphql.playbook import PlaybookMutations, PlaybookQueries
@@ -33,6 +34,7 @@ from app.graphql.support import SupportQueries
 @strawberry.type(description="Reads. A row that the caller may not see is null, the same as one that does not exist.")
 class Query(
     NodeQueries,
+    MeQueries,
     RosterQueries,
     SchoolQueries,
     BreakQueries,

@@ -3,19 +3,21 @@
 It contains no rules.
 """
 
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query, Request, Security
+from fastapi._compat import field_annotation_is_sequence
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.security import OAuth2
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.admission import TokenAttempts
 from app.access.authenticate import Tokens
-from app.access.permission import GRANTABLE, MEANING
+from app.access.permission import GRANTABLE, MEANING, Can
 from app.access.principal import Principal
 from app.access.work import Work, required_permissions, unit
 from app.core import ids
@@ -59,23 +61,31 @@ class Services:
     sis_allowed: Allowed
     attempts: TokenAttempts
     writers: WriterShare
+    operations: Mapping[str, frozenset[Can]] = field(default_factory=dict)
+    """The scopes that each operation requires, by its id."""
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
     """Raises an error for unknown query parameters, because a list would otherwise ignore a misspelt filter.
 
+    Refuses repeated ones too, because all but one of their values would be ignored.
+
     Refuses NUL characters too, because PostgreSQL cannot store them, so that no row could match.
     """
     route = request.scope["route"]
-    accepted = {
-        field.alias for field in get_flat_params(route.dependant) if field.field_info.__class__.__name__ == "Query"
-    }
+    fields = [field for field in get_flat_params(route.dependant) if field.field_info.__class__.__name__ == "Query"]
+    accepted = {field.alias for field in fields}
     unknown = sorted(set(request.query_params) - accepted)
     if unknown:
         names = ", ".join(sorted(accepted)) or "none"
         raise Malformed(
             [Violation(f"/{name}", "parameter.unknown", f"This takes the parameters: {names}.") for name in unknown]
         )
+    lists = {field.alias for field in fields if field_annotation_is_sequence(field.field_info.annotation)}
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    repeated = [name for name, count in counts.items() if count > 1 and name not in lists]
+    if repeated:
+        raise Malformed([Violation(f"/{name}", "parameter.repeated", "Name this once.") for name in repeated])
     with_nul = [name for name, value in request.query_params.multi_items() if NUL in value]
     if with_nul:
         raise Malformed([Violation(f"/{name}", "parameter.nul", "A text has no NUL character.") for name in with_nul])

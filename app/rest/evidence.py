@@ -4,8 +4,7 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from app.core import ids
 from app.core.errors import Invalid
@@ -19,29 +18,11 @@ from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.problem import ViolationShape
 from app.rest.roster import student_id
 from app.rest.route import Route
+from app.rest.values import Count, Day, Number
 
 router = APIRouter(prefix="/v1", tags=["scores"], route_class=Route)
 Purpose = Literal["screening", "baseline", "progress"]
 Outcome = Literal["recorded", "amended", "unchanged", "refused"]
-
-
-def _day(value: Any) -> Any:
-    """Accepts a date without a time, because an instant would be another day in another time zone."""
-    if isinstance(value, date) or (isinstance(value, str) and len(value) == len("2026-01-05")):
-        return value
-    raise PydanticCustomError("day", "Give a day as YYYY-MM-DD, without a time")
-
-
-def a_number(value: Any) -> Any:
-    """Accepts a number, but neither a boolean nor a text."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise PydanticCustomError("number", "Give a number")
-    return value
-
-
-Day = Annotated[date, BeforeValidator(_day)]
-Number = Annotated[float, BeforeValidator(a_number)]
-Count = Annotated[int, BeforeValidator(a_number)]
 
 
 class NewScore(Input):
@@ -218,8 +199,8 @@ async def list_scores(
     response: Response,
     student: Annotated[str | None, Query(description="An id or an external id.")] = None,
     measure: Annotated[str | None, Query(description="A code or an id.")] = None,
-    since: date | None = None,
-    until: date | None = None,
+    since: Annotated[Day | None, Query(description="Only scores taken on this day or later.")] = None,
+    until: Annotated[Day | None, Query(description="Only scores taken on this day or before.")] = None,
     after: After = None,
     limit: Limit = None,
 ) -> Items[Score]:

@@ -11,6 +11,7 @@ from app.gradebook import models, queries
 from app.rest.door import After, Limit, OpenWork, StudentPath, requires
 from app.rest.pages import Items, Shape, page_keyset, to_page
 from app.rest.route import Route
+from app.rest.values import Day
 from app.roster.queries import find_class, find_student
 
 router = APIRouter(prefix="/v1", tags=["grades"], route_class=Route)
@@ -133,8 +134,8 @@ async def list_results_of_student(
     response: Response,
     student: StudentPath,
     class_: Annotated[str | None, Query(alias="class", description="An id or an external id.")] = None,
-    since: Annotated[date | None, Query(description="Only results scored on this day or later.")] = None,
-    until: Annotated[date | None, Query(description="Only results scored on this day or before.")] = None,
+    since: Annotated[Day | None, Query(description="Only results scored on this day or later.")] = None,
+    until: Annotated[Day | None, Query(description="Only results scored on this day or before.")] = None,
     after: After = None,
     limit: Limit = None,
 ) -> Items[Result]:

@@ -9,9 +9,9 @@ from app.core import ids
 from app.playbook import measures, models, queries
 from app.response.administration.measures import amend_measure as amend
 from app.rest.door import OpenWork, requires
-from app.rest.evidence import Number
 from app.rest.pages import NOT_NAMED, Changes, Input, Shape
 from app.rest.route import Route
+from app.rest.values import Number
 
 router = APIRouter(prefix="/v1", tags=["playbook"], route_class=Route)
 MeasurePath = Annotated[str, Path(description="A measure's code or id.")]

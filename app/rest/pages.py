@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from fastapi import Request, Response
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from app.access.work import Work
 from app.core.page import Keyset, Page, keyset
 from app.core.text import texts_of
+from app.rest.values import annotations_of, check_value
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -26,6 +27,13 @@ class Input(BaseModel):
     """The base of all request models. An unknown field is refused, so that a misspelt one is not ignored."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def of_its_type(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuses a value of another JSON type, such as a number or an instant for a day."""
+        check_value(annotations_of(cls)[str(info.field_name)], value)
+        return value
 
     @field_validator("*")
     @classmethod

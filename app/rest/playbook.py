@@ -4,16 +4,16 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from app.core import ids
 from app.playbook import models, queries
 from app.response.administration import playbook
 from app.response.administration.playbook import NewRule, RuleInForce, shown_school
 from app.rest.door import OpenWork, requires
-from app.rest.evidence import a_number
 from app.rest.pages import Input, Shape
 from app.rest.route import Route
+from app.rest.values import Count
 
 router = APIRouter(prefix="/v1", tags=["playbook"], route_class=Route)
 
@@ -36,7 +36,7 @@ class Level(Shape):
     name: str
 
 
-Parameters = Annotated[dict[str, Annotated[int, BeforeValidator(a_number)]], Field(max_length=10)]
+Parameters = Annotated[dict[str, Count], Field(max_length=10)]
 
 
 class RuleInput(Input):

@@ -48,13 +48,20 @@ class Route(APIRoute):
 
     @property
     def requires_version(self) -> bool:
-        """Returns whether a client must name the version: a PATCH overwrites what it names, and keeps no history."""
+        """Returns whether a client must send the version, as for a PATCH, which overwrites values and keeps no
+        history.
+        """
         return "PATCH" in (self.methods or ()) and self.takes_version
 
     @property
     def shows_version(self) -> bool:
         """Returns whether the answer is one row with a version."""
         return "version" in getattr(self.response_model, "model_fields", {})
+
+    @property
+    def shows_secret(self) -> bool:
+        """Tells whether the answer has a secret, so that it must not be compressed."""
+        return "secret" in getattr(self.response_model, "model_fields", {})
 
     @property
     def _opens_work(self) -> bool:
@@ -67,13 +74,16 @@ class Route(APIRoute):
         return tuple(Can(scope) for scope in security.get("oauth2", ()))
 
     def get_route_handler(self) -> Handler:
-        """Returns FastAPI's handler, preceded by the checks and followed by what is kept and tagged."""
+        """Returns FastAPI's handler, with the checks before it, and the storing of the response and its ETag after
+        it.
+        """
         handle, scopes = super().get_route_handler(), self.stated_scopes
         reads_json, most_values = self.body_field is not None, self.most_values
         takes_key, takes_version, shows_version = self.takes_key, self.takes_version, self.shows_version
-        requires_version = self.requires_version
+        requires_version, shows_secret = self.requires_version, self.shows_secret
 
         async def checked(request: Request) -> Response:
+            request.state.is_secret = shows_secret
             if scopes or takes_key:
                 await _authorize(request, scopes)
             if reads_json:

@@ -12,6 +12,7 @@ from app.rest.door import After, Limit, OpenWork, requires, row_id
 from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.problem import ViolationShape
 from app.rest.route import Route
+from app.rest.values import Day
 from app.support import dosage as doses
 from app.support import models, queries
 from app.support.session import NewSession as NewSessionRow
@@ -20,8 +21,8 @@ from app.support.session import SessionAmendment as NewAmendment
 router = APIRouter(prefix="/v1", tags=["sessions"], route_class=Route)
 Reason = Literal["absent", "no_provider", "schedule", "event", "school_closed", "other"]
 Outcome = Literal["recorded", "amended", "unchanged", "refused"]
-Since = Annotated[date | None, Query(description="The first day, included.")]
-Until = Annotated[date | None, Query(description="The last day, included.")]
+Since = Annotated[Day | None, Query(description="The first day, included.")]
+Until = Annotated[Day | None, Query(description="The last day, included.")]
 WHY = "Why minutes were lost; required where fewer were delivered than planned. `event`: a drill, a test, a trip."
 
 

@@ -97,7 +97,7 @@ class QuarantinedRow(Shape):
 
 
 class RekeyPlan(Shape):
-    """A plan of new sourcedIds: how many people to be removed are the same as people whom the held run would create.
+    """The counts of a planned map: people to be removed, and how many of them match a person to be created.
 
     For a given map, the numbers count the people in it.
     """

@@ -18,8 +18,8 @@ from app.core.jobs import JobColumns
 class SisSource(TenantRow, Base):
     """The settings of a source: its address, credentials, schedule and limits. Its id is that of its row in `source`.
 
-    `url` is as faces show it; if that leaves out a secret, `url_sealed` has the whole address. Only the worker may read
-    it and `client_secret_sealed`. `due` is the time of the next scheduled run, and `overdue_at` the
+    `url` is the address as the APIs show it; if that leaves out a secret, `url_sealed` has the whole address. Only the
+    worker may read it and `client_secret_sealed`. `due` is the time of the next scheduled run, and `overdue_at` the
     time at which the lack of a run is reported. `pulled_until` is the time up to which the source's changes are
     imported, and `full_at` the time of the last complete delivery that was applied; both are by the source's clock if
     it sends one. `look_asked_at` requests an inspection by the worker, who writes its result to `findings`.
@@ -138,7 +138,9 @@ class SisUpload(TenantRow, Base):
 
 
 class SisLease(Tenant, Base):
-    """The right of one process to sync a district, until `leased_until`; `worker` names the process."""
+    """The exclusive right of one process to sync a district until `leased_until`; `worker` is the name of the
+    process.
+    """
 
     __tablename__ = "sis_lease"
 

@@ -221,9 +221,10 @@ async def _stage_and_apply(
     report.warnings += source.warnings
     report.not_taken += source.not_taken
     left_out = await kinds_left_out(work, source_id, leave_out)
+    report.failed = sorted(getattr(source, "failed", ()))
     deliveries = {name: delivery for name, delivery in source.deliveries.items() if name not in left_out}
     is_full = all(delivery.complete for delivery in source.deliveries.values())
-    report.mode = report.mode or ("full" if is_full else "delta")
+    report.mode = getattr(source, "mode", None) or report.mode or ("full" if is_full else "delta")
     report.taken, report.pulled_at = getattr(source, "taken", None), getattr(source, "as_of", None) or report.began_at
     largest = max((delivery.size for delivery in deliveries.values()), default=0)
     stage = await open_stage(work, report.run_id, source_id, largest)
@@ -231,7 +232,8 @@ async def _stage_and_apply(
         await _plan_kind(stage, kind, deliveries, report, progress)
     report.warnings += stage.notes
     progress("weighing the plan", 0, 0)
-    planned_kinds = [reporting.planned_kind(kind, report.kinds[kind.name], deliveries, left_out) for kind in KINDS]
+    silent = left_out | set(report.failed)
+    planned_kinds = [reporting.planned_kind(kind, report.kinds[kind.name], deliveries, silent) for kind in KINDS]
     people = report.kinds["person"].known
     shrunk, rekeyed = (
         await reporting.find_shrunk_groups(stage, report.kinds),
@@ -264,7 +266,7 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
 
 
 async def clear_stage(stage: Stage) -> None:
-    """Deletes everything that a run has staged, except for a kept plan."""
+    """Deletes all staged rows of a run except a kept plan."""
     await stage.clear()
     await drop_raw(stage)
 

@@ -1,8 +1,8 @@
-"""Creates the staging tables of the sync, which its runs created themselves before, and the lease of a district's sync.
+"""Creates the sync's staging tables, which runs created themselves before, and the table of districts' sync leases.
 
 A run writes its rows with its own id and deletes them before it commits. The tables whose rows do not outlive a run are
 unlogged; on Citus they are logged, because an unlogged table blocks the online move of a district. `kept_plan` and
-`kept_rekey` hold what waits for an answer: logged, and readable by its district only.
+`kept_rekey` contain plans that wait for an answer; they are logged, and readable by their district only.
 """
 
 from alembic import context, op
@@ -152,7 +152,7 @@ def _split(columns: str) -> list[str]:
 
 
 def _create(name: str, columns: list[str], key: str) -> None:
-    """Creates a table whose rows belong to one run and do not outlive it. Only the worker reaches it."""
+    """Creates a table whose rows belong to one run and do not outlive it; only the worker can access it."""
     unlogged = "" if context.config.attributes.get("citus") else "UNLOGGED "
     _create_table(f"CREATE {unlogged}TABLE", name, ", ".join(columns), key)
     distribute(f"staging.{name}")

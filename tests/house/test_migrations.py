@@ -28,9 +28,9 @@ MAY_BE_IMPORTED = ("alembic", "sqlalchemy", "migrations", "collections")
 BASELINE = "0001"
 ORDER = ("CREATE TABLE", "CREATE INDEX", "CREATE POLICY", "GRANT", "SELECT create_", "FOREIGN KEY")
 STEP = re.compile(
-    r"(?:(?P<distribution>SELECT create_)\w+\('(?P<distributed>\w+)'"
-    r"|(?P<table_step>CREATE TABLE|ALTER TABLE) (?P<table>\w+)"
-    r"|(?P<step>CREATE INDEX|CREATE POLICY|GRANT) .*? ON (?P<on>\w+))"
+    r"(?:(?P<distribution>SELECT create_)\w+\('(?P<distributed>[\w.]+)'"
+    r"|(?P<table_step>CREATE TABLE|CREATE UNLOGGED TABLE|ALTER TABLE) (?P<table>[\w.]+)"
+    r"|(?P<step>CREATE INDEX|CREATE POLICY|GRANT) .*? ON (?P<on>[\w.]+))"
 )
 RECOUNTED = {"settlement": ("attempts",), "webhook_delivery": ("attempts", "asked_after")}
 """Columns whose count of attempts 0002 begins anew beside the claim number that goes on from it."""
@@ -65,7 +65,7 @@ def out_of_order(sql: str) -> list[str]:
         match = STEP.match(text)
         if match is None:
             continue
-        step = match["table_step"] or match["step"] or match["distribution"]
+        step = (match["table_step"] or match["step"] or match["distribution"]).replace(" UNLOGGED", "")
         table = match["table"] or match["on"] or match["distributed"]
         adds_key = "FOREIGN KEY" in text
         if step == "CREATE TABLE" and adds_key:
@@ -111,8 +111,8 @@ def test_tables_are_made_in_the_order_of_a_distributed_database(settings: Settin
     command.upgrade(config, "head", sql=True)
     sql = out.getvalue()
     assert [finding for revision in sql.split("-- Running upgrade") for finding in out_of_order(revision)] == []
-    tables = set(re.findall(r"CREATE TABLE (\w+)", sql)) - {"alembic_version"}
-    distributed = re.findall(r"SELECT create_distributed_table\('(\w+)', 'district_id'", sql)
+    tables = set(re.findall(r"CREATE (?:UNLOGGED )?TABLE ([\w.]+)", sql)) - {"alembic_version"}
+    distributed = re.findall(r"SELECT create_distributed_table\('([\w.]+)', 'district_id'", sql)
     copied = re.findall(r"SELECT create_reference_table\('(\w+)'\)", sql)
     assert sorted([*distributed, *copied]) == (sorted(tables) if citus else [])
     assert sorted(copied) == (["client", "client_secret", "district"] if citus else [])

@@ -51,12 +51,12 @@ def link_filters(scope: Scope, level: Level, member: ManyMember, pick: Pick, pat
     declared.
     """
     arguments = dict(pick.arguments)
-    if unknown := arguments.keys() - {one.name for one in member.filters}:
+    if unknown := arguments.keys() - {filter_.name for filter_ in member.filters}:
         raise CannotCompile(f"{member.name} has no filter {', '.join(sorted(unknown))}.")
     return [
-        adapt(one.condition(scope.bind((*path, "argument", one.name), type_of(one))), level)
-        for one in member.filters
-        if arguments.get(one.name) is not None and one.condition is not None
+        adapt(filter_.condition(scope.bind((*path, "argument", filter_.name), type_of(filter_))), level)
+        for filter_ in member.filters
+        if arguments.get(filter_.name) is not None and filter_.condition is not None
     ]
 
 

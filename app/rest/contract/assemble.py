@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.rest.contract.defaults import state_defaults
 from app.rest.contract.descriptions import describe_properties
 from app.rest.contract.headers import describe_headers
 from app.rest.contract.names import name_schemas, remove_unused_schemas
@@ -11,6 +12,7 @@ from app.rest.contract.sharing import share_responses
 from app.rest.contract.statuses import describe_statuses
 
 TAGS = {
+    "me": "The caller: who it is, and what it can reach and do.",
     "roster": "Schools, staff, classes and students, as the district's SIS has them.",
     "grades": "Line items, results and assessment results, as the district's SIS has them.",
     "playbook": "How the district works: areas, levels of support, measures and the rules of judgement.",
@@ -53,5 +55,6 @@ def complete(document: dict[str, Any]) -> None:
     describe_statuses(document)
     remove_unused_schemas(document)
     describe_properties(document)
+    state_defaults(document)
     describe_headers(document)
     share_responses(document)

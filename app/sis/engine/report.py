@@ -69,7 +69,8 @@ class Report:
 
     A held run has a `plan` until it is answered; an approval names the plan's `digest`. `mode` is full or delta,
     `weighed` has the results of the guard's rules, `taken` describes the imported file, and `pulled_at` is the time of
-    the source's data. `repaired` counts, by table, the rows that were moved to the schools of their student.
+    the source's data. `repaired` counts, by table, the rows that were moved to the schools of their student. `failed`
+    has the kinds whose optional collections could not be read.
     """
 
     run_id: UUID
@@ -89,6 +90,7 @@ class Report:
     taken: dict[str, Any] | None = None
     pulled_at: datetime | None = None
     repaired: dict[str, int] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
 
     @property
     def overturned(self) -> list[str]:
@@ -130,7 +132,9 @@ async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
 
 
 async def count_faults(stage: Stage, kind: Kind) -> tuple[int, int, int]:
-    """Returns the numbers of staged rows with a fault, without a sourcedId, and marked as deleted without a fault."""
+    """Returns the numbers of staged rows with a fault, without a sourcedId, and without a fault but marked as
+    deleted.
+    """
     (row,) = await stage.rows(
         "SELECT count(*) FILTER (WHERE fault IS NOT NULL) AS faulty, "
         "count(*) FILTER (WHERE sourced_id IS NULL) AS nameless, "
@@ -184,7 +188,7 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
 async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[ShrunkGroup]:
     """Returns the schools and classes that would lose students. A class that is itself removed does not count.
 
-    A person or an enrollment that would no longer be a student's counts as lost.
+    A person who would no longer be a student counts as lost, and so does an enrollment.
     """
     groups = []
     people, enrollments = kinds["person"], kinds["enrollment"]

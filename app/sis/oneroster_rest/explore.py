@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+from app.sis.oneroster_rest.collections import COLLECTIONS, IN_12_ONLY
 from app.sis.oneroster_rest.connection import GRADEBOOK, GRADES, ROSTERING, Connection, RetryPolicy
-from app.sis.oneroster_rest.pull import COLLECTIONS, IN_12_ONLY
 from app.sis.oneroster_rest.reader import BadQuery, CollectionAbsent, Reader
 from app.sis.oneroster_rest.signin import BearerToken
 from app.sis.oneroster_rest.walk import WalkPage

@@ -187,7 +187,9 @@ async def _match_people(stage: Stage) -> dict[str, int]:
 
 
 async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
-    """Stages the people whom the held plan would remove or create, each with the matching value and its frequency."""
+    """Stages the people whom the held plan would remove or create, each with the matching value and how many share
+    it.
+    """
     plan = stage.of_run("plan", "person")
     gone, came, stays, joined = f"t.{match}", f"p.{match}", f"k.{match}", ""
     if pairs:

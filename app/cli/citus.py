@@ -1,0 +1,117 @@
+"""Owns the statements that distribute the tables of a filled database over a cluster, and what is checked before.
+
+New tables are distributed by their own migrations (`migrations.tenant`). Here are the tables that are there already:
+in one transaction, so that a failure leaves the database as it was.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from app.core.db import UnfitServer
+from app.settings import Settings
+
+ON_EVERY_NODE = ("public.district", "public.client", "public.client_secret")
+"""The tables that every node has a copy of, in the order in which they refer to each other."""
+FIRST = "public.district_lock"
+"""The table that is distributed first; the rows of a district in all others are on the node of its rows here."""
+LOCAL = ("public.alembic_version",)
+"""The tables that only the coordinator reads."""
+TABLES = """
+SELECT n.nspname || '.' || c.relname AS name, c.relpersistence = 'u' AS unlogged, c.relforcerowsecurity AS forced
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname IN ('public', 'staging') AND c.relkind = 'r'
+  AND c.relowner = (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user)
+  AND NOT EXISTS (SELECT FROM pg_dist_partition p WHERE p.logicalrelid = c.oid)
+ORDER BY 1
+"""
+REFERENCES = """
+SELECT n.nspname || '.' || c.relname AS table, k.conname AS name, pg_get_constraintdef(k.oid) AS definition
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE k.contype = 'f' AND n.nspname IN ('public', 'staging') ORDER BY 1, 2
+"""
+UNREADY_NODES = """
+SELECT n.nodename || ':' || n.nodeport AS node, r.success, r.result
+FROM run_command_on_workers($command$
+    SELECT count(*) FROM pg_roles r LEFT JOIN pg_db_role_setting s ON s.setrole = r.oid AND s.setdatabase = 0
+    WHERE r.rolname IN ({roles}) AND 'citus.propagate_set_commands=local' = ANY (s.setconfig)
+$command$) AS r
+JOIN pg_dist_node n ON n.nodename = r.nodename AND n.nodeport = r.nodeport
+WHERE NOT r.success OR r.result IS DISTINCT FROM '{count}' ORDER BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTable:
+    """A table that is not distributed yet."""
+
+    name: str
+    unlogged: bool = False
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A foreign key: its table, its name and its definition."""
+
+    table: str
+    name: str
+    definition: str
+
+
+def distribution_statements(tables: Sequence[LocalTable], references: Sequence[ForeignKey]) -> list[str]:
+    """Returns the statements that distribute these tables, in the order in which they must run.
+
+    A table cannot be distributed while it refers to a local one, so that foreign keys are dropped first and added last.
+    The owner copies rows into the shards, which FORCE ROW LEVEL SECURITY refuses. An unlogged table would block the
+    online move of a district.
+    """
+    moved = [table for table in tables if table.name not in LOCAL]
+    names = {table.name for table in moved}
+    copied = [name for name in ON_EVERY_NODE if name in names]
+    others = sorted(names - {*copied, FIRST})
+    return [
+        "SET LOCAL citus.multi_shard_modify_mode = 'sequential'",
+        *(f"ALTER TABLE {key.table} DROP CONSTRAINT {key.name}" for key in references),
+        *(f"ALTER TABLE {table.name} NO FORCE ROW LEVEL SECURITY" for table in moved if table.forced),
+        *(f"ALTER TABLE {table.name} SET LOGGED" for table in moved if table.unlogged),
+        *(f"SELECT create_reference_table('{name}')" for name in copied),
+        *(
+            f"SELECT create_distributed_table('{FIRST}', 'district_id', colocate_with => 'default')"
+            for name in names
+            if name == FIRST
+        ),
+        *(f"SELECT create_distributed_table('{name}', 'district_id', colocate_with => '{FIRST}')" for name in others),
+        *(f"ALTER TABLE {key.table} ADD CONSTRAINT {key.name} {key.definition}" for key in references),
+        *(f"ALTER TABLE {table.name} FORCE ROW LEVEL SECURITY" for table in moved if table.forced),
+    ]
+
+
+async def distribute_filled(connection: asyncpg.Connection) -> int:
+    """Distributes every table of the owner that is not distributed yet, with its rows; returns their number."""
+    async with connection.transaction():
+        tables = [LocalTable(row["name"], row["unlogged"], row["forced"]) for row in await connection.fetch(TABLES)]
+        keys = [ForeignKey(row["table"], row["name"], row["definition"]) for row in await connection.fetch(REFERENCES)]
+        for statement in distribution_statements(tables, keys):
+            await connection.execute(statement)
+    return sum(table.name not in LOCAL for table in tables)
+
+
+async def require_ready_nodes(connection: asyncpg.Connection, settings: Settings) -> None:
+    """Raises `UnfitServer` unless every node knows the roles `api` and `worker`, with the setting that they need."""
+    roles = [settings.role_name(purpose) for purpose in ("api", "worker")]
+    names = ", ".join("'" + role.replace("'", "''") + "'" for role in roles)
+    try:
+        rows = await connection.fetch(UNREADY_NODES.format(roles=names, count=len(roles)))
+    except asyncpg.InsufficientPrivilegeError:
+        raise UnfitServer(
+            "The owner may not ask the nodes of the cluster which roles they know. As an administrator, run: GRANT "
+            "EXECUTE ON FUNCTION run_command_on_workers(text, boolean) TO the owner"
+        ) from None
+    if rows:
+        nodes = ", ".join(row["node"] for row in rows)
+        raise UnfitServer(
+            f"Not every node of the cluster knows the roles {' and '.join(roles)} with citus.propagate_set_commands = "
+            f"'local': {nodes}. Create them there first (docs/scale.md, Three nodes, steps 1 and 3)."
+        )

@@ -1,0 +1,84 @@
+"""Owns the answer to a caller about itself in GraphQL. It holds no rules."""
+
+from enum import StrEnum
+from typing import Any
+
+import strawberry
+
+from app.access.permission import Can
+from app.core import ids
+from app.graphql.door import NEEDS, Info
+from app.requests.caller import describe_caller
+
+
+@strawberry.enum(description="Whose records a caller can see.")
+class Reach(StrEnum):
+    """The kinds of reach, as `app.access.principal` has them."""
+
+    DISTRICT = "district"
+    SCHOOLS = "schools"
+    CASELOAD = "caseload"
+
+
+@strawberry.type(description="The caller: who it is, for whom it acts, and what it can reach and do.")
+class Me:
+    """The caller."""
+
+    client_id: strawberry.ID | None
+    client_name: str
+    district_id: strawberry.ID
+    district_name: str
+    time_zone: str = strawberry.field(description="The IANA time zone in which the district's days begin.")
+    person_id: strawberry.ID | None = strawberry.field(description="The person for whom the request acts, if any.")
+    reach: Reach
+    school_ids: list[strawberry.ID] = strawberry.field(
+        description="The schools to which the reach is limited; none means no such limit."
+    )
+    caseload: int | None = strawberry.field(
+        description="The number of students on the caseload, where that is the reach."
+    )
+    scopes: list[str] = strawberry.field(description="What the caller may do: the client and the person both may.")
+    secured_areas: list[str] = strawberry.field(description="The codes of the secured areas that the caller can see.")
+    queries: list[str] = strawberry.field(description="The queries for which the scopes suffice.")
+    mutations: list[str] = strawberry.field(
+        description="The mutations for which the scopes suffice: a screen shows their buttons."
+    )
+
+
+async def read_caller(info: Info) -> Me:
+    """Returns the caller; needs no permission."""
+    caller = await describe_caller(info.context.work)
+    client_id, person_id = caller.client_id, caller.person_id
+    return Me(
+        client_id=None if client_id is None else strawberry.ID(ids.format_id("client", client_id)),
+        client_name=caller.client_name,
+        district_id=strawberry.ID(ids.format_id("district", caller.district.district_id)),
+        district_name=caller.district.name,
+        time_zone=caller.district.time_zone,
+        person_id=None if person_id is None else strawberry.ID(ids.format_id("person", person_id)),
+        reach=Reach(caller.reach.value),
+        school_ids=[strawberry.ID(ids.format_id("org", school)) for school in caller.school_ids],
+        caseload=caller.caseload,
+        scopes=list(caller.scopes),
+        secured_areas=list(caller.secured_areas),
+        queries=_allowed(info.schema.query, info.context.work.principal.scopes),
+        mutations=_allowed(info.schema.mutation, info.context.work.principal.scopes),
+    )
+
+
+@strawberry.type
+class MeQueries:
+    """The query of the caller."""
+
+    me: Me = strawberry.field(resolver=read_caller, description="The caller. Needs no permission.")
+
+
+def _allowed(root: Any, scopes: frozenset[Can]) -> list[str]:
+    """Returns the names of a root's fields for which the scopes suffice."""
+    names = []
+    for field in root.__strawberry_definition__.fields:
+        if field.metadata.get(NEEDS, frozenset()) <= scopes:
+            python_name: str = field.python_name
+            head, *rest = python_name.split("_")
+            names.append(field.graphql_name or head + "".join(part.title() for part in rest))
+    return sorted(names)

@@ -1,0 +1,68 @@
+"""Owns the answer to a caller about itself in REST: no noun of the district, so it is written by hand."""
+
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from app.access.permission import Can
+from app.core import ids
+from app.requests.caller import describe_caller
+from app.rest.door import OpenWork, Services, requires
+from app.rest.pages import Shape
+from app.rest.route import Route
+
+router = APIRouter(prefix="/v1", tags=["me"], route_class=Route)
+
+
+class Named(Shape):
+    """The id and the name of the client or the district."""
+
+    id: str
+    name: str
+
+
+class Me(Shape):
+    """The caller: who it is, for whom it acts, and what it can reach and do."""
+
+    client: Named = Field(description="The client whose token this is.")
+    district: Named = Field(description="The district that the token is for.")
+    time_zone: str = Field(description="The IANA time zone in which the district's days begin.")
+    person: str | None = Field(description="The person for whom the request acts, if it names one.")
+    reach: Literal["district", "schools", "caseload"] = Field(description="Whose records the caller can see.")
+    schools: list[str] = Field(description="The schools to which the reach is limited; none means no such limit.")
+    caseload: int | None = Field(description="The number of students on the caseload, where that is the reach.")
+    scopes: list[str] = Field(description="What the caller may do, as scopes: those of the client and of the person.")
+    secured_areas: list[str] = Field(description="The codes of the secured areas that the caller can see.")
+    operations: list[str] = Field(
+        description="The ids of the operations of this contract for which the scopes suffice: a screen shows their "
+        "buttons. Whether an operation is possible now depends on the row as well."
+    )
+
+
+@router.get("/me", operation_id="get_me", **requires())
+async def get_me(work: OpenWork, request: Request) -> Me:
+    """Returns the caller: client, district, the person acted for, reach, scopes, and the allowed operations."""
+    caller = await describe_caller(work)
+    services: Services = request.app.state.services
+    return Me(
+        client=Named(
+            id="" if caller.client_id is None else ids.format_id("client", caller.client_id), name=caller.client_name
+        ),
+        district=Named(id=ids.format_id("district", caller.district.district_id), name=caller.district.name),
+        time_zone=caller.district.time_zone,
+        person=None if caller.person_id is None else ids.format_id("person", caller.person_id),
+        reach=caller.reach.value,
+        schools=[ids.format_id("org", school) for school in caller.school_ids],
+        caseload=caller.caseload,
+        scopes=list(caller.scopes),
+        secured_areas=list(caller.secured_areas),
+        operations=[name for name, needed in services.operations.items() if needed <= work.principal.scopes],
+    )
+
+
+def operations_of(routers: list[APIRouter]) -> dict[str, frozenset[Can]]:
+    """Returns the scopes that each operation of these routers requires, by the operation's id, in order of the ids."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
+    named = {str(route.operation_id): frozenset(route.stated_scopes) for route in routes}
+    return dict(sorted(named.items()))

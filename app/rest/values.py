@@ -1,0 +1,81 @@
+"""Owns how strictly the values of a request are read: a value of another JSON type is refused, never converted.
+
+Pydantic would read an instant or a number as a date, a text as a number, and `1` as true. An instant is another day in
+another time zone, so nothing but the form YYYY-MM-DD names a day.
+"""
+
+import re
+from datetime import date, datetime
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from pydantic import AwareDatetime, BeforeValidator
+from pydantic_core import PydanticCustomError
+
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
+DETAILS = {
+    date: "Give a day as YYYY-MM-DD, without a time",
+    datetime: "Give an instant as a text, such as 2026-01-05T08:30:00Z",
+    bool: "Give true or false",
+    int: "Give a whole number",
+    float: "Give a number",
+}
+CODES = {date: "day", datetime: "instant", bool: "boolean", int: "number", float: "number"}
+
+
+def check_value(annotation: Any, value: Any) -> None:
+    """Raises an error where a value has another JSON type than its annotation; models check their own fields."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        check_value(arguments[0], value)
+    elif origin is list and isinstance(value, list):
+        for item in value:
+            check_value(arguments[0], item)
+    elif origin is dict and isinstance(value, dict):
+        for item in value.values():
+            check_value(arguments[1], item)
+    elif origin is not None and origin is not list and origin is not dict:
+        _check_choice([one for one in arguments if one is not type(None)], value)
+    elif annotation is AwareDatetime:
+        check_value(datetime, value)
+    elif annotation in DETAILS and not _has_type(annotation, value):
+        raise PydanticCustomError(CODES[annotation], DETAILS[annotation])
+
+
+def _check_choice(arguments: list[Any], value: Any) -> None:
+    """Checks a value of an optional type; one of several types is left to Pydantic."""
+    if value is not None and len(arguments) == 1:
+        check_value(arguments[0], value)
+
+
+def _has_type(kind: type, value: Any) -> bool:
+    if kind is date:
+        return (isinstance(value, date) and not isinstance(value, datetime)) or (
+            isinstance(value, str) and DAY.fullmatch(value.strip()) is not None
+        )
+    if kind is datetime:
+        return isinstance(value, str | datetime)
+    if kind is bool:
+        return isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@cache
+def annotations_of(model: type) -> dict[str, Any]:
+    """Returns the annotations of a model's fields."""
+    return get_type_hints(model, include_extras=True)
+
+
+def _day(value: Any) -> Any:
+    check_value(date, value)
+    return value
+
+
+def _number(value: Any) -> Any:
+    check_value(float, value)
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+Number = Annotated[float, BeforeValidator(_number)]
+Count = Annotated[int, BeforeValidator(_number)]

@@ -1,0 +1,90 @@
+"""Protects slow lines from large answers, and secrets from being guessed by the length of a compressed answer."""
+
+import gzip
+from typing import Any
+
+import orjson
+import pytest
+from fastapi import FastAPI
+
+from app.core import ids
+from app.rest.compress import SMALLEST
+from tests.faces.rest_town import Caller, caller
+from tests.town import Town
+
+
+async def raw(client: Caller, method: str, path: str, accepts: str, body: Any = None) -> tuple[dict[str, str], bytes]:
+    """The headers and the bytes of an answer as they come over the line: the client would decompress them."""
+    sent, content = b"" if body is None else orjson.dumps(body), [b"content-type", b"application/json"]
+    headers = [(b"authorization", f"Bearer {client.token}".encode()), (b"accept-encoding", accepts.encode()), content]
+    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
+    messages: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": sent, "more_body": False}
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    await client.app(scope, receive, send)
+    assert messages[0]["status"] < 300, messages
+    named = {name.decode(): value.decode() for name, value in reversed(messages[0]["headers"])}
+    named["vary"] = ", ".join(value.decode() for name, value in messages[0]["headers"] if name == b"vary")
+    return named, b"".join(message.get("body", b"") for message in messages[1:])
+
+
+async def concerns(app: FastAPI, north: Town) -> Caller:
+    """A client with a list that is large enough to be compressed."""
+    client = caller(app, north)
+    area = ids.format_id("area", next(iter(north.areas.values())))
+    student = ids.format_id("student", north.students["amy"])
+    for _ in range(5):
+        await client.post("/v1/concerns", {"student": student, "area": area, "description": "Quiet. " * 50})
+    return client
+
+
+async def test_a_large_answer_is_compressed(app: FastAPI, north: Town) -> None:
+    """The same content in fewer bytes, for those who accept it; caches are told that the answers differ."""
+    client = await concerns(app, north)
+    headers, plain_bytes = await raw(client, "GET", "/v1/concerns", "identity")
+    assert "content-encoding" not in headers
+    assert "Accept-Encoding" in headers["vary"]
+    for accepts in ("gzip", "br, GZIP;q=0.5"):
+        headers, small = await raw(client, "GET", "/v1/concerns", accepts)
+        assert headers["content-encoding"] == "gzip"
+        assert "Accept-Encoding" in headers["vary"]
+        assert int(headers["content-length"]) == len(small) < len(plain_bytes) / 3
+        assert gzip.decompress(small) == plain_bytes
+
+
+@pytest.mark.parametrize("accepts", ["gzip;q=0", "gzip; q=0.000, br", "br", ""])
+async def test_who_does_not_accept_it_gets_it_plain(app: FastAPI, north: Town, accepts: str) -> None:
+    """A weight of zero is a refusal."""
+    headers, _ = await raw(await concerns(app, north), "GET", "/v1/concerns", accepts)
+    assert "content-encoding" not in headers
+
+
+async def test_an_answer_with_a_secret_is_not_compressed(app: FastAPI, north: Town) -> None:
+    """The description is the caller's own, the secret is not: compressed together, lengths would tell."""
+    client, long = caller(app, north), "whsec_" * 300
+    new = {"url": "http://127.0.0.1:9999/hook", "event_types": ["concern.raised"], "description": long[:500]}
+    new["event_types"] = [one["name"] for one in (await client.get("/v1/event-types")).json()["items"]]
+    headers, body = await raw(client, "POST", "/v1/webhook-endpoints", "gzip", new)
+    assert len(body) > SMALLEST
+    assert b"whsec_" in body
+    assert "content-encoding" not in headers
+    path = "/v1/webhook-endpoints/" + (await client.get("/v1/webhook-endpoints")).json()["items"][0]["id"]
+    headers, body = await raw(client, "POST", f"{path}/rotate", "gzip", {})
+    assert len(body) > SMALLEST
+    assert "content-encoding" not in headers
+    headers, _ = await raw(client, "GET", path, "gzip")
+    assert headers["content-encoding"] == "gzip"
+
+
+async def test_the_tag_serves_over_any_coding(app: FastAPI, north: Town) -> None:
+    """A client that read the compressed answer may name its ETag without accepting gzip, and the other way round."""
+    client = await concerns(app, north)
+    path = "/v1/concerns/" + (await client.get("/v1/concerns")).json()["items"][0]["id"]
+    headers, _ = await raw(client, "GET", path, "gzip")
+    answer = await client.ask("GET", path, headers={"If-None-Match": headers["etag"], "Accept-Encoding": "identity"})
+    assert answer.status_code == 304

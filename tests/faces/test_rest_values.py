@@ -1,0 +1,89 @@
+"""Protects how values are read: one of another JSON type is refused, and a repeated parameter is never half ignored."""
+
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from tests.faces.rest_town import caller
+from tests.house.told_town import Told, tell
+from tests.house.walk import Operation, operations, own_request
+from tests.house.walk_knows import OPEN
+from tests.town import Town
+
+NO_DAYS = ["2026-01-05T00:00:00+02:00", "2026-01-05T00:00:00Z", "2026-01-05T00:00:00", 1767571200, "1767571200", True]
+WRONG: dict[str, list[Any]] = {
+    "date": NO_DAYS,
+    "date-time": [1767571200, True],
+    "integer": ["3", True, 2.5],
+    "number": ["3", True],
+    "boolean": ["true", 1, 0],
+    "string": [3, True],
+}
+
+
+@pytest.fixture
+async def told(north: Town) -> Told:
+    """A town with everything in it."""
+    return await tell(north)
+
+
+def _type_of(schema: dict[str, Any]) -> str:
+    kinds = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    return str(kinds[0].get("format", kinds[0].get("type"))) if len(kinds) == 1 and "enum" not in kinds[0] else ""
+
+
+def _fields(operation: Operation) -> list[tuple[str, str]]:
+    properties = (operation.body or {}).get("properties", {})
+    return [(name, kind) for name, schema in properties.items() if (kind := _type_of(schema)) in WRONG]
+
+
+async def test_a_value_of_another_type_is_refused(app: FastAPI, told: Told) -> None:
+    """A midnight with an offset is another day elsewhere; a number is no day; a text is no number; `1` is not true."""
+    north = caller(app, told.town)
+    tried = 0
+    for operation in operations(app):
+        if operation.name in OPEN or operation.body is None:
+            continue
+        request = own_request(operation, told)
+        for name, kind in _fields(operation):
+            for value in WRONG[kind]:
+                headers = {"If-Match": "*"} if operation.method == "PATCH" else {}
+                body = {**request.json, name: value}
+                answer = await north.ask(operation.method, request.path, json=body, headers=headers)
+                assert answer.status_code == 422, (operation.name, name, value, answer.text)
+                assert f"/{name}" in {one["pointer"] for one in answer.json()["violations"]}, (operation.name, name)
+                tried += 1
+    assert tried > 300
+
+
+async def test_a_filter_by_day_takes_a_day_only(app: FastAPI, told: Told) -> None:
+    """A list filtered by an instant would begin on another day than its caller meant."""
+    north = caller(app, told.town)
+    filters = 0
+    for operation in operations(app):
+        for parameter in operation.parameters:
+            if parameter["in"] == "query" and _type_of(parameter["schema"]) == "date":
+                path = own_request(operation, told).path
+                for value in NO_DAYS:
+                    answer = await north.get(path, **{parameter["name"]: str(value)})
+                    assert answer.status_code == 400, (operation.name, parameter["name"], value, answer.text)
+                filters += 1
+    assert filters >= 6
+
+
+async def test_a_repeated_parameter_is_refused(app: FastAPI, told: Told) -> None:
+    """Of `?student=A&student=B` one would be ignored silently. Parameters that are lists may be repeated."""
+    north = caller(app, told.town)
+    for operation in operations(app):
+        if operation.name in OPEN or not operation.reads:
+            continue
+        path = own_request(operation, told).path
+        for parameter in operation.parameters:
+            if parameter["in"] != "query":
+                continue
+            name = parameter["name"]
+            kinds = {one.get("type") for one in parameter["schema"].get("anyOf", [parameter["schema"]])}
+            answer = await north.ask("GET", f"{path}?{name}=1&{name}=2")
+            codes = {one["code"] for one in answer.json().get("violations", ())}
+            assert ("parameter.repeated" in codes) == ("array" not in kinds), (operation.name, name, answer.text)
