@@ -11,8 +11,9 @@ from sqlalchemy import ARRAY, Text, any_, case, cast, func, literal_column, or_,
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.resources.declare import Join, Link, Resource
+from app.resources.fields import choice, computed, field, reference_of, stored
 from app.resources.listing import Listing
-from app.resources.members import Id, choice, computed, field, reference_of, stored
+from app.resources.members import Id
 from app.resources.terms import DISTRICT
 from app.resources.values import JsonObject
 from app.roster.models import Enrollment, Person, Source
