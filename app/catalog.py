@@ -8,6 +8,8 @@ from app.playbook import resource as playbook
 from app.resources.catalog import Catalog
 from app.response import resource as response
 from app.roster import resource as roster
+from app.sis.runs import resource as sis
 from app.support import resource as support
+from app.webhooks import resource as webhooks
 
-CATALOG = Catalog((roster, gradebook, playbook, evidence, concern, support, response, decision))
+CATALOG = Catalog((roster, gradebook, playbook, evidence, concern, support, response, decision, sis, webhooks))

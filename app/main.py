@@ -36,6 +36,7 @@ from app.rest import (
     measure,
     oauth,
     playbook,
+    quarantine,
     rekey,
     response,
     roster,
@@ -92,6 +93,7 @@ V1 = (
     sis,
     sources,
     uploads,
+    quarantine,
     rekey,
 )
 
@@ -105,7 +107,8 @@ def build(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, str]]:
         await check_server(settings.url_of("api"), "api")
         async with tokens.revocations.kept_current(engine):
-            yield {"base_url": settings.base_url}  # for the answers of the HTTP protocol, which knows no settings
+            # for responses of the HTTP protocol class, which has no access to the settings
+            yield {"base_url": settings.base_url}
         await engine.dispose()
 
     app = FastAPI(

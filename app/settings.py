@@ -130,7 +130,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def weights(self) -> dict[UUID, float]:
-        """Returns the weights of districts in the fair order, where they are not 1; raises `KeyFault` for an invalid
+        """Returns the districts' weights in the fair order that differ from 1; raises `KeyFault` for an invalid
         entry.
         """
         weights = {}

@@ -1,4 +1,5 @@
-"""Measures how long a support's picture takes to compute and to draw: a school year's scores, two phases, sessions.
+"""Measures how long a support's chart takes to compute and to draw, with a school year's scores, two phases and
+sessions.
 
 `python -m bench.chart`; no database, one process, seeded.
 """
@@ -22,7 +23,7 @@ OFF = frozenset(BEGINS + timedelta(weeks=week) for week in (6, 7, 15, 16, 17))
 
 
 def main() -> None:
-    """Prints medians in milliseconds: of processor time, which other work does not lengthen, and by the clock."""
+    """Prints medians in milliseconds: of processor time, which other load does not lengthen, and by the clock."""
     for width in (320, 1000):
         worked, took, size = [], [], 0
         for _ in range(RUNS):

@@ -1,10 +1,10 @@
-"""Measures a REST pull against a bare client that fetches the same pages. It prints ratios and has no threshold.
+"""Measures a REST pull against a bare client that fetches the same pages. Prints ratios and has no threshold.
 
-`python -m bench.pull [--students 10000] [--version 1.1] [--rounds 7]` starts the sandbox SIS in a process of its own. A
-first pull, which is not timed, records which pages there are. Then, in turns: httpx fetches those pages in the same
-order, with the adapter's concurrency, reads each body and drops it; the adapter pulls: it signs in, walks, translates
-and writes its spool. Every other round begins with the adapter. Both open their client on the clock; only the adapter
-signs in on it.
+`python -m bench.pull [--students 10000] [--version 1.1] [--rounds 7]` starts the sandbox SIS in a separate process. A
+first pull, which is not timed, records the pages. Then two clients take turns. httpx fetches these pages in the same
+order, with the adapter's concurrency, reads each body and drops it. The adapter pulls: it signs in, walks, translates
+and stores the rows. Every other round begins with the adapter. The time to open a client is measured for both; only the
+adapter also signs in.
 """
 
 import argparse

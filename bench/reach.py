@@ -1,4 +1,4 @@
-"""Measures ways for row-level security to know a caseload: a bound list or text, an array column, a view.
+"""Measures ways to give row-level security a caseload: a bound list or text, an array column, a view.
 
 There are 600,000 rows about 6,000 students, and a caseload of 150. `python -m bench.reach`; each figure is the median
 of runs in one session, compared with the same statement without a policy.

@@ -1,4 +1,4 @@
-"""Gives a benchmark a migrated database of its own, dropped at the end. It has no figures.
+"""Gives a benchmark a new migrated database, which is dropped at the end.
 
 The database is on the embedded server in a temporary folder, or on the server of `AIMLINE_DATABASE_URL`.
 """

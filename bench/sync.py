@@ -1,7 +1,7 @@
-"""Measures the sync against its targets, each a ratio within one run. It prints both and decides nothing.
+"""Measures the sync against its targets, each a ratio within one run, and prints both.
 
 `python -m bench.sync [--students 100000] [--rounds 3] [--dlt PYTHON [--dlt-whole]]`; see `bench/README.md`. Every sync
-is a process of its own. Uses the embedded server in a temporary folder, or the server of `AIMLINE_DATABASE_URL`.
+runs in a separate process. Uses the embedded server in a temporary folder, or the server of `AIMLINE_DATABASE_URL`.
 """
 
 import argparse
@@ -58,7 +58,7 @@ class Measured:
 
 
 def sync(settings: Settings, district: UUID, path: Path, measured: Measured, name: str) -> dict[str, Any]:
-    """Runs one sync in a process of its own."""
+    """Runs one sync in a separate process."""
     environment = {"AIMLINE_DATABASE_URL": settings.database_url, "AIMLINE_KEY": settings.key}
     done = subprocess.run(
         [sys.executable, "-m", "bench.sync_one", str(path), str(district)],

@@ -1,6 +1,7 @@
-"""Makes the files on which the sync is measured: a district's zip, the same shuffled, the same with 1 % changed.
+"""Builds the files on which the sync is measured: a district's zip, a shuffled copy, and a copy with 1 % of the rows
+changed.
 
-It owns no figures but the sizes. Everything is seeded, and kept in the machine's temporary folder for the next run.
+Everything is seeded, and kept in the machine's temporary folder for the next run.
 """
 
 import csv

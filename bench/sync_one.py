@@ -1,4 +1,4 @@
-"""Runs one sync in a process of its own, so that its memory can be measured. It has no figures.
+"""Runs one sync in a separate process, so that its memory can be measured.
 
 `python -m bench.sync_one ZIP DISTRICT`, with the settings in the environment; prints one line of JSON.
 """
@@ -36,7 +36,9 @@ async def _sync(path: Path, district: UUID) -> dict[str, Any]:
 
 
 def _peak() -> float:
-    """Returns the most memory that this process had, in MiB. Linux's own maximum includes the parent's at first."""
+    """Returns the peak memory of this process in MiB. On Linux the system's own maximum includes the parent's at
+    first.
+    """
     status = Path("/proc/self/status")
     if status.exists():
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1024

@@ -1,8 +1,8 @@
-"""Owns what the sync is compared with: a bare COPY, and a bare COPY with one INSERT … SELECT for each table.
+"""Runs the peers with which the sync is compared: a bare COPY, and a bare COPY with one INSERT … SELECT for each table.
 
 The peer writes the same tables as the sync's first load, as the same role, under the same policies, keys, foreign keys
 and indexes. It trusts its files: nothing is checked, compared, counted or reported, and ids are md5 hashes of
-sourcedIds, so that it need not look anything up. It has no figures.
+sourcedIds, so that it need not look anything up.
 """
 
 import time
@@ -83,7 +83,7 @@ class _Unscreened(Screen):
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """Reports progress to nobody."""
+    """Ignores progress."""
 
 
 async def peer(settings: Settings, district: UUID, path: Path, folder: Path) -> float:

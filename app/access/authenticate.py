@@ -48,7 +48,7 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """What a valid token states: its own id, when it was issued and expires, and its client's principal."""
+    """The contents of a valid token: its id, when it was issued and expires, and its client's principal."""
 
     token_id: UUID
     issued_at: int

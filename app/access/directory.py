@@ -1,7 +1,8 @@
 """Reads what must be known before a transaction is bound to a district: grants, revocations, districts with due work.
 
-Tokens are verified without a row; `Revocations` is what a process knows besides. It is read every twenty seconds, and a
-process that could not read it for a minute accepts no token, so that a revocation holds everywhere within a minute.
+Tokens are verified without reading a row, except for the list of `Revocations`. A process reads the list every twenty
+seconds, and accepts no token if it could not read it for a minute, so that a revocation is effective everywhere within
+a minute.
 
 Every read calls a SECURITY DEFINER function that returns only the requested data, in a transaction that is bound to no
 district.
@@ -35,7 +36,9 @@ NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}
 
 
 EVERY, RETRY, MAX_AGE = 20.0, 5.0, 60.0
-"""Seconds between two reads of the revocations, after a failed read, and until the list is too old to be relied on."""
+"""Seconds between two reads of the revocations, from a failed read to the next, and until the list is too old to
+use.
+"""
 log = structlog.get_logger()
 
 
@@ -71,7 +74,9 @@ class KnownClient:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """The end of one token, or without `token_id` of all that a client had in a district until `revoked_at`."""
+    """The revocation of one token, or without `token_id` of all tokens of a client in a district issued until
+    `revoked_at`.
+    """
 
     district_id: UUID
     client_id: UUID
@@ -80,7 +85,7 @@ class Revocation:
 
 
 async def revocations_in_force(engine: AsyncEngine) -> list[Revocation]:
-    """Returns the revocations of tokens that would otherwise still be valid, of every district."""
+    """Returns the revocations, in every district, of tokens that would otherwise still be valid."""
     async with _bound_to_nobody(engine) as connection:
         rows = await connection.execute(text("SELECT * FROM app.revocations_in_force()"))
         return [Revocation(row.district_id, row.client_id, row.token_id, row.revoked_at) for row in rows]
@@ -180,7 +185,7 @@ async def _bound_to_nobody(engine: AsyncEngine) -> AsyncIterator[AsyncConnection
 
 
 class Revocations:
-    """The revoked tokens that this process knows. One that is not kept current, as in a command, covers nothing."""
+    """The list of revoked tokens in this process. If it is not kept current, as in a command, it contains nothing."""
 
     def __init__(self) -> None:
         self._token_ids: frozenset[UUID] = frozenset()
@@ -188,20 +193,21 @@ class Revocations:
         self._too_old_at: float | None = None
 
     def covers(self, district_id: UUID, client_id: UUID, token_id: UUID, issued_at: int) -> bool:
-        """Returns whether a token is revoked: itself, or with all that its client had in the district until then.
+        """Returns whether a token is revoked, either alone or with all tokens of its client in the district.
 
-        A token states its second only, so one that is issued within the second of a revocation is revoked too.
+        A token only contains the second at which it was issued, so one issued in the same second as a revocation is
+        revoked too.
         """
         return token_id in self._token_ids or issued_at <= self._revoked_until.get((district_id, client_id), -1.0)
 
     def require_current(self) -> None:
-        """Raises `Unavailable` where the list is kept current, but could not be read for too long."""
+        """Raises `Unavailable` if the list should be kept current but could not be read for too long."""
         if self._too_old_at is not None and time.monotonic() > self._too_old_at:
             raise Unavailable("The list of revoked tokens cannot be read.")
 
     @asynccontextmanager
     async def kept_current(self, engine: AsyncEngine) -> AsyncIterator[None]:
-        """Reads the list now, and again and again until the block ends; no token is accepted before the first time."""
+        """Reads the list now and then regularly until the block ends; no token is accepted before the first read."""
         self._too_old_at = time.monotonic()
         succeeded = await self._try_to_load(engine)
         task = asyncio.create_task(self._keep_current(engine, EVERY if succeeded else RETRY))
@@ -213,7 +219,7 @@ class Revocations:
                 await task
 
     async def load(self, engine: AsyncEngine) -> None:
-        """Reads the list."""
+        """Reads the list of revocations."""
         asked_at = time.monotonic()
         self._replace(await revocations_in_force(engine))
         self._too_old_at = asked_at + MAX_AGE
@@ -227,16 +233,16 @@ class Revocations:
         try:
             async with asyncio.timeout(MAX_AGE / 3):
                 await self.load(engine)
-        except Exception as error:  # whatever it is: the list grows old, and then tokens are refused
+        except Exception as error:  # after any error: the list becomes outdated, and then tokens are refused
             log.warning("revocations_not_read", **describe_fault(error))
             return False
         return True
 
     def _replace(self, revocations: list[Revocation]) -> None:
-        self._token_ids = frozenset(one.token_id for one in revocations if one.token_id is not None)
+        self._token_ids = frozenset(row.token_id for row in revocations if row.token_id is not None)
         until: dict[tuple[UUID, UUID], float] = {}
-        for one in revocations:
-            if one.token_id is None:
-                key = (one.district_id, one.client_id)
-                until[key] = max(until.get(key, 0.0), one.revoked_at.timestamp())
+        for row in revocations:
+            if row.token_id is None:
+                key = (row.district_id, row.client_id)
+                until[key] = max(until.get(key, 0.0), row.revoked_at.timestamp())
         self._revoked_until = until

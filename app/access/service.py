@@ -22,7 +22,7 @@ from app.core.ids import new_id
 SECRET_PREFIX = "aim_"  # noqa: S105  # a prefix for secret scanners, not a secret
 LIVE_SECRETS = 2
 MAX_TOKEN_LIFETIME = timedelta(hours=1)
-"""The longest life that a token can have; a revocation is needed for no longer."""
+"""The longest lifetime of a token; a revocation is needed for no longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ async def register_client(work: Work, new: NewClient) -> CreatedClient:
 
 @needs(Can.OPERATE)
 async def grant_client(work: Work, client_id: UUID, new: NewClient) -> None:
-    """Grants an existing client access to a further district, or again to one that had revoked it."""
+    """Grants an existing client access to a further district, or again to a district that revoked it."""
     _refuse_unknown(new.scopes)
     await _grant(work, client_id, new)
 
@@ -126,13 +126,13 @@ async def rotate_secret(work: Work, client_id: UUID, *, revoke_others: bool = Fa
 
 @needs(Can.OPERATE)
 async def clients_of_district(work: Work) -> Sequence[DistrictClient]:
-    """Returns every client that has, or had, access to this district, oldest first."""
+    """Returns every client that has or had access to this district, oldest first."""
     return await _read(work, _grants(work))
 
 
 @needs(Can.OPERATE)
 async def client_of_district(work: Work, client_id: UUID) -> DistrictClient:
-    """Returns one client of this district; raises `NotFound` for one without a grant here."""
+    """Returns one client of this district; raises `NotFound` for a client without a grant in it."""
     clients = await _read(work, _grants(work).where(ClientGrant.client_id == client_id))
     if not clients:
         raise NotFound("client")
@@ -166,7 +166,7 @@ async def revoke_client(work: Work, client_id: UUID) -> None:
 
 @needs(Can.OPERATE)
 async def revoke_tokens(work: Work, client_id: UUID, token_id: UUID | None = None) -> None:
-    """Revokes one token of a client in this district, or without `token_id` all that were issued until now."""
+    """Revokes one token of a client in this district, or without `token_id` all tokens issued until now."""
     at = now()
     work.db.add(
         TokenRevocation(

@@ -71,11 +71,11 @@ class Work:
 
     def shown(self) -> tuple[frozenset[str], frozenset[str]]:
         """Returns the ids of the students whose records were disclosed so far, and the kinds of these records."""
-        return frozenset(str(one) for one in self.disclosed.students), frozenset(self.disclosed.kinds)
+        return frozenset(str(student) for student in self.disclosed.students), frozenset(self.disclosed.kinds)
 
     def disclose_again(self, students: Iterable[str], kinds: Iterable[str]) -> None:
-        """Notes that an answer that was given before, and disclosed this, is given once more."""
-        self.disclosed.students |= {UUID(one) for one in students}
+        """Notes that a response that was given before, with these students' records, is given again."""
+        self.disclosed.students |= {UUID(student) for student in students}
         self.disclosed.kinds |= set(kinds)
 
     def before_commit(self, name: str, callback: Callback, *, last: bool = False) -> None:
@@ -125,7 +125,7 @@ class Work:
             raise
 
     async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:
-        """Runs a step of the door itself, which needs the session but no permission. Rooms never call this."""
+        """Runs a step of the door itself, which needs the session but no permission; rooms never call this."""
         token = _open_for.set(self)
         try:
             return await step()

@@ -9,6 +9,7 @@ from typing import NamedTuple, NoReturn
 import structlog
 import typer
 
+from app.cli.examples import add_examples
 from app.core.errors import AimlineError, Invalid
 
 
@@ -55,7 +56,7 @@ DATABASES = ("AIMLINE_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL")
 LOGS = {"serve", "worker"}
 """Commands that run processes, which configure their own logs."""
 OF_AN_INSTALLATION = {"serve", "worker", "migrate", "restore"}
-"""Commands that never use a playground: whoever runs them means an installation, and names its database."""
+"""Commands that never use a playground, because they are for an installation whose database the environment names."""
 BEHIND = ("42P01", "42703", "42883", "3F000")
 """The SQLSTATEs for a missing table, column, function or schema, which mean that a migration is missing."""
 
@@ -66,6 +67,7 @@ def command_line(command: str | None = None) -> typer.Typer:
     modules = [entry.module for entry in ([COMMANDS[command]] if command in COMMANDS else COMMANDS.values())]
     for module in dict.fromkeys(modules):
         import_module(f"app.cli.{module}").add_to(app)
+    add_examples(app)
     return app
 
 
@@ -114,7 +116,7 @@ def main() -> None:
 
 
 def _use_playground(arguments: list[str]) -> None:
-    """Uses the playground that runs here, unless the environment names a database; says so on standard error."""
+    """Uses the running playground, unless the environment names a database; reports this on standard error."""
     if set(arguments) & OF_AN_INSTALLATION or any(os.environ.get(name) for name in DATABASES):
         return
     from app.sandbox.discovery import running_playground

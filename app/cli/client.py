@@ -55,15 +55,12 @@ def add_to(app: typer.Typer) -> None:
         origin: Origin = None,
         as_json: AsJson = False,
     ) -> None:
-        """Creates a machine client and shows its secret once.
-
-        Example: aimline client create --district springfield --scope "roster:read support:read" --name "Reading app"
-        """
+        """Creates a machine client and shows its secret once."""
         scopes = _scopes(scope)
 
         async def run(engine: AsyncEngine, settings: Settings) -> tuple[str, str]:
             async with _work(engine, settings, district, "client create") as work:
-                schools = tuple([(await find_school(work, one, "/school")).id for one in school or ()])
+                schools = tuple([(await find_school(work, name_, "/school")).id for name_ in school or ()])
                 made = await register_client(work, NewClient(name, scopes, schools))
                 await set_origins(work, made.client_id, origin or ())
             return ids.format_id("client", made.client_id), made.secret
@@ -76,10 +73,7 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("list")
     def list_clients(district: District, as_json: AsJson = False) -> None:
-        """Lists the clients that have, or had, access to a district.
-
-        Example: aimline client list --district springfield
-        """
+        """Lists the clients that have, or had, access to a district."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> list[DistrictClient]:
             async with _work(engine, settings, district, "client list") as work:
@@ -87,31 +81,28 @@ def add_to(app: typer.Typer) -> None:
 
         clients = as_operator(run)
         if as_json:
-            print(json.dumps({"clients": [_shown(one) for one in clients]}))
+            print(json.dumps({"clients": [_shown(client) for client in clients]}))
             return
         rows = [
             (
-                ids.format_id("client", one.client_id),
-                f"{one.granted_at:%Y-%m-%d}",
-                "access" if one.revoked_at is None else f"revoked {one.revoked_at:%Y-%m-%d}",
-                len(one.scopes),
-                one.name,
+                ids.format_id("client", client.client_id),
+                f"{client.granted_at:%Y-%m-%d}",
+                "access" if client.revoked_at is None else f"revoked {client.revoked_at:%Y-%m-%d}",
+                len(client.scopes),
+                client.name,
             )
-            for one in clients
+            for client in clients
         ]
         print_table(("ID", "GRANTED", "STATE", "SCOPES", "NAME"), rows, empty="No client has access to this district.")
 
     @client.command("show")
     def show_client(client_id: ClientId, district: District, as_json: AsJson = False) -> None:
-        """Shows a client's access to a district: its scopes, schools and number of valid secrets.
-
-        Example: aimline client show cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield
-        """
-        asked = ids.parse_id("client", client_id)
+        """Shows a client's access to a district: its scopes, schools and number of valid secrets."""
+        parsed_id = ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> tuple[DistrictClient, tuple[str, ...]]:
             async with _work(engine, settings, district, "client show") as work:
-                return await client_of_district(work, asked), await origins_of(work, asked)
+                return await client_of_district(work, parsed_id), await origins_of(work, parsed_id)
 
         client, origins = as_operator(run)
         print_record(_shown(client) | {"origins": list(origins)}, as_json=as_json)
@@ -121,15 +112,13 @@ def add_to(app: typer.Typer) -> None:
         """Replaces the origins of the web pages that may call with a client's tokens; without --origin, removes all.
 
         Takes effect within 60 seconds on every process.
-
-        Example: aimline client origins cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield --origin https://app.example.org
         """
-        asked = ids.parse_id("client", client_id)
+        parsed_id = ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> tuple[str, ...]:
             async with _work(engine, settings, district, "client origins") as work:
-                await set_origins(work, asked, origin or ())
-                return await origins_of(work, asked)
+                await set_origins(work, parsed_id, origin or ())
+                return await origins_of(work, parsed_id)
 
         registered = as_operator(run)
         record = {"client_id": client_id, "origins": list(registered), "effective_within_seconds": SECONDS}
@@ -139,21 +128,18 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("grant")
     def grant(client_id: ClientId, district: District, scope: Scopes, as_json: AsJson = False) -> None:
-        """Grants a client access to a further district, or again to a district that revoked it.
-
-        Example: aimline client grant cli_01m8h8xc9jewsa39ybg7xdmhv9 --district shelbyville --scope roster:read
-        """
-        scopes, asked = _scopes(scope), ids.parse_id("client", client_id)
+        """Grants a client access to a further district, or again to a district that revoked it."""
+        scopes, parsed_id = _scopes(scope), ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
-            known = await find_client(engine, asked)
-            if known is None:
+            client = await find_client(engine, parsed_id)
+            if client is None:
                 raise NotFound("client")
             district_id = await find_district(engine, district)
-            if any(one.district_id == district_id for one in known.grants):
+            if any(grant.district_id == district_id for grant in client.grants):
                 raise Conflict("The client has a grant in this district already.", code="client.granted")
             async with _work(engine, settings, district, "client grant") as work:
-                await grant_client(work, known.client_id, NewClient(known.name, scopes))
+                await grant_client(work, client.client_id, NewClient(client.name, scopes))
 
         as_operator(run)
         granted = {"client_id": client_id, "district": district, "scope": " ".join(scopes)}
@@ -166,15 +152,12 @@ def add_to(app: typer.Typer) -> None:
         revoke_others: Annotated[bool, typer.Option(help="Revoke the other secrets at once.")] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Gives a client of a district a second secret; both are valid until the older one is revoked.
-
-        Example: aimline client rotate cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield --revoke-others
-        """
-        asked = ids.parse_id("client", client_id)
+        """Gives a client of a district a second secret; both are valid until the older one is revoked."""
+        parsed_id = ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> str:
             async with _work(engine, settings, district, "client rotate") as work:
-                return await rotate_secret(work, asked, revoke_others=revoke_others)
+                return await rotate_secret(work, parsed_id, revoke_others=revoke_others)
 
         secret = as_operator(run)
         record = {"client_id": client_id, "client_secret": secret}
@@ -182,15 +165,12 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("revoke")
     def revoke(client_id: ClientId, district: District, as_json: AsJson = False) -> None:
-        """Ends a client's access to a district, with all its tokens, within 60 seconds on every process.
-
-        Example: aimline client revoke cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield
-        """
-        asked = ids.parse_id("client", client_id)
+        """Ends a client's access to a district, with all its tokens, within 60 seconds on every process."""
+        parsed_id = ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
             async with _work(engine, settings, district, "client revoke") as work:
-                await revoke_client(work, asked)
+                await revoke_client(work, parsed_id)
 
         as_operator(run)
         record = {"client_id": client_id, "district": district, "revoked": True, "effective_within_seconds": SECONDS}
@@ -199,10 +179,7 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("scopes")
     def list_scopes(as_json: AsJson = False) -> None:
-        """Lists the scopes that a client can be granted.
-
-        Example: aimline client scopes
-        """
+        """Lists the scopes that a client can be granted."""
         meanings = {can.value: MEANING[can] for can in sorted(GRANTABLE)} | {"area:<code>": OF_AREA}
         if as_json:
             print(json.dumps(meanings))

@@ -58,10 +58,7 @@ def add_to(app: typer.Typer) -> None:
         time_zone: Annotated[str, typer.Option(help="An IANA time zone, such as America/Chicago.")] = "UTC",
         as_json: AsJson = False,
     ) -> None:
-        """Creates a district with the default playbook.
-
-        Example: aimline district create springfield --name "Springfield" --time-zone America/Chicago
-        """
+        """Creates a district with the default playbook."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> str:
             try:
@@ -76,29 +73,23 @@ def add_to(app: typer.Typer) -> None:
 
     @district.command("list")
     def list_districts(as_json: AsJson = False) -> None:
-        """Lists the districts of this installation.
-
-        Example: aimline district list
-        """
+        """Lists the districts of this installation."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> list[dict[str, str]]:
             return [summarize(row) async for row in _districts(engine, settings.keyring)]
 
-        found = as_operator(run)
+        districts = as_operator(run)
         if as_json:
-            print(json.dumps({"districts": found}))
+            print(json.dumps({"districts": districts}))
             return
-        rows = [(one["slug"], one["id"], one["time_zone"], one["name"]) for one in found]
+        rows = [(row["slug"], row["id"], row["time_zone"], row["name"]) for row in districts]
         print_table(
             ("SLUG", "ID", "TIME ZONE", "NAME"), rows, empty="There is no district. See: aimline district create"
         )
 
     @district.command("show")
     def show_district(slug: Slug, as_json: AsJson = False) -> None:
-        """Shows a district: its id, name, time zone and creation, and how many clients have access.
-
-        Example: aimline district show springfield
-        """
+        """Shows a district: its id, name, time zone and creation, and how many clients have access."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> dict[str, str | int]:
             operator = system_principal(await find_district(engine, slug), "operator")
@@ -110,10 +101,7 @@ def add_to(app: typer.Typer) -> None:
 
     @district.command("new-epoch")
     def new_epoch(slug: Slug, as_json: AsJson = False) -> None:
-        """Restarts the change feed after a restore: its readers are told to start again.
-
-        Example: aimline district new-epoch springfield
-        """
+        """Restarts the change feed after a restore: its readers are told to start again."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
             district_id = await find_district(engine, slug)
@@ -131,10 +119,7 @@ def add_to(app: typer.Typer) -> None:
         days: Annotated[list[str] | None, typer.Argument(help="As concern_unanswered=10; 0 means never.")] = None,
         as_json: AsJson = False,
     ) -> None:
-        """Shows or sets the number of instructional days after which something counts as overdue.
-
-        Example: aimline district reminders springfield concern_unanswered=5
-        """
+        """Shows or sets the number of instructional days after which something counts as overdue."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> dict[str, int]:
             operator = system_principal(await find_district(engine, slug), "operator")
@@ -155,7 +140,7 @@ async def _districts(engine: AsyncEngine, keyring: Keyring) -> AsyncIterator[Dis
 
 
 def summarize(row: DistrictRow) -> dict[str, str]:
-    """Returns what the command line shows of a district."""
+    """Returns the fields of a district that the command line shows."""
     return {
         "slug": row.slug,
         "id": ids.format_id("district", row.district_id),

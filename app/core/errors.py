@@ -131,7 +131,7 @@ class Throttled(AimlineError):
 
 
 class Overloaded(Throttled):
-    """The process has more work than it can handle, whoever sent it."""
+    """The process has more requests than it can handle, from all callers together."""
 
     code = "overloaded"
 

@@ -33,7 +33,7 @@ async def begin_epoch(work: Work) -> None:
 async def expire_events(work: Work, upto: int, most: int, is_needed: ColumnElement[bool]) -> int:
     """Deletes up to `most` expired events, oldest first, except those that match `is_needed`; returns their number.
 
-    The counter stores the last deleted number, so that readers with an older cursor are told that events are missing.
+    The counter stores the last deleted number, so that readers with an older cursor learn that events are missing.
     """
     query = (
         select(Event.seq)

@@ -24,10 +24,10 @@ COLUMNS: Final = (
     *("student_id", "school_ids", "measure_id", "secured_area", "purpose", "taken_on"),
     *("attempt", "value", "form", "external_id", "score_id"),
 )
-"""The columns, beside `district_id`, of the rows that contain a source's scores.
+"""The columns, after `district_id`, of the rows with a source's scores.
 
-`score_id` is the id of a new score, `attempt` the requested attempt (null means 1); `external_id` is unique among
-the rows.
+`score_id` is the id of a new score, `attempt` the requested attempt (null means 1); `external_id` is unique among the
+rows.
 """
 
 _SAME_KEY = "s.student_id = w.student_id AND s.measure_id = w.measure_id AND s.taken_on = w.taken_on"

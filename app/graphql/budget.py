@@ -37,8 +37,8 @@ class Budget:
     async def give_turn(self) -> None:
         """Lets other requests run if this operation's resolvers have run for long.
 
-        A batch read wakes up to a thousand resolvers in one turn of the event loop; with a pause, one of them gets the
-        lock per turn.
+        A batch read wakes up to a thousand resolvers in one turn of the event loop. This pause keeps them from all
+        running before other requests.
         """
         if time.monotonic() < self._until:
             return

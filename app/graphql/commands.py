@@ -1,4 +1,4 @@
-"""Owns the arguments that every mutation has: `idempotencyKey`, and `version` where it changes a row that has one.
+"""Adds the arguments that every mutation has: `idempotencyKey`, and `version` if it changes a row with a version.
 
 The key is read before the operation runs (`repetition`); here it is only declared.
 """
@@ -20,11 +20,11 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 
 KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset({"concern", "support", "session", "score", "endpoint", "source", "measure"})
-"""The nouns whose rows have a version, as inputs name them: `score` or `score_id`."""
+"""The nouns whose rows have a version, as inputs call them: `score` or `score_id`."""
 OTHER_SUBJECTS: Final = {"decide": "support", "record_sessions": "support", "rotate_secret": "endpoint"}
-"""Mutations whose name does not end with the noun whose version they take."""
+"""The noun whose version a mutation takes, if the mutation's name does not end with that noun."""
 OVERWRITES: Final = frozenset({"amend_measure", "change_endpoint", "change_source"})
-"""Mutations that overwrite what they name and keep no history; they require the version, as PATCH does in REST."""
+"""Mutations that overwrite a row and keep no history; they require the version, as PATCH does in REST."""
 KEY_WORDS = (
     "A key of your own, such as a new UUID. For 24 hours the same field of the same document with the same variables "
     "is carried out once under it, and answered again as the first time."
@@ -33,7 +33,7 @@ VERSION_WORDS = "The version that you have read, or 0 for any; `version.mismatch
 
 
 class Command(FieldExtension):
-    """Adds the arguments to a mutation, and holds its command to the version."""
+    """Adds the arguments to a mutation, and makes its command check the version."""
 
     def __init__(self) -> None:
         self._subject: str | None = None
@@ -50,7 +50,7 @@ class Command(FieldExtension):
         field.arguments = [*field.arguments, *added]
 
     async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: Any, **kwargs: Any) -> Any:
-        """Resolves the mutation under its terms."""
+        """Runs the mutation, and checks the version that the caller sent."""
         kwargs.pop("idempotency_key", None)
         version = kwargs.pop("version", None)
         context: OperationContext = info.context
@@ -71,7 +71,7 @@ def add_arguments(mutation: type) -> None:
 
 
 def _subject_of(field: StrawberryField) -> str | None:
-    """Returns the field of a mutation's input that names the row whose version it takes, or None."""
+    """Returns the field of a mutation's input that identifies the row whose version it takes, or None."""
     noun = OTHER_SUBJECTS.get(field.python_name, field.python_name.partition("_")[2])
     if noun not in VERSIONED:
         return None

@@ -125,7 +125,7 @@ def is_fault(error: GraphQLError) -> bool:
 
 
 class KeptError(GraphQLError):
-    """An error of a field that was carried out before, as the answer showed it then."""
+    """An error of a field that was executed before, in the form of the earlier response."""
 
     def __init__(self, shown: dict[str, Any]) -> None:
         super().__init__(shown["message"], path=shown.get("path"))
@@ -133,7 +133,7 @@ class KeptError(GraphQLError):
 
 
 def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
-    """Returns an error as the answer shows it."""
+    """Returns an error in the form of the response."""
     if isinstance(error, KeptError):
         return error.shown | {"extensions": error.shown.get("extensions", {}) | {"traceId": trace_id}}
     if is_fault(error):

@@ -1,7 +1,7 @@
-"""Owns the idempotency keys of mutations: a field that was carried out under its key is answered, and not run again.
+"""Implements the idempotency keys of mutations: a field that was executed under its key is answered but not run again.
 
-The answer of each field is kept in the transaction of the operation. A field that failed with problems changed nothing
-and keeps nothing.
+The response of each field is stored in the transaction of the operation. A field that failed with problems changed
+nothing and stores nothing.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from app.requests.idempotency import Answer, KeyedRequest, find_answer, keyed_re
 
 @dataclass
 class Repetition:
-    """The keyed fields of one operation: by response key, what is asked, and what was answered before."""
+    """The fields of one operation that have an idempotency key, by response key, with their earlier responses."""
 
     fields: Mapping[str, FieldNode]
     requests: Mapping[str, KeyedRequest]
@@ -41,13 +41,13 @@ class Repetition:
 
     @property
     def is_whole(self) -> bool:
-        """Tells whether every field has a key, so that the operation can safely run twice."""
+        """Returns whether every field has a key, so that the operation can safely run twice."""
         return bool(self.requests) and all(
             name in self.requests or node.name.value == "__typename" for name, node in self.fields.items()
         )
 
     async def find(self, work: Work) -> None:
-        """Finds the answers that are kept; raises what `find_answer` raises, for the operation as a whole."""
+        """Finds the stored responses; an error of `find_answer` is raised for the operation as a whole."""
         self.answers.clear()
         self.attempts += 1
         for name, request in self.requests.items():
@@ -57,7 +57,7 @@ class Repetition:
                 self.answers[name] = orjson.loads(answer.body)
 
     def remaining(self, prepared: Prepared) -> Prepared:
-        """Returns the operation without the fields that are answered already."""
+        """Returns the operation without the fields that have a stored response."""
         if not self.answers:
             return prepared
         nodes = tuple(node for name, node in self.fields.items() if name not in self.answers)
@@ -67,11 +67,11 @@ class Repetition:
 
     @property
     def is_answered(self) -> bool:
-        """Tells whether no field is left to run."""
+        """Returns whether no field is left to run."""
         return bool(self.answers) and self.fields.keys() <= self.answers.keys()
 
     async def complete(self, work: Work, result: ExecutionResult, done: set[str]) -> ExecutionResult:
-        """Keeps the answers of the fields that were carried out now, and adds those that were carried out before."""
+        """Stores the responses of the fields that ran, and adds the stored responses of the others."""
         data, errors = result.data, list(result.errors or ())
         if data is None:
             return result
@@ -93,12 +93,16 @@ class Repetition:
 def repetition_of(
     schema: GraphQLSchema, prepared: Prepared, operation: Operation, principal: Principal
 ) -> Repetition | None:
-    """Returns the keyed fields of a mutation, or None if it has none; raises `Malformed` for a bad key."""
+    """Returns the fields of a mutation that have a key, or None if it has none; raises `Malformed` for an invalid
+    key.
+    """
     if not prepared.writes or schema.mutation_type is None:
         return None
-    variables = get_variable_values(schema, prepared.operation.variable_definitions or (), operation.variables or {})
+    definitions = prepared.operation.variable_definitions or ()
+    # One error is enough here, and its suggestions are never shown: both cost more than the rest of a small request.
+    variables = get_variable_values(schema, definitions, operation.variables or {}, max_errors=1, hide_suggestions=True)
     if isinstance(variables, list):
-        return None  # The operation will fail for its variables.
+        return None  # The operation will fail because of its variables.
     fragments = {
         one.name.value: FragmentDetails(one)
         for one in prepared.document.definitions
@@ -120,7 +124,7 @@ def repetition_of(
 
 
 def _merged(nodes: list[FieldNode]) -> FieldNode:
-    """Returns one field for several of the same response key, which select different members."""
+    """Merges several fields with the same response key, which select different members, into one."""
     selections = tuple(one for node in nodes if node.selection_set for one in node.selection_set.selections)
     first = nodes[0]
     return FieldNode(

@@ -1,7 +1,7 @@
 """Serves GraphQL over HTTP: the request, one transaction per operation, the response. It contains no rules.
 
 The document is prepared before a unit of work opens. The commit happens before the response starts. A fault, or a time
-limit that is exceeded, undoes the whole operation; a fault's text is not shown. GraphiQL is a page of the REST face,
+limit that is exceeded, undoes the whole operation; a fault's text is not shown. GraphiQL is a page of the REST API,
 which serves all documents.
 """
 

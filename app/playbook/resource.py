@@ -38,6 +38,7 @@ class MeasureResource(Resource[Measure], kind="measure", requires=Can.READ_PLAYB
     forms: list[str] | None = field(
         Measure.forms, "The measure's passages or versions; null where any name is accepted.", ["A", "B"]
     )
+    version: int = field(Measure.version, "The number of changes; the ETag.", 1)
 
 
 LISTINGS = (

@@ -1,5 +1,4 @@
-"""Implements what protects a request from being repeated or from overwriting a change: idempotency keys and row
-versions.
+"""Implements idempotency keys, which make a request repeatable, and row versions, which detect concurrent changes.
 
 Does not know HTTP.
 """

@@ -142,7 +142,7 @@ async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: b
     if not kept["is_whole"]:
         raise _gone("idempotency.answer_not_kept")
     students = frozenset(kept["students"])
-    if work.principal.reach is Reach.CASELOAD and not students <= {str(one) for one in work.principal.students}:
+    if work.principal.reach is Reach.CASELOAD and not students <= {str(student) for student in work.principal.students}:
         raise _gone("idempotency.out_of_reach")
     headers = [(name, value) for name, value in kept["headers"]]
     return Answer(kept["status"], headers, body, students, frozenset(kept["kinds"]))

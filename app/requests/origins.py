@@ -1,7 +1,7 @@
-"""Owns the origins of the web pages that may call with a client's tokens: who registers them, and how they are known.
+"""Manages the origins of web pages that may send requests with a client's tokens.
 
-Each process reads the whole list again when it is older than half a minute, so that a stranger's preflights cost no
-statement. A list that cannot be read for a minute allows nobody.
+Each process reads the whole list again when it is older than half a minute, so that preflights from strangers cost no
+statement. If the list cannot be read for a minute, no origin is allowed.
 """
 
 import asyncio
@@ -25,7 +25,9 @@ from app.core.errors import Invalid, Unavailable, Violation
 from app.core.fault_report import describe_fault
 
 FRESH, MAX_AGE, RETRY = 30.0, 60.0, 5.0
-"""Seconds after which the list is read again, is not used any more, and is tried again after a failure."""
+"""The age in seconds at which the list is read again, the age at which it is no longer used, and the wait after a
+failed read.
+"""
 MAX_ORIGINS: Final = 20
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 HOST: Final = re.compile(r"(?=.{1,253}(?::|\Z))[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
@@ -35,7 +37,9 @@ log = structlog.get_logger()
 
 @needs(Can.OPERATE)
 async def set_origins(work: Work, client_id: UUID, origins: Sequence[str]) -> None:
-    """Replaces the origins of a client of this district; raises `NotFound`, and `Invalid` for what is no origin."""
+    """Replaces the origins of a client of this district; raises `NotFound`, and `Invalid` for a text that is no
+    origin.
+    """
     await client_with_access(work, client_id)
     refused = [origin for origin in origins if not is_origin(origin)]
     if refused or len(set(origins)) > MAX_ORIGINS:
@@ -55,7 +59,9 @@ async def origins_of(work: Work, client_id: UUID) -> tuple[str, ...]:
 
 
 def is_origin(text: str) -> bool:
-    """Returns whether a text is an origin as a browser sends it (RFC 6454 §6.2): https, or http for this machine."""
+    """Returns whether a text is an origin as a browser sends it (RFC 6454 §6.2), with https, or with http for this
+    machine.
+    """
     if not text.isascii() or len(text) > 300:
         return False
     try:
@@ -70,7 +76,7 @@ def is_origin(text: str) -> bool:
 
 
 class Origins:
-    """The registered origins as this process knows them."""
+    """The registered origins of all clients, as this process last read them."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -80,9 +86,9 @@ class Origins:
         self._reading = asyncio.Lock()
 
     async def allow(self, origin: str, client_id: UUID | None) -> bool:
-        """Returns whether this client has registered an origin; without a client, whether any has.
+        """Returns whether this client has registered an origin; without a client, whether any client has.
 
-        Raises `Unavailable` where the list is not known.
+        Raises `Unavailable` if the list cannot be read.
         """
         if time.monotonic() >= self._try_at:
             await self._read()
@@ -92,19 +98,19 @@ class Origins:
         return bool(clients) if client_id is None else client_id in clients
 
     def forget(self) -> None:
-        """Reads the list again at the next question."""
+        """Makes the next check read the list again."""
         self._try_at = 0.0
 
     async def _read(self) -> None:
         async with self._reading:
             asked_at = time.monotonic()
             if asked_at < self._try_at:
-                return  # Another request has read it meanwhile.
+                return  # Another request has read the list meanwhile.
             self._try_at = asked_at + RETRY
             try:
                 async with asyncio.timeout(RETRY):
                     origins = await client_origins(self._engine)
-            except Exception as error:  # whatever it is: the list grows old, and then nobody is allowed
+            except Exception as error:  # after any error: the list becomes outdated, and then no origin is allowed
                 log.warning("origins_not_read", **describe_fault(error))
                 return
             clients: dict[str, set[UUID]] = {}

@@ -32,12 +32,12 @@ class ExpectedVersion:
     _is_locked: bool = field(default=False, init=False)
 
     async def watch(self, work: Work) -> None:
-        """Checks the row from now on; raises `PreconditionFailed` from the statement that meets another version."""
+        """Checks the row from now on; a statement that loads another version raises `PreconditionFailed`."""
         await work.run_step(partial(self._listen, work, event.listen))
 
     @asynccontextmanager
     async def held(self, work: Work) -> AsyncIterator[None]:
-        """Checks the row during a block; raises `Malformed` if the block has met no row with a version."""
+        """Checks the row during a block; raises `Malformed` if the block has loaded no row with a version."""
         await self.watch(work)
         try:
             yield

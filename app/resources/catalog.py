@@ -6,9 +6,12 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any
 
+from sqlalchemy import Column
+from sqlalchemy.sql import visitors
+
 from app.access.permission import Can
 from app.core.errors import Misuse
-from app.resources.declare import AddedLink, Command, Declaration, Resource, declaration
+from app.resources.declare import AddedLink, CannotCompile, Command, Declaration, Resource, declaration
 from app.resources.listing import Listing
 from app.resources.members import ManyMember, Member, OneMember, ValueMember
 
@@ -23,6 +26,7 @@ class Catalog:
         self.resources: tuple[ResourceType, ...] = tuple(self._resources())
         self.listings: Mapping[str, Listing] = self._listings()
         self.commands: Mapping[str, Command] = self._by_name("COMMANDS")
+        self._columns: dict[ResourceType, frozenset[tuple[str, str]]] = {}
         added: dict[ResourceType, dict[str, Member]] = {resource: {} for resource in self.resources}
         for module in self.modules:
             for link in getattr(module, "LINKS", ()):
@@ -36,11 +40,33 @@ class Catalog:
         return self._members[resource]
 
     def member(self, resource: ResourceType, name: str) -> Member:
-        """Returns one member of a resource; raises `Misuse` for a name that was not declared."""
+        """Returns one member of a resource; raises `CannotCompile` for a name that was not declared."""
         member = self._members[resource].get(name)
         if member is None:
-            raise Misuse(f"{resource.__name__} has no member {name}.")
+            raise CannotCompile(f"{resource.__name__} has no member {name}.")
         return member
+
+    def columns(self, resource: ResourceType) -> frozenset[tuple[str, str]]:
+        """Returns the columns, as pairs of table and name, that a resource's members and links use.
+
+        A page selects only these, because a role may not be allowed to read the other columns of a table.
+        """
+        found = self._columns.get(resource)
+        if found is None:
+            found = self._columns[resource] = frozenset(self._named_columns(resource))
+        return found
+
+    def _named_columns(self, resource: ResourceType) -> Iterator[tuple[str, str]]:
+        facts = declaration(resource)
+        expressions: list[Any] = [facts.key, facts.about]
+        for member in self._members[resource].values():
+            for name in ("expression", "kind_expression", "condition", "array"):
+                expressions.append(getattr(member, name, None))
+            expressions += getattr(member, "keys", ())
+        for expression in expressions:
+            for element in () if expression is None else visitors.iterate(plain(expression)):
+                if isinstance(element, Column):
+                    yield str(element.table.name), str(element.name)
 
     @cached_property
     def by_kind(self) -> Mapping[str, ResourceType]:
@@ -54,7 +80,7 @@ class Catalog:
     @cached_property
     def gets(self) -> Mapping[str, ResourceType]:
         """Returns the resources of which a single row can be read, keyed by the name of that read."""
-        return {facts.get: one for one in self.resources if (facts := declaration(one)).get is not None}
+        return {facts.get: resource for resource in self.resources if (facts := declaration(resource)).get is not None}
 
     def _resources(self) -> Iterator[ResourceType]:
         for module in self.modules:
@@ -73,10 +99,10 @@ class Catalog:
     def _by_name(self, attribute: str) -> dict[str, Any]:
         declared: dict[str, Any] = {}
         for module in self.modules:
-            for one in getattr(module, attribute, ()):
-                if one.name in declared:
-                    raise Misuse(f"{one.name} is declared twice in {attribute}.")
-                declared[one.name] = one
+            for item in getattr(module, attribute, ()):
+                if item.name in declared:
+                    raise Misuse(f"{item.name} is declared twice in {attribute}.")
+                declared[item.name] = item
         return declared
 
     def _add(self, added: dict[ResourceType, dict[str, Member]], link: AddedLink) -> None:
@@ -84,6 +110,11 @@ class Catalog:
         if link.member.name in members or link.member.name in declaration(link.source).members:
             raise Misuse(f"{link.source.__name__}.{link.member.name} is declared twice.")
         members[link.member.name] = link.member
+
+
+def plain(expression: Any) -> Any:
+    """Returns the SQL expression of a mapped column; any other expression is returned unchanged."""
+    return expression.__clause_element__() if hasattr(expression, "__clause_element__") else expression
 
 
 def permissions_of(member: Member) -> tuple[Can, ...]:

@@ -50,7 +50,7 @@ async def complete_values(
 async def _values(work: Work, slot: ValueSlot, given: Mapping[Path, Any], texts: Sequence[bytes]) -> Sequence[Any]:
     member = slot.member
     if member.compute is None or not texts:
-        return [orjson.loads(one) for one in texts]
+        return [orjson.loads(text_) for text_ in texts]
     types = [table_of(key.class_).c[key.key].type for key in member.keys]
     rows = [
         tuple(
@@ -60,7 +60,9 @@ async def _values(work: Work, slot: ValueSlot, given: Mapping[Path, Any], texts:
         for row in map(orjson.loads, texts)
     ]
     arguments = {
-        one.name: given[path] for one in member.arguments if (path := (*slot.path, "argument", one.name)) in given
+        argument.name: given[path]
+        for argument in member.arguments
+        if (path := (*slot.path, "argument", argument.name)) in given
     }
     try:
         values = await member.compute(work, rows, **arguments)
@@ -79,13 +81,13 @@ def _whole(value: Any, slot: ValueSlot, style: Style) -> Any:
     if value is None:
         return [] if member.many and not member.nullable and member.compute is None else None
     if member.many:
-        return [render_value(one, member.shape, slot.picks, style) for one in value]
+        return [render_value(element, member.shape, slot.picks, style) for element in value]
     return render_value(value, member.shape, slot.picks, style)
 
 
 def render_value(value: Any, shape: Any, picks: Picks, style: Style) -> Any:
     """Returns a structured value as JSON has it, with the selected items, or with all items that the API shows."""
-    if value is None or shape is JsonObject:
+    if value is None or shape is JsonObject or not (is_value(shape) or shape is Figures):
         return value
     if shape is Figures:
         return _figures(value, picks, style)
@@ -108,7 +110,7 @@ def _item(value: Any, item: Item, picks: Picks, style: Style) -> Any:
         return None
     if is_value(item.type) or item.type in (Figures, JsonObject):
         if item.many:
-            return [render_value(one, item.type, picks, style) for one in part]
+            return [render_value(element, item.type, picks, style) for element in part]
         return render_value(part, item.type, picks, style)
     return render_leaf(part, item, upper=style.upper)
 
@@ -124,7 +126,7 @@ def _figures(value: Mapping[str, Any], picks: Picks, style: Style) -> Any:
     for name, number in value.items():
         both = {"name": name, "value": number}
         figures.append(
-            {one.key: orjson.loads(one.text) if isinstance(one, Constant) else both[one.member] for one in picks}
+            {pick.key: orjson.loads(pick.text) if isinstance(pick, Constant) else both[pick.member] for pick in picks}
             if picks
             else both
         )

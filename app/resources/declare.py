@@ -23,11 +23,15 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.access.permission import Can
 from app.core.errors import Misuse
 from app.events.catalogue import EventType
-from app.resources.members import SAME, FieldMember, ManyMember, Member, OneMember, ReferenceMember, ValueMember, named
+from app.resources.members import FieldMember, ManyMember, Member, OneMember, ReferenceMember, ValueMember, named
 from app.resources.values import parse_annotation
 
 Model = TypeVar("Model")
 REST, GRAPHQL = "rest", "graphql"
+
+
+class CannotCompile(Misuse):
+    """Raised if a selection asks for something that was not declared: a fault of our code, never a quiet fallback."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ def Added(source: type[Resource[Any]], name: str, member: Any) -> AddedLink:
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a room's service, for both faces.
+    """A command of a room's service, which both APIs offer.
 
     `input`: the service's frozen dataclass, or None. `result`: the resource that it returns, or None. `rest`: method
     and path, such as `POST /concerns/{concern}/accept`; the path's parameter is the id of the row. `emits`: the events
@@ -206,11 +210,12 @@ def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
         raise Misuse(f"{where} has no description.")
     type_, nullable, many = parse_annotation(hint)
     column_nullable = _is_nullable(getattr(member, "expression", None), model)
-    if column_nullable is not None and column_nullable != nullable:
+    has_kinds = isinstance(member, ReferenceMember) and bool(member.kinds)
+    if column_nullable is not None and column_nullable != nullable and not has_kinds:
         raise Misuse(f"{where} is annotated {hint}, and its column is {'' if column_nullable else 'not '}nullable.")
     if isinstance(member, FieldMember):
         choices = type_ if isinstance(type_, type) and issubclass(type_, StrEnum) else None
-        if choices is not None and any(one.name != one.value.upper() for one in choices):
+        if choices is not None and any(choice_.name != choice_.value.upper() for choice_ in choices):
             raise Misuse(f"{where}: a choice's names are its values in upper case.")
         return replace(member, value_type=type_, nullable=nullable, many=many, choices=choices)
     if isinstance(member, OneMember | ReferenceMember):
@@ -228,7 +233,3 @@ def _is_nullable(expression: Any, model: Any) -> bool | None:
         return None
     column = inspect(expression.class_).columns.get(expression.key)
     return None if column is None else bool(column.nullable)
-
-
-__all__ = ["GRAPHQL", "REST", "SAME", "Added", "AddedLink", "Command", "Declaration", "Join", "Link", "OneLink"]
-__all__ += ["Resource", "declaration"]

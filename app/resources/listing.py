@@ -74,12 +74,12 @@ class Sort:
 
 @dataclass(frozen=True)
 class Listing:
-    """A list of a resource, at the root of both faces: GraphQL's field, and REST's path `/<name>`.
+    """A list of a resource at the root of both APIs: a field in GraphQL, and the path `/<name>` in REST.
 
-    `order`: the order without `sort`; by default the order of ids, which is that of creation. `schools`: the model
-    whose school columns serve a caller of some schools. `paged=False`: all rows at once, up to `most`.
-    `changed_at`: the column that `updated_since` compares. `search`: the condition of `q`. `condition` holds for every
-    row of the list.
+    `order`: the order without `sort`; by default the order of ids, which is that of creation; `descending` reverses it.
+    `schools`: the model whose school columns serve a caller of some schools. `paged=False`: all rows at once, up to
+    `most`. `changed_at`: the column that `updated_since` compares. `search`: the condition of `q`. `condition` is true
+    for every row of the list.
     """
 
     name: str
@@ -88,6 +88,7 @@ class Listing:
     filters: tuple[Filter[Any], ...] = ()
     flags: tuple[Flag, ...] = ()
     order: tuple[Any, ...] = ()
+    descending: bool = False
     sorts: tuple[Sort, ...] = ()
     condition: ColumnElement[bool] | None = None
     schools: Any = None
@@ -105,4 +106,4 @@ class Listing:
     def by_face(self, face: str) -> Mapping[str, Filter[Any] | Flag]:
         """Returns the filters and flags, keyed by their names in an API, in snake case."""
         criteria: tuple[Filter[Any] | Flag, ...] = (*self.filters, *self.flags)
-        return {one.shown_as(face): one for one in criteria}
+        return {filter_.shown_as(face): filter_ for filter_ in criteria}

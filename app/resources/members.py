@@ -63,10 +63,15 @@ class FieldMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceMember(Member):
-    """The public id of another row (a kind in `app.core.ids`), or a list of public ids."""
+    """The public id of another row (a kind in `app.core.ids`), or a list of them.
+
+    `kinds`: the possible kinds, of which `kind_expression` gives that of each row; a row of another kind gives null.
+    """
 
     expression: Any
     kind: str
+    kinds: tuple[str, ...] = ()
+    kind_expression: Any = None
     nullable: bool = False
     many: bool = False
 
@@ -102,6 +107,7 @@ class ManyMember(Member):
     through: Any = None
     array: Any = None
     order: tuple[Any, ...] = ()
+    descending: bool = False
     paged: bool = False
     most: int = 2000
     assumed: int = 5
@@ -169,6 +175,32 @@ def reference(
 def reference(column: Any, kind: str, description: str, *, rest: str | None = SAME, graphql: str | None = SAME) -> Any:
     """Declares the id of another row."""
     return ReferenceMember("", description, None, rest, graphql, expression=column, kind=kind)
+
+
+def reference_of(
+    column: SQLCoreOperations[UUID],
+    kind_expression: SQLCoreOperations[Any],
+    kinds: tuple[str, ...],
+    description: str,
+    *,
+    rest: str | None = SAME,
+    graphql: str | None = SAME,
+) -> Id | None:
+    """Declares the id of another row, whose kind is in another column."""
+    return cast(
+        Id | None,
+        ReferenceMember(
+            "",
+            description,
+            None,
+            rest,
+            graphql,
+            expression=column,
+            kind=kinds[0],
+            kinds=kinds,
+            kind_expression=kind_expression,
+        ),
+    )
 
 
 def references(

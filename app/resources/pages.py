@@ -18,8 +18,8 @@ from app.core.errors import Malformed, Violation
 from app.core.page import Keyset, keyset
 from app.resources.catalog import Catalog
 from app.resources.compile.roots import order_of
-from app.resources.compile.scope import CannotCompile, CursorSlot, table_of
-from app.resources.declare import declaration
+from app.resources.compile.scope import CursorSlot, table_of
+from app.resources.declare import CannotCompile, declaration
 from app.resources.members import ManyMember, OneMember
 from app.resources.select import ListRoot, Page, Path, Pick, Picks, ResourceType, Root, parts_with_rows
 
@@ -76,15 +76,15 @@ def open_pages(work: Work, catalog: Catalog, root: Root) -> Places:
     for path, opened in _pages(catalog, root):
         page = opened.page
         try:
-            found = keyset(work.district_id, opened.listing, opened.filters, page.after, page.first, work.keyring)
+            position = keyset(work.district_id, opened.listing, opened.filters, page.after, page.first, work.keyring)
         except Malformed as error:
             raise _renamed(error, page) from None
-        places.keysets[path] = found
-        places.values |= {(*path, "limit"): found.limit, (*path, "more"): found.limit + 1}
+        places.keysets[path] = position
+        places.values |= {(*path, "limit"): position.limit, (*path, "more"): position.limit + 1}
         if page.after is not None:
             places.after_name = page.after_name
             columns = opened.columns if opened.parent is None else (opened.parent, *opened.columns)
-            for place, value in enumerate(_typed(found.after or (), columns, page)):
+            for place, value in enumerate(_typed(position.after or (), columns, page)):
                 places.values[(*path, "after", place)] = value
     return places
 
@@ -144,4 +144,9 @@ def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[
 def _renamed(error: Malformed, page: Page) -> Malformed:
     """Returns an error about a page with the names that the API gives to the limit and the cursor."""
     names = {"/limit": f"/{page.limit_name}", "/after": f"/{page.after_name}"}
-    return Malformed([Violation(names.get(one.pointer, one.pointer), one.code, one.detail) for one in error.violations])
+    return Malformed(
+        [
+            Violation(names.get(violation.pointer, violation.pointer), violation.code, violation.detail)
+            for violation in error.violations
+        ]
+    )

@@ -54,13 +54,13 @@ async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style
             opened.append(error)
     good = tuple(root for root, places in zip(roots, opened, strict=True) if isinstance(places, Places))
     plan = PLANS.plan(catalog, good, work.principal, style)
-    places = [one for one in opened if isinstance(one, Places)]
+    places = [result for result in opened if isinstance(result, Places)]
     texts = await _fetch(work, plan, good, places)
     answers: list[Answer] = []
     planned = iter(zip(good, plan.roots, places, texts, strict=True))
-    for one in opened:
-        if isinstance(one, AimlineError):
-            answers.append(Answer(NULL, (ReadError((), one),)))
+    for result in opened:
+        if isinstance(result, AimlineError):
+            answers.append(Answer(NULL, (ReadError((), result),)))
         else:
             answers.append(await _answer(work, plan, style, *next(planned)))
     return answers
@@ -90,14 +90,22 @@ async def _fetch(work: Work, plan: Plan, roots: Sequence[Root], places: Sequence
     """Runs the statement; returns the text of each root, or None if the caller may not read it."""
     if not plan.sql:
         return [None for _ in roots]
-    given: dict[str, Any] = {**plan.constants, "district": work.district_id}
+    principal = work.principal
+    given: dict[str, Any] = {
+        **plan.constants,
+        "district": principal.district_id,
+        "client": principal.client_id,
+        "reach": principal.reach.value,
+        "schools": list(principal.schools),
+        "students": list(principal.students),
+        "opens": sorted(principal.opens),
+    }
     for root, root_plan, opened in zip(roots, plan.roots, places, strict=True):
         named = dict(values(root)) | opened.values
-        named |= {("schools",): list(work.principal.schools), ("students",): list(work.principal.students)}
         given |= {name: named.get(path) for path, name in root_plan.binds.items()}
     row = await needs(*plan.requires)(_execute)(work, plan.sql, tuple(given[name] for name in plan.parameters))
     columns = iter(row)
-    return [None if one.denied is not None else (next(columns) or "null").encode() for one in plan.roots]
+    return [None if root.denied is not None else (next(columns) or "null").encode() for root in plan.roots]
 
 
 async def _execute(work: Work, sql: str, parameters: tuple[Any, ...]) -> Sequence[str | None]:
@@ -145,7 +153,7 @@ def _places(value: Any, pattern: Path, path: Path) -> list[Path]:
         return []
     head, rest = pattern[0], pattern[1:]
     if head == "*":
-        return [found for place, one in enumerate(value) for found in _places(one, rest, (*path, place))]
+        return [place_ for place, element in enumerate(value) for place_ in _places(element, rest, (*path, place))]
     return _places(value[head], rest, (*path, head))
 
 

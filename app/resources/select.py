@@ -232,7 +232,7 @@ def _page(page: Page) -> tuple[Any, ...]:
         if isinstance(part, Rows):
             parts.append((part.key, _picks(part.picks)))
         elif isinstance(part, Edges):
-            inner = [(one.key, _picks(one.picks)) if isinstance(one, Node) else one for one in part.parts]
+            inner = [(piece.key, _picks(piece.picks)) if isinstance(piece, Node) else piece for piece in part.parts]
             parts.append((part.key, tuple(inner)))
         else:
             parts.append(part)

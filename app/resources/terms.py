@@ -1,6 +1,18 @@
-"""Defines the bind parameters that the conditions of declarations may use."""
+"""Defines the bind parameters that conditions of declarations may use: the district and the caller of a request."""
 
-from sqlalchemy import Uuid, bindparam
+from typing import Any
 
-DISTRICT = bindparam("district", type_=Uuid(), required=False)
+from sqlalchemy import ARRAY, BindParameter, Text, Uuid, bindparam
+
+DISTRICT: BindParameter[Any] = bindparam("district", type_=Uuid(), required=False)
 """The district of the request. A subquery in a declaration compares its own table's `district_id` with it."""
+CLIENT: BindParameter[Any] = bindparam("client", type_=Uuid(), required=False)
+"""The calling client, or null."""
+REACH: BindParameter[Any] = bindparam("reach", type_=Text(), required=False)
+"""The caller's reach, as in `Reach`."""
+SCHOOLS: BindParameter[Any] = bindparam("schools", type_=ARRAY(Uuid()), required=False)
+"""The schools of a caller whose reach is some schools."""
+STUDENTS: BindParameter[Any] = bindparam("students", type_=ARRAY(Uuid()), required=False)
+"""The students of a caller whose reach is a caseload."""
+OPENS: BindParameter[Any] = bindparam("opens", type_=ARRAY(Text()), required=False)
+"""The codes of the secured areas that are open to the caller."""

@@ -95,7 +95,7 @@ def render_leaf(value: Any, item_: Item, *, upper: bool) -> Any:
     if value is None:
         return None
     if item_.many:
-        return [_leaf(one, item_, upper=upper) for one in value]
+        return [_leaf(element, item_, upper=upper) for element in value]
     return _leaf(value, item_, upper=upper)
 
 

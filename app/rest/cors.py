@@ -1,8 +1,9 @@
-"""Owns cross-origin requests of browsers (the Fetch standard's CORS): exactly the origins that a client registered.
+"""Answers cross-origin requests of browsers (the Fetch standard's CORS) for exactly the origins that a client
+registered.
 
-It is the outermost layer, so that refusals can be read by the page as well. A preflight bears no token: it is answered
-for an origin that any client has registered. An answer can be read by the origins of the token's own client only.
-Credentials of the browser (cookies) are never allowed: nothing here uses them.
+It is the outermost layer, so that the page can also read refusals. A preflight has no token, so it is allowed for an
+origin that any client has registered. A response can be read only by the origins of the token's own client. Credentials
+of the browser (cookies) are never allowed, because nothing here uses them.
 """
 
 import time
@@ -29,13 +30,13 @@ RESPONSE_HEADERS = (
     "WWW-Authenticate, Deprecation, Sunset"
 )
 MAX_AGE = "600"
-"""Seconds for which a browser may keep the answer to a preflight. Each answer itself is decided anew."""
+"""Seconds for which a browser may keep the response to a preflight. Each later response is checked again."""
 ROUTE = "preflight"
 log = structlog.get_logger()
 
 
 class Cors:
-    """Answers preflights, and names the origin that may read an answer."""
+    """Answers preflights, and adds the header with the origin that may read a response."""
 
     def __init__(self, app: ASGIApp, origins: Origins, admission: Admission) -> None:
         self._app, self._origins, self._admission = app, origins, admission
@@ -65,9 +66,10 @@ class Cors:
         await self._app(scope, receive, name_origin)
 
     async def _may_read(self, origin: str, scope: Scope) -> bool:
-        """Returns whether a page of this origin may read the answer: its token's client has registered the origin.
+        """Returns whether a page of this origin may read the response, because the token's client has registered the
+        origin.
 
-        A refusal of a request without a valid token can be read by the origins of every client.
+        The refusal of a request without a valid token can be read by the origins of every client.
         """
         try:
             return await self._origins.allow(origin, self._admission.client_of(token_of(scope)))

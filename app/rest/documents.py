@@ -1,7 +1,7 @@
 """Serves the documents that are the same for every caller: the contract, the pages to try both APIs, and their assets.
 
 Each document is built once and served with a strong ETag. None contains data of a district. The pages work without
-internet: the browser is told to load nothing from another host, and to run no script but those of the page.
+internet: their headers forbid the browser to load anything from another host, and to run any script but the page's own.
 """
 
 import asyncio

@@ -54,8 +54,8 @@ def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
     """Returns the additions to a route's entry in the contract: the headers that it reads and writes, and their
     statuses.
     """
-    parameters = [dict(one) for one in extra.get("parameters", ())]
-    responses: dict[str, Any] = {status: dict(one) for status, one in extra.get("responses", {}).items()}
+    parameters = [dict(parameter) for parameter in extra.get("parameters", ())]
+    responses: dict[str, Any] = {status: dict(answer) for status, answer in extra.get("responses", {}).items()}
     headers: dict[str, Any] = {}
     reads_version = route.shows_version and not route.takes_version and not route.takes_key
     if route.takes_key:
@@ -73,14 +73,14 @@ def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
     if reads_version:
         parameters.append(READS)
         responses["304"] = {"description": "As the client has it already: If-None-Match names its ETag."}
-    if any(one["name"] == "If-Match" for one in parameters):
+    if any(parameter["name"] == "If-Match" for parameter in parameters):
         responses["412"] = _problem("The row has changed since the version in If-Match. Nothing was changed.")
     if route.requires_version:
         responses["428"] = _problem("If-Match is missing.")
     if headers:
         success = responses.setdefault(str(route.status_code or 200), {})
         success["headers"] = headers | success.get("headers", {})
-    named = list({one["name"]: one for one in parameters}.values())
+    named = list({parameter["name"]: parameter for parameter in parameters}.values())
     return {**extra, **({"parameters": named} if named else {}), **({"responses": responses} if responses else {})}
 
 

@@ -1,4 +1,6 @@
-"""Owns the pages that explain the problems, one for each code. They load nothing and hold nothing of any district."""
+"""Builds the pages that explain the problems, one for each code. They load nothing and contain no data of a
+district.
+"""
 
 from html import escape
 

@@ -1,4 +1,4 @@
-"""Lists every problem that a caller can meet: its code, its status, what it means and what to do. Runs nothing.
+"""Lists every problem that a caller can get, with its code, status, meaning and remedy. Runs nothing.
 
 The `type` of a problem is the address of its page, `/docs/problems/<code>` below AIMLINE_BASE_URL. GraphQL gives the
 same codes. A test compares this list with the code.
@@ -126,5 +126,5 @@ PROBLEM_TYPES = {
 
 
 def address_of(code: str, base_url: str) -> str:
-    """Returns the address of a problem's page, the `type` of the problem."""
+    """Returns the address of a problem's page, which is the `type` of the problem."""
     return f"{base_url.rstrip('/')}{PAGES}{code}"

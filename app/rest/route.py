@@ -48,7 +48,9 @@ class Route(APIRoute):
 
     @property
     def requires_version(self) -> bool:
-        """Returns whether a client must name the version: a PATCH overwrites what it names, and keeps no history."""
+        """Returns whether a client must send the version, as for a PATCH, which overwrites values and keeps no
+        history.
+        """
         return "PATCH" in (self.methods or ()) and self.takes_version
 
     @property
@@ -58,7 +60,7 @@ class Route(APIRoute):
 
     @property
     def shows_secret(self) -> bool:
-        """Tells whether the answer has a secret, so that it must not be compressed."""
+        """Returns whether the response contains a secret, so that it must not be compressed."""
         return "secret" in getattr(self.response_model, "model_fields", {})
 
     @property
@@ -72,7 +74,9 @@ class Route(APIRoute):
         return tuple(Can(scope) for scope in security.get("oauth2", ()))
 
     def get_route_handler(self) -> Handler:
-        """Returns FastAPI's handler, preceded by the checks and followed by what is kept and tagged."""
+        """Returns FastAPI's handler, with the checks before it, and the storing of the response and its ETag after
+        it.
+        """
         handle, scopes = super().get_route_handler(), self.stated_scopes
         reads_json, most_values = self.body_field is not None, self.most_values
         takes_key, takes_version, shows_version = self.takes_key, self.takes_version, self.shows_version

@@ -61,10 +61,10 @@ def tagged(request: Request, response: Response) -> Response:
     if tag is None:
         return response
     response.headers["ETag"] = tag
-    if request.method != "GET" or not (known := request.headers.getlist(IF_NONE_MATCH)):
+    if request.method != "GET" or not (tags := request.headers.getlist(IF_NONE_MATCH)):
         return response
     # Weak comparison, as every cache uses it (RFC 9110 §13.1.2).
-    if "*" in _tags(known, IF_NONE_MATCH) or tag.strip('"') in {name for _, name in TAG.findall(",".join(known))}:
+    if "*" in _tags(tags, IF_NONE_MATCH) or tag.strip('"') in {name for _, name in TAG.findall(",".join(tags))}:
         return Response(status_code=304, headers={"ETag": tag})
     return response
 
@@ -84,8 +84,8 @@ def note_versions(request: Request, *, is_required: bool) -> None:
     subject: UUID | str = name
     with suppress(Invalid):
         _, subject = ids.parse_any_id(name)
-    # Strong comparison: a weak tag matches nothing (RFC 9110 §13.1.1).
-    strong = [one.strip('"') for one in tags if one.startswith('"')]
+    # Strong comparison, in which a weak tag matches nothing (RFC 9110 §13.1.1).
+    strong = [tag.strip('"') for tag in tags if tag.startswith('"')]
     versions = frozenset(int(number) for tag in strong if (number := tag.partition("-")[0]).isdecimal())
     request.state.expected = ExpectedVersion(subject, ANY_VERSION if "*" in tags else versions, f"/{IF_MATCH}")
 

@@ -1,4 +1,4 @@
-"""Reads the roster: single rows by id or external id, and the lists that a screen needs."""
+"""Reads the roster: single rows by id or external id, and lists of students, staff, schools and classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -30,9 +30,13 @@ def record_caseload(telling: Telling, vendor: Vendor, monday: date, today: date,
     seats = _seats(vendor, taken, len(series) + len(OTHER_CONCERNS))
     with telling.progress("Recording a caseload of two years", len(series) + len(OTHER_CONCERNS)) as advance:
         recorded = []
-        for one, (student, teacher) in zip(series, seats, strict=False):
+        for series_, (student, teacher) in zip(series, seats, strict=False):
             recorded.append(
-                {"number": one.number, "student": student, "support": _record(vendor, one, student, teacher, today)}
+                {
+                    "number": series_.number,
+                    "student": student,
+                    "support": _record(vendor, series_, student, teacher, today),
+                }
             )
             advance()
         for (area, words, days, dismissal), (student, teacher) in zip(
@@ -49,9 +53,9 @@ def continue_caseload(
     """Records the scores and sessions since the last start; returns the number of scores."""
     scores: list[dict[str, Any]] = []
     for entry in recorded:
-        one = Series(entry["number"], CASELOAD[entry["number"]], monday)
-        scores += _scores(one, entry["student"], after, today)
-        if sessions := list(one.sessions(after, today)):
+        series = Series(entry["number"], CASELOAD[entry["number"]], monday)
+        scores += _scores(series, entry["student"], after, today)
+        if sessions := list(series.sessions(after, today)):
             try:
                 vendor.post(f"/v1/supports/{entry['support']}/sessions", {"sessions": sessions[:MAX_BATCH]})
             except StepFailed:
@@ -63,20 +67,22 @@ def continue_caseload(
 def verdicts(vendor: Vendor) -> Counter[str]:
     """Returns the number of supports with each verdict; those that have not begun are counted by their state."""
     supports = vendor.get("/v1/supports", limit=200)["items"]
-    return Counter((one["verdict"] or {}).get("state") or one["state"] for one in supports)
+    return Counter((support["verdict"] or {}).get("state") or support["state"] for support in supports)
 
 
 def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
     """Returns pairs of student and teacher: three per class, from classes of every school in turn."""
     seats: list[tuple[str, str]] = []
-    seen = {taken}
+    used = {taken}
     for class_ in _classes_in_turn(vendor):
-        teachers = [one["id"] for one in _of_class(vendor, "staff", class_) if one["role"] == "teacher"]
+        teachers = [person["id"] for person in _of_class(vendor, "staff", class_) if person["role"] == "teacher"]
         students = (
-            [one["id"] for one in _of_class(vendor, "students", class_) if one["id"] not in seen] if teachers else []
+            [person["id"] for person in _of_class(vendor, "students", class_) if person["id"] not in used]
+            if teachers
+            else []
         )
         for student in students[:STUDENTS_OF_A_CLASS]:
-            seen.add(student)
+            used.add(student)
             seats.append((student, teachers[0]))
         if len(seats) >= needed:
             return seats[:needed]
@@ -101,45 +107,45 @@ def _of_class(vendor: Vendor, people: str, class_: str) -> list[dict[str, Any]]:
     return list(vendor.get(f"/v1/{people}", **{"class": class_}, limit=50)["items"])
 
 
-def _record(vendor: Vendor, one: Series, student: str, teacher: str, today: date) -> str:
+def _record(vendor: Vendor, series: Series, student: str, teacher: str, today: date) -> str:
     """Records one support from its concern to its decision; returns its id."""
-    subject, plan = one.subject, one.plan
-    raised_on = min(one.begins_on - EARLIER * 2, today)
+    subject, plan = series.subject, series.plan
+    raised_on = min(series.begins_on - EARLIER * 2, today)
     concern = _raise(vendor, student, teacher, subject.area, subject.worry, raised_on, "accept", "Seen by the team.")
-    before = one.begins_on - EARLIER
+    before = series.begins_on - EARLIER
     days = [min(before, today) + timedelta(days=day - 2) for day in range(3)]
     _send(
         vendor,
         [
-            _score(one, student, day, value) | {"purpose": "baseline"}
-            for day, value in zip(days, one.baseline(), strict=True)
+            _score(series, student, day, value) | {"purpose": "baseline"}
+            for day, value in zip(days, series.baseline(), strict=True)
         ],
     )
-    support = vendor.post("/v1/supports", _plan(one, student, teacher, concern))["id"]
+    support = vendor.post("/v1/supports", _plan(series, student, teacher, concern))["id"]
     if not plan.is_started:
         return str(support)
     vendor.post(f"/v1/supports/{support}/start", {})
-    decided_on = one.decided_on if plan.decision else today
-    _send(vendor, _scores(one, student, before, decided_on))
-    if sessions := list(one.sessions(before, today)):
+    decided_on = series.decided_on if plan.decision else today
+    _send(vendor, _scores(series, student, before, decided_on))
+    if sessions := list(series.sessions(before, today)):
         vendor.post(f"/v1/supports/{support}/sessions", {"sessions": sessions})
     if plan.decision:
-        vendor.post("/v1/decisions", _decision(one, support, teacher))
+        vendor.post("/v1/decisions", _decision(series, support, teacher))
         if plan.ends:
             vendor.post(f"/v1/concerns/{concern}/resolve", {"because": REASONS["exit"]})
-        _send(vendor, _scores(one, student, decided_on, today))
+        _send(vendor, _scores(series, student, decided_on, today))
     return str(support)
 
 
-def _plan(one: Series, student: str, teacher: str, concern: str) -> dict[str, Any]:
+def _plan(series: Series, student: str, teacher: str, concern: str) -> dict[str, Any]:
     return {
         "student": student,
-        "intervention": one.subject.intervention,
-        "level": one.plan.level,
-        "measure": one.subject.measure,
-        "starts_on": one.begins_on.isoformat(),
-        "goal": one.goal(),
-        "goal_on": (one.begins_on + timedelta(weeks=GOAL_WEEKS)).isoformat(),
+        "intervention": series.subject.intervention,
+        "level": series.plan.level,
+        "measure": series.subject.measure,
+        "starts_on": series.begins_on.isoformat(),
+        "goal": series.goal(),
+        "goal_on": (series.begins_on + timedelta(weeks=GOAL_WEEKS)).isoformat(),
         "minutes_per_session": 30,
         "sessions_per_week": 3,
         "concerns": [concern],
@@ -147,17 +153,17 @@ def _plan(one: Series, student: str, teacher: str, concern: str) -> dict[str, An
     }
 
 
-def _decision(one: Series, support: str, teacher: str) -> dict[str, Any]:
-    kind = one.plan.decision or ""
+def _decision(series: Series, support: str, teacher: str) -> dict[str, Any]:
+    kind = series.plan.decision or ""
     decision: dict[str, Any] = {
         "kind": kind,
         "support": support,
         "decided_by": teacher,
-        "decided_on": one.decided_on.isoformat(),
+        "decided_on": series.decided_on.isoformat(),
         "note": REASONS[kind],
     }
     if kind == "raise_goal":
-        decision["change"] = {"because": REASONS[kind], "goal": one.goal() + one.subject.rate * 8}
+        decision["change"] = {"because": REASONS[kind], "goal": series.goal() + series.subject.rate * 8}
     return decision
 
 
@@ -177,18 +183,18 @@ def _raise(
     return raised
 
 
-def _scores(one: Series, student: str, after: date, until: date) -> list[dict[str, Any]]:
-    return [_score(one, student, taken_on, value) for taken_on, value in one.scores(after, until)]
+def _scores(series: Series, student: str, after: date, until: date) -> list[dict[str, Any]]:
+    return [_score(series, student, taken_on, value) for taken_on, value in series.scores(after, until)]
 
 
-def _score(one: Series, student: str, taken_on: date, value: float) -> dict[str, Any]:
-    return {"student": student, "measure": one.subject.measure, "taken_on": taken_on.isoformat(), "value": value}
+def _score(series: Series, student: str, taken_on: date, value: float) -> dict[str, Any]:
+    return {"student": student, "measure": series.subject.measure, "taken_on": taken_on.isoformat(), "value": value}
 
 
 def _send(vendor: Vendor, scores: list[dict[str, Any]]) -> None:
     """Sends scores as a backfill, so that nobody is notified."""
     for begin in range(0, len(scores), MAX_BATCH):
         results = vendor.post("/v1/scores/bulk", {"scores": scores[begin : begin + MAX_BATCH], "backfill": True})
-        refused = [one for one in results["results"] if one["outcome"] == "refused"]
+        refused = [result for result in results["results"] if result["outcome"] == "refused"]
         if refused:
             raise StepFailed(f"a score was refused: {refused[0]['violations']}")

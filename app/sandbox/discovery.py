@@ -26,7 +26,7 @@ NAMED = (
 )
 """The settings that the file gives to the command line."""
 PATIENCE = 0.5
-"""Seconds to wait for the lock, which a command holds for a moment when it looks for a playground."""
+"""Seconds to wait for the lock, because a command that looks for a playground takes it for a moment."""
 VARIABLE = "AIMLINE_PLAYGROUND"
 """The environment variable with the folder of a playground, if it is not in the usual place."""
 

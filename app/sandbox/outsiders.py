@@ -115,17 +115,17 @@ class Receiver:
 
     def wait_for(self, type_: str, seconds: float = 10.0) -> dict[str, Any]:
         """Waits for a delivery of this type and returns the first one."""
-        seen = 0
+        received = 0
         with httpx.Client(timeout=seconds + 5, trust_env=False) as http:
             while True:
-                parameters = {"after": seen, "wait": seconds}
+                parameters = {"after": received, "wait": seconds}
                 deliveries = json.loads(http.get(f"{self.url}received", params=parameters).text)
                 if not deliveries:
                     raise StepFailed(f"no webhook {type_} arrived within {seconds:.0f} s")
                 for delivery in deliveries:
                     if (delivery.get("body") or {}).get("type") == type_:
                         return dict(delivery)
-                seen += len(deliveries)
+                received += len(deliveries)
 
 
 def _for(person: str | None) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Runs all of Aimline on one machine to try it: database, api, worker and story. Never part of production.
 
-`python3 dev.py run` becomes this program. It keeps everything in one folder, `.aimline` by default: a later start
-continues with the same district.
+`python3 dev.py run` becomes this program. It stores everything in one folder, `.aimline` by default, so that a later
+start continues with the same district.
 """
 
 import argparse
@@ -80,6 +80,7 @@ def play(folder: Path, port: int, roster: Path | None, *, once: bool, fresh: boo
                 while True:
                     _check([api, worker])
                     time.sleep(0.3)
+            print("\nStopping ...", flush=True)
         _ignore_signals()
     return code
 
@@ -87,7 +88,7 @@ def play(folder: Path, port: int, roster: Path | None, *, once: bool, fresh: boo
 def _environment(folder: Path, port: int, resources: contextlib.ExitStack, *, fresh: bool) -> dict[str, str]:
     """Returns the processes' environment; starts the embedded server unless AIMLINE_DATABASE_URL names another.
 
-    `fresh` empties the embedded server's database; on a server of one's own it only begins a new district.
+    `fresh` empties the embedded server's database; on another server it only begins a new district.
     """
     if fresh:
         for file in folder.glob("district*.json"):
@@ -170,7 +171,7 @@ def _demonstrate(
     processes: list[Process],
     resources: contextlib.ExitStack,
 ) -> int:
-    """Runs the demonstration as a process of its own on this terminal and returns its exit code."""
+    """Runs the demonstration as a separate process on this terminal; returns its exit code."""
     demonstration = subprocess.Popen(
         [sys.executable, "-m", "app.sandbox.demonstration", *arguments],
         cwd=REPOSITORY,

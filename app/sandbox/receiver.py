@@ -84,12 +84,12 @@ class Receiver:
             wait = min(float(request.query_params.get("wait", 0)), MAX_WAIT)
         except ValueError:
             return PlainTextResponse("`after` is a count and `wait` a number of seconds.", 400)
-        seen = len(self.received) if after is None else after
+        received = len(self.received) if after is None else after
         if wait > 0:
             async with self.news:
                 try:
                     async with asyncio.timeout(wait):
-                        await self.news.wait_for(lambda: len(self.received) > seen)
+                        await self.news.wait_for(lambda: len(self.received) > received)
                 except TimeoutError:
                     pass  # no new delivery is a valid answer
         return JSONResponse(self.received[after or 0 :])

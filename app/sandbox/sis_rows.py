@@ -33,7 +33,7 @@ class Block(NamedTuple):
 
 
 class Rows:
-    """The collections of a district on a day."""
+    """The collections that the sandbox SIS serves for a district on one day."""
 
     def __init__(self, district: District, quirks: Quirks) -> None:
         self.district, self.quirks = district, quirks
@@ -99,7 +99,7 @@ class Rows:
         return self._children[kind].get(sourced_id, [])
 
     def find(self, kind: str, sourced_id: str) -> Row | None:
-        """Returns the row with this id, from the block that an index or the id itself tells."""
+        """Returns the row with this id, from the block that an index or the id itself identifies."""
         for block in self.where(kind, sourced_id):
             for row in self._cached(kind, block):
                 if row.record.sourced_id == sourced_id:

@@ -1,4 +1,4 @@
-"""Plays the story of a student who responds to support, then stops, which a webhook reports. Uses public HTTP only."""
+"""Plays the story of a student who responds to support, then stops; a webhook reports it. Uses public HTTP only."""
 
 import json
 import tempfile

@@ -364,7 +364,7 @@ ROLES: Final = (
     *("administrator", "aide", "guardian", "parent", "proctor", "relative", "student", "teacher", "counselor"),
     *("principal", "districtAdministrator", "siteAdministrator", "systemAdministrator"),
 )
-"""The roles of OneRoster, 1.1 and 1.2. A row with another role is quarantined: a student may be meant by it."""
+"""The roles of OneRoster, 1.1 and 1.2. A row with another role is quarantined, because the role may mean a student."""
 
 WORDS: Final = (
     *("department", "district", "local", "national", "school", "state"),

@@ -18,8 +18,8 @@ from app.core.jobs import JobColumns
 class SisSource(TenantRow, Base):
     """The settings of a source: its address, credentials, schedule and limits. Its id is that of its row in `source`.
 
-    `url` is as faces show it; if that leaves out a secret, `url_sealed` has the whole address. Only the worker may read
-    it and `client_secret_sealed`. `due` is the time of the next scheduled run, and `overdue_at` the
+    `url` is the address as the APIs show it; if that leaves out a secret, `url_sealed` has the whole address. Only the
+    worker may read it and `client_secret_sealed`. `due` is the time of the next scheduled run, and `overdue_at` the
     time at which the lack of a run is reported. `pulled_until` is the time up to which the source's changes are
     imported, and `full_at` the time of the last complete delivery that was applied; both are by the source's clock if
     it sends one. `look_asked_at` requests an inspection by the worker, who writes its result to `findings`.
@@ -94,10 +94,15 @@ class SisRun(JobColumns, TenantRow, Base):
     taken: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     pulled_at: Mapped[datetime | None]
     weighed: Mapped[list[Any]] = mapped_column(default=list)
+    exit_code: Mapped[int | None]
+    rekeys: Mapped[list[Any]] = mapped_column(default=list)
 
 
 class SisQuarantine(TenantRow, Base):
-    """A row that was not imported: its file, row number (the header is row 1), field and error code, but no value."""
+    """A row that was not imported: file, row number (the header is row 1), sourcedId, field and code, but no value.
+
+    `content` is a digest of the row; a row that is `acknowledged` does not count for the exit code of a run.
+    """
 
     __tablename__ = "sis_quarantine"
 
@@ -105,8 +110,26 @@ class SisQuarantine(TenantRow, Base):
     kind: Mapped[str]
     file: Mapped[str]
     row_number: Mapped[int] = mapped_column(BigInteger)
+    sourced_id: Mapped[str | None]
     field: Mapped[str]
     code: Mapped[str]
+    content: Mapped[str | None]
+    acknowledged: Mapped[bool]
+
+
+class SisAcknowledgement(TenantRow, Base):
+    """A bad row of a source that a person has acknowledged: it is known, until its content or its fault changes."""
+
+    __tablename__ = "sis_acknowledgement"
+
+    source_id: Mapped[UUID]
+    kind: Mapped[str]
+    sourced_id: Mapped[str]
+    field: Mapped[str]
+    code: Mapped[str]
+    content: Mapped[str]
+    acknowledged_by: Mapped[str]
+    acknowledged_at: Mapped[datetime]
 
 
 class SisChange(TenantRow, Base):
@@ -138,7 +161,9 @@ class SisUpload(TenantRow, Base):
 
 
 class SisLease(Tenant, Base):
-    """The right of one process to sync a district, until `leased_until`; `worker` names the process."""
+    """The exclusive right of one process to sync a district until `leased_until`; `worker` is the name of the
+    process.
+    """
 
     __tablename__ = "sis_lease"
 

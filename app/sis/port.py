@@ -19,6 +19,10 @@ class SourceRefused(AimlineError):
     code = "sis.source_refused"
 
 
+class CollectionRefused(SourceRefused):
+    """Raised if one collection cannot be read although the source as a whole answers."""
+
+
 class SourceInconsistent(AimlineError):
     """Raised if the applied changes differ from the plan, because the source or the roster changed meanwhile."""
 
@@ -59,7 +63,9 @@ class Delivery:
     file's order. Each call of `read` opens the bytes again from the header on, and raises `SourceRefused` if they end
     too soon. `required_columns` must have a value in every row, whatever its kind; in a delta of CSV these are the
     status and the time of the change. `composed` names the last columns of the header, which `read` does not return;
-    the engine composes them from the `supplements`, which are files that add values to the rows of this one.
+    the engine composes them from the `supplements`, which are files that add values to the rows of this one. `within`
+    is the kind in whose rows these rows are contained; a delivered row of that kind contains all of its rows of this
+    kind.
     """
 
     kind: str
@@ -70,6 +76,7 @@ class Delivery:
     read: Callable[[], Iterator[bytes]]
     required_columns: tuple[str, ...] = ()
     composed: tuple[str, ...] = ()
+    within: str = ""
     supplements: tuple["Delivery", ...] = ()
 
 

@@ -132,7 +132,7 @@ def _storable(answer: bytes) -> str:
 
 
 def _name(error: BaseException) -> str:
-    """Returns a stable name for a failure, never its text, which may contain data from the receiver."""
+    """Returns a stable name for a failure instead of its text, which may contain data from the receiver."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None:

@@ -1,1 +1,1 @@
-"""Measures what one district's load does to another's requests: `python -m bench.noisy`."""
+"""Measures how one district's load affects another district's requests: `python -m bench.noisy`."""

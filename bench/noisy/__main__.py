@@ -20,7 +20,7 @@ QUERY = "{ " + PAGE.format(first=20) + " }"
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one face, in seconds."""
+    """The figures of one API, in seconds."""
 
     alone: list[float]
     longest: float
@@ -30,7 +30,7 @@ class Figures:
 
     @property
     def limit(self) -> float:
-        """Returns the most that B's p95 may be."""
+        """Returns the largest p95 that B may have."""
         return p95(self.alone) + self.longest
 
 
@@ -71,7 +71,7 @@ async def _run(settings: Settings, base_url: str, seconds: float) -> dict[str, F
 
 
 def main() -> None:
-    """Measures both faces and prints a table."""
+    """Measures both APIs and prints a table."""
     parser = argparse.ArgumentParser(
         prog="bench.noisy", description="Measure what one district's load does to another."
     )

@@ -1,6 +1,6 @@
-"""Owns two districts of the same size, a client of each, and the product's api in a process of its own.
+"""Provides two districts of the same size, a client of each, and the product's api in a separate process.
 
-It has no figures.
+It measures nothing.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""Owns the loads: a closed loop of connections, and a fixed rate. It has no figures.
+"""Generates load: a closed loop of connections, or requests at a fixed rate.
 
-`python -m bench.noisy.load` runs a closed loop in a process of its own, for some seconds, and prints its latencies.
+`python -m bench.noisy.load` runs a closed loop in a separate process, for some seconds, and prints its latencies.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ def _session() -> ClientSession:
 
 
 async def closed_loop(call: Call, connections: int, seconds: float) -> list[float]:
-    """Sends from each connection as soon as its last answer has arrived; returns the latencies in seconds."""
+    """Sends from each connection as soon as its previous response has arrived; returns the latencies in seconds."""
     latencies: list[float] = []
     until = time.perf_counter() + seconds
 

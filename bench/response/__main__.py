@@ -22,7 +22,7 @@ from bench.response.world import RESPONDER, World, simulate
 GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
 
 HELD_BACK = 0.0025
-"""How far a threshold's target rate stays below the stated one, since the threshold is itself an estimate."""
+"""How far a threshold's target rate stays below the stated one, because the threshold is itself an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def report(rule: str, pairs: list[Pair], students: int, far: float) -> list[str]
     notes.append(f"{rule}: FAR of each pair {each}")
     kinds = [kind_accuracy(pair.watched, year, thresholds[far]) for pair, year in both if pair.watched is not None]
     if kinds:
-        means = {name: round(float(np.mean([one[name] for one in kinds])), 3) for name in kinds[0]}
+        means = {name: round(float(np.mean([pair_[name] for pair_ in kinds])), 3) for name in kinds[0]}
         notes.append(f"{rule}: at the first flag {means}")
     watched = [(pair.watched, year) for pair, year in both if pair.watched is not None]
     if watched and rule == "monitor":
@@ -102,7 +102,7 @@ def report(rule: str, pairs: list[Pair], students: int, far: float) -> list[str]
         errors = [calibration_error(monitor, year) for monitor, year in watched]
         notes.append(f"{rule}: expected calibration error of P(slow) {', '.join(f'{e:.4f}' for e in errors)}")
         bins = zip(*odds_by_bin(*watched[0]), strict=True)
-        notes += [f"  said {said:.3f}, true {true:.3f}, cases {number:.0f}" for number, said, true in bins]
+        notes += [f"  stated {stated:.3f}, true {true:.3f}, cases {number:.0f}" for number, stated, true in bins]
     return notes
 
 

@@ -26,7 +26,7 @@ class Probed:
     """By student and week: the statistic, and how many scores the monitor asked for."""
 
     statistic: Array
-    asked: Array
+    requested: Array
 
 
 def probe(year: Year, seed: int, threshold: float) -> Probed:
@@ -80,7 +80,7 @@ def main() -> None:
     for probed, year in years:
         rows.append(figures(first_flag(probed.statistic, threshold), year))
         value = " ".join(f"{name} {number:.3f}" for name, number in rows[-1].value.items())
-        print(f"scores a week {probed.asked.mean():.3f}; {value}")
+        print(f"scores a week {probed.requested.mean():.3f}; {value}")
     for name in rows[0].value:
         values = np.array([row.value[name] for row in rows])
         print(f"{name} {values.mean():.3f} ±{values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0:.3f}")

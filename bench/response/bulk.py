@@ -40,8 +40,8 @@ def judged(students: int, seed: int) -> tuple[float, float, float]:
 def alone(times: int = 200) -> float:
     """Returns the processor milliseconds of judging one series of 20 scores by the monitor."""
     of = batch(25, 1)
-    seen = tuple(Observation(w + 1, float(v), str(w)) for w, v in enumerate(of.values[0]) if v == v)
-    series = Series(seen, float(of.baseline[0]), float(of.baseline[0]) + 45, 30, "up", 8.0)
+    observations = tuple(Observation(w + 1, float(v), str(w)) for w, v in enumerate(of.values[0]) if v == v)
+    series = Series(observations, float(of.baseline[0]), float(of.baseline[0]) + 45, 30, "up", 8.0)
     judge("monitor", series)
     used = time.process_time()
     for _ in range(times):

@@ -1,4 +1,4 @@
-"""Owns the usual rules on whole populations: how far each series exceeds its rule. The rules are not defined here.
+"""Applies the field's rules to whole populations, and returns how far each series exceeds its rule.
 
 They are in `app/response/rules`; a test checks that both give the same verdicts. Each function returns, for every
 student and week, a number above zero exactly where the rule as used concludes "not responding", from data up to that

@@ -1,4 +1,4 @@
-"""`python -m bench.response.counts`: measures the rules for counts and percentages in a simulated year of their own."""
+"""`python -m bench.response.counts`: measures the rules for counts and percentages in a separate simulated year."""
 
 from __future__ import annotations
 

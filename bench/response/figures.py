@@ -1,4 +1,4 @@
-"""Owns the figures: false alarms, delays and hits of a rule in a population. It does not define rules."""
+"""Computes the figures of a rule in a population: false alarms, delays and hits. It does not define rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the response monitor on whole populations, week by week. Its arithmetic is the product's own."""
+"""Runs the response monitor on whole populations, week by week, with the product's own arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the simulated world: who grows, who stops, and the noisy scores that are observed. It never judges a score."""
+"""Simulates a world: students who grow or stop, and their noisy scores. It never judges a score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns a district with endpoints and a worker, for the benchmarks of webhooks. It has no figures."""
+"""Provides a district with endpoints and a worker, for the benchmarks of webhooks. It measures nothing."""
 
 import json
 import os
@@ -28,7 +28,7 @@ LOOPBACK = Allowed(sandbox=True)
 
 @dataclass
 class Bench:
-    """A district of its own, with one endpoint at the receiver for each of `types`."""
+    """A separate district, with one endpoint at the receiver for each of `types`."""
 
     settings: Settings
     engine: AsyncEngine
@@ -52,7 +52,7 @@ class Bench:
         return event_ids
 
     def came(self) -> list[tuple[float, str]]:
-        """Returns what has arrived at the receiver since the last call."""
+        """Returns the deliveries that have arrived at the receiver since the last call."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/") as answer:
             return [(at, event) for at, event in json.load(answer)]
 

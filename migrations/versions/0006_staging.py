@@ -1,8 +1,8 @@
-"""Creates the staging tables of the sync, which its runs created themselves before, and the lease of a district's sync.
+"""Creates the sync's staging tables, which runs created themselves before, and the table of districts' sync leases.
 
 A run writes its rows with its own id and deletes them before it commits. The tables whose rows do not outlive a run are
 unlogged; on Citus they are logged, because an unlogged table blocks the online move of a district. `kept_plan` and
-`kept_rekey` hold what waits for an answer: logged, and readable by its district only.
+`kept_rekey` contain plans that wait for an answer; they are logged, and readable by their district only.
 """
 
 from alembic import context, op
@@ -155,7 +155,7 @@ def _create(name: str, columns: list[str], key: str) -> None:
     """Creates a table whose rows belong to one run and do not outlive it. Only the worker reaches it."""
     unlogged = "" if context.config.attributes.get("citus") else "UNLOGGED "
     _create_table(f"CREATE {unlogged}TABLE", name, ", ".join(columns), key)
-    distribute(f"staging.{name}")
+    _grant_and_distribute(name)
 
 
 def _create_kept(name: str, columns: str, key: str) -> None:
@@ -167,7 +167,7 @@ def _create_kept(name: str, columns: str, key: str) -> None:
     condition = f"USING ({DISTRICT}) WITH CHECK ({DISTRICT})"
     op.execute(f'CREATE POLICY tenant ON {table} TO "{roles()["worker"]}" {condition}')
     op.execute(f"CREATE POLICY owner ON {table} TO CURRENT_USER USING (true) WITH CHECK (true)")
-    distribute(table)
+    _grant_and_distribute(name)
 
 
 def _create_table(create: str, name: str, columns: str, key: str) -> None:
@@ -175,4 +175,8 @@ def _create_table(create: str, name: str, columns: str, key: str) -> None:
         f"{create} staging.{name} (district_id uuid NOT NULL, run_id uuid NOT NULL, {columns}, "
         f"CONSTRAINT {name}_pkey PRIMARY KEY (district_id, run_id, {key}))"
     )
+
+
+def _grant_and_distribute(name: str) -> None:
     grant("SELECT, INSERT, UPDATE, DELETE", f"staging.{name}", "worker")
+    distribute(f"staging.{name}")

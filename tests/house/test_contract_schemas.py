@@ -71,21 +71,19 @@ def test_models_of_one_name_are_refused() -> None:
         name_schemas({"components": {"schemas": schemas}, "paths": {}})
 
 
-def test_no_change_has_a_default(contract: dict[str, Any]) -> None:
-    """A generated client sends the defaults of the contract: each would overwrite a value that the caller left out."""
-    changes = _bodies(contract, "patch", "put")
+def test_no_request_has_a_default(contract: dict[str, Any]) -> None:
+    """A generated client sends the defaults of the contract: in a change, each would overwrite a value."""
+    changes, requests = _bodies(contract, "patch"), _bodies(contract, "patch", "put", "post")
     assert {"SourceChanges", "EndpointChanges", "MeasureChanges"} <= changes
-    for name in changes - {"NewConsumer"}:
+    for name in requests:
         schema = contract["components"]["schemas"][name]
-        assert name == "Rollover" or not schema.get("required"), name  # it is replaced as a whole
         assert not [field for field, one in schema["properties"].items() if "default" in one], name
-    consumer = contract["components"]["schemas"]["NewConsumer"]["properties"]
-    assert "default" not in consumer["event_types"]
+        assert name not in changes or name == "Rollover" or not schema.get("required"), name
 
 
 def test_answers_are_open_and_requests_are_closed(contract: dict[str, Any]) -> None:
     """A later version adds members to answers; a misspelt member of a request is refused, and the contract says so."""
-    requests = _bodies(contract, "post", "put", "patch") - {"TokenRequest"}
+    requests = _bodies(contract, "post", "put", "patch")
     answers = {
         name
         for path in contract["paths"].values()
@@ -97,3 +95,21 @@ def test_answers_are_open_and_requests_are_closed(contract: dict[str, Any]) -> N
     for name in requests - answers:
         assert contract["components"]["schemas"][name].get("additionalProperties") is False, name
     assert not requests & answers, "One schema for both could be neither open nor closed."
+
+
+def test_every_field_and_parameter_is_described(contract: dict[str, Any]) -> None:
+    """A reader of the contract sees nothing else: a name alone tells neither unit nor form."""
+    fields = [
+        (name, field)
+        for name, schema in contract["components"]["schemas"].items()
+        for field, one in schema.get("properties", {}).items()
+        if not one.get("description", "").strip()
+    ]
+    parameters = [
+        (operation["operationId"], parameter["name"])
+        for path in contract["paths"].values()
+        for operation in path.values()
+        for parameter in operation.get("parameters", ())
+        if not parameter.get("description", "").strip()
+    ]
+    assert (fields, parameters) == ([], [])

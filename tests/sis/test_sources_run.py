@@ -11,7 +11,7 @@ from app.core.errors import Conflict
 from app.sis.engine.report import Report
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisSource
-from app.sis.oneroster_rest.pull import COLLECTIONS
+from app.sis.oneroster_rest.collections import COLLECTIONS
 from app.sis.port import AlreadyRunning
 from app.sis.runs.approval import approve, execute_answer, undo
 from app.sis.runs.pull import Mode, inspect_source, request_run, run_source

@@ -49,11 +49,7 @@ REFUSED: dict[str, tuple[Callable[[], Export], str]] = {
     ),
     "semicolons": (
         lambda: _with_header(_text_header("users").replace(",", ";")),
-        "users.csv lacks the columns",
-    ),
-    "a header in another case": (
-        lambda: _with_header(_text_header("users").replace("sourcedId", "SourcedID", 1)),
-        "users.csv lacks the column sourcedId",
+        "users.csv is separated by semicolons",
     ),
     "a column twice": (
         lambda: _with_header(_text_header("users").replace("email", "username")),
@@ -66,7 +62,6 @@ REFUSED: dict[str, tuple[Callable[[], Export], str]] = {
     "an empty file": (lambda: Export(raw={"users": b""}), "users.csv is empty"),
     "UTF-16": (lambda: Export(raw={"users": Export().sheet("users").encode("utf-16")}), "not UTF-8"),
     "Latin-1 in the middle": (_latin_1, "users.csv is not UTF-8 throughout"),
-    "a zero byte": (lambda: Export(raw={"users": Export().sheet("users").replace("s1,", "s\0,").encode()}), "UTF-8"),
     "an end within a quoted value": (
         lambda: Export(raw={"users": Export().sheet("users").partition("Given s30")[0].encode() + b'"Given'}),
         "ends inside a quoted value",

@@ -130,8 +130,8 @@ class FairOrder:
         return max(share.served_until, self._virtual_time), share.in_service, first.number
 
     def _forget(self) -> None:
-        """Drops keys without requests. While the process is busy, keys that are charged ahead of the others are
-        kept.
+        """Drops keys without requests, but keeps those that have used more than the others while the process is
+        busy.
         """
         if not self.waiting and not self.in_service:
             self._shares.clear()

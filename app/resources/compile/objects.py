@@ -12,9 +12,8 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.resources.catalog import permissions_of
 from app.resources.compile.pages import linked_page
-from app.resources.compile.scalars import field_pieces, optional_id, reference_pieces
+from app.resources.compile.scalars import field_pieces, optional_id, reference_of_kind, reference_pieces
 from app.resources.compile.scope import (
-    CannotCompile,
     Level,
     LinkSlot,
     Piece,
@@ -26,7 +25,7 @@ from app.resources.compile.scope import (
 )
 from app.resources.compile.sources import level_of, link_filters
 from app.resources.compile.tokens import ABOUT, END, ROW, SAME, TOO_MANY, VALUE, id_token, record_letter
-from app.resources.declare import declaration
+from app.resources.declare import CannotCompile, declaration
 from app.resources.members import FieldMember, ManyMember, OneMember, ReferenceMember, ValueMember
 from app.resources.select import Constant, Path, Pick, Picks
 from app.resources.values import Figures, JsonObject
@@ -55,6 +54,9 @@ def _disclosure(scope: Scope, level: Level, around: Level | None) -> list[Piece]
         return [ROW]
     letter = record_letter(scope.records.index(record))
     outer = None if around is None else around.student
+    if level.may_have_no_student:
+        named = func.concat(text(ABOUT + letter), student)
+        return [case((student.is_(None), text(ROW)), else_=named)]
     if outer is None:
         return [ABOUT + letter, student]
     return [case((student == outer, text(SAME + letter)), else_=func.concat(text(ABOUT + letter), student))]
@@ -65,7 +67,10 @@ def _member_pieces(scope: Scope, level: Level, pick: Pick, path: Path, pattern: 
     if isinstance(member, FieldMember):
         return field_pieces(member, adapt(member.expression, level), scope.style)
     if isinstance(member, ReferenceMember):
-        return reference_pieces(member, adapt(member.expression, level))
+        column = adapt(member.expression, level)
+        if member.kinds:
+            return [reference_of_kind(member, column, adapt(member.kind_expression, level))]
+        return reference_pieces(member, column)
     if isinstance(member, OneMember) and not pick.picks and member.expression is not None:
         kind, column = declaration(member.target).kind, adapt(member.expression, level)
         if kind is None:

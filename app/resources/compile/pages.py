@@ -12,9 +12,20 @@ from sqlalchemy import ColumnElement, Select, case, func, literal_column, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.resources.compile.scalars import NULL, position_pieces
-from app.resources.compile.scope import CannotCompile, CursorSlot, Level, Piece, Scope, adapt, joined, table_of, text
+from app.resources.compile.scope import (
+    CursorSlot,
+    Level,
+    Piece,
+    Scope,
+    adapt,
+    column_of,
+    joined,
+    table_of,
+    text,
+)
 from app.resources.compile.sources import level_of, link_filters
 from app.resources.compile.tokens import POSITION, POSITION_END
+from app.resources.declare import CannotCompile
 from app.resources.members import ManyMember
 from app.resources.select import (
     Constant,
@@ -70,7 +81,7 @@ def linked_page(
     child, conditions = level_of(scope, member.target, member.through)
     conditions.append(adapt(member.condition, child.linked, level))
     conditions += link_filters(scope, child, member, pick, path)
-    order = Order(member.order or (child.facts.key,))
+    order = Order(member.order or (child.facts.key,), member.descending)
     shown = page_of(scope, page, child, conditions, order, path, pattern, level, object_of, tuple(level.parts), None)
     if page.after is None:
         return shown
@@ -103,7 +114,7 @@ def page_of(
     whole = list(conditions)
     if page.after is not None:
         values = [
-            scope.bind((*path, "after", place + shift), _column_of(column).type)
+            scope.bind((*path, "after", place + shift), column_of(column).type)
             for place, column in enumerate(order.columns)
         ]
         whole.append(tuple_(*columns) < tuple_(*values) if descending else tuple_(*columns) > tuple_(*values))
@@ -111,7 +122,7 @@ def page_of(
     labelled = [
         alias(column.name).label(f"{name}__{column.name}")
         for name, alias in child.tables.items()
-        for column in _columns(child, name)
+        for column in _columns(scope, child, name, order)
     ]
     more = scope.bind((*path, "more"), literal_column("1").type)
     query = select(*labelled).select_from(child.source).where(*whole)
@@ -121,7 +132,7 @@ def page_of(
     tables = {name: _renamed(rows, name) for name in child.tables}
     inner = Level(child.resource, tables, rows, (rows,))
     again = [adapt(column, inner) for column in order.columns]
-    number = func.row_number().over(order_by=[one.desc() if descending else one.asc() for one in again])
+    number = func.row_number().over(order_by=[column.desc() if descending else column.asc() for column in again])
     count = func.count().over()
     numbered = select(rows, number.label("row_number"), count.label("row_count")).subquery(_name(scope))
     shown = Level(child.resource, {name: _renamed(numbered, name) for name in child.tables}, numbered, (numbered,))
@@ -138,7 +149,9 @@ def page_of(
 
     limit = scope.bind((*path, "limit"), literal_column("1").type)
     paged = Paged(scope, page, shown, numbered.c.row_number, limit, position, path, pattern, around, object_of, total)
-    return select(_shape(paged)).select_from(numbered).correlate(*outer).scalar_subquery()
+    # HAVING makes it one row, also where nothing of the page is selected that counts or joins its rows.
+    answer: Select[Any] = select(_shape(paged)).select_from(numbered).having(literal_column("true"))
+    return answer.correlate(*outer).scalar_subquery()
 
 
 def _shape(paged: Paged) -> ColumnElement[Any]:
@@ -225,16 +238,14 @@ def _cursor(paged: Paged, *, following: bool = False) -> ColumnElement[Any]:
     return joined([f"{POSITION}{slot}:", *paged.position, POSITION_END])
 
 
-def _columns(level: Level, name: str) -> Sequence[Any]:
-    """Returns the columns of a level's table that the role may read."""
+def _columns(scope: Scope, level: Level, name: str, order: Order) -> Sequence[Any]:
+    """Returns the columns of a level's table that the rows of its page need."""
     models = [level.facts.model, *(join.model for join in level.facts.joins)]
-    table = next((table_of(model) for model in models if table_of(model).name == name), None)
-    return () if table is None else [column for column in table.columns if column.name != "row_lock"]
-
-
-def _column_of(column: Any) -> Any:
-    """Returns the table column of a mapped column."""
-    return column.class_.__table__.c[column.key]
+    model = next((one for one in models if table_of(one).name == name), None)
+    if model is None:
+        return ()
+    named = scope.catalog.columns(level.resource) | {(table_of(one.class_).name, one.key) for one in order.columns}
+    return [column for column in table_of(model).columns if (name, column.name) in named]
 
 
 def _renamed(source: Any, name: str) -> Callable[[str], ColumnElement[Any]]:

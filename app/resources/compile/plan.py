@@ -100,7 +100,7 @@ def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal
         )
     if not columns:
         return Plan("", (), {}, records, tuple(plans), ())
-    compiled = select(*columns).compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
+    compiled = select(*columns).compile(dialect=DIALECT)
     parameters = tuple(cast("list[str]", compiled.positiontup))
     constants = {name: value for name, value in compiled.params.items() if value is not None}
     return Plan(str(compiled), parameters, constants, records, tuple(plans), tuple(dict.fromkeys(required)))
@@ -108,5 +108,5 @@ def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal
 
 def records_of(catalog: Catalog) -> tuple[str, ...]:
     """Returns every kind of record that the disclosure log may name, in order."""
-    named = {declaration(one).discloses for one in catalog.resources}
+    named = {declaration(resource).discloses for resource in catalog.resources}
     return tuple(sorted(name for name in named if name is not None))

@@ -27,12 +27,13 @@ from app.access.permission import Can
 from app.access.principal import Reach
 from app.resources.compile.objects import object_of
 from app.resources.compile.pages import Order, page_of
-from app.resources.compile.scope import CannotCompile, Level, LinkSlot, Scope, adapt, table_of, text
+from app.resources.compile.scope import Level, LinkSlot, Scope, adapt, table_of, text
 from app.resources.compile.sources import level_of, type_of
 from app.resources.compile.tokens import END, TOO_MANY
-from app.resources.declare import declaration
+from app.resources.declare import CannotCompile, declaration
 from app.resources.listing import Filter, Flag, Listing
 from app.resources.select import ListRoot, Root, RowRoot
+from app.resources.terms import SCHOOLS, STUDENTS
 
 SCHOOL_COLUMNS = ("school_id", "second_school_id", "third_school_id")
 IDS = ARRAY(Uuid())
@@ -64,8 +65,8 @@ def order_of(listing: Listing, sort: str | None) -> Order:
     """Returns the order with this name; raises `CannotCompile` for a name that was not declared."""
     default = listing.order or (declaration(listing.resource).key,)
     if sort is None:
-        return Order(default)
-    named = next((one for one in listing.sorts if one.name == sort.removeprefix("-")), None)
+        return Order(default, listing.descending)
+    named = next((sort_ for sort_ in listing.sorts if sort_.name == sort.removeprefix("-")), None)
     if named is None:
         raise CannotCompile(f"{listing.name} is not sorted by {sort}.")
     return Order(named.columns, sort.startswith("-"))
@@ -100,7 +101,9 @@ def _whole(
     scope.links.append(LinkSlot(listing.name, listing.most))
     rows = func.string_agg(
         shown,
-        aggregate_order_by(literal_column("','"), *(one.desc() if order.descending else one for one in columns)),
+        aggregate_order_by(
+            literal_column("','"), *(column.desc() if order.descending else column for column in columns)
+        ),
     )
     listed = case(
         (func.count() > literal_column(str(listing.most)), text(f"{TOO_MANY}{slot}:{END}")),
@@ -146,7 +149,7 @@ def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[An
             select(scope.bind(("filter", named.name), Uuid())).scalar_subquery(), type_=IDS
         )
         return school
-    return scope.bind(("schools",), IDS) if scope.reach is Reach.SCHOOLS else None
+    return SCHOOLS if scope.reach is Reach.SCHOOLS else None
 
 
 def _reach(
@@ -156,7 +159,7 @@ def _reach(
     conditions: list[ColumnElement[bool]] = []
     student = level.student
     if student is not None and scope.reach is Reach.CASELOAD:
-        conditions.append(student == any_(scope.bind(("students",), IDS)))
+        conditions.append(student == any_(STUDENTS))
     named = _school_filter(root, listing)
     if named is not None and not restricted:
         school = scope.bind(("filter", named.name), Uuid())
@@ -181,18 +184,18 @@ def at_schools(
         scope.number += 1
         name = f"{scope.prefix}t{scope.number}"
         requested: FromClause = func.unnest(schools).table_valued("id", name=name).render_derived()
-        labelled = [one.label(f"o{place}") for place, one in enumerate(order)]
-        names = [one.name for one in labelled]
+        labelled = [term.label(f"o{place}") for place, term in enumerate(order)]
+        names = [term.name for term in labelled]
         narrowed = query.with_only_columns(*labelled, maintain_column_froms=True)
         arms: list[Select[Any]] = []
         for school in SCHOOL_COLUMNS:
             arm = narrowed.where(column(school) == requested.c.id)
             first = arm.order_by(*order).limit(limit).correlate(requested).lateral()
-            arms.append(select(*(first.c[one] for one in names)).join_from(requested, first, true()))
+            arms.append(select(*(first.c[name] for name in names)).join_from(requested, first, true()))
         more = narrowed.where(column("has_more_schools").is_(True), column("school_ids").op("&&")(schools))
         arms.append(select(*more.order_by(*order).limit(limit).subquery().c))
         rows = union_all(*arms).subquery()
-        columns = [rows.c[one] for one in names]
+        columns = [rows.c[name] for name in names]
         firsts = select(*columns).distinct().order_by(*columns).limit(limit).subquery()
         # An array instead of a join, because the planner would misjudge the size of the join and might scan the whole
         # table.
@@ -203,11 +206,16 @@ def at_schools(
 
 
 def _is_narrow(root: ListRoot, listing: Listing) -> bool:
-    return any(one.narrow and root.filters.get(one.name) is not None for one in listing.filters)
+    return any(filter_.narrow and root.filters.get(filter_.name) is not None for filter_ in listing.filters)
 
 
 def _school_filter(root: ListRoot, listing: Listing) -> Filter[Any] | None:
     """Returns the filter by school, if it is set."""
     return next(
-        (one for one in listing.filters if one.schools is not None and root.filters.get(one.name) is not None), None
+        (
+            filter_
+            for filter_ in listing.filters
+            if filter_.schools is not None and root.filters.get(filter_.name) is not None
+        ),
+        None,
     )

@@ -46,6 +46,12 @@ def optional_id(kind: str, column: ColumnElement[Any]) -> list[Piece]:
     return [_or_null(_glued([id_token(kind), _as_text(column)]), nullable=True)]
 
 
+def reference_of_kind(member: ReferenceMember, column: ColumnElement[Any], kind: ColumnElement[Any]) -> Piece:
+    """Returns the SQL pieces of a public id of one of several kinds; null for a row of another kind."""
+    choices = [(kind == text(one), func.concat(text(id_token(one)), column)) for one in member.kinds]
+    return case(*choices, else_=NULL)
+
+
 def position_pieces(columns: list[ColumnElement[Any]]) -> list[Piece]:
     """Returns the SQL pieces of a position in a list, which is a JSON array of the columns of its order."""
     pieces: list[Piece] = ["["]
@@ -59,7 +65,7 @@ def _pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> li
     if issubclass(type_, StrEnum):
         return ['"', func.upper(column) if style.upper else column, '"']
     if type_ is datetime:
-        instant = column.op("AT TIME ZONE")(literal_column("'UTC'"))
+        instant = func.timezone(literal_column("'UTC'"), column)
         return ['"', func.to_char(instant, literal_column(f"'{INSTANT}'")), style.offset + '"']
     if type_ is date:
         return ['"', func.to_char(column, literal_column("'YYYY-MM-DD'")), '"']

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import BindParameter, Column, ColumnElement, FromClause, Table, bindparam, func, literal_column
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import visitors
 
 from app.access.permission import Can
 from app.access.principal import Principal, Reach
-from app.core.errors import Misuse
-from app.resources.catalog import Catalog
+from app.resources.catalog import Catalog, plain
 from app.resources.declare import Declaration, declaration
 from app.resources.members import ValueMember
 from app.resources.select import Path, Picks, ResourceType, Style
@@ -18,10 +18,6 @@ from app.resources.select import Path, Picks, ResourceType, Style
 Piece = str | ColumnElement[Any]
 MAX_ARGUMENTS = 90
 """The largest number of arguments in one function call; PostgreSQL allows a hundred."""
-
-
-class CannotCompile(Misuse):
-    """Raised if a selection asks for something that was not declared: a fault of our code, never a quiet fallback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +80,14 @@ class Level:
         """Returns the column of the student whom a row is about, or None."""
         return None if self.facts.about is None else adapt(self.facts.about, self)
 
+    @property
+    def may_have_no_student(self) -> bool:
+        """Returns whether some rows of a resource about students are about no student."""
+        about = self.facts.about
+        if about is None:
+            return False
+        return not isinstance(about, InstrumentedAttribute) or bool(column_of(about).nullable)
+
 
 @dataclass
 class Scope:
@@ -110,7 +114,7 @@ class Scope:
     def bind(self, path: Path, type_: Any) -> BindParameter[Any]:
         """Returns a bind parameter for the value at a path of the selection."""
         if path not in self.binds:
-            self.binds[path] = bindparam(f"{self.prefix}p{len(self.binds)}", type_=type_)
+            self.binds[path] = bindparam(f"{self.prefix}p{len(self.binds)}", type_=type_, required=False)
         return self.binds[path]
 
     def alias(self, table: Table) -> FromClause:
@@ -127,6 +131,12 @@ def table_of(model: Any) -> Table:
     """Returns the table of a model."""
     table: Table = model.__table__
     return table
+
+
+def column_of(column: Any) -> Column[Any]:
+    """Returns the table column of a mapped column."""
+    found: Column[Any] = table_of(column.class_).c[column.key]
+    return found
 
 
 def columns_of(source: FromClause) -> Callable[[str], ColumnElement[Any]]:
@@ -148,11 +158,8 @@ def adapt(expression: Any, *levels: Level) -> ColumnElement[Any]:
                 return level.tables[name](element.key)
         return None
 
-    plain: ColumnElement[Any] = (
-        expression.__clause_element__() if hasattr(expression, "__clause_element__") else expression
-    )
-    traverse: Any = visitors.replacement_traverse  # its declared type is less precise
-    adapted: ColumnElement[Any] = traverse(plain, {}, substitute)
+    traverse: Any = visitors.replacement_traverse  # its types know less than it does
+    adapted: ColumnElement[Any] = traverse(plain(expression), {}, substitute)
     return adapted
 
 

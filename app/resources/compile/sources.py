@@ -5,8 +5,8 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Date, DateTime, FromClause, Integer, Text, Uuid
 
-from app.resources.compile.scope import CannotCompile, Level, Scope, adapt, columns_of, table_of
-from app.resources.declare import declaration
+from app.resources.compile.scope import Level, Scope, adapt, columns_of, table_of
+from app.resources.declare import CannotCompile, declaration
 from app.resources.listing import Filter
 from app.resources.members import ManyMember
 from app.resources.select import Path, Pick, ResourceType
@@ -51,12 +51,12 @@ def link_filters(scope: Scope, level: Level, member: ManyMember, pick: Pick, pat
     declared.
     """
     arguments = dict(pick.arguments)
-    if unknown := arguments.keys() - {one.name for one in member.filters}:
+    if unknown := arguments.keys() - {filter_.name for filter_ in member.filters}:
         raise CannotCompile(f"{member.name} has no filter {', '.join(sorted(unknown))}.")
     return [
-        adapt(one.condition(scope.bind((*path, "argument", one.name), type_of(one))), level)
-        for one in member.filters
-        if arguments.get(one.name) is not None and one.condition is not None
+        adapt(filter_.condition(scope.bind((*path, "argument", filter_.name), type_of(filter_))), level)
+        for filter_ in member.filters
+        if arguments.get(filter_.name) is not None and filter_.condition is not None
     ]
 
 

@@ -1,6 +1,6 @@
 """Defines the control bytes in a statement's answer, and renders them: ids and disclosures of a whole answer at once.
 
-PostgreSQL returns JSON text in which control bytes mark what Python completes. JSON text holds no such byte itself,
+PostgreSQL returns JSON text in which control bytes mark what Python completes. JSON text contains no such byte itself,
 because every string in it is escaped.
 
     \\x01 kind uuid        the id of a row
@@ -102,4 +102,4 @@ def _uuids(text: Bytes, places: npt.NDArray[np.intp]) -> frozenset[UUID]:
     if not len(places):
         return frozenset()
     raw: Any = np.ascontiguousarray(text[places[:, None] + np.arange(_UUID)]).view(f"S{_UUID}")
-    return frozenset(UUID(one.decode()) for one in np.unique(raw))
+    return frozenset(UUID(identifier.decode()) for identifier in np.unique(raw))

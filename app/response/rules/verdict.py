@@ -14,7 +14,9 @@ OPTIONAL_FIELDS = ("rate_low", "rate_high", "odds", "stated_far")
 
 
 class State(StrEnum):
-    """The state of a series by a rule. The field's rules only give the first, second, fourth and sixth."""
+    """The state that a rule gives a series. The field's rules never give `below_pace`, `uncertain` or
+    `under_delivered`.
+    """
 
     INSUFFICIENT_DATA = "insufficient_data"
     RESPONDING = "responding"

@@ -25,7 +25,7 @@ NAMES = {
 
 
 def share_responses(document: dict[str, Any]) -> None:
-    """Moves the most frequent response of each error to the components, and refers to it."""
+    """Moves the most frequent response of each error status to the components, and replaces it by references."""
     every = [
         (status, orjson.dumps(answer, option=orjson.OPT_SORT_KEYS), operation["responses"])
         for _, _, operation in operations(document)
@@ -34,13 +34,13 @@ def share_responses(document: dict[str, Any]) -> None:
     ]
     shared = document["components"].setdefault("responses", {})
     for status, name in NAMES.items():
-        counts = Counter(text for one, text, _ in every if one == status)
+        counts = Counter(text for answered, text, _ in every if answered == status)
         if not counts:
             continue
         (most, _), *_ = counts.most_common(1)
         shared[name] = orjson.loads(most)
-        for one, text, answers in every:
-            if one == status and text == most:
+        for answered, text, answers in every:
+            if answered == status and text == most:
                 answers[status] = {"$ref": f"#/components/responses/{name}"}
 
 

@@ -121,7 +121,7 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[tup
 
 
 def _takes_key(operation: dict[str, Any]) -> bool:
-    """Tells whether an operation takes an idempotency key, which must not be used for two different requests."""
+    """Returns whether an operation takes an idempotency key, which must not be used for two different requests."""
     return any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
 
 
@@ -133,8 +133,8 @@ def _filters(operation: dict[str, Any]) -> bool:
 
 def _is_free(schema: dict[str, Any]) -> bool:
     """Returns whether a type allows values that only the service can refuse: it is not a choice and has no bounds."""
-    types = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
-    return any(one.get("type") != "boolean" and "enum" not in one and "maximum" not in one for one in types)
+    types = [type_ for type_ in schema.get("anyOf", [schema]) if type_.get("type") != "null"]
+    return any(type_.get("type") != "boolean" and "enum" not in type_ and "maximum" not in type_ for type_ in types)
 
 
 def _is_assumed(answer: dict[str, Any]) -> bool:
@@ -161,9 +161,9 @@ def _problem_schemas() -> dict[str, Any]:
     schema = Problem.model_json_schema(ref_template=PREFIX + "{model}", mode="serialization")
     inner = schema.pop("$defs")
     every = {"Problem": schema, "Violation": inner["ViolationShape"]}
-    for one in every.values():
-        one.pop("title")
-        for field in one["properties"].values():
+    for entry in every.values():
+        entry.pop("title")
+        for field in entry["properties"].values():
             field.pop("title", None)
     schema["properties"]["violations"]["items"] = {"$ref": PREFIX + "Violation"}
     return every

@@ -1,7 +1,7 @@
-"""Owns the lease of a district's sync: a process takes it, renews it while its run goes on, and returns it at the end.
+"""Manages the lease of a district's sync: a process takes it, renews it during its run, and returns it at the end.
 
 The lease keeps a second run from beginning. It ends by itself if its process is killed, is frozen, or cannot reach the
-database. What keeps two runs from writing is the lock of the transaction that writes (`run.lock_district_writes`).
+database. It does not keep two runs from writing; the lock of the writing transaction does (`run.lock_district_writes`).
 Never begins or ends a run.
 """
 
@@ -24,7 +24,7 @@ from app.sis.engine.run import try_lock_district_writes
 from app.sis.models import SisLease
 from app.sis.port import AlreadyRunning
 
-LONGEST = timedelta(seconds=30)
+MAX_LENGTH = timedelta(seconds=30)
 """The length of a lease, unless the server ends idle transactions of the process sooner."""
 BEATS = 4  # renewals within the length of a lease
 IDLE_TIMEOUT = text(
@@ -35,7 +35,9 @@ IDLE_TIMEOUT = text(
 
 @asynccontextmanager
 async def district_sync_lease(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> AsyncIterator[None]:
-    """Holds the lease of the district's sync until the context ends. Raises `AlreadyRunning` if another has it."""
+    """Takes the lease of the district's sync until the block ends; raises `AlreadyRunning` if another process has
+    it.
+    """
     holder, principal = new_id(), system_principal(district_id, "sync")
     async with unit(engine, principal, keyring, "sync lease") as work:
         length = await take_lease(work, holder)
@@ -63,10 +65,10 @@ async def district_sync_lease(engine: AsyncEngine, keyring: Keyring, district_id
 async def take_lease(work: Work, holder: UUID) -> timedelta:
     """Takes the lease and returns its length.
 
-    Raises `AlreadyRunning` if another process has it, or is still writing although its lease has ended.
+    Raises `AlreadyRunning` if another process has the lease, or is still writing although its lease has ended.
     """
     idle = timedelta(milliseconds=await work.db.scalar(IDLE_TIMEOUT) or 0)
-    length = min(idle, LONGEST) if idle else LONGEST
+    length = min(idle, MAX_LENGTH) if idle else MAX_LENGTH
     if not await try_lock_district_writes(work):
         raise _already_running()
     # The times are the database's own, and are compared where they are written, so that no clock of another machine
@@ -92,7 +94,7 @@ async def take_lease(work: Work, holder: UUID) -> timedelta:
 
 @needs(Can.SYNC_ROSTER)
 async def renew_lease(work: Work, holder: UUID, length: timedelta) -> None:
-    """Renews the lease, or returns it if the length is zero. Another holder's lease is not changed."""
+    """Renews the lease, or returns it if the length is zero; another holder's lease is not changed."""
     mine = (SisLease.district_id == work.district_id, SisLease.holder == holder)
     until = {"renewed_at": func.now(), "leased_until": func.now() + length}
     await work.db.execute(update(SisLease).where(*mine).values(until))
@@ -107,7 +109,7 @@ async def is_syncing(work: Work) -> bool:
 
 @needs(Can.SYNC_ROSTER)
 async def describe_holder(work: Work) -> str:
-    """Returns a sentence that says which process holds the district's syncs, and since when it has been silent."""
+    """Returns a sentence that says which process is syncing the district, and since when it has been silent."""
     silent = func.extract("epoch", func.now() - SisLease.renewed_at)
     ended = SisLease.leased_until <= func.now()
     query = select(SisLease.worker, silent.label("silent"), ended.label("ended"))

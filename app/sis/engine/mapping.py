@@ -64,7 +64,7 @@ async def follow_results(work: Work, stage: Stage) -> list[str]:
 
 
 async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[str]:
-    """Stages the rules with the playbook's data of their measures. Returns sentences about rules that do not apply."""
+    """Stages the mapping's rules with the ids of their measures; returns sentences about rules that do not apply."""
     names = (*OF_LINE_ITEMS, *OF_ASSESSMENTS)
     about_measure = ("measure_id", "secured_area", "lowest", "highest", "form", "attempt", "purpose")
     records, warnings = [], []

@@ -44,7 +44,7 @@ async def followed_tables(stage: Stage) -> list[tuple[str, str]]:
 
 
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
-    """Stages the students who have rows without their schools, and returns the number of such rows by table."""
+    """Stages the students who have rows with other schools than their own; returns the number of such rows by table."""
     rows_by_table, moved = {}, stage.fills("moved")
     for table, student in await followed_tables(stage):
         rows_by_table[table] = await stage.count(
@@ -119,7 +119,7 @@ async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]])
 
 
 async def follow_moves(stage: Stage) -> None:
-    """Gives every record of the staged students the students' schools. Call it after people are changed."""
+    """Sets the staged students' schools on every record about them; must be called after people are changed."""
     moved = stage.of_run("moved")
     if not await stage.count(f"SELECT count(*) FROM {moved} AS m"):
         return

@@ -64,7 +64,7 @@ def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
 
 
 def known_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
-    """Returns the columns, with their SQL types, in which a staged row has the known row that it changes."""
+    """Returns the columns, with their SQL types, in which a staged row contains the known row that it changes."""
     compared = [(f"t_{column}", sql) for column, sql in plan_columns(kind, delivery)]
     pinned = [("t_pinned", "text[]")] if kind.pinnable else []
     return [("t_sourced_id", "text"), ("t_key", "uuid"), ("t_removed_at", "timestamptz"), *compared, *pinned]
@@ -133,8 +133,9 @@ def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
 async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
     """Writes the plan of a kind from the comparison of its staged rows with the known rows.
 
-    If `complete` is false, no row is removed because it is absent.
+    If `complete` is false, absent rows are not removed, except rows that are delivered within a row of another kind.
     """
+    complete = complete or bool(delivery.within)
     columns = plan_columns(kind, delivery)
     free = "AND NOT '{0}' = ANY (t.pinned)" if kind.pinnable else ""
     differs = " OR ".join(
@@ -145,7 +146,7 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
     if kind.key == "person_id":
         new = f"coalesce(s.person_id, {new})"  # a row that names no known person is refused, and needs an id of its own
     names = [column for column, _ in columns]
-    absent = "CASE WHEN t.removed_at IS NULL THEN 'absent' END" if complete else "NULL"
+    absent = f"CASE WHEN t.removed_at IS NULL{_within_sql(stage, delivery)} THEN 'absent' END" if complete else "NULL"
     await stage.insert(
         "plan",
         kind.name,
@@ -177,6 +178,20 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
         )
 
 
+def _within_sql(stage: Stage, delivery: Delivery) -> str:
+    """Returns a condition for known rows `t` whose absence means that they are gone.
+
+    These are rows that are delivered within another row, if that row was delivered: in a delta, any row that came; in a
+    complete delivery, any row that was not refused.
+    """
+    if not delivery.within:
+        return ""
+    column, fault = f"t.{delivery.within}_id", "IS NOT NULL" if delivery.complete else "IS NULL"
+    rows = f"""SELECT k.id FROM {stage.of_run("key", delivery.within)} AS k
+        JOIN {stage.delivered(delivery.within)} AS s ON s.sourced_id = k.sourced_id WHERE s.fault {fault}"""
+    return f" AND {column} {'NOT IN' if delivery.complete else 'IN'} ({rows})"
+
+
 def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
     """Returns SQL for the known rows to compare with the staged rows; after unchanged rows were skipped these are
     fewer.
@@ -194,9 +209,11 @@ def pin_of(column: str) -> str:
 
 
 async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[str, Any]:
-    """Copies the plan, without refused rows, to where it outlives the run and a crash, readable by its district only.
+    """Copies the plan, without refused rows, into the table that outlives the run and a crash, readable by its district
+    only.
 
-    Returns what the run's row stores about the plan: the digest that an approval must name, and each file's header.
+    Returns the facts about the plan that the run's row stores: the digest that an approval must name, and each file's
+    header.
     """
     for kind in deliveries:
         table = stage.table("plan", kind)
@@ -213,7 +230,7 @@ async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[st
 
 
 async def load_plan(stage: Stage, run_id: UUID, kinds: Iterable[str]) -> None:
-    """Copies the kept plan of a run into the staged plan of the present one."""
+    """Copies the kept plan of a run into the staged plan of the current run."""
     for kind in kinds:
         names = [name for name, _ in planned_columns(BY_NAME[kind])]
         await stage.insert(

@@ -38,8 +38,9 @@ EVENTS: dict[str, EventType] = {
     RunState.FAILED: SYNC_FAILED,
 }
 LENGTH = timedelta(minutes=2)
-"""The length of a run's lease. A worker renews it; a run from the command line goes on while its process has the lease
-of the district."""
+"""The length of a run's lease. A worker renews it; a run from the command line is protected by the district's lease
+instead.
+"""
 EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
 DROP_KEPT_PLAN = tuple(
     text(f"DELETE FROM staging.{table} AS k WHERE k.district_id = :district AND k.run_id = :run").bindparams(  # noqa: S608 - our own names
@@ -63,9 +64,9 @@ class RunRequest:
 
 @needs(Can.SYNC_ROSTER)
 async def lock_district_writes(work: Work) -> None:
-    """Locks the district against other transactions that apply a sync, until this transaction ends.
+    """Makes other transactions that apply a sync of the district wait until this transaction ends.
 
-    The lease of a run is lost if its process cannot renew it, although the run goes on fetching. This lock belongs to
+    The lease of a run is lost if its process cannot renew it, although the run continues to fetch. This lock belongs to
     the transaction that writes.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.WRITE_SYNC})
@@ -73,7 +74,7 @@ async def lock_district_writes(work: Work) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def try_lock_district_writes(work: Work) -> bool:
-    """Takes the lock of `lock_district_writes`, and returns False if another transaction has it."""
+    """Takes the lock of `lock_district_writes`; returns False if another transaction has it."""
     names = {"district": work.district_id, "name": DistrictLock.WRITE_SYNC}
     return await work.db.scalar(TRY_LOCK, names) is not None or await work.db.scalar(FIRST_LOCK, names) is not None
 
@@ -162,14 +163,14 @@ def pluralize(count: int, singular: str, plural: str) -> str:
 
 def conclude(report: Report, dry: bool) -> None:
     """Sets the state, exit code and sentence of a run that has reached its end."""
-    changes, refused = report.total("changes"), report.total("quarantined")
+    changes, refused = report.total("changes"), report.total("quarantined") - report.total("acknowledged")
     rows = pluralize(refused, "row could not be taken and is", "rows could not be taken and are")
     left = f" {rows} in quarantine." if refused else ""
     if repaired := sum(report.repaired.values()):
         moved = pluralize(repaired, "record was", "records were")
         left += f" {moved} in another school than their student, and {'is' if repaired == 1 else 'are'} put right."
     report.ended_at = now()
-    report.exit_code = EXITS["quarantined" if refused else "done"]
+    report.exit_code = EXITS["quarantined" if refused or report.failed else "done"]
     if report.held_because:
         report.state = RunState.DRY if dry else RunState.HELD
         report.exit_code = EXITS["held"]
@@ -216,6 +217,8 @@ async def end(
         "taken": report.taken,
         "pulled_at": report.pulled_at,
         "repaired": report.repaired,
+        "exit_code": report.exit_code,
+        "rekeys": report.rekeys,
         "leased_until": None,
         "fault": fault.error,
         "fault_place": fault.place,
@@ -281,6 +284,6 @@ async def _discard_replaced_plans(work: Work, run_id: UUID, source_id: UUID) -> 
 
 @needs(Can.SYNC_ROSTER)
 async def drop_kept_plan(work: Work, run_id: UUID) -> None:
-    """Deletes the staged rows that keep a run's plan."""
+    """Deletes the staged rows of a run's kept plan."""
     for statement in DROP_KEPT_PLAN:
         await work.db.execute(statement, {"district": work.district_id, "run": run_id})

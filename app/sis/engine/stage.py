@@ -1,4 +1,4 @@
-"""Owns the staged rows of one run, and runs its statements. Never checks a value, never changes the schema.
+"""Manages the staged rows of one run, and runs its statements. Never checks a value, never changes the schema.
 
 The staging tables are permanent; migrations create them. A run writes its rows with its own id, in one transaction that
 also deletes them, so that no other run ever sees one and a crash leaves none. Only the tables into which files are
@@ -57,12 +57,10 @@ class Stage:
     now: datetime
     today: date
     emit: EmitStudentEvents
-    notes: list[str] = field(default_factory=list)
-    """Sentences for the report about what was read otherwise than it was written."""
     filled: list[str] = field(default_factory=list)
     """The staging tables into which this run has written rows that it deletes at its end."""
     raw_tables: dict[str, str] = field(default_factory=dict)
-    """The run's own table with the raw rows of a file, by kind."""
+    """The table with the raw rows of a file, which only this run uses, by kind."""
     staged_early: dict[str, int] = field(default_factory=dict)
     """The number of staged rows of each kind that was staged together with another kind."""
     known_rows: dict[str, int] = field(default_factory=dict)
@@ -74,29 +72,31 @@ class Stage:
     sifted: set[str] = field(default_factory=set)
     """The kinds of which only the changed rows were staged."""
     notes: list[str] = field(default_factory=list)
-    """Sentences for the report about what was read otherwise than it was written."""
+    """Sentences for the report about values that were changed for import."""
 
     def table(self, name: str, kind: str = "") -> str:
-        """Returns the name of a staging table, to write to; a statement that changes rows must name the run."""
+        """Returns the name of a staging table for writing; a statement that changes rows must name the run."""
         return f"staging.{name}_{kind}" if kind else f"staging.{name}"
 
     def of_run(self, name: str, kind: str = "") -> str:
-        """Returns SQL for the rows of this run in a staging table, to read from."""
+        """Returns SQL that selects the rows of this run from a staging table."""
         return f"(SELECT * FROM {self.table(name, kind)} AS w WHERE w.district_id = :district AND w.run_id = :run)"
 
     def delivered(self, kind: str) -> str:
-        """Returns SQL for the staged rows of a kind that the delivery has, without the known rows that it lacks."""
+        """Returns SQL that selects the staged rows of a kind that were delivered, without the known rows that were
+        not.
+        """
         return f"(SELECT * FROM {self.of_run('staged', kind)} AS w WHERE w.row_number IS NOT NULL)"
 
     def composed(self, name: str) -> str:
-        """Returns SQL for the values that other files add to the rows of a kind, or those of one such file."""
+        """Returns SQL that selects the composed values with this name, which other files add to the rows of a kind."""
         return f"(SELECT * FROM {self.of_run('composed')} AS w WHERE w.name = '{name}')"
 
     def raw(self, kind: str) -> str:
-        """Returns SQL for the raw rows of a kind.
+        """Returns SQL that selects the raw rows of a kind.
 
-        It is a subquery that PostgreSQL does not merge with the statement around it: a sharded server refuses a direct
-        join of a table of one node with a distributed one.
+        It is a subquery that PostgreSQL does not merge with the enclosing statement, because a sharded server refuses
+        to join a table of one node directly with a distributed one.
         """
         return f"(SELECT * FROM {self.raw_tables[kind]} OFFSET 0)"
 
@@ -105,15 +105,15 @@ class Stage:
     ) -> int:
         """Stages the rows of a query whose columns follow district and run; returns their number.
 
-        Of rows with the same key the first is staged. `are_distinct` says that there are none: looking for them costs
-        as much as the insertion itself.
+        Of several rows with the same key the first is staged. `are_distinct` states that there are none, because
+        looking for them costs as much as the insertion itself.
         """
         table = self.fills(name, kind)
         unless = "" if are_distinct else " ON CONFLICT DO NOTHING"
         return await self.run(f"INSERT INTO {table} (district_id, run_id, {', '.join(columns)}) {query}{unless}")
 
     async def insert_parallel(self, name: str, kind: str, columns: Sequence[str], query: str) -> int:
-        """Stages the rows of a query over many rows that returns few; the query names district and run itself.
+        """Stages the few rows of a query that reads many; the query itself names district and run.
 
         PostgreSQL runs no parallel plan for an INSERT, but does for a COPY to the client. The rows pass through a
         temporary file. The types of the columns must be exactly those of the table.
@@ -165,7 +165,7 @@ class Stage:
         self.filled.clear()
 
     def fills(self, name: str, kind: str = "") -> str:
-        """Returns the name of a staging table, and remembers that the run's rows in it are to be deleted."""
+        """Returns the name of a staging table, and notes that the run's rows in it must be deleted at its end."""
         table = self.table(name, kind)
         if table not in self.filled:
             self.filled.append(table)
@@ -197,7 +197,9 @@ class Stage:
         return (text, *(values[name] for name in used))
 
     def _spelled_out(self, sql: str) -> str:
-        """Returns a statement with its values in it, since COPY takes no parameters; all of them are our own."""
+        """Returns a statement with its parameters written as literals, because COPY takes none; all of them are our own
+        values.
+        """
         values = self._values()
         return _NAMED.sub(lambda match: f"'{values[match[1]]}'::{_TYPES[match[1]]}", sql)
 

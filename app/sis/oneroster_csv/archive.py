@@ -82,7 +82,7 @@ class CsvZip:
         return tuple(self._warnings)
 
     def _standard_names(self, entries: Mapping[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-        """Returns the files by their names in OneRoster's own case, and adds a warning for each that has another."""
+        """Returns the files by their standard OneRoster names, and adds a warning for each name in another case."""
         standard = {f"{name}.csv".lower(): f"{name}.csv" for name in ("manifest", *FILES)}
         renamed: dict[str, zipfile.ZipInfo] = {}
         for file, entry in entries.items():

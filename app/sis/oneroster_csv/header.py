@@ -31,7 +31,7 @@ def decode_text(raw: bytes, file: str) -> str:
 
 
 def guess_encoding(raw: bytes) -> str:
-    """Returns the encoding that some bytes, which are not UTF-8, look like."""
+    """Returns the probable encoding of bytes that are not UTF-8."""
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or raw.count(b"\0") > len(raw) // 4:
         return "UTF-16"
     high = {byte for byte in raw if byte >= 0x80}
@@ -63,7 +63,7 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
 
 
 def standard_columns(header: tuple[str, ...], file: CsvFile) -> tuple[tuple[str, ...], list[str]]:
-    """Returns the names of the columns in OneRoster's own case, and a warning if some have another."""
+    """Returns the standard OneRoster names of the columns, and a warning if some are written in another case."""
     standard = {column.lower(): column for column in (*COMMON, *file.columns)}
     renamed = tuple(standard.get(column.lower(), column) for column in header)
     other = [new for old, new in zip(header, renamed, strict=True) if old != new]

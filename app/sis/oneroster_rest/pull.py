@@ -13,6 +13,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from app.sis.kinds import BY_NAME, KINDS
+from app.sis.oneroster_rest.collections import (
+    COLLECTIONS,
+    IN_12_ONLY,
+    Collection,
+    PulledCollection,
+    failed_sentence,
+    missing_sentence,
+)
 from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.reader import BadQuery, CollectionAbsent, Reader
 from app.sis.oneroster_rest.spool import DiskBudget, Spool
@@ -20,79 +28,38 @@ from app.sis.oneroster_rest.translate import ROLE, Translator, roles_of
 from app.sis.oneroster_rest.turns import PageBudget, TurnQueue
 from app.sis.oneroster_rest.walk import CollectionChanged, Walk, WalkPage
 from app.sis.oneroster_rest.wire import Wire
-from app.sis.port import Delivery, OpenedSource, Progress, SourceInconsistent, SourceRefused
+from app.sis.port import CollectionRefused, Delivery, OpenedSource, Progress, SourceInconsistent, SourceRefused
 
 RESTARTS: Final = 3
 AHEAD: Final = 2  # pages requested ahead for each concurrent request, so that a slow page does not stop the others
-SIDE_BY_SIDE: Final = 5  # collections read at the same time, so that first and last pages overlap
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """A collection of OneRoster and the kind of its rows. The collections in `instead` together contain the same
-    rows.
-    """
-
-    name: str
-    kind: str
-    optional: bool = False
-    instead: tuple[str, ...] = ()
-
-
-COLLECTIONS: Final = (
-    Collection("results", "result", optional=True),
-    Collection("assessmentResults", "assessment_result", optional=True),
-    Collection("enrollments", "enrollment"),
-    Collection("demographics", "demographics", optional=True),
-    Collection("assessmentLineItems", "assessment_line_item", optional=True),
-    Collection("lineItems", "line_item", optional=True),
-    Collection("scoreScales", "score_scale", optional=True),
-    Collection("categories", "category", optional=True),
-    Collection("users", "person", instead=("students", "teachers")),
-    Collection("classes", "class"),
-    Collection("courses", "course", optional=True),
-    Collection("academicSessions", "academic_session", instead=("terms", "gradingPeriods")),
-    Collection("orgs", "org", instead=("schools",)),
+PAGES_REFUSED: Final = (
+    "The source does not accept limit and offset for {name}: ask its vendor how its pages are requested."
 )
-"""The collections in the order in which they are read.
-
-Rows that refer to others are read first, so that a row that is added meanwhile is missing together with its references.
-"""
-
-IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessmentResults"})
-
-
-@dataclass(slots=True)
-class PulledCollection:
-    """A collection that was read, or the status with which the source refused it."""
-
-    spool: Spool | None = None
-    roles: Spool | None = None
-    whole: bool = True
-    disordered: bool = False
-    promised: bool = False
-    walks: list[Walk] = field(default_factory=list)
-    fingerprint: tuple[int, ...] = ()
-    order: int = 0
-    revision: str | None = None
-    absent: int | None = None
-    instead: bool = False
-
-    def close(self) -> None:
-        """Deletes the collection's rows from disk."""
-        for spool in (self.spool, self.roles):
-            if spool is not None:
-                spool.close()
+SIDE_BY_SIDE: Final = 5  # collections read at the same time, so that first and last pages overlap
 
 
 @dataclass(slots=True)
 class RestSource:
-    """The result of a pull as an `OpenedSource`."""
+    """The result of a pull as an `OpenedSource`.
+
+    `mode` is full if a delta was requested and the source could only be read in full. `failed` has the kinds of the
+    optional collections that could not be read.
+    """
 
     deliveries: Mapping[str, Delivery]
     warnings: tuple[str, ...]
     not_taken: tuple[str, ...] = ()
     as_of: datetime | None = None
+    mode: str | None = None
+    failed: frozenset[str] = frozenset()
+
+
+class DeltaRefused(Exception):
+    """Raised if the source cannot send only the changes of a collection."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 @asynccontextmanager
@@ -130,6 +97,7 @@ class RestPull:
     unsorted: set[str] = field(default_factory=set)
     disordered: set[str] = field(default_factory=set)
     revision: str | None = None
+    fell_back: str | None = None
     turns: TurnQueue = field(init=False)
     page_budget: PageBudget = field(init=False)
     disk_budget: DiskBudget = field(init=False)
@@ -140,7 +108,20 @@ class RestPull:
         self.page_budget = PageBudget(AHEAD * self.connection.concurrency)
 
     async def source(self, reader: Reader) -> RestSource:
-        """Pulls all collections, and pulls those again that changed meanwhile."""
+        """Pulls all collections, and pulls those again that changed meanwhile; pulls everything if the source cannot
+        send changes.
+        """
+        try:
+            return await self._source(reader)
+        except DeltaRefused as error:
+            self.close()
+            for state in (self.done, self.before, self.sizes, self.unsorted, self.disordered):
+                state.clear()
+            self.since = self.revision = None
+            self.fell_back = f"The source cannot send only the changes of {error.name}: it is read in full."
+            return await self._source(reader)
+
+    async def _source(self, reader: Reader) -> RestSource:
         selected = [collection for collection in COLLECTIONS if self._is_selected(collection)]
         todo = selected
         for attempt in range(1 + RESTARTS):
@@ -196,7 +177,12 @@ class RestPull:
                 old = self.done.pop(collection.name, None)
                 if old is not None:
                     old.close()
-                pulled = await self._one(reader, collection)
+                try:
+                    pulled = await self._one(reader, collection)
+                except CollectionRefused as error:
+                    if not collection.optional:
+                        raise
+                    pulled = PulledCollection(failed=error.detail)
                 if pulled is not None:
                     self.done[collection.name] = pulled
 
@@ -223,7 +209,7 @@ class RestPull:
                     pulled.instead = True
                 return pulled
         if not collection.optional:
-            raise SourceRefused(_missing(collection, status))
+            raise SourceRefused(missing_sentence(collection, status))
         return PulledCollection(absent=status)
 
     async def _spooled(self, reader: Reader, collection: Collection, names: tuple[str, ...]) -> PulledCollection | None:
@@ -269,10 +255,12 @@ class RestPull:
                     self.progress(f"fetching {name}", walk.offset, walk.total or 0)
                 return walk
             except RecursionError:
-                raise SourceRefused(f"A row of {name} has lists in lists, deeper than can be read.") from None
+                raise CollectionRefused(f"A row of {name} has lists in lists, deeper than can be read.") from None
             except BadQuery:
                 if "sort" not in query:
-                    raise SourceRefused(self._query_error(name)) from None
+                    if self.since is not None:
+                        raise DeltaRefused(name) from None
+                    raise CollectionRefused(PAGES_REFUSED.format(name=name)) from None
                 self.unsorted.add(name)
 
     def _query(self, name: str) -> dict[str, str]:
@@ -289,15 +277,11 @@ class RestPull:
             query |= {"sort": "sourcedId", "orderBy": "asc"}
         return query
 
-    def _query_error(self, name: str) -> str:
-        if self.since is not None:
-            return f"The source cannot send only the changes of {name}: sync it with --full."
-        return f"The source does not accept limit and offset for {name}: ask its vendor how its pages are requested."
-
     def _page_size(self, collection: Collection) -> int:
-        """Returns the number of rows to request; of a collection that is read again, smaller pages than before.
+        """Returns the number of rows per requested page; for a collection that is read again, smaller pages than
+        before.
 
-        If the rows then stand at the same places, their order is fixed, and not an accident of the pages.
+        If the rows are then at the same places, their order is fixed and does not depend on the pages.
         """
         size, attempt = self.sizes.get(collection.name, (0, 0))
         return max(2, (3 + attempt % 2) * size // 5) if size else self.connection.page_size
@@ -311,10 +295,10 @@ class RestPull:
     def _is_trusted(self, collection: Collection, pulled: PulledCollection) -> bool:
         """Returns whether a collection can be trusted; if not, it is pulled again.
 
-        Rows that come twice may be the source's own, or a sign that it moved between two pages. They are its own if
-        they came in one page, if a second pull with other pages found every row at the same place, or if it found them
-        next to each other after they were sorted. A collection that was incomplete twice in the same way is imported,
-        but its missing rows are not removed.
+        Repeated rows may be the source's own, or a sign that the collection changed between two pages. They are its own
+        if they came in one page, if a second pull with other pages returned every row at the same place, or if they
+        were adjacent after sorting. A collection that was incomplete twice in the same way is imported, but its missing
+        rows are not removed.
         """
         if pulled.spool is None:
             return True
@@ -350,10 +334,15 @@ class RestPull:
 
     def _result(self, selected: list[Collection], warnings: list[str]) -> RestSource:
         deliveries: dict[str, Delivery] = {}
-        sentences: list[str] = list(warnings)
+        failed: set[str] = set()
+        sentences: list[str] = [*([self.fell_back] if self.fell_back else []), *warnings]
         absent: dict[int | None, list[str]] = {}
         for collection in selected:
             pulled = self.done[collection.name]
+            if pulled.failed is not None:
+                failed.add(collection.kind)
+                sentences.append(failed_sentence(collection.name, pulled.failed))
+                continue
             if pulled.spool is None:
                 absent.setdefault(pulled.absent, []).append(collection.name)
                 continue
@@ -367,24 +356,13 @@ class RestPull:
             complete = self.since is None and pulled.whole
             deliveries[collection.kind] = pulled.spool.delivery(complete=complete)
             if pulled.roles is not None:
-                deliveries["role"] = pulled.roles.delivery(complete=complete)
+                deliveries["role"] = pulled.roles.delivery(complete=complete, within="person")
         for status, names in absent.items():
             why = "does not let us read" if status in (401, 403) else "has no"
             sentences.append(f"The source {why} {', '.join(names)} ({status}): left out.")
         ordered = {kind.name: deliveries[kind.name] for kind in KINDS if kind.name in deliveries}
-        return RestSource(ordered, tuple(sentences))
-
-
-def _missing(collection: Collection, status: int) -> str:
-    if status in (401, 403):
-        return (
-            f"The source does not let us read {collection.name} ({status}), without which there is no roster: ask its "
-            "vendor to grant it, or check the source's scopes."
-        )
-    return (
-        f"The source has no {collection.name} ({status}), without which there is no roster: check its url. "
-        "`aimline sis doctor` looks for the right one."
-    )
+        mode = "full" if self.fell_back else None
+        return RestSource(ordered, tuple(sentences), mode=mode, failed=frozenset(failed))
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

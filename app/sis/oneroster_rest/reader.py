@@ -19,7 +19,7 @@ from app.sis.oneroster_rest.connection import GRADES, Connection
 from app.sis.oneroster_rest.signin import credentials
 from app.sis.oneroster_rest.walk import WalkPage
 from app.sis.oneroster_rest.wire import Answer, Wire
-from app.sis.port import SourceRefused
+from app.sis.port import CollectionRefused
 
 ENVELOPES: Final = {
     "schools": "orgs",
@@ -76,6 +76,14 @@ class Reader:
         For a later page these statuses mark the end of the collection.
         """
         url = link or page_url(self.bases[name in GRADES], name, limit, offset, query)
+        try:
+            return await self._page(name, url, offset)
+        except CollectionRefused:
+            if offset or "filter" not in query:
+                raise
+            raise BadQuery from None  # the filter may be the reason: without it, the source may answer
+
+    async def _page(self, name: str, url: str, offset: int) -> WalkPage:
         garbled = 0
         while True:
             answer = await self.get(url)
@@ -86,13 +94,13 @@ class Reader:
                     raise BadQuery
                 raise CollectionAbsent(answer.status)
             if answer.status != 200:
-                raise SourceRefused(_status_error(answer.status, name))
+                raise CollectionRefused(_status_error(answer.status, name))
             try:
                 return self._read(name, url, answer)
             except (ValueError, RecursionError):  # RecursionError is raised for lists that are nested too deeply
                 garbled += 1
                 if garbled >= GARBLED:
-                    raise SourceRefused(
+                    raise CollectionRefused(
                         f"The source answers for {name} with something that is not JSON: check the source's url; "
                         "`aimline sis doctor` looks for the right one."
                     ) from None
@@ -199,7 +207,7 @@ def extract_rows(name: str, content: Any) -> list[Any]:
             return [rows]
         if isinstance(rows, list):
             return rows
-    raise SourceRefused(
+    raise CollectionRefused(
         f"The source answers for {name} with something other than a list{_codes(content)}: no "
         "row is removed. Try again later, or ask its vendor."
     )

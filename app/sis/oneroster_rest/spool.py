@@ -20,7 +20,7 @@ from app.sis.port import Delivery, SourceRefused
 
 CHUNK: Final = 1 << 20
 PART: Final = 4_000_000  # rows whose digests are compared at once
-WIDTH: Final = 3  # numbers kept of each row: the digests of its id and its values, and its place
+WIDTH: Final = 3  # the numbers stored for each row: the digests of its id and its values, and its place
 _ID: Final = itemgetter(0)
 _REST: Final = itemgetter(slice(2, None))
 
@@ -30,10 +30,11 @@ class Repeats:
     """The repeated rows of a collection.
 
     `again` has the numbers of identical repeats, and `differ` is true if rows with the same id differ. `scattered` is
-    true if a repeat does not follow its original directly: then the pages may have no fixed order, and rows may be
-    missing. `distinct` is the number of distinct ids, and `digest` a digest of them whatever their order. `differing`
-    is such a digest of the rows that differ. `placed` counts the rows, each place of the collection once, and `order`
-    is a digest of what stands at each place: two pulls with the same order had a source that did not move.
+    true if a repeat does not directly follow its original, which means that the pages may have no fixed order and rows
+    may be missing. `distinct` is the number of distinct ids, and `digest` a digest of them that does not depend on
+    their order; `differing` is such a digest of the rows that differ. `placed` counts the rows, with each place of the
+    collection counted once. `order` is a digest of the row at each place: the source did not change between two pulls
+    with the same `order`.
     """
 
     again: tuple[int, ...]
@@ -78,7 +79,7 @@ class Spool:
         self._write([header])
 
     def add(self, rows: Iterable[Cells], start: int | None = None) -> None:
-        """Writes rows, and the digests of their ids and of their values except for the time of the change.
+        """Writes rows, with digests of their ids and of their values except for the time of the change.
 
         `start` is the place of the first row in the collection; without it, the rows follow those written before.
         """
@@ -126,7 +127,7 @@ class Spool:
         return Repeats(tuple(sorted(again)), differ, scattered, distinct, digest, differing, placed, order)
 
     def _part(self, part: int, parts: int) -> "list[np.ndarray]":
-        """Returns the numbers, the digests of ids and values, and the places of the rows whose id is in this part."""
+        """Returns the row numbers, id digests, value digests and places of the rows whose ids belong to this part."""
         blocks = []
         for start in range(0, self.rows, PART):
             count = min(PART, self.rows - start)
@@ -156,12 +157,18 @@ class Spool:
         self._take(-size)
         self.rows -= len(left_out)
 
-    def delivery(self, *, complete: bool) -> Delivery:
+    def delivery(self, *, complete: bool, within: str = "") -> Delivery:
         """Returns the rows as a delivery, which can be read until `close` is called."""
         self._csv.flush()
         self._digests.close()
         return Delivery(
-            kind=self.kind, file=self.file, complete=complete, header=self.header, size=self._size, read=self._read
+            kind=self.kind,
+            file=self.file,
+            complete=complete,
+            header=self.header,
+            size=self._size,
+            read=self._read,
+            within=within,
         )
 
     def close(self) -> None:
@@ -192,7 +199,7 @@ class Spool:
 
 
 def _repeated(*columns: "np.ndarray") -> "np.ndarray":
-    """Returns for each of some sorted rows whether it equals the row before it in all columns."""
+    """Returns, for each of some sorted rows, whether it equals the previous row in all columns."""
     same = np.ones(len(columns[0]), dtype=bool)
     same[:1] = False
     for column in columns:

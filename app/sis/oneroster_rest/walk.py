@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.sis.oneroster_rest.turns import PageBudget
-from app.sis.port import SourceRefused
+from app.sis.port import CollectionRefused
 
 ROUND: Final = 3  # repeated pages in a row after which a source without a total counts as going in circles
 
@@ -98,7 +98,7 @@ class Walk:
             yield page
 
     def _has_repeats(self, page: WalkPage) -> bool:
-        """Returns whether a page without new ids has rows of its own, and is not the previous page once more."""
+        """Returns whether a page without new ids has rows of its own, instead of repeating the previous page."""
         return bool(page.rows) and all(map(self._seen.__contains__, page.ids)) and page.rows != self._before
 
     def _is_suspicious(self, page: WalkPage) -> bool:
@@ -157,7 +157,7 @@ class Walk:
         link, before = self._last.beyond if self._last else None, self._followed
         if link is not None and link != before:
             if hash(link) in self._links:
-                raise SourceRefused(CIRCLE)
+                raise CollectionRefused(CIRCLE)
             self._links.add(hash(link))
         self._followed = link
         return link
@@ -167,7 +167,7 @@ class Walk:
         page = hash(tuple(ids))
         self._again = self._again + 1 if page in self._pages else 0
         if self._again >= ROUND and self.total is None:
-            raise SourceRefused(CIRCLE)
+            raise CollectionRefused(CIRCLE)
         self._pages.add(page)
 
     async def _accept(self, page: WalkPage) -> bool:
@@ -233,7 +233,7 @@ class Walk:
         """
         single = await self._fetch(1, 1, None)
         if first.ids[1] not in single.ids:
-            raise SourceRefused(
+            raise CollectionRefused(
                 "The source answers with the same page for every offset, so that the rest of its rows cannot be "
                 "read: ask its vendor, or set the source's page size above the size of its collections."
             )

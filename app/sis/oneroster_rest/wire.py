@@ -21,7 +21,7 @@ from app.core.clock import now
 from app.core.errors import Misuse
 from app.core.outbound import AddressRefused, checked_session
 from app.sis.oneroster_rest.connection import SETTING, Connection
-from app.sis.port import SourceRefused
+from app.sis.port import CollectionRefused, SourceRefused
 
 AGENT: Final = "Aimline-OneRoster/1"
 MAX_PAGE_BYTES: Final = 32 << 20  # bytes of one unpacked response; ten may be in memory, and each grows when parsed
@@ -83,11 +83,12 @@ class Wire:
                 answer = await self._once(method, url, tried_headers, body)
                 if answer.status not in WAITS:
                     return answer
+                failed = answer.status >= 500
                 why, retry_after = f"answers {answer.status}", parse_retry_after(answer.headers.get("retry-after"))
                 if answer.status == 429:
                     self._slow_down(retry_after)
             except BROKEN as error:
-                why = _failure(error)
+                why, failed = _failure(error), False
             finally:
                 self._leave()
             waited += time.monotonic() - began
@@ -98,7 +99,8 @@ class Wire:
                 delay = f" and asks for a delay of {retry_after:,.0f} s" if retry_after else ""
                 often = "once" if tries == 1 else f"{tries} times"
                 advice = CHECK_HOST if why == NO_SUCH_HOST else ASK_LATER
-                raise SourceRefused(f"The source {why} at {_place(url)}{delay}; it was asked {often}. {advice}")
+                kind = CollectionRefused if failed else SourceRefused
+                raise kind(f"The source {why} at {_place(url)}{delay}; it was asked {often}. {advice}")
             waited += wait
             await asyncio.sleep(wait)
 

@@ -1,4 +1,4 @@
-"""Owns how long before-images of synced rows and staged rows are kept, and how a person is erased from them.
+"""Deletes before-images of synced rows and outdated staged rows, and erases a person from before-images.
 
 The log entry that a run changed a row is permanent. Once its before-image is deleted, the run can no longer be undone.
 """
@@ -70,10 +70,10 @@ async def erase_person(work: Work, person_id: UUID) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def delete_left_rows(work: Work) -> int:
-    """Deletes this district's staged rows that no run needs any more, and returns their number.
+    """Deletes this district's staged rows that no run needs any more; returns their number.
 
-    They are the kept plans of runs that no longer wait for an answer, and every other staged row that can be seen: a
-    run deletes its own before it commits.
+    They are the kept plans of runs that no longer wait for an answer, and all other staged rows that are visible,
+    because a run deletes its own rows before it commits.
     """
     district, deleted = {"district": work.district_id}, 0
     states = {"with_plan": [state.value for state in WITH_PLAN], "discarded": RunState.DISCARDED.value}

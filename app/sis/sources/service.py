@@ -145,7 +145,7 @@ async def load_source_by_name(work: Work, name: str) -> ConfiguredSource:
 
 
 def settings_of(configured: ConfiguredSource) -> SourceSettings:
-    """Returns the settings of a source without its secrets; its address is as faces show it."""
+    """Returns the settings of a source without its secrets, and with its address as the APIs show it."""
     row = configured.settings
     return SourceSettings(
         kind=configured.source.kind,

@@ -161,7 +161,7 @@ def _run_forward(
 
 
 def _run_backward(edges: list[int], y: Array, inverse: Array, prior: Prior) -> Array:
-    """Returns what the scores after the end of each week imply about level and rate at that time, as information.
+    """Returns the information that the scores after each week's end give about the level and rate at that time.
 
     The log likelihood is c + h'x - x'Lx / 2. Along the second axis: L of level and level, and of level and rate; h of
     level, and of rate; L of rate and rate; and the two terms of c.

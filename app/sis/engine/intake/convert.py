@@ -105,7 +105,7 @@ def _typed_sql(field: Field, x: str) -> str:
 
 
 def _no_null(x: str) -> str:
-    """Returns SQL that reads NULL, as databases export the absence of a value, as no value."""
+    """Returns SQL that treats the text NULL as no value, because databases export missing values in this way."""
     return f"nullif(nullif({x}, 'NULL'), 'null')"
 
 
@@ -148,10 +148,10 @@ async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 def _converted_sql(
     kind: Kind, delivery: Delivery, rows: str, place: str, known: Sequence[tuple[str, str]] = ()
 ) -> tuple[list[str], str]:
-    """Returns the columns of the staged rows, and SQL that converts `rows`, which are raw rows as `r`.
+    """Returns the columns of the staged rows, and the SQL that converts the raw rows of the query `rows`.
 
-    `known` are the columns, with their types, in which the raw rows come with the known rows that they change. A known
-    row that no raw row matches has no row number.
+    `known` are the columns, with their types, of the known row that a raw row changes. A known row without a raw row
+    has no row number.
     """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     fields = tuple(field for field in kind.fields if field.header in at)
@@ -189,7 +189,7 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     )
     if not repeated:
         return 0
-    # Neither the time of a change nor a column that is not imported makes two rows different.
+    # Rows are equal even if they differ in the time of their change or in a column that is not imported.
     read = {"sourcedId", "status", *(field.header for field in kind.fields), *(ref.header for ref in kind.refs)}
     words = ", ".join(f"r.c{number}" for number, name in enumerate(delivery.header, start=1) if name in read)
     await stage.insert(
@@ -224,10 +224,11 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
-    """Stages only the rows that are not obviously unchanged, with the known rows that they change or lack.
+    """Stages the rows except those that are certainly unchanged, with the known rows that they change or that are
+    missing.
 
-    Returns the number of unchanged rows, or None if nothing was staged: if no row is known, if a kind to which this
-    one refers is not staged yet, if the delivery is a delta, or if rows share a sourcedId.
+    Returns the number of unchanged rows, or None if nothing was staged: if no row is known, if a kind to which this one
+    refers is not staged yet, if the delivery is a delta, or if rows share a sourcedId.
     """
     refs = [ref for ref in kind.refs if ref.header in delivery.header]
     has_keys = all(stage.table("key", ref.kind) in stage.filled for ref in refs)
@@ -293,7 +294,9 @@ def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
 
 
 def _unchanged_sql(field: Field, x: str) -> str:
-    """Returns SQL for whether a value equals the existing one. The text is compared first: conversion costs more."""
+    """Returns SQL for whether a value equals the existing one; the text is compared first, because conversion costs
+    more.
+    """
     existing, converted = f"t.{field.column}", _typed_sql(field, x)
     plain = existing if field.type in ("text", "word", "role") else f"{existing}::text"
     if field.type in ("list", "grades"):

@@ -21,8 +21,10 @@ ID_ENDINGS = ("sourcedid", "sourcedids")
 BLANKS = r"U&' \0009\000A\000D\00A0\200B\3000\FEFF'"
 PATIENCE = 30.0  # seconds within which a COPY ends after its stream has ended
 PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "parallel_tuple_cost = 0")
-"""Planner settings for newly loaded rows. They have no statistics, so the estimated costs are wrong: they must not
-cause compilation, and must not prevent parallel plans."""
+"""Planner settings for newly loaded rows, which have no statistics.
+
+Without statistics the estimated costs are wrong; they must not cause compilation, and must not prevent parallel plans.
+"""
 
 
 class Stream:
@@ -83,7 +85,7 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
 
 
 async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: str) -> None:
-    """Trims the sourcedIds of the raw rows, and notes what was read otherwise than it was written."""
+    """Trims the sourcedIds of the raw rows, and records which values were changed for import."""
     if screen.padded and (rows := await _trim_ids(stage, delivery, name)):
         stage.notes.append(f"{delivery.file}: {rows:,} rows have blanks around a sourcedId, which are left out.")
     if screen.quotes:
@@ -151,7 +153,7 @@ async def _wait_for_copy(copying: "asyncio.Future[str]") -> None:
 async def widen_raw(stage: Stage, kind: str, columns: Sequence[str], query: str) -> None:
     """Replaces the raw table of a kind by one with more columns, and fills it with the rows of a query.
 
-    The query gives the row number, the fault and the columns.
+    The query returns the row number, the fault and the columns.
     """
     narrow = stage.raw_tables[kind]
     name = await _create_raw(stage, kind, columns, "wide")
@@ -169,8 +171,8 @@ async def drop_raw(stage: Stage) -> None:
 async def _create_raw(stage: Stage, kind: str, columns: Sequence[str], prefix: str = "raw") -> str:
     """Creates the raw table of a kind, with a column of text for each column of the file, and returns its name.
 
-    It is local to one node and to the transaction that creates it: no other sees it. It is not TEMPORARY, because
-    PostgreSQL runs no parallel plan over a temporary table.
+    The table is local to one node and to the transaction that creates it; no other transaction sees it. It is not
+    TEMPORARY, because PostgreSQL runs no parallel plan over a temporary table.
     """
     name = f"{prefix}_{kind}_{stage.run_id.hex}"
     await stage.driver.execute(

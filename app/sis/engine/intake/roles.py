@@ -47,7 +47,9 @@ async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> s
 
 
 async def stage_affected_people(stage: Stage, people: Delivery) -> int:
-    """Stages the people whose roles a delta changed or ended but who are not in the delta. Returns their number."""
+    """Stages the people whose roles a delta changed or ended although they are not in the delta; returns their
+    number.
+    """
     roles, composed = next(iter(people.supplements), None), stage.composed("person")
     kind, columns, values = BY_NAME["person"], [], []
     for field in (field for field in kind.fields if field.header in people.header):
@@ -123,11 +125,11 @@ def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
 
 
 async def match_roles(stage: Stage, columns: Collection[str]) -> int:
-    """Matches the roles that the staged plan would remove with the equal roles of the same person that it would create.
+    """Matches roles that the staged plan would remove with equal roles of the same person that it would create.
 
-    The people are matched already; `columns` are the columns that the plan has of roles. Returns the number of matched
-    roles. The new ids are those of the delivery,
-    because each source has its own form of role ids, which over REST contain the id of the person.
+    The people are matched already; `columns` are the plan's columns of roles. Returns the number of matched roles. The
+    new ids are those of the delivery, because each source has its own form of role ids, which over REST contain the id
+    of the person.
     """
     compared = [column for column in ("role", "org_id", "begins_on") if column in columns]
     existing, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))

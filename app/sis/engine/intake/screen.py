@@ -21,7 +21,7 @@ MAX_FAULTS = 1_000_000  # rows of one file that do not match the header; their n
 REPLACEMENT = "\ufffd".encode()
 EDGES = (b" ,", b", ", b' "', b'" ', b" \r", b" \n", b"\n ", b"\r ")
 WIDE_BLANKS = ("\u00a0".encode(), "\u200b".encode(), "\ufeff".encode(), "\u3000".encode())
-GUESSED = 4096  # bytes from which an encoding is guessed
+GUESSED = 4096  # the number of bytes from which an encoding is guessed
 COLUMNS, MALFORMED = "row.columns", "row.malformed"
 QUOTE, COMMA, FEED, RETURN = 34, 44, 10, 13
 MARK = "\ufdd0"  # a noncharacter that replaces a carriage return, at which `csv` would end the row
@@ -43,11 +43,11 @@ class Screen:
         self.blank = array("q")
         """The numbers of the empty lines, which count neither as rows nor as faults."""
         self.padded = False
-        """Whether a cell may begin or end with a blank."""
+        """Whether any cell may begin or end with a blank."""
         self.nuls = 0
         """The number of NUL characters, which are replaced because PostgreSQL cannot store them."""
         self.quotes: array[int] = array("q")
-        """The numbers of the rows that are read although a quote in them is stray, or escaped by a backslash."""
+        """The numbers of the rows that are accepted although a quote in them is misplaced or escaped by a backslash."""
         self.faults: dict[str, array[int]] = {COLUMNS: array("q"), MALFORMED: array("q")}
         """The numbers of the rows that do not match the header, by error code; the first row after the header is 1."""
 
@@ -281,7 +281,7 @@ def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
 
 
 def _has_padding(block: bytes) -> bool:
-    """Returns whether a cell may begin or end with a blank; quick, since most blocks have none."""
+    """Returns whether any cell may begin or end with a blank; the check is fast, because most blocks have none."""
     if b"\t" in block or (not block.isascii() and any(blank in block for blank in WIDE_BLANKS)):
         return True
     return b" " in block and any(edge in block for edge in EDGES)

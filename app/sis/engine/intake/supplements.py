@@ -106,7 +106,7 @@ async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplem
 
 
 async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str:
-    """Stages the score scale of each row. If a row has several, the first by the supplement's sourcedId counts."""
+    """Stages the score scale of each row. If a row has several, the first by the supplement's sourcedId is used."""
     at, raw = _column_names(supplement), stage.raw(supplement.kind)
     target, live = f"btrim({at[TARGETS[supplement.kind]]})", _is_active_sql(at)
     values = f"""SELECT {target} AS target, (array_agg(btrim({at["scoreScaleSourcedId"]}) ORDER BY {at["sourcedId"]})
@@ -143,7 +143,7 @@ async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) ->
 
 
 async def _insert_composed(stage: Stage, supplement: Delivery, made: str, values: str) -> str:
-    """Stages a value for each target of a supplement, and returns the name under which they are staged."""
+    """Stages a value for each target of a supplement; returns the name under which they are staged."""
     await stage.insert(
         "composed",
         "",
@@ -155,7 +155,9 @@ async def _insert_composed(stage: Stage, supplement: Delivery, made: str, values
 
 
 async def _stage_affected_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Stages the known rows that a delta does not have itself but that a supplement changes. Returns their number."""
+    """Stages the known rows that a supplement changes although the delta does not contain them; returns their
+    number.
+    """
     columns, values, joins, touched = [], [], "", []
     made = {}
     for number, supplement in enumerate(delivery.supplements):

@@ -2,8 +2,8 @@
 
 from migrations.tenant import directory_function
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 HEADS = """
 CREATE FUNCTION app.feed_heads(asked uuid[]) RETURNS TABLE (district_id uuid, epoch uuid, last bigint)

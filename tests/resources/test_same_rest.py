@@ -1,0 +1,153 @@
+"""Protects what REST shows today: the engine gives every list and row with the same values and disclosures."""
+
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import select
+
+from app.access.models import Disclosure
+from app.access.permission import Can
+from app.access.principal import Principal
+from app.access.work import Work, needs
+from app.catalog import CATALOG
+from app.core import ids
+from app.core.errors import Forbidden
+from app.core.ids import new_id
+from app.resources.declare import Resource, declaration
+from app.resources.members import FieldMember, ManyMember, OneMember, ReferenceMember, ValueMember
+from app.resources.run import read
+from app.resources.select import REST_STYLE, ListRoot, Next, Page, Pick, Picks, Root, RowRoot, Rows
+from app.roster.caseload import bound_to_person
+from tests.faces.rest_town import Caller, caller
+from tests.house.told_town import tell
+from tests.resources.test_same import normal
+from tests.town import Town
+
+LISTS = (
+    "students",
+    "staff",
+    "schools",
+    "classes",
+    "breaks",
+    "areas",
+    "levels",
+    "measures",
+    "concerns",
+    "supports",
+    "scores",
+    "decisions",
+    "calibrations",
+    "sis_sources",
+    "sync_runs",
+    "webhook_endpoints",
+)
+LINKS = (
+    ("student", "students/{}/results", "results"),
+    ("student", "students/{}/assessment-results", "assessment_results"),
+    ("class", "classes/{}/line-items", "line_items"),
+    ("support", "supports/{}/sessions", "sessions"),
+    ("support", "supports/{}/verdicts", "verdicts"),
+    ("sync_run", "sync-runs/{}/quarantine", "quarantine"),
+    ("sync_run", "sync-runs/{}/changes", "changes"),
+    ("webhook_endpoint", "webhook-endpoints/{}/deliveries", "deliveries"),
+)
+CHANGED: dict[str, set[str]] = {"sis_sources": {"due", "pulled_until", "full_at", "paused_at", "created_at"}}
+"""Instants that REST cuts off to seconds."""
+
+
+def rest_picks(resource: type[Resource[Any]]) -> Picks:
+    """Returns what REST shows of a resource without `expand`."""
+    picks: list[Pick] = []
+    for member in CATALOG.members(resource).values():
+        name = member.shown_as("rest")
+        if name is None:
+            continue
+        if isinstance(member, FieldMember | ReferenceMember | ValueMember):
+            picks.append(Pick(name, member.name))
+        elif isinstance(member, OneMember | ManyMember) and member.inline:
+            picks.append(Pick(name, member.name, rest_picks(member.target)))
+        elif isinstance(member, OneMember) and member.expression is not None:
+            picks.append(Pick(name, member.name))
+    return tuple(picks)
+
+
+def within(theirs: Any, ours: Any) -> Any:
+    """Returns of `ours` what `theirs` has too: the declarations add members, and lose none."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        return {name: within(value, ours[name]) if name in ours else "<lost>" for name, value in theirs.items()}
+    if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        return [within(one, other) for one, other in zip(theirs, ours, strict=True)]
+    return ours
+
+
+@needs(Can.OPERATE)
+async def _disclosed(work: Work, since: UUID) -> tuple[set[Any], set[str]]:
+    rows = await work.db.scalars(
+        select(Disclosure).where(Disclosure.district_id == work.district_id, Disclosure.id > since)
+    )
+    found = list(rows)
+    return {one for row in found for one in row.student_ids}, {kind for row in found for kind in row.kinds}
+
+
+async def _ours(town: Town, principal: Principal, root: Root) -> tuple[Any, set[Any], set[str]]:
+    async with town.unit(principal) as work:
+        (answer,) = await read(work, CATALOG, (root,), REST_STYLE)
+        if answer.errors:
+            assert [type(one.error) for one in answer.errors] == [Forbidden]
+            return "403", set(), set()
+        return orjson.loads(answer.text), set(work.disclosed.students), set(work.disclosed.kinds)
+
+
+@pytest.mark.parametrize("reach", ["district", "school", "caseload"])
+async def test_every_list_and_row_is_as_rest_shows_it(app: FastAPI, north: Town, reach: str) -> None:
+    """Items, their values, the disclosed students and kinds, for a caller of each reach."""
+    told = await tell(north)
+    asks, principal = await _caller(app, north, reach)
+    for name in LISTS:
+        listing = CATALOG.listings[name]
+        picks = rest_picks(listing.resource)
+        page = Page((Rows("items", picks), Next("next")), 200)
+        root = ListRoot("", name, page, ()) if listing.paged else ListRoot("", name, None, picks)
+        ours, students, kinds = await _ours(north, principal, root)
+        before = new_id()
+        answer = await asks.get(f"/v1/{name.replace('_', '-')}", **({"limit": 200} if listing.paged else {}))
+        if answer.status_code == 403:
+            assert (ours, name) == ("403", name)
+            continue
+        theirs, items = answer.json(), ours["items"] if listing.paged else ours
+        for one in (*theirs["items"], *items):
+            for gone in CHANGED.get(name, ()):
+                one.pop(gone, None)
+        assert (normal(within(theirs["items"], items)), name) == (normal(theirs["items"]), name)
+        if reach == "district":
+            async with north.house() as work:
+                assert ((students, kinds), name) == (await _disclosed(work, before), name)
+    for get, path, member in LINKS:
+        resource = CATALOG.gets[get]
+        target = CATALOG.members(resource)[member].target  # type: ignore[attr-defined]
+        prefix = ids.PREFIXES[str(declaration(resource).kind)]
+        for row_id in [one for one in told.shown.values() if one.startswith(f"{prefix}_")]:
+            page = Page((Rows("items", rest_picks(target)),), 200)
+            pick = Pick("page", member, page=page)
+            _, uuid = ids.parse_any_id(row_id)
+            ours, students, _ = await _ours(north, principal, RowRoot("", resource, uuid, (pick,)))
+            answer = await asks.get(f"/v1/{path.format(row_id)}", limit=200)
+            if answer.status_code in (403, 404):
+                assert ours == ("403" if answer.status_code == 403 else None)
+                continue
+            items = answer.json()["items"]
+            assert normal(within(items, ours["page"]["items"])) == normal(items), (path, member)
+
+
+async def _caller(app: FastAPI, town: Town, reach: str) -> tuple[Caller, Principal]:
+    everything = town.client()
+    if reach == "school":
+        schools = (town.schools[0],)
+        return caller(app, town, schools=schools), town.client(schools=schools)
+    if reach == "caseload":
+        teacher = await bound_to_person(town.engine, town.settings.keyring, everything, "sis:sis:administrator-1")
+        return caller(app, town, act_for="sis:sis:administrator-1"), teacher
+    return caller(app, town), everything

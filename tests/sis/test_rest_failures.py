@@ -1,0 +1,86 @@
+"""Protects what a REST sync does without: an optional collection that fails, and a filter that the source refuses."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.sis.plain_server import Asked, Said
+from tests.sis.roster_zip import STUDENTS, ask, fingerprint
+from tests.sis.rows_server import RowsServer, sync_rows
+from tests.town import Town
+
+SINCE = datetime(2026, 9, 2, tzinfo=UTC)
+FAILURES: dict[str, Any] = {
+    "500": Said(500),
+    "data in place of the collection": Said(body={"data": []}),
+    "HTML": Said(body="<html>"),
+    "a redirect": Said(302),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_an_optional_collection_that_fails_keeps_what_is_known(north: Town, name: str) -> None:
+    """The roster goes on, exit 3; the sentence names the option that does without the collection."""
+    rows = RowsServer()
+    assert (await sync_rows(north, rows)).state == "applied"
+    before = await fingerprint(north, ["demographics"])
+    rows.answer = lambda asked: FAILURES[name] if asked.name == "demographics" else None
+    rows.row("users", "s3")["givenName"] = "Renamed"
+    report = await sync_rows(north, rows)
+    assert (report.state, report.exit_code, report.kinds["person"].updated) == ("applied", 3, 1), report.sentence
+    assert any("--leave-out demographics" in warning for warning in report.warnings), report.warnings
+    assert await fingerprint(north, ["demographics"]) == before
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_a_collection_that_a_roster_needs_fails_the_run(north: Town, name: str) -> None:
+    """Without users there is nothing to sync: exit 5."""
+    rows = RowsServer()
+    rows.answer = lambda asked: FAILURES[name] if asked.name == "users" else None
+    report = await sync_rows(north, rows)
+    assert (report.state, report.exit_code) == ("failed", 5)
+
+
+@pytest.mark.parametrize("said", [Said(500), Said(400), Said(body="<html>")], ids=["500", "400", "HTML"])
+async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, said: Said) -> None:
+    """The run says so, is a full one, and removes who is gone."""
+    rows = RowsServer()
+    assert (await sync_rows(north, rows)).state == "applied"
+    rows.answer = lambda asked: said if "filter" in asked.query else None
+    rows.users.remove(rows.row("users", "s3"))
+    for name, sourced_id in (("enrollments", "e3"), ("demographics", "s3")):
+        rows.rows[name].remove(rows.row(name, sourced_id))
+    report = await sync_rows(north, rows, since=SINCE)
+    assert (report.state, report.mode, report.kinds["person"].absent) == ("applied", "full", 1), report.sentence
+    assert "cannot send only the changes" in report.warnings[0]
+
+
+async def test_a_role_that_a_delta_no_longer_lists_is_removed(north: Town) -> None:
+    """A user of 1.2 comes with all of its roles: those that are missing are gone, those of others stay."""
+    rows = RowsServer("1.2")
+    second = {"roleType": "secondary", "role": "student", "org": {"sourcedId": "south"}}
+    rows.row("users", "s4")["roles"].append(second)
+    assert (await sync_rows(north, rows)).state == "applied"
+    rows.row("users", "s4")["roles"].remove(second)
+
+    def changes(asked: Asked) -> Said | None:
+        if "filter" not in asked.query:
+            return None
+        return Said(body={asked.name: [rows.row("users", "s4")] if asked.name == "users" else []})
+
+    rows.answer = changes
+    report = await sync_rows(north, rows, since=SINCE)
+    assert (report.state, report.mode) == ("applied", "delta")
+    assert (report.kinds["role"].absent, report.kinds["role"].changes) == (1, 1)
+    (count,) = await ask(north, "SELECT count(*) FROM person_role WHERE district_id = :district AND removed_at IS NULL")
+    assert count[0] == STUDENTS + 2
+
+
+async def test_the_roles_of_a_user_that_is_refused_stay(north: Town) -> None:
+    """A role in the source's own word is not the end of the role that was known."""
+    rows = RowsServer("1.2")
+    assert (await sync_rows(north, rows)).state == "applied"
+    rows.set_role("s4", "learner")
+    report = await sync_rows(north, rows)
+    assert (report.state, report.exit_code, report.total("changes")) == ("applied", 3, 0)
