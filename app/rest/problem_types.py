@@ -79,6 +79,9 @@ PROBLEM_TYPES = {
     ),
     "operation.timeout": ProblemType(503, "The operation took too long", "Ask for less at a time."),
     "operation.too_much": ProblemType(400, "The operation asks for too much", "Ask for less at a time."),
+    "origin.unknown": ProblemType(
+        403, "The origin is not registered", "Register the page's origin for its client: aimline client origins."
+    ),
     "outcome.unknown": ProblemType(
         503, "The outcome is not known", "Read the row or the change feed before you repeat a change without a key."
     ),
