@@ -35,6 +35,7 @@ from app.rest import (
     measure,
     oauth,
     playbook,
+    quarantine,
     rekey,
     response,
     roster,
@@ -89,6 +90,7 @@ V1 = (
     sis,
     sources,
     uploads,
+    quarantine,
     rekey,
 )
 

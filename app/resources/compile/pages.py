@@ -13,7 +13,6 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.resources.compile.scalars import NULL, position_pieces
 from app.resources.compile.scope import (
-    CannotCompile,
     CursorSlot,
     Level,
     Piece,
@@ -26,6 +25,7 @@ from app.resources.compile.scope import (
 )
 from app.resources.compile.sources import level_of, link_filters
 from app.resources.compile.tokens import POSITION, POSITION_END
+from app.resources.declare import CannotCompile
 from app.resources.members import ManyMember
 from app.resources.select import (
     Constant,
@@ -149,7 +149,9 @@ def page_of(
 
     limit = scope.bind((*path, "limit"), literal_column("1").type)
     paged = Paged(scope, page, shown, numbered.c.row_number, limit, position, path, pattern, around, object_of, total)
-    return select(_shape(paged)).select_from(numbered).correlate(*outer).scalar_subquery()
+    # HAVING makes it one row, also where nothing of the page is selected that counts or joins its rows.
+    answer: Select[Any] = select(_shape(paged)).select_from(numbered).having(literal_column("true"))
+    return answer.correlate(*outer).scalar_subquery()
 
 
 def _shape(paged: Paged) -> ColumnElement[Any]:
