@@ -8,7 +8,7 @@ from app.playbook import resource as playbook
 from app.resources.catalog import Catalog
 from app.response import resource as response
 from app.roster import resource as roster
-from app.sis import resource as sis
+from app.sis.runs import resource as sis
 from app.support import resource as support
 from app.webhooks import resource as webhooks
 

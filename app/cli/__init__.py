@@ -9,6 +9,7 @@ from typing import NamedTuple, NoReturn
 import structlog
 import typer
 
+from app.cli.examples import add_examples
 from app.core.errors import AimlineError, Invalid
 
 
@@ -66,6 +67,7 @@ def command_line(command: str | None = None) -> typer.Typer:
     modules = [entry.module for entry in ([COMMANDS[command]] if command in COMMANDS else COMMANDS.values())]
     for module in dict.fromkeys(modules):
         import_module(f"app.cli.{module}").add_to(app)
+    add_examples(app)
     return app
 
 

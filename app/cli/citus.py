@@ -1,7 +1,7 @@
-"""Owns the statements that distribute the tables of a filled database over a cluster, and what is checked before.
+"""Distributes the tables of a filled database over a cluster, and checks the cluster before.
 
-New tables are distributed by their own migrations (`migrations.tenant`). Here are the tables that are there already:
-in one transaction, so that a failure leaves the database as it was.
+New tables are distributed by their own migrations (`migrations.tenant`). Existing tables are distributed here, in one
+transaction, so that a failure leaves the database unchanged.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,13 @@ from app.core.db import UnfitServer
 from app.settings import Settings
 
 ON_EVERY_NODE = ("public.district", "public.client", "public.client_secret")
-"""The tables that every node has a copy of, in the order in which they refer to each other."""
+"""The tables that are copied to every node, in the order in which they refer to each other."""
 FIRST = "public.district_lock"
-"""The table that is distributed first; the rows of a district in all others are on the node of its rows here."""
+"""The table that is distributed first; the rows of a district in all other tables are on the same node as its rows
+here.
+"""
 LOCAL = ("public.alembic_version",)
-"""The tables that only the coordinator reads."""
+"""The tables that stay on the coordinator, because only it reads them."""
 TABLES = """
 SELECT n.nspname || '.' || c.relname AS name, c.relpersistence = 'u' AS unlogged, c.relforcerowsecurity AS forced
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -63,9 +65,9 @@ class ForeignKey:
 def distribution_statements(tables: Sequence[LocalTable], references: Sequence[ForeignKey]) -> list[str]:
     """Returns the statements that distribute these tables, in the order in which they must run.
 
-    A table cannot be distributed while it refers to a local one, so that foreign keys are dropped first and added last.
-    The owner copies rows into the shards, which FORCE ROW LEVEL SECURITY refuses. An unlogged table would block the
-    online move of a district.
+    A table cannot be distributed while it refers to a local one, so foreign keys are dropped first and added last.
+    FORCE ROW LEVEL SECURITY is lifted meanwhile, because it would keep the owner from copying rows into the shards. An
+    unlogged table would block the online move of a district.
     """
     moved = [table for table in tables if table.name not in LOCAL]
     names = {table.name for table in moved}
@@ -89,7 +91,7 @@ def distribution_statements(tables: Sequence[LocalTable], references: Sequence[F
 
 
 async def distribute_filled(connection: asyncpg.Connection) -> int:
-    """Distributes every table of the owner that is not distributed yet, with its rows; returns their number."""
+    """Distributes every table of the owner that is not distributed yet, with its rows; returns the number of tables."""
     async with connection.transaction():
         tables = [LocalTable(row["name"], row["unlogged"], row["forced"]) for row in await connection.fetch(TABLES)]
         keys = [ForeignKey(row["table"], row["name"], row["definition"]) for row in await connection.fetch(REFERENCES)]
@@ -99,7 +101,7 @@ async def distribute_filled(connection: asyncpg.Connection) -> int:
 
 
 async def require_ready_nodes(connection: asyncpg.Connection, settings: Settings) -> None:
-    """Raises `UnfitServer` unless every node knows the roles `api` and `worker`, with the setting that they need."""
+    """Raises `UnfitServer` unless every node has the roles `api` and `worker` with the settings that they need."""
     roles = [settings.role_name(purpose) for purpose in ("api", "worker")]
     names = ", ".join("'" + role.replace("'", "''") + "'" for role in roles)
     try:

@@ -237,7 +237,9 @@ def check_revision(settings: Settings, revision: str, whose: str) -> None:
 
 
 async def is_distributed(settings: Settings) -> bool:
-    """Returns whether earlier migrations have distributed the tables over a cluster, so that new ones must be too."""
+    """Returns whether the tables are already distributed over a cluster, in which case new ones must be distributed
+    too.
+    """
     connection = await connect(settings.url_of("owner"), "owner")
     try:
         return await _has_citus(connection) and bool(await connection.fetchval(DISTRIBUTED))

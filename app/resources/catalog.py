@@ -47,9 +47,9 @@ class Catalog:
         return member
 
     def columns(self, resource: ResourceType) -> frozenset[tuple[str, str]]:
-        """Returns the columns that a resource's members and links name, by table and name.
+        """Returns the columns, as pairs of table and name, that a resource's members and links use.
 
-        A page carries these and no others, because a role may not be allowed to read the rest of a table.
+        A page selects only these, because a role may not be allowed to read the other columns of a table.
         """
         found = self._columns.get(resource)
         if found is None:
@@ -113,7 +113,7 @@ class Catalog:
 
 
 def plain(expression: Any) -> Any:
-    """Returns a mapped column as an element of SQL, and an element as it is."""
+    """Returns the SQL expression of a mapped column; any other expression is returned unchanged."""
     return expression.__clause_element__() if hasattr(expression, "__clause_element__") else expression
 
 

@@ -63,9 +63,9 @@ class FieldMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceMember(Member):
-    """The public id of another row (of a kind of `app.core.ids`), or a list of them.
+    """The public id of another row (a kind in `app.core.ids`), or a list of them.
 
-    `kinds`: the kinds of which `kind_expression` names one for each row; a row of another kind gives null.
+    `kinds`: the possible kinds, of which `kind_expression` gives that of each row; a row of another kind gives null.
     """
 
     expression: Any
@@ -186,7 +186,7 @@ def reference_of(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Id | None:
-    """Declares the id of another row whose kind another column names."""
+    """Declares the id of another row, whose kind is in another column."""
     return cast(
         Id | None,
         ReferenceMember(

@@ -68,7 +68,7 @@ class Services:
 async def refuse_unknown_parameters(request: Request) -> None:
     """Raises an error for unknown query parameters, because a list would otherwise ignore a misspelt filter.
 
-    Refuses repeated ones too, because all but one of their values would be ignored.
+    Refuses repeated parameters too, because all but one of their values would be ignored.
 
     Refuses NUL characters too, because PostgreSQL cannot store them, so that no row could match.
     """

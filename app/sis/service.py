@@ -32,14 +32,14 @@ from app.roster.lookup import zone_of
 from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
-from app.sis.engine.contradictions import find_likely_rekeys, keep_contradicted, set_aside
 from app.sis.engine.intake.load import drop_raw
 from app.sis.engine.intake.supplements import stage_with_supplements
 from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.mapping import follow_results
 from app.sis.engine.plan import keep_plan, write_keys, write_plan
-from app.sis.engine.quarantine import name_quarantined
 from app.sis.engine.report import Counts, Report
+from app.sis.engine.review.contradictions import find_likely_rekeys, keep_contradicted, set_aside
+from app.sis.engine.review.quarantine import name_quarantined
 from app.sis.engine.run import (
     EXITS,
     RunRequest,

@@ -1,6 +1,6 @@
-"""Owns the public shapes of webhooks: endpoints, deliveries and attempts. None shows a secret.
+"""Declares the public shapes of webhooks: endpoints, deliveries and attempts. None shows a secret.
 
-A caller sees only endpoints that reach no further than the caller; for the caller, others do not exist.
+A caller sees only endpoints whose reach is not larger than the caller's; for the caller, other endpoints do not exist.
 """
 
 from datetime import datetime

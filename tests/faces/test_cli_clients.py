@@ -78,19 +78,6 @@ async def test_another_districts_client_is_unknown(north: Town, south: Town, com
     assert (await _run(north, *tokens, code=2))["stderr"] == "There is no such client.\n"
 
 
-async def test_every_command_of_clients_prints_json_and_has_an_example(north: Town) -> None:
-    """A program can read each answer, and a person finds a line to copy in each help text."""
-    for group, commands in {
-        "district": ("create", "list", "show", "new-epoch", "reminders"),
-        "client": ("create", "list", "show", "grant", "rotate", "revoke", "scopes"),
-        "token": ("revoke",),
-    }.items():
-        for command in commands:
-            ran = await asyncio.to_thread(aimline, north.settings, group, command, "--help")
-            assert f"Example: aimline {group} {command}" in ran.stdout, (group, command)
-            assert "--json" in ran.stdout, (group, command)
-
-
 async def test_a_revocation_holds_on_every_process(
     north: Town, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

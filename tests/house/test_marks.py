@@ -31,9 +31,12 @@ from app.support.models import Phase, Support
 from tests.house.source import functions, imported, marked, modules, takes_work, touches_the_session
 from tests.town import Town
 
-DOOR = ("app.access", "app.requests")
+DOOR = ("app.access", "app.requests", "app.resources")
 OUTSIDE = (*DOOR, "app.core", "app.cli", "app.sandbox", "app.rest", "app.graphql", "app.main", "app.worker")
-"""The door itself, what knows no `Work`, and the faces: these reach rooms only through marked functions."""
+"""The door itself, what knows no `Work`, and the faces: these reach rooms only through marked functions.
+
+The engine of resources belongs to the door: it marks each read with the permissions that its selection requires.
+"""
 WITHIN = {
     "app.roster.lookup": "finds roster rows for commands of every room",
     "app.roster.calendar": "reads school weeks for reads and commands of every room",

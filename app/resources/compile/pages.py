@@ -237,7 +237,7 @@ def _cursor(paged: Paged, *, following: bool = False) -> ColumnElement[Any]:
 
 
 def _columns(scope: Scope, level: Level, name: str, order: Order) -> Sequence[Any]:
-    """Returns the columns of a table of a level that the rows of its page need."""
+    """Returns the columns of a level's table that the rows of its page need."""
     models = [level.facts.model, *(join.model for join in level.facts.joins)]
     model = next((one for one in models if table_of(one).name == name), None)
     if model is None:

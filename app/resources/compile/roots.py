@@ -66,7 +66,7 @@ def order_of(listing: Listing, sort: str | None) -> Order:
     default = listing.order or (declaration(listing.resource).key,)
     if sort is None:
         return Order(default, listing.descending)
-    named = next((one for one in listing.sorts if one.name == sort.removeprefix("-")), None)
+    named = next((sort_ for sort_ in listing.sorts if sort_.name == sort.removeprefix("-")), None)
     if named is None:
         raise CannotCompile(f"{listing.name} is not sorted by {sort}.")
     return Order(named.columns, sort.startswith("-"))

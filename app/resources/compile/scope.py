@@ -87,7 +87,7 @@ class Level:
 
     @property
     def may_have_no_student(self) -> bool:
-        """Whether some rows of a resource about students are about none."""
+        """Returns whether some rows of a resource about students are about no student."""
         about = self.facts.about
         if about is None:
             return False
@@ -139,7 +139,7 @@ def table_of(model: Any) -> Table:
 
 
 def column_of(column: Any) -> Column[Any]:
-    """Returns the table's column behind a mapped column."""
+    """Returns the table column of a mapped column."""
     found: Column[Any] = table_of(column.class_).c[column.key]
     return found
 

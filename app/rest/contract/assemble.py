@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.rest.contract.defaults import state_defaults
 from app.rest.contract.descriptions import describe_properties
 from app.rest.contract.headers import describe_headers
 from app.rest.contract.names import name_schemas, remove_unused_schemas
@@ -54,5 +55,6 @@ def complete(document: dict[str, Any]) -> None:
     describe_statuses(document)
     remove_unused_schemas(document)
     describe_properties(document)
+    state_defaults(document)
     describe_headers(document)
     share_responses(document)

@@ -20,12 +20,12 @@ def name_schemas(document: dict[str, Any]) -> None:
     names = {name: _name(name, schema) for name, schema in schemas.items()}
     if clashes := {name for name in names.values() if list(names.values()).count(name) > 1}:
         raise ValueError(f"Several models are called {', '.join(sorted(clashes))}: rename all but one.")
-    for node in _nodes(document):
+    for node in nodes(document):
         reference = node.get("$ref")
         if isinstance(reference, str) and reference.startswith(PREFIX):
             node["$ref"] = PREFIX + names.get(target := reference.removeprefix(PREFIX), target)
     for schema in schemas.values():
-        for inner in _nodes(schema):
+        for inner in nodes(schema):
             if isinstance(inner.get("title"), str):
                 del inner["title"]
     for schema in _parameter_schemas(document):
@@ -37,10 +37,23 @@ def remove_unused_schemas(document: dict[str, Any]) -> None:
     """Removes the schemas that nothing refers to, such as FastAPI's own errors."""
     schemas = document["components"]["schemas"]
     while unused := schemas.keys() - {
-        str(node["$ref"]).removeprefix(PREFIX) for node in _nodes(document) if "$ref" in node
+        str(node["$ref"]).removeprefix(PREFIX) for node in nodes(document) if "$ref" in node
     }:
         for name in unused:
             del schemas[name]
+
+
+def references(document: dict[str, Any], part: Any) -> set[str]:
+    """Returns the names of the schemas to which a part of the document refers, directly or not."""
+    names: set[str] = set()
+    waiting = [part]
+    while waiting:
+        for node in nodes(waiting.pop()):
+            name = str(node.get("$ref", "")).removeprefix(PREFIX)
+            if name in document["components"]["schemas"] and name not in names:
+                names.add(name)
+                waiting.append(document["components"]["schemas"][name])
+    return names
 
 
 def _name(name: str, schema: dict[str, Any]) -> str:
@@ -48,12 +61,12 @@ def _name(name: str, schema: dict[str, Any]) -> str:
     return title if NAME.fullmatch(title) else name
 
 
-def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+def nodes(value: Any) -> Iterator[dict[str, Any]]:
     """Yields every JSON object in a value, including the value itself."""
     if isinstance(value, dict):
         yield value
     for inner in list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _nodes(inner)
+        yield from nodes(inner)
 
 
 def _parameter_schemas(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

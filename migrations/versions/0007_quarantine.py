@@ -4,7 +4,7 @@ from alembic import op
 
 from migrations.tenant import grant, tenant_table
 
-revision = "0009"
+revision = "0007"
 down_revision = "0006"
 
 

@@ -1,4 +1,4 @@
-"""Owns the public shapes of the sync: sources, runs, and the rows that a run refused or changed.
+"""Declares the public shapes of the sync: sources, runs, and the rows that a run refused or changed.
 
 None shows a secret or a value of a personal field.
 """
@@ -37,7 +37,7 @@ SENTENCE = case(
     ),
     else_=SisRun.sentence,
 )
-"""A run's sentence. If its lease has ended, it tells since when the worker has been silent."""
+"""Returns a run's sentence; if its lease has ended, one that says since when the worker has been silent."""
 
 
 @needs(Can.READ_SYNC)
@@ -108,7 +108,7 @@ class RunResource(
     get="sync_run",
     node=False,
 ):
-    """One sync: what it did, or why it changed nothing."""
+    """One sync: what it changed, or why it changed nothing."""
 
     source: str = field(Source.name, "The name of the source.", "sis")
     state: RunState = choice(SisRun.state, "The state; `skipped` if there was nothing new.")
@@ -145,7 +145,7 @@ class SyncChangeResource(
     ),
     name="SyncChange",
 ):
-    """A row that a run changed, without its former values."""
+    """A row that a run changed, without its earlier values."""
 
     id: str = field(cast(SisChange.id, Text), "The number of the change.", "01995f2e-7c2a-7b6e-9d52-5c6f0f1d2a3b")
     kind: str = field(SisChange.kind, "The kind of row.", "person")

@@ -1,0 +1,31 @@
+"""Owns how the contract states the defaults of requests: in words.
+
+A generator takes `default` as a value that the client sends, and makes the field required in its types.
+"""
+
+from typing import Any
+
+import orjson
+
+from app.rest.contract.names import nodes, references
+from app.rest.contract.statuses import operations
+
+PREFIX = "#/components/schemas/"
+
+
+def state_defaults(document: dict[str, Any]) -> None:
+    """Moves every default of a request body into the description of its field."""
+    schemas = document["components"]["schemas"]
+    for name in references(document, [operation.get("requestBody") for _, _, operation in operations(document)]):
+        for field in schemas[name].get("properties", {}).values():
+            if "default" in field:
+                _state(field, field.pop("default"))
+
+
+def _state(field: dict[str, Any], default: Any) -> None:
+    description = field.get("description", "")
+    if "default" not in description.lower():
+        text = f"`{orjson.dumps(default).decode()}`" if default or default is False else "empty"
+        field["description"] = f"{description} By default, {text}.".strip()
+    for inner in nodes(field):
+        inner.pop("default", None)

@@ -1,0 +1,28 @@
+"""Runs the tools of others that must accept the contracts."""
+
+import subprocess
+from pathlib import Path
+
+from tests.processes import REPOSITORY, environment
+
+TOOLS = Path(__file__).parent / "node"
+CONTRACTS = REPOSITORY / "openapi"
+OLDEST_NODE = 20
+
+
+def run(*command: object, cwd: Path, within: float = 300) -> subprocess.CompletedProcess[str]:
+    """Runs a program to its end; it reads nothing and asks nobody."""
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=environment() | {"CI": "1", "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=within,
+    )
+
+
+def tool(name: str) -> str:
+    """Returns the path of an installed tool, below the folder in which it runs."""
+    return f"node_modules/.bin/{name}"
