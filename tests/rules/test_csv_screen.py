@@ -71,7 +71,7 @@ def test_a_bad_row_costs_that_row_alone(what: str, size: int) -> None:
 
 
 def test_quotes_within_a_value_and_nul_are_kept_visible_and_noted() -> None:
-    """COPY would drop the quotes, and PostgreSQL stores no NUL; a value is read as it was meant, and the run says so."""
+    """COPY would drop the quotes, and PostgreSQL stores no NUL; a value is read as it was meant, which the run says."""
     given, screen = _screened(b'a,Robert "Bob" Smith,c\r\nd,\0e,f\r\n')
     assert given == b'a,"Robert ""Bob"" Smith",c\r\nd,\xef\xbf\xbde,f\r\n'
     assert (list(screen.quotes), screen.nuls, _faults(screen)) == ([1], 1, [])
