@@ -3,6 +3,8 @@
 A score is identified by the sender's external id, otherwise by student, measure, date and attempt, and is then created
 or amended. An invalid score of a batch is refused with its violations; the others are recorded. Two inputs that
 contradict each other are both refused.
+
+Over 250 lines, since each input states its description and an example.
 """
 
 from collections.abc import Hashable, Sequence

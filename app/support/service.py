@@ -1,4 +1,7 @@
-"""Plans, starts, changes and ends supports. A change begins a new phase."""
+"""Plans, starts, changes and ends supports. A change begins a new phase.
+
+Over 250 lines, since each input states its description and an example.
+"""
 
 from dataclasses import dataclass
 from datetime import date

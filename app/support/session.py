@@ -2,6 +2,8 @@
 
 A session is identified by the sender's external id, otherwise by support, day and number, and is then created or
 amended. An invalid session of a batch is refused with its violations; the others are recorded.
+
+Over 250 lines, since each input states its description and an example.
 """
 
 from collections.abc import Sequence
