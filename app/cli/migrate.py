@@ -1,7 +1,7 @@
 """`aimline migrate`: creates the run-time roles if they are missing, and migrates the schema.
 
-At the end it compares the schema with the expected one of its version (`migrations/schema.txt`). Over 250 lines, so that
-all steps of a migration are in one place.
+At the end it compares the schema with the expected one of its version (`migrations/schema.txt`). Over 250 lines, so
+that all steps of a migration are in one place.
 """
 
 import asyncio
