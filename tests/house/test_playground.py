@@ -118,6 +118,7 @@ def test_a_file_that_a_killed_playground_left_is_not_used(tmp_path: Path, settin
     (tmp_path / FILE).chmod(0o600)
     ran = _found(tmp_path)
     assert ran.returncode == 1
+    assert f"No playground of this user runs in {tmp_path}." in ran.stderr
     assert "python3 dev.py run" in ran.stderr
 
 

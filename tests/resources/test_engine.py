@@ -24,7 +24,8 @@ from app.resources.compile.plan import Plans
 from app.resources.compile.tokens import ABOUT, ROW, SAME, id_token, record_letter, render
 from app.resources.cost import cost
 from app.resources.declare import CannotCompile, Resource
-from app.resources.members import ManyMember, ValueMember, field
+from app.resources.fields import field
+from app.resources.members import ManyMember, ValueMember
 from app.resources.run import Answer, read, resolve_filters
 from app.resources.select import (
     GRAPHQL_STYLE,
