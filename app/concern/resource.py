@@ -10,8 +10,9 @@ from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_DISMISSED, CONCERN_RA
 from app.playbook.filters import by_area
 from app.playbook.resource import AreaResource
 from app.resources.declare import Command, Link, Resource
+from app.resources.fields import choice, field, one
 from app.resources.listing import Filter, Listing
-from app.resources.members import One, choice, field, one
+from app.resources.members import One
 from app.roster.filters import by_school, by_student
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource

@@ -10,8 +10,9 @@ from app.core.errors import Invalid, NotFound
 from app.decision.models import Decision
 from app.decision.rules import DecisionKind
 from app.resources.declare import Link, Resource
+from app.resources.fields import choice, field, one, reference
 from app.resources.listing import Filter, Listing
-from app.resources.members import Id, One, choice, field, one, reference
+from app.resources.members import Id, One
 from app.roster.filters import by_student
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource

@@ -11,7 +11,7 @@ from sqlalchemy.sql import visitors
 
 from app.access.permission import Can
 from app.core.errors import Misuse
-from app.resources.declare import AddedLink, Command, Declaration, Resource, declaration
+from app.resources.declare import AddedLink, CannotCompile, Command, Declaration, Resource, declaration
 from app.resources.listing import Listing
 from app.resources.members import ManyMember, Member, OneMember, ValueMember
 
@@ -40,10 +40,10 @@ class Catalog:
         return self._members[resource]
 
     def member(self, resource: ResourceType, name: str) -> Member:
-        """Returns one member of a resource; raises `Misuse` for a name that was not declared."""
+        """Returns one member of a resource; raises `CannotCompile` for a name that was not declared."""
         member = self._members[resource].get(name)
         if member is None:
-            raise Misuse(f"{resource.__name__} has no member {name}.")
+            raise CannotCompile(f"{resource.__name__} has no member {name}.")
         return member
 
     def columns(self, resource: ResourceType) -> frozenset[tuple[str, str]]:

@@ -23,11 +23,15 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.access.permission import Can
 from app.core.errors import Misuse
 from app.events.catalogue import EventType
-from app.resources.members import SAME, FieldMember, ManyMember, Member, OneMember, ReferenceMember, ValueMember, named
+from app.resources.members import FieldMember, ManyMember, Member, OneMember, ReferenceMember, ValueMember, named
 from app.resources.values import parse_annotation
 
 Model = TypeVar("Model")
 REST, GRAPHQL = "rest", "graphql"
+
+
+class CannotCompile(Misuse):
+    """Raised if a selection asks for something that was not declared: a fault of our code, never a quiet fallback."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,3 @@ def _is_nullable(expression: Any, model: Any) -> bool | None:
         return None
     column = inspect(expression.class_).columns.get(expression.key)
     return None if column is None else bool(column.nullable)
-
-
-__all__ = ["GRAPHQL", "REST", "SAME", "Added", "AddedLink", "Command", "Declaration", "Join", "Link", "OneLink"]
-__all__ += ["Resource", "declaration"]

@@ -6,13 +6,14 @@ None shows a secret or a value of a personal field.
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Text, any_, case, cast, exists, func, literal_column, or_
+from sqlalchemy import ARRAY, Text, any_, case, cast, func, literal_column, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.resources.declare import Join, Link, Resource
+from app.resources.fields import choice, computed, field, reference_of, stored
 from app.resources.listing import Listing
-from app.resources.members import Id, choice, computed, field, reference_of, stored
+from app.resources.members import Id
 from app.resources.terms import DISTRICT
 from app.resources.values import JsonObject
 from app.roster.models import Enrollment, Person, Source
@@ -136,6 +137,12 @@ class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name=
     field: str = field(SisQuarantine.field, "The field.", "email")
 
 
+VISIBLE_ENROLLMENT = (
+    select(Enrollment.id).where(Enrollment.district_id == DISTRICT, Enrollment.id == SisChange.row_id).scalar_subquery()
+)
+"""The enrollment of a change, if the caller reaches it. PostgreSQL may answer an EXISTS by reading all of them."""
+
+
 class SyncChangeResource(
     Resource[SisChange],
     requires=Can.READ_SYNC,
@@ -145,8 +152,7 @@ class SyncChangeResource(
     visible=or_(
         SisChange.kind == any_(cast(list(NON_STUDENT_KINDS), ARRAY(Text))),
         Person.id.is_not(None),
-        (SisChange.kind == "enrollment")
-        & exists().where(Enrollment.district_id == DISTRICT, Enrollment.id == SisChange.row_id),
+        (SisChange.kind == "enrollment") & VISIBLE_ENROLLMENT.is_not(None),
     ),
     name="SyncChange",
 ):
