@@ -1,7 +1,7 @@
-"""Owns the statements that distribute the tables of a filled database over a cluster, and what is checked before.
+"""Distributes the tables of a filled database over a cluster, and checks the cluster before.
 
-New tables are distributed by their own migrations (`migrations.tenant`). Here are the tables that are there already:
-in one transaction, so that a failure leaves the database as it was.
+New tables are distributed by their own migrations (`migrations.tenant`). Existing tables are distributed here, in one
+transaction, so that a failure leaves the database unchanged.
 """
 
 from collections.abc import Sequence
@@ -9,15 +9,19 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from app.core.db import UnfitServer
+from app.core.db import UnfitServer, connect
 from app.settings import Settings
 
 ON_EVERY_NODE = ("public.district", "public.client", "public.client_secret")
-"""The tables that every node has a copy of, in the order in which they refer to each other."""
+"""The tables that are copied to every node, in the order in which they refer to each other."""
 FIRST = "public.district_lock"
-"""The table that is distributed first; the rows of a district in all others are on the node of its rows here."""
+"""The table that is distributed first; the rows of a district in all other tables are on the same node as its rows
+here.
+"""
 LOCAL = ("public.alembic_version",)
-"""The tables that only the coordinator reads."""
+"""The tables that stay on the coordinator, because only it reads them."""
+DISTRIBUTED = "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass('public.district'))"
+"""SQL that returns whether Citus distributes the table of districts, to which every other table refers."""
 TABLES = """
 SELECT n.nspname || '.' || c.relname AS name, c.relpersistence = 'u' AS unlogged, c.relforcerowsecurity AS forced
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -63,9 +67,9 @@ class ForeignKey:
 def distribution_statements(tables: Sequence[LocalTable], references: Sequence[ForeignKey]) -> list[str]:
     """Returns the statements that distribute these tables, in the order in which they must run.
 
-    A table cannot be distributed while it refers to a local one, so that foreign keys are dropped first and added last.
-    The owner copies rows into the shards, which FORCE ROW LEVEL SECURITY refuses. An unlogged table would block the
-    online move of a district.
+    A table cannot be distributed while it refers to a local one, so foreign keys are dropped first and added last.
+    FORCE ROW LEVEL SECURITY is lifted meanwhile, because it would keep the owner from copying rows into the shards. An
+    unlogged table would block the online move of a district.
     """
     moved = [table for table in tables if table.name not in LOCAL]
     names = {table.name for table in moved}
@@ -88,8 +92,43 @@ def distribution_statements(tables: Sequence[LocalTable], references: Sequence[F
     ]
 
 
-async def distribute_filled(connection: asyncpg.Connection) -> int:
-    """Distributes every table of the owner that is not distributed yet, with its rows; returns their number."""
+async def is_distributed(settings: Settings) -> bool:
+    """Returns whether the tables are already distributed over a cluster, in which case new ones must be distributed
+    too.
+    """
+    connection = await connect(settings.url_of("owner"), "owner")
+    try:
+        return await _has_citus(connection) and bool(await connection.fetchval(DISTRIBUTED))
+    finally:
+        await connection.close()
+
+
+async def check_cluster(settings: Settings) -> None:
+    """Raises `UnfitServer` if the tables cannot be distributed over this server's cluster."""
+    connection = await connect(settings.url_of("owner"), "owner")
+    try:
+        if not await _has_citus(connection):
+            raise UnfitServer("This database has no Citus extension. As an administrator, run: CREATE EXTENSION citus")
+        await _require_ready_nodes(connection, settings)
+    finally:
+        await connection.close()
+
+
+async def distribute(settings: Settings) -> None:
+    """Distributes the tables that are not distributed yet."""
+    connection = await connect(settings.url_of("owner"), "owner")
+    try:
+        await _distribute_filled(connection)
+    finally:
+        await connection.close()
+
+
+async def _has_citus(connection: asyncpg.Connection) -> bool:
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"))
+
+
+async def _distribute_filled(connection: asyncpg.Connection) -> int:
+    """Distributes every table of the owner that is not distributed yet, with its rows; returns the number of tables."""
     async with connection.transaction():
         tables = [LocalTable(row["name"], row["unlogged"], row["forced"]) for row in await connection.fetch(TABLES)]
         keys = [ForeignKey(row["table"], row["name"], row["definition"]) for row in await connection.fetch(REFERENCES)]
@@ -98,8 +137,8 @@ async def distribute_filled(connection: asyncpg.Connection) -> int:
     return sum(table.name not in LOCAL for table in tables)
 
 
-async def require_ready_nodes(connection: asyncpg.Connection, settings: Settings) -> None:
-    """Raises `UnfitServer` unless every node knows the roles `api` and `worker`, with the setting that they need."""
+async def _require_ready_nodes(connection: asyncpg.Connection, settings: Settings) -> None:
+    """Raises `UnfitServer` unless every node has the roles `api` and `worker` with the settings that they need."""
     roles = [settings.role_name(purpose) for purpose in ("api", "worker")]
     names = ", ".join("'" + role.replace("'", "''") + "'" for role in roles)
     try:

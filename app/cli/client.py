@@ -55,10 +55,7 @@ def add_to(app: typer.Typer) -> None:
         origin: Origin = None,
         as_json: AsJson = False,
     ) -> None:
-        """Creates a machine client and shows its secret once.
-
-        Example: aimline client create --district springfield --scope "roster:read support:read" --name "Reading app"
-        """
+        """Creates a machine client and shows its secret once."""
         scopes = _scopes(scope)
 
         async def run(engine: AsyncEngine, settings: Settings) -> tuple[str, str]:
@@ -76,10 +73,7 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("list")
     def list_clients(district: District, as_json: AsJson = False) -> None:
-        """Lists the clients that have, or had, access to a district.
-
-        Example: aimline client list --district springfield
-        """
+        """Lists the clients that have, or had, access to a district."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> list[DistrictClient]:
             async with _work(engine, settings, district, "client list") as work:
@@ -103,10 +97,7 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("show")
     def show_client(client_id: ClientId, district: District, as_json: AsJson = False) -> None:
-        """Shows a client's access to a district: its scopes, schools and number of valid secrets.
-
-        Example: aimline client show cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield
-        """
+        """Shows a client's access to a district: its scopes, schools and number of valid secrets."""
         parsed_id = ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> tuple[DistrictClient, tuple[str, ...]]:
@@ -121,8 +112,6 @@ def add_to(app: typer.Typer) -> None:
         """Replaces the origins of the web pages that may call with a client's tokens; without --origin, removes all.
 
         Takes effect within 60 seconds on every process.
-
-        Example: aimline client origins cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield --origin https://app.example.org
         """
         parsed_id = ids.parse_id("client", client_id)
 
@@ -139,10 +128,7 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("grant")
     def grant(client_id: ClientId, district: District, scope: Scopes, as_json: AsJson = False) -> None:
-        """Grants a client access to a further district, or again to a district that revoked it.
-
-        Example: aimline client grant cli_01m8h8xc9jewsa39ybg7xdmhv9 --district shelbyville --scope roster:read
-        """
+        """Grants a client access to a further district, or again to a district that revoked it."""
         scopes, parsed_id = _scopes(scope), ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
@@ -166,10 +152,7 @@ def add_to(app: typer.Typer) -> None:
         revoke_others: Annotated[bool, typer.Option(help="Revoke the other secrets at once.")] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Gives a client of a district a second secret; both are valid until the older one is revoked.
-
-        Example: aimline client rotate cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield --revoke-others
-        """
+        """Gives a client of a district a second secret; both are valid until the older one is revoked."""
         parsed_id = ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> str:
@@ -182,10 +165,7 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("revoke")
     def revoke(client_id: ClientId, district: District, as_json: AsJson = False) -> None:
-        """Ends a client's access to a district, with all its tokens, within 60 seconds on every process.
-
-        Example: aimline client revoke cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield
-        """
+        """Ends a client's access to a district, with all its tokens, within 60 seconds on every process."""
         parsed_id = ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
@@ -199,10 +179,7 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("scopes")
     def list_scopes(as_json: AsJson = False) -> None:
-        """Lists the scopes that a client can be granted.
-
-        Example: aimline client scopes
-        """
+        """Lists the scopes that a client can be granted."""
         meanings = {can.value: MEANING[can] for can in sorted(GRANTABLE)} | {"area:<code>": OF_AREA}
         if as_json:
             print(json.dumps(meanings))

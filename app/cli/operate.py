@@ -58,10 +58,7 @@ def add_to(app: typer.Typer) -> None:
         time_zone: Annotated[str, typer.Option(help="An IANA time zone, such as America/Chicago.")] = "UTC",
         as_json: AsJson = False,
     ) -> None:
-        """Creates a district with the default playbook.
-
-        Example: aimline district create springfield --name "Springfield" --time-zone America/Chicago
-        """
+        """Creates a district with the default playbook."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> str:
             try:
@@ -76,10 +73,7 @@ def add_to(app: typer.Typer) -> None:
 
     @district.command("list")
     def list_districts(as_json: AsJson = False) -> None:
-        """Lists the districts of this installation.
-
-        Example: aimline district list
-        """
+        """Lists the districts of this installation."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> list[dict[str, str]]:
             return [summarize(row) async for row in _districts(engine, settings.keyring)]
@@ -95,10 +89,7 @@ def add_to(app: typer.Typer) -> None:
 
     @district.command("show")
     def show_district(slug: Slug, as_json: AsJson = False) -> None:
-        """Shows a district: its id, name, time zone and creation, and how many clients have access.
-
-        Example: aimline district show springfield
-        """
+        """Shows a district: its id, name, time zone and creation, and how many clients have access."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> dict[str, str | int]:
             operator = system_principal(await find_district(engine, slug), "operator")
@@ -110,10 +101,7 @@ def add_to(app: typer.Typer) -> None:
 
     @district.command("new-epoch")
     def new_epoch(slug: Slug, as_json: AsJson = False) -> None:
-        """Restarts the change feed after a restore: its readers are told to start again.
-
-        Example: aimline district new-epoch springfield
-        """
+        """Restarts the change feed after a restore: its readers are told to start again."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
             district_id = await find_district(engine, slug)
@@ -131,10 +119,7 @@ def add_to(app: typer.Typer) -> None:
         days: Annotated[list[str] | None, typer.Argument(help="As concern_unanswered=10; 0 means never.")] = None,
         as_json: AsJson = False,
     ) -> None:
-        """Shows or sets the number of instructional days after which something counts as overdue.
-
-        Example: aimline district reminders springfield concern_unanswered=5
-        """
+        """Shows or sets the number of instructional days after which something counts as overdue."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> dict[str, int]:
             operator = system_principal(await find_district(engine, slug), "operator")

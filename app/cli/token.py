@@ -41,10 +41,6 @@ def add_to(app: typer.Typer) -> None:
 
         The revocation is effective within 60 seconds on every process. The client may get a new token; to end that too,
         use `aimline client revoke`.
-
-        Example: aimline token revoke < token.txt
-
-        Example: aimline token revoke --client cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield
         """
         if bool(client) != bool(district):
             raise AimlineError(EXCLUSIVE, code="token.which")

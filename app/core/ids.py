@@ -102,7 +102,3 @@ def parse_any_id(text: str, pointer: str = "") -> tuple[str, UUID]:
     if not well_formed or kind is None:
         raise Invalid([Violation(pointer, "id.malformed", "This is not an id that Aimline has issued.")])
     return kind, UUID(int=number)
-
-
-show, read, parse = format_id, parse_id, parse_any_id
-"""The former names, until nothing uses them."""

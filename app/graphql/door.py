@@ -30,7 +30,7 @@ from app.roster.caseload import bound_to_person
 
 ACT_FOR = "Aimline-Act-For"
 NEEDS = "needs"
-"""The member of a field's metadata that has the permissions it needs."""
+"""The key in a field's metadata under which its required permissions are stored."""
 P = ParamSpec("P")
 R = TypeVar("R")
 V = TypeVar("V")

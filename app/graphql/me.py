@@ -1,4 +1,4 @@
-"""Owns the answer to a caller about itself in GraphQL. It holds no rules."""
+"""Returns information about the caller in GraphQL. It contains no rules."""
 
 from enum import StrEnum
 from typing import Any
@@ -13,7 +13,7 @@ from app.requests.caller import describe_caller
 
 @strawberry.enum(description="Whose records a caller can see.")
 class Reach(StrEnum):
-    """The kinds of reach, as `app.access.principal` has them."""
+    """The kinds of reach in `app.access.principal`."""
 
     DISTRICT = "district"
     SCHOOLS = "schools"
@@ -46,7 +46,7 @@ class Me:
 
 
 async def read_caller(info: Info) -> Me:
-    """Returns the caller; needs no permission."""
+    """Returns the caller; requires no permission."""
     caller = await describe_caller(info.context.work)
     client_id, person_id = caller.client_id, caller.person_id
     return Me(
@@ -74,7 +74,7 @@ class MeQueries:
 
 
 def _allowed(root: Any, scopes: frozenset[Can]) -> list[str]:
-    """Returns the names of a root's fields for which the scopes suffice."""
+    """Returns the names of a root's fields for which these scopes suffice."""
     names = []
     for field in root.__strawberry_definition__.fields:
         if field.metadata.get(NEEDS, frozenset()) <= scopes:

@@ -1,4 +1,4 @@
-"""Describes the caller of a request to itself: who it is, for whom it acts, and what it can reach and do."""
+"""Describes the caller of a request: its client, the person for whom it acts, its reach and its permissions."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -11,12 +11,12 @@ from app.access.principal import Reach
 from app.access.work import Work
 
 NO_SCHOOL = UUID(int=0)
-"""Stands among the schools of a caller who reaches none."""
+"""The placeholder school of a caller without any school in its reach."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A caller, its district, and its reach. `caseload` is the number of students where the reach is a caseload."""
+    """A caller with its district and its reach. `caseload` is the number of students if the reach is a caseload."""
 
     client_id: UUID | None
     client_name: str
@@ -30,7 +30,9 @@ class Caller:
 
 
 async def describe_caller(work: Work) -> Caller:
-    """Returns the caller of this unit of work; needs no permission, since it tells only what the token says."""
+    """Returns the caller of this unit of work; requires no permission, because it reveals only what the token
+    contains.
+    """
     principal = work.principal
 
     async def read() -> District:

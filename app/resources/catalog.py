@@ -11,7 +11,7 @@ from sqlalchemy.sql import visitors
 
 from app.access.permission import Can
 from app.core.errors import Misuse
-from app.resources.declare import AddedLink, Command, Declaration, Resource, declaration
+from app.resources.declare import AddedLink, CannotCompile, Command, Declaration, Resource, declaration
 from app.resources.listing import Listing
 from app.resources.members import ManyMember, Member, OneMember, ValueMember
 
@@ -40,16 +40,16 @@ class Catalog:
         return self._members[resource]
 
     def member(self, resource: ResourceType, name: str) -> Member:
-        """Returns one member of a resource; raises `Misuse` for a name that was not declared."""
+        """Returns one member of a resource; raises `CannotCompile` for a name that was not declared."""
         member = self._members[resource].get(name)
         if member is None:
-            raise Misuse(f"{resource.__name__} has no member {name}.")
+            raise CannotCompile(f"{resource.__name__} has no member {name}.")
         return member
 
     def columns(self, resource: ResourceType) -> frozenset[tuple[str, str]]:
-        """Returns the columns that a resource's members and links name, by table and name.
+        """Returns the columns, as pairs of table and name, that a resource's members and links use.
 
-        A page carries these and no others, because a role may not be allowed to read the rest of a table.
+        A page selects only these, because a role may not be allowed to read the other columns of a table.
         """
         found = self._columns.get(resource)
         if found is None:
@@ -113,7 +113,7 @@ class Catalog:
 
 
 def plain(expression: Any) -> Any:
-    """Returns a mapped column as an element of SQL, and an element as it is."""
+    """Returns the SQL expression of a mapped column; any other expression is returned unchanged."""
     return expression.__clause_element__() if hasattr(expression, "__clause_element__") else expression
 
 

@@ -86,7 +86,7 @@ def _whole(value: Any, slot: ValueSlot, style: Style) -> Any:
 
 
 def render_value(value: Any, shape: Any, picks: Picks, style: Style) -> Any:
-    """Returns a structured value as JSON has it, with the picked items, or with all that the face shows."""
+    """Returns a structured value as JSON has it, with the selected items, or with all items that the API shows."""
     if value is None or shape is JsonObject or not (is_value(shape) or shape is Figures):
         return value
     if shape is Figures:

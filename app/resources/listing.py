@@ -76,11 +76,10 @@ class Sort:
 class Listing:
     """A list of a resource at the root of both APIs: a field in GraphQL, and the path `/<name>` in REST.
 
-    `order`: the order without `sort`; by default the order of ids, which is that of creation; `descending`
-    turns it around. `schools`: the model
-    whose school columns serve a caller of some schools. `paged=False`: all rows at once, up to `most`.
-    `changed_at`: the column that `updated_since` compares. `search`: the condition of `q`. `condition` holds for every
-    row of the list.
+    `order`: the order without `sort`; by default the order of ids, which is that of creation; `descending` reverses it.
+    `schools`: the model whose school columns serve a caller of some schools. `paged=False`: all rows at once, up to
+    `most`. `changed_at`: the column that `updated_since` compares. `search`: the condition of `q`. `condition` is true
+    for every row of the list.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Owns the bind parameters that conditions of declarations may name: the district and the caller of a request."""
+"""Defines the bind parameters that conditions of declarations may use: the district and the caller of a request."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ CLIENT: BindParameter[Any] = bindparam("client", type_=Uuid(), required=False)
 REACH: BindParameter[Any] = bindparam("reach", type_=Text(), required=False)
 """The caller's reach, as in `Reach`."""
 SCHOOLS: BindParameter[Any] = bindparam("schools", type_=ARRAY(Uuid()), required=False)
-"""The schools of a caller with that reach."""
+"""The schools of a caller whose reach is some schools."""
 STUDENTS: BindParameter[Any] = bindparam("students", type_=ARRAY(Uuid()), required=False)
-"""The students of a caller with a caseload."""
+"""The students of a caller whose reach is a caseload."""
 OPENS: BindParameter[Any] = bindparam("opens", type_=ARRAY(Text()), required=False)
 """The codes of the secured areas that are open to the caller."""

@@ -1,7 +1,7 @@
-"""Owns the compression of responses with gzip, by Starlette's middleware, and which responses are left as they are.
+"""Compresses responses with gzip, by Starlette's middleware, except those that may contain a secret.
 
-A response that holds a secret beside words of the caller's is not compressed: its length would betray the secret to
-whoever chooses the words and sees the length (BREACH).
+A response that contains a secret next to text from the caller must not be compressed, because its length would reveal
+the secret to somebody who chooses the text and sees the length (BREACH).
 """
 
 import re
@@ -10,11 +10,11 @@ from starlette.middleware.gzip import GZipMiddleware, GZipResponder, IdentityRes
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SMALLEST = 1000
-"""The smallest body in bytes that is compressed: a smaller one fits into one packet as it is."""
+"""The smallest body in bytes that is compressed; a smaller one fits into one packet anyway."""
 LEVEL = 5
-"""zlib's level. On a page of 200 students level 6 takes half as long again for one per cent fewer bytes."""
+"""zlib's level. For a page of 200 students, level 6 takes half as long again and saves one per cent of the bytes."""
 LEFT_ALONE = "is_secret"
-"""The member of a request's state that a face sets where the answer may hold a secret."""
+"""The key in a request's state that an API sets if the response may contain a secret."""
 OAUTH = "/oauth/"
 REFUSED = re.compile(rb"gzip\s*;\s*q\s*=\s*0(?:\.0*)?\s*(?:,|$)", re.IGNORECASE)
 
@@ -44,7 +44,7 @@ class Compress(GZipMiddleware):
 
 
 class _Responder(GZipResponder):
-    """Compresses one response, unless a face has said that it may hold a secret."""
+    """Compresses one response, unless an API has marked that it may contain a secret."""
 
     state: dict[str, object]
 

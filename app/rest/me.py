@@ -1,4 +1,6 @@
-"""Owns the answer to a caller about itself in REST: no noun of the district, so it is written by hand."""
+"""Returns information about the caller in REST. It is written by hand, because the caller is not a resource of the
+district.
+"""
 
 from typing import Literal
 
@@ -23,7 +25,7 @@ class Named(Shape):
 
 
 class Me(Shape):
-    """The caller: who it is, for whom it acts, and what it can reach and do."""
+    """The caller: its client, the person for whom it acts, its reach and its permissions."""
 
     client: Named = Field(description="The client whose token this is.")
     district: Named = Field(description="The district that the token is for.")
@@ -42,7 +44,7 @@ class Me(Shape):
 
 @router.get("/me", operation_id="get_me", **requires())
 async def get_me(work: OpenWork, request: Request) -> Me:
-    """Returns the caller: client, district, the person acted for, reach, scopes, and the allowed operations."""
+    """Returns the caller: client, district, acting person, reach, scopes, and the operations that they allow."""
     caller = await describe_caller(work)
     services: Services = request.app.state.services
     return Me(
@@ -62,7 +64,9 @@ async def get_me(work: OpenWork, request: Request) -> Me:
 
 
 def operations_of(routers: list[APIRouter]) -> dict[str, frozenset[Can]]:
-    """Returns the scopes that each operation of these routers requires, by the operation's id, in order of the ids."""
+    """Returns the scopes that each operation of these routers requires, keyed by the operation's id, in the order of
+    the ids.
+    """
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
     named = {str(route.operation_id): frozenset(route.stated_scopes) for route in routes}
     return dict(sorted(named.items()))

@@ -31,7 +31,7 @@ class Input(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def of_its_type(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuses a value of another JSON type, such as a number or an instant for a day."""
+        """Refuses a value of another JSON type, such as a number or an instant in place of a date."""
         check_value(annotations_of(cls)[str(info.field_name)], value)
         return value
 

@@ -60,7 +60,7 @@ class Route(APIRoute):
 
     @property
     def shows_secret(self) -> bool:
-        """Tells whether the answer has a secret, so that it must not be compressed."""
+        """Returns whether the response contains a secret, so that it must not be compressed."""
         return "secret" in getattr(self.response_model, "model_fields", {})
 
     @property

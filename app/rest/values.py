@@ -1,7 +1,7 @@
-"""Owns how strictly the values of a request are read: a value of another JSON type is refused, never converted.
+"""Checks the JSON types of a request's values; a value of another type is refused, never converted.
 
-Pydantic would read an instant or a number as a date, a text as a number, and `1` as true. An instant is another day in
-another time zone, so nothing but the form YYYY-MM-DD names a day.
+Pydantic would accept an instant or a number as a date, a text as a number, and `1` as true. An instant is another day
+in another time zone, so only the form YYYY-MM-DD is accepted for a date.
 """
 
 import re
@@ -24,7 +24,7 @@ CODES = {date: "day", datetime: "instant", bool: "boolean", int: "number", float
 
 
 def check_value(annotation: Any, value: Any) -> None:
-    """Raises an error where a value has another JSON type than its annotation; models check their own fields."""
+    """Raises an error if a value has another JSON type than its annotation; models check their own fields."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         check_value(arguments[0], value)
@@ -43,7 +43,7 @@ def check_value(annotation: Any, value: Any) -> None:
 
 
 def _check_choice(arguments: list[Any], value: Any) -> None:
-    """Checks a value of an optional type; one of several types is left to Pydantic."""
+    """Checks a value of an optional type; a union of several types is left to Pydantic."""
     if value is not None and len(arguments) == 1:
         check_value(arguments[0], value)
 

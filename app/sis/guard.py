@@ -25,6 +25,8 @@ class GuardLimits:
     lost_of: int = 5
     rekeyed: float = 0.02
     rekeyed_people: int = 5
+    contradicted: float = 0.02
+    contradicted_rows: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,17 @@ class GuardResult:
 
 
 def weigh(
-    kinds: Sequence[PlannedKind], shrunk: Sequence[ShrunkGroup], rekeyed: int, people: int, limits: GuardLimits
+    kinds: Sequence[PlannedKind],
+    shrunk: Sequence[ShrunkGroup],
+    rekeyed: int,
+    people: int,
+    limits: GuardLimits,
+    contradicted: int = 0,
 ) -> list[GuardResult]:
     """Returns the results of the rules that apply to the plan, in the order of the kinds.
 
-    `rekeyed` counts the people who would be removed and created again with another sourcedId; `people` counts the known
-    people.
+    `contradicted` counts the people and classes that are missing although the same delivery names them. `rekeyed`
+    counts the people who would be removed and created again with another sourcedId; `people` counts the known people.
     """
     results = [result for kind in kinds for result in _weigh_kind(kind, limits)]
     for what, many in (("school", "schools"), ("class", "classes")):
@@ -103,6 +110,17 @@ def weigh(
         sentence = f"{rekeyed:,} of {people:,} people would come back under another sourcedId."
         results.append(
             GuardResult("rekeyed", "people", rekeyed, people, limits.rekeyed, limits.rekeyed_people, held, sentence)
+        )
+    if contradicted:
+        of = sum(kind.known for kind in kinds if kind.plural in ("people", "classes"))
+        share, floor = limits.contradicted, limits.contradicted_rows
+        held = _exceeds(contradicted, of, share, floor)
+        sentence = (
+            f"{contradicted:,} of {of:,} people and classes are missing, while enrollments of the same delivery name "
+            "them; they are kept."
+        )
+        results.append(
+            GuardResult("contradicted", "people and classes", contradicted, of, share, floor, held, sentence)
         )
     return results
 

@@ -94,10 +94,15 @@ class SisRun(JobColumns, TenantRow, Base):
     taken: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     pulled_at: Mapped[datetime | None]
     weighed: Mapped[list[Any]] = mapped_column(default=list)
+    exit_code: Mapped[int | None]
+    rekeys: Mapped[list[Any]] = mapped_column(default=list)
 
 
 class SisQuarantine(TenantRow, Base):
-    """A row that was not imported: its file, row number (the header is row 1), field and error code, but no value."""
+    """A row that was not imported: file, row number (the header is row 1), sourcedId, field and code, but no value.
+
+    `content` is a digest of the row; a row that is `acknowledged` does not count for the exit code of a run.
+    """
 
     __tablename__ = "sis_quarantine"
 
@@ -105,8 +110,26 @@ class SisQuarantine(TenantRow, Base):
     kind: Mapped[str]
     file: Mapped[str]
     row_number: Mapped[int] = mapped_column(BigInteger)
+    sourced_id: Mapped[str | None]
     field: Mapped[str]
     code: Mapped[str]
+    content: Mapped[str | None]
+    acknowledged: Mapped[bool] = mapped_column(default=False)
+
+
+class SisAcknowledgement(TenantRow, Base):
+    """A bad row of a source that a person has acknowledged: it is known, until its content or its fault changes."""
+
+    __tablename__ = "sis_acknowledgement"
+
+    source_id: Mapped[UUID]
+    kind: Mapped[str]
+    sourced_id: Mapped[str]
+    field: Mapped[str]
+    code: Mapped[str]
+    content: Mapped[str]
+    acknowledged_by: Mapped[str]
+    acknowledged_at: Mapped[datetime]
 
 
 class SisChange(TenantRow, Base):

@@ -20,7 +20,7 @@ class SourceRefused(AimlineError):
 
 
 class CollectionRefused(SourceRefused):
-    """One collection cannot be read, while the source as a whole answers."""
+    """Raised if one collection cannot be read although the source as a whole answers."""
 
 
 class SourceInconsistent(AimlineError):
@@ -64,7 +64,8 @@ class Delivery:
     too soon. `required_columns` must have a value in every row, whatever its kind; in a delta of CSV these are the
     status and the time of the change. `composed` names the last columns of the header, which `read` does not return;
     the engine composes them from the `supplements`, which are files that add values to the rows of this one. `within`
-    names the kind in whose rows these rows came: a row of it that came brings all of its rows of this kind.
+    is the kind in whose rows these rows are contained; a delivered row of that kind contains all of its rows of this
+    kind.
     """
 
     kind: str

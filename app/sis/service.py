@@ -8,7 +8,7 @@ Over 250 lines, so that the whole course of a run is in one place.
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.mapping import follow_results
 from app.sis.engine.plan import keep_plan, write_keys, write_plan
 from app.sis.engine.report import Counts, Report
+from app.sis.engine.review.contradictions import find_likely_rekeys, keep_contradicted, set_aside
+from app.sis.engine.review.quarantine import name_quarantined
 from app.sis.engine.run import (
     EXITS,
     RunRequest,
@@ -232,16 +234,23 @@ async def _stage_and_apply(
         await _plan_kind(stage, kind, deliveries, report, progress)
     report.warnings += stage.notes
     progress("weighing the plan", 0, 0)
+    await _name_quarantined(stage, deliveries, report)
+    contradicted = await keep_contradicted(stage, report.kinds, deliveries)
     silent = left_out | set(report.failed)
     planned_kinds = [reporting.planned_kind(kind, report.kinds[kind.name], deliveries, silent) for kind in KINDS]
     people = report.kinds["person"].known
-    shrunk, rekeyed = (
-        await reporting.find_shrunk_groups(stage, report.kinds),
-        await reporting.count_rekeyed(stage, deliveries),
-    )
-    results = weigh_plan(planned_kinds, shrunk, rekeyed, people, limits)
+    shrunk = await reporting.find_shrunk_groups(stage, report.kinds)
+    rekeys = await find_likely_rekeys(stage, deliveries)
+    rekeyed = len({pair.old for pair in rekeys})
+    results = weigh_plan(planned_kinds, shrunk, rekeyed, people, limits, contradicted)
     report.weighed = [asdict(result) for result in results]
     report.held_because += [result.sentence for result in results if result.held]
+    if report.held_because:  # the plan is kept whole, so that a map of sourcedIds can be made from it
+        rekeys = [replace(pair, set_aside=False) for pair in rekeys]
+    if any(pair.set_aside for pair in rekeys):
+        await set_aside(stage, rekeys, report.kinds, deliveries)
+        await _name_quarantined(stage, deliveries, report)
+    report.rekeys = [asdict(pair) for pair in rekeys]
     report.refusals += await reporting.first_refusals(stage)
     if not dry and not report.held_because:
         report.repaired = await apply_all(stage, deliveries, progress)
@@ -295,7 +304,7 @@ async def _plan_kind(
     await write_plan(stage, kind, delivery, complete=delivery.complete and not nameless)
     actions = await reporting.count_planned(stage, kind)
     if faulty or actions.get("refuse"):
-        await _quarantine(stage, kind, delivery.file)
+        await _quarantine(stage, kind, delivery)
     report.warnings += await reporting.warn_of_unknown_references(stage, kind, delivery)
     counts.created = actions.get("create", 0)
     counts.restored = actions.get("restore", 0)
@@ -307,19 +316,41 @@ async def _plan_kind(
     counts.unchanged = counts.fetched - counts.ignored - counts.quarantined - (counts.changes - counts.absent)
 
 
-async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
+async def _name_quarantined(stage: Stage, deliveries: Mapping[str, Delivery], report: Report) -> None:
+    for kind in KINDS:
+        counts = report.kinds[kind.name]
+        if counts.quarantined and kind.name in deliveries:
+            counts.acknowledged = await name_quarantined(stage, kind, deliveries[kind.name])
+
+
+async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
     """Records the rows that cannot be imported in the quarantine, with file, row, field and code."""
     for table, field, code, condition in (
         ("staged", "split_part(r.fault, ' ', 1)", "split_part(r.fault, ' ', 2)", "r.fault IS NOT NULL"),
-        ("plan", "r.field", "'reference.unknown'", "r.action = 'refuse'"),
+        ("plan", "r.field", _reference_code_sql(stage, kind, delivery), "r.action = 'refuse'"),
     ):
         await stage.run(
             f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
                 SELECT :district, {fresh_id("quarantine " + kind.name, "r.row_number::text")}, :run, '{kind.name}',
-                       '{file}', r.row_number + 1, {field}, {code}
+                       '{delivery.file}', r.row_number + 1, {field}, {code}
                 FROM {stage.of_run(table, kind.name)} AS r WHERE {condition}
                 ON CONFLICT DO NOTHING"""
         )
+
+
+def _reference_code_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
+    """Returns SQL for the code of a refused row `r`: whether its reference was ever known, and is removed by now."""
+    refs = [ref for ref in kind.refs if ref.required and ref.header in delivery.header]
+    if not refs:
+        return "'reference.unknown'"
+    kinds = " ".join(f"WHEN '{ref.header}' THEN '{ref.kind}'" for ref in refs)
+    values = " ".join(f"WHEN '{ref.header}' THEN s.ref_{ref.column}" for ref in refs)
+    return f"""CASE WHEN EXISTS (
+        SELECT FROM {stage.delivered(kind.name)} AS s, LATERAL (SELECT CASE r.field {values} END AS named) AS v
+        JOIN external_id AS e ON e.district_id = :district AND e.source_id = :source
+         AND e.kind = CASE r.field {kinds} END AND e.sourced_id = ANY (string_to_array(v.named, ',') || v.named)
+        WHERE s.row_number = r.row_number)
+        THEN 'reference.removed' ELSE 'reference.unknown' END"""
 
 
 async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, claim_number: int) -> None:

@@ -152,10 +152,10 @@ def _split(columns: str) -> list[str]:
 
 
 def _create(name: str, columns: list[str], key: str) -> None:
-    """Creates a table whose rows belong to one run and do not outlive it; only the worker can access it."""
+    """Creates a table whose rows belong to one run and do not outlive it. Only the worker reaches it."""
     unlogged = "" if context.config.attributes.get("citus") else "UNLOGGED "
     _create_table(f"CREATE {unlogged}TABLE", name, ", ".join(columns), key)
-    distribute(f"staging.{name}")
+    _grant_and_distribute(name)
 
 
 def _create_kept(name: str, columns: str, key: str) -> None:
@@ -167,7 +167,7 @@ def _create_kept(name: str, columns: str, key: str) -> None:
     condition = f"USING ({DISTRICT}) WITH CHECK ({DISTRICT})"
     op.execute(f'CREATE POLICY tenant ON {table} TO "{roles()["worker"]}" {condition}')
     op.execute(f"CREATE POLICY owner ON {table} TO CURRENT_USER USING (true) WITH CHECK (true)")
-    distribute(table)
+    _grant_and_distribute(name)
 
 
 def _create_table(create: str, name: str, columns: str, key: str) -> None:
@@ -175,4 +175,8 @@ def _create_table(create: str, name: str, columns: str, key: str) -> None:
         f"{create} staging.{name} (district_id uuid NOT NULL, run_id uuid NOT NULL, {columns}, "
         f"CONSTRAINT {name}_pkey PRIMARY KEY (district_id, run_id, {key}))"
     )
+
+
+def _grant_and_distribute(name: str) -> None:
     grant("SELECT, INSERT, UPDATE, DELETE", f"staging.{name}", "worker")
+    distribute(f"staging.{name}")

@@ -19,8 +19,9 @@ CONJUNCTION = (exp.And, exp.Paren, exp.Where, exp.Join)
 class Districts:
     """Which tenant tables of one statement have their district bound."""
 
-    def __init__(self, tree: exp.Expr, tenants: Collection[str]) -> None:
+    def __init__(self, tree: exp.Expr, tenants: Collection[str], column: str = DISTRICT) -> None:
         self._tree = tree
+        self._column = column
         self._tenants = tenants
         self._nodes: dict[int, dict[str, str]] = {}
         self._tables: list[str] = []
@@ -33,7 +34,7 @@ class Districts:
         for condition in self._tree.find_all(exp.EQ, exp.In):
             self._apply(condition)
         for join in self._tree.find_all(exp.Join):
-            if any(column.name == DISTRICT for column in join.args.get("using") or ()):
+            if any(column.name == self._column for column in join.args.get("using") or ()):
                 self._apply_using(join)
         unbound = [node.split("#")[0] for node in self._tables if self._root(node) != VALUE]
         return [*self._inserts_without_district(), *unbound]
@@ -43,7 +44,7 @@ class Districts:
         # What follows FOR UPDATE OF are aliases, and ANALYZE shows nobody a row.
         if statement is None or isinstance(table.this, exp.Func) or isinstance(table.parent, exp.Lock):
             return
-        name = table.name if table.db in ("", "public") else f"{table.db}.{table.name}"
+        name = _name(table)
         node = VALUE
         is_target = isinstance(statement, exp.Insert) and table.find_ancestor(exp.Schema, exp.Insert) is not None
         if name in self._tenants and not is_target:
@@ -79,14 +80,14 @@ class Districts:
             schema = insert.this
             table = schema.this if isinstance(schema, exp.Schema) else schema
             columns = [column.name for column in schema.expressions] if isinstance(schema, exp.Schema) else []
-            if table.name in self._tenants and table.db in ("", "public") and DISTRICT not in columns:
+            if _name(table) in self._tenants and self._column not in columns:
                 yield f"{table.name} (inserted without its district)"
 
     def _node_of(self, side: exp.Expr) -> str | None:
         """Returns the table whose district this is, or None where it is no district column."""
         while isinstance(side, exp.Cast | exp.Paren):
             side = side.this
-        if not isinstance(side, exp.Column) or side.name != DISTRICT:
+        if not isinstance(side, exp.Column) or side.name != self._column:
             return None
         return self._node_named(side, side.table)
 
@@ -116,13 +117,20 @@ class Districts:
         return node
 
 
-def unbound(sql: str, tenants: Collection[str]) -> list[str]:
-    """Returns the tenant tables of a statement whose district is neither bound nor joined to one that is."""
+def unbound(sql: str, tenants: Collection[str], column: str = DISTRICT) -> list[str]:
+    """Returns the tenant tables of a statement whose district is neither bound nor joined to one that is.
+
+    With another `column` the same of that column, such as the run of a staged row.
+    """
     try:
         trees = sqlglot.parse(sql, dialect="postgres", error_level=sqlglot.ErrorLevel.RAISE)
     except sqlglot.errors.SqlglotError as error:
         return [f"(unreadable: {type(error).__name__})"] if any(name in sql for name in tenants) else []
-    return [table for tree in trees if tree is not None for table in Districts(tree, tenants).unbound()]
+    return [table for tree in trees if tree is not None for table in Districts(tree, tenants, column).unbound()]
+
+
+def _name(table: exp.Table) -> str:
+    return table.name if table.db in ("", "public") else f"{table.db}.{table.name}"
 
 
 def _statement_of(place: exp.Expr) -> exp.Expr | None:

@@ -31,9 +31,12 @@ from app.support.models import Phase, Support
 from tests.house.source import functions, imported, marked, modules, takes_work, touches_the_session
 from tests.town import Town
 
-DOOR = ("app.access", "app.requests")
+DOOR = ("app.access", "app.requests", "app.resources")
 OUTSIDE = (*DOOR, "app.core", "app.cli", "app.sandbox", "app.rest", "app.graphql", "app.main", "app.worker")
-"""The door itself, what knows no `Work`, and the faces: these reach rooms only through marked functions."""
+"""The door itself, what knows no `Work`, and the faces: these reach rooms only through marked functions.
+
+The engine of resources belongs to the door: it marks each read with the permissions that its selection requires.
+"""
 WITHIN = {
     "app.roster.lookup": "finds roster rows for commands of every room",
     "app.roster.calendar": "reads school weeks for reads and commands of every room",
@@ -275,7 +278,7 @@ def _arguments(function: ast.AsyncFunctionDef | ast.FunctionDef) -> set[str]:
 
 def _is_drivers(name: str) -> bool:
     # Connections of asyncpg's own, closed by whoever opened them: start-up checks, migrations, the sync's COPY.
-    return name in ("app.core.db", "app.cli.migrate") or name.startswith("app.sandbox")
+    return name in ("app.core.db", "app.cli.citus", "app.cli.migrate") or name.startswith("app.sandbox")
 
 
 def _annotation_only(tree: ast.Module, wanted: ast.Name) -> bool:

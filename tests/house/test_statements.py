@@ -71,6 +71,22 @@ def test_a_statement_that_leaves_it_out_is_found(sql: str, table: str) -> None:
     assert any(said.startswith(table) for said in unbound(sql, TENANTS))
 
 
+@pytest.mark.parametrize(
+    ("sql", "is_bound"),
+    [
+        ("SELECT 1 FROM (SELECT * FROM staging.moved AS w WHERE w.district_id = $1 AND w.run_id = $2) AS m", True),
+        ("INSERT INTO staging.moved (district_id, run_id, id) SELECT $1, $2, p.id FROM person p", True),
+        ("SELECT 1 FROM staging.moved AS w WHERE w.district_id = $1", False),
+        ("UPDATE person p SET a = m.a FROM staging.moved m WHERE p.district_id = $1 AND m.district_id = $1", False),
+        ("DELETE FROM staging.moved AS w WHERE w.district_id = $1", False),
+        ("INSERT INTO staging.moved (district_id, id) SELECT $1, p.id FROM person p", False),
+    ],
+)
+def test_a_statement_that_leaves_the_run_out_is_found(sql: str, is_bound: bool) -> None:
+    """A staged row is of one run: whoever reads or changes it names the run."""
+    assert (unbound(sql, {"staging.moved"}, "run_id") == []) == is_bound
+
+
 async def test_the_watch_sees_what_the_rooms_send(north: Town) -> None:
     """A planted query through the session, and one in plain SQL, as either role: both are found."""
 

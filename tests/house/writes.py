@@ -13,8 +13,9 @@ from typing import Any
 
 import asyncpg
 
-from app.sis.engine.stage import Stage
+from app.sis.engine.stage import STAGING_TABLES, Stage
 from tests.house.distributed import read_catalogue, unfit
+from tests.house.statements import unbound
 
 LOOKED_AT = re.compile(
     r"\b(INSERT INTO|UPDATE|DELETE FROM|MERGE INTO|FROM (public\.)?(district|client|client_secret))\b"
@@ -35,6 +36,8 @@ FROM pg_proc p WHERE p.pronamespace = 'app'::regnamespace AND p.prosecdef
 LET_OFF: dict[str, str] = {}
 """Parts of statements that are not fit yet, and why."""
 
+_staged: set[str] = set()
+"""The statements of syncs, whether they write or not."""
 _kept: dict[str, dict[str, str]] = {}
 """Statement: (table of raw rows: columns)."""
 
@@ -67,6 +70,7 @@ def watch_the_sync() -> None:
 
 async def _keep_staged(stage: Stage, sql: str) -> None:
     statement = OF_A_RUN.sub("_run", stage._bound(sql)[0]).removesuffix(" /* run_run */")
+    _staged.add(statement)
     if statement in _kept or not (STATEMENT.match(statement) and LOOKED_AT.search(statement)):
         return
     shapes = await stage.driver.fetch(SHAPES, RAW.findall(sql))
@@ -91,9 +95,20 @@ async def unfit_statements(url: str) -> list[str]:
             finally:
                 await transaction.rollback()
             findings += [f"{one}: {' '.join(statement.split())}" for one in unfits if not _is_let_off(statement)]
-        return findings
+        return [*findings, *_without_run()]
     finally:
         await owner.close()
+
+
+def _without_run() -> list[str]:
+    """The statements of syncs that do not name the district and the run of each staged row."""
+    tables = {f"staging.{name}" for name in (*STAGING_TABLES, "kept_plan", "kept_rekey")}
+    return [
+        f"{table} without its {column}: {' '.join(statement.split())}"
+        for statement in sorted(_staged)
+        for column in ("district_id", "run_id")
+        for table in unbound(statement, tables, column)
+    ]
 
 
 async def _bodies(owner: asyncpg.Connection) -> dict[str, dict[str, str]]:

@@ -40,7 +40,8 @@ async def own_tables(connection: asyncpg.Connection) -> list[str]:
     """Returns the owner's tables as `schema.name`; raises `UnfitServer` for a table whose rows the owner may not see.
 
     Under FORCE ROW LEVEL SECURITY the owner sees the rows only through a policy of its own; without it the dump of the
-    table would be empty without an error.
+    table would be empty without an error. Tables of staged rows are left out, because a backup does not contain their
+    rows.
     """
     rows = await connection.fetch(
         f"""SELECT n.nspname || '.' || c.relname AS name,
@@ -50,7 +51,8 @@ async def own_tables(connection: asyncpg.Connection) -> list[str]:
                          AND pg_get_expr(p.polqual, p.polrelid) = 'true')
                    OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive) AS hidden
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.relkind IN ('r', 'p') AND c.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+            WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'staging'
+              AND c.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
               AND {OURS.format(oid="c.oid", catalogue="pg_class")}
             ORDER BY 1"""  # noqa: S608 - only our own names are formatted into it
     )

@@ -26,7 +26,9 @@ from app.settings import Settings
 
 Report = Callable[[str], None]
 RUN_TABLES = "staging.*_[0-9a-f]{32}"
-"""The pattern of a sync's staging tables, which may be created during the dump and are excluded from it."""
+"""The pattern of a sync's tables of raw rows, which may be created during the dump and are excluded from it."""
+STAGED = "staging.*"
+"""The pattern of the tables of staged rows; a backup contains these tables without their rows."""
 DUMPING = re.compile(r'dumping contents of table "?([\w.]+)')
 COPIED = re.compile(rb"^COPY ([\w\".$]+) \(")
 
@@ -139,7 +141,7 @@ async def _dump(
     arguments = ["--format=custom", "--enable-row-security", f"--snapshot={snapshot}", f"--file={path}", "--verbose"]
     arguments += [f"--schema={schema}" for schema in contents.SCHEMAS]
     arguments += [f"--exclude-table={contents.qualified(name)}" for name in foreign]
-    arguments += [f"--exclude-table={RUN_TABLES}"]
+    arguments += [f"--exclude-table={RUN_TABLES}", f"--exclude-table-data={STAGED}"]
     await programs.run(pg_dump, arguments, server=server, on_line=on_line)
 
 

@@ -1,4 +1,4 @@
-"""Measures how much processor time this thread has asked for."""
+"""Measures how much processor time this thread has needed, whether it got it or waited for it."""
 
 from pathlib import Path
 from time import thread_time

@@ -14,7 +14,6 @@ from app.resources.catalog import permissions_of
 from app.resources.compile.pages import linked_page
 from app.resources.compile.scalars import field_pieces, optional_id, reference_of_kind, reference_pieces
 from app.resources.compile.scope import (
-    CannotCompile,
     Level,
     LinkSlot,
     Piece,
@@ -26,7 +25,7 @@ from app.resources.compile.scope import (
 )
 from app.resources.compile.sources import level_of, link_filters
 from app.resources.compile.tokens import ABOUT, END, ROW, SAME, TOO_MANY, VALUE, id_token, record_letter
-from app.resources.declare import declaration
+from app.resources.declare import CannotCompile, declaration
 from app.resources.members import FieldMember, ManyMember, OneMember, ReferenceMember, ValueMember
 from app.resources.select import Constant, Path, Pick, Picks
 from app.resources.values import Figures, JsonObject

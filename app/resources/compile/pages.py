@@ -13,9 +13,9 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.resources.compile.scalars import NULL, position_pieces
 from app.resources.compile.scope import (
-    CannotCompile,
     CursorSlot,
     Level,
+    Order,
     Piece,
     Scope,
     adapt,
@@ -26,6 +26,7 @@ from app.resources.compile.scope import (
 )
 from app.resources.compile.sources import level_of, link_filters
 from app.resources.compile.tokens import POSITION, POSITION_END
+from app.resources.declare import CannotCompile
 from app.resources.members import ManyMember
 from app.resources.select import (
     Constant,
@@ -44,14 +45,6 @@ from app.resources.select import (
 
 MAX_COUNTED = 25_000
 ObjectOf = Callable[[Scope, Level, Picks, Path, Path, Level | None], ColumnElement[Any]]
-
-
-@dataclass(frozen=True)
-class Order:
-    """The order of a list, as model columns without nulls; the last one is unique."""
-
-    columns: tuple[Any, ...]
-    descending: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,7 +142,9 @@ def page_of(
 
     limit = scope.bind((*path, "limit"), literal_column("1").type)
     paged = Paged(scope, page, shown, numbered.c.row_number, limit, position, path, pattern, around, object_of, total)
-    return select(_shape(paged)).select_from(numbered).correlate(*outer).scalar_subquery()
+    # HAVING makes it one row, also where nothing of the page is selected that counts or joins its rows.
+    answer: Select[Any] = select(_shape(paged)).select_from(numbered).having(literal_column("true"))
+    return answer.correlate(*outer).scalar_subquery()
 
 
 def _shape(paged: Paged) -> ColumnElement[Any]:
@@ -237,7 +232,7 @@ def _cursor(paged: Paged, *, following: bool = False) -> ColumnElement[Any]:
 
 
 def _columns(scope: Scope, level: Level, name: str, order: Order) -> Sequence[Any]:
-    """Returns the columns of a table of a level that the rows of its page need."""
+    """Returns the columns of a level's table that the rows of its page need."""
     models = [level.facts.model, *(join.model for join in level.facts.joins)]
     model = next((one for one in models if table_of(one).name == name), None)
     if model is None:

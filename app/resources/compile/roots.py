@@ -26,11 +26,11 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from app.access.permission import Can
 from app.access.principal import Reach
 from app.resources.compile.objects import object_of
-from app.resources.compile.pages import Order, page_of
-from app.resources.compile.scope import CannotCompile, Level, LinkSlot, Scope, adapt, table_of, text
+from app.resources.compile.pages import page_of
+from app.resources.compile.scope import Level, LinkSlot, Order, Scope, adapt, table_of, text
 from app.resources.compile.sources import level_of, type_of
 from app.resources.compile.tokens import END, TOO_MANY
-from app.resources.declare import declaration
+from app.resources.declare import CannotCompile, declaration
 from app.resources.listing import Filter, Flag, Listing
 from app.resources.select import ListRoot, Root, RowRoot
 from app.resources.terms import SCHOOLS, STUDENTS
@@ -66,7 +66,7 @@ def order_of(listing: Listing, sort: str | None) -> Order:
     default = listing.order or (declaration(listing.resource).key,)
     if sort is None:
         return Order(default, listing.descending)
-    named = next((one for one in listing.sorts if one.name == sort.removeprefix("-")), None)
+    named = next((sort_ for sort_ in listing.sorts if sort_.name == sort.removeprefix("-")), None)
     if named is None:
         raise CannotCompile(f"{listing.name} is not sorted by {sort}.")
     return Order(named.columns, sort.startswith("-"))

@@ -47,7 +47,7 @@ def optional_id(kind: str, column: ColumnElement[Any]) -> list[Piece]:
 
 
 def reference_of_kind(member: ReferenceMember, column: ColumnElement[Any], kind: ColumnElement[Any]) -> Piece:
-    """Returns a public id of one of several kinds; null for a row of another kind."""
+    """Returns the SQL pieces of a public id of one of several kinds; null for a row of another kind."""
     choices = [(kind == text(one), func.concat(text(id_token(one)), column)) for one in member.kinds]
     return case(*choices, else_=NULL)
 

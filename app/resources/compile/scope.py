@@ -10,7 +10,6 @@ from sqlalchemy.sql import visitors
 
 from app.access.permission import Can
 from app.access.principal import Principal, Reach
-from app.core.errors import Misuse
 from app.resources.catalog import Catalog, plain
 from app.resources.declare import Declaration, declaration
 from app.resources.members import ValueMember
@@ -19,10 +18,6 @@ from app.resources.select import Path, Picks, ResourceType, Style
 Piece = str | ColumnElement[Any]
 MAX_ARGUMENTS = 90
 """The largest number of arguments in one function call; PostgreSQL allows a hundred."""
-
-
-class CannotCompile(Misuse):
-    """Raised if a selection asks for something that was not declared: a fault of our code, never a quiet fallback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +44,14 @@ class LinkSlot:
 
     name: str
     most: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of a list, as model columns without nulls; the last one is unique."""
+
+    columns: tuple[Any, ...]
+    descending: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Level:
 
     @property
     def may_have_no_student(self) -> bool:
-        """Whether some rows of a resource about students are about none."""
+        """Returns whether some rows of a resource about students are about no student."""
         about = self.facts.about
         if about is None:
             return False
@@ -139,7 +142,7 @@ def table_of(model: Any) -> Table:
 
 
 def column_of(column: Any) -> Column[Any]:
-    """Returns the table's column behind a mapped column."""
+    """Returns the table column of a mapped column."""
     found: Column[Any] = table_of(column.class_).c[column.key]
     return found
 

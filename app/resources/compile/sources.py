@@ -5,8 +5,8 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Date, DateTime, FromClause, Integer, Text, Uuid
 
-from app.resources.compile.scope import CannotCompile, Level, Scope, adapt, columns_of, table_of
-from app.resources.declare import declaration
+from app.resources.compile.scope import Level, Scope, adapt, columns_of, table_of
+from app.resources.declare import CannotCompile, declaration
 from app.resources.listing import Filter
 from app.resources.members import ManyMember
 from app.resources.select import Path, Pick, ResourceType

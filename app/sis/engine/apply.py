@@ -3,13 +3,15 @@
 Never deletes a row, and never decides what is applied. Does not touch records of students who did not move. Over 250
 lines, so that everything that a run writes to the roster is in one place.
 
-`UPDATE … FROM` and anti-joined `INSERT … ON CONFLICT DO NOTHING` run on one machine and on a sharded server; a sharded
+`UPDATE … FROM` and `INSERT … RETURNING` of new keys run on one machine and on a sharded server; a sharded
 server refuses `MERGE` under our row-level security. All counts come from `RETURNING`.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Mapping
+
+import asyncpg
 
 from app.core.district_lock import WAIT, DistrictLock
 from app.roster.breaks import is_break_week
@@ -65,14 +67,21 @@ async def apply(stage: Stage, kind: Kind, delivery: Delivery, planned: dict[str,
         return
     done = {"created": 0, "updated": 0, "removed": 0}
     if planned.get("create"):
-        done["created"] = await _create(stage, kind, delivery)
+        try:
+            done["created"] = await _create(stage, kind, delivery)
+        except asyncpg.UniqueViolationError:
+            raise _changed_meanwhile(kind) from None
     if any(planned.get(action) for action in ("update", "restore", "remove", "absent")):
         await _save_before_images(stage, kind)
         done["updated"] = await _update(stage, kind, delivery)
         done["removed"] = await _remove(stage, kind)
     for name, actions in PLANNED_AS.items():
         if done[name] != sum(planned.get(action, 0) for action in actions):
-            raise SourceInconsistent(f"The {kind.plural} changed while they were synced. Run the sync again.")
+            raise _changed_meanwhile(kind)
+
+
+def _changed_meanwhile(kind: Kind) -> SourceInconsistent:
+    return SourceInconsistent(f"The {kind.plural} changed while they were synced. Run the sync again.")
 
 
 async def _save_before_images(stage: Stage, kind: Kind) -> None:
@@ -120,12 +129,12 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
                 SELECT :district, :source, '{kind.name}', p.sourced_id, p.id FROM {plan} AS p
                 WHERE p.action = 'create' ON CONFLICT DO NOTHING"""
         )
+    # Without ON CONFLICT, which would look into every unique index first: a seventh of the cost of the insertion.
     return await stage.count(
         f"""WITH made AS (
             INSERT INTO {kind.table} (district_id, {kind.key}, arrived_in, {", ".join(columns)})
             SELECT :district, p.id, :run, {", ".join(values)} FROM {plan} AS p {joined}
-            WHERE p.action = 'create'
-            ON CONFLICT DO NOTHING RETURNING 1)
+            WHERE p.action = 'create' RETURNING 1)
         SELECT count(*) FROM made"""
     )
 

@@ -2,6 +2,7 @@
 
 Unchanged rows are not part of it, so that a sync without changes costs only the comparison. The plan of a held run is
 kept in a logged table until it is answered; its digest covers the plan and the roster rows that it would change.
+Over 250 lines, so that a plan is written, kept and loaded with the same columns in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -133,7 +134,7 @@ def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
 async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
     """Writes the plan of a kind from the comparison of its staged rows with the known rows.
 
-    If `complete` is false, no row is removed because it is absent, unless it came within a row of another kind.
+    If `complete` is false, absent rows are not removed, except rows that are delivered within a row of another kind.
     """
     complete = complete or bool(delivery.within)
     columns = plan_columns(kind, delivery)
@@ -179,9 +180,10 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 
 
 def _within_sql(stage: Stage, delivery: Delivery) -> str:
-    """Returns a condition for known rows `t` whose absence counts: the row within which they come was read.
+    """Returns a condition for known rows `t` whose absence means that they are gone.
 
-    In a delta that is a row that came; in a complete delivery, any but one that was refused.
+    These are rows that are delivered within another row, if that row was delivered: in a delta, any row that came; in a
+    complete delivery, any row that was not refused.
     """
     if not delivery.within:
         return ""

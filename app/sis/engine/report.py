@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -31,7 +32,7 @@ class Counts:
     `tobedeleted`. `absent` counts known rows that are missing in the file and are removed too; they are counted
     separately because they were not fetched. `restored` counts those of the updated rows that had been removed before,
     and `expired` those of the removed and absent rows whose end date had passed. `ignored` counts rows that the file
-    marks as deleted and that are not known.
+    marks as deleted and that are not known, and `acknowledged` those of the quarantined rows that a person knows.
     """
 
     file: str = ""
@@ -46,21 +47,32 @@ class Counts:
     quarantined: int = 0
     expired: int = 0
     ignored: int = 0
+    acknowledged: int = 0
 
     @property
     def changes(self) -> int:
         """Returns the number of roster rows that the plan changes."""
         return self.created + self.updated + self.removed + self.absent
 
+    def take(self, action: str, rows: int) -> None:
+        """Takes planned rows out of the counts."""
+        name = {"create": "created", "update": "updated", "restore": "updated", "remove": "removed"}.get(action, action)
+        setattr(self, name, getattr(self, name) - rows)
+        if action == "restore":
+            self.restored -= rows
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A quarantined row: its file, row number (the header is row 1), field and error code."""
+    """A quarantined row: its file, row number (the header is row 1), field, error code, sourcedId and id."""
 
     file: str
     row: int
     field: str
     code: str
+    sourced_id: str | None = dataclasses.field(default=None, compare=False)
+    id: str | None = dataclasses.field(default=None, compare=False)
+    acknowledged: bool = dataclasses.field(default=False, compare=False)
 
 
 @dataclass
@@ -70,7 +82,8 @@ class Report:
     A held run has a `plan` until it is answered; an approval names the plan's `digest`. `mode` is full or delta,
     `weighed` has the results of the guard's rules, `taken` describes the imported file, and `pulled_at` is the time of
     the source's data. `repaired` counts, by table, the rows that were moved to the schools of their student. `failed`
-    has the kinds whose optional collections could not be read.
+    has the kinds whose optional collections could not be read, and `rekeys` the people who likely came back with
+    another sourcedId: old, new, the field by which they are alike, and whether they were set aside.
     """
 
     run_id: UUID
@@ -91,6 +104,7 @@ class Report:
     pulled_at: datetime | None = None
     repaired: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    rekeys: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def overturned(self) -> list[str]:
@@ -154,10 +168,11 @@ async def count_quarantined(stage: Stage, kind: Kind) -> int:
 async def first_refusals(stage: Stage) -> list[Refusal]:
     """Returns the first rows in quarantine, by kind and row."""
     rows = await stage.rows(
-        "SELECT file, row_number, field, code FROM sis_quarantine WHERE district_id = :district "
-        f"AND run_id = :run ORDER BY kind, row_number LIMIT {FIRST}"
+        "SELECT file, row_number, field, code, sourced_id, id::text AS id, acknowledged FROM sis_quarantine "
+        f"WHERE district_id = :district AND run_id = :run ORDER BY kind, row_number LIMIT {FIRST}"
     )
-    return [Refusal(row["file"], row["row_number"], row["field"], row["code"]) for row in rows]
+    names = ("file", "row_number", "field", "code", "sourced_id", "id", "acknowledged")
+    return [Refusal(*(row[name] for name in names)) for row in rows]
 
 
 async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Delivery) -> list[str]:
@@ -230,22 +245,6 @@ async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[
     return groups
 
 
-async def count_rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
-    """Counts the people to be removed who share an identifier, e-mail or username with a person to be created."""
-    if "person" not in delivered:
-        return 0
-    plan = stage.of_run("plan", "person")
-    matches = " UNION ".join(
-        f"""SELECT t.id FROM {plan} AS p
-            JOIN person AS t ON t.district_id = :district AND t.id = p.id
-            JOIN {plan} AS n ON n.action = 'create' AND lower(n.{c}) = lower(t.{c})
-            WHERE p.action IN {WENT}"""
-        for c in ("identifier", "email", "username")
-        if c in delivered["person"].header
-    )
-    return await stage.count(f"SELECT count(*) FROM ({matches}) AS m") if matches else 0
-
-
 def planned_kind(
     kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_out: Collection[str] = ()
 ) -> PlannedKind:
@@ -265,7 +264,7 @@ def planned_kind(
         fetched=counts.fetched,
         changed=counts.updated - counts.restored,
         removed=counts.removed + counts.absent,
-        refused=counts.quarantined,
+        refused=counts.quarantined - counts.acknowledged,
         may_be_silent=may_be_silent,
         expired=counts.expired,
     )

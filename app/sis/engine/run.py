@@ -163,7 +163,7 @@ def pluralize(count: int, singular: str, plural: str) -> str:
 
 def conclude(report: Report, dry: bool) -> None:
     """Sets the state, exit code and sentence of a run that has reached its end."""
-    changes, refused = report.total("changes"), report.total("quarantined")
+    changes, refused = report.total("changes"), report.total("quarantined") - report.total("acknowledged")
     rows = pluralize(refused, "row could not be taken and is", "rows could not be taken and are")
     left = f" {rows} in quarantine." if refused else ""
     if repaired := sum(report.repaired.values()):
@@ -217,6 +217,8 @@ async def end(
         "taken": report.taken,
         "pulled_at": report.pulled_at,
         "repaired": report.repaired,
+        "exit_code": report.exit_code,
+        "rekeys": report.rekeys,
         "leased_until": None,
         "fault": fault.error,
         "fault_place": fault.place,

@@ -72,7 +72,7 @@ class Stage:
     sifted: set[str] = field(default_factory=set)
     """The kinds of which only the changed rows were staged."""
     notes: list[str] = field(default_factory=list)
-    """Sentences for the report about what was read otherwise than it was written."""
+    """Sentences for the report about values that were changed for import."""
 
     def table(self, name: str, kind: str = "") -> str:
         """Returns the name of a staging table for writing; a statement that changes rows must name the run."""

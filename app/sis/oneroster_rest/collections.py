@@ -1,4 +1,4 @@
-"""Owns the collections of OneRoster, their order, and what was read of one. Never sends a request."""
+"""Defines the collections of OneRoster, their order, and the result of reading one. Never sends a request."""
 
 from dataclasses import dataclass, field
 from typing import Final

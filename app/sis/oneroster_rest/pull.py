@@ -55,7 +55,7 @@ class RestSource:
 
 
 class DeltaRefused(Exception):
-    """The source cannot send only the changes of a collection."""
+    """Raised if the source cannot send only the changes of a collection."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -108,7 +108,9 @@ class RestPull:
         self.page_budget = PageBudget(AHEAD * self.connection.concurrency)
 
     async def source(self, reader: Reader) -> RestSource:
-        """Pulls all collections, and pulls those again that changed meanwhile; in full if changes cannot be had."""
+        """Pulls all collections, and pulls those again that changed meanwhile; pulls everything if the source cannot
+        send changes.
+        """
         try:
             return await self._source(reader)
         except DeltaRefused as error:

@@ -111,12 +111,15 @@ async def read_report(work: Work, run_id: UUID) -> Report:
         run_id,
         state=RunState(row.state),
         sentence=run_of_source.sentence,
-        exit_code=0,
+        exit_code=_exit_code(row),
         began_at=row.began_at,
         ended_at=row.ended_at,
         # jsonb keeps no order, so the kinds are sorted as in `KINDS`.
         kinds={name: Counts(**row.counts[name]) for name in sorted(row.counts, key=list(BY_NAME).index)},
-        refusals=[Refusal(item.file, item.row_number, item.field, item.code) for item in refused],
+        refusals=[
+            Refusal(item.file, item.row_number, item.field, item.code, item.sourced_id, str(item.id), item.acknowledged)
+            for item in refused
+        ],
         warnings=list(row.warnings),
         not_taken=list(row.not_taken),
         repaired=dict(row.repaired),
@@ -127,7 +130,15 @@ async def read_report(work: Work, run_id: UUID) -> Report:
         weighed=list(row.weighed),
         taken=row.taken,
         pulled_at=row.pulled_at,
+        rekeys=list(row.rekeys),
     )
+
+
+def _exit_code(run: SisRun) -> int:
+    """Returns the exit code of a run in its current state, as the command line that ran it exits."""
+    if run.state in (RunState.HELD, RunState.APPROVED, RunState.FAILED_TO_APPLY):
+        return 4
+    return run.exit_code or 0
 
 
 @dataclass(frozen=True, slots=True)

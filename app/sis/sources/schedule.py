@@ -32,7 +32,7 @@ def is_cron(expression: str) -> bool:
 
 
 def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
-    """Returns whether a schedule has a run after `after` outside of all freezes."""
+    """Returns whether a schedule has any run after an instant that lies outside of all freezes."""
     try:
         next_run(cron, "UTC", after, freeze=freeze)
     except ValueError:

@@ -18,8 +18,8 @@ from app.core.errors import Malformed, Violation
 from app.core.page import Keyset, keyset
 from app.resources.catalog import Catalog
 from app.resources.compile.roots import order_of
-from app.resources.compile.scope import CannotCompile, CursorSlot, table_of
-from app.resources.declare import declaration
+from app.resources.compile.scope import CursorSlot, table_of
+from app.resources.declare import CannotCompile, declaration
 from app.resources.members import ManyMember, OneMember
 from app.resources.select import ListRoot, Page, Path, Pick, Picks, ResourceType, Root, parts_with_rows
 

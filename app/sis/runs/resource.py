@@ -1,4 +1,4 @@
-"""Owns the public shapes of the sync: sources, runs, and the rows that a run refused or changed.
+"""Declares the public shapes of the sync: sources, runs, and the rows that a run refused or changed.
 
 None shows a secret or a value of a personal field.
 """
@@ -6,13 +6,14 @@ None shows a secret or a value of a personal field.
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Text, any_, case, cast, exists, func, literal_column, or_
+from sqlalchemy import ARRAY, Text, any_, case, cast, func, literal_column, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.resources.declare import Join, Link, Resource
+from app.resources.fields import choice, computed, field, reference_of, stored
 from app.resources.listing import Listing
-from app.resources.members import Id, choice, computed, field, reference_of, stored
+from app.resources.members import Id
 from app.resources.terms import DISTRICT
 from app.resources.values import JsonObject
 from app.roster.models import Enrollment, Person, Source
@@ -37,7 +38,7 @@ SENTENCE = case(
     ),
     else_=SisRun.sentence,
 )
-"""A run's sentence. If its lease has ended, it tells since when the worker has been silent."""
+"""Returns a run's sentence; if its lease has ended, one that says since when the worker has been silent."""
 
 
 @needs(Can.READ_SYNC)
@@ -108,7 +109,7 @@ class RunResource(
     get="sync_run",
     node=False,
 ):
-    """One sync: what it did, or why it changed nothing."""
+    """One sync: what it changed, or why it changed nothing."""
 
     source: str = field(Source.name, "The name of the source.", "sis")
     state: RunState = choice(SisRun.state, "The state; `skipped` if there was nothing new.")
@@ -124,11 +125,24 @@ class RunResource(
 class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name="QuarantinedRow"):
     """A row that was refused: its place and the reason, never its content."""
 
+    id: str = field(
+        cast(SisQuarantine.id, Text), "The row's own id in the quarantine.", "01995f2e-7c2a-7b6e-9d52-5c6f0f1d2a3b"
+    )
     file: str = field(SisQuarantine.file, "The file, or the endpoint.", "users.csv")
     row: int = field(SisQuarantine.row_number, "The row's number; the header is row 1.", 17)
     code: str = field(SisQuarantine.code, "A stable code.", "email.malformed")
+    sourced_id: str | None = field(SisQuarantine.sourced_id, "The row's id in the source, if it has one.", "4711")
+    acknowledged: bool = field(
+        SisQuarantine.acknowledged, "Whether a person has acknowledged it: it is known, until it changes."
+    )
     # The last one, because the name hides the function from here on.
     field: str = field(SisQuarantine.field, "The field.", "email")
+
+
+VISIBLE_ENROLLMENT = (
+    select(Enrollment.id).where(Enrollment.district_id == DISTRICT, Enrollment.id == SisChange.row_id).scalar_subquery()
+)
+"""The enrollment of a change, if the caller reaches it. PostgreSQL may answer an EXISTS by reading all of them."""
 
 
 class SyncChangeResource(
@@ -140,12 +154,11 @@ class SyncChangeResource(
     visible=or_(
         SisChange.kind == any_(cast(list(NON_STUDENT_KINDS), ARRAY(Text))),
         Person.id.is_not(None),
-        (SisChange.kind == "enrollment")
-        & exists().where(Enrollment.district_id == DISTRICT, Enrollment.id == SisChange.row_id),
+        (SisChange.kind == "enrollment") & VISIBLE_ENROLLMENT.is_not(None),
     ),
     name="SyncChange",
 ):
-    """A row that a run changed, without its former values."""
+    """A row that a run changed, without its earlier values."""
 
     id: str = field(cast(SisChange.id, Text), "The number of the change.", "01995f2e-7c2a-7b6e-9d52-5c6f0f1d2a3b")
     kind: str = field(SisChange.kind, "The kind of row.", "person")

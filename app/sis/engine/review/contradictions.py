@@ -1,0 +1,161 @@
+"""Owns what a plan must not do although the delivery suggests it: remove whom the same delivery names, lose a re-keyed
+student's records. Changes plans only, never the roster.
+
+Two people are likely the same if one would be removed and one would come, with the same identifier, or the same name
+and birth date, or the same e-mail or username and given name (siblings share an e-mail).
+"""
+
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from app.sis.engine.report import WENT, Counts
+from app.sis.engine.stage import Stage, fresh_id
+from app.sis.kinds import KINDS, Kind
+from app.sis.port import Delivery
+
+RECORDS: Final = ("concern", "support", "score")
+"""The tables whose rows a student must not lose by a new sourcedId."""
+FIELDS: Final = ("identifier", "name and birth date", "email", "username")
+"""The fields by which two people are alike; the strongest first."""
+ARRIVES: Final = "('create', 'restore')"
+
+
+@dataclass(frozen=True, slots=True)
+class LikelyRekey:
+    """A person who would be removed and one who would come, who are likely the same; by which field.
+
+    `set_aside` is true if the plan does neither, because the person has records.
+    """
+
+    old: str
+    new: str
+    by: str
+    set_aside: bool
+
+
+async def keep_contradicted(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> int:
+    """Keeps the people and classes that are absent though current enrollments of the same delivery name them.
+
+    Their enrollments wait in quarantine. Returns the number of people and classes that are kept.
+    """
+    enrollments = deliveries.get("enrollment")
+    if enrollments is None or not enrollments.complete:
+        return 0
+    kept = 0
+    ends = "AND (s.ends_on IS NULL OR s.ends_on > :today)" if "endDate" in enrollments.header else ""
+    for kind, column in (("person", "person_id"), ("class", "class_id")):
+        if kind not in deliveries or not kinds[kind].absent:
+            continue
+        plan = stage.table("plan", kind)
+        count = await stage.count(
+            f"""WITH kept AS (
+                DELETE FROM {plan} AS p
+                WHERE p.district_id = :district AND p.run_id = :run AND p.action = 'absent' AND p.sourced_id IN (
+                    SELECT s.ref_{column} FROM {stage.delivered("enrollment")} AS s
+                    WHERE s.fault IS NULL AND NOT s.gone {ends}) RETURNING 1)
+            SELECT count(*) FROM kept"""
+        )
+        kinds[kind].absent -= count
+        kept += count
+    return kept
+
+
+async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:
+    """Returns the people who would be removed and come again with another sourcedId, each pair once."""
+    if "person" not in deliveries:
+        return []
+    plan = stage.of_run("plan", "person")
+    if not await stage.count(f"SELECT count(*) FROM {plan} AS p WHERE p.action IN {WENT}"):
+        return []
+    header = set(deliveries["person"].header)
+    same = [
+        (name, f"lower(btrim(n.{column})) = lower(btrim(t.{column})){given}", column)
+        for name, column, given in (
+            ("identifier", "identifier", ""),
+            ("email", "email", " AND lower(n.given_name) = lower(t.given_name)"),
+            ("username", "username", " AND lower(n.given_name) = lower(t.given_name)"),
+        )
+        if {name, "givenName"} <= header | ({"givenName"} if not given else set())
+    ]
+    queries = [_pairs_sql(plan, name, condition + f" AND btrim(t.{column}) <> ''") for name, condition, column in same]
+    demographics = deliveries.get("demographics")
+    if demographics is not None and "birthDate" in demographics.header and {"givenName", "familyName"} <= header:
+        born = f"""lower(n.given_name) = lower(t.given_name) AND lower(n.family_name) = lower(t.family_name)
+            AND (SELECT d.birth_date FROM demographics AS d WHERE d.district_id = :district AND d.person_id = t.id)
+              = (SELECT d.birth_date FROM {stage.of_run("plan", "demographics")} AS d WHERE d.id = n.id LIMIT 1)"""
+        queries.append(_pairs_sql(plan, "name and birth date", born))
+    if not queries:
+        return []
+    records = " OR ".join(
+        f"EXISTS (SELECT FROM {table} AS r WHERE r.district_id = :district AND r.student_id = m.id)"
+        for table in RECORDS
+    )
+    rows = await stage.rows(
+        f"""SELECT m.old, m.new, min(m.by) AS by, bool_or({records}) AS has_records
+            FROM ({" UNION ALL ".join(queries)}) AS m GROUP BY m.old, m.new ORDER BY m.old, m.new"""
+    )
+    return [LikelyRekey(row["old"], row["new"], FIELDS[row["by"]], row["has_records"]) for row in rows]
+
+
+def _pairs_sql(plan: str, name: str, condition: str) -> str:
+    return f"""SELECT p.sourced_id AS old, n.sourced_id AS new, t.id, {FIELDS.index(name)} AS by FROM {plan} AS p
+        JOIN person AS t ON t.district_id = :district AND t.id = p.id
+        JOIN {plan} AS n ON n.action IN {ARRIVES} AND n.is_student = t.is_student AND {condition}
+        WHERE p.action IN {WENT}"""
+
+
+async def set_aside(
+    stage: Stage, pairs: list[LikelyRekey], kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]
+) -> None:
+    """Takes the pairs with records out of the plans: the old person stays with all rows, the new one waits.
+
+    The rows of the new person, and those that would move a row of the old one, are quarantined.
+    """
+    chosen = [pair for pair in pairs if pair.set_aside]
+    if not chosen:
+        return
+    names = {name for pair in chosen for name in (pair.old, pair.new)}
+    rows = await stage.rows(f"SELECT p.id, p.sourced_id FROM {stage.of_run('plan', 'person')} AS p")
+    people = [row["id"] for row in rows if row["sourced_id"] in names]
+    for kind in KINDS:
+        delivery = deliveries.get(kind.name)
+        column = "id" if kind.name in ("person", "demographics") else _column_of_person(kind)
+        if delivery is not None and column is not None:
+            await _set_aside_kind(stage, kind, column, delivery, kinds[kind.name], people)
+
+
+def _column_of_person(kind: Kind) -> str | None:
+    return next((ref.column for ref in kind.refs if ref.kind == "person" and not ref.many), None)
+
+
+async def _set_aside_kind(
+    stage: Stage, kind: Kind, column: str, delivery: Delivery, counts: Counts, people: Collection[UUID]
+) -> None:
+    """Takes the rows of the people who are set aside out of a kind's plan, and quarantines those that came."""
+    plan = stage.table("plan", kind.name)
+    known = "id" if kind.name == "person" else kind.key if kind.name == "demographics" else column
+    header_column = "sourcedId" if kind.name in ("person", "demographics") else "userSourcedId"
+    if kind.about == "student_id":
+        header_column = "studentSourcedId"
+    aside = f"""(ARRAY[{", ".join(f"'{person}'" for person in people)}]::uuid[])"""
+    is_aside = f"""p.district_id = :district AND p.run_id = :run AND p.action <> 'refuse' AND (
+        p.{column} = ANY {aside}
+        OR p.id IN (SELECT t.{kind.key} FROM {kind.table} AS t
+                    WHERE t.district_id = :district AND t.{known} = ANY {aside}))"""
+    await stage.run(
+        f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
+            SELECT :district, {fresh_id("quarantine " + kind.name, "p.row_number::text")}, :run, '{kind.name}',
+                   '{delivery.file}', p.row_number + 1, '{header_column}', 'sourcedId.rekeyed'
+            FROM {plan} AS p WHERE {is_aside} AND p.row_number IS NOT NULL ON CONFLICT DO NOTHING"""
+    )
+    rows = await stage.rows(
+        f"""WITH taken AS (DELETE FROM {plan} AS p WHERE {is_aside} RETURNING p.action, p.row_number)
+            SELECT action, count(*) AS rows, count(row_number) AS came FROM taken GROUP BY action"""
+    )
+    for row in rows:
+        counts.take(row["action"], row["rows"])
+        counts.quarantined += row["came"]

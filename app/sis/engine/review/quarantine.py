@@ -1,0 +1,60 @@
+"""Owns what a quarantined row says of itself: its sourcedId, a digest of its content, whether it is acknowledged.
+
+Never stores a value of a row.
+"""
+
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+
+from app.sis.engine.stage import Stage
+from app.sis.kinds import Kind
+from app.sis.port import Delivery
+
+MOST_NAMED = 50_000
+"""The quarantined rows of one file that are named; a file with more faults is not mended row by row."""
+
+
+async def name_quarantined(stage: Stage, kind: Kind, delivery: Delivery) -> int:
+    """Adds the sourcedIds and digests to a kind's quarantined rows; returns the number of acknowledged ones."""
+    for file in (delivery, *delivery.supplements):
+        await _name_rows_of(stage, file)
+    return await stage.count(
+        f"""WITH known AS (
+            UPDATE sis_quarantine AS q SET acknowledged = true FROM sis_acknowledgement AS a
+            WHERE q.district_id = :district AND q.run_id = :run AND q.kind = '{kind.name}'
+              AND a.district_id = :district AND a.source_id = :source AND a.kind = q.kind
+              AND a.sourced_id = q.sourced_id AND a.field = q.field AND a.code = q.code AND a.content = q.content
+            RETURNING q.id)
+        SELECT count(DISTINCT k.id) FROM known AS k"""
+    )
+
+
+async def _name_rows_of(stage: Stage, file: Delivery) -> None:
+    driver, keys = stage.driver, (stage.district_id, stage.run_id, file.file)
+    numbers = [
+        row["row_number"]
+        for row in await driver.fetch(
+            "SELECT q.row_number FROM sis_quarantine AS q WHERE q.district_id = $1 AND q.run_id = $2 AND q.file = $3 "
+            f"AND q.content IS NULL ORDER BY q.row_number LIMIT {MOST_NAMED}",
+            *keys,
+        )
+    ]
+    if not numbers:
+        return
+    own = file.header[: len(file.header) - len(file.composed)]
+    # The time of a change is no part of the content: some sources renew it every night.
+    content = ", ".join(f"r.c{n}" for n, name in enumerate(own, start=1) if name != "dateLastModified")
+    rows = await driver.fetch(
+        f"""SELECT r.row_number + 1 AS number, r.c{own.index("sourcedId") + 1} AS sourced_id,
+                   md5($2 || ROW({content})::text) AS content
+            FROM {stage.raw(file.kind)} AS r WHERE r.row_number + 1 = ANY ($1::bigint[])""",
+        numbers,
+        str(stage.source_id),
+    )
+    columns = [[row[name] for row in rows] for name in ("number", "sourced_id", "content")]
+    await driver.execute(
+        """UPDATE sis_quarantine AS q SET sourced_id = f.sourced_id, content = f.content
+           FROM unnest($4::bigint[], $5::text[], $6::text[]) AS f (number, sourced_id, content)
+           WHERE q.district_id = $1 AND q.run_id = $2 AND q.file = $3 AND q.row_number = f.number""",
+        *keys,
+        *columns,
+    )

@@ -1,0 +1,266 @@
+"""Protects the declarations of resources: described, with examples, bounded, about a student where one is in them, and
+served by an index under row-level security.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+from sqlalchemy import Column
+from sqlalchemy.sql import visitors
+
+from app.access.permission import GRANTABLE, Can
+from app.access.work import Work, needs, required_permissions
+from app.catalog import CATALOG
+from app.core.ids import PREFIXES, new_id
+from app.core.inputs import input_fields
+from app.core.page import MAX_LIMIT
+from app.resources.catalog import plain
+from app.resources.compile.plan import compile_plan
+from app.resources.compile.structure import pages, values
+from app.resources.declare import Resource, declaration
+from app.resources.listing import Filter, Listing
+from app.resources.members import FieldMember, ManyMember, OneMember, ReferenceMember, ValueMember
+from app.resources.select import REST_STYLE, ListRoot, Page, Pick, Root, RowRoot, Rows
+from app.resources.values import Value
+from tests.town import Town
+
+MOST = 10_000
+"""The most rows that a link without pages may have."""
+EXAMPLES = (str, int, float)
+"""Types of which a value tells more than the type."""
+
+
+def undescribed() -> Iterator[str]:
+    """Yields what a contract could not describe or give an example of."""
+    for resource in CATALOG.resources:
+        name = declaration(resource).name
+        for member in CATALOG.members(resource).values():
+            where = f"{name}.{member.name}"
+            if not member.description:
+                yield f"{where} has no description"
+            if isinstance(member, FieldMember) and member.value_type in EXAMPLES and member.example is None:
+                yield f"{where} has no example"
+            if isinstance(member, ManyMember) and not member.paged and not 0 < member.most <= MOST:
+                yield f"{where} has no bound"
+            if isinstance(member, ReferenceMember):
+                yield from (f"{where} has the kind {kind}, which no id has" for kind in {member.kind} - set(PREFIXES))
+            if isinstance(member, ValueMember):
+                yield from _undescribed_value(where, member.shape)
+    for listing in CATALOG.listings.values():
+        for name, criterion in listing.by_face("rest").items():
+            if not criterion.description:
+                yield f"{listing.name}: the filter {name} has no description"
+        for filter_ in listing.filters:
+            if filter_.example is None:
+                yield f"{listing.name}: the filter {filter_.name} has no example"
+            if filter_.value_type is str and not 0 < filter_.most <= 500:
+                yield f"{listing.name}: the filter {filter_.name} has no bound"
+
+
+def undescribed_commands() -> Iterator[str]:
+    """Yields what a contract could not say about a command, and what a face could not derive."""
+    for command in CATALOG.commands.values():
+        inputs = command.inputs
+        fields = dict(inputs.fields) | (dict(input_fields(inputs.type)) if inputs.items else {})
+        for one in fields.values():
+            if not one.description:
+                yield f"{command.name}: {one.name} has no description"
+            if one.example is None and not is_dataclass(one.type):
+                yield f"{command.name}: {one.name} has no example"
+        if not command.description or not required_permissions(command.function):
+            yield f"{command.name} has no description or no permission"
+        if (inputs.row is not None) != ("{" in command.rest):
+            yield f"{command.name} names a row in its path or its parameters alone"
+        if (inputs.items is None) != (command.bulk is None or command.items is None):
+            yield f"{command.name} takes items without a bound"
+        if not command.emits:
+            yield f"{command.name} records no event"
+        method, path = command.rest.split(" ")
+        if method not in ("POST", "PATCH", "PUT", "DELETE") or not path.startswith("/"):
+            yield f"{command.name} has no method and path"
+
+
+def test_every_command_is_described_and_can_be_derived() -> None:
+    """Each input with words and an example, each command with its permission, its events and its place in REST."""
+    assert list(undescribed_commands()) == []
+
+
+def _undescribed_value(where: str, shape: Any) -> Iterator[str]:
+    if isinstance(shape, type) and issubclass(shape, Value):
+        for item in shape.__items__.values():
+            if not item.description:
+                yield f"{where}.{item.name} has no description"
+            if item.type in EXAMPLES and item.example is None:
+                yield f"{where}.{item.name} has no example"
+            yield from _undescribed_value(f"{where}.{item.name}", item.type)
+
+
+def test_every_member_and_filter_is_described_with_an_example_and_bounded() -> None:
+    """Both contracts take their words from here, so that nothing in them is left to be guessed."""
+    assert list(undescribed()) == []
+
+
+def test_a_resource_with_a_student_is_about_the_student() -> None:
+    """What the disclosure log must name cannot be forgotten: also of every person who may be a student."""
+    silent = []
+    for resource in CATALOG.resources:
+        facts = declaration(resource)
+        columns = {column.name for column in facts.model.__table__.columns}
+        visible = "" if facts.visible is None else str(facts.visible)
+        of_student = "student_id" in columns or ("school_ids" in columns and "person" in facts.model.__tablename__)
+        is_staff = "NOT person.is_student" in visible
+        if (of_student or "school_ids" in columns) and facts.about is None and not is_staff:
+            silent.append(facts.name)
+        if facts.about is not None and not facts.discloses:
+            silent.append(f"{facts.name} has no kind of record")
+    assert silent == ["WebhookEndpoint"]  # the schools that an endpoint is limited to
+
+
+def test_the_order_of_every_list_is_without_nulls_and_ends_in_a_key() -> None:
+    """A page that begins after a null would be empty, and one that begins within equal rows would repeat or skip."""
+    wrong = []
+    for listing in CATALOG.listings.values():
+        for order in (listing.order, *(sort.columns for sort in listing.sorts)):
+            wrong += [f"{listing.name}: {column}" for column in order if _column(column).nullable]
+            if listing.paged and order and _column(order[-1]).name not in ("id", "code"):
+                wrong.append(f"{listing.name} does not end in a key")
+    for resource, link in links():
+        wrong += [f"{declaration(resource).name}.{link.name}" for column in link.order if _column(column).nullable]
+    assert wrong == []
+
+
+def links() -> Iterator[tuple[type[Resource[Any]], ManyMember]]:
+    """Yields every link to several rows with the resource that it begins at."""
+    for resource in CATALOG.resources:
+        for member in CATALOG.members(resource).values():
+            if isinstance(member, ManyMember):
+                yield resource, member
+
+
+def _column(mapped: Any) -> Column[Any]:
+    return next(one for one in visitors.iterate(plain(mapped)) if isinstance(one, Column))
+
+
+def _leaf(resource: type[Resource[Any]]) -> Pick:
+    names = [one.name for one in CATALOG.members(resource).values() if isinstance(one, FieldMember | ReferenceMember)]
+    return Pick(names[0], names[0])
+
+
+def reads() -> Iterator[tuple[str, Root]]:
+    """Yields a read of every link, of every row by its id, and of every list by each of its narrow filters."""
+    for resource in CATALOG.resources:
+        facts = declaration(resource)
+        for member in CATALOG.members(resource).values():
+            if isinstance(member, ManyMember | OneMember):
+                leaf = (_leaf(member.target),)
+                page = (
+                    Page((Rows("items", leaf),), MAX_LIMIT) if isinstance(member, ManyMember) and member.paged else None
+                )
+                pick = Pick(member.name, member.name, () if page else leaf, page)
+                yield f"{facts.name}.{member.name}", RowRoot("", resource, new_id(), (pick,))
+        if facts.get is not None:
+            yield facts.get, RowRoot("", resource, new_id(), (_leaf(resource),))
+    for listing in CATALOG.listings.values():
+        for filter_ in listing.filters:
+            if filter_.narrow:
+                yield f"{listing.name} by {filter_.name}", _list(listing, filter_)
+
+
+def _list(listing: Listing, filter_: Filter[Any]) -> ListRoot:
+    page = Page((Rows("items", (_leaf(listing.resource),)),), MAX_LIMIT)
+    return ListRoot("", listing.name, page, (), {filter_.name: new_id()})
+
+
+SETTINGS = ("enable_seqscan", "enable_sort")
+
+
+@needs(*sorted(GRANTABLE - {Can.ACT_FOR}))
+async def _explain(work: Work, root: Root) -> dict[str, Any]:
+    plan = compile_plan(CATALOG, (root,), work.principal, REST_STYLE)
+    given: dict[str, Any] = {**plan.constants, "district": work.district_id}
+    given |= {"client": new_id(), "reach": "district", "schools": [], "students": [], "opens": []}
+    named: dict[Any, Any] = dict(values(root))
+    for path, _ in pages(root):
+        named |= {(*path, "limit"): 50, (*path, "more"): 51}
+    given |= {name: named.get(path) for path, name in plan.roots[0].binds.items()}
+    connection = await work.db.connection()
+    for setting in SETTINGS:
+        await connection.exec_driver_sql(f"SET LOCAL {setting} = off")
+    parameters = tuple(given[name] for name in plan.parameters)
+    answer = (await connection.exec_driver_sql(f"EXPLAIN (VERBOSE, FORMAT JSON) {plan.sql}", parameters)).scalar_one()
+    found: dict[str, Any] = (orjson.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
+    return found
+
+
+async def indexed(db: asyncpg.Connection) -> dict[str, set[str]]:
+    """Returns by table the columns that follow the district in an index of all rows."""
+    rows = await db.fetch(
+        """SELECT c.relname AS table, a.attname AS column FROM pg_index i
+           JOIN pg_class c ON c.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[1]
+           JOIN pg_attribute d ON d.attrelid = c.oid AND d.attnum = i.indkey[0] AND d.attname = 'district_id'
+           WHERE c.relnamespace = 'public'::regnamespace AND i.indpred IS NULL"""
+    )
+    columns: dict[str, set[str]] = {}
+    for row in rows:
+        columns.setdefault(row["table"], set()).add(row["column"])
+    return columns
+
+
+def scans(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields the alias and the name of each table that a plan reads."""
+    if "Relation Name" in plan:
+        yield plan["Alias"], plan["Relation Name"]
+    for inner in plan.get("Plans", ()):
+        yield from scans(inner)
+
+
+def conditions(plan: dict[str, Any]) -> Iterator[str]:
+    """Yields the conditions of a plan."""
+    yield from (str(value) for name, value in plan.items() if name.endswith(("Cond", "Filter")))
+    for inner in plan.get("Plans", ()):
+        yield from conditions(inner)
+
+
+def unserved(plan: dict[str, Any], columns: dict[str, set[str]]) -> Iterator[str]:
+    """Yields the tables of a plan that have no index which begins with a column that the statement compares.
+
+    Which index is used depends on statistics, and a test has none; whether one can serve does not.
+    """
+    text = " ".join(conditions(plan))
+    for alias, table in scans(plan):
+        compared = set(re.findall(rf"\b{alias}\.(\w+) = ", text)) | set(re.findall(rf" = {alias}\.(\w+)\b", text))
+        if not compared & columns[table]:
+            yield f"no index of {table} begins with one of {sorted(compared)}"
+
+
+async def test_an_index_serves_every_link_and_every_narrow_filter(north: Town, owner: asyncpg.Connection) -> None:
+    """Under row-level security, no statement has to read a district to find a row's children."""
+    columns, found = await indexed(owner), {}
+    async with north.unit(north.client()) as work:
+        for name, root in reads():
+            if faults := list(unserved(await _explain(work, root), columns)):
+                found[name] = faults
+    assert found == {}
+
+
+@pytest.mark.parametrize("name", ["concerns", "supports", "scores", "decisions", "students"])
+async def test_a_list_of_one_school_is_read_in_the_order_of_an_index(
+    north: Town, owner: asyncpg.Connection, name: str
+) -> None:
+    """Whatever the school's size, a page reads its own rows: the indexes by school are in the order of the list."""
+    listing = CATALOG.listings[name]
+    page = Page((Rows("items", (_leaf(listing.resource),)),), MAX_LIMIT)
+    async with north.unit(north.client(schools=(north.schools[0],))) as work:
+        text = " ".join(conditions(await _explain(work, ListRoot("", name, page))))
+    table = declaration(listing.resource).model.__tablename__
+    order = [_column(one).name for one in listing.order or (declaration(listing.resource).key,)]
+    for school in ("school_id", "second_school_id", "third_school_id"):
+        assert f".{school} = " in text
+        columns = ", ".join(("district_id", school, *order))
+        query = "SELECT count(*) FROM pg_indexes WHERE tablename = $1 AND indexdef LIKE $2"
+        assert await owner.fetchval(query, table, f"%({columns})%"), (table, columns)

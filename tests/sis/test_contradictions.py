@@ -1,0 +1,156 @@
+"""Protects children from a delivery that contradicts itself, and from new ids for those who have records."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from app.core import ids
+from app.evidence.service import NewScore
+from app.response.service import record_scores
+from app.sis.engine.report import Report
+from app.sis.runs import approval, rekey
+from app.sis.scheduler.report_text import render_rekeys
+from tests.sis.case_zip import STUDENTS, CaseZip
+from tests.sis.roster_zip import STUDENTS as MORE
+from tests.sis.roster_zip import ask, row_id, sync
+from tests.sis.rows_server import RowsServer, sync_rows
+from tests.town import Town
+
+PRESENT = """SELECT e.sourced_id FROM person p JOIN external_id e ON e.district_id = :district AND e.kind = 'person'
+     AND e.row_id = p.id JOIN source s ON s.district_id = :district AND s.id = e.source_id AND s.name = 'csv'
+    WHERE p.district_id = :district AND p.removed_at IS NULL AND p.is_student"""
+DEMOGRAPHICS = "sourcedId,status,dateLastModified,birthDate"
+
+
+async def _sync(town: Town, case: CaseZip, folder: Path) -> Report:
+    return await sync(town, case.write(folder / "case.zip"), folder)
+
+
+async def _present(town: Town) -> set[str]:
+    return {row[0] for row in await ask(town, PRESENT)}
+
+
+async def _give_score(town: Town, sourced_id: str) -> None:
+    """Records a score of a student."""
+    student = ids.format_id("student", await row_id(town, "person", sourced_id))
+    async with town.unit() as work:
+        await record_scores(work, [NewScore(student, "orf", date(2026, 9, 9), 60.0)])
+
+
+async def test_a_student_whom_enrollments_name_is_not_removed(north: Town, tmp_path: Path) -> None:
+    """Missing from users, named by the enrollments of the same delivery: nobody is removed, and the rows wait."""
+    await _sync(north, CaseZip(), tmp_path)
+    report = await _sync(north, CaseZip().drop("users", "U002", "U003"), tmp_path)
+    assert (report.state, report.exit_code, report.total("changes")) == ("applied", 3, 0), report.sentence
+    assert await _present(north) == {f"U{n:03}" for n in range(1, STUDENTS + 1)}
+    assert [(one.code, one.sourced_id) for one in report.refusals] == [
+        ("reference.removed", "E002"),
+        ("reference.removed", "E003"),
+    ]
+    (rule,) = [one for one in report.weighed if one["rule"] == "contradicted"]
+    assert (rule["count"], rule["held"]) == (2, False)
+
+
+async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: Town) -> None:
+    """REST is judged as CSV is."""
+    rows = RowsServer()
+    await sync_rows(north, rows)
+    rows.users.remove(rows.row("users", "s3"))
+    report = await sync_rows(north, rows)
+    assert (report.exit_code, report.kinds["person"].absent) == (3, 0)
+    assert len(await _present(north)) == MORE
+
+
+async def test_a_student_whose_enrollments_ended_is_removed(north: Town, tmp_path: Path) -> None:
+    """An enrollment that has ended contradicts nothing."""
+    await _sync(north, CaseZip(), tmp_path)
+    ended = (
+        CaseZip()
+        .drop("users", "U002")
+        .change("enrollments", "U002,student,false,2026-08-20,", "U002,student,false,2026-08-20,2026-09-01")
+    )
+    report = await _sync(north, ended, tmp_path)
+    assert (report.state, report.kinds["person"].absent) == ("applied", 1)
+
+
+def _rekeyed(case: CaseZip, *numbers: int) -> CaseZip:
+    for number in numbers:
+        case.change("users", f"U{number:03},", f"0{number},").change("enrollments", f"U{number:03},", f"0{number},")
+    return case
+
+
+async def test_new_ids_are_named_however_few_they_are(north: Town, tmp_path: Path) -> None:
+    """Three students without records: the roster follows the source, and the report names each pair."""
+    await _sync(north, CaseZip(), tmp_path)
+    report = await _sync(north, _rekeyed(CaseZip(), 1, 2, 3), tmp_path)
+    assert (report.state, report.exit_code, report.kinds["person"].created) == ("applied", 0, 3), report.sentence
+    pairs = [(one["old"], one["new"], one["by"], one["set_aside"]) for one in report.rekeys]
+    assert pairs == [(f"U00{n}", f"0{n}", "identifier", False) for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("by", ["identifier", "name and birth date", "email"])
+async def test_a_student_with_records_is_set_aside(north: Town, tmp_path: Path, by: str) -> None:
+    """The old one stays with all rows, the new one waits, and the rest of the night goes on; nobody is lost."""
+
+    def delivered(case: CaseZip) -> CaseZip:
+        if by != "identifier":
+            case.change("users", ",1001,", ",,")
+        if by == "name and birth date":
+            case.change("users", "u1@example.org", "")
+            case.add(
+                "demographics",
+                DEMOGRAPHICS,
+                "01,,,2018-01-01" if "\n01," in case.files["users"] else "U001,,,2018-01-01",
+            )
+        return case
+
+    await _sync(north, delivered(CaseZip()), tmp_path)
+    await _give_score(north, "U001")
+    case = _rekeyed(CaseZip(), 1).change("users", "Given9,", "Renamed,").change("users", ",u1,", ",x1,")
+    delivered(case)
+    report = await _sync(north, case, tmp_path)
+    assert (report.state, report.exit_code, report.kinds["person"].updated) == ("applied", 3, 1), report.sentence
+    assert [(one["old"], one["new"], one["by"], one["set_aside"]) for one in report.rekeys] == [
+        ("U001", "01", by, True)
+    ]
+    assert await _present(north) == {f"U{n:03}" for n in range(1, STUDENTS + 1)}
+    assert report.total("changes") == 1
+    (count,) = await ask(
+        north,
+        "SELECT count(*) FROM enrollment WHERE district_id = :district AND person_id = :id AND removed_at IS NULL",
+        id=await row_id(north, "person", "U001"),
+    )
+    assert count[0] == 1
+    again = await _sync(north, case, tmp_path)
+    assert (again.exit_code, again.total("changes"), len(again.rekeys)) == (3, 0, 1)
+
+
+async def test_siblings_who_share_an_e_mail_are_two_people(north: Town, tmp_path: Path) -> None:
+    """One leaves and the other comes: no re-key."""
+    first = CaseZip().change("users", ",1001,", ",,")
+    await _sync(north, first, tmp_path)
+    second = CaseZip().drop("users", "U001").drop("enrollments", "E001")
+    second.add("users", "U099,,,true,S1,student,u99,,Sister,Family1,,,u1@example.org,,,,03,")
+    report = await _sync(north, second, tmp_path)
+    assert (report.state, report.kinds["person"].absent, report.rekeys) == ("applied", 1, [])
+
+
+async def test_those_set_aside_get_their_new_ids_by_the_named_command(north: Town, tmp_path: Path) -> None:
+    """The map of an applied run is planned, approved, and the next run goes on with the same person."""
+    await _sync(north, CaseZip(), tmp_path)
+    await _give_score(north, "U001")
+    person = await row_id(north, "person", "U001")
+    case = _rekeyed(CaseZip(), 1)
+    report = await _sync(north, case, tmp_path)
+    assert any("--match likely" in line for line in render_rekeys(report))
+    engine, keyring = north.worker_engine, north.settings.keyring
+    plan = await rekey.plan_rekey(engine, keyring, north.district_id, report.run_id, rekey.LIKELY)
+    assert (plan.state, plan.plan and plan.plan["rekey"]["matched"]) == ("held", 1), plan.sentence
+    async with north.unit() as work:
+        await approval.approve(work, plan.run_id, str(plan.plan and plan.plan["digest"]), False)
+    await approval.execute_answer(engine, keyring, north.district_id, plan.run_id, lambda _doing, _done, _of: None)
+    again = await _sync(north, case, tmp_path)
+    assert (again.state, again.exit_code, again.rekeys) == ("applied", 0, []), again.sentence
+    assert await row_id(north, "person", "01") == person
+    assert await _present(north) == {"01", *(f"U{n:03}" for n in range(2, STUDENTS + 1))}
