@@ -49,7 +49,7 @@ class Acknowledgement(Input):
     )
 
 
-class Acknowledged(Shape):
+class AcknowledgedRows(Shape):
     """How many rows were acknowledged."""
 
     acknowledged: int = Field(description="Rows that were not acknowledged before.")
@@ -84,9 +84,9 @@ async def get_quarantine_csv(work: OpenWork, run: str) -> Response:
     operation_id="acknowledge_quarantine",
     **requires(quarantine.acknowledge_rows),
 )
-async def acknowledge_quarantine(work: OpenWork, run: str, body: Acknowledgement) -> Acknowledged:
+async def acknowledge_quarantine(work: OpenWork, run: str, body: Acknowledgement) -> AcknowledgedRows:
     """Acknowledges refused rows: later runs do not count them until their content or their fault changes."""
-    return Acknowledged(acknowledged=await quarantine.acknowledge_rows(work, row_id("run", run), body.rows))
+    return AcknowledgedRows(acknowledged=await quarantine.acknowledge_rows(work, row_id("run", run), body.rows))
 
 
 def _quarantined(row: models.SisQuarantine) -> QuarantinedRow:
