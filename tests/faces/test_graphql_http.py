@@ -13,12 +13,12 @@ from app.core.db import open_engine
 from app.core.errors import Misuse
 from app.decision.rules import KINDS
 from app.evidence.rules import PURPOSES
-from app.graphql.concern import ConcernState
-from app.graphql.decision import DecisionKind
-from app.graphql.evidence import ScorePurpose
+from app.concern.rules import ConcernState
+from app.decision.rules import DecisionKind
+from app.evidence.rules import ScorePurpose
 from app.graphql.limits import Limits
 from app.graphql.schema import sdl
-from app.graphql.support import SupportState
+from app.support.rules import SupportState
 from app.support.rules import STATES as SUPPORT_STATES
 from tests.faces.graphql_face import MODERN, ask, http, token, told
 from tests.town import Town
