@@ -8,8 +8,12 @@ from app.playbook import resource as playbook
 from app.resources.catalog import Catalog
 from app.response import resource as response
 from app.roster import resource as roster
+from app.roster import schools
 from app.sis.runs import resource as sis
+from app.support import delivery
 from app.support import resource as support
 from app.webhooks import resource as webhooks
 
-CATALOG = Catalog((roster, gradebook, playbook, evidence, concern, support, response, decision, sis, webhooks))
+CATALOG = Catalog(
+    (schools, roster, gradebook, playbook, evidence, concern, delivery, support, response, decision, sis, webhooks)
+)

@@ -15,6 +15,7 @@ from app.core.fairness.gate import Limits as GateLimits
 from app.core.fairness.quota import Policy
 from app.core.log import log_as_json
 from app.core.writer_share import WriterShare
+from app.events.hub import FeedHub
 from app.graphql.limits import Limits
 from app.graphql.router import graphql_router
 from app.graphql.router import refuse as refuse_graphql
@@ -35,6 +36,7 @@ from app.rest import (
     measure,
     oauth,
     playbook,
+    quarantine,
     rekey,
     response,
     roster,
@@ -42,6 +44,7 @@ from app.rest import (
     session,
     sis,
     sources,
+    stream,
     support,
     uploads,
     webhooks,
@@ -83,12 +86,14 @@ V1 = (
     evidence,
     decision,
     events,
+    stream,
     consumers,
     webhooks,
     deliveries,
     sis,
     sources,
     uploads,
+    quarantine,
     rekey,
 )
 
@@ -127,6 +132,7 @@ def build(settings: Settings) -> FastAPI:
         sis_allowed=settings.sis_allowed,
         attempts=TokenAttempts(settings.workers),
         writers=WriterShare(connections_of(engine), limits.connect),
+        hub=FeedHub(engine),
         operations=me.operations_of([face.router for face in V1]),
     )
     install_problem_handlers(app)

@@ -19,7 +19,9 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Row, text
+from sqlalchemy import Row, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -127,6 +129,14 @@ async def districts_due(engine: AsyncEngine, most: int) -> dict[JobKind, list[UU
         for job, district_id in rows:
             due[JobKind(job)].append(UUID(str(district_id)))
     return due
+
+
+async def feed_heads(engine: AsyncEngine, district_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, int]]:
+    """Returns the epoch and the last number of these districts' change feeds."""
+    query = text("SELECT * FROM app.feed_heads(:asked)").bindparams(bindparam("asked", type_=ARRAY(PgUUID)))
+    async with _bound_to_nobody(engine) as connection:
+        rows = await connection.execute(query, {"asked": list(district_ids)})
+        return {UUID(str(row.district_id)): (UUID(str(row.epoch)), row.last) for row in rows}
 
 
 async def client_origins(engine: AsyncEngine) -> dict[UUID, tuple[str, ...]]:

@@ -55,8 +55,10 @@ INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 DATABASES = ("AIMLINE_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL")
 LOGS = {"serve", "worker"}
 """Commands that run processes, which configure their own logs."""
-OF_AN_INSTALLATION = {"serve", "worker", "migrate", "restore"}
-"""Commands that never use a playground, because they are for an installation whose database the environment names."""
+USE_PLAYGROUND = {"schema", "backup", "district", "client", "token", "sis", "sync", "calibrate", "doctor"}
+"""Commands that use a running playground where the environment names no database. The others need none, or are for an
+installation whose database the environment names.
+"""
 BEHIND = ("42P01", "42703", "42883", "3F000")
 """The SQLSTATEs for a missing table, column, function or schema, which mean that a migration is missing."""
 
@@ -97,7 +99,7 @@ def main() -> None:
         quiet = structlog.make_filtering_bound_logger(logging.WARNING)
         structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
-        _use_playground(sys.argv[1:2])
+        _use_playground(sys.argv[1:])
         arguments, is_completion = sys.argv[1:2], "_AIMLINE_COMPLETE" in os.environ
         app = command_line(*arguments) if is_completion or set(arguments) & set(COMMANDS) else overview()
         app(prog_name="aimline")
@@ -117,15 +119,18 @@ def main() -> None:
 
 def _use_playground(arguments: list[str]) -> None:
     """Uses the running playground, unless the environment names a database; reports this on standard error."""
-    if set(arguments) & OF_AN_INSTALLATION or any(os.environ.get(name) for name in DATABASES):
+    names_database = any(os.environ.get(name) for name in DATABASES)
+    if names_database or not set(arguments[:1]) & USE_PLAYGROUND or "--help" in arguments:
         return
-    from app.sandbox.discovery import running_playground
+    from app.sandbox.discovery import VARIABLE, running_playground
 
     playground = running_playground()
     if playground is not None:
         folder, settings = playground
         os.environ.update({name: value for name, value in settings.items() if not os.environ.get(name)})
         print(f"Using the playground in {folder}.", file=sys.stderr)
+    elif named := os.environ.get(VARIABLE):
+        print(f"No playground of this user runs in {named}.", file=sys.stderr)
 
 
 def _refuse(error: Exception) -> NoReturn:

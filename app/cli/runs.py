@@ -24,7 +24,7 @@ from app.core.page import keyset
 from app.settings import Settings
 from app.sis.engine.report import Report
 from app.sis.port import AlreadyRunning
-from app.sis.runs import approval, queries, rekey
+from app.sis.runs import approval, quarantine, queries, rekey
 from app.sis.scheduler.answers import attempt_answer
 from app.sis.scheduler.leases import claim_answer
 
@@ -58,6 +58,26 @@ def add_to(app: typer.Typer) -> None:
         """Shows a run's report, with its plan if it is held."""
         run_report = _ask(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
         _show(run_report, district, as_json, weighed=True)
+
+    @sync_app.command("quarantine")
+    def quarantine_(run: Run, district: District) -> None:
+        """Prints the rows that a run refused as CSV, for the clerk of the SIS who corrects them."""
+        print(_ask(district, lambda work: quarantine.quarantine_csv(work, ids.parse_id("run", run))), end="")
+
+    @sync_app.command("acknowledge")
+    def acknowledge(
+        run: Run,
+        district: District,
+        row: Annotated[list[str] | None, typer.Option(help="FILE:ROW; may be repeated. Without it, all rows.")] = None,
+    ) -> None:
+        """Acknowledges refused rows: later runs do not count them until their content or their fault changes."""
+        run_id = ids.parse_id("run", run)
+
+        async def mark(work: Work) -> int:
+            chosen = await quarantine.find_rows(work, run_id, row) if row else None
+            return await quarantine.acknowledge_rows(work, run_id, chosen)
+
+        print(f"{_ask(district, mark):,} rows are acknowledged.")
 
     @sync_app.command("approve")
     def approve(
@@ -109,7 +129,7 @@ def add_to(app: typer.Typer) -> None:
     def rekey_people(
         run: Run,
         district: District,
-        match: Annotated[str, typer.Option(help="identifier, email, or a CSV file of old and new sourcedIds.")],
+        match: Annotated[str, typer.Option(help="likely, identifier, email, or a CSV file of old and new sourcedIds.")],
         out: Annotated[Path | None, typer.Option(help="Write the resulting map as CSV.")] = None,
         as_json: AsJson = False,
     ) -> None:
@@ -117,7 +137,7 @@ def add_to(app: typer.Typer) -> None:
 
         async def go(engine: AsyncEngine, settings: Settings) -> Report:
             district_id, keyring = await find_district(engine, district), settings.keyring
-            pairs = () if match in rekey.MATCHES else rekey.read_pairs(Path(match))
+            pairs = () if match in (*rekey.MATCHES, rekey.LIKELY) else rekey.read_pairs(Path(match))
             report = await rekey.plan_rekey(engine, keyring, district_id, ids.parse_id("run", run), match, pairs)
             async with unit(engine, system_principal(district_id, "operator"), keyring, "sync rekey") as work:
                 made = await rekey.list_pairs(work, report.run_id) if out else []

@@ -160,7 +160,7 @@ def _show(sis: typer.Typer) -> None:
 
     @sis.command("doctor")
     def doctor(name: Name, district: District, as_json: AsJson = False) -> None:
-        """Checks a source: how to sign in, its base URLs, pages and collections. Writes nothing."""
+        """Checks a source: signs in, reads every collection and exits as a run would. Writes nothing."""
         # Imported here, because it loads many modules that the other commands do not need.
         from app.sis.runs.pull import inspect_source
 
@@ -173,7 +173,7 @@ def _show(sis: typer.Typer) -> None:
 
         findings = _or_refuse(lambda: as_operator(go))
         print(orjson.dumps(findings).decode() if as_json else "\n".join(findings["sentences"]))
-        raise typer.Exit(0 if findings["ready"] else REFUSED)
+        raise typer.Exit(findings["exit_code"] if findings["ready"] else REFUSED)
 
     @sis.command("pause")
     @sis.command("remove", help="Does the same as pause; the source's rows and history stay.")

@@ -34,7 +34,7 @@ from app.sis.engine.report import Counts, Report
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.port import AlreadyRunning
 from app.sis.runs.pull import Mode, run_source
-from app.sis.scheduler.report_text import render_guard_result
+from app.sis.scheduler.report_text import render_guard_result, render_rekeys
 from app.sis.service import sync_csv
 from app.sis.sources.service import load_source_by_name
 
@@ -195,11 +195,13 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
     if report.refusals:
         console.print("First rows in quarantine (the header is row 1):")
         table = Table(box=SIMPLE_HEAD)
-        for column in ("file", "row", "field", "code"):
+        for column in ("file", "row", "sourcedId", "field", "code"):
             table.add_column(column, justify="right" if column == "row" else "left")
         for refusal in report.refusals:
-            table.add_row(refusal.file, f"{refusal.row:,}", refusal.field, refusal.code)
+            table.add_row(refusal.file, f"{refusal.row:,}", refusal.sourced_id or "", refusal.field, refusal.code)
         console.print(table)
+    for line in render_rekeys(report):
+        typer.echo(line.replace("DISTRICT", district))
     for table_name, rows in report.repaired.items():
         console.print(f"Schools repaired to those of the student: {rows:,} of {table_name}", markup=False)
     for file in report.not_taken:

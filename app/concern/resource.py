@@ -10,8 +10,9 @@ from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_DISMISSED, CONCERN_RA
 from app.playbook.filters import by_area
 from app.playbook.resource import AreaResource
 from app.resources.declare import Command, Link, Resource
+from app.resources.fields import choice, field, one
 from app.resources.listing import Filter, Listing
-from app.resources.members import One, choice, field, one
+from app.resources.members import One
 from app.roster.filters import by_school, by_student
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
@@ -83,7 +84,6 @@ COMMANDS = (
     Command(
         "raise_concern",
         service.raise_concern,
-        service.NewConcern,
         ConcernResource,
         "Raises a concern about one student in one area.",
         "POST /concerns",
@@ -93,7 +93,6 @@ COMMANDS = (
     Command(
         "accept_concern",
         service.accept_concern,
-        None,
         ConcernResource,
         "Accepts a concern: the team will act on it.",
         "POST /concerns/{concern}/accept",
@@ -102,7 +101,6 @@ COMMANDS = (
     Command(
         "dismiss_concern",
         service.dismiss_concern,
-        None,
         ConcernResource,
         "Dismisses a concern: the team will not act on it.",
         "POST /concerns/{concern}/dismiss",
@@ -111,7 +109,6 @@ COMMANDS = (
     Command(
         "resolve_concern",
         service.resolve_concern,
-        None,
         ConcernResource,
         "Resolves an accepted concern.",
         "POST /concerns/{concern}/resolve",

@@ -53,9 +53,7 @@ async def events_after(work: Work, keyset: Keyset, types: Sequence[str] | None =
     The page always has a `next` cursor, for later requests. Raises `Malformed` for an unknown event type, and `Gone` if
     events after the cursor were deleted.
     """
-    violations = unknown_types(types or (), "/type")
-    if violations:
-        raise Malformed(violations)
+    require_types(types or ())
     end = await feed_end(work)
     after = await feed_start(work) if keyset.after is None else number_of(keyset, end)
     events = await read_range(work, end, after, keyset.limit, types or (), RESYNC)
@@ -137,6 +135,13 @@ def number_of(keyset: Keyset, end: FeedEnd, resync: str = RESYNC) -> int:
     if number > end.last:
         raise Gone(f"This cursor is beyond the end of the feed. {resync}", code="feed.beyond")
     return number
+
+
+def require_types(types: Sequence[str]) -> None:
+    """Raises `Malformed` for an event type that is not in the catalogue."""
+    violations = unknown_types(types, "/type")
+    if violations:
+        raise Malformed(violations)
 
 
 def unknown_types(types: Sequence[str], pointer: str) -> list[Violation]:

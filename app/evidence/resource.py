@@ -8,8 +8,9 @@ from app.evidence.rules import ScorePurpose
 from app.playbook.filters import by_measure
 from app.playbook.resource import MeasureResource
 from app.resources.declare import Link, Resource
+from app.resources.fields import choice, field, one, stored
 from app.resources.listing import Filter, Listing
-from app.resources.members import One, choice, field, one, stored
+from app.resources.members import One
 from app.resources.values import JsonObject
 from app.roster.filters import by_student
 from app.roster.models import Person
@@ -56,7 +57,7 @@ class ScoreChangeResource(
     because: str | None = field(
         ScoreChange.because, "The reason; null where the sender only sent the score again.", "Scored again"
     )
-    before: JsonObject = stored(ScoreChange.before, "The values before the change.", graphql=None)
+    before: JsonObject = stored(ScoreChange.before, "The values before the change.")
     changed_by: One[StaffResource] | None = one(
         ScoreChange.changed_by, StaffResource, "The person who changed it, if a person did."
     )

@@ -7,12 +7,14 @@ from sqlalchemy import func
 from app.access.permission import Can
 from app.gradebook.models import AssessmentLineItem, AssessmentResult, Category, LineItem, Result
 from app.resources.declare import Join, Link, Resource
+from app.resources.fields import field, one, reference, stored
 from app.resources.listing import Filter
-from app.resources.members import Id, One, field, one, reference, stored
+from app.resources.members import Id, One
 from app.resources.values import Value, item
 from app.roster.filters import by_class
 from app.roster.models import Person, SchoolClass
-from app.roster.resource import ClassResource, StudentResource
+from app.roster.resource import StudentResource
+from app.roster.schools import ClassResource
 
 
 class ObjectiveValue(Value):

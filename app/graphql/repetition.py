@@ -98,7 +98,9 @@ def repetition_of(
     """
     if not prepared.writes or schema.mutation_type is None:
         return None
-    variables = get_variable_values(schema, prepared.operation.variable_definitions or (), operation.variables or {})
+    definitions = prepared.operation.variable_definitions or ()
+    # One error is enough here, and its suggestions are never shown: both cost more than the rest of a small request.
+    variables = get_variable_values(schema, definitions, operation.variables or {}, max_errors=1, hide_suggestions=True)
     if isinstance(variables, list):
         return None  # The operation will fail because of its variables.
     fragments = {

@@ -3,8 +3,9 @@
 from app.access.permission import Can
 from app.playbook.models import Area, Level, Measure
 from app.resources.declare import Resource
+from app.resources.fields import field, one, reference
 from app.resources.listing import Listing
-from app.resources.members import Id, One, field, one, reference
+from app.resources.members import Id, One
 
 
 class AreaResource(Resource[Area], kind="area", requires=Can.READ_PLAYBOOK, name="Area"):

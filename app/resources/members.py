@@ -1,16 +1,10 @@
-"""Declares the members of a resource: fields, references, links, stored and computed values. Reads no row.
-
-A member is written as an annotated class attribute. The annotation is the contract, the value is the source of the
-member, and mypy compares the two: `field(Mapped[T]) -> T`. At run time the functions here return a `Member`.
-"""
+"""Defines the members of a resource: fields, references, links, stored and computed values. `fields` declares them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, NewType, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NewType, TypeVar
 from uuid import UUID
-
-from sqlalchemy.sql.elements import SQLCoreOperations
 
 from app.access.permission import Can
 
@@ -133,157 +127,6 @@ class ValueMember(Member):
     many: bool = False
     assumed: int = 5
     requires: tuple[Can, ...] = ()
-
-
-def field(
-    column: SQLCoreOperations[T],
-    description: str,
-    example: Any = None,
-    *,
-    rest: str | None = SAME,
-    graphql: str | None = SAME,
-) -> T:
-    """Declares a value of the row; the annotation must be the column's type."""
-    member = FieldMember("", description, example, rest, graphql, expression=column)
-    return cast(T, member)
-
-
-def choice(
-    column: SQLCoreOperations[str] | SQLCoreOperations[str | None],
-    description: str,
-    *,
-    rest: str | None = SAME,
-    graphql: str | None = SAME,
-) -> Any:
-    """Declares a value from a fixed list; the annotation is a `StrEnum`, which is compared with the column."""
-    return FieldMember("", description, None, rest, graphql, expression=column)
-
-
-@overload
-def reference(
-    column: SQLCoreOperations[UUID], kind: str, description: str, *, rest: str | None = SAME, graphql: str | None = SAME
-) -> Id: ...
-@overload
-def reference(
-    column: SQLCoreOperations[UUID | None],
-    kind: str,
-    description: str,
-    *,
-    rest: str | None = SAME,
-    graphql: str | None = SAME,
-) -> Id | None: ...
-def reference(column: Any, kind: str, description: str, *, rest: str | None = SAME, graphql: str | None = SAME) -> Any:
-    """Declares the id of another row."""
-    return ReferenceMember("", description, None, rest, graphql, expression=column, kind=kind)
-
-
-def reference_of(
-    column: SQLCoreOperations[UUID],
-    kind_expression: SQLCoreOperations[Any],
-    kinds: tuple[str, ...],
-    description: str,
-    *,
-    rest: str | None = SAME,
-    graphql: str | None = SAME,
-) -> Id | None:
-    """Declares the id of another row, whose kind is in another column."""
-    return cast(
-        Id | None,
-        ReferenceMember(
-            "",
-            description,
-            None,
-            rest,
-            graphql,
-            expression=column,
-            kind=kinds[0],
-            kinds=kinds,
-            kind_expression=kind_expression,
-        ),
-    )
-
-
-def references(
-    column: SQLCoreOperations[list[UUID]],
-    kind: str,
-    description: str,
-    *,
-    rest: str | None = SAME,
-    graphql: str | None = SAME,
-) -> list[Id]:
-    """Declares a list of the ids of other rows."""
-    member = ReferenceMember("", description, None, rest, graphql, expression=column, kind=kind, many=True)
-    return cast(list[Id], member)
-
-
-@overload
-def one(
-    column: SQLCoreOperations[UUID],
-    target: type[R],
-    description: str,
-    *,
-    rest: str | None = SAME,
-    graphql: str | None = SAME,
-) -> One[R]: ...
-@overload
-def one(
-    column: SQLCoreOperations[UUID | None],
-    target: type[R],
-    description: str,
-    *,
-    rest: str | None = SAME,
-    graphql: str | None = SAME,
-) -> One[R] | None: ...
-def one(column: Any, target: Any, description: str, *, rest: str | None = SAME, graphql: str | None = SAME) -> Any:
-    """Declares a link to the row that a column refers to."""
-    return OneMember("", description, None, rest, graphql, expression=column, target=target)
-
-
-def many_by_ids(
-    column: SQLCoreOperations[list[UUID]],
-    target: type[R],
-    description: str,
-    *,
-    rest: str | None = SAME,
-    graphql: str | None = SAME,
-) -> Many[R]:
-    """Declares a link to the rows whose ids are in an array column, in the order of the array."""
-    member = ManyMember("", description, None, rest, graphql, target=target, array=column)
-    return cast(Many[R], member)
-
-
-def stored(
-    column: SQLCoreOperations[Any], description: str, *, rest: str | None = SAME, graphql: str | None = SAME
-) -> Any:
-    """Declares a JSON column; the annotation is a `Value`, a list of a `Value`, `Figures` or `JsonObject` (see
-    `values.py`).
-    """
-    return ValueMember("", description, None, rest, graphql, shape=None, expression=column)
-
-
-def computed(
-    compute: Callable[..., Awaitable[Sequence[Any]]],
-    keys: tuple[SQLCoreOperations[Any], ...],
-    description: str,
-    *,
-    arguments: tuple["Filter[Any]", ...] = (),
-    requires: tuple[Can, ...] = (),
-    rest: str | None = SAME,
-    graphql: str | None = SAME,
-) -> Any:
-    """Declares a value that Python computes for all rows of an answer in one call; the annotation is a `Value`."""
-    return ValueMember(
-        "",
-        description,
-        None,
-        rest,
-        graphql,
-        shape=None,
-        compute=compute,
-        keys=keys,
-        arguments=arguments,
-        requires=requires,
-    )
 
 
 def named(member: Member, name: str) -> Member:

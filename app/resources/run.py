@@ -10,12 +10,13 @@ from app.access.permission import MEANING, Can
 from app.access.work import Work, needs
 from app.core.errors import AimlineError, Forbidden, Invalid, Malformed, Violation
 from app.resources.catalog import Catalog
+from app.resources.compile.cursors import Places, open_pages
 from app.resources.compile.plan import Plan, Plans, RootPlan
+from app.resources.compile.structure import values
 from app.resources.compile.tokens import POSITIONS, TOO_MANY_ROWS, VALUES, Rendered, render
 from app.resources.complete import complete_values
 from app.resources.listing import Filter, Flag
-from app.resources.pages import Places, open_pages
-from app.resources.select import Path, Root, Style, values
+from app.resources.select import Path, Root, Style
 
 PLANS = Plans()
 

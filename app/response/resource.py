@@ -8,8 +8,9 @@ from app.access.permission import Can
 from app.playbook.filters import by_area, by_level
 from app.playbook.resource import MeasureResource
 from app.resources.declare import Link, OneLink, Resource
+from app.resources.fields import choice, field, one, reference, references, stored
 from app.resources.listing import Filter, Listing
-from app.resources.members import Id, One, choice, field, one, reference, references, stored
+from app.resources.members import Id, One
 from app.resources.terms import DISTRICT
 from app.resources.values import Figures, Value, item
 from app.response.models import CalibrationRow, ResponseState, VerdictRow

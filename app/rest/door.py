@@ -25,6 +25,7 @@ from app.core.address import Allowed
 from app.core.crypto import Keyring
 from app.core.errors import Invalid, Malformed, NotFound, Violation
 from app.core.writer_share import WriterShare
+from app.events.hub import FeedHub
 from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE
 from app.rest.repetition import Replayed, find_kept
@@ -61,6 +62,7 @@ class Services:
     sis_allowed: Allowed
     attempts: TokenAttempts
     writers: WriterShare
+    hub: FeedHub
     operations: Mapping[str, frozenset[Can]] = field(default_factory=dict)
     """The scopes that each operation requires, by its id."""
 

@@ -66,7 +66,9 @@ class Edge:
             exchange.too_large = False
             await problem(request, 413, "body.too_large", detail)(scope, receive, exchange.send)
         route = getattr(scope.get("route"), "path", "unknown")
-        status, seconds = exchange.status or 500, time.perf_counter() - began
+        # A stream is as fast as its first message: its length is the client's choice.
+        ended = exchange.began if scope["state"].get("is_stream") and exchange.began else time.perf_counter()
+        status, seconds = exchange.status or 500, ended - began
         count_request(route, scope["method"], status, seconds, _district(scope))
         took = round(seconds * 1000, 1)
         log.info("request", method=scope["method"], route=route, status=status, ms=took)
@@ -79,6 +81,7 @@ class _Exchange:
         self._receive, self._send, self._trace_id, self._largest = receive, send, trace_id, largest
         self._read = 0
         self.status: int | None = None
+        self.began: float | None = None
         self.too_large = False
 
     async def receive(self) -> Message:
@@ -93,7 +96,7 @@ class _Exchange:
         if self.too_large and self.status is None:
             return  # The app's own response would only say that the body ended too early.
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status, self.began = message["status"], time.perf_counter()
             headers = [*message["headers"], (b"trace-id", self._trace_id.encode())]
             named = {name.lower() for name, _ in headers}
             message["headers"] = headers + [header for header in DEFAULT_HEADERS if header[0] not in named]

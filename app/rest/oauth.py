@@ -5,10 +5,10 @@ It answers with OAuth errors (RFC 6749 §5.2), never with problem details.
 
 import base64
 import binascii
-from typing import Annotated, Any
-from urllib.parse import unquote
+from typing import Any
+from urllib.parse import unquote_plus
 
-from fastapi import APIRouter, Form, Header, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from app.access.admission import RateLimited
@@ -34,30 +34,39 @@ class TokenShape(Shape):
     district: str
 
 
-@router.post("/oauth/token", response_model=TokenShape, operation_id="token")
-async def token(
-    request: Request,
-    grant_type: Annotated[str | None, Form()] = None,
-    client_id: Annotated[str | None, Form()] = None,
-    client_secret: Annotated[str | None, Form()] = None,
-    scope: Annotated[
-        str | None, Form(description="Scopes, separated by spaces; by default, all that the client was granted.")
-    ] = None,
-    district: Annotated[str | None, Form(description="The district, for a client that serves several.")] = None,
-    authorization: Annotated[str | None, Header(include_in_schema=False)] = None,
-) -> JSONResponse:
+FORM = "application/x-www-form-urlencoded"
+PARAMETERS = {
+    "grant_type": "Always `client_credentials`.",
+    "client_id": "The client's id, unless it is sent by Basic.",
+    "client_secret": "The client's secret, unless it is sent by Basic.",
+    "scope": "Scopes, separated by spaces; by default, all that the client was granted.",
+    "district": "The district, by its short name or id, for a client that serves several.",
+}
+BODY = {
+    "required": True,
+    "content": {
+        FORM: {
+            "schema": {
+                "type": "object",
+                "description": "A request for a token (RFC 6749 §4.4.2).",
+                "required": ["grant_type"],
+                "properties": {name: {"type": "string", "description": text} for name, text in PARAMETERS.items()},
+            }
+        }
+    },
+}
+
+
+@router.post("/oauth/token", response_model=TokenShape, operation_id="token", openapi_extra={"requestBody": BODY})
+async def token(request: Request) -> JSONResponse:
     """Issues an access token for client credentials, sent in the header (Basic) or in the body."""
     services: Services = request.app.state.services
     try:
-        if grant_type != "client_credentials":
-            code = "invalid_request" if grant_type is None else "unsupported_grant_type"
-            raise OAuthError("The grant type must be client_credentials.", code=code)
-        if authorization is not None:
-            client_id, client_secret = _basic(authorization)
-        if not client_id or not client_secret:
-            raise OAuthError("Send client_id and client_secret, by Basic or in the body.", code="invalid_client")
+        form = await _read_form(request)
+        client_id, client_secret = _credentials(request.headers.getlist("authorization"), form)
         address = request.client.host if request.client else None
         with services.attempts.begin(client_id, address):
+            scope, district = form.get("scope"), form.get("district")
             grant = await grant_token(services.engine, services.tokens, client_id, client_secret, scope, district)
     except RateLimited as error:
         answer = refuse(request, error)
@@ -113,6 +122,35 @@ def unavailable(error: Unavailable) -> JSONResponse:
     return JSONResponse(body, 503, headers=NEVER_STORED | {"Retry-After": str(error.retry_after)})
 
 
+async def _read_form(request: Request) -> dict[str, str]:
+    """Returns the parameters of a token request; those without a value count as left out (RFC 6749 §3.2)."""
+    if request.query_params.keys() & PARAMETERS.keys():
+        raise OAuthError("Send the parameters in the body, never in the address.", code="invalid_request")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        raise OAuthError(f"Send the parameters as {FORM}.", code="invalid_request")
+    items = [(name, str(value)) for name, value in (await request.form()).multi_items() if name in PARAMETERS]
+    if len(items) > len(dict(items)):
+        raise OAuthError("A parameter is repeated.", code="invalid_request")
+    form = {name: value for name, value in items if value}
+    if form.get("grant_type") != "client_credentials":
+        code = "unsupported_grant_type" if "grant_type" in form else "invalid_request"
+        raise OAuthError("The grant type must be client_credentials.", code=code)
+    return form
+
+
+def _credentials(headers: list[str], form: dict[str, str]) -> tuple[str, str]:
+    """Returns the client's id and secret; raises `OAuthError` for none, or for two ways at once (RFC 6749 §2.3)."""
+    client_id, client_secret = form.get("client_id"), form.get("client_secret")
+    if headers:
+        named, given = _basic(headers[0])
+        if len(headers) > 1 or client_secret is not None or client_id not in (None, named):
+            raise OAuthError("Authenticate in one way: by Basic or in the body.", code="invalid_request")
+        client_id, client_secret = named, given
+    if not client_id or not client_secret:
+        raise OAuthError("Send client_id and client_secret, by Basic or in the body.", code="invalid_client")
+    return client_id, client_secret
+
+
 def _basic(authorization: str) -> tuple[str, str]:
     scheme, _, encoded = authorization.partition(" ")
     try:
@@ -121,5 +159,5 @@ def _basic(authorization: str) -> tuple[str, str]:
         user, password = "", ""
     if scheme.lower() != "basic" or not user:
         raise OAuthError("The Authorization header must be Basic.", code="invalid_client")
-    # RFC 6749 §2.3.1 requires both to be percent-encoded before they are joined.
-    return unquote(user), unquote(password)
+    # RFC 6749 §2.3.1 requires both to be form-encoded before they are joined.
+    return unquote_plus(user), unquote_plus(password)

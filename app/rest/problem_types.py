@@ -79,6 +79,9 @@ PROBLEM_TYPES = {
     ),
     "operation.timeout": ProblemType(503, "The operation took too long", "Ask for less at a time."),
     "operation.too_much": ProblemType(400, "The operation asks for too much", "Ask for less at a time."),
+    "origin.unknown": ProblemType(
+        403, "No client has registered this origin", "Ask the operator to register the page's origin for its client."
+    ),
     "outcome.unknown": ProblemType(
         503, "The outcome is not known", "Read the row or the change feed before you repeat a change without a key."
     ),
@@ -115,6 +118,7 @@ PROBLEM_TYPES = {
     "upload.busy": ProblemType(429, "Two uploads are being received", WAIT),
     "variables.too_deep": ProblemType(400, "The variables are too deep", SMALLER),
     "variables.too_large": ProblemType(400, "The variables are too large", SMALLER),
+    "streams.too_many": ProblemType(429, "Too many streams", WAIT),
     "version.mismatch": ProblemType(412, "The row has changed", READ_AGAIN),
     "version.required": ProblemType(428, "Name the version", "Send If-Match with the ETag that you have read."),
     "webhook.reach": ProblemType(403, "An endpoint belongs to a client", "Send the request without Aimline-Act-For."),

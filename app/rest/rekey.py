@@ -65,10 +65,11 @@ Pairs = Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_
 class NewRekey(Input):
     """How people whom the held run would remove are matched with those whom it would create: by `match` or by `map`."""
 
-    match: Literal["identifier", "email"] | None = Field(
+    match: Literal["identifier", "email", "likely"] | None = Field(
         default=None,
         description=(
-            "The field whose value must be equal for a removed and a created person, and shared with nobody else."
+            "The field whose value must be equal for a removed and a created person, and shared with nobody else; or"
+            " likely for the pairs in the report's `rekeys`, also of an applied run that set them aside."
         ),
     )
     map: (

@@ -14,6 +14,7 @@ from pydantic import Field
 from app.core import ids
 from app.rest.door import After, Limit, OpenWork, StudentPath, requires, row_id
 from app.rest.pages import Input, Items, Shape, page_keyset, to_page
+from app.rest.quarantine import QuarantinedRow
 from app.rest.route import Route
 from app.roster.queries import find_staff, find_student
 from app.sis import models
@@ -87,13 +88,13 @@ class SyncChange(Shape):
     action: str = Field(description="update, restore, remove (marked as deleted), absent (no longer sent) or rekey.")
 
 
-class QuarantinedRow(Shape):
-    """A row that was refused: its place and the reason, never its content."""
+class LikelyRekey(Shape):
+    """A person who would be removed and one who would come, who are likely the same."""
 
-    file: str
-    row: int = Field(description="The row's number; the header is row 1.")
-    field: str
-    code: str
+    old: str = Field(description="The known sourcedId.")
+    new: str = Field(description="The sourcedId that came.")
+    by: str = Field(description="identifier, name and birth date, email or username (these with the given name).")
+    set_aside: bool = Field(description="Whether the old one stays and the new one waits, as there are records.")
 
 
 class RekeyPlan(Shape):
@@ -125,6 +126,8 @@ class SyncReport(SyncRun):
     weighed: list[WeighedRule] = Field(
         description="Every limit of the guard, with the number that it was compared with."
     )
+    rekeys: list[LikelyRekey] = Field(description="People who likely came back with another sourcedId.")
+    exit_code: int = Field(description="The exit code of the command line for the run in its state; 4 while held.")
     first_quarantined: list[QuarantinedRow]
     next: list[str] = Field(description="What a person may do about the run.")
 
@@ -173,18 +176,6 @@ async def get_sync_run(work: OpenWork, run: str) -> SyncRun:
     return _run(await queries.run(work, row_id("run", run)))
 
 
-@router.get("/sync-runs/{run}/quarantine", operation_id="list_quarantine", **requires(queries.run, queries.quarantine))
-async def list_quarantine(
-    work: OpenWork, request: Request, response: Response, run: str, after: After = None, limit: Limit = None
-) -> Items[QuarantinedRow]:
-    """Lists the rows that a run refused."""
-    source_run = await queries.run(work, row_id("run", run))
-    keyset = page_keyset(work, "quarantine", {"run": source_run.run.id}, after, limit)
-    page = await queries.quarantine(work, keyset, source_run.run.id)
-    items, next_cursor = to_page(request, response, page, _quarantined)
-    return Items(items=items, next=next_cursor)
-
-
 @router.get("/sync-runs/{run}/changes", operation_id="list_sync_changes", **requires(queries.run, queries.changes))
 async def list_sync_changes(
     work: OpenWork, request: Request, response: Response, run: str, after: After = None, limit: Limit = None
@@ -221,9 +212,9 @@ async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncRep
         repaired=report.repaired,
         weighed=[WeighedRule(**item) for item in report.weighed],
         next=next_steps(report),
-        first_quarantined=[
-            QuarantinedRow(file=item.file, row=item.row, field=item.field, code=item.code) for item in report.refusals
-        ],
+        rekeys=[LikelyRekey(**pair) for pair in report.rekeys],
+        exit_code=report.exit_code,
+        first_quarantined=[QuarantinedRow.of_refusal(item) for item in report.refusals],
     )
 
 
@@ -328,10 +319,6 @@ def _rekey(plan: dict[str, Any] | None) -> RekeyPlan | None:
     if plan is None or "rekey" not in plan:
         return None
     return RekeyPlan(**{**plan["rekey"], "of": ids.format_id("run", UUID(plan["rekey"]["of"]))})
-
-
-def _quarantined(row: models.SisQuarantine) -> QuarantinedRow:
-    return QuarantinedRow(file=row.file, row=row.row_number, field=row.field, code=row.code)
 
 
 def _change(change: queries.ChangeOfRun) -> SyncChange:

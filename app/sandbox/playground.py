@@ -80,6 +80,7 @@ def play(folder: Path, port: int, roster: Path | None, *, once: bool, fresh: boo
                 while True:
                     _check([api, worker])
                     time.sleep(0.3)
+            print("\nStopping ...", flush=True)
         _ignore_signals()
     return code
 

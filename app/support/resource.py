@@ -1,7 +1,6 @@
 """Declares the public shapes of supports, phases, sessions and dosage, and their links."""
 
-from datetime import date, datetime
-from enum import StrEnum
+from datetime import date
 
 from sqlalchemy import and_, exists, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
@@ -10,83 +9,22 @@ from app.access.permission import Can
 from app.concern.models import Concern
 from app.concern.resource import ConcernResource
 from app.concern.rules import ConcernState
+from app.events.catalogue import SUPPORT_ENDED, SUPPORT_PLANNED
 from app.evidence.models import Score
 from app.evidence.resource import BY_DATE, ScoreResource
 from app.playbook.resource import AreaResource, LevelResource, MeasureResource
-from app.resources.declare import Link, Resource
+from app.resources.declare import Command, Link, Resource
+from app.resources.fields import choice, computed, field, one, reference, references
 from app.resources.listing import Filter, Flag
-from app.resources.members import Id, One, choice, computed, field, one, reference, references
+from app.resources.members import Id, One
 from app.resources.terms import DISTRICT
-from app.resources.values import JsonObject, Value, item
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
+from app.support import service
+from app.support.delivery import SINCE, UNTIL, DosageValue, SessionResource
 from app.support.models import Phase, Session, Support, SupportConcern
 from app.support.queries import dosages_between
 from app.support.rules import SupportState
-
-
-class LostBecause(StrEnum):
-    """The reasons for lost minutes of a session. An event is a drill, a test or a trip."""
-
-    ABSENT = "absent"
-    NO_PROVIDER = "no_provider"
-    SCHEDULE = "schedule"
-    EVENT = "event"
-    SCHOOL_CLOSED = "school_closed"
-    OTHER = "other"
-
-
-class LostValue(Value):
-    """The minutes lost for one reason."""
-
-    because: LostBecause = item("The reason.")
-    minutes: int = item("The minutes lost for it.", 40)
-
-
-class DosageSums(Value):
-    """Sums of sessions and minutes."""
-
-    planned_sessions: int = item("The sessions that were planned.", 15)
-    delivered_sessions: int = item("The sessions that were given.", 12)
-    unknown_sessions: int = item("The planned sessions without a record: unknown, not missed.", 1)
-    planned_minutes: int = item("The minutes that were planned.", 450)
-    known_minutes: int = item("The planned minutes of sessions that have a record.", 420)
-    delivered_minutes: int = item("The minutes that were given.", 350)
-
-
-class DosageWeekValue(DosageSums):
-    """A week's sessions and minutes; the known minutes are those of sessions that have a record."""
-
-    monday: date = item("The week's Monday.")
-
-
-class DosageValue(DosageSums):
-    """Delivered and planned sessions and minutes, over a period whose first and last day are included.
-
-    The shares count only sessions with a record. They are null if fewer than half of the planned sessions have one,
-    because the dosage is then unknown.
-    """
-
-    since: date = item("The first day.")
-    until: date = item("The last day, included.")
-    share: float | None = item("The lesser of the two shares.", 0.83)
-    session_share: float | None = item("Delivered sessions over planned sessions with a record.", 0.86)
-    minute_share: float | None = item("Delivered minutes over planned minutes with a record.", 0.83)
-    lost: list[LostValue] = item(
-        "The lost minutes, by reason.",
-        rest=None,
-        get=lambda dosage: [{"because": because, "minutes": minutes} for because, minutes in dosage.lost.items()],
-    )
-    lost_by_reason: JsonObject = item(
-        "The lost minutes, by reason.", {"absent": 60}, rest="lost", graphql=None, get=lambda dosage: dict(dosage.lost)
-    )
-    weeks: list[DosageWeekValue] = item("The weeks, in order.")
-
-
-SINCE: Filter[date] = Filter(
-    "since", date, None, "The first day; by default, that of the last phase.", date(2026, 9, 14)
-)
-UNTIL: Filter[date] = Filter("until", date, None, "The last day, included; by default, today.", date(2026, 12, 18))
 
 
 class SupportResource(
@@ -154,33 +92,6 @@ class PhaseResource(
     minutes_per_session: int = field(Phase.minutes_per_session, "The planned minutes of a session.", 30)
     sessions_per_week: int = field(Phase.sessions_per_week, "The planned sessions of a week.", 4)
     because: str = field(Phase.because, "Why the phase began.", "The plan")
-
-
-class SessionResource(
-    Resource[Session],
-    kind="session",
-    requires=Can.READ_SUPPORTS,
-    about=Session.student_id,
-    visible=Session.removed_at.is_(None),
-    name="Session",
-    get="session",
-):
-    """One delivery of a support. A planned session without a record is unknown, not missed."""
-
-    support_id: Id = reference(Session.support_id, "support", "The support.", rest="support")
-    student: One[StudentResource] = one(Session.student_id, StudentResource, "The student whom it was for.")
-    held_on: date = field(Session.held_on, "The day on which it was held, or should have been.")
-    number: int = field(Session.number, "The session's number on its day.", 1)
-    attended: bool = field(Session.attended, "Whether the student was present.")
-    planned_minutes: int = field(Session.planned_minutes, "The planned minutes.", 30)
-    delivered_minutes: int = field(Session.delivered_minutes, "The minutes that were given.", 30)
-    lost_because: LostBecause | None = choice(Session.lost_because, "Why minutes were lost.")
-    recorded_by: One[StaffResource] | None = one(
-        Session.recorded_by, StaffResource, "The person who recorded it, if a person did."
-    )
-    external_id: str | None = field(Session.external_id, "The sender's own id.", "log-3391")
-    recorded_at: datetime = field(Session.recorded_at, "When it was recorded.")
-    version: int = field(Session.version, "The number of changes; the ETag.", 1)
 
 
 LINKS = (
@@ -266,3 +177,23 @@ FLAGS = (
     ),
 )
 """Flags that this room adds to lists of lower rooms, by the list's name."""
+
+COMMANDS = (
+    Command(
+        "plan_support",
+        service.plan_support,
+        SupportResource,
+        "Plans a support with its goal and aimline.",
+        "POST /supports",
+        emits=(SUPPORT_PLANNED,),
+        status=201,
+    ),
+    Command(
+        "end_support",
+        service.end_support,
+        SupportResource,
+        "Ends a planned or active support.",
+        "POST /supports/{support}/end",
+        emits=(SUPPORT_ENDED,),
+    ),
+)

@@ -11,8 +11,9 @@ from app.access.permission import Can
 from app.access.principal import Reach
 from app.events.models import Event
 from app.resources.declare import Join, Link, Resource
+from app.resources.fields import choice, field, reference, references, stored
 from app.resources.listing import Listing
-from app.resources.members import Id, choice, field, reference, references, stored
+from app.resources.members import Id
 from app.resources.terms import CLIENT, OPENS, REACH, SCHOOLS
 from app.resources.values import JsonObject
 from app.webhooks.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEndpoint

@@ -6,6 +6,8 @@ from uuid import UUID
 
 import httpx
 import pytest
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.httpx_client import AsyncOAuth2Client
 from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import KeySet
@@ -188,3 +190,47 @@ async def test_a_signed_token_of_another_shape_is_refused(app: FastAPI, north: T
     told = jwt.decode(token, services.tokens._keys, algorithms=["ES256"]).claims | claims  # to sign what is spoilt
     spoilt = jwt.encode({"alg": "ES256", "kid": services.tokens._signing.kid}, told, services.tokens._signing)
     assert (await Caller(app, spoilt).get("/v1/students")).status_code == 401
+
+
+async def test_a_repeated_parameter_and_a_second_way_to_authenticate_are_refused(app: FastAPI, north: Town) -> None:
+    """RFC 6749 §2.3 and §3.2: otherwise two readers of one request could see two clients in it."""
+    client_id, secret = await made(north)
+    header, form = basic(client_id, secret), "grant_type=client_credentials"
+    credentials = f"client_id={client_id}&client_secret={secret}"
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    refused = {
+        "both ways": (header, f"{form}&{credentials}", ""),
+        "another client in the body": (header, f"{form}&client_id=cli_other", ""),
+        "a repeated grant type": ({}, f"{form}&{form}&{credentials}", ""),
+        "a repeated scope": ({}, f"{form}&{credentials}&scope=concern:read&scope=roster:read", ""),
+        "a repeated client": ({}, f"{form}&{credentials}&client_id={client_id}", ""),
+        "credentials in the address": ({}, form, f"?{credentials}"),
+    }
+    async with plain(app) as client:
+        for name, (headers, body, query) in refused.items():
+            answer = await client.post(f"/oauth/token{query}", content=body, headers={**kind, **headers})
+            assert error(answer) == (400, "invalid_request"), name
+        for body in (f"{form}&client_id={client_id}", f"{form}&scope=&district="):
+            answer = await client.post("/oauth/token", content=body, headers={**kind, **header})
+            assert answer.status_code == 200, answer.text
+        json = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+        assert error(await client.post("/oauth/token", json=json)) == (400, "invalid_request")
+        parts = await client.post("/oauth/token", data=json, files={"grant_type": b"x"})
+        assert error(parts) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("way", ["client_secret_basic", "client_secret_post"])
+async def test_authlib_gets_a_token_and_uses_it(app: FastAPI, north: Town, way: str) -> None:
+    """The library that most Python clients use, by both ways, and its errors for a wrong secret and scope."""
+    client_id, secret = await made(north)
+    made_of = {"transport": httpx.ASGITransport(app=app), "base_url": "http://aimline.test"}
+    endpoint = "http://aimline.test/oauth/token"
+    async with AsyncOAuth2Client(client_id, secret, token_endpoint_auth_method=way, **made_of) as client:
+        token = await client.fetch_token(endpoint, grant_type="client_credentials")
+        assert token["token_type"] == "Bearer"
+        assert (await client.get("/v1/students")).status_code == 200
+        with pytest.raises(OAuthError, match="invalid_scope"):
+            await client.fetch_token(endpoint, grant_type="client_credentials", scope="score:read")
+    async with AsyncOAuth2Client(client_id, "aim_wrong", token_endpoint_auth_method=way, **made_of) as client:
+        with pytest.raises(OAuthError, match="invalid_client"):
+            await client.fetch_token(endpoint, grant_type="client_credentials")

@@ -26,6 +26,7 @@ LET_OFF = {
     # Functions that run with the owner's rights.
     "definer app.client_directory(uuid)": "a client's grants, read before a district is known",
     "definer app.client_origins()": "the origins of clients, read before a token is: a preflight has none",
+    "definer app.feed_heads(uuid[])": "numbers only, for the streams of a process",
     "definer app.district_directory(text)": "a district's id by its short name, as above",
     "definer app.revocations_in_force()": "ids and times only, before any token is accepted",
     "definer app.sync_standing()": "ids, hours and counts of runs, for the operator's alarms",

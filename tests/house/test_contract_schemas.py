@@ -83,7 +83,7 @@ def test_no_request_has_a_default(contract: dict[str, Any]) -> None:
 
 def test_answers_are_open_and_requests_are_closed(contract: dict[str, Any]) -> None:
     """A later version adds members to answers; a misspelt member of a request is refused, and the contract says so."""
-    requests = _bodies(contract, "post", "put", "patch") - {"TokenRequest"}
+    requests = _bodies(contract, "post", "put", "patch")
     answers = {
         name
         for path in contract["paths"].values()
@@ -95,3 +95,21 @@ def test_answers_are_open_and_requests_are_closed(contract: dict[str, Any]) -> N
     for name in requests - answers:
         assert contract["components"]["schemas"][name].get("additionalProperties") is False, name
     assert not requests & answers, "One schema for both could be neither open nor closed."
+
+
+def test_every_field_and_parameter_is_described(contract: dict[str, Any]) -> None:
+    """A reader of the contract sees nothing else: a name alone tells neither unit nor form."""
+    fields = [
+        (name, field)
+        for name, schema in contract["components"]["schemas"].items()
+        for field, one in schema.get("properties", {}).items()
+        if not one.get("description", "").strip()
+    ]
+    parameters = [
+        (operation["operationId"], parameter["name"])
+        for path in contract["paths"].values()
+        for operation in path.values()
+        for parameter in operation.get("parameters", ())
+        if not parameter.get("description", "").strip()
+    ]
+    assert (fields, parameters) == ([], [])

@@ -1,5 +1,6 @@
 """Tests that `dev.py run`, if it cannot start, prints one sentence with the cause and the remedy."""
 
+import asyncio
 import fcntl
 import json
 import os
@@ -11,11 +12,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 
+from app.core.embedded import EmbeddedPostgres
+from app.sandbox.database import recreate_database
 from app.sandbox.discovery import FILE, LOCK, published
 from app.settings import Settings
 from tests.processes import TRUSTS_NOBODY, environment, warm
@@ -113,6 +118,7 @@ def test_a_file_that_a_killed_playground_left_is_not_used(tmp_path: Path, settin
     (tmp_path / FILE).chmod(0o600)
     ran = _found(tmp_path)
     assert ran.returncode == 1
+    assert f"No playground of this user runs in {tmp_path}." in ran.stderr
     assert "python3 dev.py run" in ran.stderr
 
 
@@ -121,6 +127,23 @@ def test_a_file_that_others_could_have_written_is_not_used(tmp_path: Path, setti
     with _running(tmp_path, settings):
         (tmp_path / FILE).chmod(0o660)
         assert "No database" in _found(tmp_path).stderr
+
+
+def test_a_fresh_start_empties_the_embedded_database(tmp_path: Path) -> None:
+    """What was there is gone; the owner has a new database to migrate."""
+    with EmbeddedPostgres(tmp_path, settings={"fsync": "off"}) as postgres:
+        assert asyncio.run(_tables_after(postgres.url(), "CREATE TABLE kept (id int)")) == ["kept"]
+        recreate_database(postgres)
+        assert asyncio.run(_tables_after(postgres.url(), "SELECT 1")) == []
+
+
+async def _tables_after(url: str, statement: str) -> list[str]:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+        return [row[0] for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+    finally:
+        await connection.close()
 
 
 class _Playground:
@@ -181,8 +204,14 @@ def test_a_playground_keeps_its_district_though_it_was_killed(tmp_path: Path) ->
     client = _token(first)
     assert "A caseload to look at" in first.printed
     first.end(signal.SIGKILL)
+    saved = tmp_path / "district.json"
+    assert saved.stat().st_mode & 0o777 == 0o600
+    content = json.loads(saved.read_text())
+    earlier = date.fromisoformat(content["told_until"]) - timedelta(days=15)
+    saved.write_text(json.dumps(content | {"told_until": earlier.isoformat()}))
     again = _Playground(tmp_path)
     assert "The district demo is as you left it" in again.printed
+    assert int(again.named(r"(\d+) scores since")) > 20
     assert _token(again) == client
     districts = json.loads(_found(tmp_path).stdout)["districts"]
     assert [one["slug"] for one in districts] == ["demo"]

@@ -22,9 +22,12 @@ UNWALKED = {
     "/graphiql/graphiql.min.css": "as the page",
     "/graphiql/page.js": "as the page",
     "/graphiql/page.css": "as the page",
+    "/v1/events/stream": "a stream, walked in tests/faces/test_stream.py",
     "/graphql": "walked by its schema, in test_stranger_graphql.py",
 }
 """Routes outside of the contract."""
+STREAMS = {"stream_events": "its answer does not end; tests/faces/test_stream.py walks it"}
+"""Operations that the walk leaves out, with the reason."""
 OPEN = {"live", "ready", "token", "jwks", "authorization_server"}
 """Operations that ask for no token and read no district's rows but by a client's secret."""
 

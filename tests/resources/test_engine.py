@@ -24,7 +24,8 @@ from app.resources.compile.plan import Plans
 from app.resources.compile.tokens import ABOUT, ROW, SAME, id_token, record_letter, render
 from app.resources.cost import cost
 from app.resources.declare import CannotCompile, Resource
-from app.resources.members import ManyMember, ValueMember, field
+from app.resources.fields import field
+from app.resources.members import ManyMember, ValueMember
 from app.resources.run import Answer, read, resolve_filters
 from app.resources.select import (
     GRAPHQL_STYLE,
@@ -287,3 +288,14 @@ def test_the_cost_is_known_before_anything_is_read() -> None:
     assert cost(CATALOG, students(below, 10)) == 10 * (1 + 5)
     assert cost(CATALOG, ListRoot("", "students", Page((Rows("items", NAME), Total("total")), 10))) == 10 + 250
     assert cost(CATALOG, RowRoot("", ConcernResource, new_id(), (Pick("student", "student", NAME),))) == 2
+
+
+async def test_statements_are_not_compiled_by_the_server(north: Town) -> None:
+    """A large statement that runs for milliseconds would wait for its own compilation where a server has JIT."""
+
+    @needs(Can.READ_ROSTER)
+    async def shown(work: Work) -> Any:
+        return (await (await work.db.connection()).exec_driver_sql("SHOW jit")).scalar_one()
+
+    async with north.unit() as work:
+        assert await shown(work) == "off"

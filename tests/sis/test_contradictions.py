@@ -9,6 +9,8 @@ from app.core import ids
 from app.evidence.service import NewScore
 from app.response.service import record_scores
 from app.sis.engine.report import Report
+from app.sis.runs import approval, rekey
+from app.sis.scheduler.report_text import render_rekeys
 from tests.sis.case_zip import STUDENTS, CaseZip
 from tests.sis.roster_zip import STUDENTS as MORE
 from tests.sis.roster_zip import ask, row_id, sync
@@ -132,3 +134,23 @@ async def test_siblings_who_share_an_e_mail_are_two_people(north: Town, tmp_path
     second.add("users", "U099,,,true,S1,student,u99,,Sister,Family1,,,u1@example.org,,,,03,")
     report = await _sync(north, second, tmp_path)
     assert (report.state, report.kinds["person"].absent, report.rekeys) == ("applied", 1, [])
+
+
+async def test_those_set_aside_get_their_new_ids_by_the_named_command(north: Town, tmp_path: Path) -> None:
+    """The map of an applied run is planned, approved, and the next run goes on with the same person."""
+    await _sync(north, CaseZip(), tmp_path)
+    await _give_score(north, "U001")
+    person = await row_id(north, "person", "U001")
+    case = _rekeyed(CaseZip(), 1)
+    report = await _sync(north, case, tmp_path)
+    assert any("--match likely" in line for line in render_rekeys(report))
+    engine, keyring = north.worker_engine, north.settings.keyring
+    plan = await rekey.plan_rekey(engine, keyring, north.district_id, report.run_id, rekey.LIKELY)
+    assert (plan.state, plan.plan and plan.plan["rekey"]["matched"]) == ("held", 1), plan.sentence
+    async with north.unit() as work:
+        await approval.approve(work, plan.run_id, str(plan.plan and plan.plan["digest"]), False)
+    await approval.execute_answer(engine, keyring, north.district_id, plan.run_id, lambda _doing, _done, _of: None)
+    again = await _sync(north, case, tmp_path)
+    assert (again.state, again.exit_code, again.rekeys) == ("applied", 0, []), again.sentence
+    assert await row_id(north, "person", "01") == person
+    assert await _present(north) == {"01", *(f"U{n:03}" for n in range(2, STUDENTS + 1))}

@@ -1,11 +1,12 @@
 """Protects runs of different districts from each other: they share their staging tables, and nothing else."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from app.access.permission import Can
+from app.access.work import Work, needs
 from app.core.ids import new_id
 from app.sis.engine.stage import Stage
 from app.sis.service import open_stage
@@ -47,7 +48,7 @@ async def test_a_run_goes_on_beside_that_of_another_district(north: Town, south:
     """While one has staged its rows and is not done, the other is applied; it neither waits nor sees them."""
     async with north.house() as work:
         await open_stage(work, new_id(), new_id(), 0)
-        await _stage_rows(work, north, ROWS)
+        await _stage_rows(work, ROWS)
         report = await sync(south, Export(), tmp_path)
         assert (report.state, report.total("created") > STUDENTS) == ("applied", True)
         assert await staged_rows(north) == {}, "nobody else sees what is not committed"
@@ -58,7 +59,7 @@ async def test_rows_of_another_run_are_not_ones_own(north: Town, tmp_path: Path)
     export = Export()
     await sync(north, export, tmp_path)
     async with north.house() as work:
-        await _stage_rows(work, north, ROWS)
+        await _stage_rows(work, ROWS)
     assert len(await staged_rows(north)) == len(ROWS)
     export.row("users", "s3")["givenName"] = "New"
     report = await sync(north, export, tmp_path)
@@ -68,7 +69,8 @@ async def test_rows_of_another_run_are_not_ones_own(north: Town, tmp_path: Path)
     assert await ask(north, gone) == [(0,)]
 
 
-async def _stage_rows(work: Any, town: Town, rows: dict[str, str]) -> None:
+@needs(Can.SYNC_ROSTER)
+async def _stage_rows(work: Work, rows: dict[str, str]) -> None:
     for target, values in rows.items():
         statement = f"INSERT INTO staging.{target} VALUES (:district, :run, {values})"
-        await work.db.execute(text(statement), {"district": town.district_id, "run": new_id()})
+        await work.db.execute(text(statement), {"district": work.district_id, "run": new_id()})

@@ -40,7 +40,8 @@ async def own_tables(connection: asyncpg.Connection) -> list[str]:
     """Returns the owner's tables as `schema.name`; raises `UnfitServer` for a table whose rows the owner may not see.
 
     Under FORCE ROW LEVEL SECURITY the owner sees the rows only through a policy of its own; without it the dump of the
-    table would be empty without an error. Tables of staged rows do not count: no backup has their rows.
+    table would be empty without an error. Tables of staged rows are left out, because a backup does not contain their
+    rows.
     """
     rows = await connection.fetch(
         f"""SELECT n.nspname || '.' || c.relname AS name,

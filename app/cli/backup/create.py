@@ -26,9 +26,9 @@ from app.settings import Settings
 
 Report = Callable[[str], None]
 RUN_TABLES = "staging.*_[0-9a-f]{32}"
-"""The names of a sync's tables of raw rows, which may be created during the dump and are excluded from it."""
+"""The pattern of a sync's tables of raw rows, which may be created during the dump and are excluded from it."""
 STAGED = "staging.*"
-"""The tables of staged rows: a backup has the tables without rows."""
+"""The pattern of the tables of staged rows; a backup contains these tables without their rows."""
 DUMPING = re.compile(r'dumping contents of table "?([\w.]+)')
 COPIED = re.compile(rb"^COPY ([\w\".$]+) \(")
 

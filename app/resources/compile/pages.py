@@ -15,6 +15,7 @@ from app.resources.compile.scalars import NULL, position_pieces
 from app.resources.compile.scope import (
     CursorSlot,
     Level,
+    Order,
     Piece,
     Scope,
     adapt,
@@ -44,14 +45,6 @@ from app.resources.select import (
 
 MAX_COUNTED = 25_000
 ObjectOf = Callable[[Scope, Level, Picks, Path, Path, Level | None], ColumnElement[Any]]
-
-
-@dataclass(frozen=True)
-class Order:
-    """The order of a list, as model columns without nulls; the last one is unique."""
-
-    columns: tuple[Any, ...]
-    descending: bool = False
 
 
 @dataclass(frozen=True)

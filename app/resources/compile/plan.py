@@ -16,8 +16,9 @@ from app.access.principal import Principal
 from app.resources.catalog import Catalog
 from app.resources.compile.roots import permissions_of_root, root_of
 from app.resources.compile.scope import CursorSlot, LinkSlot, Scope, ValueSlot
+from app.resources.compile.structure import structure
 from app.resources.declare import declaration
-from app.resources.select import Path, Root, Style, structure
+from app.resources.select import Path, Root, Style
 
 MAX_PLANS = 512
 DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]  # an untyped library

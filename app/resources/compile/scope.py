@@ -47,6 +47,14 @@ class LinkSlot:
 
 
 @dataclass(frozen=True)
+class Order:
+    """The order of a list, as model columns without nulls; the last one is unique."""
+
+    columns: tuple[Any, ...]
+    descending: bool = False
+
+
+@dataclass(frozen=True)
 class Level:
     """A resource at one level of a selection, and the tables of its columns, by name.
 

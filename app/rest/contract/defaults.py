@@ -1,6 +1,6 @@
-"""Owns how the contract states the defaults of requests: in words.
+"""Moves the defaults of requests in the contract into descriptions.
 
-A generator takes `default` as a value that the client sends, and makes the field required in its types.
+Generators take `default` as a value that the client sends, and make the field required in their types.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ PREFIX = "#/components/schemas/"
 
 
 def state_defaults(document: dict[str, Any]) -> None:
-    """Moves every default of a request body into the description of its field."""
+    """Moves the default of every request body's field into the field's description."""
     schemas = document["components"]["schemas"]
     for name in references(document, [operation.get("requestBody") for _, _, operation in operations(document)]):
         for field in schemas[name].get("properties", {}).values():

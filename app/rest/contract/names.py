@@ -57,7 +57,7 @@ def references(document: dict[str, Any], part: Any) -> set[str]:
 
 
 def _name(name: str, schema: dict[str, Any]) -> str:
-    title = RENAMED.get(name, schema.get("title", name)).removesuffix("Shape")
+    title = schema.get("title", name).removesuffix("Shape")
     return title if NAME.fullmatch(title) else name
 
 

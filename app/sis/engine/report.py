@@ -64,13 +64,15 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A quarantined row: its file, row number (the header is row 1), field, error code and sourcedId."""
+    """A quarantined row: its file, row number (the header is row 1), field, error code, sourcedId and id."""
 
     file: str
     row: int
     field: str
     code: str
     sourced_id: str | None = dataclasses.field(default=None, compare=False)
+    id: str | None = dataclasses.field(default=None, compare=False)
+    acknowledged: bool = dataclasses.field(default=False, compare=False)
 
 
 @dataclass
@@ -166,10 +168,11 @@ async def count_quarantined(stage: Stage, kind: Kind) -> int:
 async def first_refusals(stage: Stage) -> list[Refusal]:
     """Returns the first rows in quarantine, by kind and row."""
     rows = await stage.rows(
-        "SELECT file, row_number, field, code, sourced_id FROM sis_quarantine WHERE district_id = :district "
-        f"AND run_id = :run ORDER BY kind, row_number LIMIT {FIRST}"
+        "SELECT file, row_number, field, code, sourced_id, id::text AS id, acknowledged FROM sis_quarantine "
+        f"WHERE district_id = :district AND run_id = :run ORDER BY kind, row_number LIMIT {FIRST}"
     )
-    return [Refusal(row["file"], row["row_number"], row["field"], row["code"], row["sourced_id"]) for row in rows]
+    names = ("file", "row_number", "field", "code", "sourced_id", "id", "acknowledged")
+    return [Refusal(*(row[name] for name in names)) for row in rows]
 
 
 async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Delivery) -> list[str]:

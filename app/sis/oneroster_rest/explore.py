@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 
 from app.sis.oneroster_rest.collections import COLLECTIONS, IN_12_ONLY
 from app.sis.oneroster_rest.connection import GRADEBOOK, GRADES, ROSTERING, Connection, RetryPolicy
+from app.sis.oneroster_rest.pull import open_rest
 from app.sis.oneroster_rest.reader import BadQuery, CollectionAbsent, Reader
 from app.sis.oneroster_rest.signin import BearerToken
 from app.sis.oneroster_rest.walk import WalkPage
 from app.sis.oneroster_rest.wire import Wire
-from app.sis.port import SourceRefused
+from app.sis.port import SourceInconsistent, SourceRefused
 
 SHORT: Final = RetryPolicy(tries=3, first=0.3, longest=5.0, total=15.0, answer=30.0, whole=60.0)
 MAX_SECONDS: Final = 900.0  # seconds that a whole inspection may take
@@ -33,6 +34,12 @@ AUTHS: Final[tuple[Literal["oauth2-basic", "oauth2-body", "oauth1"], ...]] = ("o
 MAX_PAGE_ROWS: Final = 10_000  # rows requested in one page, to find the largest page size
 PAST, FUTURE = "1970-01-01T00:00:00.000Z", "2999-01-01T00:00:00.000Z"
 SAMPLE: Final = 100
+CANNOT_READ: Final = "A sync cannot read this source as it is set."
+CAN_READ: Final = {
+    0: "A sync can read this source.",
+    3: "A sync can read this source, but not all of it: it would end with exit code 3.",
+    6: "A sync can read this source, but not while it changes: it would end with exit code 6.",
+}
 
 
 @dataclass(slots=True)
@@ -42,6 +49,7 @@ class Findings:
     """
 
     ready: bool = False
+    exit_code: int = 5
     sentences: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -60,8 +68,24 @@ async def explore(connection: Connection) -> Findings:
     except TimeoutError:
         findings.ready = False
         findings.add(f"The source is so slow that the inspection was stopped after {MAX_SECONDS / 60:.0f} minutes.")
-    findings.add("A sync can read this source." if findings.ready else "A sync cannot read this source as it is set.")
+    if findings.ready:
+        await _read_all(replace(connection, patience=SHORT), findings)
+    findings.add(CAN_READ[findings.exit_code] if findings.ready else CANNOT_READ)
     return findings
+
+
+async def _read_all(connection: Connection, findings: Findings) -> None:
+    """Reads every collection to its end, as a run would, and takes over the outcome and the warnings."""
+    try:
+        async with open_rest(connection, since=None, progress=lambda _step, _done, _of: None) as source:
+            findings.sentences += source.warnings
+            findings.exit_code = 3 if getattr(source, "failed", None) else 0
+    except SourceInconsistent as error:
+        findings.exit_code = 6
+        findings.add(error.detail)
+    except SourceRefused as error:
+        findings.ready = False
+        findings.add(error.detail)
 
 
 async def _explore(connection: Connection, findings: Findings) -> None:
@@ -267,11 +291,15 @@ async def _deltas(connection: Connection, findings: Findings) -> None:
         works = bool(past and past.rows and future is not None and not future.rows)
         findings.facts["delta"] = works
         if past is None or future is None:
-            findings.add("Changes cannot be requested: the filter by dateLastModified is refused. Sync in full.")
+            findings.add(
+                "Changes cannot be requested: the filter by dateLastModified is refused. Sync in full (--full)."
+            )
         elif future.rows:
             findings.add("The filter by dateLastModified does nothing: every sync is in full.")
         elif not past.rows:
-            findings.add("The filter by dateLastModified finds nothing: rows have no time of change. Sync in full.")
+            findings.add(
+                "The filter by dateLastModified finds nothing: rows have no time of change. Sync in full (--full)."
+            )
         elif len(past.rows) > 1 and len({_changed(row) for row in past.rows}) == 1:
             findings.facts["delta"] = False
             findings.add(

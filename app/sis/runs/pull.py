@@ -4,6 +4,7 @@ A request to an API creates a row that the worker executes; the command line exe
 so that the requests and the inputs of a run are in one place.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +25,7 @@ from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.roster.lookup import zone_of
+from app.sis.engine.intake.screen import Screen
 from app.sis.engine.lease import is_syncing
 from app.sis.engine.report import Report
 from app.sis.engine.run import RunRequest
@@ -33,7 +35,7 @@ from app.sis.oneroster_csv.fetch import open_path, open_url
 from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.explore import explore
 from app.sis.oneroster_rest.pull import open_rest
-from app.sis.port import AlreadyRunning, NothingNew, OpenedSource, Progress, SourceRefused
+from app.sis.port import AlreadyRunning, Delivery, NothingNew, OpenedSource, Progress, SourceRefused
 from app.sis.rules import RunState
 from app.sis.runs import rekey
 from app.sis.runs.approval import require_undoable
@@ -274,16 +276,35 @@ async def inspect_source(
     settings = settings_of(inputs.configured)
     if settings.kind != "oneroster-csv":
         return asdict(await explore(connection_of(settings, inputs.secret, allowed)))
-    ready, sentences, facts = False, [], {}
+    ready, exit_code, sentences, facts = False, 5, [], {}
     try:
         async with _open_adapter(inputs, allowed, lambda _step, _done, _of: None, again=True) as source:
             files = {each.file: "bulk" if each.complete else "delta" for each in source.deliveries.values()}
-            ready, facts = True, {"files": files, "not_taken": list(source.not_taken), "taken": source.taken}
+            facts = {"files": files, "not_taken": list(source.not_taken), "taken": source.taken}
             sentences += [*source.warnings, f"{len(files)} files can be imported: {', '.join(sorted(files))}."]
+            faulty = await asyncio.to_thread(_read_rows, list(source.deliveries.values()))
+            ready, exit_code = True, 3 if faulty else 0
+            sentences += [f"{file}: {rows:,} rows do not match its header." for file, rows in faulty.items()]
     except (SourceRefused, NothingNew) as error:
         sentences.append(error.detail)
     sentences.append(f"A sync can{'' if ready else 'not'} read this source{'' if ready else ' as it is set'}.")
-    return {"ready": ready, "sentences": sentences, "facts": facts}
+    return {"ready": ready, "exit_code": exit_code, "sentences": sentences, "facts": facts}
+
+
+def _read_rows(deliveries: Sequence[Delivery]) -> dict[str, int]:
+    """Reads every file to its end, as a run would; returns the number of malformed rows of each that has some.
+
+    Raises `SourceRefused`.
+    """
+    faulty = {}
+    for file in [each for delivery in deliveries for each in (delivery, *delivery.supplements)]:
+        own = file.header[: len(file.header) - len(file.composed)]
+        screen = Screen(replace(file, header=own))
+        for _ in screen.read():
+            pass
+        if rows := sum(map(len, screen.faults.values())):
+            faulty[file.file] = rows
+    return faulty
 
 
 @needs(Can.SYNC_ROSTER)

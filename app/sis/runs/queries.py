@@ -116,7 +116,10 @@ async def read_report(work: Work, run_id: UUID) -> Report:
         ended_at=row.ended_at,
         # jsonb keeps no order, so the kinds are sorted as in `KINDS`.
         kinds={name: Counts(**row.counts[name]) for name in sorted(row.counts, key=list(BY_NAME).index)},
-        refusals=[Refusal(item.file, item.row_number, item.field, item.code, item.sourced_id) for item in refused],
+        refusals=[
+            Refusal(item.file, item.row_number, item.field, item.code, item.sourced_id, str(item.id), item.acknowledged)
+            for item in refused
+        ],
         warnings=list(row.warnings),
         not_taken=list(row.not_taken),
         repaired=dict(row.repaired),

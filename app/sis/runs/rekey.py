@@ -9,6 +9,7 @@ planning, applying and undoing a map are in one place.
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +39,8 @@ from app.sis.service import open_stage
 
 MODE: Final = "rekey"
 MATCHES: Final = ("identifier", "email")
+LIKELY: Final = "likely"
+"""The name of the method by which those people are matched whom the run itself names as likely the same."""
 GIVEN: Final = "map"
 """The name of the matching method for a request that contains the map itself."""
 FORMER: Final = "person.former"
@@ -87,14 +90,28 @@ def validate_map(match: str | None, pairs: Pairs | None) -> None:
 def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict[str, Any]:
     """Returns the files of a held run's plan; raises `Conflict` if it is not held or lacks the field to match by."""
     files: dict[str, Any] = (held.plan or {}).get("files", {})
+    if match == LIKELY and not likely_pairs(held):
+        raise Conflict("The run has set aside nobody who is likely the same person.", code="rekey.match")
+    if match == LIKELY and held.state == RunState.APPLIED:
+        return {"person": {"file": file_of(held, BY_NAME["person"])}}
     if held.state != RunState.HELD or "person" not in files:
         raise Conflict("Only a run that is held with people in its plan can be re-keyed.", code="run.not_held")
-    if not pairs and (match not in MATCHES or match not in files["person"]["header"]):
+    if not pairs and match != LIKELY and (match not in MATCHES or match not in files["person"]["header"]):
         raise Conflict(
             f"The source sends no {match} of people: match them by another field, or by a map of your own.",
             code="rekey.match",
         )
     return files
+
+
+def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
+    """Returns the old and new sourcedIds that a run names, without ids that are in two pairs.
+
+    Of an applied run they are those that were set aside: the others have come as new people.
+    """
+    pairs = [(one["old"], one["new"]) for one in run.rekeys if one["set_aside"] or run.state == RunState.HELD]
+    olds, news = Counter(old for old, _ in pairs), Counter(new for _, new in pairs)
+    return [(old, new) for old, new in pairs if olds[old] == news[new] == 1]
 
 
 async def plan_requested_rekey(engine: AsyncEngine, keyring: Keyring, district_id: UUID, request: RunRequest) -> Report:
@@ -124,7 +141,9 @@ async def plan_rekey(
     pairs: Pairs = (),
     request: RunRequest = RunRequest(),
 ) -> Report:
-    """Plans the map for the people of a held run by `identifier`, `email` or `pairs`, and returns its report.
+    """Plans the map for the people of a held run by `identifier`, `email`, `likely` or `pairs`, and returns its report.
+
+    With `likely` the run may also be an applied one, for those whom it has set aside.
 
     The map is held until a person approves or discards it. Raises `NotFound`; `Conflict` if the run is not held or
     lacks the field to match by; `AlreadyRunning`.
@@ -142,27 +161,49 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
     files = files_to_rekey(held, match, pairs)
     await begin(work, report, held.source_id, dry=False, request=request)
     stage = await open_stage(work, report.run_id, held.source_id, SMALL)
-    await load_plan(stage, held_id, [kind for kind in ("person", "role") if kind in files])
-    await _stage_candidates(stage, match, pairs)
-    counts = await _match_people(stage)
+    if match == LIKELY:
+        pairs = likely_pairs(held)
+    if held.state == RunState.APPLIED:
+        counts = await _match_known(stage, pairs)
+    else:
+        await load_plan(stage, held_id, [kind for kind in ("person", "role") if kind in files])
+        await _stage_candidates(stage, match, pairs)
+        counts = await _match_people(stage)
     if "role" in files and held.plan:
         columns = [name for name, _ in plan_columns(BY_NAME["role"], kept_deliveries(held.plan)["role"])]
         counts["roles"] = await match_roles(stage, columns)
     digest = await _digest(stage)
     await stage.clear()
-    by, matched = match if match in MATCHES else GIVEN, counts["matched"]
+    by, matched = match if match in (*MATCHES, LIKELY) else GIVEN, counts["matched"]
     report.plan = {"digest": digest, "files": {}, "rekey": {"of": str(held_id), "by": by, **counts}}
     report.kinds["person"] = Counts(files["person"]["file"], counts["gone"], matched, updated=matched)
     if count := counts.get("roles"):
         report.kinds["role"] = Counts(files["role"]["file"], count, count, updated=count)
     report.state, report.exit_code, report.ended_at = RunState.HELD, 4, now()
-    how = "the map that was given" if pairs else by
+    how = "what the run says of them" if match == LIKELY else "the map that was given" if pairs else by
     report.sentence = (
         f"Of {counts['gone']:,} people to be removed, {matched:,} are the same as people to be created with another "
         f"sourcedId, by {how}; {counts['ambiguous']:,} are ambiguous and {counts['unmatched']:,} unmatched, and stay "
         "unchanged. Nothing is changed before this is approved."
     )
     await end(work, report, claim_number=request.claim_number)
+
+
+async def _match_known(stage: Stage, pairs: Pairs) -> dict[str, int]:
+    """Writes those people to the kept map who are known by their old sourcedId and whose new one is not taken."""
+    await stage.insert_records(
+        "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
+    )
+    of_source = "e.district_id = :district AND e.source_id = :source AND e.kind = 'person'"
+    matched = await stage.run(
+        f"""INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)
+            SELECT :district, :run, 'person', e.row_id, g.old, g.new FROM {stage.of_run("given_pair")} AS g
+            JOIN external_id AS e ON {of_source} AND e.sourced_id = g.old
+            WHERE NOT EXISTS (SELECT FROM external_id AS e WHERE {of_source} AND e.sourced_id = g.new)
+            ON CONFLICT DO NOTHING"""
+    )
+    counts = {"gone": len(pairs), "came": len(pairs), "matched": matched, "ambiguous": 0}
+    return {**counts, "unmatched": len(pairs) - matched}
 
 
 async def _match_people(stage: Stage) -> dict[str, int]:

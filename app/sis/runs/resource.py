@@ -11,8 +11,9 @@ from sqlalchemy import ARRAY, Text, any_, case, cast, func, literal_column, or_,
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.resources.declare import Join, Link, Resource
+from app.resources.fields import choice, computed, field, reference_of, stored
 from app.resources.listing import Listing
-from app.resources.members import Id, choice, computed, field, reference_of, stored
+from app.resources.members import Id
 from app.resources.terms import DISTRICT
 from app.resources.values import JsonObject
 from app.roster.models import Enrollment, Person, Source
@@ -124,9 +125,16 @@ class RunResource(
 class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name="QuarantinedRow"):
     """A row that was refused: its place and the reason, never its content."""
 
+    id: str = field(
+        cast(SisQuarantine.id, Text), "The row's own id in the quarantine.", "01995f2e-7c2a-7b6e-9d52-5c6f0f1d2a3b"
+    )
     file: str = field(SisQuarantine.file, "The file, or the endpoint.", "users.csv")
     row: int = field(SisQuarantine.row_number, "The row's number; the header is row 1.", 17)
     code: str = field(SisQuarantine.code, "A stable code.", "email.malformed")
+    sourced_id: str | None = field(SisQuarantine.sourced_id, "The row's id in the source, if it has one.", "4711")
+    acknowledged: bool = field(
+        SisQuarantine.acknowledged, "Whether a person has acknowledged it: it is known, until it changes."
+    )
     # The last one, because the name hides the function from here on.
     field: str = field(SisQuarantine.field, "The field.", "email")
 

@@ -23,14 +23,34 @@ def render_report(report: Report) -> str:
         lines.append("")
     lines += [f"{'HELD ' if result['held'] else 'within '}{render_guard_result(result)}" for result in report.weighed]
     lines += [
-        f"In quarantine: {refusal.file} row {refusal.row}, {refusal.field}: {refusal.code}"
-        for refusal in report.refusals
+        f"In quarantine: {one.file} row {one.row}, {one.sourced_id or 'no id'}, {one.field}: {one.code}"
+        for one in report.refusals
     ]
+    lines += render_rekeys(report)
     lines += [f"Moved to their student's schools: {rows:,} of {name}" for name, rows in report.repaired.items()]
     lines += [f"Not imported: {file}" for file in report.not_taken]
     lines += [f"Note: {warning}" for warning in report.warnings]
     lines += ["", "What to do next:", *(f"* {step}" for step in next_steps(report))]
     return "\n".join(lines) + "\n"
+
+
+def render_rekeys(report: Report) -> list[str]:
+    """Returns a line for each person who is likely the same as one with another sourcedId, and the command for them."""
+    lines = [
+        f"Likely the same person: {one['old']} is now {one['new']}, by {one['by']}"
+        f"{'; set aside, because there are records' if one['set_aside'] else ''}"
+        for one in report.rekeys
+    ]
+    shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
+    if report.state == RunState.HELD and lines:
+        lines.append(f"To keep these people: aimline sync rekey {shown} {of} --match likely")
+    elif any(one["set_aside"] for one in report.rekeys):
+        lines.append(f"To give those set aside their new ids: aimline sync rekey {shown} {of} --match likely")
+    if report.state == RunState.APPLIED and not all(one["set_aside"] for one in report.rekeys):
+        lines.append(
+            f"The others came as new people, without records to lose. To reverse: aimline sync undo {shown} {of}"
+        )
+    return lines
 
 
 def render_guard_result(result: dict[str, object]) -> str:
@@ -71,7 +91,8 @@ def next_steps(report: Report) -> list[str]:
         steps.append(f"Nothing, if no new export was due. To import it again: aimline sync run NAME {of} --full")
     elif report.state == RunState.APPLIED:
         steps.append(f"Nothing. To undo it: aimline sync undo {shown} {of}")
-    if report.total("quarantined"):
+    if report.total("quarantined") > report.total("acknowledged"):
+        steps.append(f"The rows in quarantine, for the SIS's clerk: aimline sync quarantine {shown} {of}")
         steps.append(
             "Correct the rows in quarantine at the source: the next run imports those that have changed there, and a "
             "full run imports all of them."

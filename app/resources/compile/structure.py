@@ -1,0 +1,113 @@
+"""Walks a selection for what a plan depends on, and for the values that it does not depend on."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from app.resources.select import (
+    Constant,
+    Edges,
+    ListRoot,
+    Node,
+    Page,
+    Path,
+    Pick,
+    Picks,
+    Root,
+    RowRoot,
+    Rows,
+    WrittenRoot,
+    parts_with_rows,
+)
+
+
+def structure(root: Root) -> tuple[Any, ...]:
+    """Returns everything about a root that its plan depends on, which is all but the values."""
+    if isinstance(root, RowRoot | WrittenRoot):
+        return (type(root), root.resource, _picks(root.picks))
+    shape = _picks(root.picks) if root.page is None else _page(root.page)
+    flags = tuple(sorted((name, value) for name, value in root.filters.items() if isinstance(value, bool)))
+    named = tuple(sorted(name for name, value in root.filters.items() if value is not None))
+    is_set = (root.sort, root.updated_since is not None, root.search is not None)
+    return ("list", root.listing, named, flags, is_set, shape)
+
+
+def values(root: Root) -> Iterator[tuple[Path, Any]]:
+    """Yields the values of a root's filters, limits and arguments by path; `pages` decrypts the cursors."""
+    if isinstance(root, RowRoot):
+        yield ("id",), root.row_id
+        yield from _values_of_picks(root.picks, ())
+        return
+    if isinstance(root, WrittenRoot):
+        yield ("ids",), list(root.row_ids)
+        yield from _values_of_picks(root.picks, ())
+        return
+    for name, value in root.filters.items():
+        yield ("filter", name), value
+    yield ("updated_since",), root.updated_since
+    yield ("search",), root.search
+    yield from _values_of_picks(root.picks, ()) if root.page is None else _values_of_page(root.page, ())
+
+
+def pages(root: Root) -> Iterator[tuple[Path, Page]]:
+    """Yields every page of a root by its path."""
+    if isinstance(root, ListRoot) and root.page is not None:
+        yield from _pages(root.page, ())
+    else:
+        yield from _pages_of_picks(root.picks, ())
+
+
+def _picks(picks: Picks) -> tuple[Any, ...]:
+    return tuple(
+        (pick.key, pick.text)
+        if isinstance(pick, Constant)
+        else (
+            pick.key,
+            pick.member,
+            tuple(name for name, value in pick.arguments if value is not None),
+            None if pick.page is None else _page(pick.page),
+            _picks(pick.picks),
+        )
+        for pick in picks
+    )
+
+
+def _page(page: Page) -> tuple[Any, ...]:
+    parts: list[Any] = []
+    for part in page.parts:
+        if isinstance(part, Rows):
+            parts.append((part.key, _picks(part.picks)))
+        elif isinstance(part, Edges):
+            inner = [(piece.key, _picks(piece.picks)) if isinstance(piece, Node) else piece for piece in part.parts]
+            parts.append((part.key, tuple(inner)))
+        else:
+            parts.append(part)
+    return (page.after is not None, page.backward, tuple(parts))
+
+
+def _values_of_picks(picks: Picks, path: Path) -> Iterator[tuple[Path, Any]]:
+    for pick in picks:
+        if isinstance(pick, Pick):
+            for name, value in pick.arguments:
+                yield (*path, pick.key, "argument", name), value
+            if pick.page is not None:
+                yield from _values_of_page(pick.page, (*path, pick.key))
+            yield from _values_of_picks(pick.picks, (*path, pick.key))
+
+
+def _values_of_page(page: Page, path: Path) -> Iterator[tuple[Path, Any]]:
+    for keys, picks in parts_with_rows(page):
+        yield from _values_of_picks(picks, (*path, *keys))
+
+
+def _pages(page: Page, path: Path) -> Iterator[tuple[Path, Page]]:
+    yield path, page
+    for keys, picks in parts_with_rows(page):
+        yield from _pages_of_picks(picks, (*path, *keys))
+
+
+def _pages_of_picks(picks: Picks, path: Path) -> Iterator[tuple[Path, Page]]:
+    for pick in picks:
+        if isinstance(pick, Pick):
+            if pick.page is not None:
+                yield from _pages(pick.page, (*path, pick.key))
+            yield from _pages_of_picks(pick.picks, (*path, pick.key))

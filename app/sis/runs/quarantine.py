@@ -1,0 +1,100 @@
+"""Owns what people do with quarantined rows: the list for the SIS's clerk as CSV, and the acknowledgement of rows.
+
+Never shows a value of a row.
+"""
+
+import csv
+import io
+from collections.abc import Collection
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select, update
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.core.errors import Invalid, Violation
+from app.core.ids import new_id
+from app.sis.models import SisAcknowledgement, SisQuarantine
+from app.sis.runs.queries import run as find_run
+
+MOST_LISTED: Final = 100_000
+COLUMNS: Final = ("file", "row", "sourcedId", "field", "code", "acknowledged")
+
+
+@needs(Can.READ_SYNC)
+async def quarantine_csv(work: Work, run_id: UUID) -> str:
+    """Returns the quarantined rows of a run as CSV, by file and row. Raises `NotFound`."""
+    await find_run(work, run_id)
+    rows = await work.db.scalars(
+        select(SisQuarantine)
+        .where(SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id)
+        .order_by(SisQuarantine.file, SisQuarantine.row_number)
+        .limit(MOST_LISTED)
+    )
+    sheet = io.StringIO(newline="")
+    writer = csv.writer(sheet)
+    writer.writerow(COLUMNS)
+    for row in rows:
+        name = row.sourced_id or ""
+        # A spreadsheet must not run what a source has put into an id.
+        name = f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t") else name
+        writer.writerow((row.file, row.row_number, name, row.field, row.code, str(row.acknowledged).lower()))
+    return sheet.getvalue()
+
+
+@needs(Can.READ_SYNC)
+async def find_rows(work: Work, run_id: UUID, places: Collection[str]) -> list[UUID]:
+    """Returns the ids of a run's quarantined rows at places such as `users.csv:7`. Raises `Invalid`."""
+    rows = await work.db.execute(
+        select(SisQuarantine.id, SisQuarantine.file, SisQuarantine.row_number).where(
+            SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id
+        )
+    )
+    by_place = {f"{row.file}:{row.row_number}": row.id for row in rows}
+    if unknown := [place for place in places if place not in by_place]:
+        raise Invalid([Violation("/row", "quarantine.row", f"No row of the run is at {place}.") for place in unknown])
+    return [by_place[place] for place in places]
+
+
+@needs(Can.APPROVE_SYNC)
+async def acknowledge_rows(work: Work, run_id: UUID, rows: Collection[UUID] | None = None) -> int:
+    """Acknowledges quarantined rows of a run, or all without `rows`; returns the number of newly acknowledged ones.
+
+    The next runs of the source do not count an acknowledged row as long as its content and its fault stay the same.
+    Raises `NotFound`, and `Invalid` for rows that cannot be told from others, because they have no sourcedId.
+    """
+    run = (await find_run(work, run_id)).run
+    mine = [SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id]
+    if rows is not None:
+        mine.append(SisQuarantine.id.in_(rows))
+    found = (await work.db.scalars(select(SisQuarantine).where(*mine).limit(MOST_LISTED))).all()
+    unknown = set(rows or ()) - {row.id for row in found}
+    nameless = {row.id for row in found if rows is not None and (row.sourced_id is None or row.content is None)}
+    if unknown or nameless:
+        places = [place for place, row_id in enumerate(rows or ()) if row_id in unknown | nameless]
+        detail = "The run has no such row, or the row has no sourcedId by which it could be known again."
+        raise Invalid([Violation(f"/rows/{place}", "quarantine.row", detail) for place in places])
+    chosen = [row for row in found if row.sourced_id is not None and row.content is not None and not row.acknowledged]
+    for row in chosen:
+        work.db.add(
+            SisAcknowledgement(
+                district_id=work.district_id,
+                id=new_id(),
+                source_id=run.source_id,
+                kind=row.kind,
+                sourced_id=row.sourced_id,
+                field=row.field,
+                code=row.code,
+                content=row.content,
+                acknowledged_by=work.principal.name,
+                acknowledged_at=now(),
+            )
+        )
+    marked = (SisQuarantine.district_id == work.district_id, SisQuarantine.id.in_([row.id for row in chosen]))
+    await work.db.execute(
+        update(SisQuarantine).where(*marked).values(acknowledged=True).execution_options(synchronize_session=False)
+    )
+    await work.db.flush()
+    return len(chosen)

@@ -1,0 +1,133 @@
+"""Declares the public shapes of what was delivered of a support: its sessions and its dosage."""
+
+from datetime import date, datetime
+from enum import StrEnum
+
+from app.access.permission import Can
+from app.resources.declare import Link, Resource
+from app.resources.fields import choice, field, one, reference, stored
+from app.resources.listing import Filter
+from app.resources.members import Id, One
+from app.resources.values import JsonObject, Value, item
+from app.roster.resource import StaffResource, StudentResource
+from app.support.models import Session, SessionChange
+
+
+class LostBecause(StrEnum):
+    """The reasons for lost minutes of a session. An event is a drill, a test or a trip."""
+
+    ABSENT = "absent"
+    NO_PROVIDER = "no_provider"
+    SCHEDULE = "schedule"
+    EVENT = "event"
+    SCHOOL_CLOSED = "school_closed"
+    OTHER = "other"
+
+
+class LostValue(Value):
+    """The minutes lost for one reason."""
+
+    because: LostBecause = item("The reason.")
+    minutes: int = item("The minutes lost for it.", 40)
+
+
+class DosageSums(Value):
+    """Sums of sessions and minutes."""
+
+    planned_sessions: int = item("The sessions that were planned.", 15)
+    delivered_sessions: int = item("The sessions that were given.", 12)
+    unknown_sessions: int = item("The planned sessions without a record: unknown, not missed.", 1)
+    planned_minutes: int = item("The minutes that were planned.", 450)
+    known_minutes: int = item("The planned minutes of sessions that have a record.", 420)
+    delivered_minutes: int = item("The minutes that were given.", 350)
+
+
+class DosageWeekValue(DosageSums):
+    """A week's sessions and minutes; the known minutes are those of sessions that have a record."""
+
+    monday: date = item("The week's Monday.")
+
+
+class DosageValue(DosageSums):
+    """Delivered and planned sessions and minutes, over a period whose first and last day are included.
+
+    The shares count only sessions with a record. They are null if fewer than half of the planned sessions have one,
+    because the dosage is then unknown.
+    """
+
+    since: date = item("The first day.")
+    until: date = item("The last day, included.")
+    share: float | None = item("The lesser of the two shares.", 0.83)
+    session_share: float | None = item("Delivered sessions over planned sessions with a record.", 0.86)
+    minute_share: float | None = item("Delivered minutes over planned minutes with a record.", 0.83)
+    lost: list[LostValue] = item(
+        "The lost minutes, by reason.",
+        rest=None,
+        get=lambda dosage: [{"because": because, "minutes": minutes} for because, minutes in dosage.lost.items()],
+    )
+    lost_by_reason: JsonObject = item(
+        "The lost minutes, by reason.", {"absent": 60}, rest="lost", graphql=None, get=lambda dosage: dict(dosage.lost)
+    )
+    weeks: list[DosageWeekValue] = item("The weeks, in order.")
+
+
+SINCE: Filter[date] = Filter(
+    "since", date, None, "The first day; by default, that of the last phase.", date(2026, 9, 14)
+)
+UNTIL: Filter[date] = Filter("until", date, None, "The last day, included; by default, today.", date(2026, 12, 18))
+
+
+class SessionResource(
+    Resource[Session],
+    kind="session",
+    requires=Can.READ_SUPPORTS,
+    about=Session.student_id,
+    visible=Session.removed_at.is_(None),
+    name="Session",
+    get="session",
+):
+    """One delivery of a support. A planned session without a record is unknown, not missed."""
+
+    support_id: Id = reference(Session.support_id, "support", "The support.", rest="support")
+    student: One[StudentResource] = one(Session.student_id, StudentResource, "The student whom it was for.")
+    held_on: date = field(Session.held_on, "The day on which it was held, or should have been.")
+    number: int = field(Session.number, "The session's number on its day.", 1)
+    attended: bool = field(Session.attended, "Whether the student was present.")
+    planned_minutes: int = field(Session.planned_minutes, "The planned minutes.", 30)
+    delivered_minutes: int = field(Session.delivered_minutes, "The minutes that were given.", 30)
+    lost_because: LostBecause | None = choice(Session.lost_because, "Why minutes were lost.")
+    recorded_by: One[StaffResource] | None = one(
+        Session.recorded_by, StaffResource, "The person who recorded it, if a person did."
+    )
+    external_id: str | None = field(Session.external_id, "The sender's own id.", "log-3391")
+    recorded_at: datetime = field(Session.recorded_at, "When it was recorded.")
+    version: int = field(Session.version, "The number of changes; the ETag.", 1)
+
+
+class SessionChangeResource(
+    Resource[SessionChange],
+    requires=Can.READ_SUPPORTS,
+    about=SessionChange.student_id,
+    discloses="session",
+    name="SessionChange",
+):
+    """The values of a session before it was amended or removed, and who changed it."""
+
+    version: int = field(SessionChange.version, "The session's version before the change.", 1)
+    before: JsonObject = stored(SessionChange.before, "The values before the change.")
+    changed_by: One[StaffResource] | None = one(
+        SessionChange.changed_by, StaffResource, "The person who changed it, if a person did."
+    )
+    changed_at: datetime = field(SessionChange.changed_at, "When it was changed.")
+
+
+LINKS = (
+    Link(
+        SessionResource,
+        "changes",
+        SessionChangeResource,
+        SessionChange.session_id == Session.id,
+        "Its values before each change, oldest first.",
+        order=(SessionChange.version,),
+    ),
+)

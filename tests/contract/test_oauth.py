@@ -1,0 +1,28 @@
+"""Protects the token endpoint for clients of other makers: oauth4webapi checks every answer by the RFCs."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.access.service import NewClient, register_client
+from app.core import ids
+from app.settings import Settings
+from tests.contract.tools import run
+from tests.town import Town
+
+pytestmark = pytest.mark.long
+
+WAYS = ("ClientSecretBasic", "ClientSecretPost")
+OUTCOMES = ("token", "invalid_client", "invalid_scope", "invalid_request")
+
+
+async def test_oauth4webapi_succeeds_on_all_paths(tools: Path, serving: str, north: Town, settings: Settings) -> None:
+    """Discovery, both ways to authenticate, every error of the token endpoint, and the challenge of a bad token."""
+    async with north.house() as work:
+        client = await register_client(work, NewClient("vendor", ("roster:read", "concern:read"), ()))
+    arguments = (settings.base_url, serving, ids.format_id("client", client.client_id), client.secret)
+    ran = await asyncio.to_thread(run, "node", "oauth.mjs", *arguments, cwd=tools)
+    assert ran.returncode == 0, ran.stderr
+    paths = ran.stdout.splitlines()
+    assert paths == ["discovery", *(f"{way}: {outcome}" for way in WAYS for outcome in OUTCOMES), "challenge"]

@@ -1,0 +1,188 @@
+"""Protects the stream of events: nothing is missed, nothing beyond the caller's reach is sent, and it ends in time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from app.access.service import NewClient, register_client, revoke_tokens
+from app.core import clock, ids
+from app.events import hub as hubs
+from app.rest import stream as face
+from app.rest.door import Services
+from tests.faces.rest_town import Caller, caller
+from tests.faces.streams import streaming
+from tests.town import Town
+
+
+@pytest.fixture
+async def hub(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[hubs.FeedHub]:
+    """The hub of the app, which looks more often than in the product."""
+    services: Services = app.state.services
+    monkeypatch.setattr(services.hub, "_every", 0.05)
+    yield services.hub
+    assert len(services.hub) == 0, "A stream has not given up its place."
+
+
+async def raise_concern(client: Caller, town: Town, student: str = "amy") -> str:
+    """Makes an event; the id of its subject."""
+    area = ids.format_id("area", next(iter(town.areas.values())))
+    new = {"student": ids.format_id("student", town.students[student]), "area": area, "description": "Quiet."}
+    answer = await client.post("/v1/concerns", new)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return str(made["id"])
+
+
+async def test_an_event_is_streamed_as_the_feed_has_it(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
+    """Its type, the body of the feed, and a cursor; proxies are told not to hold it back, and it is not compressed."""
+    client = caller(app, north)
+    async with streaming(app, client.token) as stream:
+        assert stream.status == 200
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        assert stream.headers["x-accel-buffering"] == "no"
+        assert stream.headers["cache-control"] == "no-store"
+        assert "content-encoding" not in stream.headers
+        concern = await raise_concern(client, north)
+        event = await stream.event()
+        assert (event["type"], event["data"]["subject"]) == ("concern.raised", concern)
+        assert (await client.get("/v1/events", type="concern.raised")).json()["items"] == [event]
+
+
+async def test_a_client_that_comes_back_misses_nothing(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
+    """By Last-Event-ID, and by a cursor of the feed; cursors of the stream serve the feed."""
+    client = caller(app, north)
+    async with streaming(app, client.token) as stream:
+        begin = stream.last_id
+        first = await raise_concern(client, north)
+        assert (await stream.event())["data"]["subject"] == first
+        seen = stream.last_id
+    second, third = await raise_concern(client, north), await raise_concern(client, north)
+    for again in ({"last_event_id": seen}, {"after": seen}, {"after": begin, "last_event_id": seen}):
+        async with streaming(app, client.token, **again) as stream:
+            assert [(await stream.event())["data"]["subject"] for _ in range(2)] == [second, third]
+    page = (await client.get("/v1/events", after=seen)).json()["items"]
+    assert [one["data"]["subject"] for one in page] == [second, third]
+
+
+async def test_only_what_the_caller_reaches_is_streamed(
+    app: FastAPI, north: Town, south: Town, hub: hubs.FeedHub
+) -> None:
+    """A client of one school sees its events only, another district none, and one type comes where one is asked for."""
+    client, of_school = caller(app, north), caller(app, north, schools=(north.schools[0],))
+    async with (
+        streaming(app, of_school.token) as theirs,
+        streaming(app, caller(app, south).token) as foreign,
+        streaming(app, client.token, type=["concern.accepted"]) as accepted,
+    ):
+        hidden = await raise_concern(client, north, "cy")
+        seen = await raise_concern(client, north, "amy")
+        await client.post(f"/v1/concerns/{hidden}/accept", {})
+        own = await raise_concern(caller(app, south), south)
+        assert (await theirs.event())["data"]["subject"] == seen
+        assert (await accepted.event())["data"]["subject"] == hidden
+        assert (await foreign.event())["data"]["subject"] == own
+    assert hidden.encode() not in theirs.body
+    # A teacher's role gives no right to read events: the stream is refused as the feed is.
+    async with streaming(app, client.token, act_for=ids.format_id("person", north.staff["teacher"])) as refused:
+        assert refused.status == 403
+
+
+async def test_a_stream_ends_with_its_token(
+    app: FastAPI, north: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No event after the end of the token, and no silence for ever."""
+    monkeypatch.setattr(face, "HEARTBEAT", 0.1)
+    client = caller(app, north)
+    async with streaming(app, client.token) as stream:
+        late = clock.now() + timedelta(hours=2)
+        with monkeypatch.context() as context:
+            context.setattr("app.access.authenticate.now", lambda: late)
+            async with asyncio.timeout(60):
+                await stream.ended.wait()
+        assert b"data:" not in stream.body
+        assert b": unauthenticated" in stream.body
+
+
+async def test_a_stream_ends_when_its_token_is_revoked(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
+    """The event that comes after the revocation is not sent."""
+    services: Services = app.state.services
+    async with north.house() as work:
+        north.client_id = (await register_client(work, NewClient("stream", ("event:read",)))).client_id
+    client = caller(app, north)
+    async with streaming(app, client.token) as stream:
+        async with north.house() as work:
+            await revoke_tokens(work, north.client_id)
+        await services.tokens.revocations.load(services.engine)
+        north.client_id = ids.new_id()
+        await raise_concern(caller(app, north), north)
+        async with asyncio.timeout(60):
+            await stream.ended.wait()
+        assert b"data:" not in stream.body
+
+
+async def test_a_quiet_stream_sends_heartbeats(
+    app: FastAPI, north: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A comment with the position, which is no event, so that proxies keep the connection."""
+    monkeypatch.setattr(face, "HEARTBEAT", 0.05)
+    async with streaming(app, caller(app, north).token) as stream:
+        for _ in range(3):
+            block = await stream.block()
+            assert block.startswith(":")
+            assert "data:" not in block
+
+
+async def test_many_streams_share_one_look(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
+    """Twenty streams cost as many statements for the head as one, and none is left when they have gone."""
+    client = caller(app, north)
+    async with streaming(app, client.token) as one:
+        many = [streaming(app, client.token) for _ in range(19)]
+        streams = [await other.__aenter__() for other in many]
+        assert len(hub) == 20
+        before = hub.looks
+        await raise_concern(client, north)
+        for stream in (one, *streams):
+            assert (await stream.event())["type"] == "concern.raised"
+        looked = hub.looks
+        await asyncio.sleep(0.5)
+        assert hub.looks - looked <= 20
+        assert looked > before
+        for other in many:
+            await other.__aexit__(None, None, None)
+    looked = hub.looks
+    await asyncio.sleep(0.3)
+    assert hub.looks <= looked + 1
+
+
+async def test_the_streams_of_a_district_are_bounded(
+    app: FastAPI, north: Town, south: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """429 with Retry-After beyond the bound, which is no other district's."""
+    monkeypatch.setattr(hubs, "OF_DISTRICT", 1)
+    client = caller(app, north)
+    async with streaming(app, client.token):
+        async with streaming(app, client.token) as refused:
+            assert refused.status == 429
+            assert "retry-after" in refused.headers
+            assert b"streams.too_many" in refused.body
+        async with streaming(app, caller(app, south).token) as other:
+            assert other.status == 200
+    async with streaming(app, client.token) as again:
+        assert again.status == 200
+
+
+@pytest.mark.parametrize(
+    ("params", "status"), [({"type": ["no.such"]}, 400), ({"after": "x"}, 400), ({"unknown": "1"}, 400)]
+)
+async def test_a_bad_request_is_refused_before_the_stream(
+    app: FastAPI, north: Town, hub: hubs.FeedHub, params: dict[str, Any], status: int
+) -> None:
+    """A status of its own, and not a stream that ends at once."""
+    answer = await caller(app, north).get("/v1/events/stream", **params)
+    assert answer.status_code == status
+    answer = await caller(app, north, frozenset({"concern:read"})).get("/v1/events/stream")
+    assert answer.status_code == 403

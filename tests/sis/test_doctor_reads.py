@@ -1,0 +1,58 @@
+"""Protects that the doctor reads a source as a run would, and exits as a run would."""
+
+from typing import Any
+
+import pytest
+
+from app.sis.oneroster_rest.explore import explore
+from tests.sis.plain_server import Asked, Said
+from tests.sis.rows_server import RowsServer
+
+FAILURES: dict[str, Any] = {
+    "500": Said(500),
+    "data in place of the collection": Said(body={"data": []}),
+    "HTML": Said(body="<html>"),
+}
+
+
+async def _exit_of(rows: RowsServer) -> tuple[bool, int, str]:
+    with rows.running(page_size=20) as connection:
+        findings = await explore(connection)
+    return findings.ready, findings.exit_code, " ".join(findings.sentences)
+
+
+async def test_a_source_that_a_run_reads_is_read() -> None:
+    """Every page of every collection, and exit 0."""
+    rows = RowsServer()
+    ready, exit_code, sentences = await _exit_of(rows)
+    assert (ready, exit_code) == (True, 0), sentences
+    assert "A sync can read this source." in sentences
+    assert [asked for asked in rows.asked if asked.name == "users" and asked.query.get("offset") == "40"]
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_an_optional_collection_that_fails_is_named_with_its_option(name: str) -> None:
+    """Exit 3, as the run would."""
+    rows = RowsServer()
+    rows.answer = lambda asked: FAILURES[name] if asked.name == "demographics" else None
+    ready, exit_code, sentences = await _exit_of(rows)
+    assert (ready, exit_code) == (True, 3), sentences
+    assert "--leave-out demographics" in sentences
+    assert "A sync can read this source." not in sentences
+
+
+async def test_a_later_page_that_fails_fails_the_doctor() -> None:
+    """The first page of users is there, a later one is not: the run would fail, and so does the doctor."""
+    rows = RowsServer()
+
+    def later(asked: Asked) -> Said | None:
+        return (
+            Said(500)
+            if asked.name == "users" and asked.query["limit"] == "20" and asked.query["offset"] != "0"
+            else None
+        )
+
+    rows.answer = later
+    ready, exit_code, sentences = await _exit_of(rows)
+    assert (ready, exit_code) == (False, 5), sentences
+    assert "A sync cannot read this source" in sentences
