@@ -13,7 +13,7 @@ from app.graphql.written import row_of
 from app.response.administration.breaks import declare_break, remove_break
 from app.roster import models
 from app.roster.breaks import NewBreak
-from app.roster.resource import BreakResource
+from app.roster.schools import BreakResource
 
 
 @strawberry.input(

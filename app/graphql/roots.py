@@ -44,7 +44,7 @@ def query_fields() -> list[StrawberryField]:
         ),
         make_field(
             NODES,
-            list[Node | None],  # type: ignore[misc]  # a nullable item
+            list[Node | None],
             f"The objects with these ids, at most {MAX_NODES}, in order. An object is {NODE_WORDS}",
             readable,
             [make_argument("ids", ids, default=strawberry.UNSET)],
@@ -74,7 +74,8 @@ def _listing_field(listing: Listing) -> StrawberryField:
     criteria = listing.by_face(GRAPHQL).values()
     arguments = criterion_arguments(criteria)
     if not listing.paged:
-        type_: Any = list[type_of(listing.resource)] | None
+        row: Any = type_of(listing.resource)
+        type_: Any = list[row] | None
     else:
         type_ = connection_of(listing.resource) | None
         arguments = page_arguments() + arguments

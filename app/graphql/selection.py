@@ -20,7 +20,7 @@ from graphql.execution.values import VariableValues, get_argument_values
 from app.access.work import Work
 from app.catalog import CATALOG
 from app.core.errors import Malformed, Misuse, NotFound, Violation
-from app.graphql.types import camel
+from app.graphql.types import cached, camel
 from app.resources.declare import GRAPHQL, declaration
 from app.resources.listing import Filter, Flag, Listing
 from app.resources.members import ManyMember, Member, OneMember, ValueMember
@@ -186,7 +186,7 @@ class Selector:
         return values
 
 
-@cache
+@cached
 def members_of(resource: ResourceType) -> Mapping[str, Member]:
     """Returns a resource's members by their names in GraphQL."""
     members = CATALOG.members(resource).values()
@@ -203,7 +203,7 @@ def _resources() -> Mapping[str, ResourceType]:
     return {declaration(resource).name: resource for resource in CATALOG.resources}
 
 
-@cache
+@cached
 def _items_of(shape: Any) -> Mapping[str, Any]:
     items = shape.__items__.values()
     return {camel(name): item for item in items if (name := item.shown_as(GRAPHQL)) is not None}

@@ -13,7 +13,7 @@ from app.graphql.problems import Problem, check_lengths, run_command, to_problem
 from app.graphql.written import row_of
 from app.response.service import record_sessions
 from app.support import models
-from app.support.resource import LostBecause, SessionResource
+from app.support.delivery import LostBecause, SessionResource
 from app.support.session import NewSession
 
 

@@ -4,9 +4,9 @@ A type has no resolvers: `execute` reads a selection of these types with one sta
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import strawberry
 from strawberry.annotation import StrawberryAnnotation
@@ -40,6 +40,7 @@ PAGE_WORDS: Final = (
 TOTAL_WORDS: Final = "The number of all rows of the list; null above 25,000. Counting adds 250 to the cost."
 PAGE_ARGUMENTS: Final = {"first": int, "after": str, "last": int, "before": str}
 
+T = TypeVar("T")
 _derived: set[str] = set()
 
 
@@ -59,6 +60,11 @@ class Figure:
 
     name: str
     value: float
+
+
+def cached(function: Callable[[Any], T]) -> Callable[[Any], T]:
+    """Returns a function that computes each result once; mypy does not see that a class is hashable."""
+    return functools.cache(function)
 
 
 def camel(name: str) -> str:
@@ -98,7 +104,7 @@ def with_permissions(description: str, permissions: Iterable[Can]) -> str:
     return f"{description}\n\nNeeds: {needed}" if needed else description
 
 
-@functools.cache
+@cached
 def enum_of(choices: type[StrEnum]) -> Any:
     """Returns an enum as a GraphQL type; its values are the names in upper case."""
     description = (choices.__doc__ or "").strip().partition("\n")[0]
@@ -127,14 +133,14 @@ def page_arguments() -> list[StrawberryArgument]:
     return [make_argument(name, type_ | None) for name, type_ in PAGE_ARGUMENTS.items()]
 
 
-@functools.cache
+@cached
 def type_of(resource: ResourceType) -> Any:
     """Returns the object type of a resource; its fields are added later, since types refer to each other."""
     facts = declaration(resource)
     return _empty_type(facts.name, facts.description, is_node=_is_node(facts))
 
 
-@functools.cache
+@cached
 def connection_of(resource: ResourceType) -> Any:
     """Returns the connection type of a resource."""
     facts = declaration(resource)
@@ -142,14 +148,14 @@ def connection_of(resource: ResourceType) -> Any:
     edge.__strawberry_definition__.fields += [make_field("node", type_of(resource)), make_field("cursor", str)]
     connection = _empty_type(f"{facts.name}Connection", PAGE_WORDS)
     connection.__strawberry_definition__.fields += [
-        make_field("edges", list[edge]),
+        make_field("edges", _wrapped(edge, nullable=False, many=True)),
         make_field("page_info", PageInfo),
         make_field("total_count", int | None, TOTAL_WORDS),
     ]
     return connection
 
 
-@functools.cache
+@cached
 def value_type(shape: Any) -> Any:
     """Returns the object type of a structured value."""
     name = shape.__name__.removesuffix("Value")
@@ -183,7 +189,8 @@ def _member_type(member: Member) -> Any:
     if isinstance(member, OneMember):
         return type_of(member.target) | None
     if isinstance(member, ManyMember):
-        return (connection_of(member.target) if member.paged else list[type_of(member.target)]) | None
+        target = connection_of(member.target) if member.paged else type_of(member.target)
+        return _wrapped(target, nullable=True, many=not member.paged)
     type_: Any = None
     nullable, many = False, False
     if isinstance(member, FieldMember):

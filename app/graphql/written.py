@@ -60,7 +60,7 @@ def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
 def _by_key(field: GraphQLField) -> Callable[..., Any]:
     parse = _reader(get_named_type(field.type))
 
-    def resolve(source: dict[str, Any], info: GraphQLResolveInfo, **_: Any) -> Any:
+    def resolve(source: dict[str, Any], info: GraphQLResolveInfo[Any], **_: Any) -> Any:
         value = source[str(info.path.key)]
         if parse is None or value is None or isinstance(value, Exception):
             return value
@@ -76,7 +76,7 @@ def _reader(type_: GraphQLNamedType) -> Callable[[str], Any] | None:
 
 
 def _read_row(resource: ResourceType, name: str) -> Callable[..., Any]:
-    async def resolve(source: Any, info: GraphQLResolveInfo, **_: Any) -> Any:
+    async def resolve(source: Any, info: GraphQLResolveInfo[Any], **_: Any) -> Any:
         row = getattr(source, name)
         if row is None:
             return None
@@ -89,7 +89,7 @@ def _read_row(resource: ResourceType, name: str) -> Callable[..., Any]:
     return resolve
 
 
-def _batch(resource: ResourceType, info: GraphQLResolveInfo) -> Callable[[list[UUID]], Any]:
+def _batch(resource: ResourceType, info: GraphQLResolveInfo[Any]) -> Callable[[list[UUID]], Any]:
     async def load(row_ids: list[UUID]) -> list[Any]:
         context: OperationContext = info.context
         fragments = {name: FragmentDetails(fragment) for name, fragment in info.fragments.items()}
