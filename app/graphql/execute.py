@@ -28,7 +28,7 @@ from app.graphql.door import OperationContext
 from app.graphql.json_text import JsonText
 from app.graphql.prepare import Prepared
 from app.graphql.request import Operation
-from app.graphql.roots import MAX_NODES, NODE, NODES
+from app.graphql.roots import GETS, LISTINGS, MAX_NODES, NODE, NODES
 from app.graphql.selection import Details, Selector
 from app.resources.declare import declaration
 from app.resources.run import Answer, read
@@ -65,7 +65,7 @@ async def execute_query(
     others: list[FieldNode] = []
     for key, details in fields.items():
         name = details[0].node.name.value
-        if name in CATALOG.listings or name in CATALOG.gets or name in (NODE, NODES):
+        if name in LISTINGS or name in GETS or name in (NODE, NODES):
             reading.data[key] = NULL
             try:
                 async with context.session():
@@ -98,8 +98,8 @@ async def _add_root(
     """Adds the selection of one root field; a row that cannot be named is null without an error."""
     name = details[0].node.name.value
     definition = query.fields[name]
-    if name in CATALOG.listings:
-        reading.roots.append(await selector.list_root(key, CATALOG.listings[name], definition, details))
+    if name in LISTINGS:
+        reading.roots.append(await selector.list_root(key, LISTINGS[name], definition, details))
         reading.places.append((key,))
         return
     given = selector.arguments(definition, details)
@@ -112,7 +112,7 @@ async def _add_root(
     elif name == NODE:
         await _add_node(reading, selector, (key,), given["id"], details)
     else:
-        resource = CATALOG.gets[name]
+        resource = GETS[name]
         await _add_row(reading, selector, (key,), resource, given["id"], details)
 
 

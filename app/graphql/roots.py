@@ -10,6 +10,7 @@ from app.catalog import CATALOG
 from app.graphql.names import NAME
 from app.graphql.node import Node
 from app.graphql.types import (
+    camel,
     connection_of,
     criterion_arguments,
     make_argument,
@@ -28,6 +29,12 @@ NODE_WORDS: Final = (
     "null if it does not exist or the caller may not see it. Of the listed permissions, it needs only the one for "
     "reading objects of its type."
 )
+
+
+LISTINGS: Final = {camel(name): listing for name, listing in CATALOG.listings.items()}
+"""The lists by the names of their fields."""
+GETS: Final = {camel(name): resource for name, resource in CATALOG.gets.items()}
+"""The resources of which one row can be read, by the names of their fields."""
 
 
 def query_fields() -> list[StrawberryField]:

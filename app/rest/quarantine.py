@@ -13,6 +13,13 @@ from app.sis import models
 from app.sis.engine.report import Refusal
 from app.sis.runs import quarantine, queries
 
+
+class CsvResponse(PlainTextResponse):
+    """An answer in CSV."""
+
+    media_type = "text/csv"
+
+
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 
@@ -70,13 +77,13 @@ async def list_quarantine(
 @router.get(
     "/sync-runs/{run}/quarantine.csv",
     operation_id="get_quarantine_csv",
-    response_class=PlainTextResponse,
+    response_class=CsvResponse,
     **requires(quarantine.quarantine_csv),
 )
 async def get_quarantine_csv(work: OpenWork, run: str) -> Response:
     """Returns the rows that a run refused as CSV, for the clerk of the SIS who corrects them."""
     sheet = await quarantine.quarantine_csv(work, row_id("run", run))
-    return Response(sheet, media_type="text/csv; charset=utf-8")
+    return CsvResponse(sheet)
 
 
 @router.post(

@@ -9,17 +9,15 @@ from sqlalchemy import text
 
 from app.access.permission import GRANTABLE
 from app.concern.rules import STATES as CONCERN_STATES
+from app.concern.rules import ConcernState
 from app.core.db import open_engine
 from app.core.errors import Misuse
-from app.decision.rules import KINDS
-from app.evidence.rules import PURPOSES
-from app.concern.rules import ConcernState
-from app.decision.rules import DecisionKind
-from app.evidence.rules import ScorePurpose
+from app.decision.rules import KINDS, DecisionKind
+from app.evidence.rules import PURPOSES, ScorePurpose
 from app.graphql.limits import Limits
 from app.graphql.schema import sdl
-from app.support.rules import SupportState
 from app.support.rules import STATES as SUPPORT_STATES
+from app.support.rules import SupportState
 from tests.faces.graphql_face import MODERN, ask, http, token, told
 from tests.town import Town
 
