@@ -70,7 +70,7 @@ async def read_caller(info: Info) -> Me:
 class MeQueries:
     """The query of the caller."""
 
-    me: Me = strawberry.field(resolver=read_caller, description="The caller. Needs no permission.")
+    me: Me = strawberry.field(resolver=read_caller, description="The caller.\n\nNeeds: no permission.")
 
 
 def _allowed(root: Any, scopes: frozenset[Can]) -> list[str]:

@@ -209,5 +209,6 @@ LEFT_OUT = {
     **dict.fromkeys((("preview_playbook", "area"), ("publish_playbook", "area")), "a rule is for a measure or an area"),
     ("seek_consumer", "time"): "to a cursor",
     ("rekey_sync_run", "map"): "matched by identifier",
+    ("acknowledge_quarantine", "rows"): "all rows of the run are acknowledged",
 }
 """Optional fields that would make a good body a bad one."""

@@ -151,12 +151,13 @@ async def by_engine(town: Town, principal: Principal, one: Read, after: str | No
         page = None if one.page is None else replace(one.page, after=after)
         if one.listing is not None:
             try:
-                filters = await resolve_filters(work, one.listing.by_face("graphql"), one.given, pointers=False)
+                filters = await resolve_filters(
+                    work, one.listing.by_face("graphql"), one.given, pointers=False, listing=one.listing
+                )
             except NotFound:
                 return Seen(EMPTY, set(), set(), set())
             except AimlineError as error:
-                disclosed = work.disclosed  # a name that was looked up before a refusal is in the log, as today
-                return Seen(None, {((one.key,), error.code)}, set(disclosed.students), set(disclosed.kinds))
+                return Seen(None, {((one.key,), error.code)}, set(), set())
             root: ListRoot | RowRoot = ListRoot(one.key, one.listing.name, page, one.picks, filters)
         else:
             assert one.resource is not None
@@ -219,6 +220,8 @@ async def test_both_ways_read_the_same(filled: Filled, seed: int) -> None:
             ours = await by_engine(filled.town, filled.callers[name], one, after)
             assert (ours.data, name, text) == (theirs.data, name, text)
             assert (ours.errors, name, text) == (theirs.errors, name, text)
+            # A name that the resolvers look up before they refuse is in their log, and is not looked up here.
+            draw.widened = draw.widened or ours.data is None
             assert (ours.kinds <= theirs.kinds) if draw.widened else (ours.kinds == theirs.kinds), (name, text)
             assert ours.students <= theirs.students, (name, text)
             assert draw.widened or ours.students == theirs.students, (name, text)

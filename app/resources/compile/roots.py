@@ -1,6 +1,6 @@
 """Compiles the root of a selection: a list with its filters and the caller's reach, or one row."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -55,8 +55,12 @@ def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
     if isinstance(root, RowRoot):
         facts = declaration(root.resource)
         return (*facts.requires, *facts.get_requires)
-    listing = scope.catalog.listings[root.listing]
-    flags = [flag for flag in listing.flags if root.filters.get(flag.name)]
+    return permissions_of_list(scope.catalog.listings[root.listing], root.filters)
+
+
+def permissions_of_list(listing: Listing, filters: Mapping[str, Any]) -> tuple[Can, ...]:
+    """Returns the permissions that a list requires with these filters and flags."""
+    flags = [flag for flag in listing.flags if filters.get(flag.name)]
     required = [*declaration(listing.resource).requires, *listing.requires]
     return tuple(dict.fromkeys([*required, *(can for flag in flags for can in flag.requires)]))
 
