@@ -87,6 +87,8 @@ LISTED = {"concerns": "concern to serve", "schools": "org"}
 VALUES: dict[str, Any] = {
     "grade": "03",
     "include_departed": "true",
+    "include_total": "true",
+    "fields": "id",
     "unserved": "true",
     "state": "active",
     "type": "concern.raised",
