@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from app.core.db import UnfitServer
+from app.core.db import UnfitServer, connect
 from app.settings import Settings
 
 ON_EVERY_NODE = ("public.district", "public.client", "public.client_secret")
@@ -20,6 +20,8 @@ here.
 """
 LOCAL = ("public.alembic_version",)
 """The tables that stay on the coordinator, because only it reads them."""
+DISTRIBUTED = "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass('public.district'))"
+"""SQL that returns whether Citus distributes the table of districts, to which every other table refers."""
 TABLES = """
 SELECT n.nspname || '.' || c.relname AS name, c.relpersistence = 'u' AS unlogged, c.relforcerowsecurity AS forced
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -90,7 +92,42 @@ def distribution_statements(tables: Sequence[LocalTable], references: Sequence[F
     ]
 
 
-async def distribute_filled(connection: asyncpg.Connection) -> int:
+async def is_distributed(settings: Settings) -> bool:
+    """Returns whether the tables are already distributed over a cluster, in which case new ones must be distributed
+    too.
+    """
+    connection = await connect(settings.url_of("owner"), "owner")
+    try:
+        return await _has_citus(connection) and bool(await connection.fetchval(DISTRIBUTED))
+    finally:
+        await connection.close()
+
+
+async def check_cluster(settings: Settings) -> None:
+    """Raises `UnfitServer` if the tables cannot be distributed over this server's cluster."""
+    connection = await connect(settings.url_of("owner"), "owner")
+    try:
+        if not await _has_citus(connection):
+            raise UnfitServer("This database has no Citus extension. As an administrator, run: CREATE EXTENSION citus")
+        await _require_ready_nodes(connection, settings)
+    finally:
+        await connection.close()
+
+
+async def distribute(settings: Settings) -> None:
+    """Distributes the tables that are not distributed yet."""
+    connection = await connect(settings.url_of("owner"), "owner")
+    try:
+        await _distribute_filled(connection)
+    finally:
+        await connection.close()
+
+
+async def _has_citus(connection: asyncpg.Connection) -> bool:
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"))
+
+
+async def _distribute_filled(connection: asyncpg.Connection) -> int:
     """Distributes every table of the owner that is not distributed yet, with its rows; returns the number of tables."""
     async with connection.transaction():
         tables = [LocalTable(row["name"], row["unlogged"], row["forced"]) for row in await connection.fetch(TABLES)]
@@ -100,7 +137,7 @@ async def distribute_filled(connection: asyncpg.Connection) -> int:
     return sum(table.name not in LOCAL for table in tables)
 
 
-async def require_ready_nodes(connection: asyncpg.Connection, settings: Settings) -> None:
+async def _require_ready_nodes(connection: asyncpg.Connection, settings: Settings) -> None:
     """Raises `UnfitServer` unless every node has the roles `api` and `worker` with the settings that they need."""
     roles = [settings.role_name(purpose) for purpose in ("api", "worker")]
     names = ", ".join("'" + role.replace("'", "''") + "'" for role in roles)

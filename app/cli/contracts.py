@@ -2,18 +2,21 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 
+from app.cli.breaking import breaking_in_events, breaking_in_graphql, breaking_in_rest
 from app.core.crypto import generate_key
 from app.events.catalogue import CATALOGUE
 from app.events.render import schema
 from app.settings import Settings
 
 FOLDER = Path(__file__).parents[2] / "openapi"
+RELEASED = FOLDER / "released"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,9 +24,15 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command()
     def contracts(
-        check: Annotated[bool, typer.Option(help="Write nothing; exit with 1 if a file is outdated.")] = False,
+        check: Annotated[
+            bool, typer.Option(help="Write nothing; exit with 1 if a file is outdated, or breaks a released contract.")
+        ] = False,
+        release: Annotated[bool, typer.Option(help="Write the files to openapi/released as well.")] = False,
     ) -> None:
-        """Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."""
+        """Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json.
+
+        For example: aimline contracts --check
+        """
         outdated = []
         for name, text in _contracts().items():
             path = FOLDER / name
@@ -34,9 +43,39 @@ def add_to(app: typer.Typer) -> None:
             FOLDER.mkdir(exist_ok=True)
             path.write_text(text)
             print(f"openapi/{name}")
+            if release:
+                RELEASED.mkdir(exist_ok=True)
+                (RELEASED / name).write_text(text)
+                print(f"openapi/released/{name}")
         if outdated:
             print(f"Outdated: {', '.join(outdated)}. Run: aimline contracts", file=sys.stderr)
+        breaking = breaking_changes(FOLDER) if check else []
+        if breaking:
+            print("\n".join(["These changes break clients; docs/compatibility.md:", *breaking]), file=sys.stderr)
+        if outdated or breaking:
             raise typer.Exit(1)
+
+
+def breaking_changes(folder: Path) -> list[str]:
+    """Returns how the contracts in a folder break those that were released, a sentence each."""
+    found: list[str] = []
+    for name, compare in COMPARISONS.items():
+        released = RELEASED / name
+        if released.exists():
+            found += [f"{name}: {one}" for one in compare(released.read_text(), (folder / name).read_text())]
+    return found
+
+
+def _of_json(compare: Callable[[Any, Any], list[str]]) -> Callable[[str, str], list[str]]:
+    return lambda old, new: compare(orjson.loads(old), orjson.loads(new))
+
+
+COMPARISONS: dict[str, Callable[[str, str], list[str]]] = {
+    "rest.json": _of_json(breaking_in_rest),
+    "schema.graphql": breaking_in_graphql,
+    "events.json": _of_json(breaking_in_events),
+}
+"""The function that compares each contract with its released version."""
 
 
 def _contracts() -> dict[str, str]:

@@ -49,6 +49,8 @@ EXAMPLES: dict[str, str] = {
     "sync discard": f"aimline sync discard {RUN} --district springfield",
     "sync history": "aimline sync history sis:nightly:12345 --district springfield",
     "sync rekey": f"aimline sync rekey {RUN} --district springfield --match email --out new-ids.csv",
+    "sync quarantine": f"aimline sync quarantine {RUN} --district springfield > refused.csv",
+    "sync acknowledge": f"aimline sync acknowledge {RUN} --district springfield --row users.csv:17",
     "sync undo": f"aimline sync undo {RUN} --district springfield",
     "sandbox export": "aimline sandbox export district.zip --students 500",
     "sandbox sis": "aimline sandbox sis --port 9000",

@@ -1,6 +1,7 @@
 """`aimline migrate`: creates the run-time roles if they are missing, and migrates the schema.
 
-At the end it compares the schema with the expected one of its version (`migrations/schema.txt`).
+At the end it compares the schema with the expected one of its version (`migrations/schema.txt`). Over 250 lines, so
+that all steps of a migration are in one place.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
-from app.cli.citus import distribute_filled, require_ready_nodes
+from app.cli.citus import check_cluster, distribute, is_distributed
 from app.core.db import UnfitServer, connect, sqlalchemy_url
 from app.core.schema_lines import describe_schema, differences
 from app.core.timeouts import Timeouts
@@ -210,10 +211,10 @@ def migrate(settings: Settings, *, reset_roles: bool = False, check: bool = True
     is_empty = asyncio.run(current_version(settings)) is None
     distributes = asyncio.run(is_distributed(settings)) or (citus and is_empty)
     if citus:
-        asyncio.run(_check_cluster(settings))
+        asyncio.run(check_cluster(settings))
     _upgrade(settings, citus=distributes)
     if citus:
-        asyncio.run(_distribute(settings))
+        asyncio.run(distribute(settings))
     if check and expected_schema()[0] == head_revision(settings):
         # If they differ, a developer has added a migration without its expected schema, which a test reports.
         check_schema(settings)
@@ -234,45 +235,6 @@ def check_revision(settings: Settings, revision: str, whose: str) -> None:
         raise UnfitServer(
             f"{whose} is of version {revision}, of a newer Aimline than this one ({head_revision(settings)})."
         ) from None
-
-
-async def is_distributed(settings: Settings) -> bool:
-    """Returns whether the tables are already distributed over a cluster, in which case new ones must be distributed
-    too.
-    """
-    connection = await connect(settings.url_of("owner"), "owner")
-    try:
-        return await _has_citus(connection) and bool(await connection.fetchval(DISTRIBUTED))
-    finally:
-        await connection.close()
-
-
-async def _check_cluster(settings: Settings) -> None:
-    """Raises `UnfitServer` if the tables cannot be distributed over this server's cluster."""
-    connection = await connect(settings.url_of("owner"), "owner")
-    try:
-        if not await _has_citus(connection):
-            raise UnfitServer("This database has no Citus extension. As an administrator, run: CREATE EXTENSION citus")
-        await require_ready_nodes(connection, settings)
-    finally:
-        await connection.close()
-
-
-async def _distribute(settings: Settings) -> None:
-    """Distributes the tables that are not distributed yet."""
-    connection = await connect(settings.url_of("owner"), "owner")
-    try:
-        await distribute_filled(connection)
-    finally:
-        await connection.close()
-
-
-async def _has_citus(connection: asyncpg.Connection) -> bool:
-    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"))
-
-
-DISTRIBUTED = "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass('public.district'))"
-"""SQL that returns whether Citus distributes the table of districts, to which every other table refers."""
 
 
 def _upgrade(settings: Settings, *, citus: bool = False) -> None:

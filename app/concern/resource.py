@@ -84,7 +84,6 @@ COMMANDS = (
     Command(
         "raise_concern",
         service.raise_concern,
-        service.NewConcern,
         ConcernResource,
         "Raises a concern about one student in one area.",
         "POST /concerns",
@@ -94,7 +93,6 @@ COMMANDS = (
     Command(
         "accept_concern",
         service.accept_concern,
-        None,
         ConcernResource,
         "Accepts a concern: the team will act on it.",
         "POST /concerns/{concern}/accept",
@@ -103,7 +101,6 @@ COMMANDS = (
     Command(
         "dismiss_concern",
         service.dismiss_concern,
-        None,
         ConcernResource,
         "Dismisses a concern: the team will not act on it.",
         "POST /concerns/{concern}/dismiss",
@@ -112,7 +109,6 @@ COMMANDS = (
     Command(
         "resolve_concern",
         service.resolve_concern,
-        None,
         ConcernResource,
         "Resolves an accepted concern.",
         "POST /concerns/{concern}/resolve",

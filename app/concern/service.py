@@ -12,6 +12,7 @@ from app.concern.rules import next_state
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.core.inputs import About
 from app.core.text import Text, require_texts
 from app.events.catalogue import (
     CONCERN_ACCEPTED,
@@ -31,11 +32,26 @@ from app.roster.student_lock import lock_student, lock_student_of
 class NewConcern:
     """The input of `raise_concern`; the student and the person are ids or external ids, `area` is a code or an id."""
 
-    student: str
-    area: str
-    description: Annotated[str, Text(min=1, max=4000)]
-    raised_by: str | None = None
-    raised_on: date | None = None
+    student: Annotated[
+        str,
+        About("The student: an id, or an external id `sis:<source>:<sourcedId>`.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
+    ]
+    area: Annotated[str, About("The area: a code or an id.", "ela.fluency")]
+    description: Annotated[
+        str,
+        Text(min=1, max=4000),
+        About("What worries the person who raises it.", "Reads 40 words a minute, far below the class."),
+    ]
+    raised_by: Annotated[
+        str | None,
+        About(
+            "An id or an external id; by default, the person for whom the request acts.",
+            "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
+        ),
+    ] = None
+    raised_on: Annotated[
+        date | None, About("The day on which it was raised; by default, today.", date(2026, 9, 14))
+    ] = None
 
 
 BECAUSE = Text(max=4000)
@@ -74,19 +90,31 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
 
 
 @needs(Can.SETTLE_CONCERN)
-async def accept_concern(work: Work, concern_id: UUID, because: str | None = None) -> Concern:
+async def accept_concern(
+    work: Work,
+    concern_id: UUID,
+    because: Annotated[str | None, BECAUSE, About("Why.", "Screening confirms it.")] = None,
+) -> Concern:
     """Accepts a concern, which means that a team takes it up."""
     return await _transition(work, concern_id, "accept", because, CONCERN_ACCEPTED)
 
 
 @needs(Can.SETTLE_CONCERN)
-async def dismiss_concern(work: Work, concern_id: UUID, because: str | None = None) -> Concern:
+async def dismiss_concern(
+    work: Work,
+    concern_id: UUID,
+    because: Annotated[str | None, BECAUSE, About("Why.", "Screening confirms it.")] = None,
+) -> Concern:
     """Dismisses a concern, with a reason."""
     return await _transition(work, concern_id, "dismiss", because, CONCERN_DISMISSED)
 
 
 @needs(Can.SETTLE_CONCERN)
-async def resolve_concern(work: Work, concern_id: UUID, because: str | None = None) -> Concern:
+async def resolve_concern(
+    work: Work,
+    concern_id: UUID,
+    because: Annotated[str | None, BECAUSE, About("Why.", "Screening confirms it.")] = None,
+) -> Concern:
     """Resolves an accepted concern."""
     return await _transition(work, concern_id, "resolve", because, CONCERN_RESOLVED)
 

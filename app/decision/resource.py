@@ -7,9 +7,11 @@ from app.access.permission import Can
 from app.access.work import Work
 from app.core import ids
 from app.core.errors import Invalid, NotFound
+from app.decision import service
 from app.decision.models import Decision
 from app.decision.rules import DecisionKind
-from app.resources.declare import Link, Resource
+from app.events.catalogue import DECISION_MADE, SUPPORT_CHANGED, SUPPORT_ENDED
+from app.resources.declare import Command, Link, Resource
 from app.resources.fields import choice, field, one, reference
 from app.resources.listing import Filter, Listing
 from app.resources.members import Id, One
@@ -46,7 +48,9 @@ class DecisionResource(
 
 
 async def _support_id(work: Work, text: str, pointer: str | None) -> UUID:
-    """Parses the public id of a support; a malformed one is treated as the id of no support."""
+    """Parses the public id of a support; without a pointer, a malformed one is treated as the id of no support."""
+    if pointer is not None:
+        return ids.parse_id("support", text, pointer)
     try:
         return ids.parse_id("support", text)
     except Invalid:
@@ -92,5 +96,17 @@ LISTINGS = (
             ),
         ),
         schools=Decision,
+    ),
+)
+
+COMMANDS = (
+    Command(
+        "decide",
+        service.decide,
+        DecisionResource,
+        "Records a team's decision and carries it out: a change begins a new phase, an exit ends the support.",
+        "POST /decisions",
+        emits=(DECISION_MADE, SUPPORT_CHANGED, SUPPORT_ENDED),
+        status=201,
     ),
 )

@@ -13,6 +13,7 @@ from app.core import ids
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.core.inputs import About
 from app.core.text import Text, require_texts
 from app.decision.models import Decision
 from app.decision.rules import (
@@ -39,14 +40,31 @@ from app.support.service import SupportChange, end_support
 class NewDecision:
     """The input of `decide`. Without `verdict`, the decision refers to the support's current verdict."""
 
-    kind: str
-    support: str | None = None
-    student: str | None = None
-    verdict: str | None = None
-    decided_by: str | None = None
-    decided_on: date | None = None
-    note: Annotated[str, Text(max=4000)] | None = None
-    change: SupportChange | None = None
+    kind: Annotated[str, About("What the team chose.", "continue")]
+    support: Annotated[
+        str | None, About("The support; only a referral can be without one.", "sup_01jq4n6d9zf3vbs0x5k2m7e8tf")
+    ] = None
+    student: Annotated[
+        str | None,
+        About(
+            "The student, for a referral without a support: an id, or an external id `sis:<source>:<sourcedId>`.",
+            "stu_01jq4n6d9zf3vbs0x5k2m7e8ta",
+        ),
+    ] = None
+    verdict: Annotated[
+        str | None,
+        About("The verdict that the team saw; by default, the one in force.", "ver_01jq4n6d9zf3vbs0x5k2m7e8tg"),
+    ] = None
+    decided_by: Annotated[
+        str | None,
+        About(
+            "The person who decided: an id, or an external id `sis:<source>:<sourcedId>`.",
+            "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
+        ),
+    ] = None
+    decided_on: Annotated[date | None, About("The day of the decision; by default, today.", date(2026, 11, 30))] = None
+    note: Annotated[str, Text(max=4000), About("A note.", "Two weeks of absence; look again in May.")] | None = None
+    change: Annotated[SupportChange | None, About("What changes from that day on.")] = None
 
 
 @needs(Can.DECIDE)

@@ -6,7 +6,7 @@ A removed score is kept but no longer counts; sending a score with the same key 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -16,6 +16,7 @@ from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.core.inputs import About
 from app.evidence.models import Score, ScoreChange
 from app.evidence.rules import Range, unknown_form, violations_of
 from app.playbook.lookup import measure_by_id
@@ -33,13 +34,19 @@ class Amendment:
     person.
     """
 
-    because: str
-    by: str | None = None
-    value: float | None = None
-    taken_on: date | None = None
-    attempt: int | None = None
-    purpose: str | None = None
-    form: str | None = None
+    because: Annotated[str, About("Why it is amended.", "Scored again")]
+    by: Annotated[
+        str | None,
+        About(
+            "The person who asks for it: an id, or an external id `sis:<source>:<sourcedId>`.",
+            "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
+        ),
+    ] = None
+    value: Annotated[float | None, About("Another value.", 47.0)] = None
+    taken_on: Annotated[date | None, About("Another day.", date(2026, 9, 29))] = None
+    attempt: Annotated[int | None, About("Another attempt.", 2)] = None
+    purpose: Annotated[str | None, About("Another purpose.", "baseline")] = None
+    form: Annotated[str | None, About("Another form.", "B")] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,14 @@
 A score is identified by the sender's external id, otherwise by student, measure, date and attempt, and is then created
 or amended. An invalid score of a batch is refused with its violations; the others are recorded. Two inputs that
 contradict each other are both refused.
+
+Over 250 lines, since each input states its description and an example.
 """
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Annotated
 from uuid import UUID
 
 from sqlalchemy import any_, cast, select
@@ -17,6 +20,7 @@ from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.errors import AimlineError, Invalid, Violation
 from app.core.ids import new_id
+from app.core.inputs import About
 from app.evidence.amend import change_of
 from app.evidence.models import Score
 from app.evidence.rules import MAX_BATCH, Range, find_contradictions, unknown_form, violations_of
@@ -31,15 +35,26 @@ from app.roster.student_lock import lock_students_by_name
 class NewScore:
     """The input of `record_scores`; students and staff are ids or external ids, `measure` is a code or an id."""
 
-    student: str
-    measure: str
-    taken_on: date
-    value: float
-    attempt: int = 1
-    purpose: str = "progress"
-    form: str | None = None
-    given_by: str | None = None
-    external_id: str | None = None
+    student: Annotated[
+        str,
+        About("The student: an id, or an external id `sis:<source>:<sourcedId>`.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
+    ]
+    measure: Annotated[str, About("The measure: a code or an id.", "orf")]
+    taken_on: Annotated[date, About("The day on which it was taken.", date(2026, 9, 28))]
+    value: Annotated[float, About("The value in the measure's unit.", 46.0)]
+    attempt: Annotated[int, About("The attempt's number, where there were several on the day.", 1)] = 1
+    purpose: Annotated[str, About("The purpose of the score.", "progress")] = "progress"
+    form: Annotated[str | None, About("The passage or version of the measure.", "A")] = None
+    given_by: Annotated[
+        str | None,
+        About(
+            "The person who administered it: an id, or an external id `sis:<source>:<sourcedId>`.",
+            "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
+        ),
+    ] = None
+    external_id: Annotated[
+        str | None, About("The sender's own id, by which the score is inserted or updated.", "probe-8812")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ import strawberry
 
 from app.access.permission import Can
 from app.core import ids
-from app.graphql.door import NEEDS, Info
+from app.graphql.door import Info
+from app.graphql.types import NEEDS
 from app.requests.caller import describe_caller
 
 
@@ -70,7 +71,7 @@ async def read_caller(info: Info) -> Me:
 class MeQueries:
     """The query of the caller."""
 
-    me: Me = strawberry.field(resolver=read_caller, description="The caller. Needs no permission.")
+    me: Me = strawberry.field(resolver=read_caller, description="The caller.\n\nNeeds: no permission.")
 
 
 def _allowed(root: Any, scopes: frozenset[Can]) -> list[str]:

@@ -22,6 +22,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.access.permission import Can
 from app.core.errors import Misuse
+from app.core.inputs import CommandInputs, command_inputs
 from app.events.catalogue import EventType
 from app.resources.members import FieldMember, ManyMember, Member, OneMember, ReferenceMember, ValueMember, named
 from app.resources.values import parse_annotation
@@ -167,23 +168,27 @@ def Added(source: type[Resource[Any]], name: str, member: Any) -> AddedLink:
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a room's service, which both APIs offer.
+    """A command of a room's service, for both faces.
 
-    `input`: the service's frozen dataclass, or None. `result`: the resource that it returns, or None. `rest`: method
-    and path, such as `POST /concerns/{concern}/accept`; the path's parameter is the id of the row. `emits`: the events
-    that it can record. `bulk`: the most items of one call, each with its own result.
+    Its inputs are those of `function`, which states their bounds and words (`app.core.inputs`). `result`: the resource
+    that it returns, or None. `rest`: method and path; the path's parameter is the id of the row. `emits`: the events
+    that it can record. `bulk`: the most items of one call, each with its own result, under the name `items`.
     """
 
     name: str
     function: Callable[..., Any]
-    input: Any
     result: Any
     description: str
     rest: str
     emits: tuple[EventType, ...] = ()
     status: int = 200
     bulk: int | None = None
-    example: Mapping[str, Any] = field(default_factory=dict)
+    items: str | None = None
+
+    @property
+    def inputs(self) -> CommandInputs:
+        """The inputs of the command."""
+        return command_inputs(self.function)
 
 
 def _model_of(cls: type) -> Any:

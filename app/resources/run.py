@@ -12,10 +12,11 @@ from app.core.errors import AimlineError, Forbidden, Invalid, Malformed, Violati
 from app.resources.catalog import Catalog
 from app.resources.compile.cursors import Places, open_pages
 from app.resources.compile.plan import Plan, Plans, RootPlan
+from app.resources.compile.roots import permissions_of_list
 from app.resources.compile.structure import values
 from app.resources.compile.tokens import POSITIONS, TOO_MANY_ROWS, VALUES, Rendered, render
 from app.resources.complete import complete_values
-from app.resources.listing import Filter, Flag
+from app.resources.listing import Filter, Flag, Listing
 from app.resources.select import Path, Root, Style
 
 PLANS = Plans()
@@ -68,15 +69,24 @@ async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style
 
 
 async def resolve_filters(
-    work: Work, criteria: Mapping[str, Filter[Any] | Flag], texts: Mapping[str, Any], *, pointers: bool
+    work: Work,
+    criteria: Mapping[str, Filter[Any] | Flag],
+    texts: Mapping[str, Any],
+    *,
+    pointers: bool,
+    listing: Listing | None = None,
 ) -> dict[str, Any]:
     """Resolves the texts of filters into values keyed by the filters' own names, for a `ListRoot`.
 
     `criteria` are keyed by the names that an API uses, as in `Listing.by_face`. Raises `Invalid` at `/<name>` for a row
     that does not exist, or `NotFound` with `pointers=False`. Raises `Malformed` for a name that is no filter.
+    With `listing`, the permissions of that list are checked before anything is looked up: raises `Forbidden`.
     """
     if unknown := texts.keys() - criteria.keys():
         raise Malformed([Violation(f"/{name}", "filter.unknown", "There is no such filter.") for name in unknown])
+    for can in () if listing is None else permissions_of_list(listing, texts):
+        if not work.principal.may(can):
+            raise _forbidden(can)
     resolved: dict[str, Any] = {}
     for name, value in texts.items():
         criterion = criteria[name]

@@ -6,10 +6,12 @@ one event.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
+from typing import Annotated
 from uuid import UUID
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core.inputs import About
 from app.evidence import amend
 from app.evidence import service as evidence
 from app.evidence.amend import AmendedScore, Amendment
@@ -31,7 +33,13 @@ Day = tuple[UUID, UUID, date]
 
 @needs(Can.RECORD_SCORES)
 async def record_scores(
-    work: Work, new: Sequence[NewScore], *, at: str = "/scores", backfill: bool = False
+    work: Work,
+    new: Sequence[NewScore],
+    *,
+    at: str = "/scores",
+    backfill: Annotated[
+        bool, About("Whether these are scores of the past: they are judged, but raise no alerts.", False)
+    ] = False,
 ) -> list[RecordedScore]:
     """Records scores as `evidence.service.record_scores` does, and judges every series that they belong to.
 
@@ -60,13 +68,28 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Score
 
 
 @needs(Can.RECORD_SCORES)
-async def remove_score(work: Work, score_id: UUID, because: str, by: str | None = None) -> Score:
+async def remove_score(
+    work: Work,
+    score_id: UUID,
+    because: Annotated[str, About("Why it is removed.", "Another child's paper")],
+    by: Annotated[
+        str | None,
+        About(
+            "The person who asks for it: an id, or an external id `sis:<source>:<sourcedId>`.",
+            "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
+        ),
+    ] = None,
+) -> Score:
     """Removes a score from its series, with the reason, and judges the series again."""
     return await _judge_change(work, await amend.remove_score(work, score_id, because, by))
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
-async def start_support(work: Work, support_id: UUID, on: date | None = None) -> Support:
+async def start_support(
+    work: Work,
+    support_id: UUID,
+    on: Annotated[date | None, About("The first day; by default, the planned one.", date(2026, 9, 21))] = None,
+) -> Support:
     """Starts a support, and judges the scores that were recorded before."""
     support = await supports.start_support(work, support_id, on)
     await _judge_as_district(work, support_id)

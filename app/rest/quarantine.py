@@ -13,6 +13,13 @@ from app.sis import models
 from app.sis.engine.report import Refusal
 from app.sis.runs import quarantine, queries
 
+
+class CsvResponse(PlainTextResponse):
+    """An answer in CSV."""
+
+    media_type = "text/csv"
+
+
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 
@@ -49,7 +56,7 @@ class Acknowledgement(Input):
     )
 
 
-class Acknowledged(Shape):
+class AcknowledgedRows(Shape):
     """How many rows were acknowledged."""
 
     acknowledged: int = Field(description="Rows that were not acknowledged before.")
@@ -70,13 +77,13 @@ async def list_quarantine(
 @router.get(
     "/sync-runs/{run}/quarantine.csv",
     operation_id="get_quarantine_csv",
-    response_class=PlainTextResponse,
+    response_class=CsvResponse,
     **requires(quarantine.quarantine_csv),
 )
 async def get_quarantine_csv(work: OpenWork, run: str) -> Response:
     """Returns the rows that a run refused as CSV, for the clerk of the SIS who corrects them."""
     sheet = await quarantine.quarantine_csv(work, row_id("run", run))
-    return Response(sheet, media_type="text/csv; charset=utf-8")
+    return CsvResponse(sheet)
 
 
 @router.post(
@@ -84,9 +91,9 @@ async def get_quarantine_csv(work: OpenWork, run: str) -> Response:
     operation_id="acknowledge_quarantine",
     **requires(quarantine.acknowledge_rows),
 )
-async def acknowledge_quarantine(work: OpenWork, run: str, body: Acknowledgement) -> Acknowledged:
+async def acknowledge_quarantine(work: OpenWork, run: str, body: Acknowledgement) -> AcknowledgedRows:
     """Acknowledges refused rows: later runs do not count them until their content or their fault changes."""
-    return Acknowledged(acknowledged=await quarantine.acknowledge_rows(work, row_id("run", run), body.rows))
+    return AcknowledgedRows(acknowledged=await quarantine.acknowledge_rows(work, row_id("run", run), body.rows))
 
 
 def _quarantined(row: models.SisQuarantine) -> QuarantinedRow:

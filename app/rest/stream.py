@@ -62,7 +62,9 @@ class Reader:
         """Returns the caller as it is now; raises what `principal_of` raises once the token or the person has none."""
         self.request.state.principal = None
         headers = self.request.headers
-        return await principal_of(self.request, headers.get("authorization"), headers.get("aimline-act-for"))
+        principal = await principal_of(self.request, headers.get("authorization"), headers.get("aimline-act-for"))
+        self.request.state.principal = principal
+        return principal
 
     async def read(self, principal: Principal, cursor: str | None) -> Batch:
         """Returns the events after a cursor; without one, no event and the cursor of the end."""

@@ -65,7 +65,7 @@ async def send_roster(
     source_id, operation = row_id("source", source), f"{request.method} {request.scope['route'].path}"
     open_unit = partial(unit, services.engine, principal, services.keyring, operation)
     async with open_unit() as work:
-        await upload.require_upload_source(work, source_id)
+        left_out = await upload.require_upload_source(work, source_id)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in ACCEPTED:
         raise HTTPException(415, f"Send the zip as it is, with Content-Type: {ZIP} or application/zip.")
     async with open_unit() as work:
@@ -73,7 +73,7 @@ async def send_roster(
     try:
         with tempfile.TemporaryFile() as file:
             await _receive(request, file, open_unit, slot)
-            await asyncio.to_thread(upload.validate_roster_zip, file)
+            await asyncio.to_thread(upload.validate_roster_zip, file, left_out)
             async with services.writers.turn(), open_unit() as work:
                 run = await pull.request_run(work, source_id, dry=dry)
                 await upload.save_upload(work, run.id, file)

@@ -114,7 +114,7 @@ class SisQuarantine(TenantRow, Base):
     field: Mapped[str]
     code: Mapped[str]
     content: Mapped[str | None]
-    acknowledged: Mapped[bool]
+    acknowledged: Mapped[bool] = mapped_column(default=False)
 
 
 class SisAcknowledgement(TenantRow, Base):

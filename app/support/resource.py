@@ -9,16 +9,18 @@ from app.access.permission import Can
 from app.concern.models import Concern
 from app.concern.resource import ConcernResource
 from app.concern.rules import ConcernState
+from app.events.catalogue import SUPPORT_ENDED, SUPPORT_PLANNED
 from app.evidence.models import Score
 from app.evidence.resource import BY_DATE, ScoreResource
 from app.playbook.resource import AreaResource, LevelResource, MeasureResource
-from app.resources.declare import Link, Resource
+from app.resources.declare import Command, Link, Resource
 from app.resources.fields import choice, computed, field, one, reference, references
 from app.resources.listing import Filter, Flag
 from app.resources.members import Id, One
 from app.resources.terms import DISTRICT
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
+from app.support import service
 from app.support.delivery import SINCE, UNTIL, DosageValue, SessionResource
 from app.support.models import Phase, Session, Support, SupportConcern
 from app.support.queries import dosages_between
@@ -175,3 +177,23 @@ FLAGS = (
     ),
 )
 """Flags that this room adds to lists of lower rooms, by the list's name."""
+
+COMMANDS = (
+    Command(
+        "plan_support",
+        service.plan_support,
+        SupportResource,
+        "Plans a support with its goal and aimline.",
+        "POST /supports",
+        emits=(SUPPORT_PLANNED,),
+        status=201,
+    ),
+    Command(
+        "end_support",
+        service.end_support,
+        SupportResource,
+        "Ends a planned or active support.",
+        "POST /supports/{support}/end",
+        emits=(SUPPORT_ENDED,),
+    ),
+)

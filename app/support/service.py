@@ -1,4 +1,7 @@
-"""Plans, starts, changes and ends supports. A change begins a new phase."""
+"""Plans, starts, changes and ends supports. A change begins a new phase.
+
+Over 250 lines, since each input states its description and an example.
+"""
 
 from dataclasses import dataclass
 from datetime import date
@@ -14,6 +17,7 @@ from app.core import ids
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
+from app.core.inputs import About
 from app.core.text import Text, require_texts
 from app.events.catalogue import (
     SUPPORT_CHANGED,
@@ -45,33 +49,52 @@ class NewSupport:
     used.
     """
 
-    student: str
-    intervention: Annotated[str, Text(min=1, max=400)]
-    level: int
-    measure: str
-    starts_on: date
-    goal: float
-    goal_on: date
-    minutes_per_session: int
-    sessions_per_week: int
-    baseline: float | None = None
-    concerns: tuple[str, ...] = ()
-    lead: str | None = None
-    provider: str | None = None
+    student: Annotated[
+        str,
+        About("The student: an id, or an external id `sis:<source>:<sourcedId>`.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
+    ]
+    intervention: Annotated[str, Text(min=1, max=400), About("What is done.", "Repeated reading with feedback")]
+    level: Annotated[int, About("The rank of a level: 2 is targeted by default.", 2)]
+    measure: Annotated[str, About("The measure that follows the response: a code or an id.", "orf")]
+    starts_on: Annotated[date, About("The first day.", date(2026, 9, 21))]
+    goal: Annotated[float, About("Where the aimline ends, in the measure's unit.", 70.0)]
+    goal_on: Annotated[date, About("The day on which the aimline reaches the goal.", date(2027, 2, 12))]
+    minutes_per_session: Annotated[int, About("The planned minutes of a session.", 30)]
+    sessions_per_week: Annotated[int, About("The planned sessions of a week.", 4)]
+    baseline: Annotated[
+        float | None, About("Where the aimline begins; by default, the median of the last three scores.", 42.0)
+    ] = None
+    concerns: Annotated[
+        tuple[str, ...], About("The ids of the accepted concerns that it answers.", ("con_01jq4n6d9zf3vbs0x5k2m7e8te",))
+    ] = ()
+    lead: Annotated[
+        str | None,
+        About("Who leads it: an id, or an external id `sis:<source>:<sourcedId>`.", "per_01jq4n6d9zf3vbs0x5k2m7e8tb"),
+    ] = None
+    provider: Annotated[
+        str | None,
+        About(
+            "Who provides it: an id, or an external id `sis:<source>:<sourcedId>`.", "per_01jq4n6d9zf3vbs0x5k2m7e8tb"
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class SupportChange:
     """The input of `change_support`: what is different from a day on; fields that are None keep their values."""
 
-    because: Annotated[str, Text(min=1, max=4000)]
-    begins_on: date | None = None
-    level: int | None = None
-    goal: float | None = None
-    goal_on: date | None = None
-    baseline: float | None = None
-    minutes_per_session: int | None = None
-    sessions_per_week: int | None = None
+    because: Annotated[str, Text(min=1, max=4000), About("Why it changes.", "Four scores below the aimline.")]
+    begins_on: Annotated[
+        date | None, About("The first day of the new phase; by default, today.", date(2026, 11, 30))
+    ] = None
+    level: Annotated[int | None, About("The rank of another level.", 3)] = None
+    goal: Annotated[float | None, About("Another goal.", 75.0)] = None
+    goal_on: Annotated[date | None, About("Another day of the goal.", date(2027, 3, 12))] = None
+    baseline: Annotated[
+        float | None, About("Where the new aimline begins; by default, the median of the last three scores.", 46.0)
+    ] = None
+    minutes_per_session: Annotated[int | None, About("Other minutes of a session.", 40)] = None
+    sessions_per_week: Annotated[int | None, About("Other sessions of a week.", 5)] = None
 
 
 BECAUSE = Text(min=1, max=4000)
@@ -200,7 +223,12 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
 
 
 @needs(Can.PLAN_SUPPORT)
-async def end_support(work: Work, support_id: UUID, because: str, on: date | None = None) -> Support:
+async def end_support(
+    work: Work,
+    support_id: UUID,
+    because: Annotated[str, BECAUSE, About("Why it ends.", "The goal is met.")],
+    on: Annotated[date | None, About("The last day; by default, today.", date(2027, 2, 12))] = None,
+) -> Support:
     """Ends a planned or active support, and removes the caseload entries that the support added."""
     BECAUSE.require(because, "/because")
     support = await lock_support(work, support_id)

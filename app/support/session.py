@@ -2,12 +2,14 @@
 
 A session is identified by the sender's external id, otherwise by support, day and number, and is then created or
 amended. An invalid session of a batch is refused with its violations; the others are recorded.
+
+Over 250 lines, since each input states its description and an example.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from sqlalchemy import and_, or_, select
@@ -17,6 +19,7 @@ from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.core.inputs import About
 from app.roster.lookup import zone_of
 from app.support.lookup import lock_support
 from app.support.models import Phase, Session, SessionChange, Support
@@ -36,13 +39,20 @@ class NewSession:
     minutes count as delivered if the student attended, otherwise none.
     """
 
-    held_on: date
-    attended: bool
-    number: int = 1
-    planned_minutes: int | None = None
-    delivered_minutes: int | None = None
-    lost_because: str | None = None
-    external_id: str | None = None
+    held_on: Annotated[date, About("The day on which it was held, or should have been.", date(2026, 9, 22))]
+    attended: Annotated[bool, About("Whether the student was present.", True)]
+    number: Annotated[int, About("The session's number, where there are several on the day.", 1)] = 1
+    planned_minutes: Annotated[
+        int | None,
+        About("By default, the minutes that the phase plans; 0 for a session that makes up for another.", 30),
+    ] = None
+    delivered_minutes: Annotated[
+        int | None, About("The minutes that were given; by default, the planned ones of a student who attended.", 30)
+    ] = None
+    lost_because: Annotated[str | None, About("Why minutes were lost.", "absent")] = None
+    external_id: Annotated[
+        str | None, About("The sender's own id, by which the session is inserted or updated.", "log-3391")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +62,12 @@ class SessionAmendment:
     The reason is cleared if no minutes are lost any more.
     """
 
-    held_on: date | None = None
-    number: int | None = None
-    planned_minutes: int | None = None
-    delivered_minutes: int | None = None
-    attended: bool | None = None
-    lost_because: str | None = None
+    held_on: Annotated[date | None, About("Another day.", date(2026, 9, 23))] = None
+    number: Annotated[int | None, About("Another number on the day.", 2)] = None
+    planned_minutes: Annotated[int | None, About("Other planned minutes.", 30)] = None
+    delivered_minutes: Annotated[int | None, About("Other minutes that were given.", 20)] = None
+    attended: Annotated[bool | None, About("Whether the student was present.", True)] = None
+    lost_because: Annotated[str | None, About("Another reason for lost minutes.", "schedule")] = None
 
 
 @dataclass(frozen=True, slots=True)

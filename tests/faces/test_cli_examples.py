@@ -20,6 +20,8 @@ WRITES_FILES_OR_LINES = {
     "key new": "prints a line of a key file",
     "sandbox export": "writes a file",
     "sandbox quirks": "a list for people who test",
+    "sync quarantine": "prints CSV for the clerk who corrects the rows",
+    "sync acknowledge": "says how many rows were acknowledged",
     "sis forget": "a sentence about a person who is to be forgotten",
 }
 

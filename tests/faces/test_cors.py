@@ -1,5 +1,6 @@
 """Protects districts' records from web pages that nobody registered, and lets the registered ones call."""
 
+import json
 from uuid import UUID
 
 import httpx
@@ -10,6 +11,7 @@ from app.access.service import NewClient, register_client
 from app.core.errors import Invalid
 from app.requests.origins import MAX_ORIGINS, is_origin, set_origins
 from tests.faces.rest_town import Caller, caller, plain
+from tests.processes import aimline
 from tests.town import Town
 
 HERE, THERE = "https://here.example.org", "https://there.example.org"
@@ -117,3 +119,21 @@ async def test_what_is_no_origin_is_not_registered(app: FastAPI, north: Town) ->
         with pytest.raises(Invalid):
             async with north.house() as work:
                 await set_origins(work, client_id, origins)
+
+
+def test_an_operator_registers_origins(north: Town) -> None:
+    """With a new client and later, shown with the client; what is no origin is refused, and nothing is created."""
+    of_district = ("--district", north.slug, "--json")
+    create = ("client", "create", "--scope", "roster:read", "--origin")
+    made = aimline(north.settings, *create, HERE, "--origin", THERE, *of_district)
+    assert made.returncode == 0, made.stderr
+    client_id = json.loads(made.stdout)["client_id"]
+    shown = aimline(north.settings, "client", "show", client_id, *of_district)
+    assert json.loads(shown.stdout)["origins"] == [HERE, THERE]
+    changed = aimline(north.settings, "client", "origins", client_id, "--origin", THERE, *of_district)
+    assert json.loads(changed.stdout)["origins"] == [THERE]
+    removed = aimline(north.settings, "client", "origins", client_id, *of_district)
+    assert json.loads(removed.stdout)["origins"] == []
+    assert aimline(north.settings, *create, "*", *of_district).returncode != 0
+    clients = aimline(north.settings, "client", "list", *of_district)
+    assert len(json.loads(clients.stdout)["clients"]) == 1

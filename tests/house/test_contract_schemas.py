@@ -113,3 +113,16 @@ def test_every_field_and_parameter_is_described(contract: dict[str, Any]) -> Non
         if not parameter.get("description", "").strip()
     ]
     assert (fields, parameters) == ([], [])
+
+
+def test_the_choices_of_answers_are_open(contract: dict[str, Any]) -> None:
+    """A client that refuses a value that it does not know would break with the next version."""
+    choices = 0
+    for path in contract["paths"].values():
+        for operation in path.values():
+            for name in _reachable(contract, operation["responses"]):
+                for field, one in contract["components"]["schemas"][name].get("properties", {}).items():
+                    if any("enum" in node for node in _nodes(one)):
+                        assert "may add values" in one["description"], (name, field)
+                        choices += 1
+    assert choices > 10

@@ -4,6 +4,7 @@ served by an index under row-level security.
 
 import re
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from typing import Any
 
 import asyncpg
@@ -13,9 +14,10 @@ from sqlalchemy import Column
 from sqlalchemy.sql import visitors
 
 from app.access.permission import GRANTABLE, Can
-from app.access.work import Work, needs
+from app.access.work import Work, needs, required_permissions
 from app.catalog import CATALOG
 from app.core.ids import PREFIXES, new_id
+from app.core.inputs import input_fields
 from app.core.page import MAX_LIMIT
 from app.resources.catalog import plain
 from app.resources.compile.plan import compile_plan
@@ -58,6 +60,34 @@ def undescribed() -> Iterator[str]:
                 yield f"{listing.name}: the filter {filter_.name} has no example"
             if filter_.value_type is str and not 0 < filter_.most <= 500:
                 yield f"{listing.name}: the filter {filter_.name} has no bound"
+
+
+def undescribed_commands() -> Iterator[str]:
+    """Yields what a contract could not say about a command, and what a face could not derive."""
+    for command in CATALOG.commands.values():
+        inputs = command.inputs
+        fields = dict(inputs.fields) | (dict(input_fields(inputs.type)) if inputs.items else {})
+        for one in fields.values():
+            if not one.description:
+                yield f"{command.name}: {one.name} has no description"
+            if one.example is None and not is_dataclass(one.type):
+                yield f"{command.name}: {one.name} has no example"
+        if not command.description or not required_permissions(command.function):
+            yield f"{command.name} has no description or no permission"
+        if (inputs.row is not None) != ("{" in command.rest):
+            yield f"{command.name} names a row in its path or its parameters alone"
+        if (inputs.items is None) != (command.bulk is None or command.items is None):
+            yield f"{command.name} takes items without a bound"
+        if not command.emits:
+            yield f"{command.name} records no event"
+        method, path = command.rest.split(" ")
+        if method not in ("POST", "PATCH", "PUT", "DELETE") or not path.startswith("/"):
+            yield f"{command.name} has no method and path"
+
+
+def test_every_command_is_described_and_can_be_derived() -> None:
+    """Each input with words and an example, each command with its permission, its events and its place in REST."""
+    assert list(undescribed_commands()) == []
 
 
 def _undescribed_value(where: str, shape: Any) -> Iterator[str]:

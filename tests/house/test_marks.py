@@ -278,7 +278,7 @@ def _arguments(function: ast.AsyncFunctionDef | ast.FunctionDef) -> set[str]:
 
 def _is_drivers(name: str) -> bool:
     # Connections of asyncpg's own, closed by whoever opened them: start-up checks, migrations, the sync's COPY.
-    return name in ("app.core.db", "app.cli.migrate") or name.startswith("app.sandbox")
+    return name in ("app.core.db", "app.cli.citus", "app.cli.migrate") or name.startswith("app.sandbox")
 
 
 def _annotation_only(tree: ast.Module, wanted: ast.Name) -> bool:

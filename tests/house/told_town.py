@@ -331,7 +331,7 @@ async def _sync(told: Told) -> None:
         work.db.add(SisChange(**of, id=new_id(), run_id=run_id, kind="person", action="absent", **touched))
         await work.db.flush()
         where = {"kind": "users", "file": f"users {town.canary}", "row_number": 7, "field": "email", "code": "bad"}
-        work.db.add(SisQuarantine(**of, id=new_id(), run_id=run_id, **where))
+        work.db.add(SisQuarantine(**of, id=new_id(), run_id=run_id, acknowledged=False, **where))
         await work.db.flush()
 
     async with town.house() as work:

@@ -12,9 +12,9 @@ import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app.cli.citus import ForeignKey, LocalTable, distribution_statements
+from app.cli.citus import ForeignKey, LocalTable, distribution_statements, is_distributed
 from app.cli.district import open_district
-from app.cli.migrate import is_distributed, migrate
+from app.cli.migrate import migrate
 from app.core.crypto import generate_key
 from app.core.db import UnfitServer, check_server, open_engine
 from app.core.embedded import EmbeddedPostgres

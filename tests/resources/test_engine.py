@@ -288,3 +288,14 @@ def test_the_cost_is_known_before_anything_is_read() -> None:
     assert cost(CATALOG, students(below, 10)) == 10 * (1 + 5)
     assert cost(CATALOG, ListRoot("", "students", Page((Rows("items", NAME), Total("total")), 10))) == 10 + 250
     assert cost(CATALOG, RowRoot("", ConcernResource, new_id(), (Pick("student", "student", NAME),))) == 2
+
+
+async def test_statements_are_not_compiled_by_the_server(north: Town) -> None:
+    """A large statement that runs for milliseconds would wait for its own compilation where a server has JIT."""
+
+    @needs(Can.READ_ROSTER)
+    async def shown(work: Work) -> Any:
+        return (await (await work.db.connection()).exec_driver_sql("SHOW jit")).scalar_one()
+
+    async with north.unit() as work:
+        assert await shown(work) == "off"

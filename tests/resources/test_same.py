@@ -25,6 +25,7 @@ from app.core.errors import AimlineError, NotFound
 from app.core.ids import new_id
 from app.graphql.budget import Budget
 from app.graphql.door import OperationContext
+from app.graphql.json_text import parse
 from app.graphql.limits import Limits
 from app.graphql.request import Operation
 from app.graphql.schema import execute, preparation
@@ -141,7 +142,7 @@ async def by_resolvers(town: Town, principal: Principal, text: str, key: str) ->
         for error in result.errors or []:
             assert isinstance(error.original_error, AimlineError), error
             errors.add((tuple(error.path or ()), error.original_error.code))
-        data = (result.data or {}).get(key)
+        data = parse(result.data or {}).get(key)
         return Seen(normal(data), errors, set(work.disclosed.students), set(work.disclosed.kinds), _end(data))
 
 
@@ -151,12 +152,13 @@ async def by_engine(town: Town, principal: Principal, one: Read, after: str | No
         page = None if one.page is None else replace(one.page, after=after)
         if one.listing is not None:
             try:
-                filters = await resolve_filters(work, one.listing.by_face("graphql"), one.given, pointers=False)
+                filters = await resolve_filters(
+                    work, one.listing.by_face("graphql"), one.given, pointers=False, listing=one.listing
+                )
             except NotFound:
                 return Seen(EMPTY, set(), set(), set())
             except AimlineError as error:
-                disclosed = work.disclosed  # a name that was looked up before a refusal is in the log, as today
-                return Seen(None, {((one.key,), error.code)}, set(disclosed.students), set(disclosed.kinds))
+                return Seen(None, {((one.key,), error.code)}, set(), set())
             root: ListRoot | RowRoot = ListRoot(one.key, one.listing.name, page, one.picks, filters)
         else:
             assert one.resource is not None
@@ -219,6 +221,8 @@ async def test_both_ways_read_the_same(filled: Filled, seed: int) -> None:
             ours = await by_engine(filled.town, filled.callers[name], one, after)
             assert (ours.data, name, text) == (theirs.data, name, text)
             assert (ours.errors, name, text) == (theirs.errors, name, text)
+            # A name that the resolvers look up before they refuse is in their log, and is not looked up here.
+            draw.widened = draw.widened or ours.data is None
             assert (ours.kinds <= theirs.kinds) if draw.widened else (ours.kinds == theirs.kinds), (name, text)
             assert ours.students <= theirs.students, (name, text)
             assert draw.widened or ours.students == theirs.students, (name, text)

@@ -21,6 +21,7 @@ from app.resources.members import FieldMember, ManyMember, OneMember, ReferenceM
 from app.resources.run import read
 from app.resources.select import REST_STYLE, ListRoot, Next, Page, Pick, Picks, Root, RowRoot, Rows
 from app.roster.caseload import bound_to_person
+from app.support.delivery import SessionChangeResource
 from tests.faces.rest_town import Caller, caller
 from tests.house.told_town import tell
 from tests.resources.test_same import normal
@@ -54,6 +55,21 @@ LINKS = (
     ("sync_run", "sync-runs/{}/changes", "changes"),
     ("webhook_endpoint", "webhook-endpoints/{}/deliveries", "deliveries"),
 )
+ROWS = {
+    "student": "students",
+    "person": "staff",
+    "school": "schools",
+    "class": "classes",
+    "concern": "concerns",
+    "support": "supports",
+    "session": "sessions",
+    "score": "scores",
+    "verdict": "verdicts",
+    "decision": "decisions",
+    "sync_run": "sync-runs",
+    "webhook_endpoint": "webhook-endpoints",
+}
+"""The path of each row that REST reads by its id."""
 CHANGED: dict[str, set[str]] = {"sis_sources": {"due", "pulled_until", "full_at", "paused_at", "created_at"}}
 """Instants that REST cuts off to seconds."""
 
@@ -140,6 +156,37 @@ async def test_every_list_and_row_is_as_rest_shows_it(app: FastAPI, north: Town,
                 continue
             items = answer.json()["items"]
             assert normal(within(items, ours["page"]["items"])) == normal(items), (path, member)
+
+
+@pytest.mark.parametrize("reach", ["district", "school", "caseload"])
+async def test_every_row_is_as_rest_shows_it(app: FastAPI, north: Town, south: Town, reach: str) -> None:
+    """By its id: the values, the students and kinds in the log, and nothing where REST answers 403 or 404."""
+    told, other = await tell(north), await tell(south)
+    asks, principal = await _caller(app, north, reach)
+    seen = set()
+    for get, path in ROWS.items():
+        resource = CATALOG.gets[get]
+        prefix = ids.PREFIXES[str(declaration(resource).kind)]
+        shown = [*told.shown.values(), *other.shown.values()]
+        for row_id in {one for one in shown if one.startswith(f"{prefix}_")}:
+            picks = rest_picks(resource)
+            if get == "session":
+                picks = (*picks, Pick("changes", "changes", rest_picks(SessionChangeResource)))
+            ours, students, kinds = await _ours(
+                north, principal, RowRoot("", resource, ids.parse_any_id(row_id)[1], picks)
+            )
+            before = new_id()
+            answer = await asks.get(f"/v1/{path}/{row_id}")
+            seen.add((get, answer.status_code))
+            if answer.status_code in (403, 404):
+                assert (ours, get) == ("403" if answer.status_code == 403 else None, get)
+                continue
+            theirs = answer.json()
+            assert (normal(within(theirs, ours)), get) == (normal(theirs), get)
+            async with north.house() as work:
+                assert ((students, kinds), get) == (await _disclosed(work, before), get)
+    assert {(get, 404) for get in ROWS if get not in ("person", "school", "class")} <= seen or reach == "caseload"
+    assert {get for get, status in seen if status == 200} >= {"student", "concern", "support", "score", "session"}
 
 
 async def _caller(app: FastAPI, town: Town, reach: str) -> tuple[Caller, Principal]:

@@ -25,9 +25,9 @@ Answer = Callable[[Asked], Said | None]
 class RowsServer:
     """The district of `roster_zip` in JSON. `answer` may answer a request in place of the server."""
 
-    def __init__(self, version: str = "1.1", students: int = STUDENTS) -> None:
+    def __init__(self, version: str = "1.1", students: int = STUDENTS, export: Export | None = None) -> None:
         self.version: Literal["1.1", "1.2"] = "1.2" if version == "1.2" else "1.1"
-        export = Export()
+        export = export or Export()
         self.rows: dict[str, list[Row]] = {name: list(map(self._json, of)) for name, of in export.rows.items()}
         if students < STUDENTS:
             left = {f"{letter}{n}" for letter in "se" for n in range(students, STUDENTS)}

@@ -3,6 +3,7 @@
 import csv
 import io
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -56,7 +57,7 @@ async def test_a_row_over_rest_is_acknowledged_as_one_of_csv(north: Town) -> Non
     async with north.unit() as work:
         (row,) = (await read_report(work, report.run_id)).refusals
         assert row.id is not None
-        assert await quarantine.acknowledge_rows(work, report.run_id, [row.id]) == 1
+        assert await quarantine.acknowledge_rows(work, report.run_id, [UUID(row.id)]) == 1
     assert (await sync_rows(north, rows)).exit_code == 0
 
 
@@ -68,7 +69,7 @@ async def test_a_row_without_an_id_cannot_be_acknowledged(north: Town, tmp_path:
         (row,) = (await read_report(work, report.run_id)).refusals
         assert row.id is not None
         with pytest.raises(Invalid):
-            await quarantine.acknowledge_rows(work, report.run_id, [row.id])
+            await quarantine.acknowledge_rows(work, report.run_id, [UUID(row.id)])
 
 
 async def test_the_report_of_a_held_run_says_exit_code_4(north: Town, tmp_path: Path) -> None:

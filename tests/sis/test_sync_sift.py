@@ -88,6 +88,8 @@ async def _plan(
             patched.setattr(convert, "_sift", never)
         report = await sync(town, export, folder, dry=True, limits=LENIENT)
     said = {name: value for name, value in report.as_json().items() if name in ("kinds", "refusals", "warnings")}
+    for refusal in said["refusals"]:
+        del refusal["id"]  # it is of one run
     return plans, said, len(sifted)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.rest.contract.choices import open_choices
 from app.rest.contract.defaults import state_defaults
 from app.rest.contract.descriptions import describe_properties
 from app.rest.contract.headers import describe_headers
@@ -56,5 +57,6 @@ def complete(document: dict[str, Any]) -> None:
     remove_unused_schemas(document)
     describe_properties(document)
     state_defaults(document)
+    open_choices(document)
     describe_headers(document)
     share_responses(document)

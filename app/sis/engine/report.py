@@ -71,7 +71,7 @@ class Refusal:
     field: str
     code: str
     sourced_id: str | None = dataclasses.field(default=None, compare=False)
-    id: UUID | None = dataclasses.field(default=None, compare=False)
+    id: str | None = dataclasses.field(default=None, compare=False)
     acknowledged: bool = dataclasses.field(default=False, compare=False)
 
 
@@ -168,7 +168,7 @@ async def count_quarantined(stage: Stage, kind: Kind) -> int:
 async def first_refusals(stage: Stage) -> list[Refusal]:
     """Returns the first rows in quarantine, by kind and row."""
     rows = await stage.rows(
-        "SELECT file, row_number, field, code, sourced_id, id, acknowledged FROM sis_quarantine "
+        "SELECT file, row_number, field, code, sourced_id, id::text AS id, acknowledged FROM sis_quarantine "
         f"WHERE district_id = :district AND run_id = :run ORDER BY kind, row_number LIMIT {FIRST}"
     )
     names = ("file", "row_number", "field", "code", "sourced_id", "id", "acknowledged")

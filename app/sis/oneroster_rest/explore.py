@@ -291,11 +291,15 @@ async def _deltas(connection: Connection, findings: Findings) -> None:
         works = bool(past and past.rows and future is not None and not future.rows)
         findings.facts["delta"] = works
         if past is None or future is None:
-            findings.add("Changes cannot be requested: the filter by dateLastModified is refused. Sync in full.")
+            findings.add(
+                "Changes cannot be requested: the filter by dateLastModified is refused. Sync in full (--full)."
+            )
         elif future.rows:
             findings.add("The filter by dateLastModified does nothing: every sync is in full.")
         elif not past.rows:
-            findings.add("The filter by dateLastModified finds nothing: rows have no time of change. Sync in full.")
+            findings.add(
+                "The filter by dateLastModified finds nothing: rows have no time of change. Sync in full (--full)."
+            )
         elif len(past.rows) > 1 and len({_changed(row) for row in past.rows}) == 1:
             findings.facts["delta"] = False
             findings.add(

@@ -117,7 +117,7 @@ async def read_report(work: Work, run_id: UUID) -> Report:
         # jsonb keeps no order, so the kinds are sorted as in `KINDS`.
         kinds={name: Counts(**row.counts[name]) for name in sorted(row.counts, key=list(BY_NAME).index)},
         refusals=[
-            Refusal(item.file, item.row_number, item.field, item.code, item.sourced_id, item.id, item.acknowledged)
+            Refusal(item.file, item.row_number, item.field, item.code, item.sourced_id, str(item.id), item.acknowledged)
             for item in refused
         ],
         warnings=list(row.warnings),

@@ -126,13 +126,15 @@ class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name=
     """A row that was refused: its place and the reason, never its content."""
 
     id: str = field(
-        cast(SisQuarantine.id, Text), "The id by which the row is acknowledged.", "01995f2e-7c2a-7b6e-9d52-5c6f0f1d2a3b"
+        cast(SisQuarantine.id, Text), "The row's own id in the quarantine.", "01995f2e-7c2a-7b6e-9d52-5c6f0f1d2a3b"
     )
-    file: str = field(SisQuarantine.file, "The file of the zip, or the collection of the service.", "users.csv")
+    file: str = field(SisQuarantine.file, "The file, or the endpoint.", "users.csv")
     row: int = field(SisQuarantine.row_number, "The row's number; the header is row 1.", 17)
-    sourced_id: str | None = field(SisQuarantine.sourced_id, "The row's sourcedId, if it can be read.", "U0017")
-    code: str = field(SisQuarantine.code, "The fault; docs/sync.md explains each code.", "date.malformed")
-    acknowledged: bool = field(SisQuarantine.acknowledged, "Whether a person has acknowledged the row as it is.")
+    code: str = field(SisQuarantine.code, "A stable code.", "email.malformed")
+    sourced_id: str | None = field(SisQuarantine.sourced_id, "The row's id in the source, if it has one.", "4711")
+    acknowledged: bool = field(
+        SisQuarantine.acknowledged, "Whether a person has acknowledged it: it is known, until it changes."
+    )
     # The last one, because the name hides the function from here on.
     field: str = field(SisQuarantine.field, "The field.", "email")
 

@@ -67,11 +67,15 @@ def _pointer(sentence: str) -> str:
 
 
 @needs(Can.RUN_SYNC)
-async def require_upload_source(work: Work, source_id: UUID) -> None:
-    """Raises `NotFound` for an unknown source, and `Conflict` for a source that is not of the kind oneroster-csv."""
+async def require_upload_source(work: Work, source_id: UUID) -> list[str]:
+    """Returns the names of the files that a source leaves out.
+
+    Raises `NotFound` for an unknown source, and `Conflict` for a source that is not of the kind oneroster-csv.
+    """
     configured = await load_source(work, source_id)
     if configured.source.kind != "oneroster-csv":
         raise Conflict("A zip can be sent to a source of the kind oneroster-csv only.", code="source.kind")
+    return list(configured.settings.left_out)
 
 
 @needs(Can.RUN_SYNC)

@@ -1,0 +1,202 @@
+"""Finds the changes of the contracts that break a client. Pure.
+
+A change breaks if a request that was accepted can be refused, or if a member that an answer had is missing or of
+another type. What is added to answers breaks nobody: clients ignore what they do not know.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from graphql import build_schema, find_breaking_changes
+
+Json = Mapping[str, Any]
+UPPER = ("maxLength", "maxItems", "maximum", "exclusiveMaximum")
+LOWER = ("minLength", "minItems", "minimum", "exclusiveMinimum")
+TEXT_ONLY = ("pattern", "format")
+
+
+def breaking_in_rest(old: Json, new: Json) -> list[str]:
+    """Returns the breaking changes between two OpenAPI documents, a sentence each."""
+    return sorted(set(_Comparison(old, new).documents()))
+
+
+def breaking_in_graphql(old: str, new: str) -> list[str]:
+    """Returns the breaking changes between two GraphQL schemas, a sentence each."""
+    return sorted(change.description for change in find_breaking_changes(build_schema(old), build_schema(new)))
+
+
+def breaking_in_events(old: Json, new: Json) -> list[str]:
+    """Returns the breaking changes between the schemas of the events, which clients only read."""
+    comparison = _Comparison(old, new)
+    found = []
+    for name, schema in old["$defs"].items():
+        if name not in new["$defs"]:
+            found.append(f"{name}: the event was removed.")
+        else:
+            found += comparison.answer(name, schema, new["$defs"][name], ())
+    return sorted(set(found))
+
+
+class _Comparison:
+    """Compares two documents; a name of a schema is followed in its own document."""
+
+    def __init__(self, old: Json, new: Json) -> None:
+        self._old, self._new = old, new
+
+    def documents(self) -> Iterator[str]:
+        for path, methods in self._old["paths"].items():
+            for method, operation in methods.items():
+                name = f"{method.upper()} {path}"
+                changed = self._new["paths"].get(path, {}).get(method)
+                if changed is None:
+                    yield f"{name}: the operation was removed."
+                    continue
+                if operation["operationId"] != changed["operationId"]:
+                    yield f"{name}: its operationId is another one."
+                yield from self._scopes(name, operation, changed)
+                yield from self._parameters(name, operation, changed)
+                yield from self._bodies(name, operation, changed)
+                yield from self._answers(name, operation, changed)
+
+    def _scopes(self, name: str, old: Json, new: Json) -> Iterator[str]:
+        def scopes(operation: Json) -> set[str]:
+            return {scope for one in operation.get("security", ()) for scope in one.get("oauth2", ())}
+
+        yield from (f"{name}: it needs the scope {scope} now." for scope in sorted(scopes(new) - scopes(old)))
+
+    def _parameters(self, name: str, old: Json, new: Json) -> Iterator[str]:
+        def named(operation: Json, document: Json) -> dict[tuple[str, str], Json]:
+            every = (_resolved(document, one) for one in operation.get("parameters", ()))
+            return {(one["in"], one["name"]): one for one in every}
+
+        before, after = named(old, self._old), named(new, self._new)
+        for key, parameter in after.items():
+            if parameter.get("required") and not before.get(key, {}).get("required"):
+                yield f"{name}: the parameter {key[1]} is required now."
+        for key, parameter in before.items():
+            if key not in after:
+                yield f"{name}: the parameter {key[1]} was removed."
+            else:
+                yield from self.request(f"{name} {key[1]}", parameter["schema"], after[key]["schema"], ())
+
+    def _bodies(self, name: str, old: Json, new: Json) -> Iterator[str]:
+        before, after = old.get("requestBody"), new.get("requestBody")
+        if after is not None and after.get("required") and (before is None or not before.get("required")):
+            yield f"{name}: a body is required now."
+        for kind, content in (before or {}).get("content", {}).items():
+            if after is None or kind not in after["content"]:
+                yield f"{name}: a body of the type {kind} is no longer accepted."
+            else:
+                yield from self.request(f"{name} body", content["schema"], after["content"][kind]["schema"], ())
+
+    def _answers(self, name: str, old: Json, new: Json) -> Iterator[str]:
+        for status, answer in old["responses"].items():
+            before = _resolved(self._old, answer)
+            if status not in new["responses"]:
+                if status < "3":
+                    yield f"{name}: it no longer answers {status}."
+                continue
+            after = _resolved(self._new, new["responses"][status])
+            for header in before.get("headers", {}):
+                if header not in after.get("headers", {}):
+                    yield f"{name} {status}: the header {header} was removed."
+            for kind, content in before.get("content", {}).items():
+                if kind not in after.get("content", {}):
+                    yield f"{name} {status}: it no longer answers {kind}."
+                else:
+                    yield from self.answer(f"{name} {status}", content["schema"], after["content"][kind]["schema"], ())
+
+    def request(self, at: str, old: Json, new: Json, seen: tuple[str, ...]) -> Iterator[str]:
+        """Yields what breaks a client that sends values of the old schema."""
+        accepted = _types(self._new, new)
+        missing = _types(self._old, old) - accepted
+        old, new, seen, is_repeated = self._followed(old, new, seen)
+        if is_repeated:
+            return
+        if missing := missing - ({"integer"} if "number" in accepted else set()):
+            yield f"{at}: it no longer accepts {', '.join(sorted(missing))}."
+        before, after = _choices(old), _choices(new)
+        if after is not None and (before is None or before - after):
+            yield f"{at}: it no longer accepts {sorted(before - after) if before else 'every value'}."
+        yield from self._bounds(at, old, new)
+        for field in sorted(set(new.get("required", ())) - set(old.get("required", ()))):
+            yield f"{at}/{field}: it is required now."
+        is_closed = new.get("additionalProperties") is False
+        for field, schema in old.get("properties", {}).items():
+            if field in new.get("properties", {}):
+                yield from self.request(f"{at}/{field}", schema, new["properties"][field], seen)
+            elif is_closed:
+                yield f"{at}/{field}: it is no longer accepted."
+        yield from self._inner(at, old, new, seen, self.request)
+
+    def answer(self, at: str, old: Json, new: Json, seen: tuple[str, ...]) -> Iterator[str]:
+        """Yields what breaks a client that reads values of the old schema."""
+        known = _types(self._old, old)
+        added = _types(self._new, new) - known
+        old, new, seen, is_repeated = self._followed(old, new, seen)
+        if is_repeated:
+            return
+        if added := added - ({"integer"} if "number" in known else set()):
+            yield f"{at}: it can be {', '.join(sorted(added))} now."
+        for field in sorted(set(old.get("required", ())) - set(new.get("required", ()))):
+            if field in new.get("properties", {}):
+                yield f"{at}/{field}: it can be absent now."
+        for field, schema in old.get("properties", {}).items():
+            if field in new.get("properties", {}):
+                yield from self.answer(f"{at}/{field}", schema, new["properties"][field], seen)
+            else:
+                yield f"{at}/{field}: it was removed."
+        yield from self._inner(at, old, new, seen, self.answer)
+
+    def _inner(self, at: str, old: Json, new: Json, seen: tuple[str, ...], compare: Any) -> Iterator[str]:
+        for word in ("items", "additionalProperties"):
+            if isinstance(old.get(word), Mapping) and isinstance(new.get(word), Mapping):
+                yield from compare(f"{at}/*", old[word], new[word], seen)
+
+    def _bounds(self, at: str, old: Json, new: Json) -> Iterator[str]:
+        for word in UPPER:
+            if word in new and (word not in old or new[word] < old[word]):
+                yield f"{at}: {word} is {new[word]} now."
+        for word in LOWER:
+            if word in new and (word not in old or new[word] > old[word]):
+                yield f"{at}: {word} is {new[word]} now."
+        for word in TEXT_ONLY:
+            if word in new and new[word] != old.get(word):
+                yield f"{at}: {word} is {new[word]} now."
+
+    def _followed(self, old: Json, new: Json, seen: tuple[str, ...]) -> tuple[Json, Json, tuple[str, ...], bool]:
+        """Returns both schemas without references and null, the names that were followed, and whether one repeats."""
+        name = str(old.get("$ref", ""))
+        old, new = _single(self._old, old), _single(self._new, new)
+        return old, new, (*seen, name) if name else seen, bool(name) and name in seen
+
+
+def _resolved(document: Json, one: Json) -> Json:
+    while "$ref" in one:
+        found: Any = document
+        for part in str(one["$ref"]).removeprefix("#/").split("/"):
+            found = found[part]
+        one = found
+    return one
+
+
+def _single(document: Json, schema: Json) -> Json:
+    """Returns a schema without its reference, and of an optional type the type itself."""
+    schema = _resolved(document, schema)
+    kinds = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+    return _single(document, kinds[0]) if len(kinds) == 1 else schema
+
+
+def _types(document: Json, schema: Json) -> set[str]:
+    """Returns the JSON types that a schema allows."""
+    schema = _resolved(document, schema)
+    if inner := schema.get("anyOf") or schema.get("oneOf"):
+        return set().union(*(_types(document, one) for one in inner))
+    kind = schema.get("type", "any")
+    return set(kind) if isinstance(kind, list) else {str(kind)}
+
+
+def _choices(schema: Json) -> set[Any] | None:
+    if "const" in schema:
+        return {schema["const"]}
+    return set(schema["enum"]) if "enum" in schema else None

@@ -1,0 +1,117 @@
+"""Reads how a command's inputs are declared: types, bounds, descriptions, examples. Pure.
+
+Bounds and descriptions are written once, at the service's own dataclass or parameter:
+`because: Annotated[str | None, Text(max=4000), About("Why.", "Screening confirms it.")] = None`.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+from app.core.text import Text
+
+REQUIRED: Any = MISSING
+"""The default of an input that must be given."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The description of an input for the contracts, and an example."""
+
+    description: str
+    example: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputField:
+    """An input of a command: its type without `None` and without the list, its bounds and words."""
+
+    name: str
+    type: Any
+    nullable: bool
+    many: bool
+    default: Any
+    text: Text | None = None
+    description: str = ""
+    example: Any = None
+
+    @property
+    def required(self) -> bool:
+        """Whether the input must be given."""
+        return self.default is REQUIRED
+
+
+@dataclass(frozen=True, slots=True)
+class CommandInputs:
+    """The inputs of a command's function: the row that it is about, and its fields.
+
+    `row` is the parameter of the row's id, or None. `whole` is the parameter that takes the input's dataclass, or None
+    where each field is a parameter. `items` is the parameter that takes a list of the input's dataclass.
+    """
+
+    row: str | None
+    whole: str | None
+    items: str | None
+    type: Any
+    fields: Mapping[str, InputField]
+
+
+@cache
+def input_fields(input_type: type) -> Mapping[str, InputField]:
+    """Returns the fields of an input's dataclass by name, in order."""
+    hints = get_type_hints(input_type, include_extras=True)
+    declared: dict[str, InputField] = {}
+    for item in fields(input_type):
+        factory = item.default_factory
+        default = item.default if factory is MISSING else factory()
+        declared[item.name] = _field(item.name, hints[item.name], default)
+    return declared
+
+
+@cache
+def command_inputs(function: Callable[..., Any]) -> CommandInputs:
+    """Returns the inputs of a command from the parameters of its function, those after the unit of work."""
+    function = inspect.unwrap(function)
+    hints = get_type_hints(function, include_extras=True)
+    row = whole = items = None
+    input_type: Any = None
+    declared: dict[str, InputField] = {}
+    for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
+        default = REQUIRED if parameter.default is inspect.Parameter.empty else parameter.default
+        one = _field(name, hints[name], default)
+        if one.type is UUID and row is None and one.required:
+            row = name
+        elif is_dataclass(one.type):
+            whole, items = (None, name) if one.many else (name, None)
+            input_type = one.type
+            declared |= {} if one.many else input_fields(input_type)
+        elif name != "at":  # the place of the items in the request, for the pointers of violations
+            declared[name] = one
+    return CommandInputs(row, whole, items, input_type, declared)
+
+
+def _field(name: str, hint: Any, default: Any) -> InputField:
+    type_, nullable, many, extras = _parts(hint)
+    text = next((one for one in extras if isinstance(one, Text)), None)
+    about = next((one for one in extras if isinstance(one, About)), About(""))
+    return InputField(name, type_, nullable, many, default, text, about.description, about.example)
+
+
+def _parts(hint: Any) -> tuple[Any, bool, bool, list[Any]]:
+    """Returns the type in an annotation, whether it may be None, whether it is a list, and what is annotated."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        inner, *extras = get_args(hint)
+        type_, nullable, many, more = _parts(inner)
+        return type_, nullable, many, [*extras, *more]
+    if origin in (Union, UnionType):
+        parts = [part for part in get_args(hint) if part is not NoneType]
+        type_, nullable, many, extras = _parts(parts[0])
+        return type_, nullable or len(parts) < len(get_args(hint)), many, extras
+    if origin in (tuple, list, Sequence):
+        return get_args(hint)[0], False, True, []
+    return hint, False, False, []

@@ -1,0 +1,73 @@
+"""Protects the invariant that CSV and REST judge the same rows alike, whatever stands in their cells."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from app.sis.engine.report import Report
+from tests.sis.roster_zip import LENIENT, STUDENTS, Export, fingerprint, sync
+from tests.sis.rows_server import RowsServer, sync_rows
+from tests.town import Town
+
+VALUES: dict[str, tuple[tuple[str, str], ...]] = {
+    "users": (
+        *(("role", word) for word in ("learner", "STUDENT", "ext:student", "", " student ", "guardian")),
+        *(("enabledUser", word) for word in ("TRUE", "0", "perhaps", "NULL", "no", "")),
+        *(
+            ("givenName", word)
+            for word in ("NULL", 'Al "Bo" X', "Zo\u00eb", "a,b", "x" * 301, " padded ", "two\nlines")
+        ),
+        *(("familyName", word) for word in ("Null", "")),
+        *(("middleName", word) for word in ("NULL", "null", "Null")),
+        *(("orgSourcedIds", word) for word in ("nowhere", "north,nowhere", " south ")),
+        *(("status", word) for word in ("tobedeleted", "inactive", "ACTIVE", "asleep")),
+        *(("grades", word) for word in ("3", "03", "NULL", "kg", "")),
+        *(("email", word) for word in (" x@example.org ", "NULL")),
+    ),
+    "enrollments": (
+        *(("beginDate", word) for word in ("2026-08-17T00:00:00Z", "2026-13-45", "NULL", "", "2026-08-18 07:00:00")),
+        *(("primary", word) for word in ("NULL", "TRUE", "x")),
+        *(("role", word) for word in ("learner", "Teacher")),
+        *(("classSourcedId", word) for word in ("nowhere", " class-north ")),
+        *(("userSourcedId", word) for word in ("nobody", "")),
+    ),
+    "demographics": (
+        *(("birthDate", word) for word in ("2018-03-04T00:00:00", "3/4/2018", "NULL", "")),
+        *(("sex", word) for word in ("Female", "NULL", "x")),
+        *(("asian", word) for word in ("yes", "maybe", "NULL")),
+    ),
+}
+"""Values of single cells, each good or bad in its own way."""
+
+
+def _judged(report: Report) -> dict[str, tuple[int, ...]]:
+    return {
+        name: (counts.fetched, counts.quarantined, counts.ignored + counts.removed)
+        for name, counts in report.kinds.items()
+        if name != "role" and counts.fetched
+    }
+
+
+def _refused(report: Report) -> set[tuple[str, str | None, str, str]]:
+    return {(one.file.removesuffix(".csv"), one.sourced_id, one.field, one.code) for one in report.refusals}
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_same_rows_have_the_same_outcome(north: Town, tmp_path: Path, seed: int) -> None:
+    """After CSV, the same rows over REST change nothing, and refuse the same rows by the same code."""
+    dice, export = random.Random(seed), Export()
+    await sync(north, export, tmp_path)
+    for file, values in VALUES.items():
+        chosen = dice.sample(values, min(len(values), 12))
+        for number, (column, value) in zip(dice.sample(range(STUDENTS), len(chosen)), chosen, strict=True):
+            export.row(file, f"{'e' if file == 'enrollments' else 's'}{number}")[column] = value
+    first = await sync(north, export, tmp_path, limits=LENIENT)
+    assert first.state == "applied", first.sentence
+    before = await fingerprint(north)
+    second = await sync_rows(north, RowsServer(export=export), limits=LENIENT)
+    assert (second.state, second.exit_code) == ("applied", first.exit_code), second.sentence
+    assert {name: counts.changes for name, counts in second.kinds.items() if counts.changes} == {}
+    assert await fingerprint(north) == before
+    assert _judged(second) == _judged(first)
+    assert _refused(second) == _refused(first)
