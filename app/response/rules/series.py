@@ -19,12 +19,14 @@ class Observation(NamedTuple):
     """One score: its instructional week (0 is the week in which the phase began), its value, its id.
 
     The week is the school week's instructional number minus that of the week in which the phase began, so a break takes
-    no room. The id is passed on to the verdict.
+    no room. The id is passed on to the verdict. Several scores of one day are one observation, their median, with the
+    ids of the others in `same_day`.
     """
 
     week: int
     value: float
     score_id: UUID | str = ""
+    same_day: tuple[UUID | str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Series:
     Observations may be given in any order; they are sorted by week, and keep the given order within a week (so give
     attempts in order). Nothing is validated before `check` or `aimline` is used. `sem` is the measure's standard error
     of measurement in its units, None where unknown. `dosage` is what was planned and delivered, None without a record.
+    `before` are the points of the baseline, oldest first; none where they are not known.
     """
 
     observations: tuple[Observation, ...]
@@ -67,6 +70,7 @@ class Series:
     direction: Direction = "up"
     sem: float | None = None
     dosage: DeliveredMinutes | None = None
+    before: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         in_order = tuple(sorted(self.observations, key=attrgetter("week")))
@@ -111,6 +115,18 @@ class Series:
     @cached_property
     def values(self) -> tuple[float, ...]:
         return tuple([float(observation.value) for observation in self.observations])
+
+    @property
+    def score_ids(self) -> tuple[UUID | str, ...]:
+        """Returns the ids of all scores in order, those of one day together."""
+        return tuple(
+            [
+                score_id
+                for observation in self.observations
+                for score_id in (observation.score_id, *observation.same_day)
+                if score_id
+            ]
+        )
 
     @property
     def slack(self) -> float:
