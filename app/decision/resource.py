@@ -48,7 +48,9 @@ class DecisionResource(
 
 
 async def _support_id(work: Work, text: str, pointer: str | None) -> UUID:
-    """Parses the public id of a support; a malformed one is treated as the id of no support."""
+    """Parses the public id of a support; without a pointer, a malformed one is treated as the id of no support."""
+    if pointer is not None:
+        return ids.parse_id("support", text, pointer)
     try:
         return ids.parse_id("support", text)
     except Invalid:

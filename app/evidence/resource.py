@@ -1,6 +1,7 @@
 """Declares the public shapes of scores and of their changes."""
 
 from datetime import date, datetime
+from enum import StrEnum
 
 from app.access.permission import Can
 from app.evidence.models import Score, ScoreChange
@@ -43,6 +44,14 @@ class ScoreResource(
     version: int = field(Score.version, "The number of changes; the ETag.", 1)
 
 
+class ScoreAction(StrEnum):
+    """The kinds of changes of a score."""
+
+    AMENDED = "amended"
+    REMOVED = "removed"
+    RESTORED = "restored"
+
+
 class ScoreChangeResource(
     Resource[ScoreChange],
     requires=Can.READ_SCORES,
@@ -53,7 +62,7 @@ class ScoreChangeResource(
     """The values of a score before it was amended or removed, with the person and the reason."""
 
     version: int = field(ScoreChange.version, "The score's version before the change.", 1)
-    action: str = field(ScoreChange.action, "`amended`, `removed` or `restored`.", "amended")
+    action: ScoreAction = choice(ScoreChange.action, "What was done to the score.")
     because: str | None = field(
         ScoreChange.because, "The reason; null where the sender only sent the score again.", "Scored again"
     )

@@ -1,8 +1,9 @@
 """Declares the public shapes of the gradebook: results, results of assessments, line items. Only a sync writes them."""
 
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, func, literal_column
 
 from app.access.permission import Can
 from app.gradebook.models import AssessmentLineItem, AssessmentResult, Category, LineItem, Result
@@ -15,6 +16,8 @@ from app.roster.filters import by_class
 from app.roster.models import Person, SchoolClass
 from app.roster.resource import StudentResource
 from app.roster.schools import ClassResource
+
+NO_OBJECTIVES: ColumnElement[Any] = literal_column("'[]'::jsonb")
 
 
 class ObjectiveValue(Value):
@@ -60,8 +63,8 @@ class ResultResource(
     late: bool | None = field(Result.late, "Whether the SIS says so.")
     missing: bool | None = field(Result.missing, "Whether the SIS says so.")
     comment: str | None = field(Result.comment, "The teacher's comment.", "Show your steps.")
-    learning_objectives: list[ObjectiveValue] | None = stored(
-        Result.learning_objectives, "The learning objectives of the result."
+    learning_objectives: list[ObjectiveValue] = stored(
+        func.coalesce(Result.learning_objectives, NO_OBJECTIVES), "The learning objectives of the result."
     )
 
 
@@ -99,8 +102,8 @@ class AssessmentResultResource(
     late: bool | None = field(AssessmentResult.late, "Whether the SIS says so.")
     missing: bool | None = field(AssessmentResult.missing, "Whether the SIS says so.")
     comment: str | None = field(AssessmentResult.comment, "The comment.", "Taken on paper.")
-    learning_objectives: list[ObjectiveValue] | None = stored(
-        AssessmentResult.learning_objectives, "The learning objectives of the result."
+    learning_objectives: list[ObjectiveValue] = stored(
+        func.coalesce(AssessmentResult.learning_objectives, NO_OBJECTIVES), "The learning objectives of the result."
     )
 
 

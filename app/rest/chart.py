@@ -11,10 +11,19 @@ from app.response.chart import Picture, picture_of
 from app.rest.door import OpenWork, requires, row_id
 from app.rest.pages import Shape
 from app.rest.picture import NARROWEST, USUAL, WIDEST, svg
-from app.rest.response import VerdictKind, VerdictState
 from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["verdicts"], route_class=Route)
+VerdictKind = Literal["never", "stopped"]
+VerdictState = Literal[
+    "insufficient_data",
+    "responding",
+    "below_pace",
+    "goal_met",
+    "uncertain",
+    "not_responding",
+    "under_delivered",
+]
 SVG = "image/svg+xml"
 DOWNLOAD = "application/octet-stream"
 PICTURE_HEADERS = {

@@ -4,7 +4,7 @@ It contains no rules.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 from uuid import UUID
@@ -144,20 +144,21 @@ def requires(
     gone: str | None = None,
     answers: dict[int, Any] | None = None,
     has_version: bool = False,
+    scopes: Iterable[Can] = (),
     **more: Any,
 ) -> dict[str, Any]:
-    """Returns a route's entry in the contract, with the scopes that `functions` require.
+    """Returns a route's entry in the contract, with the scopes that `functions` require, and `scopes`.
 
     `app.rest.contract` adds the problem responses; `gone` is the description of a 410, which few routes answer, and
     `answers` has the successful responses besides the usual one. `has_version` states that the row in the path has a
     version, where the response does not show it.
     """
-    scopes = sorted({can.value for function in functions for can in required_permissions(function)})
+    required = {can for function in functions for can in required_permissions(function)} | set(scopes)
     return {
         # A tuple replaces what FastAPI has written; a list would be added to it, as an alternative way to
         # authenticate.
         "openapi_extra": {
-            "security": ({"oauth2": scopes},),
+            "security": ({"oauth2": sorted(can.value for can in required)},),
             **({"parameters": [writes(is_required=False)]} if has_version else {}),
         },
         "responses": (answers or {}) | ({410: refusal(gone)} if gone else {}),

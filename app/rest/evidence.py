@@ -1,26 +1,25 @@
 """Scores in REST: shapes and routes, without rules."""
 
-from datetime import date, datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Literal, cast
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import Field
 
-from app.core import ids
 from app.core.errors import Invalid
-from app.evidence import models, queries
+from app.evidence import queries
 from app.evidence import service as evidence
 from app.evidence.amend import Amendment
-from app.playbook.queries import measure_named
+from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.response import service
-from app.rest.door import After, Limit, OpenWork, requires, row_id
-from app.rest.pages import Input, Items, Shape, page_keyset, to_page
+from app.rest.door import OpenWork, requires, row_id
+from app.rest.pages import Input, Shape
 from app.rest.problem import ViolationShape
-from app.rest.roster import student_id
+from app.rest.resources import SHAPES
 from app.rest.route import Route
 from app.rest.values import Count, Day, Number
 
 router = APIRouter(prefix="/v1", tags=["scores"], route_class=Route)
+SCORE, CHANGE = SHAPES.of(ScoreResource), SHAPES.of(ScoreChangeResource)
 Purpose = Literal["screening", "baseline", "progress"]
 Outcome = Literal["recorded", "amended", "unchanged", "refused"]
 
@@ -71,45 +70,17 @@ class ScoreRemoval(Input):
     by: str | None = Field(default=None, description="The person who asks for it: an id or an external id of staff.")
 
 
-class Score(Shape):
-    """A score of a student."""
-
-    id: str
-    student: str
-    measure: str
-    taken_on: date
-    attempt: int
-    value: float
-    purpose: Purpose
-    form: str | None
-    given_by: str | None
-    external_id: str | None
-    recorded_at: datetime
-    version: int
-
-
-class ScoreChange(Shape):
-    """One change of a score: amended, removed or restored, with the values before it."""
-
-    version: int = Field(description="The score's version before the change.")
-    action: Literal["amended", "removed", "restored"]
-    because: str | None = Field(description="Null where the sender only sent the score again.")
-    before: dict[str, Any]
-    changed_by: str | None
-    changed_at: datetime
-
-
 class ScoreChanges(Shape):
     """All changes of a score."""
 
-    items: list[ScoreChange]
+    items: list[CHANGE] = Field(description="The changes, oldest first.")  # type: ignore[valid-type]  # made at run time
 
 
 class RecordedScore(Shape):
     """The result for one score of a request."""
 
     outcome: Outcome
-    score: Score | None
+    score: SCORE | None = Field(description="The score as it is now; null if it was refused.")  # type: ignore[valid-type]  # made at run time
     violations: list[ViolationShape]
 
 
@@ -119,29 +90,17 @@ class RecordedScores(Shape):
     results: list[RecordedScore]
 
 
-def score_shape(row: models.Score) -> Score:
-    """Returns a score in REST's shape."""
-    return Score.model_construct(
-        id=ids.format_id("score", row.id),
-        student=ids.format_id("student", row.student_id),
-        measure=ids.format_id("measure", row.measure_id),
-        taken_on=row.taken_on,
-        attempt=row.attempt,
-        value=row.value,
-        purpose=cast(Purpose, row.purpose),
-        form=row.form,
-        given_by=ids.format_id("person", row.given_by) if row.given_by else None,
-        external_id=row.external_id,
-        recorded_at=row.recorded_at,
-        version=row.version,
-    )
+KNOWN = {200: {"model": SCORE, "description": "The score was recorded before; it is unchanged or was amended."}}
 
 
-KNOWN = {200: {"model": Score, "description": "The score was recorded before; it is unchanged or was amended."}}
-
-
-@router.post("/scores", status_code=201, operation_id="record_score", **requires(service.record_scores, answers=KNOWN))
-async def record_score(work: OpenWork, response: Response, new: NewScore) -> Score:
+@router.post(
+    "/scores",
+    status_code=201,
+    operation_id="record_score",
+    response_model=SCORE,
+    **requires(service.record_scores, answers=KNOWN),
+)
+async def record_score(work: OpenWork, response: Response, new: NewScore) -> Shape:
     """Records one score and judges the series that it belongs to, in the same transaction.
 
     201 for a new score, 200 for one that was sent before.
@@ -150,7 +109,7 @@ async def record_score(work: OpenWork, response: Response, new: NewScore) -> Sco
     if recorded.score is None:
         raise Invalid(recorded.violations)
     response.status_code = 201 if recorded.outcome == "recorded" else 200
-    return score_shape(recorded.score)
+    return SHAPES.render(ScoreResource, recorded.score)
 
 
 @router.post("/scores/bulk", operation_id="record_scores", **requires(service.record_scores))
@@ -161,26 +120,24 @@ async def record_scores(work: OpenWork, new: NewScores) -> RecordedScores:
     return RecordedScores.model_construct(results=[_recorded(result) for result in recorded])
 
 
-@router.post("/scores/{score}/amend", operation_id="amend_score", **requires(service.amend_score))
-async def amend_score(work: OpenWork, score: str, amendment: ScoreAmendment) -> Score:
+@router.post("/scores/{score}/amend", operation_id="amend_score", response_model=SCORE, **requires(service.amend_score))
+async def amend_score(work: OpenWork, score: str, amendment: ScoreAmendment) -> Shape:
     """Amends a score and judges its series again; an alert that is no longer justified is retracted, with an event."""
     values = Amendment(**amendment.model_dump())
-    return score_shape(await service.amend_score(work, row_id("score", score), values))
+    return SHAPES.render(ScoreResource, await service.amend_score(work, row_id("score", score), values))
 
 
-@router.post("/scores/{score}/remove", operation_id="remove_score", **requires(service.remove_score))
-async def remove_score(work: OpenWork, score: str, removal: ScoreRemoval) -> Score:
+@router.post(
+    "/scores/{score}/remove", operation_id="remove_score", response_model=SCORE, **requires(service.remove_score)
+)
+async def remove_score(work: OpenWork, score: str, removal: ScoreRemoval) -> Shape:
     """Removes a score from its series and judges the series again.
 
     Sending the score again under the same key restores it.
     """
-    return score_shape(await service.remove_score(work, row_id("score", score), removal.because, removal.by))
-
-
-@router.get("/scores/{score}", operation_id="get_score", **requires(queries.score))
-async def get_score(work: OpenWork, score: str) -> Score:
-    """Returns one score; 404 if it was removed."""
-    return score_shape(await queries.score(work, row_id("score", score)))
+    return SHAPES.render(
+        ScoreResource, await service.remove_score(work, row_id("score", score), removal.because, removal.by)
+    )
 
 
 @router.get("/scores/{score}/changes", operation_id="list_score_changes", **requires(queries.changes_of))
@@ -189,51 +146,15 @@ async def list_score_changes(work: OpenWork, score: str) -> ScoreChanges:
     removed.
     """
     rows = await queries.changes_of(work, row_id("score", score))
-    return ScoreChanges(items=[_change(row) for row in rows])
-
-
-@router.get("/scores", operation_id="list_scores", **requires(queries.scores))
-async def list_scores(
-    work: OpenWork,
-    request: Request,
-    response: Response,
-    student: Annotated[str | None, Query(description="An id or an external id.")] = None,
-    measure: Annotated[str | None, Query(description="A code or an id.")] = None,
-    since: Annotated[Day | None, Query(description="Only scores taken on this day or later.")] = None,
-    until: Annotated[Day | None, Query(description="Only scores taken on this day or before.")] = None,
-    after: After = None,
-    limit: Limit = None,
-) -> Items[Score]:
-    """Lists the scores within the caller's reach, in the order in which they were recorded."""
-    filters = queries.ScoreFilter(
-        student_id=await student_id(work, student),
-        measure_id=(await measure_named(work, measure, "/measure")).id if measure else None,
-        since=since,
-        until=until,
-    )
-    filter_values = {name: getattr(filters, name) for name in filters.__slots__}
-    page = await queries.scores(work, page_keyset(work, "scores", filter_values, after, limit), filters)
-    items, next_cursor = to_page(request, response, page, score_shape)
-    return Items(items=items, next=next_cursor)
+    return ScoreChanges(items=[SHAPES.render(ScoreChangeResource, row) for row in rows])
 
 
 def _recorded(result: evidence.RecordedScore) -> RecordedScore:
     return RecordedScore.model_construct(
         outcome=cast(Outcome, result.outcome),
-        score=score_shape(result.score) if result.score else None,
+        score=SHAPES.render(ScoreResource, result.score) if result.score else None,
         violations=[
             ViolationShape(pointer=violation.pointer, code=violation.code, detail=violation.detail)
             for violation in result.violations
         ],
-    )
-
-
-def _change(row: models.ScoreChange) -> ScoreChange:
-    return ScoreChange.model_construct(
-        version=row.version,
-        action=cast(Any, row.action),
-        because=row.because,
-        before=row.before,
-        changed_by=ids.format_id("person", row.changed_by) if row.changed_by else None,
-        changed_at=row.changed_at,
     )

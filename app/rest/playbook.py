@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from app.core import ids
-from app.playbook import models, queries
+from app.playbook import models
 from app.response.administration import playbook
 from app.response.administration.playbook import NewRule, RuleInForce, shown_school
 from app.rest.door import OpenWork, requires
@@ -16,24 +16,6 @@ from app.rest.route import Route
 from app.rest.values import Count
 
 router = APIRouter(prefix="/v1", tags=["playbook"], route_class=Route)
-
-
-class Area(Shape):
-    """An area of concern. Its code is accepted wherever its id is. A secured area needs the scope area:<code>."""
-
-    id: str
-    code: str
-    name: str
-    parent: str | None
-    secured: bool
-
-
-class Level(Shape):
-    """A level of support. It describes the support, not the child."""
-
-    id: str
-    rank: int
-    name: str
 
 
 Parameters = Annotated[dict[str, Count], Field(max_length=10)]
@@ -107,31 +89,6 @@ class RulesPreview(Shape):
     cleared: list[Turned] = Field(description="Supports that would no longer be judged so; 1000 at most.")
 
 
-class AreaList(Shape):
-    """All areas."""
-
-    items: list[Area]
-
-
-class LevelList(Shape):
-    """All levels."""
-
-    items: list[Level]
-
-
-@router.get("/areas", operation_id="list_areas", **requires(queries.areas))
-async def list_areas(work: OpenWork) -> AreaList:
-    """Lists the district's areas, by code."""
-    return AreaList(items=[_area(row) for row in await queries.areas(work)])
-
-
-@router.get("/levels", operation_id="list_levels", **requires(queries.levels))
-async def list_levels(work: OpenWork) -> LevelList:
-    """Lists the district's levels of support, by rank."""
-    rows = await queries.levels(work)
-    return LevelList(items=[Level(id=ids.format_id("level", row.id), rank=row.rank, name=row.name) for row in rows])
-
-
 @router.get("/playbook", operation_id="get_playbook", **requires(playbook.rules_in_force))
 async def get_playbook(work: OpenWork) -> Playbook:
     """Returns the rules in force: the series that each judges, its parameters, and its stated false-alarm rate."""
@@ -188,14 +145,4 @@ def _turned(turn: playbook.StateChange) -> Turned:
         student=ids.format_id("student", turn.student_id),
         before=turn.before,
         after=turn.after,
-    )
-
-
-def _area(row: models.Area) -> Area:
-    return Area(
-        id=ids.format_id("area", row.id),
-        code=row.code,
-        name=row.name,
-        parent=ids.format_id("area", row.parent_id) if row.parent_id else None,
-        secured=row.secured,
     )

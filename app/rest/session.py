@@ -1,24 +1,27 @@
 """Sessions and dosage in REST: shapes and routes, without rules."""
 
-from datetime import date, datetime
-from typing import Annotated, Any, Literal, cast
+from datetime import date
+from typing import Annotated, Literal, cast
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from app.core import ids
 from app.response import service
-from app.rest.door import After, Limit, OpenWork, requires, row_id
-from app.rest.pages import Input, Items, Shape, page_keyset, to_page
+from app.rest.door import OpenWork, requires, row_id
+from app.rest.pages import Input, Shape
 from app.rest.problem import ViolationShape
+from app.rest.resources import SHAPES
 from app.rest.route import Route
 from app.rest.values import Day
 from app.support import dosage as doses
-from app.support import models, queries
+from app.support import queries
+from app.support.delivery import SessionResource
 from app.support.session import NewSession as NewSessionRow
 from app.support.session import SessionAmendment as NewAmendment
 
 router = APIRouter(prefix="/v1", tags=["sessions"], route_class=Route)
+SESSION = SHAPES.of(SessionResource)
 Reason = Literal["absent", "no_provider", "schedule", "event", "school_closed", "other"]
 Outcome = Literal["recorded", "amended", "unchanged", "refused"]
 Since = Annotated[Day | None, Query(description="The first day, included.")]
@@ -65,44 +68,11 @@ class SessionAmendment(Input):
     lost_because: Reason | None = Field(default=None, description=WHY)
 
 
-class Session(Shape):
-    """A session. A planned session without a record is unknown, not missed."""
-
-    id: str
-    support: str
-    student: str
-    held_on: date
-    number: int
-    attended: bool
-    planned_minutes: int
-    delivered_minutes: int
-    lost_because: Reason | None
-    recorded_by: str | None
-    external_id: str | None
-    recorded_at: datetime
-    version: int
-
-
-class SessionChange(Shape):
-    """The values of a session before a change."""
-
-    version: int
-    before: dict[str, Any]
-    changed_by: str | None
-    changed_at: datetime
-
-
-class SessionWithChanges(Session):
-    """A session with its values before each change, oldest first."""
-
-    changes: list[SessionChange]
-
-
 class RecordedSession(Shape):
     """The result for one session of a request."""
 
     outcome: Outcome
-    session: Session | None
+    session: SESSION | None = Field(description="The session as it is now; null if it was refused.")  # type: ignore[valid-type]  # made at run time
     violations: list[ViolationShape]
 
 
@@ -146,30 +116,6 @@ class Dosage(Sums):
     weeks: list[DosageWeek]
 
 
-def session_fields(row: models.Session) -> dict[str, Any]:
-    """Returns the fields of a session in REST's shape."""
-    return {
-        "id": ids.format_id("session", row.id),
-        "support": ids.format_id("support", row.support_id),
-        "student": ids.format_id("student", row.student_id),
-        "held_on": row.held_on,
-        "number": row.number,
-        "attended": row.attended,
-        "planned_minutes": row.planned_minutes,
-        "delivered_minutes": row.delivered_minutes,
-        "lost_because": cast(Reason | None, row.lost_because),
-        "recorded_by": ids.format_id("person", row.recorded_by) if row.recorded_by else None,
-        "external_id": row.external_id,
-        "recorded_at": row.recorded_at,
-        "version": row.version,
-    }
-
-
-def session_shape(row: models.Session) -> Session:
-    """Returns a session in REST's shape."""
-    return Session.model_construct(**session_fields(row))
-
-
 @router.post("/supports/{support}/sessions", operation_id="record_sessions", **requires(service.record_sessions))
 async def record_sessions(work: OpenWork, support: str, new: NewSessions) -> RecordedSessions:
     """Records sessions of a support independently: invalid ones are refused, the others are recorded."""
@@ -179,7 +125,7 @@ async def record_sessions(work: OpenWork, support: str, new: NewSessions) -> Rec
         results=[
             RecordedSession.model_construct(
                 outcome=cast(Outcome, result.outcome),
-                session=session_shape(result.session) if result.session else None,
+                session=SHAPES.render(SessionResource, result.session) if result.session else None,
                 violations=[
                     ViolationShape(pointer=violation.pointer, code=violation.code, detail=violation.detail)
                     for violation in result.violations
@@ -188,25 +134,6 @@ async def record_sessions(work: OpenWork, support: str, new: NewSessions) -> Rec
             for result in results
         ]
     )
-
-
-@router.get("/supports/{support}/sessions", operation_id="list_sessions", **requires(queries.support, queries.sessions))
-async def list_sessions(
-    work: OpenWork,
-    request: Request,
-    response: Response,
-    support: str,
-    since: Since = None,
-    until: Until = None,
-    after: After = None,
-    limit: Limit = None,
-) -> Items[Session]:
-    """Lists the sessions of a support, in the order in which they were recorded."""
-    row = await queries.support(work, row_id("support", support))
-    keyset = page_keyset(work, "sessions", {"support": row.id, "since": since, "until": until}, after, limit)
-    page = await queries.sessions(work, keyset, row.id, since, until)
-    items, next_cursor = to_page(request, response, page, session_shape)
-    return Items(items=items, next=next_cursor)
 
 
 @router.get("/supports/{support}/dosage", operation_id="get_dosage", **requires(queries.dosage_between))
@@ -224,27 +151,13 @@ async def get_dosage(work: OpenWork, support: str, since: Since = None, until: U
     )
 
 
-@router.get("/sessions/{session}", operation_id="get_session", **requires(queries.session, queries.changes_of))
-async def get_session(work: OpenWork, session: str) -> SessionWithChanges:
-    """Returns one session, with its values before each change."""
-    row = await queries.session(work, row_id("session", session))
-    changes = [
-        SessionChange(
-            version=change.version,
-            before=change.before,
-            changed_by=ids.format_id("person", change.changed_by) if change.changed_by else None,
-            changed_at=change.changed_at,
-        )
-        for change in await queries.changes_of(work, row.id)
-    ]
-    return SessionWithChanges.model_construct(**session_fields(row), changes=changes)
-
-
-@router.post("/sessions/{session}/amend", operation_id="amend_session", **requires(service.amend_session))
-async def amend_session(work: OpenWork, session: str, amendment: SessionAmendment) -> Session:
+@router.post(
+    "/sessions/{session}/amend", operation_id="amend_session", response_model=SESSION, **requires(service.amend_session)
+)
+async def amend_session(work: OpenWork, session: str, amendment: SessionAmendment) -> Shape:
     """Corrects a session; its earlier values are kept."""
     correction = NewAmendment(**amendment.model_dump())
-    return session_shape(await service.amend_session(work, row_id("session", session), correction))
+    return SHAPES.render(SessionResource, await service.amend_session(work, row_id("session", session), correction))
 
 
 @router.delete(

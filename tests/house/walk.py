@@ -170,7 +170,8 @@ def _path(operation: Operation, told: Told, spelt: Mapping[str, str] | None = No
 
 def _query_values(operation: Operation, name: str, told: Told) -> list[Any]:
     schema = next(one["schema"] for one in operation.parameters if one["name"] == name and one["in"] == "query")
-    choices = [value for one in schema.get("anyOf", [schema]) for value in one.get("enum", ())]
+    kinds = [one.get("items", one) for one in schema.get("anyOf", [schema])]
+    choices = [value for one in kinds for value in one.get("enum", [one["const"]] if "const" in one else [])]
     if choices:
         return choices
     if name == "family_name":

@@ -28,7 +28,7 @@ OAUTH = "/oauth/token"
 OPEN = ("/oauth/", "/.well-known/")
 UNLIMITED = "/health/"
 READS = ("get", "head")
-PAGING = {"after", "limit"}
+PAGING = {"after", "limit", "fields", "expand", "sort", "include_total"}
 OAUTH_ANSWERS = {
     "400": "The request is malformed, the grant type is not supported, or a scope was not granted (RFC 6749 §5.2).",
     "401": "The client is unknown, or its secret is not valid (invalid_client).",

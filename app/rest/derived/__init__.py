@@ -1,0 +1,1 @@
+"""Derives REST from the declared resources: shapes, parameters, selections, answers and routes. Names no resource."""

@@ -1,0 +1,90 @@
+"""Derives the query parameters of a list or a row from the declarations."""
+
+from datetime import date
+from enum import StrEnum
+from inspect import Parameter
+from keyword import iskeyword
+from typing import Annotated, Any, Literal, Optional, cast
+
+from fastapi import Query
+from pydantic import AwareDatetime, BeforeValidator
+
+from app.resources.listing import Filter, Flag, Listing
+from app.resources.select import ResourceType
+from app.rest.derived.selection import expandable, split
+from app.rest.derived.shapes import Shapes
+from app.rest.door import After, Limit
+from app.rest.values import Day
+
+EXPAND = "Links to be shown as whole rows, separated by commas. Each needs the scope that reads its rows."
+FIELDS = "The only fields to be shown, separated by commas, such as `id,{example}`; the id is always shown."
+INCLUDE_TOTAL = "Whether `total` is shown: the number of rows on all pages, exact to 25,000."
+MAX_FIELDS = 4000
+
+
+def row_parameters(shapes: Shapes, resource: ResourceType) -> list[Parameter]:
+    """Returns `expand` and `fields` of a resource."""
+    names = tuple(expandable(shapes, resource))
+    made = []
+    if names:
+        listed: Any = cast(Any, list)[_literal(names)]
+        kind = Annotated[Optional[listed], BeforeValidator(split), Query(description=EXPAND)]  # noqa: UP045  # built at run time
+        made.append(_parameter("expand", kind, None))
+    example = list(shapes.members(resource))[1]
+    text = Annotated[str | None, Query(description=FIELDS.format(example=example), max_length=MAX_FIELDS)]
+    return [*made, _parameter("fields", text, None)]
+
+
+def list_parameters(shapes: Shapes, listing: Listing) -> list[Parameter]:
+    """Returns the parameters of a list: filters, order, search, links, fields, and the page."""
+    made = [criterion_parameter(name, one) for name, one in listing.by_face("rest").items()]
+    if listing.search is not None:
+        kind: Any = Annotated[str | None, Query(description=f"Only rows that match: {SEARCH}", max_length=200)]
+        made.append(_parameter("q", kind, None))
+    if listing.changed_at is not None:
+        words = "Only rows that were changed at this instant or later."
+        made.append(_parameter("updated_since", Annotated[AwareDatetime | None, Query(description=words)], None))
+    if listing.sorts:
+        orders = tuple(f"{sign}{sort.name}" for sort in listing.sorts for sign in ("", "-"))
+        words = " ".join(f"`{sort.name}`: {sort.description}" for sort in listing.sorts)
+        order: Any = _literal(orders)
+        kind = Annotated[Optional[order], Query(description=f"{words} `-` reverses the order.")]  # noqa: UP045  # built at run time
+        made.append(_parameter("sort", kind, None))
+    made += row_parameters(shapes, listing.resource)
+    if listing.paged:
+        made += page_parameters()
+    return made
+
+
+SEARCH = "names, and of staff also the e-mail address, that begin with this text, in upper or lower case."
+
+
+def page_parameters() -> list[Parameter]:
+    """Returns the parameters of a page: whether it shows the total, its cursor and its length."""
+    total = _parameter("include_total", Annotated[bool, Query(description=INCLUDE_TOTAL)], False)
+    return [total, _parameter("after", After, None), _parameter("limit", Limit, None)]
+
+
+def criterion_parameter(name: str, criterion: Filter[Any] | Flag) -> Parameter:
+    """Returns the parameter of a filter or a flag."""
+    if isinstance(criterion, Flag):
+        return _parameter(name, Annotated[bool, Query(description=criterion.description)], False)
+    alias = name if iskeyword(name) else None
+    kind: Any = criterion.value_type
+    longest = None
+    if issubclass(kind, StrEnum):
+        kind = _literal(tuple(choice.value for choice in kind))
+    elif kind is date:
+        kind = Day
+    elif kind is str:
+        longest = criterion.most
+    query = Query(alias=alias, description=criterion.description, max_length=longest)
+    return _parameter(f"{name}_" if alias else name, Annotated[Optional[kind], query], None)  # noqa: UP045  # built at run time
+
+
+def _literal(values: tuple[str, ...]) -> Any:
+    return cast(Any, Literal)[values]
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -1,0 +1,99 @@
+"""Turns `expand` and `fields` into a selection, and collects the permissions that it requires."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from app.access.permission import MEANING, Can
+from app.access.work import Work
+from app.core.errors import Forbidden, Malformed, Violation
+from app.resources.catalog import Catalog, permissions_of
+from app.resources.members import ManyMember, OneMember
+from app.resources.select import Pick, Picks, ResourceType
+from app.rest.derived.shapes import Shapes
+
+Tree = dict[str, Any]
+"""Dotted names as a tree: `supports.area` is `{"supports": {"area": {}}}`."""
+MAX_DEPTH = 2
+"""The number of links that one name in `expand` may follow."""
+
+
+def expandable(shapes: Shapes, resource: ResourceType, depth: int = MAX_DEPTH) -> Iterator[str]:
+    """Yields the names that `expand` accepts, such as `supports` and `supports.area`."""
+    for name, link in shapes.links(resource).items():
+        yield name
+        if depth > 1:
+            yield from (f"{name}.{inner}" for inner in expandable(shapes, link.target, depth - 1))
+
+
+def split(values: Any) -> Any:
+    """Splits values at commas, so that `a,b` and two parameters have the same meaning."""
+    if not isinstance(values, list):
+        return values
+    return [part.strip() for value in values for part in str(value).split(",")]
+
+
+def tree_of(names: Iterable[str]) -> Tree:
+    """Returns dotted names as a tree."""
+    tree: Tree = {}
+    for name in names:
+        branch = tree
+        for part in name.split("."):
+            branch = branch.setdefault(part, {})
+    return tree
+
+
+def picks_of(shapes: Shapes, resource: ResourceType, expand: Tree, fields: Tree | None = None) -> Picks:
+    """Returns what an answer shows of a resource.
+
+    `expand` has the links that are shown as rows, `fields` the members to which the answer is limited. The id is always
+    shown. Raises `Malformed` for a field that is not shown.
+    """
+    members, links = dict(shapes.members(resource)), shapes.links(resource)
+    shown = members | {name: links[name] for name in expand}
+    if fields is not None:
+        _check_fields(fields, shown)
+    picks: list[Pick] = []
+    for name, member in shown.items():
+        if fields is not None and name not in fields and name != "id":
+            continue
+        inner = (fields or {}).get(name) or None
+        if name in expand or (isinstance(member, OneMember | ManyMember) and member.inline):
+            link: Any = links[name] if name in expand else member
+            below = picks_of(shapes, link.target, expand.get(name, {}), inner)
+            picks.append(Pick(name, link.name, below))
+        elif inner is not None:
+            raise Malformed([_unknown_field()])
+        else:
+            picks.append(Pick(name, member.name))
+    return tuple(picks)
+
+
+def permissions_of_picks(catalog: Catalog, resource: ResourceType, picks: Picks) -> Iterator[Can]:
+    """Yields the permissions that the links and computed values of a selection require."""
+    for pick in picks:
+        if isinstance(pick, Pick):
+            member = catalog.member(resource, pick.member)
+            follows = isinstance(member, OneMember | ManyMember) and (pick.picks or pick.page)
+            if follows or not isinstance(member, OneMember | ManyMember):
+                yield from permissions_of(member)
+            if isinstance(member, OneMember | ManyMember):
+                yield from permissions_of_picks(catalog, member.target, pick.picks)
+
+
+def require(work: Work, permissions: Iterable[Can]) -> None:
+    """Raises `Forbidden` for the first permission that the caller lacks."""
+    for can in permissions:
+        if not work.principal.may(can):
+            detail = f"This needs the permission {can.value}. {MEANING.get(can, '')}".strip()
+            raise Forbidden(detail, code="permission.missing")
+
+
+def _check_fields(fields: Tree, shown: Iterable[str]) -> None:
+    violations: Sequence[Violation] = [_unknown_field() for name in fields if name not in shown]
+    if violations:
+        raise Malformed(violations)
+
+
+def _unknown_field() -> Violation:
+    detail = "The answer has no such field. A link has fields of its own only with `expand`."
+    return Violation("/fields", "field.unknown", detail)

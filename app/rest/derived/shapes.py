@@ -1,0 +1,207 @@
+"""Derives the response models of the contract from the declared resources. No answer is validated against them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ForwardRef, Literal, Optional, Union, cast
+
+from pydantic import Field, create_model
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.core import ids
+from app.core.errors import Misuse
+from app.resources.catalog import Catalog
+from app.resources.declare import declaration
+from app.resources.members import FieldMember, ManyMember, Member, OneMember, ReferenceMember, ValueMember
+from app.resources.select import ResourceType
+from app.resources.values import Figures, Item, JsonObject, is_value
+from app.rest.pages import Shape
+
+REST = "rest"
+ITEMS = "The rows of this page, in the order of the list."
+NEXT = "The cursor of the next page, for `after`; null on the last page."
+TOTAL = "The number of rows on all pages, or `more` above 25,000; only with `include_total`."
+
+
+class Shapes:
+    """The response models of the resources that REST serves; `served` limits the links to those resources."""
+
+    def __init__(self, catalog: Catalog, served: Iterable[ResourceType]) -> None:
+        self.catalog = catalog
+        self.served = frozenset(served)
+        self._values: dict[Any, type[Shape]] = {}
+        self._models: dict[ResourceType, type[Shape]] = {}
+        for resource in catalog.resources:
+            if resource in self.served:
+                self._models[resource] = self._model(resource)
+        names: dict[str, Any] = {model.__name__: model for model in self._models.values()}
+        for model in self._models.values():
+            model.model_rebuild(_types_namespace=names)
+
+    def of(self, resource: ResourceType) -> type[Shape]:
+        """Returns the model of a resource."""
+        return self._models[resource]
+
+    def page_of(self, resource: ResourceType) -> type[Shape]:
+        """Returns the model of a page of a resource."""
+        model = self.of(resource)
+        fields = {
+            "items": (list[model], Field(description=ITEMS)),  # type: ignore[valid-type]  # made at run time
+            "next": (str | None, Field(description=NEXT)),
+            "total": (int | Literal["more"], _absent(TOTAL)),
+        }
+        return make_model(f"{model.__name__}Page", "A page of a list.", fields)
+
+    def list_of(self, resource: ResourceType) -> type[Shape]:
+        """Returns the model of a list without pages."""
+        model = self.of(resource)
+        fields = {"items": (list[model], Field(description=ITEMS))}  # type: ignore[valid-type]  # made at run time
+        return make_model(f"{model.__name__}List", "All rows of a list.", fields)
+
+    def with_links(self, resource: ResourceType, names: tuple[str, ...]) -> type[Shape]:
+        """Returns the model of a resource that always shows the rows of these links, such as `SessionWithChanges`."""
+        model, fields = self.of(resource), {}
+        for name in names:
+            link = self.links(resource)[name]
+            fields[name] = (list[self.of(link.target)], Field(description=link.description))  # type: ignore[misc]  # made at run time
+        title = f"{model.__name__}With{''.join(name.title() for name in names)}"
+        return make_model(title, model.__doc__, fields, model)
+
+    def members(self, resource: ResourceType) -> Mapping[str, Member]:
+        """Returns the members that REST shows without `expand`, by their names in REST."""
+        return {name: member for name, member in self._named(resource) if is_always_shown(member)}
+
+    def links(self, resource: ResourceType) -> Mapping[str, OneMember | ManyMember]:
+        """Returns the links that `expand` accepts, by their names in REST."""
+        return {
+            name: member
+            for name, member in self._named(resource)
+            if isinstance(member, OneMember | ManyMember)
+            and not member.inline
+            and not (isinstance(member, ManyMember) and member.paged)
+            and member.target in self.served
+        }
+
+    def render(self, resource: ResourceType, row: Any) -> Shape:
+        """Returns a stored row as its model, for the answer of a command.
+
+        The row must have every member in columns of its own; another resource is read with `read_row`.
+        """
+        values = {name: _stored(member, row) for name, member in self.members(resource).items()}
+        return self.of(resource).model_construct(**values)
+
+    def _named(self, resource: ResourceType) -> list[tuple[str, Member]]:
+        members = self.catalog.members(resource).values()
+        return [(name, member) for member in members if (name := member.shown_as(REST)) is not None]
+
+    def _model(self, resource: ResourceType) -> type[Shape]:
+        facts = declaration(resource)
+        fields: dict[str, Any] = {}
+        links = self.links(resource)
+        for name, member in self.members(resource).items():
+            kind = self._type(member, links.get(name))
+            examples = None if member.example is None else [member.example]
+            fields[name] = (kind, Field(description=member.description, examples=examples))
+        for name, link in links.items():
+            if name not in fields:
+                kind = ForwardRef(declaration(link.target).name)
+                fields[name] = (
+                    list[kind] if isinstance(link, ManyMember) else kind,  # type: ignore[valid-type]  # made at run time
+                    _absent(f"{link.description} Only with `expand={name}`."),
+                )
+        return make_model(facts.name, facts.description, fields)
+
+    def _type(self, member: Member, link: OneMember | ManyMember | None) -> Any:
+        """Returns the type of a member; `link` is the link that can take the place of its ids."""
+        kind: Any
+        if isinstance(member, FieldMember):
+            kind = Literal[tuple(member.choices)] if member.choices is not None else member.value_type
+            return _wrapped(kind, many=member.many, nullable=member.nullable)
+        if isinstance(member, ReferenceMember):
+            kind = str if link is None else _either(link)
+            return _wrapped(kind, many=member.many, nullable=member.nullable or bool(member.kinds))
+        if isinstance(member, OneMember):
+            if not member.inline:
+                return _wrapped(str if link is None else _either(link), many=False, nullable=member.nullable)
+            return _wrapped(ForwardRef(declaration(member.target).name), many=False, nullable=member.nullable)
+        if isinstance(member, ManyMember):
+            return _wrapped(ForwardRef(declaration(member.target).name), many=True, nullable=False)
+        if isinstance(member, ValueMember):
+            return _wrapped(self._value(member.shape), many=member.many, nullable=member.nullable)
+        raise Misuse(f"{member.name} has no type in REST.")
+
+    def _value(self, shape: Any) -> Any:
+        if shape is Figures:
+            return dict[str, float]
+        if shape is JsonObject:
+            return dict[str, Any]
+        if not is_value(shape):
+            return shape
+        if shape not in self._values:
+            fields: dict[str, Any] = {}
+            for item in shape.__items__.values():
+                if (name := item.shown_as(REST)) is not None:
+                    examples = None if item.example is None else [item.example]
+                    fields[name] = (self._item(item), Field(description=item.description, examples=examples))
+            name = shape.__name__.removesuffix("Value")
+            doc = " ".join((shape.__doc__ or "").split())
+            self._values[shape] = make_model(name, doc, fields)
+        return self._values[shape]
+
+    def _item(self, item: Item) -> Any:
+        kind = str if item.kind is not None else self._value(item.type)
+        return _wrapped(kind, many=item.many, nullable=item.nullable)
+
+
+def make_model(name: str, description: str | None, fields: Mapping[str, Any], base: type[Shape] = Shape) -> type[Shape]:
+    """Returns a response model with this name, description and fields."""
+    return cast(
+        type[Shape], create_model(name, __base__=base, __doc__=description, __module__=__name__, **cast(Any, fields))
+    )
+
+
+def is_always_shown(member: Member) -> bool:
+    """Returns whether REST shows a member without `expand`: a link to several rows only if it is inline."""
+    if isinstance(member, OneMember):
+        return member.inline or member.expression is not None
+    return not isinstance(member, ManyMember) or member.inline
+
+
+def _either(link: OneMember | ManyMember) -> Any:
+    """Returns the type of an id that `expand` replaces by the row."""
+    return Union[str, ForwardRef(declaration(link.target).name)]  # noqa: UP007  # a forward reference has no `|`
+
+
+def _wrapped(kind: Any, *, many: bool, nullable: bool) -> Any:
+    listed = list[kind] if many else kind
+    return Optional[listed] if nullable else listed  # noqa: UP045  # a forward reference has no `|`
+
+
+def _absent(description: str) -> Any:
+    """Returns the field of a member that is left out unless it was asked for."""
+    return Field(
+        default=None,
+        description=description,
+        exclude_if=lambda value: value is None,
+        json_schema_extra=_without_default,
+    )
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+def _stored(member: Member, row: Any) -> Any:
+    """Returns the value of a member in a stored row."""
+    is_plain = isinstance(member, FieldMember | ReferenceMember | OneMember)
+    is_object = isinstance(member, ValueMember) and member.shape is JsonObject
+    expression = getattr(member, "expression", None)
+    if (is_plain or is_object) and isinstance(expression, InstrumentedAttribute):
+        value = getattr(row, expression.key)
+        kind = None
+        if isinstance(member, ReferenceMember):
+            kind = member.kind
+        elif isinstance(member, OneMember):
+            kind = declaration(member.target).kind
+        if kind is None or value is None:
+            return value
+        return [ids.format_id(kind, one) for one in value] if isinstance(value, list) else ids.format_id(kind, value)
+    raise Misuse(f"{member.name} is not in the stored row.")

@@ -1,0 +1,47 @@
+"""A student's whole story in REST, which is irregular: it shows the links of a student beside the student."""
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from app.catalog import CATALOG
+from app.core.errors import NotFound
+from app.resources.members import ManyMember
+from app.resources.select import Pick, RowRoot
+from app.rest.derived.selection import picks_of
+from app.rest.derived.shapes import make_model
+from app.rest.door import OpenWork, StudentPath, requires
+from app.rest.resources import READER, SHAPES
+from app.rest.route import Route
+from app.roster.resource import StudentResource
+
+LINKS: dict[str, ManyMember] = {
+    name: link
+    for name in ("enrollments", "concerns", "supports", "scores", "decisions")
+    if isinstance(link := CATALOG.member(StudentResource, name), ManyMember)
+}
+"""The links of a student that the story shows, by name."""
+FIELDS = {name: (list[SHAPES.of(link.target)], Field(description=link.description)) for name, link in LINKS.items()}  # type: ignore[misc]  # made at run time
+STUDENT_FIELD = (SHAPES.of(StudentResource), Field(description="The student."))
+STORY = make_model("Story", "Everything that the service has about one student.", {"student": STUDENT_FIELD, **FIELDS})
+STUDENT = picks_of(SHAPES, StudentResource, {})
+PICKS = tuple(Pick(name, name, picks_of(SHAPES, link.target, {})) for name, link in LINKS.items())
+SCOPES = {
+    can for part in (StudentResource, *(link.target for link in LINKS.values())) for can in READER.permissions(part)
+}
+router = APIRouter(prefix="/v1", tags=["decisions"], route_class=Route)
+
+
+@router.get(
+    "/students/{student}/story",
+    operation_id="get_story",
+    tags=["roster"],
+    response_model=STORY,
+    **requires(scopes=SCOPES),
+)
+async def get_story(work: OpenWork, student: StudentPath) -> Response:
+    """Returns everything that the service has about one student, in one call and one statement."""
+    row_id = await READER.find(work, StudentResource, student)
+    row, links = await READER.read(work, *(RowRoot("", StudentResource, row_id, picks) for picks in (STUDENT, PICKS)))
+    if row.text == b"null":
+        raise NotFound("student")
+    return Response(b'{"student":%b,%b' % (row.text, links.text[1:]), media_type="application/json")

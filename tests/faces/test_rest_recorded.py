@@ -1,0 +1,106 @@
+"""Compares the derived REST reads with the answers of the hand-written ones, which were recorded before they were
+removed.
+
+An answer may have more members than the recorded one, and no fewer. `AIMLINE_RECORD=1` records the answers anew.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+
+from tests.faces.rest_town import caller
+from tests.house.told_town import Told, tell
+from tests.house.walk import Request, operations, own_filters, own_request
+from tests.town import YEAR_BEGINS, Town
+
+RECORDED = Path(__file__).with_name("recorded_reads.json")
+SUBJECTS = "students|staff|schools|classes|breaks|areas|levels|measures|concerns|supports|scores|calibrations|decisions"
+READS = re.compile(rf"/v1/({SUBJECTS}|verdicts|sessions)(/{{\w+}}(/[a-z-]+)?)?")
+IRREGULAR = {"get_dosage", "get_chart", "get_chart_svg", "get_sync_history", "get_staff_sync_history"}
+NEW = {"after", "limit", "expand", "fields", "sort", "include_total", "q", "updated_since"}
+ID = re.compile(r"\b([a-z]{2,4})_[0-9a-hjkmnp-tv-z]{26}\b")
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(Z|[+-]\d\d:\d\d)?")
+DAY = re.compile(r"\b\d{4}-\d\d-\d\d\b")
+
+
+class Normal:
+    """Replaces what differs between two districts and two days: ids, the canary, instants and dates."""
+
+    def __init__(self, town: Town) -> None:
+        self.town = town
+        self.names: dict[str, str] = {}
+
+    def text(self, text: str) -> str:
+        """Returns a text without what differs."""
+        for own in (self.town.canary, self.town.canary.lower(), self.town.slug):
+            text = text.replace(own, "OWN")
+        return DAY.sub(self._day, INSTANT.sub("INSTANT", ID.sub(self._id, text)))
+
+    def value(self, value: Any) -> Any:
+        """Returns a JSON value without what differs."""
+        if isinstance(value, dict):
+            return {name: "CURSOR" if name == "next" and inner else self.value(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self.value(inner) for inner in value]
+        return self.text(value) if isinstance(value, str) else value
+
+    def _id(self, match: re.Match[str]) -> str:
+        kind = match.group(1)
+        number = sum(name.startswith(f"{kind}#") for name in self.names.values())
+        return self.names.setdefault(match.group(), f"{kind}#{number}")
+
+    def _day(self, match: re.Match[str]) -> str:
+        day = date.fromisoformat(match.group())
+        is_today = abs(day - date.today()) <= timedelta(days=1)
+        return "TODAY" if is_today else f"DAY{(day - YEAR_BEGINS).days:+}"
+
+
+def requests(app: FastAPI, told: Told) -> Iterator[tuple[str, Request]]:
+    """Yields each read that the rooms derive, by itself and with each of its filters."""
+    for operation in operations(app):
+        if operation.reads and READS.fullmatch(operation.path) and operation.name not in IRREGULAR:
+            yield operation.name, own_request(operation, told)
+            for place, request in enumerate(own_filters(operation, told)):
+                if request.named not in NEW:
+                    yield f"{operation.name} by {request.named} {place}", request
+
+
+async def answers(app: FastAPI, town: Town) -> dict[str, Any]:
+    """Returns the answer of each read; of a filtered list only the ids."""
+    told, normal = await tell(town), Normal(town)
+    asks = caller(app, town)
+    found: dict[str, Any] = {}
+    for name, request in requests(app, told):
+        answer = await asks.get(request.path, **(request.params or {}))
+        body = normal.value(answer.json())
+        if " by " in name and answer.status_code == 200:
+            body = [item.get("id", item) for item in body["items"]] if "items" in body else body
+            name = name.rpartition(" ")[0] + f" {sum(one.startswith(name.rpartition(' ')[0]) for one in found)}"
+        found[name] = {"status": answer.status_code, "body": body}
+    return found
+
+
+def within(recorded: Any, now: Any) -> Any:
+    """Returns of an answer what the recorded one has too."""
+    if isinstance(recorded, dict) and isinstance(now, dict):
+        return {name: within(value, now[name]) if name in now else "<lost>" for name, value in recorded.items()}
+    if isinstance(recorded, list) and isinstance(now, list) and len(recorded) == len(now):
+        return [within(one, other) for one, other in zip(recorded, now, strict=True)]
+    return now
+
+
+async def test_every_read_answers_as_before_it_was_derived(app: FastAPI, north: Town) -> None:
+    """No member, row, order or status of the hand-written lists and rows was lost when they were derived."""
+    now = await answers(app, north)
+    if os.environ.get("AIMLINE_RECORD"):
+        RECORDED.write_bytes(orjson.dumps(now, option=orjson.OPT_INDENT_2) + b"\n")
+    recorded = orjson.loads(RECORDED.read_bytes())
+    assert len(recorded) > 50
+    for name, answer in recorded.items():
+        assert (name, within(answer, now.get(name))) == (name, answer)
