@@ -86,7 +86,7 @@ async def resolve_filters(
         raise Malformed([Violation(f"/{name}", "filter.unknown", "There is no such filter.") for name in unknown])
     for can in () if listing is None else permissions_of_list(listing, texts):
         if not work.principal.may(can):
-            raise _forbidden(can)
+            raise forbidden(can)
     resolved: dict[str, Any] = {}
     for name, value in texts.items():
         criterion = criteria[name]
@@ -130,7 +130,7 @@ async def _answer(
     work: Work, plan: Plan, style: Style, root: Root, planned: RootPlan, places: Places, raw: bytes | None
 ) -> Answer:
     if planned.denied is not None or raw is None:
-        return Answer(NULL, (ReadError((), _forbidden(planned.denied)),))
+        return Answer(NULL, (ReadError((), forbidden(planned.denied)),))
     rendered: Rendered = render(raw)
     if (match := TOO_MANY_ROWS.search(rendered.text)) is not None:
         link = planned.links[int(match.group(1))]
@@ -144,7 +144,7 @@ async def _answer(
         text, failures = await complete_values(work, planned.values, dict(values(root)), style, text, VALUES)
     if planned.cursors:
         text = POSITIONS.sub(lambda match: places.seal(planned.cursors, int(match.group(1)), match.group(2)), text)
-    patterns = [(path, _forbidden(can)) for path, can in planned.refused] + failures
+    patterns = [(path, forbidden(can)) for path, can in planned.refused] + failures
     patterns += [(path, places.foreign()) for path in planned.moved]
     return Answer(text, tuple(_errors(text, patterns)), places.following, rendered.rows)
 
@@ -168,7 +168,7 @@ def _places(value: Any, pattern: Path, path: Path) -> list[Path]:
     return _places(value[head], rest, (*path, head))
 
 
-def _forbidden(can: Can | None) -> Forbidden:
+def forbidden(can: Can | None) -> Forbidden:
     if can is None:
         return Forbidden("This is not permitted.", code="permission.missing")
     detail = f"This requires the permission {can.value}. {MEANING.get(can, '')}".strip()
