@@ -1,8 +1,9 @@
 """Declares the public shapes of the gradebook: results, results of assessments, line items. Only a sync writes them."""
 
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import func, literal_column
+from sqlalchemy import ColumnElement, func, literal_column
 
 from app.access.permission import Can
 from app.gradebook.models import AssessmentLineItem, AssessmentResult, Category, LineItem, Result
@@ -16,7 +17,7 @@ from app.roster.models import Person, SchoolClass
 from app.roster.resource import StudentResource
 from app.roster.schools import ClassResource
 
-NO_OBJECTIVES = literal_column("'[]'::jsonb")
+NO_OBJECTIVES: ColumnElement[Any] = literal_column("'[]'::jsonb")
 
 
 class ObjectiveValue(Value):

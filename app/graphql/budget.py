@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
 from typing import Any
 
-from app.core.page import Page
 from app.graphql.limits import TooMuch
 
 STRETCH = 0.02
@@ -27,7 +25,11 @@ class Budget:
 
     def take(self, result: Any) -> None:
         """Counts the rows of a read; raises `TooMuch` once the operation has read more than it may."""
-        self._rows += _count(result)
+        self.count(_count(result))
+
+    def count(self, rows: int) -> None:
+        """Counts rows that were read; raises `TooMuch` once the operation has read more than it may."""
+        self._rows += rows
         if self._rows > self._most and self.exceeded is None:
             detail = f"The operation reads more than {self._most} rows; ask for shorter pages."
             self.exceeded = TooMuch(detail, code="cost.exceeded")
@@ -49,8 +51,4 @@ class Budget:
 
 
 def _count(result: Any) -> int:
-    if isinstance(result, Page):
-        return len(result.rows)
-    if isinstance(result, Mapping):
-        return sum(len(value) if isinstance(value, list | tuple) else 1 for value in result.values())
     return len(result) if isinstance(result, list | tuple) else 1

@@ -4,36 +4,35 @@ It contains no rules.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
 import strawberry
+from graphql import FieldNode
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
+from strawberry.dataloader import DataLoader
 from strawberry.types.field import StrawberryField
 
 from app.access.authenticate import Tokens
-from app.access.permission import MEANING
 from app.access.principal import Principal
 from app.access.work import Work, required_permissions
 from app.core.crypto import Keyring
-from app.core.errors import Misuse, NotFound, PreconditionRequired
+from app.core.errors import Misuse, PreconditionRequired
 from app.core.writer_share import WriterShare
 from app.graphql.budget import Budget
-from app.graphql.loaders import Loaders
 from app.graphql.prepare import Prepared
+from app.graphql.types import NEEDS, with_permissions
 from app.requests.preconditions import ExpectedVersion
+from app.resources.run import Answer
 from app.roster.caseload import bound_to_person
 
 ACT_FOR = "Aimline-Act-For"
-NEEDS = "needs"
-"""The key in a field's metadata under which its required permissions are stored."""
 P = ParamSpec("P")
 R = TypeVar("R")
-V = TypeVar("V")
 
 
 class Installation(Protocol):
@@ -72,7 +71,8 @@ class OperationContext:
         self.work, self.prepared, self.budget = work, prepared, budget
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._loaders = Loaders(self.read)
+        self.loaders: dict[FieldNode, DataLoader[UUID, Any]] = {}
+        """The loaders of rows that commands have returned, by the field that shows them."""
         self.terms = CommandTerms("")
         self.done: set[str] = set()
         """The response keys of the mutations whose command has succeeded."""
@@ -81,7 +81,7 @@ class OperationContext:
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Calls a room's read function while no other resolver uses the session."""
-        async with self._session():
+        async with self.session():
             if self.budget.exceeded is not None:
                 raise self.budget.exceeded
             rows = await function(self.work, *args, **kwargs)
@@ -89,43 +89,21 @@ class OperationContext:
         await self.budget.give_turn()
         return rows
 
-    async def read_or_none(
-        self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
-    ) -> R | None:
-        """Calls `read`; returns None if the row does not exist or the caller may not see it."""
-        try:
-            return await self.read(function, *args, **kwargs)
-        except NotFound:
-            return None
-
-    async def load(self, function: Callable[[Work, list[UUID]], Awaitable[Mapping[UUID, V]]], key: UUID) -> V | None:
-        """Returns a batch read's row for one key; the keys of one level of the query are read together."""
-        row = await self._loaders.load(function, key)
+    async def read_roots(self, function: Callable[[Work], Awaitable[list[Answer]]]) -> list[Answer]:
+        """Reads selections while no other resolver uses the session, and counts their rows."""
+        async with self.session():
+            if self.budget.exceeded is not None:
+                raise self.budget.exceeded
+            answers = await function(self.work)
+            self.budget.count(sum(answer.rows for answer in answers))
         await self.budget.give_turn()
-        return row
-
-    async def load_each(
-        self, function: Callable[[Work, list[UUID]], Awaitable[Mapping[UUID, V]]], keys: list[UUID]
-    ) -> list[V]:
-        """Returns the rows that `load` returns for several keys, without those that the caller may not see."""
-        rows = await asyncio.gather(*(self.load(function, key) for key in keys))
-        return [row for row in rows if row is not None]
-
-    async def once(self, function: Callable[[Work], Awaitable[V]]) -> V:
-        """Returns the result of a read without keys, which runs at most once in an operation."""
-        rows = await self._loaders.once(function)
-        await self.budget.give_turn()
-        return rows
+        return answers
 
     async def write(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Calls a room's command in a savepoint, so that its failure does not undo other commands.
-
-        Rows that were loaded before the command are read again after it.
-        """
-        async with self._session():
-            self._loaders = Loaders(self.read)
+        """Calls a room's command in a savepoint, so that its failure does not undo other commands."""
+        async with self.session():
             if self.terms.lacks_version:
                 raise PreconditionRequired
             async with self.work.savepoint():
@@ -139,7 +117,7 @@ class OperationContext:
         """Cancels the tasks that still use the session and waits for them, so that their statements in PostgreSQL end
         too.
 
-        Batch reads run in separate tasks, which do not end with the operation. A task that was cancelled before is not
+        Loaders run in separate tasks, which do not end with the operation. A task that was cancelled before is not
         cancelled again, because that would cut off the message that ends its statement.
         """
         running = self._tasks - {asyncio.current_task()}
@@ -150,7 +128,8 @@ class OperationContext:
             await asyncio.wait(running)
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[None]:
+    async def session(self) -> AsyncIterator[None]:
+        """Waits until no other resolver uses the session, and keeps it for a block."""
         task = asyncio.current_task()
         if task is None:
             raise Misuse("The session was reached outside a task.")
@@ -172,13 +151,12 @@ def guarded_field(
     permissions = list(dict.fromkeys(can for function in functions for can in required_permissions(function)))
     if not permissions:
         raise Misuse("A guarded field names the marked functions that it calls.")
-    permission_texts = " ".join(f"`{can.value}` ({MEANING.get(can, can.value).rstrip('.')})." for can in permissions)
 
     def field(resolver: Callable[..., Any]) -> StrawberryField:
         guarded: StrawberryField = strawberry.field(
             resolver,
             name=name,
-            description=f"{description}\n\nNeeds: {permission_texts}",
+            description=with_permissions(description, permissions),
             metadata={NEEDS: frozenset(permissions)},
         )
         return guarded

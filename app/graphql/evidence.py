@@ -1,40 +1,23 @@
-"""The shapes of scores and the mutations that record, amend and remove them. It contains no rules.
-
-Over 250 lines, because a score has many inputs and each has a description.
-"""
+"""The mutations that record, amend and remove scores. It contains no rules."""
 
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date
 from enum import StrEnum
 from typing import Any
-from uuid import UUID
 
 import strawberry
 
-from app.core.errors import NotFound, Violation
-from app.evidence import models, queries, service
+from app.core.errors import Violation
+from app.evidence import models, service
 from app.evidence.amend import Amendment
+from app.evidence.resource import ScoreResource
+from app.evidence.rules import ScorePurpose
 from app.graphql.door import Info, OperationContext, guarded_field
-from app.graphql.names import NAME, row_id
-from app.graphql.node import Node, parse_id, show_id
-from app.graphql.pages import Connection, connection, empty_page, page_keyset
-from app.graphql.playbook import Measure, measure_id_of, measure_of
+from app.graphql.names import NAME
+from app.graphql.node import parse_id
 from app.graphql.problems import Problem, check_lengths, run_command, to_problems
-from app.graphql.roster import Student, student_of
-from app.graphql.school import Staff, staff_of
-from app.playbook.queries import measures
+from app.graphql.written import row_of
 from app.response.service import amend_score, record_scores, remove_score
-from app.roster.queries import find_student, staff_by_id, students_by_id
-
-
-@strawberry.enum(description="The purpose of a score.")
-class ScorePurpose(StrEnum):
-    """The purposes of `app.evidence.rules`."""
-
-    SCREENING = "screening"
-    BASELINE = "baseline"
-    PROGRESS = "progress"
 
 
 @strawberry.enum(description="The result for a score that was sent.")
@@ -45,53 +28,6 @@ class ScoreOutcome(StrEnum):
     AMENDED = "amended"
     UNCHANGED = "unchanged"
     REFUSED = "refused"
-
-
-@strawberry.type(description="One administration of a measure to a student.")
-class Score(Node):
-    """A score."""
-
-    student_row: strawberry.Private[UUID]
-    measure_row: strawberry.Private[UUID]
-    taken_on: date
-    attempt: int
-    value: float = strawberry.field(description="The value in the measure's unit.")
-    purpose: ScorePurpose
-    form: str | None
-    given_by_row: strawberry.Private[UUID | None]
-    external_id: str | None = strawberry.field(description="The sender's own id.")
-    recorded_at: datetime
-    version: int
-
-    @guarded_field("The student whose score it is.", students_by_id)
-    async def student(self, info: Info) -> Student | None:
-        return await student_of(info.context, self.student_row)
-
-    @guarded_field("The measure.", measures)
-    async def measure(self, info: Info) -> Measure | None:
-        return await measure_of(info.context, self.measure_row)
-
-    @guarded_field("The person who administered it, if known.", staff_by_id)
-    async def given_by(self, info: Info) -> Staff | None:
-        return await staff_of(info.context, self.given_by_row)
-
-    @classmethod
-    def of(cls, row: models.Score) -> "Score":
-        """Returns the GraphQL object for a row."""
-        return cls(
-            id=show_id("score", row.id),
-            student_row=row.student_id,
-            measure_row=row.measure_id,
-            taken_on=row.taken_on,
-            attempt=row.attempt,
-            value=row.value,
-            purpose=ScorePurpose(row.purpose),
-            form=row.form,
-            given_by_row=row.given_by,
-            external_id=row.external_id,
-            recorded_at=row.recorded_at,
-            version=row.version,
-        )
 
 
 @strawberry.input(description="A score to be recorded. Sending the same score again changes nothing.")
@@ -149,7 +85,7 @@ class ScoreResult:
     """The result for one score of `recordScores`."""
 
     outcome: ScoreOutcome
-    score: Score | None
+    score: models.Score | None = row_of(ScoreResource)
     problems: list[Problem]
 
 
@@ -165,43 +101,8 @@ class RecordScoresPayload:
 class ScorePayload:
     """The payload of the mutations that change one score."""
 
-    score: Score | None
+    score: models.Score | None = row_of(ScoreResource)
     problems: list[Problem]
-
-
-@strawberry.type
-class EvidenceQueries:
-    """The queries of scores."""
-
-    @guarded_field("One score.", queries.score)
-    async def score(self, info: Info, id: strawberry.ID) -> Score | None:
-        score_id = parse_id("score", id)
-        row = None if score_id is None else await info.context.read_or_none(queries.score, score_id)
-        return None if row is None else Score.of(row)
-
-    @guarded_field("Scores in the order in which they were recorded.", queries.scores)
-    async def scores(
-        self,
-        info: Info,
-        first: int | None = None,
-        after: str | None = None,
-        student_id: strawberry.ID | None = None,
-        measure: str | None = None,
-        since: date | None = None,
-        until: date | None = None,
-    ) -> Connection[Score] | None:
-        context = info.context
-        try:
-            filters = queries.ScoreFilter(
-                student_id=await row_id(context, "student", student_id, find_student),
-                measure_id=await measure_id_of(context, measure),
-                since=since,
-                until=until,
-            )
-        except NotFound:
-            return empty_page()
-        at = page_keyset(context, "scores", asdict(filters), after, first)
-        return connection(at, await context.read(queries.scores, at, filters), Score.of)
 
 
 @strawberry.type
@@ -220,7 +121,7 @@ class EvidenceMutations:
         results = [
             ScoreResult(
                 outcome=ScoreOutcome(result.outcome),
-                score=None if result.score is None else Score.of(result.score),
+                score=result.score,
                 problems=to_problems(result.violations),
             )
             for result in recorded or []
@@ -258,7 +159,7 @@ async def _change_score(
             score=None, problems=to_problems([Violation("/score_id", "id.malformed", "This is not a score's id.")])
         )
     row, problems = await run_command(context, command, score_id, *arguments)
-    return ScorePayload(score=None if row is None else Score.of(row), problems=problems)
+    return ScorePayload(score=row, problems=problems)
 
 
 def _texts(scores: list[service.NewScore]) -> Iterator[tuple[str, str | None, int, int]]:

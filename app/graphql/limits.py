@@ -10,6 +10,7 @@ from typing import Any
 from graphql import GraphQLError, Node
 
 from app.core.errors import AimlineError
+from app.graphql.json_text import JsonText
 
 CEILING = 2**53 - 1
 """The largest value of a count, which is the largest integer that every JSON reader accepts."""
@@ -110,6 +111,8 @@ def check_answer(data: dict[str, Any] | None, limits: Limits) -> None:
             elif isinstance(value, list):
                 length += len(value)
                 inner += value
+            elif isinstance(value, JsonText):
+                length += len(value.contents)
             else:
                 length += len(value) if isinstance(value, str) else 4
         if length > limits.answer:

@@ -7,7 +7,8 @@ import strawberry
 
 from app.access.permission import Can
 from app.core import ids
-from app.graphql.door import NEEDS, Info
+from app.graphql.door import Info
+from app.graphql.types import NEEDS
 from app.requests.caller import describe_caller
 
 

@@ -1,4 +1,4 @@
-"""The mutations that create and amend measures. It contains no rules. The shape of a measure is in `playbook`."""
+"""The mutations that create and amend measures. It contains no rules."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -7,10 +7,11 @@ from typing import Any
 import strawberry
 
 from app.graphql.door import Info, guarded_field
-from app.graphql.playbook import Measure
 from app.graphql.problems import Problem, run_command
+from app.graphql.written import row_of
 from app.playbook import models
 from app.playbook.measures import NewMeasure, make_measure
+from app.playbook.resource import MeasureResource
 from app.response.administration.measures import amend_measure
 
 FORMS = "The measure's passages or versions; null where any name is accepted."
@@ -58,13 +59,8 @@ class AmendMeasureInput:
 class MeasurePayload:
     """The payload of the mutations of measures."""
 
-    measure: Measure | None
+    measure: models.Measure | None = row_of(MeasureResource)
     problems: list[Problem]
-
-    @classmethod
-    def of(cls, row: models.Measure | None, problems: list[Problem]) -> "MeasurePayload":
-        """Returns the payload for a row or for problems."""
-        return cls(measure=None if row is None else Measure.of(row), problems=problems)
 
 
 @strawberry.type
@@ -73,14 +69,16 @@ class MeasureMutations:
 
     @guarded_field("Creates a measure.", make_measure)
     async def make_measure(self, info: Info, input: MakeMeasureInput) -> MeasurePayload | None:
-        return MeasurePayload.of(*await run_command(info.context, make_measure, NewMeasure(**asdict(input))))
+        row, problems = await run_command(info.context, make_measure, NewMeasure(**asdict(input)))
+        return MeasurePayload(measure=row, problems=problems)
 
     @guarded_field(
         "Amends a measure; with another SEM its series are judged again shortly, without alerts.",
         amend_measure,
     )
     async def amend_measure(self, info: Info, input: AmendMeasureInput) -> MeasurePayload | None:
-        return MeasurePayload.of(*await run_command(info.context, amend_measure, input.measure, _changes(vars(input))))
+        row, problems = await run_command(info.context, amend_measure, input.measure, _changes(vars(input)))
+        return MeasurePayload(measure=row, problems=problems)
 
 
 def _changes(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,21 +1,14 @@
-"""The shapes of the playbook: areas, levels, measures, decision rules. It contains no rules of its own.
-
-Over 250 lines, because reading, previewing and publishing share their shapes.
-"""
+"""The shapes of the playbook's decision rules, and the mutations that preview and publish them."""
 
 from datetime import datetime
-from typing import TypeVar
-from uuid import UUID
 
 import strawberry
 
-from app.core import ids
-from app.core.errors import NotFound
-from app.graphql.door import Info, OperationContext, guarded_field
+from app.graphql.door import Info, guarded_field
 from app.graphql.names import NAME
-from app.graphql.node import Node, show_id, show_optional_id
+from app.graphql.node import show_id
 from app.graphql.problems import Problem, run_command
-from app.playbook import models, queries
+from app.playbook import models
 from app.response.administration.playbook import (
     NewRule,
     RuleInForce,
@@ -25,83 +18,6 @@ from app.response.administration.playbook import (
     rules_in_force,
     shown_school,
 )
-
-Named = TypeVar("Named", models.Area, models.Measure)
-
-
-@strawberry.type(description="An area of concern, in the district's own tree.")
-class Area(Node):
-    """An area."""
-
-    code: str
-    name: str
-    secured: bool = strawberry.field(description="Whether its records need a scope of their own, `area:<code>`.")
-    parent_id: strawberry.ID | None
-
-    @classmethod
-    def of(cls, row: models.Area) -> "Area":
-        """Returns the GraphQL object for a row."""
-        return cls(
-            id=show_id("area", row.id),
-            code=row.code,
-            name=row.name,
-            secured=row.secured,
-            parent_id=show_optional_id("area", row.parent_id),
-        )
-
-
-@strawberry.type(description="A level of support. It describes the support, not the child. Rank 1 is core.")
-class Level(Node):
-    """A level."""
-
-    rank: int
-    name: str
-
-    @classmethod
-    def of(cls, row: models.Level) -> "Level":
-        """Returns the GraphQL object for a row."""
-        return cls(id=show_id("level", row.id), rank=row.rank, name=row.name)
-
-
-@strawberry.type(description="An instrument.")
-class Measure(Node):
-    """A measure."""
-
-    area_row: strawberry.Private[UUID]
-    code: str
-    name: str
-    unit: str
-    direction: str = strawberry.field(description="`up` or `down`: the direction in which scores improve.")
-    sem: float | None = strawberry.field(description="Standard error of measurement, in the measure's unit.")
-    lowest: float
-    highest: float
-    kind: str = strawberry.field(description="`growth`, or `count`, `percentage`, `criterion`.")
-    forms: list[str] | None = strawberry.field(
-        description="The measure's passages or versions; null where any name is accepted."
-    )
-    version: int = strawberry.field(description="The number of changes, plus one.")
-
-    @guarded_field("The area that it measures.", queries.areas)
-    async def area(self, info: Info) -> Area | None:
-        return await area_of(info.context, self.area_row)
-
-    @classmethod
-    def of(cls, row: models.Measure) -> "Measure":
-        """Returns the GraphQL object for a row."""
-        return cls(
-            id=show_id("measure", row.id),
-            area_row=row.area_id,
-            code=row.code,
-            name=row.name,
-            unit=row.unit,
-            direction=row.direction,
-            sem=row.sem,
-            lowest=row.lowest,
-            highest=row.highest,
-            kind=row.kind,
-            forms=row.forms,
-            version=row.version,
-        )
 
 
 @strawberry.type(description="A parameter of a rule.")
@@ -296,57 +212,3 @@ class PlaybookQueries:
     @guarded_field("The rules in force.", rules_in_force)
     async def playbook(self, info: Info) -> Playbook | None:
         return Playbook.of(*await info.context.read(rules_in_force))
-
-    @guarded_field("All areas, by code.", queries.areas)
-    async def areas(self, info: Info) -> list[Area] | None:
-        return [Area.of(row) for row in await info.context.once(queries.areas)]
-
-    @guarded_field("All levels, by rank.", queries.levels)
-    async def levels(self, info: Info) -> list[Level] | None:
-        return [Level.of(row) for row in await info.context.once(queries.levels)]
-
-    @guarded_field("All measures, by code.", queries.measures)
-    async def measures(self, info: Info) -> list[Measure] | None:
-        return [Measure.of(row) for row in await info.context.once(queries.measures)]
-
-
-async def area_of(context: OperationContext, area_id: UUID) -> Area | None:
-    """Returns the area with this id."""
-    return next((Area.of(row) for row in await context.once(queries.areas) if row.id == area_id), None)
-
-
-async def level_of(context: OperationContext, level_id: UUID) -> Level | None:
-    """Returns the level with this id."""
-    return next((Level.of(row) for row in await context.once(queries.levels) if row.id == level_id), None)
-
-
-async def measure_of(context: OperationContext, measure_id: UUID) -> Measure | None:
-    """Returns the measure with this id."""
-    return next((Measure.of(row) for row in await context.once(queries.measures) if row.id == measure_id), None)
-
-
-async def area_id_of(context: OperationContext, name: str | None) -> UUID | None:
-    """Returns the id of the area with this code or id; raises `NotFound`."""
-    return None if name is None else _id_of("area", await context.once(queries.areas), name)
-
-
-async def measure_id_of(context: OperationContext, name: str | None) -> UUID | None:
-    """Returns the id of the measure with this code or id; raises `NotFound`."""
-    return None if name is None else _id_of("measure", await context.once(queries.measures), name)
-
-
-async def level_id_of(context: OperationContext, rank: int | None) -> UUID | None:
-    """Returns the id of the level with this rank; raises `NotFound`."""
-    if rank is None:
-        return None
-    for row in await context.once(queries.levels):
-        if row.rank == rank:
-            return row.id
-    raise NotFound("level")
-
-
-def _id_of(kind: str, rows: list[Named], name: str) -> UUID:
-    for row in rows:
-        if name in (row.code, ids.format_id(kind, row.id)):
-            return row.id
-    raise NotFound(kind)

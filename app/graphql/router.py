@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from graphql import GraphQLError
@@ -35,6 +34,7 @@ from app.core.faults import fault_of
 from app.graphql.budget import Budget
 from app.graphql.door import Installation, OperationContext, client_of, principal_of
 from app.graphql.introspection import introspect, is_introspection
+from app.graphql.json_text import dump
 from app.graphql.limits import Limits, TooMuch, check_answer
 from app.graphql.prepare import Preparation, Prepared, Refused
 from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, render_error
@@ -211,7 +211,7 @@ class _Answer:
         if self.is_prepared:
             body["extensions"] = {"cost": self.cost, "costLimit": self.limits.cost, **(body.get("extensions") or {})}
         content = f"{self.media}; charset=utf-8"
-        return Response(orjson.dumps(body), status, headers=headers, media_type=content)
+        return Response(dump(body), status, headers=headers, media_type=content)
 
     def ran(self, result: ExecutionResult) -> Response:
         """Returns the result of an operation; one that could not begin, for example because of its variables, has no

@@ -16,6 +16,7 @@ from graphql import (
     GraphQLInputObjectType,
     GraphQLInterfaceType,
     GraphQLList,
+    GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
@@ -28,16 +29,34 @@ from graphql import (
     is_leaf_type,
 )
 
+from app.catalog import CATALOG
 from app.core.page import DEFAULT_LIMIT, MAX_LIMIT
+from app.graphql.roots import MAX_NODES, NODES
+from app.graphql.selection import members_of
+from app.graphql.types import camel
+from app.resources.cost import COUNTING
+from app.resources.declare import declaration
+from app.resources.members import ManyMember
 
+TOTAL = "totalCount"
 ASSUMED = 5
 """The assumed number of rows of a list without pages, such as the concerns of a student or the phases of a support."""
+
+
+def _assumed() -> dict[str, int]:
+    """Returns the assumed lengths of the declared lists and links that have no pages."""
+    roots = {f"Query.{camel(name)}": one.assumed for name, one in CATALOG.listings.items() if not one.paged}
+    links = {
+        f"{declaration(resource).name}.{name}": member.assumed
+        for resource in CATALOG.resources
+        for name, member in members_of(resource).items()
+        if isinstance(member, ManyMember) and not member.paged
+    }
+    return {name: rows for name, rows in (roots | links).items() if rows != ASSUMED}
+
+
 LISTS = {
-    "Query.areas": 50,
-    "Query.measures": 50,
-    "Query.levels": 10,
-    "Student.scores": 50,
-    "Support.scores": 50,
+    **_assumed(),
     "Dosage.weeks": 50,
     "Playbook.rules": 50,
     "PreviewPlaybookPayload.flagged": 1000,
@@ -86,10 +105,16 @@ class Rows:
             return ONCE
         if _is_list(field):
             name = f"{parent.name}.{node.name.value}"
+            if name == f"Query.{NODES}":
+                return Yield(_ids(node, variables), 1)
             if name in BATCHES:
                 return Yield(BATCHES[name] if items is None else min(items, BATCHES[name]), 1)
             return Yield(LISTS.get(name, ASSUMED), 1)
         return Yield(1, 1)
+
+    def of_leaf(self, parent: GraphQLNamedType | None, name: str) -> int:
+        """Returns the cost of a field without a selection: that of counting, for the total of a list."""
+        return COUNTING if name == TOTAL and parent is not None and parent.name in self._connections else 0
 
     def of_introspection(self, parent: GraphQLCompositeType, name: str, field: GraphQLField, *, listed: bool) -> float:
         """Returns the number of elements of an introspection field: the mean if all types are listed, otherwise the
@@ -128,10 +153,21 @@ def _is_list(field: GraphQLField) -> bool:
     return isinstance(type_, GraphQLList)
 
 
+def _ids(node: FieldNode, variables: Mapping[str, Any]) -> int:
+    """Returns the number of ids of `nodes`."""
+    for argument in node.arguments or ():
+        if isinstance(argument.value, ListValueNode):
+            return min(len(argument.value.values), MAX_NODES)
+        if isinstance(argument.value, VariableNode):
+            ids = variables.get(argument.value.name.value)
+            return min(len(ids), MAX_NODES) if isinstance(ids, list) else 1
+    return 1
+
+
 def _page(node: FieldNode, variables: Mapping[str, Any]) -> int:
     first: Any = None
     for argument in node.arguments or ():
-        if argument.name.value == "first":
+        if argument.name.value in ("first", "last") and first is None:
             if isinstance(argument.value, IntValueNode):
                 # An integer with ten digits or more exceeds every page.
                 first = int(argument.value.value) if len(argument.value.value) < 10 else MAX_LIMIT

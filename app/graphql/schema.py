@@ -11,41 +11,29 @@ from strawberry.extensions import SchemaExtension
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from app.graphql.breaks import BreakMutations, BreakQueries
+from app.catalog import CATALOG
+from app.core.errors import AimlineError
+from app.graphql.breaks import BreakMutations
 from app.graphql.commands import add_arguments
-from app.graphql.concern import ConcernMutations, ConcernQueries
-from app.graphql.decision import DecisionMutations, DecisionQueries
+from app.graphql.concern import ConcernMutations
+from app.graphql.decision import DecisionMutations
 from app.graphql.door import OperationContext
-from app.graphql.evidence import EvidenceMutations, EvidenceQueries
+from app.graphql.evidence import EvidenceMutations
+from app.graphql.execute import execute_query
 from app.graphql.limits import Limits
 from app.graphql.me import MeQueries
 from app.graphql.measure import MeasureMutations
-from app.graphql.nodes import NodeQueries
 from app.graphql.playbook import PlaybookMutations, PlaybookQueries
-from app.graphql.prepare import Preparation
+from app.graphql.prepare import Preparation, Prepared
 from app.graphql.request import Operation
-from app.graphql.response import ResponseQueries
-from app.graphql.roster import RosterQueries
-from app.graphql.school import SchoolQueries
-from app.graphql.session import SessionMutations, SessionQueries
-from app.graphql.support import SupportQueries
+from app.graphql.roots import query_fields
+from app.graphql.session import SessionMutations
+from app.graphql.types import derived_names, type_of
+from app.graphql.written import install
 
 
 @strawberry.type(description="Reads. A row that the caller may not see is null, the same as one that does not exist.")
-class Query(
-    NodeQueries,
-    MeQueries,
-    RosterQueries,
-    SchoolQueries,
-    BreakQueries,
-    PlaybookQueries,
-    ConcernQueries,
-    SupportQueries,
-    SessionQueries,
-    EvidenceQueries,
-    ResponseQueries,
-    DecisionQueries,
-):
+class Query(MeQueries, PlaybookQueries):
     """The query root."""
 
 
@@ -67,6 +55,7 @@ class Mutation(
     """The mutation root."""
 
 
+Query.__strawberry_definition__.fields += query_fields()  # type: ignore[attr-defined]  # the library adds it
 add_arguments(Mutation)
 
 
@@ -92,7 +81,13 @@ class PreparedDocument(SchemaExtension):
         yield
 
 
-schema = QuietSchema(query=Query, mutation=Mutation, extensions=[PreparedDocument])
+schema = QuietSchema(
+    query=Query,
+    mutation=Mutation,
+    types=[type_of(resource) for resource in CATALOG.resources],
+    extensions=[PreparedDocument],
+)
+install(schema._schema, derived_names())  # the library offers no public name for it
 
 
 def preparation(limits: Limits) -> Preparation:
@@ -101,10 +96,29 @@ def preparation(limits: Limits) -> Preparation:
 
 
 async def execute(context: OperationContext, operation: Operation) -> ExecutionResult:
-    """Executes a prepared operation. The disclosure log gets the names of its root fields, never a value."""
+    """Executes a prepared operation. The disclosure log gets the names of its root fields, never a value.
+
+    A fault is an error of the result, so that every way of failing is answered in one place.
+    """
     kind, selections = context.prepared.operation.operation, context.prepared.operation.selection_set.selections
     roots = dict.fromkeys(node.name.value for node in selections if isinstance(node, FieldNode))
     context.work.operation = f"graphql {kind.value} {' '.join(roots)}".strip()
+    if context.prepared.writes:
+        return await _execute_by_library(context, operation)
+
+    async def library(prepared: Prepared) -> ExecutionResult:
+        context.prepared = prepared
+        return await _execute_by_library(context, operation)
+
+    try:
+        return await execute_query(context, schema._schema, operation, library)
+    except AimlineError:
+        raise
+    except Exception as error:
+        return ExecutionResult(data=None, errors=[GraphQLError(str(type(error)), original_error=error)])
+
+
+async def _execute_by_library(context: OperationContext, operation: Operation) -> ExecutionResult:
     return await schema.execute(
         None,
         variable_values=operation.variables,

@@ -113,7 +113,7 @@ class Scale:
                 if node.selection_set or node.arguments:
                     total.add(self._field(node, place))
                 else:
-                    # Most fields are leaves, which are counted without a recursive call.
+                    total.cost += self._rows.of_leaf(place.type, node.name.value)
                     total.aliases += node.alias is not None
                     total.introspection += place.introspects
             elif isinstance(node, InlineFragmentNode):

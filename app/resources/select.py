@@ -165,7 +165,21 @@ class RowRoot:
     picks: Picks
 
 
-Root = ListRoot | RowRoot
+@dataclass(frozen=True, slots=True)
+class WrittenRoot:
+    """Rows that a command of this transaction has returned, as an array of objects with `id` and `row`.
+
+    They need no permission but the command's, and are shown even if the command removed them; their links need their
+    own permissions.
+    """
+
+    key: str
+    resource: ResourceType
+    row_ids: tuple[UUID, ...]
+    picks: Picks
+
+
+Root = ListRoot | RowRoot | WrittenRoot
 
 
 def parts_with_rows(page: Page) -> Iterator[tuple[Path, Picks]]:

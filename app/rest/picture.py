@@ -9,6 +9,7 @@ from math import ceil
 
 from app.response.chart import ChartPhase, Picture
 from app.rest.caption import describe, heading_for
+from app.rest.chart_style import add_attributes, style_sheet
 from app.rest.plot import (
     BOLD,
     GAP,
@@ -16,7 +17,6 @@ from app.rest.plot import (
     LETTER,
     MARKS,
     SMALL,
-    STYLE,
     TEXT,
     Plot,
     escape_xml,
@@ -27,7 +27,6 @@ from app.rest.plot import (
     path,
     shorten,
     text,
-    theme_css,
     ticks,
 )
 
@@ -59,13 +58,14 @@ def svg(picture: Picture, width: int = USUAL, theme: str | None = None) -> str:
     )
     about = f"{picture.measure.name}, {picture.measure.unit}"
     heading += text(12, 48, shorten(about, width - 24, TEXT), "soft")
+    ground = f'<rect class="ground" width="{width}" height="{height}"/>'
+    drawing = add_attributes(f"{ground}{heading}{''.join(parts)}", theme)
     mark = picture.support.id.hex[-8:]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="aimline" role="img" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" aria-labelledby="t{mark} d{mark}">'
         f'<title id="t{mark}">{escape_xml(f"{about}: {headline}")}</title>'
-        f'<desc id="d{mark}">{escape_xml(describe(picture))}</desc><style>{theme_css(theme)}{STYLE}</style>'
-        f'<rect class="ground" width="{width}" height="{height}"/>{heading}{"".join(parts)}</svg>'
+        f'<desc id="d{mark}">{escape_xml(describe(picture))}</desc><style>{style_sheet(theme)}</style>{drawing}</svg>'
     )
 
 

@@ -1,4 +1,4 @@
-"""Defines the look and the geometry of a chart: colours, scale, texts, lines. Knows nothing of supports.
+"""Defines the geometry of a chart: scale, texts, lines, signs. Knows nothing of supports, and no colours.
 
 Every text is escaped here. Each colour is combined with a shape, for readers who cannot tell colours apart.
 """
@@ -17,34 +17,6 @@ GAP = 0.9
 LETTER, BOLD = 0.56, 0.62
 """The assumed width of a regular and of a bold letter, as a share of the font size."""
 SMALL, TEXT, LARGE = 11.0, 12.0, 15.0
-LIGHT = (
-    "--ground:#ffffff;--ink:#1b2430;--soft:#5b6675;--rule:#e3e7ec;--break:#eef1f4;--line:#1b2430;--aim:#1f6feb;"
-    "--fit:#8a3ffc;--good:#0b7a4b;--watch:#9a5b00;--alert:#b42318;--quiet:#5b6675;--on:#ffffff"
-)
-DARK = (
-    "--ground:#12161c;--ink:#e8edf3;--soft:#a3aebb;--rule:#2a323d;--break:#1d242d;--line:#e8edf3;--aim:#6ea8ff;"
-    "--fit:#c4a1ff;--good:#4ccb8f;--watch:#f0b24a;--alert:#ff8a7a;--quiet:#a3aebb;--on:#12161c"
-)
-STYLE = """\
-.aimline text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:var(--ink)}
-.aimline .ground{fill:var(--ground)}.aimline .soft{fill:var(--soft)}.aimline .s{font-size:11px}
-.aimline .halo{paint-order:stroke;stroke:var(--ground);stroke-width:4px;stroke-linejoin:round}
-.aimline .rule{stroke:var(--rule);stroke-width:1}.aimline .break{fill:var(--break)}
-.aimline .aim{fill:none;stroke:var(--aim);stroke-width:2;stroke-dasharray:7 4}
-.aimline .goal{fill:var(--ground);stroke:var(--aim);stroke-width:2}.aimline .goal-in{fill:var(--aim)}
-.aimline .aim-ink{fill:var(--aim)}.aimline .fit-ink{fill:var(--fit)}
-.aimline .trace{fill:none;stroke:var(--line);stroke-width:1.2;opacity:.55}.aimline .over{stroke-dasharray:2 3}
-.aimline .score{fill:var(--line)}.aimline .baseline{fill:var(--ground);stroke:var(--line);stroke-width:1.6}
-.aimline .phase{stroke:var(--ink);stroke-width:1.4}.aimline .level{stroke:var(--line);stroke-width:2}
-.aimline .fit{fill:none;stroke:var(--fit);stroke-width:2.6}.aimline .band{fill:var(--fit);opacity:.17}
-.aimline .change{fill:var(--alert);opacity:.13}.aimline .change-line{stroke:var(--alert);stroke-width:1.4}
-.aimline .missed{stroke:var(--soft);stroke-width:1.3;fill:none}
-.aimline .given{fill:var(--good)}.aimline .asked{fill:none;stroke:var(--soft);stroke-width:1}
-.aimline .unknown{stroke-dasharray:2 2}.aimline .lost{fill:var(--alert);opacity:.35}
-.aimline .title{font-size:15px;font-weight:650}
-.aimline .good{fill:var(--good)}.aimline .watch{fill:var(--watch)}.aimline .alert{fill:var(--alert)}
-.aimline .quiet{fill:var(--quiet)}.aimline .mark{fill:none;stroke:var(--on);stroke-width:1.9;stroke-linecap:round}
-"""
 MARKS = {
     "good": '<circle class="good" r="9"/><path class="mark" d="M-4 0.5 -1.2 3.4 4.2 -3"/>',
     "watch": '<path class="watch" d="M0 -10 10 8 -10 8Z"/><path class="mark" d="M0 -3.5V2M0 5.2V5.3"/>',
@@ -79,14 +51,6 @@ class Plot:
         """Returns the vertical position of a value, in pixels, clamped to the plot."""
         part = (value - self.low) / (self.high - self.low)
         return self.bottom - (self.bottom - self.top) * min(max(part, 0.0), 1.0)
-
-
-def theme_css(theme: str | None) -> str:
-    """Returns the CSS colours of a theme; without one, of both, from which the reader's colour scheme selects."""
-    if theme == "dark":
-        return f".aimline{{{DARK}}}\n"
-    dark = "" if theme == "light" else f"@media (prefers-color-scheme:dark){{.aimline{{{DARK}}}}}\n"
-    return f".aimline{{{LIGHT}}}\n{dark}"
 
 
 def escape_xml(words: str) -> str:

@@ -1,5 +1,6 @@
 """Tests the SVG of a chart for any series: well-formed, inside its frame, and consistent with the verdict."""
 
+import re
 from datetime import date, timedelta
 from typing import Any
 from uuid import uuid4
@@ -124,6 +125,19 @@ def test_baseline_scores_are_told_from_the_series() -> None:
     assert old.points == []
 
 
+def test_the_scores_of_a_day_are_one_point_and_screening_is_none() -> None:
+    """The chart shows what is judged: a day's median; the baseline's scores of one day stay three circles."""
+    before = [score(BEGINS - timedelta(days=3), value, "baseline") for value in (38.0, 40.0, 45.0)]
+    one_day = [score(on(1), value) for value in (50.0, 30.0, 42.0)]
+    found = drawn([*before, *one_day, score(on(2), 90.0, "screening"), score(on(3), 44.0)])
+    assert [(point.kind, point.value) for point in found.points] == [
+        *(("baseline", value) for value in (38.0, 40.0, 45.0)),
+        *(("score", value) for value in (42.0, 44.0)),
+    ]
+    assert found.points[3].score_ids == tuple(one.id for one in one_day)
+    assert on(2, 0) in [found.weeks[week] for week in found.missed]
+
+
 def test_the_verdict_is_said_in_a_heading_a_shape_and_a_description() -> None:
     """When it stopped, and the sentence for who hears it; the likely week is marked and dated."""
     said = {
@@ -218,6 +232,50 @@ def test_phases_have_a_line_and_an_aimline_each() -> None:
     assert len(classed(document, "path", "aim")) == 3  # and one in the legend
     assert len(classed(document, "path", "trace")) == 8
     assert "phase 2" in texts(document)
+
+
+SHAPES = ("rect", "circle", "path", "line", "text")
+
+
+def rich() -> Picture:
+    """A chart with every kind of element: two phases, a break, a change, a band, sessions, a missed week."""
+    phases = [phase(ends=on(8, 0)), phase(2, on(8, 0), baseline=49.0, goal=75.0)]
+    before = [score(BEGINS - timedelta(days=days), 40.0, "baseline") for days in (5, 3, 1)]
+    scores = [score(on(week), 40.0 + min(week, 6) * 1.5) for week in (1, 2, 3, 6, 7, 8, 9, 10, 11)]
+    said = {"state": "not_responding", "kind": "stopped", "change_on": on(9, 0)}
+    said |= {"rate": 0.2, "rate_low": -0.4, "rate_high": 0.8}
+    sessions = (DosageWeek(on(1, 0), 3, 2, 1, 90, 60, 45), DosageWeek(on(2, 0), 3, 0, 3, 90, 0, 0))
+    return drawn([*before, *scores], phases, off=frozenset({on(4, 0), on(5, 0)}), said=said, sessions=sessions)
+
+
+@pytest.mark.parametrize(("theme", "ground"), [(None, "#ffffff"), ("light", "#ffffff"), ("dark", "#12161c")])
+def test_a_renderer_without_css_variables_has_every_colour_in_attributes(theme: str | None, ground: str) -> None:
+    """Protects slides and reports: such renderers ignore or misread `var()`, and drew the whole chart black."""
+    document = svg(rich(), theme=theme)
+    shapes = [one for one in parsed(document).iter() if one.tag.removeprefix(SVG) in SHAPES]
+    assert shapes[0].get("fill") == ground
+    for shape in shapes:
+        colours = [colour for name in ("fill", "stroke") if (colour := shape.get(name)) not in (None, "none")]
+        assert colours, ElementTree.tostring(shape)
+        assert all(re.fullmatch("#[0-9a-f]{6}", colour or "") for colour in colours)
+        assert shape.tag != f"{SVG}text" or shape.get("font-size") in ("11px", "12px", "15px")
+    lines = [one for one in shapes if one.tag == f"{SVG}path" and "aim" in one.get("class", "").split()]
+    assert {one.get("fill") for one in lines} == {"none"}
+    assert len({one.get("stroke") or one.get("fill") for one in shapes}) > 6
+
+
+@pytest.mark.parametrize("theme", [None, "light", "dark"])
+def test_css_variables_lie_in_a_block_that_other_renderers_skip(theme: str | None) -> None:
+    """A plain rule with `var()` would win over the attributes, and be read as no colour at all."""
+    (style,) = parsed(svg(rich(), theme=theme)).iter(f"{SVG}style")
+    css = style.text or ""
+    assert css.startswith("@supports (fill:var(--ink))")
+    depth = 0
+    for position, letter in enumerate(css):
+        depth += (letter == "{") - (letter == "}")
+        assert depth > 0 or letter == "}" or "{" not in css[:position]
+    assert depth == 0
+    assert css.count("var(--") > 30
 
 
 VALUES = st.floats(0, 300, allow_nan=False)

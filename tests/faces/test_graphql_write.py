@@ -213,12 +213,10 @@ async def test_a_secured_area_without_its_scope_is_a_problem(north: Town) -> Non
 async def test_a_fault_in_a_read_says_nothing(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """One broken read, and the rest of the operation is not shown either."""
 
-    @needs(Can.READ_ROSTER)
-    async def faulty(work: Work, student_ids: list[Any]) -> dict[Any, Any]:
+    async def faulty(work: Work, sql: str, parameters: tuple[Any, ...]) -> None:
         await work.db.execute(text("SELECT CAST('canary-of-a-child' AS integer)"))
-        return {}
 
-    monkeypatch.setattr("app.graphql.roster.concerns_of", faulty)
+    monkeypatch.setattr("app.resources.run._execute", faulty)
     answer = await ask(north, "{ areas { code } students { edges { node { givenName concerns { id } } } } }")
     assert (answer.status_code, answer.json()["data"]) == (500, None)
     assert {error["extensions"]["code"] for error in answer.json()["errors"]} == {"internal"}

@@ -14,7 +14,7 @@ from app.settings import Settings
 from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.house.told_town import Told, tell
 from tests.house.walk import Operation, operations, own_request
-from tests.house.walk_knows import OPEN
+from tests.house.walk_knows import OPEN, WITHOUT_SCOPE
 from tests.town import found_town
 
 SECRET = "Zq7SubmittedValue"
@@ -152,10 +152,6 @@ async def test_what_is_not_there_and_what_is_not_allowed_differ(app: FastAPI, to
     for asks, status in ((caller(app, told.town), 404), (few, 403)):
         assert (await asks.post(f"/v1/concerns/{nowhere}/accept", {})).status_code == status
     assert (await few.get(f"/v1/concerns/{nowhere}")).status_code == 404
-
-
-WITHOUT_SCOPE = {"get_me"}
-"""Operations that tell a caller only what its token says."""
 
 
 async def test_every_operation_asks_for_each_of_its_scopes(

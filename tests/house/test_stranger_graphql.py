@@ -32,6 +32,12 @@ from tests.house.walk_knows import FIELDS, LEFT_OUT, OWN_FIELDS, REFERENCES, VAL
 ROWS = ("student", "person", "org", "class", "concern", "support", "phase", "session", "score", "verdict", "decision")
 """What `node` is asked for, by the names of a told town's rows; and the type of each."""
 TYPES = {"student": "Student", "person": "Staff", "org": "School", "class": "Class"}
+NAMED_OTHERWISE = {"school": "org", "sisSource": "source", "syncRun": "run", "webhookEndpoint": "endpoint"}
+"""Reads of one row whose row has another name in a told town."""
+NOT_KEPT = {"term"}
+"""Reads of one row of which a told town keeps none."""
+OF_ITS_CLIENT = {"webhookEndpoint"}
+"""Rows that only the client that made them can see."""
 OPERATION = {
     "raiseConcern": "raise_concern",
     "recordSessions": "record_sessions",
@@ -69,9 +75,18 @@ def reads(told: Told) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """
     for name, one in roots("query").items():
         needed = [arg for arg, spec in one.args.items() if str(spec.type).endswith("!") and not spec.default_value]
+        if name == "nodes":
+            for row in ROWS:
+                yield (
+                    name,
+                    _document("query", name, one, ["ids"], TYPES.get(row, row.title())),
+                    {"ids": [told.shown[row]]},
+                )
+            continue
         needed = [arg for arg in needed if arg == "id"]
         if needed:
-            for row in ROWS if name == "node" else (name,):
+            for row in ROWS if name == "node" else {name} - NOT_KEPT:
+                row = NAMED_OTHERWISE.get(row, row)
                 for value in _spellings(told, row, external=name == "student"):
                     yield (
                         name,
@@ -81,7 +96,7 @@ def reads(told: Told) -> Iterator[tuple[str, str, dict[str, Any]]]:
             continue
         yield name, _document("query", name, one, [], "", deep=1), {}
         for arg, spec in one.args.items():
-            if arg != "after":
+            if arg not in ("after", "before"):
                 for value in _values(name, arg, get_named_type(spec.type), told):
                     yield name, _document("query", name, one, [arg], ""), {arg: value}
 
@@ -115,7 +130,7 @@ async def test_the_towns_own_client_reads_everything(app: FastAPI, told_north: T
     for name, document, variables in reads(told_north):
         answer = await north.post("/graphql", {"query": document, "variables": variables})
         assert "errors" not in answer.json(), (name, variables, answer.text)
-        if "id" in variables:
+        if "id" in variables and name not in OF_ITS_CLIENT:
             assert answer.json()["data"][name] is not None, (name, variables)
 
 
@@ -183,11 +198,13 @@ def _selection(type_: GraphQLNamedType, deep: int, shown: str = "") -> str:
     for name, one in type_.fields.items():
         inner = get_named_type(one.type)
         if not isinstance(inner, GraphQLObjectType):
-            parts.append(name)
+            parts += [name] if name != "totalCount" else []  # each adds to the cost
         elif type_.name.endswith(("Connection", "Edge", "Payload", "Result")):
             parts.append(f"{name} {_selection(inner, deep)}")
         elif deep > 0:
-            parts.append(f"{name} {_selection(inner, deep - 1 if not inner.name.endswith('Connection') else 0)}")
+            page = "(first: 1)" if "first" in one.args else ""
+            below = deep - 1 if not inner.name.endswith("Connection") else 0
+            parts.append(f"{name}{page} {_selection(inner, below)}")
     return f"{{ {' '.join(parts)} }}"
 
 
@@ -200,8 +217,10 @@ def _values(field: str, arg: str, type_: GraphQLNamedType, told: Told) -> list[A
     row = {"staff": "person", "measure": "measure"}.get(snake) or REFERENCES.get(snake)
     if isinstance(type_, GraphQLEnumType):
         return list(type_.values)
-    if arg == "first":
+    if arg in ("first", "last"):
         return [100]
+    if arg == "sort":
+        return ["name"]
     if arg == "familyName":
         return [f"Family{told.town.canary}"]
     if type_.name == "Boolean":

@@ -30,6 +30,8 @@ STREAMS = {"stream_events": "its answer does not end; tests/faces/test_stream.py
 """Operations that the walk leaves out, with the reason."""
 OPEN = {"live", "ready", "token", "jwks", "authorization_server"}
 """Operations that ask for no token and read no district's rows but by a client's secret."""
+WITHOUT_SCOPE = {"get_me"}
+"""Operations that tell a caller only what its token says, and need no scope."""
 
 PATHS = {
     "student": "student",

@@ -25,6 +25,7 @@ from app.core.errors import AimlineError, NotFound
 from app.core.ids import new_id
 from app.graphql.budget import Budget
 from app.graphql.door import OperationContext
+from app.graphql.json_text import parse
 from app.graphql.limits import Limits
 from app.graphql.request import Operation
 from app.graphql.schema import execute, preparation
@@ -141,7 +142,7 @@ async def by_resolvers(town: Town, principal: Principal, text: str, key: str) ->
         for error in result.errors or []:
             assert isinstance(error.original_error, AimlineError), error
             errors.add((tuple(error.path or ()), error.original_error.code))
-        data = (result.data or {}).get(key)
+        data = parse(result.data or {}).get(key)
         return Seen(normal(data), errors, set(work.disclosed.students), set(work.disclosed.kinds), _end(data))
 
 

@@ -103,7 +103,9 @@ async def test_a_delta_on_an_unknown_row_is_an_orphan(north: Town, tmp_path: Pat
     assert (await sync(north, gone, tmp_path)).kinds["line_item"].removed == 1
     late = {**export.row("results", "r-quiz-s0"), "score": "1"}
     report = await sync(north, export.delta(results=[late]), tmp_path)
-    assert report.refusals == [Refusal("results.csv", 2, "lineItemSourcedId", "reference.unknown")]
+    assert [(r.file, r.row, r.field, r.code, r.sourced_id) for r in report.refusals] == [
+        ("results.csv", 2, "lineItemSourcedId", "reference.removed", "r-quiz-s0")
+    ]
 
 
 async def test_bulk_that_says_what_deltas_say_is_taken_with_a_warning(north: Town, tmp_path: Path) -> None:

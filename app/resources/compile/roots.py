@@ -32,7 +32,7 @@ from app.resources.compile.sources import level_of, type_of
 from app.resources.compile.tokens import END, TOO_MANY
 from app.resources.declare import CannotCompile, declaration
 from app.resources.listing import Filter, Flag, Listing
-from app.resources.select import ListRoot, Root, RowRoot
+from app.resources.select import ListRoot, Root, RowRoot, WrittenRoot
 from app.resources.terms import SCHOOLS, STUDENTS
 
 SCHOOL_COLUMNS = ("school_id", "second_school_id", "third_school_id")
@@ -47,7 +47,24 @@ def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
         shown = object_of(scope, level, root.picks, (), (), None)
         query = select(shown).select_from(level.source).where(*conditions, level.key == row_id)
         return query.scalar_subquery()
+    if isinstance(root, WrittenRoot):
+        return _written(scope, root)
     return _list(scope, root)
+
+
+def _written(scope: Scope, root: WrittenRoot) -> ColumnElement[Any]:
+    """Returns the SQL of the rows that a command has returned, also of those that it removed."""
+    level, conditions = level_of(scope, root.resource, removed=True)
+    row = object_of(scope, level, root.picks, (), ("*", "row"), None)
+    shown = func.concat(text('{"id":"'), level.key, text('","row":'), row, text("}"))
+    rows = func.string_agg(shown, literal_column("','"))
+    requested = level.key == any_(scope.bind(("ids",), IDS))
+    return (
+        select(func.concat(text("["), rows, text("]")))
+        .select_from(level.source)
+        .where(*conditions, requested)
+        .scalar_subquery()
+    )
 
 
 def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
@@ -55,6 +72,8 @@ def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
     if isinstance(root, RowRoot):
         facts = declaration(root.resource)
         return (*facts.requires, *facts.get_requires)
+    if isinstance(root, WrittenRoot):
+        return ()
     return permissions_of_list(scope.catalog.listings[root.listing], root.filters)
 
 

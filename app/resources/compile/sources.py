@@ -15,8 +15,10 @@ from app.resources.terms import DISTRICT
 TYPES: dict[Any, Any] = {UUID: Uuid(), int: Integer(), str: Text()}
 
 
-def level_of(scope: Scope, resource: ResourceType, through: Any = None) -> tuple[Level, list[ColumnElement[Any]]]:
-    """Returns a resource's aliased tables, and the conditions of district and visibility.
+def level_of(
+    scope: Scope, resource: ResourceType, through: Any = None, *, removed: bool = False
+) -> tuple[Level, list[ColumnElement[Any]]]:
+    """Returns a resource's aliased tables, and the conditions of district and, unless `removed`, of visibility.
 
     The resource's own table comes first, then its joins, then the intermediate table of a link that has one.
     """
@@ -41,7 +43,7 @@ def level_of(scope: Scope, resource: ResourceType, through: Any = None) -> tuple
         conditions.append(middle.c.district_id == DISTRICT)
         aliases.append(middle)
     level = Level(resource, tables, source, tuple(aliases), linking)
-    if facts.visible is not None:
+    if facts.visible is not None and not removed:
         conditions.append(adapt(facts.visible, level))
     return level, conditions
 

@@ -15,14 +15,15 @@ from app.resources.select import (
     Root,
     RowRoot,
     Rows,
+    WrittenRoot,
     parts_with_rows,
 )
 
 
 def structure(root: Root) -> tuple[Any, ...]:
     """Returns everything about a root that its plan depends on, which is all but the values."""
-    if isinstance(root, RowRoot):
-        return ("row", root.resource, _picks(root.picks))
+    if isinstance(root, RowRoot | WrittenRoot):
+        return (type(root), root.resource, _picks(root.picks))
     shape = _picks(root.picks) if root.page is None else _page(root.page)
     flags = tuple(sorted((name, value) for name, value in root.filters.items() if isinstance(value, bool)))
     named = tuple(sorted(name for name, value in root.filters.items() if value is not None))
@@ -34,6 +35,10 @@ def values(root: Root) -> Iterator[tuple[Path, Any]]:
     """Yields the values of a root's filters, limits and arguments by path; `pages` decrypts the cursors."""
     if isinstance(root, RowRoot):
         yield ("id",), root.row_id
+        yield from _values_of_picks(root.picks, ())
+        return
+    if isinstance(root, WrittenRoot):
+        yield ("ids",), list(root.row_ids)
         yield from _values_of_picks(root.picks, ())
         return
     for name, value in root.filters.items():

@@ -1,0 +1,30 @@
+"""Defines JSON text that is already serialized, as a part of a response."""
+
+from typing import Any
+
+import orjson
+
+
+class JsonText:
+    """JSON text in a response, which is written as it is. It is no dataclass, because orjson writes their fields."""
+
+    __slots__ = ("contents",)
+
+    def __init__(self, contents: bytes) -> None:
+        self.contents = contents
+
+
+def dump(body: Any) -> bytes:
+    """Returns a response as JSON."""
+    return orjson.dumps(body, default=_fragment)
+
+
+def parse(value: Any) -> Any:
+    """Returns a response's data with its JSON text parsed."""
+    return orjson.loads(dump(value))
+
+
+def _fragment(value: Any) -> orjson.Fragment:
+    if isinstance(value, JsonText):
+        return orjson.Fragment(value.contents)
+    raise TypeError

@@ -1,0 +1,92 @@
+"""Derives the fields of the query root: every list, every read of one row, `node` and `nodes`."""
+
+from typing import Any, Final
+
+import strawberry
+from strawberry.types.field import StrawberryField
+
+from app.access.permission import Can
+from app.catalog import CATALOG
+from app.graphql.names import NAME
+from app.graphql.node import Node
+from app.graphql.types import (
+    camel,
+    connection_of,
+    criterion_arguments,
+    make_argument,
+    make_field,
+    page_arguments,
+    type_of,
+)
+from app.resources.declare import GRAPHQL, declaration
+from app.resources.listing import Listing
+
+NODE: Final = "node"
+NODES: Final = "nodes"
+MAX_NODES: Final = 100
+"""The largest number of ids of one `nodes`."""
+NODE_WORDS: Final = (
+    "null if it does not exist or the caller may not see it. Of the listed permissions, it needs only the one for "
+    "reading objects of its type."
+)
+
+
+LISTINGS: Final = {camel(name): listing for name, listing in CATALOG.listings.items()}
+"""The lists by the names of their fields."""
+GETS: Final = {camel(name): resource for name, resource in CATALOG.gets.items()}
+"""The resources of which one row can be read, by the names of their fields."""
+
+
+def query_fields() -> list[StrawberryField]:
+    """Returns the fields of the query root that read declared resources."""
+    readable = tuple(dict.fromkeys(can for kind in CATALOG.by_kind.values() for can in declaration(kind).requires))
+    ids: Any = list[strawberry.ID]
+    fields = [
+        make_field(
+            NODE,
+            Node | None,
+            f"The object with this id; {NODE_WORDS}",
+            readable,
+            [make_argument("id", strawberry.ID, default=strawberry.UNSET)],
+        ),
+        make_field(
+            NODES,
+            list[Node | None],
+            f"The objects with these ids, at most {MAX_NODES}, in order. An object is {NODE_WORDS}",
+            readable,
+            [make_argument("ids", ids, default=strawberry.UNSET)],
+        ),
+    ]
+    for name, resource in CATALOG.gets.items():
+        facts = declaration(resource)
+        named = NAME if facts.locate is not None else "its id"
+        fields.append(
+            make_field(
+                name,
+                type_of(resource) | None,
+                f"One row of type {facts.name}, by {named}.",
+                (*facts.requires, *facts.get_requires),
+                [make_argument("id", strawberry.ID, default=strawberry.UNSET)],
+            )
+        )
+    return fields + [_listing_field(listing) for listing in CATALOG.listings.values()]
+
+
+def permissions_of_listing(listing: Listing) -> tuple[Can, ...]:
+    """Returns the permissions that a list always requires."""
+    return (*declaration(listing.resource).requires, *listing.requires)
+
+
+def _listing_field(listing: Listing) -> StrawberryField:
+    criteria = listing.by_face(GRAPHQL).values()
+    arguments = criterion_arguments(criteria)
+    if not listing.paged:
+        row: Any = type_of(listing.resource)
+        type_: Any = list[row] | None
+    else:
+        type_ = connection_of(listing.resource) | None
+        arguments = page_arguments() + arguments
+    if listing.sorts:
+        names = ", ".join(f"`{sort.name}`" for sort in listing.sorts)
+        arguments.append(make_argument("sort", str | None, f"{names}; with `-` before it, in reverse."))
+    return make_field(listing.name, type_, listing.description, permissions_of_listing(listing), arguments)
