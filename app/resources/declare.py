@@ -1,6 +1,6 @@
-"""Owns how a resource is declared: the class `Resource`, links to it from higher rooms, and commands.
+"""Declares resources: the class `Resource`, the links that other packages add to it, and commands.
 
-A declaration is a framework-free class in its room's `resource.py`:
+A declaration is a class in the `resource.py` of its package. It uses no framework:
 
     class ConcernResource(Resource[Concern], kind="concern", requires=Can.READ_CONCERNS, about=Concern.student_id):
         \"\"\"A dated worry about one student in one area.\"\"\"
@@ -8,8 +8,9 @@ A declaration is a framework-free class in its room's `resource.py`:
         state: ConcernState = choice(Concern.state, "The state of the concern.")
         student: One[StudentResource] = one(Concern.student_id, StudentResource, "The student.")
 
-The class's own facts are in `__declaration__`, because a column may have any other name. A wrong column or type is an
-error of mypy; what mypy cannot see (a choice's `| None`, a missing description) is a `Misuse` when the class is made.
+The options of the class, such as `requires`, are in `__declaration__`. An attribute of the class cannot have them,
+because a column could have the same name. mypy reports a wrong column or type. What mypy cannot check (a choice's
+`| None`, a missing description) raises `Misuse` when the class is made.
 """
 
 from collections.abc import Callable, Mapping
