@@ -97,13 +97,13 @@ async def scores_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[
 
 @needs(Can.READ_SCORES)
 async def series(work: Work, student_id: UUID, measure_id: UUID, begins: date, ends: date | None) -> list[Score]:
-    """Returns the scores of a phase, oldest first, without baseline scores; `ends` is exclusive."""
+    """Returns the scores of a phase, oldest first, without baseline and screening scores; `ends` is exclusive."""
     query = select(Score).where(
         Score.district_id == work.district_id,
         Score.student_id == student_id,
         Score.measure_id == measure_id,
         Score.taken_on >= begins,
-        Score.purpose != "baseline",
+        Score.purpose == "progress",
         Score.removed_at.is_(None),
     )
     if ends is not None:

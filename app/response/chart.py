@@ -7,6 +7,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import groupby
+from operator import attrgetter
+from statistics import median
 from uuid import UUID
 
 from app.access.permission import Can
@@ -37,9 +40,12 @@ SCORES_OF_LEVEL = 3
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One score. `kind` is `baseline` or `score`; `phase` is the number of its phase, None before the first."""
+    """A score, or the median of a day's scores; those of the baseline are always separate points.
 
-    score_id: UUID
+    `kind` is `baseline` or `score`; `phase` is the number of its phase, None before the first.
+    """
+
+    score_ids: tuple[UUID, ...]
     taken_on: date
     place: float
     week: int
@@ -165,7 +171,7 @@ def picture(
     shown_until = phases[-1].ends_on or phases[-1].goal_on
     axis = Axis(begins, first, max(until, *(phase.goal_on for phase in phases)), off)
     last = axis.week(max(until, shown_until, begins))
-    points = [_point(score, phases, axis) for score in shown]
+    points = _points(shown, phases, axis)
     stretches = [_chart_phase(phase, axis) for phase in phases]
     scored_weeks = {point.week for point in points}
     # The current week does not count as missed yet.
@@ -189,26 +195,42 @@ def picture(
 
 
 def _shown_scores(scores: Sequence[Score], begins: date, until: date) -> list[Score]:
+    """Returns the scores of the baseline, and those of progress since."""
+
     def before(score: Score) -> bool:
         return score.taken_on < begins or (score.taken_on == begins and score.purpose == "baseline")
 
     baseline = [score for score in scores if before(score)][-BASELINE_SCORES:]
-    since = [score for score in scores if not before(score) and score.taken_on <= until]
+    since = [score for score in scores if not before(score) and _is_shown(score, until)]
     return [score for score in baseline if begins - score.taken_on <= BASELINE_SHOWN] + since
 
 
-def _point(score: Score, phases: Sequence[Phase], axis: Axis) -> Point:
-    begun = [phase.number for phase in phases if phase.begins_on <= score.taken_on]
-    is_baseline = not begun or score.purpose == "baseline"
-    return Point(
-        score_id=score.id,
-        taken_on=score.taken_on,
-        place=axis.place(score.taken_on),
-        week=axis.week(score.taken_on),
-        value=score.value,
-        kind="baseline" if is_baseline else "score",
-        phase=begun[-1] if begun else None,
-    )
+def _is_shown(score: Score, until: date) -> bool:
+    return score.taken_on <= until and score.purpose != "screening"
+
+
+def _points(scores: Sequence[Score], phases: Sequence[Phase], axis: Axis) -> list[Point]:
+    """Returns a point for each score of a baseline, and for each day with scores of progress."""
+    points: list[Point] = []
+    for day, of_day in groupby(scores, attrgetter("taken_on")):
+        begun = [phase.number for phase in phases if phase.begins_on <= day]
+        groups: dict[object, list[Score]] = {}
+        for score in of_day:
+            is_baseline = not begun or score.purpose == "baseline"
+            groups.setdefault(score.id if is_baseline else "score", []).append(score)
+        points += [
+            Point(
+                score_ids=tuple(score.id for score in group),
+                taken_on=day,
+                place=axis.place(day),
+                week=axis.week(day),
+                value=median(score.value for score in group),
+                kind="score" if key == "score" else "baseline",
+                phase=begun[-1] if begun else None,
+            )
+            for key, group in groups.items()
+        ]
+    return points
 
 
 def _chart_phase(phase: Phase, axis: Axis) -> ChartPhase:
@@ -240,7 +262,7 @@ def _fit(verdict: VerdictRow | None, points: Sequence[Point], change: ChartChang
     if verdict is None or verdict.rate is None:
         return None
     judged_ids = set(verdict.score_ids)
-    judged = [point for point in points if point.score_id in judged_ids]
+    judged = [point for point in points if not judged_ids.isdisjoint(point.score_ids)]
     fitted = [point for point in judged if change is None or point.week >= change.week]
     fitted = fitted if len(fitted) > 1 else judged[-SCORES_OF_LEVEL:]
     if len({point.week for point in fitted}) < 2:

@@ -45,8 +45,8 @@ async def remind_supports_not_started(work: Work, days: int, today: date) -> int
 async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
     """Sends a reminder for each active support whose measure has had no score for `days` days of instruction.
 
-    The days are counted from the last score, or from the beginning of the phase if there is no score since. Returns the
-    number sent.
+    The days are counted from the last score, or from the beginning of the phase if there is no score since; a screening
+    score does not count. Returns the number sent.
     """
     last = (
         select(func.max(Score.taken_on))
@@ -54,6 +54,7 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
             Score.district_id == work.district_id,
             Score.student_id == Support.student_id,
             Score.measure_id == Support.measure_id,
+            Score.purpose != "screening",
             Score.removed_at.is_(None),
         )
         .correlate(Support)

@@ -57,9 +57,13 @@ class ChartBreak(Shape):
 
 
 class ChartPoint(Shape):
-    """A score. `place` is its position on the axis of weeks; `baseline` scores were taken before the support began."""
+    """A score, or the median of several scores of one day; the scores of a baseline are points of their own.
 
-    score: str
+    `place` is its position on the axis of weeks; `baseline` scores were taken before the support began. Screening
+    scores taken since are not points of progress, and are left out.
+    """
+
+    scores: list[str]
     taken_on: date
     place: float
     value: float
@@ -205,7 +209,7 @@ async def get_chart_svg(
 
 def _point(point: chart.Point) -> ChartPoint:
     return ChartPoint.model_construct(
-        score=ids.format_id("score", point.score_id),
+        scores=[ids.format_id("score", score_id) for score_id in point.score_ids],
         taken_on=point.taken_on,
         place=round(point.place, 3),
         value=point.value,

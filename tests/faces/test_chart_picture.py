@@ -125,6 +125,19 @@ def test_baseline_scores_are_told_from_the_series() -> None:
     assert old.points == []
 
 
+def test_the_scores_of_a_day_are_one_point_and_screening_is_none() -> None:
+    """The chart shows what is judged: a day's median; the baseline's scores of one day stay three circles."""
+    before = [score(BEGINS - timedelta(days=3), value, "baseline") for value in (38.0, 40.0, 45.0)]
+    one_day = [score(on(1), value) for value in (50.0, 30.0, 42.0)]
+    found = drawn([*before, *one_day, score(on(2), 90.0, "screening"), score(on(3), 44.0)])
+    assert [(point.kind, point.value) for point in found.points] == [
+        *(("baseline", value) for value in (38.0, 40.0, 45.0)),
+        *(("score", value) for value in (42.0, 44.0)),
+    ]
+    assert found.points[3].score_ids == tuple(one.id for one in one_day)
+    assert on(2, 0) in [found.weeks[week] for week in found.missed]
+
+
 def test_the_verdict_is_said_in_a_heading_a_shape_and_a_description() -> None:
     """When it stopped, and the sentence for who hears it; the likely week is marked and dated."""
     said = {

@@ -28,7 +28,7 @@ from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import MIN_COHORT
 from app.response.rules.monitor.panel import PanelEstimate
 from app.response.rules.monitor.rule import DOSAGE, MAX_WEEKS, Facts, conclude
-from app.response.rules.series import LEVEL_SCORES, Observation, Series
+from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Reason, State, Verdict
 
 MONITOR = "monitor"
@@ -120,13 +120,14 @@ def series_of(monitored: MonitoredSeries, week: int) -> Series:
     """Returns the series up to the week `week`, in the form that the rules take."""
     score_series, scores = monitored.score_series, monitored.score_series.scores.upto(week)
     return Series(
-        observations=tuple(map(Observation, scores.weeks, scores.values, scores.ids)),
+        observations=scores.observations(),
         baseline=score_series.baseline,
         goal=score_series.goal,
         goal_week=score_series.goal_week,
         direction="down" if score_series.measure.direction == "down" else "up",
         sem=score_series.measure.sem or None,
         dosage=monitored.dosage,
+        before=score_series.before,
     )
 
 
@@ -175,7 +176,7 @@ def _refused(monitored: MonitoredSeries, series: Series, code: str, sentence: st
         rule=monitored.chosen.rule,
         rule_version=rule.version if rule else 0,
         parameters=dict(monitored.chosen.parameters),
-        scores=tuple(observation.score_id for observation in series.observations),
+        scores=series.score_ids,
     )
 
 

@@ -29,16 +29,16 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
 from app.core.db import lateral_lookup
-from app.evidence.models import Score
 from app.playbook.models import Measure
 from app.playbook.queries import Rulebook
+from app.response.judging.points import ScoreColumns, combine_by_day
+from app.response.judging.score_queries import load_scores
 from app.response.judging.series import Cohort, MonitoredSeries, Scores, ScoreSeries, WeeklyDelivery
 from app.roster.calendar import Weeks, counted, weeks_between, weeks_of_schools
 from app.roster.lookup import IdList
@@ -47,18 +47,10 @@ from app.roster.student_lock import lock_students
 from app.support.lookup import DosageWindow, dosages_of
 from app.support.models import Phase, Support
 
-Columns = tuple[tuple[UUID, ...], tuple[date, ...], tuple[float, ...], tuple[str, ...]]
-"""The scores of a phase as columns: ids, days, values and forms. A form is "" if none is known."""
-
-NO_SCORES: Columns = ((), (), (), ())
+NO_SCORES: ScoreColumns = ((), (), (), ())
 
 DISTRICT, DAY = bindparam("district", type_=Uuid()), bindparam("day", type_=Date())
 GRADES = bindparam("grades", type_=ARRAY(Text))
-DAYS: ARRAY[date] = ARRAY(Date)
-PHASE_ARRAYS = {"phase_id": IdList, "student_id": IdList, "measure_id": IdList, "begins_on": DAYS, "ends_on": DAYS}
-"""The arrays that select the scores of several phases in one statement, keyed by name, with their SQL types. Each array
-has one item per phase.
-"""
 RUNNING, ENDED, BEGUN = Phase.ends_on.is_(None), Phase.ends_on > DAY, Phase.begins_on >= DAY
 """Conditions on phases: those that are running, those that ended after a day, and those that began on a day or
 later.
@@ -158,7 +150,7 @@ async def load(work: Work, selection: SeriesSelection, rules: Rulebook) -> Loade
     plans = [PlannedSupport(*row[:-2]) for row in rows]
     classmates = await _load_classmates(work, plans) if is_partial else []
     running = [*plans, *classmates]
-    series, calendars = await _build_series(work, [*running, *await _load_ended(work, running)])
+    series, calendars = await _build_series(work, [*running, *await _load_ended(work, running)], requested=len(rows))
     loaded = LoadedSeries(
         {},
         {score_series.support_id: score_series for score_series in series[len(rows) : len(running)]},
@@ -190,12 +182,17 @@ async def load_history(work: Work, since: date) -> list[ScoreSeries]:
     return series
 
 
-async def _build_series(work: Work, plans: Sequence[PlannedSupport]) -> tuple[list[ScoreSeries], Calendars]:
-    """Returns the series of these phases, and the weeks of their schools over the whole period."""
+async def _build_series(
+    work: Work, plans: Sequence[PlannedSupport], *, requested: int = 0
+) -> tuple[list[ScoreSeries], Calendars]:
+    """Returns the series of these phases, and the weeks of their schools over the whole period.
+
+    Only the first `requested` of them have the points of their baseline.
+    """
     if not plans:
         return [], {}
     measures = await _load_measures(work, {plan.measure_id for plan in plans})
-    scores = await _load_scores(work, plans)
+    scores, baselines = await load_scores(work, plans, requested)
     calendars = await _load_calendars(work, plans, scores)
     built = []
     counted_weeks: dict[tuple[UUID, date], Weeks] = {}
@@ -203,7 +200,7 @@ async def _build_series(work: Work, plans: Sequence[PlannedSupport]) -> tuple[li
     cohorts: dict[Cohort, Cohort] = {}
     for plan in plans:
         weeks = _weeks_of(plan, calendars, counted_weeks)
-        ids, days, values, forms = scores.get(plan.phase_id, NO_SCORES)
+        ids, days, values, forms, same_day = combine_by_day(scores.get(plan.phase_id, NO_SCORES))
         # Week numbers that were counted for the same calendar and first day are reused.
         numbers = numbers_by_calendar.setdefault((id(weeks), plan.begins_on), {})
         for day in {plan.goal_on, *days}.difference(numbers):
@@ -217,8 +214,9 @@ async def _build_series(work: Work, plans: Sequence[PlannedSupport]) -> tuple[li
             goal_week=max(numbers[plan.goal_on], 1),
             measure=measures[plan.measure_id],
             cohort=cohorts.setdefault(cohort := plan.cohort, cohort),
-            scores=Scores(ids, days, tuple(numbers[day] for day in days), values, forms),
+            scores=Scores(ids, days, tuple(numbers[day] for day in days), values, forms, same_day),
             weeks=weeks,
+            before=baselines.get(plan.phase_id, ()),
         )
         built.append(series)
     return built, calendars
@@ -329,39 +327,9 @@ async def _load_measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:
     return {row.id: row for row in rows}
 
 
-async def _load_scores(work: Work, plans: Sequence[PlannedSupport]) -> dict[UUID, Columns]:
-    """Returns the scores of each phase, keyed by phase, oldest first. Baseline scores and scores of the day on which
-    the phase ends are left out.
-    """
-    arrays = {name: [getattr(plan, name) for plan in plans] for name in PHASE_ARRAYS}
-    rows = await work.db.execute(_select_scores(), {"district": work.district_id, **arrays})
-    return {row[0]: (tuple(row[1]), tuple(row[2]), tuple(row[3]), tuple(row[4])) for row in rows}
-
-
-@cache
-def _select_scores() -> Select[Any]:
-    arrays = [cast(bindparam(name), array_type) for name, array_type in PHASE_ARRAYS.items()]
-    requested = func.unnest(*arrays).table_valued(*PHASE_ARRAYS, name="requested").render_derived()
-    order = (Score.taken_on, Score.attempt, Score.id)
-    columns = {"ids": Score.id, "days": Score.taken_on, "numbers": Score.value, "forms": func.coalesce(Score.form, "")}
-    series = lateral_lookup(
-        select(
-            *(func.array_agg(aggregate_order_by(column, *order)).label(name) for name, column in columns.items())
-        ).where(
-            Score.district_id == DISTRICT,
-            Score.student_id == requested.c.student_id,
-            Score.measure_id == requested.c.measure_id,
-            Score.taken_on >= requested.c.begins_on,
-            or_(requested.c.ends_on.is_(None), Score.taken_on < requested.c.ends_on),
-            Score.purpose != "baseline",
-            Score.removed_at.is_(None),
-        ),
-        "series",
-    )
-    return select(requested.c.phase_id, *series.c).join_from(requested, series, series.c.ids.is_not(None))
-
-
-async def _load_calendars(work: Work, plans: Sequence[PlannedSupport], scores: Mapping[UUID, Columns]) -> Calendars:
+async def _load_calendars(
+    work: Work, plans: Sequence[PlannedSupport], scores: Mapping[UUID, ScoreColumns]
+) -> Calendars:
     schools = {school for plan in plans for school in plan.school_ids}
     begins = min(plan.begins_on for plan in plans)
     until = max(plan.goal_on for plan in plans)

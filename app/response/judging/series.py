@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from app.core.clock import monday_of
 from app.playbook.models import Measure
 from app.playbook.queries import ChosenRule
 from app.response.rules import series
+from app.response.rules.series import Observation
 from app.roster.calendar import Weeks, weeks_between
 from app.support.dosage import Dosage, DosageWeek
 from app.support.models import Phase, Support
@@ -23,8 +25,9 @@ A support without a school is alone in its cohort.
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A phase's scores as columns, oldest first: ids, days, instructional weeks, values, and forms. A form is "" if
-    none is known.
+    """A phase's points as columns, oldest first: ids, days, instructional weeks, values, and forms ("" for none).
+
+    `same_day` has the ids of a point's other scores by the id of its first one, where the point is a day's median.
     """
 
     ids: tuple[UUID, ...] = ()
@@ -32,6 +35,7 @@ class Scores:
     weeks: tuple[int, ...] = ()
     values: tuple[float, ...] = ()
     forms: tuple[str, ...] = ()
+    same_day: Mapping[UUID, tuple[UUID, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,14 +51,23 @@ class Scores:
             weeks=tuple([self.weeks[position] for position in positions]),
             values=tuple([self.values[position] for position in positions]),
             forms=tuple([self.forms[position] for position in positions]),
+            same_day=self.same_day,
         )
+
+    def observations(self) -> tuple[Observation, ...]:
+        """Returns the points in the form that the rules take."""
+        if not self.same_day:
+            return tuple(map(Observation, self.weeks, self.values, self.ids))
+        others = [self.same_day.get(score_id, ()) for score_id in self.ids]
+        return tuple(map(Observation, self.weeks, self.values, self.ids, others))
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreSeries:
     """A phase with its aimline and scores. Its rule judges it, and its scores show how hard the cohort's forms were.
 
-    `goal_week` is at least 1, even if the goal is within the first instructional week.
+    `before` are the points of the baseline, oldest first, of a requested support's first phase. `goal_week` is at least
+    1, also for a goal within the first instructional week.
     """
 
     support_id: UUID
@@ -67,6 +80,7 @@ class ScoreSeries:
     cohort: Cohort
     scores: Scores
     weeks: Weeks
+    before: tuple[float, ...] = ()
 
     @property
     def grade(self) -> str | None:

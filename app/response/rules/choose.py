@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from app.response.rules.baseline import note_trend
 from app.response.rules.field import counts, kpoint, median, slopes, trend
 from app.response.rules.monitor import rule as monitor
 from app.response.rules.rates import stated_far
@@ -102,7 +103,7 @@ class DecisionRule:
         The finding may be made for this series alone or together with the student's cohort.
         """
         finding = _too_little(self, series, resolved) or finding
-        finding = _unless_goal_met(series, finding)
+        finding = note_trend(series, _unless_goal_met(series, finding))
         enough = len(series.observations) >= LEVEL_SCORES
         return Verdict(
             state=finding.state,
@@ -121,7 +122,7 @@ class DecisionRule:
             rule=self.name,
             rule_version=self.version,
             parameters=dict(resolved),
-            scores=tuple(observation.score_id for observation in series.observations if observation.score_id),
+            scores=series.score_ids,
         )
 
 

@@ -69,6 +69,7 @@ class OfflineSeries:
             self.direction,
             self.sem,
             self.dosage,
+            before=self.baseline,
         )
         series.check()
         return series

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from app.response.rules.baseline import LEAST_POINTS, note_trend
 from app.response.rules.choose import RULES
 from app.response.rules.field.trend import slope
 from app.response.rules.line import GOAL_WEEK, OfflineSeries
@@ -183,6 +184,8 @@ def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) 
     scores = [score for score in line.scores if score.week <= week]
     if finding.state is not State.INSUFFICIENT_DATA and not any(score.week for score in scores):
         finding = NO_WEEK
+    if len(line.baseline) >= LEAST_POINTS:
+        finding = note_trend(line.upto(week).series(), finding)
     rate = finding.rate
     if rate is None and len(scores) >= LEVEL_SCORES:
         rate = slope([score.week for score in scores], [score.value for score in scores])

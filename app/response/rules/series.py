@@ -19,12 +19,14 @@ class Observation(NamedTuple):
     """One score: its instructional week, its value and its id.
 
     Week 0 is the week in which the phase began. Other weeks count from there by the school week's instructional number,
-    so a break does not count. The id is passed on to the verdict.
+    so a break does not count. The id is passed on to the verdict. Several scores of one day are one observation, their
+    median, with the ids of the others in `same_day`.
     """
 
     week: int
     value: float
     score_id: UUID | str = ""
+    same_day: tuple[UUID | str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class Series:
     Observations may be given in any order. They are sorted by week; within a week they keep the given order, so
     attempts must be given in order. Nothing is validated before `check` or `aimline` is used. `sem` is the measure's
     standard error of measurement in its units, or None if it is unknown. `dosage` has the planned and the delivered
-    minutes, or is None if there is no record.
+    minutes, or is None if there is no record. `before` has the points of the baseline, oldest first, and is empty where
+    they are not known.
     """
 
     observations: tuple[Observation, ...]
@@ -68,6 +71,7 @@ class Series:
     direction: Direction = "up"
     sem: float | None = None
     dosage: DeliveredMinutes | None = None
+    before: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         in_order = tuple(sorted(self.observations, key=attrgetter("week")))
@@ -113,6 +117,18 @@ class Series:
     @cached_property
     def values(self) -> tuple[float, ...]:
         return tuple([float(observation.value) for observation in self.observations])
+
+    @property
+    def score_ids(self) -> tuple[UUID | str, ...]:
+        """Returns the ids of all scores in order, those of one day together."""
+        return tuple(
+            [
+                score_id
+                for observation in self.observations
+                for score_id in (observation.score_id, *observation.same_day)
+                if score_id
+            ]
+        )
 
     @property
     def slack(self) -> float:

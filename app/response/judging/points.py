@@ -1,0 +1,51 @@
+"""Combines the scores of one day into one point of a series, their median. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from itertools import groupby
+from statistics import median
+from typing import NamedTuple
+from uuid import UUID
+
+ScoreColumns = tuple[tuple[UUID, ...], tuple[date, ...], tuple[float, ...], tuple[str, ...]]
+"""The scores of a phase as columns: ids, days, values and forms ("" for no form)."""
+
+BETWEEN_FORMS = "\x1f"
+"""Joins the forms of one day's scores. Classmates who took the same forms on a day share their difficulty."""
+
+
+class DayPoints(NamedTuple):
+    """The points of a series as columns, one a day. `same_day` has the other scores of a point by the id of its first
+    one, where a day has several.
+    """
+
+    ids: tuple[UUID, ...]
+    days: tuple[date, ...]
+    values: tuple[float, ...]
+    forms: tuple[str, ...]
+    same_day: dict[UUID, tuple[UUID, ...]]
+
+
+def combine_by_day(columns: ScoreColumns) -> DayPoints:
+    """Returns the points of these scores, which are in the order of their days."""
+    ids, days, values, forms = columns
+    if len(set(days)) == len(days):
+        return DayPoints(ids, days, values, forms, {})
+    by_day = [[position for position, _ in group] for _, group in groupby(enumerate(days), lambda item: item[1])]
+    return DayPoints(
+        ids=tuple([ids[positions[0]] for positions in by_day]),
+        days=tuple([days[positions[0]] for positions in by_day]),
+        values=tuple([median(values[position] for position in positions) for positions in by_day]),
+        forms=tuple([_join_forms(forms[position] for position in positions) for positions in by_day]),
+        same_day={
+            ids[positions[0]]: tuple([ids[position] for position in positions[1:]])
+            for positions in by_day
+            if len(positions) > 1
+        },
+    )
+
+
+def _join_forms(forms: Iterable[str]) -> str:
+    return BETWEEN_FORMS.join(sorted(set(forms)))

@@ -1,0 +1,46 @@
+"""Notes a baseline that was improving before the support began. Never changes a state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from math import sqrt
+
+from app.response.aimline import SLACK
+from app.response.rules.series import Series
+from app.response.rules.verdict import Finding, Reason, State
+from app.response.rules.wording import scores
+
+LEAST_POINTS = 5
+CRITICAL = 1.645
+"""The normal deviate that chance exceeds in one of twenty baselines without a trend."""
+
+CALM = (State.RESPONDING, State.BELOW_PACE, State.GOAL_MET)
+"""The states that somebody may take for evidence that the support works."""
+
+
+def note_trend(series: Series, finding: Finding) -> Finding:
+    """Returns the finding, with the reason `baseline_improving` if the baseline's points already improved."""
+    if finding.state is State.INSUFFICIENT_DATA or not is_improving(series.before, series.aimline.better):
+        return finding
+    reason = Reason("baseline_improving", {"scores": len(series.before)})
+    sentence = finding.sentence
+    if finding.state in CALM:
+        sentence = (
+            f"{sentence.rstrip('.')}; the {scores(len(series.before))} before the support were improving already, so "
+            "what followed does not show that the support works."
+        )
+    return replace(finding, because=(*finding.because, reason), sentence=sentence)
+
+
+def is_improving(values: tuple[float, ...], better: float) -> bool:
+    """Returns whether five or more points in order improve more than chance explains, by Kendall's test of trend
+    (one-sided, 5 %, normal approximation with a correction for continuity).
+    """
+    number = len(values)
+    if number < LEAST_POINTS:
+        return False
+    slack = SLACK * max(map(abs, values))
+    steps = [better * (later - earlier) for earlier, later in combinations(values, 2)]
+    concordance = sum((step > slack) - (step < -slack) for step in steps)
+    return concordance - 1 > CRITICAL * sqrt(number * (number - 1) * (2 * number + 5) / 18)
