@@ -25,7 +25,7 @@ PLANS = Plans()
 
 @dataclass(frozen=True, slots=True)
 class ReadError:
-    """An error at a place in the answer, where the value is null; `path` begins below the root."""
+    """An error at a place in the answer at which the value is null. `path` begins below the root."""
 
     path: Path
     error: AimlineError
@@ -45,9 +45,10 @@ NULL = b"null"
 
 
 async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style) -> list[Answer]:
-    """Reads roots with one statement, and notes their records in the disclosure log.
+    """Reads roots with one statement, and notes the shown records in the disclosure log. Returns an answer for each
+    root.
 
-    A root that the caller may not read, or whose cursor is invalid, is null with an error; the others are read.
+    A root that the caller may not read, or whose cursor is invalid, is null with an error; the other roots are read.
     """
     opened: list[Places | AimlineError] = []
     for root in roots:
@@ -77,11 +78,12 @@ async def resolve_filters(
     pointers: bool,
     listing: Listing | None = None,
 ) -> dict[str, Any]:
-    """Resolves the texts of filters into values keyed by the filters' own names, for a `ListRoot`.
+    """Resolves the texts of filters into values for a `ListRoot`. The values are keyed by the filters' own names.
 
     `criteria` are keyed by the names that an API uses, as in `Listing.by_face`. Raises `Invalid` at `/<name>` for a row
-    that does not exist, or `NotFound` with `pointers=False`. Raises `Malformed` for a name that is no filter.
-    With `listing`, the permissions of that list are checked before anything is looked up: raises `Forbidden`.
+    that does not exist, or `NotFound` with `pointers=False`. Raises `Malformed` for a name that is not a filter. With
+    `listing`, the permissions of that list are checked before anything is looked up, and `Forbidden` is raised if one
+    is missing.
     """
     if unknown := texts.keys() - criteria.keys():
         raise Malformed([Violation(f"/{name}", "filter.unknown", "There is no such filter.") for name in unknown])
@@ -159,7 +161,10 @@ async def _answer(
 
 
 def _errors(text: bytes, patterns: Sequence[tuple[Path, AimlineError]]) -> list[ReadError]:
-    """Returns an error for each place in the answer that a pattern matches and that is null."""
+    """Returns an error for each place in the answer that is null and that one of the patterns matches.
+
+    Each pattern is a path with the error of the values there.
+    """
     if not patterns:
         return []
     answer = orjson.loads(text)
