@@ -33,7 +33,7 @@ def breaking_in_events(old: Json, new: Json) -> list[str]:
         if name not in new["$defs"]:
             found.append(f"{name}: the event was removed.")
         else:
-            found += comparison.answer(name, schema, new["$defs"][name], ())
+            found += comparison.answer(name, schema, new["$defs"][name])
     return sorted(set(found))
 
 
@@ -42,6 +42,7 @@ class _Comparison:
 
     def __init__(self, old: Json, new: Json) -> None:
         self._old, self._new = old, new
+        self._compared: set[tuple[str, int, int]] = set()
 
     def documents(self) -> Iterator[str]:
         for path, methods in self._old["paths"].items():
@@ -77,7 +78,7 @@ class _Comparison:
             if key not in after:
                 yield f"{name}: the parameter {key[1]} was removed."
             else:
-                yield from self.request(f"{name} {key[1]}", parameter["schema"], after[key]["schema"], ())
+                yield from self.request(f"{name} {key[1]}", parameter["schema"], after[key]["schema"])
 
     def _bodies(self, name: str, old: Json, new: Json) -> Iterator[str]:
         before, after = old.get("requestBody"), new.get("requestBody")
@@ -87,7 +88,7 @@ class _Comparison:
             if after is None or kind not in after["content"]:
                 yield f"{name}: a body of the type {kind} is no longer accepted."
             else:
-                yield from self.request(f"{name} body", content["schema"], after["content"][kind]["schema"], ())
+                yield from self.request(f"{name} body", content["schema"], after["content"][kind]["schema"])
 
     def _answers(self, name: str, old: Json, new: Json) -> Iterator[str]:
         for status, answer in old["responses"].items():
@@ -104,14 +105,14 @@ class _Comparison:
                 if kind not in after.get("content", {}):
                     yield f"{name} {status}: it no longer answers {kind}."
                 else:
-                    yield from self.answer(f"{name} {status}", content["schema"], after["content"][kind]["schema"], ())
+                    yield from self.answer(f"{name} {status}", content["schema"], after["content"][kind]["schema"])
 
-    def request(self, at: str, old: Json, new: Json, seen: tuple[str, ...]) -> Iterator[str]:
+    def request(self, at: str, old: Json, new: Json) -> Iterator[str]:
         """Yields what breaks a client that sends values of the old schema."""
         accepted = _types(self._new, new)
         missing = _types(self._old, old) - accepted
-        old, new, seen, is_repeated = self._followed(old, new, seen)
-        if is_repeated:
+        old, new, is_compared = self._followed("request", old, new)
+        if is_compared:
             return
         if missing := missing - ({"integer"} if "number" in accepted else set()):
             yield f"{at}: it no longer accepts {', '.join(sorted(missing))}."
@@ -124,17 +125,17 @@ class _Comparison:
         is_closed = new.get("additionalProperties") is False
         for field, schema in old.get("properties", {}).items():
             if field in new.get("properties", {}):
-                yield from self.request(f"{at}/{field}", schema, new["properties"][field], seen)
+                yield from self.request(f"{at}/{field}", schema, new["properties"][field])
             elif is_closed:
                 yield f"{at}/{field}: it is no longer accepted."
-        yield from self._inner(at, old, new, seen, self.request)
+        yield from self._inner(at, old, new, self.request)
 
-    def answer(self, at: str, old: Json, new: Json, seen: tuple[str, ...]) -> Iterator[str]:
+    def answer(self, at: str, old: Json, new: Json) -> Iterator[str]:
         """Yields what breaks a client that reads values of the old schema."""
         known = _types(self._old, old)
         added = _types(self._new, new) - known
-        old, new, seen, is_repeated = self._followed(old, new, seen)
-        if is_repeated:
+        old, new, is_compared = self._followed("answer", old, new)
+        if is_compared:
             return
         if added := added - ({"integer"} if "number" in known else set()):
             yield f"{at}: it can be {', '.join(sorted(added))} now."
@@ -143,15 +144,15 @@ class _Comparison:
                 yield f"{at}/{field}: it can be absent now."
         for field, schema in old.get("properties", {}).items():
             if field in new.get("properties", {}):
-                yield from self.answer(f"{at}/{field}", schema, new["properties"][field], seen)
+                yield from self.answer(f"{at}/{field}", schema, new["properties"][field])
             else:
                 yield f"{at}/{field}: it was removed."
-        yield from self._inner(at, old, new, seen, self.answer)
+        yield from self._inner(at, old, new, self.answer)
 
-    def _inner(self, at: str, old: Json, new: Json, seen: tuple[str, ...], compare: Any) -> Iterator[str]:
+    def _inner(self, at: str, old: Json, new: Json, compare: Any) -> Iterator[str]:
         for word in ("items", "additionalProperties"):
             if isinstance(old.get(word), Mapping) and isinstance(new.get(word), Mapping):
-                yield from compare(f"{at}/*", old[word], new[word], seen)
+                yield from compare(f"{at}/*", old[word], new[word])
 
     def _bounds(self, at: str, old: Json, new: Json) -> Iterator[str]:
         for word in UPPER:
@@ -164,11 +165,18 @@ class _Comparison:
             if word in new and new[word] != old.get(word):
                 yield f"{at}: {word} is {new[word]} now."
 
-    def _followed(self, old: Json, new: Json, seen: tuple[str, ...]) -> tuple[Json, Json, tuple[str, ...], bool]:
-        """Returns both schemas without references and null, the names that were followed, and whether one repeats."""
-        name = str(old.get("$ref", ""))
+    def _followed(self, direction: str, old: Json, new: Json) -> tuple[Json, Json, bool]:
+        """Returns both schemas without references and null, and whether this pair was compared before.
+
+        A pair of objects is compared once in each direction, at the first place that names it: rows refer to each
+        other in circles, and every further path to a row would repeat its changes.
+        """
         old, new = _single(self._old, old), _single(self._new, new)
-        return old, new, (*seen, name) if name else seen, bool(name) and name in seen
+        pair = (direction, id(old), id(new))
+        is_compared = pair in self._compared
+        if "properties" in old:
+            self._compared.add(pair)
+        return old, new, is_compared
 
 
 def _resolved(document: Json, one: Json) -> Json:
