@@ -43,8 +43,8 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
 
     The state is `responding` if at least `met` of the last `minimum` scores meet the criterion. It is `not_responding`
     if none of these scores meets the criterion, there are at least twice `minimum` scores, and either the criterion had
-    been met often enough before or at most one earlier score meets it. Otherwise it is `uncertain`. The statistic is how
-    many of the last `minimum` scores meet the criterion, and the threshold is `met`. The kind is `stopped` if the
+    been met often enough before or at most one earlier score meets it. Otherwise it is `uncertain`. The statistic is
+    how many of the last `minimum` scores meet the criterion, and the threshold is `met`. The kind is `stopped` if the
     criterion had been met often enough before. Source: mastery criteria as in single-case practice; this project's own
     wording.
     """
