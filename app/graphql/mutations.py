@@ -19,7 +19,7 @@ from app.core.inputs import InputField
 from app.graphql.door import Info, guarded_field
 from app.graphql.node import parse_id
 from app.graphql.problems import Problem, check_lengths, run_command
-from app.graphql.types import camel, enum_of
+from app.graphql.types import camel, enum_of, list_of
 from app.graphql.written import row_of
 from app.resources.declare import Command, declaration
 
@@ -69,7 +69,7 @@ def _input_type(command: Command, subject: str | None) -> Any:
     for name, declared in command.inputs.fields.items():
         type_ = _type_of(declared)
         annotations[name] = type_ if declared.required else type_ | None
-        default = {} if declared.required else {"default": None}
+        default: dict[str, Any] = {} if declared.required else {"default": None}
         members[name] = strawberry.field(description=declared.description or None, **default)
     # The library's fields may stand in any order, whether they have a default or not.
     return strawberry.input(type(f"{_title(command)}Input", (), members), description=command.description)
@@ -88,14 +88,14 @@ def _payload_type(command: Command, shown: str | None) -> Any:
 
 
 def _type_of(declared: InputField) -> Any:
-    type_ = declared.type
+    type_: Any = declared.type
     if isinstance(type_, type) and issubclass(type_, StrEnum):
         type_ = enum_of(type_)
     elif type_ is str and isinstance(declared.example, str):
         with suppress(Invalid):
             ids.parse_any_id(declared.example)
             type_ = strawberry.ID
-    return list[type_] if declared.many else type_
+    return list_of(type_) if declared.many else type_
 
 
 def _texts(command: Command, given: Mapping[str, Any]) -> list[tuple[str, str | None, int, int]]:
