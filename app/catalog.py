@@ -6,6 +6,7 @@ from app.evidence import resource as evidence
 from app.gradebook import resource as gradebook
 from app.playbook import resource as playbook
 from app.resources.catalog import Catalog
+from app.response import commands as judging
 from app.response import resource as response
 from app.roster import resource as roster
 from app.roster import schools
@@ -15,5 +16,8 @@ from app.support import resource as support
 from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
-    (schools, roster, gradebook, playbook, evidence, concern, delivery, support, response, decision, sis, webhooks)
+    (
+        *(schools, roster, gradebook, playbook, evidence, concern, delivery, support, response, judging, decision),
+        *(sis, webhooks),
+    )
 )

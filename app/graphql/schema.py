@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import strawberry
 from graphql import FieldNode, GraphQLError
 from strawberry.extensions import SchemaExtension
-from strawberry.types import ExecutionContext, ExecutionResult
+from strawberry.types import ExecutionContext, ExecutionResult, get_object_definition
 from strawberry.types.graphql import OperationType
 
 from app.catalog import CATALOG
@@ -23,6 +23,7 @@ from app.graphql.execute import execute_query
 from app.graphql.limits import Limits
 from app.graphql.me import MeQueries
 from app.graphql.measure import MeasureMutations
+from app.graphql.mutations import command_fields
 from app.graphql.playbook import PlaybookMutations, PlaybookQueries
 from app.graphql.prepare import Preparation, Prepared
 from app.graphql.request import Operation
@@ -55,7 +56,9 @@ class Mutation(
     """The mutation root."""
 
 
-Query.__strawberry_definition__.fields += query_fields()  # type: ignore[attr-defined]  # the library adds it
+_query, _mutation = get_object_definition(Query, strict=True), get_object_definition(Mutation, strict=True)
+_query.fields += query_fields()
+_mutation.fields += command_fields({field.python_name for field in _mutation.fields})
 add_arguments(Mutation)
 
 

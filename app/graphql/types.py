@@ -228,6 +228,11 @@ def _is_node(facts: Declaration) -> bool:
     return facts.kind is not None and facts.node
 
 
+def list_of(type_: Any) -> Any:
+    """Returns a list of a type that is made at run time."""
+    return list[type_]
+
+
 def derived_names() -> frozenset[str]:
     """Returns the names of all derived object types."""
     return frozenset({*_derived, "PageInfo", "Figure"})

@@ -23,11 +23,13 @@ from graphql import (
     get_named_type,
 )
 
+from app.catalog import CATALOG
 from app.graphql.schema import schema
+from app.graphql.types import camel
 from tests.faces.rest_town import caller
 from tests.house.told_town import Told, ids_of, rows_of, spellings
 from tests.house.walk import Unwalkable, leaks
-from tests.house.walk_knows import FIELDS, LEFT_OUT, OWN_FIELDS, REFERENCES, VALUES
+from tests.house.walk_knows import FIELDS, LEFT_OUT, LISTED, OWN_FIELDS, OWN_ROW, PATHS, REFERENCES, VALUES
 
 ROWS = ("student", "person", "org", "class", "concern", "support", "phase", "session", "score", "verdict", "decision")
 """What `node` is asked for, by the names of a told town's rows; and the type of each."""
@@ -52,6 +54,7 @@ OPERATION = {
     "makeMeasure": "make_measure",
     "amendMeasure": "amend_measure",
 }
+OPERATION |= {camel(name): name for name in CATALOG.commands}
 OF_EVERY_COMMAND = {"idempotencyKey", "version"}
 VERSIONED = {"amendMeasure"}
 """Mutations that require a version; 0 is any."""
@@ -241,6 +244,10 @@ def _input(mutation: str, type_: GraphQLInputObjectType, told: Told) -> dict[str
         if isinstance(inner, GraphQLInputObjectType):
             value = _input(mutation, inner, told)
             made[name] = [value] if "[" in str(one.type) else value
+        elif (row := _subject(mutation, snake)) is not None:
+            made[name] = told.shown[row]
+        elif snake in LISTED:
+            made[name] = [told.shown[LISTED[snake]]]
         elif snake in REFERENCES:
             made[name] = told.shown[REFERENCES[snake]]
         elif (OPERATION[mutation], snake) in OWN_FIELDS:
@@ -252,6 +259,14 @@ def _input(mutation: str, type_: GraphQLInputObjectType, told: Told) -> dict[str
     return made
 
 
+def _subject(mutation: str, snake: str) -> str | None:
+    """The row that a declared command is about, or None for another field of its input."""
+    noun = snake.removesuffix("_id")
+    if noun == snake or noun not in PATHS or snake in REFERENCES:
+        return None
+    return OWN_ROW.get(OPERATION[mutation], PATHS[noun])
+
+
 def _references(type_: GraphQLInputObjectType) -> Iterator[tuple[str, str]]:
     for name, one in type_.fields.items():
         inner = get_named_type(one.type)
@@ -259,6 +274,8 @@ def _references(type_: GraphQLInputObjectType) -> Iterator[tuple[str, str]]:
             yield from _references(inner)
         elif _snake(name) in REFERENCES:
             yield name, REFERENCES[_snake(name)]
+        elif name.endswith("Id") and _snake(name).removesuffix("_id") in PATHS:
+            yield name, PATHS[_snake(name).removesuffix("_id")]
 
 
 def _snake(name: str) -> str:
