@@ -1,7 +1,7 @@
 """Decides whether a plan may be applied or is held for a person to review. Pure: takes numbers, returns sentences.
 
-A source that fails looks like a district whose students have all left. The limits tell the two apart. Each limit has a
-minimum number of rows, so that a small district or a first load is not held because of one row.
+A source that fails looks like a district whose students have all left. The limits tell the two cases apart. Each limit
+has a minimum number of rows, so that a small district or a first load is not held because of one row.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
-    """The limits above which a plan is held: shares of the known rows, each with a minimum number of rows.
+    """The limits above which a plan is held. Each is a share of the known rows with a minimum number of rows.
 
-    The share of refused rows refers to the delivered rows.
+    The limit for refused rows is a share of the delivered rows instead.
     """
 
     removed: float = 0.10
@@ -33,10 +33,10 @@ class GuardLimits:
 class PlannedKind:
     """The counts of one kind that the guard compares with its limits.
 
-    `known` counts the rows before the run, `fetched` the delivered rows, and the others what the plan would do with
-    them; `came` is true if there was a file. `may_be_silent` is true if no rows are expected: in a delta, and for a
-    kind that a delivery may leave out. `expired` counts the removed rows whose end date had passed; their removal is
-    normal, so they count neither as removed nor as known.
+    `known` counts the rows before the run, and `fetched` the delivered rows. The other counts are rows that the plan
+    would change, remove or refuse. `came` is true if there was a file. `may_be_silent` is true if no rows need to come:
+    in a delta, and for a kind that a delivery may leave out. `expired` counts the removed rows whose end date had
+    passed. Their removal is normal, so they count neither as removed nor as known.
     """
 
     plural: str
@@ -52,7 +52,7 @@ class PlannedKind:
 
 @dataclass(frozen=True, slots=True)
 class ShrunkGroup:
-    """A school or class that had `of` students and would lose `lost` of them."""
+    """A school or class that had `of` students and would lose `lost` of these students."""
 
     what: str
     lost: int
@@ -61,8 +61,8 @@ class ShrunkGroup:
 
 @dataclass(frozen=True, slots=True)
 class GuardResult:
-    """The result of one rule of the guard: `count` out of `of` rows, compared with the share `limit` and the minimum
-    `rows`.
+    """The result of one rule of the guard, which compares `count` out of `of` rows with the share `limit` and the
+    minimum number `rows`.
 
     `what` is the plural of a kind, or `schools`, `classes` or `people`. If the rule holds the plan, `held` is true and
     `sentence` gives the reason.
@@ -86,10 +86,11 @@ def weigh(
     limits: GuardLimits,
     contradicted: int = 0,
 ) -> list[GuardResult]:
-    """Returns the results of the rules that apply to the plan, in the order of the kinds.
+    """Compares a plan with the limits, and returns the result of each rule that applies, in the order of the kinds.
 
     `contradicted` counts the people and classes that are missing although the same delivery names them. `rekeyed`
     counts the people who would be removed and created again with another sourcedId; `people` counts the known people.
+    `shrunk` has the schools and classes that would lose students.
     """
     results = [result for kind in kinds for result in _weigh_kind(kind, limits)]
     for what, many in (("school", "schools"), ("class", "classes")):

@@ -10,10 +10,10 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column of the target table, the source's column that it is read from, and the type of its values.
+    """A column of the target table, with the source's column from which it is read and the type of its values.
 
-    `type` selects the conversion in `convert`. A missing `required` value, or any value that cannot be converted, puts
-    the row into quarantine; otherwise `default` (SQL) takes the place of a missing value.
+    `type` selects the conversion in `convert`. A row goes into quarantine if a `required` value is missing or a value
+    cannot be converted. For any other missing value, `default` (SQL) is used.
     """
 
     column: str
@@ -25,10 +25,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A column that refers to a row of `kind` by its sourcedId, or to several rows if `many`.
+    """A column that refers to a row of `kind` by its sourcedId, or to several rows if `many` is true.
 
     A row whose `required` reference is unknown goes into quarantine; a row with an unknown optional reference is
-    imported without it, with a warning. A list counts as unknown if none of its items is known.
+    imported without the reference, with a warning. A list of references counts as unknown if none of its items is
+    known.
     """
 
     column: str
@@ -42,9 +43,9 @@ class Ref:
 class Kind:
     """A kind of record: its table, its columns and its references.
 
-    `own_alias` is true if the table itself has the sourcedId. `about` is the column that refers to the student whom a
-    row is about; the row then has that student's schools. A delivery may lack an `optional` kind, as a roster without
-    grades does.
+    `own_alias` is true if the sourcedId is in the table itself and not in `external_id`. `about` is the column that
+    refers to the student whom a row is about. A row with such a column also has the student's schools. A delivery may
+    lack an `optional` kind, as a roster without grades does.
     """
 
     name: str

@@ -18,11 +18,12 @@ from app.core.jobs import JobColumns
 class SisSource(TenantRow, Base):
     """The settings of a source: its address, credentials, schedule and limits. Its id is that of its row in `source`.
 
-    `url` is the address as the APIs show it; if that leaves out a secret, `url_sealed` has the whole address. Only the
-    worker may read it and `client_secret_sealed`. `due` is the time of the next scheduled run, and `overdue_at` the
-    time at which the lack of a run is reported. `pulled_until` is the time up to which the source's changes are
-    imported, and `full_at` the time of the last complete delivery that was applied; both are by the source's clock if
-    it sends one. `look_asked_at` requests an inspection by the worker, who writes its result to `findings`.
+    `url` is the address as the APIs show it; if the shown address leaves out a secret, `url_sealed` has the whole
+    address. Only the worker may read `url_sealed` and `client_secret_sealed`. `due` is the time of the next scheduled
+    run. If no run has begun by `overdue_at`, the source is reported as overdue. `pulled_until` is the time up to which
+    the source's changes are imported, and `full_at` the time of the last complete delivery that was applied; both times
+    are by the source's clock if the source sends its time. `look_asked_at` requests an inspection; the worker that
+    makes it writes the result to `findings`.
     """
 
     __tablename__ = "sis_source"
@@ -66,10 +67,11 @@ class SisRun(JobColumns, TenantRow, Base):
     A requested or scheduled run is `pending` from `due` on, until a worker claims it with a lease. It is then
     `running`, and ends as `applied`, `held`, `failed`, `dry`, or `skipped` if there is no new file. A held run has a
     `plan`: the digest and the header of each file; the planned rows are in staging tables. A requested map of
-    sourcedIds keeps its parameters in `plan` until it is planned. The `answer` of a person makes a held run
-    `approved`, then `applied`, or `failed_to_apply` if its attempts fail, or else `discarded`. `undoes` names the run
-    that this one reverts. `weighed` has the guard's results, `taken` describes the imported file, and `pulled_at` is
-    the time of the source's data.
+    sourcedIds keeps its parameters in `plan` until it is planned.
+
+    A held run becomes `approved` or `discarded` by the `answer` of a person. An approved run becomes `applied`, or
+    `failed_to_apply` if all attempts fail. `undoes` names the run that this one reverts. `weighed` has the guard's
+    results, `taken` describes the imported file, and `pulled_at` is the time of the source's data.
     """
 
     __tablename__ = "sis_run"
@@ -101,7 +103,7 @@ class SisRun(JobColumns, TenantRow, Base):
 class SisQuarantine(TenantRow, Base):
     """A row that was not imported: file, row number (the header is row 1), sourcedId, field and code, but no value.
 
-    `content` is a digest of the row; a row that is `acknowledged` does not count for the exit code of a run.
+    `content` is a digest of the row. A row that is `acknowledged` does not affect the exit code of its run.
     """
 
     __tablename__ = "sis_quarantine"
@@ -118,7 +120,9 @@ class SisQuarantine(TenantRow, Base):
 
 
 class SisAcknowledgement(TenantRow, Base):
-    """A bad row of a source that a person has acknowledged: it is known, until its content or its fault changes."""
+    """A bad row of a source that a person has acknowledged. The acknowledgement ends when the row's content or fault
+    changes.
+    """
 
     __tablename__ = "sis_acknowledgement"
 
@@ -135,9 +139,9 @@ class SisAcknowledgement(TenantRow, Base):
 class SisChange(TenantRow, Base):
     """One row that a run updated, restored or removed, with its before-image.
 
-    A created row is not logged, because it refers to its run itself (`arrived_in`). The action is `remove` if the
-    source marked the row as deleted, and `absent` if a complete delivery no longer had it. `before` is null from
-    `expired_at` on; a run with an expired row cannot be undone.
+    A created row is not logged, because the row itself names the run that created it (`arrived_in`). The action is
+    `remove` if the source marked the row as deleted, and `absent` if a complete delivery no longer had it. From the
+    time `expired_at` on, the before-image `before` is null, and the run cannot be undone any more.
     """
 
     __tablename__ = "sis_change"

@@ -1,4 +1,6 @@
-"""Defines the interface between a source's adapter and the sync engine, and the errors of both. No SQL, no policy."""
+"""Defines the interface between a source's adapter and the sync engine, and the errors that both raise. No SQL, no
+policy.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -8,12 +10,15 @@ from typing import Protocol
 from app.core.errors import AimlineError, Conflict
 
 Progress = Callable[[str, int, int], None]
-"""A callback for progress with the name of the step, the amount done and the total; 0 of 0 if the total is unknown."""
+"""A callback that reports progress. It takes the name of the step, the amount done and the total. Both amounts are 0 if
+the total is unknown.
+"""
 
 
 class SourceRefused(AimlineError):
-    """Raised if the source cannot be read completely, or sends what this version does not support. Nothing was
-    changed.
+    """Raised if the source cannot be read completely, or sends something that this version does not support.
+
+    Nothing was changed.
     """
 
     code = "sis.source_refused"
@@ -42,15 +47,16 @@ class AlreadyRunning(Conflict):
 
 
 class Superseded(Conflict):
-    """Raised if another worker has taken over the run, or the run was ended. The former worker must not apply any of
-    it.
+    """Raised if another worker has taken over the run, or if the run was ended.
+
+    The former worker must not apply any part of the run.
     """
 
     code = "run.superseded"
 
 
 class RosterBusy(SourceInconsistent):
-    """Raised if other transactions lock people whom the sync changes for longer than the sync may wait."""
+    """Raised if the sync has waited its maximum time for people's rows that other transactions hold locked."""
 
     code = "run.roster_busy"
 
@@ -59,13 +65,18 @@ class RosterBusy(SourceInconsistent):
 class Delivery:
     """The rows of one kind as a source delivers them: CSV, UTF-8, RFC 4180, without a byte order mark.
 
-    `complete` states that a known row which is missing in the delivery is gone. `header` has the columns' names in the
-    file's order. Each call of `read` opens the bytes again from the header on, and raises `SourceRefused` if they end
-    too soon. `required_columns` must have a value in every row, whatever its kind; in a delta of CSV these are the
-    status and the time of the change. `composed` names the last columns of the header, which `read` does not return;
-    the engine composes them from the `supplements`, which are files that add values to the rows of this one. `within`
-    is the kind in whose rows these rows are contained; a delivered row of that kind contains all of its rows of this
-    kind.
+    If `complete` is true, a known row that is missing in the delivery is gone. `header` has the names of the columns in
+    the order of the file. Each call of `read` opens the bytes again from the header on, and raises `SourceRefused` if
+    the bytes end too soon.
+
+    `required_columns` must have a value in every row, whatever the kind. In a CSV delta these are the status and the
+    time of the change.
+
+    `supplements` are files that add values to the rows of this delivery. `composed` names the columns that the engine
+    computes from them. These columns come last in the header, and `read` does not return them.
+
+    Some rows are delivered only inside rows of another kind, which `within` names. A delivered row of that other kind
+    then contains all of its rows of this kind.
     """
 
     kind: str
@@ -81,11 +92,11 @@ class Delivery:
 
 
 class OpenedSource(Protocol):
-    """A source that is open for reading: its deliveries, and facts to be reported about it."""
+    """A source that is open for reading: its deliveries, and what a report says about the source."""
 
     @property
     def deliveries(self) -> Mapping[str, Delivery]:
-        """Returns the deliveries by kind, such as org, class, person or enrollment."""
+        """Returns the deliveries, keyed by kind, such as org, class, person or enrollment."""
 
     @property
     def not_taken(self) -> tuple[str, ...]:

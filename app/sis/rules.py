@@ -6,7 +6,10 @@ from typing import Final
 
 
 class RunState(StrEnum):
-    """The states of a run: it waits, is running, waits for an answer or for its plan to be applied, or has ended."""
+    """The states of a run.
+
+    A run waits for a worker, is running, waits for a person's answer, waits for its plan to be applied, or has ended.
+    """
 
     PENDING = "pending"
     RUNNING = "running"
@@ -44,8 +47,8 @@ NEXT: Final[dict[RunState, frozenset[RunState]]] = {
 }
 """The states that may follow each state.
 
-A run that waits again for a worker goes from running back to pending. A requested map of sourcedIds is discarded with
-the plan that it was made for.
+A run that has to wait for a worker again goes from running back to pending. A requested map of sourcedIds is discarded
+together with the held plan for which it was requested.
 """
 OPEN: Final = (RunState.PENDING, RunState.RUNNING)
 """The states of a run that still has to be executed."""
@@ -54,18 +57,22 @@ ANSWERABLE: Final = (RunState.HELD, RunState.FAILED_TO_APPLY)
 ANSWERED: Final = (RunState.APPROVED, RunState.DISCARDED)
 """The states of a run that a person has answered; a worker then applies or drops its plan."""
 WAITING: Final = (*ANSWERABLE, RunState.APPROVED)
-"""The states of a run whose plan waits to be answered or applied; a later run of its source replaces it."""
+"""The states of a run whose plan waits to be answered or applied. A later run of the same source replaces such a
+run.
+"""
 WITH_PLAN: Final = (*WAITING, RunState.DISCARDED)
-"""The states of a run whose plan may be kept; the plan of a discarded run is kept until a worker has dropped it."""
+"""The states of a run whose plan may still be stored. The plan of a discarded run is stored until a worker has dropped
+it.
+"""
 
 
 def may_become(state: RunState, following: RunState) -> bool:
-    """Returns whether a run's state may change from one to the other."""
+    """Returns whether a run may change from the state `state` to the state `following`."""
     return following in NEXT[state]
 
 
 class IllegalTransition(Exception):
-    """Raised if our code would give a run a state that may not follow its current one."""
+    """Raised if the program would give a run a state that may not follow the run's current state."""
 
 
 def require_transition(states: Iterable[RunState], following: RunState) -> None:

@@ -1,4 +1,5 @@
-"""Runs the steps of a sync: lock, run, plan, guard, apply, report. Does not know the format of a source.
+"""Runs the steps of a sync: it takes the lock, creates the run, plans, checks the limits, applies and reports. Does not
+know the format of a source.
 
 Over 250 lines, so that the whole course of a run is in one place.
 """
@@ -83,7 +84,7 @@ async def sync_csv(
     limits: GuardLimits | None = None,
     leave_out: Collection[str] = (),
 ) -> Report:
-    """Syncs a district's roster from a OneRoster CSV zip on this machine, as `sync` does."""
+    """Syncs a district's roster from a OneRoster CSV zip on this machine. Does and returns the same as `sync`."""
 
     @asynccontextmanager
     async def opener() -> AsyncIterator[OpenedSource]:
@@ -107,10 +108,11 @@ async def sync(
 ) -> Report:
     """Syncs a district from the source that `opener` opens, as role `worker`, and returns the report.
 
-    No transaction is open while the source is fetched. `limits` replace the source's own limits. If the source is
-    refused, the report's state is `failed`; if the source has nothing new, it is `skipped`. Raises `AlreadyRunning`
-    while another sync of the district runs, `Superseded` if another one has begun after this run lost its lock,
-    `NotFound` for an unknown district, and `StorageFull` if a disk is full. After any error the roster is unchanged.
+    No transaction is open while the source is fetched. `limits` replace the source's own limits, and `leave_out` adds
+    kinds to those that the source's settings leave out. With `dry`, nothing is applied. If the source is refused, the
+    report's state is `failed`; if the source has nothing new, it is `skipped`. Raises `AlreadyRunning` while another
+    sync of the district runs, `Superseded` if another one has begun after this run lost its lock, `NotFound` for an
+    unknown district, and `StorageFull` if a disk is full. After any error the roster is unchanged.
     """
     principal = system_principal(district_id, "sync")
 
@@ -176,8 +178,9 @@ def _storage_error(error: BaseException) -> StorageFull | None:
 
 @needs(Can.SYNC_ROSTER)
 async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
-    """Updates PostgreSQL's statistics of the changed tables, because a first load is queried long before any
-    autovacuum.
+    """Updates PostgreSQL's statistics of the changed tables.
+
+    After a first load this cannot wait for autovacuum, because the tables are queried long before that.
     """
     tables = ", ".join(sorted({*(BY_NAME[name].table for name in kinds), "external_id", "school_membership"}))
     await work.db.execute(text(f"ANALYZE {tables}"))
@@ -185,7 +188,7 @@ async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def _open_run(work: Work, report: Report, source_name: str, dry: bool, request: RunRequest) -> UUID:
-    """Creates the row of the run, and at its first use the row of the source; returns the source's id."""
+    """Creates the row of the run. If the source is new, creates its row too. Returns the source's id."""
     district = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
     if district is None:
         raise NotFound("district")
@@ -219,7 +222,10 @@ async def _stage_and_apply(
     limits: GuardLimits,
     leave_out: Collection[str],
 ) -> None:
-    """Stages and plans the deliveries, and applies the plan unless the guard holds it."""
+    """Stages the deliveries, plans the changes, and applies the plan unless it exceeds a limit of the guard.
+
+    `leave_out` has the kinds that are not imported. With `dry`, nothing is applied.
+    """
     report.warnings += source.warnings
     report.not_taken += source.not_taken
     left_out = await kinds_left_out(work, source_id, leave_out)
@@ -275,7 +281,7 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
 
 
 async def clear_stage(stage: Stage) -> None:
-    """Deletes all staged rows of a run except a kept plan."""
+    """Deletes all staged rows of a run, except a plan or a map that waits for approval."""
     await stage.clear()
     await drop_raw(stage)
 
@@ -339,7 +345,10 @@ async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
 
 
 def _reference_code_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL for the code of a refused row `r`: whether its reference was ever known, and is removed by now."""
+    """Returns SQL for the error code of a refused row `r`.
+
+    The code says whether the referenced row was never known or has been removed.
+    """
     refs = [ref for ref in kind.refs if ref.required and ref.header in delivery.header]
     if not refs:
         return "'reference.unknown'"

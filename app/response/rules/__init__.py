@@ -1,5 +1,5 @@
-"""Contains the decision rules, which are pure: each takes a series and returns a verdict.
+"""The decision rules. They are pure: each takes a series and returns a verdict.
 
-They use no database, network, clock or API. Call `choose.judge(rule, series, parameters)`. The input is defined in
-`series`, the result in `verdict`.
+The rules use no database, network, clock or API. Call `choose.judge(rule, series, parameters)`. `series` defines the
+input, and `verdict` the result.
 """

@@ -1,4 +1,6 @@
-"""Lists the decision rules, and does what applies to all of them. Never chooses a rule for a district."""
+"""Lists the decision rules, and applies the steps that all rules have in common. Never chooses a rule for a
+district.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from app.response.rules.verdict import Finding, Reason, State, Verdict
 from app.response.rules.wording import count, plain, scores, weeks
 
 TOO_LITTLE = ("too_few_scores", "too_few_weeks", "too_early")
-"""The codes of the reasons for a finding without enough scores."""
+"""The codes of the reasons why a finding has not enough scores."""
 
 # A lack of scores must never delay help or a referral.
 AT_ANY_TIME = "a decision or a referral can be made without it at any time."
@@ -43,9 +45,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
-    """A decision rule with its parameters; the value of `parameter` is also the least number of scores that it needs.
+    """A decision rule with its parameters.
 
-    A change of verdicts needs a new version number: under one number, the same series always gets the same verdict.
+    The value of `parameter` is also the smallest number of scores that the rule needs. If a rule's verdicts change, its
+    version number must change, because under one number the same series always gets the same verdict.
     """
 
     name: str
@@ -64,7 +67,7 @@ class DecisionRule:
         return {parameter.name: parameter.default for parameter in self.parameters}
 
     def resolve_parameters(self, parameters: Mapping[str, int] | None = None) -> dict[str, int]:
-        """Returns all parameters, with defaults filled in.
+        """Returns all parameters, with defaults for those that are left out.
 
         Raises UnusableRule: `unknown_parameter`, `parameter_out_of_range`.
         """
@@ -85,7 +88,7 @@ class DecisionRule:
         return resolved
 
     def finding(self, series: Series, resolved: Mapping[str, int]) -> Finding:
-        """Returns the rule's finding, regardless of whether the goal is met already."""
+        """Returns the rule's finding. Does not consider whether the goal is met already."""
         return _too_little(self, series, resolved) or self.find(series, resolved)
 
     def judge(self, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
@@ -95,8 +98,9 @@ class DecisionRule:
         return self.verdict(series, resolved, self.finding(series, resolved))
 
     def verdict(self, series: Series, resolved: Mapping[str, int], finding: Finding) -> Verdict:
-        """Returns the verdict for a finding that this rule made, either for this series alone or with the student's
-        cohort.
+        """Returns the verdict for a finding of this rule.
+
+        The finding may be made for this series alone or together with the student's cohort.
         """
         finding = _too_little(self, series, resolved) or finding
         finding = note_trend(series, _unless_goal_met(series, finding))
@@ -157,7 +161,7 @@ def _too_little(rule: DecisionRule, series: Series, parameters: Mapping[str, int
 def _unless_goal_met(series: Series, finding: Finding) -> Finding:
     """Returns `goal_met` if the median of the last three scores meets the final goal, otherwise the finding itself.
 
-    The rule's own reasons, statistic and threshold are kept.
+    A finding `goal_met` keeps the rule's own reasons, statistic and threshold.
     """
     level = series.level_now()
     has_too_few = any(reason.code in TOO_LITTLE for reason in finding.because)
@@ -239,7 +243,7 @@ def judge(rule: str, series: Series, parameters: Mapping[str, int] | None = None
 
 
 def rule_named(rule: str, kind: str | None = None) -> DecisionRule:
-    """Returns the rule with this name; with `kind`, checks that it can judge a measure of that kind.
+    """Returns the rule with this name. With `kind`, also checks that the rule can judge a measure of that kind.
 
     The kinds are `growth`, `count`, `percentage`, `criterion`. Raises UnusableRule: `unknown_rule`,
     `rule_misfits_measure`.

@@ -13,10 +13,14 @@ from app.response.rules.monitor.rule import MAX_WEEKS
 from app.response.rules.series import DeliveredMinutes, Observation, Series
 
 GOAL_WEEK = 26
-"""The goal's week of a line without `goal_week`: the length of the benchmark's year."""
+"""The week of the goal for a line without `goal_week`. It is the length of the benchmark's year."""
 
 PROPORTION = 1e6
-"""Values beyond this many SEM, or below this part of one, do not occur with any measure."""
+"""A limit for the proportion of values to the SEM.
+
+With no measure is a score further than this many SEM from the baseline, or the goal's rate smaller than one SEM divided
+by this number.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class OfflineSeries:
         return max((score.week for score in self.scores), default=0)
 
     def upto(self, week: int) -> OfflineSeries:
-        """Returns the series as it was known at the end of that week."""
+        """Returns the series as it was known at the end of week `week`."""
         return replace(self, scores=tuple(score for score in self.scores if score.week <= week))
 
     def series(self) -> Series:
@@ -107,8 +111,8 @@ def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
 
 
 def _check_scale(line: OfflineSeries) -> None:
-    """Raises UnjudgeableSeries for values that are so far out of proportion to the SEM that floats cannot compare
-    them.
+    """Raises UnjudgeableSeries if floats cannot compare the values of a line because they are far out of proportion to
+    the SEM.
     """
     if line.sem is None:
         return

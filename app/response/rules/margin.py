@@ -1,5 +1,5 @@
-"""Applies the field's rules at a stated false-alarm rate, by a margin that a series must exceed. Contains no rule
-itself.
+"""Applies the field's rules at a stated false-alarm rate. For this, a series must exceed the rule's limit by a margin.
+Contains no rule itself.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from app.response.rules.wording import plain
 
 
 def beyond(rule: str, series: Series, finding: Finding) -> float:
-    """Returns how far a series is beyond the rule's own limit; above zero exactly if the rule says not responding.
+    """Returns how far a series is beyond the rule's own limit. The number is above zero exactly if the rule says not
+    responding.
 
-    The unit is SEM for the k-point rules (the smallest of the last k distances), the median and the slope interval; a
-    part of g for the slopes; standard errors for the dual discrepancy. Needs a SEM and a finding with a statistic.
+    The unit depends on the rule. It is SEM for the k-point rules (the smallest of the last k distances), for the median
+    and for the slope interval. It is a part of the required rate g for the rules about slopes, and standard errors for
+    the dual discrepancy. Raises ValueError without a SEM or a statistic.
     """
     line, sem, statistic = series.aimline, series.sem, finding.statistic
     if sem is None or statistic is None:
@@ -36,7 +38,10 @@ def beyond(rule: str, series: Series, finding: Finding) -> float:
 
 
 def at_rate(rule: str, series: Series, finding: Finding, far: float) -> Finding:
-    """Returns the rule's finding, changed by the margin that gives this stated false-alarm rate in the benchmark."""
+    """Returns the finding of the rule with the margin that gives the false-alarm rate `far` in the benchmark.
+
+    The margin can change the finding's state.
+    """
     if finding.statistic is None:
         return finding
     if series.sem is None:

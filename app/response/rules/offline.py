@@ -33,8 +33,9 @@ NO_WEEK = Finding(
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The rule that judges, and how. Without `far`, a rule is applied as the field uses it, and the monitor at a rate
-    of .10.
+    """The rule that judges, and its settings.
+
+    Without `far`, a field's rule is applied without a margin, and the monitor at a false-alarm rate of .10.
     """
 
     rule: str = "monitor"
@@ -46,9 +47,10 @@ class Options:
 
 
 def judge_cohort(lines: Sequence[OfflineSeries], options: Options) -> Iterator[dict[str, Any]]:
-    """Yields the answers for the lines of one cohort, in their order; with `every_week`, week by week for each line.
+    """Yields the answers for the lines of one cohort, in the order of the lines. With `every_week`, each line has an
+    answer for every week.
 
-    Each week's answer depends only on what was known at the end of that week, including the cohort's other series.
+    An answer as of a week depends only on what was known at the end of that week, also about the cohort's other series.
     """
     weeks = {line.last_week for line in lines}
     if options.every_week:
@@ -69,10 +71,10 @@ def _is_requested(line: OfflineSeries, week: int, options: Options) -> bool:
 
 
 LinesByWeek = dict[int, list[int]]
-"""The indices of the lines to be judged as of each week, with the weeks in order."""
+"""The indices of the lines that are judged as of each week, keyed by week. The weeks are in order."""
 
 FindingsByWeek = dict[int, dict[int, Finding]]
-"""The findings, keyed by week and index of the line."""
+"""The findings, keyed by week, then by index of the line."""
 
 
 def _find_by_rule(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:

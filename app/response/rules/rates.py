@@ -1,4 +1,7 @@
-"""Defines the stated false-alarm rates: the threshold for each rate in the benchmark. Never a district's own rate."""
+"""Defines the stated false-alarm rates, and the threshold that gives each of them in the benchmark.
+
+They are never a district's own rates.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ AS_USED = {
     "level-change": 0.146,
     "criterion": 0.075,
 }
-"""For each rule with default parameters, the share of the benchmark's responders that it ever flags.
+"""The share of the benchmark's responders that each rule with default parameters ever flags, keyed by rule.
 
 The last two are for simulated counts (`bench/response/counts.py`), where they do worse than for percentages.
 """
@@ -36,8 +39,9 @@ THRESHOLDS: dict[str, tuple[float, ...]] = {
     "slope-interval": (9.079, 6.873, 4.446, 2.815, 1.927, 1.361, 0.958, 0.622, 0.109, -0.325),
     "eb-slope": (0.634, 0.554, 0.449, 0.37, 0.319, 0.279, 0.248, 0.219, 0.168, 0.123),
 }
-"""For each rule, its thresholds at the rates of GRID: log odds for the monitor, otherwise the margin beyond the rule's
-limit.
+"""The thresholds of each rule at the rates of GRID, keyed by rule.
+
+They are log odds for the monitor, and the margin beyond the rule's limit for the other rules.
 """
 
 ELSEWHERE = "measured in one simulated year only; in others it was not"
@@ -46,20 +50,22 @@ HOLDS_BADLY: dict[str, str] = dict.fromkeys(AS_USED, ELSEWHERE) | {
     "monitor": "without calibration: errors correlated from week to week, noise above or under the SEM, growth more or "
     "less alike than in the benchmark",
 }
-"""For each rule, the cases in which its stated rate does not hold or is not known to hold; docs/response.md has the
-tables.
+"""The cases in which the stated rate of a rule does not hold, or is not known to hold, keyed by rule. docs/response.md
+has the tables.
 """
 
 
 def stated_far(rule: str, parameters: Mapping[str, int], defaults: Mapping[str, int]) -> float | None:
-    """Returns the stated false-alarm rate of a rule with these parameters; None if it was not measured."""
+    """Returns the stated false-alarm rate of a rule with these parameters. Returns None if the rate was not
+    measured.
+    """
     if "far_percent" in parameters:
         return parameters["far_percent"] / 100
     return AS_USED.get(rule) if dict(parameters) == dict(defaults) else None
 
 
 def threshold_at(rule: str, far: float) -> float:
-    """Returns the threshold that this share of responders ever exceeds in the benchmark's 26 weeks.
+    """Returns the threshold that the share `far` of responders ever exceeds in the benchmark's 26 weeks.
 
     Raises KeyError for a rule without a table.
     """
@@ -67,7 +73,9 @@ def threshold_at(rule: str, far: float) -> float:
 
 
 def between(rates: Sequence[float], thresholds: Sequence[float], far: float) -> float:
-    """Interpolates the threshold for a rate between the rates of a table; beyond the table, returns its end value."""
+    """Returns the threshold for the rate `far`, linearly interpolated from a table. For a rate outside the table,
+    returns the threshold at the nearest end.
+    """
     if far <= rates[0]:
         return thresholds[0]
     for (low, at_low), (high, at_high) in pairwise(zip(rates, thresholds, strict=True)):

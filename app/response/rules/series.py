@@ -16,11 +16,11 @@ LEVEL_SCORES = 3
 
 
 class Observation(NamedTuple):
-    """One score: its instructional week (0 is the week in which the phase began), its value, its id.
+    """One score: its instructional week, its value and its id.
 
-    The week is the school week's instructional number minus that of the week in which the phase began, so a break takes
-    no room. The id is passed on to the verdict. Several scores of one day are one observation, their median, with the
-    ids of the others in `same_day`.
+    Week 0 is the week in which the phase began. Other weeks count from there by the school week's instructional number,
+    so a break does not count. The id is passed on to the verdict. Several scores of one day are one observation, their
+    median, with the ids of the others in `same_day`.
     """
 
     week: int
@@ -41,8 +41,8 @@ class DeliveredMinutes:
     by_week: bool = True
 
     def share(self, after: int, upto: int) -> float | None:
-        """Returns the delivered share of the planned minutes after week `after` up to week `upto`; None if nothing is
-        known.
+        """Returns the delivered share of the minutes planned after week `after` up to week `upto`. Returns None if no
+        minutes are known.
         """
         window = slice(after, upto) if self.by_week else slice(None)
         pairs = zip(self.planned[window], self.delivered[window], strict=False)
@@ -57,10 +57,11 @@ class DeliveredMinutes:
 class Series:
     """The scores of the current phase, with baseline, goal and the week of the goal.
 
-    Observations may be given in any order; they are sorted by week, and keep the given order within a week (so give
-    attempts in order). Nothing is validated before `check` or `aimline` is used. `sem` is the measure's standard error
-    of measurement in its units, None where unknown. `dosage` is what was planned and delivered, None without a record.
-    `before` are the points of the baseline, oldest first; none where they are not known.
+    Observations may be given in any order. They are sorted by week; within a week they keep the given order, so
+    attempts must be given in order. Nothing is validated before `check` or `aimline` is used. `sem` is the measure's
+    standard error of measurement in its units, or None if it is unknown. `dosage` has the planned and the delivered
+    minutes, or is None if there is no record. `before` has the points of the baseline, oldest first, and is empty where
+    they are not known.
     """
 
     observations: tuple[Observation, ...]
@@ -80,9 +81,10 @@ class Series:
         object.__setattr__(self, "goal", float(self.goal))
 
     def check(self) -> Aimline:
-        """Validates the series; returns its aimline.
+        """Validates the series, and returns its aimline.
 
-        Raises UnjudgeableSeries: what Aimline raises, `score_not_a_number`, `week_before_phase`, `sem_not_positive`.
+        Raises UnjudgeableSeries with the codes of `Aimline`, or with `score_not_a_number`, `week_before_phase` or
+        `sem_not_positive`.
         """
         line = self.aimline
         if not all(map(usable, self.values)):
@@ -130,11 +132,11 @@ class Series:
 
     @property
     def slack(self) -> float:
-        """Returns the largest difference that counts as a rounding error of floats."""
+        """Returns the largest difference between two numbers that counts as a rounding error of floats."""
         return SLACK * max(abs(self.baseline), abs(self.goal), *map(abs, self.values))
 
     def sides(self) -> tuple[int, ...]:
-        """Returns the side of the aimline that each score is on: +1 better, -1 worse, 0 exactly on it."""
+        """Returns, for each score, on which side of the aimline it is: +1 better, -1 worse, 0 exactly on it."""
         line, slack = self.aimline, self.slack
         return tuple(
             side(line.better * (value - line.at(week)), slack)
@@ -142,7 +144,7 @@ class Series:
         )
 
     def level_now(self) -> float | None:
-        """Returns the median of the last three scores, in units; None if there are fewer."""
+        """Returns the median of the last three scores, in units. Returns None if there are fewer than three."""
         if len(self.observations) < LEVEL_SCORES:
             return None
         return median(self.values[-LEVEL_SCORES:])
@@ -154,5 +156,7 @@ class Series:
 
 
 def side(lead: float, slack: float) -> int:
-    """Returns the sign of a distance from the line: +1, -1, or 0 within the rounding error."""
+    """Returns the side of the aimline from a distance `lead`: +1, -1, or 0 if the distance is within the rounding error
+    `slack`.
+    """
     return 0 if abs(lead) <= slack else (1 if lead > 0 else -1)

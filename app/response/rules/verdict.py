@@ -35,8 +35,8 @@ class NonresponseKind(StrEnum):
 
 
 def rounded(number: float) -> float:
-    """Returns the number with the number of digits used in all verdicts, so that equal input gives equal bytes; never
-    minus zero.
+    """Returns the number, rounded to the precision of all verdicts, so that equal input gives equal bytes. Minus zero
+    becomes zero.
     """
     return number if isinstance(number, int) else round(number, DECIMALS) + 0.0
 
@@ -62,7 +62,9 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The finding of one rule, before the steps that all rules share. The fields are those of Verdict."""
+    """The finding of one rule, before the steps that all rules share. The fields have the same meaning as in
+    `Verdict`.
+    """
 
     state: State
     because: tuple[Reason, ...]

@@ -34,7 +34,9 @@ def scores(number: int) -> str:
 
 
 def growth(direction: Direction) -> str:
-    """Returns the word for the intended change: fewer incidents are progress, not growth."""
+    """Returns the word for the intended change. It is "growth" only if higher is better, because fewer incidents are
+    progress and not growth.
+    """
     return "growth" if direction == "up" else "progress"
 
 

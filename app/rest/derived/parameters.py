@@ -16,7 +16,10 @@ from app.rest.derived.shapes import Shapes
 from app.rest.door import After, Limit
 from app.rest.values import Day
 
-EXPAND = "Links to be shown as whole rows, separated by commas. Each needs the scope that reads its rows."
+EXPAND = (
+    "Links whose rows are shown too, separated by commas; each needs the scope that reads its rows. The rows of `x` "
+    "are in `x`, or in `x_expanded` where `x` has ids."
+)
 FIELDS = "The only fields to be shown, separated by commas, such as `id,{example}`; the id is always shown."
 INCLUDE_TOTAL = "Whether `total` is shown: the number of rows on all pages, exact to 25,000."
 MAX_FIELDS = 4000
@@ -71,14 +74,11 @@ def criterion_parameter(name: str, criterion: Filter[Any] | Flag) -> Parameter:
         return _parameter(name, Annotated[bool, Query(description=criterion.description)], False)
     alias = name if iskeyword(name) else None
     kind: Any = criterion.value_type
-    longest = None
     if issubclass(kind, StrEnum):
         kind = _literal(tuple(choice.value for choice in kind))
     elif kind is date:
         kind = Day
-    elif kind is str:
-        longest = criterion.most
-    query = Query(alias=alias, description=criterion.description, max_length=longest)
+    query = Query(alias=alias, description=criterion.description)
     return _parameter(f"{name}_" if alias else name, Annotated[Optional[kind], query], None)  # noqa: UP045  # built at run time
 
 

@@ -48,8 +48,9 @@ def picks_of(shapes: Shapes, resource: ResourceType, expand: Tree, fields: Tree 
     `expand` has the links that are shown as rows, `fields` the members to which the answer is limited. The id is always
     shown. Raises `Malformed` for a field that is not shown.
     """
-    members, links = dict(shapes.members(resource)), shapes.links(resource)
-    shown = members | {name: links[name] for name in expand}
+    members, links = shapes.members(resource), shapes.links(resource)
+    expanded = {shapes.key_of(resource, name): name for name in expand}
+    shown: dict[str, Any] = {**members, **{key: links[name] for key, name in expanded.items()}}
     if fields is not None:
         _check_fields(fields, shown)
     picks: list[Pick] = []
@@ -57,10 +58,9 @@ def picks_of(shapes: Shapes, resource: ResourceType, expand: Tree, fields: Tree 
         if fields is not None and name not in fields and name != "id":
             continue
         inner = (fields or {}).get(name) or None
-        if name in expand or (isinstance(member, OneMember | ManyMember) and member.inline):
-            link: Any = links[name] if name in expand else member
-            below = picks_of(shapes, link.target, expand.get(name, {}), inner)
-            picks.append(Pick(name, link.name, below))
+        if name in expanded or (isinstance(member, OneMember | ManyMember) and member.inline):
+            below = picks_of(shapes, member.target, expand.get(expanded.get(name, ""), {}), inner)
+            picks.append(Pick(name, member.name, below))
         elif inner is not None:
             raise Malformed([_unknown_field()])
         else:

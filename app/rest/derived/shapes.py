@@ -1,7 +1,7 @@
 """Derives the response models of the contract from the declared resources. No answer is validated against them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ForwardRef, Literal, Optional, Union, cast
+from typing import Any, ForwardRef, Literal, Optional, cast
 
 from pydantic import Field, create_model
 from sqlalchemy.orm import InstrumentedAttribute
@@ -80,6 +80,10 @@ class Shapes:
             and member.target in self.served
         }
 
+    def key_of(self, resource: ResourceType, link: str) -> str:
+        """Returns the name under which `expand` shows the rows of a link; ids of the same name stay beside them."""
+        return f"{link}_expanded" if link in self.members(resource) else link
+
     def render(self, resource: ResourceType, row: Any) -> Shape:
         """Returns a stored row as its model, for the answer of a command.
 
@@ -97,30 +101,27 @@ class Shapes:
         fields: dict[str, Any] = {}
         links = self.links(resource)
         for name, member in self.members(resource).items():
-            kind = self._type(member, links.get(name))
+            kind = self._type(member)
             examples = None if member.example is None else [member.example]
             fields[name] = (kind, Field(description=member.description, examples=examples))
         for name, link in links.items():
-            if name not in fields:
-                kind = ForwardRef(declaration(link.target).name)
-                fields[name] = (
-                    list[kind] if isinstance(link, ManyMember) else kind,  # type: ignore[valid-type]  # made at run time
-                    _absent(f"{link.description} Only with `expand={name}`."),
-                )
+            # A row may be missing, or be outside of the caller's reach while its id is shown.
+            is_one = isinstance(link, OneMember)
+            kind = _wrapped(ForwardRef(declaration(link.target).name), many=not is_one, nullable=is_one)
+            fields[self.key_of(resource, name)] = (kind, _absent(f"{link.description} Only with `expand={name}`."))
         return make_model(facts.name, facts.description, fields)
 
-    def _type(self, member: Member, link: OneMember | ManyMember | None) -> Any:
-        """Returns the type of a member; `link` is the link that can take the place of its ids."""
+    def _type(self, member: Member) -> Any:
+        """Returns the type of a member that is always shown."""
         kind: Any
         if isinstance(member, FieldMember):
             kind = Literal[tuple(member.choices)] if member.choices is not None else member.value_type
             return _wrapped(kind, many=member.many, nullable=member.nullable)
         if isinstance(member, ReferenceMember):
-            kind = str if link is None else _either(link)
-            return _wrapped(kind, many=member.many, nullable=member.nullable or bool(member.kinds))
+            return _wrapped(str, many=member.many, nullable=member.nullable or bool(member.kinds))
         if isinstance(member, OneMember):
             if not member.inline:
-                return _wrapped(str if link is None else _either(link), many=False, nullable=member.nullable)
+                return _wrapped(str, many=False, nullable=member.nullable)
             return _wrapped(ForwardRef(declaration(member.target).name), many=False, nullable=member.nullable)
         if isinstance(member, ManyMember):
             return _wrapped(ForwardRef(declaration(member.target).name), many=True, nullable=False)
@@ -163,11 +164,6 @@ def is_always_shown(member: Member) -> bool:
     if isinstance(member, OneMember):
         return member.inline or member.expression is not None
     return not isinstance(member, ManyMember) or member.inline
-
-
-def _either(link: OneMember | ManyMember) -> Any:
-    """Returns the type of an id that `expand` replaces by the row."""
-    return Union[str, ForwardRef(declaration(link.target).name)]  # noqa: UP007  # a forward reference has no `|`
 
 
 def _wrapped(kind: Any, *, many: bool, nullable: bool) -> Any:

@@ -1,3 +1,3 @@
-"""The sync engine, which stages, checks, plans, guards and applies deliveries with the same statements for all
-sources.
+"""The sync engine. It stages, checks, plans and applies the deliveries of all sources with the same statements, and
+holds a run that would change too much.
 """

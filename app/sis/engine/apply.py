@@ -62,7 +62,10 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
 
 
 async def apply(stage: Stage, kind: Kind, delivery: Delivery, planned: dict[str, int]) -> None:
-    """Applies one kind's plan. Raises `SourceInconsistent` if the number of changed rows differs from the plan."""
+    """Applies one kind's plan, whose planned rows by action are `planned`.
+
+    Raises `SourceInconsistent` if the number of changed rows differs from the plan.
+    """
     if not any(planned.get(action) for actions in PLANNED_AS.values() for action in actions):
         return
     done = {"created": 0, "updated": 0, "removed": 0}
@@ -85,7 +88,7 @@ def _changed_meanwhile(kind: Kind) -> SourceInconsistent:
 
 
 async def _save_before_images(stage: Stage, kind: Kind) -> None:
-    """Writes the change log with the before-images of the rows that will change."""
+    """Writes the before-image of each row that the plan will change to the change log."""
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
             SELECT :district, {fresh_id("change " + kind.name, "p.id::text")}, :run, '{kind.name}', p.id,
@@ -140,7 +143,7 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _about(kind: Kind) -> str:
-    """Returns the column of a plan that refers to the student whom a row is about."""
+    """Returns the column of a kind's plan that refers to the student whom the row is about."""
     return "id" if kind.about == kind.key else str(kind.about)
 
 
@@ -179,7 +182,7 @@ async def _remove(stage: Stage, kind: Kind) -> int:
 async def update_memberships(stage: Stage) -> None:
     """Ends the memberships of people who left a school, and creates memberships for people who joined one.
 
-    The memberships of a source's first load begin with the school year, not on the day of the import.
+    Memberships from a source's first load begin with the school year, not on the day of the import.
     """
     plan = stage.of_run("plan", "person")
     planned_people = f"""{plan} AS p JOIN person AS o ON o.district_id = :district AND o.id = p.id"""
@@ -215,9 +218,10 @@ async def update_memberships(stage: Stage) -> None:
 
 
 async def write_school_weeks(stage: Stage) -> None:
-    """Creates the missing rows for the weeks of each school's year; `n` counts from 1 in every school year.
+    """Creates the missing rows for the weeks of each school's year.
 
-    A week that the district's breaks cover is not instructional. Existing rows are not changed.
+    A week's number `n` counts from 1 in every school year. A week that the district's breaks cover is not
+    instructional. Existing rows are not changed.
     """
     # The lock keeps anybody from saving a break meanwhile, which these weeks would not include.
     await stage.run(WAIT.replace(":name", f"'{DistrictLock.SCHOOL_BREAK}'"))

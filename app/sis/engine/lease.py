@@ -1,8 +1,8 @@
 """Manages the lease of a district's sync: a process takes it, renews it during its run, and returns it at the end.
 
-The lease keeps a second run from beginning. It ends by itself if its process is killed, is frozen, or cannot reach the
-database. It does not keep two runs from writing; the lock of the writing transaction does (`run.lock_district_writes`).
-Never begins or ends a run.
+The lease keeps a second run from beginning. It ends by itself if the process that has it is killed, is frozen, or
+cannot connect to the database. The lease alone does not keep two runs from writing. The lock of the writing transaction
+does that (`run.lock_district_writes`). Never begins or ends a run.
 """
 
 import asyncio
@@ -35,8 +35,8 @@ IDLE_TIMEOUT = text(
 
 @asynccontextmanager
 async def district_sync_lease(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> AsyncIterator[None]:
-    """Takes the lease of the district's sync until the block ends; raises `AlreadyRunning` if another process has
-    it.
+    """Takes the lease of the district's sync until the block ends. Raises `AlreadyRunning` if another process has the
+    lease.
     """
     holder, principal = new_id(), system_principal(district_id, "sync")
     async with unit(engine, principal, keyring, "sync lease") as work:
@@ -63,9 +63,10 @@ async def district_sync_lease(engine: AsyncEngine, keyring: Keyring, district_id
 
 @needs(Can.SYNC_ROSTER)
 async def take_lease(work: Work, holder: UUID) -> timedelta:
-    """Takes the lease and returns its length.
+    """Takes the lease for the process `holder`, and returns the lease's length.
 
-    Raises `AlreadyRunning` if another process has the lease, or is still writing although its lease has ended.
+    Raises `AlreadyRunning` if another process has the lease, or if the lease has ended but its process is still
+    writing.
     """
     idle = timedelta(milliseconds=await work.db.scalar(IDLE_TIMEOUT) or 0)
     length = min(idle, MAX_LENGTH) if idle else MAX_LENGTH
@@ -94,7 +95,7 @@ async def take_lease(work: Work, holder: UUID) -> timedelta:
 
 @needs(Can.SYNC_ROSTER)
 async def renew_lease(work: Work, holder: UUID, length: timedelta) -> None:
-    """Renews the lease, or returns it if the length is zero; another holder's lease is not changed."""
+    """Renews the lease of `holder`, or returns it if the length is zero. A lease of another holder is not changed."""
     mine = (SisLease.district_id == work.district_id, SisLease.holder == holder)
     until = {"renewed_at": func.now(), "leased_until": func.now() + length}
     await work.db.execute(update(SisLease).where(*mine).values(until))

@@ -1,7 +1,7 @@
-"""Records scores from a source's mapped results. Never changes a grade.
+"""Records scores from the source's results that a mapping rule selects. Never changes a grade.
 
-After each sync these scores are recorded, amended and removed to match the results they come from, and their series are
-judged once. The scores of the first load are history and raise no alerts.
+After each sync these scores are recorded, amended and removed so that they match their results. Then each changed
+series is judged once. The scores of a source's first load are history and raise no alerts.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -38,10 +38,10 @@ _WHERE: Final = {
 
 @needs(Can.SYNC_ROSTER)
 async def follow_results(work: Work, stage: Stage) -> list[str]:
-    """Updates the scores of this run's source from its mapped results, and judges them.
+    """Updates the scores that come from the mapped results of this run's source, and judges them.
 
-    Returns sentences about the results that cannot become scores. It uses set-based statements in the transaction of
-    the run, so that scores and roster change together.
+    Returns sentences about the results that cannot become scores. The statements are set-based and run in the run's
+    transaction, so that scores and roster change together.
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == stage.source_id)
     mapping = read_mapping(await work.db.scalar(select(SisSource.mapping).where(is_source)) or {})
@@ -64,7 +64,7 @@ async def follow_results(work: Work, stage: Stage) -> list[str]:
 
 
 async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[str]:
-    """Stages the mapping's rules with the ids of their measures; returns sentences about rules that do not apply."""
+    """Stages the mapping's rules with the ids of their measures. Returns sentences about rules that do not apply."""
     names = (*OF_LINE_ITEMS, *OF_ASSESSMENTS)
     about_measure = ("measure_id", "secured_area", "lowest", "highest", "form", "attempt", "purpose")
     records, warnings = [], []
@@ -87,7 +87,9 @@ async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[
 
 
 async def _stage_items(stage: Stage) -> None:
-    """Stages the line items and assessments of this source that match a rule, each with the first matching rule."""
+    """Stages the line items and assessments of this source that match a rule. An item that matches several gets the
+    first rule.
+    """
     # Only few of the many items match, so lookups by index are faster.
     await stage.driver.execute("SET LOCAL enable_nestloop = on")
     for kind, names, others in (
@@ -114,7 +116,10 @@ async def _stage_items(stage: Stage) -> None:
 
 
 def _mapped_results_sql(stage: Stage, kind: str, column: str) -> str:
-    """Returns SQL for the results of a kind that match a rule: the results as `r`, their rules as `m`."""
+    """Returns SQL for the results of a kind that match a rule.
+
+    The SQL names the results `r` and their rules `m`. `column` refers from a result to its line item or assessment.
+    """
     return f"""FROM {stage.of_run("mapping_item")} AS i
         JOIN {stage.of_run("mapping_rule")} AS m ON m.n = i.rule
         JOIN {kind} AS r ON r.district_id = :district AND r.{column} = i.item_id AND r.source_id = :source
@@ -154,7 +159,9 @@ async def _stage_scores(stage: Stage, kind: str, column: str) -> None:
 
 
 async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
-    """Returns a sentence about matching results that cannot become scores, or an empty list."""
+    """Returns a sentence about the matching results of a kind that cannot become scores. The list is empty if there are
+    none.
+    """
     (row,) = await stage.rows(
         f"""SELECT count(*) FILTER (WHERE {_UNGRADED}) AS ungraded,
                    count(*) FILTER (WHERE NOT {_UNGRADED} AND r.score_date IS NULL) AS undated,
@@ -174,7 +181,7 @@ async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
 
 
 async def _judge(work: Work, batch: RecordedBatch, *, quiet: bool) -> None:
-    """Judges all changed series of active supports at once; with `quiet`, no alerts are raised."""
+    """Judges all changed series of active supports at once. With `quiet`, no alerts are raised."""
     measures = {measure_id for _, measure_id in batch.days}
     followed = await work.db.execute(
         select(Support.student_id, Support.measure_id).where(

@@ -1,8 +1,8 @@
-"""Keeps the schools of every row about a student equal to the student's schools when students move.
+"""Changes the schools of every row about a student when the student moves, so that they equal the student's schools.
 
-Also finds and repairs rows that differ. The tables are read from PostgreSQL's catalogue, so that a new table cannot be
-forgotten. People are locked in the order of their ids before anything about them is written, as in the rooms
-(`roster.student_lock`).
+Also finds and repairs rows whose schools differ. The tables are read from PostgreSQL's catalogue, so that a new table
+cannot be forgotten. People are locked in the order of their ids before anything about them is written, as the other
+packages do (`roster.student_lock`).
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -30,7 +30,7 @@ TRIES, PAUSE = 120, 0.1  # PAUSE is in seconds, between two tries
 
 
 async def followed_tables(stage: Stage) -> list[tuple[str, str]]:
-    """Returns every table that copies a student's schools, with its column that refers to the student."""
+    """Returns each table that copies a student's schools, with the column that refers to the student."""
     # If the worker may not update one of these tables, `follow_moves` fails.
     rows = await stage.rows(
         """SELECT c.relname AS name FROM pg_class AS c
@@ -44,7 +44,9 @@ async def followed_tables(stage: Stage) -> list[tuple[str, str]]:
 
 
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
-    """Stages the students who have rows with other schools than their own; returns the number of such rows by table."""
+    """Stages the students who have rows with schools other than the student's. Returns the number of such rows by
+    table.
+    """
     rows_by_table, moved = {}, stage.fills("moved")
     for table, student in await followed_tables(stage):
         rows_by_table[table] = await stage.count(
@@ -61,7 +63,7 @@ async def find_out_of_step(stage: Stage) -> dict[str, int]:
 
 
 async def note_moves(stage: Stage) -> None:
-    """Stages the people whose schools the plan will change; must be called before people are changed."""
+    """Stages the people whose schools the plan will change. Must be called before the plan of people is applied."""
     await stage.run(
         f"""INSERT INTO {stage.fills("moved")} (district_id, run_id, id)
             SELECT :district, :run, t.id FROM {stage.of_run("plan", "person")} AS p
@@ -73,7 +75,9 @@ async def note_moves(stage: Stage) -> None:
 
 
 async def lock_people(stage: Stage, *, planned: bool) -> None:
-    """Locks the people who change schools and, if `planned`, all whom the plan changes. Raises `RosterBusy`."""
+    """Locks the people who change schools. With `planned`, locks all people whom the plan changes. Raises
+    `RosterBusy`.
+    """
     people = f"SELECT m.id FROM {stage.of_run('moved')} AS m"
     if planned:
         people += f" UNION SELECT p.id FROM {stage.of_run('plan', 'person')} AS p WHERE p.action IN {TOUCHED}"
@@ -81,7 +85,9 @@ async def lock_people(stage: Stage, *, planned: bool) -> None:
 
 
 async def lock_in_order(stage: Stage, people: str) -> int:
-    """Locks the people whom a query selects, in the order of their ids; returns their number. Raises `RosterBusy`."""
+    """Locks the people whom the query `people` selects, in the order of their ids, and returns their number. Raises
+    `RosterBusy`.
+    """
 
     async def lock() -> int:
         return await stage.count(
@@ -94,10 +100,11 @@ async def lock_in_order(stage: Stage, people: str) -> int:
 
 
 async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]]) -> Locked:
-    """Takes locks with short timeouts, and releases those it has before each retry; raises `RosterBusy` in the end.
+    """Runs `lock`, which takes locks with a short timeout, until it succeeds, and returns its result.
 
-    A unit of work with several commands may lock students in another order than that of their ids, and a sync locks the
-    students of mapped results after those who move. Without timeouts the two could deadlock.
+    Locks already taken are released before each retry. After the last retry `RosterBusy` is raised. Without timeouts
+    there could be a deadlock: a unit of work with several commands may lock students in another order than that of
+    their ids, and a sync locks the students of mapped results after those who move.
     """
     previous_timeout = await stage.driver.fetchval("SELECT current_setting('lock_timeout')")
     for _ in range(TRIES):
@@ -119,7 +126,9 @@ async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]])
 
 
 async def follow_moves(stage: Stage) -> None:
-    """Sets the staged students' schools on every record about them; must be called after people are changed."""
+    """Sets the schools of the staged students on every record about them. Must be called after the plan of people is
+    applied.
+    """
     moved = stage.of_run("moved")
     if not await stage.count(f"SELECT count(*) FROM {moved} AS m"):
         return

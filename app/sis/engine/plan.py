@@ -1,8 +1,8 @@
 """Writes the plan: which rows of each kind to create, update, restore or remove. Never changes the roster.
 
-Unchanged rows are not part of it, so that a sync without changes costs only the comparison. The plan of a held run is
-kept in a logged table until it is answered; its digest covers the plan and the roster rows that it would change.
-Over 250 lines, so that a plan is written, kept and loaded with the same columns in one place.
+Unchanged rows are not in the plan, so that a sync without changes costs only the comparison. The plan of a held run is
+kept in a logged table until a person approves or discards it. The digest of a plan covers the plan and the roster rows
+that it would change. Over 250 lines, so that a plan is written, kept and loaded with the same columns in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -18,9 +18,9 @@ from app.sis.port import Delivery
 
 
 async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
-    """Stages the table that maps the sourcedIds of a kind to the ids of existing rows and of rows to be created.
+    """Stages the table that maps a kind's sourcedIds to ids, for existing rows and for rows to be created.
 
-    Without a delivery, the known rows keep their keys. For a delta, the table has the delivered rows and the known
+    Without a delivery, the existing rows keep their ids. For a delta, the table has the delivered rows and the existing
     rows that the delta does not mention.
     """
     columns = ("sourced_id", "id", "existed")
@@ -54,7 +54,7 @@ async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> Non
 
 
 def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
-    """Returns the columns of the kind that this delivery has, with their SQL types and without the key."""
+    """Returns the columns of a kind that are in the delivery, by name and SQL type, without the key."""
     fields = [(f.column, SQL_TYPES[f.type]) for f in kind.fields if f.header in delivery.header]
     refs = [
         (r.column, "uuid[]" if r.many else "uuid")
@@ -65,14 +65,16 @@ def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
 
 
 def known_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
-    """Returns the columns, with their SQL types, in which a staged row contains the known row that it changes."""
+    """Returns the columns, by name and SQL type, in which a staged row holds the values of the roster row that it
+    changes.
+    """
     compared = [(f"t_{column}", sql) for column, sql in plan_columns(kind, delivery)]
     pinned = [("t_pinned", "text[]")] if kind.pinnable else []
     return [("t_sourced_id", "text"), ("t_key", "uuid"), ("t_removed_at", "timestamptz"), *compared, *pinned]
 
 
 def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
-    """Returns SQL for the known rows of this source with their sourcedIds, including removed rows."""
+    """Returns SQL for the roster rows of this source with their sourcedIds and `columns`. Removed rows are included."""
     selected = ", ".join(f"t.{column}" for column in ("district_id", kind.key, "removed_at", *columns))
     if kind.own_alias:
         return (
@@ -89,7 +91,10 @@ def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
 
 
 def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL for the staged rows with their references as ids, and the first unknown required reference."""
+    """Returns SQL for the staged rows in which ids replace the references.
+
+    A column names the first required reference that is unknown.
+    """
     joins, columns, orphans = [], [], []
     for ref in (ref for ref in kind.refs if ref.header in delivery.header):
         key, name = stage.of_run("key", ref.kind), f"k_{ref.column}"
@@ -113,10 +118,10 @@ def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
 
 
 def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
-    """Returns SQL that resolves each distinct list of sourcedIds once, because many people share few lists.
+    """Returns SQL that resolves each distinct list of sourcedIds in a column once, because many people share few lists.
 
-    `whole` is true if all items are known. A list whose text, including its commas, is itself a known sourcedId is that
-    one item.
+    In the result, `whole` is true if all items of a list are known. A list whose whole text, including its commas, is
+    itself a known sourcedId counts as that single item.
     """
     key = stage.of_run("key", ref.kind)
     return f"""SELECT l.list, array_agg(k.id ORDER BY l.place) FILTER (WHERE k.id IS NOT NULL) AS ids,
@@ -132,9 +137,10 @@ def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
 
 
 async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
-    """Writes the plan of a kind from the comparison of its staged rows with the known rows.
+    """Writes the plan of a kind by comparing the staged rows with the roster rows.
 
-    If `complete` is false, absent rows are not removed, except rows that are delivered within a row of another kind.
+    If `complete` is false, a roster row that was not delivered is not removed. The exception are rows that a row of
+    another kind contains: they are removed if that other row was delivered without them.
     """
     complete = complete or bool(delivery.within)
     columns = plan_columns(kind, delivery)
@@ -180,10 +186,10 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 
 
 def _within_sql(stage: Stage, delivery: Delivery) -> str:
-    """Returns a condition for known rows `t` whose absence means that they are gone.
+    """Returns an SQL condition that is true for a roster row `t` whose absence from the delivery means that it is gone.
 
-    These are rows that are delivered within another row, if that row was delivered: in a delta, any row that came; in a
-    complete delivery, any row that was not refused.
+    It concerns rows that are delivered inside a row of another kind. In a delta, such a row is gone if its outer row
+    was delivered without it. In a complete delivery, it is gone unless its outer row was refused.
     """
     if not delivery.within:
         return ""
@@ -194,8 +200,9 @@ def _within_sql(stage: Stage, delivery: Delivery) -> str:
 
 
 def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
-    """Returns SQL for the known rows to compare with the staged rows; after unchanged rows were skipped these are
-    fewer.
+    """Returns SQL for the roster rows that are compared with the staged rows.
+
+    If unchanged rows were not staged, only the other roster rows are compared.
     """
     if kind.name not in stage.sifted:
         return known_rows_sql(kind, columns)
@@ -210,11 +217,11 @@ def pin_of(column: str) -> str:
 
 
 async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[str, Any]:
-    """Copies the plan, without refused rows, into the table that outlives the run and a crash, readable by its district
-    only.
+    """Copies the plan, without refused rows, into a table that outlives the run and a crash. Only the plan's district
+    can read it.
 
-    Returns the facts about the plan that the run's row stores: the digest that an approval must name, and each file's
-    header.
+    Returns what the run's row stores about the plan: the digest that an approval must name, and the header of each
+    file.
     """
     for kind in deliveries:
         table = stage.table("plan", kind)
@@ -245,7 +252,7 @@ async def load_plan(stage: Stage, run_id: UUID, kinds: Iterable[str]) -> None:
 
 
 def planned_columns(kind: Kind) -> list[tuple[str, str]]:
-    """Returns all columns of a kind's plan after district and run, with their SQL types."""
+    """Returns all columns of a kind's plan except district and run, by name and SQL type."""
     common = [("id", "uuid"), ("sourced_id", "text"), ("row_number", "bigint"), ("action", "text"), ("field", "text")]
     return [*common, *plan_columns(kind, full_column_delivery(kind))]
 

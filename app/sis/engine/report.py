@@ -1,4 +1,7 @@
-"""Defines the report of a run, and counts what the guard compares with its limits. Never changes a row."""
+"""Defines the report of a run, and counts what the guard compares with its limits. Never changes a row.
+
+The guard holds a run that would change or remove more rows than its limits allow.
+"""
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
@@ -28,11 +31,11 @@ CHANGED: Final = "('update', 'remove', 'absent')"
 class Counts:
     """The counts of one kind's rows: `fetched` = unchanged + created + updated + removed + quarantined + ignored.
 
-    `fetched` counts the rows of the file, identical repeats once. `removed` counts known rows that the file marks
-    `tobedeleted`. `absent` counts known rows that are missing in the file and are removed too; they are counted
-    separately because they were not fetched. `restored` counts those of the updated rows that had been removed before,
-    and `expired` those of the removed and absent rows whose end date had passed. `ignored` counts rows that the file
-    marks as deleted and that are not known, and `acknowledged` those of the quarantined rows that a person knows.
+    `fetched` counts the rows of the file; identical repeats count once. `removed` counts roster rows that the file
+    marks `tobedeleted`. `absent` counts roster rows that are removed because the file does not contain them; these were
+    not fetched. `restored` counts those of the updated rows that had been removed before, and `expired` those of the
+    removed and absent rows whose end date had passed. `ignored` counts rows that the file marks as deleted and that the
+    roster does not have. `acknowledged` counts the quarantined rows that a person has acknowledged.
     """
 
     file: str = ""
@@ -55,7 +58,7 @@ class Counts:
         return self.created + self.updated + self.removed + self.absent
 
     def take(self, action: str, rows: int) -> None:
-        """Takes planned rows out of the counts."""
+        """Subtracts planned rows with this action from the counts, because they were removed from the plan."""
         name = {"create": "created", "update": "updated", "restore": "updated", "remove": "removed"}.get(action, action)
         setattr(self, name, getattr(self, name) - rows)
         if action == "restore":
@@ -79,11 +82,14 @@ class Refusal:
 class Report:
     """The result of a run: `state` is applied, held, dry or failed, and `sentence` describes it.
 
-    A held run has a `plan` until it is answered; an approval names the plan's `digest`. `mode` is full or delta,
-    `weighed` has the results of the guard's rules, `taken` describes the imported file, and `pulled_at` is the time of
-    the source's data. `repaired` counts, by table, the rows that were moved to the schools of their student. `failed`
-    has the kinds whose optional collections could not be read, and `rekeys` the people who likely came back with
-    another sourcedId: old, new, the field by which they are alike, and whether they were set aside.
+    A held run has a `plan` until a person approves or discards it. An approval names the plan's `digest`. `mode` is
+    full or delta. `weighed` has the result of each limit of the guard. `taken` describes the imported file. `pulled_at`
+    is the time of the source's data. `repaired` counts, by table, the rows that were moved to the schools of their
+    student.
+
+    `failed` has the kinds whose optional collections could not be read. `rekeys` has the people who likely came back
+    with another sourcedId: the old and the new sourcedId, the field in which both agree, and whether the plan leaves
+    both unchanged.
     """
 
     run_id: UUID
@@ -130,14 +136,14 @@ class Report:
 
 
 async def count_known(stage: Stage, kind: Kind) -> int:
-    """Counts the current roster rows of a kind from this source, and stores the number in the stage."""
+    """Counts the current roster rows of a kind from this source, stores the number in the stage and returns it."""
     rows = await stage.count(f"SELECT count(*) FROM ({known_rows_sql(kind)}) AS t WHERE t.removed_at IS NULL")
     stage.known_rows[kind.name] = rows
     return rows
 
 
 async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
-    """Counts the planned rows of a kind by action, and stores the numbers in the stage."""
+    """Counts the planned rows of a kind by action, stores the numbers in the stage and returns them."""
     rows = await stage.rows(
         f"SELECT p.action, count(*) AS rows FROM {stage.of_run('plan', kind.name)} AS p GROUP BY p.action"
     )
@@ -146,8 +152,8 @@ async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
 
 
 async def count_faults(stage: Stage, kind: Kind) -> tuple[int, int, int]:
-    """Returns the numbers of staged rows with a fault, without a sourcedId, and without a fault but marked as
-    deleted.
+    """Returns three numbers of staged rows: those with a fault, those without a sourcedId, and those without a fault
+    that the source marked as deleted.
     """
     (row,) = await stage.rows(
         "SELECT count(*) FILTER (WHERE fault IS NOT NULL) AS faulty, "
@@ -166,7 +172,7 @@ async def count_quarantined(stage: Stage, kind: Kind) -> int:
 
 
 async def first_refusals(stage: Stage) -> list[Refusal]:
-    """Returns the first rows in quarantine, by kind and row."""
+    """Returns the first rows in quarantine, in the order of kind and row."""
     rows = await stage.rows(
         "SELECT file, row_number, field, code, sourced_id, id::text AS id, acknowledged FROM sis_quarantine "
         f"WHERE district_id = :district AND run_id = :run ORDER BY kind, row_number LIMIT {FIRST}"
@@ -176,7 +182,7 @@ async def first_refusals(stage: Stage) -> list[Refusal]:
 
 
 async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Delivery) -> list[str]:
-    """Returns sentences about unknown optional references, whose rows are imported without them."""
+    """Returns sentences about unknown optional references. Their rows are imported without the reference."""
     warnings = []
     for ref in kind.refs:
         if ref.header not in delivery.header or (ref.required and not ref.many):
@@ -203,7 +209,8 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
 async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[ShrunkGroup]:
     """Returns the schools and classes that would lose students. A class that is itself removed does not count.
 
-    A person who would no longer be a student counts as lost, and so does an enrollment.
+    A student whom the plan removes or gives another role counts as lost. A removed enrollment counts as a lost student
+    of its class.
     """
     groups = []
     people, enrollments = kinds["person"], kinds["enrollment"]
@@ -248,8 +255,10 @@ async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[
 def planned_kind(
     kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_out: Collection[str] = ()
 ) -> PlannedKind:
-    """Returns one kind's counts in the form that the guard takes; in a delta, a kind without changes may have no
-    file.
+    """Returns one kind's counts in the form that the guard takes.
+
+    In a delta there may be no file for a kind, because the kind has not changed. `left_out` has the kinds that the
+    source's settings leave out.
     """
     delivery = deliveries.get(kind.name)
     if delivery is None:

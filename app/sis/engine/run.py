@@ -1,7 +1,7 @@
 """Begins, concludes and ends the row of a run, and updates its source at the end.
 
-Also owns the lock of the transaction that writes a sync. Never stages, plans or applies. Over 250 lines, so that the
-ownership and the claims of a run are in one place.
+Also owns the lock of the transaction that writes a sync. Never stages, plans or applies. Over 250 lines, so that
+everything that decides which process owns a run is in one place.
 """
 
 from collections.abc import Collection
@@ -66,8 +66,8 @@ class RunRequest:
 async def lock_district_writes(work: Work) -> None:
     """Makes other transactions that apply a sync of the district wait until this transaction ends.
 
-    The lease of a run is lost if its process cannot renew it, although the run continues to fetch. This lock belongs to
-    the transaction that writes.
+    A process that cannot renew the lease of its run loses the lease, but may still be fetching. This lock belongs to
+    the transaction that writes, so it cannot be lost before the writing ends.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.WRITE_SYNC})
 
@@ -81,9 +81,9 @@ async def try_lock_district_writes(work: Work) -> bool:
 
 @needs(Can.SYNC_ROSTER)
 async def require_current_claim(work: Work, run_id: UUID, claim_number: int) -> None:
-    """Raises `Superseded` if another claim owns the run now; `end` checks this again.
+    """Raises `Superseded` if another claim owns the run now. `end` checks this again.
 
-    Takes no lock on the row, so that its lease can be renewed meanwhile.
+    Takes no lock on the row, so that the lease can be renewed meanwhile.
     """
     mine = (SisRun.id == run_id, SisRun.state == RunState.RUNNING, SisRun.claim_number == claim_number)
     if await work.db.scalar(select(SisRun.id).where(SisRun.district_id == work.district_id, *mine)) is None:
@@ -104,7 +104,10 @@ async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
 
 @needs(Can.SYNC_ROSTER)
 async def kinds_left_out(work: Work, source_id: UUID, also: Collection[str] = ()) -> frozenset[str]:
-    """Returns the kinds that a source's settings leave out; their rows are neither imported nor counted as missing."""
+    """Returns the kinds that a source's settings leave out, with those in `also`.
+
+    Rows of these kinds are neither imported nor counted as missing.
+    """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     names = [*(await work.db.scalar(select(SisSource.left_out).where(is_source)) or ()), *also]
     return frozenset(MAY_BE_LEFT_OUT[name] for name in names if name in MAY_BE_LEFT_OUT)
@@ -119,10 +122,10 @@ async def begin(
     undoes: UUID | None = None,
     request: RunRequest = RunRequest(),
 ) -> None:
-    """Creates the row of a run, or starts the requested run. Ends a run that a crash left in state `running`.
+    """Creates the row of a run, or starts the requested run.
 
-    Raises `Conflict` if another worker has claimed the requested run, and `AlreadyRunning` while another run is being
-    applied.
+    Also ends a run that a crash left in state `running`. `undoes` is the id of the run that this run reverts. Raises
+    `Conflict` if another worker has claimed the requested run, and `AlreadyRunning` while another run is being applied.
     """
     if not await try_lock_district_writes(work):
         raise AlreadyRunning("Another sync of this district is being applied. Try again when it has ended.")
@@ -197,8 +200,8 @@ async def end(
     """Ends the run's row and emits its event. An applied or held run replaces the held runs of its source.
 
     A dry run emits no event, even if it fails: it changes nothing. An applied run moves the source's watermark to the
-    time at which the source was read, and the next delta begins there. Raises `Superseded` if the run's state is none
-    of `of` or if another claim owns the run; the caller's transaction must then be rolled back.
+    time at which the source was read. The next delta begins at that time. Raises `Superseded` if the run's state is
+    none of `of` or if another claim owns the run; the caller's transaction must then be rolled back.
     """
     mine = (
         SisRun.id == report.run_id,
@@ -250,7 +253,10 @@ async def end(
 async def update_watermarks(
     work: Work, source_id: UUID, applied: bool, mode: str | None, pulled_at: datetime | None, *, undone: bool = False
 ) -> None:
-    """Updates the watermarks and the schedule of a source after a run. After an undo, the next run is a full one."""
+    """Updates the watermarks and the schedule of a source after a run.
+
+    `pulled_at` is the time at which the source was read. With `undone`, the next run is a full one.
+    """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     row = await work.db.scalar(select(SisSource).where(is_source))
     if row is None:
@@ -273,7 +279,9 @@ async def _drop_uploads(work: Work) -> None:
 
 
 async def _discard_replaced_plans(work: Work, run_id: UUID, source_id: UUID) -> None:
-    """Discards the other held or approved plans of the source, because they compare with an outdated roster."""
+    """Discards the other held or approved plans of the source, because they were compared with a roster that has
+    changed since.
+    """
     others = (SisRun.district_id == work.district_id, SisRun.source_id == source_id, SisRun.id != run_id)
     waiting = await work.db.scalars(select(SisRun.id).where(*others, SisRun.state.in_(WAITING)))
     gone = {"sentence": "A later sync replaced it. The roster is as it was.", "plan": None}
@@ -284,6 +292,6 @@ async def _discard_replaced_plans(work: Work, run_id: UUID, source_id: UUID) -> 
 
 @needs(Can.SYNC_ROSTER)
 async def drop_kept_plan(work: Work, run_id: UUID) -> None:
-    """Deletes the staged rows of a run's kept plan."""
+    """Deletes the staged rows of a run's plan, which had been kept for a person to review."""
     for statement in DROP_KEPT_PLAN:
         await work.db.execute(statement, {"district": work.district_id, "run": run_id})

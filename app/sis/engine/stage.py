@@ -1,9 +1,11 @@
 """Manages the staged rows of one run, and runs its statements. Never checks a value, never changes the schema.
 
+A "known" row is a row of the roster that came from this run's source.
+
 The staging tables are permanent; migrations create them. A run writes its rows with its own id, in one transaction that
 also deletes them, so that no other run ever sees one and a crash leaves none. Only the tables into which files are
-copied are a run's own (`intake.load`). A run never analyzes a staging table, because that would lock the table against
-the runs of other districts until its transaction ends.
+copied belong to a single run (`intake.load`). A run never analyzes a staging table, because that would lock the table
+against the runs of other districts until its transaction ends.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -38,7 +40,11 @@ STAGING_TABLES = (
     *("repeat", "id_list", "composed", "moved", "mapping_rule", "mapping_item", "incoming_score"),
     *("candidate", "given_pair"),
 )
-"""The tables whose rows do not outlive their run. A kept plan is in `kept_plan`, a kept map in `kept_rekey`."""
+"""The tables whose rows are deleted when their run ends.
+
+A plan that waits for approval is in `kept_plan`, and a map of old to new sourcedIds that waits for approval is in
+`kept_rekey`.
+"""
 EmitStudentEvents = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
 """Records an event for each of these pairs of student and school, in the run's transaction."""
 
@@ -62,11 +68,11 @@ class Stage:
     raw_tables: dict[str, str] = field(default_factory=dict)
     """The table with the raw rows of a file, which only this run uses, by kind."""
     staged_early: dict[str, int] = field(default_factory=dict)
-    """The number of staged rows of each kind that was staged together with another kind."""
+    """The number of staged rows by kind, for each kind that was staged together with another kind."""
     known_rows: dict[str, int] = field(default_factory=dict)
-    """The number of known rows, for each kind that was counted."""
+    """The number of known rows by kind, for each kind that was counted."""
     raw_rows: dict[str, int] = field(default_factory=dict)
-    """The number of raw rows, for each kind that was loaded."""
+    """The number of raw rows by kind, for each kind that was loaded."""
     planned_rows: dict[str, dict[str, int]] = field(default_factory=dict)
     """The number of planned rows by kind and action, for each kind that was counted."""
     sifted: set[str] = field(default_factory=set)
@@ -83,40 +89,44 @@ class Stage:
         return f"(SELECT * FROM {self.table(name, kind)} AS w WHERE w.district_id = :district AND w.run_id = :run)"
 
     def delivered(self, kind: str) -> str:
-        """Returns SQL that selects the staged rows of a kind that were delivered, without the known rows that were
-        not.
+        """Returns SQL that selects the delivered rows among the staged rows of a kind, without the known rows that were
+        not delivered.
         """
         return f"(SELECT * FROM {self.of_run('staged', kind)} AS w WHERE w.row_number IS NOT NULL)"
 
     def composed(self, name: str) -> str:
-        """Returns SQL that selects the composed values with this name, which other files add to the rows of a kind."""
+        """Returns SQL that selects the values that were computed from supplementary files and staged under this
+        name.
+        """
         return f"(SELECT * FROM {self.of_run('composed')} AS w WHERE w.name = '{name}')"
 
     def raw(self, kind: str) -> str:
         """Returns SQL that selects the raw rows of a kind.
 
-        It is a subquery that PostgreSQL does not merge with the enclosing statement, because a sharded server refuses
-        to join a table of one node directly with a distributed one.
+        The SQL is a subquery that PostgreSQL does not merge with the enclosing statement, because a sharded server
+        refuses to join a table of one node directly with a distributed one.
         """
         return f"(SELECT * FROM {self.raw_tables[kind]} OFFSET 0)"
 
     async def insert(
         self, name: str, kind: str, columns: Iterable[str], query: str, *, are_distinct: bool = False
     ) -> int:
-        """Stages the rows of a query whose columns follow district and run; returns their number.
+        """Stages the rows of a query, and returns their number.
 
-        Of several rows with the same key the first is staged. `are_distinct` states that there are none, because
-        looking for them costs as much as the insertion itself.
+        The query's columns are district, run and then `columns`. Of several rows with the same key the first is staged.
+        `are_distinct` states that there are no such rows, because looking for them costs as much as the insertion
+        itself.
         """
         table = self.fills(name, kind)
         unless = "" if are_distinct else " ON CONFLICT DO NOTHING"
         return await self.run(f"INSERT INTO {table} (district_id, run_id, {', '.join(columns)}) {query}{unless}")
 
     async def insert_parallel(self, name: str, kind: str, columns: Sequence[str], query: str) -> int:
-        """Stages the few rows of a query that reads many; the query itself names district and run.
+        """Stages the rows of a query that reads many rows and returns few. Returns the number of staged rows.
 
-        PostgreSQL runs no parallel plan for an INSERT, but does for a COPY to the client. The rows pass through a
-        temporary file. The types of the columns must be exactly those of the table.
+        The query selects district and run itself. PostgreSQL runs no parallel plan for an INSERT, but does for a COPY
+        to the client, so the rows pass through a temporary file. The types of the query's columns must be exactly those
+        of the table.
         """
         table, names = self.fills(name, kind), ["district_id", "run_id", *columns]
         with TemporaryFile() as spool:
@@ -128,7 +138,7 @@ class Stage:
         return int(str(status).rsplit(" ", 1)[-1])
 
     async def insert_records(self, name: str, columns: Sequence[str], records: Iterable[Sequence[Any]]) -> None:
-        """Stages records whose values follow district and run."""
+        """Stages records. Each has the values of `columns`; district and run are added."""
         await self.driver.copy_records_to_table(
             self.fills(name).removeprefix("staging."),
             schema_name="staging",
@@ -141,7 +151,7 @@ class Stage:
         await self.run(f"DELETE FROM {self.table(name, kind)} AS w WHERE w.district_id = :district AND w.run_id = :run")
 
     async def run(self, sql: str) -> int:
-        """Runs a statement; returns the number of rows that it affected."""
+        """Runs a statement, and returns the number of affected rows."""
         status = str(await self.driver.execute(*self._bound(sql)))
         last = status.rsplit(" ", 1)[-1]
         return int(last) if last.isdigit() else 0
@@ -165,7 +175,9 @@ class Stage:
         self.filled.clear()
 
     def fills(self, name: str, kind: str = "") -> str:
-        """Returns the name of a staging table, and notes that the run's rows in it must be deleted at its end."""
+        """Returns the name of a staging table, and notes that the run's rows in this table must be deleted when the run
+        ends.
+        """
         table = self.table(name, kind)
         if table not in self.filled:
             self.filled.append(table)
@@ -197,8 +209,9 @@ class Stage:
         return (text, *(values[name] for name in used))
 
     def _spelled_out(self, sql: str) -> str:
-        """Returns a statement with its parameters written as literals, because COPY takes none; all of them are our own
-        values.
+        """Returns a statement in which literals replace the parameters, because COPY takes no parameters.
+
+        This is safe, because the program itself chose all of these values.
         """
         values = self._values()
         return _NAMED.sub(lambda match: f"'{values[match[1]]}'::{_TYPES[match[1]]}", sql)
@@ -208,9 +221,9 @@ def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
     """Returns SQL for a new id in the form of a UUIDv7 (RFC 9562), made of the run's time and a digest of kind and
     sourcedId.
 
-    It uses no volatile function, so that it is the same on every node and on a retry of the statement. With `place`, an
-    SQL number, ids ascend with that number, so that a million rows are appended to an index instead of being spread
-    over it.
+    The SQL calls no volatile function, so that the id is the same on every node and when the statement is retried. With
+    `place`, an SQL number, the ids ascend with that number. Then a million new rows are appended to an index instead of
+    being spread over it.
     """
     digest = f"md5(:salt || '{kind}' || {sourced_id})"
     if place is None:
@@ -222,8 +235,8 @@ def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
 def key_filter_sql(stage: Stage, kind: Kind, actions: str) -> str:
     """Returns an SQL condition that looks up the known rows `t` of a plan by their key, if `actions` affect few rows.
 
-    Returns an empty string if they affect many rows, since one scan of the table is then faster. The planned rows must
-    have been counted before.
+    If they affect many rows, returns an empty string, because one scan of the table is then faster. The planned rows
+    must have been counted before.
     """
     affected = sum(rows for action, rows in stage.planned_rows.get(kind.name, {}).items() if f"'{action}'" in actions)
     if affected * FEW > stage.known_rows.get(kind.name, 0):

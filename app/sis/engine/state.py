@@ -23,8 +23,8 @@ async def change_states(
 ) -> Sequence[Row[UUID, UUID, bool]]:
     """Sets the state of the district's runs that are in one of the states `of` and that match `where`.
 
-    Returns the id, the source and `dry` of each changed run. Raises `IllegalTransition` if `following` may not follow
-    one of the states in `of`, whether or not there is such a run.
+    `following` is the new state, and `values` are other columns to set. Returns the id, the source and `dry` of each
+    changed run. Raises `IllegalTransition` if the new state may not follow each state in `of`, even if no run matches.
     """
     require_transition(of, following)
     changed = await work.db.execute(

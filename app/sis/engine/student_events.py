@@ -1,4 +1,5 @@
-"""Emits the events of a run: students who entered, left or returned to a school, and the run's counts.
+"""Emits the events of a run: one for each student who entered, left or returned to a school, and one with the run's
+counts.
 
 Never changes a roster row. A source's first load emits no student events, because nobody came on the day of the import.
 """
@@ -18,7 +19,8 @@ COUNTED = ("fetched", "created", "updated", "restored", "removed", "absent", "qu
 async def emit_student_events(stage: Stage) -> None:
     """Emits an event for each student who enters, leaves or returns to a school.
 
-    Must be called after people are changed and before their memberships are, because it compares the two.
+    Must be called after the people are changed and before their memberships are changed, because the events follow from
+    the difference between both.
     """
     if not await stage.count(
         "SELECT count(*) FROM sis_run WHERE district_id = :district AND source_id = :source "
@@ -50,7 +52,7 @@ async def emit_student_events(stage: Stage) -> None:
 
 
 def count_events(report: Report) -> dict[str, dict[str, int]]:
-    """Returns the run's counts by kind for its event, without the kinds whose counts are all 0."""
+    """Returns the run's counts, keyed by kind, for the run's event. Kinds whose counts are all 0 are left out."""
     return {
         name: {field: getattr(counts, field) for field in COUNTED}
         for name, counts in report.kinds.items()

@@ -34,7 +34,7 @@ COMPOSED: Final = {
     "resultScoreScales": ("scoreScaleSourcedId",),
     "resultLearningObjectiveIds": ("learningObjectiveSet",),
 }
-"""The columns that these supplementary files add to the kind whose rows they supplement."""
+"""The columns that each supplementary file adds to the kind whose rows it supplements, keyed by the file's name."""
 
 
 class ZipRefused(SourceRefused):
@@ -95,7 +95,7 @@ class CsvZip:
         return renamed
 
     def _manifest(self, entries: Mapping[str, zipfile.ZipInfo]) -> tuple[str, dict[str, str]]:
-        """Reads the manifest; returns the OneRoster version, and the mode of each file that it names."""
+        """Reads the manifest. Returns the OneRoster version, and the mode of each file that the manifest names."""
         entry = entries.get("manifest.csv")
         if entry is None:
             raise SourceRefused(
@@ -126,8 +126,8 @@ class CsvZip:
         return short, modes
 
     def _list_not_taken(self, entries: Mapping[str, zipfile.ZipInfo], modes: Mapping[str, str]) -> tuple[str, ...]:
-        """Returns the files that are not imported, and adds warnings for those that the manifest should have
-        announced.
+        """Returns the names of the files that are not imported. Adds a warning for each of them that the manifest
+        should have announced.
         """
         not_taken = []
         for file in sorted(set(entries) - {"manifest.csv"}):
@@ -160,7 +160,9 @@ class CsvZip:
         )
 
     def _with_supplements(self, deliveries: Mapping[str, Delivery]) -> dict[str, Delivery]:
-        """Returns the deliveries by kind, with roles, scales and objectives as supplements of their kinds."""
+        """Returns the deliveries, keyed by kind. Roles, score scales and learning objectives become supplements of the
+        kind that they describe.
+        """
         kinds: dict[str, Delivery] = {}
         supplements: dict[str, list[tuple[str, Delivery]]] = {}
         for name, delivery in deliveries.items():
@@ -205,7 +207,7 @@ def _add_supplements(base: Delivery, composed: tuple[str, ...], supplements: lis
 
 
 def _empty_delta(kind: str, file: str) -> Delivery:
-    """Returns an empty delta, for a kind of which only a supplement was delivered."""
+    """Returns an empty delta of a kind, for which only a supplement was delivered."""
     line = f"{','.join(COMMON)}\r\n".encode()
     return Delivery(kind, file, False, COMMON, len(line), lambda: iter((line,)))
 

@@ -52,9 +52,11 @@ class FetchedZip:
 async def open_path(
     path: Path, taken: Sequence[Taken], *, again: bool, leave_out: Collection[str] = ()
 ) -> AsyncIterator[FetchedZip]:
-    """Opens a zip, or the next zip of a folder; with `again`, the newest zip even if it was imported before.
+    """Opens a zip, or the next zip of a folder.
 
-    Raises `NothingNew` if all were imported before, and `SourceRefused` if there is no such file or folder.
+    `taken` describes the zips that were imported before. With `again`, the newest zip of a folder is opened even if it
+    was imported before. Raises `NothingNew` if all zips were imported before, and `SourceRefused` if there is no such
+    file or folder.
     """
     chosen = await asyncio.to_thread(_choose, path, taken, again, leave_out)
     with _opened(chosen) as (file, archive):
@@ -78,7 +80,10 @@ async def open_url(
 
 
 async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progress) -> datetime:
-    """Downloads the zip to the file; returns the time by the source's clock, or by ours if it sends none."""
+    """Downloads the zip to the file, and returns the time of the response.
+
+    It is the time by the source's clock, or by this machine's clock if the source sends no time.
+    """
     began, done = now(), 0
     try:
         checked = validate_url(url, allowed)
@@ -110,7 +115,9 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
 
 
 def _response_time(header: str | None) -> datetime | None:
-    """Returns the time of a `Date` header, but never a time ahead of our own clock; None if it is malformed."""
+    """Returns the time of a `Date` header, but never a time ahead of this machine's clock. Returns None if the header
+    is malformed.
+    """
     try:
         return min(parsedate_to_datetime(header).astimezone(UTC), now()) if header else None
     except (ValueError, OverflowError):
@@ -118,7 +125,11 @@ def _response_time(header: str | None) -> datetime | None:
 
 
 def _choose(path: Path, taken: Sequence[Taken], again: bool, leave_out: Collection[str]) -> Path:
-    """Returns the file to import: the newest bulk delivery among the new files, or without one the oldest delta."""
+    """Returns the file to import.
+
+    It is the newest bulk delivery among the zips that were not imported before. Without a bulk delivery, it is the
+    oldest delta. With `again`, it is the newest zip.
+    """
     if not path.is_dir():
         if not path.is_file():
             raise SourceRefused("There is no such file or folder on this machine.")
@@ -156,7 +167,10 @@ def _is_whole(path: Path) -> bool:
 
 
 def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
-    """Returns whether a file was imported before, by its name, size and time, or otherwise by its digest."""
+    """Returns whether a file was imported before.
+
+    The file is recognized by its name, size and time, or otherwise by its digest.
+    """
     status = path.stat()
     if any(
         (file["name"], file["size"], file["mtime"]) == (path.name, status.st_size, status.st_mtime_ns) for file in taken
@@ -184,7 +198,7 @@ def _is_bulk(path: Path, leave_out: Collection[str]) -> bool:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
-    """Opens a file and the zip in it; both keep the same bytes even if the file is replaced meanwhile."""
+    """Opens a file and the zip in it. Both read the same bytes even if the file is replaced meanwhile."""
     try:
         file = path.open("rb")
     except OSError as error:

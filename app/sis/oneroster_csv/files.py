@@ -14,10 +14,11 @@ VERSIONS: Final = ("1.1", "1.2")
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """A file of the binding: the kind of its rows, or for a supplement the kind to which it adds.
+    """A file of OneRoster's CSV binding.
 
-    A column is required if a row over REST is refused without its value. `columns` are those of 1.1 and 1.2 after the
-    three common columns; `since` is the version that introduced the file.
+    `kind` is the kind of its rows, or for a supplementary file the kind to whose rows it adds columns. A required
+    column is one without whose value a row over REST is refused. `columns` are the columns in 1.1 and 1.2 after the
+    three columns that all files have. `since` is the version that introduced the file.
     """
 
     name: str
@@ -29,7 +30,7 @@ class CsvFile:
 
     @property
     def taken(self) -> frozenset[str]:
-        """Returns the columns that are imported."""
+        """Returns the names of the columns that are imported."""
         if self.supplement:
             return frozenset((*COMMON, *self.columns))
         kind = BY_NAME[self.kind]

@@ -41,9 +41,10 @@ def guess_encoding(raw: bytes) -> str:
 
 
 def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...]:
-    """Returns the names of the columns; raises `SourceRefused` for an empty file or a bulk file without rows.
+    """Returns the names of the columns. Raises `SourceRefused` for an empty file or a bulk file without rows.
 
-    A delta without rows is valid and means that nothing has changed.
+    `head` is the beginning of the file, and `more` states that the file continues after it. A delta without rows is
+    valid and means that nothing has changed.
     """
     if not head.strip(BOM + b"\r\n \t"):
         raise SourceRefused(f"{file} is empty. A file without rows must be announced as absent.")
@@ -63,7 +64,9 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
 
 
 def standard_columns(header: tuple[str, ...], file: CsvFile) -> tuple[tuple[str, ...], list[str]]:
-    """Returns the standard OneRoster names of the columns, and a warning if some are written in another case."""
+    """Returns the columns' standard OneRoster names. The second value has a warning if some columns are written in
+    another case.
+    """
     standard = {column.lower(): column for column in (*COMMON, *file.columns)}
     renamed = tuple(standard.get(column.lower(), column) for column in header)
     other = [new for old, new in zip(header, renamed, strict=True) if old != new]
@@ -108,7 +111,9 @@ def _warnings(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]
 
 
 def has_delta_values(head: bytes, header: tuple[str, ...], file: str) -> bool:
-    """Returns whether the first rows of a bulk file have a status or dateLastModified, which should be blank."""
+    """Returns whether any of the first rows of a bulk file has a status or dateLastModified, which should be blank
+    there.
+    """
     places = [header.index(column) for column in ("status", "dateLastModified") if column in header]
     text = head.removeprefix(BOM).decode("utf-8", "replace")
     whole = text[: text.rfind("\n") + 1] or text

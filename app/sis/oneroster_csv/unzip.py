@@ -16,17 +16,19 @@ RATIO_LIMIT = 200  # the largest ratio of unpacked to packed bytes; rosters have
 MAX_ENTRIES = 200
 DIRECTORY_LIMIT = 256 << 10  # bytes of the central directory: about a thousand for each entry
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""The methods for which `zipfile` unpacks no more bytes than requested; with others a megabyte may become gigabytes."""
+"""The compression methods for which `zipfile` unpacks no more bytes than requested. With other methods a megabyte may
+become gigabytes.
+"""
 # zipfile raises NotImplementedError for a compression that it does not know, RuntimeError for an encrypted entry.
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 MANY = "The zip holds far more files than OneRoster has: not opened."
 
 
 class _BoundedFile:
-    """A file that limits the size of each read to that of a small zip directory, until the zip is open.
+    """A file that limits the size of each read until the zip is open. The limit is the size of a small zip's directory.
 
-    `zipfile` reads the end record first, and then as many bytes as the record states for the directory. The limit on
-    reads applies whatever the record states, and whichever of several records `zipfile` chooses.
+    `zipfile` reads the end record first, and then as many bytes as that record states for the directory. The limit
+    applies whatever the record states, and whichever of several records `zipfile` chooses.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -59,7 +61,9 @@ def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
 
 
 def list_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Returns the files by name; raises `SourceRefused` for an encrypted zip, a zip with folders, or a zip bomb."""
+    """Returns the files, keyed by name. Raises `SourceRefused` for an encrypted zip, a zip with folders, or a zip
+    bomb.
+    """
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = entry.filename
@@ -84,7 +88,9 @@ def list_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def stream(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int | None = None) -> Iterator[bytes]:
-    """Yields the bytes of a file without its byte order mark; with a limit, it stops soon after that many bytes."""
+    """Yields the bytes of a file without its byte order mark. With a limit, reading stops soon after that many
+    bytes.
+    """
     yielded = 0
     try:
         with archive.open(entry) as file:

@@ -62,9 +62,10 @@ class RosterChanged(SourceInconsistent):
 
 @needs(Can.APPROVE_SYNC)
 async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -> None:
-    """Marks a held run, or one that failed to apply, as approved. `plan` is the digest that the report shows.
+    """Marks a held run, or one that failed to apply, as approved. `plan` is the digest that the report shows;
+    `without_removals` drops the removals from the plan.
 
-    Raises `NotFound`, and `Conflict` if the run has another state or another plan than the named one.
+    Raises `NotFound`, and `Conflict` if the run has another state or its plan has another digest.
     """
     run = await _load_held(work, run_id)
     if run.plan is None or run.plan["digest"] != plan:
@@ -76,8 +77,9 @@ async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -
 
 @needs(Can.APPROVE_SYNC)
 async def discard(work: Work, run_id: UUID) -> None:
-    """Marks a held run, or one that failed to apply, as discarded; raises `NotFound`, and `Conflict` in another
-    state.
+    """Marks a held run, or one that failed to apply, as discarded.
+
+    Raises `NotFound`, and `Conflict` if the run is in another state.
     """
     await _load_held(work, run_id)
     await _record_answer(work, run_id, RunState.DISCARDED, "Discarded. The roster is as it was.", False)
@@ -85,8 +87,9 @@ async def discard(work: Work, run_id: UUID) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def discard_unkept_plans(work: Work) -> int:
-    """Discards every waiting plan after a restore, because backups do not contain staged rows; returns the number of
-    runs.
+    """Discards every plan that waits for approval, and returns the number of runs.
+
+    This is needed after a restore, because backups do not contain staged rows.
     """
     lost = {"sentence": RESTORED, "plan": None, "answer": None}
     has_plan = SisRun.plan.is_not(None)
@@ -286,7 +289,7 @@ async def require_undoable(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def require_before_images(work: Work, run: SisRun) -> None:
-    """Raises `Conflict` if the before-image of a row that the run changed has expired or was erased."""
+    """Raises `Conflict` if the before-image of any row that the run changed has expired or was erased."""
     expired = select(SisChange.id).where(
         SisChange.district_id == work.district_id, SisChange.run_id == run.id, SisChange.expired_at.is_not(None)
     )
@@ -300,7 +303,10 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
-    """Counts the rows of a kind that later runs changed again, or created under an id that this run had created."""
+    """Counts the rows of a kind that this run changed and that one of the runs `later` changed again.
+
+    Also counts rows that a later run created under an id that this run had created.
+    """
     dependent = "".join(
         f""" UNION SELECT t.{kind.key} FROM {kind.table} AS t
              JOIN {BY_NAME[ref.kind].table} AS c ON c.district_id = :district AND c.id = t.{ref.column}
@@ -321,7 +327,10 @@ async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[
 
 
 async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Writes the plan that reverts a run for one kind, from its change log and from the rows that it created."""
+    """Writes the plan of one kind that reverts the run `run_id`.
+
+    The plan comes from the change log of that run and from the rows that the run created.
+    """
     columns = plan_columns(kind, full_column_delivery(kind))
     names = [column for column, _ in columns]
     await stage.insert(
@@ -344,7 +353,9 @@ async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
 
 
 async def reopen_memberships(stage: Stage, ran_on: date) -> None:
-    """Reopens the school memberships that the run had ended, because an undo must not leave a gap in them."""
+    """Reopens the school memberships that a run on the date `ran_on` had ended. Without this, an undo would leave a gap
+    in them.
+    """
     await stage.run(
         f"""UPDATE school_membership AS m SET ends_on = NULL FROM {stage.of_run("plan", "person")} AS p
             WHERE m.district_id = :district AND m.person_id = p.id
@@ -356,9 +367,10 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Removes the rows that the run had restored again, with their former values and their former time of removal.
+    """Removes again the rows that the run `run_id` had restored, with their former values and their former time of
+    removal.
 
-    The schools are not changed, because the records of a student who left stay in their current schools.
+    The schools of records are not changed, because the records of a student who left stay in their current schools.
     """
     columns = [column for column, _ in plan_columns(kind, full_column_delivery(kind)) if column != "school_ids"]
     await stage.run(

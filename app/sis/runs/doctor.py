@@ -1,4 +1,6 @@
-"""Checks and repairs that every row about a student has the student's schools. Never reads a source."""
+"""Checks that every row about a student has the student's schools, and repairs rows that do not. Never reads a
+source.
+"""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -22,7 +24,7 @@ SIZE = 1 << 26  # bytes; the check gets as much memory as a sync with a file of 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """The result for one district: the number of rows with other schools than the student's, by table."""
+    """The result for one district: the number of rows whose schools differ from the student's, keyed by table."""
 
     district: str
     rows_by_table: dict[str, int]
@@ -31,7 +33,7 @@ class Examination:
 async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, repair: bool) -> Examination:
     """Counts the rows of each table whose schools differ from their student's, and corrects them if `repair` is true.
 
-    Before a repair it waits until no sync is being applied. Raises `RosterBusy`.
+    Before a repair it waits until no sync is being applied. Raises `RosterBusy` if people stay locked for too long.
     """
     async with unit(engine, system_principal(district_id, "operator"), keyring, "doctor") as work:
         return await _examine(work, repair=repair)

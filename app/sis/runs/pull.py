@@ -51,12 +51,13 @@ Mode = Literal["full", "delta"]
 PAGE_SIZE = 1000  # rows of a page, if the source's settings have no page size
 REMEMBERED = 1000  # the number of earlier imported files with which a new file is compared
 READ_STATES = (RunState.APPLIED, RunState.HELD, RunState.APPROVED, RunState.FAILED_TO_APPLY, RunState.DISCARDED)
-"""The states of a run that has read its source completely."""
+"""The states of a run that has already read its source completely."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunInputs:
-    """The inputs of a run: the source with its settings, its secrets, the mode, and the files imported before.
+    """The inputs of a run: the source with its settings, its secrets, the mode, and descriptions of the files imported
+    before.
 
     `upload_run` is the id of the run if a zip was uploaded for it; the zip is then read instead of the source.
     """
@@ -73,10 +74,11 @@ class RunInputs:
 async def request_run(
     work: Work, source_id: UUID, mode: Mode | None = None, *, dry: bool = False, pointer: str | None = None
 ) -> SisRun:
-    """Requests a run of a source for the worker to execute; without a mode, the source's schedule determines it.
+    """Requests a run of a source for the worker to execute. Without a mode, the source's schedule determines the mode.
 
-    Raises `NotFound` for an unknown source, or `Invalid` at `pointer` if that is given; `AlreadyRunning` if a run of
-    the source is pending or one of the district is running; `Conflict` if there was no full run for a delta to follow.
+    Raises `NotFound` for an unknown source, or `Invalid` at the JSON pointer `pointer` if one is given. Raises
+    `AlreadyRunning` if a run of the source is pending or a run of the district is running. Raises `Conflict` if a delta
+    is requested but the source had no full run before.
     """
     try:
         configured = await load_source(work, source_id)
@@ -98,10 +100,10 @@ async def request_undo(work: Work, run_id: UUID) -> SisRun:
 
 @needs(Can.APPROVE_SYNC)
 async def request_rekey(work: Work, run_id: UUID, match: str | None, pairs: rekey.Pairs | None) -> SisRun:
-    """Requests a run that plans a map of sourcedIds for the people of a held run, by a field or by given pairs.
+    """Requests a run that plans a map of old to new sourcedIds for the people of a held run.
 
-    The planned map is then held. Raises `NotFound`, `AlreadyRunning`, and the errors of `rekey.validate_map` and
-    `rekey.files_to_rekey`.
+    People are matched by the field `match` or by the given `pairs`. The planned map is then held for approval. Raises
+    `NotFound`, `AlreadyRunning`, and the errors of `rekey.validate_map` and `rekey.files_to_rekey`.
     """
     held = (await find_run(work, run_id)).run
     rekey.validate_map(match, pairs)
@@ -245,7 +247,10 @@ def _open_adapter(
 
 
 def connection_of(settings: SourceSettings, secret: str | None, allowed: Allowed) -> Connection:
-    """Returns the settings of a source in the form that the REST adapter expects."""
+    """Returns the settings of a source in the form that the REST adapter expects.
+
+    `secret` is the decrypted client secret, and `allowed` are the networks to which a connection is allowed.
+    """
     method = settings.auth or "oauth2-basic"
     return Connection(
         version="1.2" if settings.kind == "oneroster-1.2" else "1.1",
@@ -292,7 +297,8 @@ async def inspect_source(
 
 
 def _read_rows(deliveries: Sequence[Delivery]) -> dict[str, int]:
-    """Reads every file to its end, as a run would; returns the number of malformed rows of each that has some.
+    """Reads every file to its end, as a run would. Returns the number of malformed rows, keyed by file, for files that
+    have such rows.
 
     Raises `SourceRefused`.
     """

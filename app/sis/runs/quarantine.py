@@ -1,4 +1,4 @@
-"""Owns what people do with quarantined rows: the list for the SIS's clerk as CSV, and the acknowledgement of rows.
+"""Lists quarantined rows as CSV for the clerk who corrects them in the SIS, and acknowledges quarantined rows.
 
 Never shows a value of a row.
 """
@@ -60,7 +60,8 @@ async def find_rows(work: Work, run_id: UUID, places: Collection[str]) -> list[U
 
 @needs(Can.APPROVE_SYNC)
 async def acknowledge_rows(work: Work, run_id: UUID, rows: Collection[UUID] | None = None) -> int:
-    """Acknowledges quarantined rows of a run, or all without `rows`; returns the number of newly acknowledged ones.
+    """Acknowledges these quarantined rows of a run, or all of its rows if `rows` is None. Returns the number of newly
+    acknowledged rows.
 
     The next runs of the source do not count an acknowledged row as long as its content and its fault stay the same.
     Raises `NotFound`, and `Invalid` for rows that cannot be told from others, because they have no sourcedId.

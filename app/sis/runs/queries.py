@@ -41,7 +41,7 @@ NON_STUDENT_KINDS = (
 )
 """The kinds whose rows are not about a student."""
 KINDS_WITH_IDS = ("org", "academic_session", "course", "class")
-"""The kinds among these whose rows have public ids."""
+"""Those of `NON_STUDENT_KINDS` whose rows have public ids."""
 UNDO_PHRASES = {
     **{"create": "came", "update": "was put back", "restore": "came back", "remove": "was removed"},
     "absent": "was removed",
@@ -58,13 +58,13 @@ class RunOfSource:
 
     @property
     def when(self) -> datetime:
-        """Returns the instant at which the run ended, or for an unfinished run the one at which it began."""
+        """Returns the instant at which the run ended. For an unfinished run, returns the instant at which it began."""
         return self.run.ended_at or self.run.began_at
 
     @property
     def sentence(self) -> str:
-        """Returns the sentence about the run; if its lease has ended, one that says since when the worker has been
-        silent.
+        """Returns the sentence about the run. If the run's lease has ended, the sentence says since when the worker has
+        been silent.
         """
         run = self.run
         if run.state != RunState.RUNNING or run.leased_until is None or run.leased_until > now():
@@ -135,7 +135,7 @@ async def read_report(work: Work, run_id: UUID) -> Report:
 
 
 def _exit_code(run: SisRun) -> int:
-    """Returns the exit code of a run in its current state, as the command line that ran it exits."""
+    """Returns the exit code with which the command line would end for a run in its current state."""
     if run.state in (RunState.HELD, RunState.APPROVED, RunState.FAILED_TO_APPLY):
         return 4
     return run.exit_code or 0
@@ -211,7 +211,7 @@ async def quarantine(work: Work, keyset: Keyset, run_id: UUID) -> Page[SisQuaran
 
 @dataclass(frozen=True, slots=True)
 class ChangeOfRun:
-    """A row that a run changed, with its kind and public id, if it has one."""
+    """A row that a run changed, with its kind. It has the row's public id, if there is one."""
 
     id: UUID
     kind: str
@@ -221,7 +221,7 @@ class ChangeOfRun:
 
 @needs(Can.READ_SYNC)
 async def changes(work: Work, keyset: Keyset, run_id: UUID) -> Page[ChangeOfRun]:
-    """Returns a page of the rows that a run updated, restored or removed, except people outside the caller's reach."""
+    """Returns a page of the rows that a run updated, restored or removed, except people whom the caller may not see."""
     of_run = (SisChange.district_id == work.district_id, SisChange.run_id == run_id)
     query = select(SisChange.id, SisChange.kind, SisChange.action, SisChange.row_id).where(*of_run)
     if keyset.after is not None:

@@ -1,9 +1,9 @@
 """Maps old to new sourcedIds, for people whose sourcedId has changed in the source.
 
-A map is planned from a held run, then applied or discarded; an applied map can be undone. An old and a new sourcedId
-match if exactly one person to be removed, one person to be created and no other person have the same value. Ambiguous
-people are counted and not matched. Never changes a person or a role, only their sourcedIds. Over 250 lines, so that
-planning, applying and undoing a map are in one place.
+A map is planned from a held run, then applied or discarded. An applied map can be undone. An old and a new sourcedId
+match if, in the compared field, exactly one person to be removed and one person to be created have the same value, and
+no other person has it. Ambiguous people are counted and not matched. Never changes a person or a role, only their
+sourcedIds. Over 250 lines, so that planning, applying and undoing a map are in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -40,7 +40,7 @@ from app.sis.service import open_stage
 MODE: Final = "rekey"
 MATCHES: Final = ("identifier", "email")
 LIKELY: Final = "likely"
-"""The name of the method by which those people are matched whom the run itself names as likely the same."""
+"""The name of the method that matches the people whom the run's report names as likely the same."""
 GIVEN: Final = "map"
 """The name of the matching method for a request that contains the map itself."""
 FORMER: Final = "person.former"
@@ -70,8 +70,9 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
 
 
 def validate_map(match: str | None, pairs: Pairs | None) -> None:
-    """Raises `Invalid` unless exactly one of a match and a map is given, and for each id that occurs twice in the
-    map.
+    """Raises `Invalid` unless exactly one of a matching field and a map is given.
+
+    Also raises `Invalid` for each id that occurs twice in the map.
     """
     if (match is None) == (pairs is None):
         raise Invalid([Violation("", "rekey.which", "Give either a field to match people by, or a map.")])
@@ -88,7 +89,7 @@ def validate_map(match: str | None, pairs: Pairs | None) -> None:
 
 
 def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict[str, Any]:
-    """Returns the files of a held run's plan; raises `Conflict` if it is not held or lacks the field to match by."""
+    """Returns the files of a held run's plan; raises `Conflict` if it is not held or no file has the matching field."""
     files: dict[str, Any] = (held.plan or {}).get("files", {})
     if match == LIKELY and not likely_pairs(held):
         raise Conflict("The run has set aside nobody who is likely the same person.", code="rekey.match")
@@ -105,9 +106,11 @@ def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict
 
 
 def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
-    """Returns the old and new sourcedIds that a run names, without ids that are in two pairs.
+    """Returns the old and new sourcedIds of the people whom a run's report names as likely the same, without ids that
+    are in two pairs.
 
-    Of an applied run they are those that were set aside: the others have come as new people.
+    For an applied run, only the pairs that the run left unchanged are returned. The new people of the other pairs were
+    created.
     """
     pairs = [(one["old"], one["new"]) for one in run.rekeys if one["set_aside"] or run.state == RunState.HELD]
     olds, news = Counter(old for old, _ in pairs), Counter(new for _, new in pairs)
@@ -115,8 +118,8 @@ def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
 
 
 async def plan_requested_rekey(engine: AsyncEngine, keyring: Keyring, district_id: UUID, request: RunRequest) -> Report:
-    """Plans the map that was requested through an API, with the parameters in its run's row; raises as `plan_rekey`
-    does.
+    """Plans the map that was requested through an API, with the parameters in the run's row. Raises the errors of
+    `plan_rekey`.
     """
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
         held_id, match, pairs = await _load_request(work, request)
@@ -143,7 +146,7 @@ async def plan_rekey(
 ) -> Report:
     """Plans the map for the people of a held run by `identifier`, `email`, `likely` or `pairs`, and returns its report.
 
-    With `likely` the run may also be an applied one, for those whom it has set aside.
+    With `likely`, the run may also be an applied one; the map then has the people whom that run left unchanged.
 
     The map is held until a person approves or discards it. Raises `NotFound`; `Conflict` if the run is not held or
     lacks the field to match by; `AlreadyRunning`.
@@ -190,7 +193,9 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
 
 
 async def _match_known(stage: Stage, pairs: Pairs) -> dict[str, int]:
-    """Writes those people to the kept map who are known by their old sourcedId and whose new one is not taken."""
+    """Writes the given pairs whose old sourcedId is known and whose new one is free to the map that awaits approval.
+    Returns the counts.
+    """
     await stage.insert_records(
         "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
     )
@@ -207,7 +212,9 @@ async def _match_known(stage: Stage, pairs: Pairs) -> dict[str, int]:
 
 
 async def _match_people(stage: Stage) -> dict[str, int]:
-    """Writes the matched people to the kept map, and returns the counts."""
+    """Writes the matched people to the map that awaits approval. Returns the counts of gone, new, matched, ambiguous
+    and unmatched people.
+    """
     people = stage.of_run("candidate")
     matched = await stage.run(
         f"""INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)
@@ -228,8 +235,9 @@ async def _match_people(stage: Stage) -> dict[str, int]:
 
 
 async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
-    """Stages the people whom the held plan would remove or create, each with the matching value and how many share
-    it.
+    """Stages the people whom the held plan would remove or create.
+
+    Each is staged with the value to match by and with the number of people who share that value.
     """
     plan = stage.of_run("plan", "person")
     gone, came, stays, joined = f"t.{match}", f"p.{match}", f"k.{match}", ""
@@ -268,7 +276,10 @@ async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
-    """Applies an approved map, which gives each matched person the new sourcedId; raises `SourceInconsistent`."""
+    """Applies an approved map: each matched person gets the new sourcedId.
+
+    Raises `SourceInconsistent` if the people have changed since the map was planned.
+    """
     stage = await open_stage(work, run.id, run.source_id, SMALL)
     if run.plan is None or await _digest(stage) != run.plan["digest"]:
         raise _roster_changed()
@@ -287,7 +298,10 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
 
 
 async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
-    """Undoes a map, which gives each person the former sourcedId back; raises `SourceInconsistent`."""
+    """Undoes the applied map of the run `undone`: each person gets the former sourcedId back.
+
+    Raises `SourceInconsistent` if the people have changed since.
+    """
     people, roles = (
         f"""SELECT c.before ->> 'became' AS old, c.before ->> 'sourced_id' AS new, c.row_id AS {kind}_id
             FROM sis_change AS c WHERE c.district_id = :district AND c.run_id = '{undone.id}' AND c.action = 'rekey'
@@ -301,12 +315,15 @@ async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
 
 
 def file_of(run: SisRun, kind: Kind) -> str:
-    """Returns the name of a kind in a run's report: its file or collection, or without one its plural."""
+    """Returns the name of a kind in a run's report: its file or collection, or the kind's plural if it had neither."""
     return str((run.counts.get(kind.name) or {}).get("file") or kind.plural)
 
 
 async def _rename(stage: Stage, pairs: str) -> int:
-    """Renames the people of a query of (old, new, person_id), and writes the change log; returns their number."""
+    """Gives people new sourcedIds, writes the changes to the change log, and returns the number of people.
+
+    `pairs` is a query that returns old, new and person_id.
+    """
     expected = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
     taken = await stage.count(
         f"""SELECT count(*) FROM ({pairs}) AS r JOIN external_id AS e ON e.district_id = :district
@@ -348,7 +365,10 @@ async def _rename_roles(stage: Stage, pairs: str) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def list_pairs(work: Work, run_id: UUID) -> list[tuple[str, str]]:
-    """Returns the old and new sourcedIds of a held map, for an operator to review; raises `NotFound` and `Conflict`."""
+    """Returns the pairs of old and new sourcedIds of a map that awaits approval, for an operator to review.
+
+    Raises `NotFound`, and `Conflict` if the run has no such map.
+    """
     run = (await find_run(work, run_id)).run
     if not run.plan or "rekey" not in run.plan:
         raise Conflict("No map of sourcedIds waits in this run.", code="run.not_held")

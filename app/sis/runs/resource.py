@@ -38,12 +38,14 @@ SENTENCE = case(
     ),
     else_=SisRun.sentence,
 )
-"""Returns a run's sentence; if its lease has ended, one that says since when the worker has been silent."""
+"""SQL for a run's sentence. If the run's lease has ended, the sentence says since when the worker has been silent."""
 
 
 @needs(Can.READ_SYNC)
 async def shown_urls(work: Work, keys: Sequence[tuple[str]]) -> list[str]:
-    """Returns addresses as remote callers see them: without secrets, and of a local file only its name."""
+    """Returns the addresses of sources as remote callers see them. An address has no secret, and of a local file only
+    the name is shown.
+    """
     return [without_path(hide_secrets(url)) for (url,) in keys]
 
 
@@ -142,7 +144,10 @@ class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name=
 VISIBLE_ENROLLMENT = (
     select(Enrollment.id).where(Enrollment.district_id == DISTRICT, Enrollment.id == SisChange.row_id).scalar_subquery()
 )
-"""The enrollment of a change, if the caller reaches it. PostgreSQL may answer an EXISTS by reading all of them."""
+"""The enrollment of a change, if the caller may see it.
+
+PostgreSQL may answer an EXISTS by reading all enrollments.
+"""
 
 
 class SyncChangeResource(

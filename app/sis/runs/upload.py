@@ -1,7 +1,7 @@
 """Validates the headers of uploaded roster zips, and stores the zips until their run has ended.
 
-The processes share the database but no disk, so the zip is stored in the database for whichever worker claims the run.
-Never checks a row.
+The processes share the database but no disk, so the zip is stored in the database, where any worker that claims the run
+can read it. Never checks a row.
 """
 
 import re
@@ -80,7 +80,7 @@ async def require_upload_source(work: Work, source_id: UUID) -> list[str]:
 
 @needs(Can.RUN_SYNC)
 async def claim_slot(work: Work) -> Slot:
-    """Claims one of the district's upload slots for `LEASE`; raises `Busy` if all slots are in use."""
+    """Claims one of the district's upload slots for the duration `LEASE`. Raises `Busy` if all slots are in use."""
     holder = new_id()
     for place in range(AT_ONCE):
         claim = upsert(SisUploadSlot).values(
@@ -105,7 +105,10 @@ async def claim_slot(work: Work) -> Slot:
 
 @needs(Can.RUN_SYNC)
 async def renew_slot(work: Work, slot: Slot, length: timedelta = LEASE) -> None:
-    """Renews the lease of a slot, or releases it if the length is zero; another upload's slot is not changed."""
+    """Renews the lease of a slot for `length`, or releases the slot if the length is zero.
+
+    A slot that another upload has claimed meanwhile is not changed.
+    """
     await work.db.execute(
         update(SisUploadSlot)
         .where(
@@ -137,7 +140,7 @@ async def has_upload(work: Work, run_id: UUID) -> bool:
 
 @asynccontextmanager
 async def open_missing_upload() -> AsyncIterator[OpenedSource]:
-    """Raises `NothingNew` for a run without an upload, if the source is read from uploads only."""
+    """Raises `NothingNew`. It is the opener for a run without an upload, of a source that is read from uploads only."""
     raise NothingNew("No zip was uploaded: this source only reads zips that are uploaded to it over REST.")
     yield
 

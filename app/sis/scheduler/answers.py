@@ -1,7 +1,7 @@
 """Executes the answers to held runs in a worker: applies an approved plan, or drops a discarded one.
 
-An answer is a job: one that fails is attempted again after a wait. A plan that cannot be applied in the end is marked
-so and waits for another answer. Never decides what is applied.
+An answer is a job. If the job fails, it is attempted again after a wait. If all attempts fail, the run is marked as
+failed to apply and waits for another answer. Never decides what is applied.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring, district_
 
 
 async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> bool:
-    """Executes one answer; returns False if that failed. A fault is saved on the run's row and not raised."""
+    """Executes one answer, and returns whether that succeeded. A fault is saved on the run's row and not raised."""
     try:
         await attempt_answer(engine, keyring, district_id, job)
     except Exception:  # the error is logged and recorded
@@ -54,9 +54,10 @@ async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job
 
 
 async def attempt_answer(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> Report | None:
-    """Executes a claimed answer while its lease is renewed; saves a fault on the run's row and raises it.
+    """Executes a claimed answer, renews the job's lease meanwhile, and returns the report. A fault is saved on the
+    run's row and raised.
 
-    Returns None for an answer that is given up, because workers died in all of its attempts.
+    Returns None if the answer is given up because the worker died in every attempt.
     """
     principal, where = system_principal(district_id, "sync"), {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:
@@ -105,9 +106,9 @@ async def _record_fault(
 
 @needs(Can.SYNC_ROSTER)
 async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> None:
-    """Marks an approved run as failed to apply and emits its event; its plan then waits for another answer.
+    """Marks an approved run as failed to apply and emits its event. The run's plan then waits for another answer.
 
-    The tables of a discarded plan that cannot be dropped are left to maintenance.
+    The staged rows of a discarded plan that cannot be dropped are left to maintenance.
     """
     mine = (SisRun.id == job.id, SisRun.claim_number == job.claim_number)
     ended = {"leased_until": None, "fault": fault.error, "fault_place": fault.place}

@@ -1,8 +1,8 @@
 """Creates scheduled runs, claims pending runs and executes them in a worker.
 
-Each district has one run at a time. A run is claimed with a lease that is renewed while it is running. If its worker
-dies, or it meets a temporary fault, it is attempted again, three times in total. Never decides what is applied. Over
-250 lines, so that the creation, the execution and the end of a run are in one place.
+Each district has one run at a time. A run is claimed with a lease that is renewed while it is running. If the worker
+dies, or a temporary fault occurs, the run is attempted again. There are three attempts in total. Never decides what is
+applied. Over 250 lines, so that the creation, the execution and the end of a run are in one place.
 """
 
 import asyncio
@@ -68,13 +68,15 @@ class SyncScheduler:
     rests: Rests = field(default_factory=Rests)
 
     def start_due(self, due: Sequence[UUID]) -> int:
-        """Starts the syncs of due districts, as far as there is capacity; returns the number of districts."""
+        """Starts the syncs of due districts as far as there is capacity, and returns the number of districts whose
+        syncs were started.
+        """
         waiting = sum(key not in self.stages or self.stages[key].is_waiting for key in self.running)
         room = min(AT_ONCE - (len(self.running) - waiting), MAX_RUNNING - len(self.running))
         return start_districts(due, room, self.running, self.rests, self._district)
 
     async def drain(self, patience: float | None = None) -> None:
-        """Waits for the running syncs; cancels those that still run after `patience` seconds."""
+        """Waits for the running syncs. Cancels those that are still running after `patience` seconds."""
         await end_tasks(list(self.running.values()), patience)
 
     async def _district(self, district_id: UUID) -> None:
@@ -101,7 +103,7 @@ class SyncScheduler:
             log.error("night.trouble", wait=rest, **describe_fault(error))
 
     async def _inspect(self, district_id: UUID, source_id: UUID) -> None:
-        """Inspects a source and saves the findings; until then the request for the inspection remains."""
+        """Inspects a source and saves the findings. The request for the inspection remains until they are saved."""
         try:
             findings = await inspect_source(self.engine, self.keyring, district_id, source_id, self.allowed)
         except Exception as error:  # saved, so that an inspection that always fails is not repeated endlessly
@@ -112,7 +114,7 @@ class SyncScheduler:
             await save_findings(work, source_id, findings)
 
     async def _execute(self, district_id: UUID, job: ClaimedJob) -> None:
-        """Executes a claimed run while its lease is renewed, and saves the outcome on its row."""
+        """Executes a claimed run, renews the job's lease meanwhile, and saves the outcome on the run's row."""
         context = {"attempt": job.attempts, "worker": job.row["worker"]}
         log.info("syncs.begun", **context)
         try:
@@ -137,7 +139,7 @@ class SyncScheduler:
             await self._retry(district_id, job, error)
 
     async def _retry(self, district_id: UUID, job: ClaimedJob, error: Exception) -> None:
-        """Postpones a run to its next attempt after a temporary fault; ends it after any other fault."""
+        """Postpones a run to its next attempt if the fault is temporary. After any other fault, ends the run."""
         passes = isinstance(error, StorageFull | RosterBusy) or fault_of(error) is not None
         wait, fault = RETRIES.wait_after(job.attempts) if passes else None, summarize_fault(error)
         sentence = error.detail if isinstance(error, AimlineError) else f"The sync broke off ({fault.error})."
@@ -176,7 +178,7 @@ class SyncScheduler:
 
 @needs(Can.SYNC_ROSTER)
 async def schedule_due_runs(work: Work) -> list[UUID]:
-    """Creates the runs that are due, requeues the lost ones, and emits an event for each overdue source.
+    """Creates the runs that are due, returns lost runs to the queue, and emits an event for each overdue source.
 
     Returns the ids of the sources for which an inspection was requested.
     """
@@ -205,7 +207,8 @@ async def schedule_due_runs(work: Work) -> list[UUID]:
 
 @needs(Can.SYNC_ROSTER)
 async def _create_due_run(work: Work, row: SisSource) -> None:
-    """Creates the scheduled run of a source, unless another run is unfinished, and schedules the next one.
+    """Creates the scheduled run of a source, unless another run is unfinished, and sets the time of the source's next
+    scheduled run.
 
     A run that was due before a freeze but was not claimed waits until the freeze ends.
     """
@@ -237,10 +240,10 @@ async def _create_due_run(work: Work, row: SisSource) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def _requeue_lost_runs(work: Work) -> None:
-    """Returns runs with an expired lease to the queue; a run that has lost three workers fails.
+    """Returns runs with an expired lease to the queue. A run that has lost its worker three times fails.
 
-    A run from the command line is not repeated: it continues while its process has the district's lock, and otherwise
-    fails.
+    A run from the command line is not repeated. It continues as long as its process has the district's lease, and
+    otherwise fails.
     """
     lost = await work.db.scalars(
         select(SisRun)

@@ -25,7 +25,7 @@ from app.sis.models import SisRun
 from app.sis.rules import OPEN, RunState
 
 BUSY = timedelta(seconds=30)
-"""The wait before a run is attempted again while its district is syncing already."""
+"""The wait before a run is attempted again if another sync of the district was running."""
 RETRIES = RetryPolicy(attempts=3, first=timedelta(seconds=30), longest=timedelta(minutes=15))
 """The attempts of a run after temporary faults, and of an answer after any fault."""
 RUNS = JobTable(cast(Table, SisRun.__table__), "source_id", cast(Table, Source.__table__), 1, LENGTH)
@@ -44,15 +44,18 @@ async def claim_run(work: Work, length: timedelta = LENGTH) -> list[ClaimedJob]:
 
 @needs(Can.SYNC_ROSTER)
 async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
-    """Claims answered runs whose plans are to be applied or dropped, one per source. The caller commits before the
-    work.
+    """Claims answered runs whose plans are to be applied or dropped, one per source and at most `most`.
+
+    The caller commits before it begins the work.
     """
     return await claim(work.db, ANSWERS, work.district_id, most)
 
 
 @needs(Can.APPROVE_SYNC)
 async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
-    """Claims a run that is answered in this transaction, so that the answering process executes it and not a worker."""
+    """Claims a run that is answered in this transaction. The process that records the answer then executes it
+    itself.
+    """
     claimed = await work.db.execute(
         update(SisRun)
         .where(SisRun.district_id == work.district_id, SisRun.id == run_id)
@@ -72,7 +75,9 @@ async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
 async def renewed_lease(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob, length: timedelta = LENGTH
 ) -> AsyncIterator[None]:
-    """Renews the lease of a claimed run until the block ends, three times per lease."""
+    """Renews the lease of a claimed run until the block ends. During each period of `length` the lease is renewed three
+    times.
+    """
 
     async def renew() -> None:
         while True:
@@ -103,7 +108,8 @@ async def postpone_run(
 ) -> None:
     """Postpones a run to its next attempt.
 
-    Without a `fault` the run could not begin, or was stopped in good order, and no attempt is counted.
+    `because` is a sentence with the reason. Without a `fault` no attempt is counted, because the run could not begin or
+    was stopped in good order.
     """
     waits = {"sentence": f"The sync waits for a worker. {because}".strip(), **_waits(wait, fault)}
     await change_states(work, RunState.PENDING, _of(work, job), waits, of=OPEN)
@@ -111,7 +117,7 @@ async def postpone_run(
 
 @needs(Can.SYNC_ROSTER)
 async def postpone_answer(work: Work, job: ClaimedJob, wait: timedelta, fault: FaultSummary | None = None) -> None:
-    """Postpones an answered run to its next attempt; without a `fault` no attempt is counted."""
+    """Postpones an answered run by `wait` to its next attempt. Without a `fault` no attempt is counted."""
     await work.db.execute(update(SisRun).where(*_of(work, job), SisRun.plan.is_not(None)).values(_waits(wait, fault)))
 
 
@@ -126,7 +132,10 @@ def _waits(wait: timedelta, fault: FaultSummary | None) -> dict[str, Any]:
 async def give_up_run(
     work: Work, run_id: UUID, claim_number: int, sentence: str, fault: FaultSummary = NO_FAULT
 ) -> None:
-    """Ends a run as failed, unless another claim owns it."""
+    """Ends a run as failed, unless another claim owns it.
+
+    `sentence` and `fault` say why the run failed.
+    """
     mine = and_(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.claim_number == claim_number)
     run = await work.db.scalar(select(SisRun).where(mine, SisRun.state.in_(OPEN)))
     if run is not None:

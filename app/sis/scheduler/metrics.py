@@ -1,7 +1,8 @@
-"""Defines the metrics for operators' alarms: per source, the hours since an applied run, its held and its failed runs.
+"""Defines the metrics for operators' alarms: for each source, the hours since the last applied run, and the numbers of
+held and failed runs.
 
-They are read from the database, so that every worker reports the same values, even after a restart. They never contain
-a student's data or a name.
+The metrics are read from the database, so that every worker reports the same values, even after a restart. They never
+contain a student's data or a name.
 """
 
 from typing import Final

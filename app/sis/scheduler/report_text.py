@@ -9,7 +9,9 @@ COLUMNS = ("known", "fetched", "created", "updated", "removed", "absent", "quara
 
 
 def render_report(report: Report) -> str:
-    """Returns the report as text: the sentence, counts by kind, the guard's results, first errors and next steps."""
+    """Returns the report as text: its sentence, the counts by kind, the results of the guard's limits, the first errors
+    and the next steps.
+    """
     shown = ids.format_id("run", report.run_id)
     ended = report.ended_at.strftime("%Y-%m-%d %H:%M UTC") if report.ended_at else "not ended"
     lines = [f"{shown}: {report.state}{f', {report.mode}' if report.mode else ''}, {ended}", report.sentence, ""]
@@ -35,7 +37,9 @@ def render_report(report: Report) -> str:
 
 
 def render_rekeys(report: Report) -> list[str]:
-    """Returns a line for each person who is likely the same as one with another sourcedId, and the command for them."""
+    """Returns a line for each person who likely has a new sourcedId, and the command that keeps such a person's
+    records.
+    """
     lines = [
         f"Likely the same person: {one['old']} is now {one['new']}, by {one['by']}"
         f"{'; set aside, because there are records' if one['set_aside'] else ''}"
@@ -64,9 +68,7 @@ def render_guard_result(result: dict[str, object]) -> str:
 
 
 def next_steps(report: Report) -> list[str]:
-    """Returns sentences about what a person can do about a run, with commands in which only the district's name is
-    missing.
-    """
+    """Returns sentences about what a person can do about a run. The commands in them lack only the district's name."""
     shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
     held = {result["rule"] for result in report.weighed if result["held"]}
     steps = []

@@ -24,7 +24,7 @@ from app.sis.rules import WITH_PLAN, RunState
 KEPT: Final = timedelta(days=365)
 BATCH: Final = 2000  # rows of one batch
 ABOUT: Final = tuple(sorted({ref.column for kind in KINDS for ref in kind.refs if ref.kind == "person"}))
-"""The columns that refer to the person whom a row is about."""
+"""The columns of any kind that refer to the person whom a row is about."""
 _PROBE: Final = " UNION ALL ".join(
     f"SELECT '{name}' WHERE EXISTS (SELECT FROM staging.{name} AS w WHERE w.district_id = :district)"
     for name in STAGING_TABLES
@@ -36,9 +36,11 @@ _DROP_KEPT: Final = """DELETE FROM staging.{table} AS k WHERE k.district_id = :d
 
 @needs(Can.SYNC_ROSTER)
 async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) -> int:
-    """Deletes one batch of the before-images of runs that ended longer than `kept` ago; returns its size.
+    """Deletes one batch of the before-images of runs that ended longer than `kept` ago, and returns the number of
+    deleted images.
 
-    The ids of runs ascend with time, so that an index finds the oldest runs first and reads no newer ones.
+    The ids of runs ascend with time, so that an index finds the oldest runs first and does not read newer ones. `most`
+    is the size of a batch.
     """
     until = now() - kept
     expired = (
@@ -72,8 +74,8 @@ async def erase_person(work: Work, person_id: UUID) -> int:
 async def delete_left_rows(work: Work) -> int:
     """Deletes this district's staged rows that no run needs any more; returns their number.
 
-    They are the kept plans of runs that no longer wait for an answer, and all other staged rows that are visible,
-    because a run deletes its own rows before it commits.
+    These are the plans of runs that no longer wait for an answer, and all other staged rows that this transaction sees.
+    A run deletes its own rows before it commits, so any row that others see was left behind.
     """
     district, deleted = {"district": work.district_id}, 0
     states = {"with_plan": [state.value for state in WITH_PLAN], "discarded": RunState.DISCARDED.value}

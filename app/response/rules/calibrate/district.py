@@ -19,22 +19,26 @@ from app.response.rules.rates import GRID
 from app.response.rules.series import LEVEL_SCORES
 
 MIN_SERIES, MIN_SCORES, MIN_WEEKS = 300, 3000, 12
-"""The least numbers of series, scores and weeks; with fewer, noise and growth cannot be told apart, and the published
-defaults stay.
+"""The smallest numbers of series, scores and weeks for a calibration.
+
+With fewer, noise and growth cannot be told apart, and the published defaults are used.
 """
 
 SAMPLE = 1500
 """The number of series, in whole cohorts, from which growth is estimated."""
 
 IMAGINED = 12_000
-"""The number of simulated students who set the thresholds. About a third keep pace, which gives each rate to half a
-percent.
+"""The number of simulated students from whom the thresholds are computed.
+
+About a third of them grow as the goal requires, which determines each rate to half a percent.
 """
 
 
 def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """Returns the calibration of a batch of series in the form that `judge_bulk` takes; leaves out series that it
-    cannot judge.
+    """Returns the calibration of a batch of series, in the form that `judge_bulk` takes. Series that cannot be judged
+    are left out.
+
+    `imagined` is the number of simulated students, and `seed` makes the simulation repeatable.
     """
     judgeable = np.isfinite(batch.sem) & (batch.sem > 0) & (batch.goal_rate != 0) & np.isfinite(batch.baseline)
     rows = np.flatnonzero(judgeable)
@@ -47,11 +51,13 @@ def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1)
 def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Calibration:
     """Returns estimates of noise, form effects and growth from a panel, and thresholds for the stated rates.
 
-    `panel` contains series of one measure and grade, with values in the measure's published SEM; the series of a cohort
-    are adjacent. The thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993): students are simulated
-    with the estimates, and each threshold is set so that the stated share of those who grow as the goal requires ever
-    exceeds it within 26 weeks. Below 300 series, 3,000 scores or 12 weeks the published defaults stay, and only
-    `series` and `scores` are filled. The same input gives the same result.
+    `panel` contains series of one measure and grade. The unit of its values is the measure's published SEM, and the
+    series of a cohort are adjacent. The thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993):
+    students are simulated with the estimates. Each threshold is set so that, of the students who grow as the goal
+    requires, the stated share ever exceeds the threshold within 26 weeks.
+
+    With fewer than 300 series, 3,000 scores or 12 weeks the published defaults are returned, and only `series` and
+    `scores` are filled. `imagined` is the number of simulated students. The same input gives the same result.
     """
     panel = _select(panel, (~np.isnan(panel.values)).sum(axis=0) >= LEVEL_SCORES + 1)
     table = weekly(panel) if len(panel.g) else np.zeros((0, 0))
@@ -90,7 +96,10 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
 
 
 def _share_over(panel: Panel, calibration: Calibration, week: int | None) -> float:
-    """Returns the share of the panel's series that exceed the threshold of a 10 % false-alarm rate in a week."""
+    """Returns the share of the panel's series that exceed the threshold of a 10 % false-alarm rate in a week.
+
+    Without `week`, it is the last week.
+    """
     estimate = judge_panel(panel, calibration.prior, week=week)
     return float((estimate.statistic > calibration.threshold_at(0.10)).mean())
 
@@ -127,7 +136,9 @@ def _sample(panel: Panel, students: int) -> Panel:
 
 
 def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> ImaginedDistrict:
-    """Returns the district to simulate: its sizes, gaps and errors are the panel's, the rest is estimated."""
+    """Returns the district to simulate. Its sizes, gaps and errors are those of the panel; everything else comes from
+    the estimates.
+    """
     table = weekly(panel)
     has_score = ~np.isnan(table)
     first, last = has_score.argmax(axis=1), table.shape[1] - has_score[:, ::-1].argmax(axis=1)
@@ -152,9 +163,9 @@ def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> Im
 
 
 def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
-    """Returns the standardized errors of scores, relative to what the student's other scores predict.
+    """Returns the standardized errors of scores, relative to the values that the student's other scores predict.
 
-    They give the shape of the tails, not their size.
+    The errors are used for the shape of their distribution, not for its width.
     """
     cohorts = Cohorts.of(panel.cohort)
     paths = Paths(panel.times, panel.values, panel.g, starting_level(panel, cohorts), panel.starts)
@@ -173,11 +184,12 @@ def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
 
 
 def _later_pace(panel: Panel, prior: Prior) -> Array:
-    """Returns the common pace by week: all students' growth in the last third of the year, relative to before.
+    """Returns the pace that all students have in common, by week: the growth in the last third of the year, relative to
+    the growth before.
 
-    It is estimated from each cohort's mean surprise under the model (after subtracting the slowing that the model
-    itself expects), and shrunk towards 1 by twice its standard error over the cohorts, because a pace that chance may
-    have made moves the thresholds more than it helps.
+    It is estimated from the mean difference, in each cohort, between the scores and the model's prediction, after
+    subtracting the slowing that the model itself expects. The estimate is shrunk towards 1 by twice its standard error
+    over the cohorts, because a pace that arose by chance would move the thresholds more than it would help.
     """
     pace = np.ones(WEEKS)
     cohorts = Cohorts.of(panel.cohort)

@@ -11,16 +11,19 @@ from app.response.rules.monitor.model import DEFAULT, Array, Prior
 from app.response.rules.monitor.panel import Panel, PreparedScores, parts_of, prepare
 
 STEPS = ((0.12, 0.20), (0.04, 0.06))
-"""The steps of the search, for the mean in g and for the logarithm of the SD."""
+"""The step sizes of the search: for the mean in required rates g, and for the logarithm of the SD."""
 
 RARELY = 0.003
-"""The probability of a change per week while growth is estimated; a larger one would take slow growth for stopped
-growth.
+"""The assumed probability per week that growth changes, while growth is estimated.
+
+With a larger probability the estimate would take slow growth for stopped growth.
 """
 
 
 def log_evidence(scores: Sequence[PreparedScores], prior: Prior) -> float:
-    """Returns the log probability of all scores under the model, with a weak prior at the published defaults."""
+    """Returns the log probability of all scores under the model, plus a weak prior that favours the published
+    defaults.
+    """
     log_probability = sum(float(part.posterior(prior).evidence.sum()) for part in scores)
     distance = (prior.before[0] - DEFAULT.before[0]) / 0.3, np.log(prior.before[1] / DEFAULT.before[1]) / 0.5
     return log_probability - 0.5 * float(distance[0] ** 2 + distance[1] ** 2)
@@ -29,8 +32,9 @@ def log_evidence(scores: Sequence[PreparedScores], prior: Prior) -> float:
 def estimate_growth(panel: Panel, prior: Prior) -> Prior:
     """Returns the prior with the mean and SD of growth that make the scores most likely.
 
-    The mean and the SD are found in turn, by a parabola through three points. How often growth stops is not estimated,
-    because it cannot be told from slow growth, and a monitor that expects hardly any stops is slow to notice them.
+    The mean and the SD are improved alternately; each step takes the maximum of a parabola through three points. How
+    often growth stops is not estimated, because scores cannot tell stopped growth from slow growth. A monitor that
+    expects hardly any stops would notice them late.
     """
     x = np.array([prior.before[0], np.log(prior.before[1])])
 

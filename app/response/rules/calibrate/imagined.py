@@ -11,16 +11,17 @@ from app.response.rules.monitor.model import DEFAULT, Array, Prior
 from app.response.rules.monitor.panel import Panel, judge_weeks
 
 WEEKS = 26
-"""The number of weeks that a stated false-alarm rate refers to."""
+"""The number of weeks to which a stated false-alarm rate refers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImaginedDistrict:
     """The distributions from which simulated students are drawn, in units of the estimated noise and of g.
 
-    growth: mean and SD of the true rate, in g. later: the common pace by week, 1 where it stays the same. errors: a
-    pool of standardised own errors. spread: SD of the log of students' noise. sizes: of cohorts. baselines: variance of
-    the error of each baseline score. level: SD of the level. goals: required rates, one drawn for each cohort.
+    growth: mean and SD of the true rate, in g. later: the pace that all students have in common, by week; 1 means that
+    it stays the same. errors: standardized errors from which each score's own error is drawn. spread: SD of the log of
+    students' noise. sizes: the numbers of students in cohorts. baselines: variance of the error of each baseline score.
+    level: SD of the students' levels. goals: required rates, from which one is drawn for each cohort.
     """
 
     growth: tuple[float, float]
@@ -38,7 +39,8 @@ class ImaginedDistrict:
 
 
 def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float) -> tuple[Panel, NDArray[np.bool_]]:
-    """Returns simulated students in whole cohorts over 26 weeks, and which of them keep pace with the goal to the end.
+    """Returns simulated students in whole cohorts over 26 weeks, and whether each of them grows as the goal requires to
+    the end.
 
     `hazard` is the probability per week that a student's growth changes.
     """
@@ -69,7 +71,8 @@ def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float)
 def worst_of_responders(district: ImaginedDistrict, prior: Prior, students: int, seed: int, hazard: float) -> Array:
     """Returns the highest statistic in 26 weeks of each simulated student who grows as the goal requires, or faster.
 
-    Some of their classmates stop growing, which makes forms look harder than they were, and these students better.
+    Some of these students' classmates stop growing. Therefore the forms look harder than they were, and the students
+    look better than they are. `hazard` is the probability per week that a student's growth changes.
     """
     panel, keeps_pace = imagine(district, students, seed, hazard)
     estimates = judge_weeks(panel, prior, range(3, WEEKS + 1), only=keeps_pace)

@@ -1,6 +1,7 @@
 """Estimates the scatter of scores: noise, form effects, and the correlation between weeks. Does not estimate growth.
 
-All estimates use the contrasts y(t - k) - 2 y(t) + y(t + k), which do not depend on a student's level or steady growth.
+All estimates use the second differences y(t - k) - 2 y(t) + y(t + k) of a student's scores at lag k, called contrasts.
+A contrast does not depend on the student's level or on steady growth.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from app.response.rules.monitor.panel import Panel
 LAGS = (1, 2, 3, 4, 6)
 
 WOBBLE_SD, CORRELATION_SD = 0.004, 0.25
-"""SDs of the priors of the wobble's variance about its default, and of the correlation about zero.
+"""SDs of two priors: of the wobble's variance around its default, and of the correlation around zero.
 
-Some thousand series determine the variance to about .003; wider priors would let chance move false-alarm rates.
+Some thousand series determine the variance to about .003. With wider priors chance would move false-alarm rates.
 """
 
 SKEW = 0.35**2 - 0.25**2
-"""Added to the squared spread, because the monitor works best if it assumes slightly more varied noise
-(docs/response.md).
+"""A correction that is added to the squared spread, because the monitor works best if it assumes slightly more varied
+noise (docs/response.md).
 """
 
 
@@ -32,9 +33,10 @@ SKEW = 0.35**2 - 0.25**2
 class Scatter:
     """Variances in SEM^2, and other moments of the scatter of scores.
 
-    own: of a score's own error, on average; form: of a form's effect; wobble: of the weekly step of the true level.
-    correlation: of own errors a week apart. spread: SD of the log of students' own noise. pairs: the number of products
-    of two classmates from which `form` is estimated.
+    own: the average variance of a score's own error. form: the variance of a form's effect, which all students who took
+    the form share. wobble: the variance of the weekly step of the true level. correlation: the correlation of own
+    errors one week apart. spread: the SD of the log of students' own noise. pairs: the number of products of two
+    classmates' contrasts from which `form` is estimated.
     """
 
     own: float
@@ -46,7 +48,10 @@ class Scatter:
 
 
 def weekly(panel: Panel) -> Array:
-    """Returns one score per student and week, (students, weeks): the first of several, nan if there is none."""
+    """Returns a table of shape (students, weeks) with one score per student and week.
+
+    Of several scores in a week the first is taken. A week without a score is nan.
+    """
     after = panel.times > panel.times[0]
     weeks = np.arange(int(panel.times[0]) + 1, int(panel.times[-1]) + 1)
     table = np.full((panel.values.shape[1], len(weeks)), np.nan)
@@ -58,16 +63,17 @@ def weekly(panel: Panel) -> Array:
 
 
 def contrasts(table: Array, k: int) -> Array:
-    """Returns the contrasts at lag k, (students, weeks - 2 k)."""
+    """Returns the second differences at lag k (see the module), as an array of shape (students, weeks - 2 k)."""
     return np.asarray(table[:, : -2 * k] - 2 * table[:, k:-k] + table[:, 2 * k :])
 
 
 def estimate_scatter(panel: Panel) -> Scatter:
-    """Estimates the moments from the contrasts of all students. Needs some hundreds of series of ten weeks or more.
+    """Estimates the variances and the correlation from the contrasts of all students.
 
-    Products of two classmates' contrasts contain the form's variance only; squares contain all of it. Over the lags,
-    squares minus the form are own (6 - 8 r^k + 2 r^2k) + 2 k wobble; priors keep r near 0 and the wobble near its
-    default.
+    Some hundreds of series of ten weeks or more are needed. The product of two classmates' contrasts contains only the
+    form's variance, and the square of a contrast contains all variances. The squares minus the form's part are, for
+    each lag k, own (6 - 8 r^k + 2 r^2k) + 2 k wobble. These equations give the own error, the wobble and the
+    correlation r. Priors keep r near 0 and the wobble near its default.
     """
     table, cohorts = weekly(panel), Cohorts.of(panel.cohort)
     lags = [k for k in LAGS if table.shape[1] > 2 * k]
@@ -90,7 +96,9 @@ def estimate_scatter(panel: Panel) -> Scatter:
 
 
 def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
-    """Returns the sum of the products of two classmates' contrasts over the same weeks, and their number."""
+    """Returns the sum of the products of two classmates' contrasts over the same weeks, and the number of these
+    products.
+    """
     has_score, filled = ~np.isnan(c), np.nan_to_num(c)
     n = cohorts.sums(has_score.astype(float))
     total = cohorts.sums(filled) ** 2 - cohorts.sums(filled**2)
@@ -98,7 +106,11 @@ def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
 
 
 def _fit(k: NDArray[np.int64], own: Array, error: Array) -> tuple[float, float, float]:
-    """Returns the own error, wobble and r by penalized least squares; for each r of a grid, the other two are exact."""
+    """Returns the own error, the wobble and the correlation r, by penalized least squares.
+
+    `k` has the lags, `own` the squares minus the form's part at each lag, and `error` their standard errors. The values
+    of r are tried on a grid; for each of them the other two estimates are exact.
+    """
     best, estimates = np.inf, (0.65, DEFAULT.wobble**2, 0.0)
     for r in np.linspace(0, 0.8, 81):
         shape = 6 - 8 * r**k + 2 * r ** (2 * k)
@@ -117,7 +129,8 @@ def _fit(k: NDArray[np.int64], own: Array, error: Array) -> tuple[float, float, 
 def _spread(table: Array, form: float) -> float:
     """Returns the SD of the log of students' noise.
 
-    It is estimated from products of squares that share no score, so it does not depend on the tails.
+    It is estimated from products of squared contrasts that share no score, so the tails of the errors do not affect it.
+    `form` is the variance of a form's effect.
     """
     squares = (contrasts(table, 1)[:, ::3]) ** 2
     number = (~np.isnan(squares)).sum(axis=1)

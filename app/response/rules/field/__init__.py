@@ -1,3 +1,3 @@
-"""Contains the field's rules, each by its published definition. The monitor, which is our own rule, is not among
-them.
+"""The field's rules, each by its published definition. The monitor is not among them, because it is this project's own
+rule.
 """

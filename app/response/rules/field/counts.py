@@ -10,7 +10,7 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import count, plain, scores, weeks
 
 HALF, THIRD, QUARTER = 0.5, 1 / 3, 0.25
-"""Parts of the way from baseline to goal: covering half or more is a response, covering under a quarter is none."""
+"""Parts of the way from baseline to goal. Half or more is a response, and under a quarter is no response."""
 
 GROWTH_RULES = frozenset(
     {"four-point", "three-point", "median", "trend", "theil-sen", "dual-discrepancy", "slope-interval", "eb-slope"}
@@ -24,7 +24,7 @@ FITTING: dict[str, frozenset[str]] = {
     "percentage": LEVEL_RULES,
     "criterion": frozenset({"criterion"}),
 }
-"""The rules that may judge a measure, by the measure's kind."""
+"""The rules that may judge a measure, keyed by the measure's kind."""
 
 
 def explain_misfit(rule: str, kind: str) -> str | None:
@@ -41,12 +41,15 @@ def explain_misfit(rule: str, kind: str) -> str | None:
 def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a criterion that must be met k of n times; the goal is the criterion, and each score meets it or does not.
 
-    `not_responding`, kind `stopped`, if the criterion had been met often enough, or three times in a row, and the last
-    three scores have collapsed: see `_fallen_below`. Otherwise `responding` if at least `met` of the last
-    `minimum` scores meet it. `not_responding` if none of them meets it, at most one of all earlier scores does, and
-    there are twice as many scores. Otherwise `uncertain`. The statistic is the number of the last `minimum` scores that
-    meet it, the threshold is `met`. The kind is `stopped` if the criterion had been met often enough before. Source:
-    mastery criteria as in single-case practice; this project's own wording.
+    After a collapse (see `_fallen_below`) of a student who had met the criterion often enough, or three times in a row,
+    the state is `not_responding` and the kind `stopped`. Otherwise:
+
+    The state is `responding` if at least `met` of the last `minimum` scores meet the criterion. It is `not_responding`
+    if none of these scores meets the criterion, there are at least twice `minimum` scores, and either the criterion had
+    been met often enough before or at most one earlier score meets it. Otherwise it is `uncertain`. The statistic is
+    how many of the last `minimum` scores meet the criterion, and the threshold is `met`. The kind is `stopped` if the
+    criterion had been met often enough before. Source: mastery criteria as in single-case practice; this project's own
+    wording.
     """
     window = parameters["minimum"]
     needed = min(parameters["met"], window)
@@ -89,12 +92,13 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
 def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges the change of level since the baseline, as a part of the way to the goal, by medians of three scores.
 
-    The statistic is 1 - (median of the last three - baseline) / (goal - baseline), the threshold .75. Above it, for the
-    last three scores and for the three before them: `not_responding`. At .5 or below: `responding`. Between:
-    `below_pace`. The kind is `stopped` if any three scores in a row had covered half of the way.
+    The statistic is 1 - (median of the last three - baseline) / (goal - baseline), the threshold .75. The state is
+    `not_responding` if the statistic is above the threshold both for the last three scores and for the three before
+    them. It is `responding` if the statistic is .5 or less. In between it is `below_pace`. The kind is `stopped` if any
+    three scores in a row had covered half of the way.
 
-    A collapse does not wait for three more scores: see `_fallen_below`. The kind is `stopped`, and the threshold is the
-    limit of that function.
+    After a collapse (see `_fallen_below`), the state is `not_responding` and the kind `stopped` without waiting for
+    three more scores, and the threshold is the limit of that function.
     """
     del parameters
     values = series.values

@@ -1,4 +1,4 @@
-"""Judges the last k scores against the aimline (the k-point rule). Ignores how far they are from it."""
+"""Judges the last k scores against the aimline (the k-point rule). Ignores the distance from the aimline."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def _not_responding(series: Series, sides: Sequence[int], run: int, k: int) -> Finding:
-    """Returns a finding `not_responding`, of the kind never or stopped by the scores before the final run of worse
-    ones.
+    """Returns a finding `not_responding` of the kind `never` or `stopped`. The kind depends on the scores before the
+    final run of worse scores.
 
     The kind is `stopped` if there are at least three earlier scores and at least half of them are on the aimline or
-    better; growth then slowed about the week of the run's first score. Otherwise it is `never`. The week is when the
-    scores fell behind; a student who was well ahead of the line slowed some weeks earlier. Under noise, or with a low
-    baseline, early scores of a student who never grew can be above the line.
+    better. Growth then slowed about the week of the first score of the run. Otherwise the kind is `never`. The week is
+    the one in which the scores fell behind. A student who was well ahead of the aimline slowed some weeks earlier.
+    Early scores of a student who never grew can be above the aimline because of noise or a low baseline.
     """
     earlier = sides[:-run]
     kept_pace = sum(1 for side in earlier if side >= 0)

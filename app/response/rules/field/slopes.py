@@ -12,7 +12,7 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, plainly, scores, weeks
 
 PRIOR_RATE, PRIOR_SPREAD = 0.87, 0.40
-"""The mean and SD of the true rates of supported students, in required rates; used if there is no cohort."""
+"""The mean and SD of the true rates of supported students, in required rates g. They are used if there is no cohort."""
 
 
 def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
@@ -41,7 +41,9 @@ def residual_error(times: Sequence[float], values: Sequence[float]) -> float:
 
 
 def _least_squares(series: Series) -> tuple[float, float]:
-    """Returns the slope and its standard error, from the measure's SEM or else from the residuals."""
+    """Returns the slope and the slope's standard error. The error comes from the measure's SEM, or from the residuals
+    if the SEM is unknown.
+    """
     rate = slope(series.weeks, series.values)
     if rate is None:
         raise ValueError("A slope needs two different weeks: check the minimum first.")
@@ -50,8 +52,8 @@ def _least_squares(series: Series) -> tuple[float, float]:
 
 
 def _fell_short(series: Series, reason: Reason, sentence: str, statistic: float, threshold: float) -> Finding:
-    """Returns a finding `not_responding`, of the kind never or stopped by the best single break, as in the trend
-    rule.
+    """Returns a finding `not_responding` of the kind `never` or `stopped`. The best single break determines the kind,
+    as in the trend rule.
     """
     at, before, after = best_break(series) or (None, 0.0, 0.0)
     if at is None or series.aimline.better * (before - series.goal_rate) < -series.slack:
@@ -82,13 +84,14 @@ def find_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding:
 def find_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges level and slope together; `not_responding` if both are discrepant, because one alone is not enough.
 
-    In standard errors, with z the normal quantile of `percentile` (25 gives -.674): the level is discrepant where the
-    median lead of the last three scores, over its standard error .67 * SEE, is below z; the slope where (slope - g) /
-    SE(slope) is. SEE is the measure's SEM, else the series' residual standard error. The statistic is the better of the
-    two (both must be below), the threshold is z.
+    Both are measured in standard errors. z is the normal quantile of `percentile` (25 gives -.674). The level is
+    discrepant if the median lead of the last three scores, divided by its standard error .67 * SEE, is below z. The
+    slope is discrepant if (slope - g) / SE(slope) is below z. SEE is the measure's SEM, or the series' residual
+    standard error if the SEM is unknown. The statistic is the better of these two quotients, because both must be below
+    z. The threshold is z.
 
-    Source: Fuchs and Fuchs (1998), who use percentiles of a comparison group; in standard errors the rule needs no
-    group and does not flag a fixed share of every group.
+    Source: Fuchs and Fuchs (1998), who use percentiles of a comparison group; with standard errors instead, the rule
+    needs no group and does not flag a fixed share of every group.
     """
     line, (rate, se) = series.aimline, _least_squares(series)
     see = series.sem or residual_error(series.weeks, series.values)
@@ -121,8 +124,9 @@ def find_slope_interval(series: Series, parameters: Mapping[str, int]) -> Findin
 
     yhat(W) +- z * SE(slope) * (W - t) is the least-squares line continued to the goal's week, with t the last week, SE
     = SEE / sqrt(sum((t - mean t)^2)), SEE the residual standard error of the series, and z the two-sided normal
-    quantile of `confidence` (75 gives 1.15). The statistic is how far the goal is beyond the interval's better end, in
-    units, positive if it is beyond; the threshold is 0. Judges from week `from_week` on.
+    quantile of `confidence` (75 gives 1.15). The statistic is the distance from the interval's better end to the goal,
+    in units. It is positive if the goal is outside of the interval on the better side. The threshold is 0. Judges from
+    week `from_week` on.
 
     Source: the standard error of the slope is that of Christ (2006); see `trend.slope_se`.
     """
@@ -148,8 +152,9 @@ def find_shrunken(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges the empirical-Bayes slope: worse than the required rate g is `not_responding`, else `responding`.
 
     (slope / SE^2 + m / v) / (1 / SE^2 + 1 / v), with m and v the mean and the variance of the true rates in the cohort.
-    Here m = .87 g and v = (.40 g)^2, this project's published defaults for supported students; SE from the measure's
-    SEM, else from the residuals. Because m is below g, the rule requires evidence of pace.
+    Here m = .87 g and v = (.40 g)^2, this project's published defaults for supported students; SE comes from the
+    measure's SEM, or from the residuals if the SEM is unknown. Because m is below g, the rule requires evidence of
+    pace.
 
     Source: the empirical-Bayes estimate of growth in hierarchical linear models (Bryk and Raudenbush, 1987).
     """

@@ -14,15 +14,17 @@ BEFORE_BREAK, AFTER_BREAK = 4, 3
 
 
 def _spread(left: Sequence[float], right: Sequence[float]) -> float:
-    """Returns the sum of products of deviations from the means, with exact sums, so that the order of terms changes
-    nothing.
+    """Returns the sum of products of the deviations from the means. The sums are exact, so the order of the terms does
+    not matter.
     """
     mean_left, mean_right = math.fsum(left) / len(left), math.fsum(right) / len(right)
     return math.fsum((a - mean_left) * (b - mean_right) for a, b in zip(left, right, strict=True))
 
 
 def slope(times: Sequence[float], values: Sequence[float]) -> float | None:
-    """Returns the ordinary least-squares slope, Sty / Stt, in units a week; None within a single week."""
+    """Returns the ordinary least-squares slope, Sty / Stt, in units a week. Returns None if all scores are of a single
+    week.
+    """
     if len(set(times)) < 2:
         return None
     return _spread(times, values) / _spread(times, times)
@@ -44,8 +46,8 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges the least-squares slope: worse than the required rate g is `not_responding`, else `responding`.
 
     The statistic is the slope, the threshold is g, both in units a week (negative where down is better). The caller
-    checks the minimum. A student exactly on the line is flagged with probability one half each time, because the rule
-    has no margin for noise.
+    checks the minimum number of scores. A student exactly on the line is flagged with probability one half each time,
+    because the rule has no margin for noise.
 
     Source: the trend-line rule of curriculum-based measurement, reviewed by Ardoin, Christ, Morena, Cormier and
     Klingbeil (2013).
@@ -81,13 +83,14 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def best_break(series: Series) -> tuple[int, float, float] | None:
-    """Returns the best single break as its week and the slopes before and after it in units per week; None with too few
-    scores.
+    """Returns the best single break: its week, and the slopes before and after that week in units per week. Returns
+    None if there are too few scores.
 
-    The candidates are the lines y = a + before * min(t, w) + after * max(t - w, 0), with w a week that has a score, at
-    least four scores up to it and three after it. The best has the least squared error, the earliest of equals. It
-    shows how growth fell short (`stopped` if the slope before kept pace), never whether it did. It is rough: under
-    noise, a few high scores in the middle look like a time that kept pace.
+    The candidates are the lines y = a + before * min(t, w) + after * max(t - w, 0). Week w has a score, at least four
+    scores are in or before it, and at least three after it. The best line has the least squared error; of equals, the
+    one with the earliest week. The break shows how growth fell short (`stopped` if the slope before it kept pace),
+    never whether growth fell short. It is rough: under noise, a few high scores in the middle look like a time that
+    kept pace.
     """
     spread = _spread(series.values, series.values)
     best, explained = None, -math.inf

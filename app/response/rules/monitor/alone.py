@@ -1,4 +1,4 @@
-"""Runs the monitor's two filters for single series in plain floats, where a numpy call costs more than its work.
+"""Runs the monitor's two filters for single series in plain floats, because a numpy call would cost more than its work.
 
 Returns exactly the same numbers as `filters`, by the same operations in the same order.
 """
@@ -16,7 +16,9 @@ FEW = 2
 def both(
     weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
 ) -> tuple[Array, Array]:
-    """Returns the states of the forward and of the backward filter, as `filters` does: (weeks, 7, noise, n) each."""
+    """Returns the states of the forward and of the backward filter, as `filters` does. Both arrays have the shape
+    (weeks, 7, noise, n).
+    """
     first, q = int(weeks[0]), prior.wobble**2
     forward: list[float] = []
     backward: list[float] = []

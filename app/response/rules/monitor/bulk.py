@@ -1,8 +1,9 @@
 """Judges all of a district's series in arrays, including form adjustment. Contains no sentence and no database access.
 
-For a whole district, call `judge_bulk`. Then, for the few series whose state changed, `rule.conclude(judged.estimate,
-n, facts, far, calibration)` returns the finding with its sentence, and `RULES["monitor"].verdict(series, parameters,
-finding)` the verdict. For one score in a request, do the same with the rows of that student's cohort.
+For a whole district, call `judge_bulk`. Only few series change their state. For each of these,
+`rule.conclude(judged.estimate, n, facts, far, calibration)` returns the finding with its sentence, and
+`RULES["monitor"].verdict(series, parameters, finding)` returns the verdict. If a request records a single score, do the
+same with the rows of that student's cohort.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Batch:
     cohort: NDArray[np.int64]
 
     def rows(self, chosen: NDArray[np.int64]) -> Batch:
-        """Returns the batch with only these rows."""
+        """Returns the batch with only the rows `chosen`."""
         return Batch(self.weeks, *(getattr(self, name)[chosen] for name in ROWS))
 
 
@@ -59,9 +60,10 @@ FOUND = tuple(f.name for f in fields(PanelEstimate))
 class BulkJudgement:
     """For each of the N series, in the given order: the state before the dosage gate, and the monitor's estimates.
 
-    state: index of STATES: insufficient_data, responding, below_pace, goal_met, uncertain, not_responding. The dosage
-    gate is applied one by one, where a state changed (`rule.conclude`). last: the phase's week as of which the series
-    was judged, that of its last score. estimate: rates in g.
+    The dosage gate keeps a series from being judged as not responding if too little of the support was delivered. It is
+    applied one by one to the series whose state changed (`rule.conclude`). state: index of STATES. last: the week of
+    the phase in which the last score was given; the series was judged as of this week. estimate: the estimated rates in
+    required rates g.
     """
 
     state: NDArray[np.int8]
@@ -70,7 +72,10 @@ class BulkJudgement:
 
 
 MAX_COHORT = 1000
-"""The largest number of students of a cohort that are judged together; more would not improve a form's estimate."""
+"""The largest number of students of a cohort that are judged together.
+
+More students would not improve the estimate of a form.
+"""
 
 
 def judge_bulk(
@@ -78,7 +83,8 @@ def judge_bulk(
 ) -> BulkJudgement:
     """Returns the monitor's judgement of all series as of their last score, adjusted for forms within each cohort.
 
-    Time and memory are linear in N. Uses the same arithmetic as for a single series: results agree to 1e-9.
+    Time and memory are linear in N. `far` is the stated false-alarm rate. With `adjust`, form effects are removed. The
+    arithmetic is the same as for a single series, and the results agree to 1e-9.
     """
     estimate = find_bulk(batch, calibration, adjust=adjust)
     better = np.where(batch.goal_rate < 0, -1.0, 1.0)
@@ -97,9 +103,11 @@ def find_bulk(
     adjust: bool = True,
     only: NDArray[np.bool_] | None = None,
 ) -> PanelEstimate:
-    """Returns the monitor's estimate of each series as of its last score; nan where it has no usable score.
+    """Returns the monitor's estimate of each series as of its last score. The estimate is nan if the series has no
+    usable score.
 
-    only: (N,), the series to estimate, where not all; the others only show how hard the forms were, and stay nan.
+    only: (N,), the series to estimate; without it, all. The other series only show how hard the forms were, and their
+    estimates are nan.
     """
     has_score = ~np.isnan(batch.values)
     estimate, last = _empty_estimate(len(batch.cohort)), _last(batch, has_score)
@@ -119,10 +127,10 @@ def find_bulk(
 def find_cohort(
     batch: Batch, calibration: Calibration, only: NDArray[np.bool_], *, adjust: bool = True
 ) -> PanelEstimate:
-    """Returns the estimates of the requested series of one cohort, and of no other series; see `find_bulk`.
+    """Returns the estimates of the requested series of one cohort; see `find_bulk`.
 
-    The requested series must be judgeable and have a score. Others that are not judgeable are left out of the forms'
-    estimates.
+    only: (N,), the requested series. They must be judgeable and have a score. Other series that are not judgeable are
+    not used to estimate the forms.
     """
     has_score = ~np.isnan(batch.values)
     last, judgeable = _last(batch, has_score), _usable(batch) & has_score.any(axis=1)
@@ -144,7 +152,7 @@ def _usable(batch: Batch) -> NDArray[np.bool_]:
 
 
 def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
-    """Returns the week of each phase's last score; 0 without scores."""
+    """Returns the week of each phase's last score, or 0 for a phase without scores."""
     if not has_score.size:
         return np.zeros(len(has_score), np.int64)
     backwards = has_score[:, ::-1].argmax(axis=1)
@@ -152,7 +160,9 @@ def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
 
 
 def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
-    """Returns the state from statistic and interval: not_responding, uncertain, below_pace or responding."""
+    """Returns the state of each series, which follows from the statistic and the interval: not_responding, uncertain,
+    below_pace or responding.
+    """
     threshold = calibration.threshold_at(far)
     watch = min(threshold, calibration.threshold_at(WATCH))
     statistic = np.round(estimate.statistic, 9)
@@ -180,7 +190,7 @@ def _empty_estimate(n: int) -> PanelEstimate:
 
 
 def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Returns runs of whole cohorts, some thousand students each, to limit the memory that is used at a time."""
+    """Returns the indices of whole cohorts in runs of some thousand students, so that less memory is used at a time."""
     if len(cohort) <= 4000:
         return [np.arange(len(cohort))] if len(cohort) else []
     edges = np.flatnonzero(np.r_[True, cohort[1:] != cohort[:-1], True])
@@ -189,10 +199,10 @@ def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
-    """Returns a batch as a panel: in SEM, relative to the cohort's first baseline, with better as up.
+    """Returns a batch as a panel. Values are in SEM, relative to the first baseline of the cohort, and better is up.
 
-    The series of a cohort must be adjacent. The baseline becomes a column at the earliest start. noise: the errors' SD
-    in the measure's SEM.
+    The series of a cohort must be adjacent. The baseline becomes a column at the earliest start. noise: the SD of the
+    errors, in the measure's SEM.
     """
     unit, is_one_cohort = batch.sem * noise, len(batch.cohort) <= MAX_COHORT and batch.cohort[0] == batch.cohort[-1]
     number: NDArray[np.int64] = np.zeros(len(batch.cohort), np.int64)

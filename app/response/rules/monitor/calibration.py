@@ -1,4 +1,4 @@
-"""Defines the estimates of one measure and grade from a district's own series. Does not estimate them."""
+"""Defines the estimates that are made for one measure and grade from a district's own series. Does not make them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 class Calibration:
     """The monitor's prior for a measure and grade, and its thresholds at the stated rates of GRID.
 
-    noise: the errors' SD in the measure's SEM. prior: rates in required rates g, the rest in the measure's SEM times
-    `noise`. thresholds: log odds, falling. adaptive: the same for districts that give extra scores when requested.
-    series, scores: how many it was estimated from; 0 for the published defaults. estimates: intermediate estimates, by
-    name. observed: share of these series that passed the threshold for .10; expected: the share that the estimated
-    model expects to. A district's true false-alarm rate cannot be known, and is not claimed.
+    noise: SD of the errors, in the measure's SEM. prior: its rates are in required rates g, everything else is in the
+    measure's SEM times `noise`. thresholds: log odds, one for each rate, falling. adaptive: the thresholds for
+    districts that give extra scores when requested. series, scores: the numbers of series and scores from which it was
+    estimated; 0 for the published defaults. estimates: intermediate estimates, by name. observed: the share of these
+    series that passed the threshold for the rate .10. expected: the share that would pass it according to the estimated
+    model. A district's true false-alarm rate cannot be known, and is not claimed.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -48,7 +49,11 @@ class Calibration:
                 raise ValueError(f"A calibration has {len(GRID)} thresholds, which fall as the stated rate rises.")
 
     def threshold_at(self, far: float, *, adaptive: bool = False) -> float:
-        """Returns the threshold in log odds that this stated share of responders ever exceeds in 26 weeks."""
+        """Returns the threshold in log odds for the stated false-alarm rate `far`: this share of responders ever
+        exceeds it in 26 weeks.
+
+        With `adaptive`, the threshold is for districts that give extra scores when requested.
+        """
         return between(GRID, self.adaptive if adaptive else self.thresholds, far)
 
     def as_json(self) -> dict[str, Any]:
@@ -59,7 +64,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Calibration:
-        """Parses what `as_json` wrote; missing fields have their published values. Raises ValueError."""
+        """Parses the output of `as_json`. Missing fields get their published values. Raises ValueError."""
         estimates = stored.get("estimates", {}) if isinstance(stored, Mapping) else None
         values = {**stored, "estimates": sorted(estimates.items())} if isinstance(estimates, Mapping) else stored
         # Imported here, so that a process that never reads a calibration does not load the library.

@@ -15,11 +15,12 @@ from app.response.rules.monitor.model import NODES, Array, Prior, Weeks
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """The mixture at the last week. Axes: change week (0: no change), noise multiple, student.
+    """The probability of each hypothesis at the last week, and the rates under it. The axes are the week of the change
+    (0: no change), the noise multiple, and the student.
 
     weight sums to 1 over the first two axes. mean, sd: of the present rate, in g. was_mean, was_sd: of the rate just
-    before the change, from the scores up to then; without a change, of the present rate. week: of each change, from the
-    second index on. evidence: (students,), the log probability density of the scores.
+    before the change, from the scores up to then; without a change, of the present rate. week: the week of each change,
+    from the second index of the first axis on. evidence: (students,), the log probability density of the scores.
     """
 
     weight: Array
@@ -49,13 +50,15 @@ def posterior(
     times: (slots,), whole weeks in order. values: (slots, students) in SEM, nan where there is no score, better is up.
     extra: (slots, students) or (slots, 1), variance of each score besides the student's own, SEM^2. g: (students,), the
     required rate in SEM a week. start: mean and variance of the level at the start, (students,). own: (slots,),
-    variance of a score's own noise, SEM^2. began, last: (students,), the weeks in which each phase began and as of
-    which it is judged; earlier scores count as given in week `began`.
+    variance of a score's own noise, SEM^2. prior: the assumed rates before and after a change. began: (students,), the
+    week in which each phase began; earlier scores count as given in this week. last: (students,), the week as of which
+    each phase is judged.
 
-    Under "change after week w" the rate is drawn again from `after` at the end of week w; level and rate are Gaussian.
-    A forward filter (Kalman, 1960) gives the level from the scores up to w; a backward filter in information form
-    (Fraser and Potter, 1969, "The optimum linear smoother as a combination of two optimum linear filters") gives level
-    and rate at w from the later scores. Each week's hypothesis is the product of the two with the new rate.
+    There is one hypothesis for each week w: growth changed at the end of week w. Under it, the new rate is drawn from
+    the distribution `prior.after`, and level and rate are Gaussian. A forward filter (Kalman, 1960) gives the level
+    from the scores up to w; a backward filter in information form (Fraser and Potter, 1969, "The optimum linear
+    smoother as a combination of two optimum linear filters") gives level and rate at w from the later scores. Each
+    week's hypothesis is the product of the two with the new rate.
     """
     weeks = np.arange(int(times[0]), int(times[-1]) + 1)
     grown = np.maximum(times[:, None] - began, 0)
@@ -99,7 +102,9 @@ def posterior(
 
 @dataclass(frozen=True, slots=True)
 class _Filtered:
-    """The forward filter's level, rate, variances and log likelihood at the end of each week; (weeks, noise, n)."""
+    """The forward filter's level, rate, variances and log likelihood at the end of each week. Each array has the shape
+    (weeks, noise, n).
+    """
 
     level: Array
     vll: Array
@@ -111,9 +116,11 @@ class _Filtered:
 def _run_filters(
     weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
 ) -> tuple[Array, Array]:
-    """Returns the states of the forward and of the backward filter at each week, (weeks, 7, noise, n).
+    """Returns the states of the forward and of the backward filter at each week. Both arrays have the shape (weeks, 7,
+    noise, n).
 
-    Errors are given as inverse variances; `edges` are the indices at which each week's slots begin, and the end.
+    `y` has the scores, and `inverse` the inverse variances of their errors. `edges` are the indices at which each
+    week's slots begin, and the end.
     """
     return _run_forward(weeks, edges, y, inverse, g, start, prior, began), _run_backward(edges, y, inverse, prior)
 
@@ -121,10 +128,10 @@ def _run_filters(
 def _run_forward(
     weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
 ) -> Array:
-    """Returns the states of the Kalman filter under no change, in deviations from the expected path.
+    """Returns the states of the Kalman filter if growth does not change, as deviations from the expected path.
 
-    Along the second axis: level, rate, their variances and covariance (indices 2 to 4), and the two terms of the log
-    likelihood.
+    The second axis has the level, the rate, their variances and covariance (indices 2 to 4), and the two terms of the
+    log likelihood.
     """
     shape, q = inverse.shape[1:], prior.wobble**2
     states, state = np.empty((len(weeks), 7, *shape)), np.zeros((7, *shape))
@@ -161,10 +168,10 @@ def _run_forward(
 
 
 def _run_backward(edges: list[int], y: Array, inverse: Array, prior: Prior) -> Array:
-    """Returns the information that the scores after each week's end give about the level and rate at that time.
+    """Returns what the scores after the end of each week show about the level and rate at that time.
 
-    The log likelihood is c + h'x - x'Lx / 2. Along the second axis: L of level and level, and of level and rate; h of
-    level, and of rate; L of rate and rate; and the two terms of c.
+    The log likelihood of level and rate x is c + h'x - x'Lx / 2. The second axis has, in this order: L of level and
+    level, L of level and rate, h of the level, h of the rate, L of rate and rate, and the two terms of c.
     """
     weighted = inverse * y[:, None]
     squares = weighted * y[:, None]
@@ -198,7 +205,9 @@ def _run_backward(edges: list[int], y: Array, inverse: Array, prior: Prior) -> A
 
 
 def _join(filtered: _Filtered, backward: Array, g: Array, prior: Prior) -> tuple[Array, Array, Array]:
-    """Returns, for a change at each week's end, mean and variance of the new rate and the evidence of all scores."""
+    """Returns three arrays for a change at the end of each week: the mean of the new rate, its variance, and the
+    evidence of all scores.
+    """
     ll, lr, hl, hr, rr, lost, size = backward.swapaxes(0, 1)
     c = -0.5 * (lost + np.log(size))
     rho, sigma = (prior.after[0] - prior.before[0]) * g, (prior.after[1] * g) ** 2

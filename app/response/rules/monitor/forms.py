@@ -1,4 +1,5 @@
-"""Estimates how hard each form was for a cohort, from its scores up to a week (form adjustment). Estimates no rate.
+"""Estimates how hard each form was for a cohort, from the cohort's scores up to a week (form adjustment). Estimates no
+rate.
 
 Over 250 lines, so that the covariance of one series' scores and a cohort's evidence about a form stay together.
 """
@@ -14,22 +15,27 @@ from numpy.typing import NDArray
 from app.response.rules.monitor.model import Array, Prior, Weeks
 
 MIN_COHORT = 5
-"""The least number of students from whose scores a form's difficulty is estimated: four classmates and the student."""
+"""The smallest number of students from whose scores the difficulty of a form is estimated: the student and four
+classmates.
+"""
 
 COMMON_LEVEL, COMMON_RATE = 2.0, 0.15
-"""The SDs of what a cohort may share besides its forms: its level in SEM and its rate in g."""
+"""The SDs of what the students of a cohort may share besides forms: of the common level in SEM, and of the common rate
+in g.
+"""
 
 TURNS = ((0.0, 0.9), (0.3, 0.1))
-"""The SDs of the weekly change of the cohort's common rate in g, each with its prior probability; few groups change
-together.
+"""The SDs of the weekly change of a cohort's common rate in g, each with its prior probability.
+
+The students of a cohort seldom change together.
 """
 
 CHANCE = np.array([part for _, part in TURNS])[:, None, None]
 
 
 CLIP = 3.0
-"""The limit in standard errors by which a score may differ from the prediction of the student's other scores; a larger
-difference counts as this much.
+"""The limit, in standard errors, for the difference between a score and the value that the student's other scores
+predict. A larger difference counts as this limit.
 """
 
 WILD = 4
@@ -41,7 +47,9 @@ Some = NDArray[np.int64] | slice
 
 @lru_cache(maxsize=64)
 def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
-    """Returns the mean (in g) and covariance (in g^2) of a student's gain since week 0, over weeks 0 to `weeks`."""
+    """Returns the mean (in g) and the covariance (in g^2) of a student's gain since week 0, for the weeks 0 to
+    `weeks`.
+    """
     t, last = np.arange(weeks + 1.0), max(weeks, 1)
     change = np.arange(1, last + 1)
     p = prior.hazard * (1 - prior.hazard) ** (change - 1.0)
@@ -58,11 +66,11 @@ def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
 
 @lru_cache(maxsize=64)
 def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array]:
-    """Returns the parts of the scores' covariance that do not depend on the goal: V, e, and the rows of V, V'1 and 0.
+    """Returns those parts of the scores' covariance that do not depend on the goal: V, e, and the rows of V, V'1 and 0.
 
-    grown: weeks since the start, int64; own: variances of the errors. With C the covariance from wobble and errors, and
-    g^2 S that from growth, V diag(1 / (1 + g^2 e)) V' is the inverse of g^2 S + C for every g, where V'CV = 1 and V'SV
-    = diag(e): the generalised symmetric eigenproblem, by a Cholesky factor of C.
+    grown: weeks since the start, int64. own: variances of the errors. C is the covariance from wobble and errors, and
+    g^2 S that from growth. V and e solve the generalized symmetric eigenproblem V'CV = 1 and V'SV = diag(e), by a
+    Cholesky factor of C. Then V diag(1 / (1 + g^2 e)) V' is the inverse of g^2 S + C for every g.
     """
     weeks, errors = np.frombuffer(grown, np.int64), np.frombuffer(own)
     spread = path_moments(int(weeks.max()), prior)[1][weeks[:, None], weeks]
@@ -73,11 +81,12 @@ def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array
 
 
 class Paths:
-    """Every student's scores under the monitor's own Gaussian model of paths: the inverse of their covariance.
+    """Every student's scores under the monitor's own Gaussian model of paths: the inverse of the scores' covariance.
 
-    Students are the first axis of everything except `values`, (slots, students), which may be filled in until a slot is
-    used. alone: (students,), whose form effects are part of the errors; for the others they are estimated and
-    subtracted. inverse: (students, slots, slots), zero except for rounding where there is no score.
+    The first axis of every array is the students, except of `values`, which is (slots, students). `values` may be
+    filled in until a slot is used. alone: (students,), true for students whose form effects are part of the errors; for
+    the others the effects are estimated and subtracted. inverse: (students, slots, slots), zero except for rounding
+    where there is no score.
     """
 
     def __init__(
@@ -100,9 +109,10 @@ class Paths:
             self.groups = [np.flatnonzero(group == value) for value in np.unique(group)]
 
     def upto(self, slots: int, own: Array, prior: Prior, form: Array | float = 0.0) -> Array:
-        """Includes the scores up to a slot; returns their surprise, (students, slots), 0 where there is no score.
+        """Includes the scores up to a slot. Returns the differences of the scores from the expected path, (students,
+        slots), with 0 where there is no score.
 
-        own: (slots,), variance of each slot's error without the form's, which is `form`.
+        own: (slots,), variance of each slot's error without the form's effect. form: the variance of the form's effect.
         """
         values, included, previous = self.values[:slots].T, self.inverse.shape[1], self.inverse
         self.has_score = ~np.isnan(values)
@@ -135,11 +145,11 @@ class Paths:
     def _at_once(
         grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior
     ) -> Array:
-        """Returns the inverse for the first scores: a part that all students share, minus a block for each one's level
-        and gaps.
+        """Returns the inverse covariance for the first scores. It is a part that all students share, minus a block for
+        each student's level and missing scores.
 
-        An open level adds v 11' to a covariance, and a missed score has infinite variance; both enter the inverse by
-        the matrix inversion lemma.
+        An unknown level adds v 11' to a covariance, and a missing score has infinite variance. Both enter the inverse
+        by the matrix inversion lemma.
         """
         v, e, rows_of = _design(grown.tobytes(), own.tobytes(), prior)
         part = 1 / (1 + g**2 * e)
@@ -163,7 +173,7 @@ class Paths:
 
     @staticmethod
     def _each(grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior) -> Array:
-        """Returns the same as `_at_once` by one inversion per student, which is faster if few students share the
+        """Returns the same as `_at_once`, but by one inversion per student. This is faster if few students share the
         weeks.
         """
         spread = path_moments(int(grown.max()), prior)[1]
@@ -188,7 +198,9 @@ class Paths:
         self.inverse[group, t, t] = weight[:, 0]
 
     def weighted(self, surprise: Array) -> Array:
-        """Returns the inverse covariance times the surprise, (students, slots)."""
+        """Returns the inverse covariance times the surprise, (students, slots). The surprise is the difference of the
+        scores from the expected path.
+        """
         return np.asarray((self.inverse @ surprise[:, :, None])[:, :, 0])
 
     def clipped(
@@ -196,9 +208,9 @@ class Paths:
     ) -> tuple[Array, Array]:
         """Returns the surprise with outliers moved to CLIP standard errors, and the inverse covariance times it.
 
-        An outlier is a score that is further than this from what the student's other scores predict. The worst is
-        clipped first, so that it does not cast doubt on the others. form: variance of each score's form effect. only:
-        the students to clip, if not all.
+        An outlier is a score that is further than CLIP standard errors from the value that the student's other scores
+        predict. The worst is clipped first, so that it does not cast doubt on the others. form: variance of each
+        score's form effect. only: the students whose scores are clipped; without it, all.
         """
         inverse = self.inverse if only is None else self.inverse[only]
         own = np.maximum(inverse.diagonal(axis1=1, axis2=2), 1e-12)
@@ -222,7 +234,7 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Cohorts:
-    """The cohorts of adjacent students: `first` is the index at which each cohort begins, `index` is each student's
+    """Cohorts of adjacent students. `first` has the index at which each cohort begins, and `index` has each student's
     cohort.
     """
 
@@ -232,7 +244,7 @@ class Cohorts:
 
     @classmethod
     def of(cls, cohort: NDArray[np.int64]) -> Cohorts:
-        """Returns the cohorts from each series' cohort number; equal numbers must be adjacent."""
+        """Returns the cohorts from the number in `cohort` of each series. Equal numbers must be adjacent."""
         if len(cohort) and cohort[0] == cohort[-1]:
             return cls(np.zeros(1, np.int64), np.zeros(len(cohort), np.int64), np.array([len(cohort)]))
         new = np.ones(len(cohort), np.bool_)
@@ -251,9 +263,11 @@ class Cohorts:
 
 @lru_cache(maxsize=64)
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
-    """Returns the prior covariance of a form's effect and of what a cohort shares, by slot, and the identity.
+    """Returns the prior covariance, by slot, of a form's effect and of what a cohort shares. The third array is the
+    identity.
 
-    The covariance has two parts: what is the same for all cohorts, and what growth adds for each of TURNS, in g^2.
+    The covariance has two parts: one that is the same for all cohorts, and one for each of TURNS that growth adds, in
+    g^2. `share` is the variance of a form's effect.
     """
     t = np.frombuffer(times, np.int64).astype(float)
     late = np.maximum(t - np.arange(max(t[-1], 1))[:, None], 0)
@@ -262,10 +276,10 @@ def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]
 
 
 def _solve(a: Array, b: Array, common: Array, own: Array, share: float) -> tuple[Array, Array, Array]:
-    """Returns cohorts' form effects and their variances under each turn of their growth, and the log evidence for it.
+    """Returns the cohorts' form effects, their variances, and the log evidence, each for every one of TURNS.
 
     common: the prior covariance of a form's effect and of what the cohort shares, (turns, cohorts, slots, slots). With
-    K = 1 + a common, for the scores' information a, the effects are share K^-1 b.
+    K = 1 + a common, where `a` is the information of the scores, the effects are share K^-1 b.
     """
     k = a @ common + own
     inverse, size = np.linalg.inv(k), np.linalg.slogdet(k)[1]
@@ -276,14 +290,15 @@ def _solve(a: Array, b: Array, common: Array, own: Array, share: float) -> tuple
 
 
 def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) -> tuple[Array, Array]:
-    """Returns each slot's difficulty for each student's cohort and its variance, (students, slots), in SEM and SEM^2.
+    """Returns how hard each slot was for each student's cohort, in SEM, and the variance of this estimate, in SEM^2.
+    Both arrays have the shape (students, slots).
 
     weighted: the inverse covariance times the scores' surprise, (students, slots). A slot is a form in a week. Each
-    student's path is Gaussian with the monitor's own mean and covariance, so the weight of a score is known exactly;
-    the sum over the cohort is the best linear estimate of the form's effect, shrunk by its variance. What the whole
-    cohort shares from week to week (its level, its growth, a turn of its growth) stays in the scores: a group that
-    stalls is not explained away. Cohorts under five students, and slots under five scores, keep their scores and the
-    form's whole variance.
+    student's path is Gaussian with the monitor's own mean and covariance, so the weight of a score is known exactly.
+    The weighted sum over the cohort, shrunk by its variance, is the best linear estimate of the form's effect. What the
+    whole cohort shares from week to week (its level, its growth, a turn of its growth) stays in the scores: a group
+    that stalls is not explained away. In cohorts of fewer than five students and slots of fewer than five scores, the
+    scores are not adjusted, and the form's whole variance remains.
     """
     if prior.share <= 0 or int(cohorts.size.max(initial=0)) < MIN_COHORT:
         return np.zeros_like(weighted), np.full_like(weighted, prior.share)

@@ -23,8 +23,8 @@ class Prior:
 
     before, after: mean and SD of the rate before and after a change. hazard: probability of a change a week. wobble: SD
     of the weekly step of the true level. noise_spread: SD of the log of a student's own noise. share: the part of the
-    SEM's variance that comes from the form. slow, pace: the rates that the statistic compares, in g; once: the rate
-    that counts as having kept pace before growth stopped.
+    SEM's variance that comes from the form. slow, pace: the rates that the statistic compares, in g; once: a student
+    whose rate was at least this before growth stopped had kept pace.
     """
 
     before: tuple[float, float] = (0.87, 0.40)
@@ -83,5 +83,7 @@ displayed odds do not. docs/response.md has the check.
 
 
 def calibrated_log_odds(log_odds: Array) -> Array:
-    """Returns the log odds that are shown to people, calibrated in the benchmark, in the same order."""
+    """Returns the log odds that are shown to people. They are calibrated in the benchmark and have the same order as
+    `log_odds`.
+    """
     return np.asarray(DISPLAYED_ODDS[0] + DISPLAYED_ODDS[1] * log_odds)

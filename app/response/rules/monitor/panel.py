@@ -14,7 +14,7 @@ from app.response.rules.monitor.forms import MIN_COHORT, Cohorts, Paths, form_ef
 from app.response.rules.monitor.model import Array, Prior, Weeks, calibrated_log_odds, log_odds, normal_cdf
 
 WIDE = 100.0
-"""The variance of the level in SEM^2 if there is no cohort that shows which level to expect."""
+"""The variance of the level in SEM^2 that is assumed if no cohort shows which level to expect."""
 
 STOPPED = 0.62
 """The probability from which a student counts as stopped rather than as never responding."""
@@ -30,9 +30,10 @@ class Panel:
     """Series on common slots: a slot is one form in one week, or one administration where no form is known.
 
     times: (slots,) instructional weeks, in order; 0 for the baseline. values: (slots, students) in SEM, nan where there
-    is none, with better as up. g: (students,), the required rate, SEM a week, above zero. cohort: (students,), equal
-    numbers side by side. noise: (slots,), variance of a slot's error in SEM^2, 1 for one score. began: (students,), the
-    week of `times` in which each phase began, where that is not the first for all; earlier scores are baseline.
+    is none, with better as up. g: (students,), the required rate, SEM a week, above zero. cohort: (students,), the
+    number of each student's cohort; equal numbers are adjacent. noise: (slots,), variance of a slot's error in SEM^2, 1
+    for one score. began: (students,), the week of `times` in which each phase began; without it, every phase began in
+    the first week. Earlier scores are baseline.
     """
 
     times: Weeks
@@ -43,7 +44,7 @@ class Panel:
     began: Weeks | None = None
 
     def upto(self, week: int) -> Panel:
-        """Returns the panel as it was known at the end of that week."""
+        """Returns the panel as it was known at the end of week `week`."""
         if not len(self.times) or self.times[-1] <= week:
             return self
         past = self.times <= week
@@ -62,10 +63,12 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class PanelEstimate:
-    """For each student: the statistic (log odds), the present rate with its middle 80 % in g, and the change.
+    """For each student: the statistic (log odds), the present rate in g with the interval that contains it with a
+    probability of 80 %, and the change.
 
-    slow: P(rate < .5 g), calibrated for display. stopped: P(growth kept pace before it changed, given that it is slow
-    now). change: the likeliest week of the change, counted from the phase's start, 0 where none was possible.
+    slow: the probability that the rate is below .5 g, calibrated for display. stopped: the probability that growth kept
+    pace before it changed, if it is slow now. change: the likeliest week of the change, counted from the phase's start;
+    0 if no change was possible.
     """
 
     statistic: Array
@@ -85,11 +88,11 @@ class PanelEstimate:
 
 
 def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
-    """Returns the mean and variance of each student's level at the start of the phase: the cohort's, from its
-    baselines.
+    """Returns the mean and variance of each student's level at the start of the phase. Both come from the baselines of
+    the student's cohort.
 
-    Students of cohorts of under five, or with a classmate without a baseline, get their own first score, with a
-    variance that leaves the level open.
+    For a student in a cohort of fewer than five, or with a classmate without a baseline, the mean is the student's own
+    first score, and the variance is so large that the level stays open.
     """
     starts, size = panel.starts, cohorts.size
     early = int(np.searchsorted(panel.times, starts.max(initial=panel.times[0]), side="right"))
@@ -113,7 +116,7 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, slots=True)
 class PreparedScores:
-    """Scores with form effects removed, in the form that `filters.posterior` takes besides the prior."""
+    """Scores without form effects. They are in the form that `filters.posterior` takes together with a prior."""
 
     times: Weeks
     values: Array
@@ -140,10 +143,10 @@ def prepare(
     last: Weeks | None = None,
     only: NDArray[np.bool_] | None = None,
 ) -> Iterator[PreparedScores]:
-    """Yields, for each of some weeks in order, the scores known at its end, ready to be judged.
+    """Yields the scores that were known at the end of each of `weeks`, in order, ready to be judged.
 
-    last: (students,), to judge each student as of an own week instead of the last of `weeks`. only: (students,), the
-    students to judge, where not all; the others only show how hard the forms were.
+    last: (students,), to judge each student as of a week of their own instead of the last of `weeks`. only:
+    (students,), the students to judge; without it, all. The others only show how hard the forms were.
     """
     chosen = slice(None) if only is None else only
     cohorts = Cohorts.of(panel.cohort)
@@ -178,7 +181,11 @@ def prepare(
 def judge_weeks(
     panel: Panel, prior: Prior, weeks: Sequence[int], *, adjust: bool = True, only: NDArray[np.bool_] | None = None
 ) -> list[PanelEstimate]:
-    """Returns the monitor's estimates as of each of these weeks, in order, each from what was known at its end."""
+    """Returns the monitor's estimates as of each of `weeks`, in order. Each estimate uses only what was known at the
+    end of its week.
+
+    adjust, only: as in `prepare`.
+    """
     parts = []
     for part in parts_of(panel):
         requested = None if only is None else only[part]
@@ -196,9 +203,10 @@ def judge_panel(
     last: Weeks | None = None,
     only: NDArray[np.bool_] | None = None,
 ) -> PanelEstimate:
-    """Returns the monitor's estimates as of `week` (default: the last with a score), or of each student's `last`.
+    """Returns the monitor's estimates as of `week`, or of each student's week in `last`. Without both, as of the last
+    week with a score.
 
-    only: as in `prepare`. Time and memory grow with students x slots.
+    adjust, only: as in `prepare`. Time and memory grow with students x slots.
     """
     week = int(panel.times[-1]) if week is None else week
     panel = panel.upto(week)
@@ -213,7 +221,7 @@ def judge_panel(
 
 
 def parts_of(panel: Panel) -> list[slice]:
-    """Splits the students into runs of whole cohorts, about CHUNK students each; a larger cohort is not split."""
+    """Returns the students in runs of whole cohorts, with about CHUNK students each. A larger cohort is not split."""
     cohort = panel.cohort
     if len(cohort) <= CHUNK:
         return [slice(0, len(cohort))]
@@ -226,8 +234,9 @@ def parts_of(panel: Panel) -> list[slice]:
 
 
 def summarize(posterior: Posterior) -> PanelEstimate:
-    """Returns a posterior's odds, rate, interval, kind and week; the interval treats the mixture as a normal
-    distribution.
+    """Returns the odds, the rate, the interval, the kind and the week of a posterior.
+
+    The interval treats the mixture of hypotheses as one normal distribution.
     """
     p, prior = posterior, posterior.prior
     z = np.empty((3, *p.mean.shape))

@@ -1,4 +1,6 @@
-"""Concludes from the response monitor's estimates: state, kind and one sentence. Does not compute the estimates."""
+"""Converts the response monitor's estimates into a finding: state, kind and one sentence. Does not compute the
+estimates.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,19 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain
 
 WATCH = 0.25
-"""The stated false-alarm rate of the watch threshold; above that threshold, extra scores are worth their time."""
+"""The stated false-alarm rate of the watch threshold. A series above that threshold is worth the time for extra
+scores.
+"""
 
 DEFAULT_FAR = 0.10
 
 DOSAGE = 0.8
-"""The delivered share below which a support cannot be judged by its outcome."""
+"""The share of the planned delivery below which a support cannot be judged by its outcome."""
 
 SHORTEST = 6
-"""The least number of weeks over which delivery is assessed; over fewer weeks it depends on chance."""
+"""The smallest number of weeks over which delivery is assessed. Over fewer weeks the delivered share depends on
+chance.
+"""
 
 MAX_WEEKS = 260
 """The largest number of instructional weeks of a series, because the work grows with the square of its length."""
@@ -37,7 +43,7 @@ MEDIAN_NOISE = 0.45
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The facts about one series besides its scores that `conclude` needs. `goal_rate` is in the measure's units per
+    """What `conclude` needs to know about one series besides its scores. `goal_rate` is in the measure's units per
     week.
     """
 
@@ -66,7 +72,9 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def find_calibrated(series: Series, far: float, calibration: Calibration) -> Finding:
-    """Judges as `find` does, with the estimates from the district's own series."""
+    """Judges a series as `find` does, but with the estimates from the district's own series, at the stated false-alarm
+    rate `far`.
+    """
     insufficient = cannot_judge(series)
     if insufficient is not None:
         return insufficient
@@ -105,7 +113,11 @@ def conclude(
     *,
     adaptive: bool = False,
 ) -> Finding:
-    """Returns the finding for one student of a panel: state, reasons, and one sentence for a teacher."""
+    """Returns the finding for the student with the index `student` of a panel: state, reasons, and one sentence for a
+    teacher.
+
+    `far` is the stated false-alarm rate. With `adaptive`, the thresholds for extra scores are used.
+    """
     statistic, threshold = (
         round(float(estimate.statistic[student]), 9),
         calibration.threshold_at(far, adaptive=adaptive),
@@ -150,8 +162,9 @@ def conclude(
 
 
 NEAR, NEARER = 2.0, 1.0
-"""Distances below the threshold in log odds; from the first one two scores a week are requested, from the second one
-three.
+"""Distances below the threshold, in log odds.
+
+From the first distance on two scores a week are requested, and from the second, nearer one three.
 """
 
 
@@ -162,7 +175,7 @@ def scores_to_request(statistic: Array, threshold: float) -> NDArray[np.int64]:
 
 
 def probes(finding: Finding) -> int:
-    """Returns how many scores to request next week, 1 to 3; one if there is no statistic yet."""
+    """Returns how many scores to request next week, from 1 to 3. Returns 1 if there is no statistic yet."""
     if finding.statistic is None or finding.threshold is None:
         return 1
     return int(scores_to_request(np.array(finding.statistic), finding.threshold))
@@ -182,7 +195,11 @@ def _sentence(
     share: float | None,
     facts: Facts,
 ) -> str:
-    """Returns the finding's sentence, with posterior odds in words; it never advises to hold back help."""
+    """Returns the finding's sentence, which states the posterior odds in words. The sentence never advises to hold back
+    help.
+
+    `rate` is the estimated rate with its interval, `change` the week of the change, and `share` the delivered share.
+    """
     progress, needed = growth(facts.direction), plain(facts.goal_rate)
     allowing = ", and allowing for how hard each passage was for everyone," if facts.adjusted else ""
     slow, pace = f"{progress} is now under half of the {needed} a week that the goal needs", "it is still on pace"

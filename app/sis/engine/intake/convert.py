@@ -1,10 +1,10 @@
 """Converts raw text into typed, staged rows, and detects faulty rows. Never reports a value.
 
-Of a row with several faults the first is reported. A faulty row stays staged, so that the existing row does not count
-as absent. Rows that are certainly unchanged are skipped, and only the remaining rows are converted value by value. A
-row is unchanged if every value equals the existing one, as text or after conversion, and every reference leads to the
-same row. New, deleted, malformed, incomplete, pinned, repeated and doubtful rows all remain. Over 250 lines, because
-the comparison and the conversion must agree.
+If a row has several faults, only the first is reported. A faulty row stays staged, so that the roster row with its
+sourcedId does not count as absent. Rows that are certainly unchanged are skipped, and only the remaining rows are
+converted value by value. A row is unchanged if every value equals the value in the roster, as text or after conversion,
+and every reference leads to the same roster row. New, deleted, malformed, incomplete, pinned, repeated and doubtful
+rows are all converted. Over 250 lines, because the comparison and the conversion must agree.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -37,7 +37,7 @@ _NUMBER = r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*$"
 
 
 def _word_sql(x: str) -> str:
-    """Returns SQL that normalizes the case of OneRoster's vocabulary, and keeps other words unchanged."""
+    """Returns SQL that normalizes the case of a word of OneRoster's vocabulary. Other words stay unchanged."""
     exact = ", ".join(f"'{word}'" for word in WORDS)
     other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in WORDS)
     return (
@@ -46,7 +46,9 @@ def _word_sql(x: str) -> str:
 
 
 def _role_sql(x: str) -> str:
-    """Returns SQL that normalizes the case of a role, without the prefix of extensions; null for an unknown role."""
+    """Returns SQL that normalizes the case of a role and removes the prefix of extensions. For an unknown role the SQL
+    yields null.
+    """
     exact = ", ".join(f"'{word}'" for word in ROLES)
     other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in ROLES)
     return (
@@ -55,7 +57,7 @@ def _role_sql(x: str) -> str:
 
 
 def _grade_sql(x: str) -> str:
-    """Returns SQL that normalizes OneRoster's grade codes, and keeps other values unchanged."""
+    """Returns SQL that normalizes a grade code of OneRoster. Other values stay unchanged."""
     return (
         f"CASE WHEN {x} ~ '^[1-9]$' THEN '0' || {x} WHEN lower({x}) IN ('k', 'kindergarten') THEN 'KG' "
         f"WHEN upper({x}) IN ('IT', 'PR', 'PK', 'TK', 'KG', 'PS', 'UG') THEN upper({x}) "
@@ -64,7 +66,11 @@ def _grade_sql(x: str) -> str:
 
 
 def _typed_sql(field: Field, x: str) -> str:
-    """Returns SQL that converts a value, or null if that fails. The most frequent form is tried first."""
+    """Returns SQL that converts the text `x` to the type of a field. For a text that cannot be converted the SQL yields
+    null.
+
+    The most frequent form is tried first.
+    """
     match field.type:
         case "date":
             day = f"left(btrim({x}), 10)"
@@ -105,7 +111,7 @@ def _typed_sql(field: Field, x: str) -> str:
 
 
 def _no_null(x: str) -> str:
-    """Returns SQL that treats the text NULL as no value, because databases export missing values in this way."""
+    """Returns SQL that treats the text NULL as an empty value, because databases export missing values as this text."""
     return f"nullif(nullif({x}, 'NULL'), 'null')"
 
 
@@ -150,8 +156,8 @@ def _converted_sql(
 ) -> tuple[list[str], str]:
     """Returns the columns of the staged rows, and the SQL that converts the raw rows of the query `rows`.
 
-    `known` are the columns, with their types, of the known row that a raw row changes. A known row without a raw row
-    has no row number.
+    `place` is SQL for the position by which the staged rows are ordered. `known` has the name and type of each column
+    that holds a value of the roster row that the raw row changes. A roster row without a raw row has no row number.
     """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     fields = tuple(field for field in kind.fields if field.header in at)
@@ -177,9 +183,9 @@ def _converted_sql(
 
 
 async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Removes repeated rows and returns the number of identical repeats.
+    """Removes repeated rows, and returns how many were identical repeats.
 
-    Identical rows are imported once. Rows with the same sourcedId and different values all go into quarantine.
+    Of identical rows one is imported. Rows with the same sourcedId and different values all go into quarantine.
     """
     delivered, staged = stage.delivered(kind.name), stage.table("staged", kind.name)
     # Hashes are grouped faster than ids; a collision of two hashes only costs the query below.
@@ -224,11 +230,11 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
-    """Stages the rows except those that are certainly unchanged, with the known rows that they change or that are
-    missing.
+    """Stages the rows of a delivery except those that are certainly unchanged.
 
-    Returns the number of unchanged rows, or None if nothing was staged: if no row is known, if a kind to which this one
-    refers is not staged yet, if the delivery is a delta, or if rows share a sourcedId.
+    Each staged row has the roster row that it changes. Roster rows that are missing in the delivery are staged too.
+    Returns the number of unchanged rows. Returns None, and stages nothing, if the roster has no row of this kind, if a
+    kind to which this one refers is not staged yet, if the delivery is a delta, or if rows share a sourcedId.
     """
     refs = [ref for ref in kind.refs if ref.header in delivery.header]
     has_keys = all(stage.table("key", ref.kind) in stage.filled for ref in refs)
@@ -265,7 +271,7 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
 
 
 def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL for the raw rows joined with their known rows, without the unchanged ones."""
+    """Returns SQL that joins the raw rows with their roster rows and omits the unchanged ones."""
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     joins, conditions = "", ["t.removed_at IS NULL", "r.fault IS NULL"]
     if "status" in at:
@@ -294,8 +300,9 @@ def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
 
 
 def _unchanged_sql(field: Field, x: str) -> str:
-    """Returns SQL for whether a value equals the existing one; the text is compared first, because conversion costs
-    more.
+    """Returns an SQL condition that is true if the text `x` equals the roster's value of a field.
+
+    The texts are compared first, because conversion costs more.
     """
     existing, converted = f"t.{field.column}", _typed_sql(field, x)
     plain = existing if field.type in ("text", "word", "role") else f"{existing}::text"

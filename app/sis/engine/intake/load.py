@@ -1,7 +1,7 @@
 """Loads a delivery into its raw table: sends the screened bytes to COPY, and marks refused rows.
 
 If a COPY is cancelled or fails at a row, PostgreSQL writes that row, with a child's data, to its log. Therefore COPY
-only gets rows that it can read, has no statement timeout, and is never cancelled while its stream can still be ended.
+gets only rows that it can read and has no statement timeout. It is never cancelled; instead its stream is ended.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -23,7 +23,8 @@ PATIENCE = 30.0  # seconds within which a COPY ends after its stream has ended
 PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "parallel_tuple_cost = 0")
 """Planner settings for newly loaded rows, which have no statistics.
 
-Without statistics the estimated costs are wrong; they must not cause compilation, and must not prevent parallel plans.
+Without statistics the planner estimates wrong costs. With these settings the wrong costs neither start a compilation
+nor prevent parallel plans.
 """
 
 
@@ -85,7 +86,7 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
 
 
 async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: str) -> None:
-    """Trims the sourcedIds of the raw rows, and records which values were changed for import."""
+    """Trims the sourcedIds of the raw rows, and notes in the report which values were changed for import."""
     if screen.padded and (rows := await _trim_ids(stage, delivery, name)):
         stage.notes.append(f"{delivery.file}: {rows:,} rows have blanks around a sourcedId, which are left out.")
     if screen.quotes:
@@ -109,7 +110,10 @@ async def _trim_ids(stage: Stage, delivery: Delivery, name: str) -> int:
 
 
 async def _copy(stage: Stage, name: str, columns: list[str], stream: Stream) -> str:
-    """Runs COPY and returns its status text. Raises the stream's error after COPY has ended."""
+    """Copies the stream into the columns of a raw table, and returns COPY's status text.
+
+    An error of the stream is raised after COPY has ended.
+    """
     async with aclosing(stream.chunks()) as chunks:
         copying = asyncio.ensure_future(
             stage.driver.copy_to_table(
@@ -138,7 +142,7 @@ async def _copy(stage: Stage, name: str, columns: list[str], stream: Stream) -> 
 
 
 async def _wait_for_copy(copying: "asyncio.Future[str]") -> None:
-    """Waits until a COPY ends whose stream has ended, even if this task is cancelled again meanwhile.
+    """Waits until a COPY has ended whose stream has ended, even if this task is cancelled again while it waits.
 
     A connection that returns to the pool during a COPY would be unusable.
     """
@@ -151,7 +155,7 @@ async def _wait_for_copy(copying: "asyncio.Future[str]") -> None:
 
 
 async def widen_raw(stage: Stage, kind: str, columns: Sequence[str], query: str) -> None:
-    """Replaces the raw table of a kind by one with more columns, and fills it with the rows of a query.
+    """Replaces a kind's raw table by one with these columns, and fills it with the rows of a query.
 
     The query returns the row number, the fault and the columns.
     """
@@ -169,10 +173,11 @@ async def drop_raw(stage: Stage) -> None:
 
 
 async def _create_raw(stage: Stage, kind: str, columns: Sequence[str], prefix: str = "raw") -> str:
-    """Creates the raw table of a kind, with a column of text for each column of the file, and returns its name.
+    """Creates the raw table of a kind, with a text column for each column of the file. Returns the table's name, which
+    begins with `prefix`.
 
-    The table is local to one node and to the transaction that creates it; no other transaction sees it. It is not
-    TEMPORARY, because PostgreSQL runs no parallel plan over a temporary table.
+    The table exists on one node only, and no transaction except the one that creates it sees it. It is not TEMPORARY,
+    because PostgreSQL runs no parallel plan over a temporary table.
     """
     name = f"{prefix}_{kind}_{stage.run_id.hex}"
     await stage.driver.execute(

@@ -1,8 +1,8 @@
 """Determines the role and the orgs of a person from OneRoster 1.2 roles, and renames roles under new ids.
 
-A student's role has precedence, then the primary role, then the first by sourcedId. The orgs are those of all current
-roles. A role that has ended (its end date is exclusive) does not count, and a role that has not begun counts only if
-the person has no current one. Writes no other part of the roster.
+A student's role has precedence, then the primary role, then the first by sourcedId. The person's orgs are the orgs of
+all current roles. A role that has ended (its end date is exclusive) does not count, and a role that has not begun
+counts only if the person has no current one. This module writes no other part of the roster.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -24,7 +24,7 @@ _OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
 async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
     """Stages the roles, and for each person the resulting role (`made_1`) and the sourcedIds of the orgs (`made_2`).
 
-    Returns the name under which the values of the people are staged.
+    Returns the name under which the resulting values are staged.
     """
     roles = next(iter(people.supplements), None)
     if roles is not None:
@@ -47,8 +47,9 @@ async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> s
 
 
 async def stage_affected_people(stage: Stage, people: Delivery) -> int:
-    """Stages the people whose roles a delta changed or ended although they are not in the delta; returns their
-    number.
+    """Stages the people whose roles a delta changes or ends although the delta does not contain the people.
+
+    Returns the number of these people.
     """
     roles, composed = next(iter(people.supplements), None), stage.composed("person")
     kind, columns, values = BY_NAME["person"], [], []
@@ -74,7 +75,10 @@ async def stage_affected_people(stage: Stage, people: Delivery) -> int:
 
 
 def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
-    """Returns SQL for all roles after this delivery: person, role, is_primary, org, begins_on, ends_on, key."""
+    """Returns SQL for all roles as they are after this delivery.
+
+    The columns are person, role, is_primary, org, begins_on, ends_on and key.
+    """
     staged, parts = stage.delivered("role"), []
     if roles is not None:
         dates = {
@@ -107,7 +111,11 @@ def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
 
 
 def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
-    """Returns SQL for the people whose roles may have changed, with the number of the row that changed them."""
+    """Returns SQL for the people whose roles may have changed.
+
+    Each person comes with the number of the delivered row that made the change; the number is 0 if no delivered row
+    did.
+    """
     roles_sql = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
         JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id {{join}}
         WHERE k.district_id = :district AND k.source_id = :source AND k.removed_at IS NULL"""
@@ -127,9 +135,11 @@ def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
 async def match_roles(stage: Stage, columns: Collection[str]) -> int:
     """Matches roles that the staged plan would remove with equal roles of the same person that it would create.
 
-    The people are matched already; `columns` are the plan's columns of roles. Returns the number of matched roles. The
-    new ids are those of the delivery, because each source has its own form of role ids, which over REST contain the id
-    of the person.
+    The people must be matched before. `columns` are the columns of the plan of roles. Returns the number of matched
+    roles.
+
+    A matched role gets the id from the delivery, because every source builds role ids in its own form; over REST a role
+    id contains the person's id.
     """
     compared = [column for column in ("role", "org_id", "begins_on") if column in columns]
     existing, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))
@@ -156,10 +166,10 @@ async def match_roles(stage: Stage, columns: Collection[str]) -> int:
 
 
 async def rename_roles(stage: Stage, pairs: str) -> tuple[int, int]:
-    """Renames roles by a query of (old, new, role_id), and writes it to the change log.
+    """Renames roles and writes the renaming to the change log.
 
-    Returns the expected and the actual number of renamed roles. The actual number is lower if a role has another
-    sourcedId meanwhile, or if another role has the new sourcedId.
+    `pairs` is a query that returns old, new and role_id. Returns the expected and the actual number of renamed roles.
+    The actual number is lower if a role has got another sourcedId meanwhile, or if another role has the new sourcedId.
     """
     expected = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
     await stage.run(

@@ -31,7 +31,7 @@ _RECORD = re.compile(rb"%b(?:,%b)*+" % (_CELL, _CELL))
 
 
 class Screen:
-    """Yields the bytes of one delivery in a form that COPY can read, and records malformed rows."""
+    """Yields the bytes of one delivery in a form that COPY can read, and records which rows are malformed."""
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
@@ -52,7 +52,10 @@ class Screen:
         """The numbers of the rows that do not match the header, by error code; the first row after the header is 1."""
 
     def read(self) -> Iterator[bytes]:
-        """Yields the header, then blocks of whole rows. Raises `SourceRefused` if the file cannot be read at all."""
+        """Yields the header, then blocks of whole rows.
+
+        Raises `SourceRefused` if the file cannot be read at all.
+        """
         rest = b""
         for chunk in self._delivery.read():
             rest += chunk
@@ -71,7 +74,10 @@ class Screen:
         yield from self._blocks(rest, last=True)
 
     def _blocks(self, data: bytes, *, last: bool) -> Generator[bytes, None, bytes]:
-        """Yields the whole rows of `data`, and returns the remaining bytes, which begin with a row."""
+        """Yields the whole rows of `data`, and returns the remaining bytes, which begin with a row.
+
+        `last` states that no data follows.
+        """
         while data:
             cut = len(data) if last else data.rfind(self._mark) + 1
             block = data[:cut]
@@ -96,7 +102,7 @@ class Screen:
         return data
 
     def _last_end(self, block: bytes, quotes: "np.ndarray") -> tuple[int, "np.ndarray"]:
-        """Returns the end of the last whole row and the quotes before it; the rest continues in the next chunk."""
+        """Returns the position after the last whole row of a block, and the positions of the quotes before it."""
         cut, count = len(block), len(quotes)
         while count % 2:
             cut = block.rfind(self._mark, 0, int(quotes[count - 1])) + 1
@@ -104,7 +110,10 @@ class Screen:
         return cut, quotes[:count]
 
     def _header(self, data: bytes, *, last: bool) -> tuple[bytes, bytes]:
-        """Splits off the first line, which determines the line ends of the file, from the following bytes."""
+        """Splits the header from the bytes that follow it, and returns both.
+
+        The line end of the header is the line end of the whole file. `last` states that no data follows.
+        """
         start = min((at for at in (data.find(b"\n"), data.find(b"\r")) if at >= 0), default=len(data))
         line, following = data[:start], data[start : start + MAX_CARRIAGE_RETURNS].lstrip(b"\r")
         if not following and not last and len(data) - start < MAX_CARRIAGE_RETURNS:
@@ -132,7 +141,7 @@ class Screen:
         return SourceRefused(f"{self._delivery.file} {sentence}")
 
     def _rows_of_plain(self, block: bytes, quotes: "np.ndarray | None") -> int:
-        """Returns the number of rows of a block in which every row matches the header for COPY; otherwise 0."""
+        """Returns the number of rows of a block if COPY can read all of them unchanged, otherwise 0."""
         letters = np.frombuffer(block, np.uint8)
         mark = self._mark[0]
         if quotes is not None and not _are_strict(letters, quotes, mark):
@@ -151,7 +160,9 @@ class Screen:
         return rows if self._has_uniform_ends(block, letters, inside) else 0
 
     def _has_uniform_ends(self, block: bytes, letters: "np.ndarray", inside: "np.ndarray | None") -> bool:
-        """Returns whether every row has the line end of the header, and no row has a line end outside of quotes."""
+        """Returns whether every row has the same line end as the header, and no line end is outside of quotes within a
+        row.
+        """
         both = self._end == b"\r\n"
         other = FEED if self._mark == b"\r" else RETURN
         if not both and bytes((other,)) not in block:
@@ -165,7 +176,11 @@ class Screen:
         return len(feeds) == len(others) and bool((feeds - 1 == others).all())
 
     def _sift(self, data: bytes, *, last: bool) -> tuple[bytes, int]:
-        """Checks rows one by one up to the first incomplete row. Returns their bytes and the number of bytes read."""
+        """Checks rows one by one up to the first incomplete row.
+
+        Returns the checked rows in a form that COPY can read, and the number of bytes of `data` that they took. `last`
+        states that no data follows.
+        """
         written: list[bytes] = []
         at = 0
         while at < len(data):
@@ -189,7 +204,10 @@ class Screen:
         return b"".join(written), at
 
     def _quoted_row_end(self, data: bytes, at: int, after: int, *, last: bool) -> int | None:
-        """Returns the end of a row with a line end within quotes; 0 if it is malformed, None if it is incomplete."""
+        """Returns the end of a row that contains a line end within quotes.
+
+        Returns 0 if the row is malformed, and None if it is incomplete. `last` states that no data follows.
+        """
         place, is_open = after, True
         for _ in range(self._width):
             closing = data.find(b'"', place)
@@ -212,7 +230,10 @@ class Screen:
         return 0 if last or len(data) - at > MAX_ROW_BYTES else None
 
     def _row(self, line: bytes) -> bytes:
-        """Returns a row in a form that COPY can read: unchanged, with corrected line ends, or emptied."""
+        """Returns a row in a form that COPY can read.
+
+        It is the row itself, the row with corrected line ends, or an empty row.
+        """
         body = line.removesuffix(self._mark).rstrip(b"\r")
         if not body:
             self._note(self.blank)
@@ -237,17 +258,20 @@ class Screen:
         return b",".join(_quoted(cell.encode()) for cell in cells) + self._end
 
     def _malformed(self, row: bytes) -> bytes:
-        """Returns the replacement of a malformed row; the cells before its first quote are still readable."""
+        """Records a malformed row, and returns the empty row that replaces it.
+
+        The sourcedId is kept if it is before the first quote.
+        """
         cells = row.partition(b'"')[0].split(b",")[:-1]
         return self._replaced(MALFORMED, cells[self._key].rstrip(b"\r\n") if len(cells) > self._key else b"")
 
     def _replaced(self, code: str, key: bytes) -> bytes:
-        """Records the fault of the current row, and returns the empty row that replaces it."""
+        """Records the fault of the current row, and returns the empty row with the sourcedId `key` that replaces it."""
         self._note(self.faults[code])
         return self._empty(key)
 
     def _empty(self, key: bytes) -> bytes:
-        """Returns an empty row that has only a sourcedId."""
+        """Returns a row that is empty except for the sourcedId `key`."""
         return b"," * self._key + (_quoted(key) if key else b"") + b"," * (self._width - self._key - 1) + self._end
 
     def _note(self, numbers: "array[int]") -> None:
@@ -261,15 +285,18 @@ def _positions(block: bytes, letter: int) -> "np.ndarray":
 
 
 def _outside(is_one: "np.ndarray", inside: "np.ndarray | None") -> "np.ndarray":
-    """Returns the positions of the marked bytes that are outside of quotes."""
+    """Returns the positions of the bytes that `is_one` marks and that are outside of quotes.
+
+    `inside` marks the bytes within quotes.
+    """
     return np.flatnonzero(is_one if inside is None else is_one & (inside == 0))
 
 
 def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
     """Returns whether each quote opens a cell, closes a cell, or is doubled.
 
-    Otherwise a missing quote in one row could pair with a quote of a later row, and all rows between would become one
-    cell.
+    If this were not checked, a missing quote in one row could pair with a quote of a later row, and all rows between
+    them would become one cell. `mark` is the byte that separates rows.
     """
     opens, closes = quotes[::2], quotes[1::2]
     before = letters[np.maximum(opens - 1, 0)]
@@ -281,7 +308,10 @@ def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
 
 
 def _has_padding(block: bytes) -> bool:
-    """Returns whether any cell may begin or end with a blank; the check is fast, because most blocks have none."""
+    """Returns whether any cell may begin or end with a blank.
+
+    The check is fast, because most blocks have no such cell.
+    """
     if b"\t" in block or (not block.isascii() and any(blank in block for blank in WIDE_BLANKS)):
         return True
     return b" " in block and any(edge in block for edge in EDGES)
@@ -295,7 +325,10 @@ def _count_outside(block: bytes, mark: bytes) -> int:
 
 
 def _cells(body: bytes, escape: str | None = None) -> list[str] | None:
-    """Returns the cells of one row, or None if it is malformed. Carriage returns within cells are kept."""
+    """Returns the cells of one row, or None if the row is malformed.
+
+    Carriage returns within cells are kept. `escape` is the character that escapes a quote, besides doubling it.
+    """
     try:
         rows = list(csv.reader([body.decode().replace("\r", MARK)], strict=True, escapechar=escape))
     except csv.Error:

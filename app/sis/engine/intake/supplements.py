@@ -29,7 +29,7 @@ NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*$"
 
 
 async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, progress: Progress) -> int:
-    """Stages a kind's rows with the columns of its supplements. Returns the number of rows, without repeats."""
+    """Stages a kind's rows with the columns that its supplements add. Returns the number of rows, without repeats."""
     if kind.name in stage.staged_early:
         return stage.staged_early[kind.name]
     file = replace(delivery, header=delivery.header[: len(delivery.header) - len(delivery.composed)])
@@ -57,7 +57,10 @@ async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, p
 
 
 async def _add_composed_columns(stage: Stage, file: Delivery, composed: Sequence[str]) -> None:
-    """Adds the composed columns to the raw table of a kind."""
+    """Widens the raw table of a kind by the columns whose values were computed from its supplements.
+
+    `composed` has the names under which these values are staged.
+    """
     own = [f"c{number}" for number in range(1, len(file.header) + 1)]
     columns, joins, values = list(own), "", [f"r.{column}" for column in own]
     for table, count in ((name, 2 if file.kind == "person" else 1) for name in composed):
@@ -72,7 +75,9 @@ async def _add_composed_columns(stage: Stage, file: Delivery, composed: Sequence
 
 
 async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplement: Delivery) -> int:
-    """Puts the faulty rows of a supplement into quarantine, marks them, and returns their number."""
+    """Puts the faulty rows of a supplement into quarantine and marks them as faulty. Returns the number of these
+    rows.
+    """
     target, rows = TARGETS[supplement.kind], f"{stage.raw(supplement.kind)} AS r"
     at = _column_names(supplement)
     key = f"c{delivery.header.index('sourcedId') + 1}"
@@ -106,7 +111,11 @@ async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplem
 
 
 async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str:
-    """Stages the score scale of each row. If a row has several, the first by the supplement's sourcedId is used."""
+    """Stages the score scale of each row to which the supplement refers. Returns the name under which the scales are
+    staged.
+
+    If a row has several scales, the one with the first sourcedId in the supplement is used.
+    """
     at, raw = _column_names(supplement), stage.raw(supplement.kind)
     target, live = f"btrim({at[TARGETS[supplement.kind]]})", _is_active_sql(at)
     values = f"""SELECT {target} AS target, (array_agg(btrim({at["scoreScaleSourcedId"]}) ORDER BY {at["sourcedId"]})
@@ -122,7 +131,11 @@ async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str
 
 
 async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) -> str:
-    """Stages the learning objectives of each row, as JSON in the order of source and id."""
+    """Stages the learning objectives of each row to which the supplement refers. Returns the name under which they are
+    staged.
+
+    The objectives are JSON, in the order of source and id.
+    """
     at, raw = _column_names(supplement), stage.raw(supplement.kind)
     target = f"btrim({at[TARGETS[supplement.kind]]})"
     parts = {"source": at["source"], "id": at["learningObjectiveId"]}
@@ -143,7 +156,10 @@ async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) ->
 
 
 async def _insert_composed(stage: Stage, supplement: Delivery, made: str, values: str) -> str:
-    """Stages a value for each target of a supplement; returns the name under which they are staged."""
+    """Stages a value for each row to which a supplement refers. Returns the name under which the values are staged.
+
+    `made` is SQL for the value, and `values` is SQL for the supplement's rows.
+    """
     await stage.insert(
         "composed",
         "",
@@ -155,8 +171,8 @@ async def _insert_composed(stage: Stage, supplement: Delivery, made: str, values
 
 
 async def _stage_affected_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Stages the known rows that a supplement changes although the delta does not contain them; returns their
-    number.
+    """Stages the roster rows that a supplement changes although the delta does not contain them. Returns the number of
+    these rows.
     """
     columns, values, joins, touched = [], [], "", []
     made = {}

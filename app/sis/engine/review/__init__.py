@@ -1,1 +1,3 @@
-"""Reviews the staged rows of a run: contradictions, likely re-keys, and what the quarantine shows."""
+"""Reviews the staged rows of a run: finds contradictions and people who likely have a new sourcedId, and identifies the
+quarantined rows.
+"""

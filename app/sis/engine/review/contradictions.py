@@ -1,8 +1,11 @@
-"""Owns what a plan must not do although the delivery suggests it: remove whom the same delivery names, lose a re-keyed
-student's records. Changes plans only, never the roster.
+"""Changes a plan that would do harm although it follows the delivery. Changes plans only, never the roster.
 
-Two people are likely the same if one would be removed and one would come, with the same identifier, or the same name
-and birth date, or the same e-mail or username and given name (siblings share an e-mail).
+A plan must not remove people or classes that the same delivery names elsewhere. It must also not take the records from
+a student who only has a new sourcedId.
+
+Two people are likely the same if the plan would remove one and create the other, and if both have the same identifier,
+or the same name and birth date, or the same given name with the same e-mail or username. The given name is compared
+because siblings share an e-mail.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -18,17 +21,18 @@ from app.sis.kinds import KINDS, Kind
 from app.sis.port import Delivery
 
 RECORDS: Final = ("concern", "support", "score")
-"""The tables whose rows a student must not lose by a new sourcedId."""
+"""The tables whose rows a student must not lose because of a new sourcedId."""
 FIELDS: Final = ("identifier", "name and birth date", "email", "username")
-"""The fields by which two people are alike; the strongest first."""
+"""The fields in which two people can agree, the strongest first."""
 ARRIVES: Final = "('create', 'restore')"
 
 
 @dataclass(frozen=True, slots=True)
 class LikelyRekey:
-    """A person who would be removed and one who would come, who are likely the same; by which field.
+    """A person whom the plan would remove and a person whom it would create, who are likely the same.
 
-    `set_aside` is true if the plan does neither, because the person has records.
+    `by` names the field in which both agree. `set_aside` is true if the plan leaves both unchanged, because the first
+    one has records.
     """
 
     old: str
@@ -38,9 +42,9 @@ class LikelyRekey:
 
 
 async def keep_contradicted(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> int:
-    """Keeps the people and classes that are absent though current enrollments of the same delivery name them.
+    """Keeps the people and classes that are absent although current enrollments of the same delivery name them.
 
-    Their enrollments wait in quarantine. Returns the number of people and classes that are kept.
+    These enrollments go into quarantine. Returns the number of people and classes that are kept.
     """
     enrollments = deliveries.get("enrollment")
     if enrollments is None or not enrollments.complete:
@@ -65,7 +69,9 @@ async def keep_contradicted(stage: Stage, kinds: Mapping[str, Counts], deliverie
 
 
 async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:
-    """Returns the people who would be removed and come again with another sourcedId, each pair once."""
+    """Returns the people whom the plan would remove and create again with another sourcedId. Each pair is returned
+    once.
+    """
     if "person" not in deliveries:
         return []
     plan = stage.of_run("plan", "person")
@@ -111,9 +117,11 @@ def _pairs_sql(plan: str, name: str, condition: str) -> str:
 async def set_aside(
     stage: Stage, pairs: list[LikelyRekey], kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]
 ) -> None:
-    """Takes the pairs with records out of the plans: the old person stays with all rows, the new one waits.
+    """Takes the pairs whose first person has records out of the plans. The old person and all rows about that person
+    stay unchanged, and the new person is not created.
 
-    The rows of the new person, and those that would move a row of the old one, are quarantined.
+    The rows about the new person go into quarantine, and so do the rows that would move a row of the old person to the
+    new one.
     """
     chosen = [pair for pair in pairs if pair.set_aside]
     if not chosen:
@@ -135,7 +143,10 @@ def _column_of_person(kind: Kind) -> str | None:
 async def _set_aside_kind(
     stage: Stage, kind: Kind, column: str, delivery: Delivery, counts: Counts, people: Collection[UUID]
 ) -> None:
-    """Takes the rows of the people who are set aside out of a kind's plan, and quarantines those that came."""
+    """Takes the rows about these people out of a kind's plan, and quarantines those of them that were delivered.
+
+    `column` is the kind's column that refers to the person.
+    """
     plan = stage.table("plan", kind.name)
     known = "id" if kind.name == "person" else kind.key if kind.name == "demographics" else column
     header_column = "sourcedId" if kind.name in ("person", "demographics") else "userSourcedId"

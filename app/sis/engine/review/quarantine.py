@@ -1,4 +1,5 @@
-"""Owns what a quarantined row says of itself: its sourcedId, a digest of its content, whether it is acknowledged.
+"""Adds to each quarantined row what identifies it: its sourcedId, a digest of its content, and whether a person has
+acknowledged it.
 
 Never stores a value of a row.
 """
@@ -10,11 +11,14 @@ from app.sis.kinds import Kind
 from app.sis.port import Delivery
 
 MOST_NAMED = 50_000
-"""The quarantined rows of one file that are named; a file with more faults is not mended row by row."""
+"""The number of quarantined rows of one file that get a sourcedId and a digest.
+
+Nobody corrects a file with more faults row by row.
+"""
 
 
 async def name_quarantined(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Adds the sourcedIds and digests to a kind's quarantined rows; returns the number of acknowledged ones."""
+    """Adds the sourcedIds and digests to a kind's quarantined rows. Returns the number of acknowledged rows."""
     for file in (delivery, *delivery.supplements):
         await _name_rows_of(stage, file)
     return await stage.count(
