@@ -15,7 +15,7 @@ from app.response.aimline import UnjudgeableSeries
 from app.response.rules.line import OfflineSeries, read_line
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.offline import Options, batch_of, judge_cohort
-from app.response.rules.rates import GRID
+from app.response.rules.rates import GRID, THRESHOLDS
 
 BAD_LINES = 3
 BOM = b"\xef\xbb\xbf"
@@ -34,6 +34,8 @@ class RuleName(StrEnum):
     DUAL_DISCREPANCY = "dual-discrepancy"
     SLOPE_INTERVAL = "slope-interval"
     EB_SLOPE = "eb-slope"
+    LEVEL_CHANGE = "level-change"
+    CRITERION = "criterion"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -69,6 +71,8 @@ def add_to(app: typer.Typer) -> None:
         Lines of one cohort must be adjacent. An invalid line is reported on standard error; the others are judged,
         and the exit code is 3.
         """
+        if far is not None and rule.value not in THRESHOLDS:
+            raise typer.BadParameter(f"The rule {rule.value} has no table of rates; leave out --far.")
         options = Options(rule.value, far, every_week, not no_form_adjustment, adaptive)
         source: Iterable[bytes] = sys.stdin.buffer
         if calibrate:

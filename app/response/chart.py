@@ -189,7 +189,8 @@ def picture(
         missed=[week for week in past_weeks if week not in scored_weeks],
         sessions={axis.week(week.monday): week for week in sessions if week.monday in weeks.values()},
         verdict=verdict,
-        fit=_fit(verdict, points, change),
+        # A slope means nothing for a measure that does not grow along a line.
+        fit=_fit(verdict, points, change) if measure.kind == "growth" else None,
         change=change,
     )
 

@@ -49,11 +49,14 @@ def drawn(
     sessions: tuple[DosageWeek, ...] = (),
     limits: tuple[float, float] = (0.0, 300.0),
     ends: date | None = None,
+    kind: str = "growth",
 ) -> Picture:
     """The picture of a support with these scores."""
     phases = phases or [phase()]
     support = Support(id=uuid4(), starts_on=BEGINS, ends_on=ends, school_ids=[])
-    measure = Measure(id=uuid4(), name=name, unit="words a minute", direction="up", lowest=limits[0], highest=limits[1])
+    measure = Measure(
+        id=uuid4(), name=name, unit="words a minute", kind=kind, direction="up", lowest=limits[0], highest=limits[1]
+    )
     verdict = None
     if said is not None:
         row = {
@@ -123,6 +126,17 @@ def test_baseline_scores_are_told_from_the_series() -> None:
     assert [point.kind for point in found.points] == ["baseline"] * 3 + ["score"]
     old = drawn([score(BEGINS - timedelta(days=90), 40.0)])
     assert old.points == []
+
+
+@pytest.mark.parametrize(("kind", "drawn_line"), [("growth", True), ("count", False), ("percentage", False)])
+def test_no_slope_is_drawn_through_a_count(kind: str, drawn_line: bool) -> None:
+    """A verdict from before may have a rate; for a measure without a growth line it means nothing."""
+    scores = [score(on(week), 50.0) for week in range(1, 8)]
+    said = {"state": "not_responding", "kind": "never", "rate": 0.2}
+    found = drawn(scores, said=said, kind=kind)
+    assert (found.fit is not None) is drawn_line
+    assert bool(classed(svg(found), "path", "fit")) is drawn_line
+    assert any("rate now" in one for one in texts(svg(found))) is drawn_line
 
 
 def test_the_scores_of_a_day_are_one_point_and_screening_is_none() -> None:

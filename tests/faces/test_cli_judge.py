@@ -53,9 +53,9 @@ def judged(lines: Iterable[dict[str, Any]], options: Options) -> list[dict[str, 
     return [orjson.loads(one) for one in out.getvalue().splitlines()]
 
 
-def test_every_rule_for_growth_can_be_chosen() -> None:
-    """All that judge growth lines; the rules for counts and criteria have no goal rate to read."""
-    assert {name.value for name in RuleName} == GROWTH_RULES
+def test_every_rule_can_be_chosen() -> None:
+    """Whatever a playbook can name can be tried offline first, the rules for counts and criteria included."""
+    assert {name.value for name in RuleName} == set(RULES)
     assert set(RULES) == GROWTH_RULES | LEVEL_RULES
 
 
@@ -65,9 +65,26 @@ def test_a_flat_series_is_not_responding_by_every_rule_and_the_shape_is_as_state
     assert result.exit_code == 0
     assert (answer["id"], answer["week"], answer["state"], answer["kind"]) == ("s1", 12, "not_responding", "never")
     assert {"statistic", "threshold", "rate", "rate_low", "rate_high", "change_week", "because"} < set(answer)
+    if rule in LEVEL_RULES:
+        return
     stated, (at_rate,) = run([line()], "--rule", rule, "--far", "0.10")
     assert stated.exit_code == 0
     assert at_rate["state"] in ("not_responding", "responding")
+
+
+@pytest.mark.parametrize("rule", sorted(LEVEL_RULES))
+def test_a_line_with_a_goal_is_judged_by_level(rule: str) -> None:
+    """A percentage has a goal and no rate; no slope is computed for it, and a rate of false alarms is refused."""
+    values = [90, 90, 85, 90, 23, 28, 6]
+    scores = [{"week": week, "value": value} for week, value in enumerate(values, start=1)]
+    given = {"id": "p1", "baseline": [20, 25, 20], "goal": 80, "scores": scores}
+    result, (answer,) = run([given], "--rule", rule)
+    assert result.exit_code == 0
+    assert (answer["state"], answer["kind"], answer["change_week"]) == ("not_responding", "stopped", 4)
+    assert answer["rate"] is None
+    assert run([given], "--rule", rule, "--far", "0.1")[0].exit_code == 2
+    for wrong in ({"goal_rate": 2}, {"goal": 10}, {"goal": 20}, {"goal_week": "x"}, {"goal": "x"}):
+        assert run([given | wrong], "--rule", rule)[0].exit_code == 3, wrong
 
 
 def test_bad_lines_are_named_without_their_values_and_the_good_ones_are_judged() -> None:
@@ -150,7 +167,7 @@ def test_nothing_is_said_of_a_phase_without_a_week_behind_it(rule: str) -> None:
 @pytest.mark.parametrize("rule", [name.value for name in RuleName if name is not RuleName.MONITOR])
 def test_only_the_monitor_asks_for_more_than_a_score_a_week(rule: str) -> None:
     """The field's rules do not say how near they are: their statistics are in other units."""
-    for options in ((), ("--far", "0.10")):
+    for options in ((),) if rule in LEVEL_RULES else ((), ("--far", "0.10")):
         answers = run([line()], "--rule", rule, "--adaptive", "--every-week", *options)[1]
         assert {answer["probe"] for answer in answers} == {1}
 

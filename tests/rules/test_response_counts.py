@@ -21,7 +21,7 @@ def series(values: Iterable[float], *, baseline: float = 10.0, goal: float = 4.0
     ("values", "state", "kind", "week"),
     [
         ([10, 9, 11, 10, 12, 10], State.NOT_RESPONDING, NonresponseKind.NEVER, None),
-        ([10, 5, 5, 6, 10, 11, 10, 10, 12], State.NOT_RESPONDING, NonresponseKind.STOPPED, 5),
+        ([10, 5, 5, 6, 10, 11, 10, 10, 12], State.NOT_RESPONDING, NonresponseKind.STOPPED, 4),
         ([10, 8, 6, 5, 6, 6], State.RESPONDING, None, None),
         ([10, 9, 8, 8, 8, 8], State.BELOW_PACE, None, None),
         ([10, 8, 6, 4, 3, 4], State.GOAL_MET, None, None),
@@ -51,6 +51,42 @@ def test_the_level_against_the_baseline(
 def test_a_criterion_met_so_often_of_so_many(values: list[float], state: State, kind: NonresponseKind | None) -> None:
     verdict = judge("criterion", series(values, baseline=0, goal=1))
     assert (verdict.state, verdict.kind) == (state, kind)
+
+
+@pytest.mark.parametrize("rule", ["level-change", "criterion"])
+@pytest.mark.parametrize("baseline", [0.0, 5.0, 20.0, 40.0])
+@pytest.mark.parametrize("before", [[90.0] * 3, [35.0, 60.0, 90.0, 85.0, 90.0, 90.0], [90.0, 20.0, 90.0, 90.0, 85.0]])
+def test_a_collapse_is_stopped_at_the_third_such_score(rule: str, baseline: float, before: list[float]) -> None:
+    """From 90 to 23, 28 and 6 %, a student stayed responding, below pace or uncertain for weeks."""
+    fallen = [23.0, 28.0, 6.0]
+    verdict = judge(rule, series([*before, *fallen], baseline=baseline, goal=80.0))
+    assert (verdict.state, verdict.kind) == (State.NOT_RESPONDING, NonresponseKind.STOPPED)
+    assert verdict.change_week == len(before)
+    assert "collapse" in [reason.code for reason in verdict.because]
+    two = judge(rule, series([*before, *before, *fallen[:2]], baseline=baseline, goal=80.0))
+    assert two.state is not State.NOT_RESPONDING
+    more = judge(rule, series([*before, *fallen, 10.0, 15.0], baseline=baseline, goal=80.0))
+    assert (more.state, more.kind) == (State.NOT_RESPONDING, NonresponseKind.STOPPED)
+
+
+@pytest.mark.parametrize("rule", ["level-change", "criterion"])
+def test_incidents_that_come_back_are_a_collapse_too(rule: str) -> None:
+    """The same for a measure that should go down: from two a week back to ten."""
+    verdict = judge(rule, series([9, 4, 2, 2, 3, 2, 10, 9, 11], baseline=10.0, goal=4.0))
+    assert (verdict.state, verdict.kind) == (State.NOT_RESPONDING, NonresponseKind.STOPPED)
+
+
+@pytest.mark.parametrize("rule", ["level-change", "criterion"])
+def test_a_dip_is_no_collapse(rule: str) -> None:
+    """Three weaker scores of a student who keeps over half of the way change no verdict to an alarm."""
+    verdict = judge(rule, series([85.0, 90.0, 85.0, 90.0, 85.0, 70.0, 65.0, 72.0], baseline=20.0, goal=80.0))
+    assert verdict.state is not State.NOT_RESPONDING
+
+
+@pytest.mark.parametrize("rule", ["level-change", "criterion"])
+def test_no_rate_is_stated_for_a_count(rule: str) -> None:
+    """A slope through counts means nothing, and was stated with every verdict."""
+    assert judge(rule, series([10, 9, 11, 10, 12, 10])).rate is None
 
 
 def test_a_measure_that_is_no_growth_line_refuses_a_slope_with_the_reason() -> None:

@@ -104,7 +104,7 @@ class DecisionRule:
         """
         finding = _too_little(self, series, resolved) or finding
         finding = note_trend(series, _unless_goal_met(series, finding))
-        enough = len(series.observations) >= LEVEL_SCORES
+        has_slope = self.name not in counts.LEVEL_RULES and len(series.observations) >= LEVEL_SCORES
         return Verdict(
             state=finding.state,
             kind=finding.kind,
@@ -112,7 +112,7 @@ class DecisionRule:
             sentence=finding.sentence,
             statistic=finding.statistic,
             threshold=finding.threshold,
-            rate=trend.slope(series.weeks, series.values) if enough and finding.rate is None else finding.rate,
+            rate=trend.slope(series.weeks, series.values) if has_slope and finding.rate is None else finding.rate,
             rate_low=finding.rate_low,
             rate_high=finding.rate_high,
             odds=finding.odds,
@@ -215,13 +215,13 @@ RULES: dict[str, DecisionRule] = {
         DecisionRule("eb-slope", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_shrunken, least_weeks=2),
         DecisionRule(
             "criterion",
-            1,
+            2,
             Parameter("minimum", 5, LEVEL_SCORES, 20),
             counts.criterion,
             more=(Parameter("met", 4, 1, 20),),
         ),
         DecisionRule(
-            "level-change", 1, Parameter("minimum", 2 * LEVEL_SCORES, 2 * LEVEL_SCORES, 20), counts.level_change
+            "level-change", 2, Parameter("minimum", 2 * LEVEL_SCORES, 2 * LEVEL_SCORES, 20), counts.level_change
         ),
         DecisionRule(
             "monitor",

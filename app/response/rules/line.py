@@ -85,7 +85,7 @@ def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
     direction = given.get("direction", "up")
     if direction not in ("up", "down"):
         raise _invalid("direction", 'Give "direction" as "up" or "down".')
-    rate = _number(given, "goal_rate")
+    rate = _goal_rate(given)
     if rate == 0 or (rate < 0 and direction == "up"):
         raise _invalid("goal_rate", 'Give "goal_rate" in units a week, above zero: the rate that the goal needs.')
     sem = None if given.get("sem") is None else _number(given, "sem")
@@ -143,6 +143,21 @@ def _text(given: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise _invalid(name, f'Give "{name}" as a text that is not empty.')
     return value
+
+
+def _goal_rate(given: Mapping[str, Any]) -> float:
+    """Returns the rate that a line gives or that its goal needs: counts and percentages have a goal and no rate."""
+    if given.get("goal") is None:
+        return _number(given, "goal_rate")
+    if given.get("goal_rate") is not None:
+        raise _invalid("goal", 'Give either "goal" or "goal_rate".')
+    weeks = given.get("goal_week") or GOAL_WEEK
+    if type(weeks) is not int:
+        raise _invalid("goal_week", f'Give "goal_week" as a whole number from 1 to {MAX_WEEKS}, or leave it out.')
+    distance = _number(given, "goal") - median(_baseline(given.get("baseline")))
+    if (distance > 0) == (given.get("direction", "up") == "down"):
+        raise _invalid("goal", 'Give a "goal" on the better side of the baseline.')
+    return distance / weeks
 
 
 def _baseline(given: Any) -> tuple[float, ...]:

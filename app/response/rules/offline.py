@@ -11,6 +11,7 @@ import numpy as np
 
 from app.response.rules.baseline import LEAST_POINTS, note_trend
 from app.response.rules.choose import RULES
+from app.response.rules.field.counts import LEVEL_RULES
 from app.response.rules.field.trend import slope
 from app.response.rules.line import GOAL_WEEK, OfflineSeries
 from app.response.rules.margin import at_rate
@@ -187,7 +188,7 @@ def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) 
     if len(line.baseline) >= LEAST_POINTS:
         finding = note_trend(line.upto(week).series(), finding)
     rate = finding.rate
-    if rate is None and len(scores) >= LEVEL_SCORES:
+    if rate is None and options.rule not in LEVEL_RULES and len(scores) >= LEVEL_SCORES:
         rate = slope([score.week for score in scores], [score.value for score in scores])
     answer: dict[str, Any] = {
         "id": line.id,

@@ -85,7 +85,8 @@ class Verdict:
 
     kind: only with `not_responding`. sentence: one, for a teacher, made from the numbers.
     statistic, threshold: the rule's own, whatever the state; None while there are too few scores.
-    rate: least-squares slope, units a week; None under three scores or within a single week.
+    rate: least-squares slope, units a week; None under three scores, within a single week, and
+    from a rule for counts, percentages or criteria.
     required_rate: units a week.
     change_week: the instructional week, counted as the series counts them, about which growth slowed.
     rate_low, rate_high: the middle 80 % of the rate now, from a rule that estimates it; odds: of "growth is slow"

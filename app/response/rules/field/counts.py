@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import count, plain, scores, weeks
 
-HALF, QUARTER = 0.5, 0.25
+HALF, THIRD, QUARTER = 0.5, 1 / 3, 0.25
 """Parts of the way from baseline to goal. Half or more is a response, and under a quarter is no response."""
 
 GROWTH_RULES = frozenset(
@@ -41,6 +41,9 @@ def explain_misfit(rule: str, kind: str) -> str | None:
 def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a criterion that must be met k of n times; the goal is the criterion, and each score meets it or does not.
 
+    After a collapse (see `_fallen_below`) of a student who had met the criterion often enough, or three times in a row,
+    the state is `not_responding` and the kind `stopped`. Otherwise:
+
     The state is `responding` if at least `met` of the last `minimum` scores meet the criterion. It is `not_responding`
     if none of these scores meets the criterion, there are at least twice `minimum` scores, and either the criterion had
     been met often enough before or at most one earlier score meets it. Otherwise it is `uncertain`. The statistic is
@@ -55,6 +58,16 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
     now, before = sum(hits[-window:]), hits[:-window]
     reason = Reason("criterion", {"met": now, "of": window, "needed": needed})
     summary = f"{count(now)} of the last {scores(window)} ({weeks(series.weeks[-window:])}) {_meet(now)} the criterion"
+    earlier = hits[:-LEVEL_SCORES]
+    is_met_before = _has_run(earlier, window, needed) or _has_run(earlier, LEVEL_SCORES, LEVEL_SCORES)
+    if is_met_before and _fallen_below(_parts(series, series.values)) is not None:
+        change = series.weeks[max(n for n, hit in enumerate(hits) if hit)]
+        sentence = (
+            f"The last {scores(LEVEL_SCORES)} ({weeks(series.weeks[-LEVEL_SCORES:])}) are all far from the criterion, "
+            f"though it had been met up to week {change}."
+        )
+        because = (reason, Reason("collapse", {"scores": LEVEL_SCORES}), Reason("change", {"week": change}))
+        return Finding(State.NOT_RESPONDING, because, sentence, now, needed, NonresponseKind.STOPPED, change)
     if now >= needed:
         return Finding(State.RESPONDING, (reason,), f"{summary.capitalize()}, as often as it asks for.", now, needed)
     met_before = any(sum(hits[n : n + window]) >= needed for n in range(len(hits) - window))
@@ -82,15 +95,15 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
     The statistic is 1 - (median of the last three - baseline) / (goal - baseline), the threshold .75. The state is
     `not_responding` if the statistic is above the threshold both for the last three scores and for the three before
     them. It is `responding` if the statistic is .5 or less. In between it is `below_pace`. The kind is `stopped` if any
-    three scores in a row had covered half of the way. No date of the change is given, because the date of a change of
-    level means nothing.
+    three scores in a row had covered half of the way.
+
+    After a collapse (see `_fallen_below`), the state is `not_responding` and the kind `stopped` without waiting for
+    three more scores, and the threshold is the limit of that function.
     """
     del parameters
-    distance = series.goal - series.baseline
     values = series.values
     levels = [median(values[n : n + LEVEL_SCORES]) for n in range(len(values) - LEVEL_SCORES + 1)]
-    # Rounded, so that a half is exactly a half in every unit.
-    parts = [round((level - series.baseline) / distance, 9) for level in levels]
+    parts = _parts(series, levels)
     now, earlier = parts[-1], parts[-1 - LEVEL_SCORES]
     reason = Reason("level", {"median": levels[-1], "baseline": series.baseline, "goal": series.goal, "part": now})
     threshold = 1 - QUARTER
@@ -99,6 +112,19 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
         f"{plain(levels[-1])}, against {plain(series.baseline)} before the support: {plain(100 * max(now, 0), 0)} % of "
         f"the way to {plain(series.goal)}"
     )
+    of_scores = _parts(series, values)
+    limit = _fallen_below(of_scores)
+    if limit is not None:
+        change = series.weeks[max(n for n, part in enumerate(of_scores) if part >= limit)]
+        return Finding(
+            State.NOT_RESPONDING,
+            (reason, Reason("collapse", {"below": limit}), Reason("change", {"week": change})),
+            f"{summary}; up to about week {change} it had been much better.",
+            1 - now,
+            1 - limit,
+            NonresponseKind.STOPPED,
+            change,
+        )
     if max(now, earlier) >= QUARTER:
         state = State.RESPONDING if now >= HALF else State.BELOW_PACE if now >= QUARTER else State.UNCERTAIN
         return Finding(state, (reason,), f"{summary}.", 1 - now, threshold)
@@ -122,6 +148,32 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
         NonresponseKind.STOPPED,
         change,
     )
+
+
+def _parts(series: Series, values: Sequence[float]) -> list[float]:
+    """Returns the part of the way from baseline to goal that each value covers."""
+    # Rounded, so that a half is exactly a half in every unit.
+    return [round((value - series.baseline) / (series.goal - series.baseline), 9) for value in values]
+
+
+def _fallen_below(parts: Sequence[float]) -> float | None:
+    """Returns the part of the way that the last three scores are all below after a collapse; None without one.
+
+    A collapse: three earlier scores in a row had covered half of the way or more, by their median, and each of the last
+    three covers less than a quarter of the way, or than a third of what the scores before the fall covered, by their
+    median.
+    """
+    medians = [median(parts[n : n + LEVEL_SCORES]) for n in range(len(parts) - 2 * LEVEL_SCORES + 1)]
+    if max(medians, default=0.0) < HALF or max(parts[-LEVEL_SCORES:]) >= HALF:
+        return None
+    before = parts[: max(n for n, part in enumerate(parts) if part >= HALF) + 1]
+    limit = min(max(QUARTER, median(before) * THIRD), HALF)
+    return limit if max(parts[-LEVEL_SCORES:]) < limit else None
+
+
+def _has_run(hits: Sequence[bool], window: int, needed: int) -> bool:
+    """Returns whether the criterion was met `needed` times within `window` scores in a row."""
+    return any(sum(hits[n : n + window]) >= needed for n in range(len(hits)))
 
 
 def _meet(number: int) -> str:
