@@ -47,6 +47,7 @@ COMMANDS = {
     "doctor": Command(
         "doctor", "Finds records whose schools differ from their student's, and repairs them with --repair."
     ),
+    "explain": Command("explain", "Shows the statement, the plan and the disclosures of a read over REST."),
     "contracts": Command("contracts", "Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."),
     "sandbox": Command("sandbox", "A synthetic district of people who do not exist."),
 }
@@ -55,7 +56,7 @@ INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 DATABASES = ("AIMLINE_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL")
 LOGS = {"serve", "worker"}
 """Commands that run processes, which configure their own logs."""
-USE_PLAYGROUND = {"schema", "backup", "district", "client", "token", "sis", "sync", "calibrate", "doctor"}
+USE_PLAYGROUND = {"schema", "backup", "district", "client", "token", "sis", "sync", "calibrate", "doctor", "explain"}
 """Commands that use a running playground where the environment names no database. The others need none, or are for an
 installation whose database the environment names.
 """

@@ -14,6 +14,7 @@ EXAMPLES: dict[str, str] = {
     "judge": "aimline judge < series.jsonl > verdicts.jsonl",
     "calibrate": "aimline calibrate --district springfield",
     "doctor": "aimline doctor --district springfield --repair",
+    "explain": "aimline explain '/v1/concerns?state=raised&expand=student' --district springfield",
     "contracts": "aimline contracts --check",
     "key new": "aimline key new > key",
     "district create": 'aimline district create springfield --name "Springfield" --time-zone America/Chicago',

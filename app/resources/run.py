@@ -16,6 +16,7 @@ from app.resources.compile.roots import permissions_of_list
 from app.resources.compile.structure import values
 from app.resources.compile.tokens import POSITIONS, TOO_MANY_ROWS, VALUES, Rendered, render
 from app.resources.complete import complete_values
+from app.resources.explain import Explanation, disclosed_kinds, open_explanations, plan_of
 from app.resources.listing import Filter, Flag, Listing
 from app.resources.select import Path, Root, Style
 
@@ -58,7 +59,7 @@ async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style
     good = tuple(root for root, places in zip(roots, opened, strict=True) if isinstance(places, Places))
     plan = PLANS.plan(catalog, good, work.principal, style)
     places = [result for result in opened if isinstance(result, Places)]
-    texts = await _fetch(work, plan, good, places)
+    texts = await _fetch(work, catalog, plan, good, places)
     answers: list[Answer] = []
     planned = iter(zip(good, plan.roots, places, texts, strict=True))
     for result in opened:
@@ -88,7 +89,7 @@ async def resolve_filters(
         raise Malformed([Violation(f"/{name}", "filter.unknown", "There is no such filter.") for name in unknown])
     for can in () if listing is None else permissions_of_list(listing, texts):
         if not work.principal.may(can):
-            raise _forbidden(can)
+            raise forbidden(can)
     resolved: dict[str, Any] = {}
     for name, value in texts.items():
         criterion = criteria[name]
@@ -99,7 +100,9 @@ async def resolve_filters(
     return resolved
 
 
-async def _fetch(work: Work, plan: Plan, roots: Sequence[Root], places: Sequence[Places]) -> list[bytes | None]:
+async def _fetch(
+    work: Work, catalog: Catalog, plan: Plan, roots: Sequence[Root], places: Sequence[Places]
+) -> list[bytes | None]:
     """Runs the statement; returns the text of each root, or None if the caller may not read it."""
     if not plan.sql:
         return [None for _ in roots]
@@ -116,12 +119,18 @@ async def _fetch(work: Work, plan: Plan, roots: Sequence[Root], places: Sequence
     for root, root_plan, opened in zip(roots, plan.roots, places, strict=True):
         named = dict(values(root)) | opened.values
         given |= {name: named.get(path) for path, name in root_plan.binds.items()}
-    row = await needs(*plan.requires)(_execute)(work, plan.sql, tuple(given[name] for name in plan.parameters))
+    parameters = tuple(given[name] for name in plan.parameters)
+    if (explanations := open_explanations()) is not None:
+        text = await needs(*plan.requires)(plan_of)(work, plan.sql, parameters)
+        explanations.append(Explanation(plan.sql, text, plan.requires, disclosed_kinds(catalog, roots)))
+        return [None if root.denied is not None else NULL for root in plan.roots]
+    row = await needs(*plan.requires)(_execute)(work, plan.sql, parameters)
     columns = iter(row)
     return [None if root.denied is not None else (next(columns) or "null").encode() for root in plan.roots]
 
 
 async def _execute(work: Work, sql: str, parameters: tuple[Any, ...]) -> Sequence[str | None]:
+    await work.db.flush()  # a command's answer is read in its transaction
     connection = await work.db.connection()
     result = await connection.exec_driver_sql(sql, parameters)
     row: Sequence[str | None] = result.one()
@@ -132,7 +141,7 @@ async def _answer(
     work: Work, plan: Plan, style: Style, root: Root, planned: RootPlan, places: Places, raw: bytes | None
 ) -> Answer:
     if planned.denied is not None or raw is None:
-        return Answer(NULL, (ReadError((), _forbidden(planned.denied)),))
+        return Answer(NULL, (ReadError((), forbidden(planned.denied)),))
     rendered: Rendered = render(raw)
     if (match := TOO_MANY_ROWS.search(rendered.text)) is not None:
         link = planned.links[int(match.group(1))]
@@ -146,7 +155,7 @@ async def _answer(
         text, failures = await complete_values(work, planned.values, dict(values(root)), style, text, VALUES)
     if planned.cursors:
         text = POSITIONS.sub(lambda match: places.seal(planned.cursors, int(match.group(1)), match.group(2)), text)
-    patterns = [(path, _forbidden(can)) for path, can in planned.refused] + failures
+    patterns = [(path, forbidden(can)) for path, can in planned.refused] + failures
     patterns += [(path, places.foreign()) for path in planned.moved]
     return Answer(text, tuple(_errors(text, patterns)), places.following, rendered.rows)
 
@@ -173,7 +182,7 @@ def _places(value: Any, pattern: Path, path: Path) -> list[Path]:
     return _places(value[head], rest, (*path, head))
 
 
-def _forbidden(can: Can | None) -> Forbidden:
+def forbidden(can: Can | None) -> Forbidden:
     if can is None:
         return Forbidden("This is not permitted.", code="permission.missing")
     detail = f"This requires the permission {can.value}. {MEANING.get(can, '')}".strip()

@@ -105,11 +105,10 @@ class Shapes:
             examples = None if member.example is None else [member.example]
             fields[name] = (kind, Field(description=member.description, examples=examples))
         for name, link in links.items():
-            kind = ForwardRef(declaration(link.target).name)
-            fields[self.key_of(resource, name)] = (
-                list[kind] if isinstance(link, ManyMember) else kind,  # type: ignore[valid-type]  # made at run time
-                _absent(f"{link.description} Only with `expand={name}`."),
-            )
+            # A row may be missing, or be outside of the caller's reach while its id is shown.
+            is_one = isinstance(link, OneMember)
+            kind = _wrapped(ForwardRef(declaration(link.target).name), many=not is_one, nullable=is_one)
+            fields[self.key_of(resource, name)] = (kind, _absent(f"{link.description} Only with `expand={name}`."))
         return make_model(facts.name, facts.description, fields)
 
     def _type(self, member: Member) -> Any:

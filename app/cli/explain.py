@@ -1,0 +1,59 @@
+"""`aimline explain`: shows how a read over REST is answered. Reads no record."""
+
+import json
+from typing import Annotated
+
+import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.directory import find_district
+from app.access.principal import system_principal
+from app.access.work import unit
+from app.cli.operate import AsJson, District, as_operator
+from app.resources.explain import Explanation, explaining
+from app.settings import Settings
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @app.command("explain")
+    def explain(
+        path: Annotated[str, typer.Argument(help="A path with its query, such as '/v1/concerns?state=raised'.")],
+        district: District,
+        as_json: AsJson = False,
+    ) -> None:
+        """Shows the statement of a read, PostgreSQL's plan, the scopes that it needs and the records that it discloses.
+
+        Nothing is read but the rows that the path names by an external id or a code.
+        """
+        # The command line of all other commands starts without the web framework.
+        from app.rest.derived.explain import run_path
+        from app.rest.resources import router
+
+        async def run(engine: AsyncEngine, settings: Settings) -> list[Explanation]:
+            operator = system_principal(await find_district(engine, district), "operator")
+            async with unit(engine, operator, settings.keyring, "explain") as work:
+                with explaining() as explanations:
+                    await run_path(router, work, path)
+            return explanations
+
+        explanations = as_operator(run)
+        if as_json:
+            print(json.dumps({"statements": [render(each) for each in explanations]}))
+            return
+        for each in explanations:
+            shown = render(each)
+            print(each.sql, "", each.plan, "", sep="\n")
+            print("Scopes:", ", ".join(shown["scopes"]))
+            print("Discloses:", ", ".join(shown["discloses"]) or "no record about a student")
+
+
+def render(explanation: Explanation) -> dict[str, str | list[str]]:
+    """Returns an explanation as JSON has it."""
+    return {
+        "statement": explanation.sql,
+        "plan": explanation.plan.splitlines(),
+        "scopes": [can.value for can in explanation.requires],
+        "discloses": list(explanation.discloses),
+    }
