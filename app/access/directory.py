@@ -74,8 +74,9 @@ class KnownClient:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """The revocation of one token, or without `token_id` of all tokens of a client in a district issued until
-    `revoked_at`.
+    """The revocation of tokens of a client in a district.
+
+    With `token_id`, that token is revoked. Without it, every token is revoked that was issued up to `revoked_at`.
     """
 
     district_id: UUID

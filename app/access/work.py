@@ -125,7 +125,9 @@ class Work:
             raise
 
     async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:
-        """Runs a step of the door itself, which needs the session but no permission; rooms never call this."""
+        """Runs a step that is part of opening a unit of work, which needs the session but no permission. Commands and
+        reads never call this.
+        """
         token = _open_for.set(self)
         try:
             return await step()

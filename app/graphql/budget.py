@@ -14,7 +14,7 @@ class Budget:
     """The budget of one operation.
 
     The cost of a document assumes a length for lists without pages. The budget counts the rows that are really read, so
-    that the limit holds whatever was assumed.
+    that the limit applies even if a list is longer than assumed.
     """
 
     def __init__(self, rows: int) -> None:
@@ -24,11 +24,11 @@ class Budget:
         self._until = time.monotonic() + STRETCH
 
     def take(self, result: Any) -> None:
-        """Counts the rows of a read; raises `TooMuch` once the operation has read more than it may."""
+        """Counts the rows of a read. Raises `TooMuch` if the operation has now read more rows than it may."""
         self.count(_count(result))
 
     def count(self, rows: int) -> None:
-        """Counts rows that were read; raises `TooMuch` once the operation has read more than it may."""
+        """Counts rows that were read. Raises `TooMuch` if the operation has now read more rows than it may."""
         self._rows += rows
         if self._rows > self._most and self.exceeded is None:
             detail = f"The operation reads more than {self._most} rows; ask for shorter pages."
@@ -39,8 +39,8 @@ class Budget:
     async def give_turn(self) -> None:
         """Lets other requests run if this operation's resolvers have run for long.
 
-        A batch read wakes up to a thousand resolvers in one turn of the event loop. This pause keeps them from all
-        running before other requests.
+        A read of many rows at once wakes up to a thousand resolvers in one turn of the event loop. This pause keeps
+        them from all running before other requests.
         """
         if time.monotonic() < self._until:
             return

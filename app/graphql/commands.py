@@ -1,6 +1,6 @@
 """Adds the arguments that every mutation has: `idempotencyKey`, and `version` if it changes a row with a version.
 
-The key is read before the operation runs (`repetition`); here it is only declared.
+The key is only declared in this module. `repetition` reads it before the operation runs.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,11 +20,11 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 
 KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset({"concern", "support", "session", "score", "endpoint", "source", "measure"})
-"""The nouns whose rows have a version, as inputs call them: `score` or `score_id`."""
+"""The nouns whose rows have a version, in the names that inputs use: `score` stands for `score` and `score_id`."""
 OTHER_SUBJECTS: Final = {"decide": "support", "record_sessions": "support", "rotate_secret": "endpoint"}
-"""The noun whose version a mutation takes, if the mutation's name does not end with that noun."""
+"""The noun whose version a mutation takes, keyed by mutation, for mutations whose name does not end with that noun."""
 OVERWRITES: Final = frozenset({"amend_measure", "change_endpoint", "change_source"})
-"""Mutations that overwrite a row and keep no history; they require the version, as PATCH does in REST."""
+"""Mutations that overwrite a row and keep no history. They require the version, as PATCH does in REST."""
 KEY_WORDS = (
     "A key of your own, such as a new UUID. For 24 hours the same field of the same document with the same variables "
     "is carried out once under it, and answered again as the first time."
@@ -33,7 +33,7 @@ VERSION_WORDS = "The version that you have read, or 0 for any; `version.mismatch
 
 
 class Command(FieldExtension):
-    """Adds the arguments to a mutation, and makes its command check the version."""
+    """Adds the arguments to one mutation, and makes that mutation's command check the version."""
 
     def __init__(self) -> None:
         self._subject: str | None = None
@@ -71,7 +71,9 @@ def add_arguments(mutation: type) -> None:
 
 
 def _subject_of(field: StrawberryField) -> str | None:
-    """Returns the field of a mutation's input that identifies the row whose version it takes, or None."""
+    """Returns the field of a mutation's input that identifies the row whose version the mutation takes. Returns None if
+    there is no such row.
+    """
     noun = OTHER_SUBJECTS.get(field.python_name, field.python_name.partition("_")[2])
     if noun not in VERSIONED:
         return None

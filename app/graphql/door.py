@@ -57,7 +57,9 @@ class Installation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandTerms:
-    """The terms of one mutation: its response key, the version that its caller expects, and whether one is missing."""
+    """The terms of one mutation: the response key, the version that the caller expects, and whether a required version
+    is missing.
+    """
 
     response_key: str
     expected: ExpectedVersion | None = None
@@ -72,7 +74,7 @@ class OperationContext:
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self.loaders: dict[FieldNode, DataLoader[UUID, Any]] = {}
-        """The loaders of rows that commands have returned, by the field that shows them."""
+        """The loaders of rows that commands have returned, keyed by the field that shows the rows."""
         self.terms = CommandTerms("")
         self.done: set[str] = set()
         """The response keys of the mutations whose command has succeeded."""
@@ -80,7 +82,9 @@ class OperationContext:
     async def read(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Calls a room's read function while no other resolver uses the session."""
+        """Calls a read function of another package while no other resolver uses the session. Returns what the function
+        returns.
+        """
         async with self.session():
             if self.budget.exceeded is not None:
                 raise self.budget.exceeded
@@ -90,7 +94,7 @@ class OperationContext:
         return rows
 
     async def read_roots(self, function: Callable[[Work], Awaitable[list[Answer]]]) -> list[Answer]:
-        """Reads selections while no other resolver uses the session, and counts their rows."""
+        """Reads selections while no other resolver uses the session, and counts the rows. Returns the answers."""
         async with self.session():
             if self.budget.exceeded is not None:
                 raise self.budget.exceeded
@@ -102,7 +106,9 @@ class OperationContext:
     async def write(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Calls a room's command in a savepoint, so that its failure does not undo other commands."""
+        """Calls a command of another package in a savepoint, so that a failure of this command does not undo other
+        commands. Returns what the command returns.
+        """
         async with self.session():
             if self.terms.lacks_version:
                 raise PreconditionRequired
@@ -114,11 +120,11 @@ class OperationContext:
             return result
 
     async def stop(self) -> None:
-        """Cancels the tasks that still use the session and waits for them, so that their statements in PostgreSQL end
+        """Cancels the tasks that still use the session, and waits for them, so that their statements end in PostgreSQL
         too.
 
         Loaders run in separate tasks, which do not end with the operation. A task that was cancelled before is not
-        cancelled again, because that would cut off the message that ends its statement.
+        cancelled again, because a second cancellation would cut off the message that ends its statement.
         """
         running = self._tasks - {asyncio.current_task()}
         for task in running:
@@ -129,7 +135,7 @@ class OperationContext:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[None]:
-        """Waits until no other resolver uses the session, and keeps it for a block."""
+        """Waits until no other resolver uses the session, and then reserves the session until the block ends."""
         task = asyncio.current_task()
         if task is None:
             raise Misuse("The session was reached outside a task.")
@@ -147,7 +153,9 @@ Info = strawberry.Info[OperationContext, None]
 def guarded_field(
     description: str, *functions: Callable[..., Any], name: str | None = None
 ) -> Callable[[Callable[..., Any]], StrawberryField]:
-    """Returns a decorator that makes a field; its description in the SDL lists the permissions of `functions`."""
+    """Returns a decorator that makes a field. The field's description in the SDL lists the permissions that `functions`
+    require.
+    """
     permissions = list(dict.fromkeys(can for function in functions for can in required_permissions(function)))
     if not permissions:
         raise Misuse("A guarded field names the marked functions that it calls.")
@@ -172,7 +180,11 @@ def client_of(request: Request, installation: Installation) -> Principal:
 
 
 async def principal_of(request: Request, installation: Installation, client: Principal) -> Principal:
-    """Returns the caller's principal; if the request acts for a person, that person's role and caseload restrict it."""
+    """Returns the caller's principal. If the request acts for a person, that person's role and caseload restrict the
+    principal.
+
+    `client` is the principal of the request's client.
+    """
     act_for = request.headers.get(ACT_FOR)
     if act_for is None:
         return client

@@ -40,7 +40,7 @@ NULL = JsonText(b"null")
 
 @dataclass
 class _Reading:
-    """The roots of one operation that are read together, and where each answer belongs."""
+    """The roots of one operation that are read together, and the place of each answer in the response."""
 
     roots: list[Root] = field(default_factory=list)
     places: list[tuple[str | int, ...]] = field(default_factory=list)
@@ -52,7 +52,10 @@ class _Reading:
 async def execute_query(
     context: OperationContext, schema: GraphQLSchema, operation: Operation, library: Library
 ) -> ExecutionResult:
-    """Executes a query; the values of resources in the result are `JsonText`."""
+    """Executes a query. In the result, the values of resources are `JsonText`.
+
+    `library` executes the fields that are not resources.
+    """
     prepared = context.prepared
     variables = get_variable_values(schema, prepared.operation.variable_definitions or (), operation.variables or {})
     query = schema.query_type
@@ -83,7 +86,7 @@ async def execute_query(
 
 
 def fragments_of(prepared: Prepared) -> dict[str, FragmentDetails]:
-    """Returns the fragments of a document by name."""
+    """Returns the fragments of a document, keyed by name."""
     definitions = prepared.document.definitions
     return {
         definition.name.value: FragmentDetails(definition)
@@ -95,7 +98,10 @@ def fragments_of(prepared: Prepared) -> dict[str, FragmentDetails]:
 async def _add_root(
     reading: _Reading, selector: Selector, query: GraphQLObjectType, key: str, details: Details
 ) -> None:
-    """Adds the selection of one root field; a row that cannot be named is null without an error."""
+    """Adds the selection of one root field to the reading.
+
+    If the field names a row that cannot exist, its value is null without an error. `key` is the response key.
+    """
     name = details[0].node.name.value
     definition = query.fields[name]
     if name in LISTINGS:
@@ -171,7 +177,7 @@ def _merged(reading: _Reading, fields: Mapping[str, Details], result: ExecutionR
 
 
 def _restricted(prepared: Prepared, nodes: Sequence[FieldNode]) -> Prepared:
-    """Returns the operation with only these root fields."""
+    """Returns the operation with only the root fields `nodes`."""
     operation = prepared.operation
     restricted = OperationDefinitionNode(
         operation=operation.operation,

@@ -1,4 +1,4 @@
-"""Defines JSON text that is already serialized, as a part of a response."""
+"""Defines `JsonText`, a part of a response that is already serialized as JSON."""
 
 from typing import Any
 
@@ -6,7 +6,10 @@ import orjson
 
 
 class JsonText:
-    """JSON text in a response, which is written as it is. It is no dataclass, because orjson writes their fields."""
+    """JSON text in a response, which is written unchanged.
+
+    It is not a dataclass, because orjson would write the fields of a dataclass.
+    """
 
     __slots__ = ("contents",)
 

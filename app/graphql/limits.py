@@ -18,45 +18,49 @@ CEILING = 2**53 - 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one operation. Operators set the first two; the others are fixed."""
+    """The limits of one operation. Operators set `cost` and `seconds`; the others are fixed."""
 
     cost: int = 10_000
-    """Rows that the operation could return."""
+    """The number of rows that the operation could return."""
     seconds: float = 10.0
-    """Seconds that the operation may run."""
+    """The number of seconds that the operation may run."""
     characters: int = 32_768
     tokens: int = 1_500
     comments: int = 200
     lines: int = 2_000
     depth: int = 12
-    """Nested selection sets below a root field."""
+    """The depth of nested selection sets below a root field."""
     introspection_depth: int = 20
-    """Nested selection sets within introspection; the usual introspection query follows nine levels of `ofType`."""
+    """The depth of nested selection sets within introspection. The usual introspection query follows nine levels of
+    `ofType`.
+    """
     nesting: int = 60
-    """Nested selection sets, inline fragments and fragment spreads."""
+    """The depth of nested selection sets, inline fragments and fragment spreads."""
     aliases: int = 30
     directives: int = 50
     node_directives: int = 5
-    """Directives on one part of the document."""
+    """The number of directives on one part of the document."""
     size: int = 5_000
-    """Fields, arguments, values and directives, with every fragment counted at each of its spreads."""
+    """The number of fields, arguments, values and directives. Every fragment is counted each time it is spread."""
     comparisons: int = 2_000
-    """Pairs of fields that would be merged because they have the same response key."""
+    """The number of pairs of fields that would be compared because they have the same response key."""
     introspection: int = 20_000
-    """Response keys that introspection could return."""
+    """The number of response keys that introspection could return."""
     value_depth: int = 10
-    """Nested lists and objects in a literal or a variable."""
+    """The depth of nested lists and objects in a literal or a variable."""
     variable_values: int = 6_000
-    """Lists, objects and values in all variables."""
+    """The number of lists, objects and values in all variables."""
     answer: int = 16_000_000
-    """Characters of a response; it is limited because a text that is read once can be selected under many names."""
+    """The number of characters of a response. It is limited because a text that is read once can be selected under many
+    names.
+    """
     errors: int = 100
-    """Errors that a response lists."""
+    """The number of errors that a response lists."""
     validation_errors: int = 30
-    """Errors after which the validation of a document stops."""
+    """The number of errors after which the validation of a document stops."""
     printed: int = 3_000
-    """Parts of literals that may be printed in messages, because the library prints the whole literal for each error in
-    it.
+    """The number of parts of literals that may be printed in messages. The library prints the whole literal for each
+    error in it.
     """
 
 
@@ -67,7 +71,7 @@ class TooMuch(AimlineError):
 
 
 def too_much(code: str, detail: str, *nodes: Node) -> GraphQLError:
-    """Returns the error of a document that asks for too much."""
+    """Returns the error of a document that asks for too much, at the parts `nodes` of the document."""
     return GraphQLError(detail, list(nodes) or None, original_error=TooMuch(detail, code=code))
 
 
@@ -99,7 +103,7 @@ def check_variables(variables: dict[str, Any] | None, limits: Limits) -> None:
 
 
 def check_answer(data: dict[str, Any] | None, limits: Limits) -> None:
-    """Raises a refusal if the answer would be too long; runs before the answer is serialized."""
+    """Raises a refusal if the answer would be too long. Runs before the answer is serialized."""
     level: list[Any] = [data]
     length = 0
     while level:

@@ -1,8 +1,8 @@
 """Counts the field pairs that validation would compare, to limit its quadratic time.
 
-GraphQL merges the fields of one response key, and the library compares each of them with every other one. This walk
-merges them too, but only counts. It expands fragments, so it runs on documents that have passed the limit of their
-size.
+GraphQL merges all fields with the same response key, and the library compares each of them with every other one. This
+module merges them too, but only counts the pairs. It expands fragments, so it may run only on documents that have
+passed the limit of their size.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,9 @@ from graphql import (
 
 
 def comparisons(document: DocumentNode, limit: int) -> int:
-    """Returns the number of field pairs in the document that share a response key; stops counting above `limit`."""
+    """Returns the number of field pairs in the document that have the same response key. The counting stops above
+    `limit`.
+    """
     fragments = {
         definition.name.value: definition
         for definition in document.definitions
@@ -43,7 +45,9 @@ def comparisons(document: DocumentNode, limit: int) -> int:
 def _by_key(
     selections: Iterable[SelectionSetNode], fragments: dict[str, FragmentDefinitionNode]
 ) -> dict[str, list[FieldNode]]:
-    """Returns, by response key, the fields of selection sets that become one object; visits each fragment once."""
+    """Returns the fields of selection sets that become one object, keyed by response key. Each fragment is visited
+    once.
+    """
     fields: dict[str, list[FieldNode]] = {}
     stack, visited = list(selections), set[str]()
     while stack:

@@ -137,7 +137,9 @@ class Turned:
 
 
 @strawberry.type(
-    description="What the new rules would conclude today about the active supports within reach, or the problems."
+    description=(
+        "What the new rules would conclude today about the active supports that the caller may see, or the problems."
+    )
 )
 class PreviewPlaybookPayload:
     """The payload of `previewPlaybook`."""

@@ -26,8 +26,8 @@ from app.graphql.rows import Rows
 from app.graphql.weight import Scale, Weight, too_deep
 
 FEW_ERRORS = 5
-"""The largest number of errors that are validated again for the library's suggestions ("Did you mean …"), which are
-slow.
+"""The largest number of errors for which validation is repeated to add the library's suggestions ("Did you mean …").
+The suggestions are slow.
 """
 PARSING_ABORTED = "Parsing aborted."
 """The end of the parser's message when it has reached a limit."""
@@ -50,7 +50,7 @@ class Prepared:
 
 
 class Refused(Exception):
-    """Raised for a document that cannot be executed, with its errors, and its cost if that is known."""
+    """Raised for a document that cannot be executed. It has the errors, and the document's cost if that is known."""
 
     def __init__(self, errors: list[GraphQLError], cost: int | None = None) -> None:
         super().__init__()
@@ -124,7 +124,10 @@ class Preparation:
             raise too_much("document.too_repetitive", detail)
 
     def _validate(self, document: DocumentNode, longest_literal: int) -> list[GraphQLError]:
-        """Returns the errors of the validation; the last one states if there are more than are listed."""
+        """Returns the errors of the validation. If there are more than a response lists, the last error says so.
+
+        `longest_literal` is the number of parts of the longest literal in the document.
+        """
         most_errors = max(1, min(self.limits.validation_errors, self.limits.printed // (longest_literal + 1)))
         errors = validate(self.schema, document, max_errors=most_errors, hide_suggestions=True)
         if len(errors) > most_errors:

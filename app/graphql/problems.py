@@ -1,4 +1,5 @@
-"""Converts errors for GraphQL callers, into problems in a payload or errors at the top. Never shows a value.
+"""Converts errors into the forms that GraphQL callers see: problems in a payload, or errors at the top of the response.
+Never shows a value.
 
 A payload's problems have REST's codes and pointers. Errors at the top are refusals of access, faults and malformed
 requests. A fault shows no exception's text, neither in the response nor in the log.
@@ -67,7 +68,9 @@ class Problem:
 
 
 def to_problems(violations: Sequence[Violation]) -> list[Problem]:
-    """Converts violations into problems: the first hundred, then one that states how many more there are."""
+    """Converts violations into problems. If there are more than a hundred, the first hundred are followed by a problem
+    that states how many more there are.
+    """
     problems = [
         Problem(code=violation.code, pointer=violation.pointer, detail=violation.detail)
         for violation in violations[:MAX_VIOLATIONS]
@@ -95,7 +98,9 @@ def check_lengths(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Pro
 async def run_command(
     context: OperationContext, command: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
 ) -> tuple[R | None, list[Problem]]:
-    """Runs a command in a savepoint and returns its result or problems; raises missing permissions and faults."""
+    """Runs a command in a savepoint, and returns the result or the problems. Missing permissions and faults are
+    raised.
+    """
     try:
         return await context.write(command, *args, **kwargs), []
     except Invalid as error:
@@ -114,7 +119,7 @@ async def run_command(
 
 
 def is_fault(error: GraphQLError) -> bool:
-    """Returns whether an error is an internal fault, which means neither caused by the request nor a refusal."""
+    """Returns whether an error is an internal fault. A fault is neither caused by the request nor a refusal."""
     cause = _cause(error)
     if isinstance(cause, AimlineError):
         return False
@@ -125,7 +130,7 @@ def is_fault(error: GraphQLError) -> bool:
 
 
 class KeptError(GraphQLError):
-    """An error of a field that was executed before, in the form of the earlier response."""
+    """An error of a field that was executed before. It has the form that it had in the earlier response."""
 
     def __init__(self, shown: dict[str, Any]) -> None:
         super().__init__(shown["message"], path=shown.get("path"))
@@ -186,7 +191,10 @@ def _cause(error: GraphQLError) -> BaseException | None:
 
 
 def _is_null_in_input(error: GraphQLError) -> bool:
-    """Tells whether a field was null that may only be left out; the library notices it while the operation runs."""
+    """Returns whether the error is that a field was null that may be left out but not null.
+
+    The library notices this only while the operation runs.
+    """
     cause: BaseException | None = error
     while isinstance(cause, GraphQLError) and not isinstance(cause, StrawberryInputCoercionError):
         cause = cause.original_error

@@ -1,7 +1,8 @@
-"""Implements the idempotency keys of mutations: a field that was executed under its key is answered but not run again.
+"""Implements the idempotency keys of mutations, so that a caller can safely send an operation again.
 
-The response of each field is stored in the transaction of the operation. A field that failed with problems changed
-nothing and stores nothing.
+Each mutation field can have its own idempotency key. A field that was executed before under its key is not run again;
+the caller gets the stored response. The response of each field is stored in the transaction of the operation. A field
+that failed with problems changed nothing, so nothing is stored for it.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,11 @@ from app.requests.idempotency import Answer, KeyedRequest, find_answer, keyed_re
 
 @dataclass
 class Repetition:
-    """The fields of one operation that have an idempotency key, by response key, with their earlier responses."""
+    """The mutation fields of one operation that have an idempotency key, with their stored responses, so that they can
+    be replayed.
+
+    The fields are keyed by response key, which is the name under which a field's value is in the response.
+    """
 
     fields: Mapping[str, FieldNode]
     requests: Mapping[str, KeyedRequest]
@@ -41,13 +46,13 @@ class Repetition:
 
     @property
     def is_whole(self) -> bool:
-        """Returns whether every field has a key, so that the operation can safely run twice."""
+        """Returns whether every field has an idempotency key, so that the operation can safely run twice."""
         return bool(self.requests) and all(
             name in self.requests or node.name.value == "__typename" for name, node in self.fields.items()
         )
 
     async def find(self, work: Work) -> None:
-        """Finds the stored responses; an error of `find_answer` is raised for the operation as a whole."""
+        """Finds the stored responses. An error of `find_answer` is raised for the operation as a whole."""
         self.answers.clear()
         self.attempts += 1
         for name, request in self.requests.items():
@@ -71,7 +76,11 @@ class Repetition:
         return bool(self.answers) and self.fields.keys() <= self.answers.keys()
 
     async def complete(self, work: Work, result: ExecutionResult, done: set[str]) -> ExecutionResult:
-        """Stores the responses of the fields that ran, and adds the stored responses of the others."""
+        """Stores the responses of the fields that ran, and returns the result with the stored responses of the other
+        fields.
+
+        `done` has the response keys of the fields whose command has succeeded.
+        """
         data, errors = result.data, list(result.errors or ())
         if data is None:
             return result
@@ -93,8 +102,9 @@ class Repetition:
 def repetition_of(
     schema: GraphQLSchema, prepared: Prepared, operation: Operation, principal: Principal
 ) -> Repetition | None:
-    """Returns the fields of a mutation that have a key, or None if it has none; raises `Malformed` for an invalid
-    key.
+    """Returns the fields of a mutation that have an idempotency key. Returns None if no field has one.
+
+    Raises `Malformed` for an invalid key.
     """
     if not prepared.writes or schema.mutation_type is None:
         return None
@@ -124,7 +134,7 @@ def repetition_of(
 
 
 def _merged(nodes: list[FieldNode]) -> FieldNode:
-    """Merges several fields with the same response key, which select different members, into one."""
+    """Merges several fields with the same response key into one field that selects the members of all of them."""
     selections = tuple(one for node in nodes if node.selection_set for one in node.selection_set.selections)
     first = nodes[0]
     return FieldNode(

@@ -34,7 +34,9 @@ class Operation:
 
 
 def media_type(request: Request) -> str:
-    """Returns the media type of the response; raises `BadRequest` (406) if the client accepts neither."""
+    """Returns the media type of the response. Raises `BadRequest` (406) if the client accepts none of the possible
+    types.
+    """
     accepts = request.headers.get("Accept", LEGACY)
     weights = dict(_ranges(accepts))
     modern = weights.get(MODERN, 0.0)

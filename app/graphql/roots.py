@@ -24,7 +24,7 @@ from app.resources.listing import Listing
 NODE: Final = "node"
 NODES: Final = "nodes"
 MAX_NODES: Final = 100
-"""The largest number of ids of one `nodes`."""
+"""The largest number of ids in one call of `nodes`."""
 NODE_WORDS: Final = (
     "null if it does not exist or the caller may not see it. Of the listed permissions, it needs only the one for "
     "reading objects of its type."
@@ -32,9 +32,9 @@ NODE_WORDS: Final = (
 
 
 LISTINGS: Final = {camel(name): listing for name, listing in CATALOG.listings.items()}
-"""The lists by the names of their fields."""
+"""The lists, keyed by the names of their fields."""
 GETS: Final = {camel(name): resource for name, resource in CATALOG.gets.items()}
-"""The resources of which one row can be read, by the names of their fields."""
+"""The resources of which one row can be read, keyed by the names of their fields."""
 
 
 def query_fields() -> list[StrawberryField]:
@@ -73,7 +73,7 @@ def query_fields() -> list[StrawberryField]:
 
 
 def permissions_of_listing(listing: Listing) -> tuple[Can, ...]:
-    """Returns the permissions that a list always requires."""
+    """Returns the permissions that a list requires, whatever its filters."""
     return (*declaration(listing.resource).requires, *listing.requires)
 
 

@@ -1,8 +1,8 @@
 """Serves GraphQL over HTTP: the request, one transaction per operation, the response. It contains no rules.
 
-The document is prepared before a unit of work opens. The commit happens before the response starts. A fault, or a time
-limit that is exceeded, undoes the whole operation; a fault's text is not shown. GraphiQL is a page of the REST API,
-which serves all documents.
+The text of an operation is parsed and checked before a unit of work opens. The commit happens before the response
+starts. A fault, or an exceeded time limit, undoes the whole operation. The text of a fault is not shown. The page with
+GraphiQL belongs to the REST API, which serves all pages.
 """
 
 import asyncio
@@ -130,9 +130,9 @@ async def _run_in_time(
     prepared: Prepared,
     prepare: Preparation,
 ) -> ExecutionResult:
-    """Runs the operation, and once more if a temporary fault of the database rolled it back.
+    """Runs the operation, and runs it once more if a temporary fault of the database rolled it back.
 
-    Raises `_Stopped` if its time is over before its commit begins.
+    Raises `_Stopped` if the operation's time is over before the commit begins.
     """
     limits = prepare.limits
     deadline = asyncio.get_running_loop().time() + limits.seconds
@@ -169,7 +169,10 @@ async def _run(
     limits: Limits,
     repetition: Repetition | None,
 ) -> ExecutionResult:
-    """Runs the operation in one unit of work, which is committed when this returns."""
+    """Runs the operation in one unit of work. The unit is committed when this function returns.
+
+    `clock` is the operation's time limit, which no longer applies once the commit begins.
+    """
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
         work.named_subjects = work.named_measures = named_subjects(prepared, operation.variables)
         if repetition is not None:
@@ -198,7 +201,7 @@ async def _run(
 
 @dataclass
 class _Answer:
-    """Builds the response to one request; `cost` is in every response once the document was parsed."""
+    """Builds the response to one request. After the document was parsed, every response has its `cost`."""
 
     trace_id: str
     limits: Limits
@@ -214,8 +217,9 @@ class _Answer:
         return Response(dump(body), status, headers=headers, media_type=content)
 
     def ran(self, result: ExecutionResult) -> Response:
-        """Returns the result of an operation; one that could not begin, for example because of its variables, has no
-        data.
+        """Returns the response with the result of an operation.
+
+        An operation that could not begin, for example because of its variables, has no data.
         """
         errors = result.errors or []
         if result.data is None and not any(error.path for error in errors):
@@ -226,7 +230,7 @@ class _Answer:
         return self.give(body, 200)
 
     def not_run(self, errors: list[GraphQLError]) -> Response:
-        """Returns the response to a malformed request; its status is 200 for clients that accept only plain JSON."""
+        """Returns the response to a malformed request. The status is 200 for clients that accept only plain JSON."""
         return self.give({"errors": self._listed(errors)}, 400 if self.media == MODERN else 200)
 
     def refused(self, request: Request, error: AimlineError) -> Response:
@@ -251,7 +255,7 @@ class _Answer:
         return self.give({"errors": [error]}, 503, {"Retry-After": str(RETRY_SECONDS)})
 
     def _listed(self, errors: list[GraphQLError]) -> list[dict[str, Any]]:
-        """Returns the errors in their public form, up to the number that a response lists."""
+        """Returns the first errors in their public form, as many as a response may list."""
         most_errors = self.limits.errors
         listed = [render_error(error, self.trace_id) for error in errors[:most_errors]]
         if len(errors) > most_errors:

@@ -1,7 +1,7 @@
 """Computes how many rows a field could return, from the schema and the field's arguments. Never reads a row.
 
-A page returns `first` rows. A list without pages has no such number, so one is assumed for each; the rows that are
-really read are counted while the operation runs, against the same limit.
+A page returns `first` rows. For a list without pages a number is assumed. While the operation runs, the rows that are
+really read are counted too, and the same limit applies to them.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ ASSUMED = 5
 
 
 def _assumed() -> dict[str, int]:
-    """Returns the assumed lengths of the declared lists and links that have no pages."""
+    """Returns the assumed lengths of the declared lists and links that have no pages, keyed by type and field."""
     roots = {f"Query.{camel(name)}": one.assumed for name, one in CATALOG.listings.items() if not one.paged}
     links = {
         f"{declaration(resource).name}.{name}": member.assumed
@@ -62,14 +62,16 @@ LISTS = {
     "PreviewPlaybookPayload.flagged": 1000,
     "PreviewPlaybookPayload.cleared": 1000,
 }
-"""The assumed number of rows of lists that are usually longer, by type and field."""
+"""The assumed numbers of rows of lists that are usually longer, keyed by type and field."""
 BATCHES = {"RecordScoresPayload.results": 500, "RecordSessionsPayload.results": 500}
-"""Lists with one entry per item of a command, with the largest number of items that the command accepts."""
+"""The lists with one entry per item of a command, keyed by type and field. The value is the largest number of items
+that the command accepts.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """The rows that one field returns: its selection runs `times` times, and adds `own` rows each time."""
+    """The rows that one field returns. Its selection runs `times` times, and the field adds `own` rows each time."""
 
     times: float
     own: int
@@ -97,7 +99,10 @@ class Rows:
         variables: Mapping[str, Any],
         items: int | None = None,
     ) -> Yield:
-        """Returns the rows of a field of a domain type; `items` is the number of its command's items, in a payload."""
+        """Returns the rows of a field of a domain type.
+
+        In a payload, `items` is the number of items of the payload's command.
+        """
         type_ = get_named_type(field.type)
         if type_.name in self._connections:
             return Yield(_page(node, variables), 1)
@@ -113,14 +118,15 @@ class Rows:
         return Yield(1, 1)
 
     def of_leaf(self, parent: GraphQLNamedType | None, name: str) -> int:
-        """Returns the cost of a field without a selection: that of counting, for the total of a list."""
+        """Returns the cost of a field without a selection. Only a list's total has a cost: that of counting."""
         return COUNTING if name == TOTAL and parent is not None and parent.name in self._connections else 0
 
     def of_introspection(self, parent: GraphQLCompositeType, name: str, field: GraphQLField, *, listed: bool) -> float:
-        """Returns the number of elements of an introspection field: the mean if all types are listed, otherwise the
-        largest.
+        """Returns the number of elements of an introspection field. It is the mean if all types are listed, otherwise
+        the largest.
 
-        Over all types the mean is exact; for a single type the caller may have chosen the longest.
+        Over all types the mean is exact. For a single type the largest number is used, because the caller may have
+        chosen the longest type.
         """
         if not _is_list(field):
             return 1
@@ -129,7 +135,7 @@ class Rows:
 
 
 def items_of(node: FieldNode, variables: Mapping[str, Any]) -> int | None:
-    """Returns the number of items in a command's `input`, which is the length of its longest list."""
+    """Returns the number of items in a command's `input`. It is the length of the longest list in the input."""
     value: Any = next((argument.value for argument in node.arguments or () if argument.name.value == "input"), None)
     if isinstance(value, VariableNode):
         value = variables.get(value.name.value)
@@ -154,7 +160,7 @@ def _is_list(field: GraphQLField) -> bool:
 
 
 def _ids(node: FieldNode, variables: Mapping[str, Any]) -> int:
-    """Returns the number of ids of `nodes`."""
+    """Returns the number of ids in the arguments of `nodes`."""
     for argument in node.arguments or ():
         if isinstance(argument.value, ListValueNode):
             return min(len(argument.value.values), MAX_NODES)
@@ -179,7 +185,9 @@ def _page(node: FieldNode, variables: Mapping[str, Any]) -> int:
 
 
 def _introspection(schema: GraphQLSchema) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns the largest and the mean number of elements of each list in introspection."""
+    """Returns the largest and the mean number of elements of each list in introspection, both keyed by the list's
+    name.
+    """
     types = list(schema.type_map.values())
     composite = [type_ for type_ in types if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType)]
     arguments = [len(field.args) for type_ in composite for field in type_.fields.values()]

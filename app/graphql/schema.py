@@ -1,4 +1,4 @@
-"""Builds the schema from the rooms' parts, prints the SDL, and executes operations.
+"""Builds the schema from the parts in this package, prints the SDL, and executes operations.
 
 It opens no unit of work.
 """
@@ -66,16 +66,16 @@ class QuietSchema(strawberry.Schema):
     """A schema that does not log errors, because an exception's text may contain submitted values."""
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Does nothing, because the router logs faults by class and place."""
+        """Does nothing. The router logs faults, with their class and code location only."""
 
     def _extend_introspection(self) -> None:
-        """Leaves `isOneOf` to graphql-core, because Strawberry's own resolver of it fails for a list or a non-null
+        """Lets graphql-core resolve `isOneOf`, because Strawberry's own resolver fails for a list or a non-null
         type.
         """
 
 
 class PreparedDocument(SchemaExtension):
-    """Supplies the prepared document, so that the library neither parses nor validates it a second time."""
+    """Supplies the prepared document, so that the library does not parse and validate the document a second time."""
 
     def on_operation(self) -> Iterator[None]:
         context = self.execution_context
@@ -99,9 +99,9 @@ def preparation(limits: Limits) -> Preparation:
 
 
 async def execute(context: OperationContext, operation: Operation) -> ExecutionResult:
-    """Executes a prepared operation. The disclosure log gets the names of its root fields, never a value.
+    """Executes a prepared operation. The disclosure log gets the names of the operation's root fields, never a value.
 
-    A fault is an error of the result, so that every way of failing is answered in one place.
+    A fault becomes an error in the result and is not raised, so that all failures are answered in one place.
     """
     kind, selections = context.prepared.operation.operation, context.prepared.operation.selection_set.selections
     roots = dict.fromkeys(node.name.value for node in selections if isinstance(node, FieldNode))

@@ -1,4 +1,6 @@
-"""Converts the fields of an operation into a selection of the resource engine. Reads nothing but filters' rows."""
+"""Converts the fields of an operation into a selection of the resource engine. The only rows that it reads are those
+that filters name.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +46,7 @@ from app.resources.select import (
 from app.resources.values import Figures
 
 NO_ROW: Final = UUID(int=0)
-"""The id of no row: the value of a filter whose row does not exist, so that the list is empty."""
+"""An id that no row has. It is the value of a filter whose row does not exist, so that the list is empty."""
 FACTS: Final = {camel(name): name for name in ("has_next_page", "has_previous_page", "start_cursor", "end_cursor")}
 Details = Sequence[FieldDetails]
 Resolve = Callable[[Filter[Any], Any], Any]
@@ -119,7 +121,7 @@ class Selector:
         return Pick(key, member.name)
 
     def _items(self, shape: Any, definition: GraphQLField, details: Details) -> Picks:
-        """Returns the selected items of a structured value; none for a scalar."""
+        """Returns the selected items of a structured value. A scalar has none."""
         type_ = get_named_type(definition.type)
         if not isinstance(type_, GraphQLObjectType):
             return ()
@@ -176,7 +178,7 @@ class Selector:
         return list(collected.grouped_field_set.items())
 
     async def _filters(self, criteria: Mapping[str, Filter[Any] | Flag], given: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the values of filters by the filters' own names."""
+        """Returns the values of filters, keyed by the filters' own names."""
         values: dict[str, Any] = {}
         for shown, criterion in criteria.items():
             value = given.get(camel(shown))
@@ -193,7 +195,7 @@ class Selector:
 
 @cached
 def members_of(resource: ResourceType) -> Mapping[str, Member]:
-    """Returns a resource's members by their names in GraphQL."""
+    """Returns a resource's members, keyed by their names in GraphQL."""
     members = CATALOG.members(resource).values()
     return {camel(name): member for member in members if (name := member.shown_as(GRAPHQL)) is not None}
 

@@ -1,5 +1,5 @@
-"""Collects the rows that a mutation of several commands may be about: every text in it that could be an id. Reads no
-row.
+"""Collects the rows that a mutation of several commands may be about. These are all texts in it that could be an id.
+Reads no row.
 """
 
 from typing import Any
@@ -10,10 +10,11 @@ from app.graphql.prepare import Prepared
 
 
 def named_subjects(prepared: Prepared, variables: dict[str, Any] | None) -> frozenset[str]:
-    """Returns the texts in the document and in its variables, for a mutation of more than one field; else nothing.
+    """Returns the texts in a mutation and in its variables that could be ids. For an operation with only one field,
+    returns none.
 
-    Each command locks the student whom it is about. Two documents that name two students in opposite orders would wait
-    for each other; so the students of the whole document are locked at once, in the order of their ids.
+    Each command locks the student whom it is about. Two operations that lock two students in opposite orders would wait
+    for each other. Therefore all students of an operation are locked at once, in the order of their ids.
     """
     selections = prepared.operation.selection_set.selections
     if not prepared.writes or (len(selections) == 1 and isinstance(selections[0], FieldNode)):

@@ -33,7 +33,7 @@ ENUM_NAMES: Final[dict[type[StrEnum], str]] = {
     NonresponseKind: "VerdictKind",
     RunState: "SyncRunState",
 }
-"""The names of enums in the SDL that differ from their names in the code."""
+"""The names of enums in the SDL that differ from their names in the code, keyed by enum."""
 PAGE_WORDS: Final = (
     "A page of a list: `first` rows (by default 50, at most 200) after a cursor, or the `last` ones before one."
 )
@@ -63,7 +63,10 @@ class Figure:
 
 
 def cached(function: Callable[[Any], T]) -> Callable[[Any], T]:
-    """Returns a function that computes each result once; mypy does not see that a class is hashable."""
+    """Returns a function that computes each result once.
+
+    It is used because mypy does not see that a class is hashable.
+    """
     return functools.cache(function)
 
 
@@ -94,7 +97,7 @@ def make_field(
 
 
 def make_argument(name: str, type_: Any, description: str | None = None, default: Any = None) -> StrawberryArgument:
-    """Returns an argument of a field; without a default it may be left out."""
+    """Returns an argument of a field. An argument without a default may be left out."""
     return StrawberryArgument(name, camel(name), StrawberryAnnotation(type_), False, description, default)
 
 
@@ -106,7 +109,7 @@ def with_permissions(description: str, permissions: Iterable[Can]) -> str:
 
 @cached
 def enum_of(choices: type[StrEnum]) -> Any:
-    """Returns an enum as a GraphQL type; its values are the names in upper case."""
+    """Returns an enum as a GraphQL type. The type's values are the enum's names in upper case."""
     description = (choices.__doc__ or "").strip().partition("\n")[0]
     return strawberry.enum(choices, name=ENUM_NAMES.get(choices, choices.__name__), description=description)
 
@@ -135,7 +138,7 @@ def page_arguments() -> list[StrawberryArgument]:
 
 @cached
 def type_of(resource: ResourceType) -> Any:
-    """Returns the object type of a resource; its fields are added later, since types refer to each other."""
+    """Returns the object type of a resource. The fields are added later, because types refer to each other."""
     facts = declaration(resource)
     return _empty_type(facts.name, facts.description, is_node=_is_node(facts))
 

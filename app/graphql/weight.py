@@ -1,7 +1,7 @@
-"""Measures a document in one walk; each fragment is measured once, however often it is spread.
+"""Measures a document in one walk. Each fragment is measured once, however often it is spread.
 
-A spread adds the numbers of its fragment, and a list multiplies those of its selection. Nothing is ever expanded, so a
-document that doubles a hundred times is measured as fast as one that does not.
+A spread adds the numbers of its fragment, and a list multiplies the numbers of its selection. Fragments are never
+expanded. Therefore even a document whose fragments double its size a hundred times is measured fast.
 """
 
 from collections.abc import Mapping
@@ -34,12 +34,12 @@ from app.graphql.limits import CEILING, Limits, too_much
 from app.graphql.rows import Rows, is_introspection, items_of
 
 WRAPPERS = 3
-"""The largest number of wrappers of a type (`[T!]!`); a selection of `ofType` below that is null."""
+"""The largest number of wrappers of a type (`[T!]!`). Below that, a selection of `ofType` is null."""
 
 
 @dataclass(slots=True)
 class Weight:
-    """The weight of a selection set, including the fragments that it spreads; its numbers are for one parent object."""
+    """The weight of a selection set, including the fragments that it spreads. The numbers are for one parent object."""
 
     cost: float = 0
     size: int = 0
@@ -77,7 +77,7 @@ class _Place:
 
 
 class Scale:
-    """Measures the operations of one document; raises a refusal for fragments that spread themselves."""
+    """Measures the operations of one document. Raises a refusal for fragments that spread themselves."""
 
     def __init__(
         self, schema: GraphQLSchema, rows: Rows, document: DocumentNode, variables: Mapping[str, Any], limits: Limits
@@ -182,7 +182,7 @@ class Scale:
         )
 
     def _value(self, value: Node) -> int:
-        """Returns the size of a literal; raises a refusal if it is too deep."""
+        """Returns the size of a literal. Raises a refusal if the literal is too deep."""
         if not isinstance(value, ListValueNode | ObjectValueNode):
             return 1
         level: list[Node] = [value]
@@ -209,7 +209,7 @@ def _within(weight: Weight) -> Weight:
 
 
 def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinitionNode]:
-    """Returns the fragments, each after those that it spreads; raises a refusal if the spreads form a cycle."""
+    """Returns the fragments, each after those that it spreads. Raises a refusal if a fragment spreads itself."""
     fragments: dict[str, FragmentDefinitionNode] = {}
     graph: dict[str, set[str]] = {}
     for definition in document.definitions:
@@ -227,7 +227,7 @@ def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinition
 
 
 def _spreads(selections: SelectionSetNode, limits: Limits) -> set[str]:
-    """Returns the names of the fragments that a definition spreads; raises a refusal if it is too deep to be walked."""
+    """Returns the names of the fragments that a selection set spreads; raises a refusal if it is nested too deeply."""
     names: set[str] = set()
     level, depth = [selections], 0
     while level:

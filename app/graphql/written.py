@@ -1,6 +1,7 @@
-"""Reads the rows that a mutation's payload shows: the engine reads what is selected of them, all of one list at once.
+"""Reads the rows that a mutation's payload shows. The selected members of all rows of a list are read with one
+statement.
 
-A payload holds the room's own rows; only their ids are used.
+The payload contains rows of the database, of which only the ids are used.
 """
 
 from collections.abc import Callable
@@ -33,16 +34,21 @@ from app.resources.run import read
 from app.resources.select import GRAPHQL_STYLE, ResourceType, WrittenRoot
 
 READERS: dict[str, Callable[[str], Any]] = {"Date": date.fromisoformat, "DateTime": datetime.fromisoformat}
-"""The functions that parse JSON texts into what the library's scalars write."""
+"""The functions that parse JSON text into the values that the library's scalars serialize, keyed by scalar."""
 
 
 def row_of(resource: ResourceType, description: str | None = None) -> Any:
-    """Returns a payload's field of a declared type; its value is a row of the resource's model, or None."""
+    """Returns a field of a payload whose type is a declared resource. The field's value is a row of the resource's
+    model, or None.
+    """
     return strawberry.field(graphql_type=type_of(resource) | None, description=description)
 
 
 def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
-    """Sets how the library resolves the derived types, and the fields of other types that show a resource."""
+    """Defines how the library resolves the derived types, and the fields of other types that show a resource.
+
+    `derived` has the names of the derived types.
+    """
     for type_ in schema.type_map.values():
         if not isinstance(type_, GraphQLObjectType) or type_.name.startswith("__"):
             continue
@@ -111,7 +117,7 @@ def _batch(resource: ResourceType, info: GraphQLResolveInfo[Any]) -> Callable[[l
 
 
 def _place(rows: Any, path: tuple[str | int, ...], error: AimlineError) -> None:
-    """Puts an error where the value is null; the library reports an exception that a resolver returns."""
+    """Puts an error at each place where the value is null. The library reports an exception that a resolver returns."""
     *steps, last = path
     for step in steps:
         rows = rows[step]

@@ -1,4 +1,4 @@
-"""Declares the filters by rows of the playbook, for the lists of every room: by area, level and measure.
+"""Declares the filters by rows of the playbook, for the lists of all packages: by area, level and measure.
 
 With a pointer (REST) an unknown code is `Invalid` at it; without one (GraphQL) it is `NotFound`.
 """

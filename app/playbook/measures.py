@@ -1,4 +1,5 @@
-"""Creates and amends measures. Scores and supports belong to higher rooms, so the caller passes how a measure is used.
+"""Creates and amends measures. Scores and supports belong to packages that this one may not import, so the caller
+passes how a measure is used.
 
 The code never changes, because the rules of published versions and the mappings of sources refer to it. Direction, kind
 and area are fixed once there is a score or a support; the range and the list of forms must include all kept scores.

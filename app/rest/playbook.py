@@ -80,7 +80,9 @@ class Turned(Shape):
 
 
 class RulesPreview(Shape):
-    """The verdicts of new rules on the active supports within reach, compared with those of the rules in force."""
+    """The verdicts of new rules on the active supports that the caller may see, compared with those of the rules in
+    force.
+    """
 
     judged: int
     before: dict[str, int] = Field(description="How many supports are in each state.")

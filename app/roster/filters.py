@@ -1,4 +1,4 @@
-"""Declares the filters by roster rows, for the lists of every room: by student, staff, school and class.
+"""Declares the filters by roster rows, for the lists of all packages: by student, staff, school and class.
 
 A filter's text is an id or an external id `sis:<source>:<sourcedId>`. With a pointer (REST) an unknown row is `Invalid`
 at it; without one (GraphQL) any id is accepted, and an unknown external id is `NotFound`.

@@ -1,1 +1,3 @@
-"""The sandbox, a synthetic district to try Aimline with. It uses the product from outside; no room imports it."""
+"""The sandbox, a synthetic district to try Aimline with. It uses the product from outside, and no other package imports
+it.
+"""

@@ -25,7 +25,11 @@ EARLIER = timedelta(days=7)
 
 
 def record_caseload(telling: Telling, vendor: Vendor, monday: date, today: date, taken: str) -> list[dict[str, Any]]:
-    """Records each planned support for a different student; returns each support's number, student and id."""
+    """Records each planned support for a different student. Returns each support's number, student and id.
+
+    `monday` is the Monday from which the plan counts, and `taken` is the student of the story, who gets no other
+    support.
+    """
     series = [Series(number, plan, monday) for number, plan in enumerate(CASELOAD)]
     seats = _seats(vendor, taken, len(series) + len(OTHER_CONCERNS))
     with telling.progress("Recording a caseload of two years", len(series) + len(OTHER_CONCERNS)) as advance:
@@ -50,7 +54,7 @@ def record_caseload(telling: Telling, vendor: Vendor, monday: date, today: date,
 def continue_caseload(
     vendor: Vendor, recorded: Sequence[dict[str, Any]], monday: date, after: date, today: date
 ) -> int:
-    """Records the scores and sessions since the last start; returns the number of scores."""
+    """Records the scores and sessions after the day `after`, up to `today`. Returns the number of scores."""
     scores: list[dict[str, Any]] = []
     for entry in recorded:
         series = Series(entry["number"], CASELOAD[entry["number"]], monday)
@@ -65,13 +69,15 @@ def continue_caseload(
 
 
 def verdicts(vendor: Vendor) -> Counter[str]:
-    """Returns the number of supports with each verdict; those that have not begun are counted by their state."""
+    """Returns the number of supports with each verdict, keyed by verdict. Supports that have not begun are counted by
+    their state.
+    """
     supports = vendor.get("/v1/supports", limit=200)["items"]
     return Counter((support["verdict"] or {}).get("state") or support["state"] for support in supports)
 
 
 def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
-    """Returns pairs of student and teacher: three per class, from classes of every school in turn."""
+    """Returns pairs of student and teacher, three for each class. The classes are taken from every school in turn."""
     seats: list[tuple[str, str]] = []
     used = {taken}
     for class_ in _classes_in_turn(vendor):
@@ -108,7 +114,7 @@ def _of_class(vendor: Vendor, people: str, class_: str) -> list[dict[str, Any]]:
 
 
 def _record(vendor: Vendor, series: Series, student: str, teacher: str, today: date) -> str:
-    """Records one support from its concern to its decision; returns its id."""
+    """Records one support from its concern to its decision, and returns the support's id."""
     subject, plan = series.subject, series.plan
     raised_on = min(series.begins_on - EARLIER * 2, today)
     concern = _raise(vendor, student, teacher, subject.area, subject.worry, raised_on, "accept", "Seen by the team.")

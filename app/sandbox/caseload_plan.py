@@ -53,11 +53,11 @@ SUBJECTS = {
 
 @dataclass(frozen=True, slots=True)
 class PlannedSupport:
-    """One support of the caseload. `growth` is the growth as a multiple of the goal's, until week `until`, then
-    `later`.
+    """One support of the caseload.
 
-    The team takes `decision` in week `decided_in`; an ended support ends with it. The support began `weeks_ago` weeks
-    ago.
+    Until week `until` the student grows `growth` times as fast as the goal requires, and then `later` times as fast.
+    The team takes `decision` in week `decided_in`; if it ends the support, the support ends in that week. The support
+    began `weeks_ago` weeks ago.
     """
 
     subject: str
@@ -124,7 +124,10 @@ OTHER_CONCERNS: tuple[tuple[str, str, int, str | None], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The dates and values of one planned support, as of a Monday: the current week."""
+    """The dates and values of one planned support.
+
+    They are counted from a Monday, which is the beginning of the current week.
+    """
 
     number: int
     plan: PlannedSupport
@@ -137,7 +140,7 @@ class Series:
 
     @property
     def begins_on(self) -> date:
-        """Returns the Monday on which the support begins, which is the next one for a support that is only planned."""
+        """Returns the Monday on which the support begins. If the support is only planned, that is the next Monday."""
         return self.monday - timedelta(weeks=self.plan.weeks_ago if self.plan.is_started else -1)
 
     @property
@@ -163,7 +166,9 @@ class Series:
         return self._rounded(value)
 
     def scores(self, after: date, until: date) -> Iterator[tuple[date, float]]:
-        """Yields the weekly scores after one date and until another; those of an ended support end with it."""
+        """Yields the weekly scores after the day `after` up to the day `until`. The scores of an ended support end with
+        the support.
+        """
         last = min(until, self.decided_on) if self.plan.ends else until
         week, taken_on = 1, self.begins_on + timedelta(weeks=1)
         while self.plan.is_started and taken_on <= last:
@@ -172,7 +177,7 @@ class Series:
             week, taken_on = week + 1, taken_on + timedelta(weeks=1)
 
     def sessions(self, after: date, until: date) -> Iterator[dict[str, object]]:
-        """Yields the sessions after one date and until another, as the API takes them."""
+        """Yields the sessions after the day `after` up to the day `until`, in the form that the API takes."""
         last = min(until, self.decided_on) if self.plan.ends else until
         for week in range(self.plan.weeks_ago + 200):
             for day in SESSION_DAYS:

@@ -47,7 +47,9 @@ def main() -> None:
 
 
 def _demonstrate(telling: Telling, base_url: str, folder: Path, roster: Path | None) -> None:
-    """Continues the saved district, or tells the story in a new one and saves it; then prints the addresses to open."""
+    """Continues the saved district, or tells the story in a new district and saves that one. Then prints the addresses
+    to open.
+    """
     file, today = file_of(folder, roster), datetime.now(UTC).date()
     saved = SavedDistrict.load(file)
     vendor = None if saved is None else _client_of(base_url, saved)
@@ -61,7 +63,10 @@ def _demonstrate(telling: Telling, base_url: str, folder: Path, roster: Path | N
 
 
 def _begin(telling: Telling, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
-    """Tells the story in a new district; adds the caseload only to the synthetic district, never to a given roster."""
+    """Tells the story in a new district, and returns the client and the saved district.
+
+    The caseload is added only to the synthetic district, never to a given roster.
+    """
     slug, monday = _free_slug(), today - timedelta(days=today.weekday())
     with Receiver() as receiver:
         vendor, cast = tell(telling, base_url, slug, roster, receiver)
@@ -86,7 +91,7 @@ def _continue(telling: Telling, vendor: Vendor, saved: SavedDistrict, today: dat
 
 
 def _client_of(base_url: str, saved: SavedDistrict) -> Vendor | None:
-    """Returns the client of a saved district, or None if its database no longer has it."""
+    """Returns the client of a saved district. Returns None if the database no longer has that district."""
     try:
         return Vendor(base_url, saved.client_id, saved.client_secret)
     except StepFailed:

@@ -1,6 +1,7 @@
 """Manages the file by which the command line finds a running playground: its database, key file and address.
 
-A playground locks its folder for as long as it runs, however it ends, so a file without that lock is outdated.
+A playground locks its folder as long as it is running. The lock ends with it even if it is killed, so a file in a
+folder without a lock is outdated.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ NAMED = (
 )
 """The settings that the file gives to the command line."""
 PATIENCE = 0.5
-"""Seconds to wait for the lock, because a command that looks for a playground takes it for a moment."""
+"""The seconds to wait for the lock. A command that looks for a playground takes the lock for a moment."""
 VARIABLE = "AIMLINE_PLAYGROUND"
 """The environment variable with the folder of a playground, if it is not in the usual place."""
 
@@ -62,8 +63,8 @@ def published(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
 def running_playground() -> tuple[Path, dict[str, str]] | None:
     """Returns the folder and the settings of the running playground, or None.
 
-    If AIMLINE_PLAYGROUND is set, only that folder is examined; otherwise the one in the current folder, then the one in
-    the checkout.
+    If AIMLINE_PLAYGROUND is set, only that folder is examined; otherwise the folder in the current directory is
+    examined, then the one in the checkout.
     """
     named = os.environ.get(VARIABLE)
     folders = [Path(named)] if named else [Path.cwd() / FOLDER, REPOSITORY / FOLDER]
@@ -88,7 +89,7 @@ def _settings_in(folder: Path) -> dict[str, str] | None:
 
 
 def _is_locked(lock: Path) -> bool:
-    """Returns whether a running playground has the lock; opens nothing for writing, and does not wait."""
+    """Returns whether a running playground has the lock. Opens nothing for writing, and does not wait."""
     with lock.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
 """Generates a synthetic district, as a pure function of (seed, students, date, day). Stores nothing and does no I/O.
 
 Every record is computed on demand from its own position in the district, so that a million students stream in constant
-memory. Ids are hashes: opaque, case-sensitive, the same for the same seed. The file is over 250 lines, because the
-seven kinds of record share their ids.
+memory. Ids are hashes: opaque, case-sensitive, the same for the same seed. Over 250 lines, because the seven kinds of
+record refer to each other by ids that are made in one way.
 """
 
 import hashlib
@@ -56,7 +56,9 @@ class District:
             raise ValueError("A district needs at least one student, and a day that is not negative.")
 
     def on(self, day: int) -> "District":
-        """Returns the district on another day: some students have left, entered, moved, or changed name or grade."""
+        """Returns the district on another day. By then some students have left, entered, moved, or changed name or
+        grade.
+        """
         return replace(self, day=day)
 
     @property
@@ -75,8 +77,8 @@ class District:
             yield Org(self.school_id(school), _name(school), "school", code, "public", "mixed", False, district)
 
     def academic_sessions(self) -> Iterator[AcademicSession]:
-        """Yields a school year and its two semesters; the year ends where the next begins, so that it contains every
-        date.
+        """Yields a school year and its two semesters. The year ends on the day on which the next one begins, so that
+        every date is in a school year.
         """
         year, fall, spring = self._terms()
         begins = year[1].year
@@ -142,7 +144,9 @@ class District:
             yield self._adult(f"{school.number}/{key}", role, orgs, f"{school.number + 1:05d}{number:03d}")
 
     def enrollments(self) -> Iterator[Enrollment]:
-        """Yields the enrollments of each class's adults (one of them primary), then ten classes for each student."""
+        """Yields the enrollments of each class's adults, then those of each student in ten classes. One adult of each
+        class is primary.
+        """
         for school in schools(self.students):
             for grade in range(len(school.sizes)):
                 yield from self.adult_enrollments_of(school, grade)
@@ -160,7 +164,7 @@ class District:
                 yield Enrollment(self._id("enrollment", room + user), room, school_id, user, role, primary, *dates)
 
     def enrollments_of(self, seat: Seat) -> Iterator[Enrollment]:
-        """Yields the enrollments of one student in ten classes."""
+        """Yields the enrollments of the student with this seat, in ten classes."""
         terms, prefix = (
             self._terms(),
             f"{self.seed}/enrollment/",
@@ -229,8 +233,9 @@ class District:
         return int(late + self.day * ENTERING * home.sizes[grade])
 
     def student_id(self, seat: Seat) -> str:
-        """Returns the student's `sourcedId`. The first two ids differ in case only, to test that clients respect
-        case.
+        """Returns the student's `sourcedId`.
+
+        The ids of the first two students differ in case only, to test that clients distinguish case.
         """
         if seat.key == "0/student/0/1":
             return self._id("user", "0/student/0/0").swapcase()
@@ -264,8 +269,10 @@ class District:
         return _terms(self.seed, self.date)
 
     def fate(self, key: str) -> list[float]:
-        """Returns four numbers in [0, 1); a change has happened to the student once its growing probability exceeds its
-        number.
+        """Returns four numbers in [0, 1), one for each kind of change.
+
+        A change has happened to the student once the probability of the change, which grows from day to day, exceeds
+        the number.
         """
         digest = hashlib.blake2b(f"{self.seed}/fate/{key}".encode(), digest_size=16).digest()
         return [int.from_bytes(digest[at : at + 4], "big") / 2**32 for at in (0, 4, 8, 12)]
@@ -285,7 +292,10 @@ class District:
 
 
 def _opaque(key: str) -> str:
-    """Returns twelve letters and digits, upper and lower case; with 72 bits, no two ids of a source collide."""
+    """Returns twelve letters and digits in upper and lower case, made from a key.
+
+    These are 72 bits, so it is practically impossible that two ids of a source are equal.
+    """
     digest = hashlib.blake2b(key.encode(), digest_size=9).digest()
     return b2a_base64(digest, newline=False).translate(_LETTERS).decode()
 
@@ -315,5 +325,5 @@ def _name(school: School) -> str:
 
 
 def _dates(terms: tuple[Term, Term, Term], subject: Subject) -> tuple[date, date]:
-    """Returns the dates of a subject's classes; those of the whole year include the holidays."""
+    """Returns the first and the last date of a subject's classes. The dates of a whole year include the holidays."""
     return terms[0][1:] if subject.semesters == WHOLE_YEAR else terms[subject.semesters[0] + 1][1:]

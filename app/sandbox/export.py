@@ -33,7 +33,9 @@ RESULTS_PER_ITEM = 10
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """The options of an export. `line_items` is the largest number per class; `quirks` are those of `export_files`."""
+    """The options of an export. `line_items` is the largest number of line items per class, and `quirks` are quirks of
+    `export_files`.
+    """
 
     binding: Binding = field(default_factory=Binding)
     line_items: int | None = None
@@ -49,7 +51,7 @@ class ExportOptions:
 def export_csv(
     district: District, path: Path, progress: Callable[[int], None] | None = None, options: ExportOptions | None = None
 ) -> None:
-    """Writes the district to `path`; the same district gives the same bytes (with the same zlib).
+    """Writes the district to `path`. The same district always gives the same bytes, as long as zlib is the same.
 
     Without `options`, OneRoster 1.1 without grades is written. `progress` is called with the number of rows just
     written. The file appears under its name only when it is complete. Raises OSError as the file system does.
@@ -88,8 +90,9 @@ def _manifest(district: District, binding: Binding) -> Iterator[list[str]]:
 
 
 def _rows(columns: str, records: Iterable[Any]) -> Iterator[list[str]]:
-    """Yields records as cells in the header's order; status and dateLastModified stay blank, as a bulk file
-    requires.
+    """Yields records as rows of cells, in the order of the columns.
+
+    status and dateLastModified are blank, as a bulk file requires.
     """
     names = [re.sub("[A-Z]", lambda m: f"_{m[0].lower()}", c).replace(".", "_") for c in columns.split(",")]
     records = iter(records)

@@ -81,12 +81,16 @@ CSV_QUIRKS: Final = {
     "utf-16:FILE": "The file is UTF-16.",
     "header-only:FILE": "The file has a header and no row.",
 }
-"""The defects of a badly made zip, with their descriptions; the sandbox's other quirks are those of a service."""
+"""The defects that a badly made zip can have, keyed by name, with their descriptions. The other quirks of the sandbox
+are those of a service.
+"""
 STAMP: Final = "2026-11-20T06:00:00.000Z"
 
 
 class UnknownCsvQuirk(ValueError):
-    """Raised for a quirk that does not exist, or that names no file of the export; the message lists the valid ones."""
+    """Raised for a quirk that does not exist, or that refers to a file that is not in the export. The message lists the
+    valid quirks.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Generates the gradebook's rows for a CSV export, and the roles of 1.2. Stores no rows and does no I/O.
 
-The rows are those that the sandbox SIS serves on the same day; a district's results stream.
+The rows are the same that the sandbox SIS serves on the same day. They are generated one after another, so a large
+district needs no more memory.
 """
 
 from collections.abc import Iterator
@@ -107,7 +108,9 @@ class Grades:
             yield from self._roles_of(user, office=number == 0)
 
     def _roles_of(self, user: User, office: bool) -> Iterator[Row]:
-        """Yields one role for each org; 1.2 has other names for the roles of administrators."""
+        """Yields one role for each org of a person. In 1.2 the roles of administrators have other names; `office`
+        states that the person works in the district's office.
+        """
         role = user.role
         name = role if role != "administrator" else "districtAdministrator" if office else "siteAdministrator"
         for number, org in enumerate(user.org_sourced_ids):

@@ -14,8 +14,9 @@ LOST = 1 / 3  # weekly loss after growth has stopped, as a multiple of the goal'
 
 @dataclass(frozen=True, slots=True)
 class StoppingReader:
-    """A simulated student: three baseline scores, then one a week (`weekly[0]` is week 1); growth ends after week
-    `stopped_at`.
+    """A simulated student with three baseline scores and one score per week.
+
+    `weekly[0]` is the score of week 1. Growth ends after week `stopped_at`.
     """
 
     baseline: list[float]

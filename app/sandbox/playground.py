@@ -57,7 +57,9 @@ def main() -> NoReturn:
 
 
 def play(folder: Path, port: int, roster: Path | None, *, once: bool, fresh: bool) -> int:
-    """Starts everything, prepares the district, and serves on unless `once`; returns the demonstration's exit code."""
+    """Starts everything, prepares the district, and returns the exit code of the demonstration. Unless `once` is set,
+    serves until somebody stops it.
+    """
     port = _free_port(port)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.ExitStack() as resources:
@@ -86,9 +88,10 @@ def play(folder: Path, port: int, roster: Path | None, *, once: bool, fresh: boo
 
 
 def _environment(folder: Path, port: int, resources: contextlib.ExitStack, *, fresh: bool) -> dict[str, str]:
-    """Returns the processes' environment; starts the embedded server unless AIMLINE_DATABASE_URL names another.
+    """Returns the environment of the processes. Starts the embedded server unless AIMLINE_DATABASE_URL names another
+    server.
 
-    `fresh` empties the embedded server's database; on another server it only begins a new district.
+    `fresh` empties the embedded server's database. On another server it only begins a new district.
     """
     if fresh:
         for file in folder.glob("district*.json"):
@@ -113,7 +116,7 @@ def _environment(folder: Path, port: int, resources: contextlib.ExitStack, *, fr
 
 
 def _key_file(folder: Path) -> Path:
-    """Returns the file of the key-encryption key, which is created at the first call and written atomically."""
+    """Returns the path of the file with the key-encryption key. The first call creates the file, atomically."""
     path = folder / "key"
     if not path.exists():
         unfinished = folder / "key.new"
@@ -171,7 +174,7 @@ def _demonstrate(
     processes: list[Process],
     resources: contextlib.ExitStack,
 ) -> int:
-    """Runs the demonstration as a separate process on this terminal; returns its exit code."""
+    """Runs the demonstration as a separate process on this terminal, and returns its exit code."""
     demonstration = subprocess.Popen(
         [sys.executable, "-m", "app.sandbox.demonstration", *arguments],
         cwd=REPOSITORY,
@@ -200,7 +203,7 @@ def _check(processes: list[Process]) -> None:
 
 
 def _free_port(port: int) -> int:
-    """Returns the port if it is free, or any free port for 0; raises `PlaygroundError` if it is taken."""
+    """Returns the port if it is free. For 0, returns any free port. Raises `PlaygroundError` if the port is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,6 @@
-"""Manages one process of the playground: its log, its end together with the parent process, its orderly stop."""
+"""Manages one process of the playground. The process has a log, ends together with its parent, and can be stopped in
+good order.
+"""
 
 import contextlib
 import os

@@ -30,7 +30,10 @@ MAX_WAIT = 60.0
 
 
 class Receiver:
-    """The deliveries received, and how to answer. With a `status` and no `fail_first`, every POST gets that status."""
+    """The received deliveries, and how the receiver answers.
+
+    The first `fail_first` POSTs get the status `status`, or 500 without it. With `status` alone, every POST gets it.
+    """
 
     def __init__(
         self,
@@ -47,7 +50,9 @@ class Receiver:
         self.news = asyncio.Condition()
 
     async def post(self, request: Request) -> Response:
-        """Verifies a delivery, records it, then answers; an endpoint that must not lose anything needs this order."""
+        """Verifies a delivery, records it, and then answers. An endpoint that must not lose a delivery needs this
+        order.
+        """
         body = await request.body()
         verified = verify(self.secret_file, body, request.headers)
         code = 204 if verified else 401
@@ -74,10 +79,11 @@ class Receiver:
         return Response(None if code == 204 else f"Answered {code}.", status_code=code, headers=headers)
 
     async def get(self, request: Request) -> Response:
-        """Returns the deliveries after the first `after` ones (by default 0); with `wait`, waits until there is a new
+        """Returns the deliveries after the first `after` ones, by default all. With `wait`, waits until there is a new
         one.
 
-        Without `after`, `wait` waits for a delivery newer than this request, and the answer lists all deliveries.
+        Without `after`, `wait` waits for a delivery that arrives after this request, and the answer lists all
+        deliveries.
         """
         try:
             after = int(request.query_params["after"]) if "after" in request.query_params else None
@@ -96,10 +102,10 @@ class Receiver:
 
 
 def verify(secret_file: Path, body: bytes, headers: Mapping[str, str]) -> bool:
-    """Returns whether one of the secrets in the file, one per line, has signed this body just now.
+    """Returns whether one of the secrets in the file has signed this body just now. The file has one secret per line.
 
     During a rotation two secrets are valid. The file is read each time, because it may be written after the endpoint
-    was registered and changes with the secret.
+    was registered, and changes when the secret changes.
     """
     try:
         secrets = secret_file.read_text(encoding="utf-8").split()

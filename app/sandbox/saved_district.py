@@ -1,5 +1,5 @@
-"""Manages the file in which a playground stores its district between starts: its client, and how far its story has
-come.
+"""Manages the file in which a playground stores its district between starts: the district's client, and the last day
+for which data was recorded.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ class SavedDistrict:
 
     @classmethod
     def load(cls, file: Path) -> Self | None:
-        """Returns the district in a file; None without a file, or if another version wrote it."""
+        """Returns the district in a file. Returns None if there is no file, or if another version wrote it."""
         try:
             return cls(**json.loads(file.read_text()))
         except (OSError, ValueError, TypeError):
@@ -48,7 +48,9 @@ class SavedDistrict:
 
 
 def file_of(folder: Path, roster: Path | None) -> Path:
-    """Returns the file of a folder's district; the synthetic district and each given roster have separate files."""
+    """Returns the path of the file in which a folder's district is saved. The synthetic district and each given roster
+    have separate files.
+    """
     if roster is None:
         return folder / "district.json"
     with roster.open("rb") as content:

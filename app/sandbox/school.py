@@ -1,6 +1,6 @@
 """Defines the structure of the sandbox's schools: levels, grades, subjects, sections, teachers and seats.
 
-It never names a person and never makes an id; `district` does.
+Persons' names and ids are not made in this module, but in `district`.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,9 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A kind of school. Grades are CEDS entry-level codes; `begins` is the number of grades before its first."""
+    """A kind of school. Grades are CEDS entry-level codes. `begins` is the number of grades before the first grade of
+    this kind.
+    """
 
     name: str
     begins: int
@@ -104,7 +106,9 @@ def grade_title(grade: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class School:
-    """A school of the district, with the number of students on day 0 and of parallel classes for each grade."""
+    """A school of the district. For each grade it has the number of students on day 0 and the number of parallel
+    classes.
+    """
 
     number: int
     level: Level
@@ -114,7 +118,10 @@ class School:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A student's original place (`home`, `grade`, `number`, which identify the student) and current school."""
+    """A student's original place and current school.
+
+    The place is `home`, `grade` and `number`, which identify the student.
+    """
 
     home: School
     grade: int
@@ -129,9 +136,10 @@ class Seat:
         return f"{self.home.number}/student/{self.grade}/{self.number}"
 
     def section(self, subject: Subject) -> int:
-        """Returns the student's section in a subject.
+        """Returns the number of the student's section in a subject.
 
-        Elementary classes stay together; older students meet others in each subject. The sizes stay even.
+        Students of an elementary class are together in all subjects. Older students are in a different group in each
+        subject. The sections have nearly equal sizes.
         """
         sections = self.school.sections[self.grade]
         number = self.number + self.moved  # a student who moves within the only school of a level changes section
@@ -140,14 +148,16 @@ class Seat:
 
 
 def schools(students: int) -> Iterator[School]:
-    """Yields the schools for a number of students: one of each level, then three more for each further group of
-    students.
+    """Yields the schools for a number of students. There is one school of each level, and three more for each further
+    group of students.
     """
     return (_school(students, number) for number in range(_trios(students) * len(LEVELS)))
 
 
 def sister(students: int, school: School) -> School:
-    """Returns the school to which this school's students move: the next of its level, or itself if there is none."""
+    """Returns the school to which students of this school move. It is the next school of the same level, or the school
+    itself if there is no other.
+    """
     return _school(students, (school.number + len(LEVELS)) % (_trios(students) * len(LEVELS)))
 
 
@@ -165,7 +175,7 @@ def _school(students: int, number: int) -> School:
 
 
 def posts(school: School) -> Iterator[tuple[Role, str]]:
-    """Yields the role and key of every adult of a school; the keys are those of `adults`."""
+    """Yields the role and the key of every adult of a school. The keys are the same as in `adults`."""
     yield "administrator", "admin"
     grades = range(len(school.sizes))
     if school.level is ELEMENTARY:

@@ -14,7 +14,10 @@ from app.sandbox.sis_server import Sis
 
 
 def run(sis: Sis, host: str, port: int, until_stdin_closes: bool = False) -> None:
-    """Serves until the process is stopped; raises OSError if the port cannot be used. Port 0 picks a free one."""
+    """Serves until the process is stopped. Raises OSError if the port cannot be used. Port 0 selects a free port.
+
+    With `until_stdin_closes`, also stops when standard input is closed.
+    """
     listening = socket.create_server((host, port))
     address = f"http://{host}:{listening.getsockname()[1]}"
     server = uvicorn.Server(uvicorn.Config(sis.app(), log_level="warning", lifespan="off", timeout_graceful_shutdown=1))

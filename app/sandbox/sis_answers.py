@@ -19,7 +19,7 @@ FOREIGN = "https://sis.example.net"
 
 
 def refusal(error: Refused, version: str, quirks: Quirks) -> Response:
-    """Returns an error response as the standard defines it, or as a quirk changes it."""
+    """Returns an error response in the form of the standard, or in the form that a quirk requires."""
     if "html-errors" in quirks:
         return HTMLResponse(f"<html><body><h1>{error.status}</h1></body></html>", error.status, error.headers)
     return JSONResponse(status_info(error, version, quirks), error.status, error.headers)
@@ -39,7 +39,7 @@ def status_info(error: Refused, version: str, quirks: Quirks) -> dict[str, objec
 
 
 def paging(request: Request, query: Query, total: int, quirks: Quirks) -> dict[str, str]:
-    """Returns X-Total-Count, and a Link header with those of first, prev, next and last that exist."""
+    """Returns the headers X-Total-Count and Link. Link has those of first, prev, next and last that exist."""
     headers = {} if "no-total" in quirks else {"X-Total-Count": str(total)}
     if "no-link" in quirks:
         return headers
@@ -68,5 +68,5 @@ def _pairs(url: URL) -> list[tuple[str, str]]:
 
 
 def origin(url: URL) -> str:
-    """Returns scheme and host of a request as the client wrote them."""
+    """Returns scheme and host of a request's URL, as the client wrote them."""
     return f"{url.scheme}://{url.netloc}"

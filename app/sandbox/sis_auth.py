@@ -38,7 +38,7 @@ HASHES: Final = {"HMAC-SHA1": hashlib.sha1, "HMAC-SHA256": hashlib.sha256}
 
 @dataclass(slots=True)
 class Token:
-    """A token's scopes, its expiry, and how often it was used."""
+    """The scopes of a token, the time at which it expires, and how often it was used."""
 
     scopes: frozenset[str]
     expires: float
@@ -55,7 +55,9 @@ class Gate:
         self.nonces: dict[str, float] = {}
 
     async def grant(self, request: Request) -> dict[str, object]:
-        """Returns the response of the token endpoint; raises `Refused` with RFC 6749's error as the minor code."""
+        """Returns the response of the token endpoint. Raises `Refused`, in which the minor code is an error code of RFC
+        6749.
+        """
         body = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
         self._check_client(request.headers.get("authorization", ""), body)
         if body.get("grant_type") != "client_credentials":

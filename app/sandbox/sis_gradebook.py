@@ -1,6 +1,7 @@
 """Generates a synthetic gradebook: categories, line items, results, score scales, screenings. Does no I/O.
 
-Ids are composed of the ids that they belong to (`{class}L{n}`, `{lineItem}{user}`), so that none needs an index.
+The id of a row contains the ids of the rows to which it belongs (`{class}L{n}`, `{lineItem}{user}`), so that a row is
+found without an index.
 """
 
 import hashlib
@@ -67,7 +68,7 @@ class AssessmentLineItem:
 
 
 def line_items_by(day: int) -> int:
-    """Returns the number of line items that a class has on a day."""
+    """Returns the number of line items that a class has on the day `day`."""
     return AT_FIRST + day // EVERY
 
 
@@ -116,7 +117,7 @@ def assessment_line_items() -> Iterator[AssessmentLineItem]:
 
 
 def assessment_results(district: District, seat: Seat) -> Iterator[Result]:
-    """Yields both screenings of a student in September, in the grade where the student began."""
+    """Yields the results of a student's two screenings in September, in the grade in which the student began."""
     user, grade = district.student_id(seat), seat.home.level.grades[seat.grade]
     on = date(district.date.year - (district.date.month < 8), 9, 10)
     for code, _ in SCREENINGS:

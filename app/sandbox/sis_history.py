@@ -11,11 +11,15 @@ from app.sandbox.district import LEAVING, REGRADED, RENAMED, TRANSFERRING, Distr
 from app.sandbox.school import School, Seat, sister
 
 State = tuple[int, Seat | None]
-"""A change in a student's history: the first day, and the seat from then on (None if the student has left)."""
+"""A change in a student's history: the first day of a state, and the student's seat from that day on. The seat is None
+if the student has left.
+"""
 
 
 class Row(NamedTuple):
-    """A record as a source stores it; `day` is the day of its last change (0 means since the school year began)."""
+    """A record as a source stores it. `day` is the day of the record's last change; 0 means that it has not changed
+    since the beginning of the school year.
+    """
 
     record: Any
     active: bool
@@ -23,16 +27,18 @@ class Row(NamedTuple):
 
 
 def stamp(district: District, day: int) -> datetime:
-    """Returns the `dateLastModified` of a change on `day`: 03:00 UTC of that night.
+    """Returns the `dateLastModified` of a change on `day`: 03:00 UTC of that day.
 
-    Day 0 is the school year's first day.
+    Day 0 is the first day of the school year, from 00:00 UTC on.
     """
     begins = date(district.date.year - (district.date.month < 8), 8, 1)
     return datetime.combine(district.date + timedelta(days=day) if day else begins, time(3 if day else 0), UTC)
 
 
 def histories(district: District, home: School, grade: int) -> Iterator[list[State]]:
-    """Yields, for each student who ever began in this grade of this school, the states up to the district's day."""
+    """Yields a list for each student who began in this grade of this school. The list has the student's states up to
+    the district's day.
+    """
     sister_school = sister(district.students, home)
     chances = [1 - (1 - p) ** district.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)]
     for number in range(home.sizes[grade]):
@@ -77,8 +83,9 @@ def _first_day(rate: float, number: float, last: int) -> int | None:
 def fold(states: Iterable[State], make: Callable[[Seat, int], Iterable[Any]]) -> list[Row]:
     """Returns the rows that result from a student's states, in the order in which they were created.
 
-    `make` returns the student's records in one state. A record that is no longer made is `tobedeleted` from that day;
-    one that is made again without a change keeps its day.
+    `make` returns the student's records in one state. If a later state no longer gives a record, the record is
+    `tobedeleted` from the day of that state on. If a later state gives the same record again, the record's day does not
+    change.
     """
     rows: dict[str, Row] = {}
     for day, seat in states:

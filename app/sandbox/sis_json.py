@@ -82,7 +82,8 @@ LETTERS = (("A", "90-100"), ("B", "80-89"), ("C", "70-79"), ("D", "60-69"), ("F"
 class Writer:
     """Writes rows of one version.
 
-    `bases` are the URLs of the services; `children` returns the ids under an org or session.
+    `bases` are the URLs of the services; `children` is a function that returns the ids of the orgs under an org, or of
+    the sessions under a session.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Writer:
         return [self.ref(kind, sourced_id) for sourced_id in ids]
 
     def flag(self, value: bool | None) -> bool | str | None:
-        """Returns a boolean as it is in 1.1, and as a string in 1.2."""
+        """Returns a boolean in the form of the version: unchanged in 1.1, and as a string in 1.2."""
         return value if value is None or self.version == "1.1" else str(value).lower()
 
     def _org(self, org: Any) -> Json:

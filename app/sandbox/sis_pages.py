@@ -70,7 +70,9 @@ class Pages:
                 yield written
 
     def _since(self, since: datetime | None) -> int:
-        """Returns the last day whose changes are all before `since`; -1 if there is none or times are hidden."""
+        """Returns the last day of which all changes are before `since`. Returns -1 if there is no such day or a quirk
+        hides the times.
+        """
         if since is None or any(name.startswith("modified-") for name in self.rows.quirks.values):
             return -1
         days = range(self.rows.district.day, -1, -1)

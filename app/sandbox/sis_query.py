@@ -1,7 +1,7 @@
 """Parses a list's query: limit, offset, sort, orderBy, filter, fields. Never makes a row.
 
-Strings compare without regard to case, ids with it. A list matches if one of its members does; `a.b` refers to a field
-of an object or of a list of objects. Invalid parameters are refused by name.
+Strings are compared without regard to case, but ids are compared exactly. A list matches if one of its members matches.
+`a.b` refers to a field of an object or of a list of objects. Invalid parameters are refused by name.
 """
 
 import re
@@ -35,7 +35,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed query. `keep` is None without a filter. Rows that last changed before `since` cannot match."""
+    """A parsed query.
+
+    `keep` is the function that selects rows, or None without a filter. Rows whose last change was before `since` cannot
+    match.
+    """
 
     limit: int
     offset: int
@@ -74,12 +78,14 @@ def read_fields(parameters: Mapping[str, str], allowed: frozenset[str], version:
 
 
 def select(row: Json, fields: tuple[str, ...]) -> Json:
-    """Returns the selected fields of a row, or all of them without a selection."""
+    """Returns the selected fields of a row. If none are selected, returns all fields."""
     return {name: row[name] for name in fields if name in row} if fields else row
 
 
 def sort_key(row: Json, field: str) -> tuple[bool, str]:
-    """Returns a row's sort key for a field. Rows without the field come first; numbers sort by size."""
+    """Returns the key by which a row is sorted for a field. Rows without the field come first. Numbers are sorted by
+    size.
+    """
     values = [reached for reached in _reach(row, field.split(".")) if reached is not None]
     if not values:
         return (False, "")

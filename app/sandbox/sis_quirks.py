@@ -80,7 +80,7 @@ KEPT = 4  # letters of a school's id that are added to a user row's id
 
 
 class UnknownQuirk(ValueError):
-    """Raised for a quirk that does not exist; the message gives the right form."""
+    """Raised for a quirk that does not exist or lacks its value. The message gives the right form."""
 
 
 class Quirks:
@@ -106,7 +106,7 @@ class Quirks:
         return int(self.values[name][-1]) if name in self.values else None
 
     def text(self, name: str) -> str | None:
-        """Returns the value of `name:value`; the last one, if there are several."""
+        """Returns the value of `name:value`. If the quirk is given several times, returns the last value."""
         return self.values[name][-1] if name in self.values else None
 
     def named(self, name: str, value: str) -> bool:
@@ -114,7 +114,7 @@ class Quirks:
         return value in self.values.get(name, ())
 
     def rows(self, district: District, kind: str, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yields the rows that the source serves, given those that exist."""
+        """Yields those of the rows of a kind that the source serves. Some quirks leave out rows."""
         current = kind == "enrollments" and "current-enrollments" in self
         for row in rows:
             if not row.active and (current or "no-tombstones" in self):
@@ -124,7 +124,7 @@ class Quirks:
             yield row
 
     def users(self, user: User) -> Iterator[User]:
-        """Yields a person's rows: one, or one for each school."""
+        """Yields the rows for one person: a single row, or with a quirk one for each school."""
         if "row-per-school" not in self:
             yield user
             return
@@ -132,7 +132,9 @@ class Quirks:
             yield replace(user, sourced_id=f"{user.sourced_id}.{org[:KEPT]}", org_sourced_ids=(org,))
 
     def enrollment(self, enrollment: Enrollment) -> Enrollment:
-        """Returns an enrollment that refers to the user's row in its school."""
+        """Returns the enrollment. With the quirk of one user row for each school, it refers to the user's row in its
+        school.
+        """
         if "row-per-school" not in self:
             return enrollment
         return replace(
@@ -140,7 +142,9 @@ class Quirks:
         )
 
     def enrollments(self, seat: Seat, enrolled: Iterable[Enrollment]) -> Iterator[Enrollment]:
-        """Yields a student's enrollments; with `re-enrolled`, some have an earlier one in the first class too."""
+        """Yields a student's enrollments. With `re-enrolled`, some students also have an earlier enrollment in their
+        first class.
+        """
         reenrolled = "re-enrolled" in self and seat.number % ENROLLED_AGAIN == 0
         for enrollment in enrolled:
             if reenrolled:

@@ -1,7 +1,9 @@
-"""Lists the rows of each collection, block by block: one grade of one school, or one school's staff.
+"""Lists the rows of each collection, block by block. A block has the rows of one grade of one school, or of one
+school's staff.
 
-Rows are made on demand. In memory are a list of blocks (nine for each 1,000 students), a count for each, the rows of
-the last few blocks, and, once somebody reads a row by id, twelve bytes for each row of that kind.
+Rows are made on demand. Only these are in memory: a list of blocks (nine for each 1,000 students), a count for each
+block, and the rows of the last few blocks. Once somebody reads a row by id, there are also twelve bytes for each row of
+that kind.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +27,9 @@ SEATS = {"users", "enrollments", "demographics", "results", "assessmentResults"}
 
 
 class Block(NamedTuple):
-    """A part of a collection whose rows are made together; `part` says what they are made from."""
+    """A part of a collection whose rows are made together. `part` says from which part of the district they are
+    made.
+    """
 
     part: str  # whole, office, staff, rooms or seats
     school: School | None = None
@@ -55,7 +59,7 @@ class Rows:
         return staff + (self.rooms if kind in ROOMS else []) + (self.seats if kind in SEATS else [])
 
     def of(self, kind: str, block: Block, since: int = -1) -> Iterable[Row]:
-        """Returns the rows of a block; rows last changed on day `since` or before may be left out."""
+        """Returns the rows of a block. Rows whose last change was on day `since` or before may be left out."""
         if since < 0:
             return self._cached(kind, block)
         if block.part != "seats":
@@ -90,7 +94,7 @@ class Rows:
         return sum(rows_each if len(states) == 1 else len(self._of_life(kind, states)) for states in lives)
 
     def children(self, kind: str, sourced_id: str) -> list[str]:
-        """Returns the ids of the orgs or sessions directly under one."""
+        """Returns the ids of the orgs directly under an org, or of the sessions directly under a session."""
         if kind not in self._children:
             below: dict[str, list[str]] = {}
             for row in self._made(kind, Block("whole")):
@@ -107,7 +111,7 @@ class Rows:
         return None
 
     def where(self, kind: str, sourced_id: str) -> Sequence[Block]:
-        """Returns the few blocks that may contain the row with this id."""
+        """Returns the few blocks that can contain the row with this id."""
         if kind in WHOLE:
             return [Block("whole")]
         if kind in ("lineItems", "scoreScales"):
@@ -150,7 +154,9 @@ class Rows:
         return tuple(self.quirks.rows(self.district, kind, rows))
 
     def _standing(self, kind: str, block: Block) -> Iterator[Any]:
-        """Yields the records of a block that do not depend on students and never change; line items are only added."""
+        """Yields the records of a block that do not depend on students. Such records never change; only line items are
+        added from day to day.
+        """
         district, school = self.district, block.school
         if school is None:
             yield from self._districts_own(kind)
@@ -211,7 +217,9 @@ class Rows:
 
 
 def _marked(states: list[State], days: list[int]) -> list[State]:
-    """Returns a student's states, and the days on which a line item was added while the student was enrolled."""
+    """Returns a student's states. A state is added for each day on which a line item was added while the student was
+    enrolled.
+    """
     marked = dict(states)
     for day in sorted({*days} - marked.keys()):
         earlier = [seat for since, seat in states if since <= day]
@@ -225,7 +233,9 @@ def _day(kind: str, record: Any) -> int:
 
 
 def _sessions(district: District) -> Iterator[AcademicSession]:
-    """Yields the export's three sessions, and two grading periods in each semester, which only the API serves."""
+    """Yields the three sessions of the export, and two grading periods in each semester. Only the API serves the
+    grading periods.
+    """
     for session in district.academic_sessions():
         yield session
         if session.type != "semester":

@@ -63,7 +63,7 @@ class Sis:
             self._days: OrderedDict[int, Pages] = OrderedDict()
 
     async def token(self, request: Request) -> Response:
-        """Answers the token endpoint (RFC 6749, 4.4)."""
+        """Returns the response of the token endpoint (RFC 6749, 4.4)."""
         if "oauth1-only" in self.quirks:
             return JSONResponse({"error": "not_found"}, 404)
         if "token-redirect" in self.quirks and request.url.path == "/oauth/token":
@@ -75,7 +75,7 @@ class Sis:
             return JSONResponse(body, error.status, error.headers)
 
     async def csv(self, request: Request) -> Response:
-        """Returns the district's bulk zip; parameters select another day, 1.2, or the gradebook."""
+        """Returns the district's bulk zip. The query parameters select another day, version 1.2, or the gradebook."""
         parameters = request.query_params
         day, version, grades = (
             parameters.get("day", str(self.district.day)),
@@ -109,7 +109,7 @@ class Sis:
         return await self.settings(request)
 
     async def serve(self, request: Request) -> Response:
-        """Answers every path of OneRoster."""
+        """Returns the response to a request for any path of OneRoster."""
         self.requests += 1
         self.under_way += 1
         version = "1.1" if request.url.path.startswith(V11) else "1.2"

@@ -1,4 +1,6 @@
-"""Applies the quirks in a row's form: ids, references, booleans, grades, status, dates. Never drops or adds a row."""
+"""Applies the quirks that change a row's form: ids, references, booleans, grades, status, dates. Never drops or adds a
+row.
+"""
 
 from typing import Any
 

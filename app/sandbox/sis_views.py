@@ -1,7 +1,7 @@
 """Defines what each path of OneRoster returns: its collection, the blocks to search, and the rows to keep.
 
-A nested path searches the blocks of its school, class or person only. The response is 404 if that parent does not
-exist.
+For a nested path, only the blocks of the school, class or person in the path are searched. The response is 404 if that
+school, class or person does not exist.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,11 @@ Keep = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The source of a list. `keep` is called for each record; `key` identifies the view."""
+    """The source of a list.
+
+    `keep` is called with each record and returns whether the record is in the list; None means that all are. `key`
+    identifies the view in caches.
+    """
 
     kind: str
     blocks: Sequence[Block]
@@ -42,7 +46,7 @@ def kind_of(collection: str) -> str:
 
 
 def one(rows: Rows, collection: str, sourced_id: str) -> Row:
-    """Returns the row with this id; raises `Refused` (404) if the collection has none."""
+    """Returns the row with this id. Raises `Refused` (404) if the collection has no such row."""
     kind, keep = PARTS.get(collection, (collection, None))
     row = rows.find(kind, sourced_id)
     if row is None or (keep is not None and not keep(row.record)):

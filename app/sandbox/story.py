@@ -1,4 +1,6 @@
-"""Plays the story of a student who responds to support, then stops; a webhook reports it. Uses public HTTP only."""
+"""Plays the story of a student who responds to support and then stops growing, which a webhook reports. Uses public
+HTTP only.
+"""
 
 import json
 import tempfile
@@ -16,7 +18,7 @@ from app.sandbox.telling import StepFailed, Telling
 WEEKS, GOAL_WEEKS, GOAL_RATE = 22, 26, 1.5
 SOURCE = "nightly"
 SCOPES = "all area:sel"
-"""The scopes of the vendor's client: with the secured area, so that its pages show all there is."""
+"""The scopes of the vendor's client. They include the secured area, so that the client's pages show everything."""
 ELEMENTARY = {"01", "02", "03", "04", "05"}
 ONE_CALL = """
 query Story($id: ID!) {
@@ -30,7 +32,7 @@ query Story($id: ID!) {
 
 @dataclass
 class Cast:
-    """The people in the story and the student's support."""
+    """The people in the story, and the support of the student."""
 
     student: dict[str, Any]
     teacher: dict[str, Any]
@@ -49,7 +51,7 @@ class Cast:
 
 
 def tell(telling: Telling, base_url: str, slug: str, roster: Path | None, receiver: Receiver) -> tuple[Vendor, Cast]:
-    """Plays the whole story in order in a new district; returns the vendor's client and the cast."""
+    """Plays the whole story in a new district, in order. Returns the vendor's client and the cast."""
     telling.chapter("A district comes in from its SIS")
     _sync(telling, slug, roster)
     vendor = telling.does("a vendor's client gets a token", lambda: _client(base_url, slug))
@@ -174,7 +176,9 @@ def _open_support(telling: Telling, vendor: Vendor, cast: Cast, reader: Stopping
 def _record_weeks(
     telling: Telling, vendor: Vendor, cast: Cast, reader: StoppingReader, support: dict[str, Any]
 ) -> tuple[dict[str, Any], datetime]:
-    """Records the scores week by week; returns the verdict that changed, and when its score was sent."""
+    """Records the scores week by week. Returns the verdict that changed, and the time at which the score that changed
+    it was sent.
+    """
     telling.step = "weekly scores arrive; the student responds, then stops"
     begins, line = _first_monday(), support["phases"][0]
     states: list[str] = []

@@ -1,6 +1,6 @@
 """Prints the story in a terminal: headings, one line for each step, a table of weeks.
 
-It has no steps of its own.
+The steps themselves are in `story`.
 """
 
 import time
@@ -25,7 +25,7 @@ WORDS = {
 
 
 class StepFailed(Exception):
-    """Raised when a step did not give the expected result; the message names the actual one."""
+    """Raised when a step did not give the expected result. The message names the actual result."""
 
 
 class Telling:
@@ -41,7 +41,7 @@ class Telling:
         self.console.print(f"\n[bold]{title}[/]")
 
     def does(self, step: str, run: Callable[[], Answer]) -> Answer:
-        """Runs a step and prints it; a failure is reported under the step's name."""
+        """Runs a step, prints it and returns its result. A failure is reported under the step's name."""
         self.step = step
         began = time.perf_counter()
         result = run()
@@ -63,7 +63,7 @@ class Telling:
 
     @contextmanager
     def progress(self, step: str, steps: int) -> Iterator[Callable[[], None]]:
-        """Shows a step of many parts as a bar; yields the function that advances it by one part."""
+        """Shows a step that has many parts as a progress bar. Yields the function that advances the bar by one part."""
         self.step = step
         began = time.perf_counter()
         with Progress(console=self.console, transient=True) as bar:
@@ -74,7 +74,7 @@ class Telling:
 
 
 class Weeks:
-    """The weekly scores beside the aimline, with the verdict after each."""
+    """A table of the weekly scores, each with the value of the aimline and the verdict after the score."""
 
     def __init__(self, console: Console, title: str, pace: float) -> None:
         self._pace = pace

@@ -176,7 +176,7 @@ FLAGS = (
         ),
     ),
 )
-"""Flags that this room adds to lists of lower rooms, by the list's name."""
+"""Flags that this package adds to lists of other packages, keyed by the list's name."""
 
 COMMANDS = (
     Command(

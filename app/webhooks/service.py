@@ -214,7 +214,7 @@ async def _schools(work: Work, names: Sequence[str], violations: list[Violation]
 
 
 async def _begin_dispatch(work: Work) -> int:
-    """Returns the number of the district's last event, where dispatch begins at the district's first endpoint."""
+    """Makes dispatch begin after the district's last event, unless it has begun before; returns that event's number."""
     in_district = EventCounter.district_id == work.district_id
     last = (await work.db.scalars(select(EventCounter.last).where(in_district))).one()
     first = select(EventCounter.district_id, EventCounter.last).where(in_district)

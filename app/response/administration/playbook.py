@@ -76,7 +76,8 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The result of a preview: how the states of the active supports within reach would change under new rules.
+    """The result of a preview: how the states of the active supports that the caller may see would change under new
+    rules.
 
     `before` and `after` are the numbers of supports by state.
     """

@@ -52,10 +52,10 @@ class PhaseKeys(Protocol):
 async def load_scores(
     work: Work, plans: Sequence[PhaseKeys], requested: int
 ) -> tuple[dict[UUID, ScoreColumns], dict[UUID, tuple[float, ...]]]:
-    """Returns the scores of progress of each phase, oldest first, and the baseline points of the first `requested`
-    phases, where a support begins with them.
+    """Returns the progress scores of each phase, oldest first, and the baseline points, both keyed by phase.
 
-    The day of a phase's end is excluded. Screening scores are in neither.
+    Baseline points are returned only for those of the first `requested` phases that are the first phase of a support.
+    Scores of the day on which a phase ends are left out, and so are screening scores.
     """
     arrays: dict[str, list[Any]] = {name: [getattr(plan, name) for plan in plans] for name in PHASE_ARRAYS}
     arrays["baseline_since"] = [

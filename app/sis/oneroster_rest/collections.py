@@ -10,8 +10,9 @@ from app.sis.oneroster_rest.walk import Walk
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A collection of OneRoster and the kind of its rows. The collections in `instead` together contain the same
-    rows.
+    """A collection of OneRoster and the kind of its rows.
+
+    The collections in `instead` together contain the same rows, for a source that lacks this collection.
     """
 
     name: str
@@ -80,7 +81,7 @@ def missing_sentence(collection: Collection, status: int) -> str:
 
 
 def failed_sentence(name: str, detail: str) -> str:
-    """Returns the sentence about an optional collection that could not be read."""
+    """Returns the sentence that says that an optional collection could not be read, with the reason `detail`."""
     sentence = f"{detail} What is known of {name} stays as it is."
     if name in MAY_BE_LEFT_OUT:
         sentence += f" To go on without it: aimline sis set NAME --district DISTRICT --leave-out {name}"

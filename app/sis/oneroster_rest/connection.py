@@ -23,18 +23,18 @@ _GRADEBOOK: Final[dict[str, tuple[str, ...]]] = {
 GRADES: Final = frozenset(
     {"categories", "lineItems", "results", "scoreScales", "assessmentLineItems", "assessmentResults"}
 )
-"""The collections of the gradebook. In 1.2 they belong to a separate service, usually with a base address of its
-own.
+"""The collections of the gradebook. In 1.2 they belong to a separate service, which usually has its own base
+address.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """The limits for the tries of one request and for their durations, in seconds.
+    """The limits, in seconds, for how long one request is tried, waited for and repeated.
 
     The waits between tries double from `first` up to `longest`, each with jitter. `total` limits the sum of the waits
-    and the failed tries of one request. A `Retry-After` is honoured if it fits into `total`. `answer` limits the time
-    without a byte, and `whole` the time of a complete response.
+    and the failed tries of one request. A wait that the source states in `Retry-After` is kept if it fits into `total`.
+    `answer` limits the time without a byte, and `whole` the time of a complete response.
     """
 
     tries: int = 8
@@ -51,8 +51,8 @@ class Connection:
 
     `url` is the base of rostering, such as `https://sis.example.org/ims/oneroster/v1p1`. Without `gradebook_url`, the
     gradebook has the same base; in 1.2, its `/rostering/` is replaced by `/gradebook/`. `scopes` are requested
-    unchanged; without any, those that the collections need are requested. `leave_out` names collections, such as
-    `demographics`, that are not requested. `pull_minutes` and `pull_gb` limit the time and the disk space of a pull.
+    unchanged. Without `scopes`, the scopes that the collections need are requested. `leave_out` names collections, such
+    as `demographics`, that are not requested. `pull_minutes` and `pull_gb` limit the time and the disk space of a pull.
     `sandbox` allows loopback over plain HTTP.
     """
 

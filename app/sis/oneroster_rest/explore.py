@@ -1,7 +1,7 @@
 """Inspects a source without writing anything (`aimline sis doctor`). Never reports a value of a row.
 
-Each check runs separately, so that a failing check does not prevent the others. Over 250 lines, because there are many
-checks.
+Each check runs separately, so that a check that fails does not prevent the others. Over 250 lines, because there are
+many checks.
 """
 
 import asyncio
@@ -44,8 +44,8 @@ CAN_READ: Final = {
 
 @dataclass(slots=True)
 class Findings:
-    """The findings of an inspection: sentences, facts as JSON, and whether a sync can read the source with its
-    settings.
+    """The findings of an inspection: sentences, facts as JSON, and whether a sync with the source's settings can read
+    the source.
     """
 
     ready: bool = False
@@ -54,7 +54,7 @@ class Findings:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def add(self, sentence: str, **facts: Any) -> None:
-        """Adds a sentence and the facts on which it is based."""
+        """Adds a sentence, and the facts on which the sentence is based."""
         self.sentences.append(sentence)
         self.facts.update(facts)
 
@@ -75,7 +75,7 @@ async def explore(connection: Connection) -> Findings:
 
 
 async def _read_all(connection: Connection, findings: Findings) -> None:
-    """Reads every collection to its end, as a run would, and takes over the outcome and the warnings."""
+    """Reads every collection to its end, as a run would. Adds the result and the warnings to the findings."""
     try:
         async with open_rest(connection, since=None, progress=lambda _step, _done, _of: None) as source:
             findings.sentences += source.warnings
@@ -105,7 +105,10 @@ async def _explore(connection: Connection, findings: Findings) -> None:
 
 
 def _missing_options(current: Connection, working: Connection, facts: dict[str, Any]) -> list[str]:
-    """Returns the options to set, if the source could only be read with other settings than its own."""
+    """Returns the command-line options to change, if the source could be read only with settings other than its own.
+
+    `current` has the source's settings, and `working` those with which it was read.
+    """
     signs = f"{working.auth}{'-sha1' if working.auth == 'oauth1' and working.signature == 'HMAC-SHA1' else ''}"
     as_set = f"{current.auth}{'-sha1' if current.auth == 'oauth1' and current.signature == 'HMAC-SHA1' else ''}"
     options = [f"--url {working.url}"] if working.url.rstrip("/") != current.url.rstrip("/") else []
@@ -126,9 +129,9 @@ async def _reading(connection: Connection) -> AsyncIterator[Reader]:
 
 
 async def _sign_in(connection: Connection, findings: Findings) -> Connection | None:
-    """Returns the connection that the token endpoint accepts, or None.
+    """Returns the connection with the sign-in that the token endpoint accepts. Returns None if it accepts none.
 
-    A signature is only tested later, with a collection.
+    A signature is only tested later, when a collection is read.
     """
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(connection.url))
     urls = [connection.token_url] if connection.token_url else [origin + path for path in TOKENS]
@@ -174,8 +177,10 @@ def _report_token(token: BearerToken, findings: Findings) -> None:
 
 
 async def _find_base(connection: Connection, findings: Findings) -> Connection | None:
-    """Returns the connection with the first base address that has organizations, or None; the configured base is tried
-    first.
+    """Returns the connection with the first base address at which organizations can be read. Returns None if there is
+    none.
+
+    The configured base address is tried first.
     """
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(connection.url))
     urls = dict.fromkeys([connection.url.rstrip("/"), *(origin + path for path in BASES[connection.version])])
@@ -210,7 +215,9 @@ async def _find_base(connection: Connection, findings: Findings) -> Connection |
 
 
 async def _with_gradebook(connection: Connection, findings: Findings) -> Connection:
-    """Returns the connection with the base address at which the gradebook answers, if there is one."""
+    """Returns the connection with the base address at which the gradebook answers. If it answers nowhere, returns the
+    connection unchanged.
+    """
     base = connection.url.rstrip("/")
     urls = dict.fromkeys(filter(None, (connection.gradebook_url, base.replace(ROSTERING, GRADEBOOK), base)))
     for url in urls:

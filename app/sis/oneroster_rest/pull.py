@@ -1,7 +1,8 @@
-"""Pulls a source completely: reads the collections in order, restarts when the source changes, and collects warnings.
+"""Pulls a source completely: reads the collections in order, reads them again when the source changes, and collects
+warnings.
 
 Everything is written to disk before the pull yields anything, and no transaction is open meanwhile. Over 250 lines, so
-that the conditions for trusting a collection and for restarting are in one place.
+that everything that decides whether a collection is complete or must be read again is in one place.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ SIDE_BY_SIDE: Final = 5  # collections read at the same time, so that first and 
 class RestSource:
     """The result of a pull as an `OpenedSource`.
 
-    `mode` is full if a delta was requested and the source could only be read in full. `failed` has the kinds of the
+    If a delta was requested but the source could only be read in full, `mode` is full. `failed` has the kinds of the
     optional collections that could not be read.
     """
 
@@ -66,9 +67,10 @@ class DeltaRefused(Exception):
 async def open_rest(
     connection: Connection, *, since: datetime | None, progress: Progress
 ) -> AsyncIterator[OpenedSource]:
-    """Pulls a source to temporary files; with `since`, only the rows that changed after it, as deltas.
+    """Pulls a source to temporary files. With `since`, pulls only the rows that changed after this instant, as deltas.
 
-    Raises `SourceRefused` if it cannot be read completely, and `SourceInconsistent` if it keeps changing meanwhile.
+    Raises `SourceRefused` if the source cannot be read completely, and `SourceInconsistent` if it keeps changing while
+    it is read.
     """
     pull = RestPull(connection, since, progress)
     try:
@@ -108,8 +110,10 @@ class RestPull:
         self.page_budget = PageBudget(AHEAD * self.connection.concurrency)
 
     async def source(self, reader: Reader) -> RestSource:
-        """Pulls all collections, and pulls those again that changed meanwhile; pulls everything if the source cannot
-        send changes.
+        """Pulls all collections, and pulls each collection again that changed meanwhile. Returns the result.
+
+        If only changes were requested and the source cannot send changes for one collection, all collections are pulled
+        in full.
         """
         try:
             return await self._source(reader)
@@ -161,7 +165,9 @@ class RestPull:
         return not left_out and (self.connection.version == "1.2" or collection.name not in IN_12_ONLY)
 
     def _find_outdated(self, selected: list[Collection]) -> list[Collection]:
-        """Returns the collections that changed during the pull, or whose revision differs from the last page's."""
+        """Returns the collections that changed during the pull. A collection also counts as changed if its revision
+        differs from that of the last page.
+        """
         unchanged = (None, self.revision)
         return [
             collection
@@ -194,7 +200,10 @@ class RestPull:
             raise _first(errors) from None
 
     async def _one(self, reader: Reader, collection: Collection) -> PulledCollection | None:
-        """Pulls a collection, or its alternatives if it is absent; returns None if it changed meanwhile."""
+        """Pulls a collection. If the source does not have it, pulls the collections that contain the same rows.
+
+        Returns None if the collection changed meanwhile.
+        """
         try:
             return await self._spooled(reader, collection, (collection.name,))
         except CollectionAbsent as absent:
@@ -266,8 +275,8 @@ class RestPull:
     def _query(self, name: str) -> dict[str, str]:
         """Returns the query parameters, filter and order, for a collection.
 
-        Deltas and collections that came without a fixed order are sorted by id, because ids are unique, and a row that
-        changes meanwhile keeps its place.
+        Deltas, and collections whose pages had no fixed order, are sorted by id. Ids are unique, and a row that changes
+        meanwhile keeps its place in this order.
         """
         query = {}
         if self.since is not None:
@@ -278,7 +287,7 @@ class RestPull:
         return query
 
     def _page_size(self, collection: Collection) -> int:
-        """Returns the number of rows per requested page; for a collection that is read again, smaller pages than
+        """Returns the number of rows to request per page. If a collection is read again, the pages are smaller than
         before.
 
         If the rows are then at the same places, their order is fixed and does not depend on the pages.
@@ -295,10 +304,10 @@ class RestPull:
     def _is_trusted(self, collection: Collection, pulled: PulledCollection) -> bool:
         """Returns whether a collection can be trusted; if not, it is pulled again.
 
-        Repeated rows may be the source's own, or a sign that the collection changed between two pages. They are its own
-        if they came in one page, if a second pull with other pages returned every row at the same place, or if they
-        were adjacent after sorting. A collection that was incomplete twice in the same way is imported, but its missing
-        rows are not removed.
+        Rows that come twice may be in the source twice, or may show that the collection changed between two pages. They
+        are in the source twice if they came in one page, if a second pull with other pages returned every row at the
+        same place, or if they were adjacent after sorting. A collection that was incomplete twice in the same way is
+        imported, but its missing rows are not removed.
         """
         if pulled.spool is None:
             return True
@@ -366,7 +375,7 @@ class RestPull:
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Returns the first error of a group."""
+    """Returns the first error in a group of errors."""
     for error in errors.exceptions:
         return _first(error) if isinstance(error, BaseExceptionGroup) else error
     return errors

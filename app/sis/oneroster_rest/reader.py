@@ -1,4 +1,5 @@
-"""Reads one page of one collection: its URL, its envelope, its status and its headers. Does not page.
+"""Reads one page of one collection: its URL, its envelope, its status and its headers. Does not decide which page comes
+next.
 
 Never reports free text of a response, because it may contain a name.
 """
@@ -28,7 +29,9 @@ ENVELOPES: Final = {
     "students": "users",
     "teachers": "users",
 }
-"""The envelope keys of the collections whose key differs from their path."""
+"""The keys under which a page has its rows, for collections whose key differs from their path. They are keyed by
+path.
+"""
 
 ABSENT: Final = frozenset({403, 404, 405, 410, 501})
 GARBLED: Final = 3  # responses in a row without valid JSON after which the pull fails
@@ -40,7 +43,7 @@ _WORDS = re.compile(r"[a-z_]{3,40}")
 
 
 class CollectionAbsent(Exception):
-    """Raised if a collection does not exist or is not accessible to us: 403, 404 or a similar status."""
+    """Raised if a collection does not exist or may not be read by this client: status 403, 404 or a similar one."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -71,9 +74,10 @@ class Reader:
     _one_by_one: asyncio.Lock = field(init=False)
 
     async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
-        """Returns a page; raises `CollectionAbsent` or `BadQuery` for a first page.
+        """Returns a page. Raises `CollectionAbsent` or `BadQuery` if the first page cannot be read.
 
-        For a later page these statuses mark the end of the collection.
+        For a later page, the statuses that mean one of these errors mark the end of the collection. `query` has the
+        filter and the order, and `link` is the `next` link to follow instead of an offset.
         """
         url = link or page_url(self.bases[name in GRADES], name, limit, offset, query)
         try:
@@ -107,10 +111,11 @@ class Reader:
                 await asyncio.sleep(self.connection.patience.first * garbled)
 
     async def get(self, url: str) -> Answer:
-        """Returns the response to an authorized request; it has the status 401 only if new tokens do not help.
+        """Returns the response to an authorized request. The response has the status 401 only if new tokens do not
+        help.
 
-        If a token is valid for a few uses only, other requests use up each new token. Then requests are sent one by
-        one.
+        If a token is valid for a few uses only, concurrent requests use up each new token. Then requests are sent one
+        by one.
         """
         for _ in range(SHARED):
             if self._alone:
@@ -130,7 +135,9 @@ class Reader:
             return answer
 
     async def _try(self, url: str) -> tuple[Answer, bool]:
-        """Sends a request once; returns the response, and whether a retry with a new header may succeed."""
+        """Sends a request once. Returns the response, and whether a retry with a new `Authorization` header may
+        succeed.
+        """
         used = ""
 
         async def authorized() -> Mapping[str, str]:
@@ -160,8 +167,9 @@ class Reader:
         )
 
     def _beyond(self, url: str, link: str | None) -> str | None:
-        """Returns the `next` link if it has no offset, otherwise None. Links to other hosts are ignored, to protect the
-        token.
+        """Returns the `next` link of a response if it has no offset, otherwise None.
+
+        Links to other hosts are ignored, so that the token is not sent there.
         """
         if link is None or "offset" in parse_qs(urlsplit(link).query, keep_blank_values=True):
             return None
@@ -194,7 +202,9 @@ def parse_json(body: bytes) -> Any:
 
 
 def extract_rows(name: str, content: Any) -> list[Any]:
-    """Returns the rows in the envelope of a list; raises `SourceRefused` if there is no list, whatever the status."""
+    """Returns the rows in the envelope of a list. Raises `SourceRefused` if there is no list, whatever the response's
+    status.
+    """
     if isinstance(content, list):
         return content
     failed = isinstance(content, dict) and any(
@@ -214,7 +224,7 @@ def extract_rows(name: str, content: Any) -> list[Any]:
 
 
 def sourced_ids(rows: list[Any]) -> list[str]:
-    """Returns the ids of rows, on a fast path if all ids are non-empty strings, which is the usual case."""
+    """Returns the ids of rows. In the usual case, all ids are non-empty strings, and a faster way is used."""
     try:
         ids = list(map(_ID, rows))
     except (KeyError, TypeError):
@@ -223,7 +233,7 @@ def sourced_ids(rows: list[Any]) -> list[str]:
 
 
 def sourced_id(row: Any) -> str:
-    """Returns the id of a row, or a text that identifies its content if it has none."""
+    """Returns the id of a row. For a row without an id, returns a text that identifies the row's content."""
     if isinstance(row, dict):
         value = row.get("sourcedId")
         if value is None:
@@ -234,7 +244,7 @@ def sourced_id(row: Any) -> str:
 
 
 def _codes(content: Any) -> str:
-    """Returns the error codes of the OneRoster standard in a response, without free text."""
+    """Returns the OneRoster error codes in a response, without any free text."""
     codes = (
         re.findall(r"'imsx_codeMinorFieldValue': '([^']*)'", str(content)[:10_000]) if isinstance(content, dict) else []
     )

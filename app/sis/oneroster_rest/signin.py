@@ -41,20 +41,20 @@ class Credentials(Protocol):
         """Returns the value of the `Authorization` header for this request."""
 
     async def renew(self, used: str) -> bool:
-        """Returns whether a new header may be accepted after this one was refused with 401."""
+        """Returns whether a new header may be accepted, after the header `used` was refused with 401."""
 
     def accept(self, used: str) -> None:
-        """Records that a header was accepted."""
+        """Records that the header `used` was accepted."""
 
 
 def credentials(wire: Wire, warnings: list[str]) -> Credentials:
-    """Returns the credentials for a source; irregularities are appended to `warnings`."""
+    """Returns the credentials for a source. Irregularities are appended to `warnings`."""
     connection = wire.connection
     return OAuth1Signature(connection) if connection.auth == "oauth1" else BearerToken(wire, warnings)
 
 
 class OAuth1Signature:
-    """OAuth 1.0a without a token and without a body (RFC 5849): each request is signed with its query."""
+    """OAuth 1.0a without a token and without a body (RFC 5849). Each request is signed together with its query."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -76,8 +76,8 @@ class OAuth1Signature:
         return header
 
     async def renew(self, used: str) -> bool:
-        """Returns whether to sign again, because a nonce may collide or a clock may be wrong; False after several
-        refusals.
+        """Returns whether to sign again. A nonce may have been used before, or a clock may be wrong. Returns False
+        after several refusals.
         """
         self._refusals += 1
         return self._refusals < MAX_REFUSALS
@@ -106,7 +106,9 @@ def signature_base(method: str, url: str, oauth: Mapping[str, str]) -> str:
 
 
 class BearerToken:
-    """An OAuth 2 bearer token, which is requested at the first use and renewed before it expires or after a refusal."""
+    """An OAuth 2 bearer token. It is requested when it is first used, and renewed before it expires or after a
+    refusal.
+    """
 
     def __init__(self, wire: Wire, warnings: list[str]) -> None:
         self._wire, self._warnings = wire, warnings
@@ -123,8 +125,8 @@ class BearerToken:
 
     @property
     def known_scopes(self) -> tuple[str, ...]:
-        """Returns the granted scopes that we requested or that OneRoster defines; no other text of a response is
-        shown.
+        """Returns those of the granted scopes that we requested or that OneRoster defines. No other text of a response
+        is shown.
         """
         granted = self.scopes if self.granted is None else self.granted
         return tuple(scope for scope in granted if scope in self.requested or _SCOPE.fullmatch(scope))
@@ -137,7 +139,9 @@ class BearerToken:
             return f"Bearer {self._value}"
 
     async def renew(self, used: str) -> bool:
-        """Renews the token unless another request has done so; returns False after several refusals in a row."""
+        """Renews the token, unless another request has already renewed it. Returns False after several refusals in a
+        row.
+        """
         async with self._lock:
             if used == f"Bearer {self._value}":
                 self._refusals += 1
@@ -170,9 +174,9 @@ class BearerToken:
         self._due = time.monotonic() + life - min(MARGIN, life / 10)
 
     async def _request_granted_scopes(self) -> Answer:
-        """Tries each scope alone, then requests a token for those that are granted.
+        """Tries each scope alone, then requests a token for the scopes that are granted. Returns the response.
 
-        Some endpoints issue no token at all if one of the requested scopes is not granted.
+        Some token endpoints issue no token at all if one of the requested scopes is not granted.
         """
         granted = [scope for scope in self.scopes if (await self._request((scope,))).status == 200]
         refused = [scope.rpartition("/")[2] for scope in self.scopes if scope not in granted]
@@ -181,7 +185,9 @@ class BearerToken:
         return await self._request(self.scopes)
 
     async def _request(self, scopes: Iterable[str]) -> Answer:
-        """Requests a token with id and secret encoded as in RFC 6749, 2.3.1; if that is refused, with both
+        """Requests a token, and returns the response.
+
+        Id and secret are encoded as in RFC 6749, 2.3.1. If the endpoint refuses this, the request is repeated with both
         unencoded.
         """
         connection = self._wire.connection
@@ -248,6 +254,6 @@ def _json(answer: Answer) -> dict[str, Any]:
 
 
 def _error(answer: Answer) -> str:
-    """Returns the response's error code if RFC 6749, 5.2, defines it, otherwise an empty string."""
+    """Returns the error code of a response if RFC 6749, 5.2, defines the code. Otherwise returns an empty string."""
     error = _json(answer).get("error")
     return error if isinstance(error, str) and error in ERRORS else ""

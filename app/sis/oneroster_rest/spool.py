@@ -1,7 +1,7 @@
 """Stores a collection's rows temporarily: CSV in an unnamed file, and digests of the rows in another.
 
-The files are readable by this process only (0600) and disappear with it. Memory contains one page of rows and, when
-the collection is complete, the digests of the rows, in parts.
+The files are readable by this process only (0600) and disappear when it ends. Only one page of rows is in memory. When
+the collection is complete, the digests of its rows are in memory too, a part of them at a time.
 """
 
 import csv
@@ -29,12 +29,14 @@ _REST: Final = itemgetter(slice(2, None))
 class Repeats:
     """The repeated rows of a collection.
 
-    `again` has the numbers of identical repeats, and `differ` is true if rows with the same id differ. `scattered` is
-    true if a repeat does not directly follow its original, which means that the pages may have no fixed order and rows
-    may be missing. `distinct` is the number of distinct ids, and `digest` a digest of them that does not depend on
-    their order; `differing` is such a digest of the rows that differ. `placed` counts the rows, with each place of the
-    collection counted once. `order` is a digest of the row at each place: the source did not change between two pulls
-    with the same `order`.
+    `again` has the numbers of the rows that are identical to an earlier row. `differ` is true if rows with the same id
+    differ. `scattered` is true if a repeated row does not directly follow the first one; then the pages may have no
+    fixed order, and rows may be missing.
+
+    `distinct` is the number of different ids. `digest` is a digest of these ids that does not depend on their order,
+    and `differing` is such a digest of the rows that differ. `placed` counts the rows, with each place of the
+    collection counted once. `order` is a digest of which row is at which place. If it is the same in two pulls, the
+    source did not change between them.
     """
 
     again: tuple[int, ...]
@@ -58,7 +60,9 @@ class DiskBudget:
         self.left = int(gb * (1 << 30))
 
     def reserve(self, size: int) -> None:
-        """Reserves this many bytes, or releases them if negative; raises `SourceRefused` if the budget is exceeded."""
+        """Reserves `size` bytes. If `size` is negative, releases bytes. Raises `SourceRefused` if the budget is
+        exceeded.
+        """
         self.left -= size
         if self.left < 0 < size:
             raise SourceRefused(
@@ -79,9 +83,10 @@ class Spool:
         self._write([header])
 
     def add(self, rows: Iterable[Cells], start: int | None = None) -> None:
-        """Writes rows, with digests of their ids and of their values except for the time of the change.
+        """Writes rows, and digests of their ids and values. The time of the last change is not part of a digest.
 
-        `start` is the place of the first row in the collection; without it, the rows follow those written before.
+        `start` is the place of the first row in the collection. Without it, the rows follow the rows that were written
+        before.
         """
         batch = list(rows)
         self._write(batch)
@@ -127,7 +132,10 @@ class Spool:
         return Repeats(tuple(sorted(again)), differ, scattered, distinct, digest, differing, placed, order)
 
     def _part(self, part: int, parts: int) -> "list[np.ndarray]":
-        """Returns the row numbers, id digests, value digests and places of the rows whose ids belong to this part."""
+        """Returns the rows of one of `parts` parts; the id of a row determines its part.
+
+        The result has the row numbers, the digests of ids, the digests of values, and the places.
+        """
         blocks = []
         for start in range(0, self.rows, PART):
             count = min(PART, self.rows - start)
@@ -141,7 +149,7 @@ class Spool:
         return [np.concatenate(column) for column in zip(*blocks, strict=True)]
 
     def remove(self, again: Iterable[int]) -> None:
-        """Removes the rows with these numbers, which are identical repeats."""
+        """Removes the rows with the numbers `again`, which are identical to earlier rows."""
         left_out, old, size = set(again), self._csv, self._size
         self._csv, self._size = self._opened(), 0
         old.seek(0)
@@ -158,7 +166,10 @@ class Spool:
         self.rows -= len(left_out)
 
     def delivery(self, *, complete: bool, within: str = "") -> Delivery:
-        """Returns the rows as a delivery, which can be read until `close` is called."""
+        """Returns the rows as a delivery. The delivery can be read until `close` is called.
+
+        `complete` and `within` are attributes of `Delivery`.
+        """
         self._csv.flush()
         self._digests.close()
         return Delivery(
@@ -199,7 +210,7 @@ class Spool:
 
 
 def _repeated(*columns: "np.ndarray") -> "np.ndarray":
-    """Returns, for each of some sorted rows, whether it equals the previous row in all columns."""
+    """Returns, for each of the sorted rows, whether it equals the previous row in all columns."""
     same = np.ones(len(columns[0]), dtype=bool)
     same[:1] = False
     for column in columns:
@@ -217,7 +228,9 @@ def _digest(*columns: "np.ndarray") -> int:
 
 
 def _lines(rows: Sequence[Cells]) -> str:
-    """Returns rows as CSV; cells are joined directly if the counts of commas and lines show that none needs quotes."""
+    """Returns rows as CSV. If the numbers of commas and lines show that no cell needs quotes, the cells are joined
+    directly.
+    """
     plain = "\n".join([*map(",".join, rows), ""])
     commas = sum(map(len, rows)) - len(rows)
     if '"' not in plain and "\r" not in plain and (plain.count(","), plain.count("\n")) == (commas, len(rows)):

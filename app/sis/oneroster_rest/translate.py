@@ -32,13 +32,13 @@ _GRADES: Final = {
     **{"infant/toddler": "IT", "preschool": "PR", "kindergarten": "KG", "transitional kindergarten": "TK"},
     **{"postsecondary": "PS", "ungraded": "UG"},
 }
-"""CEDS codes, keyed by the names that sources send instead; `convert` normalizes the spelling of the codes
+"""The CEDS codes of grades, keyed by names that some sources send instead of codes. `convert` normalizes the codes
 themselves.
 """
 
 
 def text(value: Any) -> str:
-    """Returns a value as text; an empty text for an object or null."""
+    """Returns a value as text. For an object or null, returns an empty text."""
     if type(value) is str:
         return value
     if value is None or isinstance(value, dict):
@@ -53,19 +53,21 @@ def text(value: Any) -> str:
 
 
 def word(value: Any) -> str:
-    """Converts a value to a term of a OneRoster vocabulary; `ext:` before a standard term is dropped."""
+    """Returns a value as a word of a OneRoster vocabulary. The prefix `ext:` before a standard word is removed."""
     raw = text(value)
     return _KNOWN_WORDS.get(raw[4:].lower(), raw) if raw[:4] == "ext:" else raw
 
 
 def day(value: Any) -> str:
-    """Returns a date, or the day of a date and time."""
+    """Returns a date as text. Of a date and time, returns the date."""
     raw = text(value)
     return raw[:10] if len(raw) > 10 and raw[4] == raw[7] == "-" and raw[10] in "T " else raw
 
 
 def ref(value: Any) -> str:
-    """Returns the id of a GUIDRef or a plain id; if there is only an href, the last part of its path."""
+    """Returns the id in a GUIDRef, or a plain id. If there is only an href, returns the last part of the href's
+    path.
+    """
     if isinstance(value, dict):
         sourced_id = value.get("sourcedId") or _any_case(value, "sourcedId")
         if sourced_id is None and isinstance(value.get("href"), str):
@@ -77,13 +79,13 @@ def ref(value: Any) -> str:
 
 
 def refs(value: Any) -> str:
-    """Returns the distinct ids of references, separated by commas."""
+    """Returns the different ids in a list of references, separated by commas."""
     many = value if isinstance(value, list) else [value]
     return ",".join(dict.fromkeys(filter(None, map(ref, many))))
 
 
 def grades(value: Any) -> str:
-    """Returns grades separated by commas, with the names of grades replaced by their codes."""
+    """Returns grades separated by commas. Names of grades are replaced by their codes."""
     many = value if isinstance(value, list) else text(value).split(",")
     names = (text(item).strip() for item in many)
     return ",".join(
@@ -104,7 +106,7 @@ def scale(value: Any) -> str:
 
 
 def objectives(value: Any) -> str:
-    """Returns learning objectives as sorted JSON in the gradebook's format; those of a result have scores."""
+    """Returns learning objectives as sorted JSON in the gradebook's format. The objectives of a result have scores."""
     items: list[dict[str, Any]] = []
     for item in value if isinstance(value, list) else []:
         if not isinstance(item, dict):
@@ -155,7 +157,9 @@ SPECIAL: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], str]]]] = {
 
 
 def _column(column: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], str]]:
-    """Returns the header of a column, the JSON fields that it may come from, and the function that converts it."""
+    """Returns three things about a column: its header, the JSON fields from which it can come, and the function that
+    converts it.
+    """
     if column.header in SPECIAL:
         return (column.header, *SPECIAL[column.header])
     if isinstance(column, Field):
@@ -166,8 +170,8 @@ def _column(column: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], 
 
 
 class _Shape(NamedTuple):
-    """How rows with the same keys are read: the converter and key of each column, and whether they have the roles of
-    1.2.
+    """How rows with the same keys are read. It has the converter and the key of each column, and whether the rows have
+    the roles of 1.2.
     """
 
     columns: tuple[tuple[Callable[[Any], str], str | None], ...]
@@ -190,7 +194,9 @@ class Translator:
         )
 
     def page(self, rows: Sequence[Any]) -> list[Cells]:
-        """Returns the cells of each row, as `cells` does; rows with the same keys are read by column."""
+        """Returns the cells of each row, the same as `cells` does. Rows with the same keys are read column by column,
+        which is faster.
+        """
         if set(map(type, rows)) != {dict}:
             return list(map(self.cells, rows))
         shapes = set(map(tuple, rows))
@@ -206,7 +212,9 @@ class Translator:
         return result
 
     def cells(self, row: Any) -> Cells:
-        """Returns the cells of a row; a value that is no object gives empty cells, so that it is quarantined."""
+        """Returns the cells of a row. A value that is not an object gives empty cells, so that the row is
+        quarantined.
+        """
         if not isinstance(row, dict):
             return ("",) * len(self.header)
         keys = tuple(row)
@@ -226,7 +234,7 @@ class Translator:
         return list(map(self._with_roles, rows, cells)) if shape.roles else cells
 
     def _with_roles(self, row: Row, cells: Cells) -> Cells:
-        """Returns the cells of a 1.2 user with one of the roles, and with the orgs of all roles."""
+        """Returns the cells of a 1.2 user, with the user's main role and the orgs of all roles."""
         roles, primary = _any_case(row, "roles"), _any_case(row, "primaryOrg")
         if not roles and not primary:
             return cells
@@ -239,7 +247,7 @@ class Translator:
         return tuple(changed)
 
     def _shape(self, keys: tuple[str, ...]) -> _Shape:
-        """Returns the key from which each column is read for rows with these keys, and caches the result."""
+        """Returns how rows with these keys are read. The result is cached."""
         lower = {key.lower(): key for key in reversed(keys)}
         exact = dict(zip(keys, keys, strict=True))
         columns = []
@@ -277,8 +285,8 @@ ROLE: Final = Translator(BY_NAME["role"])
 
 
 def roles_of(row: Any) -> list[Cells]:
-    """Returns the roles of a 1.2 user as rows; their ids, which only the CSV binding has, are built from their
-    values.
+    """Returns the roles of a 1.2 user as rows. Role ids exist only in the CSV binding, so here they are built from the
+    values of the role.
     """
     roles = _any_case(row, "roles") if isinstance(row, dict) else None
     if not isinstance(roles, list):
@@ -296,7 +304,8 @@ def roles_of(row: Any) -> list[Cells]:
 
 
 def _one_role(roles: list[dict[str, Any]]) -> str:
-    """Returns the main role of a person: student if it is one of them, else the primary role, else the first.
+    """Returns the main role of a person. It is student if that is one of the roles, otherwise the primary role,
+    otherwise the first.
 
     A role that OneRoster does not define counts only for a person who has no other.
     """

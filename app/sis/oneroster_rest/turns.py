@@ -1,7 +1,7 @@
 """Orders the page requests, and limits the fetched pages that wait to be read. Never fetches a page.
 
-Several collections are open at the same time, so that a request is always running. Collections that come first in the
-order have priority, so that a later one is read only while the earlier ones have no request to send.
+Several collections are read at the same time, so that a request is always running. Collections that are earlier in the
+order have priority. A later collection is read only while the earlier ones have no request to send.
 """
 
 import asyncio
@@ -12,7 +12,9 @@ from itertools import count
 
 
 class TurnQueue:
-    """Limits concurrent requests. The lowest number is next; of equal numbers, the one that has waited longest."""
+    """Limits concurrent requests. The request with the lowest number is next; of equal numbers, the one that has waited
+    longest.
+    """
 
     def __init__(self, at_once: int) -> None:
         self._free = at_once
@@ -21,7 +23,10 @@ class TurnQueue:
 
     @asynccontextmanager
     async def turn(self, number: int) -> AsyncIterator[None]:
-        """Waits for a turn with this priority, and frees it at the end; a cancelled waiter passes its turn on."""
+        """Waits for a turn with the priority `number`, and frees the turn when the block ends.
+
+        If the waiting is cancelled, the turn goes to the next one.
+        """
         if self._free:
             self._free -= 1
         else:
@@ -54,7 +59,7 @@ class PageBudget:
         self._free = pages
 
     def reserve(self) -> bool:
-        """Reserves a page and returns True; returns False if the budget is used up."""
+        """Reserves a page. Returns whether that was possible within the budget."""
         if self._free < 1:
             return False
         self._free -= 1

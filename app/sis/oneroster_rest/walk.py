@@ -1,8 +1,8 @@
 """Walks through the pages of one collection, so that no row is lost, whatever a source says about its pages.
 
-The offset advances by the rows that came, without those that the previous page had already. A page without new rows is
-the end. A total is trusted once two pages have agreed on it, unless there is a `next` link. A walk that goes in circles
-is refused. Never sends a request itself.
+The offset advances by the number of new rows in a page; rows that the previous page had too do not count. A page
+without new rows is the end. A total is trusted once two pages have stated the same, unless there is a `next` link. If
+the pages go in circles, the source is refused. Never sends a request itself.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ class WalkPage:
     """A page: its rows with their ids, and its headers.
 
     `more` is true if there is a `next` link, and None if the source sends no links; `beyond` is a `next` link without
-    an offset. `refused` is true if the source sent an error instead of a page, as some sources do after their end, and
-    some at an offset that is too high for them.
+    an offset. `refused` is true if the source sent an error instead of a page. Some sources do this after the last
+    page, and some at any offset that is too high for them.
     """
 
     rows: list[Any]
@@ -45,7 +45,9 @@ class CollectionChanged(Exception):
 
 
 Fetch = Callable[[int, int, str | None], Awaitable[WalkPage]]
-"""Fetches a page by limit and offset, or by the link of the previous page."""
+"""A function that fetches a page. Its arguments are the limit, the offset, and the link of the previous page, or
+None.
+"""
 
 
 class Walk:
@@ -98,13 +100,16 @@ class Walk:
             yield page
 
     def _has_repeats(self, page: WalkPage) -> bool:
-        """Returns whether a page without new ids has rows of its own, instead of repeating the previous page."""
+        """Returns whether a page without new ids has repeated rows of its own, and is not only a repetition of the
+        previous page.
+        """
         return bool(page.rows) and all(map(self._seen.__contains__, page.ids)) and page.rows != self._before
 
     def _is_suspicious(self, page: WalkPage) -> bool:
-        """Returns whether an empty page may be an error: it follows a full page, and nothing else marks the end.
+        """Returns whether an empty page may be an error. This is so if it follows a full page and nothing else marks
+        the end.
 
-        It is requested once more, because the rows after it would otherwise count as removed.
+        Such a page is requested once more, because the rows after it would otherwise count as removed.
         """
         last, first = self._last, self._first
         if page.rows or page.refused or last is None or first is None:
@@ -113,9 +118,10 @@ class Walk:
         return full and self.total is None and last.more is None
 
     async def _prefetch(self, step: int, total: int) -> AsyncIterator[WalkPage]:
-        """Requests several pages ahead, as long as each has the expected number of rows.
+        """Yields pages of which several are requested ahead, as long as each has the expected number of rows.
 
-        The budget limits their number; one page more is always allowed, so that a walk never waits for other walks.
+        `step` is this number, and `total` the number of all rows. The budget limits how many pages are requested ahead.
+        One page more is always allowed, so that a walk never waits for other walks.
         """
         starts = iter(range(step, total, step))
         requests: list[tuple[int, asyncio.Task[WalkPage]]] = []
@@ -149,10 +155,10 @@ class Walk:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _link(self) -> str | None:
-        """Returns the `next` link to follow; raises `SourceRefused` if it was followed before.
+        """Returns the `next` link to follow. Raises `SourceRefused` if the link was followed before.
 
-        A link from a page to itself is no circle, because it may identify a position that the source keeps, or it ends
-        by itself.
+        A link from a page to itself does not count as followed before. It may refer to a position that the source
+        remembers, or the walk ends by itself.
         """
         link, before = self._last.beyond if self._last else None, self._followed
         if link is not None and link != before:
@@ -163,7 +169,9 @@ class Walk:
         return link
 
     def _check_for_circle(self, ids: list[str]) -> None:
-        """Raises `SourceRefused` if several pages in a row are repeats and no total tells where the collection ends."""
+        """Raises `SourceRefused` if several pages in a row have no new rows and no total tells where the collection
+        ends.
+        """
         page = hash(tuple(ids))
         self._again = self._again + 1 if page in self._pages else 0
         if self._again >= ROUND and self.total is None:
@@ -246,7 +254,7 @@ class Walk:
         return is_first_again and self.total is None and self.pages > 1
 
     def _ended(self) -> bool:
-        """Returns whether the end is reached, according to a trusted total or because there is no further link."""
+        """Returns whether the end is reached. A trusted total shows this, or that there is no further link."""
         if self._last is None or self._last.beyond:
             return False
         if self._first and self._first.beyond:

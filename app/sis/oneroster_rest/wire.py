@@ -1,4 +1,4 @@
-"""Sends one request to a source, with limits, concurrency, waiting and retries. Does not page.
+"""Sends one request to a source, with limits, concurrency, waiting and retries. Knows nothing of pages.
 
 Never reports any text of a response body, because it may contain a name.
 """
@@ -69,7 +69,7 @@ class Wire:
             await self._web.close()
 
     async def send(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
-        """Returns the response to a request, whatever its status; retries while the source is busy or the network
+        """Returns the response to a request, whatever its status. Retries while the source is busy or the network
         fails.
 
         `headers` is called again for each try. Raises `SourceRefused` when the limits of the retry policy are reached.
@@ -161,8 +161,8 @@ class Wire:
 
 
 def parse_http_date(header: str | None) -> datetime | None:
-    """Returns the instant of a `Date` header (RFC 9110, 6.6.1), at most now, because a watermark must not be in the
-    future.
+    """Returns the instant of a `Date` header (RFC 9110, 6.6.1). An instant in the future becomes now, because a
+    watermark must not be in the future.
     """
     try:
         instant = parsedate_to_datetime(header) if header else None
@@ -172,7 +172,9 @@ def parse_http_date(header: str | None) -> datetime | None:
 
 
 def parse_retry_after(header: str | None) -> float | None:
-    """Returns the seconds of a `Retry-After` (RFC 9110, 10.2.3), which is a number or a date; None if malformed."""
+    """Returns the seconds of a `Retry-After` (RFC 9110, 10.2.3), which is a number or a date. Returns None if it is
+    malformed.
+    """
     if header is None:
         return None
     text = header.strip()
@@ -185,7 +187,7 @@ def parse_retry_after(header: str | None) -> float | None:
 
 
 def _failure(error: BaseException) -> str:
-    """Describes a network error in words; raises `SourceRefused` for an error that a retry cannot change."""
+    """Returns a description of a network error. Raises `SourceRefused` for an error that a retry cannot change."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None:

@@ -21,7 +21,7 @@ BY_PATTERN: Final = ("title", "assessment_title")
 class MappingRule:
     """A rule of a mapping: conditions on line items or assessments, and the measure of their results.
 
-    All given conditions must match. Ids are those of the source, and titles may contain `*`.
+    A rule matches if all of its conditions match. Ids are those of the source, and titles may contain `*`.
     """
 
     measure: str
@@ -41,7 +41,9 @@ _WORDS: Final = tuple(MappingRule.__dataclass_fields__)
 
 @dataclass(frozen=True, slots=True)
 class MappingRules:
-    """The mapping of a source. With `alerts_on_first_load`, the scores of the first load can raise alerts."""
+    """The mapping of a source. If `alerts_on_first_load` is true, scores from the source's first load can raise
+    alerts.
+    """
 
     rules: tuple[MappingRule, ...] = ()
     alerts_on_first_load: bool = False
@@ -62,8 +64,9 @@ def read_mapping(given: Mapping[str, Any]) -> MappingRules:
 
 
 def mapping_violations(given: Mapping[str, Any], at: str = "/mapping") -> list[Violation]:
-    """Returns the violations in a mapping's JSON. Whether the playbook has the mapping's measures is checked at each
-    sync.
+    """Returns the violations in a mapping's JSON; `at` is the JSON pointer of the mapping.
+
+    Whether the playbook has the measures of the mapping is checked at each sync.
     """
     unknown = [name for name in given if name not in ("rules", "alerts_on_first_load")]
     violations = [Violation(f"{at}/{name}", "mapping.unknown", "A mapping has rules.") for name in unknown]

@@ -1,7 +1,8 @@
 """Computes when a source is synced: cron in the district's time zone, jitter, freeze dates, full or delta. Pure.
 
-A cron expression has five fields. If a change of clocks skips a scheduled time, the run follows right after it; if a
-time occurs twice, it runs once (as in Debian's cron), unless the minute or the hour is a star.
+A cron expression has five fields. If a change of clocks skips a scheduled time, the run begins right after the change.
+If a scheduled time occurs twice, there is one run, as in Debian's cron. Expressions in which the minute or the hour is
+a star are exempt from both rules.
 """
 
 import hashlib
@@ -41,7 +42,9 @@ def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
 
 
 def jitter_of(source_id: UUID, minutes: int) -> timedelta:
-    """Returns the delay of a source's runs in its schedule: less than `minutes`, and always the same for a source."""
+    """Returns the delay of a source's runs after the scheduled time. It is less than `minutes`, and always the same for
+    a source.
+    """
     number = int.from_bytes(hashlib.sha256(source_id.bytes).digest()[:8])
     return timedelta(seconds=number % (minutes * 60)) if minutes else timedelta(0)
 
@@ -82,9 +85,11 @@ def is_frozen(day: date, freeze: Freeze) -> bool:
 
 
 def is_full_due(full_cron: str | None, zone: str, full_at: datetime | None, at: datetime) -> bool:
-    """Returns whether a run at `at` must be full: no full run was applied yet, or another has become due since.
+    """Returns whether a run at the instant `at` must be a full one. This is so if no full run was applied yet, or if a
+    full run has become due since the last one.
 
-    Without a schedule for full runs every run is full, because a delta cannot prove that a row is gone.
+    `full_at` is the time of the last full run. Without a schedule for full runs every run is full, because a delta
+    cannot prove that a row is gone.
     """
     return full_cron is None or full_at is None or next_run(full_cron, zone, full_at) <= at
 
@@ -92,6 +97,6 @@ def is_full_due(full_cron: str | None, zone: str, full_at: datetime | None, at: 
 def overdue_at(cron: str, zone: str, last: datetime, jitter: timedelta = timedelta(0), freeze: Freeze = ()) -> datetime:
     """Returns the instant from which a source is overdue if its last run began at `last`.
 
-    This is 26 hours later, or two hours after the next scheduled time if that is later.
+    This is 26 hours after `last`, or two hours after the next scheduled time, whichever is later.
     """
     return max(last + SILENCE, next_run(cron, zone, last, jitter, freeze) + GRACE)

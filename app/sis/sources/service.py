@@ -72,7 +72,7 @@ async def change_source(
 ) -> ConfiguredSource:
     """Changes the settings in `changes` and keeps the others. Raises `NotFound`, or `Invalid` with every violation.
 
-    A change of the host requires the secret again, so that a secret is never sent to a host that it was not meant for.
+    If the host changes, the secret must be given again, so that no secret is sent to a host for which it was not meant.
     """
     configured = await load_source(work, source_id, lock=True)
     current = settings_of(configured)
@@ -123,9 +123,9 @@ async def request_inspection(work: Work, source_id: UUID) -> ConfiguredSource:
 
 @needs(Can.READ_SYNC)
 async def load_source(work: Work, source_id: UUID, *, lock: bool = False) -> ConfiguredSource:
-    """Returns a source with its settings, locked for a command if it asks for that.
+    """Returns a source with its settings. With `lock`, locks the source's row for a command.
 
-    Raises `NotFound`, also if it has no settings.
+    Raises `NotFound`, also if the source has no settings.
     """
     source = await work.db.scalar(select(Source).where(Source.district_id == work.district_id, Source.id == source_id))
     settings = await _settings_of(work, source_id, lock=lock)
@@ -136,7 +136,7 @@ async def load_source(work: Work, source_id: UUID, *, lock: bool = False) -> Con
 
 @needs(Can.READ_SYNC)
 async def load_source_by_name(work: Work, name: str) -> ConfiguredSource:
-    """Returns the source with this name and its settings; raises `NotFound`, also if it has no settings."""
+    """Returns the source with this name and its settings. Raises `NotFound`, also if the source has no settings."""
     query = select(Source.id).where(Source.district_id == work.district_id, Source.name == name)
     source_id = await work.db.scalar(query)
     if source_id is None:
