@@ -72,7 +72,11 @@ class ClientGrant(Tenant, Base):
 
 
 class TokenRevocation(TenantRow, Base):
-    """The end of a client's tokens before they expire: of one, or without `token_id` of all issued until then."""
+    """A revocation of a client's tokens before they expire.
+
+    With `token_id`, that token is revoked. Without it, every token is revoked that was issued up to the time of the
+    revocation.
+    """
 
     __tablename__ = "token_revocation"
 

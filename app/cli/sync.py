@@ -94,7 +94,7 @@ class RunContext:
 
 
 def _run_command(sync: Callable[[RunContext], Awaitable[Report]], district: str, as_json: bool) -> NoReturn:
-    """Runs a sync, prints its report, and exits with the report's exit code."""
+    """Runs a sync, prints the sync's report, and exits with the report's exit code."""
     errors = Console(stderr=True)
     try:
         with _progress(errors) as progress:
@@ -168,9 +168,10 @@ def _progress(console: Console) -> Iterator[port.Progress]:
 
 
 def print_report(report: Report, district: str, *, weighed: bool = False) -> None:
-    """Prints a report: counts by kind, quarantined rows, warnings, one sentence, and the next commands.
+    """Prints a report: counts by kind, quarantined rows, warnings, the sentence about the outcome, and the next
+    commands.
 
-    With `weighed`, it also prints the guard's limits with the measured values.
+    With `weighed`, also prints each limit against mass changes with the measured value.
     """
     console = Console()
     if not console.is_terminal:

@@ -45,8 +45,10 @@ class Keyset:
             raise _invalid_cursor() from None
 
     def after_number(self, place: int = 0) -> int:
-        """Returns the number at the last place of the cursor's position, or 0 without a cursor; raises `Malformed` if
-        it is not a number.
+        """Returns the number at the place `place` of the cursor's position, which must be the last one. Returns 0
+        without a cursor.
+
+        Raises `Malformed` if the value there is not a number.
         """
         if self.after is None:
             return 0

@@ -41,9 +41,9 @@ SeekTarget = Literal["beginning", "end", "cursor", "time"]
 
 @dataclass(frozen=True, slots=True)
 class NewConsumer:
-    """The settings of a consumer: its event types, their payload versions, and where a new one begins.
+    """The settings of a consumer: its event types, their payload versions, and where a new consumer begins.
 
-    No event types means all of them; None keeps those of an existing consumer.
+    If `event_types` is empty, the consumer reads all types. If it is None, an existing consumer keeps its types.
     """
 
     event_types: tuple[str, ...] | None = None

@@ -21,9 +21,11 @@ from app.access.work import Work
 from app.catalog import CATALOG
 from app.core.errors import Malformed, Misuse, NotFound, Violation
 from app.graphql.types import cached, camel
+from app.resources.compile.roots import permissions_of_list
 from app.resources.declare import GRAPHQL, declaration
 from app.resources.listing import Filter, Flag, Listing
 from app.resources.members import ManyMember, Member, OneMember, ValueMember
+from app.resources.run import forbidden
 from app.resources.select import (
     Constant,
     Cursor,
@@ -67,8 +69,11 @@ class Selector:
         return get_argument_values(definition, details[0].node, self.variables)
 
     async def list_root(self, key: str, listing: Listing, definition: GraphQLField, details: Details) -> ListRoot:
-        """Returns the selection of a list at the root."""
+        """Returns the selection of a list at the root; permissions are checked before a filter's row is looked up."""
         given = self.arguments(definition, details)
+        for can in permissions_of_list(listing, given):
+            if not self.work.principal.may(can):
+                raise forbidden(can)
         filters = await self._filters(listing.by_face(GRAPHQL), given)
         type_ = _object(definition)
         sort, more = _sort(listing, given.get("sort")), {}

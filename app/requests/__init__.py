@@ -1,4 +1,4 @@
-"""Implements idempotency keys, which make a request repeatable, and row versions, which detect concurrent changes.
+"""Implements idempotency keys and row versions. Does not know HTTP.
 
-Does not know HTTP.
+An idempotency key makes a request repeatable. A row version shows that a row was changed since a caller read it.
 """

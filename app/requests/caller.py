@@ -1,4 +1,6 @@
-"""Describes the caller of a request: its client, the person for whom it acts, its reach and its permissions."""
+"""Describes the caller of a request: the client, the person for whom it acts, the students whom it may see, and its
+permissions.
+"""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -11,12 +13,15 @@ from app.access.principal import Reach
 from app.access.work import Work
 
 NO_SCHOOL = UUID(int=0)
-"""The placeholder school of a caller without any school in its reach."""
+"""The placeholder school of a caller who may see no school."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A caller with its district and its reach. `caseload` is the number of students if the reach is a caseload."""
+    """A caller with its district and the students whom it may see (its reach).
+
+    If these students are a caseload, `caseload` is their number.
+    """
 
     client_id: UUID | None
     client_name: str
@@ -30,8 +35,9 @@ class Caller:
 
 
 async def describe_caller(work: Work) -> Caller:
-    """Returns the caller of this unit of work; requires no permission, because it reveals only what the token
-    contains.
+    """Returns the caller of this unit of work.
+
+    Requires no permission, because it reveals only what the token contains.
     """
     principal = work.principal
 

@@ -1,8 +1,9 @@
-"""Stores the response of a request under its idempotency key, in the transaction of its effect, and finds it again.
+"""Stores the response of a request under the request's idempotency key, and finds it when the request is repeated.
 
-A failed request stores nothing, because its transaction is rolled back; its key may be used again. Of several
-concurrent requests with one key, an advisory lock lets one continue and refuses the others at once. The lock only saves
-work; the unique key of the table ensures that the effect happens once, also across the nodes of a cluster.
+The response is stored in the transaction of the request's effect. A failed request stores nothing, because its
+transaction is rolled back, and its key may be used again. If several requests with one key come at the same time, an
+advisory lock lets one continue and refuses the others at once. The lock only saves work. The unique key of the table
+ensures that the effect happens once, even across the nodes of a cluster.
 """
 
 import asyncio
@@ -27,13 +28,14 @@ from app.requests.models import IdempotentRequest
 KEPT: Final = timedelta(hours=24)
 MAX_KEY_LENGTH: Final = 255
 MAX_ANSWER_BYTES: Final = 1024 * 1024
-"""The largest response body in bytes that is stored; of a larger one only the fact that its request was executed is
-stored.
+"""The size in bytes of the largest response body that is stored.
+
+Of a larger response, only the fact that the request was executed is stored.
 """
 IN_FLIGHT: Final = "idempotency.in_flight"
 PAUSES: Final = (0.02, 0.08, 0.2)
-"""Seconds between the tries of a second attempt to take the lock, because the first attempt's session may still be
-ending.
+"""The seconds between the tries of a second attempt to take the lock. The database session of the first attempt may
+still be ending.
 """
 
 
@@ -49,7 +51,10 @@ class InFlight(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class KeyedRequest:
-    """A request with an idempotency key: the digest of client, operation and key, and the digest of its payload."""
+    """A request with an idempotency key.
+
+    `digest` identifies client, operation and key, and `payload` is the digest of the payload.
+    """
 
     digest: bytes
     operation: str
@@ -57,7 +62,7 @@ class KeyedRequest:
 
     @property
     def lock(self) -> int:
-        """Returns the number of the request's advisory lock."""
+        """Returns the number of the advisory lock for this request."""
         return int.from_bytes(self.digest[:8], signed=True)
 
 
@@ -73,7 +78,10 @@ class Answer:
 
 
 def parse_key(values: Sequence[str], pointer: str) -> str:
-    """Returns the key that a client sent, quoted (a structured-field string) or bare; raises `Malformed`."""
+    """Returns the key that a client sent. It may be quoted (a structured-field string) or bare.
+
+    `values` are the values of the header. Raises `Malformed` at the JSON pointer `pointer`.
+    """
     text = values[0].strip(" \t") if len(values) == 1 else ""
     if text.startswith('"'):
         text = _unquoted(text)
@@ -101,7 +109,7 @@ def _unquoted(text: str) -> str:
 
 
 def keyed_request(principal: Principal, operation: str, key: str, *payload: object) -> KeyedRequest:
-    """Returns the request that an idempotency key identifies.
+    """Returns a request with the digests that identify it.
 
     The acting person and the token's permissions are part of the payload, so that a response is shown again only to the
     caller to whom it was shown before.
@@ -112,8 +120,8 @@ def keyed_request(principal: Principal, operation: str, key: str, *payload: obje
 
 
 def canonical(body: bytes) -> bytes:
-    """Returns a JSON text with its members in a fixed order, so that a client may serialize the same payload
-    differently.
+    """Returns a JSON text with its members in a fixed order. Two texts with the same payload then become equal, however
+    a client serialized them.
     """
     try:
         return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
@@ -122,10 +130,10 @@ def canonical(body: bytes) -> bytes:
 
 
 async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: bool = False) -> Answer | None:
-    """Returns the stored response of a request, or None if the request is to be executed now.
+    """Returns the stored response of a request, or None if the request must be executed now.
 
-    Raises `InFlight` while another request has the key, `Invalid` for another payload, and `Gone` if the response
-    cannot be shown again.
+    With `is_second_attempt`, waits a little for the lock. Raises `InFlight` while another request has the key,
+    `Invalid` if the key was used for another payload, and `Gone` if the response cannot be shown again.
     """
     sealed = await work.run_step(lambda: _lock_and_read(work, request, PAUSES if is_second_attempt else ()))
     if sealed is None:
@@ -149,7 +157,7 @@ async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: b
 
 
 async def save_answer(work: Work, request: KeyedRequest, answer: Answer) -> None:
-    """Stores the response of a request; raises `InFlight` if another node executed the same request meanwhile."""
+    """Stores the response of a request. Raises `InFlight` if another node executed the same request meanwhile."""
     is_whole = len(answer.body) <= MAX_ANSWER_BYTES
     head = {
         "payload": request.payload,

@@ -9,7 +9,7 @@ from app.core.db import Base, Tenant
 
 
 class IdempotentRequest(Tenant, Base):
-    """A request that was executed under an idempotency key; it is kept for a day.
+    """A request that was executed under an idempotency key. The row is kept for a day.
 
     `digest` identifies client, operation and key. `answer` is encrypted, because it contains the records that the
     caller was shown.

@@ -1,7 +1,7 @@
 """Manages the origins of web pages that may send requests with a client's tokens.
 
-Each process reads the whole list again when it is older than half a minute, so that preflights from strangers cost no
-statement. If the list cannot be read for a minute, no origin is allowed.
+Each process has a copy of the whole list, and reads it again when the copy is older than half a minute. Therefore
+preflights from strangers cost no statement. If the list cannot be read for a minute, no origin is allowed.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 @needs(Can.OPERATE)
 async def set_origins(work: Work, client_id: UUID, origins: Sequence[str]) -> None:
-    """Replaces the origins of a client of this district; raises `NotFound`, and `Invalid` for a text that is no
+    """Replaces the origins of a client of this district. Raises `NotFound`, and `Invalid` if a text is not an
     origin.
     """
     await client_with_access(work, client_id)
@@ -59,8 +59,9 @@ async def origins_of(work: Work, client_id: UUID) -> tuple[str, ...]:
 
 
 def is_origin(text: str) -> bool:
-    """Returns whether a text is an origin as a browser sends it (RFC 6454 §6.2), with https, or with http for this
-    machine.
+    """Returns whether a text is an origin as a browser sends it (RFC 6454 §6.2).
+
+    The scheme must be https, or http for this machine.
     """
     if not text.isascii() or len(text) > 300:
         return False
@@ -86,7 +87,8 @@ class Origins:
         self._reading = asyncio.Lock()
 
     async def allow(self, origin: str, client_id: UUID | None) -> bool:
-        """Returns whether this client has registered an origin; without a client, whether any client has.
+        """Returns whether this client has registered an origin. Without a client, returns whether any client has
+        registered it.
 
         Raises `Unavailable` if the list cannot be read.
         """

@@ -1,7 +1,8 @@
-"""Checks that a row still has the version that the caller has read, so that nobody's change is overwritten unseen.
+"""Checks that a row still has the version that the caller has read, so that no caller overwrites a change that they
+have not seen.
 
-The row is checked when the command loads it, and again, locked, when the command is about to write it, because another
-command may have changed it in between. A row has a version if its table has the column.
+The row is checked when the command loads it. It is locked and checked again when the command is about to write it,
+because another command may have changed it in between. A row has a version if its table has the column for it.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -18,12 +19,12 @@ from app.access.work import Work
 from app.core.errors import Malformed, PreconditionFailed, Violation
 
 ANY_VERSION = None
-"""The accepted versions of a caller who only requires that the row exists."""
+"""The accepted versions if a caller only requires that the row exists."""
 
 
 @dataclass
 class ExpectedVersion:
-    """The versions of one row, identified by its id or its code, that the caller accepts."""
+    """The versions of one row that the caller accepts. The row is identified by its id or its code."""
 
     subject: UUID | str
     versions: frozenset[int] | None
@@ -37,7 +38,7 @@ class ExpectedVersion:
 
     @asynccontextmanager
     async def held(self, work: Work) -> AsyncIterator[None]:
-        """Checks the row during a block; raises `Malformed` if the block has loaded no row with a version."""
+        """Checks the row until the block ends. Raises `Malformed` if the block has loaded no row with a version."""
         await self.watch(work)
         try:
             yield

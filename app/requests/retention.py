@@ -14,8 +14,9 @@ AT_ONCE = 2000
 
 @needs(Can.MAINTAIN)
 async def expire_answers(work: Work, most: int = AT_ONCE) -> int:
-    """Deletes one batch of a district's expired responses; returns the number deleted. The caller repeats it until that
-    is 0.
+    """Deletes one batch of a district's expired responses, and returns the number of deleted responses.
+
+    `most` is the size of a batch. The caller repeats the call until it returns 0.
     """
     in_district = IdempotentRequest.district_id == work.district_id
     oldest_first = select(IdempotentRequest.digest).where(in_district, IdempotentRequest.at <= now() - KEPT)

@@ -1,3 +1,3 @@
-"""The resource engine: declarations of public resources, selections from them, and the one statement that reads
-each.
+"""The resource engine. It has the declarations of public resources, the selections of their fields, and the single
+statement that reads a selection.
 """

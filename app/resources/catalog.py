@@ -19,7 +19,7 @@ ResourceType = type[Resource[Any]]
 
 
 class Catalog:
-    """Every resource, listing, link and command that the rooms' `resource` modules declare."""
+    """Every resource, listing, link and command that the packages' `resource` modules declare."""
 
     def __init__(self, modules: Iterable[ModuleType]) -> None:
         self.modules = tuple(modules)
@@ -34,8 +34,8 @@ class Catalog:
         self._members = {resource: {**declaration(resource).members, **added[resource]} for resource in self.resources}
 
     def members(self, resource: ResourceType) -> Mapping[str, Member]:
-        """Returns a resource's members by name, in the order of declaration, including those that higher rooms
-        added.
+        """Returns a resource's members by name, in the order of declaration. Members that other packages add to the
+        resource are included.
         """
         return self._members[resource]
 
@@ -49,7 +49,7 @@ class Catalog:
     def columns(self, resource: ResourceType) -> frozenset[tuple[str, str]]:
         """Returns the columns, as pairs of table and name, that a resource's members and links use.
 
-        A page selects only these, because a role may not be allowed to read the other columns of a table.
+        A page selects only these columns, because a role may not be allowed to read the other columns of a table.
         """
         found = self._columns.get(resource)
         if found is None:
@@ -70,7 +70,7 @@ class Catalog:
 
     @cached_property
     def by_kind(self) -> Mapping[str, ResourceType]:
-        """Returns the resource for each kind of public id that `node(id)` can read."""
+        """Returns the resources that `node(id)` can read, keyed by the kind of their public id."""
         return {
             facts.kind: resource
             for resource in self.resources
@@ -89,7 +89,7 @@ class Catalog:
                     yield value
 
     def _listings(self) -> dict[str, Listing]:
-        """Returns the listings with the flags that higher rooms added."""
+        """Returns the listings, keyed by name, with the flags that other packages add to them."""
         listings: dict[str, Listing] = self._by_name("LISTINGS")
         for module in self.modules:
             for name, flag in getattr(module, "FLAGS", ()):
@@ -113,12 +113,14 @@ class Catalog:
 
 
 def plain(expression: Any) -> Any:
-    """Returns the SQL expression of a mapped column; any other expression is returned unchanged."""
+    """Returns the SQL expression of a mapped column. Any other expression is returned unchanged."""
     return expression.__clause_element__() if hasattr(expression, "__clause_element__") else expression
 
 
 def permissions_of(member: Member) -> tuple[Can, ...]:
-    """Returns the permissions that a member requires in addition to its resource's; none for a plain field."""
+    """Returns the permissions that a member requires in addition to those of its resource. A plain field requires
+    none.
+    """
     if isinstance(member, OneMember | ManyMember):
         return tuple(dict.fromkeys((*declaration(member.target).requires, *member.requires)))
     return member.requires if isinstance(member, ValueMember) else ()

@@ -1,4 +1,5 @@
-"""Completes the structured values of an answer: those that Python computes for all rows at once, and those from JSON.
+"""Completes the structured values of an answer. Some are computed by Python for all rows at once, others come from JSON
+columns.
 
 A value that cannot be computed is null, with an error at its place; the rest of the answer is not affected.
 """
@@ -30,7 +31,10 @@ async def complete_values(
     text: bytes,
     tokens: re.Pattern[bytes],
 ) -> tuple[bytes, list[tuple[Path, AimlineError]]]:
-    """Returns the text with its structured values, and an error for each value that could not be computed."""
+    """Returns the text of an answer with its structured values, and an error for each value that could not be computed.
+
+    `slots` are the values to complete, and `given` has the arguments of computed values, keyed by path.
+    """
     raw: list[list[bytes]] = [[] for _ in slots]
     for slot, json in tokens.findall(text):
         raw[int(slot)].append(json)
@@ -86,7 +90,7 @@ def _whole(value: Any, slot: ValueSlot, style: Style) -> Any:
 
 
 def render_value(value: Any, shape: Any, picks: Picks, style: Style) -> Any:
-    """Returns a structured value as JSON has it, with the selected items, or with all items that the API shows."""
+    """Returns a structured value in the form of JSON. It has the selected items, or all items that the API shows."""
     if value is None or shape is JsonObject or not (is_value(shape) or shape is Figures):
         return value
     if shape is Figures:

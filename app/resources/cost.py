@@ -6,14 +6,14 @@ from app.resources.members import ManyMember, OneMember, ValueMember
 from app.resources.select import ListRoot, Page, Pick, Picks, ResourceType, Root, Total, parts_with_rows
 
 COUNTING = 250
-"""The cost of a total in rows: counting a row costs about a hundredth of returning it."""
+"""The cost of a list's total, in rows. Counting a row costs about a hundredth of returning it."""
 
 
 def cost(catalog: Catalog, root: Root) -> int:
     """Returns the largest number of rows that a root could return.
 
-    A page has `first` rows; a list without pages has the length that its declaration assumes. The number of rows that
-    were really read is in `Answer.rows`.
+    A page counts as `first` rows. A list without pages counts as the length that its declaration assumes. The number of
+    rows that were really read is in `Answer.rows`.
     """
     if not isinstance(root, ListRoot):
         return 1 + _picks(catalog, root.resource, root.picks)

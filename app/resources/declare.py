@@ -1,6 +1,6 @@
-"""Owns how a resource is declared: the class `Resource`, links to it from higher rooms, and commands.
+"""Declares resources: the class `Resource`, the links that other packages add to it, and commands.
 
-A declaration is a framework-free class in its room's `resource.py`:
+A declaration is a class in the `resource.py` of its package. It uses no framework:
 
     class ConcernResource(Resource[Concern], kind="concern", requires=Can.READ_CONCERNS, about=Concern.student_id):
         \"\"\"A dated worry about one student in one area.\"\"\"
@@ -8,8 +8,9 @@ A declaration is a framework-free class in its room's `resource.py`:
         state: ConcernState = choice(Concern.state, "The state of the concern.")
         student: One[StudentResource] = one(Concern.student_id, StudentResource, "The student.")
 
-The class's own facts are in `__declaration__`, because a column may have any other name. A wrong column or type is an
-error of mypy; what mypy cannot see (a choice's `| None`, a missing description) is a `Misuse` when the class is made.
+The options of the class, such as `requires`, are in `__declaration__`. An attribute of the class cannot have them,
+because a column could have the same name. mypy reports a wrong column or type. What mypy cannot check (a choice's
+`| None`, a missing description) raises `Misuse` when the class is made.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,12 +33,16 @@ REST, GRAPHQL = "rest", "graphql"
 
 
 class CannotCompile(Misuse):
-    """Raised if a selection asks for something that was not declared: a fault of our code, never a quiet fallback."""
+    """Raised if a selection asks for something that was not declared. This is a fault of the program, not of the
+    caller.
+    """
 
 
 @dataclass(frozen=True)
 class Join:
-    """A table that a resource joins to its own, for fields of it; with `outer`, rows without a match are kept."""
+    """A table that a resource joins to its own table because some fields are in it. With `outer`, rows without a match
+    are kept.
+    """
 
     model: Any
     condition: Any
@@ -46,13 +51,13 @@ class Join:
 
 @dataclass(frozen=True)
 class Declaration:
-    """The facts about a resource.
+    """The options of a resource.
 
-    `kind`: the kind of its public id in `app.core.ids`, or None without one. `name`: the type's name in both contracts.
-    `about`: the column of the student whom a row is about, or None. `discloses`: the kind of record that the
-    disclosure log names. `visible`: a condition on every row that is ever shown. `get`: the name of the read of one
-    row (GraphQL's field, REST's path parameter), or None without one. `locate`: the resolver of the names of `get`
-    that are not ids.
+    `kind`: the kind of its public id in `app.core.ids`, or None without a public id. `name`: the type's name in both
+    contracts. `about`: the column of the student whom a row is about, or None. `discloses`: the kind of record that the
+    disclosure log names. `visible`: a condition that every row satisfies that is ever shown. `get`: the name under
+    which one row is read (GraphQL's field, REST's path parameter), or None. `locate`: the function that resolves a name
+    in the place of an id, such as an external id.
     """
 
     model: Any
@@ -73,7 +78,7 @@ class Declaration:
 
 
 class Resource(Generic[Model]):
-    """The base of every resource; the public shape of one noun."""
+    """The base class of every resource, which is the public shape of one noun."""
 
     __declaration__: ClassVar[Declaration]
 
@@ -136,7 +141,7 @@ def Link(  # it is spelled like a class because it is used as a declaration
     description: str,
     **more: Any,
 ) -> "AddedLink":
-    """Declares a link from a resource of a lower room; `more` are the options of `ManyMember`."""
+    """Declares a link from a resource of another package. `more` are the options of `ManyMember`."""
     return AddedLink(source, ManyMember(name, description, target=target, condition=condition, **more))
 
 
@@ -148,31 +153,32 @@ def OneLink(
     description: str,
     **more: Any,
 ) -> "AddedLink":
-    """Declares a link from a resource of a lower room to at most one row; `more` are the options of `OneMember`."""
+    """Declares a link from a resource of another package to at most one row. `more` are the options of `OneMember`."""
     member = OneMember(name, description, expression=None, target=target, condition=condition, nullable=True, **more)
     return AddedLink(source, member)
 
 
 @dataclass(frozen=True)
 class AddedLink:
-    """A member that a higher room adds to a resource of a lower room."""
+    """A member that one package adds to a resource of another package."""
 
     source: type[Resource[Any]]
     member: Member
 
 
 def Added(source: type[Resource[Any]], name: str, member: Any) -> AddedLink:
-    """Declares a value that a higher room adds to a resource of a lower room."""
+    """Declares a value that one package adds to a resource of another package."""
     return AddedLink(source, named(member, name))
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a room's service, for both faces.
+    """A command of a package's service, for both APIs.
 
-    Its inputs are those of `function`, which states their bounds and words (`app.core.inputs`). `result`: the resource
-    that it returns, or None. `rest`: method and path; the path's parameter is the id of the row. `emits`: the events
-    that it can record. `bulk`: the most items of one call, each with its own result, under the name `items`.
+    The inputs are those of `function`, which states their bounds and descriptions (`app.core.inputs`). `result`: the
+    resource that the command returns, or None. `rest`: method and path; the path's parameter is the id of the row.
+    `emits`: the events that the command can record. `bulk`: the largest number of items of one call; each item has its
+    own result, and the items are under the name `items`.
     """
 
     name: str
@@ -210,7 +216,11 @@ def _members_of(cls: type) -> dict[str, Member]:
 
 
 def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
-    """Returns a member with the facts in its annotation; raises `Misuse` if the column contradicts them."""
+    """Returns a member, completed by what its annotation states. Raises `Misuse` if the column contradicts the
+    annotation.
+
+    `where` names the attribute in errors.
+    """
     if not member.description:
         raise Misuse(f"{where} has no description.")
     type_, nullable, many = parse_annotation(hint)
@@ -231,9 +241,7 @@ def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
 
 
 def _is_nullable(expression: Any, model: Any) -> bool | None:
-    """Returns whether a column of the model may be null; None for another expression, whose joined row may be
-    missing.
-    """
+    """Returns whether a column of the model may be null, or None for another expression, which may lack its row."""
     if not isinstance(expression, InstrumentedAttribute) or expression.class_ is not model:
         return None
     column = inspect(expression.class_).columns.get(expression.key)

@@ -1,6 +1,7 @@
-"""Declares the functions that a resource's class attributes are written with; at run time each returns a `Member`.
+"""Declares the functions with which a resource's class attributes are written. At run time each function returns a
+`Member`.
 
-The annotation is the contract, the value says where the member comes from, and mypy compares the two:
+The annotation of an attribute is the contract, the value says where the member comes from, and mypy compares the two:
 `field(Mapped[T]) -> T`.
 """
 
@@ -26,7 +27,10 @@ def field(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> T:
-    """Declares a value of the row; the annotation must be the column's type."""
+    """Declares a value of the row. The annotation must have the column's type.
+
+    `rest` and `graphql` are the member's names in the two APIs, or None if an API does not show it.
+    """
     member = FieldMember("", description, example, rest, graphql, expression=column)
     return cast(T, member)
 
@@ -38,7 +42,7 @@ def choice(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Any:
-    """Declares a value from a fixed list; the annotation is a `StrEnum`, which is compared with the column."""
+    """Declares a value from a fixed list. The annotation is a `StrEnum`, which is compared with the column."""
     return FieldMember("", description, None, rest, graphql, expression=column)
 
 
@@ -69,7 +73,10 @@ def reference_of(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Id | None:
-    """Declares the id of another row, whose kind is in another column."""
+    """Declares the id of another row whose kind is in another column.
+
+    `kinds` are the possible kinds, and `kind_expression` is that other column.
+    """
     return cast(
         Id | None,
         ReferenceMember(
@@ -154,7 +161,10 @@ def computed(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Any:
-    """Declares a value that Python computes for all rows of an answer in one call; the annotation is a `Value`."""
+    """Declares a value that Python computes for all rows of an answer in one call. The annotation is a `Value`.
+
+    `compute` takes the unit of work, the values of the columns `keys` for each row, and the arguments.
+    """
     return ValueMember(
         "",
         description,

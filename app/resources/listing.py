@@ -1,6 +1,7 @@
 """Declares the lists of a resource with their filters, sort orders and flags. Reads no row.
 
-A filter's condition is built once, with a bind parameter in place of the value, so that one plan serves every value.
+The condition of a filter is built once, with a bind parameter in the place of the value. Therefore one plan can be used
+for every value.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,9 +15,11 @@ from app.access.work import Work
 
 T = TypeVar("T")
 Resolver = Callable[[Work, str, str | None], Awaitable[Any]]
-"""A function that resolves a text into a filter's value, such as a row id for `sis:…` or for an area's code.
+"""A function that resolves a text into a filter's value. For example, it resolves `sis:…` or an area's code into a row
+id.
 
-Raises `Invalid` at the pointer, or `NotFound` if the pointer is None.
+The third argument is a JSON pointer. The function raises `Invalid` at this pointer, or `NotFound` if the pointer is
+None.
 """
 
 
@@ -24,10 +27,11 @@ Raises `Invalid` at the pointer, or `NotFound` if the pointer is None.
 class Filter(Generic[T]):
     """A filter of a list, or an argument of a link or a computed value.
 
-    `name` is REST's name and `graphql` GraphQL's (in snake case), where they differ. `value_type` is the type of the
-    value as a caller writes it: `str`, `int`, `bool`, `date` or a `StrEnum`. `resolve` turns that into the value that
-    the condition takes (`bound` is that value's type). `narrow`: its own index serves the list, whatever the schools.
-    `schools`: the model whose school columns serve the filter. `most`: the longest text.
+    `name` is REST's name and `graphql` GraphQL's (in snake case), if the two differ. `value_type` is the type of the
+    value as a caller writes it: `str`, `int`, `bool`, `date` or a `StrEnum`. `resolve` turns the caller's value into
+    the value that the condition takes, whose type is `bound`. `narrow`: the list is read by an index of this filter,
+    whatever the schools. `schools`: the model with the school columns that a filter by school uses. `most`: the largest
+    length of a text.
     """
 
     name: str
@@ -50,7 +54,7 @@ class Filter(Generic[T]):
 
 @dataclass(frozen=True)
 class Flag:
-    """A filter that is true or false: `on` is the condition if it is set, `off` if it is not."""
+    """A filter that is true or false. The condition is `on` if the filter is set, and `off` if it is not."""
 
     name: str
     description: str
@@ -65,7 +69,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Sort:
-    """An order of a list, as columns without nulls of which the last is unique. A caller reverses it with `-`."""
+    """An order of a list, as columns without nulls. The last column is unique. A caller reverses the order with `-`."""
 
     name: str
     columns: tuple[Any, ...]
@@ -76,10 +80,10 @@ class Sort:
 class Listing:
     """A list of a resource at the root of both APIs: a field in GraphQL, and the path `/<name>` in REST.
 
-    `order`: the order without `sort`; by default the order of ids, which is that of creation; `descending` reverses it.
-    `schools`: the model whose school columns serve a caller of some schools. `paged=False`: all rows at once, up to
-    `most`. `changed_at`: the column that `updated_since` compares. `search`: the condition of `q`. `condition` is true
-    for every row of the list.
+    `order`: the order without `sort`; by default it is the order of ids, which is the order of creation. `descending`
+    reverses it. `schools`: the model with the school columns by which rows are read for a caller who may see some
+    schools only. `paged=False`: all rows at once, up to `most`. `changed_at`: the column that `updated_since` compares.
+    `search`: the condition of `q`. `condition` is true for every row of the list.
     """
 
     name: str
@@ -104,6 +108,6 @@ class Listing:
         return self.by_face("rest").get(name)
 
     def by_face(self, face: str) -> Mapping[str, Filter[Any] | Flag]:
-        """Returns the filters and flags, keyed by their names in an API, in snake case."""
+        """Returns the filters and flags, keyed by their names in the API `face`, in snake case."""
         criteria: tuple[Filter[Any] | Flag, ...] = (*self.filters, *self.flags)
         return {filter_.shown_as(face): filter_ for filter_ in criteria}

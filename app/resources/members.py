@@ -30,7 +30,9 @@ class Many(Generic[R]):
 
 @dataclass(frozen=True)
 class Member:
-    """The facts that all members have: name, description, example, and the name in each API (None: not shown)."""
+    """What all members have: name, description, example, and the name in each API. A name of None means that the API
+    does not show the member.
+    """
 
     name: str
     description: str
@@ -59,7 +61,8 @@ class FieldMember(Member):
 class ReferenceMember(Member):
     """The public id of another row (a kind in `app.core.ids`), or a list of them.
 
-    `kinds`: the possible kinds, of which `kind_expression` gives that of each row; a row of another kind gives null.
+    `kinds` are the possible kinds, and `kind_expression` gives the kind of each row. If a row's kind is not one of
+    them, the id is null.
     """
 
     expression: Any
@@ -72,10 +75,11 @@ class ReferenceMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class OneMember(Member):
-    """A link to the row that a column refers to or that a condition selects; null if it is outside the caller's reach.
+    """A link to the row that a column refers to or that a condition selects. It is null if the caller may not see that
+    row.
 
-    `expression` is the column, or None with a `condition`; `through` is a joined table in the condition. REST shows the
-    id under this name, and the object with `expand`. With `inline`, REST always shows the object.
+    `expression` is the column, or None if there is a `condition`. `through` is a joined table that the condition uses.
+    REST shows the id under this name, and the object with `expand`. With `inline`, REST always shows the object.
     """
 
     expression: Any
@@ -91,9 +95,9 @@ class OneMember(Member):
 class ManyMember(Member):
     """A link to the rows of another resource that satisfy a condition.
 
-    `through`: a joined table in the condition. `paged`: the APIs page through the rows; otherwise more than `most` rows
-    are an error. `array`: the column with the rows' ids, if the row itself has them. `inline`: REST shows the rows
-    without `expand`.
+    `through`: a joined table that the condition uses. `paged`: the APIs page through the rows; without it, more than
+    `most` rows are an error. `array`: the column with the ids of the linked rows, if the linking row has such a column.
+    `inline`: REST shows the rows without `expand`.
     """
 
     target: Any
@@ -112,10 +116,12 @@ class ManyMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class ValueMember(Member):
-    """A structured value: `expression` is a JSON column, or `compute` computes it for all rows of an answer at once.
+    """A structured value. It comes from the JSON column `expression`, or `compute` computes it for all rows of an
+    answer at once.
 
-    `compute` gets the unit of work, one tuple of `keys` for each row, and the arguments by name; it returns one value
-    for each row. `shape` is the value's class (see `values.py`); `many` states that the value is a list of it.
+    `compute` gets the unit of work, one tuple of `keys` for each row, and the arguments by name. It returns one value
+    for each row. `shape` is the class of the value (see `values.py`). If `many` is true, the value is a list of such
+    values.
     """
 
     shape: Any
@@ -130,5 +136,5 @@ class ValueMember(Member):
 
 
 def named(member: Member, name: str) -> Member:
-    """Returns the member with its name, which only the class knows."""
+    """Returns the member with this name. Only the class in which the member is declared knows the name."""
     return replace(member, name=name)

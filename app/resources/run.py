@@ -25,7 +25,7 @@ PLANS = Plans()
 
 @dataclass(frozen=True, slots=True)
 class ReadError:
-    """An error at a place in the answer, where the value is null; `path` begins below the root."""
+    """An error at a place in the answer at which the value is null. `path` begins below the root."""
 
     path: Path
     error: AimlineError
@@ -45,9 +45,10 @@ NULL = b"null"
 
 
 async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style) -> list[Answer]:
-    """Reads roots with one statement, and notes their records in the disclosure log.
+    """Reads roots with one statement, and notes the shown records in the disclosure log. Returns an answer for each
+    root.
 
-    A root that the caller may not read, or whose cursor is invalid, is null with an error; the others are read.
+    A root that the caller may not read, or whose cursor is invalid, is null with an error; the other roots are read.
     """
     opened: list[Places | AimlineError] = []
     for root in roots:
@@ -77,17 +78,18 @@ async def resolve_filters(
     pointers: bool,
     listing: Listing | None = None,
 ) -> dict[str, Any]:
-    """Resolves the texts of filters into values keyed by the filters' own names, for a `ListRoot`.
+    """Resolves the texts of filters into values for a `ListRoot`. The values are keyed by the filters' own names.
 
     `criteria` are keyed by the names that an API uses, as in `Listing.by_face`. Raises `Invalid` at `/<name>` for a row
-    that does not exist, or `NotFound` with `pointers=False`. Raises `Malformed` for a name that is no filter.
-    With `listing`, the permissions of that list are checked before anything is looked up: raises `Forbidden`.
+    that does not exist, or `NotFound` with `pointers=False`. Raises `Malformed` for a name that is not a filter. With
+    `listing`, the permissions of that list are checked before anything is looked up, and `Forbidden` is raised if one
+    is missing.
     """
     if unknown := texts.keys() - criteria.keys():
         raise Malformed([Violation(f"/{name}", "filter.unknown", "There is no such filter.") for name in unknown])
     for can in () if listing is None else permissions_of_list(listing, texts):
         if not work.principal.may(can):
-            raise _forbidden(can)
+            raise forbidden(can)
     resolved: dict[str, Any] = {}
     for name, value in texts.items():
         criterion = criteria[name]
@@ -139,7 +141,7 @@ async def _answer(
     work: Work, plan: Plan, style: Style, root: Root, planned: RootPlan, places: Places, raw: bytes | None
 ) -> Answer:
     if planned.denied is not None or raw is None:
-        return Answer(NULL, (ReadError((), _forbidden(planned.denied)),))
+        return Answer(NULL, (ReadError((), forbidden(planned.denied)),))
     rendered: Rendered = render(raw)
     if (match := TOO_MANY_ROWS.search(rendered.text)) is not None:
         link = planned.links[int(match.group(1))]
@@ -153,13 +155,16 @@ async def _answer(
         text, failures = await complete_values(work, planned.values, dict(values(root)), style, text, VALUES)
     if planned.cursors:
         text = POSITIONS.sub(lambda match: places.seal(planned.cursors, int(match.group(1)), match.group(2)), text)
-    patterns = [(path, _forbidden(can)) for path, can in planned.refused] + failures
+    patterns = [(path, forbidden(can)) for path, can in planned.refused] + failures
     patterns += [(path, places.foreign()) for path in planned.moved]
     return Answer(text, tuple(_errors(text, patterns)), places.following, rendered.rows)
 
 
 def _errors(text: bytes, patterns: Sequence[tuple[Path, AimlineError]]) -> list[ReadError]:
-    """Returns an error for each place in the answer that a pattern matches and that is null."""
+    """Returns an error for each place in the answer that is null and that one of the patterns matches.
+
+    Each pattern is a path with the error of the values there.
+    """
     if not patterns:
         return []
     answer = orjson.loads(text)
@@ -177,7 +182,7 @@ def _places(value: Any, pattern: Path, path: Path) -> list[Path]:
     return _places(value[head], rest, (*path, head))
 
 
-def _forbidden(can: Can | None) -> Forbidden:
+def forbidden(can: Can | None) -> Forbidden:
     if can is None:
         return Forbidden("This is not permitted.", code="permission.missing")
     detail = f"This requires the permission {can.value}. {MEANING.get(can, '')}".strip()

@@ -2,7 +2,7 @@
 
 An API builds a selection from its request; `run.read` compiles it into one statement and returns JSON text with the
 keys of the selection, in its order. The tree contains values (filters, limits, cursors), but a plan depends only on
-which of them are set.
+which values are set.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,9 +42,9 @@ class Constant:
 class Pick:
     """A key of an object, with the member that gives its value.
 
-    `picks`: the selected members of the linked resource or structured value; without them, a link to one row gives its
-    id, and a structured value is complete. `page`: the page of a paged link. `arguments`: resolved filters of a link or
-    arguments of a computed value, keyed by the filter's name.
+    `picks`: the selected members of the linked resource or structured value; without them, a link to one row shows the
+    id of that row, and a structured value shows all its items. `page`: the page of a paged link. `arguments`: resolved
+    filters of a link or arguments of a computed value, keyed by the filter's name.
     """
 
     key: str
@@ -113,7 +113,9 @@ class Next:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """A part of a page: the number of all rows, exact to 25,000 and then "more" (null in GraphQL)."""
+    """A part of a page: the number of all rows. The number is exact up to 25,000; above, it is "more" in REST and null
+    in GraphQL.
+    """
 
     key: str
 
@@ -125,8 +127,8 @@ PagePart = Rows | Edges | Info | Next | Total | Constant
 class Page:
     """A page: the parts that it shows, its length and its position.
 
-    It contains `first` rows after `after`, or with `backward` the last ones before it. `limit_name` and `after_name`
-    are what the API calls these two, for the pointers of errors.
+    It contains `first` rows after the position `after`, or with `backward` the last `first` rows before it.
+    `limit_name` and `after_name` are the API's names for `first` and `after`, which the pointers of errors use.
     """
 
     parts: tuple[PagePart, ...]
@@ -139,10 +141,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ListRoot:
-    """A list at the root: a listing, with the resolved values of its filters and flags by name.
+    """A list at the root: a listing, with the resolved values of its filters and flags, keyed by name.
 
-    A listing without pages has `picks`, another has a `page`. `sort` is the name of an order, reversed by a leading
-    `-`.
+    A listing without pages has `picks`; any other listing has a `page`. `sort` is the name of an order. A leading `-`
+    reverses the order.
     """
 
     key: str
@@ -169,8 +171,8 @@ class RowRoot:
 class WrittenRoot:
     """Rows that a command of this transaction has returned, as an array of objects with `id` and `row`.
 
-    They need no permission but the command's, and are shown even if the command removed them; their links need their
-    own permissions.
+    The rows need no permission except the command's, and are shown even if the command removed them. Their links need
+    their own permissions.
     """
 
     key: str
@@ -183,7 +185,7 @@ Root = ListRoot | RowRoot | WrittenRoot
 
 
 def parts_with_rows(page: Page) -> Iterator[tuple[Path, Picks]]:
-    """Yields the picks of each part of a page that shows rows, with the path of keys to that part."""
+    """Yields the picks of each part of a page that shows rows, with the path of that part."""
     for part in page.parts:
         if isinstance(part, Rows):
             yield (part.key,), part.picks

@@ -9,10 +9,10 @@ DISTRICT: BindParameter[Any] = bindparam("district", type_=Uuid(), required=Fals
 CLIENT: BindParameter[Any] = bindparam("client", type_=Uuid(), required=False)
 """The calling client, or null."""
 REACH: BindParameter[Any] = bindparam("reach", type_=Text(), required=False)
-"""The caller's reach, as in `Reach`."""
+"""Which students the caller may see, as a value of `Reach`: all, those of some schools, or a caseload."""
 SCHOOLS: BindParameter[Any] = bindparam("schools", type_=ARRAY(Uuid()), required=False)
-"""The schools of a caller whose reach is some schools."""
+"""The schools of a caller who may see the students of some schools only."""
 STUDENTS: BindParameter[Any] = bindparam("students", type_=ARRAY(Uuid()), required=False)
-"""The students of a caller whose reach is a caseload."""
+"""The students of a caller who may see a caseload only."""
 OPENS: BindParameter[Any] = bindparam("opens", type_=ARRAY(Text()), required=False)
 """The codes of the secured areas that are open to the caller."""

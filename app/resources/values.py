@@ -1,7 +1,7 @@
 """Declares structured values without an id: parts of a resource that come from a JSON column or from Python.
 
-A `Value` is a class whose annotations are the contract and whose attributes are `item(…)`. It can render an instance of
-any class, or a dict, with the same names.
+A `Value` is a class whose annotations are the contract and whose attributes are `item(…)`. A dict or an instance of any
+class can be rendered as a `Value` if it has the same names.
 """
 
 import functools
@@ -27,7 +27,9 @@ class JsonObject:
 
 @dataclass(frozen=True)
 class Item:
-    """An item of a structured value: its name, type, description and example; `kind` is the kind of a public id."""
+    """An item of a structured value: its name, type, description and example. `kind` is the kind of the public id, if
+    the item is one.
+    """
 
     name: str
     type: Any
@@ -55,12 +57,14 @@ def item(
     graphql: str | None = "=",
     get: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Declares an item of a value; `get` computes it from the whole value if there is no attribute of the same name."""
+    """Declares an item of a value. If the value has no attribute with the item's name, `get` computes the item from the
+    whole value.
+    """
     return Item("", None, description, example, kind, rest=rest, graphql=graphql, get=get)
 
 
 class Value:
-    """The base of structured values; `__items__` are the items by name, in order."""
+    """The base class of structured values. `__items__` has the items by name, in order."""
 
     __items__: ClassVar[Mapping[str, Item]]
 
@@ -89,7 +93,7 @@ def parse_annotation(hint: Any) -> tuple[Any, bool, bool]:
 
 
 def render_leaf(value: Any, item_: Item, *, upper: bool) -> Any:
-    """Returns a leaf of a value as JSON has it; with `upper`, enums are shown by their names instead of their
+    """Returns a leaf of a value in the form of JSON. With `upper`, enums are shown by their names instead of their
     values.
     """
     if value is None:

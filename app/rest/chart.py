@@ -96,8 +96,10 @@ class ChartPhase(Shape):
 
 
 class FittedRate(Shape):
-    """The growth rate of the verdict in units per week, drawn through the middle of its scores; the band contains 80
-    %.
+    """The growth rate that the verdict states, in units per week.
+
+    `line` is drawn with this rate through the middle of the scores. The band between `low` and `high` contains the true
+    rate with a probability of 80 %.
     """
 
     rate: float

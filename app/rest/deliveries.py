@@ -31,7 +31,7 @@ class Replay(Input):
 
 
 class Replayed(Shape):
-    """The number of deliveries that were scheduled; for `missing`, repeat the request until it is 0."""
+    """The number of deliveries that were scheduled. For `missing`, repeat the request until the number is 0."""
 
     deliveries: int
 

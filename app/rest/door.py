@@ -147,11 +147,11 @@ def requires(
     scopes: Iterable[Can] = (),
     **more: Any,
 ) -> dict[str, Any]:
-    """Returns a route's entry in the contract, with the scopes that `functions` require, and `scopes`.
+    """Returns a route's entry in the contract. It has the scopes that `functions` require, and also `scopes`.
 
-    `app.rest.contract` adds the problem responses; `gone` is the description of a 410, which few routes answer, and
-    `answers` has the successful responses besides the usual one. `has_version` states that the row in the path has a
-    version, where the response does not show it.
+    `app.rest.contract` adds the problem responses. `gone` is the description of a 410, which few routes answer.
+    `answers` has the successful responses besides the usual one. `has_version` is set by routes whose response does not
+    show the row in the path, although that row has a version; the route then takes `If-Match`.
     """
     required = {can for function in functions for can in required_permissions(function)} | set(scopes)
     return {

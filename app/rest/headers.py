@@ -43,7 +43,7 @@ class Declared(Protocol):
 
     @property
     def takes_version(self) -> bool:
-        """Returns whether a client may send the version."""
+        """Returns whether a client may send the version of the row, as `If-Match`."""
 
     @property
     def shows_version(self) -> bool:

@@ -43,7 +43,9 @@ class Route(APIRoute):
 
     @property
     def takes_version(self) -> bool:
-        """Returns whether a client may name the version of the row in the path that is to be changed."""
+        """Returns whether a client may send the version of the row in the path, as `If-Match`, when the route changes
+        that row.
+        """
         return not READS & (self.methods or set()) and bool(self.param_convertors) and self._opens_work
 
     @property

@@ -180,7 +180,11 @@ def posts(school: School) -> Iterator[tuple[Role, str]]:
 
 
 def adults(school: School, grade: int, subject: Subject, section: int) -> Iterator[tuple[Adult, str, bool | None]]:
-    """Yields role, key and `primary` of a class's adults: a teacher; in a first section a co-teacher, an aide."""
+    """Yields the adults of a class, each as the role in the class, the adult's key, and `primary`.
+
+    Every class has a teacher. In some subjects, the first section also has a co-teacher or an aide, who are not
+    primary. The key identifies the adult within the school.
+    """
     if subject.taught_by == "specialist":
         key = f"special/{subject.code}"
     elif school.level is ELEMENTARY:

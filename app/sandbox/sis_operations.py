@@ -67,7 +67,10 @@ def operation(base: str, parts: Path) -> Operation | None:
 
 
 def bases(at: str | None) -> dict[str, Path]:
-    """Returns the services under each URL prefix; `at` moves those of 1.2 to another base."""
+    """Returns the services that are served under each URL prefix, keyed by prefix.
+
+    If `at` is given, only the two services of OneRoster 1.2 are served, both under this prefix.
+    """
     if at is None:
         return {base: (base,) for base in SERVICES}
     return {"/" + at.strip("/"): (ROSTERING, GRADEBOOK)}

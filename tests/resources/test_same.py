@@ -1,4 +1,4 @@
-"""Protects what callers read today: the engine gives the same JSON, errors and disclosures as the resolvers.
+"""Protects what callers read: a document gives the same JSON, errors and disclosures as its selection.
 
 Random documents are read both ways by five callers over the same district; each page is followed to the list's end.
 """
@@ -132,8 +132,8 @@ class Seen:
     cursor: str | None = None
 
 
-async def by_resolvers(town: Town, principal: Principal, text: str, key: str) -> Seen:
-    """Reads a document through the resolvers."""
+async def by_document(town: Town, principal: Principal, text: str, key: str) -> Seen:
+    """Reads a document as GraphQL does."""
     async with town.unit(principal) as work:
         operation = Operation(f"{{ {text} }}", None, None)
         prepared = preparation(Limits(cost=10**9, depth=30)).prepare(operation, "POST")
@@ -217,7 +217,7 @@ async def test_both_ways_read_the_same(filled: Filled, seed: int) -> None:
             if theirs is not None:
                 text = text.replace("first: ", f'after: "{theirs.cursor}", first: ', 1)
             after: str | None = None if ours is None else ours.cursor
-            theirs = await by_resolvers(filled.town, filled.callers[name], text, one.key)
+            theirs = await by_document(filled.town, filled.callers[name], text, one.key)
             ours = await by_engine(filled.town, filled.callers[name], one, after)
             assert (ours.data, name, text) == (theirs.data, name, text)
             assert (ours.errors, name, text) == (theirs.errors, name, text)

@@ -31,14 +31,16 @@ WRITTEN: dict[type[Any], tuple[type[Any], Any]] = {
     DateTime: (str, datetime.fromisoformat),
     Date: (str, date.fromisoformat),
 }
-"""For each type of column, the type of its value in a position, and the function that parses it. All other columns are
-texts.
+"""How values of a cursor's position are stored, keyed by the type of the column.
+
+Each entry has the type of the stored value and the function that parses it. The values of all other columns are stored
+as text.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class OpenPage:
-    """A page of a selection, with its list's name, filters and order."""
+    """A page of a selection, with the name, the filters and the order of its list."""
 
     page: Page
     listing: str
@@ -49,8 +51,9 @@ class OpenPage:
 
 @dataclass
 class Places:
-    """The decrypted positions of a selection's pages as parameters by path, and the means to encrypt their next
-    cursors.
+    """The decrypted positions of a selection's pages, and what is needed to encrypt the cursors of the next pages.
+
+    `values` has the positions as parameters, keyed by path.
     """
 
     values: dict[Path, Any] = field(default_factory=dict)
@@ -59,14 +62,17 @@ class Places:
     following: str | None = None
 
     def seal(self, cursors: Sequence[CursorSlot], slot: int, raw: bytes) -> bytes:
-        """Returns the cursor of a position in the answer, as JSON."""
+        """Returns the cursor of a position in the answer, as JSON.
+
+        `slot` is the number of the page in `cursors`, and `raw` is the position.
+        """
         cursor = self.keysets[cursors[slot].path].mark(*orjson.loads(raw))
         if cursors[slot].following:
             self.following = cursor
         return f'"{cursor}"'.encode()
 
     def foreign(self) -> Malformed:
-        """Returns the error for a cursor that belongs to the same link of another row."""
+        """Returns the error for a cursor that belongs to the same link of a different row."""
         return Malformed([Violation(f"/{self.after_name}", "page.cursor", DETAIL)])
 
 
@@ -124,7 +130,9 @@ def _below(catalog: Catalog, resource: ResourceType, picks: Picks, path: Path) -
 
 
 def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[Any]:
-    """Returns a position's values as the types of the columns; raises `Malformed` if they are not of these types."""
+    """Returns the values of a position in the types of the columns. Raises `Malformed` if a value does not have its
+    column's type.
+    """
     invalid = Malformed([Violation(f"/{page.after_name}", "page.cursor", DETAIL)])
     if len(position) != len(columns):
         raise invalid
@@ -142,7 +150,7 @@ def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[
 
 
 def _renamed(error: Malformed, page: Page) -> Malformed:
-    """Returns an error about a page with the names that the API gives to the limit and the cursor."""
+    """Returns an error about a page in which the limit and the cursor have the names that the API uses."""
     names = {"/limit": f"/{page.limit_name}", "/after": f"/{page.after_name}"}
     return Malformed(
         [

@@ -1,7 +1,7 @@
 """Compiles a row into a JSON object, with its links as correlated subqueries.
 
-Each parent's children are read by an index whatever the statistics say, because a correlated subquery cannot become a
-join. Every table names its district.
+The children of each row are read by an index whatever the statistics say, because PostgreSQL cannot turn a correlated
+subquery into a join. Every table names its district.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,11 @@ from app.resources.values import Figures, JsonObject
 def object_of(
     scope: Scope, level: Level, picks: Picks, path: Path, pattern: Path, around: Level | None
 ) -> ColumnElement[Any]:
-    """Returns the SQL of one row as a JSON object, preceded by its disclosure."""
+    """Returns the SQL of one row as a JSON object. The object is preceded by a token for the disclosure log.
+
+    `picks` are the selected members, `path` and `pattern` are the row's place in the answer, and `around` is the level
+    of the enclosing row.
+    """
     pieces: list[Piece] = [*_disclosure(scope, level, around), "{"]
     for place, pick in enumerate(picks):
         pieces += [("," if place else "") + f'"{pick.key}":']
@@ -46,8 +50,9 @@ def object_of(
 
 
 def _disclosure(scope: Scope, level: Level, around: Level | None) -> list[Piece]:
-    """Returns the SQL pieces that identify the student of a row; the id is left out if the enclosing row has the same
-    student.
+    """Returns the SQL pieces that identify the student whom a row is about.
+
+    The student's id is left out if the enclosing row, of the level `around`, is about the same student.
     """
     student, record = level.student, level.facts.discloses
     if student is None or record is None:

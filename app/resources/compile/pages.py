@@ -67,7 +67,7 @@ class Paged:
 def linked_page(
     scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path, pattern: Path, object_of: ObjectOf
 ) -> ColumnElement[Any]:
-    """Returns the SQL of a link's page below a row; its cursors are valid below that row only."""
+    """Returns the SQL of the page of a link below a row. The page's cursors are valid below that row only."""
     page = pick.page
     if page is None or not member.paged:
         raise CannotCompile(f"{member.name} has no pages.")
@@ -99,7 +99,8 @@ def page_of(
 ) -> ColumnElement[Any]:
     """Returns the SQL of a page as JSON text.
 
-    `restrict` limits the rows to some schools through their indexes; `outer` are the tables of the enclosing row.
+    `restrict` limits the rows to some schools through the indexes of these schools. `around` is the level of the
+    enclosing row, and `outer` are that row's tables.
     """
     descending = order.descending != page.backward
     shift = 0 if around is None else 1
@@ -191,9 +192,7 @@ def _row(paged: Paged, picks: Picks, keys: Path, pattern: Path) -> ColumnElement
 
 
 def _each(paged: Paged, row: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Returns the rows of the page without the extra row beyond its limit; a CASE keeps that row's children from being
-    read.
-    """
+    """Returns the page's rows without the extra row. A CASE keeps the children of the extra row from being read."""
     order = paged.number.desc() if paged.page.backward else paged.number.asc()
     return func.string_agg(case((paged.number <= paged.limit, row)), aggregate_order_by(literal_column("','"), order))
 
@@ -220,7 +219,7 @@ def _has_more(paged: Paged) -> ColumnElement[bool]:
 
 
 def _cursor_at(paged: Paged, *, first: bool, following: bool = False) -> ColumnElement[Any]:
-    """Returns the SQL of the cursor of the first or the last row of the page."""
+    """Returns the SQL of the cursor of the page's first or last row; with `following`, that of REST's `next`."""
     place = literal_column("1") if first else func.least(paged.limit, paged.level.source.c.row_count)
     return func.max(case((paged.number == place, _cursor(paged, following=following))))
 

@@ -1,4 +1,5 @@
-"""Builds plans: the statement of a selection for PostgreSQL, its parameters, and the work that remains for Python.
+"""Builds plans. A plan is the statement of a selection for PostgreSQL, the statement's parameters, and the work that
+remains for Python.
 
 A plan depends on the structure of a selection, the caller's scopes and kind of reach, and on which values are set; the
 values themselves are parameters. Plans are cached, and the least recently used one is dropped.
@@ -26,8 +27,10 @@ DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]  # an untyped 
 
 @dataclass(frozen=True, slots=True)
 class RootPlan:
-    """The part of a plan for one root; `refused` are links without permission, `denied` is the permission that the root
-    lacks.
+    """The part of a plan for one root.
+
+    `refused` are the links for which the caller lacks permission. `denied` is the permission for the root itself that
+    the caller lacks, or None.
     """
 
     binds: dict[Path, str]
@@ -41,10 +44,10 @@ class RootPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A compiled selection: the statement, the names of its parameters in order, the kinds of record by number, and its
-    roots.
+    """A compiled selection: the statement, the names of its parameters in order, and its roots.
 
-    `constants` are the parameters whose values come from the declarations.
+    `constants` are the parameters whose values come from the declarations. `records` are the kinds of record that the
+    disclosure log can name; the answer refers to a kind by its place in this list.
     """
 
     sql: str
@@ -76,7 +79,7 @@ class Plans:
 
 
 def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal, style: Style) -> Plan:
-    """Compiles roots into one statement with a column for each root that the caller may read."""
+    """Compiles roots into one statement. The statement has a column for each root that the caller may read."""
     records = records_of(catalog)
     columns: list[Any] = []
     plans: list[RootPlan] = []
@@ -108,6 +111,6 @@ def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal
 
 
 def records_of(catalog: Catalog) -> tuple[str, ...]:
-    """Returns every kind of record that the disclosure log may name, in order."""
+    """Returns every kind of record that the disclosure log can name, in a fixed order."""
     named = {declaration(resource).discloses for resource in catalog.resources}
     return tuple(sorted(name for name in named if name is not None))

@@ -1,4 +1,6 @@
-"""Compiles the root of a selection: a list with its filters and the caller's reach, or one row."""
+"""Compiles the root of a selection: one row, or a list restricted to its filters and to the rows that the caller may
+see.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -53,7 +55,7 @@ def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
 
 
 def _written(scope: Scope, root: WrittenRoot) -> ColumnElement[Any]:
-    """Returns the SQL of the rows that a command has returned, also of those that it removed."""
+    """Returns the SQL of the rows that a command has returned, including rows that the command removed."""
     level, conditions = level_of(scope, root.resource, removed=True)
     row = object_of(scope, level, root.picks, (), ("*", "row"), None)
     shown = func.concat(text('{"id":"'), level.key, text('","row":'), row, text("}"))
@@ -163,7 +165,7 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 
 
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
-    """Returns the schools whose indexes serve the list; None if another index serves it better or none is needed."""
+    """Returns the schools whose indexes are used to read the list, or None if their indexes are not used."""
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
     named = _school_filter(root, listing)
@@ -178,7 +180,11 @@ def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[An
 def _reach(
     scope: Scope, root: ListRoot, listing: Listing, level: Level, *, restricted: bool
 ) -> list[ColumnElement[bool]]:
-    """Returns the caller's reach and the filter by school as conditions, in addition to row-level security."""
+    """Returns the conditions that restrict a list to the students whom the caller may see and to the filter by school.
+
+    They are added to row-level security. With `restricted`, indexes already apply the filter by school, so that
+    condition is left out.
+    """
     conditions: list[ColumnElement[bool]] = []
     student = level.student
     if student is not None and scope.reach is Reach.CASELOAD:
@@ -195,11 +201,11 @@ def _reach(
 def at_schools(
     scope: Scope, level: Level, model: Any, schools: ColumnElement[Any]
 ) -> Callable[[Select[Any], tuple[Any, ...], ColumnElement[Any]], Select[Any]]:
-    """Returns a function that restricts a query to its first rows at these schools, read in order from an index per
-    school.
+    """Returns a function that restricts a query to its first rows at these schools.
 
-    Under row-level security an index on `school_ids` cannot be used, because the policy is evaluated before an array
-    operator. The first three schools of a student are columns with indexes in the order of the list.
+    The function reads each school's rows in order from an index. Under row-level security an index on `school_ids`
+    cannot be used, because the policy is evaluated before an array operator. Therefore the first three schools of a
+    student are columns, with indexes in the order of the list.
     """
     column = level.tables[table_of(model).name]
 

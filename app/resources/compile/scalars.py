@@ -47,13 +47,17 @@ def optional_id(kind: str, column: ColumnElement[Any]) -> list[Piece]:
 
 
 def reference_of_kind(member: ReferenceMember, column: ColumnElement[Any], kind: ColumnElement[Any]) -> Piece:
-    """Returns the SQL pieces of a public id of one of several kinds; null for a row of another kind."""
+    """Returns the SQL of a public id whose kind is in the column `kind`. For a kind that the member does not have, the
+    SQL yields null.
+    """
     choices = [(kind == text(one), func.concat(text(id_token(one)), column)) for one in member.kinds]
     return case(*choices, else_=NULL)
 
 
 def position_pieces(columns: list[ColumnElement[Any]]) -> list[Piece]:
-    """Returns the SQL pieces of a position in a list, which is a JSON array of the columns of its order."""
+    """Returns the SQL pieces of a position in a list. A position is a JSON array with the values of the columns by
+    which the list is ordered.
+    """
     pieces: list[Piece] = ["["]
     for place, column in enumerate(columns):
         pieces += ["," if place else "", _as_text(func.to_json(column))]
@@ -75,7 +79,7 @@ def _pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> li
 
 
 def _glued(pieces: list[Piece]) -> ColumnElement[Any]:
-    """Returns pieces joined by `||`, which is null if one of them is null."""
+    """Returns pieces joined by `||`. The result is null if any piece is null."""
     glued: ColumnElement[Any] | None = None
     for piece in pieces:
         part = text(piece) if isinstance(piece, str) else piece

@@ -1,4 +1,4 @@
-"""Holds the state that the parts of one compilation share: parameter names, table aliases, and the work for Python."""
+"""The state that the parts of one compilation share: parameter names, table aliases, and the work for Python."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ MAX_ARGUMENTS = 90
 
 @dataclass(frozen=True, slots=True)
 class CursorSlot:
-    """A page for which a statement returns positions; with `following`, the position is that of REST's `next`."""
+    """A page for which a statement returns positions. With `following`, the position is that of REST's `next`."""
 
     path: Path
     following: bool = False
@@ -30,7 +30,7 @@ class CursorSlot:
 
 @dataclass(frozen=True, slots=True)
 class ValueSlot:
-    """A structured value that Python computes: its member, the selected parts of it, and its place in the answer."""
+    """A structured value that Python computes: its member, the selected items, and the place in the answer."""
 
     member: ValueMember
     picks: Picks
@@ -40,7 +40,7 @@ class ValueSlot:
 
 @dataclass(frozen=True, slots=True)
 class LinkSlot:
-    """A link whose number of rows is limited."""
+    """A link that may have at most `most` rows."""
 
     name: str
     most: int
@@ -48,7 +48,7 @@ class LinkSlot:
 
 @dataclass(frozen=True)
 class Order:
-    """The order of a list, as model columns without nulls; the last one is unique."""
+    """The order of a list, as model columns without nulls. The last column is unique."""
 
     columns: tuple[Any, ...]
     descending: bool = False
@@ -56,10 +56,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Level:
-    """A resource at one level of a selection, and the tables of its columns, by name.
+    """A resource at one level of a selection. `tables` has the aliased tables of the resource's columns, keyed by table
+    name.
 
-    `source` is the FROM clause of the level, `parts` are the tables in it, `through` is the intermediate table of a
-    link.
+    `source` is the FROM clause of the level, and `parts` are the tables in that clause. `through` is the intermediate
+    table of a link.
     """
 
     resource: ResourceType
@@ -70,7 +71,7 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """Returns the level with the intermediate table of its link, as the link's condition needs it."""
+        """Returns the level with the intermediate table of its link, which the link's condition needs."""
         return replace(self, tables={**self.tables, **self.through})
 
     @property
@@ -90,7 +91,7 @@ class Level:
 
     @property
     def may_have_no_student(self) -> bool:
-        """Returns whether some rows of a resource about students are about no student."""
+        """Returns whether a resource about students has rows that are about no student."""
         about = self.facts.about
         if about is None:
             return False
@@ -116,7 +117,7 @@ class Scope:
 
     @property
     def reach(self) -> Reach:
-        """Returns the caller's reach."""
+        """Returns which students the caller may see: all, those of some schools, or a caseload."""
         return self.principal.reach
 
     def bind(self, path: Path, type_: Any) -> BindParameter[Any]:
@@ -153,8 +154,9 @@ def columns_of(source: FromClause) -> Callable[[str], ColumnElement[Any]]:
 
 
 def adapt(expression: Any, *levels: Level) -> ColumnElement[Any]:
-    """Returns a declared expression in which tables are replaced by the aliases of the levels; the first match is
-    used.
+    """Returns a declared expression in which the levels' aliases replace the tables.
+
+    If several levels have the same table, the alias of the first level is used.
     """
 
     def substitute(element: Any) -> Any:
@@ -177,7 +179,7 @@ def text(constant: str) -> ColumnElement[Any]:
 
 
 def joined(pieces: Sequence[Piece]) -> ColumnElement[Any]:
-    """Returns constant and computed pieces of text as one expression, in which null counts as no text."""
+    """Returns constant and computed pieces of text as one expression. A piece that is null counts as an empty text."""
     merged: list[Piece] = []
     for piece in pieces:
         if isinstance(piece, str) and merged and isinstance(merged[-1], str):

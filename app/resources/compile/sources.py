@@ -18,9 +18,10 @@ TYPES: dict[Any, Any] = {UUID: Uuid(), int: Integer(), str: Text()}
 def level_of(
     scope: Scope, resource: ResourceType, through: Any = None, *, removed: bool = False
 ) -> tuple[Level, list[ColumnElement[Any]]]:
-    """Returns a resource's aliased tables, and the conditions of district and, unless `removed`, of visibility.
+    """Returns a resource's aliased tables, and the conditions that each row must satisfy.
 
-    The resource's own table comes first, then its joins, then the intermediate table of a link that has one.
+    The conditions are those of the district and, unless `removed` is true, of visibility. The resource's own table
+    comes first, then its joins, then the intermediate table of a link (`through`), if there is one.
     """
     facts = declaration(resource)
     models = [facts.model, *(join.model for join in facts.joins)]

@@ -1,4 +1,6 @@
-"""Walks a selection for what a plan depends on, and for the values that it does not depend on."""
+"""Walks through a selection. Separates the parts on which a plan depends from the values on which it does not
+depend.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +23,7 @@ from app.resources.select import (
 
 
 def structure(root: Root) -> tuple[Any, ...]:
-    """Returns everything about a root that its plan depends on, which is all but the values."""
+    """Returns everything about a root on which its plan depends. That is everything except the values."""
     if isinstance(root, RowRoot | WrittenRoot):
         return (type(root), root.resource, _picks(root.picks))
     shape = _picks(root.picks) if root.page is None else _page(root.page)
@@ -32,7 +34,10 @@ def structure(root: Root) -> tuple[Any, ...]:
 
 
 def values(root: Root) -> Iterator[tuple[Path, Any]]:
-    """Yields the values of a root's filters, limits and arguments by path; `pages` decrypts the cursors."""
+    """Yields the values of a root's filters, limits and arguments, each with its path.
+
+    Cursors are not among them, because `cursors.open_pages` decrypts them.
+    """
     if isinstance(root, RowRoot):
         yield ("id",), root.row_id
         yield from _values_of_picks(root.picks, ())
@@ -49,7 +54,7 @@ def values(root: Root) -> Iterator[tuple[Path, Any]]:
 
 
 def pages(root: Root) -> Iterator[tuple[Path, Page]]:
-    """Yields every page of a root by its path."""
+    """Yields every page of a root with the page's path."""
     if isinstance(root, ListRoot) and root.page is not None:
         yield from _pages(root.page, ())
     else:

@@ -47,18 +47,18 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def id_token(kind: str) -> str:
-    """Returns the token that precedes the uuid of a row of this kind."""
+    """Returns the token that is written before the uuid of a row of this kind."""
     return ID + chr(_FIRST + _KINDS.index(kind))
 
 
 def record_letter(place: int) -> str:
-    """Returns the letter that represents a kind of record, by its number in the list of kinds."""
+    """Returns the letter that represents a kind of record. `place` is the place of the kind in the list of kinds."""
     return chr(_FIRST + place)
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A rendered answer: its JSON text, the students and kinds of record that it shows, and its number of rows."""
+    """A rendered answer: the JSON text, the students whom it shows with the kinds of record, and the number of rows."""
 
     text: bytes
     students: frozenset[UUID]
@@ -67,7 +67,9 @@ class Rendered:
 
 
 def render(raw: bytes) -> Rendered:
-    """Renders a statement's answer: writes its ids, and removes and returns its disclosures."""
+    """Renders the text that a statement returned: replaces the id tokens by public ids, and removes the disclosure
+    tokens and returns them.
+    """
     text = np.frombuffer(raw, dtype=np.uint8).copy()
     low = np.flatnonzero(text < 15)
     codes = text[low]

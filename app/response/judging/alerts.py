@@ -1,6 +1,7 @@
 """Decides when a verdict raises an alert and when the alert ends: once per transition, with hysteresis. Pure.
 
-Does not look at scores, only at successive verdicts. Its state is a value, `Memory`, that is stored as JSON.
+Looks only at successive verdicts, not at scores. What must be remembered between two verdicts is a `Memory`, which is
+stored as JSON.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import Any
 from app.response.rules.verdict import State
 
 CALM = frozenset({State.RESPONDING, State.BELOW_PACE, State.GOAL_MET})
-"""The states that help to end an alert. `uncertain`, between the watch and the alert threshold, changes nothing."""
+"""The states that help to end an alert. `uncertain`, which is between the watch and the alert threshold, changes
+nothing.
+"""
 
 
 class AlertSignal(StrEnum):
-    """The signals that a verdict can give; each becomes an event."""
+    """The signals that a verdict can give. Each becomes an event."""
 
     ALERT = "alert"
     RECOVERED = "recovered"
@@ -37,7 +40,7 @@ class Latch:
     calm_since: int | None = None
 
     def step(self, *, raised: bool, calm: bool, week: int) -> Latch:
-        """Returns the latch after a verdict of this week; repeating a verdict changes nothing."""
+        """Returns the latch after a verdict of the week `week`. Applying the same verdict again changes nothing."""
         if raised:
             return Latch(True)
         if not self.on or not calm:
@@ -58,7 +61,7 @@ class Latches:
     under: Latch = Latch()
 
     def step(self, state: State, week: int) -> Latches:
-        """Returns the latches after a verdict of this week."""
+        """Returns the latches after a verdict of the week `week` with this state."""
         calm = state in CALM
         slow = state in (State.UNCERTAIN, State.NOT_RESPONDING)
         return Latches(
@@ -70,7 +73,9 @@ class Latches:
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """Whether an alert or a watch is active, the week in which that last changed, and whether it was raised quietly."""
+    """Whether an alert or a watch is active, the week in which it last became active or inactive, and whether it was
+    raised quietly.
+    """
 
     active: bool = False
     week: int = -1
@@ -81,8 +86,9 @@ class AlertRecord:
 class Memory:
     """The alert state of a phase between two verdicts.
 
-    `before`: the latches at the end of the week before `week`; `now`: after the latest verdict of `week`. All verdicts
-    of a week start from `before`, so the order in which its scores arrived makes no difference.
+    `before` has the latches at the end of the week before `week`. `now` has the latches after the latest verdict of
+    `week`. All verdicts of a week start from `before`, so the order in which the scores of a week arrived makes no
+    difference.
     """
 
     phase: str
@@ -99,9 +105,9 @@ class ConclusionOfWeek:
     """The parts of a verdict that alerts depend on.
 
     `finalized`: the cohort's week was complete. `quiet`: the verdict follows from a backfill or a change of rules, so
-    it raises no alert but may end one. `retractable`: the active alert, judged again as of its own week, would not be
-    raised. `raise_alerts`: the verdict follows from new rules that are to raise alerts, even where an alert was already
-    raised quietly.
+    it raises no alert but may end one. `retractable`: the active alert would not be raised if it were judged again as
+    of the week in which it was raised. `raise_alerts`: the verdict follows from new rules that are to raise alerts,
+    even if an alert was already raised quietly.
     """
 
     state: State
@@ -115,9 +121,9 @@ class ConclusionOfWeek:
 def advance(memory: Memory, conclusion: ConclusionOfWeek) -> tuple[Memory, tuple[AlertSignal, ...]]:
     """Returns the memory after a verdict, and the signals that the verdict gives.
 
-    An alert is raised at the rule's threshold, once per transition, and ends as recovered after two calm weeks. It is
-    retracted if it would no longer be raised: at once if scores were amended, otherwise when its week is finalized or
-    over. A series gives no signal twice in a week.
+    An alert is raised once when a series passes the rule's threshold, and ends as recovered after two calm weeks. An
+    alert is retracted if it would no longer be raised. This happens at once if scores were amended, and otherwise when
+    the alert's week is finalized or over. A series gives no signal twice in a week.
     """
     before = memory.now if conclusion.week > memory.week else memory.before
     now = before.step(conclusion.state, conclusion.week)
@@ -192,7 +198,7 @@ def as_json(memory: Memory) -> dict[str, Any]:
 
 
 def from_json(stored: Mapping[str, Any] | None, phase: str) -> Memory:
-    """Returns the stored memory, or an empty one if the stored memory belongs to another phase."""
+    """Returns the stored memory, or an empty one if the stored memory belongs to a phase other than `phase`."""
     if not stored or stored.get("phase") != phase:
         return Memory(phase)
     before, now = (Latches(*(Latch(*latch) for latch in stored[name])) for name in ("before", "now"))

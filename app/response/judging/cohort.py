@@ -1,9 +1,9 @@
-"""Computes verdicts from loaded series: by the monitor in arrays with their cohorts, by other rules one at a time.
-Reads nothing.
+"""Computes verdicts from loaded series. The monitor judges whole cohorts in arrays; other rules judge one series at a
+time. Loads nothing.
 
-A series is judged with its whole cohort, in the order of their ids, whichever series are requested. The same numbers
-then go through the same operations, so a series gets the same bytes whether it is judged alone or with its district.
-Over 250 lines, so that a cohort's calendar, its columns and the conclusions from them stay together.
+A series is judged with its whole cohort, in the order of the series' ids, whichever series are requested. So the same
+numbers always go through the same operations, and a series gets the same bytes whether it is judged alone or with its
+district. Over 250 lines, so that a cohort's calendar, its columns and the conclusions from them stay together.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ from app.response.rules.verdict import Reason, State, Verdict
 
 MONITOR = "monitor"
 Key = tuple[UUID, str | None]
-"""The key of a calibration: a measure and a grade, or None for all grades."""
+"""The key of a calibration: a measure, and a grade or None for all grades."""
 Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """A district's calibration of a measure with the id of its row; the published defaults have no id."""
+    """A district's calibration of a measure, with the id of the calibration's row. The published defaults have no
+    id.
+    """
 
     id: UUID | None
     calibration: Calibration
@@ -67,7 +69,7 @@ class JudgingRequest(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A series on its cohort's calendar, with the week of that calendar in which its phase began."""
+    """A series, and the week of its cohort's calendar in which its phase began."""
 
     score_series: ScoreSeries
     began: int
@@ -79,11 +81,12 @@ def judge_series(
     calibrated: Mapping[Key, Calibrated] | None = None,
     as_of: Mapping[UUID, int] | None = None,
 ) -> dict[UUID, Judgement]:
-    """Returns the verdict on each requested series by its own rule, keyed by support.
+    """Returns the verdict on each requested series by the series' own rule, keyed by support.
 
-    A series is judged as of its last week, or as of the week in `as_of`. `others` are the classmates that are not
-    requested, and all phases that have ended. Their scores and those of the requested series together show how hard the
-    forms were, including scores of series that are too short or have another rule.
+    A series is judged as of its last week, or as of its week in `as_of`, which is keyed by support. `calibrated` has
+    the district's calibrations. `others` are the series of classmates that were not requested, and phases that have
+    ended. The scores of the requested and the other series together show how hard the forms were, even if a series is
+    too short or has another rule.
     """
     calibrations, weeks = calibrated or {}, as_of or {}
     judgements: dict[UUID, Judgement] = {}
@@ -114,7 +117,7 @@ def judge_series(
 
 
 def series_of(monitored: MonitoredSeries, week: int) -> Series:
-    """Returns the series in the form that the rules take, with the scores up to a week."""
+    """Returns the series up to the week `week`, in the form that the rules take."""
     score_series, scores = monitored.score_series, monitored.score_series.scores.upto(week)
     return Series(
         observations=scores.observations(),
@@ -129,7 +132,10 @@ def series_of(monitored: MonitoredSeries, week: int) -> Series:
 
 
 def _has_a_statistic(monitored: MonitoredSeries, series: Series) -> bool:
-    """Returns whether the monitor can compute a statistic; if it cannot, judging by the rule alone gives the reason."""
+    """Returns whether the monitor can compute a statistic for a series.
+
+    If it cannot, judging by the rule alone gives the reason.
+    """
     try:
         RULES[MONITOR].resolve_parameters(monitored.chosen.parameters)
         series.check()
@@ -141,8 +147,8 @@ def _has_a_statistic(monitored: MonitoredSeries, series: Series) -> bool:
 
 
 def _by_rule(monitored: MonitoredSeries, series: Series) -> Verdict:
-    """Returns the rule's verdict on a series without its cohort, or a verdict with the reason why no rule can judge
-    it.
+    """Returns the rule's verdict on a series without its cohort. If no rule can judge the series, the verdict gives the
+    reason.
     """
     rule = monitored.chosen.rule
     try:
@@ -175,8 +181,10 @@ def _refused(monitored: MonitoredSeries, series: Series, code: str, sentence: st
 
 
 def delivered_enough(verdict: Verdict, monitored: MonitoredSeries, week: int) -> Verdict:
-    """Applies the dosage gate to a verdict: if too little was delivered, it becomes under-delivered instead of not
-    responding.
+    """Returns the verdict after the dosage gate.
+
+    If too little of the support was delivered up to the week `week`, a verdict of not responding becomes
+    under-delivered.
     """
     since = verdict.change_week or 0
     share = monitored.dosage.share(since, week) if monitored.dosage else None
@@ -196,7 +204,8 @@ def delivered_enough(verdict: Verdict, monitored: MonitoredSeries, week: int) ->
 def _by_monitor(
     members: Sequence[ScoreSeries], requests: Mapping[UUID, JudgingRequest], calibrations: Mapping[Key, Calibrated]
 ) -> dict[UUID, Judgement]:
-    """Returns the judgements of one cohort as of each requested week, from what was known at the end of that week.
+    """Returns the judgements of one cohort as of each requested week, keyed by support. Each uses only what was known
+    at the end of its week.
 
     The series of a cohort that is too small for form adjustment are judged one at a time.
     """
@@ -230,7 +239,9 @@ def _by_monitor(
 
 
 def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:
-    """Places a cohort's series, in the order of their ids, on the calendar of the series that began first."""
+    """Returns a cohort's series, in the order of their ids, with their places on one calendar. It is the calendar of
+    the series that began first.
+    """
     ordered = sorted(members, key=lambda score_series: (score_series.support_id.int, score_series.number))
     first = min(ordered, key=attrgetter("begins_on"))
     weeks = {first.begins_on: 0}
@@ -244,10 +255,11 @@ def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:
 
 
 def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None = None) -> Batch:
-    """Converts series of one measure into arrays, with the numbers of their cohorts, up to a week of the calendar.
+    """Converts series of one measure, with the numbers of their cohorts, into arrays.
 
-    Without a week, all scores are included. A column is a form in a week, or one of several scores of a form in a week;
-    scores of a week without a form are assumed to be of one form.
+    The scores up to a week of the calendar are included, or all scores without a week. A column is a form in a week. If
+    a form was given several times in a week, each time has its own column. Scores of a week that name no form are
+    assumed to be of one form.
     """
     scores = [
         score_series.scores if week is None else score_series.scores.upto(week - began)
@@ -291,7 +303,9 @@ def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None =
 
 
 def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns each series' SEM in the measure's units; nan if it is unknown or the goal is on the wrong side."""
+    """Returns each series' SEM in the measure's units. It is nan if the SEM is unknown or the goal is on the wrong side
+    of the baseline.
+    """
     if not placed:
         return goal_rate
     measure = placed[0].score_series.measure
@@ -300,9 +314,9 @@ def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np
 
 
 def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -> tuple[Whole, NDArray[np.float64]]:
-    """Returns the cells that occur, in order, and a table of each row's values in them.
+    """Returns the cells that occur, in order, and a table with the value of each row in each of these cells.
 
-    If a row has several values in one cell, the last one is used.
+    If a row has several values in one cell, the last one is used. `count` is the number of rows.
     """
     occurs = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)
     occurs[cells] = True
@@ -315,7 +329,7 @@ def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -
 
 
 def _repeats(rows: Whole, cells: Whole) -> Whole:
-    """Returns, for each score, how many earlier scores have the same row and cell."""
+    """Returns, for each score, the number of earlier scores with the same row and cell."""
     key = rows * (int(cells.max()) + 1) + cells
     order = np.argsort(key, kind="stable")
     repeats, position = np.empty(len(key), np.int64), np.arange(len(key))
@@ -334,7 +348,9 @@ def _conclude(
 
 
 def _calibration_of(calibrations: Mapping[Key, Calibrated], score_series: ScoreSeries) -> Calibrated:
-    """Returns the calibration for the measure and grade, otherwise for all grades, otherwise the published defaults."""
+    """Returns the calibration for the series' measure and grade. Without one, returns that for all grades, and without
+    that the published defaults.
+    """
     return (
         calibrations.get((score_series.measure.id, score_series.grade))
         or calibrations.get((score_series.measure.id, None))

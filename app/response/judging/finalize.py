@@ -41,7 +41,7 @@ RETRIES = RetryPolicy(attempts=5, first=timedelta(seconds=2), longest=timedelta(
 WEEK_ENDS_AT = time(6)
 """The time in UTC at which an incomplete week is finalized, on the Monday after it."""
 BATCH_WAIT = timedelta(seconds=2)
-"""The wait before a past week is finalized, because its scores usually arrive in several batches."""
+"""The wait before a past week is finalized. Scores of a past week usually arrive in several batches."""
 
 
 def _table(model: type[FinalizationJob] | type[Measure]) -> Table:
@@ -58,14 +58,19 @@ FINALIZATIONS = JobTable(
 
 @needs(Can.JUDGE)
 async def schedule(work: Work, loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]], *, quiet: bool) -> None:
-    """Schedules finalizing of the weeks in which scores were written; `days` are triples of student, measure and
-    day.
+    """Schedules the finalizing of the weeks in which scores were written.
+
+    `days` has triples of student, measure and day. With `quiet`, the judging raises no alert.
     """
     await schedule_weeks(work, weeks_to_finalize(loaded, days), quiet=quiet)
 
 
 def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]]) -> dict[Week, datetime]:
-    """Returns the weeks to which scores of these days belong, each with the instant at which its finalizing is due."""
+    """Returns the weeks to which the scores of these days belong, each with the instant at which it is due to be
+    finalized.
+
+    `days` has triples of student, measure and day.
+    """
     mondays: dict[tuple[UUID, UUID], set[date]] = {}
     for student_id, measure_id, day in days:
         mondays.setdefault((student_id, measure_id), set()).add(monday_of(day))
@@ -81,7 +86,11 @@ def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, d
 
 @needs(Can.JUDGE)
 async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Schedules weeks to be finalized; they are written at the end of the transaction."""
+    """Schedules weeks to be finalized, each at the instant that is its value in `weeks`. They are written at the end of
+    the transaction.
+
+    With `quiet`, the judging raises no alert.
+    """
     _schedule(work, WEEK, weeks, quiet=quiet)
 
 
@@ -89,9 +98,11 @@ async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: b
 async def schedule_rules(
     work: Work, *, quiet: bool, school_ids: Collection[UUID] | None = None, measure_id: UUID | None = None
 ) -> int:
-    """Schedules judging of every monitored measure at every school by the rules in force; returns the number scheduled.
+    """Schedules judging of every monitored measure at every school by the rules in force. Returns the number of
+    scheduled jobs.
 
-    With `school_ids`, only measures of monitored students at these schools; with `measure_id`, only this measure.
+    With `school_ids`, only measures of monitored students at these schools are judged. With `measure_id`, only this
+    measure is judged. With `quiet`, the judging raises no alert.
     """
     school = first_school().label("school")
     at_schools = true() if school_ids is None else Support.school_ids.overlap(cast(list(school_ids), IdList))
@@ -112,9 +123,11 @@ async def schedule_rules(
 
 
 def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Schedules weeks, which are written at the end of the transaction together with those of its other commands.
+    """Schedules jobs of this kind for weeks. They are written at the end of the transaction, together with those of its
+    other commands.
 
-    Each command names weeks in its own order; written together, they are locked in the order that all transactions use.
+    Each command names weeks in an order of its own. Because all are written together, they are locked in the order that
+    all transactions use.
     """
     if weeks:
         work.pending_weeks += [(kind, week, due, quiet) for week, due in weeks.items()]
@@ -175,7 +188,10 @@ def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]
 
 
 def _due_at(monday: date, *, is_complete: bool) -> datetime:
-    """Returns the current instant if every classmate has a score in the week, otherwise the end of the week."""
+    """Returns the instant at which the week that begins on `monday` is finalized.
+
+    It is now if every classmate has a score in the week, otherwise the end of the week.
+    """
     present = now()
     end_of_week = datetime.combine(monday + timedelta(weeks=1), WEEK_ENDS_AT, UTC)
     return present if is_complete else max(end_of_week, present + BATCH_WAIT)
@@ -206,7 +222,7 @@ async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: 
 async def _postpone(
     engine: AsyncEngine, principal: Principal, keyring: Keyring, group: Sequence[ClaimedJob], error: Exception
 ) -> None:
-    """Postpones jobs that failed to their next attempt; a job without a further attempt fails for good.
+    """Postpones failed jobs to their next attempt. A job without a further attempt fails for good.
 
     If saving this fails too, the leases end and another worker claims the jobs.
     """
@@ -234,9 +250,10 @@ async def _claim(work: Work) -> list[ClaimedJob]:
 
 @needs(Can.JUDGE)
 async def _finalize_group(work: Work, group: Sequence[ClaimedJob]) -> int:
-    """Judges the series of one measure at one school for all weeks of a group; returns the number of finalized weeks.
+    """Judges the series of one measure at one school for all weeks of a group of jobs. Returns the number of finalized
+    weeks.
 
-    A job whose workers have died as often as it may be attempted fails for good.
+    A job fails for good if its workers have died in as many attempts as a job may have.
     """
     attempted = [job for job in group if job.attempts <= RETRIES.attempts]
     if attempted:
@@ -265,8 +282,8 @@ async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
 
 
 async def _lock_jobs(work: Work, ids: Collection[UUID]) -> None:
-    """Locks the jobs in the same order as `_write_weeks`, because a command may be writing two of them at the
-    moment.
+    """Locks the jobs in the same order as `_write_weeks`. Without this, a command that is writing two of these jobs at
+    the same time could cause a deadlock.
     """
     rows = select(FinalizationJob.id).where(
         FinalizationJob.district_id == work.district_id, FinalizationJob.id == any_(cast(list(ids), IdList))
@@ -276,7 +293,9 @@ async def _lock_jobs(work: Work, ids: Collection[UUID]) -> None:
 
 
 async def _backfilled_weeks(work: Work, selection: SeriesSelection, since: date) -> frozenset[date]:
-    """Returns the weeks since a Monday of a measure at a school in which all scores come from backfills."""
+    """Returns the Mondays, from `since` on, of the weeks in which all scores of a measure at a school come from
+    backfills.
+    """
     rows = await work.db.scalars(
         select(FinalizationJob.monday).where(
             FinalizationJob.district_id == work.district_id,

@@ -21,17 +21,20 @@ from app.response.rules.verdict import State
 from app.roster.lookup import zone_of
 
 HISTORY = timedelta(weeks=8)
-"""The age of a series' last score from which the series is history, which is judged but raises no alert."""
+"""The age from which a series counts as history, by the day of its last score. History is judged but raises no
+alert.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgingMode:
-    """How series are judged, and which alerts judging may raise.
+    """How series are judged, and which alerts the judging may raise.
 
     `quiet`: the judging follows from a backfill or a change of rules and raises no alert. `finalizes`: the Mondays of
-    weeks whose cohorts are complete. `amended`: scores were changed or removed, so an active alert is checked again at
-    once. `raise_alerts`: the judging follows from new rules that are to raise alerts. `backfilled`: the Mondays of
-    weeks in which all scores come from backfills; a series that ends in such a week is judged quietly.
+    the weeks whose verdicts become final, because the cohorts' weeks are complete. `amended`: scores were changed or
+    removed, so active alerts are checked again at once. `raise_alerts`: the judging follows from new rules that are to
+    raise alerts. `backfilled`: the Mondays of weeks in which all scores come from backfills; a series whose last score
+    is in such a week is judged quietly.
     """
 
     quiet: bool = False
@@ -46,7 +49,9 @@ DEFAULT_MODE = JudgingMode()
 
 @dataclass(frozen=True, slots=True)
 class JudgingOutcome:
-    """The result of judging: the series with their classmates, and the numbers of judged series and new verdicts."""
+    """The result of judging: the series with their classmates, the number of judged series, and the number of new
+    verdicts.
+    """
 
     loaded: LoadedSeries
     judged: int
@@ -55,7 +60,9 @@ class JudgingOutcome:
 
 @needs(Can.JUDGE)
 async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMode = DEFAULT_MODE) -> JudgingOutcome:
-    """Judges the selected series with the scores recorded so far, and writes the verdicts that differ."""
+    """Judges the selected series with the scores recorded so far, and writes the verdicts that differ from the current
+    ones.
+    """
     loaded = await load(work, selection, await rulebook(work))
     requested = [monitored for monitored in loaded.requested.values() if _is_concerned(monitored, mode)]
     if not requested:
@@ -86,8 +93,9 @@ async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMo
 
 
 def _is_concerned(monitored: MonitoredSeries, mode: JudgingMode) -> bool:
-    """Returns whether a series is judged in this mode; finalizing a week only concerns series with a score in it or
-    later.
+    """Returns whether a series is judged in this mode.
+
+    Finalizing a week concerns only series with a score in that week or later.
     """
     monday = _last_monday(monitored)
     return not mode.finalizes or (monday is not None and monday >= min(mode.finalizes))
@@ -102,7 +110,7 @@ def _find_retractable(
 ) -> set[UUID]:
     """Returns the supports whose active alert would no longer be raised.
 
-    The alert's own week is judged again with the scores of today.
+    The week in which the alert was raised is judged again with the scores of today.
     """
     as_of: dict[UUID, int] = {}
     for support_id, judgement in judgements.items():
@@ -128,7 +136,9 @@ def _judge_earlier_by_new_rules(
     current: dict[UUID, CurrentVerdict],
     calibrated: dict[Key, Calibrated],
 ) -> dict[UUID, Judgement]:
-    """Judges supports whose rules changed by the new rules, as of the last week of their current verdict."""
+    """Judges the supports whose rules changed by the new rules, as of the last week of their current verdict. Returns
+    the judgements, keyed by support.
+    """
     as_of = {
         support_id: previous.verdict.last_week
         for support_id, judgement in judgements.items()

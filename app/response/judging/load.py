@@ -52,14 +52,16 @@ NO_SCORES: ScoreColumns = ((), (), (), ())
 DISTRICT, DAY = bindparam("district", type_=Uuid()), bindparam("day", type_=Date())
 GRADES = bindparam("grades", type_=ARRAY(Text))
 RUNNING, ENDED, BEGUN = Phase.ends_on.is_(None), Phase.ends_on > DAY, Phase.begins_on >= DAY
-"""Conditions on phases: running, ended after a day, and begun on a day or later."""
+"""Conditions on phases: those that are running, those that ended after a day, and those that began on a day or
+later.
+"""
 
 Calendars = dict[UUID, list[tuple[date, bool]]]
-"""The weeks of each school in order, as pairs of the Monday and whether there was instruction."""
+"""The weeks of each school in order, keyed by school. A week is its Monday and whether there was instruction."""
 
 
 NOWHERE = UUID(int=0)
-"""The placeholder for the school of a support without a school, where supports are grouped by school."""
+"""The school's id that stands for "no school" where supports are grouped by school."""
 
 
 def first_school() -> ColumnElement[UUID]:
@@ -84,10 +86,10 @@ class SeriesSelection:
 
 @dataclass(frozen=True, slots=True)
 class LoadedSeries:
-    """The requested series by support, and the other series that show how hard the forms were.
+    """The requested series, keyed by support, and the other series that show how hard the forms were.
 
-    `classmates` are running series of the same cohorts. `ended` are phases of the cohorts that are over; their scores
-    still show how hard a form is.
+    `classmates` are running series of the same cohorts. `ended` are phases of the cohorts that are over. Their scores
+    show how hard a form was, too.
     """
 
     requested: dict[UUID, MonitoredSeries] = field(default_factory=dict)
@@ -96,7 +98,7 @@ class LoadedSeries:
 
     @property
     def running(self) -> list[ScoreSeries]:
-        """Returns all running series: the requested ones and their classmates'."""
+        """Returns all running series: those that were requested and those of their classmates."""
         return [*(monitored.score_series for monitored in self.requested.values()), *self.classmates.values()]
 
     def others(self, support_ids: Collection[UUID]) -> list[ScoreSeries]:
@@ -129,8 +131,9 @@ class PlannedSupport(NamedTuple):
 
 @needs(Can.JUDGE)
 async def load(work: Work, selection: SeriesSelection, rules: Rulebook) -> LoadedSeries:
-    """Loads active supports, running phases, scores, weeks and dosage, with eight statements for any number of
-    series.
+    """Loads the selected active supports with their running phases, scores, weeks and dosage.
+
+    It takes eight statements for any number of series. `rules` are the decision rules in force.
     """
     query = _restrict(selection, _select_phases(RUNNING, entities=True).where(Support.state == "active"))
     if selection.lock:
@@ -162,7 +165,7 @@ async def load(work: Work, selection: SeriesSelection, rules: Rulebook) -> Loade
 
 
 async def _lock_students(work: Work, selection: SeriesSelection) -> None:
-    """Locks the students of the selected supports; students that a command has already locked cost nothing."""
+    """Locks the students of the selected supports. Students that a command has already locked are not locked again."""
     students = {student_id for student_id, _ in selection.pairs or ()}
     if selection.pairs is None:
         query = select(Support.student_id).where(Support.district_id == work.district_id, Support.state == "active")
@@ -220,7 +223,7 @@ async def _build_series(
 
 
 async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calendars: Calendars) -> None:
-    """Adds to each requested series the dosage delivered up to its last score."""
+    """Adds to each requested series the dosage that was delivered up to the series' last score."""
     scored = [
         (monitored, last_on)
         for monitored in requested.values()
@@ -243,10 +246,11 @@ async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calend
 
 @cache
 def _select_phases(of_phase: ColumnElement[bool], *, entities: bool = False, of_grades: bool = False) -> Select[Any]:
-    """Returns the statement that selects supports with phases of this kind, as `PlannedSupport`.
+    """Returns the statement that selects supports with those of their phases for which `of_phase` is true, as
+    `PlannedSupport`.
 
-    With `entities`, it also selects both rows; with `of_grades`, only students of the grades in GRADES or of no grade.
-    Cached, because it takes longer to build than to run.
+    With `entities`, it also selects the rows of support and phase. With `of_grades`, it selects only students of the
+    grades in GRADES or of no grade. The statement is cached, because building it takes longer than running it.
     """
     phases = select(Phase).where(Phase.district_id == DISTRICT, Phase.support_id == Support.id, of_phase)
     students = select(Person.grades).where(Person.district_id == DISTRICT, Person.id == Support.student_id)
@@ -334,7 +338,10 @@ async def _load_calendars(
 
 
 def _weeks_of(plan: PlannedSupport, calendars: Calendars, counted_weeks: dict[tuple[UUID, date], Weeks]) -> Weeks:
-    """Returns the week numbers of a phase, counted from its start, by the first of its schools that has a calendar."""
+    """Returns the week numbers of a phase, counted from its start.
+
+    They follow the calendar of the first of the phase's schools that has one.
+    """
     school = next((school_id for school_id in plan.school_ids if school_id in calendars), None)
     if school is None:
         return {}

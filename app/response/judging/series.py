@@ -64,7 +64,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class ScoreSeries:
-    """A phase with its aimline and scores; it is judged by its rule, and shows how hard the cohort's forms are.
+    """A phase with its aimline and scores. Its rule judges it, and its scores show how hard the cohort's forms were.
 
     `before` are the points of the baseline, oldest first, of a requested support's first phase. `goal_week` is at least
     1, also for a goal within the first instructional week.
@@ -88,12 +88,12 @@ class ScoreSeries:
 
     @property
     def last_week(self) -> int:
-        """Returns the instructional week of the last score; 0 without scores."""
+        """Returns the instructional week of the last score, or 0 without scores."""
         return self.scores.weeks[-1] if self.scores.weeks else 0
 
     @property
     def last_on(self) -> date | None:
-        """Returns the day of the last score; None without scores."""
+        """Returns the day of the last score, or None without scores."""
         return self.scores.days[-1] if self.scores.days else None
 
     def week_of(self, day: date) -> int:
@@ -121,16 +121,19 @@ class MonitoredSeries:
 
 @dataclass(frozen=True, slots=True)
 class WeeklyDelivery(series.DeliveredMinutes):
-    """The dosage of a phase by instructional week; its share is the lesser of the shares of sessions and minutes."""
+    """The dosage of a phase by instructional week. The delivered share is that of sessions or of minutes, whichever is
+    less.
+    """
 
     whole: Dosage | None = None
     by_number: tuple[tuple[int, DosageWeek], ...] = ()
 
     def share(self, after: int, upto: int) -> float | None:
-        """Returns the delivered share of what was planned after one week up to another; `after` 0 means from the first
-        day.
+        """Returns the share that was delivered of what was planned after the week `after` up to the week `upto`. If
+        `after` is 0, it counts from the first day.
 
-        None if fewer than half of the planned sessions have a record, because unknown is not missed.
+        Returns None if fewer than half of the planned sessions have a record, because a session without a record may
+        have been delivered.
         """
         if self.whole is None:
             return None

@@ -43,7 +43,7 @@ CONTENT = (
     *("odds", "stated_far", "required_rate", "change_week", "rule", "rule_version", "parameters", "score_ids"),
     *("playbook_version_id", "calibration_id", "sem"),
 )
-"""The columns that make up a verdict; two verdicts that are equal in all of them are the same."""
+"""The columns that make up a verdict. Two verdicts are the same if they are equal in all of these columns."""
 
 EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
     AlertSignal.RECOVERED: RESPONSE_RECOVERED,
@@ -55,7 +55,7 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
 
 @dataclass(frozen=True, slots=True)
 class CurrentVerdict:
-    """A support's verdict and state before it is judged, with the week of its active alert."""
+    """A support's verdict and state before the support is judged again, with the week of the active alert."""
 
     verdict: VerdictRow
     since: Any
@@ -65,7 +65,9 @@ class CurrentVerdict:
     settled_on: date | None
 
     def by_other_rules(self, judgement: Judgement) -> bool:
-        """Returns whether the current verdict used another rule, parameters, estimates or SEM in the same phase."""
+        """Returns whether the current verdict is of the same phase but used another rule, parameters, estimates or SEM
+        than the judgement.
+        """
         current, verdict = self.verdict, judgement.verdict
         earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)
         sem = judgement.monitored.score_series.measure.sem
@@ -79,9 +81,10 @@ class CurrentVerdict:
 
 @dataclass(frozen=True, slots=True)
 class VerdictStep:
-    """A judgement to be written, with the facts that alerts depend on.
+    """A judgement to be written, with what alerts depend on.
 
-    `earlier` is the verdict of new rules as of the current verdict's week, if the rules changed.
+    `earlier` is set if the rules changed: it is the verdict that the new rules give as of the week of the current
+    verdict.
     """
 
     judgement: Judgement
@@ -95,7 +98,9 @@ class VerdictStep:
 
 @needs(Can.JUDGE)
 async def current_verdicts(work: Work, support_ids: Collection[UUID]) -> dict[UUID, CurrentVerdict]:
-    """Returns the current verdicts and states, keyed by support; a support that was never judged is missing."""
+    """Returns the current verdicts and states, keyed by support. A support that was never judged is not in the
+    result.
+    """
     rows = await work.db.execute(_select_current(), {"district": work.district_id, "supports": list(support_ids)})
     return {row[0].support_id: CurrentVerdict(*row) for row in rows}
 
@@ -118,7 +123,9 @@ def _select_current() -> Select[Any]:
 
 @needs(Can.JUDGE)
 async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
-    """Writes the verdicts and states that differ, in two statements; returns the number of new verdicts."""
+    """Writes the verdicts and states that differ from the current ones, in two statements. Returns the number of new
+    verdicts.
+    """
     rows = [_to_rows(work, step) for step in steps]
     verdicts = [verdict for verdict, _ in rows if verdict is not None]
     states = [state for _, state in rows if state is not None]

@@ -1,6 +1,6 @@
 """Moves the defaults of requests in the contract into descriptions.
 
-Generators take `default` as a value that the client sends, and make the field required in their types.
+Client generators take `default` for a value that the client sends, and then make the field required in their types.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
-"""Owns the descriptions of fields and parameters that state none: those of the resource that declares the field.
+"""Adds descriptions to fields and parameters that have none. They come from the resource that declares the field.
 
-A field that no resource declares has the words of `words`.
+For a field that no resource declares, the description comes from `words`.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ def _describe(one: dict[str, Any], description: str | None) -> None:
 
 @cache
 def _declared() -> Mapping[tuple[str, str], str]:
-    """Returns the descriptions that the resources declare, by schema and field."""
+    """Returns the descriptions that the resources declare, keyed by schema and field."""
     return {
         (resource.__name__.removesuffix("Resource"), shown): member.description
         for resource in CATALOG.resources

@@ -39,7 +39,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 
 def describe_headers(document: dict[str, Any]) -> None:
-    """Adds the headers of every response to the document; a header that a route declares itself is kept."""
+    """Adds the headers of every response to the document. A header that a route declares itself is not changed."""
     document["components"].setdefault("headers", {}).update(HEADERS)
     for path, _, operation in operations(document):
         for status, answer in operation["responses"].items():
@@ -49,7 +49,7 @@ def describe_headers(document: dict[str, Any]) -> None:
 
 
 def _names(path: str, status: str, answer: dict[str, Any]) -> list[str]:
-    """Returns the headers of a response."""
+    """Returns the names of the headers of a response."""
     names = ["Trace-Id"]
     if not path.startswith(UNLIMITED):
         names += ["RateLimit-Policy", "RateLimit"]

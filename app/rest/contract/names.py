@@ -7,14 +7,14 @@ from typing import Any
 NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 PREFIX = "#/components/schemas/"
 RENAMED = {"Body_token": "TokenRequest"}
-"""New names for models that FastAPI creates itself."""
+"""New names for models that FastAPI creates itself, keyed by FastAPI's name."""
 
 
 def name_schemas(document: dict[str, Any]) -> None:
     """Gives every schema the title of its model as its name.
 
-    Titles of properties and parameters only repeat their names, and generators turn them into clashing type names, so
-    they are removed.
+    The titles of properties and parameters are removed, because they only repeat the names, and client generators turn
+    them into clashing type names.
     """
     schemas: dict[str, Any] = document["components"]["schemas"]
     names = {name: _name(name, schema) for name, schema in schemas.items()}
@@ -44,7 +44,7 @@ def remove_unused_schemas(document: dict[str, Any]) -> None:
 
 
 def references(document: dict[str, Any], part: Any) -> set[str]:
-    """Returns the names of the schemas to which a part of the document refers, directly or not."""
+    """Returns the names of the schemas to which a part of the document refers, directly or through other schemas."""
     names: set[str] = set()
     waiting = [part]
     while waiting:

@@ -1,4 +1,6 @@
-"""Shares the parts of the contract that many operations have: each is stated once and referred to."""
+"""Shares parts of the contract that many operations have. Each such part is stated once, and the operations refer to
+it.
+"""
 
 from collections import Counter
 from typing import Any
@@ -45,7 +47,7 @@ def share_responses(document: dict[str, Any]) -> None:
 
 
 def resolved(document: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    """Returns a response of an operation, following its reference if it has one."""
+    """Returns a response of an operation. If the response is a reference, returns what it refers to."""
     name = answer.get("$ref", "").rpartition("/")[2]
     response: dict[str, Any] = document["components"]["responses"][name] if name else answer
     return response

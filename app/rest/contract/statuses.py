@@ -1,7 +1,7 @@
-"""Documents the statuses of each operation: all that it can answer, and no others.
+"""Documents for each operation the statuses that it can answer, and no others.
 
-Most follow from the operation: whether it needs a token, has an id in its path, changes something, or takes a body. The
-tests of the APIs compare every response with the contract.
+Most statuses follow from the operation: whether it needs a token, has an id in its path, changes something, or takes a
+body. The tests of the APIs compare every response with the contract.
 """
 
 from collections.abc import Iterator
@@ -121,12 +121,18 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[tup
 
 
 def _takes_key(operation: dict[str, Any]) -> bool:
-    """Returns whether an operation takes an idempotency key, which must not be used for two different requests."""
+    """Returns whether an operation takes an idempotency key.
+
+    Such an operation can refuse a key that was used for a different request.
+    """
     return any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
 
 
 def _filters(operation: dict[str, Any]) -> bool:
-    """Returns whether an operation has filters, whose values can be of the right type and still unacceptable."""
+    """Returns whether an operation has filters.
+
+    A filter's value can be of the right type and still be unacceptable.
+    """
     parameters = [parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
     return any(parameter["name"] not in PAGING and _is_free(parameter["schema"]) for parameter in parameters)
 
@@ -138,7 +144,7 @@ def _is_free(schema: dict[str, Any]) -> bool:
 
 
 def _is_assumed(answer: dict[str, Any]) -> bool:
-    """Returns whether a response is FastAPI's own for invalid values."""
+    """Returns whether a response is the one that FastAPI adds for invalid values."""
     schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
     return bool(schema.get("$ref") == PREFIX + "HTTPValidationError")
 
