@@ -10,7 +10,7 @@ from app.access.directory import find_district
 from app.access.principal import system_principal
 from app.access.work import unit
 from app.cli.operate import AsJson, District, as_operator
-from app.resources.explain import Explanation, explaining
+from app.resources.compile.explain import Explanation, explaining
 from app.settings import Settings
 
 

@@ -11,12 +11,12 @@ from app.access.work import Work, needs
 from app.core.errors import AimlineError, Forbidden, Invalid, Malformed, Violation
 from app.resources.catalog import Catalog
 from app.resources.compile.cursors import Places, open_pages
+from app.resources.compile.explain import Explanation, disclosed_kinds, open_explanations, plan_of
 from app.resources.compile.plan import Plan, Plans, RootPlan
 from app.resources.compile.roots import permissions_of_list
 from app.resources.compile.structure import values
 from app.resources.compile.tokens import POSITIONS, TOO_MANY_ROWS, VALUES, Rendered, render
 from app.resources.complete import complete_values
-from app.resources.explain import Explanation, disclosed_kinds, open_explanations, plan_of
 from app.resources.listing import Filter, Flag, Listing
 from app.resources.select import Path, Root, Style
 

@@ -46,7 +46,7 @@ def picks_of(shapes: Shapes, resource: ResourceType, expand: Tree, fields: Tree 
     """Returns what an answer shows of a resource.
 
     `expand` has the links that are shown as rows, `fields` the members to which the answer is limited. The id is always
-    shown. Raises `Malformed` for a field that is not shown.
+    shown, if there is one. Raises `Malformed` for a field that is not shown.
     """
     members, links = shapes.members(resource), shapes.links(resource)
     expanded = {shapes.key_of(resource, name): name for name in expand}
@@ -89,7 +89,7 @@ def require(work: Work, permissions: Iterable[Can]) -> None:
 
 
 def _check_fields(fields: Tree, shown: Iterable[str]) -> None:
-    violations: Sequence[Violation] = [_unknown_field() for name in fields if name not in shown]
+    violations: Sequence[Violation] = [_unknown_field() for name in fields if name not in shown and name != "id"]
     if violations:
         raise Malformed(violations)
 
