@@ -223,7 +223,8 @@ class Revocations:
         """Reads the list of revocations."""
         asked_at = time.monotonic()
         self._replace(await revocations_in_force(engine))
-        self._too_old_at = asked_at + MAX_AGE
+        if self._too_old_at is not None:
+            self._too_old_at = asked_at + MAX_AGE
 
     async def _keep_current(self, engine: AsyncEngine, wait: float) -> None:
         while True:

@@ -47,7 +47,7 @@ COMMANDS = {
     "doctor": Command(
         "doctor", "Finds records whose schools differ from their student's, and repairs them with --repair."
     ),
-    "explain": Command("explain", "Shows the statement, the plan and the disclosures of a read over REST."),
+    "explain": Command("explain", "Shows the statement, the plan, the scopes and the disclosures of a read over REST."),
     "contracts": Command("contracts", "Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."),
     "sandbox": Command("sandbox", "A synthetic district of people who do not exist."),
 }

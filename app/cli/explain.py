@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
         district: District,
         as_json: AsJson = False,
     ) -> None:
-        """Shows the statement of a read, PostgreSQL's plan, the scopes that it needs and the records that it discloses.
+        """Shows the statement, the plan, the scopes and the disclosures of a read over REST.
 
         Nothing is read but the rows that the path names by an external id or a code.
         """

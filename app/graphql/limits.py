@@ -44,7 +44,7 @@ class Limits:
     """The number of fields, arguments, values and directives. Every fragment is counted each time it is spread."""
     comparisons: int = 2_000
     """The number of pairs of fields that would be compared because they have the same response key."""
-    introspection: int = 20_000
+    introspection: int = 30_000
     """The number of response keys that introspection could return."""
     value_depth: int = 10
     """The depth of nested lists and objects in a literal or a variable."""

@@ -300,19 +300,6 @@ async def test_a_page_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
             await pulled(connect(address, "1.1"))
 
 
-async def test_a_filter_that_is_refused_says_to_sync_in_full() -> None:
-    """Without a filter there is no delta; the sort is tried without first."""
-
-    def answer(asked: Asked) -> Said:
-        return Said(400, {"imsx_codeMajor": "failure"}) if "filter" in asked.query else well(asked)
-
-    with answering(answer) as (address, asked):
-        with pytest.raises(SourceRefused, match="--full"):
-            await pulled(connect(address, "1.1"), datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC))
-    filters = {one.query["filter"] for one in asked if "filter" in one.query}
-    assert filters == {"dateLastModified>'2026-01-02T03:04:05.678Z'"}
-
-
 async def test_a_sort_that_is_refused_is_done_without() -> None:
     """Many sources do not sort."""
 

@@ -7,7 +7,7 @@ from keyword import iskeyword
 from typing import Annotated, Any, Literal, Optional, cast
 
 from fastapi import Query
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AwareDatetime, BeforeValidator, Field
 
 from app.resources.listing import Filter, Flag, Listing
 from app.resources.select import ResourceType
@@ -23,6 +23,8 @@ EXPAND = (
 FIELDS = "The only fields to be shown, separated by commas, such as `id,{example}`; the id is always shown."
 INCLUDE_TOTAL = "Whether `total` is shown: the number of rows on all pages, exact to 25,000."
 MAX_FIELDS = 4000
+MAX_EXPANDED = 20
+"""The largest number of names in `expand`."""
 
 
 def row_parameters(shapes: Shapes, resource: ResourceType) -> list[Parameter]:
@@ -30,7 +32,7 @@ def row_parameters(shapes: Shapes, resource: ResourceType) -> list[Parameter]:
     names = tuple(expandable(shapes, resource))
     made = []
     if names:
-        listed: Any = cast(Any, list)[_literal(names)]
+        listed: Any = Annotated[cast(Any, list)[_literal(names)], Field(max_length=MAX_EXPANDED)]
         kind = Annotated[Optional[listed], BeforeValidator(split), Query(description=EXPAND)]  # noqa: UP045  # built at run time
         made.append(_parameter("expand", kind, None))
     example = list(shapes.members(resource))[1]
