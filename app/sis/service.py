@@ -231,7 +231,7 @@ async def _stage_and_apply(
     left_out = await kinds_left_out(work, source_id, leave_out)
     report.failed = sorted(getattr(source, "failed", ()))
     deliveries = {name: delivery for name, delivery in source.deliveries.items() if name not in left_out}
-    is_full = all(delivery.complete for delivery in source.deliveries.values())
+    is_full = bool(source.deliveries) and all(delivery.complete for delivery in source.deliveries.values())
     report.mode = getattr(source, "mode", None) or report.mode or ("full" if is_full else "delta")
     report.taken, report.pulled_at = getattr(source, "taken", None), getattr(source, "as_of", None) or report.began_at
     largest = max((delivery.size for delivery in deliveries.values()), default=0)

@@ -84,6 +84,7 @@ async def test_a_failing_reminder_keeps_no_expiry_from_running(north: Town, monk
         "WHERE district_id = :district ORDER BY kind",
     )
     assert [tuple(row) for row in rows] == [
+        (TaskKind.ANSWERS, 0, None, True),
         (TaskKind.EXPIRY, 0, None, True),
         (TaskKind.REMINDERS, 1, "Deadlock 40P01", False),
         (TaskKind.SYNC_HISTORY, 0, None, True),

@@ -67,7 +67,7 @@ class CsvZip:
                     errors.append(error.detail)
         if errors:
             raise ZipRefused(errors)
-        if not deliveries:
+        if not deliveries and not self._announced_left_out:
             raise SourceRefused("manifest.csv announces none of the roster's files, so there is nothing to sync.")
         if self._bulk_with_deltas:
             self._warnings.append(
@@ -121,6 +121,7 @@ class CsvZip:
             )
         modes = {name: properties.get(f"file.{name.lower()}", "absent").lower() for name in FILES}
         modes = {name: mode or "absent" if f"{name}.csv" not in entries else mode for name, mode in modes.items()}
+        self._announced_left_out = any(modes[name] in SENT_MODES for name in self._left_out)
         modes |= dict.fromkeys(self._left_out, "absent")
         _refuse_modes(short, modes, entries)
         return short, modes
