@@ -13,6 +13,8 @@ from app.resources.select import Style
 
 NULL = text("null")
 INSTANT = 'YYYY-MM-DD"T"HH24:MI:SS.US'
+FIRST_DATE, LAST_DATE = "0001-01-01", "9999-12-31"
+FIRST_INSTANT, LAST_INSTANT = "0001-01-01T00:00:00.000000", "9999-12-31T23:59:59.999999"
 
 
 def field_pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> list[Piece]:
@@ -64,15 +66,25 @@ def position_pieces(columns: list[ColumnElement[Any]]) -> list[Piece]:
     return [*pieces, "]"]
 
 
+def _finite(shown: ColumnElement[Any], column: ColumnElement[Any], first: str, last: str) -> ColumnElement[Any]:
+    """Returns SQL for a date's text. The driver stores Python's first and last date as infinite ones, whose text is
+    null in PostgreSQL.
+    """
+    middle: ColumnElement[Any] = literal_column("DATE '2000-01-01'")
+    return func.coalesce(shown, case((column < middle, text(first)), (column > middle, text(last))))
+
+
 def _pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> list[Piece]:
     type_ = member.value_type
     if issubclass(type_, StrEnum):
         return ['"', func.upper(column) if style.upper else column, '"']
     if type_ is datetime:
         instant = func.timezone(literal_column("'UTC'"), column)
-        return ['"', func.to_char(instant, literal_column(f"'{INSTANT}'")), style.offset + '"']
+        shown = func.to_char(instant, literal_column(f"'{INSTANT}'"))
+        return ['"', _finite(shown, instant, FIRST_INSTANT, LAST_INSTANT), style.offset + '"']
     if type_ is date:
-        return ['"', func.to_char(column, literal_column("'YYYY-MM-DD'")), '"']
+        shown = func.to_char(column, literal_column("'YYYY-MM-DD'"))
+        return ['"', _finite(shown, column, FIRST_DATE, LAST_DATE), '"']
     if type_ in (int, float):
         return [column]
     return [_as_text(func.to_json(column))]
