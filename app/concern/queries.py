@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Select, any_, cast, select
+from sqlalchemy import Select, select
 
 from app.access.listing import at_school, schools_of_list
 from app.access.permission import Can
@@ -12,7 +12,7 @@ from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.lookup import IdList, page_by_id, rows_of_students, within_reach
+from app.roster.lookup import page_by_id, rows_of_students, within_reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +66,3 @@ async def concern(work: Work, concern_id: UUID) -> Concern:
 async def concerns_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Concern]]:
     """Returns every concern about these students, keyed by student, oldest first."""
     return await rows_of_students(work, Concern, "concern", student_ids, Concern.id)
-
-
-@needs(Can.READ_CONCERNS)
-async def concerns_by_id(work: Work, concern_ids: Sequence[UUID]) -> dict[UUID, Concern]:
-    """Returns the concerns with these ids that are within the principal's reach, keyed by id."""
-    rows = await work.db.scalars(
-        select(Concern).where(
-            Concern.district_id == work.district_id, Concern.id == any_(cast(list(concern_ids), IdList))
-        )
-    )
-    rows_by_id = {row.id: row for row in rows}
-    work.disclose("concern", (row.student_id for row in rows_by_id.values()))
-    return rows_by_id

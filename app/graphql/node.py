@@ -20,11 +20,6 @@ def show_id(kind: str, row_id: UUID) -> strawberry.ID:
     return strawberry.ID(ids.format_id(kind, row_id))
 
 
-def show_optional_id(kind: str, row_id: UUID | None) -> strawberry.ID | None:
-    """Returns an id in its public form, or None for None."""
-    return None if row_id is None else show_id(kind, row_id)
-
-
 def parse_id(kind: str, text: str) -> UUID | None:
     """Returns the row id in a public id, or None if the text is no id of this kind."""
     try:

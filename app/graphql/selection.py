@@ -2,7 +2,7 @@
 that filters name.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, cast
@@ -49,7 +49,6 @@ NO_ROW: Final = UUID(int=0)
 """An id that no row has. It is the value of a filter whose row does not exist, so that the list is empty."""
 FACTS: Final = {camel(name): name for name in ("has_next_page", "has_previous_page", "start_cursor", "end_cursor")}
 Details = Sequence[FieldDetails]
-Resolve = Callable[[Filter[Any], Any], Any]
 
 
 @dataclass

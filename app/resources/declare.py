@@ -166,11 +166,6 @@ class AddedLink:
     member: Member
 
 
-def Added(source: type[Resource[Any]], name: str, member: Any) -> AddedLink:
-    """Declares a value that one package adds to a resource of another package."""
-    return AddedLink(source, named(member, name))
-
-
 @dataclass(frozen=True)
 class Command:
     """A command of a package's service, for both APIs.

@@ -78,15 +78,6 @@ async def verdicts_now(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, Ve
 
 
 @needs(Can.READ_VERDICTS)
-async def verdict_now(work: Work, support_id: UUID) -> VerdictRow:
-    """Returns the current verdict of a support; raises `NotFound` if it was never judged."""
-    row = (await verdicts_now(work, [support_id])).get(support_id)
-    if row is None:
-        raise NotFound("verdict")
-    return row
-
-
-@needs(Can.READ_VERDICTS)
 async def verdicts(work: Work, keyset: Keyset, support_id: UUID) -> Page[VerdictRow]:
     """Returns a page of a support's verdicts, oldest first."""
     query = select(VerdictRow).where(VerdictRow.district_id == work.district_id, VerdictRow.support_id == support_id)

@@ -1,6 +1,6 @@
 """Formats pages in REST: items, `next`, and the Link header (RFC 8288)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from fastapi import Request, Response
@@ -98,8 +98,3 @@ def to_page(
         # The link is relative to the request, so that it works behind a proxy with any host and scheme.
         response.headers["Link"] = f'<{next_url.path}?{next_url.query}>; rel="next"'
     return [shape(row) for row in page.rows], page.next
-
-
-def to_items(rows: Sequence[Row], shape: Callable[[Row], Item]) -> list[Item]:
-    """Returns rows in REST's shape, as a list without pages."""
-    return [shape(row) for row in rows]

@@ -15,11 +15,9 @@ from app.roster.lookup import IdList, find_row, locate_staff, locate_student, pa
 from app.roster.models import (
     Demographics,
     Enrollment,
-    ExternalId,
     Org,
     Person,
     SchoolClass,
-    Source,
 )
 from app.roster.references import parse
 
@@ -121,42 +119,6 @@ async def enrollments_of(work: Work, person_ids: list[UUID]) -> list[Enrollment]
     return list(rows)
 
 
-@needs(Can.READ_ROSTER)
-async def students_by_id(work: Work, student_ids: list[UUID]) -> dict[UUID, Person]:
-    """Returns the students with these ids whom the principal reaches."""
-    rows = await work.db.scalars(_people(work).where(Person.id == any_(cast(student_ids, IdList)), Person.is_student))
-    people = {person.id: person for person in rows}
-    work.disclose("student", people)
-    return people
-
-
-@needs(Can.READ_ROSTER)
-async def staff_by_id(work: Work, staff_ids: list[UUID]) -> dict[UUID, Person]:
-    """Returns the members of staff with these ids who exist."""
-    rows = await work.db.scalars(_people(work).where(Person.id == any_(cast(staff_ids, IdList)), ~Person.is_student))
-    return {person.id: person for person in rows}
-
-
-@needs(Can.READ_ROSTER)
-async def orgs_by_id(work: Work, org_ids: list[UUID]) -> dict[UUID, Org]:
-    """Returns the orgs with these ids that exist."""
-    rows = await work.db.scalars(
-        select(Org).where(Org.district_id == work.district_id, Org.id == any_(cast(org_ids, IdList)))
-    )
-    return {org.id: org for org in rows}
-
-
-@needs(Can.READ_ROSTER)
-async def classes_by_id(work: Work, class_ids: list[UUID]) -> dict[UUID, SchoolClass]:
-    """Returns the classes with these ids that exist."""
-    rows = await work.db.scalars(
-        select(SchoolClass).where(
-            SchoolClass.district_id == work.district_id, SchoolClass.id == any_(cast(class_ids, IdList))
-        )
-    )
-    return {row.id: row for row in rows}
-
-
 @needs(Can.READ_DEMOGRAPHICS)
 async def demographics_of(work: Work, student_id: UUID) -> Demographics:
     """Returns a student's demographics; raises `NotFound`."""
@@ -171,25 +133,6 @@ async def demographics_of(work: Work, student_id: UUID) -> Demographics:
         raise NotFound("demographics")
     work.disclose("demographics", [student_id])
     return row
-
-
-@needs(Can.READ_ROSTER)
-async def external_ids_of(work: Work, row_ids: list[UUID]) -> dict[UUID, list[tuple[str, str]]]:
-    """Returns the aliases of these rows as (source name, sourcedId)."""
-    rows = await work.db.execute(
-        select(ExternalId.row_id, Source.name, ExternalId.sourced_id)
-        .join(Source, (Source.district_id == ExternalId.district_id) & (Source.id == ExternalId.source_id))
-        .where(
-            ExternalId.district_id == work.district_id,
-            Source.district_id == work.district_id,
-            ExternalId.row_id == any_(cast(row_ids, IdList)),
-        )
-        .order_by(Source.name, ExternalId.sourced_id)
-    )
-    aliases: dict[UUID, list[tuple[str, str]]] = {}
-    for row_id, source, sourced_id in rows:
-        aliases.setdefault(row_id, []).append((source, sourced_id))
-    return aliases
 
 
 def _people(work: Work) -> Select[Person]:

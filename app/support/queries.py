@@ -107,23 +107,6 @@ async def concern_ids_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, 
 
 
 @needs(Can.READ_SUPPORTS)
-async def support_ids_of_concerns(work: Work, concern_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
-    """Returns the ids of the supports that address these concerns, keyed by concern."""
-    rows = await work.db.execute(
-        select(SupportConcern.concern_id, SupportConcern.support_id)
-        .where(
-            SupportConcern.district_id == work.district_id,
-            SupportConcern.concern_id == any_(cast(list(concern_ids), IdList)),
-        )
-        .order_by(SupportConcern.support_id)
-    )
-    support_ids: dict[UUID, list[UUID]] = {concern_id: [] for concern_id in concern_ids}
-    for concern_id, support_id in rows:
-        support_ids[concern_id].append(support_id)
-    return support_ids
-
-
-@needs(Can.READ_SUPPORTS)
 async def sessions(
     work: Work, keyset: Keyset, support_id: UUID, since: date | None = None, until: date | None = None
 ) -> Page[Session]:
