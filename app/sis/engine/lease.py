@@ -6,7 +6,7 @@ does that (`run.lock_district_writes`). Never begins or ends a run.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from uuid import UUID
@@ -43,22 +43,38 @@ async def district_sync_lease(engine: AsyncEngine, keyring: Keyring, district_id
         length = await take_lease(work, holder)
 
     async def renew() -> None:
-        while True:
-            await asyncio.sleep(length.total_seconds() / BEATS)
-            with suppress(Exception):  # the next renewal is still in time; if none is, the run is refused as it writes
-                async with unit(engine, principal, keyring, "sync lease") as work:
-                    await renew_lease(work, holder, length)
+        async with unit(engine, principal, keyring, "sync lease") as work:
+            await renew_lease(work, holder, length)
 
-    renewal = asyncio.create_task(renew())
+    try:
+        async with renewed(renew, length.total_seconds() / BEATS):
+            yield
+    finally:
+        with suppress(Exception):  # without a database the lease ends by itself
+            async with unit(engine, principal, keyring, "sync lease") as work:
+                await renew_lease(work, holder, timedelta(0))
+
+
+@asynccontextmanager
+async def renewed(renew: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
+    """Calls `renew` every so many seconds until the block ends.
+
+    A call that fails is left to the next one, which is still in time. If none is, the run is refused as it writes.
+    """
+
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            with suppress(Exception):
+                await renew()
+
+    renewal = asyncio.create_task(repeat())
     try:
         yield
     finally:
         renewal.cancel()
         with suppress(asyncio.CancelledError):
             await renewal
-        with suppress(Exception):  # without a database the lease ends by itself
-            async with unit(engine, principal, keyring, "sync lease") as work:
-                await renew_lease(work, holder, timedelta(0))
 
 
 @needs(Can.SYNC_ROSTER)

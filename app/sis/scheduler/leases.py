@@ -1,8 +1,7 @@
 """Claims runs and answers for a worker, renews their leases, and postpones them. Never executes one."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -18,6 +17,7 @@ from app.core.crypto import Keyring
 from app.core.fault_report import NO_FAULT, FaultSummary
 from app.core.jobs import ClaimedJob, JobTable, RetryPolicy, claim, worker_name
 from app.roster.models import Source
+from app.sis.engine.lease import renewed
 from app.sis.engine.report import Report
 from app.sis.engine.run import LENGTH, end
 from app.sis.engine.state import change_states
@@ -80,19 +80,11 @@ async def renewed_lease(
     """
 
     async def renew() -> None:
-        while True:
-            await asyncio.sleep(length.total_seconds() / 3)
-            with suppress(Exception):  # the next renewal still comes in time
-                async with unit(engine, system_principal(district_id, "sync"), keyring, "sync lease") as work:
-                    await keep_lease(work, job, length)
+        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync lease") as work:
+            await keep_lease(work, job, length)
 
-    renewal = asyncio.create_task(renew())
-    try:
+    async with renewed(renew, length.total_seconds() / 3):
         yield
-    finally:
-        renewal.cancel()
-        with suppress(asyncio.CancelledError):
-            await renewal
 
 
 @needs(Can.SYNC_ROSTER)
