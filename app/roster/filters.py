@@ -5,6 +5,7 @@ at it; without one (GraphQL) any id is accepted, and an unknown external id is `
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -24,79 +25,31 @@ Find = Callable[[Work, str, str | None], Awaitable[FromSource]]
 
 def by_student(column: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None]) -> Filter[UUID]:
     """Returns a filter by the student whom a row is about; the index on the student serves it."""
-    return Filter(
-        "student",
-        str,
-        lambda student_id: column == student_id,
-        f"Only rows about this student: {NAMED}.",
-        "stu_01jq4n6d9zf3vbs0x5k2m7e8ta",
-        graphql="student_id",
-        resolve=resolver("student", find_student),
-        bound=UUID,
-        narrow=True,
-    )
+    return _by_row(STUDENT, lambda student_id: column == student_id, f"Only rows about this student: {NAMED}.")
 
 
 def by_staff(
     *columns: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None], name: str, description: str
 ) -> Filter[UUID]:
     """Returns a filter by the member of staff in one of the columns."""
-    return Filter(
-        name,
-        str,
-        lambda person_id: or_(*(column == person_id for column in columns)),
-        description,
-        "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
-        graphql="staff_id",
-        resolve=resolver("person", find_staff),
-        bound=UUID,
-        narrow=True,
-    )
+    in_a_column = _by_row(STAFF, lambda person_id: or_(*(column == person_id for column in columns)), description)
+    return replace(in_a_column, name=name)
 
 
 def by_school(model: type[ListedBySchool]) -> Filter[UUID]:
     """Returns a filter by a school of the row's student; the indexes on the model's school columns serve it."""
-    return Filter(
-        "school",
-        str,
-        None,
-        f"Only rows about students of this school: {NAMED}.",
-        "org_01jq4n6d9zf3vbs0x5k2m7e8tc",
-        graphql="school_id",
-        resolve=resolver("org", find_school),
-        bound=UUID,
-        schools=model,
-    )
+    of_students = _by_row(SCHOOL, None, f"Only rows about students of this school: {NAMED}.")
+    return replace(of_students, narrow=False, schools=model)
 
 
 def of_school(column: SQLCoreOperations[UUID]) -> Filter[UUID]:
     """Returns a filter by the school in a column."""
-    return Filter(
-        "school",
-        str,
-        lambda school_id: column == school_id,
-        f"Only rows of this school: {NAMED}.",
-        "org_01jq4n6d9zf3vbs0x5k2m7e8tc",
-        graphql="school_id",
-        resolve=resolver("org", find_school),
-        bound=UUID,
-        narrow=True,
-    )
+    return _by_row(SCHOOL, lambda school_id: column == school_id, f"Only rows of this school: {NAMED}.")
 
 
 def by_class(condition: Callable[[UUID], Any]) -> Filter[UUID]:
     """Returns a filter by class; `condition` returns the condition that a row belongs to a class."""
-    return Filter(
-        "class",
-        str,
-        condition,
-        f"Only those in this class: {NAMED}.",
-        "cls_01jq4n6d9zf3vbs0x5k2m7e8td",
-        graphql="class_id",
-        resolve=resolver("class", find_class),
-        bound=UUID,
-        narrow=True,
-    )
+    return _by_row(CLASS, condition, f"Only those in this class: {NAMED}.")
 
 
 def resolver(kind: str, find: Find | Callable[[Work, str, str | None], Awaitable[SchoolClass]]) -> Resolver:
@@ -110,3 +63,33 @@ def resolver(kind: str, find: Find | Callable[[Work, str, str | None], Awaitable
         return (await find(work, text, pointer)).id
 
     return resolve
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A kind of roster row that lists are filtered by: the filter's name in each API, and its resolver."""
+
+    name: str
+    graphql: str
+    example: str
+    resolve: Resolver
+
+
+STUDENT = _Named("student", "student_id", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta", resolver("student", find_student))
+STAFF = _Named("staff", "staff_id", "per_01jq4n6d9zf3vbs0x5k2m7e8tb", resolver("person", find_staff))
+SCHOOL = _Named("school", "school_id", "org_01jq4n6d9zf3vbs0x5k2m7e8tc", resolver("org", find_school))
+CLASS = _Named("class", "class_id", "cls_01jq4n6d9zf3vbs0x5k2m7e8td", resolver("class", find_class))
+
+
+def _by_row(named: _Named, condition: Callable[[UUID], Any] | None, description: str) -> Filter[UUID]:
+    return Filter(
+        named.name,
+        str,
+        condition,
+        description,
+        named.example,
+        graphql=named.graphql,
+        resolve=named.resolve,
+        bound=UUID,
+        narrow=True,
+    )

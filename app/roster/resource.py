@@ -15,12 +15,10 @@ from app.roster.filters import by_class, by_school, resolver
 from app.roster.models import (
     Demographics,
     Enrollment,
-    ExternalId,
     Person,
-    Source,
 )
 from app.roster.queries import find_staff, find_student
-from app.roster.schools import ClassResource, ExternalIdResource, SchoolResource
+from app.roster.schools import ClassResource, SchoolResource, link_external_ids
 
 
 class EnrollmentResource(
@@ -142,15 +140,7 @@ LINKS = (
         "The student's demographics, which need a scope of their own.",
         rest=None,
     ),
-    Link(
-        StudentResource,
-        "external_ids",
-        ExternalIdResource,
-        ExternalId.row_id == Person.id,
-        "The student's ids in the sources.",
-        order=(Source.name, ExternalId.sourced_id),
-        inline=True,
-    ),
+    link_external_ids(StudentResource, Person.id, "The student's ids in the sources."),
     Link(
         StudentResource,
         "enrollments",
@@ -159,15 +149,7 @@ LINKS = (
         "The classes that the student is in.",
         order=(Enrollment.id,),
     ),
-    Link(
-        StaffResource,
-        "external_ids",
-        ExternalIdResource,
-        ExternalId.row_id == Person.id,
-        "Their ids in the sources.",
-        order=(Source.name, ExternalId.sourced_id),
-        inline=True,
-    ),
+    link_external_ids(StaffResource, Person.id, "Their ids in the sources."),
 )
 
 BY_NAME = (Person.family_name, Person.given_name, Person.id)

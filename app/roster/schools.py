@@ -4,12 +4,14 @@ from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import and_
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.access.permission import Can
-from app.resources.declare import Join, Link, Resource
+from app.resources.declare import AddedLink, Join, Link, Resource
 from app.resources.fields import field, one, reference
 from app.resources.listing import Filter, Listing
 from app.resources.members import Id, One
+from app.resources.select import ResourceType
 from app.roster.filters import NAMED, of_school, resolver
 from app.roster.models import AcademicSession, ExternalId, Org, SchoolBreak, SchoolClass, Source
 from app.roster.queries import find_class, find_school
@@ -102,25 +104,22 @@ class BreakResource(
     declared_at: datetime = field(SchoolBreak.declared_at, "When it was declared.")
 
 
+def link_external_ids(resource: ResourceType, row_id: InstrumentedAttribute[UUID], description: str) -> AddedLink:
+    """Returns the link from a roster row to its ids in the sources, which are shown in line."""
+    return Link(
+        resource,
+        "external_ids",
+        ExternalIdResource,
+        ExternalId.row_id == row_id,
+        description,
+        order=(Source.name, ExternalId.sourced_id),
+        inline=True,
+    )
+
+
 LINKS = (
-    Link(
-        SchoolResource,
-        "external_ids",
-        ExternalIdResource,
-        ExternalId.row_id == Org.id,
-        "Its ids in the sources.",
-        order=(Source.name, ExternalId.sourced_id),
-        inline=True,
-    ),
-    Link(
-        ClassResource,
-        "external_ids",
-        ExternalIdResource,
-        ExternalId.row_id == SchoolClass.id,
-        "Its ids in the sources.",
-        order=(Source.name, ExternalId.sourced_id),
-        inline=True,
-    ),
+    link_external_ids(SchoolResource, Org.id, "Its ids in the sources."),
+    link_external_ids(ClassResource, SchoolClass.id, "Its ids in the sources."),
 )
 
 LISTINGS = (
