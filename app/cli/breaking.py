@@ -28,13 +28,13 @@ def breaking_in_graphql(old: str, new: str) -> list[str]:
 def breaking_in_events(old: Json, new: Json) -> list[str]:
     """Returns the breaking changes between the schemas of the events, which clients only read."""
     comparison = _Comparison(old, new)
-    found = []
+    changes = []
     for name, schema in old["$defs"].items():
         if name not in new["$defs"]:
-            found.append(f"{name}: the event was removed.")
+            changes.append(f"{name}: the event was removed.")
         else:
-            found += comparison.answer(name, schema, new["$defs"][name])
-    return sorted(set(found))
+            changes += comparison.answer(name, schema, new["$defs"][name])
+    return sorted(set(changes))
 
 
 class _Comparison:
@@ -61,14 +61,14 @@ class _Comparison:
 
     def _scopes(self, name: str, old: Json, new: Json) -> Iterator[str]:
         def scopes(operation: Json) -> set[str]:
-            return {scope for one in operation.get("security", ()) for scope in one.get("oauth2", ())}
+            return {scope for requirement in operation.get("security", ()) for scope in requirement.get("oauth2", ())}
 
         yield from (f"{name}: it needs the scope {scope} now." for scope in sorted(scopes(new) - scopes(old)))
 
     def _parameters(self, name: str, old: Json, new: Json) -> Iterator[str]:
         def named(operation: Json, document: Json) -> dict[tuple[str, str], Json]:
-            every = (_resolved(document, one) for one in operation.get("parameters", ()))
-            return {(one["in"], one["name"]): one for one in every}
+            every = (_resolved(document, parameter) for parameter in operation.get("parameters", ()))
+            return {(parameter["in"], parameter["name"]): parameter for parameter in every}
 
         before, after = named(old, self._old), named(new, self._new)
         for key, parameter in after.items():
@@ -179,19 +179,19 @@ class _Comparison:
         return old, new, is_compared
 
 
-def _resolved(document: Json, one: Json) -> Json:
-    while "$ref" in one:
-        found: Any = document
-        for part in str(one["$ref"]).removeprefix("#/").split("/"):
-            found = found[part]
-        one = found
-    return one
+def _resolved(document: Json, schema: Json) -> Json:
+    while "$ref" in schema:
+        target: Any = document
+        for part in str(schema["$ref"]).removeprefix("#/").split("/"):
+            target = target[part]
+        schema = target
+    return schema
 
 
 def _single(document: Json, schema: Json) -> Json:
     """Returns a schema without its reference, and of an optional type the type itself."""
     schema = _resolved(document, schema)
-    kinds = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
     return _single(document, kinds[0]) if len(kinds) == 1 else schema
 
 
@@ -199,7 +199,7 @@ def _types(document: Json, schema: Json) -> set[str]:
     """Returns the JSON types that a schema allows."""
     schema = _resolved(document, schema)
     if inner := schema.get("anyOf") or schema.get("oneOf"):
-        return set().union(*(_types(document, one) for one in inner))
+        return set().union(*(_types(document, member) for member in inner))
     kind = schema.get("type", "any")
     return set(kind) if isinstance(kind, list) else {str(kind)}
 

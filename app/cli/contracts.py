@@ -58,12 +58,12 @@ def add_to(app: typer.Typer) -> None:
 
 def breaking_changes(folder: Path) -> list[str]:
     """Returns how the contracts in a folder break those that were released, a sentence each."""
-    found: list[str] = []
+    changes: list[str] = []
     for name, compare in COMPARISONS.items():
         released = RELEASED / name
         if released.exists():
-            found += [f"{name}: {one}" for one in compare(released.read_text(), (folder / name).read_text())]
-    return found
+            changes += [f"{name}: {change}" for change in compare(released.read_text(), (folder / name).read_text())]
+    return changes
 
 
 def _of_json(compare: Callable[[Any, Any], list[str]]) -> Callable[[str, str], list[str]]:

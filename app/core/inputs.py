@@ -96,8 +96,8 @@ def command_inputs(function: Callable[..., Any]) -> CommandInputs:
 
 def _field(name: str, hint: Any, default: Any) -> InputField:
     type_, nullable, many, extras = _parts(hint)
-    text = next((one for one in extras if isinstance(one, Text)), None)
-    about = next((one for one in extras if isinstance(one, About)), About(""))
+    text = next((extra for extra in extras if isinstance(extra, Text)), None)
+    about = next((extra for extra in extras if isinstance(extra, About)), About(""))
     return InputField(name, type_, nullable, many, default, text, about.description, about.example)
 
 

@@ -6,7 +6,7 @@ from app.core.errors import Conflict, Invalid, Violation
 
 
 class DecisionKind(StrEnum):
-    """What a team chose. A referral can be recorded at any time, with nothing before it."""
+    """The choices of a team. A referral can be recorded at any time, with nothing before it."""
 
     CONTINUE = "continue"
     RAISE_GOAL = "raise_goal"

@@ -20,7 +20,7 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 
 KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset({"concern", "support", "session", "score", "endpoint", "source", "measure"})
-"""The nouns whose rows have a version, in the names that inputs use: `score` stands for `score` and `score_id`."""
+"""The nouns whose rows have a version, in the names that inputs use: `score` means `score` and `score_id`."""
 OTHER_SUBJECTS: Final = {"decide": "support", "record_sessions": "support", "rotate_secret": "endpoint"}
 """The noun whose version a mutation takes, keyed by mutation, for mutations whose name does not end with that noun."""
 OVERWRITES: Final = frozenset({"amend_measure", "change_endpoint", "change_source"})
@@ -78,7 +78,7 @@ def _subject_of(field: StrawberryField) -> str | None:
     if noun not in VERSIONED:
         return None
     inputs = [argument.type for argument in field.arguments if argument.python_name == "input"]
-    names = {one.python_name for kind in inputs for one in _definition(kind).fields}
+    names = {field.python_name for kind in inputs for field in _definition(kind).fields}
     return next((name for name in (noun, f"{noun}_id") if name in names), None)
 
 

@@ -187,7 +187,9 @@ def _restricted(prepared: Prepared, nodes: Sequence[FieldNode]) -> Prepared:
         selection_set=SelectionSetNode(selections=tuple(nodes)),
         loc=operation.loc,
     )
-    definitions = tuple(restricted if one is operation else one for one in prepared.document.definitions)
+    definitions = tuple(
+        restricted if definition is operation else definition for definition in prepared.document.definitions
+    )
     return replace(prepared, document=DocumentNode(definitions=definitions), operation=restricted)
 
 

@@ -67,7 +67,10 @@ class Repetition:
             return prepared
         nodes = tuple(node for name, node in self.fields.items() if name not in self.answers)
         operation = _with_fields(prepared.operation, nodes)
-        definitions = tuple(operation if one is prepared.operation else one for one in prepared.document.definitions)
+        definitions = tuple(
+            operation if definition is prepared.operation else definition
+            for definition in prepared.document.definitions
+        )
         return replace(prepared, document=DocumentNode(definitions=definitions), operation=operation)
 
     @property
@@ -114,9 +117,9 @@ def repetition_of(
     if isinstance(variables, list):
         return None  # The operation will fail because of its variables.
     fragments = {
-        one.name.value: FragmentDetails(one)
-        for one in prepared.document.definitions
-        if isinstance(one, FragmentDefinitionNode)
+        definition.name.value: FragmentDetails(definition)
+        for definition in prepared.document.definitions
+        if isinstance(definition, FragmentDefinitionNode)
     }
     collected = collect_fields(schema, fragments, variables, schema.mutation_type, prepared.operation)
     fields: dict[str, FieldNode] = {}
@@ -124,7 +127,7 @@ def repetition_of(
     payload = (operation.query, operation.name, orjson.dumps(operation.variables, option=orjson.OPT_SORT_KEYS))
     for name, details in collected.grouped_field_set.items():
         node = details[0].node
-        fields[name] = node if len(details) == 1 else _merged([one.node for one in details])
+        fields[name] = node if len(details) == 1 else _merged([detail.node for detail in details])
         definition = schema.mutation_type.fields.get(node.name.value)
         key = None if definition is None else get_argument_values(definition, node, variables).get(KEY)
         if key is not None:
@@ -135,7 +138,7 @@ def repetition_of(
 
 def _merged(nodes: list[FieldNode]) -> FieldNode:
     """Merges several fields with the same response key into one field that selects the members of all of them."""
-    selections = tuple(one for node in nodes if node.selection_set for one in node.selection_set.selections)
+    selections = tuple(selection for node in nodes if node.selection_set for selection in node.selection_set.selections)
     first = nodes[0]
     return FieldNode(
         alias=first.alias,

@@ -51,10 +51,10 @@ class Catalog:
 
         A page selects only these columns, because a role may not be allowed to read the other columns of a table.
         """
-        found = self._columns.get(resource)
-        if found is None:
-            found = self._columns[resource] = frozenset(self._named_columns(resource))
-        return found
+        columns = self._columns.get(resource)
+        if columns is None:
+            columns = self._columns[resource] = frozenset(self._named_columns(resource))
+        return columns
 
     def _named_columns(self, resource: ResourceType) -> Iterator[tuple[str, str]]:
         facts = declaration(resource)

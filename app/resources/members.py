@@ -30,8 +30,9 @@ class Many(Generic[R]):
 
 @dataclass(frozen=True)
 class Member:
-    """What all members have: name, description, example, and the name in each API. A name of None means that the API
-    does not show the member.
+    """Attributes of every member: name, description, example, and the name in each API.
+
+    A name of None means that the API does not show the member.
     """
 
     name: str

@@ -24,7 +24,7 @@ JUDGED = (
     RESPONSE_UNDER_DELIVERED,
     PROBE_REQUESTED,
 )
-"""What a judgement at once can report."""
+"""The events that an immediate judgement can report."""
 
 COMMANDS = (
     Command(

@@ -1,7 +1,7 @@
 """Owns the change feed as a stream of server-sent events: the same events, cursors and bodies as GET /v1/events.
 
 A stream outlives its request's turn and transaction. So every batch is read in a transaction of its own, by a caller
-who is authorized anew: a token that ends or is revoked ends the stream, and a caseload that changes narrows it.
+who is authorized again: a token that ends or is revoked ends the stream, and a caseload that changes narrows it.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -51,7 +51,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What a stream reads, and for whom."""
+    """The events that a stream reads, and the caller for whom it reads them."""
 
     request: Request
     services: Services

@@ -35,7 +35,7 @@ def check_value(annotation: Any, value: Any) -> None:
         for item in value.values():
             check_value(arguments[1], item)
     elif origin is not None and origin is not list and origin is not dict:
-        _check_choice([one for one in arguments if one is not type(None)], value)
+        _check_choice([argument for argument in arguments if argument is not type(None)], value)
     elif annotation is AwareDatetime:
         check_value(datetime, value)
     elif annotation in DETAILS and not _has_type(annotation, value):

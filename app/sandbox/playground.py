@@ -38,7 +38,7 @@ def main() -> NoReturn:
     parser.add_argument("--roster", type=Path, metavar="FILE.zip", help="a OneRoster CSV zip of your own")
     parser.add_argument("--port", type=int, default=8000, help="0 picks a free one")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / FOLDER, help="where the data are kept")
-    parser.add_argument("--fresh", action="store_true", help="delete what was kept, and begin anew")
+    parser.add_argument("--fresh", action="store_true", help="delete what was kept, and start again")
     options = parser.parse_args()
     if options.roster is not None and not options.roster.is_file():
         parser.error(f"there is no file {options.roster}")
@@ -135,7 +135,7 @@ def _migrate(folder: Path, environment: dict[str, str]) -> None:
                 migration.check()
             except PlaygroundError as error:
                 raise PlaygroundError(
-                    f"{error}\nTo delete the playground's data and begin anew, add --fresh."
+                    f"{error}\nTo delete the playground's data and start again, add --fresh."
                 ) from None
     except Stopped:
         migration.stop()

@@ -233,10 +233,12 @@ def _cursor(paged: Paged, *, following: bool = False) -> ColumnElement[Any]:
 def _columns(scope: Scope, level: Level, name: str, order: Order) -> Sequence[Any]:
     """Returns the columns of a level's table that the rows of its page need."""
     models = [level.facts.model, *(join.model for join in level.facts.joins)]
-    model = next((one for one in models if table_of(one).name == name), None)
+    model = next((candidate for candidate in models if table_of(candidate).name == name), None)
     if model is None:
         return ()
-    named = scope.catalog.columns(level.resource) | {(table_of(one.class_).name, one.key) for one in order.columns}
+    named = scope.catalog.columns(level.resource) | {
+        (table_of(column.class_).name, column.key) for column in order.columns
+    }
     return [column for column in table_of(model).columns if (name, column.name) in named]
 
 

@@ -52,7 +52,7 @@ def reference_of_kind(member: ReferenceMember, column: ColumnElement[Any], kind:
     """Returns the SQL of a public id whose kind is in the column `kind`. For a kind that the member does not have, the
     SQL yields null.
     """
-    choices = [(kind == text(one), func.concat(text(id_token(one)), column)) for one in member.kinds]
+    choices = [(kind == text(choice), func.concat(text(id_token(choice)), column)) for choice in member.kinds]
     return case(*choices, else_=NULL)
 
 

@@ -13,5 +13,5 @@ def open_choices(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for name in references(document, [operation["responses"] for _, _, operation in operations(document)]):
         for field in schemas[name].get("properties", {}).values():
-            if any("enum" in one for one in nodes(field)):
+            if any("enum" in node for node in nodes(field)):
                 field["description"] = f"{field.get('description', '')} {OPEN}".strip()

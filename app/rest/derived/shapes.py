@@ -199,5 +199,5 @@ def _stored(member: Member, row: Any) -> Any:
             kind = declaration(member.target).kind
         if kind is None or value is None:
             return value
-        return [ids.format_id(kind, one) for one in value] if isinstance(value, list) else ids.format_id(kind, value)
+        return [ids.format_id(kind, item) for item in value] if isinstance(value, list) else ids.format_id(kind, value)
     raise Misuse(f"{member.name} is not in the stored row.")

@@ -203,8 +203,8 @@ class Stage:
                 used.append(name)
             return f"${used.index(name) + 1}::{_TYPES[name]}"
 
-        # With the run in its text a statement is prepared anew for each run: a plan that was kept on this connection
-        # would be that of a run of another size. `plan_cache_mode` would also have every foreign key planned anew.
+        # With the run in its text a statement is prepared again for each run: a plan that was kept on this connection
+        # would be that of a run of another size. `plan_cache_mode` would also have every foreign key planned again.
         text = f"{_NAMED.sub(placeholder, sql)} /* run_{self.run_id.hex} */"
         return (text, *(values[name] for name in used))
 

@@ -70,14 +70,16 @@ async def acknowledge_rows(work: Work, run_id: UUID, rows: Collection[UUID] | No
     mine = [SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id]
     if rows is not None:
         mine.append(SisQuarantine.id.in_(rows))
-    found = (await work.db.scalars(select(SisQuarantine).where(*mine).limit(MOST_LISTED))).all()
-    unknown = set(rows or ()) - {row.id for row in found}
-    nameless = {row.id for row in found if rows is not None and (row.sourced_id is None or row.content is None)}
+    matching = (await work.db.scalars(select(SisQuarantine).where(*mine).limit(MOST_LISTED))).all()
+    unknown = set(rows or ()) - {row.id for row in matching}
+    nameless = {row.id for row in matching if rows is not None and (row.sourced_id is None or row.content is None)}
     if unknown or nameless:
         places = [place for place, row_id in enumerate(rows or ()) if row_id in unknown | nameless]
         detail = "The run has no such row, or the row has no sourcedId by which it could be known again."
         raise Invalid([Violation(f"/rows/{place}", "quarantine.row", detail) for place in places])
-    chosen = [row for row in found if row.sourced_id is not None and row.content is not None and not row.acknowledged]
+    chosen = [
+        row for row in matching if row.sourced_id is not None and row.content is not None and not row.acknowledged
+    ]
     for row in chosen:
         work.db.add(
             SisAcknowledgement(

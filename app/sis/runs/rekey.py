@@ -112,7 +112,7 @@ def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
     For an applied run, only the pairs that the run left unchanged are returned. The new people of the other pairs were
     created.
     """
-    pairs = [(one["old"], one["new"]) for one in run.rekeys if one["set_aside"] or run.state == RunState.HELD]
+    pairs = [(pair["old"], pair["new"]) for pair in run.rekeys if pair["set_aside"] or run.state == RunState.HELD]
     olds, news = Counter(old for old, _ in pairs), Counter(new for _, new in pairs)
     return [(old, new) for old, new in pairs if olds[old] == news[new] == 1]
 

@@ -25,8 +25,9 @@ def render_report(report: Report) -> str:
         lines.append("")
     lines += [f"{'HELD ' if result['held'] else 'within '}{render_guard_result(result)}" for result in report.weighed]
     lines += [
-        f"In quarantine: {one.file} row {one.row}, {one.sourced_id or 'no id'}, {one.field}: {one.code}"
-        for one in report.refusals
+        f"In quarantine: {refusal.file} row {refusal.row}, {refusal.sourced_id or 'no id'}, "
+        f"{refusal.field}: {refusal.code}"
+        for refusal in report.refusals
     ]
     lines += render_rekeys(report)
     lines += [f"Moved to their student's schools: {rows:,} of {name}" for name, rows in report.repaired.items()]
@@ -41,16 +42,16 @@ def render_rekeys(report: Report) -> list[str]:
     records.
     """
     lines = [
-        f"Likely the same person: {one['old']} is now {one['new']}, by {one['by']}"
-        f"{'; set aside, because there are records' if one['set_aside'] else ''}"
-        for one in report.rekeys
+        f"Likely the same person: {rekey['old']} is now {rekey['new']}, by {rekey['by']}"
+        f"{'; set aside, because there are records' if rekey['set_aside'] else ''}"
+        for rekey in report.rekeys
     ]
     shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
     if report.state == RunState.HELD and lines:
         lines.append(f"To keep these people: aimline sync rekey {shown} {of} --match likely")
-    elif any(one["set_aside"] for one in report.rekeys):
+    elif any(rekey["set_aside"] for rekey in report.rekeys):
         lines.append(f"To give those set aside their new ids: aimline sync rekey {shown} {of} --match likely")
-    if report.state == RunState.APPLIED and not all(one["set_aside"] for one in report.rekeys):
+    if report.state == RunState.APPLIED and not all(rekey["set_aside"] for rekey in report.rekeys):
         lines.append(
             f"The others came as new people, without records to lose. To reverse: aimline sync undo {shown} {of}"
         )

@@ -43,7 +43,7 @@ MEDIAN_NOISE = 0.45
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `conclude` needs to know about one series besides its scores. `goal_rate` is in the measure's units per
+    """The facts about one series that `conclude` needs besides its scores. `goal_rate` is in the measure's units per
     week.
     """
 
