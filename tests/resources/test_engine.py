@@ -103,7 +103,7 @@ def test_an_annotation_that_differs_from_its_column_is_refused() -> None:
         class _Wrong(Resource[Measure], kind="measure", requires=Can.READ_PLAYBOOK):
             """A measure."""
 
-            sem: float = field(Measure.sem, "Its error.", 1.0)  # type: ignore[assignment]
+            sem: float = field(Measure.sem, "Its error.", 1.0)  # type: ignore[assignment]  # the planted error
 
     with pytest.raises(Misuse, match="description"):
 

@@ -143,7 +143,7 @@ async def test_every_list_and_row_is_as_rest_shows_it(app: FastAPI, north: Town,
                 assert ((students, kinds), name) == (await _disclosed(work, before), name)
     for get, path, member in LINKS:
         resource = CATALOG.gets[get]
-        target = CATALOG.members(resource)[member].target  # type: ignore[attr-defined]
+        target = CATALOG.members(resource)[member].target  # type: ignore[attr-defined]  # these members are links
         prefix = ids.PREFIXES[str(declaration(resource).kind)]
         for row_id in [one for one in told.shown.values() if one.startswith(f"{prefix}_")]:
             page = Page((Rows("items", rest_picks(target)),), 200)

@@ -80,7 +80,7 @@ def test_a_process_stays_available_and_ends(
             last.result()
     most_worked, most_waited = (max(one[place] for one in beside) for place in (0, 1))
     looked = f"{what}: {len(beside)} looks, worked {most_worked * 1000:.0f} ms, waited {most_waited * 1000:.0f} ms"
-    print(looked)  # noqa: T201
+    print(looked)  # noqa: T201  # the figures that the corpus is reported with
     assert max(statuses) < 500
     assert len(beside) > 20
     assert most_worked < LIVE_SECONDS * pace()
