@@ -3,13 +3,14 @@
 #   docker run ... aimline migrate          (once, as the owner)
 #   docker run ... aimline                  (the api)
 #   docker run ... aimline worker
-FROM python:3.13-slim AS build
+# The digest says which image the tag names: Python 3.13.15 on Debian 13. Change tag and digest together, at both places.
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/aimline
 COPY requirements.lock /tmp/requirements.lock
 RUN /opt/aimline/bin/pip install --require-hashes --no-deps -r /tmp/requirements.lock
 
-FROM python:3.13-slim
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 RUN groupadd --system --gid 10001 aimline \
     && useradd --system --uid 10001 --gid aimline --home-dir /srv/aimline --no-create-home aimline
 COPY --from=build /opt/aimline /opt/aimline
