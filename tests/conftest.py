@@ -9,7 +9,6 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -22,6 +21,7 @@ from app.core.crypto import generate_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
+from tests.databases import drop_database, run_statement
 from tests.faces.admission_app import built  # noqa: F401  # apps over other limits, a fixture
 from tests.faces.rest_town import app  # noqa: F401  # the product's app, a fixture
 from tests.faces.served_app import serving  # noqa: F401  # the same on its own port, a fixture
@@ -83,7 +83,7 @@ def server_log(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def settings(server: Settings) -> Iterator[Settings]:
     """Settings over a database of this run's own, migrated; dropped at the end."""
     name = f"aimline_test_{secrets.token_hex(4)}"
-    asyncio.run(_run(server.url_of("owner"), f"CREATE DATABASE {name}"))
+    asyncio.run(run_statement(server.url_of("owner"), f"CREATE DATABASE {name}"))
     url = make_url(server.url_of("owner")).set(database=name).render_as_string(hide_password=False)
     try:
         own = Settings(
@@ -100,7 +100,7 @@ def settings(server: Settings) -> Iterator[Settings]:
     migrate(own)
     yield own
     unfit = asyncio.run(unfit_statements(own.url_of("owner")))
-    asyncio.run(_drop(server.url_of("owner"), name))
+    asyncio.run(drop_database(server.url_of("owner"), name))
     assert not unfit, "What Citus would refuse:\n" + "\n".join(unfit)
 
 
@@ -136,24 +136,3 @@ def _lines(server: Settings) -> list[str]:
     if server.key:
         return server.key.splitlines()
     return server.key_file.read_text().splitlines() if server.key_file else []
-
-
-async def _drop(url: str, name: str) -> None:
-    # A worker's session may still be ending, and the owner may not end it: its own end is a moment away.
-    for again in range(50):
-        try:
-            await _run(url, f"DROP DATABASE {name}")
-        except asyncpg.ObjectInUseError:
-            if again == 49:
-                raise
-            await asyncio.sleep(0.1)
-        else:
-            return
-
-
-async def _run(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

@@ -16,6 +16,7 @@ from alembic import command
 from app.cli.migrate import alembic_config, expected_schema, limit_database, make_roles, migrate
 from app.core.schema_lines import describe_schema
 from app.settings import Settings
+from tests.databases import drop_database
 from tests.house.filled import Columns, fill, rows_of
 from tests.house.source import REPOSITORY
 from tests.operations.conftest import as_owner, with_database
@@ -142,7 +143,7 @@ async def empty(server: Settings) -> AsyncIterator[Settings]:
     try:
         yield with_database(server, name)
     finally:
-        await as_owner(server, f"DROP DATABASE {name} WITH (FORCE)")
+        await drop_database(server.url_of("owner"), name)
 
 
 async def test_a_filled_database_of_the_first_revision_is_upgraded(empty: Settings) -> None:

@@ -10,6 +10,7 @@ from app.cli.migrate import EXPECTED, expected_schema
 from app.cli.schema import schema_text
 from app.core.schema_lines import describe_schema, differences
 from app.settings import Settings
+from tests.databases import drop_database
 from tests.operations.conftest import as_owner, with_database
 from tests.processes import aimline
 
@@ -127,7 +128,7 @@ async def test_migrate_fails_on_what_is_not_its_version(server: Settings) -> Non
         lost = aimline(broken, "migrate")
         assert (lost.returncode, "no version" in lost.stderr) == (1, True), lost.stderr
     finally:
-        await as_owner(server, f"DROP DATABASE {name} WITH (FORCE)")
+        await drop_database(server.url_of("owner"), name)
 
 
 async def test_a_migration_over_other_tables_says_so(server: Settings) -> None:
@@ -141,4 +142,4 @@ async def test_a_migration_over_other_tables_says_so(server: Settings) -> None:
         assert failed.returncode == 1
         assert "does not fit the schema (SQLSTATE 42P07)" in failed.stderr
     finally:
-        await as_owner(server, f"DROP DATABASE {name} WITH (FORCE)")
+        await drop_database(server.url_of("owner"), name)

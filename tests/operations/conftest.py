@@ -23,6 +23,7 @@ from app.core.db import connect, open_engine
 from app.main import build
 from app.settings import Settings
 from app.webhooks.service import NewEndpoint, register_endpoint
+from tests.databases import drop_database
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.processes import environment, warm
 from tests.rooms.webhook_town import SANDBOX, happen
@@ -74,7 +75,7 @@ async def empty(server: Settings) -> AsyncIterator[Callable[[], "EmptyDatabase"]
 
     yield make
     for name in made:
-        await as_owner(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await drop_database(server.url_of("owner"), name)
 
 
 @dataclass
@@ -149,7 +150,7 @@ async def source(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
     in_thread(lambda: migrate(settings))
     async with installed(settings, tmp_path_factory.mktemp("source")) as installation:
         yield installation
-    await as_owner(server, f"DROP DATABASE {name} WITH (FORCE)")
+    await drop_database(server.url_of("owner"), name)
 
 
 def in_thread(run: Callable[[], None]) -> None:

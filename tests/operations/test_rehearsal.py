@@ -15,6 +15,7 @@ from typer.main import get_command
 from app.cli import command_line
 from app.core.postgres_wheel import binary
 from app.settings import Settings
+from tests.databases import drop_database
 from tests.operations.conftest import Installation, as_owner, with_database
 from tests.processes import REPOSITORY, environment
 
@@ -60,7 +61,7 @@ async def test_the_rehearsal_runs_as_written(source: Installation, server: Setti
             source.settings, "SELECT count(*) FROM person"
         )
     finally:
-        await as_owner(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await drop_database(server.url_of("owner"), name)
 
 
 def _link(programs: Path) -> None:

@@ -7,7 +7,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -18,6 +17,7 @@ from app.sandbox.district import District
 from app.sandbox.export import export_csv
 from app.settings import Settings
 from app.sis.engine.stage import Stage
+from tests.databases import drop_database, run_statement
 from tests.house.watch import findings_of
 from tests.sis.roster_zip import ROSTER, STUDENTS, Export, ask, fingerprint, row_id, staged_rows, sync
 from tests.town import Town, found_town
@@ -29,19 +29,13 @@ SAMPLES = Path(__file__).parents[3] / "shared/oneroster/samples/gospelnerd-1.1"
 def alone_settings(server: Settings) -> Iterator[Settings]:
     """A database of these tests' own, where statistics count nothing but them."""
     name = f"aimline_sync_{secrets.token_hex(4)}"
-    asyncio.run(_owner(server, f"CREATE DATABASE {name}"))
+    asyncio.run(run_statement(server.url_of("owner"), f"CREATE DATABASE {name}"))
     url = make_url(server.url_of("owner")).set(database=name).render_as_string(hide_password=False)
     key = server.key or (server.key_file.read_text() if server.key_file else "")
     settings = Settings(database_url=url, key=key, sandbox=True)
     migrate(settings)
     yield settings
-    asyncio.run(_owner(server, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-async def _owner(server: Settings, statement: str) -> None:
-    owner = await asyncpg.connect(server.url_of("owner"))
-    await owner.execute(statement)
-    await owner.close()
+    asyncio.run(drop_database(server.url_of("owner"), name))
 
 
 @pytest.fixture
