@@ -1,7 +1,7 @@
 """Describes an error for a log by its class, its SQLSTATE and its places in the code, never by its message.
 
-A message may contain data: PostgreSQL's DETAIL quotes the values of a key, a pydantic error the value of a field.
-"""
+A message may contain personal data: PostgreSQL's DETAIL quotes the values of a key, and a pydantic error quotes the
+value of a field."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from app.core.faults import cause_of, sqlstate_of
 
 MAX_PLACES = 12
 INNERMOST = 3
-"""The number of library frames that are reported, the innermost ones; frames of our own code are all reported."""
+"""The number of innermost library frames that are reported; frames of our own code are all reported."""
 MAX_CAUSES = 3
 OURS = ("app/", "migrations/", "tests/")
 ROOT = Path(__file__).parents[2]
@@ -20,9 +20,8 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class FaultSummary:
-    """A short description of an error for a job's row: its class with its SQLSTATE, and the innermost place in our
-    code.
-    """
+    """A short description of an error that is stored with a job: its class and SQLSTATE, and the innermost place in
+    our code."""
 
     error: str | None = None
     place: str | None = None
@@ -32,10 +31,10 @@ NO_FAULT = FaultSummary()
 
 
 def summarize_fault(error: BaseException) -> FaultSummary:
-    """Returns the class, SQLSTATE and place of an error, without its message, such as `DeadlockDetectedError 40P01`.
+    """Returns the class, SQLSTATE and place of an error, without its message; the class may be `DeadlockDetectedError
+    40P01`.
 
-    If a library has wrapped the driver's error, the class is the driver's.
-    """
+    If a library has wrapped the driver's error, the class is the driver's."""
     innermost, state = error, sqlstate_of(error)
     for _ in range(MAX_CAUSES):
         cause = cause_of(innermost)
@@ -48,7 +47,7 @@ def summarize_fault(error: BaseException) -> FaultSummary:
 
 
 def describe_fault(error: BaseException) -> dict[str, Any]:
-    """Describes an error and its causes by class, SQLSTATE and places (file:line function), without any message."""
+    """Returns the classes, SQLSTATEs and places (file:line function) of an error and its causes, without any message."""
     described: dict[str, Any] = _describe(error)
     causes: list[dict[str, Any]] = []
     cause = cause_of(error)
@@ -79,9 +78,8 @@ def _places(trace: TracebackType | None) -> list[str]:
 
 
 def short_path(filename: str) -> str:
-    """Returns a path relative to the repository or to its library's package, so that no folder of the machine is
-    named.
-    """
+    """Returns a path relative to the repository or to its library's package, so that it names no folder of the
+    machine."""
     path = Path(filename)
     if "site-packages" in path.parts:
         return "/".join(path.parts[path.parts.index("site-packages") + 1 :])
