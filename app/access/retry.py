@@ -1,7 +1,4 @@
-"""Retries a unit of work once after a temporary database fault, or converts the fault into an error for the caller.
-
-Both APIs use it.
-"""
+"""Retries a unit of work once after a temporary database fault, or converts the fault into an error for the caller."""
 
 import asyncio
 import random
@@ -18,12 +15,11 @@ Answer = TypeVar("Answer")
 RETRIED = frozenset({Fault.CONCURRENT, Fault.LOST})
 """The faults after which an immediate retry may succeed.
 
-A timeout is not one of them, because the caller has waited long enough by then.
-"""
+Timeouts are not included, because the caller has then waited long enough."""
 PAUSE = 0.05
-"""The longest wait before the second attempt in seconds; it is random, so that conflicting requests do not meet
-again.
-"""
+"""The longest wait before the second attempt, in seconds.
+
+The wait is random, so that two conflicting requests do not meet again."""
 CONCURRENT = "Another request wrote the same data at this moment. Nothing was changed. Read it, then try again."
 DETAILS = {
     Fault.LOCKED: ("database.busy", "Another request or a sync is changing the same data. Nothing was changed."),
@@ -49,13 +45,12 @@ async def run_with_retry(
     may_retry: Callable[[], bool] = _always,
     is_keyed: Callable[[], bool] = _never,
 ) -> Answer:
-    """Runs a unit of work, and once more after a deadlock, a failed serialization or a lost connection.
+    """Runs a unit of work, and runs it once more after a deadlock, a failed serialization or a lost connection.
 
     `reads` states that the unit changes nothing, so it can safely run twice. `may_retry` returns whether nothing was
-    sent to the caller yet and the input can be read again. `is_keyed` returns whether the unit keeps its answer under
-    an idempotency key, so that it can run again even after a commit whose outcome is unknown. Raises `Conflict`,
-    `Unavailable` or `OutcomeUnknown` in place of a temporary fault.
-    """
+    sent to the caller yet and the input can be read again. `is_keyed` returns whether the unit stores its answer under
+    an idempotency key, so that it can run again even if its commit may have succeeded. Raises `Conflict`, `Unavailable`
+    or `OutcomeUnknown` in place of a temporary fault."""
     may_repeat, may_be_committed = True, False
     while True:
         try:
@@ -80,7 +75,7 @@ async def run_with_retry(
 
 
 def refusal_of(error: BaseException, *, reads: bool = False) -> AimlineError | None:
-    """Returns the error that a caller sees for a temporary database fault, or None for any other error."""
+    """Returns the error that a caller receives for a temporary database fault, or None for any other error."""
     fault = fault_of(error)
     if fault is None:
         return None

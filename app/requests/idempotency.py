@@ -1,10 +1,9 @@
-"""Stores the response of a request under the request's idempotency key, and finds it when the request is repeated.
+"""Stores the response of a request under its idempotency key, and finds it when the request is repeated.
 
 The response is stored in the transaction of the request's effect. A failed request stores nothing, because its
-transaction is rolled back, and its key may be used again. If several requests with one key come at the same time, an
+transaction is rolled back, and its key may be used again. If several requests with one key arrive at the same time, an
 advisory lock lets one continue and refuses the others at once. The lock only saves work. The unique key of the table
-ensures that the effect happens once, even across the nodes of a cluster.
-"""
+ensures that the effect happens once, even across the nodes of a cluster."""
 
 import asyncio
 import zlib
@@ -30,13 +29,12 @@ MAX_KEY_LENGTH: Final = 255
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 """The size in bytes of the largest response body that is stored.
 
-Of a larger response, only the fact that the request was executed is stored.
-"""
+For a larger response, only the fact that the request was executed is stored."""
 IN_FLIGHT: Final = "idempotency.in_flight"
 PAUSES: Final = (0.02, 0.08, 0.2)
-"""The seconds between the tries of a second attempt to take the lock. The database session of the first attempt may
-still be ending.
-"""
+"""The seconds between the attempts to take the lock when a unit of work is retried.
+
+The database session of its first attempt may still be ending."""
 
 
 class InFlight(Conflict):
@@ -51,10 +49,9 @@ class InFlight(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class KeyedRequest:
-    """A request with an idempotency key.
+    """A request that has an idempotency key.
 
-    `digest` identifies client, operation and key, and `payload` is the digest of the payload.
-    """
+    `digest` is a digest of the client, the operation and the key. `payload` is a digest of the request's contents."""
 
     digest: bytes
     operation: str
@@ -78,10 +75,9 @@ class Answer:
 
 
 def parse_key(values: Sequence[str], pointer: str) -> str:
-    """Returns the key that a client sent. It may be quoted (a structured-field string) or bare.
+    """Returns the idempotency key that a client sent, either quoted (as a structured-field string) or bare.
 
-    `values` are the values of the header. Raises `Malformed` at the JSON pointer `pointer`.
-    """
+    `values` are the values of the header. Raises `Malformed` at the JSON pointer `pointer`."""
     text = values[0].strip(" \t") if len(values) == 1 else ""
     if text.startswith('"'):
         text = _unquoted(text)
@@ -111,18 +107,15 @@ def _unquoted(text: str) -> str:
 def keyed_request(principal: Principal, operation: str, key: str, *payload: object) -> KeyedRequest:
     """Returns a request with the digests that identify it.
 
-    The acting person and the token's permissions are part of the payload, so that a response is shown again only to the
-    caller to whom it was shown before.
-    """
+    The acting person and the token's permissions are part of the payload's digest, so that a stored response is shown
+    only to the caller who received it before."""
     asker = (principal.person_id, sorted(principal.schools), sorted(principal.opens), principal.reach.value)
     identity = _digest(principal.client_id, operation, key)
     return KeyedRequest(identity, operation, _digest(asker, *payload).hex())
 
 
 def canonical(body: bytes) -> bytes:
-    """Returns a JSON text with its members in a fixed order. Two texts with the same payload then become equal, however
-    a client serialized them.
-    """
+    """Returns a JSON text with its members in a fixed order, so that equal payloads have equal texts."""
     try:
         return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError):
@@ -132,9 +125,8 @@ def canonical(body: bytes) -> bytes:
 async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: bool = False) -> Answer | None:
     """Returns the stored response of a request, or None if the request must be executed now.
 
-    With `is_second_attempt`, waits a little for the lock. Raises `InFlight` while another request has the key,
-    `Invalid` if the key was used for another payload, and `Gone` if the response cannot be shown again.
-    """
+    With `is_second_attempt`, it waits a little for the lock. Raises `InFlight` while another request has the key,
+    `Invalid` if the key was used with other contents, and `Gone` if the response cannot be shown again."""
     sealed = await work.run_step(lambda: _lock_and_read(work, request, PAUSES if is_second_attempt else ()))
     if sealed is None:
         return None
@@ -157,7 +149,7 @@ async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: b
 
 
 async def save_answer(work: Work, request: KeyedRequest, answer: Answer) -> None:
-    """Stores the response of a request. Raises `InFlight` if another node executed the same request meanwhile."""
+    """Stores the response of a request; raises `InFlight` if another node has meanwhile executed the same request."""
     is_whole = len(answer.body) <= MAX_ANSWER_BYTES
     head = {
         "payload": request.payload,
