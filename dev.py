@@ -56,7 +56,7 @@ def main() -> NoReturn:
 
 
 def enter(program: str, *arguments: str) -> NoReturn:
-    """Replaces this process by a program of the environment."""
+    """Replaces this process by a program of the virtual environment."""
     os.environ["VIRTUAL_ENV"] = str(VENV)
     os.environ["PATH"] = f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     os.environ.pop("PYTHONHOME", None)
@@ -65,7 +65,9 @@ def enter(program: str, *arguments: str) -> NoReturn:
 
 
 def make_environment() -> None:
-    """Installs requirements-dev.lock in .venv, once, and again if the lock, Python or the folder has changed."""
+    """Installs requirements-dev.lock in .venv if the lock, the Python version or the folder has changed since the last
+    time.
+    """
     expected_stamp = f"{hashlib.sha256(LOCK.read_bytes()).hexdigest()} {sys.version.split()[0]} {VENV}\n"
     if installed() == expected_stamp:
         return
@@ -81,7 +83,7 @@ def make_environment() -> None:
 
 
 def installed() -> str | None:
-    """Returns the content of the stamp, or None if no complete installation exists."""
+    """Returns a text that identifies what .venv contains, or None if no complete installation exists."""
     with contextlib.suppress(OSError):
         return STAMP.read_text()
     return None
@@ -89,7 +91,7 @@ def installed() -> str | None:
 
 @contextlib.contextmanager
 def install_lock() -> Iterator[int]:
-    """Allows one installation at a time: a second one waits for the first. Yields the descriptor of the lock."""
+    """Makes a second installation wait for the first, and yields the file descriptor of the lock."""
     import fcntl
 
     with HOLD.open("a") as file:
@@ -102,7 +104,7 @@ def install_lock() -> Iterator[int]:
 
 
 def build(stamp: str, hold: int) -> None:
-    """Creates .venv from nothing and installs the lock in it."""
+    """Creates .venv and installs the packages of the lock file in it."""
     import venv
 
     if VENV.exists() and not HOLD.stat().st_size:
@@ -127,7 +129,7 @@ def build(stamp: str, hold: int) -> None:
 
 
 def remove_environment() -> None:
-    """Removes .venv; processes of a killed installation may still write there for some seconds."""
+    """Removes .venv, again and again for some seconds, because a killed installation may still write there."""
     STAMP.unlink(missing_ok=True)
     deadline = time.monotonic() + 30
     while VENV.exists():
@@ -138,7 +140,10 @@ def remove_environment() -> None:
 
 
 def install(hold: int) -> None:
-    """Runs pip with hashes and the machine's own index settings. It inherits the lock, even if it outlives us."""
+    """Runs pip with hashes and the machine's own index settings.
+
+    pip inherits the lock, which stays held even if pip outlives this process.
+    """
     options = [
         "--require-hashes",
         "--no-deps",
@@ -163,9 +168,9 @@ def install(hold: int) -> None:
 
 
 def lock() -> int:
-    """Writes both lock files from pyproject.toml: every platform, every hash, no index named.
+    """Writes both lock files from pyproject.toml, with the hashes for every platform and without the name of an index.
 
-    The second lock uses the versions of the first, so that what is tested is what is deployed.
+    The second file uses the versions of the first, so that what is tested is what is deployed.
     """
     uv = shutil.which("uv")
     if uv is None:

@@ -24,7 +24,8 @@ TOKEN_REQUESTS = Policy("token", 600, MINUTE)
 TOKEN_FAILURES = Policy("token-failures", 20, MINUTE)
 """The quota of requests with a wrong client secret, for each client and address together.
 
-Counting by client alone would let a stranger lock the client out."""
+Counting by client alone would let a stranger lock the client out.
+"""
 NOBODY = "nobody"
 """The key that all requests without a valid token share."""
 MAX_CLIENT_ID_LENGTH = 100
@@ -34,7 +35,8 @@ MAX_CLIENT_ID_LENGTH = 100
 class Requester:
     """The client or network address that a request is counted for.
 
-    `key` has a share of the process, and within it the flows take turns."""
+    `key` has a share of the process, and within it the flows take turns.
+    """
 
     key: Hashable
     flow: Hashable
@@ -55,7 +57,8 @@ class RateLimited(Throttled):
 class Admission:
     """Identifies the sender of each request and counts the request in its quotas.
 
-    Its `gate` then decides when the request may run."""
+    Its `gate` then decides when the request may run.
+    """
 
     def __init__(self, tokens: Tokens, gate: Gate, of_district: Policy, of_client: Policy, processes: int = 1) -> None:
         self.gate = gate
@@ -83,7 +86,8 @@ class Admission:
     def count(self, requester: Requester) -> tuple[QuotaState, ...]:
         """Counts a request in each of its quotas and returns their states.
 
-        If one of the quotas is used up, it raises `RateLimited` and counts nothing."""
+        If one of the quotas is used up, it raises `RateLimited` and counts nothing.
+        """
         if requester.district_id is None:
             counted: tuple[QuotaState, ...] = (self._of_address.take(requester.flow),)
         else:
@@ -119,7 +123,8 @@ class TokenAttempts:
 
     def begin(self, client_id: str | None, address: str | None) -> "TokenAttempt":
         """Returns an attempt to get a token, which counts as failed until it ends; raises `RateLimited` if a quota is
-        used up."""
+        used up.
+        """
         network = network_of(address)
         requests = self._requests.take(network)
         if not requests.is_allowed:
@@ -135,7 +140,8 @@ class TokenAttempts:
 class TokenAttempt:
     """One token request, used as a context manager.
 
-    It is counted as a failure while it runs, and stays counted only if the secret was wrong."""
+    It is counted as a failure while it runs, and stays counted only if the secret was wrong.
+    """
 
     failures: Quotas
     key: Hashable

@@ -1,7 +1,8 @@
 """Writes the disclosure log (34 CFR 99.32): one row per request or delivery, with the students whose records it
 showed.
 
-The row is written in the transaction of the request, so that no record is shown without a row in the log."""
+The row is written in the transaction of the request, so that no record is shown without a row in the log.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ class DisclosedRecords:
 class DisclosingWork(Protocol):
     """The part of the class `Work` that the log uses.
 
-    The class itself cannot be imported here, because its module imports this one."""
+    The class itself cannot be imported here, because its module imports this one.
+    """
 
     principal: Principal
     operation: str

@@ -1,7 +1,8 @@
 """Issues access tokens to clients, and verifies tokens into principals.
 
 Tokens are ES256 JWTs in the manner of RFC 9068 that are valid for minutes. Their keys are derived from the key file, so
-every process of an installation can issue and verify them."""
+every process of an installation can issue and verify them.
+"""
 
 import hmac
 from collections import OrderedDict
@@ -111,7 +112,8 @@ class Tokens:
         """Verifies a token and returns its client's principal; raises `Unauthenticated` for an invalid or revoked
         token.
 
-        A verified token is cached by its digest until it expires; the cache keeps the most recently used ones."""
+        A verified token is cached by its digest until it expires; the cache keeps the most recently used ones.
+        """
         digest = sha256(token.encode()).digest()
         verified = self._verified.get(digest)
         if verified is not None and now().timestamp() < verified.expires_at:
@@ -130,7 +132,8 @@ class Tokens:
     def read_header(self, authorization: str | None) -> Principal:
         """Verifies the token in an Authorization header and returns its client's principal.
 
-        It also adds the client to every following log line. It does not use the database. Raises `Unauthenticated`."""
+        It also adds the client to every following log line. It does not use the database. Raises `Unauthenticated`.
+        """
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("Send an access token: Authorization: Bearer …")
@@ -142,7 +145,8 @@ class Tokens:
     def verify(self, token: str) -> VerifiedToken:
         """Returns the contents of a token whose signature and claims are valid; raises `Unauthenticated`.
 
-        It does not check whether the token was revoked."""
+        It does not check whether the token was revoked.
+        """
         try:
             decoded = jwt.decode(token, self._keys, algorithms=[ALGORITHM])
             self._claims.validate(decoded.claims)
@@ -165,7 +169,8 @@ async def grant_token(
 ) -> AccessToken:
     """Issues a token for a client's id and secret (the client-credentials grant, RFC 6749 §4.4).
 
-    Raises `OAuthError` for wrong credentials, and for scopes or a district that the client was not granted."""
+    Raises `OAuthError` for wrong credentials, and for scopes or a district that the client was not granted.
+    """
     client = await _verify_secret(engine, client_id, secret)
     grant = _choose_grant(client, district)
     scopes = grant.scopes if scope is None else frozenset(scope.split())

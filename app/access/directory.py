@@ -5,7 +5,8 @@ seconds, and accepts no token if it could not read it for a minute, so that a re
 a minute.
 
 Every read calls a SECURITY DEFINER function that returns only the requested data, in a transaction that is bound to no
-district."""
+district.
+"""
 
 import asyncio
 import time
@@ -38,7 +39,8 @@ EVERY, RETRY, MAX_AGE = 20.0, 5.0, 60.0
 """Three times in seconds for the list of revocations.
 
 They are the time between two reads, the time from a failed read to the next, and the age at which the list may no
-longer be used."""
+longer be used.
+"""
 log = structlog.get_logger()
 
 
@@ -76,7 +78,8 @@ class KnownClient:
 class Revocation:
     """A revocation of a client's tokens in a district.
 
-    With `token_id`, that token is revoked. Without it, every token is revoked that was issued up to `revoked_at`."""
+    With `token_id`, that token is revoked. Without it, every token is revoked that was issued up to `revoked_at`.
+    """
 
     district_id: UUID
     client_id: UUID
@@ -122,7 +125,8 @@ async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> l
 async def districts_due(engine: AsyncEngine, most: int) -> dict[JobKind, list[UUID]]:
     """Returns, for each kind of job, some districts that have due jobs.
 
-    The order is random, so that no district is always last."""
+    The order is random, so that no district is always last.
+    """
     async with _bound_to_nobody(engine) as connection:
         rows = await connection.execute(text("SELECT * FROM app.districts_with_jobs_due(:most)"), {"most": most})
         due: dict[JobKind, list[UUID]] = {kind: [] for kind in JobKind}
@@ -155,7 +159,8 @@ async def sync_status(engine: AsyncEngine) -> Sequence[Row[Any]]:
 async def schema_version(engine: AsyncEngine) -> str | None:
     """Returns the database's migration revision, or None without a schema or without the right to read the revision.
 
-    Raises the driver's error when the database does not answer."""
+    Raises the driver's error when the database does not answer.
+    """
     try:
         async with _bound_to_nobody(engine) as connection:
             version = await connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -186,7 +191,8 @@ async def _bound_to_nobody(engine: AsyncEngine) -> AsyncIterator[AsyncConnection
 class Revocations:
     """The list of revoked tokens in this process.
 
-    It is empty in a process that does not keep it current, such as a command."""
+    It is empty in a process that does not keep it current, such as a command.
+    """
 
     def __init__(self) -> None:
         self._token_ids: frozenset[UUID] = frozenset()
@@ -210,7 +216,8 @@ class Revocations:
     async def kept_current(self, engine: AsyncEngine) -> AsyncIterator[None]:
         """Reads the list, and then again at regular intervals until the block ends.
 
-        No token is accepted before the first read."""
+        No token is accepted before the first read.
+        """
         self._too_old_at = time.monotonic()
         succeeded = await self._try_to_load(engine)
         task = asyncio.create_task(self._keep_current(engine, EVERY if succeeded else RETRY))

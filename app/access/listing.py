@@ -2,7 +2,8 @@
 
 Under row-level security an index on `school_ids` cannot be used, because the policy's conditions are evaluated before
 an array operator. Listed tables therefore have columns for the student's first three schools, each with an index in the
-order of the list. Students of four or more schools are in a separate index."""
+order of the list. Students of four or more schools are in a separate index.
+"""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
@@ -57,7 +58,8 @@ def at_school(
 ) -> ColumnElement[bool]:
     """Returns the SQL condition that a row's student is at a school.
 
-    The condition is always true if `page_of_schools` applies the restriction instead."""
+    The condition is always true if `page_of_schools` applies the restriction instead.
+    """
     if school_id is None or schools is not None:
         return true()
     return or_(
@@ -71,7 +73,8 @@ def page_of_schools(
 ) -> Select[Listed]:
     """Returns the query, restricted to the first `limit` rows at these schools.
 
-    `order` lists the columns of the sort order and ends with the row's id."""
+    `order` lists the columns of the sort order and ends with the row's id.
+    """
     requested = func.unnest(cast(list(schools), Ids)).table_valued("id", name="asked_school").render_derived()
     names = [column.key for column in order]
     arms: list[Select[Any]] = []

@@ -1,6 +1,7 @@
 """Defines the tables of districts, of clients with their grants, and of the disclosure log.
 
-Secrets are stored only as hashes."""
+Secrets are stored only as hashes.
+"""
 
 from datetime import datetime
 from uuid import UUID
@@ -34,7 +35,8 @@ class LockOfDistrict(Tenant, Base):
 class Client(Base):
     """A machine client. It belongs to no district, because it may serve several.
 
-    `origins` are the origins of the web pages that may send requests with its tokens."""
+    `origins` are the origins of the web pages that may send requests with its tokens.
+    """
 
     __tablename__ = "client"
 
@@ -84,7 +86,8 @@ class TokenRevocation(TenantRow, Base):
 
 class Disclosure(TenantRow, Base):
     """A row of the disclosure log: which operation showed which kinds of records about which students to whom, and
-    when."""
+    when.
+    """
 
     __tablename__ = "disclosure"
 

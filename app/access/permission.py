@@ -1,7 +1,8 @@
 """Defines the whole authorization policy: the permissions, and which roles have them.
 
 Each permission is also the OAuth scope of the same name. A person's permissions follow from their role in the roster. A
-client that acts for a person has the permissions that both of them have."""
+client that acts for a person has the permissions that both of them have.
+"""
 
 from enum import StrEnum
 
@@ -108,7 +109,8 @@ DEMOGRAPHICS_LOCK = "demographics"
 def is_scope(text: str) -> bool:
     """Returns whether a client may be granted this scope.
 
-    Such a scope is a permission that can be granted, or `area:<code>` for a secured area."""
+    Such a scope is a permission that can be granted, or `area:<code>` for a secured area.
+    """
     if text.startswith(AREA_PREFIX):
         code = text.removeprefix(AREA_PREFIX)
         return bool(code) and code.replace(".", "").replace("-", "").replace("_", "").isalnum() and code.isascii()

@@ -4,7 +4,8 @@ The catalogue tests compare them with the database. The migrations contain these
 here also needs a migration.
 
 Each table and role has one permissive policy that joins its conditions with AND. A policy contains no subquery and no
-function that reads a table. (A RESTRICTIVE policy would expose other districts' rows on a sharded server.)"""
+function that reads a table. (A RESTRICTIVE policy would expose other districts' rows on a sharded server.)
+"""
 
 DISTRICT = "district_id = nullif(current_setting('app.district_id', true), '')::uuid"
 _REACH = "current_setting('app.reach', true)"
@@ -40,7 +41,8 @@ def policy(
 
     `student` is the column of the student whom a row is about, and `schools` is an expression for that student's
     schools. `unless` is a condition for rows that are about no student (staff). `lock` is an expression for the secured
-    area, which may be null."""
+    area, which may be null.
+    """
     parts = [DISTRICT]
     if student is not None:
         reach = reaches(student, schools)

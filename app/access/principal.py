@@ -72,7 +72,8 @@ class Principal:
 def parts_of(student_ids: Iterable[UUID]) -> list[str]:
     """Returns sixteen texts, into which the ids are sorted by their last hexadecimal digit.
 
-    A row-level security policy searches only one of them for an id."""
+    A row-level security policy searches only one of them for an id.
+    """
     parts: list[list[str]] = [[] for _ in range(16)]
     for student_id in student_ids:
         parts[student_id.int % 16].append(str(student_id))
@@ -99,7 +100,8 @@ def client_principal(
 ) -> Principal:
     """Returns the principal of a machine client.
 
-    Its reach is the given schools, or the whole district if none are given."""
+    Its reach is the given schools, or the whole district if none are given.
+    """
     permissions = frozenset(can for can in Can if str(can) in scopes)
     opens = {scope.removeprefix(AREA_PREFIX) for scope in scopes if scope.startswith(AREA_PREFIX)}
     if Can.READ_DEMOGRAPHICS in permissions:
@@ -118,7 +120,8 @@ def client_principal(
 def acting_for(client: Principal, acting: ActingPerson) -> Principal:
     """Returns the client's principal, restricted to what the acting person may see and do.
 
-    Raises `Forbidden` for a role without any access, such as a student's or a parent's."""
+    Raises `Forbidden` for a role without any access, such as a student's or a parent's.
+    """
     role_opens = ROLE_OPENS.get(acting.role)
     if role_opens is None:
         raise Forbidden("This person's role gives no access here.", code="act_for.role")

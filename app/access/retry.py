@@ -15,11 +15,13 @@ Answer = TypeVar("Answer")
 RETRIED = frozenset({Fault.CONCURRENT, Fault.LOST})
 """The faults after which an immediate retry may succeed.
 
-Timeouts are not included, because the caller has then waited long enough."""
+Timeouts are not included, because the caller has then waited long enough.
+"""
 PAUSE = 0.05
 """The longest wait before the second attempt, in seconds.
 
-The wait is random, so that two conflicting requests do not meet again."""
+The wait is random, so that two conflicting requests do not meet again.
+"""
 CONCURRENT = "Another request wrote the same data at this moment. Nothing was changed. Read it, then try again."
 DETAILS = {
     Fault.LOCKED: ("database.busy", "Another request or a sync is changing the same data. Nothing was changed."),
@@ -50,7 +52,8 @@ async def run_with_retry(
     `reads` states that the unit changes nothing, so it can safely run twice. `may_retry` returns whether nothing was
     sent to the caller yet and the input can be read again. `is_keyed` returns whether the unit stores its answer under
     an idempotency key, so that it can run again even if its commit may have succeeded. Raises `Conflict`, `Unavailable`
-    or `OutcomeUnknown` in place of a temporary fault."""
+    or `OutcomeUnknown` in place of a temporary fault.
+    """
     may_repeat, may_be_committed = True, False
     while True:
         try:

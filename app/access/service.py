@@ -29,7 +29,8 @@ MAX_TOKEN_LIFETIME = timedelta(hours=1)
 class NewClient:
     """The input for a new client: its name, its scopes in this district, and its schools.
 
-    No schools mean the whole district."""
+    No schools mean the whole district.
+    """
 
     name: str
     scopes: tuple[str, ...]
@@ -85,7 +86,8 @@ async def district_of(work: Work) -> District:
 async def register_client(work: Work, new: NewClient) -> CreatedClient:
     """Creates a client with one secret and a grant in this district, and returns both.
 
-    Raises `Invalid` for unknown scopes."""
+    Raises `Invalid` for unknown scopes.
+    """
     _refuse_unknown(new.scopes)
     client_id, secret = new_id(), generate_secret()
     work.db.add(Client(client_id=client_id, name=new.name, created_at=now()))
@@ -106,7 +108,8 @@ async def grant_client(work: Work, client_id: UUID, new: NewClient) -> None:
 async def rotate_secret(work: Work, client_id: UUID, *, revoke_others: bool = False) -> str:
     """Creates a second secret for a client of this district and returns it.
 
-    Raises `NotFound` for a client without access to this district, and `Conflict` if two secrets are already valid."""
+    Raises `NotFound` for a client without access to this district, and `Conflict` if two secrets are already valid.
+    """
     await client_with_access(work, client_id)
     if revoke_others:
         await work.db.execute(
@@ -153,7 +156,8 @@ async def client_with_access(work: Work, client_id: UUID) -> DistrictClient:
 async def revoke_client(work: Work, client_id: UUID) -> None:
     """Ends a client's access to this district and revokes every token that was issued for it.
 
-    Raises `NotFound` for an unknown client, and `Conflict` if the access has already ended."""
+    Raises `NotFound` for an unknown client, and `Conflict` if the access has already ended.
+    """
     grant = await work.db.scalar(
         select(ClientGrant)
         .where(ClientGrant.district_id == work.district_id, ClientGrant.client_id == client_id)

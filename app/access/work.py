@@ -1,7 +1,8 @@
 """Defines the unit of work: one transaction bound to one principal, and the only way to a database session.
 
 Only the APIs commit. What must happen last (numbering the events, writing the disclosure log) is registered with
-`before_commit` and runs just before the commit."""
+`before_commit` and runs just before the commit.
+"""
 
 import functools
 import inspect
@@ -90,7 +91,8 @@ class Work:
     async def as_district(self, name: str) -> AsyncIterator[None]:
         """Runs a block as the district's system principal within this transaction.
 
-        Judging needs this, because it reads students outside the caller's caseload."""
+        Judging needs this, because it reads students outside the caller's caseload.
+        """
         original = self.principal
         await self._session.flush()
         self.principal = system_principal(original.district_id, name)
@@ -109,7 +111,8 @@ class Work:
     async def savepoint(self) -> AsyncIterator[None]:
         """Runs a block that may fail without failing the transaction.
 
-        If it fails, its rows, events and disclosures are discarded."""
+        If it fails, its rows, events and disclosures are discarded.
+        """
         events, weeks, locked = list(self.pending_events), list(self.pending_weeks), set(self.locked_students)
         named, measures = self.named_subjects, self.named_measures
         disclosed = DisclosedRecords(set(self.disclosed.students), set(self.disclosed.kinds))
@@ -125,7 +128,8 @@ class Work:
     async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:
         """Runs a step of opening a unit of work, which needs the session but no permission, and returns its result.
 
-        Commands and reads never call this."""
+        Commands and reads never call this.
+        """
         token = _open_for.set(self)
         try:
             return await step()
@@ -142,7 +146,7 @@ class Work:
 
 @asynccontextmanager
 async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, operation: str) -> AsyncIterator[Work]:
-    """Opens a unit of work, which is committed when the block succeeds and rolled back when the block raises an error."""
+    """Opens a unit of work, which is committed when the block succeeds and rolled back when the block raises."""
     async with engine.connect() as connection:
         driver = await set_binding(connection, principal.binding())
         async with AsyncSession(connection, expire_on_commit=False, autoflush=False) as session:

@@ -1,7 +1,8 @@
 """Checks the network addresses that the service connects to on behalf of others, such as a webhook's URL.
 
 A URL is checked when it is saved, and the address that its host resolves to is checked again at every connection. The
-functions are pure: they neither resolve names nor open connections."""
+functions are pure: they neither resolve names nor open connections.
+"""
 
 import unicodedata
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ MAX_LENGTH = 2048
 FIRST_OPEN_PORT = 1024
 """The lowest port that a URL may name, apart from 443, and from 80 on loopback.
 
-Lower ports serve other protocols, such as mail, DNS and remote shells."""
+Lower ports serve other protocols, such as mail, DNS and remote shells.
+"""
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 DENIED_V4 = tuple(
@@ -47,7 +49,8 @@ DENIED_V4 = tuple(
 )
 GLOBAL_V6 = IPv6Network("2000::/3")
 """The only IPv6 block with public addresses. Loopback, IPv4-mapped, NAT64 (64:ff9b::/96), unique local, link-local,
-multicast and unassigned addresses are outside it."""
+multicast and unassigned addresses are outside it.
+"""
 DENIED_V6 = tuple(
     IPv6Network(network)
     for network in (
@@ -65,7 +68,8 @@ class Allowed:
     """The networks that an operator allows in addition to the public Internet.
 
     In a sandbox, loopback is allowed too, also over plain HTTP. `setting` is the name of the environment variable that
-    lists the networks, which the error for a refused address names."""
+    lists the networks, which the error for a refused address names.
+    """
 
     networks: tuple[Network, ...] = ()
     sandbox: bool = False
@@ -98,7 +102,8 @@ class Allowed:
     def opens_private(self, address: Address) -> bool:
         """Returns whether the operator's list allows this address of a private network.
 
-        Returns False for the loopback address that a sandbox allows."""
+        Returns False for the loopback address that a sandbox allows.
+        """
         return not is_public(address) and any(address in network for network in self.networks)
 
 
@@ -160,7 +165,8 @@ def _split(url: str, pointer: str) -> tuple[SplitResult, int | None, Address | s
 def _host(text: str) -> Address | str:
     """Returns the host of a URL in its normalized spelling: an IP address, or a host name in ASCII.
 
-    Raises `ValueError` for a host that is neither."""
+    Raises `ValueError` for a host that is neither.
+    """
     if ":" in text:
         if "%" in text:
             raise ValueError("zone")

@@ -90,7 +90,8 @@ def _namespaces() -> bool:
 def processes_in(folder: Path, pid: int) -> list[int]:
     """Returns the ids of this user's live processes whose working directory is this folder.
 
-    Where the system cannot list processes, returns `pid` if its command line names the folder."""
+    Where the system cannot list processes, returns `pid` if its command line names the folder.
+    """
     if sys.platform == "linux":
         pids = []
         for entry in Path("/proc").glob("[0-9]*"):

@@ -1,6 +1,7 @@
 """Encrypts values and derives keys, using the keys of the installation's key file.
 
-A key file holds one key per line, as `<id>:<base64 of 32 bytes>`. The first key encrypts; every key can decrypt."""
+A key file holds one key per line, as `<id>:<base64 of 32 bytes>`. The first key encrypts; every key can decrypt.
+"""
 
 import base64
 import hashlib
@@ -25,7 +26,8 @@ class KeyFault(ValueError):
 class Keyring:
     """The keys of a key file, by their ids, with the operations that use them.
 
-    The first key encrypts; every key can decrypt."""
+    The first key encrypts; every key can decrypt.
+    """
 
     keys: Mapping[str, bytes] = field(repr=False)
 
@@ -55,7 +57,8 @@ class Keyring:
         """Returns a text that is encrypted with AES-256-GCM under the first key.
 
         Only a call of `open` with the same `bound_to` values (such as the district, the row and the column) can decrypt
-        it."""
+        it.
+        """
         name, key = next(iter(self.keys.items()))
         nonce = os.urandom(12)
         sealed = AESGCM(key).encrypt(nonce, plain, _context(bound_to))
@@ -65,7 +68,8 @@ class Keyring:
         """Returns the decrypted bytes of a sealed value.
 
         Raises `KeyFault` when its key is missing, when the value was changed, or when `bound_to` differs from the
-        values that it was sealed with."""
+        values that it was sealed with.
+        """
         name, _, body = sealed.partition(".")
         key = self.keys.get(name)
         if key is None:
@@ -87,7 +91,8 @@ class Keyring:
     def signing_keys(self) -> dict[str, ec.EllipticCurvePrivateKey]:
         """Returns the private P-256 keys that sign access tokens, one derived from each key of the ring, by key id.
 
-        The first one signs. Because the keys are derived, they need not be stored or distributed."""
+        The first one signs. Because the keys are derived, they need not be stored or distributed.
+        """
         keys = {}
         for name in self.keys:
             seed = int.from_bytes(self.derive(name, "es256 signing key"))
@@ -109,7 +114,8 @@ def generate_key(name: str = "") -> str:
 def fingerprint(secret: str) -> str:
     """Returns the SHA-256 of a randomly generated secret.
 
-    A slow password hash is not needed, because such a secret cannot be guessed."""
+    A slow password hash is not needed, because such a secret cannot be guessed.
+    """
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -2,7 +2,8 @@
 
 A position may contain a child's name, and a cursor appears in URLs and in the logs of every proxy. It is therefore
 encrypted and authenticated with AES-SIV (RFC 5297). AES-SIV needs no nonce, so the same position always gives the same
-text, and clients can compare cursors."""
+text, and clients can compare cursors.
+"""
 
 import base64
 import os
@@ -30,13 +31,15 @@ class CursorSeal:
     def seal(self, bound: bytes, place: tuple[Any, ...]) -> str:
         """Returns the encrypted cursor of a position in a list.
 
-        Only a call of `open` with the same `bound` bytes can decrypt it."""
+        Only a call of `open` with the same `bound` bytes can decrypt it.
+        """
         sealed = self._ciphers[0].encrypt(orjson.dumps(place, default=str), [bound])
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def open(self, bound: bytes, cursor: str) -> tuple[Any, ...] | None:
         """Returns the position in a cursor, or None if the cursor was encrypted with another `bound` or by another
-        installation."""
+        installation.
+        """
         sealed = _decode(cursor)
         if sealed is None:
             return None

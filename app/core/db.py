@@ -62,14 +62,16 @@ def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
     """Returns a lateral subquery, which PostgreSQL executes by an index for each row of the outer query.
 
     The `OFFSET` in the subquery keeps PostgreSQL from rewriting it into a join. For a district that has just been
-    loaded, the planner estimates one or two rows, so a join would scan the whole table for every outer row."""
+    loaded, the planner estimates one or two rows, so a join would scan the whole table for every outer row.
+    """
     return query.offset(literal_column("0")).lateral(name)
 
 
 class BoundConnection(asyncpg.Connection):
     """A connection whose transactions must begin with a binding statement, which sets the principal.
 
-    A transaction without one is refused."""
+    A transaction without one is refused.
+    """
 
     binding: str | None = None
     checked_out = False
@@ -85,7 +87,8 @@ class BoundConnection(asyncpg.Connection):
     def transaction(self, **options: Any) -> Any:
         """Starts a transaction, or raises an error if no binding statement is set.
 
-        The check comes before asyncpg counts the transaction as begun, so that the connection stays usable."""
+        The check comes before asyncpg counts the transaction as begun, so that the connection stays usable.
+        """
         if self.checked_out and self.binding is None and not self.is_in_transaction():
             raise Misuse("A transaction began without a principal.")
         return super().transaction(**options)
@@ -115,7 +118,8 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
     """Creates a database engine with bound connections; `name` appears as the application in pg_stat_activity.
 
     The timeouts are set when a database session starts. Setting them in each transaction would cost a round trip, and
-    on a sharded database a SET cannot share a message with BEGIN."""
+    on a sharded database a SET cannot share a message with BEGIN.
+    """
     engine = create_async_engine(
         sqlalchemy_url(url),
         pool_size=pool_size,
@@ -183,7 +187,7 @@ CONNECTION_ERRORS = (
 
 
 class UnfitServer(RuntimeError):
-    """Raised for a database server that is too old or unreachable, and for a role that can bypass row-level security."""
+    """Raised for a database server that is too old or unreachable, or a role that can bypass row-level security."""
 
 
 async def connect(url: str, purpose: str) -> asyncpg.Connection:
@@ -203,7 +207,8 @@ async def check_server(url: str, purpose: str) -> None:
     """Checks that a database server and the role of its URL are suitable.
 
     Raises `UnfitServer` for a server that is too old, a role that could bypass row-level security, or an unsuitable
-    Citus."""
+    Citus.
+    """
     connection = await connect(url, purpose)
     try:
         row = await connection.fetchrow(

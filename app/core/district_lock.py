@@ -1,7 +1,8 @@
 """Provides SQL statements that lock a district for one purpose until the end of the transaction.
 
 They lock a row of the district. An advisory lock would hold on one node of a database cluster only, so processes that
-are connected to different nodes would not exclude each other."""
+are connected to different nodes would not exclude each other.
+"""
 
 from enum import StrEnum
 
@@ -12,7 +13,8 @@ DISTRICT, NAME = bindparam("district", type_=Uuid), bindparam("name", type_=Text
 
 class DistrictLock(StrEnum):
     """The purposes for which a district is locked. For each purpose, only one transaction of a district runs at a
-    time."""
+    time.
+    """
 
     WRITE_SYNC = "write_sync"
     SCHOOL_BREAK = "school_break"
@@ -27,7 +29,8 @@ TRY_LOCK = text(
 ).bindparams(DISTRICT, NAME)
 """SQL that takes the lock without waiting and returns a row.
 
-It returns no row if another transaction has the lock, or if the lock's row does not exist yet."""
+It returns no row if another transaction has the lock, or if the lock's row does not exist yet.
+"""
 FIRST_LOCK = text(
     """INSERT INTO district_lock (district_id, name) SELECT :district, :name
     WHERE NOT EXISTS (SELECT FROM district_lock AS l WHERE l.district_id = :district AND l.name = :name)

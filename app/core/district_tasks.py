@@ -1,7 +1,8 @@
 """Runs one kind of job for several districts at once, so that no district delays another.
 
 At most one task runs per district. A district is skipped for a while if it had no job that could be done, or if its
-task failed before a job could record the failure. The time grows with each failure."""
+task failed before a job could record the failure. The time grows with each failure.
+"""
 
 import asyncio
 import time
@@ -27,7 +28,8 @@ log = structlog.get_logger()
 class Rests:
     """The districts that this process skips for a while, each with the instant at which it is considered again.
 
-    The instants are those of the process's own monotonic clock."""
+    The instants are those of the process's own monotonic clock.
+    """
 
     until: dict[UUID, float] = field(default_factory=dict)
     faults: dict[UUID, int] = field(default_factory=dict)
@@ -41,7 +43,8 @@ class Rests:
 
     def note(self, district_id: UUID, done: int) -> None:
         """Records that a district's task succeeded with `done` jobs; after 0 jobs the district is skipped for a
-        moment."""
+        moment.
+        """
         self.faults.pop(district_id, None)
         if not done:
             self.until[district_id] = time.monotonic() + NOTHING_DONE
@@ -58,7 +61,8 @@ class Rests:
 class DistrictTasks:
     """The running tasks of one kind of job, at most one for each district.
 
-    `run` is the function that does a district's due jobs and returns their number."""
+    `run` is the function that does a district's due jobs and returns their number.
+    """
 
     job: str
     run: Callable[[UUID], Awaitable[int]]
@@ -92,7 +96,8 @@ def start_districts(
 ) -> int:
     """Starts a task for at most `room` due districts, and returns the number of tasks that it started.
 
-    Districts that already have a task or are being skipped get none. A task is in `running` until it has ended."""
+    Districts that already have a task or are being skipped get none. A task is in `running` until it has ended.
+    """
     districts = [key for key in due if key not in running and not rests.is_resting(key)][: max(room, 0)]
     for district_id in districts:
         task = running[district_id] = asyncio.create_task(work(district_id))

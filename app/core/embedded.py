@@ -149,7 +149,8 @@ class EmbeddedPostgres:
 
     def _stop_orphan(self) -> None:
         """Stops the processes of an earlier server in this folder that run on although the process that started it has
-        ended."""
+        ended.
+        """
         server = int((self._pid_file() or ["0"])[0])
         deadline = time.monotonic() + RETRY_LIMIT
         while self._pgdata.exists() and (alive := processes_in(self._pgdata, server)):
@@ -200,7 +201,8 @@ class EmbeddedPostgres:
     def _bootstrap(self) -> None:
         """Creates the role `owner` and the database `aimline` if they do not exist.
 
-        Runs at each start, because the first start may have been interrupted."""
+        Runs at each start, because the first start may have been interrupted.
+        """
         connection_options = [f"--host={self._socket}", f"--username={SUPERUSER}", "--dbname=postgres"]
         script = BOOTSTRAP.format(password=self._password("owner"))
         variables = {"PGPASSWORD": self._password(SUPERUSER)}
@@ -226,7 +228,8 @@ class EmbeddedPostgres:
 def _socket_folder(folder: Path) -> Path:
     """Returns the folder for a server's Unix socket.
 
-    It is derived from the server's folder and is short, because macOS limits a socket's path to 104 bytes."""
+    It is derived from the server's folder and is short, because macOS limits a socket's path to 104 bytes.
+    """
     name = f"aimline-{os.geteuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
     temporary_folder = tempfile.gettempdir()
     return Path(temporary_folder if len(os.fsencode(temporary_folder)) < 50 else "/tmp", name)  # noqa: S108 - mode 0700, owner checked

@@ -1,6 +1,7 @@
 """Defines the errors that a caller can receive, with stable codes; each API maps them to its own form.
 
-No message contains a submitted value, because a name or a birth date must not reach a log through an error."""
+No message contains a submitted value, because a name or a birth date must not reach a log through an error.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,7 +94,9 @@ class PreconditionFailed(AimlineError):
 
 
 class PreconditionRequired(AimlineError):
-    """Raised when a change does not name the version that the caller read, because it could overwrite another change."""
+    """Raised when a change does not name the version that the caller read, so that it could overwrite another
+    change.
+    """
 
     code = "version.required"
 
@@ -136,7 +139,8 @@ class Overloaded(Throttled):
 class Unavailable(AimlineError):
     """Raised when the database, or a lock in it, is not available now.
 
-    Nothing was changed; the same request may succeed after `retry_after` seconds."""
+    Nothing was changed; the same request may succeed after `retry_after` seconds.
+    """
 
     code = "database.unavailable"
 
@@ -149,7 +153,8 @@ class OutcomeUnknown(AimlineError):
     """Raised when the connection was lost between COMMIT and its answer, so that the change may or may not have been
     made.
 
-    There is no `retry_after`, because a client that repeats the request automatically could apply the change twice."""
+    There is no `retry_after`, because a client that repeats the request automatically could apply the change twice.
+    """
 
     code = "outcome.unknown"
 

@@ -1,7 +1,8 @@
 """Describes an error for a log by its class, its SQLSTATE and its places in the code, never by its message.
 
 A message may contain personal data: PostgreSQL's DETAIL quotes the values of a key, and a pydantic error quotes the
-value of a field."""
+value of a field.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ ROOT = Path(__file__).parents[2]
 @dataclass(frozen=True, slots=True)
 class FaultSummary:
     """A short description of an error that is stored with a job: its class and SQLSTATE, and the innermost place in
-    our code."""
+    our code.
+    """
 
     error: str | None = None
     place: str | None = None
@@ -34,7 +36,8 @@ def summarize_fault(error: BaseException) -> FaultSummary:
     """Returns the class, SQLSTATE and place of an error, without its message; the class may be `DeadlockDetectedError
     40P01`.
 
-    If a library has wrapped the driver's error, the class is the driver's."""
+    If a library has wrapped the driver's error, the class is the driver's.
+    """
     innermost, state = error, sqlstate_of(error)
     for _ in range(MAX_CAUSES):
         cause = cause_of(innermost)
@@ -47,7 +50,7 @@ def summarize_fault(error: BaseException) -> FaultSummary:
 
 
 def describe_fault(error: BaseException) -> dict[str, Any]:
-    """Returns the classes, SQLSTATEs and places (file:line function) of an error and its causes, without any message."""
+    """Returns the classes, SQLSTATEs and places (file:line function) of an error and its causes, without messages."""
     described: dict[str, Any] = _describe(error)
     causes: list[dict[str, Any]] = []
     cause = cause_of(error)
@@ -79,7 +82,8 @@ def _places(trace: TracebackType | None) -> list[str]:
 
 def short_path(filename: str) -> str:
     """Returns a path relative to the repository or to its library's package, so that it names no folder of the
-    machine."""
+    machine.
+    """
     path = Path(filename)
     if "site-packages" in path.parts:
         return "/".join(path.parts[path.parts.index("site-packages") + 1 :])

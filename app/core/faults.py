@@ -85,7 +85,8 @@ def cause_of(error: BaseException) -> BaseException | None:
 def may_have_been_sent(error: BaseException) -> bool:
     """Returns whether the statement that failed with this error may have reached the server.
 
-    When the server has already ended the session, asyncpg refuses to send the statement at all."""
+    When the server has already ended the session, asyncpg refuses to send the statement at all.
+    """
     return not any(isinstance(cause, asyncpg.InternalClientError) for cause in _chain(error))
 
 

@@ -57,7 +57,8 @@ _PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 _SHIFTS = range(120, -1, -10)
 """The bit positions at which an id is encoded, two characters (ten bits) at a time for speed.
 
-A page of events contains hundreds of ids."""
+A page of events contains hundreds of ids.
+"""
 
 _lock = threading.Lock()
 _last = 0

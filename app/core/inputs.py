@@ -1,7 +1,8 @@
 """Reads how a command's inputs are declared: their types, bounds, descriptions and examples.
 
 Bounds and descriptions are written once, at the service's own dataclass or parameter: `because: Annotated[str | None,
-Text(max=4000), About("Why.", "Screening confirms it.")] = None`."""
+Text(max=4000), About("Why.", "Screening confirms it.")] = None`.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,8 @@ class About:
 @dataclass(frozen=True, slots=True)
 class InputField:
     """One input of a command: its type (without `None` and without the list around it), its bounds and its
-    description."""
+    description.
+    """
 
     name: str
     type: Any
@@ -51,7 +53,8 @@ class CommandInputs:
 
     `row` is the name of the parameter for the row's id, or None. `whole` is the name of the parameter that takes the
     input's dataclass, or None where each field is a parameter of its own. `items` is the name of the parameter that
-    takes a list of the input's dataclass."""
+    takes a list of the input's dataclass.
+    """
 
     row: str | None
     whole: str | None

@@ -3,7 +3,8 @@
 A claim has a lease and a number. Attempts are counted, and a failed job waits before its next attempt. A job table has
 the columns `district_id`, `id`, `state`, `due`, `claim_number`, `attempts`, `leased_until`, `ended_at`, `worker`,
 `fault`, `fault_place`, and optionally a key column. Every instant comes from the database's clock, so that two workers
-whose clocks differ agree on when a lease ends."""
+whose clocks differ agree on when a lease ends.
+"""
 
 import os
 import random
@@ -86,7 +87,8 @@ RETURNING t.id
 WORKER_LOST = "WorkerLost"
 """The fault that is recorded for a job whose lease ended before its worker saved an outcome.
 
-The fault's place is then the name of that worker."""
+The fault's place is then the name of that worker.
+"""
 JITTER = 0.2
 """The largest share by which a wait is lengthened at random, so that jobs that failed together are not retried
 together.
@@ -114,14 +116,18 @@ class JobColumns:
 class RetryPolicy:
     """How often a job is attempted, and how long it waits after a failed attempt.
 
-    The first wait is `first`, and each further one is four times as long."""
+    The first wait is `first`, and each further one is four times as long.
+    """
 
     attempts: int
     first: timedelta
     longest: timedelta
 
     def wait_after(self, attempts: int, jitter: float | None = None) -> timedelta | None:
-        """Returns the wait after this many attempts, lengthened by the jitter (0 to 1), or None if no attempt is left."""
+        """Returns the wait after this many attempts, or None if no attempt is left.
+
+        The wait is lengthened by the jitter (0 to 1).
+        """
         if attempts >= self.attempts:
             return None
         wait: timedelta = min(self.first * 4 ** (max(attempts, 1) - 1), self.longest)
@@ -136,7 +142,8 @@ class JobTable:
     same time. Without a key there is no such limit. `length` is the duration of a lease. `waiting` is an SQL condition
     on a row `t` that can be claimed. `ready` and `ailing` are SQL conditions on the key's row `k`: jobs of a key that
     is not ready are not claimed, and at most `at_once_ailing` jobs of an ailing key are. None of these conditions
-    contains user input."""
+    contains user input.
+    """
 
     table: Table
     key: str | None
@@ -169,7 +176,8 @@ class ClaimedJob:
 class JobOutcome:
     """The outcome of a claimed job: its final state, or `pending` with the wait until the next attempt.
 
-    `fault` describes the error if the attempt failed. If `starts_over` is set, the count of attempts starts at zero."""
+    `fault` describes the error if the attempt failed. If `starts_over` is set, the count of attempts starts at zero.
+    """
 
     claimed: ClaimedJob
     state: str
@@ -204,7 +212,8 @@ async def save_outcomes(
 ) -> set[UUID]:
     """Saves the outcomes of jobs, ends their leases, and returns the ids of the jobs that were saved.
 
-    A job that was claimed again in the meantime is not saved, because the later claim decides its outcome."""
+    A job that was claimed again in the meantime is not saved, because the later claim decides its outcome.
+    """
     # If a job was claimed twice, only the outcome of the later claim may be saved.
     latest = {
         outcome.claimed.id: outcome for outcome in sorted(outcomes, key=lambda outcome: outcome.claimed.claim_number)

@@ -1,7 +1,8 @@
 """Limits the numbers of values, keys and levels in a JSON document by scanning its bytes.
 
 A body of 2 MB can contain 700,000 empty lists, which would take 50 MB and seconds to parse, validate and refuse. The
-scan reads the bytes once, stops at the first exceeded limit, and keeps one small frame per level."""
+scan reads the bytes once, stops at the first exceeded limit, and keeps one small frame per level.
+"""
 
 import re
 from typing import Final
@@ -25,7 +26,8 @@ class NotText(ValueError):
 def check_json(document: bytes, most_values: int = MAX_VALUES) -> None:
     """Raises `Invalid` for a document that exceeds a limit, and `NotText` for one that is not UTF-8.
 
-    It does not check that the document is valid JSON, because the parser does."""
+    It does not check that the document is valid JSON, because the parser does.
+    """
     try:
         document.decode()
     except UnicodeDecodeError:

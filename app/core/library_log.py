@@ -2,7 +2,8 @@
 
 The text of an exception may contain personal data (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and more
 people read a log than may read the data. For libraries whose messages are known, the first line of the message template
-is logged without its arguments."""
+is logged without its arguments.
+"""
 
 import logging
 import re
@@ -21,7 +22,8 @@ MAX_MESSAGE_LENGTH = 200
 MAX_LINES = 5
 """The largest number of equal lines that are logged per `PERIOD`.
 
-Strangers can cause some of these lines, for example by sending bytes that are not HTTP."""
+Strangers can cause some of these lines, for example by sending bytes that are not HTTP.
+"""
 PERIOD = 60.0
 MAX_PLACES = 1000
 PLAIN_LOGGERS = ("uvicorn", "asyncio", "concurrent.futures", "sqlalchemy.pool")
@@ -58,7 +60,8 @@ class LineQuota:
 
     def take(self, line: str) -> int | None:
         """Returns None if the line must be left out, and otherwise how many equal lines were left out in the period
-        before."""
+        before.
+        """
         now = time.monotonic()
         until, count = self._counts.get(line, (0.0, 0))
         if now < until:

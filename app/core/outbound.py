@@ -2,7 +2,8 @@
 
 The address is checked where the socket is created, so the checked address is the one that is connected to, even if the
 name resolves to another one a moment later. A reused connection stays with the address that was checked when it was
-opened. Proxy settings are ignored and no cookies are kept."""
+opened. Proxy settings are ignored and no cookies are kept.
+"""
 
 import socket
 from typing import Any
@@ -56,11 +57,13 @@ def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession
     """Returns an HTTP client session that checks the address of every connection.
 
     Idle connections are kept for `kept_open` seconds. The session must be created in the event loop that uses it. The
-    caller limits the number of concurrent requests."""
+    caller limits the number of concurrent requests.
+    """
 
     def checked_socket(target: Any) -> socket.socket:
         """Returns a socket for exactly this address, or raises `AddressRefused`; this is the last check before the
-        first packet."""
+        first packet.
+        """
         family, kind, protocol, _, address = target
         if not allowed.reaches(parse_address(address[0])):
             raise AddressRefused

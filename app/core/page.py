@@ -30,7 +30,8 @@ class Page(Generic[Row]):
 class Keyset:
     """The start and the length of a requested page.
 
-    `bound` is a digest of the district, the list and its filter, which every cursor of this list carries."""
+    `bound` is a digest of the district, the list and its filter, which every cursor of this list carries.
+    """
 
     seal: CursorSeal
     bound: bytes
@@ -39,7 +40,8 @@ class Keyset:
 
     def after_id(self, place: int = 0) -> UUID:
         """Returns the row id at the given place of the cursor's position; raises `Malformed` if the value is not an
-        id."""
+        id.
+        """
         try:
             return UUID(str((self.after or ())[place]))
         except (ValueError, IndexError):
@@ -48,7 +50,8 @@ class Keyset:
     def after_number(self, place: int = 0) -> int:
         """Returns the number at the last place of the cursor's position, which `place` names, or 0 without a cursor.
 
-        Raises `Malformed` if the value is not a number."""
+        Raises `Malformed` if the value is not a number.
+        """
         if self.after is None:
             return 0
         number = self.after[place] if len(self.after) == place + 1 else None
@@ -63,7 +66,8 @@ class Keyset:
     def cut(self, rows: Sequence[Row], key: Any) -> Page[Row]:
         """Returns the page that consists of the first `limit` of up to `limit + 1` rows.
 
-        `key` is a function that returns a row's position as a tuple."""
+        `key` is a function that returns a row's position as a tuple.
+        """
         if len(rows) <= self.limit:
             return Page(rows, None)
         page_rows = rows[: self.limit]
@@ -81,7 +85,8 @@ def keyset(
     """Returns the keyset that a request asks for with its cursor and limit.
 
     Raises `Malformed` for a cursor of another list or district, an outdated or edited cursor, and an invalid limit. An
-    API passes the keyring, so that its cursors open in every process; without it they open in this process only."""
+    API passes the keyring, so that its cursors open in every process; without it they open in this process only.
+    """
     size = DEFAULT_LIMIT if limit is None else limit
     if not 1 <= size <= MAX_LIMIT:
         detail = f"A page has 1 to {MAX_LIMIT} rows."

@@ -23,7 +23,8 @@ def binary(name: str) -> str:
 
 def environment() -> dict[str, str]:
     """Returns this process's environment variables without PostgreSQL's, which would direct its programs to other
-    servers."""
+    servers.
+    """
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 

@@ -25,7 +25,8 @@ def schema_state(version: str | None, revisions: tuple[str, ...]) -> SchemaState
     """Returns how a database's schema version relates to this code's migrations.
 
     A schema that is newer than the code is usable, because migrations run before the processes are replaced, and only
-    add to the schema until the last process with the old code has ended."""
+    add to the schema until the last process with the old code has ended.
+    """
     if not revisions or version == revisions[-1]:
         return SchemaState.CURRENT
     return SchemaState.BEHIND if version is None or version in revisions else SchemaState.AHEAD

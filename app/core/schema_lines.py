@@ -13,11 +13,13 @@ OURS = """n.nspname IN ('public', 'app', 'staging')
                     AND d.deptype = 'e')"""
 """SQL condition that selects the objects in Aimline's schemas that belong to no extension.
 
-Managed servers may install their own extensions in `public`."""
+Managed servers may install their own extensions in `public`.
+"""
 KEPT = """NOT (n.nspname = 'staging' AND c.relowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user))"""
 """SQL condition that excludes the temporary tables of a sync in `staging`, which the worker owns.
 
-They are not part of the schema."""
+They are not part of the schema.
+"""
 RELATIONS = f"{OURS.format(oid='c.oid', catalogue='pg_class')} AND {KEPT}"
 FUNCTIONS = OURS.format(oid="p.oid", catalogue="pg_proc")
 
@@ -143,7 +145,8 @@ def differences(expected: Sequence[str], actual: Iterable[str]) -> list[str]:
     """Returns a sentence for each line that is missing or unexpected, or an empty list if the schema is as expected.
 
     Additions by an administrator are accepted: tables of other software in `public`, an index, or a grant to another
-    role (which sees no rows under row-level security)."""
+    role (which sees no rows under row-level security).
+    """
     actual_lines, expected_lines = set(actual), set(expected)
     relations = {_relation(line) for line in expected_lines}
     missing = [

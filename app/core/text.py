@@ -1,7 +1,8 @@
 """Declares and checks the lengths of texts.
 
 An input is a dataclass with a field such as `Annotated[str, Text(min=1, max=400)]`. The services check these lengths,
-and the API contracts state them."""
+and the API contracts state them.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass

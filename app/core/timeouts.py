@@ -1,4 +1,4 @@
-"""Defines the timeouts of database connections, and the TCP keep-alives that reveal a lost connection to either side."""
+"""Defines the timeouts of database connections, and the TCP keep-alives that reveal lost connections to both sides."""
 
 import socket
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ NAMES = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeo
 class Timeouts:
     """The seconds after which PostgreSQL ends the wait for a lock, a statement, or a transaction whose client is idle.
 
-    `connect` limits the wait for a connection, whether it comes from the pool or is newly opened."""
+    `connect` limits the wait for a connection, whether it comes from the pool or is newly opened.
+    """
 
     lock: float = 5
     statement: float = 30

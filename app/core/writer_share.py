@@ -13,7 +13,8 @@ READS_KEEP = 4
 class WriterShare:
     """The number of connections that writers may use at once.
 
-    A writer waits for its turn before it takes a connection."""
+    A writer waits for its turn before it takes a connection.
+    """
 
     def __init__(self, connections: int, wait: float) -> None:
         self.most = max(1, connections - max(1, connections // READS_KEEP))
@@ -24,7 +25,8 @@ class WriterShare:
     async def turn(self, *, writes: bool = True) -> AsyncIterator[None]:
         """Waits until the caller may take a connection; readers do not wait.
 
-        Raises `Unavailable` if the wait is too long."""
+        Raises `Unavailable` if the wait is too long.
+        """
         if not writes:
             yield
             return

@@ -1,4 +1,4 @@
-"""Runs the recurring tasks of each district once an hour: sends reminders and deletes expired rows.
+"""Runs the recurring tasks of each district once an hour, which send reminders and delete expired rows.
 
 Each task is a job of its own, so one that fails is attempted again after a wait and delays no other. A task works in
 batches, each in a transaction of its own. No transaction covers several districts.
@@ -35,7 +35,7 @@ from app.webhooks.deliveries.retention import expire
 EVERY: Final = timedelta(hours=1)
 """The time between two runs of a task. Reminders depend on the date, and each district's day begins at its own hour."""
 RETRIES: Final = RetryPolicy(attempts=5, first=timedelta(minutes=1), longest=timedelta(minutes=15))
-"""After this many failed attempts, a task waits for its next hourly run, and the count of attempts is reset."""
+"""How often a failed task is attempted before it waits for its next hourly run, when the count of attempts is reset."""
 BUDGET: Final = 300.0  # seconds that the batches of one run may take; what remains is due again at once
 # seconds after the start until new districts get their tasks, so that a new process begins with deliveries
 FIRST: Final = 60.0
@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 
 async def create_tasks_until_stopped(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event) -> None:
-    """Creates the missing tasks of every district, soon after the start and then every hour, until `stopping` is
+    """Creates the missing tasks of every district, once soon after the start and then every hour until `stopping` is
     set.
     """
     wait = FIRST
@@ -76,7 +76,7 @@ async def _insert_tasks(work: Work) -> None:
 
 
 async def run_due_tasks(engine: AsyncEngine, keyring: Keyring, history: timedelta, district_id: UUID) -> int:
-    """Runs the due tasks of a district; returns the number that succeeded."""
+    """Runs the due tasks of a district, and returns the number of tasks that succeeded."""
     done, principal = 0, system_principal(district_id, "worker")
     async with unit(engine, principal, keyring, "tasks") as work:
         claimed = await _claim(work)
@@ -105,7 +105,7 @@ async def _attempt(
 ) -> JobOutcome:
     """Runs one task and returns its outcome with the time of its next run.
 
-    A task whose workers died as often as it may be attempted waits like one that failed.
+    A task whose worker crashed at each allowed attempt waits like one that failed.
     """
     where = {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:
@@ -127,7 +127,7 @@ async def _attempt(
 async def run_task(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, kind: TaskKind, history: timedelta = KEPT
 ) -> tuple[int, bool]:
-    """Runs a task of a district in batches; returns the number of rows that it wrote, and whether it is finished."""
+    """Runs a task of a district in batches; returns the number of rows that it wrote and whether it is finished."""
 
     async def expire_history(work: Work) -> int:
         expired = await expire_changes(work, history)

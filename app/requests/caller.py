@@ -1,4 +1,4 @@
-"""Describes the caller of a request: its client, the person it acts for, the students it may see, and its permissions."""
+"""Describes the caller of a request: its client, the person it acts for, the students it may see, its permissions."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -18,7 +18,8 @@ NO_SCHOOL = UUID(int=0)
 class Caller:
     """A caller, with its district, its permissions and the students whom it may see (its reach).
 
-    `caseload` is the number of these students if they are a caseload."""
+    `caseload` is the number of these students if they are a caseload.
+    """
 
     client_id: UUID | None
     client_name: str

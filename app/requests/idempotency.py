@@ -3,7 +3,8 @@
 The response is stored in the transaction of the request's effect. A failed request stores nothing, because its
 transaction is rolled back, and its key may be used again. If several requests with one key arrive at the same time, an
 advisory lock lets one continue and refuses the others at once. The lock only saves work. The unique key of the table
-ensures that the effect happens once, even across the nodes of a cluster."""
+ensures that the effect happens once, even across the nodes of a cluster.
+"""
 
 import asyncio
 import zlib
@@ -29,12 +30,14 @@ MAX_KEY_LENGTH: Final = 255
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 """The size in bytes of the largest response body that is stored.
 
-For a larger response, only the fact that the request was executed is stored."""
+For a larger response, only the fact that the request was executed is stored.
+"""
 IN_FLIGHT: Final = "idempotency.in_flight"
 PAUSES: Final = (0.02, 0.08, 0.2)
 """The seconds between the attempts to take the lock when a unit of work is retried.
 
-The database session of its first attempt may still be ending."""
+The database session of its first attempt may still be ending.
+"""
 
 
 class InFlight(Conflict):
@@ -51,7 +54,8 @@ class InFlight(Conflict):
 class KeyedRequest:
     """A request that has an idempotency key.
 
-    `digest` is a digest of the client, the operation and the key. `payload` is a digest of the request's contents."""
+    `digest` is a digest of the client, the operation and the key. `payload` is a digest of the request's contents.
+    """
 
     digest: bytes
     operation: str
@@ -77,7 +81,8 @@ class Answer:
 def parse_key(values: Sequence[str], pointer: str) -> str:
     """Returns the idempotency key that a client sent, either quoted (as a structured-field string) or bare.
 
-    `values` are the values of the header. Raises `Malformed` at the JSON pointer `pointer`."""
+    `values` are the values of the header. Raises `Malformed` at the JSON pointer `pointer`.
+    """
     text = values[0].strip(" \t") if len(values) == 1 else ""
     if text.startswith('"'):
         text = _unquoted(text)
@@ -108,7 +113,8 @@ def keyed_request(principal: Principal, operation: str, key: str, *payload: obje
     """Returns a request with the digests that identify it.
 
     The acting person and the token's permissions are part of the payload's digest, so that a stored response is shown
-    only to the caller who received it before."""
+    only to the caller who received it before.
+    """
     asker = (principal.person_id, sorted(principal.schools), sorted(principal.opens), principal.reach.value)
     identity = _digest(principal.client_id, operation, key)
     return KeyedRequest(identity, operation, _digest(asker, *payload).hex())
@@ -126,7 +132,8 @@ async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: b
     """Returns the stored response of a request, or None if the request must be executed now.
 
     With `is_second_attempt`, it waits a little for the lock. Raises `InFlight` while another request has the key,
-    `Invalid` if the key was used with other contents, and `Gone` if the response cannot be shown again."""
+    `Invalid` if the key was used with other contents, and `Gone` if the response cannot be shown again.
+    """
     sealed = await work.run_step(lambda: _lock_and_read(work, request, PAUSES if is_second_attempt else ()))
     if sealed is None:
         return None

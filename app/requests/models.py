@@ -12,7 +12,8 @@ class IdempotentRequest(Tenant, Base):
     """A request that was executed under an idempotency key, with its response. The row is kept for a day.
 
     `digest` is a digest of the client, the operation and the key. `answer` is encrypted, because it contains records
-    that the caller was shown."""
+    that the caller was shown.
+    """
 
     __tablename__ = "idempotent_request"
 

@@ -1,7 +1,8 @@
 """Manages the origins of web pages that may send requests with a client's tokens.
 
 Each process has a copy of the whole list, and reads the list again when the copy is older than half a minute. Preflight
-requests from strangers therefore cost no statement. If the list cannot be read for a minute, no origin is allowed."""
+requests from strangers therefore cost no statement. If the list cannot be read for a minute, no origin is allowed.
+"""
 
 import asyncio
 import re
@@ -27,7 +28,8 @@ FRESH, MAX_AGE, RETRY = 30.0, 60.0, 5.0
 """Three times in seconds for this process's copy of the list.
 
 They are the age at which the list is read again, the age at which the copy is no longer used, and the wait after a
-failed read."""
+failed read.
+"""
 MAX_ORIGINS: Final = 20
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 HOST: Final = re.compile(r"(?=.{1,253}(?::|\Z))[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
@@ -39,7 +41,8 @@ log = structlog.get_logger()
 async def set_origins(work: Work, client_id: UUID, origins: Sequence[str]) -> None:
     """Replaces the registered origins of a client of this district.
 
-    Raises `NotFound` for an unknown client, and `Invalid` if a text is not an origin."""
+    Raises `NotFound` for an unknown client, and `Invalid` if a text is not an origin.
+    """
     await client_with_access(work, client_id)
     refused = [origin for origin in origins if not is_origin(origin)]
     if refused or len(set(origins)) > MAX_ORIGINS:
@@ -89,7 +92,8 @@ class Origins:
     async def allow(self, origin: str, client_id: UUID | None) -> bool:
         """Returns whether this client has registered the origin, or whether any client has if `client_id` is None.
 
-        Raises `Unavailable` if the list cannot be read."""
+        Raises `Unavailable` if the list cannot be read.
+        """
         if time.monotonic() >= self._try_at:
             await self._read()
         if self._read_at is None or time.monotonic() > self._read_at + MAX_AGE:

@@ -1,7 +1,8 @@
 """Checks that a row still has the version that the caller has read, so that no caller overwrites an unseen change.
 
 The row is checked when the command loads it. It is locked and checked again when the command is about to write it,
-because another command may have changed it in between. A row has a version if its table has a column for it."""
+because another command may have changed it in between. A row has a version if its table has a column for it.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -32,7 +33,8 @@ class ExpectedVersion:
 
     async def watch(self, work: Work) -> None:
         """Checks the row from now on, so that a statement that loads another version of it raises
-        `PreconditionFailed`."""
+        `PreconditionFailed`.
+        """
         await work.run_step(partial(self._listen, work, event.listen))
 
     @asynccontextmanager

@@ -16,7 +16,8 @@ AT_ONCE = 2000
 async def expire_answers(work: Work, most: int = AT_ONCE) -> int:
     """Deletes up to `most` expired responses of a district, and returns their number.
 
-    The caller repeats the call until it returns 0."""
+    The caller repeats the call until it returns 0.
+    """
     in_district = IdempotentRequest.district_id == work.district_id
     oldest_first = select(IdempotentRequest.digest).where(in_district, IdempotentRequest.at <= now() - KEPT)
     digests = list(await work.db.scalars(oldest_first.order_by(IdempotentRequest.at).limit(most)))

@@ -8,7 +8,8 @@ request of one district therefore does not share the processor with many request
 
 A request that takes long while the processor is mostly idle, such as one whose statement waits for a lock, gives its
 slot back and continues, so that others need not wait for it. Another limit bounds how many requests of one key run at
-once."""
+once.
+"""
 
 import asyncio
 import math
@@ -34,7 +35,8 @@ class Limits:
 
     While a request has used the event loop for less than `favoured_seconds`, other requests pause for it, but at most
     `pause_seconds` per step. No request pauses for more than `most_paused` seconds or half of its own duration,
-    whichever is more."""
+    whichever is more.
+    """
 
     slots: int
     most_of_one_key: int
@@ -74,7 +76,8 @@ class Turn:
 
     def stepped(self, seconds: float) -> None:
         """Records the duration of a step. After a long one, the event loop handles newly arrived requests before other
-        steps."""
+        steps.
+        """
         self.gate.note_step(self, seconds)
         if seconds > LONG_STEP:
             self.gate.handle_arrivals()
@@ -113,7 +116,8 @@ class Gate:
     def enqueue(self, key: Hashable, flow: Hashable = None) -> Turn:
         """Queues a request and returns its turn, which may already be admitted.
 
-        Raises `Throttled` when the key's queue is full."""
+        Raises `Throttled` when the key's queue is full.
+        """
         if self._order.waiting_of(key) >= self.limits.queue_of_one_key:
             detail = "Too many requests of this district are waiting already. Send fewer at once."
             raise Throttled(detail, FULL_QUEUE_RETRY, code="queue.full")
@@ -143,7 +147,8 @@ class Gate:
     def pause(self, turn: Turn) -> asyncio.Future[None] | None:
         """Returns a future that this turn's next step must wait for, or None if the step may run now.
 
-        A step waits while a key with fewer running requests has priority."""
+        A step waits while a key with fewer running requests has priority.
+        """
         if self._arrivals_handled is not None and not self._arrivals_handled.done():
             return self._arrivals_handled
         now = self._clock()

@@ -5,7 +5,8 @@ virtual time, and the key with the smallest charge is next. The real cost of a r
 key is first charged the recent average cost, and the charge is corrected afterwards. Within a key, its flows (clients)
 take turns.
 
-The module is pure: it uses no clock, lock or task."""
+The module is pure: it uses no clock, lock or task.
+"""
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable

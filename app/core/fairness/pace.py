@@ -1,7 +1,8 @@
 """Pauses a running request between two of its steps, so that another district's request can run first.
 
 A coroutine is run step by step, and before each step its pacer decides whether it has to wait. The tasks that a request
-starts are run the same way: the pacer is part of their context, from which the event loop's task factory reads it."""
+starts are run the same way: the pacer is part of their context, from which the event loop's task factory reads it.
+"""
 
 import asyncio
 from collections.abc import Coroutine, Generator
@@ -62,7 +63,7 @@ class _Paced:
 
 
 async def paced(coroutine: Coroutine[Any, Any, T], pacer: Pacer) -> T:
-    """Runs a coroutine and the tasks that it starts, with the pauses that the pacer requires, and returns its result."""
+    """Runs a coroutine and the tasks that it starts, with the pauses that the pacer requires; returns its result."""
     token = _pacer.set(pacer)
     try:
         result: T = await _Paced(coroutine, pacer)

@@ -1,7 +1,8 @@
 """Counts how many requests each key (a caller) sends in a window of time.
 
 The window of a key begins with its first request, so that not all windows end at once. The number of counted keys is
-bounded: when it is reached, the least recently used key is dropped."""
+bounded: when it is reached, the least recently used key is dropped.
+"""
 
 import math
 from collections import OrderedDict

@@ -1,7 +1,7 @@
 """Compiles a row into a JSON object, with its links as correlated subqueries.
 
-The children of each row are read by an index whatever the statistics say, because PostgreSQL cannot turn a correlated
-subquery into a join. Every table names its district.
+PostgreSQL cannot turn a correlated subquery into a join, so it reads the children of each row by an index, whatever its
+statistics say. Every subquery names its district.
 """
 
 from collections.abc import Sequence
@@ -34,9 +34,9 @@ from app.resources.values import Figures, JsonObject
 def object_of(
     scope: Scope, level: Level, picks: Picks, path: Path, pattern: Path, around: Level | None
 ) -> ColumnElement[Any]:
-    """Returns the SQL of one row as a JSON object. The object is preceded by a token for the disclosure log.
+    """Returns the SQL of one row as a JSON object, which a token for the disclosure log precedes.
 
-    `picks` are the selected members, `path` and `pattern` are the row's place in the answer, and `around` is the level
+    `picks` are the selected members. `path` and `pattern` are the row's place in the answer, and `around` is the level
     of the enclosing row.
     """
     pieces: list[Piece] = [*_disclosure(scope, level, around), "{"]

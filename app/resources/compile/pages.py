@@ -1,7 +1,7 @@
-"""Compiles pages: the rows of one page in order, with cursors, page information and totals, at the root or below a row.
+"""Compiles pages: the rows of one page in order, with cursors, page information and totals.
 
-A page is selected before its rows are numbered, so that the children of the extra row, which only shows that more rows
-follow, are not read.
+A page is at the root of a selection or below a row. It is selected before its rows are numbered. The extra row, which
+only shows that more rows follow, is therefore read without its children.
 """
 
 from collections.abc import Callable, Sequence
@@ -67,7 +67,7 @@ class Paged:
 def linked_page(
     scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path, pattern: Path, object_of: ObjectOf
 ) -> ColumnElement[Any]:
-    """Returns the SQL of the page of a link below a row. The page's cursors are valid below that row only."""
+    """Returns the SQL of the page of a link below a row. The page's cursors are valid for that row only."""
     page = pick.page
     if page is None or not member.paged:
         raise CannotCompile(f"{member.name} has no pages.")
@@ -100,7 +100,7 @@ def page_of(
     """Returns the SQL of a page as JSON text.
 
     `restrict` limits the rows to some schools through the indexes of these schools. `around` is the level of the
-    enclosing row, and `outer` are that row's tables.
+    enclosing row, and `outer` contains that row's tables.
     """
     descending = order.descending != page.backward
     shift = 0 if around is None else 1
@@ -192,7 +192,7 @@ def _row(paged: Paged, picks: Picks, keys: Path, pattern: Path) -> ColumnElement
 
 
 def _each(paged: Paged, row: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Returns the page's rows without the extra row. A CASE keeps the children of the extra row from being read."""
+    """Returns the SQL of the page's rows without the extra row; a CASE keeps PostgreSQL from reading its children."""
     order = paged.number.desc() if paged.page.backward else paged.number.asc()
     return func.string_agg(case((paged.number <= paged.limit, row)), aggregate_order_by(literal_column("','"), order))
 
@@ -219,7 +219,10 @@ def _has_more(paged: Paged) -> ColumnElement[bool]:
 
 
 def _cursor_at(paged: Paged, *, first: bool, following: bool = False) -> ColumnElement[Any]:
-    """Returns the SQL of the cursor of the page's first or last row; with `following`, that of REST's `next`."""
+    """Returns the SQL of the cursor of the page's first or last row.
+
+    With `following`, it is the cursor of REST's `next`, which is null on the last page.
+    """
     place = literal_column("1") if first else func.least(paged.limit, paged.level.source.c.row_count)
     return func.max(case((paged.number == place, _cursor(paged, following=following))))
 

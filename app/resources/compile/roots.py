@@ -1,5 +1,6 @@
-"""Compiles the root of a selection: one row, or a list restricted to its filters and to the rows that the caller may
-see.
+"""Compiles the root of a selection, which is a single row or a list.
+
+A list is restricted to its filters and to the rows that the caller may see.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,7 +43,7 @@ IDS = ARRAY(Uuid())
 
 
 def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
-    """Returns the SQL of a root as JSON text; null if a single row does not exist."""
+    """Returns the SQL of a root as JSON text, which is null if a single row does not exist."""
     if isinstance(root, RowRoot):
         level, conditions = level_of(scope, root.resource)
         row_id = scope.bind(("id",), Uuid())
@@ -55,7 +56,7 @@ def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
 
 
 def _written(scope: Scope, root: WrittenRoot) -> ColumnElement[Any]:
-    """Returns the SQL of the rows that a command has returned, including rows that the command removed."""
+    """Returns the SQL of the rows that a command returned, including rows that the command removed."""
     level, conditions = level_of(scope, root.resource, removed=True)
     row = object_of(scope, level, root.picks, (), ("*", "row"), None)
     shown = func.concat(text('{"id":"'), level.key, text('","row":'), row, text("}"))
@@ -70,7 +71,7 @@ def _written(scope: Scope, root: WrittenRoot) -> ColumnElement[Any]:
 
 
 def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
-    """Returns the permissions that a root requires."""
+    """Returns the permissions that reading a root requires."""
     if isinstance(root, RowRoot):
         facts = declaration(root.resource)
         return (*facts.requires, *facts.get_requires)
@@ -80,14 +81,14 @@ def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
 
 
 def permissions_of_list(listing: Listing, filters: Mapping[str, Any]) -> tuple[Can, ...]:
-    """Returns the permissions that a list requires with these filters and flags."""
+    """Returns the permissions that reading a list with these filters and flags requires."""
     flags = [flag for flag in listing.flags if filters.get(flag.name)]
     required = [*declaration(listing.resource).requires, *listing.requires]
     return tuple(dict.fromkeys([*required, *(can for flag in flags for can in flag.requires)]))
 
 
 def order_of(listing: Listing, sort: str | None) -> Order:
-    """Returns the order with this name; raises `CannotCompile` for a name that was not declared."""
+    """Returns a listing's order with this name; raises `CannotCompile` for a name that was not declared."""
     default = listing.order or (declaration(listing.resource).key,)
     if sort is None:
         return Order(default, listing.descending)
@@ -117,7 +118,7 @@ def _list(scope: Scope, root: ListRoot) -> ColumnElement[Any]:
 def _whole(
     scope: Scope, root: ListRoot, listing: Listing, level: Level, conditions: list[Any], order: Order
 ) -> ColumnElement[Any]:
-    """Returns the SQL of all rows of a list without pages."""
+    """Returns the SQL of all rows of a list that has no pages."""
     if listing.paged:
         raise CannotCompile(f"{listing.name} is read in pages.")
     columns = [adapt(column, level) for column in order.columns]
@@ -165,7 +166,7 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 
 
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
-    """Returns the schools whose indexes are used to read the list, or None if their indexes are not used."""
+    """Returns the SQL of the schools whose indexes the list is read by, or None if it is not read by school."""
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
     named = _school_filter(root, listing)
@@ -182,7 +183,7 @@ def _reach(
 ) -> list[ColumnElement[bool]]:
     """Returns the conditions that restrict a list to the students whom the caller may see and to the filter by school.
 
-    They are added to row-level security. With `restricted`, indexes already apply the filter by school, so that
+    They apply in addition to row-level security. With `restricted`, indexes already apply the filter by school, so that
     condition is left out.
     """
     conditions: list[ColumnElement[bool]] = []
@@ -239,7 +240,7 @@ def _is_narrow(root: ListRoot, listing: Listing) -> bool:
 
 
 def _school_filter(root: ListRoot, listing: Listing) -> Filter[Any] | None:
-    """Returns the filter by school, if it is set."""
+    """Returns the list's filter by school if it is set, otherwise None."""
     return next(
         (
             filter_
