@@ -1,6 +1,6 @@
-"""Executes queries: all declared resources of an operation are read with one statement that returns JSON text.
+"""Executes queries: reads all declared resources of an operation with one statement that returns JSON text.
 
-Fields that are no resource (`me`, `playbook`, introspection) are executed by the library.
+Fields that are not resources (`me`, `playbook`, introspection) are executed by the GraphQL library.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -40,7 +40,7 @@ NULL = JsonText(b"null")
 
 @dataclass
 class _Reading:
-    """The roots of one operation that are read together, and the place of each answer in the response."""
+    """The roots of one operation that are read together, with the place of each answer in the response."""
 
     roots: list[Root] = field(default_factory=list)
     places: list[tuple[str | int, ...]] = field(default_factory=list)
@@ -52,7 +52,7 @@ class _Reading:
 async def execute_query(
     context: OperationContext, schema: GraphQLSchema, operation: Operation, library: Library
 ) -> ExecutionResult:
-    """Executes a query. In the result, the values of resources are `JsonText`.
+    """Executes a query and returns its result, in which the values of resources are `JsonText`.
 
     `library` executes the fields that are not resources.
     """
@@ -98,9 +98,9 @@ def fragments_of(prepared: Prepared) -> dict[str, FragmentDetails]:
 async def _add_root(
     reading: _Reading, selector: Selector, query: GraphQLObjectType, key: str, details: Details
 ) -> None:
-    """Adds the selection of one root field to the reading.
+    """Adds the selection of one root field to those that are read together.
 
-    If the field names a row that cannot exist, its value is null without an error. `key` is the response key.
+    `key` is the response key. If the field names a row that cannot exist, its value is null without an error.
     """
     name = details[0].node.name.value
     definition = query.fields[name]
@@ -177,7 +177,7 @@ def _merged(reading: _Reading, fields: Mapping[str, Details], result: ExecutionR
 
 
 def _restricted(prepared: Prepared, nodes: Sequence[FieldNode]) -> Prepared:
-    """Returns the operation with only the root fields `nodes`."""
+    """Returns the operation with only these root fields."""
     operation = prepared.operation
     restricted = OperationDefinitionNode(
         operation=operation.operation,

@@ -1,5 +1,6 @@
-"""Converts the fields of an operation into a selection of the resource engine. The only rows that it reads are those
-that filters name.
+"""Converts the fields of an operation into a selection of resources.
+
+The only rows that it reads are those that filters name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,14 +47,14 @@ from app.resources.select import (
 from app.resources.values import Figures
 
 NO_ROW: Final = UUID(int=0)
-"""An id that no row has. It is the value of a filter whose row does not exist, so that the list is empty."""
+"""An id that no row has, used for a filter whose row does not exist, so that the list is empty."""
 FACTS: Final = {camel(name): name for name in ("has_next_page", "has_previous_page", "start_cursor", "end_cursor")}
 Details = Sequence[FieldDetails]
 
 
 @dataclass
 class Selector:
-    """Builds the selections of one operation; `work` is used to resolve the names in filters."""
+    """Builds the selections of one operation; `work` is used to look up the rows that filters name."""
 
     schema: GraphQLSchema
     operation: OperationDefinitionNode
@@ -70,7 +71,9 @@ class Selector:
         return get_argument_values(definition, details[0].node, self.variables)
 
     async def list_root(self, key: str, listing: Listing, definition: GraphQLField, details: Details) -> ListRoot:
-        """Returns the selection of a list at the root; permissions are checked before a filter's row is looked up."""
+        """Returns the selection of a list at the root; checks permissions before it looks up the row that a filter
+        names.
+        """
         given = self.arguments(definition, details)
         for can in permissions_of_list(listing, given):
             if not self.work.principal.may(can):
@@ -120,7 +123,7 @@ class Selector:
         return Pick(key, member.name)
 
     def _items(self, shape: Any, definition: GraphQLField, details: Details) -> Picks:
-        """Returns the selected items of a structured value. A scalar has none."""
+        """Returns the selected items of a structured value; a scalar has none."""
         type_ = get_named_type(definition.type)
         if not isinstance(type_, GraphQLObjectType):
             return ()
@@ -177,7 +180,7 @@ class Selector:
         return list(collected.grouped_field_set.items())
 
     async def _filters(self, criteria: Mapping[str, Filter[Any] | Flag], given: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the values of filters, keyed by the filters' own names."""
+        """Returns the values of the given filters, keyed by the filters' own names."""
         values: dict[str, Any] = {}
         for shown, criterion in criteria.items():
             value = given.get(camel(shown))
