@@ -1,4 +1,4 @@
-"""Webhook deliveries and their repetition in REST: shapes and routes, without rules."""
+"""Serves webhook deliveries in REST, with the commands that send them again."""
 
 from datetime import datetime
 from typing import Literal, cast

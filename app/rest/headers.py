@@ -1,6 +1,5 @@
-"""Describes, in the contract, the headers that follow from a route's declaration: keys, versions and tags.
-
-Runs nothing.
+"""Describes in the contract the headers that follow from a route's declaration: idempotency keys, versions and
+ETags.
 """
 
 from typing import Any, Protocol
@@ -27,7 +26,7 @@ NOT_KEPT = "Under this idempotency key the request was carried out, and its answ
 
 
 class Declared(Protocol):
-    """The part of a route that determines its headers."""
+    """The properties of a route that determine its headers."""
 
     status_code: int | None
     responses: dict[int | str, dict[str, Any]]
@@ -51,7 +50,7 @@ class Declared(Protocol):
 
 
 def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
-    """Returns the additions to a route's entry in the contract: the headers that it reads and writes, and their
+    """Returns the additions to a route's entry in the contract: the headers that it reads and writes, with their
     statuses.
     """
     parameters = [dict(parameter) for parameter in extra.get("parameters", ())]

@@ -1,7 +1,7 @@
-"""Draws a support's chart as plain SVG, light and dark, from a width of 280 pixels.
+"""Draws a support's chart as plain SVG, in light or dark colours, from a width of 280 pixels.
 
-It decides nothing about the data. The SVG contains nobody's name and no free text. Its only id is the end of the
-support's, which keeps the ids of two charts on one page apart.
+The SVG contains no name and no free text. The only id in it is the end of the support's, which distinguishes two charts
+on one page.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,10 @@ NARROWEST, WIDEST, USUAL = 280, 1600, 720
 
 
 def svg(picture: Picture, width: int = USUAL, theme: str | None = None) -> str:
-    """Returns the chart as an SVG document. `theme` is light or dark; without it, the reader's preference applies."""
+    """Returns the chart as an SVG document.
+
+    `theme` is light or dark; without it, the reader's preference applies.
+    """
     has_sessions = any(week.known_minutes for week in picture.sessions.values())
     legend = list(_legend(picture, width - 24.0))
     under = 26.0 + (22.0 if has_sessions else 0.0) + 17.0 * (max((row for row, *_ in legend), default=0) + 1)
@@ -202,7 +205,10 @@ def _phase_label(stretch: ChartPhase, picture: Picture, plot: Plot) -> Iterator[
 
 
 def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
-    """Yields a box for each week's sessions, filled by the delivered share; it is dashed if nothing is recorded."""
+    """Yields one box for each week's sessions, filled up to the share that was delivered.
+
+    The box is dashed if no session of the week has a record.
+    """
     tall = 14.0
     wide = max(min((plot.right - plot.left) / plot.span - 2, 16), 3)
     for week, of_week in sorted(picture.sessions.items()):
@@ -220,7 +226,7 @@ def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
 
 
 def _legend(picture: Picture, width: float) -> Iterator[tuple[int, float, str, str]]:
-    """Yields the row, position, sign and text of each legend entry, arranged in rows."""
+    """Yields the row, position, sign and text of each entry of the legend."""
     entries = [('<circle class="score" cx="8" r="3.8"/>', "score")]
     if any(point.kind == "baseline" for point in picture.points):
         entries.append(('<circle class="baseline" cx="8" r="3.8"/>', "baseline"))

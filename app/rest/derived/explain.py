@@ -15,7 +15,7 @@ from app.rest.route import Route
 
 
 async def run_path(router: APIRouter, work: Work, target: str) -> None:
-    """Runs the read of a path such as `/v1/concerns?state=raised`; raises `Malformed` for a path that is none."""
+    """Runs the read of a path such as `/v1/concerns?state=raised`; raises `Malformed` if no read has this path."""
     parts = urlsplit(target)
     for route in router.routes:
         if isinstance(route, Route) and (match := route.path_regex.match(parts.path)) is not None:
@@ -28,7 +28,7 @@ async def run_path(router: APIRouter, work: Work, target: str) -> None:
 
 
 def _values(endpoint: Any, path: Mapping[str, str], query: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Returns the arguments of a derived endpoint, converted to their types."""
+    """Returns the arguments of a derived endpoint, converted to their types from the path and the query."""
     parameters = {_alias(parameter): parameter for parameter in signature(endpoint).parameters.values()}
     given: dict[str, Any] = dict(path)
     for name, values in query.items():
@@ -45,5 +45,5 @@ def _values(endpoint: Any, path: Mapping[str, str], query: Mapping[str, list[str
 
 
 def _alias(parameter: Parameter) -> str:
-    """Returns the name of a parameter in a query, such as `class` of `class_`."""
+    """Returns the name that a parameter has in a query, such as `class` for `class_`."""
     return parameter.name.removesuffix("_")

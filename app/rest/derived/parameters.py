@@ -28,7 +28,7 @@ MAX_EXPANDED = 20
 
 
 def row_parameters(shapes: Shapes, resource: ResourceType) -> list[Parameter]:
-    """Returns `expand` and `fields` of a resource."""
+    """Returns the parameters `expand` and `fields` of a resource."""
     names = tuple(expandable(shapes, resource))
     made = []
     if names:
@@ -41,7 +41,7 @@ def row_parameters(shapes: Shapes, resource: ResourceType) -> list[Parameter]:
 
 
 def list_parameters(shapes: Shapes, listing: Listing) -> list[Parameter]:
-    """Returns the parameters of a list: filters, order, search, links, fields, and the page."""
+    """Returns the parameters of a list: its filters, order, search, links, fields and page."""
     made = [criterion_parameter(name, one) for name, one in listing.by_face("rest").items()]
     if listing.search is not None:
         kind: Any = Annotated[str | None, Query(description=f"Only rows that match: {SEARCH}", max_length=200)]
@@ -65,7 +65,7 @@ SEARCH = "names, and of staff also the e-mail address, that begin with this text
 
 
 def page_parameters() -> list[Parameter]:
-    """Returns the parameters of a page: whether it shows the total, its cursor and its length."""
+    """Returns the parameters of a page: its cursor, its length, and whether it shows the total."""
     total = _parameter("include_total", Annotated[bool, Query(description=INCLUDE_TOTAL)], False)
     return [total, _parameter("after", After, None), _parameter("limit", Limit, None)]
 
