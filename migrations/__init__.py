@@ -1,1 +1,1 @@
-"""The schema's migrations, which expand, migrate and contract it step by step."""
+"""The schema's migrations, which expand and later contract it step by step."""

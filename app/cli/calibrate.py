@@ -1,7 +1,4 @@
-"""`aimline calibrate`: calibrates a district's measures from its own series, and prints the results.
-
-Judges nothing.
-"""
+"""Defines `aimline calibrate`, which calibrates a district's measures by its own scores and prints the results."""
 
 from __future__ import annotations
 

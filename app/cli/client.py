@@ -1,4 +1,4 @@
-"""`aimline client`: an operator's commands for machine clients and their access to districts."""
+"""Defines `aimline client`, an operator's commands for machine clients and their access to districts."""
 
 import json
 from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ Origin = Annotated[
 ]
 OF_AREA = "Read and write records of a secured area, such as area:sel."
 SECONDS = 60
-"""Seconds within which every process applies a revocation."""
+"""The seconds within which every process applies a revocation."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -190,14 +190,14 @@ def add_to(app: typer.Typer) -> None:
 
 @asynccontextmanager
 async def _work(engine: AsyncEngine, settings: Settings, district: str, operation: str) -> AsyncIterator[Work]:
-    """Opens a unit of work of the operator in the district with this short name."""
+    """Opens the operator's unit of work in the district with this short name."""
     operator = system_principal(await find_district(engine, district), "operator")
     async with unit(engine, operator, settings.keyring, operation) as work:
         yield work
 
 
 def _shown(client: DistrictClient) -> dict[str, object]:
-    """Returns the fields of a client that the command line shows, which never include a secret."""
+    """Returns those fields of a client that the command line shows, which never include a secret."""
     return {
         "client_id": ids.format_id("client", client.client_id),
         "name": client.name,

@@ -1,4 +1,4 @@
-"""`aimline doctor`: checks that every record has its student's schools, and repairs those that do not."""
+"""Defines `aimline doctor`, which checks that every record has its student's schools, and repairs those that do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`aimline explain`: shows how a read over REST is answered. Reads no record."""
+"""Defines `aimline explain`, which shows how a read over REST would be answered."""
 
 import json
 from typing import Annotated
@@ -25,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Shows the statement, the plan, the scopes and the disclosures of a read over REST.
 
-        Nothing is read but the rows that the path names by an external id or a code.
+        It reads no rows except those that the path names by an external id or a code.
         """
         # The command line of all other commands starts without the web framework.
         from app.rest.derived.explain import run_path
@@ -50,7 +50,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def render(explanation: Explanation) -> dict[str, str | list[str]]:
-    """Returns an explanation as JSON has it."""
+    """Returns an explanation as JSON-compatible data."""
     return {
         "statement": explanation.sql,
         "plan": explanation.plan.splitlines(),

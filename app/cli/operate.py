@@ -1,4 +1,4 @@
-"""`aimline district`: an operator's commands for districts."""
+"""Defines `aimline district`, an operator's commands for districts."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ Slug = Annotated[str, typer.Argument(help="The district's short name.")]
 
 
 def as_operator(run: Callable[[AsyncEngine, Settings], Awaitable[Answer]]) -> Answer:
-    """Runs a coroutine with an engine that uses the worker's role."""
+    """Runs a coroutine with an engine that uses the worker's role, and returns its result."""
 
     async def go() -> Answer:
         settings = Settings()
@@ -140,7 +140,7 @@ async def _districts(engine: AsyncEngine, keyring: Keyring) -> AsyncIterator[Dis
 
 
 def summarize(row: DistrictRow) -> dict[str, str]:
-    """Returns the fields of a district that the command line shows."""
+    """Returns those fields of a district that the command line shows."""
     return {
         "slug": row.slug,
         "id": ids.format_id("district", row.district_id),

@@ -1,11 +1,14 @@
-"""Prints the results of commands: a table or a record for people, one JSON object for programs."""
+"""Prints the results of commands, as a table or a record for people, or as one JSON object for programs."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Prints rows below their headings, each column as wide as its longest entry; prints `empty` if there is no row."""
+    """Prints rows below their headings, or the text `empty` if there are no rows.
+
+    Each column is as wide as its longest entry.
+    """
     shown = [[str(cell) for cell in row] for row in rows]
     if not shown:
         print(empty)

@@ -1,4 +1,4 @@
-"""`aimline worker`, `aimline migrate` and `aimline key`."""
+"""Defines the commands `aimline worker`, `aimline migrate` and `aimline key`."""
 
 from typing import Annotated
 

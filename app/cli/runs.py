@@ -1,6 +1,7 @@
-"""`aimline sync status|report|approve|discard|undo|history|rekey`: shows sync runs and decides about them.
+"""Defines the subcommands of `aimline sync` that show sync runs and decide about them.
 
-The exit codes are those of `aimline sync`.
+They are `status`, `report`, `approve`, `discard`, `undo`, `history` and `rekey`. The exit codes are those of `aimline
+sync`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -45,7 +46,7 @@ def add_to(app: typer.Typer) -> None:
         run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run's id; without it, the newest runs.")] = "",
         as_json: AsJson = False,
     ) -> None:
-        """Shows the state of a run in one line, or of the newest runs."""
+        """Shows the state of a run, or of the newest runs, in one line each."""
         if not run:
             _show_newest(district, as_json)
             return
@@ -83,8 +84,9 @@ def add_to(app: typer.Typer) -> None:
     def approve(
         run: Run, district: District, plan: Plan, without_removals: Kept = False, as_json: AsJson = False
     ) -> None:
-        """Applies the plan of a held run, or of one that failed to apply, if it is the plan that was read and the
-        roster has not changed.
+        """Applies the plan of a held run, or of one that failed to apply.
+
+        The plan must be the one that was read, and the roster must not have changed.
         """
         run_id = ids.parse_id("run", run)
         _decide(district, run_id, lambda work: approval.approve(work, run_id, plan, without_removals), as_json)
@@ -163,7 +165,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _show_newest(district: str, as_json: bool) -> None:
-    """Shows the newest runs, one per line, so that a nightly run's id can be found."""
+    """Shows the newest runs, one per line, so that the id of a nightly run can be found."""
     page = _ask(
         district, lambda work: queries.runs(work, keyset(work.district_id, "runs", {}, None, NEWEST, work.keyring))
     )
@@ -195,7 +197,7 @@ def _ask(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
 
 
 def _decide(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]], as_json: bool) -> None:
-    """Stores the decision, then executes it; the worker executes it again after a fault or a crash."""
+    """Stores the decision and then carries it out; after a fault or a crash, the worker carries it out."""
 
     async def run(engine: AsyncEngine, settings: Settings) -> Report:
         district_id = await find_district(engine, district)
@@ -213,7 +215,7 @@ def _decide(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]]
 
 
 def _run_or_exit(run: Callable[[], Answer]) -> Answer:
-    """Runs a step; reports its error and exits with the matching exit code."""
+    """Runs a step and returns its result, or reports its error and exits with the matching exit code."""
     try:
         return run()
     except AlreadyRunning as error:

@@ -1,4 +1,4 @@
-"""`aimline sandbox`: provides a synthetic district for partners and for experiments."""
+"""Defines `aimline sandbox`, which provides a synthetic district for partners and for experiments."""
 
 import secrets
 import sys

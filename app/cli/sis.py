@@ -1,7 +1,7 @@
-"""`aimline sis`: creates, shows, changes, pauses and checks the sources that a district syncs from.
+"""Defines `aimline sis`, which creates, shows, changes, pauses and checks the SIS sources that a district syncs from.
 
-A secret is read from a file, never from the command line, which other users of the machine can see. The file has
-over 250 lines because every setting is an option of two commands.
+A secret is read from a file, never from the command line, which other users of the machine can see. The file has over
+250 lines because every setting is an option of two commands.
 """
 
 import sys
@@ -160,7 +160,7 @@ def _show(sis: typer.Typer) -> None:
 
     @sis.command("doctor")
     def doctor(name: Name, district: District, as_json: AsJson = False) -> None:
-        """Checks a source: signs in, reads every collection and exits as a run would. Writes nothing."""
+        """Checks a source: signs in, reads every collection and exits with the same code as a run. Writes nothing."""
         # Imported here, because it loads many modules that the other commands do not need.
         from app.sis.runs.pull import inspect_source
 
@@ -213,8 +213,9 @@ def _forget(sis: typer.Typer) -> None:
 
 
 def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Answer:
-    """Runs a step in the district as the operator; for an invalid input, prints one sentence per violation and
-    exits.
+    """Runs a step in the district as the operator and returns its result.
+
+    For an invalid input, prints one sentence per violation and exits.
     """
 
     async def go(engine: AsyncEngine, settings: Settings) -> Answer:
@@ -236,7 +237,7 @@ def _or_refuse(run: Callable[[], Answer]) -> Answer:
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Returns the options that were given, in the form of source settings."""
+    """Returns the options that were given, converted to source settings."""
     given = {
         "scopes": options["scope"] and tuple(item for text in options["scope"] for item in text.split()),
         "left_out": options["leave_out"] and tuple(item for item in options["leave_out"] if item),

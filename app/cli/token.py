@@ -1,4 +1,4 @@
-"""`aimline token`: an operator's command that ends access tokens before they expire."""
+"""Defines `aimline token`, an operator's command that ends access tokens before they expire."""
 
 import json
 import sys
@@ -72,7 +72,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _verified(settings: Settings, text: str) -> tuple[UUID, UUID, UUID]:
-    """Returns the district, client and id of a token; raises `AimlineError` for a token that is invalid anyway."""
+    """Returns the ids of a token's district, its client and the token itself.
+
+    Raises `AimlineError` for a token that is already invalid.
+    """
     try:
         token = Tokens(settings.keyring, settings.base_url, settings.token_seconds).verify(text)
     except Unauthenticated:

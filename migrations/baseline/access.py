@@ -1,4 +1,4 @@
-"""Schemas, the binding of a principal, districts, clients and the disclosure log."""
+"""Creates the schemas, the function that binds a principal, and the tables of districts, clients and disclosures."""
 
 from alembic import op
 
@@ -62,7 +62,7 @@ def create_schemas() -> None:
 
 
 def create_tables() -> None:
-    """Creates the tables and their directory functions."""
+    """Creates the tables and the functions that read them before a district is known."""
     tenant_table(
         "district",
         "slug text NOT NULL CONSTRAINT district_slug_key UNIQUE, name text NOT NULL, "

@@ -1,4 +1,4 @@
-"""The roster: sources, aliases, orgs, terms, people, classes, enrollments, caseload, school weeks and breaks."""
+"""Creates the roster's tables: sources, aliases, orgs, terms, people, classes, enrollments, caseload, school weeks."""
 
 from migrations.tenant import tenant_table
 
@@ -6,10 +6,16 @@ FROM_SOURCE = """
     removed_at timestamptz,
     arrived_in uuid
 """
-"""A row that a source brings: when it was removed (a tombstone), and the run that brought it first."""
+"""The columns of every row that comes from a source.
+
+They are the time at which it was removed (a tombstone), and the run that brought it first.
+"""
 
 READ_ONLY = {"api": "SELECT", "worker": "SELECT, INSERT, UPDATE, MAINTAIN"}
-"""The sync refreshes the statistics of what it loads, which MAINTAIN allows without owning the table."""
+"""The privileges on tables that only syncs write.
+
+MAINTAIN lets a sync refresh the statistics of what it loads without owning the table.
+"""
 
 
 def create_tables() -> None:

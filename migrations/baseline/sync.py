@@ -1,4 +1,7 @@
-"""The sync: sources and their settings, runs, rows in quarantine, the change log with before-images, and uploads."""
+"""Creates the sync's tables: sources with settings, runs, quarantined rows, the change log and uploads.
+
+The change log contains before-images.
+"""
 
 from migrations.tenant import directory_function, tenant_table
 
@@ -34,7 +37,7 @@ SETTINGS = """
     version integer NOT NULL
 """
 READABLE = ", ".join(line.split()[0] for line in SETTINGS.strip().splitlines())
-"""The columns of a source that the api may read: it seals a secret, and cannot even read what it sealed."""
+"""The columns of a source that the api may read; the columns with encrypted secrets are not among them."""
 
 DISTRICTS_DUE = """
 CREATE FUNCTION app.districts_with_syncs_due(most integer) RETURNS SETOF uuid

@@ -1,4 +1,4 @@
-"""Webhooks: endpoints with sealed secrets, deliveries, attempts, and how far each district is dispatched."""
+"""Creates the webhooks' tables: endpoints, deliveries, attempts, and each district's position in the feed."""
 
 from migrations.tenant import directory_function, tenant_table
 
@@ -25,7 +25,7 @@ $$
 
 
 def create_tables() -> None:
-    """Creates the tables and the function that lists the districts with webhooks due."""
+    """Creates the tables and the function that lists the districts with due deliveries."""
     tenant_table(
         "webhook_endpoint",
         """

@@ -1,4 +1,4 @@
-"""Jobs have a claim number beside their attempts, the last fault and its worker; one function lists what is due."""
+"""Adds to jobs a claim number, the last fault and its worker, and adds one function that lists the due jobs."""
 
 from alembic import op
 

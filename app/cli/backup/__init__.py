@@ -18,7 +18,7 @@ from app.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 EVERY = 10.0
-"""Seconds between two progress lines when standard error is not a terminal."""
+"""The seconds between two progress lines when standard error is not a terminal."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -77,7 +77,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 class Progress:
-    """Reports progress on standard error: every step on a terminal, elsewhere a line every few seconds."""
+    """Reports progress on standard error: every step on a terminal, and otherwise a line every few seconds."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._terminal = sys.stderr.isatty() and not quiet

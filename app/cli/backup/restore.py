@@ -1,7 +1,8 @@
-"""Restores a backup into an empty database: roles, rows, policies, checks, a new feed epoch, and finally the grants.
+"""Restores a backup into an empty database.
 
-Before the grants, no process of Aimline can read the database, so a database whose restore failed is never served. A
-database that is not empty is never overwritten.
+The order is: roles, rows, policies, checks, a new feed epoch, and finally the grants. Before the grants, no process of
+Aimline can read the database, so a database whose restore failed is never served. A database that is not empty is never
+overwritten.
 """
 
 import asyncio
@@ -31,8 +32,9 @@ from app.sis.runs.approval import discard_unkept_plans
 
 Report = Callable[[str], None]
 ENTRY = re.compile(r"^\d+; \d+ \d+ (?:(POLICY|ACL|DEFAULT ACL) |(SCHEMA - public |COMMENT - SCHEMA public ))")
-"""Matches the dump's entries that are not restored unchanged: policies and grants, which name roles, and `public`,
-which exists.
+"""Matches the dump's entries that are not restored unchanged.
+
+These are policies and grants, which name roles, and the schema `public`, which already exists.
 """
 PROCESSED = re.compile(r'processing data for table "?([\w.]+)')
 SHOWN = 5
@@ -53,12 +55,12 @@ class Restored:
     """The roles of other software, whose grants were not restored."""
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the fields by name, as the JSON report has them."""
+        """Returns the fields by name, for the JSON report."""
         return asdict(self)
 
 
 def restore_backup(settings: Settings, folder: Path, report: Report, *, check_only: bool = False) -> Restored | None:
-    """Restores the backup in a folder and returns the result; with `check_only`, only checks that it could be
+    """Restores the backup in a folder and returns the result; with `check_only`, checks only that it could be
     restored.
 
     Raises `AimlineError`, `KeyFault` or `UnfitServer`.
@@ -142,7 +144,10 @@ async def _restore(settings: Settings, folder: Path, manifest: Manifest, report:
 
 
 def _entries(scratch: Path, listed: str) -> dict[str, Path]:
-    """Writes two lists of a dump's entries: those that name roles, and those that can be restored unchanged."""
+    """Writes two lists of a dump's entries, and returns their paths.
+
+    One list has the entries that name roles, the other has those that can be restored unchanged.
+    """
     roles, rest = [], []
     for line in listed.splitlines():
         match = ENTRY.match(line)
@@ -207,9 +212,10 @@ async def _check_counts(connection: asyncpg.Connection, manifest: Manifest, repo
 
 
 async def _reset_districts(settings: Settings, connection: asyncpg.Connection) -> tuple[int, int]:
-    """Invalidates the feed's old cursors, and discards plans that the backup does not contain, in every district.
+    """Invalidates the feed's old cursors, and discards the plans that the backup does not contain, in every district.
 
-    Runs as the owner, because the run-time roles have no access yet.
+    It returns the numbers of districts and of discarded plans. It runs as the owner, because the run-time roles have no
+    access yet.
     """
     engine = open_engine(settings.url_of("owner"), name="restore", pool_size=1)
     discarded, districts = 0, await connection.fetch("SELECT district_id FROM public.district ORDER BY district_id")
