@@ -1,6 +1,4 @@
-"""Records the planned caseload in the playground's district, and continues it at a later start. Uses public HTTP
-only.
-"""
+"""Records the planned caseload in the playground's district over public HTTP, and continues it at a later start."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,7 +23,7 @@ EARLIER = timedelta(days=7)
 
 
 def record_caseload(telling: Telling, vendor: Vendor, monday: date, today: date, taken: str) -> list[dict[str, Any]]:
-    """Records each planned support for a different student. Returns each support's number, student and id.
+    """Records each planned support for a different student, and returns each support's number, student and id.
 
     `monday` is the Monday from which the plan counts, and `taken` is the student of the story, who gets no other
     support.
@@ -54,7 +52,7 @@ def record_caseload(telling: Telling, vendor: Vendor, monday: date, today: date,
 def continue_caseload(
     vendor: Vendor, recorded: Sequence[dict[str, Any]], monday: date, after: date, today: date
 ) -> int:
-    """Records the scores and sessions after the day `after`, up to `today`. Returns the number of scores."""
+    """Records the scores and sessions after the day `after`, up to `today`, and returns the number of scores."""
     scores: list[dict[str, Any]] = []
     for entry in recorded:
         series = Series(entry["number"], CASELOAD[entry["number"]], monday)
@@ -69,15 +67,16 @@ def continue_caseload(
 
 
 def verdicts(vendor: Vendor) -> Counter[str]:
-    """Returns the number of supports with each verdict, keyed by verdict. Supports that have not begun are counted by
-    their state.
+    """Returns the number of supports with each verdict, keyed by verdict.
+
+    Supports that have not begun are counted by their state.
     """
     supports = vendor.get("/v1/supports", limit=200)["items"]
     return Counter((support["verdict"] or {}).get("state") or support["state"] for support in supports)
 
 
 def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
-    """Returns pairs of student and teacher, three for each class. The classes are taken from every school in turn."""
+    """Returns pairs of a student and a teacher, three for each class; the classes come from every school in turn."""
     seats: list[tuple[str, str]] = []
     used = {taken}
     for class_ in _classes_in_turn(vendor):
@@ -99,7 +98,7 @@ def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
 
 
 def _classes_in_turn(vendor: Vendor) -> Iterator[str]:
-    """Yields classes, one of each school in turn, homerooms first."""
+    """Yields the ids of classes, one of each school in turn, homerooms first."""
     by_school: dict[str, list[dict[str, Any]]] = {}
     for class_ in vendor.all("/v1/classes"):
         by_school.setdefault(class_["school"], []).append(class_)

@@ -1,4 +1,4 @@
-"""Prepares the playground's district: tells the story in a new one, or continues the saved one. Public HTTP only.
+"""Prepares the playground's district over public HTTP: plays the story in a new district, or continues the saved one.
 
 `python -m app.sandbox.demonstration --base-url URL --folder DIR [--roster FILE.zip] [--once]`; the exit code is 0 when
 every step succeeded, else 1.
@@ -25,7 +25,7 @@ SLUG = "demo"
 
 
 def main() -> None:
-    """Runs the demonstration, and prints the name of a step that fails."""
+    """Runs the demonstration, and prints the name of the step that fails, if any."""
     parser = argparse.ArgumentParser(prog="app.sandbox.demonstration", description="Show Aimline's story over HTTP.")
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--folder", type=Path, required=True, help="where the district is remembered")
@@ -47,8 +47,8 @@ def main() -> None:
 
 
 def _demonstrate(telling: Telling, base_url: str, folder: Path, roster: Path | None) -> None:
-    """Continues the saved district, or tells the story in a new district and saves that one. Then prints the addresses
-    to open.
+    """Continues the saved district, or plays the story in a new district and saves it; then prints the addresses to
+    open.
     """
     file, today = file_of(folder, roster), datetime.now(UTC).date()
     saved = SavedDistrict.load(file)
@@ -63,7 +63,7 @@ def _demonstrate(telling: Telling, base_url: str, folder: Path, roster: Path | N
 
 
 def _begin(telling: Telling, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
-    """Tells the story in a new district, and returns the client and the saved district.
+    """Plays the story in a new district, and returns the vendor's client and the district to save.
 
     The caseload is added only to the synthetic district, never to a given roster.
     """
@@ -91,7 +91,7 @@ def _continue(telling: Telling, vendor: Vendor, saved: SavedDistrict, today: dat
 
 
 def _client_of(base_url: str, saved: SavedDistrict) -> Vendor | None:
-    """Returns the client of a saved district. Returns None if the database no longer has that district."""
+    """Returns the client of a saved district, or None if the database no longer has that district."""
     try:
         return Vendor(base_url, saved.client_id, saved.client_secret)
     except StepFailed:
@@ -99,7 +99,7 @@ def _client_of(base_url: str, saved: SavedDistrict) -> Vendor | None:
 
 
 def _free_slug() -> str:
-    """Returns the first of demo, demo-2, demo-3, … that is not the name of a district yet."""
+    """Returns the first of demo, demo-2, demo-3, … that is not yet the short name of a district."""
     taken = {district["slug"] for district in json.loads(aimline("district", "list", "--json"))["districts"]}
     names = (SLUG if number == 1 else f"{SLUG}-{number}" for number in itertools.count(1))
     return next(name for name in names if name not in taken)

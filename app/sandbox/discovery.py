@@ -1,7 +1,7 @@
 """Manages the file by which the command line finds a running playground: its database, key file and address.
 
-A playground locks its folder as long as it is running. The lock ends with it even if it is killed, so a file in a
-folder without a lock is outdated.
+A playground keeps its folder locked as long as it is running. The lock ends with the playground even if it is killed,
+so a file in a folder that is not locked is outdated.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ NAMED = (
     "AIMLINE_BASE_URL",
     "AIMLINE_SANDBOX",
 )
-"""The settings that the file gives to the command line."""
+"""The settings that the file provides for the command line."""
 PATIENCE = 0.5
-"""The seconds to wait for the lock. A command that looks for a playground takes the lock for a moment."""
+"""The seconds to wait for the lock, because a command that looks for a playground takes the lock for a moment."""
 VARIABLE = "AIMLINE_PLAYGROUND"
-"""The environment variable with the folder of a playground, if it is not in the usual place."""
+"""The environment variable with the folder of a playground that is not in the usual place."""
 
 
 @contextlib.contextmanager
@@ -51,7 +51,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def published(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """Publishes the settings of a running playground in its folder, for its owner only, until it ends."""
+    """Writes the settings of a running playground to a file in its folder, and removes the file at the end of the
+    block.
+
+    Only the file's owner can read it.
+    """
     settings = {name: environment[name] for name in NAMED if environment.get(name)}
     write_private(folder / FILE, json.dumps(settings | {"pid": os.getpid()}, indent=1))
     try:
@@ -89,7 +93,7 @@ def _settings_in(folder: Path) -> dict[str, str] | None:
 
 
 def _is_locked(lock: Path) -> bool:
-    """Returns whether a running playground has the lock. Opens nothing for writing, and does not wait."""
+    """Returns whether a running playground has the lock, without waiting and without opening a file for writing."""
     with lock.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
-"""Generates a synthetic district, as a pure function of (seed, students, date, day). Stores nothing and does no I/O.
+"""Generates a synthetic district, as a pure function of (seed, students, date, day).
 
-Every record is computed on demand from its own position in the district, so that a million students stream in constant
-memory. Ids are hashes: opaque, case-sensitive, the same for the same seed. Over 250 lines, because the seven kinds of
-record refer to each other by ids that are made in one way.
+Every record is computed on demand from its own position in the district, so that even a million students are generated
+in constant memory. Ids are hashes: opaque, case-sensitive, and the same for the same seed. The file has over 250 lines,
+because the seven kinds of record refer to each other by ids that are made in one way.
 """
 
 import hashlib
@@ -40,10 +40,10 @@ Term = tuple[str, date, date]  # sourcedId, first day, day after the last
 
 @dataclass(frozen=True, slots=True)
 class District:
-    """A district generated from `seed`, in the school year of `date`, after `day` days of change.
+    """A district that is generated from `seed`, in the school year of `date`, after `day` days of change.
 
-    `students` is exact on day 0; later, about as many students enter as leave. Raises ValueError for fewer than one
-    student.
+    `students` is the exact number of students on day 0; later, about as many students enter as leave. Raises ValueError
+    for fewer than one student.
     """
 
     seed: int
@@ -56,7 +56,7 @@ class District:
             raise ValueError("A district needs at least one student, and a day that is not negative.")
 
     def on(self, day: int) -> "District":
-        """Returns the district on another day. By then some students have left, entered, moved, or changed name or
+        """Returns the district on another day, by which some students have left, entered, moved, or changed name or
         grade.
         """
         return replace(self, day=day)
@@ -77,8 +77,9 @@ class District:
             yield Org(self.school_id(school), _name(school), "school", code, "public", "mixed", False, district)
 
     def academic_sessions(self) -> Iterator[AcademicSession]:
-        """Yields a school year and its two semesters. The year ends on the day on which the next one begins, so that
-        every date is in a school year.
+        """Yields a school year and its two semesters.
+
+        The year ends on the day on which the next one begins, so that every date is in a school year.
         """
         year, fall, spring = self._terms()
         begins = year[1].year
@@ -144,8 +145,9 @@ class District:
             yield self._adult(f"{school.number}/{key}", role, orgs, f"{school.number + 1:05d}{number:03d}")
 
     def enrollments(self) -> Iterator[Enrollment]:
-        """Yields the enrollments of each class's adults, then those of each student in ten classes. One adult of each
-        class is primary.
+        """Yields the enrollments of each class's adults, then those of each student in ten classes.
+
+        One adult of each class is marked as primary.
         """
         for school in schools(self.students):
             for grade in range(len(school.sizes)):
@@ -164,7 +166,7 @@ class District:
                 yield Enrollment(self._id("enrollment", room + user), room, school_id, user, role, primary, *dates)
 
     def enrollments_of(self, seat: Seat) -> Iterator[Enrollment]:
-        """Yields the enrollments of the student with this seat, in ten classes."""
+        """Yields one student's enrollments in ten classes."""
         terms, prefix = (
             self._terms(),
             f"{self.seed}/enrollment/",
@@ -208,7 +210,7 @@ class District:
         )
 
     def seats(self) -> Iterator[Seat]:
-        """Yields the seat of every student who is enrolled on this day."""
+        """Yields the seat of each student who is enrolled on this day; a seat identifies a student."""
         leaving, moved, renamed, regraded = (
             1 - (1 - p) ** self.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)
         )
@@ -228,7 +230,7 @@ class District:
                     yield Seat(home, grade, number, home)
 
     def entered(self, home: School, grade: int) -> int:
-        """Returns the number of students who have entered one grade of one school since day 0."""
+        """Returns the number of students who have entered this grade of this school since day 0."""
         late = Random(f"{self.seed}/entering/{home.number}/{grade}").random()
         return int(late + self.day * ENTERING * home.sizes[grade])
 
@@ -242,7 +244,7 @@ class District:
         return self._id("user", seat.key)
 
     def student(self, seat: Seat) -> User:
-        """Returns the user row of one student."""
+        """Returns the OneRoster user record of one student."""
         rng = Random(f"{self.seed}/person/{seat.key}")
         given_name, family, middle = names.person(rng)
         if seat.renamed:
@@ -269,16 +271,16 @@ class District:
         return _terms(self.seed, self.date)
 
     def fate(self, key: str) -> list[float]:
-        """Returns four numbers in [0, 1), one for each kind of change.
+        """Returns four numbers in [0, 1), one for each kind of change that can happen to a student.
 
-        A change has happened to the student once the probability of the change, which grows from day to day, exceeds
-        the number.
+        The probability of a change grows from day to day. The change has happened once its probability exceeds the
+        number.
         """
         digest = hashlib.blake2b(f"{self.seed}/fate/{key}".encode(), digest_size=16).digest()
         return [int.from_bytes(digest[at : at + 4], "big") / 2**32 for at in (0, 4, 8, 12)]
 
     def school_id(self, school: School) -> str:
-        """Returns the `sourcedId` of a school's org."""
+        """Returns the `sourcedId` of a school."""
         return self._id("org", str(school.number))
 
     def _course_id(self, level: Level, grade: str, subject: Subject) -> str:
@@ -292,7 +294,7 @@ class District:
 
 
 def _opaque(key: str) -> str:
-    """Returns twelve letters and digits in upper and lower case, made from a key.
+    """Returns an id of twelve letters and digits in upper and lower case, derived from a key.
 
     These are 72 bits, so it is practically impossible that two ids of a source are equal.
     """
@@ -325,5 +327,5 @@ def _name(school: School) -> str:
 
 
 def _dates(terms: tuple[Term, Term, Term], subject: Subject) -> tuple[date, date]:
-    """Returns the first and the last date of a subject's classes. The dates of a whole year include the holidays."""
+    """Returns the first and the last date of a subject's classes; those of a whole year include the holidays."""
     return terms[0][1:] if subject.semesters == WHOLE_YEAR else terms[subject.semesters[0] + 1][1:]

@@ -1,7 +1,7 @@
-"""Generates the gradebook's rows for a CSV export, and the roles of 1.2. Stores no rows and does no I/O.
+"""Generates the gradebook's rows for a CSV export, and the roles of OneRoster 1.2.
 
-The rows are the same that the sandbox SIS serves on the same day. They are generated one after another, so a large
-district needs no more memory.
+The rows are the same as those that the sandbox SIS serves on the same day. They are generated one after another, so
+that a large district needs no more memory than a small one.
 """
 
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ Row = dict[str, Any]
 
 
 class Grades:
-    """The gradebook of a district on its day, with at most `items` line items for each class."""
+    """The gradebook of a district on the district's day, with at most `items` line items for each class."""
 
     def __init__(self, district: District, items: int | None = None) -> None:
         self.district = district
         self.items = gradebook.line_items_by(district.day) if items is None else items
 
     def rows(self, name: str) -> Iterator[Row]:
-        """Yields the rows of a file as dictionaries by column, beginning with `sourcedId`."""
+        """Yields the rows of a file, each as a dictionary by column that begins with `sourcedId`."""
         match name:
             case "categories":
                 return (
@@ -108,8 +108,10 @@ class Grades:
             yield from self._roles_of(user, office=number == 0)
 
     def _roles_of(self, user: User, office: bool) -> Iterator[Row]:
-        """Yields one role for each org of a person. In 1.2 the roles of administrators have other names; `office`
-        states that the person works in the district's office.
+        """Yields one role for each org of a person.
+
+        In OneRoster 1.2 the roles of administrators have other names. `office` states that the person works in the
+        district's office.
         """
         role = user.role
         name = role if role != "administrator" else "districtAdministrator" if office else "siteAdministrator"

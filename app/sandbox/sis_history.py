@@ -1,6 +1,6 @@
-"""Computes what has happened to each student by a day, and the resulting rows, active or `tobedeleted`.
+"""Computes each student's history up to a day, and the resulting rows, which are active or `tobedeleted`.
 
-Pure: a function of the district that works on one grade of one school at a time. Never writes JSON.
+It is a pure function of the district that works on one grade of one school at a time.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,15 +11,14 @@ from app.sandbox.district import LEAVING, REGRADED, RENAMED, TRANSFERRING, Distr
 from app.sandbox.school import School, Seat, sister
 
 State = tuple[int, Seat | None]
-"""A change in a student's history: the first day of a state, and the student's seat from that day on. The seat is None
-if the student has left.
+"""A state in a student's history: its first day, and the student's seat from that day on.
+
+The seat is None if the student has left.
 """
 
 
 class Row(NamedTuple):
-    """A record as a source stores it. `day` is the day of the record's last change; 0 means that it has not changed
-    since the beginning of the school year.
-    """
+    """A record as a SIS stores it, with the day of its last change; 0 is the beginning of the school year."""
 
     record: Any
     active: bool
@@ -27,18 +26,16 @@ class Row(NamedTuple):
 
 
 def stamp(district: District, day: int) -> datetime:
-    """Returns the `dateLastModified` of a change on `day`: 03:00 UTC of that day.
+    """Returns the `dateLastModified` of a change on a day, which is 03:00 UTC of that day.
 
-    Day 0 is the first day of the school year, from 00:00 UTC on.
+    For day 0, which is the first day of the school year, it is 00:00 UTC.
     """
     begins = date(district.date.year - (district.date.month < 8), 8, 1)
     return datetime.combine(district.date + timedelta(days=day) if day else begins, time(3 if day else 0), UTC)
 
 
 def histories(district: District, home: School, grade: int) -> Iterator[list[State]]:
-    """Yields a list for each student who began in this grade of this school. The list has the student's states up to
-    the district's day.
-    """
+    """Yields, for each student who began in this grade of this school, the list of states up to the district's day."""
     sister_school = sister(district.students, home)
     chances = [1 - (1 - p) ** district.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)]
     for number in range(home.sizes[grade]):

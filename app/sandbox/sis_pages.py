@@ -1,11 +1,13 @@
-"""Finds the rows of a page. The cost for a collection of n rows:
+"""Finds the rows of a page of a list.
+
+The cost for a collection of n rows depends on the query:
 
 * without a filter: the counts of the blocks by arithmetic (after day 0: one hash for each student, once), then only the
   blocks of the page, however deep it is;
 * with a filter, or for a nested path: one scan, whose counts for each block are kept, then only the blocks of the page.
   For `dateLastModified>` the scan makes no row of a student who has not changed since;
-* with a sort: one scan that holds every key while it sorts, then eight bytes for each row; a page makes the blocks of
-  its rows.
+* with a sort: one scan that keeps every key in memory while it sorts, then eight bytes for each row; a page makes the
+  blocks of its rows.
 
 Counts and orders of the last few queries are kept for one day.
 """
@@ -30,7 +32,7 @@ Write = Callable[[Row], Json]
 
 
 class Pages:
-    """The paginated lists of a simulated SIS on one day of the simulation."""
+    """Serves the lists of a simulated SIS, page by page, on one day of the simulation."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
@@ -70,8 +72,9 @@ class Pages:
                 yield written
 
     def _since(self, since: datetime | None) -> int:
-        """Returns the last day of which all changes are before `since`. Returns -1 if there is no such day or a quirk
-        hides the times.
+        """Returns the last day of which all changes are before the instant `since`.
+
+        Returns -1 if there is no such day or if a quirk hides the times.
         """
         if since is None or any(name.startswith("modified-") for name in self.rows.quirks.values):
             return -1

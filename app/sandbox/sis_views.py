@@ -1,4 +1,4 @@
-"""Defines what each path of OneRoster returns: its collection, the blocks to search, and the rows to keep.
+"""Defines what each path of OneRoster returns: its collection, the blocks to search, and the rows to include.
 
 For a nested path, only the blocks of the school, class or person in the path are searched. The response is 404 if that
 school, class or person does not exist.
@@ -18,10 +18,10 @@ Keep = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The source of a list.
+    """The definition of a list: the blocks to search, and the records to include.
 
-    `keep` is called with each record and returns whether the record is in the list; None means that all are. `key`
-    identifies the view in caches.
+    `keep` is a function that returns whether a record is in the list; None means that all are. `key` identifies the
+    view in caches.
     """
 
     kind: str
@@ -46,7 +46,7 @@ def kind_of(collection: str) -> str:
 
 
 def one(rows: Rows, collection: str, sourced_id: str) -> Row:
-    """Returns the row with this id. Raises `Refused` (404) if the collection has no such row."""
+    """Returns the row with this id; raises `Refused` (404) if the collection has no such row."""
     kind, keep = PARTS.get(collection, (collection, None))
     row = rows.find(kind, sourced_id)
     if row is None or (keep is not None and not keep(row.record)):

@@ -1,5 +1,6 @@
-"""Plays the story of a student who responds to support and then stops growing, which a webhook reports. Uses public
-HTTP only.
+"""Plays, over public HTTP, the story of a student whose support first works and then stops working.
+
+A webhook reports the change.
 """
 
 import json
@@ -32,7 +33,7 @@ query Story($id: ID!) {
 
 @dataclass
 class Cast:
-    """The people in the story, and the support of the student."""
+    """The people in the story, with the support of the student."""
 
     student: dict[str, Any]
     teacher: dict[str, Any]
@@ -51,7 +52,7 @@ class Cast:
 
 
 def tell(telling: Telling, base_url: str, slug: str, roster: Path | None, receiver: Receiver) -> tuple[Vendor, Cast]:
-    """Plays the whole story in a new district, in order. Returns the vendor's client and the cast."""
+    """Plays the whole story in a new district, and returns the vendor's client and the cast."""
     telling.chapter("A district comes in from its SIS")
     _sync(telling, slug, roster)
     vendor = telling.does("a vendor's client gets a token", lambda: _client(base_url, slug))
@@ -176,8 +177,9 @@ def _open_support(telling: Telling, vendor: Vendor, cast: Cast, reader: Stopping
 def _record_weeks(
     telling: Telling, vendor: Vendor, cast: Cast, reader: StoppingReader, support: dict[str, Any]
 ) -> tuple[dict[str, Any], datetime]:
-    """Records the scores week by week. Returns the verdict that changed, and the time at which the score that changed
-    it was sent.
+    """Records the scores week by week until the verdict is `not_responding`.
+
+    Returns that verdict, and the time at which the last score was sent.
     """
     telling.step = "weekly scores arrive; the student responds, then stops"
     begins, line = _first_monday(), support["phases"][0]
