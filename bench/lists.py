@@ -1,7 +1,8 @@
-"""Measures pages of a list, as role `api` under row-level security: of a school, of a caseload, of the district.
+"""Measures the time for one page of the list of concerns: of a school, of a caseload, and of the district.
 
 There are a million concerns of 100,000 students in 200 schools, one of which is small; three students in a hundred
-attend a second school. `python -m bench.reach --lists`; each figure is the median of runs of the product's own queries.
+attend a second school. The pages are read as the role `api` under row-level security. `python -m bench.reach --lists`;
+each figure is the median of runs of the product's own queries.
 """
 
 import asyncio
@@ -49,11 +50,11 @@ JOIN (SELECT id FROM area WHERE district_id = $1 ORDER BY code LIMIT 1) a ON tru
 """
 BEFORE = """SELECT c.* FROM concern AS c WHERE c.district_id = CAST(:district AS uuid)
     AND c.school_ids @> CAST(ARRAY[:school] AS uuid[]) ORDER BY c.id LIMIT 51"""
-"""The earlier form of the statement, which no index serves under row-level security."""
+"""The earlier form of the statement, which cannot use any index under row-level security."""
 
 
 async def measure_lists(owner_url: str, rows: int) -> Table:
-    """Fills the district in the database, measures, and returns the figures."""
+    """Fills the district in the database, measures the pages, and returns the figures."""
     settings = Settings(database_url=owner_url, key=generate_key("k1"), sandbox=True)
     await asyncio.to_thread(migrate, settings)
     engine = open_engine(settings.url_of("api"), name="bench api")
@@ -84,7 +85,7 @@ async def measure_lists(owner_url: str, rows: int) -> Table:
 
 @needs(Can.READ_CONCERNS)
 async def _explained(work: Work, read: Read, school: UUID | None) -> tuple[str, str]:
-    """Returns the median planning and execution times that PostgreSQL reports for the last statement of a read."""
+    """Returns the median planning and execution times that PostgreSQL reports for a read's last statement."""
     sent: list[tuple[str, Any]] = []
 
     def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:

@@ -1,4 +1,7 @@
-"""`python -m bench.response.adaptive`: measures the monitor with extra scores, taken when it asks for them."""
+"""Measures the response monitor when students take as many extra scores as it asks for.
+
+`python -m bench.response.adaptive`
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,17 @@ MAX_PROBES = 3  # scores a week that the rule asks for at most
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """By student and week: the statistic, and how many scores the monitor asked for."""
+    """The monitor's statistic, and the number of scores that it asked for, by student and week."""
 
     statistic: Array
     requested: Array
 
 
 def probe(year: Year, seed: int, threshold: float) -> Probed:
-    """Measures a population that takes as many scores each week as the monitor asked for, each on a form of its own."""
+    """Returns the results of a population that takes as many scores each week as the monitor asks for.
+
+    Each score is on a form of its own.
+    """
     students, weeks = year.scores.shape
     extra = more(year, seed, MAX_PROBES - 1)
     times = np.r_[np.zeros(BASELINES, np.int64), np.repeat(np.arange(1, weeks + 1), MAX_PROBES)]

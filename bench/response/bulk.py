@@ -1,4 +1,7 @@
-"""`python -m bench.response.bulk`: measures time and memory of judging a district's series in arrays."""
+"""Measures the time and the memory of judging a district's series at once, in arrays.
+
+`python -m bench.response.bulk`
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ def batch(students: int, seed: int) -> Batch:
 
 
 def judged(students: int, seed: int) -> tuple[float, float, float]:
-    """Judges a number of series; returns wall and processor seconds, and this process's largest memory in MB."""
+    """Judges the series of this many students.
+
+    Returns the elapsed seconds, the processor seconds, and this process's largest memory in MB.
+    """
     series = batch(students, seed)
     began, used = time.perf_counter(), time.process_time()
     judge_bulk(series)
@@ -38,7 +44,7 @@ def judged(students: int, seed: int) -> tuple[float, float, float]:
 
 
 def alone(times: int = 200) -> float:
-    """Returns the processor milliseconds of judging one series of 20 scores by the monitor."""
+    """Returns the processor time in milliseconds for judging one series of 20 scores by the monitor."""
     of = batch(25, 1)
     observations = tuple(Observation(w + 1, float(v), str(w)) for w, v in enumerate(of.values[0]) if v == v)
     series = Series(observations, float(of.baseline[0]), float(of.baseline[0]) + 45, 30, "up", 8.0)

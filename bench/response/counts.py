@@ -1,4 +1,7 @@
-"""`python -m bench.response.counts`: measures the rules for counts and percentages in a separate simulated year."""
+"""Measures the rules for counts and percentages in a separate simulated year.
+
+`python -m bench.response.counts`
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,20 @@ from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import NonresponseKind, State
 
 WEEKS, BEFORE, WANTED = 18, (4.0, 12.0), 0.4
-"""Weeks, the range of incidents a week before the support (uniform), and the goal as a part of each student's own."""
+"""The number of weeks, the range of weekly incidents before the support, and the goal as a part of a student's own
+number.
+
+The incidents before the support are uniformly distributed.
+"""
 
 
 RISES, FALLS = 3, (7, 12)
-"""The weeks in which a responder moves to the goal, and the first to last week in which a collapse begins."""
+"""The number of weeks in which a responder reaches the goal, and the range of weeks in which a collapse begins."""
 COURSES = ("responds", "between", "never", "collapses")
-"""A quarter of the students each: to a little beyond the goal; half of the way; nowhere; to the goal and then back."""
+"""The courses that the students take, a quarter of the students each.
+
+They move a little beyond the goal, half of the way, nowhere, or to the goal and then back.
+"""
 
 
 def main() -> None:
@@ -41,7 +51,10 @@ def main() -> None:
 
 
 def shares(rows: dict[str, list[tuple[int, int, bool]]]) -> list[float]:
-    """Returns the figures of a row of the table; those after a collapse leave out who was flagged before it."""
+    """Returns the figures in a row of the table.
+
+    The figures after a collapse leave out students who were flagged before it.
+    """
     flags = {course: np.array([week for week, _, _ in rows[course]]) for course in COURSES}
     never, collapses = flags["never"], flags["collapses"]
     begins = np.array([begin for _, begin, _ in rows["collapses"]])
@@ -58,7 +71,9 @@ def shares(rows: dict[str, list[tuple[int, int, bool]]]) -> list[float]:
 
 
 def scores(kind: str, course: str, begins: int, rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
-    """Returns baseline, goal and scores of one student; a collapse begins in the given week."""
+    """Returns the baseline, the goal and the scores of one student, whose collapse, if any, begins in the given
+    week.
+    """
     week = np.arange(1, WEEKS + 1)
     reached = {"responds": 1.0, "between": 0.5, "never": 0.0, "collapses": 1.0}[course]
     moved = reached * np.minimum(week / RISES, 1)
@@ -83,8 +98,10 @@ def scores(kind: str, course: str, begins: int, rng: np.random.Generator) -> tup
 
 
 def first(rule: str, baseline: float, goal: float, seen: np.ndarray) -> tuple[int, bool]:
-    """Returns the first week in which the rule concludes "not responding", 0 for never, and whether it names the kind
+    """Returns the first week in which the rule concludes "not responding", and whether it then names the kind
     `stopped`.
+
+    The week is 0 if the rule never does.
     """
     direction = "down" if goal < baseline else "up"
     for week in range(1, WEEKS + 1):

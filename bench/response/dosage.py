@@ -1,4 +1,7 @@
-"""`python -m bench.response.dosage`: measures how often a support that works but was not delivered is blamed."""
+"""Measures how often the rules blame a support that would work but was not delivered.
+
+`python -m bench.response.dosage`
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from bench.response.monitor import watch
 from bench.response.world import RESPONDER, World, simulate
 
 DELIVERED = 0.6
-"""The probability of each of three sessions a week; growth is reduced to the same part."""
+"""The probability with which each of three weekly sessions takes place; growth is reduced to the same share."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Computes the figures of a rule in a population: false alarms, delays and hits. It does not define rules."""
+"""Computes the figures of a rule in a population: false alarms, delays and hits."""
 
 from __future__ import annotations
 
@@ -16,28 +16,31 @@ NAMES = ("FAR", "between", "N8", "N12", "S6", "S8", "S10", "delay", "PPV")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one rule by name, and the number of students behind each (for its standard error)."""
+    """The figures of one rule by name, with the number of students behind each, from which its standard error
+    follows.
+    """
 
     value: dict[str, float]
     count: dict[str, int]
 
 
 def first_flag(excess: Array, threshold: float) -> NDArray[np.int64]:
-    """Returns the week (from 1) in which the statistic first exceeds the threshold; 0 for never."""
+    """Returns the week (from 1) in which the statistic first exceeds the threshold, or 0 for never."""
     over = excess > threshold
     return np.where(over.any(axis=1), over.argmax(axis=1) + 1, 0)
 
 
 def threshold_for(excess: Array, year: Year, far: float) -> float:
-    """Returns the threshold at which this share of a population's responders is ever flagged."""
+    """Returns the threshold at which the share `far` of a population's responders is ever flagged."""
     worst = excess[year.group == RESPONDER].max(axis=1)
     return float(np.quantile(worst, 1 - far))
 
 
 def figures(flag: NDArray[np.int64], year: Year) -> Figures:
-    """Returns the figures from each student's first flag. A stopper flagged before the stop is a false alarm.
+    """Returns a rule's figures, computed from the week in which it first flags each student.
 
-    Such a stopper counts as one in PPV, and leaves the denominator of S6 to S10: nothing is left to detect.
+    A stopper who is flagged before the stop is a false alarm. Such a student counts as one in the positive predictive
+    value (PPV), and is left out of the denominator of S6 to S10, because no stop can be detected any more.
     """
     never, stopper, responder = (year.group == kind for kind in (NEVER, STOPPER, RESPONDER))
     late = np.where(flag > year.stop, flag - year.stop, 0)[stopper & ((flag == 0) | (flag > year.stop))]

@@ -1,4 +1,7 @@
-"""`python -m bench.response.one`: measures the milliseconds of judging one score of a request, with its classmates."""
+"""Measures the milliseconds for judging one new score of a request, together with its classmates' scores.
+
+`python -m bench.response.one`
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ RULE = ChosenRule("monitor", {}, UUID(int=2))
 
 
 def followed(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
-    """Returns the series of a student and classmates, as a request loads them: a score and a form a week."""
+    """Returns the series of a student and of classmates, with one score and one form a week, as a request loads
+    them.
+    """
     size = classmates + 1
     year = simulate(World(weeks=weeks, cohort=size), size, seed)
     series = []
@@ -47,14 +52,14 @@ def followed(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
 
 
 def upto(monitored: MonitoredSeries, week: int) -> MonitoredSeries:
-    """Returns the same series as it was at the end of a week."""
+    """Returns the same series as it was at the end of the given week."""
     return replace(
         monitored, score_series=replace(monitored.score_series, scores=monitored.score_series.scores.upto(week))
     )
 
 
 def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]:
-    """Returns median milliseconds of the processor and by the clock, of judging the first of each cohort."""
+    """Returns the median milliseconds, of the processor and elapsed, for judging the first series of each cohort."""
     used, took = [], []
     for mine, *others in cohorts:
         cohort_lines = [other.score_series for other in others]
@@ -66,7 +71,7 @@ def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]
 
 
 def report(*, classmates: int, weeks: int, times: int) -> None:
-    """Prints the cost of one score with its classmates, and alone."""
+    """Prints the cost of judging one score with its classmates' scores, and without them."""
     cohorts = [followed(classmates, weeks, seed) for seed in range(times)]
     later = [[upto(monitored, weeks - 1) for monitored in cohort] for cohort in cohorts[:20]]
     # A request's garbage collector does not have to examine the data made for the measurement.

@@ -1,4 +1,7 @@
-"""`python -m bench.response.stress`: measures the monitor at its stated threshold in other worlds."""
+"""Measures the response monitor, at its stated threshold, in simulated years that differ from the usual one.
+
+`python -m bench.response.stress`
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,10 @@ def main() -> None:
 
 
 def run_world(students: int, seed: int, world: World) -> tuple[dict[str, float], dict[str, float], float]:
-    """Returns the figures in one world at the threshold for .10: as published, and calibrated on other students."""
+    """Returns the monitor's figures in one simulated world at the threshold for .10.
+
+    The first figures are with the published parameters, the second with parameters calibrated on other students.
+    """
     own = calibrate(panel(simulate(world, students, seed + 1)))
     year = simulate(world, students, seed)
     clear_cases = year.group != BETWEEN

@@ -1,6 +1,6 @@
 """Measures the time from the commit of an event to the first attempt at the receiver, at a steady rate.
 
-It has no threshold.
+There is no threshold.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ WARM = 100  # events before the measurement, so that connections are open
 
 
 async def latency(bench: Bench) -> list[tuple[str, float, str]]:
-    """Returns the milliseconds at 50 events a second over 20 endpoints, each event for one of them."""
+    """Returns the milliseconds at 50 events a second for 20 endpoints; each event is sent to one of them."""
     committed: dict[str, float] = {}
     with working(bench.settings):
         for number in range(WARM):
@@ -37,7 +37,7 @@ async def latency(bench: Bench) -> list[tuple[str, float, str]]:
 
 
 async def arrived(bench: Bench, count: int) -> list[tuple[float, str]]:
-    """Waits for a number of arrivals and returns them. Raises `TimeoutError` if none arrives any more."""
+    """Waits for this many arrivals and returns them; raises `TimeoutError` if no more arrive."""
     arrivals, last = bench.came(), time.monotonic()
     while len(arrivals) < count:
         await asyncio.sleep(0.25)
