@@ -102,14 +102,14 @@ class Settings(BaseSettings):
 
         The URLs of the last two are derived from the owner's unless they are set.
         """
-        given = {
+        configured_url = {
             "owner": self.database_url,
             "api": self.api_database_url,
             "worker": self.worker_database_url,
         }[role]
-        if given:
-            _address(given, role)
-            return given
+        if configured_url:
+            _address(configured_url, role)
+            return configured_url
         if not self.database_url:
             raise KeyFault("No database: set AIMLINE_DATABASE_URL, or use `python3 dev.py run`.")
         url = _address(self.database_url, "owner").set(username=role, password=self.keyring.password(role))

@@ -66,7 +66,7 @@ async def measure_lists(owner_url: str, rows: int) -> Table:
     for column in ("principal", "list", "rows", "as served", "PostgreSQL plans", "and executes"):
         table.add_column(column, justify="left" if column in ("principal", "list") else "right")
     for name, principal, school in principals:
-        for what, read in (("concerns", _concerns), ("students", _students)):
+        for subject, read in (("concerns", _concerns), ("students", _students)):
             took, count = [], 0
             async with unit(engine, principal, settings.keyring, "bench") as work:
                 for _ in range(RUNS):
@@ -74,7 +74,7 @@ async def measure_lists(owner_url: str, rows: int) -> Table:
                     count = await read(work, school)
                     took.append((time.perf_counter() - began) * 1000)
                 plans = await _explained(work, read, school)
-            table.add_row(name, what, str(count), f"{statistics.median(took):.1f}", *plans)
+            table.add_row(name, subject, str(count), f"{statistics.median(took):.1f}", *plans)
     async with unit(engine, principals[3][1], settings.keyring, "bench") as work:
         plans = await _explained(work, _before, principals[1][2])
         table.add_row("the small school, earlier form", "concerns", "", "", *plans)
@@ -86,10 +86,10 @@ async def measure_lists(owner_url: str, rows: int) -> Table:
 @needs(Can.READ_CONCERNS)
 async def _explained(work: Work, read: Read, school: UUID | None) -> tuple[str, str]:
     """Returns the median planning and execution times that PostgreSQL reports for a read's last statement."""
-    sent: list[tuple[str, Any]] = []
+    statements: list[tuple[str, Any]] = []
 
     def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
-        sent.append((statement, parameters))
+        statements.append((statement, parameters))
 
     engine: Any = work.db.bind
     event.listen(engine.sync_connection, "before_cursor_execute", keep)
@@ -97,7 +97,7 @@ async def _explained(work: Work, read: Read, school: UUID | None) -> tuple[str, 
         await read(work, school)
     finally:
         event.remove(engine.sync_connection, "before_cursor_execute", keep)
-    statement, parameters = sent[-1]
+    statement, parameters = statements[-1]
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
     times = []
     for _ in range(RUNS):

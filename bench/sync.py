@@ -65,13 +65,14 @@ class Measured:
 def sync(settings: Settings, district: UUID, path: Path, measured: Measured, name: str) -> dict[str, Any]:
     """Runs one sync in a separate process and returns the figures that it prints."""
     environment = {"AIMLINE_DATABASE_URL": settings.database_url, "AIMLINE_KEY": settings.key}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "bench.sync_one", str(path), str(district)],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         check=True,
     )
-    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # the run prints its log lines before the report
+    # The run prints its log lines before the report.
+    report: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     if report["state"] != "applied" or report["quarantined"]:
         raise SystemExit(f"{name}: {report['sentence']}")
     measured.note(name, report["seconds"])
@@ -121,8 +122,8 @@ def measure_dlt(python: str, students: int) -> list[float]:
             url = url.set(host=quote(str(socket), safe=""), port=int(str(url.query.get("port", 5432))), query={})
         address = url.render_as_string(hide_password=False)
         command = [python, str(Path(__file__).with_name("sync_dlt.py")), str(folder), address]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # runs the caller's Python
-    return [json.loads(line)["seconds"] for line in done.stdout.splitlines() if line.startswith(b"{")]
+        process = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # runs the caller's Python
+    return [json.loads(line)["seconds"] for line in process.stdout.splitlines() if line.startswith(b"{")]
 
 
 async def _district(settings: Settings) -> UUID:

@@ -184,10 +184,10 @@ async def _verify_secret(engine: AsyncEngine, client_id: str, secret: str) -> Kn
         client = await find_client(engine, ids.parse_id("client", client_id))
     except AimlineError:
         client = None
-    given = fingerprint(secret)
+    given_fingerprint = fingerprint(secret)
     live = () if client is None else client.fingerprints
     # Every secret is compared, so that the time does not reveal which one matched.
-    matches = [hmac.compare_digest(given, live_fingerprint) for live_fingerprint in live]
+    matches = [hmac.compare_digest(given_fingerprint, live_fingerprint) for live_fingerprint in live]
     if client is None or not any(matches):
         raise OAuthError("The client is unknown, or its secret does not match.", code="invalid_client")
     return client

@@ -114,7 +114,7 @@ class Work:
         If it fails, its rows, events and disclosures are discarded.
         """
         events, weeks, locked = list(self.pending_events), list(self.pending_weeks), set(self.locked_students)
-        named, measures = self.named_subjects, self.named_measures
+        subjects, measures = self.named_subjects, self.named_measures
         disclosed = DisclosedRecords(set(self.disclosed.students), set(self.disclosed.kinds))
         try:
             async with self._session.begin_nested():
@@ -122,7 +122,7 @@ class Work:
         except BaseException:
             # PostgreSQL also releases the locks that were taken since the savepoint.
             self.pending_events, self.pending_weeks, self.locked_students = events, weeks, locked
-            self.disclosed, self.named_subjects, self.named_measures = disclosed, named, measures
+            self.disclosed, self.named_subjects, self.named_measures = disclosed, subjects, measures
             raise
 
     async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:

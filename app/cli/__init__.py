@@ -134,8 +134,8 @@ def _use_playground(arguments: list[str]) -> None:
         folder, settings = playground
         os.environ.update({name: value for name, value in settings.items() if not os.environ.get(name)})
         print(f"Using the playground in {folder}.", file=sys.stderr)
-    elif named := os.environ.get(VARIABLE):
-        print(f"No playground of this user runs in {named}.", file=sys.stderr)
+    elif named_folder := os.environ.get(VARIABLE):
+        print(f"No playground of this user runs in {named_folder}.", file=sys.stderr)
 
 
 def _refuse(error: Exception) -> NoReturn:

@@ -134,12 +134,12 @@ class _Comparison:
 
     def answer(self, at: str, old: Json, new: Json) -> Iterator[str]:
         """Yields a sentence for each difference that breaks a client which reads values of the old schema."""
-        known = _types(self._old, old)
-        added = _types(self._new, new) - known
+        old_types = _types(self._old, old)
+        added = _types(self._new, new) - old_types
         old, new, is_compared = self._followed("answer", old, new)
         if is_compared:
             return
-        if added := added - ({"integer"} if "number" in known else set()):
+        if added := added - ({"integer"} if "number" in old_types else set()):
             yield f"{at}: it can be {', '.join(sorted(added))} now."
         for field in sorted(set(old.get("required", ())) - set(new.get("required", ()))):
             if field in new.get("properties", {}):

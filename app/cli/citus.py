@@ -75,7 +75,7 @@ def distribution_statements(tables: Sequence[LocalTable], references: Sequence[F
     moved = [table for table in tables if table.name not in LOCAL]
     names = {table.name for table in moved}
     copied = [name for name in ON_EVERY_NODE if name in names]
-    others = sorted(names - {*copied, FIRST})
+    other_tables = sorted(names - {*copied, FIRST})
     return [
         "SET LOCAL citus.multi_shard_modify_mode = 'sequential'",
         *(f"ALTER TABLE {key.table} DROP CONSTRAINT {key.name}" for key in references),
@@ -87,7 +87,10 @@ def distribution_statements(tables: Sequence[LocalTable], references: Sequence[F
             for name in names
             if name == FIRST
         ),
-        *(f"SELECT create_distributed_table('{name}', 'district_id', colocate_with => '{FIRST}')" for name in others),
+        *(
+            f"SELECT create_distributed_table('{name}', 'district_id', colocate_with => '{FIRST}')"
+            for name in other_tables
+        ),
         *(f"ALTER TABLE {key.table} ADD CONSTRAINT {key.name} {key.definition}" for key in references),
         *(f"ALTER TABLE {table.name} FORCE ROW LEVEL SECURITY" for table in moved if table.forced),
     ]

@@ -61,9 +61,9 @@ def add_to(app: typer.Typer) -> None:
         async def run(engine: AsyncEngine, settings: Settings) -> tuple[str, str]:
             async with _work(engine, settings, district, "client create") as work:
                 schools = tuple([(await find_school(work, name_, "/school")).id for name_ in school or ()])
-                made = await register_client(work, NewClient(name, scopes, schools))
-                await set_origins(work, made.client_id, origin or ())
-            return ids.format_id("client", made.client_id), made.secret
+                created = await register_client(work, NewClient(name, scopes, schools))
+                await set_origins(work, created.client_id, origin or ())
+            return ids.format_id("client", created.client_id), created.secret
 
         client_id, secret = as_operator(run)
         if as_json:
@@ -210,9 +210,9 @@ def _shown(client: DistrictClient) -> dict[str, object]:
 
 
 def _scopes(given: list[str]) -> tuple[str, ...]:
-    named = [scope for text in given for scope in text.replace(",", " ").split()]
-    if "all" in named:
-        named = [scope for scope in named if scope != "all"] + [can.value for can in GRANTABLE]
-    if not named:
+    scopes = [scope for text in given for scope in text.replace(",", " ").split()]
+    if "all" in scopes:
+        scopes = [scope for scope in scopes if scope != "all"] + [can.value for can in GRANTABLE]
+    if not scopes:
         raise AimlineError("Name at least one scope. See: aimline client scopes", code="scope.missing")
-    return tuple(sorted(set(named)))
+    return tuple(sorted(set(scopes)))

@@ -43,10 +43,10 @@ def add_to(app: typer.Typer) -> None:
             print(json.dumps({"statements": [render(each) for each in explanations]}))
             return
         for each in explanations:
-            shown = render(each)
+            record = render(each)
             print(each.sql, "", each.plan, "", sep="\n")
-            print("Scopes:", ", ".join(shown["scopes"]))
-            print("Discloses:", ", ".join(shown["discloses"]) or "no record about a student")
+            print("Scopes:", ", ".join(record["scopes"]))
+            print("Discloses:", ", ".join(record["discloses"]) or "no record about a student")
 
 
 def render(explanation: Explanation) -> dict[str, str | list[str]]:

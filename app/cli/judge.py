@@ -141,8 +141,8 @@ def _cohorts(source: Iterable[bytes], options: Options, faults: Faults) -> Itera
     lines_by_id: dict[str, OfflineSeries] = {}
     cohort: str | None = None
     closed: set[str | None] = set()
-    for number, given in enumerate(source, 1):
-        text = given.removeprefix(BOM) if number == 1 else given
+    for number, raw_line in enumerate(source, 1):
+        text = raw_line.removeprefix(BOM) if number == 1 else raw_line
         if not text.strip():
             continue
         try:

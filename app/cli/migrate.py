@@ -52,11 +52,11 @@ async def make_roles(settings: Settings, *, reset: bool = False) -> None:
     An existing role whose password does not come from this installation's key may belong to another installation on the
     same server. It is refused, unless `reset` asks for a new password.
     """
-    given = {"api": settings.api_database_url, "worker": settings.worker_database_url}
+    urls = {"api": settings.api_database_url, "worker": settings.worker_database_url}
     connection = await connect(settings.url_of("owner"), "owner")
     try:
         existing = {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
-        for role in (role for role in given if not given[role]):
+        for role in (role for role in urls if not urls[role]):
             # Only a hexadecimal digest goes into the statement, which takes no parameters.
             login = f"{role} LOGIN PASSWORD '{settings.keyring.password(role)}'"
             if role not in existing:
@@ -138,8 +138,8 @@ async def limit_roles(settings: Settings) -> bool:
     try:
         for role, timeouts in limits.items():
             for name, value in timeouts.of_sessions().items():
-                whose = f'ROLE "{settings.role_name(role)}" IN DATABASE "{database}"'
-                await connection.execute(f"ALTER {whose} SET {name} = '{value}'")
+                role_in_database = f'ROLE "{settings.role_name(role)}" IN DATABASE "{database}"'
+                await connection.execute(f"ALTER {role_in_database} SET {name} = '{value}'")
     except asyncpg.InsufficientPrivilegeError:
         return False
     finally:

@@ -64,12 +64,12 @@ def add_to(app: typer.Typer) -> None:
             try:
                 await find_district(engine, slug)
             except NotFound:
-                made = await open_district(engine, settings.keyring, slug, name or slug, time_zone)
-                return ids.format_id("district", made)
+                district_id = await open_district(engine, settings.keyring, slug, name or slug, time_zone)
+                return ids.format_id("district", district_id)
             raise Conflict(f"The district {slug} exists already.", code="district.taken")
 
-        shown = as_operator(run)
-        print(json.dumps({"district": slug, "id": shown}) if as_json else f"Created the district {slug} ({shown}).")
+        record = as_operator(run)
+        print(json.dumps({"district": slug, "id": record}) if as_json else f"Created the district {slug} ({record}).")
 
     @district.command("list")
     def list_districts(as_json: AsJson = False) -> None:

@@ -9,12 +9,12 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, em
 
     Each column is as wide as its longest entry.
     """
-    shown = [[str(cell) for cell in row] for row in rows]
-    if not shown:
+    cells = [[str(cell) for cell in row] for row in rows]
+    if not cells:
         print(empty)
         return
-    widths = [max(map(len, column)) for column in zip(headings, *shown, strict=True)]
-    for row in (headings, *shown):
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    for row in (headings, *cells):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 

@@ -142,9 +142,9 @@ def add_to(app: typer.Typer) -> None:
             pairs = () if match in (*rekey.MATCHES, rekey.LIKELY) else rekey.read_pairs(Path(match))
             report = await rekey.plan_rekey(engine, keyring, district_id, ids.parse_id("run", run), match, pairs)
             async with unit(engine, system_principal(district_id, "operator"), keyring, "sync rekey") as work:
-                made = await rekey.list_pairs(work, report.run_id) if out else []
+                matched_pairs = await rekey.list_pairs(work, report.run_id) if out else []
             if out:
-                out.write_text("".join(f"{old},{new}\n" for old, new in [("old", "new"), *made]))
+                out.write_text("".join(f"{old},{new}\n" for old, new in [("old", "new"), *matched_pairs]))
             return report
 
         report = _run_or_exit(lambda: as_operator(go))

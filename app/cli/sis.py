@@ -128,13 +128,13 @@ def _set(sis: typer.Typer) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Changes the named settings and leaves the others; an empty value ("") clears an optional setting."""
-        given = _given(locals())
-        if not given:
+        changes = _given(locals())
+        if not changes:
             _refuse("Name a setting to change, such as --schedule '0 2 * * *'.")
 
         async def change(work: Work, allowed: Allowed) -> sources.ConfiguredSource:
             configured = await sources.load_source_by_name(work, name)
-            return await sources.change_source(work, configured.source.id, given, allowed, local=True)
+            return await sources.change_source(work, configured.source.id, changes, allowed, local=True)
 
         _print(_run(district, change), as_json)
 
@@ -238,7 +238,7 @@ def _or_refuse(run: Callable[[], Answer]) -> Answer:
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """Returns the options that were given, converted to source settings."""
-    given = {
+    settings_given = {
         "scopes": options["scope"] and tuple(item for text in options["scope"] for item in text.split()),
         "left_out": options["leave_out"] and tuple(item for item in options["leave_out"] if item),
         "limits": options["limit"] and _numbers(options["limit"]),
@@ -252,7 +252,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
         **{name: options[name] for name in ("url", "gradebook_url", "token_url", "auth", "client_id")},
         **{name: options[name] for name in ("page_size", "concurrency", "pull_minutes", "pull_gb")},
     }
-    settings = {name: value if value != "" else None for name, value in given.items() if value is not None}
+    settings = {name: value if value != "" else None for name, value in settings_given.items() if value is not None}
     if options["rollover"] == "":
         settings["rollover"] = None
     elif options["rollover"]:

@@ -106,9 +106,9 @@ def _run_command(sync: Callable[[RunContext], Awaitable[Report]], district: str,
         errors.print(error.detail)
         raise typer.Exit(ALREADY_RUNNING) from None
     except NotFound as error:
-        named = "such source" if error.kind == "source" else f"district {district!r}"
+        missing = "such source" if error.kind == "source" else f"district {district!r}"
         command = "sis add" if error.kind == "source" else "district create"
-        errors.print(f"There is no {named}. Create it with: aimline {command}", markup=False)
+        errors.print(f"There is no {missing}. Create it with: aimline {command}", markup=False)
         raise typer.Exit(USAGE) from None
     except StorageFull as error:
         errors.print(error.detail, markup=False)

@@ -65,10 +65,10 @@ def add_to(app: typer.Typer) -> None:
             return client_id, token_id
 
         client_id, token_id = as_operator(run)
-        shown = ids.format_id("client", client_id)
-        record = {"client_id": shown, "token_id": token_id and str(token_id), "effective_within_seconds": SECONDS}
-        what = "This token" if token_id else "Every token issued until now"
-        print(json.dumps(record) if as_json else f"{what} of {shown} ends within {SECONDS} seconds.")
+        public_id = ids.format_id("client", client_id)
+        record = {"client_id": public_id, "token_id": token_id and str(token_id), "effective_within_seconds": SECONDS}
+        subject = "This token" if token_id else "Every token issued until now"
+        print(json.dumps(record) if as_json else f"{subject} of {public_id} ends within {SECONDS} seconds.")
 
 
 def _verified(settings: Settings, text: str) -> tuple[UUID, UUID, UUID]:

@@ -85,15 +85,15 @@ def command_inputs(function: Callable[..., Any]) -> CommandInputs:
     declared: dict[str, InputField] = {}
     for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
         default = REQUIRED if parameter.default is inspect.Parameter.empty else parameter.default
-        one = _field(name, hints[name], default)
-        if one.type is UUID and row is None and one.required:
+        input_ = _field(name, hints[name], default)
+        if input_.type is UUID and row is None and input_.required:
             row = name
-        elif is_dataclass(one.type):
-            whole, items = (None, name) if one.many else (name, None)
-            input_type = one.type
-            declared |= {} if one.many else input_fields(input_type)
+        elif is_dataclass(input_.type):
+            whole, items = (None, name) if input_.many else (name, None)
+            input_type = input_.type
+            declared |= {} if input_.many else input_fields(input_type)
         elif name != "at":  # the place of the items in the request, for the pointers of violations
-            declared[name] = one
+            declared[name] = input_
     return CommandInputs(row, whole, items, input_type, declared)
 
 

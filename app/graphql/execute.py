@@ -65,7 +65,7 @@ async def execute_query(
     selector = Selector(schema, prepared.operation, fragments, variables, context.work)
     fields = collect_fields(schema, fragments, variables, query, prepared.operation).grouped_field_set
     reading = _Reading()
-    others: list[FieldNode] = []
+    library_fields: list[FieldNode] = []
     for key, details in fields.items():
         name = details[0].node.name.value
         if name in LISTINGS or name in GETS or name in (NODE, NODES):
@@ -78,10 +78,10 @@ async def execute_query(
             except GraphQLError as error:
                 reading.errors.append(GraphQLError(error.message, [details[0].node], path=[key]))
         else:
-            others += [detail.node for detail in details]
+            library_fields += [detail.node for detail in details]
     if reading.roots:
         await _read(context, reading, fields)
-    result = await library(_restricted(prepared, others)) if others else None
+    result = await library(_restricted(prepared, library_fields)) if library_fields else None
     return _merged(reading, fields, result)
 
 
@@ -108,18 +108,18 @@ async def _add_root(
         reading.roots.append(await selector.list_root(key, LISTINGS[name], definition, details))
         reading.places.append((key,))
         return
-    given = selector.arguments(definition, details)
+    arguments = selector.arguments(definition, details)
     if name == NODES:
-        if len(given["ids"]) > MAX_NODES:
+        if len(arguments["ids"]) > MAX_NODES:
             raise Malformed([Violation("/ids", "shape.too_long", f"At most {MAX_NODES} ids.")])
-        reading.lists[key] = [b"null"] * len(given["ids"])
-        for place, text in enumerate(given["ids"]):
+        reading.lists[key] = [b"null"] * len(arguments["ids"])
+        for place, text in enumerate(arguments["ids"]):
             await _add_node(reading, selector, (key, place), text, details)
     elif name == NODE:
-        await _add_node(reading, selector, (key,), given["id"], details)
+        await _add_node(reading, selector, (key,), arguments["id"], details)
     else:
         resource = GETS[name]
-        await _add_row(reading, selector, (key,), resource, given["id"], details)
+        await _add_row(reading, selector, (key,), resource, arguments["id"], details)
 
 
 async def _add_node(

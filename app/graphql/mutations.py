@@ -33,15 +33,15 @@ def command_fields(written: Collection[str]) -> list[StrawberryField]:
 
 def _field(command: Command) -> StrawberryField:
     subject = next(iter(PARAMETER.findall(command.rest)), None)
-    shown = None if command.result is None else _snake(declaration(command.result).name)
-    input_type, payload = _input_type(command, subject), _payload_type(command, shown)
+    result_name = None if command.result is None else _snake(declaration(command.result).name)
+    input_type, payload = _input_type(command, subject), _payload_type(command, result_name)
 
     def answer(row: Any, problems: list[Problem]) -> Any:
-        return payload(problems=problems, **({} if shown is None else {shown: row}))
+        return payload(problems=problems, **({} if result_name is None else {result_name: row}))
 
     async def resolve(info: Any, input: Any) -> Any:
-        given = {name: value for name in command.inputs.fields if (value := getattr(input, name)) is not None}
-        if problems := check_lengths(_texts(command, given)):
+        values = {name: value for name in command.inputs.fields if (value := getattr(input, name)) is not None}
+        if problems := check_lengths(_texts(command, values)):
             return answer(None, problems)
         arguments: list[Any] = []
         if command.inputs.row is not None and subject is not None:
@@ -51,9 +51,9 @@ def _field(command: Command) -> StrawberryField:
                 return answer(None, [Problem(code=missing.code, pointer=f"/{subject}_id", detail=missing.detail)])
             arguments.append(row_id)
         if command.inputs.whole is not None:
-            arguments.append(command.inputs.type(**given))
-            given = {}
-        return answer(*await run_command(info.context, command.function, *arguments, **given))
+            arguments.append(command.inputs.type(**values))
+            values = {}
+        return answer(*await run_command(info.context, command.function, *arguments, **values))
 
     resolve.__annotations__ = {"info": Info, "input": input_type, "return": payload | None}
     field = guarded_field(command.description, command.function, name=camel(command.name))(resolve)

@@ -91,11 +91,11 @@ class Repetition:
                 of_field = [render_error(error, "") for error in errors if error.path and error.path[0] == name]
                 body = orjson.dumps({"data": data.get(name), "errors": of_field})
                 await save_answer(work, request, Answer(200, (), body, *work.shown()))
-        known = {name: answer["data"] for name, answer in self.answers.items()} | data
-        errors += [KeptError(shown) for answer in self.answers.values() for shown in answer["errors"]]
+        data_by_key = {name: answer["data"] for name, answer in self.answers.items()} | data
+        errors += [KeptError(stored_error) for answer in self.answers.values() for stored_error in answer["errors"]]
         extensions = {"idempotencyReplayed": list(self.answers)} if self.answers else None
         return ExecutionResult(
-            data={name: known[name] for name in self.fields if name in known},
+            data={name: data_by_key[name] for name in self.fields if name in data_by_key},
             errors=errors or None,
             extensions=extensions,
         )

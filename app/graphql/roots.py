@@ -59,12 +59,12 @@ def query_fields() -> list[StrawberryField]:
     ]
     for name, resource in CATALOG.gets.items():
         facts = declaration(resource)
-        named = NAME if facts.locate is not None else "its id"
+        id_description = NAME if facts.locate is not None else "its id"
         fields.append(
             make_field(
                 name,
                 type_of(resource) | None,
-                f"One row of type {facts.name}, by {named}.",
+                f"One row of type {facts.name}, by {id_description}.",
                 (*facts.requires, *facts.get_requires),
                 [make_argument("id", strawberry.ID, default=strawberry.UNSET)],
             )

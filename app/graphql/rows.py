@@ -45,7 +45,7 @@ ASSUMED = 5
 
 def _assumed() -> dict[str, int]:
     """Returns the assumed lengths of the declared lists and links that have no pages, keyed by type and field."""
-    roots = {f"Query.{camel(name)}": one.assumed for name, one in CATALOG.listings.items() if not one.paged}
+    roots = {f"Query.{camel(name)}": listing.assumed for name, listing in CATALOG.listings.items() if not listing.paged}
     links = {
         f"{declaration(resource).name}.{name}": member.assumed
         for resource in CATALOG.resources

@@ -74,21 +74,21 @@ class Selector:
         """Returns the selection of a list at the root; checks permissions before it looks up the row that a filter
         names.
         """
-        given = self.arguments(definition, details)
-        for can in permissions_of_list(listing, given):
+        arguments = self.arguments(definition, details)
+        for can in permissions_of_list(listing, arguments):
             if not self.work.principal.may(can):
                 raise forbidden(can)
-        filters = await self._filters(listing.by_face(GRAPHQL), given)
+        filters = await self._filters(listing.by_face(GRAPHQL), arguments)
         type_ = _object(definition)
-        sort, more = _sort(listing, given.get("sort")), {}
+        sort, more = _sort(listing, arguments.get("sort")), {}
         if listing.changed_at is not None:
-            more["updated_since"] = given.get("updatedSince")
+            more["updated_since"] = arguments.get("updatedSince")
         if listing.search is not None:
-            more["search"] = given.get("q")
+            more["search"] = arguments.get("q")
         if not listing.paged:
             picks = await self.picks(listing.resource, type_, details)
             return ListRoot(key, listing.name, None, picks, filters, sort, **more)
-        page = await self._page(listing.resource, type_, details, given)
+        page = await self._page(listing.resource, type_, details, arguments)
         return ListRoot(key, listing.name, page, (), filters, sort, **more)
 
     async def picks(self, resource: ResourceType, type_: GraphQLObjectType, details: Details) -> Picks:
@@ -105,11 +105,11 @@ class Selector:
 
     async def _pick(self, key: str, member: Member, definition: GraphQLField, details: Details) -> Pick:
         if isinstance(member, ManyMember):
-            given = self.arguments(definition, details)
-            arguments = tuple((await self._filters(_by_name(member.filters), given)).items())
+            field_arguments = self.arguments(definition, details)
+            arguments = tuple((await self._filters(_by_name(member.filters), field_arguments)).items())
             type_ = _object(definition)
             if member.paged:
-                page = await self._page(member.target, type_, details, given)
+                page = await self._page(member.target, type_, details, field_arguments)
                 return Pick(key, member.name, page=page, arguments=arguments)
             return Pick(key, member.name, await self.picks(member.target, type_, details), arguments=arguments)
         if isinstance(member, OneMember):
@@ -117,8 +117,8 @@ class Selector:
             # A link without picks would be its id; @skip may have emptied this one, which is an empty object.
             return Pick(key, member.name, picks or (Constant("", "null"),))
         if isinstance(member, ValueMember):
-            given = self.arguments(definition, details)
-            arguments = tuple((await self._filters(_by_name(member.arguments), given)).items())
+            field_arguments = self.arguments(definition, details)
+            arguments = tuple((await self._filters(_by_name(member.arguments), field_arguments)).items())
             return Pick(key, member.name, self._items(member.shape, definition, details), arguments=arguments)
         return Pick(key, member.name)
 
@@ -182,8 +182,8 @@ class Selector:
     async def _filters(self, criteria: Mapping[str, Filter[Any] | Flag], given: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the values of the given filters, keyed by the filters' own names."""
         values: dict[str, Any] = {}
-        for shown, criterion in criteria.items():
-            value = given.get(camel(shown))
+        for shown_name, criterion in criteria.items():
+            value = given.get(camel(shown_name))
             if value is None:
                 continue
             if isinstance(criterion, Filter) and criterion.resolve is not None:
@@ -234,7 +234,7 @@ def _typename(key: str, type_: GraphQLObjectType) -> Constant:
 
 
 def _sort(listing: Listing, sort: str | None) -> str | None:
-    if sort is not None and sort.removeprefix("-") not in {known.name for known in listing.sorts}:
+    if sort is not None and sort.removeprefix("-") not in {sort_.name for sort_ in listing.sorts}:
         raise Malformed([Violation("/sort", "sort.unknown", f"{listing.name} cannot be sorted in this way.")])
     return sort
 

@@ -85,15 +85,15 @@ def make_field(
 ) -> StrawberryField:
     """Returns a field with its Python name, its type, and the permissions that it requires."""
     required = tuple(dict.fromkeys(permissions))
-    made = StrawberryField(
+    graphql_field = StrawberryField(
         python_name=name,
         graphql_name=camel(name),
         type_annotation=StrawberryAnnotation(type_),
         description=with_permissions(description, required) if description is not None else None,
         metadata={NEEDS: frozenset(required)} if required else None,
     )
-    made.arguments = list(arguments)
-    return made
+    graphql_field.arguments = list(arguments)
+    return graphql_field
 
 
 def make_argument(name: str, type_: Any, description: str | None = None, default: Any = None) -> StrawberryArgument:
@@ -162,11 +162,13 @@ def connection_of(resource: ResourceType) -> Any:
 def value_type(shape: Any) -> Any:
     """Returns the object type of a structured value."""
     name = shape.__name__.removesuffix("Value")
-    made = _empty_type(name, " ".join((shape.__doc__ or "").split()))
+    object_type = _empty_type(name, " ".join((shape.__doc__ or "").split()))
     for item in shape.__items__.values():
-        if (shown := item.shown_as(GRAPHQL)) is not None:
-            made.__strawberry_definition__.fields.append(make_field(shown, _item_type(item), item.description))
-    return made
+        if (shown_name := item.shown_as(GRAPHQL)) is not None:
+            object_type.__strawberry_definition__.fields.append(
+                make_field(shown_name, _item_type(item), item.description)
+            )
+    return object_type
 
 
 def _complete_types() -> None:
@@ -174,9 +176,9 @@ def _complete_types() -> None:
     for resource in CATALOG.resources:
         fields = type_of(resource).__strawberry_definition__.fields
         for member in CATALOG.members(resource).values():
-            shown = member.shown_as(GRAPHQL)
-            if shown is not None and not (shown == "id" and _is_node(declaration(resource))):
-                fields.append(_member_field(shown, member))
+            shown_name = member.shown_as(GRAPHQL)
+            if shown_name is not None and not (shown_name == "id" and _is_node(declaration(resource))):
+                fields.append(_member_field(shown_name, member))
 
 
 def _member_field(name: str, member: Member) -> StrawberryField:

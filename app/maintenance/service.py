@@ -77,7 +77,7 @@ async def _insert_tasks(work: Work) -> None:
 
 async def run_due_tasks(engine: AsyncEngine, keyring: Keyring, history: timedelta, district_id: UUID) -> int:
     """Runs the due tasks of a district, and returns the number of tasks that succeeded."""
-    done, principal = 0, system_principal(district_id, "worker")
+    succeeded, principal = 0, system_principal(district_id, "worker")
     async with unit(engine, principal, keyring, "tasks") as work:
         claimed = await _claim(work)
     for job in claimed:
@@ -86,8 +86,8 @@ async def run_due_tasks(engine: AsyncEngine, keyring: Keyring, history: timedelt
             outcome = await _attempt(engine, keyring, district_id, job, kind, history)
             async with unit(engine, principal, keyring, "tasks") as work:
                 await _save(work, outcome)
-        done += outcome.fault.error is None
-    return done
+        succeeded += outcome.fault.error is None
+    return succeeded
 
 
 @needs(Can.MAINTAIN)
@@ -109,9 +109,9 @@ async def _attempt(
     """
     where = {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:
-        lost = FaultSummary(job.row["fault"], job.row["fault_place"])
-        log.error("tasks.failed", **where, wait=EVERY.total_seconds(), kind=lost.error, place=lost.place)
-        return JobOutcome(job, PENDING, EVERY, lost, starts_over=True)
+        fault = FaultSummary(job.row["fault"], job.row["fault_place"])
+        log.error("tasks.failed", **where, wait=EVERY.total_seconds(), kind=fault.error, place=fault.place)
+        return JobOutcome(job, PENDING, EVERY, fault, starts_over=True)
     try:
         rows, is_finished = await run_task(engine, keyring, district_id, kind, history)
     except Exception as error:
@@ -145,9 +145,9 @@ async def run_task(
     principal, rows, until = system_principal(district_id, name), 0, time.monotonic() + BUDGET
     while time.monotonic() < until:
         async with unit(engine, principal, keyring, kind.value) as work:
-            written = await batch(work)
-        rows += written
-        if not written:
+            batch_rows = await batch(work)
+        rows += batch_rows
+        if not batch_rows:
             return rows, True
     return rows, False
 

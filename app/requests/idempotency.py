@@ -142,17 +142,17 @@ async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: b
     except KeyFault:
         raise _gone("idempotency.answer_not_kept") from None
     head, _, body = plain.partition(b"\n")
-    kept: Mapping[str, Any] = orjson.loads(head)
-    if kept["payload"] != request.payload:
+    stored_answer: Mapping[str, Any] = orjson.loads(head)
+    if stored_answer["payload"] != request.payload:
         detail = "This key was used for another payload, or for another person or reach. Use a new key."
         raise Invalid([Violation("", "idempotency.mismatch", detail)], code="idempotency.mismatch")
-    if not kept["is_whole"]:
+    if not stored_answer["is_whole"]:
         raise _gone("idempotency.answer_not_kept")
-    students = frozenset(kept["students"])
+    students = frozenset(stored_answer["students"])
     if work.principal.reach is Reach.CASELOAD and not students <= {str(student) for student in work.principal.students}:
         raise _gone("idempotency.out_of_reach")
-    headers = [(name, value) for name, value in kept["headers"]]
-    return Answer(kept["status"], headers, body, students, frozenset(kept["kinds"]))
+    headers = [(name, value) for name, value in stored_answer["headers"]]
+    return Answer(stored_answer["status"], headers, body, students, frozenset(stored_answer["kinds"]))
 
 
 async def save_answer(work: Work, request: KeyedRequest, answer: Answer) -> None:
@@ -192,8 +192,8 @@ async def _write(work: Work, request: KeyedRequest, sealed: str) -> None:
     at = now()
     row = {"client_id": work.principal.client_id, "operation": request.operation, "at": at, "answer": sealed}
     key = {"district_id": work.district_id, "digest": request.digest}
-    written = insert(IdempotentRequest).values(**key, **row).on_conflict_do_nothing()
-    if await work.db.scalar(written.returning(IdempotentRequest.digest)) is not None:
+    statement = insert(IdempotentRequest).values(**key, **row).on_conflict_do_nothing()
+    if await work.db.scalar(statement.returning(IdempotentRequest.digest)) is not None:
         return
     expired = update(IdempotentRequest).where(
         IdempotentRequest.district_id == work.district_id,

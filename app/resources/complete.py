@@ -39,15 +39,15 @@ async def complete_values(
     for slot, json in tokens.findall(text):
         raw[int(slot)].append(json)
     failures: list[tuple[Path, AimlineError]] = []
-    written: list[Any] = []
+    rendered_values: list[Any] = []
     for slot, texts in zip(slots, raw, strict=True):
         try:
             values = await _values(work, slot, given, texts)
         except AimlineError as error:
             failures.append((slot.pattern, error))
             values = [None for _ in texts]
-        written.append(iter([orjson.dumps(_whole(value, slot, style)) for value in values]))
-    completed = tokens.sub(lambda match: next(written[int(match.group(1))]), text)
+        rendered_values.append(iter([orjson.dumps(_whole(value, slot, style)) for value in values]))
+    completed = tokens.sub(lambda match: next(rendered_values[int(match.group(1))]), text)
     return completed, failures
 
 
@@ -99,8 +99,8 @@ def render_value(value: Any, shape: Any, picks: Picks, style: Style) -> Any:
         return _figures(value, picks, style)
     items: Mapping[str, Item] = shape.__items__
     if not picks:
-        shown = [(item.shown_as(style.face), item) for item in items.values()]
-        return {name: _item(value, item, (), style) for name, item in shown if name is not None}
+        shown_items = [(item.shown_as(style.face), item) for item in items.values()]
+        return {name: _item(value, item, (), style) for name, item in shown_items if name is not None}
     rendered: dict[str, Any] = {}
     for pick in picks:
         if isinstance(pick, Constant):

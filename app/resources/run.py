@@ -108,7 +108,7 @@ async def _fetch(
     if not plan.sql:
         return [None for _ in roots]
     principal = work.principal
-    given: dict[str, Any] = {
+    caller_values: dict[str, Any] = {
         **plan.constants,
         "district": principal.district_id,
         "client": principal.client_id,
@@ -118,9 +118,9 @@ async def _fetch(
         "opens": sorted(principal.opens),
     }
     for root, root_plan, opened in zip(roots, plan.roots, places, strict=True):
-        named = dict(values(root)) | opened.values
-        given |= {name: named.get(path) for path, name in root_plan.binds.items()}
-    parameters = tuple(given[name] for name in plan.parameters)
+        named_values = dict(values(root)) | opened.values
+        caller_values |= {name: named_values.get(path) for path, name in root_plan.binds.items()}
+    parameters = tuple(caller_values[name] for name in plan.parameters)
     if (explanations := open_explanations()) is not None:
         text = await needs(*plan.requires)(plan_of)(work, plan.sql, parameters)
         explanations.append(Explanation(plan.sql, text, plan.requires, disclosed_kinds(catalog, roots)))

@@ -104,8 +104,8 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status, self.began = message["status"], time.perf_counter()
             headers = [*message["headers"], (b"trace-id", self._trace_id.encode())]
-            named = {name.lower() for name, _ in headers}
-            message["headers"] = headers + [header for header in DEFAULT_HEADERS if header[0] not in named]
+            sent_names = {name.lower() for name, _ in headers}
+            message["headers"] = headers + [header for header in DEFAULT_HEADERS if header[0] not in sent_names]
         await self._send(message)
 
 

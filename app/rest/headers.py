@@ -79,8 +79,12 @@ def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
     if headers:
         success = responses.setdefault(str(route.status_code or 200), {})
         success["headers"] = headers | success.get("headers", {})
-    named = list({parameter["name"]: parameter for parameter in parameters}.values())
-    return {**extra, **({"parameters": named} if named else {}), **({"responses": responses} if responses else {})}
+    unique_parameters = list({parameter["name"]: parameter for parameter in parameters}.values())
+    return {
+        **extra,
+        **({"parameters": unique_parameters} if unique_parameters else {}),
+        **({"responses": responses} if responses else {}),
+    }
 
 
 def _problem(description: str) -> dict[str, Any]:

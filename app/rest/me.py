@@ -67,5 +67,5 @@ async def get_me(work: OpenWork, request: Request) -> Me:
 def operations_of(routers: list[APIRouter]) -> dict[str, frozenset[Can]]:
     """Returns the scopes that each operation of these routers requires, keyed and sorted by the operation's id."""
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
-    named = {str(route.operation_id): frozenset(route.stated_scopes) for route in routes}
-    return dict(sorted(named.items()))
+    scopes_by_operation = {str(route.operation_id): frozenset(route.stated_scopes) for route in routes}
+    return dict(sorted(scopes_by_operation.items()))

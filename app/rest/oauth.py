@@ -147,10 +147,10 @@ def _credentials(headers: list[str], form: dict[str, str]) -> tuple[str, str]:
     """
     client_id, client_secret = form.get("client_id"), form.get("client_secret")
     if headers:
-        named, given = _basic(headers[0])
-        if len(headers) > 1 or client_secret is not None or client_id not in (None, named):
+        header_id, header_secret = _basic(headers[0])
+        if len(headers) > 1 or client_secret is not None or client_id not in (None, header_id):
             raise OAuthError("Authenticate in one way: by Basic or in the body.", code="invalid_request")
-        client_id, client_secret = named, given
+        client_id, client_secret = header_id, header_secret
     if not client_id or not client_secret:
         raise OAuthError("Send client_id and client_secret, by Basic or in the body.", code="invalid_client")
     return client_id, client_secret

@@ -86,8 +86,8 @@ def _plot(picture: Picture, width: int, *, top: float, bottom: float) -> Plot:
     widest = max(len(format_number(tick)) for tick in ticks(low, high, 5))
     first, last = min(picture.weeks) - 0.5, max(picture.weeks) + 0.6
     breaks = tuple(pause.after_week for pause in picture.breaks)
-    left = 12 + 8 + widest * SMALL * LETTER
-    return Plot(left, width - 14.0, top, bottom, first, last - first + GAP * len(breaks), breaks, low, high)
+    left_margin = 12 + 8 + widest * SMALL * LETTER
+    return Plot(left_margin, width - 14.0, top, bottom, first, last - first + GAP * len(breaks), breaks, low, high)
 
 
 def _ground(picture: Picture, plot: Plot, width: int) -> Iterator[str]:
@@ -178,8 +178,8 @@ def _labels(picture: Picture, plot: Plot) -> Iterator[str]:
         yield f'cy="{y:.1f}" r="2.6"/>'
     label = f"goal {format_number(current.goal)}, {format_day(current.goal_on)}"
     beneath = y + 20 if y + 22 < plot.bottom else y - 11
-    beside = y - 11 if better > 0 and y - 11 > plot.top - 4 else beneath
-    yield text(min(x + 6, plot.right), beside, label, "aim-ink s halo", "end")
+    near_y = y - 11 if better > 0 and y - 11 > plot.top - 4 else beneath
+    yield text(min(x + 6, plot.right), near_y, label, "aim-ink s halo", "end")
     for stretch in picture.stretches:
         if stretch.number > 1:
             yield from _phase_label(stretch, picture, plot)

@@ -103,8 +103,8 @@ class EventStream(StreamingResponse):
         try:
             while True:
                 for cursor, event in batch.events:
-                    shown = orjson.dumps(body(event, reader.services.base_url, reader.versions)).decode()
-                    yield f"id: {cursor}\nevent: {event.type}\ndata: {shown}\n\n"
+                    event_json = orjson.dumps(body(event, reader.services.base_url, reader.versions)).decode()
+                    yield f"id: {cursor}\nevent: {event.type}\ndata: {event_json}\n\n"
                 has_more = len(batch.events) == BATCH
                 if not has_more and not await self._subscription.moved(HEARTBEAT):
                     await reader.authorize()

@@ -100,9 +100,9 @@ def _client_of(base_url: str, saved: SavedDistrict) -> Vendor | None:
 
 def _free_slug() -> str:
     """Returns the first of demo, demo-2, demo-3, … that is not yet the short name of a district."""
-    taken = {district["slug"] for district in json.loads(aimline("district", "list", "--json"))["districts"]}
+    slugs = {district["slug"] for district in json.loads(aimline("district", "list", "--json"))["districts"]}
     names = (SLUG if number == 1 else f"{SLUG}-{number}" for number in itertools.count(1))
-    return next(name for name in names if name not in taken)
+    return next(name for name in names if name not in slugs)
 
 
 def _say_verdicts(telling: Telling, vendor: Vendor) -> None:

@@ -70,8 +70,8 @@ def running_playground() -> tuple[Path, dict[str, str]] | None:
     If AIMLINE_PLAYGROUND is set, only that folder is examined; otherwise the folder in the current directory is
     examined, then the one in the checkout.
     """
-    named = os.environ.get(VARIABLE)
-    folders = [Path(named)] if named else [Path.cwd() / FOLDER, REPOSITORY / FOLDER]
+    folder_variable = os.environ.get(VARIABLE)
+    folders = [Path(folder_variable)] if folder_variable else [Path.cwd() / FOLDER, REPOSITORY / FOLDER]
     for folder in folders:
         settings = _settings_in(folder)
         if settings is not None:

@@ -112,8 +112,8 @@ class Gate:
         base = signature_base(request.method, str(request.url), parameters)
         key = f"{quote(self.client_secret, safe='~')}&".encode()
         digest = hmac.new(key, base.encode(), HASHES[method]).digest()
-        right = _same(signature, base64.b64encode(digest).decode())
-        if not right or not _same(parameters.get("oauth_consumer_key", ""), self.client_id):
+        is_valid = _same(signature, base64.b64encode(digest).decode())
+        if not is_valid or not _same(parameters.get("oauth_consumer_key", ""), self.client_id):
             raise _unsigned("The signature is not valid.")
         now, stamp = time.time(), parameters.get("oauth_timestamp", "")
         if not stamp.isdecimal() or abs(int(stamp) - now) > SKEW:

@@ -67,9 +67,9 @@ class Pages:
         for row in self.rows.of(view.kind, block, self._since(query.since)):
             if view.keep is not None and not view.keep(row.record):
                 continue
-            written = write(row)
-            if query.keep is None or query.keep(written):
-                yield written
+            json_row = write(row)
+            if query.keep is None or query.keep(json_row):
+                yield json_row
 
     def _since(self, since: datetime | None) -> int:
         """Returns the last day of which all changes are before the instant `since`.
@@ -96,9 +96,9 @@ class Pages:
             for number, row in enumerate(self.rows.of(view.kind, block)):
                 if view.keep is not None and not view.keep(row.record):
                     continue
-                written = write(row)
-                if query.keep is None or query.keep(written):
-                    keys.append((sort_key(written, query.sort or ""), at, number))
+                json_row = write(row)
+                if query.keep is None or query.keep(json_row):
+                    keys.append((sort_key(json_row, query.sort or ""), at, number))
         keys.sort(key=lambda entry: entry[0], reverse=query.descending)
         return np.array([entry[1:] for entry in keys], dtype=np.int32).reshape(-1, 2)
 

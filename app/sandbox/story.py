@@ -64,7 +64,7 @@ def tell(telling: Telling, base_url: str, slug: str, roster: Path | None, receiv
     support = _open_support(telling, vendor, cast, reader)
 
     telling.chapter("Support → response")
-    stopped, sent = _record_weeks(telling, vendor, cast, reader, support)
+    stopped, sent_at = _record_weeks(telling, vendor, cast, reader, support)
     telling.says(stopped["sentence"])
     cast.support_id = support["id"]
     telling.does("the support's picture shows it at a glance", lambda: _look(vendor, cast))
@@ -72,7 +72,7 @@ def tell(telling: Telling, base_url: str, slug: str, roster: Path | None, receiv
         "the webhook arrives in the other process, and its signature verifies",
         lambda: _receive(receiver, support),
     )
-    took = datetime.fromisoformat(arrived["received_at"]) - sent
+    took = datetime.fromisoformat(arrived["received_at"]) - sent_at
     telling.says(f"{took.total_seconds() * 1000:.0f} ms from sending the score to the verified webhook.")
 
     telling.chapter("Response → decision")
@@ -185,10 +185,10 @@ def _record_weeks(
     begins, line = _first_monday(), support["phases"][0]
     states: list[str] = []
     verdict: dict[str, Any] = {}
-    sent = datetime.now(UTC)
+    sent_at = datetime.now(UTC)
     with telling.weeks("Words correct a minute") as weeks:
         for week, value in enumerate(reader.weekly, start=1):
-            sent = datetime.now(UTC)
+            sent_at = datetime.now(UTC)
             vendor.post("/v1/scores", _score(cast, begins + timedelta(weeks=week), value))
             verdict = vendor.get(f"/v1/supports/{support['id']}/verdict")
             states.append(verdict["state"])
@@ -199,7 +199,7 @@ def _record_weeks(
     _require(states[-1] == "not_responding", "the verdict never turned to not_responding")
     _require(verdict["kind"] == "stopped", "the verdict does not say that the student stopped")
     telling.held()
-    return verdict, sent
+    return verdict, sent_at
 
 
 def _receive(receiver: Receiver, support: dict[str, Any]) -> dict[str, Any]:
@@ -210,9 +210,9 @@ def _receive(receiver: Receiver, support: dict[str, Any]) -> dict[str, Any]:
 
 
 def _look(vendor: Vendor, cast: Cast) -> None:
-    drawn = vendor.picture(f"/v1/supports/{cast.support_id}/chart.svg")
+    svg = vendor.picture(f"/v1/supports/{cast.support_id}/chart.svg")
     _require(
-        drawn.startswith("<svg") and "Stopped responding" in drawn, "the picture does not say that the student stopped"
+        svg.startswith("<svg") and "Stopped responding" in svg, "the picture does not say that the student stopped"
     )
 
 

@@ -51,8 +51,8 @@ async def _measure(loud: Call, quiet: Call, seconds: float) -> Figures:
     longest = p95(await closed_loop(loud, 1, 8))
     process = await in_another_process(loud, CONNECTIONS, seconds + 6)
     await asyncio.sleep(3)
-    beside = await fixed_rate(quiet, RATE, count)
-    return Figures(alone, longest, beside, await latencies_of(process), seconds + 6)
+    latencies_under_load = await fixed_rate(quiet, RATE, count)
+    return Figures(alone, longest, latencies_under_load, await latencies_of(process), seconds + 6)
 
 
 async def _run(settings: Settings, base_url: str, seconds: float) -> dict[str, Figures]:

@@ -64,9 +64,9 @@ def main() -> None:
     parts = max(options.series // options.part, 1)
     began = time.perf_counter()
     with ProcessPoolExecutor(options.processes) as pool:
-        done = list(pool.map(partial(judged, min(options.part, options.series)), range(parts)))
+        results = list(pool.map(partial(judged, min(options.part, options.series)), range(parts)))
     wall = time.perf_counter() - began
-    walls, used, memory = zip(*done, strict=True)
+    walls, used, memory = zip(*results, strict=True)
     seconds = sum(walls) / options.processes
     print(f"{options.series} series of {WEEKS} weeks, forms and all, {options.processes} processes: {seconds:.1f} s")
     print(f"processor {sum(used):.1f} s; with making the scores up {wall:.1f} s")

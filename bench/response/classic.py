@@ -30,8 +30,8 @@ def _last(values: Array, k: int) -> Array:
     students, weeks = values.shape
     out, kept_values = np.full((students, weeks, k), np.nan), np.full((students, k), np.nan)
     for week in range(weeks):
-        seen = ~np.isnan(values[:, week])
-        kept_values[seen] = np.concatenate([kept_values[seen, 1:], values[seen, week, None]], axis=1)
+        has_score = ~np.isnan(values[:, week])
+        kept_values[has_score] = np.concatenate([kept_values[has_score, 1:], values[has_score, week, None]], axis=1)
         out[:, week] = kept_values
     return out
 
@@ -54,11 +54,11 @@ def _fit(year: Year) -> tuple[Array, Array, Array, Array, Array]:
 
     Its parts are the number of scores, the mean week, the mean score, the spread of the weeks, and the slope.
     """
-    seen, t = ~np.isnan(year.scores), np.arange(1.0, year.scores.shape[1] + 1)
-    y = np.where(seen, year.scores, 0.0)
-    n = np.maximum(np.cumsum(seen, axis=1), 1)
-    mean_t, mean_y = np.cumsum(seen * t, axis=1) / n, np.cumsum(y, axis=1) / n
-    spread = np.cumsum(seen * t * t, axis=1) - n * mean_t**2
+    has_score, t = ~np.isnan(year.scores), np.arange(1.0, year.scores.shape[1] + 1)
+    y = np.where(has_score, year.scores, 0.0)
+    n = np.maximum(np.cumsum(has_score, axis=1), 1)
+    mean_t, mean_y = np.cumsum(has_score * t, axis=1) / n, np.cumsum(y, axis=1) / n
+    spread = np.cumsum(has_score * t * t, axis=1) - n * mean_t**2
     slope = (np.cumsum(y * t, axis=1) - n * mean_t * mean_y) / np.where(spread > 1e-9, spread, np.nan)
     return n.astype(float), mean_t, mean_y, spread, slope
 
@@ -84,9 +84,9 @@ def theil_sen(year: Year) -> Array:
         slopes = (y[:, second] - y[:, first]) / (second - first).astype(np.float32)
         for week in range(7, out.shape[1]):
             upto = np.sort(slopes[:, : (week + 1) * week // 2], axis=1)
-            seen = np.count_nonzero(~np.isnan(upto), axis=1)
+            counts = np.count_nonzero(~np.isnan(upto), axis=1)
             rows = np.arange(len(part))
-            low, high = np.maximum(seen - 1, 0) // 2, np.minimum(seen // 2, upto.shape[1] - 1)
+            low, high = np.maximum(counts - 1, 0) // 2, np.minimum(counts // 2, upto.shape[1] - 1)
             middle = (upto[rows, low] + upto[rows, high]) / 2
             out[part, week] = 1 - middle / year.world.goal_rate
     return _from(out, np.cumsum(~np.isnan(year.scores), axis=1) >= 8)
@@ -105,8 +105,8 @@ def slope_interval(year: Year) -> Array:
     n, mean_t, mean_y, spread, slope = _fit(year)
     weeks = year.scores.shape[1]
     t, y = np.arange(1.0, weeks + 1), np.where(np.isnan(year.scores), 0.0, year.scores)
-    left = np.cumsum(y * y, axis=1) - n * mean_y**2 - slope**2 * spread
-    see = np.sqrt(np.maximum(left, 0) / np.maximum(n - 2, 1))
+    residual = np.cumsum(y * y, axis=1) - n * mean_y**2 - slope**2 * spread
+    see = np.sqrt(np.maximum(residual, 0) / np.maximum(n - 2, 1))
     # The rule extends the line from the last score's week, not from the present one.
     last = np.maximum.accumulate(np.where(np.isnan(year.scores), 0.0, t), axis=1)
     goal = np.median(year.baseline, axis=1)[:, None] + year.world.goal_rate * weeks

@@ -83,18 +83,18 @@ def scores(kind: str, course: str, begins: int, rng: np.random.Generator) -> tup
         usual = rng.uniform(*BEFORE)
         mean = usual * (1 - moved * (1 - 0.8 * WANTED))
         # The counts are over-dispersed: a student's weeks differ by a gamma of shape 4.
-        seen = rng.poisson(mean * rng.gamma(4, 1 / 4, WEEKS)).astype(float)
+        observed = rng.poisson(mean * rng.gamma(4, 1 / 4, WEEKS)).astype(float)
         base = rng.poisson(usual * rng.gamma(4, 1 / 4, 3))
         baseline = max(float(np.median(base)), 1.0)
-        return baseline, WANTED * baseline, seen
+        return baseline, WANTED * baseline, observed
     if kind == "yes/no":
         usual = rng.uniform(0.05, 0.3)
         return 0.0, 1.0, rng.binomial(1, usual + moved * (0.9 - usual)).astype(float)
     usual = rng.uniform(0.3, 0.6)
     level = usual + moved * (0.88 - usual)
-    seen = 100 * rng.binomial(20, np.clip(level + 0.06 * rng.normal(size=WEEKS), 0, 1)) / 20
+    observed = 100 * rng.binomial(20, np.clip(level + 0.06 * rng.normal(size=WEEKS), 0, 1)) / 20
     percent_before = 100 * rng.binomial(20, np.full(3, usual)) / 20
-    return min(float(np.median(percent_before)), 75.0), 80.0, seen
+    return min(float(np.median(percent_before)), 75.0), 80.0, observed
 
 
 def first(rule: str, baseline: float, goal: float, seen: np.ndarray) -> tuple[int, bool]:

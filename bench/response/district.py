@@ -99,9 +99,9 @@ async def _create_series(work: Work, codes: Codes, students: int) -> list[UUID]:
 
 
 def _person(of: dict[str, Any], person: UUID, school: UUID) -> dict[str, Any]:
-    named = {"role": "student", "is_student": True, "given_name": "A", "family_name": "B", "enabled": True}
+    fields = {"role": "student", "is_student": True, "given_name": "A", "family_name": "B", "enabled": True}
     lists: dict[str, list[Any]] = {"grades": ["03"], "user_ids": [], "agent_sourced_ids": [], "pinned": []}
-    return {**of, "id": person, **named, **lists, "school_ids": [school]}
+    return {**of, "id": person, **fields, **lists, "school_ids": [school]}
 
 
 def _support(about: dict[str, Any], support: UUID, codes: Codes, at: datetime) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def figures(flag: NDArray[np.int64], year: Year) -> Figures:
     never, stopper, responder = (year.group == kind for kind in (NEVER, STOPPER, RESPONDER))
     late = np.where(flag > year.stop, flag - year.stop, 0)[stopper & ((flag == 0) | (flag > year.stop))]
     hit = flag > 0
-    right = hit & (never | (stopper & (flag > year.stop)))
+    true_flags = hit & (never | (stopper & (flag > year.stop)))
     wrong = hit & (responder | (stopper & (flag <= year.stop)))
     value = {
         "FAR": _share(hit[responder]),
@@ -53,11 +53,11 @@ def figures(flag: NDArray[np.int64], year: Year) -> Figures:
         **{f"N{w}": _share((hit & (flag <= w))[never]) for w in (8, 12)},
         **{f"S{w}": _share((late > 0) & (late <= w)) for w in (6, 8, 10)},
         "delay": np.median(late[late > 0]) if (late > 0).any() else np.nan,
-        "PPV": right.sum() / max(right.sum() + wrong.sum(), 1),
+        "PPV": true_flags.sum() / max(true_flags.sum() + wrong.sum(), 1),
     }
     of = {"N": never, "S": stopper, "F": responder}
     count = {name: int(of.get(name[0], year.group == BETWEEN).sum()) for name in NAMES}
-    count["PPV"] = int(right.sum() + wrong.sum())
+    count["PPV"] = int(true_flags.sum() + wrong.sum())
     return Figures({name: float(value[name]) for name in NAMES}, count)
 
 

@@ -38,13 +38,13 @@ def followed(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
         base = float(sorted(year.baseline[row])[1])
         # No two classmates have the same goal, so that no computation for one of them serves another.
         goal = base + 39 * (0.8 + 0.4 * row / size)
-        seen = [week for week, value in enumerate(year.scores[row].tolist(), 1) if value == value]
+        weeks_with_score = [week for week, value in enumerate(year.scores[row].tolist(), 1) if value == value]
         scores = Scores(
-            ids=tuple(UUID(int=row * 1000 + week) for week in seen),
-            days=tuple(BEGINS + timedelta(weeks=week) for week in seen),
-            weeks=tuple(seen),
-            values=tuple(year.scores[row, week - 1].item() for week in seen),
-            forms=tuple(f"F{week}" for week in seen),
+            ids=tuple(UUID(int=row * 1000 + week) for week in weeks_with_score),
+            days=tuple(BEGINS + timedelta(weeks=week) for week in weeks_with_score),
+            weeks=tuple(weeks_with_score),
+            values=tuple(year.scores[row, week - 1].item() for week in weeks_with_score),
+            forms=tuple(f"F{week}" for week in weeks_with_score),
         )
         line = ScoreSeries(UUID(int=10_000 + row), 1, BEGINS, base, goal, 26, MEASURE, COHORT, scores, {})
         series.append(MonitoredSeries(line, Support(id=line.support_id), Phase(id=UUID(int=20_000 + row)), RULE))

@@ -90,11 +90,11 @@ def simulate(world: World, students: int, seed: int) -> Year:
     day[rng.random((n, times)) < world.outliers] *= 4
     own = np.where(np.arange(times) < BASELINES, 1.0, np.sqrt(1 - world.form_share))
     own = own if not world.baseline_forms else np.full(times, np.sqrt(1 - world.form_share))
-    seen = np.concatenate([np.repeat(true[:, :1], BASELINES, axis=1), true[:, 1:]], axis=1)
+    levels = np.concatenate([np.repeat(true[:, :1], BASELINES, axis=1), true[:, 1:]], axis=1)
     cohort = np.arange(n) // world.cohort
-    seen = np.maximum(seen + forms[cohort] + own * sd[:, None] * day, 0.0)
-    scores = np.where(rng.random((n, world.weeks)) < world.missing, np.nan, seen[:, BASELINES:])
-    return Year(seen[:, :BASELINES], scores, cohort, group, stop, world, true[:, 1:], rate, sd)
+    levels = np.maximum(levels + forms[cohort] + own * sd[:, None] * day, 0.0)
+    scores = np.where(rng.random((n, world.weeks)) < world.missing, np.nan, levels[:, BASELINES:])
+    return Year(levels[:, :BASELINES], scores, cohort, group, stop, world, true[:, 1:], rate, sd)
 
 
 def more(year: Year, seed: int, times: int) -> Array:

@@ -65,8 +65,8 @@ class Bench:
 async def open_bench(settings: Settings, engine: AsyncEngine, port: int, slug: str) -> Bench:
     """Creates a new district with its endpoints, each of which subscribes to one type of event."""
     district_id = await open_district(engine, settings.keyring, slug, slug, "UTC")
-    named = [type_ for type_ in CATALOGUE.values() if not type_.name.startswith("endpoint.")]
-    types = [named[number % len(named)] for number in range(min(ENDPOINTS, len(named)))]
+    event_types = [type_ for type_ in CATALOGUE.values() if not type_.name.startswith("endpoint.")]
+    types = [event_types[number % len(event_types)] for number in range(min(ENDPOINTS, len(event_types)))]
     bench = Bench(settings, engine, district_id, port, types)
     async with unit(engine, bench.principal, settings.keyring, "bench") as work:
         for number, type_ in enumerate(types):

@@ -133,13 +133,13 @@ async def _create(
 async def _dump(
     pg_dump: str, server: Server, snapshot: str, foreign: list[str], path: Path, tables: int, report: Report
 ) -> None:
-    done = 0
+    dumped_tables = 0
 
     def on_line(line: str) -> None:
-        nonlocal done
+        nonlocal dumped_tables
         if match := DUMPING.search(line):
-            done += 1
-            report(f"dumping {match[1]} ({done} of {tables})")
+            dumped_tables += 1
+            report(f"dumping {match[1]} ({dumped_tables} of {tables})")
 
     arguments = ["--format=custom", "--enable-row-security", f"--snapshot={snapshot}", f"--file={path}", "--verbose"]
     arguments += [f"--schema={schema}" for schema in contents.SCHEMAS]

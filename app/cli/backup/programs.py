@@ -41,10 +41,12 @@ class Server:
 
     def arguments(self) -> list[str]:
         """Returns the program's arguments for the connection, with the URL but without its password."""
-        given = make_url(self.url)
-        query = {name: value for name, value in given.query.items() if name != "password"}
+        parsed_url = make_url(self.url)
+        query = {name: value for name, value in parsed_url.query.items() if name != "password"}
         # `URL.set(password=None)` would keep the password.
-        url = URL.create("postgresql", given.username, None, given.host, given.port, given.database, query)
+        url = URL.create(
+            "postgresql", parsed_url.username, None, parsed_url.host, parsed_url.port, parsed_url.database, query
+        )
         return [f"--dbname={url.render_as_string(hide_password=False)}", "--no-password"]
 
     def variables(self) -> dict[str, str]:

@@ -163,13 +163,13 @@ def _entries(scratch: Path, listed: str) -> dict[str, Path]:
 
 async def _load(pg_restore: str, server: Server, entries: Path, dump: Path, manifest: Manifest, report: Report) -> None:
     """Restores tables and rows in one transaction, so that an interruption leaves the database empty."""
-    done = 0
+    loaded_tables = 0
 
     def on_line(line: str) -> None:
-        nonlocal done
+        nonlocal loaded_tables
         if match := PROCESSED.search(line):
-            done += 1
-            report(f"restoring {match[1]} ({done} of {len(manifest.tables)})")
+            loaded_tables += 1
+            report(f"restoring {match[1]} ({loaded_tables} of {len(manifest.tables)})")
         elif "creating FK CONSTRAINT" in line:
             report("checking references")
 

@@ -45,16 +45,16 @@ def grants_for(script: str, roles: Mapping[str, str]) -> tuple[str, list[str]]:
     out.
     """
     left_out: set[str] = set()
-    kept = []
+    grants = []
     for statement in STATEMENT.findall(script):
         match = PRIVILEGE.match(statement)
         if match is None:
             continue
         name = _unquoted(match[2])
         if match[2] == "PUBLIC":
-            kept.append(statement)
+            grants.append(statement)
         elif name in roles:
-            kept.append(f"{match[1]}{quoted(roles[name])}{match[3]}")
+            grants.append(f"{match[1]}{quoted(roles[name])}{match[3]}")
         else:
             left_out.add(name)
-    return "\n".join(kept), sorted(left_out)
+    return "\n".join(grants), sorted(left_out)

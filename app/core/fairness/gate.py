@@ -152,8 +152,8 @@ class Gate:
         if self._arrivals_handled is not None and not self._arrivals_handled.done():
             return self._arrivals_handled
         now = self._clock()
-        left = self._pause_left(turn, now)
-        if left <= 0:
+        remaining = self._pause_left(turn, now)
+        if remaining <= 0:
             if turn.paused_since is not None:
                 turn.paused_for += now - turn.paused_since
                 turn.paused_since = None
@@ -162,7 +162,7 @@ class Gate:
             turn.paused_since = now
         if self._paused is None or self._paused.done():
             self._paused = asyncio.get_running_loop().create_future()
-            asyncio.get_running_loop().call_later(left, _resume, self._paused)
+            asyncio.get_running_loop().call_later(remaining, _resume, self._paused)
         return self._paused
 
     def _pause_left(self, turn: Turn, now: float) -> float:

@@ -141,8 +141,8 @@ def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[
     typed: list[Any] = []
     for value, column in zip(position, columns, strict=True):
         type_ = type(table_of(column.class_).c[column.key].type)
-        held, parse = next((read for base, read in WRITTEN.items() if issubclass(type_, base)), (str, str))
-        if isinstance(value, bool) or not isinstance(value, held):
+        stored_type, parse = next((read for base, read in WRITTEN.items() if issubclass(type_, base)), (str, str))
+        if isinstance(value, bool) or not isinstance(value, stored_type):
             raise invalid
         try:
             typed.append(parse(value))

@@ -60,8 +60,8 @@ def _disclosure(scope: Scope, level: Level, around: Level | None) -> list[Piece]
     letter = record_letter(scope.records.index(record))
     outer = None if around is None else around.student
     if level.may_have_no_student:
-        named = func.concat(text(ABOUT + letter), student)
-        return [case((student.is_(None), text(ROW)), else_=named)]
+        student_token = func.concat(text(ABOUT + letter), student)
+        return [case((student.is_(None), text(ROW)), else_=student_token)]
     if outer is None:
         return [ABOUT + letter, student]
     return [case((student == outer, text(SAME + letter)), else_=func.concat(text(ABOUT + letter), student))]
@@ -101,8 +101,8 @@ def _one(scope: Scope, level: Level, member: OneMember, pick: Pick, path: Path, 
         conditions.append(adapt(member.condition, child.linked, level))
     else:
         conditions.append(child.key == adapt(member.expression, level))
-    shown = object_of(scope, child, pick.picks, path, pattern, level)
-    return func.coalesce(_correlated(select(shown), child, level, conditions), text("null"))
+    linked_object = object_of(scope, child, pick.picks, path, pattern, level)
+    return func.coalesce(_correlated(select(linked_object), child, level, conditions), text("null"))
 
 
 def _many(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path, pattern: Path) -> ColumnElement[Any]:
@@ -115,10 +115,10 @@ def _many(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path
     else:
         conditions.append(adapt(member.condition, child.linked, level))
     conditions += link_filters(scope, child, member, pick, path)
-    shown = object_of(scope, child, pick.picks, path, pattern, level)
+    linked_object = object_of(scope, child, pick.picks, path, pattern, level)
     slot = len(scope.links)
     scope.links.append(LinkSlot(member.name, member.most))
-    rows = func.string_agg(shown, aggregate_order_by(literal_column("','"), *(order or [child.key])))
+    rows = func.string_agg(linked_object, aggregate_order_by(literal_column("','"), *(order or [child.key])))
     listed = case(
         (func.count() > literal_column(str(member.most)), text(f"{TOO_MANY}{slot}:{END}")),
         else_=func.concat(text("["), rows, text("]")),

@@ -75,13 +75,13 @@ def linked_page(
     conditions.append(adapt(member.condition, child.linked, level))
     conditions += link_filters(scope, child, member, pick, path)
     order = Order(member.order or (child.facts.key,), member.descending)
-    shown = page_of(scope, page, child, conditions, order, path, pattern, level, object_of, tuple(level.parts), None)
+    page_sql = page_of(scope, page, child, conditions, order, path, pattern, level, object_of, tuple(level.parts), None)
     if page.after is None:
-        return shown
+        return page_sql
     # A cursor from one row's page is not valid below another row; there the link is null, with an error.
     scope.moved.append(pattern)
     parent = scope.bind((*path, "after", 0), table_of(level.facts.model).c[level.facts.key.key].type)
-    return case((level.key == parent, shown), else_=NULL)
+    return case((level.key == parent, page_sql), else_=NULL)
 
 
 def page_of(
@@ -125,12 +125,14 @@ def page_of(
     rows = query.order_by(*ordered).limit(more).correlate(*outer).subquery(_name(scope))
     tables = {name: _renamed(rows, name) for name in child.tables}
     inner = Level(child.resource, tables, rows, (rows,))
-    again = [adapt(column, inner) for column in order.columns]
-    number = func.row_number().over(order_by=[column.desc() if descending else column.asc() for column in again])
+    inner_columns = [adapt(column, inner) for column in order.columns]
+    number = func.row_number().over(
+        order_by=[column.desc() if descending else column.asc() for column in inner_columns]
+    )
     count = func.count().over()
     numbered = select(rows, number.label("row_number"), count.label("row_count")).subquery(_name(scope))
-    shown = Level(child.resource, {name: _renamed(numbered, name) for name in child.tables}, numbered, (numbered,))
-    places = [*([around.key] if around is not None else []), *(adapt(column, shown) for column in order.columns)]
+    page_level = Level(child.resource, {name: _renamed(numbered, name) for name in child.tables}, numbered, (numbered,))
+    places = [*([around.key] if around is not None else []), *(adapt(column, page_level) for column in order.columns)]
     position = position_pieces(places)
 
     def total() -> ColumnElement[Any]:
@@ -142,7 +144,9 @@ def page_of(
         return case((count > literal_column(str(MAX_COUNTED)), text(scope.style.more)), else_=func.concat(count))
 
     limit = scope.bind((*path, "limit"), literal_column("1").type)
-    paged = Paged(scope, page, shown, numbered.c.row_number, limit, position, path, pattern, around, object_of, total)
+    paged = Paged(
+        scope, page, page_level, numbered.c.row_number, limit, position, path, pattern, around, object_of, total
+    )
     # HAVING makes it one row, also where nothing of the page is selected that counts or joins its rows.
     answer: Select[Any] = select(_shape(paged)).select_from(numbered).having(literal_column("true"))
     return answer.correlate(*outer).scalar_subquery()
@@ -239,10 +243,10 @@ def _columns(scope: Scope, level: Level, name: str, order: Order) -> Sequence[An
     model = next((candidate for candidate in models if table_of(candidate).name == name), None)
     if model is None:
         return ()
-    named = scope.catalog.columns(level.resource) | {
+    column_names = scope.catalog.columns(level.resource) | {
         (table_of(column.class_).name, column.key) for column in order.columns
     }
-    return [column for column in table_of(model).columns if (name, column.name) in named]
+    return [column for column in table_of(model).columns if (name, column.name) in column_names]
 
 
 def _renamed(source: Any, name: str) -> Callable[[str], ColumnElement[Any]]:

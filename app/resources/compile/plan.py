@@ -111,5 +111,5 @@ def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal
 
 def records_of(catalog: Catalog) -> tuple[str, ...]:
     """Returns all kinds of record that the disclosure log can name, in a fixed order."""
-    named = {declaration(resource).discloses for resource in catalog.resources}
-    return tuple(sorted(name for name in named if name is not None))
+    kinds = {declaration(resource).discloses for resource in catalog.resources}
+    return tuple(sorted(name for name in kinds if name is not None))

@@ -47,8 +47,8 @@ def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
     if isinstance(root, RowRoot):
         level, conditions = level_of(scope, root.resource)
         row_id = scope.bind(("id",), Uuid())
-        shown = object_of(scope, level, root.picks, (), (), None)
-        query = select(shown).select_from(level.source).where(*conditions, level.key == row_id)
+        row_object = object_of(scope, level, root.picks, (), (), None)
+        query = select(row_object).select_from(level.source).where(*conditions, level.key == row_id)
         return query.scalar_subquery()
     if isinstance(root, WrittenRoot):
         return _written(scope, root)
@@ -59,8 +59,8 @@ def _written(scope: Scope, root: WrittenRoot) -> ColumnElement[Any]:
     """Returns the SQL of the rows that a command returned, including rows that the command removed."""
     level, conditions = level_of(scope, root.resource, removed=True)
     row = object_of(scope, level, root.picks, (), ("*", "row"), None)
-    shown = func.concat(text('{"id":"'), level.key, text('","row":'), row, text("}"))
-    rows = func.string_agg(shown, literal_column("','"))
+    entry = func.concat(text('{"id":"'), level.key, text('","row":'), row, text("}"))
+    rows = func.string_agg(entry, literal_column("','"))
     requested = level.key == any_(scope.bind(("ids",), IDS))
     return (
         select(func.concat(text("["), rows, text("]")))
@@ -92,10 +92,10 @@ def order_of(listing: Listing, sort: str | None) -> Order:
     default = listing.order or (declaration(listing.resource).key,)
     if sort is None:
         return Order(default, listing.descending)
-    named = next((sort_ for sort_ in listing.sorts if sort_.name == sort.removeprefix("-")), None)
-    if named is None:
+    matching_sort = next((sort_ for sort_ in listing.sorts if sort_.name == sort.removeprefix("-")), None)
+    if matching_sort is None:
         raise CannotCompile(f"{listing.name} is not sorted by {sort}.")
-    return Order(named.columns, sort.startswith("-"))
+    return Order(matching_sort.columns, sort.startswith("-"))
 
 
 def _list(scope: Scope, root: ListRoot) -> ColumnElement[Any]:
@@ -122,11 +122,11 @@ def _whole(
     if listing.paged:
         raise CannotCompile(f"{listing.name} is read in pages.")
     columns = [adapt(column, level) for column in order.columns]
-    shown = object_of(scope, level, root.picks, (), ("*",), None)
+    row_object = object_of(scope, level, root.picks, (), ("*",), None)
     slot = len(scope.links)
     scope.links.append(LinkSlot(listing.name, listing.most))
     rows = func.string_agg(
-        shown,
+        row_object,
         aggregate_order_by(
             literal_column("','"), *(column.desc() if order.descending else column for column in columns)
         ),
@@ -169,10 +169,10 @@ def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[An
     """Returns the SQL of the schools whose indexes the list is read by, or None if it is not read by school."""
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
-    named = _school_filter(root, listing)
-    if named is not None:
+    school_filter = _school_filter(root, listing)
+    if school_filter is not None:
         school: ColumnElement[Any] = func.array(
-            select(scope.bind(("filter", named.name), Uuid())).scalar_subquery(), type_=IDS
+            select(scope.bind(("filter", school_filter.name), Uuid())).scalar_subquery(), type_=IDS
         )
         return school
     return SCHOOLS if scope.reach is Reach.SCHOOLS else None
@@ -190,10 +190,10 @@ def _reach(
     student = level.student
     if student is not None and scope.reach is Reach.CASELOAD:
         conditions.append(student == any_(STUDENTS))
-    named = _school_filter(root, listing)
-    if named is not None and not restricted:
-        school = scope.bind(("filter", named.name), Uuid())
-        column = level.tables[table_of(named.schools).name]
+    school_filter = _school_filter(root, listing)
+    if school_filter is not None and not restricted:
+        school = scope.bind(("filter", school_filter.name), Uuid())
+        column = level.tables[table_of(school_filter.schools).name]
         more = and_(column("has_more_schools").is_(True), school == any_(column("school_ids")))
         conditions.append(or_(*(column(name) == school for name in SCHOOL_COLUMNS), more))
     return conditions

@@ -83,11 +83,11 @@ def _pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> li
         return ['"', func.upper(column) if style.upper else column, '"']
     if type_ is datetime:
         instant = func.timezone(literal_column("'UTC'"), column)
-        shown = func.to_char(instant, literal_column(f"'{INSTANT}'"))
-        return ['"', _finite(shown, instant, FIRST_INSTANT, LAST_INSTANT), style.offset + '"']
+        instant_text = func.to_char(instant, literal_column(f"'{INSTANT}'"))
+        return ['"', _finite(instant_text, instant, FIRST_INSTANT, LAST_INSTANT), style.offset + '"']
     if type_ is date:
-        shown = func.to_char(column, literal_column("'YYYY-MM-DD'"))
-        return ['"', _finite(shown, column, FIRST_DATE, LAST_DATE), '"']
+        instant_text = func.to_char(column, literal_column("'YYYY-MM-DD'"))
+        return ['"', _finite(instant_text, column, FIRST_DATE, LAST_DATE), '"']
     if type_ in (int, float):
         return [column]
     return [_as_text(func.to_json(column))]

@@ -146,8 +146,8 @@ def table_of(model: Any) -> Table:
 
 def column_of(column: Any) -> Column[Any]:
     """Returns the table column that a mapped column stands for."""
-    found: Column[Any] = table_of(column.class_).c[column.key]
-    return found
+    table_column: Column[Any] = table_of(column.class_).c[column.key]
+    return table_column
 
 
 def columns_of(source: FromClause) -> Callable[[str], ColumnElement[Any]]:

@@ -26,9 +26,9 @@ def structure(root: Root) -> tuple[Any, ...]:
         return (type(root), root.resource, _picks(root.picks))
     shape = _picks(root.picks) if root.page is None else _page(root.page)
     flags = tuple(sorted((name, value) for name, value in root.filters.items() if isinstance(value, bool)))
-    named = tuple(sorted(name for name, value in root.filters.items() if value is not None))
+    filter_names = tuple(sorted(name for name, value in root.filters.items() if value is not None))
     is_set = (root.sort, root.updated_since is not None, root.search is not None)
-    return ("list", root.listing, named, flags, is_set, shape)
+    return ("list", root.listing, filter_names, flags, is_set, shape)
 
 
 def values(root: Root) -> Iterator[tuple[Path, Any]]:

@@ -157,8 +157,8 @@ def _content(path: str, status: str) -> dict[str, Any]:
 def _success(document: dict[str, Any], answer: dict[str, Any]) -> str:
     """Returns the description of a successful response, which is the first sentence of its schema's description."""
     schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
-    named = document["components"]["schemas"].get(str(schema.get("$ref", "")).removeprefix(PREFIX), {})
-    sentence, _, _ = str(named.get("description", "")).partition(".")
+    named_schema = document["components"]["schemas"].get(str(schema.get("$ref", "")).removeprefix(PREFIX), {})
+    sentence, _, _ = str(named_schema.get("description", "")).partition(".")
     return f"{sentence}." if sentence else "Done."
 
 

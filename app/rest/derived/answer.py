@@ -128,8 +128,8 @@ class Reader:
         """Returns the id of the row that a name in a path stands for; raises `NotFound` if there is no such row."""
         facts = declaration(resource)
         if facts.locate is not None:
-            found: UUID = await facts.locate(work, name, None)
-            return found
+            row_id: UUID = await facts.locate(work, name, None)
+            return row_id
         try:
             return ids.parse_id(str(facts.kind), name)
         except Invalid:

@@ -50,11 +50,11 @@ def picks_of(shapes: Shapes, resource: ResourceType, expand: Tree, fields: Tree 
     """
     members, links = shapes.members(resource), shapes.links(resource)
     expanded = {shapes.key_of(resource, name): name for name in expand}
-    shown: dict[str, Any] = {**members, **{key: links[name] for key, name in expanded.items()}}
+    shown_members: dict[str, Any] = {**members, **{key: links[name] for key, name in expanded.items()}}
     if fields is not None:
-        _check_fields(fields, shown)
+        _check_fields(fields, shown_members)
     picks: list[Pick] = []
-    for name, member in shown.items():
+    for name, member in shown_members.items():
         if fields is not None and name not in fields and name != "id":
             continue
         inner = (fields or {}).get(name) or None
