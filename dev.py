@@ -27,9 +27,9 @@ from typing import NoReturn
 
 REPO = Path(__file__).resolve().parent
 VENV = REPO / ".venv"
-LOCK = REPO / "requirements-dev.lock"  # the product's own requirements.lock, and the tools
-STAMP = VENV / "aimline.stamp"  # written last: what is installed
-HOLD = REPO / ".venv.lock"  # held while installing; no longer empty once an install has begun
+LOCK = REPO / "requirements-dev.lock"  # the packages of requirements.lock, and the tools for development
+STAMP = VENV / "aimline.stamp"  # written last; it identifies the installed packages
+HOLD = REPO / ".venv.lock"  # locked during an installation; not empty once an installation has begun
 TWO_AT_ONCE = ["-n", "2", "--dist", "worksteal"]
 LAUNCHER = '#!/bin/sh\nexec "$(dirname "$0")/python" -P -m app "$@"\n'
 
@@ -48,7 +48,7 @@ def main() -> NoReturn:
         enter("python", "-P", "-m", "app.sandbox.playground", *rest)
     if command == "test":
         os.chdir(REPO)
-        # Two at once, each with a PostgreSQL of its own; the one that is done first takes over from the other.
+        # Two processes, each with a PostgreSQL of its own; the one that finishes first takes tests from the other.
         enter("python", "-m", "pytest", *(rest or [*TWO_AT_ONCE, "-m", "not long"]))
     if not (VENV / "bin" / command).exists():
         sys.exit(f"There is no command `{command}`. See `python3 dev.py --help`.")

@@ -103,7 +103,7 @@ def build(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, str]]:
         await check_server(settings.url_of("api"), "api")
         async with tokens.revocations.kept_current(engine):
-            # for responses of the HTTP protocol class, which has no access to the settings
+            # The HTTP protocol class reads this value, because it has no access to the settings.
             yield {"base_url": settings.base_url}
         await engine.dispose()
 

@@ -41,7 +41,7 @@ FINALIZATIONS_AT_ONCE = 2  # districts whose weeks this process finalizes at the
 TASKS_AT_ONCE = 2  # districts whose recurring tasks this process runs at the same time
 METRICS_INTERVAL = 30.0  # seconds between two updates of the sources' metrics
 SHUTDOWN = 5.0  # seconds that a job has to finish at shutdown; otherwise another worker attempts it
-IDLE = 0.05  # seconds between two checks when nothing was due
+IDLE = 0.05  # seconds between two checks when no job was due
 ERROR_PAUSE = 1.0  # seconds before the next check when the database cannot be reached
 
 log = structlog.get_logger()

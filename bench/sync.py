@@ -30,7 +30,7 @@ from bench import sync_files
 from bench.server import as_owner, migrated
 from bench.sync_peer import bare_copy, peer, streamed_copy
 
-SMALLER = 10  # how many times smaller the district for growth and dlt is
+SMALLER = 10  # the factor by which the district for growth and dlt is smaller
 TABLES = ", ".join(f"'{name}'" for name in (*(kind.table for kind in KINDS), "external_id", "school_membership"))
 WRITTEN = (
     "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables "

@@ -47,7 +47,7 @@ class CursorSeal:
             try:
                 return tuple(orjson.loads(cipher.decrypt(sealed, [bound])))
             except InvalidTag:
-                continue  # another key of the ring may have sealed it
+                continue  # another key may have encrypted it
         return None
 
 

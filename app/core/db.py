@@ -137,7 +137,7 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
                 "application_name": f"aimline {name}",
                 # A server may be configured to log the parameters of failing statements; our sessions turn that off.
                 "log_parameter_max_length_on_error": "0",
-                # A nested read is one large statement that runs for milliseconds; compiling it would take longer.
+                # A nested read is one large statement, which JIT would take longer to compile than it runs.
                 "jit": "off",
                 **timeouts.server_settings(),
             },

@@ -92,7 +92,7 @@ def _message(record: logging.LogRecord) -> str:
         warning = _WARNING.match(str(record.args[0])) if isinstance(record.args, tuple) and record.args else None
         return f"{warning['kind']} at {warning['place']}" if warning else "A warning."
     if isinstance(record.msg, BaseException):
-        # An OSError with a message of the server itself, such as an address in use.
+        # The server itself wrote this OSError's message, such as that an address is in use.
         return str(record.msg)[:MAX_MESSAGE_LENGTH] if isinstance(record.msg, OSError) else type(record.msg).__name__
     if not record.name.startswith(PLAIN_LOGGERS):
         return ""

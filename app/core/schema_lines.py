@@ -34,7 +34,7 @@ QUERIES = (
        FROM pg_roles r, unnest(ARRAY['CREATE', 'TEMPORARY']) p
        WHERE r.rolname IN ({api}, {worker}) AND has_database_privilege(r.oid, current_database(), p)""",
     # Relations, columns, keys, indexes, triggers and rules.
-    # What does not outlive a run may be unlogged; on a cluster it is logged, so that districts can be moved.
+    # Tables whose rows do not outlive a run may be unlogged. On a cluster they are logged, so that districts can move.
     """SELECT 'relation ' || n.nspname || '.' || c.relname || ' ' || c.relkind::text
            || CASE WHEN n.nspname = 'staging' AND NOT c.relrowsecurity THEN '' ELSE c.relpersistence::text END
            || ' owner=' || {relation_owner}

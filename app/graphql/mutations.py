@@ -71,7 +71,7 @@ def _input_type(command: Command, subject: str | None) -> Any:
         annotations[name] = type_ if declared.required else type_ | None
         default: dict[str, Any] = {} if declared.required else {"default": None}
         members[name] = strawberry.field(description=declared.description or None, **default)
-    # The library's fields may stand in any order, whether they have a default or not.
+    # Strawberry's fields may be in any order, whether they have a default or not.
     return strawberry.input(type(f"{_title(command)}Input", (), members), description=command.description)
 
 

@@ -111,7 +111,7 @@ def repetition_of(
     if not prepared.writes or schema.mutation_type is None or KEY not in operation.query:
         return None  # An argument's name is written out in the document, so most mutations end here.
     definitions = prepared.operation.variable_definitions or ()
-    # One error is enough here, and its suggestions are never shown: both cost more than the rest of a small request.
+    # Validation stops at one error without suggestions, because more would take longer than a small request itself.
     variables = get_variable_values(schema, definitions, operation.variables or {}, max_errors=1, hide_suggestions=True)
     if isinstance(variables, list):
         return None  # The operation will fail because of its variables.

@@ -89,7 +89,7 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
         operation = await operation_of(request)
         prepared = prepare.prepare(operation, request.method)
         answer.cost, answer.is_prepared = prepared.cost, True
-        # The answer to a command may hold a new secret: it is not compressed.
+        # The answer to a command may contain a new secret, so it is not compressed.
         request.state.is_secret = prepared.writes
         result = await _run_in_time(request, installation, client, operation, prepared, prepare)
     except BadRequest as error:

@@ -208,5 +208,5 @@ def _introspection(schema: GraphQLSchema) -> tuple[dict[str, float], dict[str, f
         counts["__Schema.types"] = len(types)
         counts["__Schema.directives"] = len(schema.directives)
         counts["__Directive.args"] = max((len(directive.args) for directive in schema.directives), default=0)
-        counts["__Directive.locations"] = 1  # a list of words, which selects nothing
+        counts["__Directive.locations"] = 1  # a list of enum values, which have no fields
     return longest, mean

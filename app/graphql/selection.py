@@ -114,7 +114,7 @@ class Selector:
             return Pick(key, member.name, await self.picks(member.target, type_, details), arguments=arguments)
         if isinstance(member, OneMember):
             picks = await self.picks(member.target, _object(definition), details)
-            # A link without picks would be its id; @skip may have emptied this one, which is an empty object.
+            # Without selected members a link would show an id. If @skip left none here, the answer is an empty object.
             return Pick(key, member.name, picks or (Constant("", "null"),))
         if isinstance(member, ValueMember):
             field_arguments = self.arguments(definition, details)

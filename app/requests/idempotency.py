@@ -216,6 +216,6 @@ def _digest(*parts: object) -> bytes:
     hashed = sha256()
     for part in parts:
         encoded = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
-        # The length keeps different parts from giving the same digest.
+        # Each part's length is included, so that parts that are divided differently give different digests.
         hashed.update(len(encoded).to_bytes(8) + encoded)
     return hashed.digest()

@@ -92,7 +92,7 @@ class Document:
         if self._made is None:
             async with self._lock:
                 if self._made is None:
-                    # The contract takes a while to build, so a thread builds it and the event loop stays free for other
+                    # The contract takes a while to build, so a thread builds it and the event loop continues with other
                     # requests.
                     body = await asyncio.to_thread(self._make)
                     self._made = body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'

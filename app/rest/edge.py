@@ -72,7 +72,7 @@ class Edge:
             exchange.too_large = False
             await problem(request, 413, "body.too_large", detail)(scope, receive, exchange.send)
         route = getattr(scope.get("route"), "path", "unknown")
-        # A stream is as fast as its first message: its length is the client's choice.
+        # The duration of a stream is the time to its first message, because the client decides how long it lasts.
         ended = exchange.began if scope["state"].get("is_stream") and exchange.began else time.perf_counter()
         status, seconds = exchange.status or 500, ended - began
         count_request(route, scope["method"], status, seconds, _district(scope))

@@ -79,7 +79,7 @@ def _plot(picture: Picture, width: int, *, top: float, bottom: float) -> Plot:
         values += [stretch.baseline, stretch.at(stretch.to_week)]
     low, high = min(values), max(values)
     room = (high - low) or max(abs(high), 1.0)
-    # The text at the goal needs room beside it.
+    # The text at the goal needs space to the right of it.
     below, above = (0.06, 0.1) if current.goal >= current.baseline else (0.16, 0.06)
     low, high = max(low - room * below, picture.measure.lowest), min(high + room * above, picture.measure.highest)
     low, high = (low, high) if high > low else (low - 1, high + 1)

@@ -108,7 +108,7 @@ class EventStream(StreamingResponse):
                 has_more = len(batch.events) == BATCH
                 if not has_more and not await self._subscription.moved(HEARTBEAT):
                     await reader.authorize()
-                    # An id without data moves the client's position, and is no event to it.
+                    # An id without data moves the client's position without delivering an event.
                     yield f":\nid: {batch.cursor}\n\n"
                     batch = Batch((), batch.cursor)
                     continue
@@ -116,7 +116,7 @@ class EventStream(StreamingResponse):
                     principal = await reader.authorize()
                     batch = await reader.read(principal, batch.cursor)
         except AimlineError as error:
-            # The token has ended, or the cursor: the client learns which when it connects again.
+            # The token or the cursor is no longer valid; the client learns which when it connects again.
             yield f": {error.code}\n\n"
         except Exception as error:
             log.error("stream.fault", **describe_fault(error))

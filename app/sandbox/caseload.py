@@ -61,7 +61,7 @@ def continue_caseload(
             try:
                 vendor.post(f"/v1/supports/{entry['support']}/sessions", {"sessions": sessions[:MAX_BATCH]})
             except StepFailed:
-                continue  # somebody has ended the support by hand since then
+                continue  # a person has ended the support since then
     _send(vendor, scores)
     return len(scores)
 

@@ -28,7 +28,7 @@ SEATS = {"users", "enrollments", "demographics", "results", "assessmentResults"}
 class Block(NamedTuple):
     """A part of a collection whose rows are made together; `part` is the part of the district that they come from."""
 
-    part: str  # whole, office, staff, rooms or seats
+    part: str  # "whole", "office", "staff", "rooms" or "seats"
     school: School | None = None
     grade: int = 0
 

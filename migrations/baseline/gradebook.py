@@ -104,7 +104,7 @@ def _create_items() -> None:
 
 
 def _create_results() -> None:
-    # No key to the source, as with enrollments: a million rows would each look it up.
+    # There is no foreign key to the source, because checking it for each of a million rows would be slow.
     tenant_table(
         "result",
         f"line_item_id uuid NOT NULL, class_id uuid, {SCORED} {OWN_ALIAS}",

@@ -83,7 +83,7 @@ def create_tables() -> None:
         "sis_source",
         SETTINGS.rstrip() + ",\n    client_secret_sealed text",
         refs={"id": "source"},
-        # Each index holds only what waits: a district where nothing does costs nothing.
+        # Each index contains only rows that wait, so a district without any costs nothing.
         more_indexes=(
             "sis_source_due_idx ON sis_source (district_id, due) WHERE due IS NOT NULL",
             "sis_source_overdue_idx ON sis_source (district_id, overdue_at) WHERE overdue_at IS NOT NULL",
@@ -132,7 +132,7 @@ def _create_runs() -> None:
             "WHERE state = 'approved' OR (state = 'discarded' AND plan IS NOT NULL)",
             "sis_run_open_idx ON sis_run (district_id) WHERE state IN ('pending', 'running')",
         ),
-        # A face answers a held run; the worker carries the answer out.
+        # An API records the answer to a held run; the worker carries the answer out.
         api="SELECT, INSERT, UPDATE (state, answer, sentence)",
     )
     tenant_table(
@@ -149,7 +149,7 @@ def _create_runs() -> None:
         indexes=(("run_id", "kind"),),
         api="SELECT",
     )
-    # A face shows which row a run changed, and whether the run can still be undone; not how the row was.
+    # The APIs show which rows a run changed, and whether it can still be undone, but not the rows' earlier values.
     tenant_table(
         "sis_change",
         """
