@@ -131,9 +131,8 @@ class Settings(BaseSettings):
 
     @cached_property
     def weights(self) -> dict[UUID, float]:
-        """Returns the districts' weights in the fair order of requests, except those that are 1.
-
-        Raises `KeyFault` for an invalid entry.
+        """Returns the weights of those districts whose share of the process differs from 1; raises `KeyFault` if
+        invalid.
         """
         weights = {}
         for entry in filter(None, (part.strip() for part in self.district_weights.split(","))):

@@ -105,7 +105,7 @@ class Admission:
         return counted
 
     def give_back(self, requester: Requester, counted: tuple[QuotaState, ...]) -> tuple[QuotaState, ...]:
-        """Removes a request from the quotas that counted it, and returns their states without it."""
+        """Removes a request from the quotas that counted it, and returns the states of these quotas."""
         if requester.district_id is None:
             self._of_address.give_back(requester.flow)
         else:

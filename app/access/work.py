@@ -79,7 +79,7 @@ class Work:
         self.disclosed.kinds |= set(kinds)
 
     def before_commit(self, name: str, callback: Callback, *, last: bool = False) -> None:
-        """Registers a callback that runs just before the commit; a name is registered only once.
+        """Registers a callback that runs just before the commit, unless one with the same name is already registered.
 
         With `last`, the callback runs after the others; the numbering of events uses this.
         """

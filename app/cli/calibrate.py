@@ -19,7 +19,7 @@ from app.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline calibrate` to the command line."""
 
     @app.command("calibrate")
     def calibrate(district: District, as_json: AsJson = False) -> None:

@@ -42,7 +42,7 @@ SECONDS = 60
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds these commands."""
+    """Adds `aimline client` to the command line."""
     client = typer.Typer(help="Machine clients.", no_args_is_help=True)
     app.add_typer(client, name="client")
 

@@ -20,7 +20,7 @@ RELEASED = FOLDER / "released"
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline contracts` to the command line."""
 
     @app.command()
     def contracts(

@@ -20,7 +20,7 @@ BEFORE_ALL = UUID(int=0)
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline doctor` to the command line."""
 
     @app.command("doctor")
     def doctor(

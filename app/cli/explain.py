@@ -15,7 +15,7 @@ from app.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline explain` to the command line."""
 
     @app.command("explain")
     def explain(

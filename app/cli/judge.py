@@ -39,7 +39,7 @@ class RuleName(StrEnum):
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline judge` to the command line."""
 
     @app.command()
     def judge(

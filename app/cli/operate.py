@@ -47,7 +47,7 @@ def as_operator(run: Callable[[AsyncEngine, Settings], Awaitable[Answer]]) -> An
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds these commands."""
+    """Adds `aimline district` to the command line."""
     district = typer.Typer(help="Districts.", no_args_is_help=True)
     app.add_typer(district, name="district")
 

@@ -37,7 +37,7 @@ Kept = Annotated[bool, typer.Option("--without-removals", help="Do not remove an
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds these commands to `aimline sync`."""
+    """Adds the commands about sync runs to `aimline sync`."""
     app.add_typer(sync_app, name="sync")
 
     @sync_app.command("status")

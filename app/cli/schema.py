@@ -25,7 +25,7 @@ from app.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline schema` to the command line."""
 
     @app.command()
     def schema(

@@ -35,7 +35,7 @@ PLAIN = (
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline serve` to the command line."""
 
     @app.command()
     def serve(

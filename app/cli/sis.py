@@ -54,7 +54,7 @@ PullGb = Annotated[int | None, typer.Option(help="GB of it that may lie on the d
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds these commands."""
+    """Adds `aimline sis` to the command line."""
     sis = typer.Typer(help="The sources that a district syncs from.", no_args_is_help=True)
     app.add_typer(sis, name="sis")
     _add(sis)

@@ -23,7 +23,7 @@ EXCLUSIVE = "Give either a token on standard input, or --client and --district f
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline token` to the command line."""
     token = typer.Typer(help="Access tokens.", no_args_is_help=True)
     app.add_typer(token, name="token")
 

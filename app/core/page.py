@@ -64,7 +64,7 @@ class Keyset:
         return self.seal.seal(self.bound, position)
 
     def cut(self, rows: Sequence[Row], key: Any) -> Page[Row]:
-        """Returns the page that consists of the first `limit` of up to `limit + 1` rows.
+        """Returns the first `limit` rows as a page, whose cursor leads to the next page if there is another row.
 
         `key` is a function that returns a row's position as a tuple.
         """

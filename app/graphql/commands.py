@@ -22,7 +22,7 @@ KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset({"concern", "support", "session", "score", "endpoint", "source", "measure"})
 """The nouns whose rows have a version, as inputs name them: `score` stands for the fields `score` and `score_id`."""
 OTHER_SUBJECTS: Final = {"decide": "support", "record_sessions": "support", "rotate_secret": "endpoint"}
-"""The noun whose version a mutation takes, for each mutation whose name does not end with that noun."""
+"""The kind of row whose version a mutation checks, for mutations whose names do not end with that kind."""
 OVERWRITES: Final = frozenset({"amend_measure", "change_endpoint", "change_source"})
 """The mutations that overwrite a row without keeping its history.
 

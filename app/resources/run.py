@@ -78,8 +78,7 @@ async def resolve_filters(
     pointers: bool,
     listing: Listing | None = None,
 ) -> dict[str, Any]:
-    """Returns the values of a `ListRoot`'s filters, resolved from a caller's texts and keyed by the filters' own
-    names.
+    """Returns a list's filters with the values that a caller's texts stand for, keyed by the filters' own names.
 
     `criteria` are keyed by the names that an API uses, as in `Listing.by_face`. Raises `Invalid` at `/<name>` for a row
     that does not exist, or `NotFound` with `pointers=False`. Raises `Malformed` for a name that is not a filter. With

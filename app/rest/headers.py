@@ -50,8 +50,8 @@ class Declared(Protocol):
 
 
 def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
-    """Returns the additions to a route's entry in the contract: the headers that it reads and writes, with their
-    statuses.
+    """Returns the additions to a route's entry in the contract: the route's headers, and the statuses that these
+    cause.
     """
     parameters = [dict(parameter) for parameter in extra.get("parameters", ())]
     responses: dict[str, Any] = {status: dict(answer) for status, answer in extra.get("responses", {}).items()}

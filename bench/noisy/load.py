@@ -43,7 +43,9 @@ def _session() -> ClientSession:
 
 
 async def closed_loop(call: Call, connections: int, seconds: float) -> list[float]:
-    """Sends from each connection as soon as its previous response has arrived; returns the latencies in seconds."""
+    """Sends the request on each connection whenever the previous response has arrived; returns the latencies in
+    seconds.
+    """
     latencies: list[float] = []
     until = time.perf_counter() + seconds
 
@@ -58,8 +60,9 @@ async def closed_loop(call: Call, connections: int, seconds: float) -> list[floa
 
 
 async def fixed_rate(call: Call, rate: float, count: int) -> list[float]:
-    """Sends at a fixed rate, regardless of earlier responses; returns the seconds from each request's due time to its
-    end.
+    """Sends the request at a fixed rate, regardless of earlier responses, and returns the latencies in seconds.
+
+    A latency is measured from the time at which the request was due.
     """
 
     async def at(due: float, session: ClientSession) -> float:

@@ -93,7 +93,7 @@ def theil_sen(year: Year) -> Array:
 
 
 def dual_discrepancy(year: Year) -> Array:
-    """Returns how far both the level and the slope are below -.674 standard errors."""
+    """Returns how far both the level and the slope are below the limit of -.674 standard errors."""
     n, _, _, spread, slope = _fit(year)
     pace = (slope - year.world.goal_rate) * np.sqrt(spread) / year.world.stated_sem
     level = -median(year) / 0.67

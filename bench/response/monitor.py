@@ -78,10 +78,11 @@ scores.
 
 
 def odds_by_bin(watched: Watched, year: Year) -> tuple[Array, Array, Array]:
-    """Returns, for ten bins of the stated P(rate now < g / 2), the number of cases, the mean stated and the true
-    share.
+    """Returns how well stated and true probabilities of slow growth agree, in ten bins of the stated P(rate now < g /
+    2).
 
-    It includes all students, from week 3.
+    For each bin, these are the number of cases, the mean stated probability, and the true share. All students are
+    included, from week 3.
     """
     stated = watched.slow[:, FIRST_WEEK - 1 :].ravel()
     true = (year.rate[:, FIRST_WEEK - 1 :] < year.world.goal_rate / 2).ravel()

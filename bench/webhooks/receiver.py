@@ -52,7 +52,7 @@ def _header(head: bytes, name: bytes) -> bytes:
 
 
 async def main() -> None:
-    """Serves until it is stopped."""
+    """Runs the receiver until the process is stopped."""
     server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

@@ -7,7 +7,7 @@ APPENDED = "SELECT, INSERT"
 
 
 def create_tables() -> None:
-    """Creates these tables except the decisions, which refer to verdicts."""
+    """Creates the tables of concerns and supports; those of decisions come later, because they refer to verdicts."""
     student_table(
         "concern",
         """

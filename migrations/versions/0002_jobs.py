@@ -9,8 +9,8 @@ down_revision = "0001"
 
 COLUMNS = """ADD COLUMN claim_number integer NOT NULL DEFAULT 0, ADD COLUMN worker text,
     ADD COLUMN fault text, ADD COLUMN fault_place text"""
-# Claim numbers continue from the count of attempts, because no number may be used twice. The answer to a held run is now
-# a job: it becomes due when an API receives it, and its attempts are counted from then on.
+# Claim numbers continue from the count of attempts, because no number may be used twice. The answer to a held run is
+# now a job: it becomes due when an API receives it, and its attempts are counted from then on.
 COUNTED = """
 DO $$ DECLARE d uuid; BEGIN
     FOR d IN SELECT district_id FROM district LOOP

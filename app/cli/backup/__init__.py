@@ -22,7 +22,7 @@ EVERY = 10.0
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the commands to the command line."""
+    """Adds `aimline backup` and `aimline restore` to the command line."""
 
     @app.command()
     def backup(

@@ -117,7 +117,7 @@ class Reader:
         return await self._row(work, RowRoot("", resource, row_id, picks_of(self.shapes, resource, {})))
 
     async def read(self, work: Work, *roots: Root) -> list[Answer]:
-        """Reads roots with one statement and returns their answers; raises the first error of any of them."""
+        """Reads roots with one statement and returns their answers; raises the first error in them."""
         answers = await read(work, self.catalog, roots, REST_STYLE)
         for answer in answers:
             for error in answer.errors:

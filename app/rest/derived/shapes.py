@@ -84,8 +84,9 @@ class Shapes:
         }
 
     def key_of(self, resource: ResourceType, link: str) -> str:
-        """Returns the name under which `expand` shows the rows of a link, in addition to a member with the ids of
-        these rows.
+        """Returns the name of the member in which `expand` shows the rows of a link.
+
+        It is the link's name, extended by `_expanded` if the model already has a member with this name.
         """
         return f"{link}_expanded" if link in self.members(resource) else link
 
