@@ -106,8 +106,9 @@ def _folder() -> Path:
 
 
 def _once(path: Path, suffix: str, change: Callable[[str, Rows], Rows]) -> Path:
-    """Returns the path of a zip whose files' rows `change` has changed; it is created at the first call, next to
-    `path`.
+    """Returns the path of a changed copy of a zip, which is created at the first call next to `path`.
+
+    `change` returns the changed rows of each file.
     """
     target = path.with_name(f"{path.stem}-{suffix}.zip")
     if target.exists():

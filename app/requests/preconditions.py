@@ -18,7 +18,7 @@ from app.access.work import Work
 from app.core.errors import Malformed, PreconditionFailed, Violation
 
 ANY_VERSION = None
-"""The accepted versions of a caller who only requires that the row exists."""
+"""The value that stands for all versions, used when a caller requires only that the row exists."""
 
 
 @dataclass

@@ -43,7 +43,7 @@ class SyncRun(Shape):
 
 
 class Approval(Input):
-    """The approval of a plan that somebody has read, for all of it or without its removals."""
+    """The approval of a held run's plan, for all of it or without its removals."""
 
     plan: str = Field(
         max_length=64,

@@ -166,7 +166,7 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 
 
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
-    """Returns the SQL of the schools whose indexes the list is read by, or None if it is not read by school."""
+    """Returns the SQL of the schools by whose indexes the list is read, or None if it is not read by school."""
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
     school_filter = _school_filter(root, listing)
