@@ -17,7 +17,7 @@ from app.core.fairness.gate import Gate
 from app.core.fairness.quota import Policy, Quotas, QuotaState
 
 MINUTE = 60
-OF_ADDRESS = Policy("address", 6_000, MINUTE)
+ADDRESS_REQUESTS = Policy("address", 6_000, MINUTE)
 """The quota of requests without a valid token, for each address."""
 TOKEN_REQUESTS = Policy("token", 600, MINUTE)
 """The quota of requests for an access token, for each address; all clients behind an address share it."""
@@ -65,7 +65,7 @@ class Admission:
         self._tokens = tokens
         self._of_district = Quotas(of_district.divided(processes))
         self._of_client = Quotas(of_client.divided(processes))
-        self._of_address = Quotas(OF_ADDRESS.divided(processes))
+        self._of_address = Quotas(ADDRESS_REQUESTS.divided(processes))
 
     def identify(self, token: str | None, address: str | None) -> Requester:
         """Returns the client that a token belongs to, or the address's network if the token is missing or invalid."""

@@ -12,7 +12,7 @@ from app.core.fault_report import describe_fault
 from app.core.faults import CommitLost, Fault, fault_of
 
 Answer = TypeVar("Answer")
-RETRIED = frozenset({Fault.CONCURRENT, Fault.LOST})
+RETRYABLE = frozenset({Fault.CONCURRENT, Fault.LOST})
 """The faults after which an immediate retry may succeed.
 
 Timeouts are not included, because the caller has then waited long enough.
@@ -67,7 +67,7 @@ async def run_with_retry(
             if refusal is None:
                 raise
             is_unknown = isinstance(refusal, OutcomeUnknown)
-            is_passing = fault_of(error) in RETRIED and (is_keyed() or not is_unknown)
+            is_passing = fault_of(error) in RETRYABLE and (is_keyed() or not is_unknown)
             will_retry = may_repeat and is_passing and may_retry()
             log.warning("unit.retried" if will_retry else "unit.refused", code=refusal.code, **describe_fault(error))
             may_be_committed = may_be_committed or is_unknown

@@ -55,14 +55,14 @@ COMMANDS = {
 """The commands, keyed by name. Only the module of the requested command is loaded, so that it starts quickly."""
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 DATABASES = ("AIMLINE_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL")
-LOGS = {"serve", "worker"}
+LONG_RUNNING = {"serve", "worker"}
 """The commands that run processes, which configure their own logs."""
 USE_PLAYGROUND = {"schema", "backup", "district", "client", "token", "sis", "sync", "calibrate", "doctor", "explain"}
 """The commands that use a running playground when the environment names no database.
 
 The other commands need no database, or are for an installation whose database the environment names.
 """
-BEHIND = ("42P01", "42703", "42883", "3F000")
+OUTDATED_SCHEMA = ("42P01", "42703", "42883", "3F000")
 """The SQLSTATEs for a missing table, column, function or schema, which mean that a migration was not run."""
 
 
@@ -97,7 +97,7 @@ def _empty() -> typer.Typer:
 
 def main() -> None:
     """Runs the requested command; an error is reported by a sentence on standard error, never by a stack trace."""
-    if not set(sys.argv[1:2]) & LOGS:
+    if not set(sys.argv[1:2]) & LONG_RUNNING:
         # A command prints its result; informational log lines are for long-running processes only.
         quiet = structlog.make_filtering_bound_logger(logging.WARNING)
         structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
@@ -164,7 +164,7 @@ def _refuse(error: Exception) -> NoReturn:
         sys.exit(INTERNAL)
     if os.environ.get("AIMLINE_DEBUG"):
         raise error
-    if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", "") in BEHIND:
+    if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", "") in OUTDATED_SCHEMA:
         sentence = "The schema is not up to date. Run: aimline migrate"
     elif is_database_full(error):
         sentence = "The disk of the PostgreSQL server is full. Free some space there."

@@ -14,12 +14,12 @@ from app.settings import Settings
 
 ON_EVERY_NODE = ("public.district", "public.client", "public.client_secret")
 """The tables that are copied to every node; each comes after those that it refers to."""
-FIRST = "public.district_lock"
+FIRST_TABLE = "public.district_lock"
 """The table that is distributed first.
 
 A district's rows of all other tables are placed on the same node as its rows of this table.
 """
-LOCAL = ("public.alembic_version",)
+LOCAL_TABLES = ("public.alembic_version",)
 """The tables that stay on the coordinator, because only the coordinator reads them."""
 DISTRIBUTED = "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass('public.district'))"
 """SQL that returns whether Citus has distributed the table of districts, to which every other table refers."""
@@ -72,10 +72,10 @@ def distribution_statements(tables: Sequence[LocalTable], references: Sequence[F
     FORCE ROW LEVEL SECURITY is lifted meanwhile, because it would keep the owner from copying rows into the shards. An
     unlogged table would block the online move of a district.
     """
-    moved = [table for table in tables if table.name not in LOCAL]
+    moved = [table for table in tables if table.name not in LOCAL_TABLES]
     names = {table.name for table in moved}
     copied = [name for name in ON_EVERY_NODE if name in names]
-    other_tables = sorted(names - {*copied, FIRST})
+    other_tables = sorted(names - {*copied, FIRST_TABLE})
     return [
         "SET LOCAL citus.multi_shard_modify_mode = 'sequential'",
         *(f"ALTER TABLE {key.table} DROP CONSTRAINT {key.name}" for key in references),
@@ -83,12 +83,12 @@ def distribution_statements(tables: Sequence[LocalTable], references: Sequence[F
         *(f"ALTER TABLE {table.name} SET LOGGED" for table in moved if table.unlogged),
         *(f"SELECT create_reference_table('{name}')" for name in copied),
         *(
-            f"SELECT create_distributed_table('{FIRST}', 'district_id', colocate_with => 'default')"
+            f"SELECT create_distributed_table('{FIRST_TABLE}', 'district_id', colocate_with => 'default')"
             for name in names
-            if name == FIRST
+            if name == FIRST_TABLE
         ),
         *(
-            f"SELECT create_distributed_table('{name}', 'district_id', colocate_with => '{FIRST}')"
+            f"SELECT create_distributed_table('{name}', 'district_id', colocate_with => '{FIRST_TABLE}')"
             for name in other_tables
         ),
         *(f"ALTER TABLE {key.table} ADD CONSTRAINT {key.name} {key.definition}" for key in references),
@@ -136,7 +136,7 @@ async def _distribute_filled(connection: asyncpg.Connection) -> int:
         keys = [ForeignKey(row["table"], row["name"], row["definition"]) for row in await connection.fetch(REFERENCES)]
         for statement in distribution_statements(tables, keys):
             await connection.execute(statement)
-    return sum(table.name not in LOCAL for table in tables)
+    return sum(table.name not in LOCAL_TABLES for table in tables)
 
 
 async def _require_ready_nodes(connection: asyncpg.Connection, settings: Settings) -> None:

@@ -33,7 +33,7 @@ EXPECTED = REPOSITORY / "migrations" / "schema.txt"
 """
 WRONG_OBJECTS = ("42P01", "42P06", "42P07", "42703", "42701", "42704", "42710", "42723", "42883", "3F000")
 """The SQLSTATEs for an object that is missing or already exists."""
-SHOWN = 5
+MAX_DIFFERENCES = 5
 """The number of differences that an error lists; `aimline schema` lists all of them."""
 
 
@@ -192,11 +192,14 @@ def check_schema(settings: Settings) -> None:
     deviations = asyncio.run(schema_differences(settings))
     if deviations:
         more = (
-            f"\n… and {len(deviations) - SHOWN} more; see all with: aimline schema" if len(deviations) > SHOWN else ""
+            f"\n… and {len(deviations) - MAX_DIFFERENCES} more; see all with: aimline schema"
+            if len(deviations) > MAX_DIFFERENCES
+            else ""
         )
         raise UnfitServer(
             "The schema is not what its version says: it was restored or changed by other means than migrations. "
-            f"Restore a backup into an empty database (docs/backup.md).\n{chr(10).join(deviations[:SHOWN])}{more}"
+            "Restore a backup into an empty database (docs/backup.md).\n"
+            f"{chr(10).join(deviations[:MAX_DIFFERENCES])}{more}"
         )
 
 

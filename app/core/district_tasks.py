@@ -17,15 +17,15 @@ import structlog
 from app.core.fault_report import describe_fault
 from app.core.log import job_context
 
-NOTHING_DONE = 1.0  # seconds to skip a district after a task that could do nothing
-AFTER_FAULT = 1.0  # seconds to skip a district after its first failure in a row, doubled after each further one
+IDLE_PAUSE = 1.0  # seconds to skip a district after a task that could do nothing
+FAULT_PAUSE = 1.0  # seconds to skip a district after its first failure in a row, doubled after each further one
 MAX_REST = 60.0
 
 log = structlog.get_logger()
 
 
 @dataclass
-class Rests:
+class SkippedDistricts:
     """The districts that this process skips for a while, each with the instant at which it is considered again.
 
     The instants are those of the process's own monotonic clock.
@@ -34,7 +34,7 @@ class Rests:
     until: dict[UUID, float] = field(default_factory=dict)
     faults: dict[UUID, int] = field(default_factory=dict)
 
-    def is_resting(self, district_id: UUID) -> bool:
+    def is_skipped(self, district_id: UUID) -> bool:
         """Returns whether a district is skipped now."""
         if self.until.get(district_id, 0.0) > time.monotonic():
             return True
@@ -47,12 +47,12 @@ class Rests:
         """
         self.faults.pop(district_id, None)
         if not done:
-            self.until[district_id] = time.monotonic() + NOTHING_DONE
+            self.until[district_id] = time.monotonic() + IDLE_PAUSE
 
     def note_fault(self, district_id: UUID) -> float:
         """Records that a district's task failed, and returns the seconds for which the district is now skipped."""
         faults = self.faults[district_id] = self.faults.get(district_id, 0) + 1
-        wait: float = min(AFTER_FAULT * 2 ** (faults - 1), MAX_REST)
+        wait: float = min(FAULT_PAUSE * 2 ** (faults - 1), MAX_REST)
         self.until[district_id] = time.monotonic() + wait
         return wait
 
@@ -68,7 +68,7 @@ class DistrictTasks:
     run: Callable[[UUID], Awaitable[int]]
     at_once: int
     running: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
-    rests: Rests = field(default_factory=Rests)
+    rests: SkippedDistricts = field(default_factory=SkippedDistricts)
 
     def start_due(self, due: Sequence[UUID]) -> int:
         """Starts the work of as many due districts as there is capacity for, and returns their number."""
@@ -91,14 +91,14 @@ def start_districts(
     due: Sequence[UUID],
     room: int,
     running: dict[UUID, asyncio.Task[None]],
-    rests: Rests,
+    rests: SkippedDistricts,
     work: Callable[[UUID], Coroutine[Any, Any, None]],
 ) -> int:
     """Starts a task for at most `room` due districts, and returns the number of tasks that it started.
 
     Districts that already have a task or are being skipped get none. A task is in `running` until it has ended.
     """
-    districts = [key for key in due if key not in running and not rests.is_resting(key)][: max(room, 0)]
+    districts = [key for key in due if key not in running and not rests.is_skipped(key)][: max(room, 0)]
     for district_id in districts:
         task = running[district_id] = asyncio.create_task(work(district_id))
         task.add_done_callback(partial(_forget, running, district_id))

@@ -12,10 +12,10 @@ from typing import Any
 from app.core.faults import cause_of, sqlstate_of
 
 MAX_PLACES = 12
-INNERMOST = 3
+MAX_LIBRARY_FRAMES = 3
 """The number of innermost library frames that are reported; frames of our own code are all reported."""
 MAX_CAUSES = 3
-OURS = ("app/", "migrations/", "tests/")
+OWN_FOLDERS = ("app/", "migrations/", "tests/")
 ROOT = Path(__file__).parents[2]
 
 
@@ -44,7 +44,7 @@ def summarize_fault(error: BaseException) -> FaultSummary:
         if cause is None or sqlstate_of(cause) != state or not state:
             break
         innermost = cause
-    places = [place for place in _places(error.__traceback__) if place.startswith(OURS)]
+    places = [place for place in _places(error.__traceback__) if place.startswith(OWN_FOLDERS)]
     name = type(innermost).__name__
     return FaultSummary(f"{name} {state}" if state else name, places[-1] if places else None)
 
@@ -74,9 +74,9 @@ def _places(trace: TracebackType | None) -> list[str]:
     while trace is not None:
         code = trace.tb_frame.f_code
         file = short_path(code.co_filename)
-        places.append((file.startswith(OURS), f"{file}:{trace.tb_lineno} {code.co_qualname}"))
+        places.append((file.startswith(OWN_FOLDERS), f"{file}:{trace.tb_lineno} {code.co_qualname}"))
         trace = trace.tb_next
-    innermost = len(places) - INNERMOST
+    innermost = len(places) - MAX_LIBRARY_FRAMES
     return [place for number, (ours, place) in enumerate(places) if ours or number >= innermost]
 
 

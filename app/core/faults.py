@@ -56,7 +56,7 @@ NO_CONNECTION = {
 }
 """The sentences, by SQLSTATE, that explain why a server that answers has refused the connection."""
 BROKEN = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
-DEPTH = 10
+MAX_CAUSES = 10
 """The number of causes of an error that are examined, because an error raised by a rollback hides the original one."""
 
 
@@ -91,7 +91,7 @@ def may_have_been_sent(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    for _ in range(DEPTH):
+    for _ in range(MAX_CAUSES):
         if error is None:
             return
         yield error

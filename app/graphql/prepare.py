@@ -25,7 +25,7 @@ from app.graphql.request import BadRequest, Operation
 from app.graphql.rows import Rows
 from app.graphql.weight import Scale, Weight, too_deep
 
-FEW_ERRORS = 5
+MAX_ERRORS_WITH_SUGGESTIONS = 5
 """The largest number of errors for which validation is repeated with the library's suggestions ("Did you mean …").
 
 The suggestions are slow.
@@ -133,7 +133,7 @@ class Preparation:
         errors = validate(self.schema, document, max_errors=most_errors, hide_suggestions=True)
         if len(errors) > most_errors:
             errors[-1] = GraphQLError(f"There are more errors than these {most_errors}.")
-        elif errors and len(errors) <= FEW_ERRORS and longest_literal <= SHORT_LITERAL:
+        elif errors and len(errors) <= MAX_ERRORS_WITH_SUGGESTIONS and longest_literal <= SHORT_LITERAL:
             return validate(self.schema, document)
         return errors
 

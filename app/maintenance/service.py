@@ -32,13 +32,13 @@ from app.requests.retention import expire_answers
 from app.sis.scheduler.retention import KEPT, delete_left_rows, expire_changes
 from app.webhooks.deliveries.retention import expire
 
-EVERY: Final = timedelta(hours=1)
+INTERVAL: Final = timedelta(hours=1)
 """The time between two runs of a task. Reminders depend on the date, and each district's day begins at its own hour."""
 RETRIES: Final = RetryPolicy(attempts=5, first=timedelta(minutes=1), longest=timedelta(minutes=15))
 """How often a failed task is attempted before it waits for its next hourly run, when the count of attempts is reset."""
 BUDGET: Final = 300.0  # seconds that the batches of one run may take; what remains is due again at once
 # seconds after the start until new districts get their tasks, so that a new process begins with deliveries
-FIRST: Final = 60.0
+START_DELAY: Final = 60.0
 PENDING: Final = "pending"
 TASKS: Final = JobTable(cast(Table, Task.__table__), None, None, len(TaskKind), timedelta(minutes=15))
 
@@ -49,7 +49,7 @@ async def create_tasks_until_stopped(engine: AsyncEngine, keyring: Keyring, stop
     """Creates the missing tasks of every district, once soon after the start and then every hour until `stopping` is
     set.
     """
-    wait = FIRST
+    wait = START_DELAY
     while not await _stops_within(wait, stopping):
         try:
             last = UUID(int=0)
@@ -59,7 +59,7 @@ async def create_tasks_until_stopped(engine: AsyncEngine, keyring: Keyring, stop
                 last = districts[-1]
         except Exception as error:  # districts that still have none get them an hour later
             log.error("tasks.trouble", **describe_fault(error))
-        wait = EVERY.total_seconds()
+        wait = INTERVAL.total_seconds()
 
 
 async def create_tasks(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> None:
@@ -110,18 +110,18 @@ async def _attempt(
     where = {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:
         fault = FaultSummary(job.row["fault"], job.row["fault_place"])
-        log.error("tasks.failed", **where, wait=EVERY.total_seconds(), kind=fault.error, place=fault.place)
-        return JobOutcome(job, PENDING, EVERY, fault, starts_over=True)
+        log.error("tasks.failed", **where, wait=INTERVAL.total_seconds(), kind=fault.error, place=fault.place)
+        return JobOutcome(job, PENDING, INTERVAL, fault, starts_over=True)
     try:
         rows, is_finished = await run_task(engine, keyring, district_id, kind, history)
     except Exception as error:
         wait = RETRIES.wait_after(job.attempts)
-        seconds = round((wait or EVERY).total_seconds(), 1)
+        seconds = round((wait or INTERVAL).total_seconds(), 1)
         log.error("tasks.failed" if wait is None else "tasks.retried", **where, wait=seconds, **describe_fault(error))
-        return JobOutcome(job, PENDING, wait or EVERY, summarize_fault(error), starts_over=wait is None)
+        return JobOutcome(job, PENDING, wait or INTERVAL, summarize_fault(error), starts_over=wait is None)
     if rows:
         log.info("tasks.ended", **where, rows=rows)
-    return JobOutcome(job, PENDING, EVERY if is_finished else timedelta(0), starts_over=True)
+    return JobOutcome(job, PENDING, INTERVAL if is_finished else timedelta(0), starts_over=True)
 
 
 async def run_task(

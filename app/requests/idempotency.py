@@ -25,7 +25,7 @@ from app.core.crypto import KeyFault
 from app.core.errors import Conflict, Gone, Invalid, Malformed, Violation
 from app.requests.models import IdempotentRequest
 
-KEPT: Final = timedelta(hours=24)
+RETENTION: Final = timedelta(hours=24)
 MAX_KEY_LENGTH: Final = 255
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 """The size in bytes of the largest response body that is stored.
@@ -33,7 +33,7 @@ MAX_ANSWER_BYTES: Final = 1024 * 1024
 For a larger response, only the fact that the request was executed is stored.
 """
 IN_FLIGHT: Final = "idempotency.in_flight"
-PAUSES: Final = (0.02, 0.08, 0.2)
+LOCK_PAUSES: Final = (0.02, 0.08, 0.2)
 """The seconds between the attempts to take the lock when a unit of work is retried.
 
 The database session of its first attempt may still be ending.
@@ -134,7 +134,7 @@ async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: b
     With `is_second_attempt`, it waits a little for the lock. Raises `InFlight` while another request has the key,
     `Invalid` if the key was used with other contents, and `Gone` if the response cannot be shown again.
     """
-    sealed = await work.run_step(lambda: _lock_and_read(work, request, PAUSES if is_second_attempt else ()))
+    sealed = await work.run_step(lambda: _lock_and_read(work, request, LOCK_PAUSES if is_second_attempt else ()))
     if sealed is None:
         return None
     try:
@@ -183,7 +183,7 @@ async def _lock_and_read(work: Work, request: KeyedRequest, pauses: Sequence[flo
         select(IdempotentRequest.answer).where(
             IdempotentRequest.district_id == work.district_id,
             IdempotentRequest.digest == request.digest,
-            IdempotentRequest.at > now() - KEPT,
+            IdempotentRequest.at > now() - RETENTION,
         )
     )
 
@@ -198,7 +198,7 @@ async def _write(work: Work, request: KeyedRequest, sealed: str) -> None:
     expired = update(IdempotentRequest).where(
         IdempotentRequest.district_id == work.district_id,
         IdempotentRequest.digest == request.digest,
-        IdempotentRequest.at <= at - KEPT,
+        IdempotentRequest.at <= at - RETENTION,
     )
     if await work.db.scalar(expired.values(**row).returning(IdempotentRequest.digest)) is None:
         raise InFlight

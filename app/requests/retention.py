@@ -6,7 +6,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.requests.idempotency import KEPT
+from app.requests.idempotency import RETENTION
 from app.requests.models import IdempotentRequest
 
 AT_ONCE = 2000
@@ -19,7 +19,7 @@ async def expire_answers(work: Work, most: int = AT_ONCE) -> int:
     The caller repeats the call until it returns 0.
     """
     in_district = IdempotentRequest.district_id == work.district_id
-    oldest_first = select(IdempotentRequest.digest).where(in_district, IdempotentRequest.at <= now() - KEPT)
+    oldest_first = select(IdempotentRequest.digest).where(in_district, IdempotentRequest.at <= now() - RETENTION)
     digests = list(await work.db.scalars(oldest_first.order_by(IdempotentRequest.at).limit(most)))
     if digests:
         await work.db.execute(

@@ -21,7 +21,7 @@ from app.rest.edge import UPLOADS
 from app.rest.problem import from_error
 
 TOKENS = "/oauth/token"
-ALWAYS_ADMITTED = "/health/"
+HEALTH_PATHS = "/health/"
 """The beginning of the paths that are always admitted, because a busy process must still answer health checks."""
 CLIENT_GONE = 499
 """The status that is logged for a request whose client disconnected before its turn; no client receives it."""
@@ -40,7 +40,7 @@ class Admit:
         self._app, self._admission, self._refusals = app, admission, refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(ALWAYS_ADMITTED):
+        if scope["type"] != "http" or scope["path"].startswith(HEALTH_PATHS):
             await self._app(scope, receive, send)
             return
         requester = self._admission.identify(token_of(scope), (scope.get("client") or (None,))[0])

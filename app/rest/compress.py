@@ -9,13 +9,13 @@ import re
 from starlette.middleware.gzip import GZipMiddleware, GZipResponder, IdentityResponder
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SMALLEST = 1000
+MIN_BYTES = 1000
 """The size in bytes of the smallest body that is compressed; a smaller one fits into one network packet anyway."""
 LEVEL = 5
 """The compression level of zlib. For a page of 200 students, level 6 takes 50 % longer and saves one per cent of the
 bytes.
 """
-LEFT_ALONE = "is_secret"
+UNCOMPRESSED = "is_secret"
 """The key in a request's state that marks a response that may contain a secret and must not be compressed."""
 OAUTH = "/oauth/"
 REFUSED = re.compile(rb"gzip\s*;\s*q\s*=\s*0(?:\.0*)?\s*(?:,|$)", re.IGNORECASE)
@@ -25,7 +25,7 @@ class Compress(GZipMiddleware):
     """Middleware that compresses the responses to clients that accept gzip."""
 
     def __init__(self, app: ASGIApp) -> None:
-        super().__init__(app, minimum_size=SMALLEST, compresslevel=LEVEL)
+        super().__init__(app, minimum_size=MIN_BYTES, compresslevel=LEVEL)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith(OAUTH):
@@ -51,7 +51,7 @@ class _Responder(GZipResponder):
     state: dict[str, object]
 
     async def send_with_compression(self, message: Message) -> None:
-        if self.state.get(LEFT_ALONE):
+        if self.state.get(UNCOMPRESSED):
             await self.send(message)
         else:
             await super().send_with_compression(message)

@@ -25,7 +25,7 @@ from app.core.writer_share import WriterShare
 from app.events.hub import FeedHub
 from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE
-from app.rest.repetition import Replayed, find_kept
+from app.rest.repetition import Replayed, find_stored_response
 from app.rest.versions import expect_versions, writes
 from app.roster.caseload import bound_to_person
 
@@ -122,7 +122,7 @@ async def open_work(request: Request, principal: Annotated[Principal, Depends(pr
     operation = f"{request.method} {request.scope['route'].path}"
     async with services.writers.turn(writes=request.method not in READS):
         async with unit(services.engine, principal, services.keyring, operation) as work:
-            answer = await find_kept(request, work)
+            answer = await find_stored_response(request, work)
             if answer is None:
                 await expect_versions(request, work)
                 yield work

@@ -46,7 +46,7 @@ class Replayed(Exception):
 
 
 async def note_key(request: Request, principal: Principal) -> None:
-    """Stores the idempotency key of a request for `find_kept`; does nothing without a key.
+    """Stores the idempotency key of a request for `find_stored_response`; does nothing without a key.
 
     Raises `Malformed` for an invalid key.
     """
@@ -60,7 +60,7 @@ async def note_key(request: Request, principal: Principal) -> None:
     request.state.keyed = keyed_request(principal, operation, key, *payload)
 
 
-async def find_kept(request: Request, work: Work) -> Answer | None:
+async def find_stored_response(request: Request, work: Work) -> Answer | None:
     """Returns the response that was stored for a request's idempotency key, or None.
 
     It also notes for the disclosure log that the response's records are shown again.
@@ -75,7 +75,7 @@ async def find_kept(request: Request, work: Work) -> Answer | None:
     return answer
 
 
-async def keep(request: Request, response: Response) -> None:
+async def store_response(request: Request, response: Response) -> None:
     """Stores the response of a request that has an idempotency key, in the transaction that is about to commit."""
     keyed: KeyedRequest | None = getattr(request.state, "keyed", None)
     if keyed is None:

@@ -20,8 +20,8 @@ from app.core.errors import Forbidden, Malformed, Violation
 from app.core.json_limits import MAX_VALUES, NotText, check_json
 from app.rest.door import READS, open_work, principal_of
 from app.rest.headers import describe
-from app.rest.repetition import Replayed, keep, note_key
-from app.rest.versions import note_versions, require_seen, tagged
+from app.rest.repetition import Replayed, note_key, store_response
+from app.rest.versions import note_versions, require_seen, with_etag
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -99,9 +99,9 @@ class Route(APIRoute):
             if takes_version:
                 require_seen(request)
             if shows_version:
-                response = tagged(request, response)
+                response = with_etag(request, response)
             if takes_key:
-                await keep(request, response)
+                await store_response(request, response)
             return response
 
         return checked

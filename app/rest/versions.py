@@ -46,7 +46,7 @@ def writes(*, is_required: bool) -> dict[str, Any]:
     }
 
 
-def tag_of(response: Response) -> str | None:
+def etag_of(response: Response) -> str | None:
     """Returns the ETag of a response that shows one row, or None if the row has no version."""
     with suppress(orjson.JSONDecodeError):
         body = orjson.loads(response.body)
@@ -55,9 +55,9 @@ def tag_of(response: Response) -> str | None:
     return None
 
 
-def tagged(request: Request, response: Response) -> Response:
+def with_etag(request: Request, response: Response) -> Response:
     """Returns the response with its ETag, or 304 if the client already has it."""
-    tag = tag_of(response)
+    tag = etag_of(response)
     if tag is None:
         return response
     response.headers["ETag"] = tag

@@ -16,7 +16,7 @@ from app.sandbox.process import REPOSITORY, PlaygroundError
 from app.sandbox.saved_district import write_private
 
 FILE, LOCK, FOLDER = "running.json", "playground.lock", ".aimline"
-NAMED = (
+SETTINGS = (
     "AIMLINE_DATABASE_URL",
     "AIMLINE_API_DATABASE_URL",
     "AIMLINE_WORKER_DATABASE_URL",
@@ -56,7 +56,7 @@ def published(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
 
     Only the file's owner can read it.
     """
-    settings = {name: environment[name] for name in NAMED if environment.get(name)}
+    settings = {name: environment[name] for name in SETTINGS if environment.get(name)}
     write_private(folder / FILE, json.dumps(settings | {"pid": os.getpid()}, indent=1))
     try:
         yield
@@ -89,7 +89,7 @@ def _settings_in(folder: Path) -> dict[str, str] | None:
         content = json.loads(file.read_text())
     except (OSError, ValueError):
         return None
-    return {name: content[name] for name in NAMED if isinstance(content.get(name), str)}
+    return {name: content[name] for name in SETTINGS if isinstance(content.get(name), str)}
 
 
 def _is_locked(lock: Path) -> bool:

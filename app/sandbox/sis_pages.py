@@ -27,7 +27,7 @@ from app.sandbox.sis_query import Query, sort_key
 from app.sandbox.sis_rows import Block, Rows
 from app.sandbox.sis_views import View
 
-KEPT = 16
+MAX_CACHED = 16
 Write = Callable[[Row], Json]
 
 
@@ -105,7 +105,7 @@ class Pages:
     def _keep(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         if key not in self._kept:
             self._kept[key] = make()
-            while len(self._kept) > KEPT:
+            while len(self._kept) > MAX_CACHED:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]

@@ -76,7 +76,7 @@ FORMS = {name.partition(":")[0]: name for name in QUIRKS}
 CHANGE_ROWS = {"no-tombstones", "current-enrollments", "row-per-school", "re-enrolled"}
 ENROLLED_AGAIN = 10  # one of this many students
 BOOLEANS: Final = {"native": (False, True), "string": ("false", "true"), "one": (0, 1), "null": (None, None)}
-KEPT = 4  # letters of a school's id that are added to a user row's id
+SUFFIX_LENGTH = 4  # letters of a school's id that are added to a user row's id
 
 
 class UnknownQuirk(ValueError):
@@ -129,7 +129,7 @@ class Quirks:
             yield user
             return
         for org in user.org_sourced_ids:
-            yield replace(user, sourced_id=f"{user.sourced_id}.{org[:KEPT]}", org_sourced_ids=(org,))
+            yield replace(user, sourced_id=f"{user.sourced_id}.{org[:SUFFIX_LENGTH]}", org_sourced_ids=(org,))
 
     def enrollment(self, enrollment: Enrollment) -> Enrollment:
         """Returns the enrollment, which with a quirk refers to the user row of its own school.
@@ -139,7 +139,7 @@ class Quirks:
         if "row-per-school" not in self:
             return enrollment
         return replace(
-            enrollment, user_sourced_id=f"{enrollment.user_sourced_id}.{enrollment.school_sourced_id[:KEPT]}"
+            enrollment, user_sourced_id=f"{enrollment.user_sourced_id}.{enrollment.school_sourced_id[:SUFFIX_LENGTH]}"
         )
 
     def enrollments(self, seat: Seat, enrolled: Iterable[Enrollment]) -> Iterator[Enrollment]:

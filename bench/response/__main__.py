@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from app.response.rules.rates import threshold_at
 from bench.response.classic import RULES
 from bench.response.figures import NAMES, Figures, figures, first_flag, threshold_for
-from bench.response.monitor import Watched, calibration_error, kind_accuracy, odds_by_bin, watch
+from bench.response.monitor import MonitorResults, calibration_error, kind_accuracy, odds_by_bin, run_monitor
 from bench.response.world import RESPONDER, World, simulate
 
 GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
 
-HELD_BACK = 0.0025
+TARGET_MARGIN = 0.0025
 """The amount by which a threshold's target rate is below the stated rate.
 
 It is needed because the threshold is itself an estimate.
@@ -40,7 +40,7 @@ class Pair:
 
     thresholds: dict[float, float]
     statistic: NDArray[np.float64]
-    watched: Watched | None
+    watched: MonitorResults | None
     seed: int
 
 
@@ -77,12 +77,12 @@ def one_pair(rule: str, students: int, far: float, seed: int) -> Pair:
     if rule.startswith("monitor"):
         keep = setting.group == RESPONDER
         first = np.full(setting.scores.shape, -np.inf)
-        first[keep] = watch(setting, adjust=rule == "monitor", only=keep).statistic
-        watched = watch(scored, adjust=rule == "monitor")
+        first[keep] = run_monitor(setting, adjust=rule == "monitor", only=keep).statistic
+        watched = run_monitor(scored, adjust=rule == "monitor")
         second = watched.statistic
     else:
         first, second = RULES[rule](setting), RULES[rule](scored)
-    thresholds = {f: threshold_for(first, setting, max(f - HELD_BACK, f / 2)) for f in sorted({*GRID, far})}
+    thresholds = {f: threshold_for(first, setting, max(f - TARGET_MARGIN, f / 2)) for f in sorted({*GRID, far})}
     return Pair(thresholds, second, watched, seed + 1)
 
 

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class MonitorResults:
     """The monitor's results by student and week.
 
     They are the statistic, P(stopped rather than never), the likeliest week of the change, its interval, and P(slow).
@@ -39,18 +39,20 @@ def panel(year: Year) -> Panel:
     return Panel(times, values, g, year.cohort, np.ones(len(times)))
 
 
-def watch(
+def run_monitor(
     year: Year, calibration: Calibration = PUBLISHED, *, adjust: bool = True, only: NDArray[np.bool_] | None = None
-) -> Watched:
+) -> MonitorResults:
     """Judges all students, or those in `only`, in every week, each time from data up to that week."""
     whole, weeks = panel(year), year.scores.shape[1]
     whole = replace(whole, values=whole.values / calibration.noise, g=whole.g / calibration.noise)
     readings = judge_weeks(whole, calibration.prior, range(1, weeks + 1), adjust=adjust, only=only)
-    columns = {name: np.stack([getattr(f, name) for f in readings], axis=1) for name in Watched.__dataclass_fields__}
-    return Watched(**columns)
+    columns = {
+        name: np.stack([getattr(f, name) for f in readings], axis=1) for name in MonitorResults.__dataclass_fields__
+    }
+    return MonitorResults(**columns)
 
 
-def kind_accuracy(watched: Watched, year: Year, threshold: float, split: float = STOPPED) -> dict[str, float]:
+def kind_accuracy(watched: MonitorResults, year: Year, threshold: float, split: float = STOPPED) -> dict[str, float]:
     """Returns how well the monitor explains the rightly flagged students.
 
     The figures are the shares of right kinds, and the median error of the week of the change.
@@ -77,7 +79,7 @@ scores.
 """
 
 
-def odds_by_bin(watched: Watched, year: Year) -> tuple[Array, Array, Array]:
+def odds_by_bin(watched: MonitorResults, year: Year) -> tuple[Array, Array, Array]:
     """Returns how well stated and true probabilities of slow growth agree, in ten bins of the stated P(rate now < g /
     2).
 
@@ -92,7 +94,7 @@ def odds_by_bin(watched: Watched, year: Year) -> tuple[Array, Array, Array]:
         return number, sums / number, hits / number
 
 
-def calibration_error(watched: Watched, year: Year) -> float:
+def calibration_error(watched: MonitorResults, year: Year) -> float:
     """Returns the expected calibration error: the mean difference of stated and true share, weighted by the bins'
     cases.
     """

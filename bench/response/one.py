@@ -27,7 +27,7 @@ COHORT = MEASURE.id, UUID(int=3), "03"
 RULE = ChosenRule("monitor", {}, UUID(int=2))
 
 
-def followed(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
+def make_series(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
     """Returns the series of a student and of classmates, with one score and one form a week, as a request loads
     them.
     """
@@ -51,7 +51,7 @@ def followed(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
     return series
 
 
-def upto(monitored: MonitoredSeries, week: int) -> MonitoredSeries:
+def truncate(monitored: MonitoredSeries, week: int) -> MonitoredSeries:
     """Returns the same series as it was at the end of the given week."""
     return replace(
         monitored, score_series=replace(monitored.score_series, scores=monitored.score_series.scores.upto(week))
@@ -72,8 +72,8 @@ def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]
 
 def report(*, classmates: int, weeks: int, times: int) -> None:
     """Prints the cost of judging one score with its classmates' scores, and without them."""
-    cohorts = [followed(classmates, weeks, seed) for seed in range(times)]
-    later = [[upto(monitored, weeks - 1) for monitored in cohort] for cohort in cohorts[:20]]
+    cohorts = [make_series(classmates, weeks, seed) for seed in range(times)]
+    later = [[truncate(monitored, weeks - 1) for monitored in cohort] for cohort in cohorts[:20]]
     # A request's garbage collector does not have to examine the data made for the measurement.
     gc.freeze()
     medians(later)

@@ -97,7 +97,7 @@ def simulate(world: World, students: int, seed: int) -> Year:
     return Year(levels[:, :BASELINES], scores, cohort, group, stop, world, true[:, 1:], rate, sd)
 
 
-def more(year: Year, seed: int, times: int) -> Array:
+def further_scores(year: Year, seed: int, times: int) -> Array:
     """Returns further scores as (times, students, weeks), with other forms, other daily errors, and as many missing
     scores.
     """

@@ -41,7 +41,7 @@ class Bench:
         """Returns the principal that commits the events."""
         return system_principal(self.district_id, "bench")
 
-    async def happen(self, numbers: range) -> list[str]:
+    async def commit_events(self, numbers: range) -> list[str]:
         """Commits one event for each number, in one transaction, and returns the events' ids.
 
         The event types take turns.
@@ -54,7 +54,7 @@ class Bench:
                 event_ids.append(format_id("event", record(work, NewEvent(type_, new_id(), 1, ids))))
         return event_ids
 
-    def came(self) -> list[tuple[float, str]]:
+    def take_arrivals(self) -> list[tuple[float, str]]:
         """Returns the deliveries that have arrived at the receiver since the last call, each with its time and webhook
         id.
         """

@@ -27,13 +27,13 @@ async def throughput(bench: Bench) -> list[tuple[str, float, str]]:
     """Returns the deliveries per second of one worker, and their share of the bare loop's best figure."""
     rates = {at_once: await _bare(bench, at_once) for at_once in CONCURRENCIES}
     best = max(rates, key=lambda at_once: rates[at_once])
-    bench.came()
+    bench.take_arrivals()
     await _lay(bench, DELIVERIES)
     with working(bench.settings):
         rate = _rate(await arrived(bench, DELIVERIES))
     repeated = await _bare(bench, best)
     bare = (rates[best] + repeated) / 2
-    bench.came()
+    bench.take_arrivals()
     return [
         (f"bare loop, posts a second at {best} at once", bare, ""),
         ("deliveries a second, one worker", rate, ""),
@@ -52,7 +52,7 @@ async def backlog(bench: Bench) -> list[tuple[str, float, str]]:
     with working(bench.settings) as worker:
         while len(arrivals) < BACKLOG:
             await asyncio.sleep(0.2)
-            arrivals += bench.came()
+            arrivals += bench.take_arrivals()
             for mark in (BACKLOG // 10, BACKLOG * 9 // 10):
                 if len(arrivals) >= mark and mark not in memory:
                     memory[mark] = _resident(worker.pid)
@@ -68,7 +68,7 @@ async def backlog(bench: Bench) -> list[tuple[str, float, str]]:
 
 async def _lay(bench: Bench, count: int) -> None:
     for begin in range(0, count, TRANSACTION):
-        await bench.happen(range(begin, begin + TRANSACTION))
+        await bench.commit_events(range(begin, begin + TRANSACTION))
 
 
 def _rate(arrivals: list[tuple[float, str]]) -> float:

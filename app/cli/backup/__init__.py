@@ -17,7 +17,7 @@ import typer
 from app.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-EVERY = 10.0
+PROGRESS_INTERVAL = 10.0
 """The seconds between two progress lines when standard error is not a terminal."""
 
 
@@ -90,7 +90,7 @@ class Progress:
             print(doing, file=sys.stderr)
         elif self._terminal:
             print(f"\r\033[K{doing}", end="", file=sys.stderr, flush=True)
-        elif not self._quiet and time.monotonic() - self._last > EVERY:
+        elif not self._quiet and time.monotonic() - self._last > PROGRESS_INTERVAL:
             self._last = time.monotonic()
             print(doing, file=sys.stderr, flush=True)
 

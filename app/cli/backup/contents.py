@@ -6,11 +6,11 @@ import asyncpg
 
 from app.core.crypto import KeyFault, Keyring
 from app.core.db import UnfitServer
-from app.core.schema_lines import OURS
+from app.core.schema_lines import IS_OWN_OBJECT
 from app.sis.sources.service import SEALED_AS, URL_SEALED_AS
 
 SCHEMAS = ("public", "app", "staging")
-SEALED: Mapping[tuple[str, str], str] = {
+BOUND_NAMES: Mapping[tuple[str, str], str] = {
     ("webhook_endpoint", "secret_sealed"): "webhook_endpoint",
     ("webhook_endpoint", "former_sealed"): "webhook_endpoint",
     ("sis_source", "client_secret_sealed"): SEALED_AS,
@@ -51,7 +51,7 @@ async def own_tables(connection: asyncpg.Connection) -> list[str]:
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'staging'
               AND c.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
-              AND {OURS.format(oid="c.oid", catalogue="pg_class")}
+              AND {IS_OWN_OBJECT.format(oid="c.oid", catalogue="pg_class")}
             ORDER BY 1"""  # noqa: S608 - only our own names are formatted into it
     )
     hidden = [row["name"] for row in rows if row["hidden"]]
@@ -111,7 +111,7 @@ async def open_sealed(connection: asyncpg.Connection, keyring: Keyring) -> int:
     opened = 0
     async with connection.transaction(readonly=True):
         for table, column in await sealed_columns(connection):
-            name, bound_to = quoted(column), SEALED.get((table, column))
+            name, bound_to = quoted(column), BOUND_NAMES.get((table, column))
             if bound_to is None:
                 continue
             query = (

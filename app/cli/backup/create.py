@@ -30,7 +30,7 @@ RUN_TABLES = "staging.*_[0-9a-f]{32}"
 
 They may be created during the dump and are excluded from it.
 """
-STAGED = "staging.*"
+STAGED_TABLES = "staging.*"
 """The name pattern of the tables of staged rows; a backup contains these tables without their rows."""
 DUMPING = re.compile(r'dumping contents of table "?([\w.]+)')
 COPIED = re.compile(rb"^COPY ([\w\".$]+) \(")
@@ -144,7 +144,7 @@ async def _dump(
     arguments = ["--format=custom", "--enable-row-security", f"--snapshot={snapshot}", f"--file={path}", "--verbose"]
     arguments += [f"--schema={schema}" for schema in contents.SCHEMAS]
     arguments += [f"--exclude-table={contents.qualified(name)}" for name in foreign]
-    arguments += [f"--exclude-table={RUN_TABLES}", f"--exclude-table-data={STAGED}"]
+    arguments += [f"--exclude-table={RUN_TABLES}", f"--exclude-table-data={STAGED_TABLES}"]
     await programs.run(pg_dump, arguments, server=server, on_line=on_line)
 
 

@@ -25,7 +25,7 @@ from app.cli.migrate import check_revision, make_roles, migrate
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, connect, open_engine
 from app.core.errors import AimlineError, Conflict
-from app.core.schema_lines import OURS, describe_schema, differences
+from app.core.schema_lines import IS_OWN_OBJECT, describe_schema, differences
 from app.events.service import begin_epoch
 from app.settings import Settings
 from app.sis.runs.approval import discard_unkept_plans
@@ -37,7 +37,7 @@ ENTRY = re.compile(r"^\d+; \d+ \d+ (?:(POLICY|ACL|DEFAULT ACL) |(SCHEMA - public
 These are policies and grants, which name roles, and the schema `public`, which already exists.
 """
 PROCESSED = re.compile(r'processing data for table "?([\w.]+)')
-SHOWN = 5
+MAX_DIFFERENCES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,8 @@ async def _check_target(settings: Settings, manifest: Manifest) -> Server:
         existing = await owner.fetch(
             f"""SELECT n.nspname || '.' || c.relname AS name FROM pg_class c
                 JOIN pg_namespace n ON n.oid = c.relnamespace
-                WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND {OURS.format(oid="c.oid", catalogue="pg_class")}
+                WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+                  AND {IS_OWN_OBJECT.format(oid="c.oid", catalogue="pg_class")}
                 UNION ALL SELECT 'the schema ' || nspname FROM pg_namespace WHERE nspname IN ('app', 'staging')
                 ORDER BY 1"""  # noqa: S608 - only our own names are formatted into it
         )
@@ -208,7 +209,9 @@ async def _check_counts(connection: asyncpg.Connection, manifest: Manifest, repo
         if counted != rows:
             mismatches.append(f"{table} has {counted} rows of {rows}")
     if mismatches:
-        raise AimlineError(f"The restore is incomplete: {'; '.join(mismatches[:SHOWN])}.", code="restore.incomplete")
+        raise AimlineError(
+            f"The restore is incomplete: {'; '.join(mismatches[:MAX_DIFFERENCES])}.", code="restore.incomplete"
+        )
 
 
 async def _reset_districts(settings: Settings, connection: asyncpg.Connection) -> tuple[int, int]:
@@ -240,5 +243,6 @@ async def _check_lines(connection: asyncpg.Connection, folder: Path, roles: Mapp
     ]
     if deviations:
         raise AimlineError(
-            f"The restored schema is not that of the backup: {'; '.join(deviations[:SHOWN])}", code="restore.schema"
+            f"The restored schema is not that of the backup: {'; '.join(deviations[:MAX_DIFFERENCES])}",
+            code="restore.schema",
         )

@@ -21,7 +21,7 @@ from app.core.errors import Overloaded, Throttled
 from app.core.fairness.order import FairOrder, Ticket
 from app.core.fairness.processor import processor_demand
 
-BUSY = 0.5
+BUSY_SHARE = 0.5
 """The share of processor time above which this thread is the bottleneck and admitting more requests would not help."""
 LONG_STEP = 0.002
 """The duration in seconds of a long step. After one, the event loop handles new arrivals before other requests."""
@@ -219,7 +219,7 @@ class Gate:
     def _check_slot(self, turn: Turn) -> None:
         """Gives a long-running turn's slot to the next request if the turn is hardly using the processor."""
         clock, processor = turn.checked_at
-        if self._processor() - processor > BUSY * (self._clock() - clock):
+        if self._processor() - processor > BUSY_SHARE * (self._clock() - clock):
             self._schedule_slot_check(turn)
             return
         self._give_back(turn)

@@ -25,7 +25,7 @@ from app.resources.members import ManyMember, OneMember
 from app.resources.select import ListRoot, Page, Path, Pick, Picks, ResourceType, Root, parts_with_rows
 
 DETAIL = "This cursor was edited, or belongs to another list, filter or district. Start again without a cursor."
-WRITTEN: dict[type[Any], tuple[type[Any], Any]] = {
+STORED_FORMS: dict[type[Any], tuple[type[Any], Any]] = {
     Uuid: (str, UUID),
     Integer: (int, int),
     Float: (int | float, float),  # type: ignore[dict-item]  # isinstance accepts a union
@@ -141,7 +141,7 @@ def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[
     typed: list[Any] = []
     for value, column in zip(position, columns, strict=True):
         type_ = type(table_of(column.class_).c[column.key].type)
-        stored_type, parse = next((read for base, read in WRITTEN.items() if issubclass(type_, base)), (str, str))
+        stored_type, parse = next((read for base, read in STORED_FORMS.items() if issubclass(type_, base)), (str, str))
         if isinstance(value, bool) or not isinstance(value, stored_type):
             raise invalid
         try:

@@ -30,7 +30,7 @@ TOO_MANY_ROWS = re.compile(rb"\x08(\d+):\x07")
 
 _FIRST = 48
 _UUID = 36
-_WRITTEN = 32
+_QUOTED_ID_LENGTH = 32
 """The number of characters of a public id with its quotes; the token that it replaces is six bytes longer."""
 
 _KINDS = tuple(ids.PREFIXES)
@@ -97,13 +97,13 @@ def _write_ids(text: Bytes, keep: npt.NDArray[np.bool_], places: npt.NDArray[np.
     bits = np.zeros((len(places), 130), dtype=np.uint8)
     bits[:, 2:] = np.unpackbits(nibbles[:, ::2] << 4 | nibbles[:, 1::2], axis=1)
     fives = np.packbits(bits.reshape(-1, 26, 5), axis=2)[:, :, 0] >> 3
-    written = np.empty((len(places), _WRITTEN), dtype=np.uint8)
-    written[:, 0] = written[:, _WRITTEN - 1] = ord('"')
+    written = np.empty((len(places), _QUOTED_ID_LENGTH), dtype=np.uint8)
+    written[:, 0] = written[:, _QUOTED_ID_LENGTH - 1] = ord('"')
     written[:, 1:4] = _PREFIXES[text[places + 1]]
     written[:, 4] = ord("_")
     written[:, 5:31] = _ALPHABET[fives]
-    text[places[:, None] + np.arange(_WRITTEN)] = written
-    keep[(places[:, None] + np.arange(_WRITTEN, 2 + _UUID)).ravel()] = False
+    text[places[:, None] + np.arange(_QUOTED_ID_LENGTH)] = written
+    keep[(places[:, None] + np.arange(_QUOTED_ID_LENGTH, 2 + _UUID)).ravel()] = False
 
 
 def _uuids(text: Bytes, places: npt.NDArray[np.intp]) -> frozenset[UUID]:
