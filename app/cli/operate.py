@@ -34,7 +34,7 @@ Slug = Annotated[str, typer.Argument(help="The district's short name.")]
 def as_operator(run: Callable[[AsyncEngine, Settings], Awaitable[Answer]]) -> Answer:
     """Runs a coroutine with an engine that uses the worker's role, and returns its result."""
 
-    async def go() -> Answer:
+    async def operation() -> Answer:
         settings = Settings()
         limits = settings.sync_timeouts
         engine = open_engine(settings.url_of("worker"), name="cli", pool_size=2, timeouts=limits)
@@ -43,7 +43,7 @@ def as_operator(run: Callable[[AsyncEngine, Settings], Awaitable[Answer]]) -> An
         finally:
             await engine.dispose()
 
-    return asyncio.run(go())
+    return asyncio.run(operation())
 
 
 def add_to(app: typer.Typer) -> None:

@@ -137,7 +137,7 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Plans the new sourcedIds of the people of a held run; they are applied once the plan is approved."""
 
-        async def go(engine: AsyncEngine, settings: Settings) -> Report:
+        async def operation(engine: AsyncEngine, settings: Settings) -> Report:
             district_id, keyring = await find_district(engine, district), settings.keyring
             pairs = () if match in (*rekey.MATCHES, rekey.LIKELY) else rekey.read_pairs(Path(match))
             report = await rekey.plan_rekey(engine, keyring, district_id, ids.parse_id("run", run), match, pairs)
@@ -147,7 +147,7 @@ def add_to(app: typer.Typer) -> None:
                 out.write_text("".join(f"{old},{new}\n" for old, new in [("old", "new"), *matched_pairs]))
             return report
 
-        report = _run_or_exit(lambda: as_operator(go))
+        report = _run_or_exit(lambda: as_operator(operation))
         _show(report, district, as_json)
         raise typer.Exit(report.exit_code)
 
@@ -155,11 +155,11 @@ def add_to(app: typer.Typer) -> None:
     def undo(run: Run, district: District, as_json: AsJson = False) -> None:
         """Undoes an applied run, unless a later run changed the same rows."""
 
-        async def go(engine: AsyncEngine, settings: Settings) -> Report:
+        async def operation(engine: AsyncEngine, settings: Settings) -> Report:
             district_id, nobody = await find_district(engine, district), lambda _doing, _done, _of: None
             return await approval.undo(engine, settings.keyring, district_id, ids.parse_id("run", run), nobody)
 
-        report = _run_or_exit(lambda: as_operator(go))
+        report = _run_or_exit(lambda: as_operator(operation))
         _show(report, district, as_json)
         raise typer.Exit(report.exit_code)
 

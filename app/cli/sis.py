@@ -164,14 +164,14 @@ def _show(sis: typer.Typer) -> None:
         # Imported here, because it loads many modules that the other commands do not need.
         from app.sis.runs.pull import inspect_source
 
-        async def go(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
+        async def operation(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
             allowed = settings.sis_allowed
             district_id = await find_district(engine, district)
             async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sis") as work:
                 source_id = (await sources.load_source_by_name(work, name)).source.id
             return await inspect_source(engine, settings.keyring, district_id, source_id, allowed)
 
-        findings = _or_refuse(lambda: as_operator(go))
+        findings = _or_refuse(lambda: as_operator(operation))
         print(orjson.dumps(findings).decode() if as_json else "\n".join(findings["sentences"]))
         raise typer.Exit(findings["exit_code"] if findings["ready"] else REFUSED)
 
@@ -180,19 +180,19 @@ def _show(sis: typer.Typer) -> None:
     def pause(name: Name, district: District, as_json: AsJson = False) -> None:
         """Stops scheduled runs of a source; its rows and its history stay."""
 
-        async def go(work: Work, _: Allowed) -> sources.ConfiguredSource:
+        async def operation(work: Work, _: Allowed) -> sources.ConfiguredSource:
             return await sources.pause_source(work, (await sources.load_source_by_name(work, name)).source.id)
 
-        _print(_run(district, go), as_json)
+        _print(_run(district, operation), as_json)
 
     @sis.command("resume")
     def resume(name: Name, district: District, as_json: AsJson = False) -> None:
         """Resumes the schedule of a source."""
 
-        async def go(work: Work, _: Allowed) -> sources.ConfiguredSource:
+        async def operation(work: Work, _: Allowed) -> sources.ConfiguredSource:
             return await sources.resume_source(work, (await sources.load_source_by_name(work, name)).source.id)
 
-        _print(_run(district, go), as_json)
+        _print(_run(district, operation), as_json)
 
 
 def _forget(sis: typer.Typer) -> None:
@@ -203,13 +203,13 @@ def _forget(sis: typer.Typer) -> None:
     ) -> None:
         """Erases a person from the before-images of earlier syncs; those runs can no longer be undone."""
 
-        async def go(work: Work, _: Allowed) -> int:
+        async def operation(work: Work, _: Allowed) -> int:
             kind, row = ids.parse_any_id(person)
             if kind not in ("student", "person"):
                 raise NotFound("person")
             return await erase_person(work, row)
 
-        print(f"{_run(district, go):,} rows are no longer kept as they were.")
+        print(f"{_run(district, operation):,} rows are no longer kept as they were.")
 
 
 def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Answer:
@@ -218,13 +218,13 @@ def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Ans
     For an invalid input, prints one sentence per violation and exits.
     """
 
-    async def go(engine: AsyncEngine, settings: Settings) -> Answer:
+    async def operation(engine: AsyncEngine, settings: Settings) -> Answer:
         allowed = settings.sis_allowed
         district_id = await find_district(engine, district)
         async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sis") as work:
             return await do(work, allowed)
 
-    return _or_refuse(lambda: as_operator(go))
+    return _or_refuse(lambda: as_operator(operation))
 
 
 def _or_refuse(run: Callable[[], Answer]) -> Answer:

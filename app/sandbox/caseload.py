@@ -7,7 +7,7 @@ from typing import Any
 
 from app.sandbox.caseload_plan import CASELOAD, GOAL_WEEKS, OTHER_CONCERNS, Series
 from app.sandbox.outsiders import Vendor
-from app.sandbox.telling import StepFailed, Telling
+from app.sandbox.story_printer import StepFailed, StoryPrinter
 
 MAX_BATCH = 500  # the number of scores in one request
 STUDENTS_OF_A_CLASS = 3
@@ -22,7 +22,9 @@ REASONS = {
 EARLIER = timedelta(days=7)
 
 
-def record_caseload(telling: Telling, vendor: Vendor, monday: date, today: date, taken: str) -> list[dict[str, Any]]:
+def record_caseload(
+    printer: StoryPrinter, vendor: Vendor, monday: date, today: date, taken: str
+) -> list[dict[str, Any]]:
     """Records each planned support for a different student, and returns each support's number, student and id.
 
     `monday` is the Monday from which the plan counts, and `taken` is the student of the story, who gets no other
@@ -30,7 +32,7 @@ def record_caseload(telling: Telling, vendor: Vendor, monday: date, today: date,
     """
     series = [Series(number, plan, monday) for number, plan in enumerate(CASELOAD)]
     seats = _seats(vendor, taken, len(series) + len(OTHER_CONCERNS))
-    with telling.progress("Recording a caseload of two years", len(series) + len(OTHER_CONCERNS)) as advance:
+    with printer.progress("Recording a caseload of two years", len(series) + len(OTHER_CONCERNS)) as advance:
         recorded = []
         for series_, (student, teacher) in zip(series, seats, strict=False):
             recorded.append(

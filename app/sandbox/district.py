@@ -26,9 +26,9 @@ from app.sandbox.school import (
     Subject,
     adults,
     grade_title,
+    next_school,
     posts,
     schools,
-    sister,
 )
 
 # The share of students to whom each change happens on each day after day 0.
@@ -215,16 +215,16 @@ class District:
             1 - (1 - p) ** self.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)
         )
         for home in schools(self.students):
-            sister_school = sister(self.students, home)
+            later_school = next_school(self.students, home)
             for grade, size in enumerate(home.sizes):
                 for number in range(size):
                     seat = Seat(home, grade, number, home)
                     if self.day:
-                        fate = self.fate(seat.key)
-                        if fate[0] < leaving:
+                        thresholds = self.change_thresholds(seat.key)
+                        if thresholds[0] < leaving:
                             continue
-                        moves, *changes = fate[1] < moved, fate[2] < renamed, fate[3] < regraded
-                        seat = Seat(home, grade, number, sister_school if moves else home, moves, *changes)
+                        moves, *changes = thresholds[1] < moved, thresholds[2] < renamed, thresholds[3] < regraded
+                        seat = Seat(home, grade, number, later_school if moves else home, moves, *changes)
                     yield seat
                 for number in range(size, size + self.entered(home, grade)):
                     yield Seat(home, grade, number, home)
@@ -270,7 +270,7 @@ class District:
     def _terms(self) -> tuple[Term, Term, Term]:
         return _terms(self.seed, self.date)
 
-    def fate(self, key: str) -> list[float]:
+    def change_thresholds(self, key: str) -> list[float]:
         """Returns four numbers in [0, 1), one for each kind of change that can happen to a student.
 
         The probability of a change grows from day to day. The change has happened once its probability exceeds the

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx
 
-from app.sandbox.telling import StepFailed
+from app.sandbox.story_printer import StepFailed
 
 ANSWER_LIMIT = 20.0
 
@@ -112,7 +112,7 @@ class Receiver:
         self._process.wait(10)
         self._folder.cleanup()
 
-    def learn(self, secret: str) -> None:
+    def set_secret(self, secret: str) -> None:
         """Gives the receiver the endpoint's secret."""
         self._secret.write_text(secret + "\n")
 

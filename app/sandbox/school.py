@@ -155,7 +155,7 @@ def schools(students: int) -> Iterator[School]:
     return (_school(students, number) for number in range(_trios(students) * len(LEVELS)))
 
 
-def sister(students: int, school: School) -> School:
+def next_school(students: int, school: School) -> School:
     """Returns the next school of the same level, to which students of this school move.
 
     If the school is the only one of its level, returns the school itself.

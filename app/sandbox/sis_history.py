@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
 from app.sandbox.district import LEAVING, REGRADED, RENAMED, TRANSFERRING, District
-from app.sandbox.school import School, Seat, sister
+from app.sandbox.school import School, Seat, next_school
 
 State = tuple[int, Seat | None]
 """A state in a student's history: its first day, and the student's seat from that day on.
@@ -36,16 +36,16 @@ def stamp(district: District, day: int) -> datetime:
 
 def histories(district: District, home: School, grade: int) -> Iterator[list[State]]:
     """Yields, for each student who began in this grade of this school, the list of states up to the district's day."""
-    sister_school = sister(district.students, home)
+    later_school = next_school(district.students, home)
     chances = [1 - (1 - p) ** district.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)]
     for number in range(home.sizes[grade]):
         seat = Seat(home, grade, number, home)
         if not district.day:
             yield [(0, seat)]
             continue
-        fate = district.fate(seat.key)
-        if any(number < chance for number, chance in zip(fate, chances, strict=True)):
-            yield _states_of(district, seat, sister_school, fate)
+        thresholds = district.change_thresholds(seat.key)
+        if any(number < chance for number, chance in zip(thresholds, chances, strict=True)):
+            yield _states_of(district, seat, later_school, thresholds)
         else:
             yield [(0, seat)]
     for late in range(district.entered(home, grade)):
@@ -53,10 +53,10 @@ def histories(district: District, home: School, grade: int) -> Iterator[list[Sta
         yield [(next(days), Seat(home, grade, home.sizes[grade] + late, home))]
 
 
-def _states_of(district: District, seat: Seat, sister_school: School, fate: list[float]) -> list[State]:
+def _states_of(district: District, seat: Seat, later_school: School, thresholds: list[float]) -> list[State]:
     rates = (LEAVING, TRANSFERRING, RENAMED, REGRADED)
     leaving, moved, renamed, regraded = (
-        _first_day(rate, number, district.day) for rate, number in zip(rates, fate, strict=True)
+        _first_day(rate, number, district.day) for rate, number in zip(rates, thresholds, strict=True)
     )
     states: list[State] = []
     for day in sorted({0, leaving, moved, renamed, regraded} - {None}, key=lambda day: day or 0):
@@ -68,7 +68,7 @@ def _states_of(district: District, seat: Seat, sister_school: School, fate: list
         moves = moved is not None and moved <= day
         changes = (changed_on is not None and changed_on <= day for changed_on in (renamed, regraded))
         states.append(
-            (day, Seat(seat.home, seat.grade, seat.number, sister_school if moves else seat.home, moves, *changes))
+            (day, Seat(seat.home, seat.grade, seat.number, later_school if moves else seat.home, moves, *changes))
         )
     return states
 

@@ -54,9 +54,9 @@ class Sis:
     def __init__(self, district: District, gate: Gate, quirks: Quirks) -> None:
         self.gate, self._lock, self._first_day = gate, Lock(), district
         self.under_way = 0
-        self.behave(quirks)
+        self.replace_quirks(quirks)
 
-    def behave(self, quirks: Quirks) -> None:
+    def replace_quirks(self, quirks: Quirks) -> None:
         """Replaces the quirks and returns to the first day of the simulation."""
         with self._lock:
             self.quirks = self.gate.quirks = quirks
@@ -105,7 +105,7 @@ class Sis:
     async def set_quirks(self, request: Request) -> Response:
         """Switches on the named quirks, and no others."""
         try:
-            self.behave(Quirks(request.query_params.getlist("name")))
+            self.replace_quirks(Quirks(request.query_params.getlist("name")))
         except UnknownQuirk as error:
             return JSONResponse({"error": str(error)}, 400)
         return await self.settings(request)

@@ -25,7 +25,7 @@ class StepFailed(Exception):
     """Raised when a step did not give the expected result; the message states the actual one."""
 
 
-class Telling:
+class StoryPrinter:
     """Prints the steps of the story as they happen, with the time that each took."""
 
     def __init__(self, console: Console) -> None:
@@ -37,7 +37,7 @@ class Telling:
         """Prints a heading."""
         self.console.print(f"\n[bold]{title}[/]")
 
-    def does(self, step: str, run: Callable[[], Answer]) -> Answer:
+    def run_step(self, step: str, run: Callable[[], Answer]) -> Answer:
         """Runs a step, prints it and returns its result; a failure is reported under the step's name."""
         self.step = step
         began = time.perf_counter()
@@ -46,11 +46,11 @@ class Telling:
         self.console.print(f"  [green]✓[/] {step} [dim]{took:.2f} s[/]", highlight=False)
         return result
 
-    def held(self) -> None:
+    def mark_done(self) -> None:
         """Prints the current step as done, after its result was shown in another way."""
         self.console.print(f"  [green]✓[/] {self.step}", highlight=False)
 
-    def says(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Prints a line beneath a step."""
         self.console.print(f"    [dim]{text}[/]", highlight=False)
 
