@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Installs Aimline in .venv and starts it. Needs only Python 3.11 or newer; names no package index.
+"""Installs Aimline in .venv and starts it; needs only Python 3.11 or newer, and uses your own package index.
 
 python3 dev.py run [--once] [--fresh] [--roster FILE.zip] [--port N] [--folder DIR]
                              try Aimline: database, api, worker, and a district that later starts continue
-python3 dev.py test ...      the suite without its long tests, two at once; or, with arguments, pytest with those
+python3 dev.py test ...      the tests except the long ones, in two processes; with arguments, pytest with these
 python3 dev.py lock          write requirements.lock and requirements-dev.lock from pyproject.toml (needs uv)
 python3 dev.py aimline ...   Aimline's own command line, e.g. `aimline --help`
 python3 dev.py COMMAND ...   any other program in .venv

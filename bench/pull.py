@@ -144,7 +144,7 @@ async def measure(connection: Connection, rounds: int) -> None:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Runs the benchmark's command line."""
     parser = argparse.ArgumentParser(prog="bench.pull", description="Measure a REST pull against a bare client.")
     parser.add_argument("--students", type=int, default=10_000)
     parser.add_argument("--version", choices=tuple(BASES), default="1.1")

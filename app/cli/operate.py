@@ -101,7 +101,7 @@ def add_to(app: typer.Typer) -> None:
 
     @district.command("new-epoch")
     def new_epoch(slug: Slug, as_json: AsJson = False) -> None:
-        """Restarts the change feed after a restore: its readers are told to start again."""
+        """Restarts the change feed after a restore, so that all its readers must start again."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
             district_id = await find_district(engine, slug)

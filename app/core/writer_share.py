@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from app.core.errors import Unavailable
 
 READS_KEEP = 4
-"""The size of a group of connections of which one is reserved for readers; at least one is always reserved."""
+"""Of each group of this many connections, one is reserved for readers; at least one is always reserved."""
 
 
 class WriterShare:

@@ -34,7 +34,9 @@ from app.graphql.limits import CEILING, Limits, too_much
 from app.graphql.rows import Rows, is_introspection, items_of
 
 WRAPPERS = 3
-"""The largest number of wrappers that a type has (`[T!]!`); introspection returns null for any deeper `ofType`."""
+"""The largest number of list and non-null wrappers that a type has (`[T!]!`), each of which is one level of
+`ofType`.
+"""
 
 
 @dataclass(slots=True)
@@ -204,7 +206,7 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns the measurements of a fragment as a part of the selection set that spreads it, which is one level
+    """Returns a fragment's measurements as seen from a selection set that spreads it, where they are one level
     deeper.
     """
     return replace(weight, nesting=weight.nesting + 1)

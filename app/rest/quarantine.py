@@ -1,4 +1,4 @@
-"""Serves the rows that a sync run refused in REST, with the command that acknowledges them."""
+"""Serves in REST the rows that a sync run refused, with the command that acknowledges them."""
 
 from uuid import UUID
 

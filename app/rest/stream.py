@@ -83,7 +83,7 @@ class Reader:
 
 
 class EventStream(StreamingResponse):
-    """The response of a stream, which counts as one of the event hub's streams from its beginning to its end."""
+    """The response that streams events; while it lasts, the event hub counts it among its open streams."""
 
     def __init__(self, reader: Reader, principal: Principal, first: Batch) -> None:
         super().__init__(self._messages(reader, first), media_type="text/event-stream")

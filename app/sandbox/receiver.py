@@ -143,7 +143,7 @@ def _stop_when_stdin_closes(server: uvicorn.Server) -> None:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Runs the receiver's command line."""
     parser = argparse.ArgumentParser(prog="app.sandbox.receiver", description="Receive and verify webhooks.")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--secret-file", type=Path, required=True, help="whsec_…, one a line, read at each request")

@@ -1,4 +1,4 @@
-"""Defines the state that the parts of one compilation share: parameters, table aliases, and the tasks for Python."""
+"""Defines the state that the parts of one compilation share: parameters, table aliases, and what Python adds later."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -15,7 +15,9 @@ from app.rest.route import Route
 
 
 async def run_path(router: APIRouter, work: Work, target: str) -> None:
-    """Runs the read of a path such as `/v1/concerns?state=raised`; raises `Malformed` if no read has this path."""
+    """Performs the read that a path such as `/v1/concerns?state=raised` asks for; raises `Malformed` for any other
+    path.
+    """
     parts = urlsplit(target)
     for route in router.routes:
         if isinstance(route, Route) and (match := route.path_regex.match(parts.path)) is not None:
