@@ -122,7 +122,9 @@ async def run_command(
 
 
 def is_fault(error: GraphQLError) -> bool:
-    """Returns whether an error is an internal fault, which means that neither the request nor a refusal explains it."""
+    """Returns whether an error is an internal fault, which is one that the request did not cause and that is no
+    refusal.
+    """
     cause = _cause(error)
     if isinstance(cause, AimlineError):
         return False

@@ -1,4 +1,4 @@
-"""Serves the route that requests a map from old to new sourcedIds in REST."""
+"""Serves in REST the route that requests a map from old to new sourcedIds for a held run."""
 
 from typing import Annotated, Any, Literal
 

@@ -101,7 +101,7 @@ class Receiver:
 
 
 def verify(secret_file: Path, body: bytes, headers: Mapping[str, str]) -> bool:
-    """Returns whether one of the secrets in the file has just signed this body.
+    """Returns whether the body has a valid and recent signature by one of the secrets in the file.
 
     The file has one secret per line, because during a rotation two secrets are valid. It is read each time, because it
     may be written after the endpoint was registered, and changes when the secret changes.

@@ -16,9 +16,9 @@ BOUND_NAMES: Mapping[tuple[str, str], str] = {
     ("sis_source", "client_secret_sealed"): SEALED_AS,
     ("sis_source", "url_sealed"): URL_SEALED_AS,
 }
-"""The names that are part of the encryption of a column's values, in addition to district and row.
+"""The names that are bound to encrypted values in addition to district and row, keyed by table and column.
 
-They are keyed by table and column. The names of encrypted columns end in `_sealed`.
+A value can be decrypted only with the name that was bound to it. The names of encrypted columns end in `_sealed`.
 """
 BATCH = 1000
 
