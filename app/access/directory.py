@@ -36,11 +36,7 @@ NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}
 
 
 EVERY, RETRY, MAX_AGE = 20.0, 5.0, 60.0
-"""Three times in seconds for the list of revocations.
-
-They are the time between two reads, the time from a failed read to the next, and the age at which the list may no
-longer be used.
-"""
+"""The seconds between two reads of the revocations, after a failed read, and until the list may no longer be used."""
 log = structlog.get_logger()
 
 
@@ -123,9 +119,8 @@ async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> l
 
 
 async def districts_due(engine: AsyncEngine, most: int) -> dict[JobKind, list[UUID]]:
-    """Returns, for each kind of job, some districts that have due jobs.
-
-    The order is random, so that no district is always last.
+    """Returns the ids of districts with due jobs, by kind of job, in random order so that no district is always
+    last.
     """
     async with _bound_to_nobody(engine) as connection:
         rows = await connection.execute(text("SELECT * FROM app.districts_with_jobs_due(:most)"), {"most": most})
@@ -189,10 +184,7 @@ async def _bound_to_nobody(engine: AsyncEngine) -> AsyncIterator[AsyncConnection
 
 
 class Revocations:
-    """The list of revoked tokens in this process.
-
-    It is empty in a process that does not keep it current, such as a command.
-    """
+    """The list of revoked tokens in this process; a process that does not keep it current has an empty one."""
 
     def __init__(self) -> None:
         self._token_ids: frozenset[UUID] = frozenset()
@@ -214,10 +206,7 @@ class Revocations:
 
     @asynccontextmanager
     async def kept_current(self, engine: AsyncEngine) -> AsyncIterator[None]:
-        """Reads the list, and then again at regular intervals until the block ends.
-
-        No token is accepted before the first read.
-        """
+        """Reads the list again and again until the block ends; no token is accepted before the first read."""
         self._too_old_at = time.monotonic()
         succeeded = await self._try_to_load(engine)
         task = asyncio.create_task(self._keep_current(engine, EVERY if succeeded else RETRY))

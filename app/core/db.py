@@ -68,10 +68,7 @@ def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
 
 
 class BoundConnection(asyncpg.Connection):
-    """A connection whose transactions must begin with a binding statement, which sets the principal.
-
-    A transaction without one is refused.
-    """
+    """A connection whose transactions must begin with a binding statement, which sets the principal."""
 
     binding: str | None = None
     checked_out = False
@@ -81,7 +78,7 @@ class BoundConnection(asyncpg.Connection):
         keep_alive(transport)
 
     def bind(self, statement: str) -> None:
-        """Sets the statement that the next BEGIN sends with it; it is used once."""
+        """Sets the statement that the next BEGIN sends with it; it is used once, and a BEGIN without one is refused."""
         self.binding = statement
 
     def transaction(self, **options: Any) -> Any:

@@ -11,10 +11,7 @@ READS_KEEP = 4
 
 
 class WriterShare:
-    """The number of connections that writers may use at once.
-
-    A writer waits for its turn before it takes a connection.
-    """
+    """The number of connections that writers may use at once; a writer waits for its turn before it takes one."""
 
     def __init__(self, connections: int, wait: float) -> None:
         self.most = max(1, connections - max(1, connections // READS_KEEP))

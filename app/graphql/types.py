@@ -165,9 +165,8 @@ def value_type(shape: Any) -> Any:
     object_type = _empty_type(name, " ".join((shape.__doc__ or "").split()))
     for item in shape.__items__.values():
         if (shown_name := item.shown_as(GRAPHQL)) is not None:
-            object_type.__strawberry_definition__.fields.append(
-                make_field(shown_name, _item_type(item), item.description)
-            )
+            field = make_field(shown_name, _item_type(item), item.description)
+            object_type.__strawberry_definition__.fields.append(field)
     return object_type
 
 

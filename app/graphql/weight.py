@@ -34,9 +34,7 @@ from app.graphql.limits import CEILING, Limits, too_much
 from app.graphql.rows import Rows, is_introspection, items_of
 
 WRAPPERS = 3
-"""The largest number of list and non-null wrappers that a type has (`[T!]!`), each of which is one level of
-`ofType`.
-"""
+"""The largest number of list and non-null wrappers of a type (`[T!]!`); each is one level of `ofType`."""
 
 
 @dataclass(slots=True)
@@ -206,17 +204,12 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns a fragment's measurements as seen from a selection set that spreads it, where they are one level
-    deeper.
-    """
+    """Returns a fragment's measurements for a selection set that spreads it, where they are one level deeper."""
     return replace(weight, nesting=weight.nesting + 1)
 
 
 def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinitionNode]:
-    """Returns the fragments in an order in which each follows those that it spreads.
-
-    Raises a `GraphQLError` if a fragment spreads itself.
-    """
+    """Returns the fragments, each after those that it spreads; raises a `GraphQLError` if one spreads itself."""
     fragments: dict[str, FragmentDefinitionNode] = {}
     graph: dict[str, set[str]] = {}
     for definition in document.definitions:
@@ -234,10 +227,7 @@ def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinition
 
 
 def _spreads(selections: SelectionSetNode, limits: Limits) -> set[str]:
-    """Returns the names of the fragments that a selection set spreads.
-
-    Raises a `GraphQLError` if the selection set is nested too deeply.
-    """
+    """Returns the names of the fragments that a selection set spreads; raises a `GraphQLError` if it is too deep."""
     names: set[str] = set()
     level, depth = [selections], 0
     while level:

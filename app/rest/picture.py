@@ -34,10 +34,7 @@ NARROWEST, WIDEST, USUAL = 280, 1600, 720
 
 
 def svg(picture: Picture, width: int = USUAL, theme: str | None = None) -> str:
-    """Returns the chart as an SVG document.
-
-    `theme` is light or dark; without it, the reader's preference applies.
-    """
+    """Returns the chart as an SVG document; `theme` is light or dark, by default the reader's preference."""
     has_sessions = any(week.known_minutes for week in picture.sessions.values())
     legend = list(_legend(picture, width - 24.0))
     under = 26.0 + (22.0 if has_sessions else 0.0) + 17.0 * (max((row for row, *_ in legend), default=0) + 1)
@@ -205,9 +202,8 @@ def _phase_label(stretch: ChartPhase, picture: Picture, plot: Plot) -> Iterator[
 
 
 def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
-    """Yields one box for each week's sessions, filled up to the share that was delivered.
-
-    The box is dashed if no session of the week has a record.
+    """Yields a box for each week's sessions, filled up to the delivered share; it is dashed if no session has a
+    record.
     """
     tall = 14.0
     wide = max(min((plot.right - plot.left) / plot.span - 2, 16), 3)

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.sandbox.caseload_plan import CASELOAD, GOAL_WEEKS, OTHER_CONCERNS, Series
 from app.sandbox.outsiders import Vendor
-from app.sandbox.story_printer import StepFailed, StoryPrinter
+from app.sandbox.story_printer import Printer, StepFailed
 
 MAX_BATCH = 500  # the number of scores in one request
 STUDENTS_OF_A_CLASS = 3
@@ -22,9 +22,7 @@ REASONS = {
 EARLIER = timedelta(days=7)
 
 
-def record_caseload(
-    printer: StoryPrinter, vendor: Vendor, monday: date, today: date, taken: str
-) -> list[dict[str, Any]]:
+def record_caseload(printer: Printer, vendor: Vendor, monday: date, today: date, taken: str) -> list[dict[str, Any]]:
     """Records each planned support for a different student, and returns each support's number, student and id.
 
     `monday` is the Monday from which the plan counts, and `taken` is the student of the story, who gets no other

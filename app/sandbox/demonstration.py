@@ -19,7 +19,7 @@ from app.sandbox.caseload import continue_caseload, record_caseload, verdicts
 from app.sandbox.outsiders import Receiver, Vendor, aimline
 from app.sandbox.saved_district import SavedDistrict, file_of
 from app.sandbox.story import play_story
-from app.sandbox.story_printer import StepFailed, StoryPrinter
+from app.sandbox.story_printer import Printer, StepFailed
 
 SLUG = "demo"
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--roster", type=Path, metavar="FILE.zip")
     parser.add_argument("--once", action="store_true", help="play the story in a new district, and save nothing")
     options = parser.parse_args()
-    printer = StoryPrinter(Console(highlight=False))
+    printer = Printer(Console(highlight=False))
     try:
         if options.once:
             with Receiver() as receiver:
@@ -46,7 +46,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def _demonstrate(printer: StoryPrinter, base_url: str, folder: Path, roster: Path | None) -> None:
+def _demonstrate(printer: Printer, base_url: str, folder: Path, roster: Path | None) -> None:
     """Continues the saved district, or plays the story in a new district and saves it; then prints the addresses to
     open.
     """
@@ -62,7 +62,7 @@ def _demonstrate(printer: StoryPrinter, base_url: str, folder: Path, roster: Pat
     _say_where_to_go(printer, base_url, vendor, saved)
 
 
-def _begin(printer: StoryPrinter, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
+def _begin(printer: Printer, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
     """Plays the story in a new district, and returns the vendor's client and the district to save.
 
     The caseload is added only to the synthetic district, never to a given roster.
@@ -80,7 +80,7 @@ def _begin(printer: StoryPrinter, base_url: str, roster: Path | None, today: dat
     return vendor, saved
 
 
-def _continue(printer: StoryPrinter, vendor: Vendor, saved: SavedDistrict, today: date) -> None:
+def _continue(printer: Printer, vendor: Vendor, saved: SavedDistrict, today: date) -> None:
     printer.chapter(f"The district {saved.slug} is as you left it")
     if saved.last_day < today:
         printer.step = f"scores and sessions since {saved.last_day:%d %B} arrive"
@@ -105,12 +105,12 @@ def _free_slug() -> str:
     return next(name for name in names if name not in slugs)
 
 
-def _say_verdicts(printer: StoryPrinter, vendor: Vendor) -> None:
+def _say_verdicts(printer: Printer, vendor: Vendor) -> None:
     counted: Sequence[tuple[str, int]] = verdicts(vendor).most_common()
     printer.print_line(", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counted) + ".")
 
 
-def _say_where_to_go(printer: StoryPrinter, base_url: str, vendor: Vendor, saved: SavedDistrict) -> None:
+def _say_where_to_go(printer: Printer, base_url: str, vendor: Vendor, saved: SavedDistrict) -> None:
     header = '-H "Authorization: Bearer $TOKEN"'
     query = json.dumps({"query": f'{{ student(id: "{saved.student}") {{ givenName concerns {{ state }} }} }}'})
     lines = (

@@ -160,10 +160,11 @@ class District:
         terms, school_id = self._terms(), self.school_id(school)
         for subject, section in _sections(school, grade):
             dates = _dates(terms, subject)
-            room = self._class_id(school, grade, subject, section)
+            class_id = self._class_id(school, grade, subject, section)
             for role, key, primary in adults(school, grade, subject, section):
                 user = self._id("user", f"{school.number}/{key}")
-                yield Enrollment(self._id("enrollment", room + user), room, school_id, user, role, primary, *dates)
+                enrollment_id = self._id("enrollment", class_id + user)
+                yield Enrollment(enrollment_id, class_id, school_id, user, role, primary, *dates)
 
     def enrollments_of(self, seat: Seat) -> Iterator[Enrollment]:
         """Yields one student's enrollments in ten classes."""
@@ -174,9 +175,10 @@ class District:
         user, school_id = self.student_id(seat), self.school_id(seat.school)
         number, grade = seat.school.number, seat.grade
         for subject in seat.school.level.subjects:
-            room = _class_id(self.seed, number, grade, subject.code, seat.section(subject))
+            class_id = _class_id(self.seed, number, grade, subject.code, seat.section(subject))
             starts, ends = _dates(terms, subject)
-            yield Enrollment(_opaque(prefix + room + user), room, school_id, user, "student", None, starts, ends)
+            enrollment_id = _opaque(prefix + class_id + user)
+            yield Enrollment(enrollment_id, class_id, school_id, user, "student", None, starts, ends)
 
     def demographics(self) -> Iterator[Demographics]:
         yield from (self.demographics_of(seat) for seat in self.seats())

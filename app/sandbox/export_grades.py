@@ -49,19 +49,19 @@ class Grades:
     def _of(self) -> Iterator[gradebook.Category]:
         return gradebook.categories()
 
-    def _items_of(self, room: Class) -> Iterator[gradebook.LineItem]:
-        return islice(gradebook.line_items(self.district, room), self.items)
+    def _items_of(self, class_: Class) -> Iterator[gradebook.LineItem]:
+        return islice(gradebook.line_items(self.district, class_), self.items)
 
     def _scales(self) -> Iterator[Row]:
-        for room in self.district.classes():
-            scale = gradebook.score_scale(room)
-            about = {"classSourcedId": room.sourced_id, "courseSourcedId": room.course_sourced_id}
+        for class_ in self.district.classes():
+            scale = gradebook.score_scale(class_)
+            about = {"classSourcedId": class_.sourced_id, "courseSourcedId": class_.course_sourced_id}
             values = {"title": scale.title, "type": "letter", "scoreScaleValue": SCALE}
-            yield {"sourcedId": scale.sourced_id, **values, **about, "orgSourcedId": room.school_sourced_id}
+            yield {"sourcedId": scale.sourced_id, **values, **about, "orgSourcedId": class_.school_sourced_id}
 
     def _line_items(self) -> Iterator[Row]:
-        for room in self.district.classes():
-            for item in self._items_of(room):
+        for class_ in self.district.classes():
+            for item in self._items_of(class_):
                 yield {
                     "sourcedId": item.sourced_id,
                     "title": item.title,
@@ -91,16 +91,16 @@ class Grades:
                     }
 
     def _item_scales(self) -> Iterator[Row]:
-        for room in self.district.classes():
-            scale = gradebook.score_scale(room).sourced_id
-            for item in self._items_of(room):
+        for class_ in self.district.classes():
+            scale = gradebook.score_scale(class_).sourced_id
+            for item in self._items_of(class_):
                 about = {"lineItemSourcedId": item.sourced_id, "scoreScaleSourcedId": scale}
                 yield {"sourcedId": f"{item.sourced_id}S", "title": "Letter grades", **about}
 
     def _item_objectives(self) -> Iterator[Row]:
-        for room in self.district.classes():
-            for item in self._items_of(room):
-                objective = {"source": FRAMEWORK, "learningObjectiveId": f"{room.class_code}-{item.sourced_id[12:]}"}
+        for class_ in self.district.classes():
+            for item in self._items_of(class_):
+                objective = {"source": FRAMEWORK, "learningObjectiveId": f"{class_.class_code}-{item.sourced_id[12:]}"}
                 yield {"sourcedId": f"{item.sourced_id}O", "lineItemSourcedId": item.sourced_id, **objective}
 
     def _roles(self) -> Iterator[Row]:

@@ -82,14 +82,16 @@ def categories() -> Iterator[Category]:
     return (Category(f"CAT{n}", title, 25.0) for n, title in enumerate(CATEGORIES))
 
 
-def line_items(district: District, room: Class) -> Iterator[LineItem]:
+def line_items(district: District, class_: Class) -> Iterator[LineItem]:
     """Yields the line items that a class has on the district's day."""
     for number in range(line_items_by(district.day)):
         assigned = district.date + timedelta(days=day_of(number) - 7)
         category = number % len(CATEGORIES)
         title = f"{CATEGORIES[category]} {number // len(CATEGORIES) + 1}"
-        about = room.sourced_id, room.school_sourced_id, f"CAT{category}", room.term_sourced_ids[0]
-        yield LineItem(f"{room.sourced_id}L{number}", title, assigned, assigned + timedelta(days=6), *about, 0.0, 100.0)
+        about = class_.sourced_id, class_.school_sourced_id, f"CAT{category}", class_.term_sourced_ids[0]
+        yield LineItem(
+            f"{class_.sourced_id}L{number}", title, assigned, assigned + timedelta(days=6), *about, 0.0, 100.0
+        )
 
 
 def results(district: District, enrolled: Iterable[Enrollment], day: int) -> Iterator[Result]:
@@ -103,9 +105,9 @@ def results(district: District, enrolled: Iterable[Enrollment], day: int) -> Ite
             yield Result(item + enrollment.user_sourced_id, item, *about)
 
 
-def score_scale(room: Class) -> ScoreScale:
+def score_scale(class_: Class) -> ScoreScale:
     """Returns the score scale of a class, which converts scores to letter grades."""
-    return ScoreScale(f"{room.sourced_id}S", "Letter grades", room.sourced_id)
+    return ScoreScale(f"{class_.sourced_id}S", "Letter grades", class_.sourced_id)
 
 
 def assessment_line_items() -> Iterator[AssessmentLineItem]:

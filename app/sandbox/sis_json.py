@@ -151,19 +151,19 @@ class Writer:
             "subjectCodes": list(course.subject_codes),
         }
 
-    def _class(self, room: Any) -> Json:
-        periods = list(room.periods) if self.version == "1.2" else ",".join(room.periods)
+    def _class(self, class_: Any) -> Json:
+        periods = list(class_.periods) if self.version == "1.2" else ",".join(class_.periods)
         return {
-            "title": room.title,
-            "classCode": room.class_code,
-            "classType": room.class_type,
-            "location": room.location,
-            "grades": list(room.grades),
-            "subjects": list(room.subjects),
-            "course": self.ref("courses", room.course_sourced_id),
-            "school": self.ref("orgs", room.school_sourced_id),
-            "terms": self.refs("academicSessions", room.term_sourced_ids),
-            "subjectCodes": list(room.subject_codes),
+            "title": class_.title,
+            "classCode": class_.class_code,
+            "classType": class_.class_type,
+            "location": class_.location,
+            "grades": list(class_.grades),
+            "subjects": list(class_.subjects),
+            "course": self.ref("courses", class_.course_sourced_id),
+            "school": self.ref("orgs", class_.school_sourced_id),
+            "terms": self.refs("academicSessions", class_.term_sourced_ids),
+            "subjectCodes": list(class_.subject_codes),
             "periods": periods or None,
         }
 

@@ -73,7 +73,7 @@ class Rows:
                 (subject, section) for subject in school.level.subjects for section in range(school.sections[grade])
             ]
             if kind == "enrollments":
-                return sum(1 for room in rooms for _ in adults(school, grade, *room))
+                return sum(1 for class_ in rooms for _ in adults(school, grade, *class_))
             return len(rooms) * (gradebook.line_items_by(self.district.day) if kind == "lineItems" else 1)
         if block.part == "staff":
             return sum(1 for _ in posts(block.school))
@@ -164,11 +164,11 @@ class Rows:
         elif kind == "enrollments":
             yield from map(self.quirks.enrollment, district.adult_enrollments_of(school, block.grade))
         else:
-            for room in district.classes_of(school, block.grade):
+            for class_ in district.classes_of(school, block.grade):
                 if kind == "lineItems":
-                    yield from gradebook.line_items(district, room)
+                    yield from gradebook.line_items(district, class_)
                 else:
-                    yield gradebook.score_scale(room) if kind == "scoreScales" else room
+                    yield gradebook.score_scale(class_) if kind == "scoreScales" else class_
 
     def _districts_own(self, kind: str) -> Iterator[Any]:
         match kind:

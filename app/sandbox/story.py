@@ -1,7 +1,4 @@
-"""Plays, over public HTTP, the story of a student whose support first works and then stops working.
-
-A webhook reports the change.
-"""
+"""Plays, over public HTTP, the story of a student whose support first works and then stops working."""
 
 import json
 import tempfile
@@ -14,7 +11,7 @@ from app.sandbox.district import District
 from app.sandbox.export import export_csv
 from app.sandbox.growth import StoppingReader, stopping_reader
 from app.sandbox.outsiders import Receiver, Vendor, aimline
-from app.sandbox.story_printer import StepFailed, StoryPrinter
+from app.sandbox.story_printer import Printer, StepFailed
 
 WEEKS, GOAL_WEEKS, GOAL_RATE = 22, 26, 1.5
 SOURCE = "nightly"
@@ -52,14 +49,14 @@ class Cast:
 
 
 def play_story(
-    printer: StoryPrinter, base_url: str, slug: str, roster: Path | None, receiver: Receiver
+    printer: Printer, base_url: str, slug: str, roster: Path | None, receiver: Receiver
 ) -> tuple[Vendor, Cast]:
     """Plays the whole story in a new district, and returns the vendor's client and the cast."""
     printer.chapter("A district comes in from its SIS")
     _sync(printer, slug, roster)
-    vendor = printer.run_step("a vendor's client gets a token", lambda: _client(base_url, slug))
-    printer.run_step("the vendor's receiver is registered, in another process", lambda: _listen(vendor, receiver))
-    cast = printer.run_step("a class, its teacher and a student are found", lambda: _find_cast(vendor))
+    vendor = printer.run("a vendor's client gets a token", lambda: _client(base_url, slug))
+    printer.run("the vendor's receiver is registered, in another process", lambda: _listen(vendor, receiver))
+    cast = printer.run("a class, its teacher and a student are found", lambda: _find_cast(vendor))
     reader = stopping_reader(seed=7, weeks=WEEKS)
 
     printer.chapter("Concern → support")
@@ -69,8 +66,8 @@ def play_story(
     stopped, sent_at = _record_weeks(printer, vendor, cast, reader, support)
     printer.print_line(stopped["sentence"])
     cast.support_id = support["id"]
-    printer.run_step("the support's picture shows it at a glance", lambda: _look(vendor, cast))
-    arrived = printer.run_step(
+    printer.run("the support's picture shows it at a glance", lambda: _look(vendor, cast))
+    arrived = printer.run(
         "the webhook arrives in the other process, and its signature verifies",
         lambda: _receive(receiver, support),
     )
@@ -78,24 +75,20 @@ def play_story(
     printer.print_line(f"{took.total_seconds() * 1000:.0f} ms from sending the score to the verified webhook.")
 
     printer.chapter("Response → decision")
-    printer.run_step(
-        "the team decides to intensify, which draws a phase line", lambda: _intensify(vendor, cast, support)
-    )
-    printer.run_step("GraphQL tells the same in one request", lambda: _ask_graphql(vendor, cast))
+    printer.run("the team decides to intensify, which draws a phase line", lambda: _intensify(vendor, cast, support))
+    printer.run("GraphQL tells the same in one request", lambda: _ask_graphql(vendor, cast))
     return vendor, cast
 
 
-def _sync(printer: StoryPrinter, slug: str, roster: Path | None) -> None:
+def _sync(printer: Printer, slug: str, roster: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="aimline-story-") as folder:
         file, name = roster, "a district of one's own"
         if file is None:
             district, out = District(1, 1500, datetime.now(UTC).date()), Path(folder) / "district.zip"
             name, file = district.name, out
-            printer.run_step(
-                "the sandbox SIS exports its district as OneRoster 1.1 CSV", lambda: export_csv(district, out)
-            )
-        printer.run_step("the operator makes the district", lambda: aimline("district", "create", slug, "--name", name))
-        output = printer.run_step(
+            printer.run("the sandbox SIS exports its district as OneRoster 1.1 CSV", lambda: export_csv(district, out))
+        printer.run("the operator makes the district", lambda: aimline("district", "create", slug, "--name", name))
+        output = printer.run(
             "its roster is synced",
             lambda: aimline("sync", "csv", str(file), "--district", slug, "--source", SOURCE, "--json", fine=(0, 3)),
         )
@@ -137,10 +130,10 @@ def _find_cast(vendor: Vendor) -> Cast:
     raise StepFailed("the roster has no class with a teacher and a student")
 
 
-def _open_support(printer: StoryPrinter, vendor: Vendor, cast: Cast, reader: StoppingReader) -> dict[str, Any]:
+def _open_support(printer: Printer, vendor: Vendor, cast: Cast, reader: StoppingReader) -> dict[str, Any]:
     teacher = cast.teacher["id"]
     begins = _first_monday()
-    reach = printer.run_step(
+    reach = printer.run(
         "acting for the teacher, the client sees their students only",
         lambda: vendor.get("/v1/students", act_for=teacher, limit=200)["items"],
     )
@@ -149,15 +142,15 @@ def _open_support(printer: StoryPrinter, vendor: Vendor, cast: Cast, reader: Sto
         any(student["id"] == cast.student["id"] for student in reach), "the student is not on the teacher's caseload"
     )
     raised = {"student": cast.student_id, "area": "ela.fluency", "description": "Reads word by word, and tires."}
-    concern = printer.run_step(
+    concern = printer.run(
         "the teacher raises a concern about a reader", lambda: vendor.post("/v1/concerns", raised, act_for=teacher)
     )
     path = f"/v1/concerns/{concern['id']}/accept"
-    printer.run_step("the team accepts it", lambda: vendor.post(path, {"because": "Seen by the grade team."}))
+    printer.run("the team accepts it", lambda: vendor.post(path, {"because": "Seen by the grade team."}))
     baseline = [_score(cast, begins - timedelta(days=5 - day), value) for day, value in enumerate(reader.baseline)]
     for student in baseline:
         student["purpose"] = "baseline"
-    printer.run_step("three baseline scores are sent", lambda: vendor.post("/v1/scores/bulk", {"scores": baseline}))
+    printer.run("three baseline scores are sent", lambda: vendor.post("/v1/scores/bulk", {"scores": baseline}))
     median = sorted(reader.baseline)[1]
     plan = {
         "student": cast.student_id,
@@ -172,9 +165,7 @@ def _open_support(printer: StoryPrinter, vendor: Vendor, cast: Cast, reader: Sto
         "concerns": [concern["id"]],
         "lead": teacher,
     }
-    support = printer.run_step(
-        "the team opens a targeted support with a goal", lambda: vendor.post("/v1/supports", plan)
-    )
+    support = printer.run("the team opens a targeted support with a goal", lambda: vendor.post("/v1/supports", plan))
     _require(support["phases"][0]["baseline"] == median, "the baseline is not the median of the three scores")
     printer.print_line(
         f"From {median:.0f} to {plan['goal']:.0f} words a minute in {GOAL_WEEKS} weeks: {GOAL_RATE} a week."
@@ -185,12 +176,9 @@ def _open_support(printer: StoryPrinter, vendor: Vendor, cast: Cast, reader: Sto
 
 
 def _record_weeks(
-    printer: StoryPrinter, vendor: Vendor, cast: Cast, reader: StoppingReader, support: dict[str, Any]
+    printer: Printer, vendor: Vendor, cast: Cast, reader: StoppingReader, support: dict[str, Any]
 ) -> tuple[dict[str, Any], datetime]:
-    """Records the scores week by week until the verdict is `not_responding`.
-
-    Returns that verdict, and the time at which the last score was sent.
-    """
+    """Records the scores week by week until the verdict is `not_responding`; returns it with the last score's time."""
     printer.step = "weekly scores arrive; the student responds, then stops"
     begins, line = _first_monday(), support["phases"][0]
     states: list[str] = []

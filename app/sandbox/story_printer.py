@@ -25,7 +25,7 @@ class StepFailed(Exception):
     """Raised when a step did not give the expected result; the message states the actual one."""
 
 
-class StoryPrinter:
+class Printer:
     """Prints the steps of the story as they happen, with the time that each took."""
 
     def __init__(self, console: Console) -> None:
@@ -37,7 +37,7 @@ class StoryPrinter:
         """Prints a heading."""
         self.console.print(f"\n[bold]{title}[/]")
 
-    def run_step(self, step: str, run: Callable[[], Answer]) -> Answer:
+    def run(self, step: str, run: Callable[[], Answer]) -> Answer:
         """Runs a step, prints it and returns its result; a failure is reported under the step's name."""
         self.step = step
         began = time.perf_counter()

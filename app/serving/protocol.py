@@ -17,9 +17,7 @@ from app.core.metrics import CONNECTIONS, REFUSALS
 from app.rest.problem_types import PROBLEM_TYPES, address_of
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""The largest number of bytes of a request's line and headers together; also of the trailers and chunk markers of a
-body.
-"""
+"""The largest number of bytes of a request's head, and of a body's trailers and chunk markers."""
 PROGRESS_PERIOD: Final = 12.0
 """The seconds within which the headers must be complete, and within which each part of a body must arrive."""
 MIN_PROGRESS: Final = 16 * 1024
@@ -33,10 +31,7 @@ MAX_PIPELINED: Final = 64
 MAX_DISCARDED_BYTES: Final = 4 << 20
 """The largest number of bytes of a body that are read and dropped after its request was answered."""
 LINGER: Final = 1.0
-"""The seconds that a refused caller has to read the response.
-
-Closing the connection at once could reset it before the response is read.
-"""
+"""The seconds that a refused caller has to read the response, before the connection is closed."""
 MAX_LINGERING: Final = 100
 _lingering: set["BoundedProtocol"] = set()
 

@@ -126,13 +126,12 @@ def page_of(
     tables = {name: _renamed(rows, name) for name in child.tables}
     inner = Level(child.resource, tables, rows, (rows,))
     inner_columns = [adapt(column, inner) for column in order.columns]
-    number = func.row_number().over(
-        order_by=[column.desc() if descending else column.asc() for column in inner_columns]
-    )
+    ordered = [column.desc() if descending else column.asc() for column in inner_columns]
+    number = func.row_number().over(order_by=ordered)
     count = func.count().over()
     numbered = select(rows, number.label("row_number"), count.label("row_count")).subquery(_name(scope))
-    page_level = Level(child.resource, {name: _renamed(numbered, name) for name in child.tables}, numbered, (numbered,))
-    places = [*([around.key] if around is not None else []), *(adapt(column, page_level) for column in order.columns)]
+    row_level = Level(child.resource, {name: _renamed(numbered, name) for name in child.tables}, numbered, (numbered,))
+    places = [*([around.key] if around is not None else []), *(adapt(column, row_level) for column in order.columns)]
     position = position_pieces(places)
 
     def total() -> ColumnElement[Any]:
@@ -145,7 +144,7 @@ def page_of(
 
     limit = scope.bind((*path, "limit"), literal_column("1").type)
     paged = Paged(
-        scope, page, page_level, numbered.c.row_number, limit, position, path, pattern, around, object_of, total
+        scope, page, row_level, numbered.c.row_number, limit, position, path, pattern, around, object_of, total
     )
     # HAVING makes it one row, also where nothing of the page is selected that counts or joins its rows.
     answer: Select[Any] = select(_shape(paged)).select_from(numbered).having(literal_column("true"))
@@ -223,10 +222,7 @@ def _has_more(paged: Paged) -> ColumnElement[bool]:
 
 
 def _cursor_at(paged: Paged, *, first: bool, following: bool = False) -> ColumnElement[Any]:
-    """Returns the SQL of the cursor of the page's first or last row.
-
-    With `following`, it is the cursor of REST's `next`, which is null on the last page.
-    """
+    """Returns the SQL of the cursor of the page's first or last row; with `following`, of REST's `next`."""
     place = literal_column("1") if first else func.least(paged.limit, paged.level.source.c.row_count)
     return func.max(case((paged.number == place, _cursor(paged, following=following))))
 

@@ -1,7 +1,4 @@
-"""Compiles the root of a selection, which is a single row or a list.
-
-A list is restricted to its filters and to the rows that the caller may see.
-"""
+"""Compiles the root of a selection, which is one row, or a list restricted to its filters and to the caller's reach."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -183,8 +180,7 @@ def _reach(
 ) -> list[ColumnElement[bool]]:
     """Returns the conditions that restrict a list to the students whom the caller may see and to the filter by school.
 
-    They apply in addition to row-level security. With `restricted`, indexes already apply the filter by school, so that
-    condition is left out.
+    They apply in addition to row-level security. With `restricted`, indexes already apply the filter by school.
     """
     conditions: list[ColumnElement[bool]] = []
     student = level.student
