@@ -126,8 +126,8 @@ def page_of(
     tables = {name: _renamed(rows, name) for name in child.tables}
     inner = Level(child.resource, tables, rows, (rows,))
     inner_columns = [adapt(column, inner) for column in order.columns]
-    ordered = [column.desc() if descending else column.asc() for column in inner_columns]
-    number = func.row_number().over(order_by=ordered)
+    directions = [column.desc() if descending else column.asc() for column in inner_columns]
+    number = func.row_number().over(order_by=directions)
     count = func.count().over()
     numbered = select(rows, number.label("row_number"), count.label("row_count")).subquery(_name(scope))
     row_level = Level(child.resource, {name: _renamed(numbered, name) for name in child.tables}, numbered, (numbered,))
