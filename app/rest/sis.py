@@ -55,7 +55,7 @@ class Approval(Input):
 
 
 class NewRun(Input):
-    """A sync run to be requested."""
+    """A sync run to request."""
 
     source: str = Field(max_length=64, description="A source's id.")
     mode: Literal["full", "delta"] | None = Field(
