@@ -1,7 +1,7 @@
-"""Sends one reminder per lasting state, by remembering which state of each subject was already reported.
+"""Sends one reminder for each lasting state of a subject, such as a concern without an answer or an overdue score.
 
-Every maintenance run finds the lasting states again (a concern without an answer, an overdue score). A reminder is sent
-when a state begins, and again when it changes. Concurrent runs send it once.
+Every maintenance run finds the same lasting states again. A reminder is sent when a state begins, and again when it
+changes; `SentReminder` records what was sent. If several runs find a state at the same time, one reminder is sent.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ from app.events.models import SentReminder
 from app.events.outbox import record
 
 AT_ONCE = 1000
-"""The largest number of reminders in one transaction; the next transaction sends the others."""
+"""The maximum number of reminders in one transaction; the next transaction sends the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reminder:
-    """A reminder: the event that reports a lasting state, and a mark that identifies the state."""
+    """A reminder to send: the event that reports a lasting state, and a mark that identifies the state."""
 
     happened: NewEvent
     told_of: str
 
 
 def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str]) -> ColumnElement[bool]:
-    """Returns the SQL condition that no reminder was sent yet for the state that `mark` identifies."""
+    """Returns an SQL condition that is true if no reminder was sent yet for the state that `mark` identifies."""
     sent = select(SentReminder.subject_id).where(
         SentReminder.district_id == work.district_id,
         SentReminder.type == type_.name,
@@ -43,7 +43,7 @@ def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElemen
 
 @needs(Can.JUDGE)
 async def remind_once(work: Work, type_: EventType, reminders: Sequence[Reminder]) -> int:
-    """Sends the reminders that were not sent before; returns the number sent."""
+    """Sends those of the reminders that were not sent before, and returns their number."""
     if not reminders:
         return 0
     common = {"district_id": work.district_id, "type": type_.name, "at": now()}
