@@ -81,5 +81,5 @@ class SentReminder(Tenant, Base):
 
     type: Mapped[str] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(primary_key=True)
-    told_of: Mapped[str]
+    mark: Mapped[str] = mapped_column("told_of")
     at: Mapped[datetime]

@@ -26,8 +26,8 @@ AT_ONCE = 1000
 class Reminder:
     """A reminder to send: the event that reports a lasting state, and a mark that identifies the state."""
 
-    happened: NewEvent
-    told_of: str
+    event: NewEvent
+    mark: str
 
 
 def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str]) -> ColumnElement[bool]:
@@ -36,7 +36,7 @@ def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElemen
         SentReminder.district_id == work.district_id,
         SentReminder.type == type_.name,
         SentReminder.subject_id == subject,
-        SentReminder.told_of == mark,
+        SentReminder.mark == mark,
     )
     return ~sent.exists()
 
@@ -48,15 +48,15 @@ async def remind_once(work: Work, type_: EventType, reminders: Sequence[Reminder
         return 0
     common = {"district_id": work.district_id, "type": type_.name, "at": now()}
     insertion = insert(SentReminder).values(
-        [{**common, "subject_id": reminder.happened.subject_id, "told_of": reminder.told_of} for reminder in reminders]
+        [{**common, "subject_id": reminder.event.subject_id, "told_of": reminder.mark} for reminder in reminders]
     )
     new_or_changed = insertion.on_conflict_do_update(
         index_elements=["district_id", "type", "subject_id"],
         set_={"told_of": insertion.excluded.told_of, "at": insertion.excluded.at},
-        where=SentReminder.told_of != insertion.excluded.told_of,
+        where=SentReminder.mark != insertion.excluded.told_of,
     ).returning(SentReminder.subject_id)
     new_subjects = set((await work.db.scalars(new_or_changed)).all())
     for reminder in reminders:
-        if reminder.happened.subject_id in new_subjects:
-            record(work, reminder.happened)
+        if reminder.event.subject_id in new_subjects:
+            record(work, reminder.event)
     return len(new_subjects)

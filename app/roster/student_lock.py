@@ -72,12 +72,12 @@ async def skip_busy_students(work: Work, reminders: Sequence[Reminder]) -> list[
     The returned reminders have the students' current schools. The next maintenance run finds the skipped ones again.
     Waiting could cause a deadlock, because reminders of several kinds share one transaction.
     """
-    students = {reminder.happened.student_id for reminder in reminders if reminder.happened.student_id is not None}
+    students = {reminder.event.student_id for reminder in reminders if reminder.event.student_id is not None}
     schools = await lock_students(work, students, wait=False)
     return [
-        replace(reminder, happened=replace(reminder.happened, school_ids=schools[reminder.happened.student_id]))
+        replace(reminder, event=replace(reminder.event, school_ids=schools[reminder.event.student_id]))
         for reminder in reminders
-        if reminder.happened.student_id in schools
+        if reminder.event.student_id in schools
     ]
 
 

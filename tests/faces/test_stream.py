@@ -162,7 +162,7 @@ async def test_the_streams_of_a_district_are_bounded(
     app: FastAPI, north: Town, south: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """429 with Retry-After beyond the bound, which is no other district's."""
-    monkeypatch.setattr(hubs, "OF_DISTRICT", 1)
+    monkeypatch.setattr(hubs, "MAX_DISTRICT_STREAMS", 1)
     client = caller(app, north)
     async with streaming(app, client.token):
         async with streaming(app, client.token) as refused:

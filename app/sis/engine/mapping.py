@@ -176,8 +176,8 @@ async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
         "beyond": "outside the range of the measure",
     }
     reasons = [f"{row[name]:,} {words}" for name, words in why.items() if row[name]]
-    what = "results" if kind == "result" else "assessment results"
-    return [f"Mapped {what} that stay grades only: {', '.join(reasons)}."] if reasons else []
+    noun = "results" if kind == "result" else "assessment results"
+    return [f"Mapped {noun} that stay grades only: {', '.join(reasons)}."] if reasons else []
 
 
 async def _judge(work: Work, batch: RecordedBatch, *, quiet: bool) -> None:

@@ -189,13 +189,13 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
             continue
         key = stage.of_run("key", ref.kind)
         item = "unnest(string_to_array(s.ref_{0}, ','))" if ref.many else "s.ref_{0}"
-        one = f"SELECT FROM {key} AS o WHERE o.sourced_id = btrim(s.ref_{ref.column})"
+        whole_list = f"SELECT FROM {key} AS o WHERE o.sourced_id = btrim(s.ref_{ref.column})"
         rows = await stage.count(
             f"""SELECT count(DISTINCT u.row_number) FROM (
                     SELECT s.row_number, {item.format(ref.column)} AS item
                     FROM {stage.delivered(kind.name)} AS s
                     WHERE s.fault IS NULL AND NOT s.gone
-                      AND s.ref_{ref.column} IS NOT NULL AND NOT EXISTS ({one})) AS u
+                      AND s.ref_{ref.column} IS NOT NULL AND NOT EXISTS ({whole_list})) AS u
                 WHERE NOT EXISTS (SELECT FROM {key} AS k WHERE k.sourced_id = btrim(u.item))"""
         )
         if rows:

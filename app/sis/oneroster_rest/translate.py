@@ -310,8 +310,8 @@ def _one_role(roles: list[dict[str, Any]]) -> str:
     A role that OneRoster does not define counts only for a person who has no other.
     """
     named = [(word(_any_case(role, "role")), text(_any_case(role, "roleType")).lower()) for role in roles]
-    known = [(name, kind) for name, kind in named if name.strip().lower() in _ROLES]
-    if any(name.strip().lower() == "student" for name, _ in known):
+    standard = [(name, kind) for name, kind in named if name.strip().lower() in _ROLES]
+    if any(name.strip().lower() == "student" for name, _ in standard):
         return "student"
-    pairs = known or [pair for pair in named if pair[0]]
+    pairs = standard or [pair for pair in named if pair[0]]
     return next((name for name, kind in pairs if kind == "primary"), pairs[0][0] if pairs else "")

@@ -260,8 +260,8 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
 async def require_undoable(work: Work, run: SisRun) -> None:
     """Raises `Conflict` if a run was not applied, is undone already, or a later run changed the same rows."""
     if run.state != RunState.APPLIED or run.undoes is not None:
-        what = "undid another" if run.undoes else f"is {run.state}"
-        raise Conflict(f"The run {what}: only a sync that was applied can be undone.", code="run.not_applied")
+        reason = "undid another" if run.undoes else f"is {run.state}"
+        raise Conflict(f"The run {reason}: only a sync that was applied can be undone.", code="run.not_applied")
     in_district = SisRun.district_id == work.district_id
     undoes = select(SisRun.undoes).where(in_district, SisRun.undoes.is_not(None), SisRun.state == RunState.APPLIED)
     undone = set(await work.db.scalars(undoes))

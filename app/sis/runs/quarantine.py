@@ -19,7 +19,7 @@ from app.core.ids import new_id
 from app.sis.models import SisAcknowledgement, SisQuarantine
 from app.sis.runs.queries import run as find_run
 
-MOST_LISTED: Final = 100_000
+MAX_LISTED: Final = 100_000
 COLUMNS: Final = ("file", "row", "sourcedId", "field", "code", "acknowledged")
 
 
@@ -31,7 +31,7 @@ async def quarantine_csv(work: Work, run_id: UUID) -> str:
         select(SisQuarantine)
         .where(SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id)
         .order_by(SisQuarantine.file, SisQuarantine.row_number)
-        .limit(MOST_LISTED)
+        .limit(MAX_LISTED)
     )
     sheet = io.StringIO(newline="")
     writer = csv.writer(sheet)
@@ -70,7 +70,7 @@ async def acknowledge_rows(work: Work, run_id: UUID, rows: Collection[UUID] | No
     mine = [SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id]
     if rows is not None:
         mine.append(SisQuarantine.id.in_(rows))
-    matching = (await work.db.scalars(select(SisQuarantine).where(*mine).limit(MOST_LISTED))).all()
+    matching = (await work.db.scalars(select(SisQuarantine).where(*mine).limit(MAX_LISTED))).all()
     unknown = set(rows or ()) - {row.id for row in matching}
     nameless = {row.id for row in matching if rows is not None and (row.sourced_id is None or row.content is None)}
     if unknown or nameless:

@@ -152,12 +152,13 @@ async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _converted_sql(
-    kind: Kind, delivery: Delivery, rows: str, place: str, known: Sequence[tuple[str, str]] = ()
+    kind: Kind, delivery: Delivery, rows: str, place: str, roster_columns: Sequence[tuple[str, str]] = ()
 ) -> tuple[list[str], str]:
     """Returns the columns of the staged rows, and the SQL that converts the raw rows of the query `rows`.
 
-    `place` is SQL for the position by which the staged rows are ordered. `known` has the name and type of each column
-    that holds a value of the roster row that the raw row changes. A roster row without a raw row has no row number.
+    `place` is SQL for the position by which the staged rows are ordered. `roster_columns` has the name and type of each
+    column that holds a value of the roster row that the raw row changes. A roster row without a raw row has no row
+    number.
     """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     fields = tuple(field for field in kind.fields if field.header in at)
@@ -166,15 +167,16 @@ def _converted_sql(
     converted = [f"{_typed_sql(f, at[f.header])} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
     converted += [f"{_no_null(at[r.header])} AS ref_{r.column}" for r in refs]
     converted += [f"nullif(btrim({at[column]}), '') AS required_{column}" for column in delivery.required_columns]
-    converted += [f"r.{column}" for column, _ in known]
+    converted += [f"r.{column}" for column, _ in roster_columns]
     columns = ["place", "row_number", "sourced_id", "gone", "fault", *(f.column for f in fields)]
-    columns += [*(f"ref_{r.column}" for r in refs), *(column for column, _ in known)]
+    columns += [*(f"ref_{r.column}" for r in refs), *(column for column, _ in roster_columns)]
     # OFFSET 0 keeps the planner from merging the two levels, so that each value is converted only once.
     query = f"""
         SELECT :district, :run, {place}, q.row_number, q.sourced_id, coalesce(q.gone, false),
                CASE WHEN q.row_number IS NOT NULL THEN {_fault_sql(kind, fields, delivery)} END
                {"".join(f", coalesce(q.{f.column}, {f.default})::{SQL_TYPES[f.type]}" for f in fields)}
-               {"".join(f", q.ref_{r.column}" for r in refs)}{"".join(f", q.{column}::{sql}" for column, sql in known)}
+               {"".join(f", q.ref_{r.column}" for r in refs)}
+               {"".join(f", q.{column}::{sql}" for column, sql in roster_columns)}
         FROM (SELECT r.row_number, r.fault AS raw_fault, {at["sourcedId"]} AS sourced_id,
                      {gone} AS gone, {", ".join(converted)}
               FROM {rows} OFFSET 0) AS q
@@ -250,9 +252,9 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
             f"""SELECT :district, :run, '{kind.name}', '{ref.column}', row_number() OVER (), l.list, l.ids, l.whole
                 FROM ({lists}) AS l WHERE l.list IS NOT NULL""",
         )
-    known = known_columns(kind, delivery)
+    roster_columns = known_columns(kind, delivery)
     changed = f"({_remaining_sql(stage, kind, delivery)}) AS r"
-    columns, query = _converted_sql(kind, delivery, changed, "row_number() OVER ()", known)
+    columns, query = _converted_sql(kind, delivery, changed, "row_number() OVER ()", roster_columns)
     await stage.insert_parallel("staged", kind.name, columns, query)
     raw_rows = stage.raw_rows[kind.name]
     (row,) = await stage.rows(
@@ -290,9 +292,9 @@ def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
             is_same, is_empty = f"{name}.id = t.{ref.column}", f"t.{ref.column} IS NULL"
         conditions.append(f"({is_same})" if ref.required else f"({is_same} OR ({raw_column} IS NULL AND {is_empty}))")
     conditions += [f"t.{column} = {sql.replace('s.', 't.')}" for column, sql in kind.derived]
-    known = [(column.removeprefix("t_"), column) for column, _ in known_columns(kind, delivery)]
-    selected = ", ".join(f"t.{kind.key if name == 'key' else name} AS {column}" for name, column in known)
-    compared = [name for name, _ in known if name not in ("sourced_id", "key", "removed_at")]
+    roster_columns = [(column.removeprefix("t_"), column) for column, _ in known_columns(kind, delivery)]
+    selected = ", ".join(f"t.{kind.key if name == 'key' else name} AS {column}" for name, column in roster_columns)
+    compared = [name for name, _ in roster_columns if name not in ("sourced_id", "key", "removed_at")]
     return f"""SELECT r.*, {selected}
         FROM {stage.raw(kind.name)} AS r{joins}
         FULL JOIN ({known_rows_sql(kind, compared)}) AS t ON t.sourced_id = {at["sourcedId"]}

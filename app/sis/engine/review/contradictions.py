@@ -148,7 +148,7 @@ async def _set_aside_kind(
     `column` is the kind's column that refers to the person.
     """
     plan = stage.table("plan", kind.name)
-    known = "id" if kind.name == "person" else kind.key if kind.name == "demographics" else column
+    person_column = "id" if kind.name == "person" else kind.key if kind.name == "demographics" else column
     header_column = "sourcedId" if kind.name in ("person", "demographics") else "userSourcedId"
     if kind.about == "student_id":
         header_column = "studentSourcedId"
@@ -156,7 +156,7 @@ async def _set_aside_kind(
     is_aside = f"""p.district_id = :district AND p.run_id = :run AND p.action <> 'refuse' AND (
         p.{column} = ANY {aside}
         OR p.id IN (SELECT t.{kind.key} FROM {kind.table} AS t
-                    WHERE t.district_id = :district AND t.{known} = ANY {aside}))"""
+                    WHERE t.district_id = :district AND t.{person_column} = ANY {aside}))"""
     await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + kind.name, "p.row_number::text")}, :run, '{kind.name}',

@@ -10,7 +10,7 @@ from app.sis.engine.stage import Stage
 from app.sis.kinds import Kind
 from app.sis.port import Delivery
 
-MOST_NAMED = 50_000
+MAX_NAMED = 50_000
 """The number of quarantined rows of one file that get a sourcedId and a digest.
 
 Nobody corrects a file with more faults row by row.
@@ -38,7 +38,7 @@ async def _name_rows_of(stage: Stage, file: Delivery) -> None:
         row["row_number"]
         for row in await driver.fetch(
             "SELECT q.row_number FROM sis_quarantine AS q WHERE q.district_id = $1 AND q.run_id = $2 AND q.file = $3 "
-            f"AND q.content IS NULL ORDER BY q.row_number LIMIT {MOST_NAMED}",
+            f"AND q.content IS NULL ORDER BY q.row_number LIMIT {MAX_NAMED}",
             *keys,
         )
     ]
