@@ -1,4 +1,4 @@
-"""Records scores from the source's results that a mapping rule selects. Never changes a grade.
+"""Records scores from those of the source's results that a mapping rule selects. Never changes a grade.
 
 After each sync these scores are recorded, amended and removed so that they match their results. Then each changed
 series is judged once. The scores of a source's first load are history and raise no alerts.

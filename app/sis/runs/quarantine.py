@@ -60,11 +60,11 @@ async def find_rows(work: Work, run_id: UUID, places: Collection[str]) -> list[U
 
 @needs(Can.APPROVE_SYNC)
 async def acknowledge_rows(work: Work, run_id: UUID, rows: Collection[UUID] | None = None) -> int:
-    """Acknowledges these quarantined rows of a run, or all of its rows if `rows` is None. Returns the number of newly
-    acknowledged rows.
+    """Acknowledges these quarantined rows of a run, or all of its rows if `rows` is None.
 
-    The next runs of the source do not count an acknowledged row as long as its content and its fault stay the same.
-    Raises `NotFound`, and `Invalid` for rows that cannot be told from others, because they have no sourcedId.
+    Returns the number of newly acknowledged rows. The next runs of the source do not count an acknowledged row as long
+    as its content and its fault stay the same. Raises `NotFound`, and `Invalid` for rows that cannot be identified,
+    because they have no sourcedId.
     """
     run = (await find_run(work, run_id)).run
     mine = [SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id]

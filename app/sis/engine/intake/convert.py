@@ -37,7 +37,7 @@ _NUMBER = r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*$"
 
 
 def _word_sql(x: str) -> str:
-    """Returns SQL that normalizes the case of a word of OneRoster's vocabulary. Other words stay unchanged."""
+    """Returns SQL that writes a word of OneRoster's vocabulary in its standard case. Other words stay unchanged."""
     exact = ", ".join(f"'{word}'" for word in WORDS)
     other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in WORDS)
     return (
@@ -46,8 +46,8 @@ def _word_sql(x: str) -> str:
 
 
 def _role_sql(x: str) -> str:
-    """Returns SQL that normalizes the case of a role and removes the prefix of extensions. For an unknown role the SQL
-    yields null.
+    """Returns SQL that writes a role in its standard case, without the prefix of extensions; null for an unknown
+    role.
     """
     exact = ", ".join(f"'{word}'" for word in ROLES)
     other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in ROLES)
@@ -66,8 +66,7 @@ def _grade_sql(x: str) -> str:
 
 
 def _typed_sql(field: Field, x: str) -> str:
-    """Returns SQL that converts the text `x` to the type of a field. For a text that cannot be converted the SQL yields
-    null.
+    """Returns SQL that converts the text `x` to the type of a field; null for a text that cannot be converted.
 
     The most frequent form is tried first.
     """
@@ -116,7 +115,7 @@ def _no_null(x: str) -> str:
 
 
 def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str:
-    """Returns SQL for a row's first fault as `<field> <code>`, or null for a row without faults."""
+    """Returns SQL that yields a row's first fault as `<field> <code>`, or null for a row without faults."""
     faults = [
         ("q.raw_fault IS NOT NULL", "' ' || q.raw_fault"),
         ("q.sourced_id IS NULL", "'sourcedId value.missing'"),
@@ -141,7 +140,7 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
 
 
 async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Stages a kind's changed rows with typed values; returns the number of all rows without repeats."""
+    """Stages a kind's changed rows with typed values. Returns the number of delivered rows, without repeats."""
     unchanged = await _sift(stage, kind, delivery)
     if unchanged is not None:
         rows = await stage.count(f"SELECT count(*) FROM {stage.delivered(kind.name)} AS s")

@@ -1,5 +1,4 @@
-"""Adds to each quarantined row what identifies it: its sourcedId, a digest of its content, and whether a person has
-acknowledged it.
+"""Adds to each quarantined row its sourcedId, a digest of its content, and whether a person has acknowledged it.
 
 Never stores a value of a row.
 """
@@ -11,7 +10,7 @@ from app.sis.kinds import Kind
 from app.sis.port import Delivery
 
 MAX_NAMED = 50_000
-"""The number of quarantined rows of one file that get a sourcedId and a digest.
+"""The maximum number of quarantined rows of one file that get a sourcedId and a digest.
 
 Nobody corrects a file with more faults row by row.
 """
@@ -45,7 +44,7 @@ async def _name_rows_of(stage: Stage, file: Delivery) -> None:
     if not numbers:
         return
     own = file.header[: len(file.header) - len(file.composed)]
-    # The time of a change is no part of the content: some sources renew it every night.
+    # The time of a change is not part of the content, because some sources renew it every night.
     content = ", ".join(f"r.c{n}" for n, name in enumerate(own, start=1) if name != "dateLastModified")
     rows = await driver.fetch(
         f"""SELECT r.row_number + 1 AS number, r.c{own.index("sourcedId") + 1} AS sourced_id,
