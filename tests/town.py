@@ -72,8 +72,8 @@ class Town:
     @asynccontextmanager
     async def unit(self, principal: Principal | None = None, operation: str = "test") -> AsyncIterator[Work]:
         """A unit of work as role `api`, by default for a client with every scope."""
-        asked = principal or self.client()
-        async with unit(self.engine, asked, self.settings.keyring, operation) as work:
+        principal_used = principal or self.client()
+        async with unit(self.engine, principal_used, self.settings.keyring, operation) as work:
             yield work
 
     @asynccontextmanager

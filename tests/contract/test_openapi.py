@@ -124,8 +124,8 @@ def _token(settings: Settings, town: Town) -> str:
     return Tokens(settings.keyring, settings.base_url, 900).issue(client, grant, tuple(sorted(ALL_SCOPES))).token
 
 
-def _changed(told: dict[str, Any]) -> set[str]:
-    return {name for name, value in told["before"].items() if told["after"][name] != value}
+def _changed(returned: dict[str, Any]) -> set[str]:
+    return {name for name, value in returned["before"].items() if returned["after"][name] != value}
 
 
 async def test_a_python_client_changes_what_it_names_and_nothing_else(

@@ -32,13 +32,13 @@ def another_client(app: FastAPI, town: Town) -> Caller:
     """A second client of this town."""
     services: Services = app.state.services
     grant = Grant(town.district_id, town.slug, frozenset({"roster:read"}), ())
-    known = KnownClient(new_id(), "another client", (), (grant,))
-    return Caller(app, services.tokens.issue(known, grant, ("roster:read",)).token)
+    known_client = KnownClient(new_id(), "another client", (), (grant,))
+    return Caller(app, services.tokens.issue(known_client, grant, ("roster:read",)).token)
 
 
 def items(field: str) -> dict[str, tuple[int, int]]:
     """A RateLimit field: its two numbers by policy."""
-    numbers = {found[0]: [int(one) for one in found[1:] if one] for found in ITEM.findall(field)}
+    numbers = {match[0]: [int(one) for one in match[1:] if one] for match in ITEM.findall(field)}
     return {policy: (quota, window) for policy, (quota, window) in numbers.items()}
 
 

@@ -31,8 +31,12 @@ async def test_a_source_is_made_looked_at_run_and_shown(north: Town, tmp_path: P
             "--json",
         )
         assert (added.returncode, added.stderr) == (0, "")
-        told = json.loads(added.stdout)
-        assert (told["limits"], told["cron"], told["left_out"]) == ({"removed": 0.2}, "0 2 * * *", ["demographics"])
+        output = json.loads(added.stdout)
+        assert (output["limits"], output["cron"], output["left_out"]) == (
+            {"removed": 0.2},
+            "0 2 * * *",
+            ["demographics"],
+        )
         looked = await _aimline(north, "sis", "doctor", "sis-of-north")
         assert (looked.returncode, "A sync can read this source." in looked.stdout) == (0, True), looked.stdout
         done = await _aimline(north, "sync", "run", "sis-of-north", "--json")
@@ -93,9 +97,9 @@ async def test_a_file_is_set_changed_run_and_paused(north: Town, tmp_path: Path)
     made = ("sis", "add", "--name", "drop", "--kind", "oneroster-csv", "--url", str(path), "--jitter", "0")
     assert (await _aimline(north, *made)).returncode == 0
     changed = await _aimline(north, "sis", "set", "drop", "--schedule", "0 2 * * *", "--limit", "lost=0.6", "--json")
-    told = json.loads(changed.stdout)
-    assert (told["url"], told["jitter_minutes"], told["limits"]) == (str(path), 0, {"lost": 0.6})
-    assert told["due"] is not None
+    output = json.loads(changed.stdout)
+    assert (output["url"], output["jitter_minutes"], output["limits"]) == (str(path), 0, {"lost": 0.6})
+    assert output["due"] is not None
     first = await _aimline(north, "sync", "run", "drop", "--json")
     assert (first.returncode, json.loads(first.stdout)["state"]) == (0, "applied")
     second = await _aimline(north, "sync", "run", "drop")

@@ -29,8 +29,8 @@ def _told(app: Typer) -> dict[str, str]:
 def test_the_overview_says_of_every_command_what_it_says_itself() -> None:
     """A command that is not listed would be called unknown; and the overview loads none of them."""
     assert _told(overview()) == _told(command_line())
-    asked = "import sys; from app.cli import overview; overview(); print(*sys.modules)"
-    assert not {"sqlalchemy", "pydantic", "numpy"} & _loaded_by(asked)
+    code = "import sys; from app.cli import overview; overview(); print(*sys.modules)"
+    assert not {"sqlalchemy", "pydantic", "numpy"} & _loaded_by(code)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -41,8 +41,8 @@ def test_a_command_is_there_when_it_is_loaded_alone(command: str) -> None:
 
 def test_judging_offline_loads_no_database() -> None:
     """`aimline judge` is for people without a server, and begins at once."""
-    asked = "import sys; from app.cli import command_line; command_line('judge'); print(*sys.modules)"
-    loaded = _loaded_by(asked)
+    code = "import sys; from app.cli import command_line; command_line('judge'); print(*sys.modules)"
+    loaded = _loaded_by(code)
     assert "app.cli.judge" in loaded
     assert not {"sqlalchemy", "asyncpg", "fastapi"} & loaded
 
@@ -67,11 +67,11 @@ def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
             # The quotas are of the whole service: each of the two processes announces half.
             assert client.get("/oauth/jwks.json").headers["ratelimit-policy"] == '"address";q=3000;w=60'
         serving.terminate()
-        said, _ = serving.communicate(timeout=120)
+        output, _ = serving.communicate(timeout=120)
     finally:
         serving.kill()
         serving.wait()
-    lines = said.splitlines()
+    lines = output.splitlines()
     assert lines
     assert {json.loads(line)["event"] for line in lines} == {"request"}
     assert all(json.loads(line)["trace_id"] for line in lines)

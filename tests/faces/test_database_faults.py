@@ -118,10 +118,10 @@ async def test_a_database_that_is_away_is_no_fault_of_ours(north: Town) -> None:
         ready = await client.get("/health/ready")
     assert (token.status_code, token.json()["error"]) == (503, "temporarily_unavailable")
     assert ready.status_code == 503
-    asked = [await ask(app, north, face) for ask in (list_concerns, raise_concern) for face in FACES]
-    for answer in asked:
+    answers = [await ask(app, north, face) for ask in (list_concerns, raise_concern) for face in FACES]
+    for answer in answers:
         assert (answer.status_code, code_of(answer)) == (503, "database.unavailable")
-    assert {answer.headers["retry-after"] for answer in (token, *asked)} == {"2"}
+    assert {answer.headers["retry-after"] for answer in (token, *answers)} == {"2"}
 
 
 async def hold_counter(connection: asyncpg.Connection, town: Town) -> None:

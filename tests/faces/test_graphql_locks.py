@@ -100,12 +100,12 @@ async def test_documents_in_opposite_orders_do_not_deadlock(
 
     before = await deadlocks(north)
     for _ in range(ROUNDS):
-        there = document(make(amy), make(ben), literal=how == "literals")
+        forward = document(make(amy), make(ben), literal=how == "literals")
         back = document(make(ben), make(amy), literal=how == "literals")
-        for answer in await both(as_client, there, back):
-            told = answer.json()
-            assert "errors" not in told, told
-            assert all(not one["problems"] for one in told["data"].values()), told
+        for answer in await both(as_client, forward, back):
+            body = answer.json()
+            assert "errors" not in body, body
+            assert all(not one["problems"] for one in body["data"].values()), body
     assert await deadlocks(north) == before
 
 
@@ -116,9 +116,9 @@ async def test_scores_of_one_cohort_in_opposite_orders_of_weeks_do_not_deadlock(
     (amy, _), (ben, _) = supports
     before = await deadlocks(north)
     for number in range(ROUNDS):
-        there = document(*(score(amy, "orf", week, 40.0 + number) for week in (1, 2)))
+        forward = document(*(score(amy, "orf", week, 40.0 + number) for week in (1, 2)))
         back = document(*(score(ben, "orf", week, 40.0 + number) for week in (2, 1)))
-        for answer in await both(as_client, there, back):
+        for answer in await both(as_client, forward, back):
             assert "errors" not in answer.json(), answer.json()
     assert await deadlocks(north) == before
 
@@ -150,14 +150,14 @@ async def test_amendments_of_the_same_measures_in_opposite_orders_do_not_deadloc
         orf, maze = (ids.format_id("measure", north.measures[code]) for code in ("orf", "maze"))
     before = await deadlocks(north)
     for number in range(ROUNDS):
-        there, back = (
+        forward, back = (
             document(*(amendment(name, f"Round {number}") for name in names), literal=how == "literals")
             for names in ((orf, maze), (maze, orf))
         )
-        for answer in await both(as_client, there, back):
-            told = answer.json()
-            assert "errors" not in told, told
-            assert all(one["measure"] == {"name": f"Round {number}"} for one in told["data"].values()), told
+        for answer in await both(as_client, forward, back):
+            body = answer.json()
+            assert "errors" not in body, body
+            assert all(one["measure"] == {"name": f"Round {number}"} for one in body["data"].values()), body
     assert await deadlocks(north) == before
 
 

@@ -111,8 +111,8 @@ async def test_three_students_cost_as_many_statements_as_one(north: Town) -> Non
     """The guard against N+1: nested reads go by batches."""
     statements: list[str] = []
 
-    def count(*told: Any) -> None:
-        statements.append(told[2])
+    def count(*arguments: Any) -> None:
+        statements.append(arguments[2])
 
     event.listen(north.engine.sync_engine, "before_cursor_execute", count)
     try:
@@ -121,8 +121,8 @@ async def test_three_students_cost_as_many_statements_as_one(north: Town) -> Non
             for name in names:
                 await in_the_loop(north, name)
             statements.clear()
-            found = (await told(north, MANY))["students"]["edges"]
-            assert sum(bool(edge["node"]["concerns"]) for edge in found) == len(names) + (names != ("amy",))
+            edges = (await told(north, MANY))["students"]["edges"]
+            assert sum(bool(edge["node"]["concerns"]) for edge in edges) == len(names) + (names != ("amy",))
             counts.append(len(statements))
     finally:
         event.remove(north.engine.sync_engine, "before_cursor_execute", count)
@@ -282,6 +282,6 @@ async def test_resolvers_reach_the_session_one_at_a_time(north: Town) -> None:
 
     prepared = preparation(Limits()).prepare(Operation("{ areas { code } }", None, None), "POST")
     async with north.unit() as work:
-        asked = OperationContext(work, prepared, Budget(10))
-        await asyncio.gather(*(asked.read(slow) for _ in range(5)))
+        context = OperationContext(work, prepared, Budget(10))
+        await asyncio.gather(*(context.read(slow) for _ in range(5)))
     assert len(inside) == 10

@@ -74,9 +74,9 @@ def _texts(query: Any) -> dict[str, Any]:
 
 
 def _printable(headers: Any) -> dict[str, str]:
-    told = {str(name): str(value) for name, value in (headers or {}).items()}
+    printable = {str(name): str(value) for name, value in (headers or {}).items()}
     return {
         name: value
-        for name, value in told.items()
+        for name, value in printable.items()
         if value and name.lower() != "authorization" and all(one in string.printable[:95] for one in value)
     }

@@ -61,10 +61,10 @@ async def test_a_client_gets_a_token_by_header_or_body(app: FastAPI, north: Town
     ):
         assert answer.status_code == 200, answer.text
         assert answer.headers["cache-control"] == "no-store"
-        told = answer.json()
-        assert (told["token_type"], told["scope"]) == ("Bearer", "concern:read roster:read")
-        assert told["district"] == ids.format_id("district", north.district_id)
-        caller = Caller(app, told["access_token"])
+        body = answer.json()
+        assert (body["token_type"], body["scope"]) == ("Bearer", "concern:read roster:read")
+        assert body["district"] == ids.format_id("district", north.district_id)
+        caller = Caller(app, body["access_token"])
         assert len(await caller.items("/v1/students")) == 3
         assert (await caller.get("/v1/scores")).status_code == 403
 
@@ -104,8 +104,8 @@ async def test_a_client_of_several_districts_names_one(app: FastAPI, north: Town
     assert error(await ask(app, None, **given)) == (400, "invalid_request")
     for town, name in ((north, north.slug), (south, ids.format_id("district", south.district_id))):
         token = (await ask(app, None, **given, district=name)).json()["access_token"]
-        found = await Caller(app, token).items("/v1/students")
-        assert {one["family_name"] for one in found} == {f"Family{town.canary}"}
+        students = await Caller(app, token).items("/v1/students")
+        assert {one["family_name"] for one in students} == {f"Family{town.canary}"}
 
 
 async def test_scopes_can_be_narrowed(app: FastAPI, north: Town) -> None:
@@ -120,8 +120,8 @@ async def test_a_client_of_some_schools_keeps_to_them(app: FastAPI, north: Town)
     """The reach of the grant is in the token."""
     client_id, secret = await made(north, schools=(north.schools[1],))
     token = (await ask(app, client_id=client_id, client_secret=secret)).json()["access_token"]
-    found = await Caller(app, token).items("/v1/students")
-    assert [one["id"] for one in found] == [ids.format_id("student", north.students["cy"])]
+    students = await Caller(app, token).items("/v1/students")
+    assert [one["id"] for one in students] == [ids.format_id("student", north.students["cy"])]
 
 
 async def test_two_secrets_live_while_one_replaces_the_other(app: FastAPI, north: Town) -> None:
@@ -187,8 +187,10 @@ async def test_a_signed_token_of_another_shape_is_refused(app: FastAPI, north: T
     services: Services = app.state.services
     grant = Grant(north.district_id, north.slug, frozenset(SCOPES), ())
     token = services.tokens.issue(KnownClient(new_id(), "vendor", (), (grant,)), grant, SCOPES).token
-    told = jwt.decode(token, services.tokens._keys, algorithms=["ES256"]).claims | claims  # to sign what is spoilt
-    spoilt = jwt.encode({"alg": "ES256", "kid": services.tokens._signing.kid}, told, services.tokens._signing)
+    claims_to_sign = (
+        jwt.decode(token, services.tokens._keys, algorithms=["ES256"]).claims | claims
+    )  # to sign what is spoilt
+    spoilt = jwt.encode({"alg": "ES256", "kid": services.tokens._signing.kid}, claims_to_sign, services.tokens._signing)
     assert (await Caller(app, spoilt).get("/v1/students")).status_code == 401
 
 

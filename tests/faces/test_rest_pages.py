@@ -32,12 +32,12 @@ async def test_all_pages_together_are_all_rows_once(app: FastAPI, told: Told) ->
     for operation in paged(app):
         path = own_request(operation, told).path
         whole = (await north.get(path, limit=200)).json()["items"]
-        found, answer = [], await north.get(path, limit=1)
+        rows, answer = [], await north.get(path, limit=1)
         while True:
             page = answer.json()["items"]
             if not page:
                 break
-            found += page
+            rows += page
             if "next" in answer.links:
                 assert answer.links["next"]["url"].endswith(f"after={answer.json()['next']}")
                 answer = await north.ask("GET", answer.links["next"]["url"])
@@ -45,8 +45,8 @@ async def test_all_pages_together_are_all_rows_once(app: FastAPI, told: Told) ->
                 answer = await north.get(path, limit=1, after=answer.json()["next"])
             else:
                 break
-        assert found == whole, operation.name
-        walked += len(found) > 1
+        assert rows == whole, operation.name
+        walked += len(rows) > 1
     assert walked >= 9
 
 

@@ -132,10 +132,10 @@ async def test_unknown_parameters_are_refused_everywhere(app: FastAPI, told: Tol
         if operation.name in OPEN:
             continue
         request = own_request(operation, told)
-        asked: dict[str, Any] = {"json": request.json, "params": {"studnet": SECRET}}
+        arguments: dict[str, Any] = {"json": request.json, "params": {"studnet": SECRET}}
         if operation.method == "PATCH":
-            asked["headers"] = {"If-Match": "*"}
-        answer = await north.ask(operation.method, request.path, **asked)
+            arguments["headers"] = {"If-Match": "*"}
+        answer = await north.ask(operation.method, request.path, **arguments)
         assert answer.status_code == 400, (operation.name, answer.text)
         assert answer.json()["violations"][0]["pointer"] == "/studnet"
         assert SECRET not in answer.text

@@ -75,15 +75,15 @@ async def answers(app: FastAPI, town: Town) -> dict[str, Any]:
     """Returns the answer of each read; of a filtered list only the ids."""
     told, normal = await tell(town), Normal(town)
     asks = caller(app, town)
-    found: dict[str, Any] = {}
+    recorded: dict[str, Any] = {}
     for name, request in requests(app, told):
         answer = await asks.get(request.path, **(request.params or {}))
         body = normal.value(answer.json())
         if " by " in name and answer.status_code == 200:
             body = [item.get("id", item) for item in body["items"]] if "items" in body else body
-            name = name.rpartition(" ")[0] + f" {sum(one.startswith(name.rpartition(' ')[0]) for one in found)}"
-        found[name] = {"status": answer.status_code, "body": body}
-    return found
+            name = name.rpartition(" ")[0] + f" {sum(one.startswith(name.rpartition(' ')[0]) for one in recorded)}"
+        recorded[name] = {"status": answer.status_code, "body": body}
+    return recorded
 
 
 def within(recorded: Any, now: Any) -> Any:

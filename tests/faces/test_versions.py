@@ -112,8 +112,8 @@ async def test_what_a_client_has_is_not_sent_again(app: FastAPI, north: Town) ->
     client = caller(app, north)
     path = await concern_of(client, north)
     tag = (await client.get(path)).headers["etag"]
-    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
-        same = await client.ask("GET", path, headers={"If-None-Match": known})
+    for matching in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        same = await client.ask("GET", path, headers={"If-None-Match": matching})
         assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
     await client.post(f"{path}/accept", {})
     assert (await client.ask("GET", path, headers={"If-None-Match": tag})).status_code == 200

@@ -75,11 +75,11 @@ class Told:
 
 async def content(town: Town) -> dict[str, list[Any]]:
     """The roster as its source names it: the same in a twin, whatever the ids."""
-    found = {}
+    rows_by_table = {}
     for kind, sql in CONTENT.items():
         rows = await ask(town, sql.format(alias=ALIAS.format(kind=kind)), source=SOURCE)
-        found[kind] = sorted(str(tuple(row)) for row in rows)
-    return found
+        rows_by_table[kind] = sorted(str(tuple(row)) for row in rows)
+    return rows_by_table
 
 
 def _changed(dice: random.Random) -> Export:
@@ -100,7 +100,7 @@ def _changed(dice: random.Random) -> Export:
 
 async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULTS) -> Told:
     """Plays the schedule of a seed and judges it; raises `AssertionError` with the seed and its steps."""
-    dice, told, built = random.Random(seed), Told(seed), build(machine.settings)
+    dice, outcome, built = random.Random(seed), Told(seed), build(machine.settings)
     north = await found_town("north", machine.engine, machine.worker_engine, machine.settings)
     twin = await found_town("south", machine.engine, machine.worker_engine, machine.settings)
     zip_file = folder / f"roster-{seed}.zip"
@@ -121,18 +121,18 @@ async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULT
         for _ in range(faults):
             if await _state(north, run_id) not in OPEN:
                 break  # the fault before came after the commit
-            await _fault(machine, north, dice, told)
+            await _fault(machine, north, dice, outcome)
             now = await content(north)
-            assert now in (before, after), f"seed {seed}: {', '.join(told.steps)}: between"
-            told.unchanged += now == before
-            told.applied += now == after
-            told.out_of_step.update(await rows_out_of_step(north))
-        await _completes(machine, north, run_id, after, told)
+            assert now in (before, after), f"seed {seed}: {', '.join(outcome.steps)}: between"
+            outcome.unchanged += now == before
+            outcome.applied += now == after
+            outcome.out_of_step.update(await rows_out_of_step(north))
+        await _completes(machine, north, run_id, after, outcome)
         writers.stop.set()
         await asyncio.gather(*writing)
-        told.out_of_step.update(await rows_out_of_step(north))
-        told.written = writers.written
-        assert not told.out_of_step, f"seed {seed}: {', '.join(told.steps)}: {told.out_of_step}"
+        outcome.out_of_step.update(await rows_out_of_step(north))
+        outcome.written = writers.written
+        assert not outcome.out_of_step, f"seed {seed}: {', '.join(outcome.steps)}: {outcome.out_of_step}"
         again = await sync(north, next_day, folder)
         assert (again.state, again.total("changes")) == ("applied", 0), f"seed {seed}: {again.sentence}"
     finally:
@@ -140,7 +140,7 @@ async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULT
         await asyncio.gather(*writing)
         await built.state.services.engine.dispose()
         machine.end_all()
-    return told
+    return outcome
 
 
 async def _source(town: Town, path: Path) -> UUID:

@@ -10,5 +10,5 @@ from tests.faults.webhooks import FAULTS, play
 @pytest.mark.parametrize("seed", range(len(FAULTS) - 1))
 async def test_nothing_is_lost_and_nothing_is_made_up(seed: int, ours: Machine) -> None:
     """Lost 0, phantom 0, same id same bytes, repeats bounded, the feed the same set, nothing across districts."""
-    told = await play(ours, seed, faults=1, slow=False)
-    assert told.committed
+    outcome = await play(ours, seed, faults=1, slow=False)
+    assert outcome.committed

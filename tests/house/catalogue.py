@@ -81,7 +81,7 @@ async def tenant_tables(db: asyncpg.Connection) -> list[asyncpg.Record]:
 
 async def every_table_has_a_district(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """`district_id uuid NOT NULL` in every table, and no table elsewhere but the worker's staging."""
-    found = [
+    findings = [
         (f"table {row['name']}", "has no district_id uuid NOT NULL")
         for row in await tenant_tables(db)
         if row["district"] is None
@@ -90,45 +90,45 @@ async def every_table_has_a_district(db: asyncpg.Connection, roles: dict[str, st
         f"""SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE {OURS} AND c.relkind IN ('r', 'p', 'f') AND n.nspname NOT IN ('public', 'staging')"""
     )
-    return let_off(found + [(f"table {row['name']}", "lies in a schema that nobody checks") for row in elsewhere])
+    return let_off(findings + [(f"table {row['name']}", "lies in a schema that nobody checks") for row in elsewhere])
 
 
 async def every_row_is_locked(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """Row-level security is on and FORCEd: it binds the owner as well."""
-    found = []
+    findings = []
     for row in await tenant_tables(db):
         if not row["secured"]:
-            found.append((f"table {row['name']}", "has no row-level security"))
+            findings.append((f"table {row['name']}", "has no row-level security"))
         if not row["forced"]:
-            found.append((f"table {row['name']}", "does not FORCE row-level security"))
-    return let_off(found)
+            findings.append((f"table {row['name']}", "does not FORCE row-level security"))
+    return let_off(findings)
 
 
 async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """One permissive policy for both run-time roles, the owner's own, and no more; USING equals WITH CHECK."""
     running = set(roles.values())
-    found = []
+    findings = []
     for table in await tenant_tables(db):
         policies = await policies_of(db, table["oid"])
         name = f"table {table['name']}"
         for policy in policies:
             if not policy["permissive"]:
-                found.append((name, f"its policy {policy['name']} is RESTRICTIVE: shards would open it"))
+                findings.append((name, f"its policy {policy['name']} is RESTRICTIVE: shards would open it"))
             if policy["command"] != "*":
-                found.append((name, f"its policy {policy['name']} is for one command only"))
+                findings.append((name, f"its policy {policy['name']} is for one command only"))
         theirs = [policy for policy in policies if running & set(policy["roles"]) or "public" in policy["roles"]]
         if len(theirs) != 1 or set(theirs[0]["roles"]) != running:
-            found.append((name, f"has not exactly one policy for {sorted(running)}"))
+            findings.append((name, f"has not exactly one policy for {sorted(running)}"))
         for policy in theirs:
             if policy["using"] is None or policy["using"] != policy["check"]:
-                found.append((name, f"the policy {policy['name']} has a WITH CHECK that is not its USING"))
-            found += [(name, said) for said in unfit_policy(policy["using"] or "")]
-    return let_off(found)
+                findings.append((name, f"the policy {policy['name']} has a WITH CHECK that is not its USING"))
+            findings += [(name, finding) for finding in unfit_policy(policy["using"] or "")]
+    return let_off(findings)
 
 
 async def people_are_within_reach(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """A row about a student is under the reach; a row with a secured area is under its lock."""
-    found = []
+    findings = []
     for table in await tenant_tables(db):
         text = " ".join(
             policy["using"] or ""
@@ -140,37 +140,37 @@ async def people_are_within_reach(db: asyncpg.Connection, roles: dict[str, str])
         if about is not None:
             for setting in ("app.reach", "app.schools"):
                 if f"current_setting('{setting}'" not in text:
-                    found.append((name, f"is about students, and its policy does not read {setting}"))
+                    findings.append((name, f"is about students, and its policy does not read {setting}"))
             part = f"current_setting(('app.students_'::text || \"right\"(({about})::text, 1)), true)"
             if f"strpos({part}, ({about})::text) > 0" not in text:
-                found.append((name, f"its policy does not hold {about} against the caseload"))
+                findings.append((name, f"its policy does not hold {about} against the caseload"))
         elif people := {"person_id", "staff_id", "student_ids", "person_ids"} & set(table["columns"]):
-            found += [(f"reach {table['name']}.{column}", "names people outside the reach") for column in people]
+            findings += [(f"reach {table['name']}.{column}", "names people outside the reach") for column in people]
         secured = "secured_area" in table["columns"]
         if secured and "secured_area = ANY" not in text:
-            found.append((name, "has secured areas, and its policy does not lock them"))
+            findings.append((name, "has secured areas, and its policy does not lock them"))
         if table["name"] == "demographics" and "'demographics'" not in text:
-            found.append((name, "demographics are not locked"))
-    return let_off(found)
+            findings.append((name, "demographics are not locked"))
+    return let_off(findings)
 
 
 async def the_district_leads_every_key(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """`district_id` is the first column of every primary key, unique constraint and index; each table has a key."""
-    found = []
+    findings = []
     for table in await tenant_tables(db):
         indexes = await db.fetch(
             "SELECT indexrelid::regclass::text AS name, indkey[0] AS first, indisprimary AS main FROM pg_index "
             "WHERE indrelid = $1",
             table["oid"],
         )
-        found += [
+        findings += [
             (f"key {table['name']}.{index['name']}", "is not led by district_id")
             for index in indexes
             if index["first"] != table["district"]
         ]
         if not any(index["main"] for index in indexes):
-            found.append((f"table {table['name']}", "has no primary key"))
-    return let_off(found)
+            findings.append((f"table {table['name']}", "has no primary key"))
+    return let_off(findings)
 
 
 async def references_stay_within_the_district(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
@@ -183,16 +183,16 @@ async def references_stay_within_the_district(db: asyncpg.Connection, roles: dic
            FROM pg_constraint k JOIN pg_class h ON h.oid = k.conrelid JOIN pg_class t ON t.oid = k.confrelid
            WHERE k.contype = 'f'"""
     )
-    found = []
+    findings = []
     for row in rows:
         name = f"key {row['here']}.{row['name']}"
         if row["deletes"] not in "ar" or row["updates"] not in "ar":
-            found.append((name, "does something on DELETE or UPDATE of what it refers to"))
+            findings.append((name, "does something on DELETE or UPDATE of what it refers to"))
         if f"table {row['here']}" in LET_OFF and f"table {row['there']}" in LET_OFF:
             continue
         if (row["first_here"], row["first_there"]) != ("district_id", "district_id"):
-            found.append((name, f"could refer to a {row['there']} of another district"))
-    return let_off(found)
+            findings.append((name, f"could refer to a {row['there']} of another district"))
+    return let_off(findings)
 
 
 async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
@@ -206,14 +206,14 @@ async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[s
         list(roles.values()),
         ON_EVERY_NODE,
     )
-    found = [
+    findings = [
         (f"table {row['here']}", f"is on every node and refers to {row['there']}, which is not")
         for row in rows
         if row["there"] not in ON_EVERY_NODE
     ]
     for row in rows:
-        found += [(f"table {row['here']}", f"{role} cannot lock {row['there']}") for role in row["cannot_lock"]]
-    return [f"{name}: {words}" for name, words in found]
+        findings += [(f"table {row['here']}", f"{role} cannot lock {row['there']}") for role in row["cannot_lock"]]
+    return [f"{name}: {words}" for name, words in findings]
 
 
 async def nothing_runs_by_itself(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
@@ -228,16 +228,16 @@ async def nothing_runs_by_itself(db: asyncpg.Connection, roles: dict[str, str]) 
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE {OURS} AND c.relkind IN ('S', 'v', 'm') AND n.nspname <> 'staging'"""
     )
-    found = [(f"trigger {row['t']}.{row['tgname']}", "no triggers") for row in triggers]
-    found += [(f"rule {row['relname']}.{row['rulename']}", "no rules") for row in rules]
+    findings = [(f"trigger {row['t']}.{row['tgname']}", "no triggers") for row in triggers]
+    findings += [(f"rule {row['relname']}.{row['rulename']}", "no rules") for row in rules]
     for row in others:
         if row["kind"] == "S":
-            found.append((f"sequence {row['name']}", "orders by arrival, not by commit, and not by district"))
+            findings.append((f"sequence {row['name']}", "orders by arrival, not by commit, and not by district"))
         elif row["kind"] == "m":
-            found.append((f"view {row['name']}", "a materialized view has no row-level security"))
+            findings.append((f"view {row['name']}", "a materialized view has no row-level security"))
         elif "security_invoker=true" not in (row["options"] or []):
-            found.append((f"view {row['name']}", "reads with its owner's rights: make it security_invoker"))
-    return let_off(found)
+            findings.append((f"view {row['name']}", "reads with its owner's rights: make it security_invoker"))
+    return let_off(findings)
 
 
 async def policies_of(db: asyncpg.Connection, table: int) -> list[asyncpg.Record]:
@@ -255,17 +255,17 @@ async def policies_of(db: asyncpg.Connection, table: int) -> list[asyncpg.Record
 
 def unfit_policy(text: str) -> list[str]:
     """What a policy's condition may not hold."""
-    found = []
+    findings = []
     if not (text.startswith(f"({DISTRICT_IN_POLICY}") or text.startswith(f"(({DISTRICT_IN_POLICY}")):
-        found.append("its policy does not begin with the district")
+        findings.append("its policy does not begin with the district")
     if " OR " in _outermost(text):
-        found.append("its policy has an OR outside of every parenthesis: the district must always hold")
+        findings.append("its policy has an OR outside of every parenthesis: the district must always hold")
     if re.search(r"\bselect\b", text, re.IGNORECASE):
-        found.append("its policy holds a subquery")
+        findings.append("its policy holds a subquery")
     called = {name.lower() for name in re.findall(r"([A-Za-z_][\w.]*)\s*\(", text)} - ALLOWED_IN_POLICY
     if called:
-        found.append(f"its policy calls {sorted(called)}")
-    return found
+        findings.append(f"its policy calls {sorted(called)}")
+    return findings
 
 
 def _outermost(text: str) -> str:

@@ -110,12 +110,12 @@ def _in_write(query: Node, catalogue: Catalogue) -> Iterator[str]:
 
 def _correlated(query: Node, catalogue: Catalogue) -> Iterator[str]:
     tables = {catalogue.relations.get(entry.text("relid"), "") for entry in query.children("rtable")}
-    here = sorted(tables & set(ON_EVERY_NODE))
-    if not here:
+    shared = sorted(tables & set(ON_EVERY_NODE))
+    if not shared:
         return
     for node in query.within("targetList", "jointree", "havingQual", "returningList"):
         if node.kind == "SUBLINK" and any(_reaches_out(inner, 1) for inner in node.children("subselect")):
-            yield f"a correlated subquery next to {', '.join(here)}"
+            yield f"a correlated subquery next to {', '.join(shared)}"
 
 
 def _reaches_out(query: Node, depth: int) -> bool:

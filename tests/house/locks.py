@@ -36,22 +36,22 @@ class Transaction:
 
     def findings(self, about_students: set[str]) -> list[str]:
         """Where it breaks the order."""
-        found = ["locks students in no order"] if self.unordered else []
+        findings = ["locks students in no order"] if self.unordered else []
         locked, late, numbered = False, "", False
         for step in self.steps:
             table = step.split(" ")[1]
             if step == "lock person":
                 locked = True
                 if late:
-                    found.append(f"locks students after it wrote {late}")
+                    findings.append(f"locks students after it wrote {late}")
             elif table in about_students and not locked:
-                found.append(f"{step} before any student was locked")
+                findings.append(f"{step} before any student was locked")
             if table in ("settlement", "event_counter"):
                 late = table
             if numbered and (table in about_students or table in ("settlement", "person")):
-                found.append(f"{step} after the event counter")
+                findings.append(f"{step} after the event counter")
             numbered = numbered or table == "event_counter"
-        return [f"{self.operation}: {one}: {', '.join(self.steps)}" for one in found]
+        return [f"{self.operation}: {one}: {', '.join(self.steps)}" for one in findings]
 
 
 class Recorder:

@@ -44,14 +44,14 @@ def refused(text: str) -> list[str]:
 
 def broken_module(name: str, tree: ast.Module, lines: int) -> list[str]:
     """What is wrong with a module's shape."""
-    found = []
+    findings = []
     if lines > MAX_LINES:
-        found.append(f"{name} has {lines} lines; {MAX_LINES} is the most")
+        findings.append(f"{name} has {lines} lines; {MAX_LINES} is the most")
     if ast.get_docstring(tree) is None:
-        found.append(f"{name} does not begin by saying what it owns")
+        findings.append(f"{name} does not begin by saying what it owns")
     if NAMES_THAT_SAY_NOTHING & set(name.split(".")):
-        found.append(f"{name} has a name that says nothing")
-    return found
+        findings.append(f"{name} has a name that says nothing")
+    return findings
 
 
 def broken_contracts(folder: Path) -> str:
@@ -102,12 +102,12 @@ def test_a_planted_import_fault_is_found(tmp_path: Path, planted: str, source: s
 
 def test_every_module_is_small_and_says_what_it_owns() -> None:
     """No file over 400 lines, each begins with a docstring, none has a name that says nothing."""
-    found = []
+    findings = []
     for name, tree in modules().items():
         path = REPOSITORY / Path(*name.split("."))
         source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        found += broken_module(name, tree, source.read_text().count("\n"))
-    assert found == []
+        findings += broken_module(name, tree, source.read_text().count("\n"))
+    assert findings == []
 
 
 def sub_rooms(folder: Path) -> set[Path]:
@@ -122,7 +122,7 @@ def rooms_too_large(folder: Path) -> list[str]:
 
     Files of a folder that is not declared count where it stands; a declared sub-room counts as one.
     """
-    declared, found = sub_rooms(folder), []
+    declared, findings = sub_rooms(folder), []
     rooms = {path for path in (folder / "app").iterdir() if path.is_dir() and path.name not in NOT_ROOMS}
     for room in sorted(rooms | declared):
         inside = [other for other in declared if room in other.parents]
@@ -133,8 +133,8 @@ def rooms_too_large(folder: Path) -> list[str]:
             if path.name != "__init__.py" and not any(other in path.parents for other in nearest)
         ]
         if len(files) + len(nearest) > MAX_FILES:
-            found.append(f"{room.relative_to(folder)} has {len(files)} files and {len(nearest)} sub-rooms")
-    return found
+            findings.append(f"{room.relative_to(folder)} has {len(files)} files and {len(nearest)} sub-rooms")
+    return findings
 
 
 def test_a_room_has_at_most_twelve_files() -> None:
@@ -157,16 +157,16 @@ def test_a_planted_thirteenth_file_is_found(tmp_path: Path) -> None:
 
 def test_no_tracked_file_names_a_registry_or_a_place_of_some_machine() -> None:
     """What is pushed holds for every machine and names no index."""
-    found = []
+    findings = []
     for path in tracked():
         name = str(path.relative_to(REPOSITORY))
         if name in MAY_NAME:
             continue
         try:
-            found += [f"{name}: {pattern}" for pattern in refused(path.read_text())]
+            findings += [f"{name}: {pattern}" for pattern in refused(path.read_text())]
         except UnicodeDecodeError:
             continue
-    assert found == []
+    assert findings == []
 
 
 @pytest.mark.parametrize("pattern", [*REGISTRIES, *PLACES])
@@ -177,8 +177,8 @@ def test_a_planted_name_is_found(pattern: str) -> None:
 
 def test_a_planted_module_is_found() -> None:
     """The shape of a module is looked at."""
-    found = broken_module("app.concern.helpers", ast.parse("x = 1"), MAX_LINES + 1)
-    assert len(found) == 3
+    findings = broken_module("app.concern.helpers", ast.parse("x = 1"), MAX_LINES + 1)
+    assert len(findings) == 3
 
 
 def test_what_one_step_of_ci_leaves_out_the_other_runs() -> None:

@@ -185,8 +185,8 @@ async def test_a_planted_fault_is_found(
 @pytest.mark.parametrize(("fault", "words"), ROLES, ids=[words for _, words in ROLES])
 async def test_a_role_that_could_pass_is_found(fault: str, words: str, owner: asyncpg.Connection) -> None:
     """A run-time role with a right too many, made for the test and gone with it."""
-    found = await _found(owner, fault, privileges.roles_cannot_pass_the_rows, {"api": "planted"})
-    assert words in "\n".join(found)
+    findings = await _found(owner, fault, privileges.roles_cannot_pass_the_rows, {"api": "planted"})
+    assert words in "\n".join(findings)
 
 
 async def _found(owner: asyncpg.Connection, fault: str, check: Check, roles: dict[str, str]) -> list[str]:

@@ -23,23 +23,23 @@ def test_every_operation_says_all_of_itself(app: FastAPI) -> None:
     names = [one.name for one in operations(app)]
     assert len(names) == len(set(names))
     for operation in operations(app):
-        told = contract["paths"][operation.path][operation.method.lower()]
-        assert told.get("summary"), operation.name
-        assert told.get("description", "").endswith("."), operation.name
+        described = contract["paths"][operation.path][operation.method.lower()]
+        assert described.get("summary"), operation.name
+        assert described.get("description", "").endswith("."), operation.name
         if operation.name in OPEN:
             continue
-        assert told["tags"], operation.name
-        (security,) = told["security"]
+        assert described["tags"], operation.name
+        (security,) = described["security"]
         assert set(security["oauth2"]) <= {can.value for can in GRANTABLE}, operation.name
-        for status, answer in told["responses"].items():
+        for status, answer in described["responses"].items():
             if status >= "400":
                 assert set(resolved(contract, answer)["content"]) == {"application/problem+json"}, (
                     operation.name,
                     status,
                 )
-        assert {"400", "401", "403", "429", "500", "503"} <= told["responses"].keys(), operation.name
-        assert ("404" in told["responses"]) == ("{" in operation.path), operation.name
-        assert ("409" in told["responses"]) == (not operation.reads), operation.name
+        assert {"400", "401", "403", "429", "500", "503"} <= described["responses"].keys(), operation.name
+        assert ("404" in described["responses"]) == ("{" in operation.path), operation.name
+        assert ("409" in described["responses"]) == (not operation.reads), operation.name
 
 
 def test_scopes_are_explained(app: FastAPI) -> None:

@@ -193,8 +193,8 @@ async def _explain(work: Work, root: Root) -> dict[str, Any]:
         await connection.exec_driver_sql(f"SET LOCAL {setting} = off")
     parameters = tuple(given[name] for name in plan.parameters)
     answer = (await connection.exec_driver_sql(f"EXPLAIN (VERBOSE, FORMAT JSON) {plan.sql}", parameters)).scalar_one()
-    found: dict[str, Any] = (orjson.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
-    return found
+    root_plan: dict[str, Any] = (orjson.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
+    return root_plan
 
 
 async def indexed(db: asyncpg.Connection) -> dict[str, set[str]]:
@@ -240,12 +240,12 @@ def unserved(plan: dict[str, Any], columns: dict[str, set[str]]) -> Iterator[str
 
 async def test_an_index_serves_every_link_and_every_narrow_filter(north: Town, owner: asyncpg.Connection) -> None:
     """Under row-level security, no statement has to read a district to find a row's children."""
-    columns, found = await indexed(owner), {}
+    columns, findings = await indexed(owner), {}
     async with north.unit(north.client()) as work:
         for name, root in reads():
             if faults := list(unserved(await _explain(work, root), columns)):
-                found[name] = faults
-    assert found == {}
+                findings[name] = faults
+    assert findings == {}
 
 
 @pytest.mark.parametrize("name", ["concerns", "supports", "scores", "decisions", "students"])

@@ -28,7 +28,7 @@ async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settin
 
 def shown_in(text: str) -> set[UUID]:
     """The students whose ids stand in an answer."""
-    return {ids.parse_id("student", found) for found in STUDENT.findall(text)}
+    return {ids.parse_id("student", student_id) for student_id in STUDENT.findall(text)}
 
 
 async def logged(owner: asyncpg.Connection, told: Told, since: UUID) -> tuple[int, set[UUID]]:
@@ -61,8 +61,8 @@ async def test_every_answer_over_rest_is_logged(app: FastAPI, told: Told, owner:
 async def test_every_answer_over_graphql_is_logged(app: FastAPI, told: Told, owner: asyncpg.Connection) -> None:
     """Each field with its nested rows, and each mutation."""
     seen = 0
-    asked = [*reads(told), *((name, document, given) for name, document, given, _ in commands(told, None))]
-    for name, document, variables in asked:
+    requests_to_send = [*reads(told), *((name, document, given) for name, document, given, _ in commands(told, None))]
+    for name, document, variables in requests_to_send:
         north, since = caller(app, told.town), ids.new_id()
         answer = await north.post("/graphql", {"query": document, "variables": variables})
         _, students = await logged(owner, told, since)

@@ -18,10 +18,10 @@ UNTOLD = {"printed"}
 def test_the_page_tells_every_limit() -> None:
     """A limit that is changed is changed there as well."""
     limits = Limits()
-    told = re.findall(r"\d+", PAGE)
+    numbers = re.findall(r"\d+", PAGE)
     for field in fields(limits):
         if field.name not in UNTOLD:
-            assert f"{getattr(limits, field.name):.0f}" in told, field.name
+            assert f"{getattr(limits, field.name):.0f}" in numbers, field.name
 
 
 def test_the_page_tells_every_code() -> None:

@@ -35,7 +35,7 @@ def test_the_command_line_knows_it(told: str) -> None:
     while words and (group := getattr(command, "commands", None)):
         assert words[0] in group, f"There is no command {words[0]!r}."
         command, words = group[words[0]], words[1:]
-    known: set[str] = set()
+    known_options: set[str] = set()
     for parameter in command.params:
-        known |= {*parameter.opts, *parameter.secondary_opts}
-    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
+        known_options |= {*parameter.opts, *parameter.secondary_opts}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known_options

@@ -51,9 +51,9 @@ def hostile(value: Any, word: str) -> Iterator[Any]:
 
 def requests(told: Told, word: str) -> Iterator[Request]:
     """Each read with each of its arguments, each mutation with each field of its input, and what stands around them."""
-    asked = [(document, variables) for _, document, variables in reads(told) if variables]
+    documents = [(document, variables) for _, document, variables in reads(told) if variables]
     places = set()
-    for document, variables in [*asked, *((text, given) for _, text, given, _ in commands(told, None))]:
+    for document, variables in [*documents, *((text, given) for _, text, given, _ in commands(told, None))]:
         for path in list(leaves(variables)):
             if (document, path) in places:
                 continue  # another good value of the same argument
@@ -110,7 +110,7 @@ async def test_a_null_that_may_only_be_left_out_is_the_callers(app: FastAPI, nor
     assert "Maybe" not in error["message"]
 
 
-async def _send(address: str, bearer: str, asked: Iterator[Request]) -> tuple[list[Any], int]:
+async def _send(address: str, bearer: str, requests: Iterator[Request]) -> tuple[list[Any], int]:
     """Sends all, some at once: the ones that were answered by a fault, and how many were sent."""
     faults: list[Any] = []
     sent = 0
@@ -119,7 +119,7 @@ async def _send(address: str, bearer: str, asked: Iterator[Request]) -> tuple[li
     async def send() -> None:
         nonlocal sent
         async with httpx.AsyncClient(trust_env=False, verify=TRUSTS_NOBODY, base_url=address, timeout=60) as client:
-            for request in asked:
+            for request in requests:
                 body = json.dumps(request)  # as ASCII, so that half a surrogate can be sent at all
                 twice = [client.post("/graphql", content=body, headers=headers) for _ in range(1 + (sent % 5 == 0))]
                 for answer in await asyncio.gather(*twice):

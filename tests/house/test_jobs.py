@@ -41,13 +41,13 @@ async def _delivery(work: Work, delivery_id: UUID) -> tuple[str, int, list[int]]
     query = select(WebhookDelivery).where(
         WebhookDelivery.district_id == work.district_id, WebhookDelivery.id == delivery_id
     )
-    found = (await work.db.scalars(query)).one()
+    delivery = (await work.db.scalars(query)).one()
     numbers = await work.db.scalars(
         select(WebhookAttempt.number)
         .where(WebhookAttempt.district_id == work.district_id, WebhookAttempt.delivery_id == delivery_id)
         .order_by(WebhookAttempt.number)
     )
-    return found.state, found.attempts, list(numbers)
+    return delivery.state, delivery.attempts, list(numbers)
 
 
 def _came(parcel: OutboundDelivery, outcome: Outcome) -> Attempt:

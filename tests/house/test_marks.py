@@ -59,44 +59,44 @@ HOLDS_ENGINE = {
 
 def unmarked(name: str, tree: ast.Module) -> list[str]:
     """What takes or touches a session in a room without a mark."""
-    found = []
+    findings = []
     for function in functions(tree):
         where = f"{name}.{function.name}"
         public = not function.name.startswith("_")
         asynchronous = isinstance(function, ast.AsyncFunctionDef)
         if touches_the_session(function) and not takes_work(function) and "db" not in _arguments(function):
-            found.append(f"{where} touches a session that nobody gave it")
+            findings.append(f"{where} touches a session that nobody gave it")
         if not takes_work(function) or marked(function) or name in WITHIN:
             continue
         if public and asynchronous:
-            found.append(f"{where} takes a Work and is not marked @needs")
+            findings.append(f"{where} takes a Work and is not marked @needs")
         elif public and touches_the_session(function):
-            found.append(f"{where} touches the session and is not marked @needs")
-    return found
+            findings.append(f"{where} touches the session and is not marked @needs")
+    return findings
 
 
 def broken_habits(name: str, tree: ast.Module) -> list[str]:
     """Ends of transactions outside of the door, sessions made elsewhere, lookups that name no district, local time."""
-    found = []
+    findings = []
     for node in ast.walk(tree):
         line = f"{name}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Attribute):
             on_a_session = _name(node.value) in ("db", "session", "_session", "connection")
             if node.attr in ENDS and on_a_session and name not in HOLDS_ENGINE and not _is_drivers(name):
-                found.append(f"{line} calls {node.attr}: only the door ends a transaction")
+                findings.append(f"{line} calls {node.attr}: only the door ends a transaction")
             if node.attr == "_session" and _name(node.value) != "self":
-                found.append(f"{line} goes around the lock of Work.db")
+                findings.append(f"{line} goes around the lock of Work.db")
             if node.attr == "run_step" and not name.startswith(DOOR):
-                found.append(f"{line} runs a step of the door without a permission")
+                findings.append(f"{line} runs a step of the door without a permission")
             if node.attr == "get" and _name(node.value) in ("db", "session"):
-                found.append(f"{line} gets a row by its key: a select names the district")
+                findings.append(f"{line} gets a row by its key: a select names the district")
             clock = name == "app.core.clock" or name.startswith("app.sandbox")
             if node.attr in ("now", "utcnow", "today") and _name(node.value) in ("datetime", "date") and not clock:
-                found.append(f"{line} asks for the time around core.clock")
+                findings.append(f"{line} asks for the time around core.clock")
         made = isinstance(node, ast.Name) and node.id in MAKES_SESSIONS and not _annotation_only(tree, node)
         if made and name != "app.access.work":
-            found.append(f"{line} uses {_name(node)}: sessions are made at the door")
-    return found
+            findings.append(f"{line} uses {_name(node)}: sessions are made at the door")
+    return findings
 
 
 def rooms() -> Iterator[tuple[str, ast.Module]]:
@@ -116,7 +116,7 @@ def marks() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 def test_every_function_that_takes_a_work_is_marked() -> None:
     """Commands and reads of every room carry their permissions."""
-    assert [said for name, tree in rooms() for said in unmarked(name, tree)] == []
+    assert [finding for name, tree in rooms() for finding in unmarked(name, tree)] == []
 
 
 def test_faces_and_the_rest_never_touch_the_session() -> None:
@@ -128,19 +128,19 @@ def test_faces_and_the_rest_never_touch_the_session() -> None:
 
 def test_only_the_door_ends_a_transaction() -> None:
     """No commit, rollback, session or local time of anybody else's."""
-    assert [said for name, tree in modules().items() for said in broken_habits(name, tree)] == []
+    assert [finding for name, tree in modules().items() for finding in broken_habits(name, tree)] == []
 
 
 def test_every_mark_names_permissions() -> None:
     """A mark without a permission would open to everybody; every permission is asked for somewhere."""
-    found = dict(marks())
-    assert found
-    for name, function in found.items():
-        asked = required_permissions(function)
-        assert asked, name
-        assert all(isinstance(can, Can) for can in asked), name
+    permissions_by_function = dict(marks())
+    assert permissions_by_function
+    for name, function in permissions_by_function.items():
+        required = required_permissions(function)
+        assert required, name
+        assert all(isinstance(can, Can) for can in required), name
         assert inspect.iscoroutinefunction(function), name
-    asked_by_marks = {can for function in found.values() for can in required_permissions(function)}
+    asked_by_marks = {can for function in permissions_by_function.values() for can in required_permissions(function)}
     asked_by_reads = {can for resource in CATALOG.resources for can in declaration(resource).requires}
     assert asked_by_marks | asked_by_reads == set(Can)
 
@@ -227,8 +227,8 @@ async def _inner(work: Work): await work.db.scalar(x)
 
 def test_planted_functions_without_a_mark_are_found() -> None:
     """Public, asynchronous or not, with or without a `Work`: each is named; what is marked or private is not."""
-    told = [said.split()[0].rsplit(".", 1)[-1] for said in unmarked("app.concern.planted", ast.parse(PLANTED))]
-    assert told == ["read_all", "by_another_name", "quick", "from_nowhere"]
+    names = [finding.split()[0].rsplit(".", 1)[-1] for finding in unmarked("app.concern.planted", ast.parse(PLANTED))]
+    assert names == ["read_all", "by_another_name", "quick", "from_nowhere"]
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_planted_functions_without_a_mark_are_found() -> None:
 def test_a_planted_habit_is_found(line: str, words: str) -> None:
     """Each is named with its line."""
     tree = ast.parse(f"async def f(work: Work):\n    {line}")
-    assert any(words in said for said in broken_habits("app.concern.planted", tree))
+    assert any(words in finding for finding in broken_habits("app.concern.planted", tree))
 
 
 async def test_a_mark_without_its_permission_is_refused(north: Town) -> None:
@@ -285,7 +285,7 @@ def _is_drivers(name: str) -> bool:
     return name in ("app.core.db", "app.cli.citus", "app.cli.migrate") or name.startswith("app.sandbox")
 
 
-def _annotation_only(tree: ast.Module, wanted: ast.Name) -> bool:
+def _annotation_only(tree: ast.Module, name: ast.Name) -> bool:
     annotations = [node.annotation for node in ast.walk(tree) if isinstance(node, ast.arg)]
     annotations += [node.returns for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    return any(wanted is inner for node in annotations if node is not None for inner in ast.walk(node))
+    return any(name is inner for node in annotations if node is not None for inner in ast.walk(node))

@@ -48,7 +48,7 @@ def _is_status(argument: ast.expr) -> bool:
 
 
 def _codes() -> set[str]:
-    found = {
+    codes = {
         value.value
         for tree in _trees()
         for node in ast.walk(tree)
@@ -56,7 +56,7 @@ def _codes() -> set[str]:
         for value in _named(node)
         if isinstance(value, ast.Constant) and isinstance(value.value, str) and CODE.fullmatch(value.value)
     }
-    return found | {error.code for error in _errors() if error.__module__.startswith("app.")}
+    return codes | {error.code for error in _errors() if error.__module__.startswith("app.")}
 
 
 def test_every_code_is_listed_and_every_listed_code_exists(app: FastAPI) -> None:

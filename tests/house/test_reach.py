@@ -44,13 +44,13 @@ async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settin
 
 def lists(app: FastAPI) -> list[Operation]:
     """Every list of the live routes about students."""
-    found = [
+    listed = [
         one
         for one in operations(app)
         if one.reads and one.path.startswith("/v1/") and ("after" in one.names("query") or one.name in NO_STUDENTS)
     ]
-    assert {one.name for one in found} >= NO_STUDENTS.keys()
-    return [one for one in found if one.name not in NO_STUDENTS]
+    assert {one.name for one in listed} >= NO_STUDENTS.keys()
+    return [one for one in listed if one.name not in NO_STUDENTS]
 
 
 async def seen(asks: Caller, operation: Operation, told: Told) -> tuple[int, str]:
@@ -84,15 +84,15 @@ def whom(text: str, told: Told) -> set[str]:
 async def owned(told: Told, settings: Settings) -> dict[str, str]:
     """Every id of a row about a student, as faces show it: whose it is."""
     names = {row: name for name, row in told.town.students.items()}
-    found = {ids.format_id("student", row): name for row, name in names.items()}
+    owners = {ids.format_id("student", row): name for row, name in names.items()}
     connection = await asyncpg.connect(settings.url_of("owner"))
     for kind in ("concern", "support", "phase", "session", "score", "verdict", "decision"):
         rows = await connection.fetch(
             f"SELECT id, student_id FROM {kind} WHERE district_id = $1", told.town.district_id
         )
-        found |= {ids.format_id(kind, row["id"]): names[row["student_id"]] for row in rows}
+        owners |= {ids.format_id(kind, row["id"]): names[row["student_id"]] for row in rows}
     await connection.close()
-    return found
+    return owners
 
 
 REACHES = [
@@ -114,7 +114,7 @@ async def test_every_list_is_bound_by_whom_it_acts_for(
             continue
         status, text = await seen(acting(app, told, person), operation, told)
         assert status in (200, 403), (operation.name, text)
-        assert {owned.get(found, "nobody") for found in ABOUT.findall(text)} <= reached, operation.name
+        assert {owned.get(row_id, "nobody") for row_id in ABOUT.findall(text)} <= reached, operation.name
         assert whom(text, told) <= reached, operation.name
         if status == 200 and operation.name in ("list_students", "list_scores", "list_decisions", "list_supports"):
             assert whom(text, told) == reached, operation.name
@@ -130,8 +130,8 @@ async def test_every_graphql_list_is_bound_as_well(
     for name, document, variables in reads(told):
         answer = await acting(app, told, person).post("/graphql", {"query": document, "variables": variables})
         sent = set(map(str, variables.values()))
-        found = {owned.get(one, "nobody") for one in ABOUT.findall(answer.text) if one not in sent}
-        assert found <= reached, (name, variables, answer.text)
+        names = {owned.get(one, "nobody") for one in ABOUT.findall(answer.text) if one not in sent}
+        assert names <= reached, (name, variables, answer.text)
         assert whom(answer.text.replace(str(variables.get("id")), ""), told) <= reached, (name, variables)
 
 
@@ -199,7 +199,7 @@ async def test_a_client_of_some_schools_reaches_their_students_only(
         if not operation.names("path"):
             status, text = await seen(caller(app, told.town, schools=second), operation, told)
             assert status == 200, (operation.name, text)
-            assert {owned.get(found, "nobody") for found in ABOUT.findall(text)} <= {"cy"}, operation.name
+            assert {owned.get(row_id, "nobody") for row_id in ABOUT.findall(text)} <= {"cy"}, operation.name
     for person in ("administrator", "teacher"):
         both = caller(app, told.town, schools=second, act_for=f"sis:sis:{person}-1")
         assert (await both.items("/v1/students")) == [], person

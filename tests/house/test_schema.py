@@ -56,30 +56,30 @@ async def of_database(db: asyncpg.Connection) -> Described:
                   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.n ORDER BY u.place) AS key
            FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.contype = 'p'"""
     )
-    found: Described = {}
+    described: Described = {}
     for row in columns:
-        found.setdefault(row["t"], ({}, []))[0][row["name"]] = (row["type"], row["optional"])
+        described.setdefault(row["t"], ({}, []))[0][row["name"]] = (row["type"], row["optional"])
     for row in keys:
-        if row["t"] in found:
-            found[row["t"]][1].extend(row["key"])
-    return found
+        if row["t"] in described:
+            described[row["t"]][1].extend(row["key"])
+    return described
 
 
 def differences(models: Described, database: Described) -> list[str]:
     """Everything in which the two do not agree."""
-    found = [f"{name} has a model and no table" for name in models.keys() - database.keys()]
-    found += [f"{name} has no model" for name in database.keys() - models.keys() - WITHOUT_MODEL.keys()]
+    findings = [f"{name} has a model and no table" for name in models.keys() - database.keys()]
+    findings += [f"{name} has no model" for name in database.keys() - models.keys() - WITHOUT_MODEL.keys()]
     for name in sorted(models.keys() & database.keys()):
-        (here, key), (there, their_key) = models[name], database[name]
-        found += [f"{name}.{column} is in one of the two only" for column in here.keys() ^ there.keys()]
-        found += [
-            f"{name}.{column} is {here[column]} in the model and {there[column]} in the database"
-            for column in here.keys() & there.keys()
-            if here[column] != there[column]
+        (model, key), (table, their_key) = models[name], database[name]
+        findings += [f"{name}.{column} is in one of the two only" for column in model.keys() ^ table.keys()]
+        findings += [
+            f"{name}.{column} is {model[column]} in the model and {table[column]} in the database"
+            for column in model.keys() & table.keys()
+            if model[column] != table[column]
         ]
         if sorted(key) != sorted(their_key):
-            found.append(f"{name} has the key {key} in the model and {their_key} in the database")
-    return sorted(found)
+            findings.append(f"{name} has the key {key} in the model and {their_key} in the database")
+    return sorted(findings)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_each_planted_difference_is_found(database: Described) -> None:
     )
     models["planted"] = ({}, [])
     del models["area"]
-    told = "\n".join(differences(models, database))
+    report = "\n".join(differences(models, database))
     for words in (
         "planted has a model and no table",
         "area has no model",
@@ -121,7 +121,7 @@ def test_each_planted_difference_is_found(database: Described) -> None:
         "concern.settled_at is",
         "concern has the key",
     ):
-        assert words in told
+        assert words in report
 
 
 def test_types_are_compared_as_postgresql_spells_them() -> None:

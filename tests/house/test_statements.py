@@ -68,7 +68,7 @@ def test_a_statement_that_names_its_district_passes(sql: str) -> None:
 @pytest.mark.parametrize(("sql", "table"), UNBOUND)
 def test_a_statement_that_leaves_it_out_is_found(sql: str, table: str) -> None:
     """Each form in which a table can be left unbound is named."""
-    assert any(said.startswith(table) for said in unbound(sql, TENANTS))
+    assert any(finding.startswith(table) for finding in unbound(sql, TENANTS))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ async def test_the_watch_sees_what_the_rooms_send(north: Town) -> None:
             await careful(work)
             assert watch.findings == []
             await forgetful(work)
-        assert [said.split()[0] for said in watch.findings] == ["concern", "person", "concern"]
+        assert [finding.split()[0] for finding in watch.findings] == ["concern", "person", "concern"]
     watch.findings.clear()
     assert watch.seen()
 

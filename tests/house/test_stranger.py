@@ -119,8 +119,8 @@ async def test_the_towns_own_client_can_do_everything(
 @pytest.mark.parametrize("text", ["a Canary01 b", "stu_01k", "x"])
 def test_a_planted_byte_is_found(text: str) -> None:
     """What was not sent and is another's is a leak; what the request sent itself is not."""
-    found = leaks(text, "", "Canary01", {"01k": None})
-    assert found == {"a Canary01 b": ["Canary01"], "stu_01k": ["01k"], "x": []}[text]
+    leaked = leaks(text, "", "Canary01", {"01k": None})
+    assert leaked == {"a Canary01 b": ["Canary01"], "stu_01k": ["01k"], "x": []}[text]
     assert leaks(text, "Canary01 01k", "Canary01", {"01k": None}) == []
 
 
@@ -129,14 +129,14 @@ def _in_order(operation: Operation, mine: Told, theirs: Told) -> list[Request]:
 
 
 async def _as_south(app: FastAPI, south: Told, request: Request) -> httpx.Response:
-    asked = request.operation.method, request.path
-    return await caller(app, south.town).ask(*asked, params=request.params, **request.body)
+    call = request.operation.method, request.path
+    return await caller(app, south.town).ask(*call, params=request.params, **request.body)
 
 
 def _nothing_is_norths(request: Request, answer: httpx.Response, canary: str, spelt: dict[str, UUID]) -> None:
     sent = f"{request.path} {request.params} {request.json}"
-    told = f"{answer.text} {dict(answer.headers)}"
-    assert leaks(told, sent, canary, spelt) == [], str(request)
+    shown = f"{answer.text} {dict(answer.headers)}"
+    assert leaks(shown, sent, canary, spelt) == [], str(request)
     assert answer.status_code < 500, (str(request), answer.text)
 
 

@@ -188,7 +188,7 @@ async def backup(source: Installation, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("backups") / "one"
     done = await run_aimline(source.settings, "backup", str(folder), "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["tables"]["public.person"] > 40
-    assert told["tables"]["public.sis_upload"] > 0
+    manifest = json.loads(done.stdout)
+    assert manifest["tables"]["public.person"] > 40
+    assert manifest["tables"]["public.sis_upload"] > 0
     return folder

@@ -68,8 +68,8 @@ class Proxied:
 
 def block(language: str) -> str:
     """The one block of the page in this language."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    return str(found)
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return str(text)
 
 
 def free_port() -> int:
@@ -152,7 +152,7 @@ def proxied(name: str, folder: Path, upstream: int) -> Iterator[Proxied]:
     port, plain = free_port(), free_port()
     command = COMMANDS[name](folder, upstream, port, plain, chain, key)
     env = environment() | {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    with (folder / "said").open("wb") as said, running(command, port, said=said, env=env):
+    with (folder / "said").open("wb") as output, running(command, port, said=output, env=env):
         yield Proxied(port, plain, ssl.create_default_context(cafile=str(chain)))
 
 

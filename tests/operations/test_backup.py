@@ -118,10 +118,10 @@ async def test_an_interrupted_backup_leaves_nothing(source: Installation, tmp_pa
                     break
                 await asyncio.sleep(0.1)
             process.send_signal(signal.SIGTERM)
-            _, said = await asyncio.wait_for(process.communicate(), 60)
+            _, output = await asyncio.wait_for(process.communicate(), 60)
     finally:
         await connection.close()
-    assert process.returncode == 130, said
+    assert process.returncode == 130, output
     assert _names(tmp_path) == []
 
 
@@ -165,9 +165,9 @@ def test_the_password_is_on_no_command_line(source: Installation) -> None:
     """Everybody on the machine reads command lines."""
     for query in ("", "&password=hunter2"):
         server = programs.Server(source.settings.url_of("owner") + query, 18, False)
-        told = " ".join(server.arguments())
-        assert "hunter2" not in told
-        assert server.variables()["PGPASSWORD"] not in told
+        arguments = " ".join(server.arguments())
+        assert "hunter2" not in arguments
+        assert server.variables()["PGPASSWORD"] not in arguments
 
 
 def test_an_empty_database_is_not_backed_up(server: Settings, tmp_path: Path) -> None:

@@ -67,10 +67,10 @@ def test_the_callers_address_is_the_real_one(echo: Proxied) -> None:
     """What a caller says of itself counts for nothing: limits by address would not hold."""
     lies = {"X-Forwarded-For": CANARY, "X-Forwarded-Proto": "http", "Forwarded": f"for={CANARY}", "X-Real-IP": CANARY}
     with echo.client("127.0.0.2") as client:
-        told = client.get("/", headers=lies).json()
-    assert (told["client"], told["scheme"]) == ("127.0.0.2", "https")
-    assert CANARY not in told["headers"]["x-forwarded-for"]
-    assert told["headers"]["host"].partition(":")[0] == "localhost"
+        body = client.get("/", headers=lies).json()
+    assert (body["client"], body["scheme"]) == ("127.0.0.2", "https")
+    assert CANARY not in body["headers"]["x-forwarded-for"]
+    assert body["headers"]["host"].partition(":")[0] == "localhost"
 
 
 def test_a_body_that_is_too_large_gets_the_apis_own_answer(api: Proxied) -> None:
@@ -122,8 +122,8 @@ def test_a_roster_zip_passes_as_it_comes(api: Proxied, app: FastAPI, north: Town
 def test_a_large_roster_zip_is_let_through(echo: Proxied) -> None:
     """40 MB, where any other path ends at 3: counted where it arrives. Caddy, which streams, may answer 502 there."""
     with echo.client() as client:
-        told = client.post("/v1/sis-sources/src_1/roster", content=bytes(40_000_000)).json()
-        assert told["bytes"] == 40_000_000
+        body = client.post("/v1/sis-sources/src_1/roster", content=bytes(40_000_000)).json()
+        assert body["bytes"] == 40_000_000
         assert client.post("/v1/sis-sources/src_1/rosters", content=bytes(40_000_000)).status_code in (413, 502)
 
 

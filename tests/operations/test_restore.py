@@ -24,12 +24,12 @@ async def test_every_row_comes_back(source: Installation, backup: Path, empty: E
     target = await empty().settings()
     done = await run_aimline(target, "restore", str(backup), "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["discarded_runs"], told["districts"], told["secrets"]) == (1, 1, 2)
+    report = json.loads(done.stdout)
+    assert (report["discarded_runs"], report["districts"], report["secrets"]) == (1, 1, 2)
     before, after = await rows_of_tables(source.settings), await rows_of_tables(target)
     changed = {table for table in before if before[table] != after[table]}
     assert changed == {"public.event_counter", "public.sis_run"}
-    counts_before, counts_after = ({table: rows for table, [(rows, _)] in found.items()} for found in (before, after))
+    counts_before, counts_after = ({table: rows for table, [(rows, _)] in counts.items()} for counts in (before, after))
     assert counts_before == counts_after
     runs = await as_owner(target, "SELECT state, sentence, plan FROM sis_run WHERE id = $1", source.held_run)
     assert (runs[0]["state"], runs[0]["plan"]) == ("discarded", None)

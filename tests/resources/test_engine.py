@@ -229,8 +229,8 @@ async def test_several_roots_are_one_statement(north: Town) -> None:
     supports = Pick("supports", "supports", (Pick("id", "id"), Pick("scores", "scores", (Pick("value", "value"),))))
     statements: list[str] = []
 
-    def count(*told: Any) -> None:
-        statements.append(told[2])
+    def count(*arguments: Any) -> None:
+        statements.append(arguments[2])
 
     async with north.unit() as work:
         await work.finish()

@@ -104,8 +104,8 @@ async def _disclosed(work: Work, since: UUID) -> tuple[set[Any], set[str]]:
     rows = await work.db.scalars(
         select(Disclosure).where(Disclosure.district_id == work.district_id, Disclosure.id > since)
     )
-    found = list(rows)
-    return {one for row in found for one in row.student_ids}, {kind for row in found for kind in row.kinds}
+    disclosures = list(rows)
+    return {one for row in disclosures for one in row.student_ids}, {kind for row in disclosures for kind in row.kinds}
 
 
 async def _ours(town: Town, principal: Principal, root: Root) -> tuple[Any, set[Any], set[str]]:

@@ -27,9 +27,11 @@ from tests.rooms.webhook_town import age, happen, ids_of
 from tests.town import ALL_SCOPES, Town
 
 
-async def _keep(town: Town, wanted: NewConsumer | None = None, principal: Principal | None = None) -> ConsumerPosition:
+async def _keep(
+    town: Town, settings: NewConsumer | None = None, principal: Principal | None = None
+) -> ConsumerPosition:
     async with town.unit(principal) as work:
-        place, _ = await consumers.save_consumer(work, "nightly", wanted or NewConsumer(()))
+        place, _ = await consumers.save_consumer(work, "nightly", settings or NewConsumer(()))
     return place
 
 

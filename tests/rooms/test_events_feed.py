@@ -28,8 +28,8 @@ from tests.town import Town
 
 async def _read(town: Town, cursor: str | None, *types: str, limit: int | None = None) -> Page[Event]:
     async with town.unit() as work:
-        asked = keyset(town.district_id, "events", {"type": list(types)}, cursor, limit)
-        return await events_after(work, asked, types)
+        position = keyset(town.district_id, "events", {"type": list(types)}, cursor, limit)
+        return await events_after(work, position, types)
 
 
 async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
@@ -195,15 +195,15 @@ async def test_the_catalogue_has_a_schema_for_every_type(app: FastAPI, north: To
     """At GET /v1/event-types and in the contract's `webhooks`, the same; what the feed shows is as it says."""
     await happen(north)
     north_client = caller(app, north)
-    told = {one["name"]: one["body"] for one in (await north_client.get("/v1/event-types")).json()["items"]}
-    assert told.keys() == CATALOGUE.keys()
+    bodies_by_type = {one["name"]: one["body"] for one in (await north_client.get("/v1/event-types")).json()["items"]}
+    assert bodies_by_type.keys() == CATALOGUE.keys()
     contract = app.openapi()["webhooks"]
-    for name, schema in told.items():
+    for name, schema in bodies_by_type.items():
         content = contract[name]["post"]["requestBody"]["content"]
         assert content["application/json"]["schema"] == schema
         jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
     (item,) = await _items(north_client.token, app)
-    assert jsonschema_rs.is_valid(told["concern.raised"], item)
+    assert jsonschema_rs.is_valid(bodies_by_type["concern.raised"], item)
 
 
 async def _items(token: str, app: FastAPI) -> list[dict[str, object]]:

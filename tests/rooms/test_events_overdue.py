@@ -37,8 +37,8 @@ async def _told(town: Town) -> list[tuple[str, UUID]]:
     async def read(work: Work) -> list[tuple[str, UUID]]:
         types = ("concern.unanswered", "support.not_started", "score.overdue", "decision.overdue")
         query = select(Event.type, Event.subject_id).where(Event.district_id == work.district_id)
-        told = await work.db.execute(query.where(Event.type.in_(types)).order_by(Event.seq))
-        return [(row.type, row.subject_id) for row in told]
+        rows = await work.db.execute(query.where(Event.type.in_(types)).order_by(Event.seq))
+        return [(row.type, row.subject_id) for row in rows]
 
     async with town.unit() as work:
         return await read(work)
@@ -200,13 +200,13 @@ async def test_days_of_instruction_are_days(north: Town, days_ago: int, counted:
     @needs(Can.OPERATE)
     async def count(work: Work) -> list[int]:
         of = f"ARRAY['{north.schools[0]}']::uuid[]"
-        found = []
+        numbers = []
         for schools in (of, "ARRAY[]::uuid[]"):
             column: ColumnClause[list[UUID]] = literal_column(f"({schools})", ARRAY(PgUUID))  # type: ignore[arg-type]  # its values are lists
             since = literal(TODAY - timedelta(days=days_ago), Date)
             days = days_of_instruction(work.district_id, column, since, TODAY)
-            found.append(await work.db.scalar(select(days)))
-        return [int(one or 0) for one in found]
+            numbers.append(await work.db.scalar(select(days)))
+        return [int(one or 0) for one in numbers]
 
     async with north.house() as work:
         assert await count(work) == [counted, counted]

@@ -18,15 +18,15 @@ async def test_a_students_results_come_in_pages_with_what_they_were_given_for(ap
     assert [item["id"] for item in first["items"]] == [ids.format_id("result", made["result of amy"])]
     items = await asks.items(f"/v1/students/{amy}/results")
     assert [(item["score"], item["result_value_max"]) for item in items] == [(17.0, 20.0), (23.5, 20.0)]
-    told = items[0]
-    assert told["class_id"] == ids.format_id("class", north.classes[0])
-    assert told["category"] == f"Tests {north.canary}"
-    assert told["score_status"] == f"graded {north.canary}"
-    assert told["learning_objectives"] == [
+    result = items[0]
+    assert result["class_id"] == ids.format_id("class", north.classes[0])
+    assert result["category"] == f"Tests {north.canary}"
+    assert result["score_status"] == f"graded {north.canary}"
+    assert result["learning_objectives"] == [
         {"source": "case", "id": f"K.1 {north.canary}", "score": 3.0, "text_score": None}
     ]
     (assessed,) = await asks.items(f"/v1/students/{amy}/assessment-results")
-    assert (assessed["score"], assessed["score_percentile"], assessed["title"]) == (12.0, 40.0, told["title"])
+    assert (assessed["score"], assessed["score_percentile"], assessed["title"]) == (12.0, 40.0, result["title"])
 
 
 async def test_results_can_be_asked_for_by_class_and_day(app: FastAPI, north: Town) -> None:
@@ -34,8 +34,8 @@ async def test_results_can_be_asked_for_by_class_and_day(app: FastAPI, north: To
     await grade(north)
     path = f"/v1/students/{ids.format_id('student', north.students['amy'])}/results"
     asks = caller(app, north)
-    here, elsewhere = (ids.format_id("class", one) for one in north.classes)
-    assert len(await asks.items(path, **{"class": here})) == 2
+    first, elsewhere = (ids.format_id("class", one) for one in north.classes)
+    assert len(await asks.items(path, **{"class": first})) == 2
     assert await asks.items(path, **{"class": elsewhere}) == []
     assert len(await asks.items(path, since="2026-09-09", until="2026-09-09")) == 2
     assert await asks.items(path, since="2026-09-10") == []

@@ -209,8 +209,8 @@ async def test_the_story_is_one_call_and_is_logged_as_a_disclosure(north: Town) 
     """One row a request, in the transaction of the request, with the student and the kinds shown."""
     await served(north, "amy")
     async with north.unit(operation="story") as work:
-        found = await story(work, "sis:sis:amy-1")
-        assert len(found.supports) == 1
+        result = await story(work, "sis:sis:amy-1")
+        assert len(result.supports) == 1
 
     @needs(Can.READ_ROSTER)
     async def logged(work: Work) -> list[Disclosure]:
@@ -247,14 +247,14 @@ async def test_a_batch_that_contradicts_itself_is_refused_where_it_does(north: T
         *("refused", "recorded", "refused", "unchanged", "recorded", "refused", "refused", "refused", "refused")
     ]
     assert taken[1].score is taken[3].score
-    said = {place: one.violations for place, one in enumerate(taken) if one.violations}
-    assert {place: [two.code for two in some] for place, some in said.items()} == {
+    violations_by_place = {place: one.violations for place, one in enumerate(taken) if one.violations}
+    assert {place: [two.code for two in some] for place, some in violations_by_place.items()} == {
         **{place: ["score.doubled"] for place in (0, 2, 5, 6, 8)},
         7: ["score.out_of_range", "score.doubled"],
     }
     for place, second in ((0, 2), (2, 0), (5, 6), (6, 5)):
-        assert said[place][0].pointer == f"/scores/{place}"
-        assert all(f"/scores/{one} " in said[place][0].detail for one in (place, second))
+        assert violations_by_place[place][0].pointer == f"/scores/{place}"
+        assert all(f"/scores/{one} " in violations_by_place[place][0].detail for one in (place, second))
     async with north.unit() as work:
         again = await record_scores(work, [batch[2]])
     assert again[0].outcome == "recorded"

@@ -37,8 +37,8 @@ async def made(asks: Caller, **more: Any) -> dict[str, Any]:
     """A measure, made."""
     answer = await asks.post("/v1/measures", NEW | more)
     assert answer.status_code == 201, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    measure: dict[str, Any] = answer.json()
+    return measure
 
 
 async def codes(asks: Caller, measure: str, **changes: Any) -> list[tuple[str, str]]:
@@ -126,8 +126,8 @@ async def test_a_measure_without_use_changes_in_all_but_its_code(app: FastAPI, n
     assert answer.json() == measure | changes | {"area": area, "lowest": -5.0, "version": 2}
     assert answer.json() in await asks.items("/v1/measures")
     assert await codes(asks, "orf-2") == [("", "measure.nothing")]
-    found = await codes(asks, "orf-2", code="orf-4", name="", highest=-6, area="nothing")
-    assert found == [
+    violations = await codes(asks, "orf-2", code="orf-4", name="", highest=-6, area="nothing")
+    assert violations == [
         *(("/name", "measure.name"), ("/highest", "measure.range")),
         *(("/code", "measure.code_stays"), ("/area", "area.unknown")),
     ]

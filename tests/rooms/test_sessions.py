@@ -50,7 +50,7 @@ async def recorded(town: Town, support: Support, *new: NewSession) -> list[Recor
 
 async def codes(town: Town, support: Support, *new: NewSession) -> list[set[str]]:
     """The codes with which each was refused."""
-    return [{said.code for said in one.violations} for one in await recorded(town, support, *new)]
+    return [{violation.code for violation in one.violations} for one in await recorded(town, support, *new)]
 
 
 async def test_a_session_is_recorded_as_planned_and_changes_nothing_when_sent_again(north: Town) -> None:
@@ -115,8 +115,8 @@ async def test_what_does_not_fit_is_refused_alone(north: Town, more: dict[str, A
     support = await served(north, "amy")
     taken = await recorded(north, support, held(1, **more), held(1, 1))
     assert [one.outcome for one in taken] == ["refused", "recorded"]
-    assert {said.code for said in taken[0].violations} == {code}
-    assert all(said.pointer.startswith("/sessions/0/") for said in taken[0].violations)
+    assert {violation.code for violation in taken[0].violations} == {code}
+    assert all(violation.pointer.startswith("/sessions/0/") for violation in taken[0].violations)
 
 
 async def test_sessions_belong_to_a_support_that_has_begun(north: Town) -> None:

@@ -326,10 +326,10 @@ async def _settle(town: Town, mondays: list[date]) -> None:
 
     @needs(Can.JUDGE)
     async def due(work: Work) -> None:
-        here = (FinalizationJob.district_id == town.district_id, FinalizationJob.state == "pending")
+        pending = (FinalizationJob.district_id == town.district_id, FinalizationJob.state == "pending")
         late, these = now() + timedelta(days=1), [monday_of(day) for day in mondays]
-        await work.db.execute(update(FinalizationJob).where(*here).values(due=late))
-        first = update(FinalizationJob).where(*here, FinalizationJob.monday.in_(these))
+        await work.db.execute(update(FinalizationJob).where(*pending).values(due=late))
+        first = update(FinalizationJob).where(*pending, FinalizationJob.monday.in_(these))
         await work.db.execute(first.values(due=now() - timedelta(minutes=1)))
 
     async with town.house() as work:
@@ -375,8 +375,8 @@ async def test_a_school_has_its_own_rule_and_an_area_and_a_measure(north: Town) 
         "ben": await supported(north, "ben", measure="maze", baseline=10.0, goal=20.0),
         "cy": await supported(north, "cy"),
     }
-    found = {name: (await verdicts(north, one))[-1].rule for name, one in supports.items()}
-    assert found == {"amy": "median", "ben": "trend", "cy": "three-point"}
+    rules_by_name = {name: (await verdicts(north, one))[-1].rule for name, one in supports.items()}
+    assert rules_by_name == {"amy": "median", "ben": "trend", "cy": "three-point"}
 
 
 async def test_counts_have_a_rule_of_their_own_and_no_slope_is_forced_on_them(north: Town) -> None:

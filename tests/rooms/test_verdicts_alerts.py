@@ -12,11 +12,11 @@ STATES = st.sampled_from([state for state in State if state is not State.INSUFFI
 NOT, BETWEEN, GOOD = State.NOT_RESPONDING, State.UNCERTAIN, State.RESPONDING
 
 
-def told(said: list[ConclusionOfWeek], memory: Memory | None = None) -> tuple[Memory, list[AlertSignal]]:
+def told(conclusions: list[ConclusionOfWeek], memory: Memory | None = None) -> tuple[Memory, list[AlertSignal]]:
     """Everything that is told of a sequence of verdicts."""
     kept = memory or Memory("phase")
     tells: list[AlertSignal] = []
-    for one in said:
+    for one in conclusions:
         kept, more = advance(kept, one)
         tells += more
     return kept, tells
@@ -172,8 +172,8 @@ def test_a_phase_line_begins_anew() -> None:
 def test_within_a_week_an_alert_is_told_at_most_once(past: list[State], week: list[tuple[State, bool]]) -> None:
     """Whatever the verdicts of a week, settled or not, it brings one alert at most, and one retraction."""
     kept, _ = told(weekly(*past))
-    said = [ConclusionOfWeek(state, len(past) + 1, finalized=settled) for state, settled in week]
-    _, tells = told(said, kept)
+    conclusions = [ConclusionOfWeek(state, len(past) + 1, finalized=settled) for state, settled in week]
+    _, tells = told(conclusions, kept)
     assert tells.count(AlertSignal.ALERT) <= 1
     assert tells.count(AlertSignal.RETRACTED) + tells.count(AlertSignal.RECOVERED) <= 1
     assert tells.count(AlertSignal.PROBE) <= 1

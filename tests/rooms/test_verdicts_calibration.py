@@ -105,8 +105,8 @@ async def test_estimates_that_no_longer_hold_are_no_longer_judged_by(north: Town
     @needs(Can.OPERATE)
     async def estimated(work: Work) -> None:
         of = {"district_id": north.district_id, "id": new_id(), "number": 1, "made_at": now()}
-        said = {"series": 400, "scores": 5000, "published": False, "estimates": PUBLISHED.as_json(), "report": {}}
-        work.db.add(CalibrationRow(**of, **said, measure_id=north.measures["orf"], grade="03"))
+        values = {"series": 400, "scores": 5000, "published": False, "estimates": PUBLISHED.as_json(), "report": {}}
+        work.db.add(CalibrationRow(**of, **values, measure_id=north.measures["orf"], grade="03"))
 
     async with north.house() as work:
         await estimated(work)

@@ -42,9 +42,9 @@ async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAP
     asks = caller(app, north)
     answer = await asks.post("/v1/playbook/preview", FOUR)
     assert answer.status_code == 200, answer.text
-    found = answer.json()
-    assert (found["judged"], found["after"]["not_responding"], found["cleared"]) == (3, 3, [])
-    assert {one["student"] for one in found["flagged"]} == {
+    preview = answer.json()
+    assert (preview["judged"], preview["after"]["not_responding"], preview["cleared"]) == (3, 3, [])
+    assert {one["student"] for one in preview["flagged"]} == {
         ids.format_id("student", row) for row in north.students.values()
     }
     mine = (

@@ -65,12 +65,12 @@ def canary() -> Iterator[Canary]:
 
 def own_address() -> str:
     """This machine's address on its network; asked of the kernel, without a packet."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            asked.connect(("192.0.2.1", 9))
+            probe.connect(("192.0.2.1", 9))
         except OSError:
             return "127.0.0.2"
-        return str(asked.getsockname()[0])
+        return str(probe.getsockname()[0])
 
 
 HOSTS = {
@@ -146,10 +146,10 @@ async def test_a_public_name_that_leads_here_makes_no_connection(
 ) -> None:
     """A name that somebody points at us, at any of our addresses, also with a public one beside it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    here = (family, socket.SOCK_STREAM, 6, "", (address, canary.port, 0, 0)[: 4 if ":" in address else 2])
-    there = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", canary.port))
-    for found in ([here], [there, here]):
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, found=found, **__: found)
+    own = (family, socket.SOCK_STREAM, 6, "", (address, canary.port, 0, 0)[: 4 if ":" in address else 2])
+    public = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", canary.port))
+    for addresses in ([own], [public, own]):
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, addresses=addresses, **__: addresses)
         outcome = await _post(f"https://hooks.example.org:{canary.port}/", Allowed())
         assert (outcome.status, outcome.failure) == (None, "address_refused")
     assert canary.seen() == 0

@@ -61,9 +61,9 @@ async def test_an_overloaded_endpoint_rests_as_long_as_it_asks(north: Town, tmp_
         await happen(north)
         await make_due(north)
         assert await drained(north) == 0
-        found = await _endpoint(north, made)
-        assert found.slowed_until is not None
-        assert began + timedelta(hours=1) <= found.slowed_until <= now() + timedelta(hours=1)
+        row = await _endpoint(north, made)
+        assert row.slowed_until is not None
+        assert began + timedelta(hours=1) <= row.slowed_until <= now() + timedelta(hours=1)
         first, _ = await log_of(north, made)
         assert first.attempts[0].answer == "Answered 429."
         async with north.unit() as work:
@@ -96,12 +96,12 @@ async def test_five_days_of_failure_disable_an_endpoint_and_say_so(north: Town, 
         await _failing_since(north, made, now() - timedelta(days=5, seconds=1))
         await happen(north)
         await drained(north)
-        found = await _endpoint(north, made)
-        assert found.disabled_because == "failed_for_days"
+        row = await _endpoint(north, made)
+        assert row.disabled_because == "failed_for_days"
         await drained(north)
-        (told,) = well.at(other)
-        assert told["type"] == "endpoint.disabled"
-        assert told["body"]["data"]["endpoint"] == format_id("endpoint", made.id)
+        (event,) = well.at(other)
+        assert event["type"] == "endpoint.disabled"
+        assert event["body"]["data"]["endpoint"] == format_id("endpoint", made.id)
         assert len(await log_of(north, made)) == 2
     async with north.unit() as work:
         assert await _types(work) == ["concern.raised", "concern.raised", "endpoint.disabled"]
@@ -116,8 +116,8 @@ async def test_a_success_ends_a_row_of_failures(north: Town, tmp_path: Path) -> 
         await _failing_since(north, made, now() - timedelta(days=6))
         await happen(north)
         await drained(north)
-        found = await _endpoint(north, made)
-        assert (found.failing_since, found.disabled_at) == (None, None)
+        row = await _endpoint(north, made)
+        assert (row.failing_since, row.disabled_at) == (None, None)
 
 
 async def test_gone_tells_the_feed(north: Town, tmp_path: Path) -> None:
@@ -136,9 +136,9 @@ async def test_a_secret_is_rotated_with_an_overlap(north: Town, tmp_path: Path) 
         made = await register(north, receiver)
         old = receiver.secrets.read_text()
         async with north.unit() as work:
-            found, fresh = await service.rotate_secret(work, made.id)
-        assert found.former_until is not None
-        assert timedelta(hours=23) < found.former_until - now() <= timedelta(hours=24)
+            row, fresh = await service.rotate_secret(work, made.id)
+        assert row.former_until is not None
+        assert timedelta(hours=23) < row.former_until - now() <= timedelta(hours=24)
         await happen(north)
         await drained(north)
         assert fresh is not None

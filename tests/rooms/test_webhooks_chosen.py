@@ -98,18 +98,18 @@ async def test_an_endpoint_stays_in_the_version_that_it_was_made_with(
     old = await register(north, receiver)
     monkeypatch.setitem(CATALOGUE, "concern.raised", RAISED_AT_SCHOOL)
     new = await register(north, receiver)
-    asked = await register(north, receiver, versions={"concern.raised": 1})
+    registered = await register(north, receiver, versions={"concern.raised": 1})
     await _raised_at_school(north)
     await drained(north)
-    for made, type_ in ((old, CONCERN_RAISED), (new, RAISED_AT_SCHOOL), (asked, CONCERN_RAISED)):
+    for made, type_ in ((old, CONCERN_RAISED), (new, RAISED_AT_SCHOOL), (registered, CONCERN_RAISED)):
         (came,) = receiver.at(made)
         assert came["verified"]
         assert _fits(came["body"]) == {type_.version}
         assert ("school" in came["body"]["data"]) == (type_ is RAISED_AT_SCHOOL)
 
 
-def _fits(told: dict[str, Any]) -> set[int]:
-    return {one.version for one in (CONCERN_RAISED, RAISED_AT_SCHOOL) if jsonschema_rs.is_valid(schema(one), told)}
+def _fits(body: dict[str, Any]) -> set[int]:
+    return {one.version for one in (CONCERN_RAISED, RAISED_AT_SCHOOL) if jsonschema_rs.is_valid(schema(one), body)}
 
 
 async def test_what_happened_before_a_version_is_told_in_its_own(
@@ -134,7 +134,7 @@ async def test_the_feed_tells_the_version_asked_for(app: FastAPI, north: Town, m
     await client.ask("PUT", f"{path}/asked", json={"versions": {"concern.raised": 1}})
     await client.ask("PUT", f"{path}/old", json={})
     await _raised_at_school(north)
-    for asked, version in (
+    for version_asked, version in (
         ("/v1/events", 1),
         ("/v1/events?version=concern.raised:1", 1),
         ("/v1/events?version=concern.raised:2&version=sync.applied:1", 2),
@@ -142,8 +142,8 @@ async def test_the_feed_tells_the_version_asked_for(app: FastAPI, north: Town, m
         (f"{path}/new/events", 2),
         (f"{path}/asked/events", 1),
     ):
-        (item,) = (await client.ask("GET", asked)).json()["items"]
-        assert _fits(item) == {version}, asked
+        (item,) = (await client.ask("GET", version_asked)).json()["items"]
+        assert _fits(item) == {version}, version_asked
     for wrong in ("concern.raised:3", "concern.raised", "concern.invented:1", "concern.raised:²"):
         assert (await client.get("/v1/events", version=wrong)).status_code == 400, wrong
 
@@ -154,10 +154,10 @@ async def test_the_catalogue_has_the_schema_of_each_version(
     """GET /v1/event-types lists every version that is still told; the newest stands in front."""
     monkeypatch.setitem(CATALOGUE, "concern.raised", RAISED_AT_SCHOOL)
     items = (await caller(app, north).get("/v1/event-types")).json()["items"]
-    told = next(one for one in items if one["name"] == "concern.raised")
-    assert (told["version"], [one["version"] for one in told["versions"]]) == (2, [1, 2])
-    assert told["body"] == told["versions"][1]["body"] != told["versions"][0]["body"]
-    assert "school" in told["ids"]
+    described = next(one for one in items if one["name"] == "concern.raised")
+    assert (described["version"], [one["version"] for one in described["versions"]]) == (2, [1, 2])
+    assert described["body"] == described["versions"][1]["body"] != described["versions"][0]["body"]
+    assert "school" in described["ids"]
 
 
 async def test_a_version_is_one_that_there_is(north: Town) -> None:
@@ -209,13 +209,13 @@ async def test_endpoints_over_rest(app: FastAPI, north: Town) -> None:
     """Schools, versions and the kind of signature, as the contract says them; PATCH changes what it names alone."""
     client = caller(app, north)
     school = format_id("org", north.schools[0])
-    asked = {
+    settings = {
         "url": "http://127.0.0.1:9999/x",
         "event_types": ["concern.raised"],
         "schools": ["sis:sis:school-1"],
         "signature": "ed25519",
     }
-    made = (await client.post("/v1/webhook-endpoints", asked)).json()
+    made = (await client.post("/v1/webhook-endpoints", settings)).json()
     assert (made["schools"], made["versions"], made["secret"]) == ([school], {"concern.raised": 1}, None)
     assert made["public_key"].startswith("whpk_")
     path = f"/v1/webhook-endpoints/{made['id']}"

@@ -132,9 +132,9 @@ async def test_gone_disables_the_endpoint(north: Town, tmp_path: Path) -> None:
         await drained(north)
         assert len(receiver.at(made)) == 1
     async with north.unit() as unit:
-        found = await endpoint(unit, made.id)
-    assert found.disabled_at is not None
-    assert found.disabled_because == "answered_gone"
+        row = await endpoint(unit, made.id)
+    assert row.disabled_at is not None
+    assert row.disabled_because == "answered_gone"
     assert [logged.delivery.state for logged in await log_of(north, made)] == [DeliveryState.FAILED]
 
 
@@ -168,8 +168,8 @@ async def test_loopback_is_not_reached_outside_a_sandbox(north: Town, receiver: 
     await drain(production, {north.district_id})
     assert receiver.at(made) == []
     async with north.unit() as unit:
-        found = await endpoint(unit, made.id)
-    assert found.disabled_at is None
+        row = await endpoint(unit, made.id)
+    assert row.disabled_at is None
 
 
 async def test_what_waits_for_a_removed_endpoint_ends(north: Town, tmp_path: Path) -> None:
@@ -191,16 +191,16 @@ async def test_every_attempt_is_in_the_disclosure_log(north: Town, receiver: Rec
 
     @needs(Can.DELIVER_WEBHOOKS)
     async def shown(unit: Work) -> list[Disclosure]:
-        here = Disclosure.district_id == unit.district_id
-        return list(await unit.db.scalars(select(Disclosure).where(here)))
+        in_district = Disclosure.district_id == unit.district_id
+        return list(await unit.db.scalars(select(Disclosure).where(in_district)))
 
     await register(north, receiver)
     await happen(north, student="ben")
     await drained(north)
     async with north.house() as unit:
         rows = await shown(unit)
-    told = [(row.kinds, row.student_ids, row.client_id, row.operation) for row in rows]
-    assert told == [(["event"], [north.students["ben"]], north.client_id, "webhook delivery")]
+    logged = [(row.kinds, row.student_ids, row.client_id, row.operation) for row in rows]
+    assert logged == [(["event"], [north.students["ben"]], north.client_id, "webhook delivery")]
 
 
 async def test_the_worker_delivers_on_its_own_and_stops_when_told(

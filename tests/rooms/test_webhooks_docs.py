@@ -66,8 +66,8 @@ async def test_the_receiver_of_the_page_takes_what_we_send(
                 await send_test(work, made.id)
             await happen(north)
             await drain(north.settings, {north.district_id})
-            said = {process.stdout.readline().split()[0], process.stdout.readline().split()[0]}
-            assert said == {"endpoint.tested", "concern.raised"}
+            output = {process.stdout.readline().split()[0], process.stdout.readline().split()[0]}
+            assert output == {"endpoint.tested", "concern.raised"}
             secret_file.write_text("whsec_" + "A" * 43 + "=")
             await happen(north)
             await drain(north.settings, {north.district_id})

@@ -34,8 +34,8 @@ async def test_everything_wrong_is_said_at_once(north: Town) -> None:
     async with north.unit() as work:
         with pytest.raises(Invalid) as refused:
             await register_endpoint(work, new)
-    found = {(violation.pointer, violation.code) for violation in refused.value.violations}
-    assert found == {
+    violations = {(violation.pointer, violation.code) for violation in refused.value.violations}
+    assert violations == {
         ("/url", "url.scheme"),
         ("/url", "url.user_info"),
         ("/url", "url.fragment"),

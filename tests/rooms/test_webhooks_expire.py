@@ -46,9 +46,9 @@ async def _all_gone(town: Town) -> int:
     gone = 0
     while True:
         async with town.house() as work:
-            found = await expire(work, 2)
-        gone += found
-        if not found:
+            deleted = await expire(work, 2)
+        gone += deleted
+        if not deleted:
             return gone
 
 

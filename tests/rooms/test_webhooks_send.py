@@ -125,13 +125,13 @@ async def test_one_inner_address_among_public_ones_refuses_the_name(monkeypatch:
 
 async def test_a_redirect_is_an_answer_and_not_a_way() -> None:
     """The second server is never asked."""
-    async with listening(OK) as (other, asked):
+    async with listening(OK) as (other, requests):
         location = f"HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:{other}/\r\nContent-Length: 0\r\n\r\n"
         async with listening(plainly(location.encode())) as (port, heads):
             outcome = await post(f"http://127.0.0.1:{port}/")
     assert outcome.status == 307
     assert len(heads) == 1
-    assert asked == []
+    assert requests == []
 
 
 async def test_the_environment_and_cookies_do_not_travel(monkeypatch: pytest.MonkeyPatch) -> None:

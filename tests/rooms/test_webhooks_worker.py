@@ -57,10 +57,10 @@ async def test_a_killed_worker_loses_nothing(north: Town, tmp_path: Path) -> Non
         await end_leases(north)
         with start_worker(north.settings) as second:
             try:
-                while known := receiver.count():
+                while count := receiver.count():
                     if len({one["webhook-id"] for one in receiver.at(made)}) == len(ids):
                         break
-                    await receiver.news(known)
+                    await receiver.news(count)
             finally:
                 second.kill()
         assert all(one["verified"] for one in receiver.at(made))

@@ -89,8 +89,8 @@ async def rows(town: Town, model: type[Any]) -> list[Any]:
 
     @needs(Can.JUDGE)
     async def read(work: Work) -> list[Any]:
-        found = await work.db.scalars(select(model).where(model.district_id == town.district_id))
-        return list(found)
+        result = await work.db.scalars(select(model).where(model.district_id == town.district_id))
+        return list(result)
 
     async with town.house() as work:
         return await read(work)
@@ -98,8 +98,8 @@ async def rows(town: Town, model: type[Any]) -> list[Any]:
 
 async def verdicts(town: Town, support: Support) -> list[VerdictRow]:
     """The verdicts of a support, oldest first."""
-    found = [row for row in await rows(town, VerdictRow) if row.support_id == support.id]
-    return sorted(found, key=lambda row: row.number)
+    own = [row for row in await rows(town, VerdictRow) if row.support_id == support.id]
+    return sorted(own, key=lambda row: row.number)
 
 
 async def state(town: Town, support: Support) -> ResponseState:

@@ -46,11 +46,11 @@ class Receiver:
         came: list[dict[str, Any]] = httpx.get(f"{self.address}received", trust_env=False, verify=TRUSTS_NOBODY).json()
         return [one for one in came if endpoint.url.endswith(one["path"])]
 
-    async def news(self, known: int) -> None:
+    async def news(self, count: int) -> None:
         """Returns when more has come than was known."""
         async with httpx.AsyncClient(trust_env=False, verify=TRUSTS_NOBODY, timeout=60) as client:
-            asked = {"after": known, "wait": 30}
-            assert (await client.get(f"{self.address}received", params=asked)).json()
+            parameters = {"after": count, "wait": 30}
+            assert (await client.get(f"{self.address}received", params=parameters)).json()
 
     def count(self) -> int:
         """How many requests came so far."""

@@ -57,9 +57,9 @@ def test_a_break_over_the_whole_series_is_no_verdict() -> None:
     )
     mine = replace(line(1, begins, 1.5), weeks=weeks, scores=scores)
     assert set(at) == {0}
-    said = verdict(mine, [line(number, BEGINS, 1.5) for number in range(2, 10)])
-    assert b'"insufficient_data"' in said
-    assert b"no_instructional_week" in said
+    verdict_of_mine = verdict(mine, [line(number, BEGINS, 1.5) for number in range(2, 10)])
+    assert b'"insufficient_data"' in verdict_of_mine
+    assert b"no_instructional_week" in verdict_of_mine
 
 
 @pytest.mark.parametrize("begins", [BEGINS, BEGINS + timedelta(weeks=3), BREAK - timedelta(weeks=1), BREAK, AFTER])

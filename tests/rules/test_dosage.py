@@ -58,10 +58,10 @@ def over(weeks: int, records: list[DeliveredSessions], off: frozenset[date] = fr
 
 def test_what_has_no_record_is_unknown_and_not_missed() -> None:
     """Two of six sessions were recorded, both held: two known, four unknown, nothing lost."""
-    found = over(2, [held(0, 0), held(0, 2)])
-    assert (found.planned_sessions, found.delivered_sessions, found.unknown_sessions) == (6, 2, 4)
-    assert (found.planned_minutes, found.known_minutes, found.delivered_minutes) == (180, 60, 60)
-    assert found.lost == {}
+    result = over(2, [held(0, 0), held(0, 2)])
+    assert (result.planned_sessions, result.delivered_sessions, result.unknown_sessions) == (6, 2, 4)
+    assert (result.planned_minutes, result.known_minutes, result.delivered_minutes) == (180, 60, 60)
+    assert result.lost == {}
 
 
 def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
@@ -74,18 +74,18 @@ def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
 
 def test_the_share_is_the_lesser_session_records_and_minutes() -> None:
     """Each session given, each cut to a third: all sessions, a third of the minutes."""
-    found = over(1, [held(0, weekday, 10) for weekday in range(3)])
-    assert found.session_share == 1.0
-    assert found.share == found.minute_share == pytest.approx(1 / 3)
-    assert found.lost == {"schedule": 60}
+    result = over(1, [held(0, weekday, 10) for weekday in range(3)])
+    assert result.session_share == 1.0
+    assert result.share == result.minute_share == pytest.approx(1 / 3)
+    assert result.lost == {"schedule": 60}
 
 
 def test_a_session_that_makes_up_for_another_is_no_plan_of_its_own() -> None:
     """Missed on Monday, made up for on Thursday: three planned, three delivered."""
     records = [held(0, 0, 0), held(0, 1), held(0, 2), held(0, 3, planned=0)]
-    found = over(1, records)
-    assert (found.planned_sessions, found.delivered_sessions, found.unknown_sessions) == (3, 3, 0)
-    assert found.share == 1.0
+    result = over(1, records)
+    assert (result.planned_sessions, result.delivered_sessions, result.unknown_sessions) == (3, 3, 0)
+    assert result.share == 1.0
 
 
 def test_a_week_without_instruction_asks_for_nothing() -> None:
@@ -137,15 +137,15 @@ def made(records: list[DeliveredSessions], off: frozenset[date], weekly: int) ->
 @given(RECORDS, OFF, WEEKLY)
 def test_sums_hold_together(records: list[DeliveredSessions], off: frozenset[date], weekly: int) -> None:
     """Known and unknown make the plan; delivered is what the records say; what is not lost of the known was given."""
-    found = made(records, off, weekly)
-    assert found.known_sessions + found.unknown_sessions == found.planned_sessions
-    assert found.known_sessions == sum(one.planned_sessions for one in records)
-    assert found.delivered_sessions <= len(records)
-    assert found.delivered_minutes == sum(one.delivered_minutes for one in records)
-    assert found.planned_minutes == found.known_minutes + 45 * found.unknown_sessions
-    assert sum(found.lost.values()) >= found.known_minutes - found.delivered_minutes
-    assert set(found.lost) <= set(LOST_BECAUSE)
-    assert min(getattr(found, name) for name in ("unknown_sessions", "delivered_minutes", "known_minutes")) >= 0
+    result = made(records, off, weekly)
+    assert result.known_sessions + result.unknown_sessions == result.planned_sessions
+    assert result.known_sessions == sum(one.planned_sessions for one in records)
+    assert result.delivered_sessions <= len(records)
+    assert result.delivered_minutes == sum(one.delivered_minutes for one in records)
+    assert result.planned_minutes == result.known_minutes + 45 * result.unknown_sessions
+    assert sum(result.lost.values()) >= result.known_minutes - result.delivered_minutes
+    assert set(result.lost) <= set(LOST_BECAUSE)
+    assert min(getattr(result, name) for name in ("unknown_sessions", "delivered_minutes", "known_minutes")) >= 0
 
 
 @given(RECORDS, OFF, WEEKLY, st.randoms(use_true_random=False))

@@ -65,7 +65,7 @@ def test_the_two_filters_give_the_exact_gaussian_posterior() -> None:
     times = np.array([0, 0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9])
     y = 4 + 0.19 * np.minimum(times, 5) + 0.5 * rng.normal(size=len(times))
     y[5] = np.nan
-    found = posterior(
+    result = posterior(
         times, y[:, None], np.full((12, 1), PRIOR.share), np.array([0.19]), (np.array([4.2]), np.array([1.5])),
         np.full(12, 1 - PRIOR.share), PRIOR, np.array([0]), np.array([9]),
     )  # fmt: skip
@@ -74,9 +74,9 @@ def test_the_two_filters_give_the_exact_gaussian_posterior() -> None:
     total = sum(np.exp(value[0] - top) for value in expected.values())
     for (week, n), (ll, rate, sd) in expected.items():
         change = week and week + 1
-        assert found.weight[change, n, 0] == pytest.approx(np.exp(ll - top) / total, rel=1e-8)
-        assert found.mean[change, n, 0] == pytest.approx(rate, abs=1e-9)
-        assert found.sd[change, n, 0] == pytest.approx(sd, abs=1e-9)
+        assert result.weight[change, n, 0] == pytest.approx(np.exp(ll - top) / total, rel=1e-8)
+        assert result.mean[change, n, 0] == pytest.approx(rate, abs=1e-9)
+        assert result.sd[change, n, 0] == pytest.approx(sd, abs=1e-9)
 
 
 def test_the_normal_distribution_holds_in_both_tails() -> None:
@@ -159,10 +159,10 @@ def test_a_group_that_stalls_as_a_whole_is_not_explained_away() -> None:
 def test_week_by_week_is_what_each_week_alone_would_say() -> None:
     """Carrying a cohort's arithmetic on from week to week changes nothing beyond rounding."""
     whole = panel(simulate(World(weeks=12), 50, 4))
-    for week, found in zip((5, 9, 12), judge_weeks(whole, PRIOR, (5, 9, 12)), strict=True):
+    for week, estimate in zip((5, 9, 12), judge_weeks(whole, PRIOR, (5, 9, 12)), strict=True):
         alone = judge_panel(whole, PRIOR, week=week)
-        assert found.statistic == pytest.approx(alone.statistic, abs=1e-9)
-        assert list(found.change) == list(alone.change)
+        assert estimate.statistic == pytest.approx(alone.statistic, abs=1e-9)
+        assert list(estimate.change) == list(alone.change)
 
 
 def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:

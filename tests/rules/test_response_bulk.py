@@ -95,14 +95,14 @@ def test_who_alone_is_asked_for_is_judged_as_among_all() -> None:
     of = replace(of, goal_rate=np.linspace(1, 2, 75), began=np.where(np.arange(75) % 3, 0, 2))
     of = replace(of, values=np.where(of.weeks <= of.began[:, None], np.nan, of.values))
     together = judge_bulk(of).estimate
-    for asked in ([7], [30, 31, 60]):
-        only = np.isin(np.arange(75), asked)
-        found = find_bulk(of, only=only)
-        for f in fields(found):
-            here, there = getattr(found, f.name), getattr(together, f.name)
-            assert here[only] == pytest.approx(there[only], abs=1e-9)
-        assert list(found.statistic[only].round(9)) == list(together.statistic[only].round(9))
-        assert np.isnan(found.statistic[~only]).all()
+    for chosen in ([7], [30, 31, 60]):
+        only = np.isin(np.arange(75), chosen)
+        judged_alone = find_bulk(of, only=only)
+        for f in fields(judged_alone):
+            alone, among_all = getattr(judged_alone, f.name), getattr(together, f.name)
+            assert alone[only] == pytest.approx(among_all[only], abs=1e-9)
+        assert list(judged_alone.statistic[only].round(9)) == list(together.statistic[only].round(9))
+        assert np.isnan(judged_alone.statistic[~only]).all()
 
 
 def test_asked_alone_or_together_gives_the_same_bytes() -> None:
@@ -129,10 +129,10 @@ def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
         if not shared:
             own = [tuple(f"{n}.{at}" for at in range(len(one.score_series.scores))) for n, one in enumerate(whole)]
             whole = [of_forms(one, forms) for one, forms in zip(whole, own, strict=True)]
-        said = judge_series(whole[:1], [one.score_series for one in whole[1:]])[
+        judgement = judge_series(whole[:1], [one.score_series for one in whole[1:]])[
             whole[0].score_series.support_id
         ].verdict.sentence
-        assert ("allowing for how hard each passage was" in said) == shared
+        assert ("allowing for how hard each passage was" in judgement) == shared
 
 
 def of_forms(one: MonitoredSeries, forms: tuple[str, ...]) -> MonitoredSeries:

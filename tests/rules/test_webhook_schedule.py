@@ -47,16 +47,16 @@ def test_a_jitter_outside_its_range_is_refused(jitter: float) -> None:
 @given(NUMBERS, STATUSES, JITTERS)
 def test_every_answer_means_exactly_one_thing(number: int, status: int | None, jitter: float) -> None:
     """2xx delivered, 410 disables, all else (redirects, silence) is tried again until the attempts are used up."""
-    found = next_step(number, status, jitter)
+    step = next_step(number, status, jitter)
     if status is not None and 200 <= status <= 299:
-        assert found.meaning is Meaning.DELIVERED
+        assert step.meaning is Meaning.DELIVERED
     elif status == 410:
-        assert found.meaning is Meaning.DISABLE
+        assert step.meaning is Meaning.DISABLE
     elif number == len(DELAYS):
-        assert found.meaning is Meaning.FAILED
+        assert step.meaning is Meaning.FAILED
     else:
-        assert found.meaning is Meaning.RETRY
-    assert (found.wait is not None) == (found.meaning is Meaning.RETRY)
+        assert step.meaning is Meaning.RETRY
+    assert (step.wait is not None) == (step.meaning is Meaning.RETRY)
 
 
 @pytest.mark.parametrize(
@@ -84,17 +84,17 @@ def test_retry_after_is_seconds_or_a_date(header: str | None, waits: timedelta |
 @given(st.text(max_size=60))
 def test_no_header_breaks_the_reading(header: str) -> None:
     """A receiver writes what it likes."""
-    found = retry_after(header, datetime(2026, 3, 2, 12, tzinfo=UTC))
-    assert found is None or timedelta(0) <= found <= MAX_REST
+    wait = retry_after(header, datetime(2026, 3, 2, 12, tzinfo=UTC))
+    assert wait is None or timedelta(0) <= wait <= MAX_REST
 
 
 @given(NUMBERS, STATUSES, JITTERS, st.timedeltas(timedelta(0), MAX_REST))
 def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, jitter: float, asked: timedelta) -> None:
     """A retry is never sooner than asked, nor sooner than the schedule; the endpoint rests as long."""
-    found = next_step(number, status, jitter, asked)
-    if found.meaning is Meaning.RETRY:
-        assert found.wait == max(wait_before(number + 1, jitter), asked)
-        assert found.rest == asked
+    step = next_step(number, status, jitter, asked)
+    if step.meaning is Meaning.RETRY:
+        assert step.wait == max(wait_before(number + 1, jitter), asked)
+        assert step.rest == asked
 
 
 @pytest.mark.parametrize("status", [429, 502, 504])

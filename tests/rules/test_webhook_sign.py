@@ -31,8 +31,8 @@ def test_two_secrets_make_two_signatures() -> None:
     other = bytes(range(32, 64))
     sent = headers([SECRET, other], "evt_1", datetime.now(UTC), BODY)
     assert len(sent["webhook-signature"].split(" ")) == 2
-    for known in (SECRET, other):
-        Webhook(format_secret(known)).verify(BODY, sent)
+    for secret in (SECRET, other):
+        Webhook(format_secret(secret)).verify(BODY, sent)
     with pytest.raises(WebhookVerificationError):
         Webhook(format_secret(bytes(32))).verify(BODY, sent)
 
@@ -69,11 +69,11 @@ def test_an_asymmetric_signature_is_over_id_time_and_body() -> None:
     """`v1a,` and base64, one for each key, joined by one space; verified with the public halves alone."""
     at = datetime(2026, 3, 2, 12, 0, 0, 999_999, tzinfo=UTC)
     sent = headers([PRIVATE, SECRET], "evt_1", at, BODY, Signature.ED25519)
-    told = b"evt_1.%d." % int(at.timestamp()) + BODY
+    signed = b"evt_1.%d." % int(at.timestamp()) + BODY
     for one, public in zip(sent["webhook-signature"].split(" "), (PUBLIC, _public(SECRET)), strict=True):
         kind, _, signature = one.partition(",")
         assert kind == "v1a"
-        Ed25519PublicKey.from_public_bytes(public).verify(base64.b64decode(signature), told)
+        Ed25519PublicKey.from_public_bytes(public).verify(base64.b64decode(signature), signed)
 
 
 def _public(private: bytes) -> bytes:

@@ -110,8 +110,8 @@ def test_a_process_ends_in_time_whatever_holds_it(settings: Settings) -> None:
             assert ask(port, "/stick", 0.5) is None
             serving.terminate()
             assert serving.wait(30) == 1
-        told = serving.stderr.read() if serving.stderr else ""
-    assert "stuck_app.py" in told  # where it was held
+        log = serving.stderr.read() if serving.stderr else ""
+    assert "stuck_app.py" in log  # where it was held
 
 
 def test_a_watch_tells_a_held_loop_from_a_stopped_machine() -> None:
@@ -142,17 +142,17 @@ async def test_a_start_that_fails_says_one_sentence(settings: Settings, capsys: 
         await send({"type": "lifespan.startup.failed", "message": "Traceback ..."})
         raise UnfitServer("The database went away.\nMore of it.")
 
-    told: list[Any] = []
+    answers: list[Any] = []
 
     async def receive() -> Any:
         return {"type": "lifespan.startup"}
 
     async def send(message: Any) -> None:
-        told.append(message)
+        answers.append(message)
 
     await ServedApp(app, engine)({"type": "lifespan"}, receive, send)
     await engine.dispose()
-    assert told == [{"type": "lifespan.startup.failed", "message": ""}]
+    assert answers == [{"type": "lifespan.startup.failed", "message": ""}]
     assert capsys.readouterr().err == "The database went away.\n"
 
 
@@ -160,9 +160,9 @@ async def test_a_start_that_fails_says_one_sentence(settings: Settings, capsys: 
 def test_the_database_goes_away_at_start_up(settings: Settings, workers: str) -> None:
     """After the first look, when the process itself looks: a sentence and exit 1, no stack trace."""
     with served(settings, "tests.serving.stuck_app", "0", workers, AIMLINE_API_DATABASE_URL=NOWHERE) as serving:
-        _, told = serving.communicate(timeout=60)
+        _, output = serving.communicate(timeout=60)
     assert serving.returncode == 1
-    lines = [line for line in told.splitlines() if line]
+    lines = [line for line in output.splitlines() if line]
     assert lines
     assert set(lines) == {lines[0]}
     assert lines[0].startswith("The database is out of reach as api: ")

@@ -52,9 +52,9 @@ def test_a_head_beyond_64_kb_is_refused(name: str) -> None:
                         break
                 status, answer = connection.answer()
                 assert status == 431, (name, size, answer[:200])
-                told = json.loads(answer.partition(b"\r\n\r\n")[2])
-                assert told["code"] == "headers.too_large"
-                assert told.keys() == {"type", "code", "title", "status", "detail", "trace_id", "violations"}
+                body = json.loads(answer.partition(b"\r\n\r\n")[2])
+                assert body["code"] == "headers.too_large"
+                assert body.keys() == {"type", "code", "title", "status", "detail", "trace_id", "violations"}
                 assert b"cache-control: no-store" in answer
                 assert connection.is_closed()
 

@@ -58,11 +58,11 @@ class Served:
         """Ends it; what it has said on standard error."""
         self.process.terminate()
         try:
-            _, told = self.process.communicate(timeout=40)
+            _, log = self.process.communicate(timeout=40)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-        return told
+        return log
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -81,7 +81,7 @@ def test_the_api_serves_metrics_of_all_its_processes(
         assert served.get(f"{base}/metrics").status_code == 404
         shown = served.get(f"http://127.0.0.1:{served.metrics}/metrics").text
     finally:
-        told = served.end()
+        log = served.end()
     assert 'aimline_http_requests_total{method="GET",route="/v1/students",status="200"} 12.0' in shown
     assert 'aimline_http_request_seconds_count{route="/v1/students"} 12.0' in shown
     assert 'aimline_refusals_total{code="unauthenticated"} 1.0' in shown
@@ -90,7 +90,7 @@ def test_the_api_serves_metrics_of_all_its_processes(
     assert 'aimline_district_request_seconds_total{district="' in shown
     assert north.canary not in shown
     assert north.slug not in shown.replace("aimline", "")
-    assert told == ""
+    assert log == ""
 
 
 def _self_signed(folder: Path) -> tuple[Path, Path]:
@@ -131,8 +131,8 @@ def test_it_serves_https_and_closes_a_handshake_that_does_not_go_on(settings: Se
                 silent.recv(1)
             assert time.monotonic() - began < 25  # twelve seconds, and a machine that is busy
     finally:
-        told = served.end()
-    assert "Warning" not in told
+        log = served.end()
+    assert "Warning" not in log
 
 
 @pytest.mark.parametrize(

@@ -155,10 +155,10 @@ def _(client: httpx.Client) -> None:
 def _(client: httpx.Client) -> None:
     query = {"sort": "familyName", "limit": "5000"}
     with ThreadPoolExecutor(8) as pool:
-        found = list(
+        rows = list(
             pool.map(lambda _: client.get(f"{BOOK}/results", params={"filter": "score>='1'"}).status_code, range(24))
         )
-    assert set(found) == {200, 429}
+    assert set(rows) == {200, 429}
     assert client.get(f"{V12}/users", params=query).status_code == 200
 
 

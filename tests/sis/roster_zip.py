@@ -179,8 +179,8 @@ async def sync(
 
 @needs(Can.SYNC_ROSTER)
 async def _rows_of(work: Work, sql: str, values: dict[str, Any]) -> list[Any]:
-    found = await work.db.execute(text(sql), {"district": work.district_id, **values})
-    return list(found.all()) if cast("CursorResult[Any]", found).returns_rows else []
+    result = await work.db.execute(text(sql), {"district": work.district_id, **values})
+    return list(result.all()) if cast("CursorResult[Any]", result).returns_rows else []
 
 
 async def ask(town: Town, sql: str, **values: Any) -> list[Any]:

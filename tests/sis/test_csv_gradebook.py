@@ -60,8 +60,8 @@ async def test_extra_credit_exemption_and_a_vendors_words_are_taken(north: Town,
     report = await sync(north, export, tmp_path)
     assert report.exit_code == 0
     assert await _result(north, "r-quiz-s0", "score, score_status, comment") == (112.5, "Locked (final)", "Well done")
-    told = await _result(north, "r-quiz-s1", "score, score_status, text_score, late, missing, incomplete")
-    assert told == (None, "exempt", "EX", True, False, None)
+    result = await _result(north, "r-quiz-s1", "score, score_status, text_score, late, missing, incomplete")
+    assert result == (None, "exempt", "EX", True, False, None)
 
 
 FAULTS = {
@@ -105,8 +105,8 @@ async def test_a_result_that_is_now_another_students_is_in_that_students_schools
     await sync(north, export, tmp_path)
     export.row("results", "r-quiz-s1")["studentSourcedId"] = "s0"
     await sync(north, export, tmp_path)
-    found = await _result(north, "r-quiz-s1", "student_id, school_ids")
-    assert found == (await row_id(north, "person", "s0"), [await row_id(north, "org", "north")])
+    result = await _result(north, "r-quiz-s1", "student_id, school_ids")
+    assert result == (await row_id(north, "person", "s0"), [await row_id(north, "org", "north")])
 
 
 async def test_results_that_vanish_are_held_and_come_back_by_an_undo(north: Town, tmp_path: Path) -> None:
@@ -173,9 +173,9 @@ async def test_scales_and_objectives_become_part_of_what_they_add_to(north: Town
     assert (report.exit_code, report.refusals) == (3, refusals)
     assert report.kinds["result"].created == GRADED * len(ITEMS)
     scale = await row_id(north, "score_scale", "abc")
-    found = await _result(north, "r-quiz-s0", "score_scale_id, learning_objectives::text")
-    assert found[0] == scale
-    assert found[1] == (
+    result = await _result(north, "r-quiz-s0", "score_scale_id, learning_objectives::text")
+    assert result[0] == scale
+    assert result[1] == (
         '[{"id": "K.1", "score": 3.5, "source": "case"}, {"id": "K.2", "source": "case", "text_score": "B"}]'
     )
     (item,) = await ask(
@@ -197,8 +197,8 @@ async def test_scales_and_objectives_become_part_of_what_they_add_to(north: Town
     )
     changed = await sync(north, delta, tmp_path)
     assert (changed.exit_code, changed.kinds["result"].updated, changed.total("changes")) == (0, 1, 1)
-    found = await _result(north, "r-quiz-s0", "score, learning_objectives::text")
-    assert found == (
+    result = await _result(north, "r-quiz-s0", "score, learning_objectives::text")
+    assert result == (
         70.0,
         '[{"id": "K.2", "source": "case", "text_score": "B"}, {"id": "K.3", "score": 1, "source": "case"}]',
     )

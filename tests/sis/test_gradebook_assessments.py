@@ -72,8 +72,15 @@ async def _pull(town: Town, results: list[Row], *, complete: bool = False) -> Re
 
 def _result(student: int, **cells: str) -> Row:
     about = {"assessmentLineItemSourcedId": "ORF", "studentSourcedId": f"s{student}"}
-    told = {"score": str(80 + student), "scoreDate": "2026-09-14T09:30:00-05:00", "scoreStatus": "fully graded"}
-    return {"sourcedId": f"a{student}", **about, **told, "scorePercentile": "35.5", "learningObjectiveSet": "", **cells}
+    result = {"score": str(80 + student), "scoreDate": "2026-09-14T09:30:00-05:00", "scoreStatus": "fully graded"}
+    return {
+        "sourcedId": f"a{student}",
+        **about,
+        **result,
+        "scorePercentile": "35.5",
+        "learningObjectiveSet": "",
+        **cells,
+    }
 
 
 async def test_assessments_and_their_results_are_taken(north: Town, tmp_path: Path) -> None:

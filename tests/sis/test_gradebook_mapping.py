@@ -304,10 +304,10 @@ MALFORMED: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("what", MALFORMED)
 def test_a_mapping_that_is_none_is_refused_by_its_place(what: str) -> None:
     """Every violation has a pointer and a code."""
-    rules, told = MALFORMED[what]
+    rules, violations = MALFORMED[what]
     with pytest.raises(Invalid) as caught:
         read_mapping({"rules": rules})
-    assert told in [f"{one.pointer} {one.code}" for one in caught.value.violations]
+    assert violations in [f"{one.pointer} {one.code}" for one in caught.value.violations]
 
 
 async def _support(town: Town, student: str) -> Any:
@@ -337,8 +337,8 @@ def _flat(export: Delivered, student: str, weeks: int) -> None:
     for week in range(1, weeks + 1):
         on = str(date(2026, 9, 2) + timedelta(weeks=week))
         export.rows["lineItems"].append({**item, "sourcedId": f"w{week}", "title": f"Quiz of week {week}"})
-        told = {"lineItemSourcedId": f"w{week}", "studentSourcedId": student, "score": "40", "scoreDate": on}
-        export.rows["results"].append({**result, "sourcedId": f"flat{week}", **told})
+        fields = {"lineItemSourcedId": f"w{week}", "studentSourcedId": student, "score": "40", "scoreDate": on}
+        export.rows["results"].append({**result, "sourcedId": f"flat{week}", **fields})
 
 
 @pytest.mark.parametrize("as_news", [False, True])
@@ -355,13 +355,13 @@ async def test_the_first_load_is_judged_and_raises_alerts_only_when_asked(
         north, "SELECT state FROM response_state WHERE district_id = :district AND support_id = :id", id=support_id
     )
     assert states == [("not_responding",)]
-    told = await ask(
+    events = await ask(
         north,
         "SELECT type FROM event WHERE district_id = :district AND subject_id = :id AND type IN "
         "('response.never', 'response.stopped')",
         id=support_id,
     )
-    assert len(told) == as_news
+    assert len(events) == as_news
 
 
 async def test_a_later_night_is_news(north: Town, tmp_path: Path, mapped: Delivered) -> None:
@@ -373,7 +373,7 @@ async def test_a_later_night_is_news(north: Town, tmp_path: Path, mapped: Delive
     rows = await ask(
         north, "SELECT count(*) FROM verdict WHERE district_id = :district AND support_id = :id", id=support_id
     )
-    told = await ask(
+    events = await ask(
         north,
         "SELECT type FROM event WHERE district_id = :district AND subject_id = :id AND type LIKE 'response.%'",
         id=support_id,
@@ -381,4 +381,4 @@ async def test_a_later_night_is_news(north: Town, tmp_path: Path, mapped: Delive
     laid = await ask(north, "SELECT state, quiet FROM settlement WHERE district_id = :district AND kind = 'week'")
     assert [tuple(row) for row in laid] == [("pending", False)] * 11
     assert rows == [(2,)]  # of the support's beginning, and of the night
-    assert [row[0] for row in told] in (["response.never"], ["response.stopped"])
+    assert [row[0] for row in events] in (["response.never"], ["response.stopped"])

@@ -122,8 +122,8 @@ def test_each_limit_is_the_sources_own_to_set(
 def test_the_report_has_what_was_weighed_against_each_limit() -> None:
     """Also what stayed within it: a person sees how near the night came."""
     weighed = weigh([_seen(removed=90, changed=3)], [ShrunkGroup("class", 2, 10)], 1, 1000, GuardLimits())
-    told = [(one.rule, one.what, one.count, one.of, one.limit, one.rows, one.held) for one in weighed]
-    assert told == [
+    results = [(one.rule, one.what, one.count, one.of, one.limit, one.rows, one.held) for one in weighed]
+    assert results == [
         ("removed", "people", 90, 1000, 0.10, 25, False),
         ("changed", "people", 3, 1000, 0.75, 25, False),
         ("shrunk", "classes", 2, 10, 0.50, 4, False),

@@ -37,10 +37,10 @@ async def test_why_a_student_disappeared_has_an_answer(north: Town, app: FastAPI
     ]
     assert await _told(north, "sis:csv:s1") == [("person", "create"), ("enrollment", "create")]
     answer = await caller(app, north).get("/v1/students/sis:csv:s3/sync-history")
-    told = answer.json()
-    assert (answer.status_code, told["departed"]) == (200, True)
-    assert told["steps"][0]["sentence"] == "The person was removed: it was no longer in csv."
-    assert told["steps"][1]["class_id"].startswith("cls_")
+    body = answer.json()
+    assert (answer.status_code, body["departed"]) == (200, True)
+    assert body["steps"][0]["sentence"] == "The person was removed: it was no longer in csv."
+    assert body["steps"][1]["class_id"].startswith("cls_")
     assert "New" not in answer.text
     assert "Given" not in answer.text
 
@@ -61,16 +61,16 @@ async def test_the_history_of_staff_is_told_over_rest(app: FastAPI, north: Town,
     assert (await sync(north, export, tmp_path)).state == "applied"
     asks = caller(app, north)
     answer = await asks.get("/v1/staff/sis:csv:t-north/sync-history")
-    told = answer.json()
-    assert (answer.status_code, told["departed"]) == (200, True), answer.text
-    assert [(one["kind"], one["action"]) for one in told["steps"]] == [
+    body = answer.json()
+    assert (answer.status_code, body["departed"]) == (200, True), answer.text
+    assert [(one["kind"], one["action"]) for one in body["steps"]] == [
         ("person", "absent"),
         ("enrollment", "absent"),
         ("person", "create"),
         ("enrollment", "create"),
     ]
-    assert told["steps"][1]["class_id"].startswith("cls_")
-    assert (await asks.get(f"/v1/staff/{told['person']}/sync-history")).json() == told
+    assert body["steps"][1]["class_id"].startswith("cls_")
+    assert (await asks.get(f"/v1/staff/{body['person']}/sync-history")).json() == body
     assert "Given" not in answer.text
     parent = await asks.get("/v1/staff/sis:csv:p1/sync-history")
     assert [(one["kind"], one["action"]) for one in parent.json()["steps"]] == [("person", "create")]

@@ -117,10 +117,10 @@ async def test_erasure_reaches_what_rows_were_before(north: Town, south: Town, t
         run=run_id,
     )
     assert left == [(await row_id(north, "person", "s4"),)]
-    told = await ask(
+    before_images = await ask(
         north, "SELECT count(*) FROM sis_change WHERE district_id = :district AND before::text LIKE '%s3%'"
     )
-    assert (told, await _kept(south, other)) == ([(0,)], (3, 3))
+    assert (before_images, await _kept(south, other)) == ([(0,)], (3, 3))
     with pytest.raises(Conflict) as refused:
         await _undo(north, run_id)
     assert refused.value.code == "run.expired"

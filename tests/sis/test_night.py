@@ -204,9 +204,9 @@ async def test_a_look_that_is_asked_for_is_noted(north: Town, tmp_path: Path) ->
         await sources.request_inspection(work, made.source.id)
     await _night(north)
     async with north.unit() as work:
-        found = (await sources.load_source(work, made.source.id)).settings
-    assert found.findings is not None
-    assert (found.findings["ready"], found.look_asked_at) == (True, None)
+        settings = (await sources.load_source(work, made.source.id)).settings
+    assert settings.findings is not None
+    assert (settings.findings["ready"], settings.look_asked_at) == (True, None)
     assert await _runs(north) == []
 
 
@@ -236,9 +236,9 @@ async def test_a_look_that_breaks_off_is_noted_and_holds_nothing_up(
         await request_run(work, made.source.id)
     await _night(north)
     async with north.unit() as work:
-        found = (await sources.load_source(work, made.source.id)).settings
-    assert found.findings is not None
-    assert (found.findings["ready"], found.look_asked_at) == (False, None)
+        settings = (await sources.load_source(work, made.source.id)).settings
+    assert settings.findings is not None
+    assert (settings.findings["ready"], settings.look_asked_at) == (False, None)
     assert [row[0] for row in await _runs(north)] == ["applied"]
 
 
@@ -276,14 +276,14 @@ async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path
     await _due(north, made, overdue_at=None)
     assert await read_metrics(north.worker_engine) >= 1
     of = {"district": ids.format_id("district", north.district_id), "source": ids.format_id("source", made.source.id)}
-    told = {
+    values = {
         name: REGISTRY.get_sample_value(f"aimline_sync_{name}", of)
         for name in ("hours_since_applied", "held", "failed", "overdue")
     }
-    hours = told.pop("hours_since_applied")
+    hours = values.pop("hours_since_applied")
     assert hours is not None
     assert 0 <= hours < 0.5
-    assert told == {"held": 1, "failed": 0, "overdue": 1}
+    assert values == {"held": 1, "failed": 0, "overdue": 1}
     assert north.slug not in generate_latest(REGISTRY).decode()
 
 
@@ -301,18 +301,18 @@ async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, t
         export.write(tmp_path / "a.zip")
     async with north.unit() as work:
         report = await read_report(work, run_ids[-1])
-    told = render_report(report)
+    text = render_report(report)
     assert report.state == "held"
-    assert "HELD shrunk classes: " in told
-    assert "limit 50% over 4" in told
-    assert "In quarantine: enrollments.csv row" in told
-    assert "beginDate: date.malformed" in told
-    assert f"aimline sync approve {ids.format_id('run', run_ids[-1])} --district DISTRICT --plan " in told
-    for line in told.splitlines():
+    assert "HELD shrunk classes: " in text
+    assert "limit 50% over 4" in text
+    assert "In quarantine: enrollments.csv row" in text
+    assert "beginDate: date.malformed" in text
+    assert f"aimline sync approve {ids.format_id('run', run_ids[-1])} --district DISTRICT --plan " in text
+    for line in text.splitlines():
         assert line.count(": aimline s") == line.count(" --district "), f"no command goes without its district: {line}"
     assert "--without-removals" in " ".join(next_steps(report))
     for canary in ("Synthetic", "Given s", "@example.org", "id-s", "soon"):
-        assert canary not in told + str(report.as_json())
+        assert canary not in text + str(report.as_json())
 
 
 async def test_the_worker_runs_the_night_and_serves_the_alarms(north: Town, tmp_path: Path) -> None:

@@ -60,10 +60,10 @@ def test_the_next_run_is_always_later_and_never_far(at: datetime, zone: str, cro
 
 def test_the_jitter_is_a_sources_own_and_stays() -> None:
     """Sources are spread over the window, each always at its own moment of it."""
-    found = [jitter_of(UUID(int=n), 30) for n in range(200)]
-    assert found == [jitter_of(UUID(int=n), 30) for n in range(200)]
-    assert all(timedelta(0) <= one < timedelta(minutes=30) for one in found)
-    assert len(set(found)) > 150
+    delays = [jitter_of(UUID(int=n), 30) for n in range(200)]
+    assert delays == [jitter_of(UUID(int=n), 30) for n in range(200)]
+    assert all(timedelta(0) <= one < timedelta(minutes=30) for one in delays)
+    assert len(set(delays)) > 150
     assert jitter_of(UUID(int=1), 0) == timedelta(0)
     late = next_run(NIGHTLY, "UTC", _utc("2026-01-15T02:40"), timedelta(minutes=20))
     assert late == _utc("2026-01-15T02:50"), "the run of tonight, which its jitter has still before it"
@@ -81,8 +81,8 @@ def test_no_run_begins_on_a_frozen_day() -> None:
 def test_the_day_on_which_a_run_begins_is_that_after_its_jitter() -> None:
     """Ten to midnight on the eve of a freeze, plus the jitter, is a frozen day; and on its last day no longer one."""
     late, jitter, freeze = "50 23 * * *", timedelta(minutes=25), [(date(2026, 12, 21), date(2027, 1, 1))]
-    found = next_run(late, "America/Chicago", _utc("2026-12-20T12:00"), jitter, freeze)
-    assert found == _utc("2027-01-02T06:15")
+    following = next_run(late, "America/Chicago", _utc("2026-12-20T12:00"), jitter, freeze)
+    assert following == _utc("2027-01-02T06:15")
 
 
 def test_a_run_is_full_when_the_reconcile_has_come_since_the_last() -> None:
@@ -120,5 +120,5 @@ def test_a_freeze_to_the_end_of_the_calendar_leaves_no_run(cron: str) -> None:
 def test_a_schedule_by_the_minute_outlasts_its_freezes() -> None:
     """Holidays have more minutes than anybody would count: the run after them comes all the same."""
     freeze = [(date(2026, 12, 21), date(2027, 1, 31)), (date(2027, 1, 31), date(2027, 2, 28))]
-    found = next_run("*/5 * * * *", "UTC", _utc("2026-12-20T23:55"), freeze=freeze)
-    assert found == _utc("2027-03-01T00:00")
+    following = next_run("*/5 * * * *", "UTC", _utc("2026-12-20T23:55"), freeze=freeze)
+    assert following == _utc("2027-03-01T00:00")

@@ -60,8 +60,8 @@ async def test_people_go_on_under_their_new_ids(north: Town, tmp_path: Path) -> 
     before = await row_id(north, "person", "s3")
     planned = await _plan(north, held.run_id)
     assert planned.plan is not None
-    told = planned.plan["rekey"]
-    assert (told["gone"], told["matched"], told["ambiguous"], told["unmatched"]) == (PEOPLE, PEOPLE, 0, 0)
+    counts = planned.plan["rekey"]
+    assert (counts["gone"], counts["matched"], counts["ambiguous"], counts["unmatched"]) == (PEOPLE, PEOPLE, 0, 0)
     assert await _states(north) == ["applied", "held", "held"], "the held run waits beside its map"
     assert await row_id(north, "person", "s3") == before, "nothing is changed before it is approved"
     done = await _approved(north, planned)
@@ -109,8 +109,8 @@ async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_pat
     _, held = await _held(north, tmp_path, export)
     planned = await _plan(north, held.run_id)
     assert planned.plan is not None
-    told = planned.plan["rekey"]
-    assert told == {
+    counts = planned.plan["rekey"]
+    assert counts == {
         **{"of": str(held.run_id), "by": "identifier", "gone": PEOPLE - 1, "came": PEOPLE},
         **{"matched": PEOPLE - 5, "ambiguous": 2, "unmatched": 2},
     }

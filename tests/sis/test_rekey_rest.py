@@ -36,10 +36,10 @@ def _map(*pairs: tuple[str, str]) -> dict[str, Any]:
 
 async def _planned(asks: Caller, town: Town, held: Report, body: dict[str, Any] = MATCH) -> tuple[str, Any]:
     """The path of the run that plans the map, and its report once the worker has been there."""
-    asked = await asks.post(_path(held), body)
-    assert (asked.status_code, asked.json()["state"], asked.json()["mode"]) == (202, "pending", "rekey"), asked.text
-    run = asked.headers["location"]
-    assert run == f"/v1/sync-runs/{asked.json()['id']}"
+    answer = await asks.post(_path(held), body)
+    assert (answer.status_code, answer.json()["state"], answer.json()["mode"]) == (202, "pending", "rekey"), answer.text
+    run = answer.headers["location"]
+    assert run == f"/v1/sync-runs/{answer.json()['id']}"
     waiting = (await asks.get(f"{run}/report")).json()
     assert (waiting["plan"], waiting["rekey"]) == (None, None), "nothing can be approved before it is planned"
     await _night(town)
@@ -87,11 +87,11 @@ async def test_it_is_the_plan_of_the_command_line(app: FastAPI, north: Town, tmp
     assert by_hand.plan is not None
     assert report["sentence"] == by_hand.sentence
     assert report["plan"] == by_hand.plan["digest"]
-    told = {**by_hand.plan["rekey"], "of": format_id("run", held.run_id), "roles": 0}
-    assert report["rekey"] == told
-    assert (told["matched"], told["ambiguous"], told["unmatched"]) == (PEOPLE - 3, 1, 2)
+    expected = {**by_hand.plan["rekey"], "of": format_id("run", held.run_id), "roles": 0}
+    assert report["rekey"] == expected
+    assert (expected["matched"], expected["ambiguous"], expected["unmatched"]) == (PEOPLE - 3, 1, 2)
     text = await caller(app, north).ask("GET", f"{run}/report", headers={"Accept": "text/plain"})
-    assert f"{told['ambiguous']} are ambiguous and {told['unmatched']} unmatched" in text.text
+    assert f"{expected['ambiguous']} are ambiguous and {expected['unmatched']} unmatched" in text.text
 
 
 async def test_a_map_of_ones_own_says_who_is_who(app: FastAPI, north: Town, tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ async def test_a_map_of_ones_own_says_who_is_who(app: FastAPI, north: Town, tmp_
     asks, before = caller(app, north), await row_id(north, "person", "s1")
     given = _map(("s1", "new-s2"), ("s2", "new-s1"), ("s3", "nobody"), (" s5 ", "new-s5"))
     run, report = await _planned(asks, north, held, given)
-    told = {"gone": 4, "came": 3, "matched": 3, "ambiguous": 0, "unmatched": 1, "roles": 0}
-    assert report["rekey"] == {"of": format_id("run", held.run_id), "by": "map", **told}
+    expected = {"gone": 4, "came": 3, "matched": 3, "ambiguous": 0, "unmatched": 1, "roles": 0}
+    assert report["rekey"] == {"of": format_id("run", held.run_id), "by": "map", **expected}
     assert "by the map that was given" in report["sentence"]
     approved = await asks.post(f"{run}/approve", {"plan": report["plan"]})
     assert approved.status_code == 200, approved.text
@@ -166,12 +166,12 @@ async def test_one_waits_at_a_time_and_outlives_its_worker(app: FastAPI, north: 
     """The second is told so; a worker that is lost leaves what was asked for to the next."""
     _, held = await _held(north, tmp_path)
     asks = caller(app, north)
-    asked = await asks.post(_path(held), _map(("s1", "new-s1")))
+    answer = await asks.post(_path(held), _map(("s1", "new-s1")))
     twice = await asks.post(_path(held), MATCH)
     assert (twice.status_code, twice.json()["code"]) == (409, "sis.already_running")
     await lose_a_worker(north)
     await _night(north)
-    report = (await asks.get(f"{asked.headers['location']}/report")).json()
+    report = (await asks.get(f"{answer.headers['location']}/report")).json()
     assert (report["state"], report["rekey"]["matched"]) == ("held", 1), report["sentence"]
 
 
@@ -180,13 +180,13 @@ async def test_what_was_answered_meanwhile_has_no_map(app: FastAPI, north: Town,
     """Discarded, or another run took its place, before the worker came: the map's run has failed and says why."""
     export, held = await _held(north, tmp_path)
     asks = caller(app, north)
-    asked = await asks.post(_path(held), MATCH)
+    second_answer = await asks.post(_path(held), MATCH)
     if answer == "discard":
         await asks.post(_path(held).replace("rekey", "discard"), None)
     else:
         await sync(north, export, tmp_path)
     before = await fingerprint(north)
     await _night(north)
-    run = (await asks.get(asked.headers["location"])).json()
+    run = (await asks.get(second_answer.headers["location"])).json()
     assert (run["state"], "Only a run that is held" in run["sentence"]) == ("failed", True), run
     assert await fingerprint(north) == before

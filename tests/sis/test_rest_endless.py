@@ -27,35 +27,37 @@ ROSTER = {"orgs", "academicSessions", "courses", "classes", "users", "enrollment
 def with_users(users: Callable[[Asked], Said]) -> Callable[[Asked], Said]:
     """A source that has nothing but users, as `users` gives them."""
 
-    def answer(asked: Asked) -> Said:
-        if asked.name == "token":
+    def answer(request: Asked) -> Said:
+        if request.name == "token":
             return Said(body=TOKEN)
-        if asked.name == "users":
-            return users(asked)
-        return Said(body={asked.name: []}) if asked.name in ROSTER else Said(404)
+        if request.name == "users":
+            return users(request)
+        return Said(body={request.name: []}) if request.name in ROSTER else Said(404)
 
     return answer
 
 
-def in_a_circle(asked: Asked) -> Said:
+def in_a_circle(request: Asked) -> Said:
     """A page, then one that leads to the next, which leads back."""
     after = {"": "b", "b": "c", "c": "b"}
-    here = asked.query.get("cursor", "")
-    return Said(body={"users": [{"sourcedId": f"u-{here}"}]}, headers={"Link": f'<?cursor={after[here]}>; rel="next"'})
+    position = request.query.get("cursor", "")
+    return Said(
+        body={"users": [{"sourcedId": f"u-{position}"}]}, headers={"Link": f'<?cursor={after[position]}>; rel="next"'}
+    )
 
 
-def without_an_end(asked: Asked) -> Said:
+def without_an_end(request: Asked) -> Said:
     """As many users as anybody asks for, from any offset on."""
-    first = int(asked.query["offset"])
-    return Said(body={"users": [{"sourcedId": f"u{first + number}"} for number in range(int(asked.query["limit"]))]})
+    first = int(request.query["offset"])
+    return Said(body={"users": [{"sourcedId": f"u{first + number}"} for number in range(int(request.query["limit"]))]})
 
 
 async def test_links_in_a_circle_are_refused() -> None:
     """B leads to C, and C to B: the second time that a link would be followed, nobody follows it."""
-    with answering(with_users(in_a_circle)) as (address, asked):
+    with answering(with_users(in_a_circle)) as (address, requests):
         with pytest.raises(SourceRefused, match="go in a circle"):
             await asyncio.wait_for(pulled(connect(address, "1.1")), 120)
-    assert len([one for one in asked if one.name == "users"]) == 3
+    assert len([one for one in requests if one.name == "users"]) == 3
 
 
 async def test_ever_new_links_to_the_same_pages_are_refused() -> None:
@@ -67,10 +69,10 @@ async def test_ever_new_links_to_the_same_pages_are_refused() -> None:
         rows = [{"sourcedId": f"u{at and 1 + at % 2}-{row}"} for row in range(10)]
         return Said(body={"users": rows}, headers={"Link": f'<?cursor=x{at}>; rel="next"'})
 
-    with answering(with_users(users)) as (address, asked):
+    with answering(with_users(users)) as (address, requests):
         with pytest.raises(SourceRefused, match="go in a circle"):
             await asyncio.wait_for(pulled(connect(address, "1.1")), 120)
-    assert len([one for one in asked if one.name == "users"]) < 10
+    assert len([one for one in requests if one.name == "users"]) < 10
 
 
 async def test_a_collection_without_an_end_fills_no_disk() -> None:

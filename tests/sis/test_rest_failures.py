@@ -25,7 +25,7 @@ async def test_an_optional_collection_that_fails_keeps_what_is_known(north: Town
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
     before = await fingerprint(north, ["demographics"])
-    rows.answer = lambda asked: FAILURES[name] if asked.name == "demographics" else None
+    rows.answer = lambda request: FAILURES[name] if request.name == "demographics" else None
     rows.row("users", "s3")["givenName"] = "Renamed"
     report = await sync_rows(north, rows)
     assert (report.state, report.exit_code, report.kinds["person"].updated) == ("applied", 3, 1), report.sentence
@@ -37,7 +37,7 @@ async def test_an_optional_collection_that_fails_keeps_what_is_known(north: Town
 async def test_a_collection_that_a_roster_needs_fails_the_run(north: Town, name: str) -> None:
     """Without users there is nothing to sync: exit 5."""
     rows = RowsServer()
-    rows.answer = lambda asked: FAILURES[name] if asked.name == "users" else None
+    rows.answer = lambda request: FAILURES[name] if request.name == "users" else None
     report = await sync_rows(north, rows)
     assert (report.state, report.exit_code) == ("failed", 5)
 
@@ -47,7 +47,7 @@ async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, s
     """The run says so, is a full one, and removes who is gone."""
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
-    rows.answer = lambda asked: said if "filter" in asked.query else None
+    rows.answer = lambda request: said if "filter" in request.query else None
     rows.users.remove(rows.row("users", "s3"))
     for name, sourced_id in (("enrollments", "e3"), ("demographics", "s3")):
         rows.rows[name].remove(rows.row(name, sourced_id))
@@ -64,10 +64,10 @@ async def test_a_role_that_a_delta_no_longer_lists_is_removed(north: Town) -> No
     assert (await sync_rows(north, rows)).state == "applied"
     rows.row("users", "s4")["roles"].remove(second)
 
-    def changes(asked: Asked) -> Said | None:
-        if "filter" not in asked.query:
+    def changes(request: Asked) -> Said | None:
+        if "filter" not in request.query:
             return None
-        return Said(body={asked.name: [rows.row("users", "s4")] if asked.name == "users" else []})
+        return Said(body={request.name: [rows.row("users", "s4")] if request.name == "users" else []})
 
     rows.answer = changes
     report = await sync_rows(north, rows, since=SINCE)

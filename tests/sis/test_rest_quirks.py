@@ -63,7 +63,7 @@ async def test_a_quirk_of_the_wire_or_of_a_shape_changes_no_row(
     behave(sis, *quirks, day=DAY)
     left_out = GRADES if version == "1.2" else frozenset()  # 1.1 has enough pages of grades for both
     rows, warnings = await pulled(connect(sis, version, page_size=PAGE, leave_out=left_out))
-    assert rows == {kind: found for kind, found in well[version].items() if version == "1.1" or kind in ROSTER}
+    assert rows == {kind: kind_rows for kind, kind_rows in well[version].items() if version == "1.1" or kind in ROSTER}
     assert warnings == ()
     assert "made-up" not in str(rows)  # a password is in no row of ours
     assert "password" not in str(rows)
@@ -96,7 +96,7 @@ async def test_a_quirk_of_a_value_changes_that_value_only(
     behave(sis, quirk, day=DAY)
     of_grades = version == "1.1" or not {"score", "scoreStatus"}.isdisjoint(columns)
     rows, warnings = await pulled(connect(sis, version, leave_out=frozenset() if of_grades else GRADES))
-    expected = {kind: found for kind, found in well[version].items() if of_grades or kind in ROSTER}
+    expected = {kind: kind_rows for kind, kind_rows in well[version].items() if of_grades or kind in ROSTER}
     assert without(rows, *left) == without(expected, *left)
     assert rows != expected
     assert warnings == ()
@@ -110,7 +110,7 @@ async def test_booleans_are_read_in_every_form(
     """true, "true" and 1 come to the same. Grades of the sandbox have none."""
     behave(sis, f"booleans:{form}", day=DAY)
     rows, _ = await pulled(connect(sis, version, leave_out=GRADES))
-    assert alike(rows) == {kind: found for kind, found in well[version].items() if kind in ROSTER}
+    assert alike(rows) == {kind: kind_rows for kind, kind_rows in well[version].items() if kind in ROSTER}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -120,9 +120,9 @@ async def test_rows_that_are_not_served_are_the_only_ones_missing(
     """Without tombstones, what is active comes whole."""
     behave(sis, "no-tombstones", day=DAY)
     rows, _ = await pulled(connect(sis, version))
-    for kind, found in rows.items():
+    for kind, kind_rows in rows.items():
         active = {one: row for one, row in well[version][kind].items() if row["status"] != "tobedeleted"}
-        assert found == active
+        assert kind_rows == active
     assert any(row["status"] == "tobedeleted" for row in well[version]["enrollment"].values())
     behave(sis, "current-enrollments", day=DAY)
     current, _ = await pulled(connect(sis, version, leave_out=GRADES))
@@ -171,7 +171,7 @@ async def test_what_is_optional_may_be_missing(sis: str, well: dict[Version, Row
     rows, warnings = await pulled(connect(sis, version))
     assert warnings == ("The source has no results, demographics (404): left out.",)
     gone = {"demographics", "result"}
-    assert rows == {kind: found for kind, found in well[version].items() if kind not in gone}
+    assert rows == {kind: kind_rows for kind, kind_rows in well[version].items() if kind not in gone}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -248,7 +248,7 @@ async def test_credentials_go_the_way_that_is_set(sis: str, well: dict[Version, 
     for signature in ("HMAC-SHA1", "HMAC-SHA256"):
         signed = connect(sis, "1.1", auth="oauth1", signature=signature, token_url=None, leave_out=GRADES)
         rows, _ = await pulled(signed)
-        assert rows == {kind: found for kind, found in well["1.1"].items() if kind in ROSTER}
+        assert rows == {kind: kind_rows for kind, kind_rows in well["1.1"].items() if kind in ROSTER}
     with pytest.raises(SourceRefused, match="oauth1"):
         await pulled(connect(sis, "1.1"))
     with pytest.raises(SourceRefused, match="does not let us read"):
@@ -285,8 +285,8 @@ async def test_a_delta_has_what_changed_with_its_status(sis: str, well: dict[Ver
     rows, warnings = await pulled(connect(sis, version), since)
     assert warnings == ()
     stamp = since.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    for kind, found in well[version].items():
-        changed = {one: row for one, row in found.items() if row["dateLastModified"] > stamp}
+    for kind, kind_rows in well[version].items():
+        changed = {one: row for one, row in kind_rows.items() if row["dateLastModified"] > stamp}
         assert rows[kind] == changed, kind
     assert any(row["status"] == "tobedeleted" for row in rows["enrollment"].values())
     assert len(rows["enrollment"]) < len(well[version]["enrollment"])

@@ -34,12 +34,12 @@ class _Pages(Reader):
 
     async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
         parameters = {"limit": str(limit), "offset": str(offset), **query}
-        said = self.rows.page(Asked("GET", f"/{name}", parameters, {}, ""))
-        if said.status != 200:
-            raise CollectionAbsent(said.status)
-        found = extract_rows(name, said.body)
-        total = said.headers.get("X-Total-Count")
-        return WalkPage(found, sourced_ids(found), int(total) if total else None)
+        response = self.rows.page(Asked("GET", f"/{name}", parameters, {}, ""))
+        if response.status != 200:
+            raise CollectionAbsent(response.status)
+        rows = extract_rows(name, response.body)
+        total = response.headers.get("X-Total-Count")
+        return WalkPage(rows, sourced_ids(rows), int(total) if total else None)
 
 
 async def _users(rows: RowsServer, page_size: int) -> tuple[list[dict[str, str]], bool, tuple[str, ...]]:
@@ -70,12 +70,12 @@ async def test_repeats_of_the_source_itself_are_delivered_and_complete(
         if is_changed:
             again["givenName"] = f"Other {place}"
         rows.users.insert(place, again)
-    found, complete, warnings = await _users(rows, page_size)
+    delivered, complete, warnings = await _users(rows, page_size)
     assert complete, warnings
     assert not [warning for warning in warnings if "users" in warning]
-    assert {row["sourcedId"] for row in found} == {row["sourcedId"] for row in rows.users}
+    assert {row["sourcedId"] for row in delivered} == {row["sourcedId"] for row in rows.users}
     for sourced_id in {row["sourcedId"] for row in rows.users}:
-        names = [row["givenName"] for row in found if row["sourcedId"] == sourced_id]
+        names = [row["givenName"] for row in delivered if row["sourcedId"] == sourced_id]
         assert sorted(names) == sorted(_of_one(rows.users, sourced_id))
 
 
@@ -84,39 +84,39 @@ async def test_pages_in_another_order_each_time_prove_no_absence(total: bool) ->
     """Rows that come twice because others did not come are no repeats of the source's own."""
     rows, dice = RowsServer(students=STUDENTS), random.Random(7)
 
-    def shuffled(asked: Asked) -> Said | None:
-        if asked.name != "users":
+    def shuffled(request: Asked) -> Said | None:
+        if request.name != "users":
             return None
         users = dice.sample(rows.users, len(rows.users))
-        offset, limit = int(asked.query["offset"]), int(asked.query["limit"])
+        offset, limit = int(request.query["offset"]), int(request.query["limit"])
         headers = {"X-Total-Count": str(len(users))} if total else {}
         return Said(body={"users": users[offset : offset + limit]}, headers=headers)
 
     rows.answer = shuffled
     try:
-        found, complete, _ = await _users(rows, 7)
+        delivered, complete, _ = await _users(rows, 7)
     except SourceInconsistent:
         return
-    assert not complete or {row["sourcedId"] for row in found} == {row["sourcedId"] for row in rows.users}
+    assert not complete or {row["sourcedId"] for row in delivered} == {row["sourcedId"] for row in rows.users}
 
 
 async def test_an_order_that_hangs_on_the_page_proves_no_absence() -> None:
     """A source whose ties fall otherwise with each page, but alike each night: one row twice, another never."""
     rows = RowsServer(students=STUDENTS)
 
-    def tied(asked: Asked) -> Said | None:
-        if asked.name != "users":
+    def tied(request: Asked) -> Said | None:
+        if request.name != "users":
             return None
-        offset, limit = int(asked.query["offset"]), int(asked.query["limit"])
+        offset, limit = int(request.query["offset"]), int(request.query["limit"])
         users = random.Random(offset * 1000 + limit).sample(rows.users, len(rows.users))
         return Said(body={"users": users[offset : offset + limit]}, headers={"X-Total-Count": str(len(users))})
 
     rows.answer = tied
     try:
-        found, complete, _ = await _users(rows, 7)
+        delivered, complete, _ = await _users(rows, 7)
     except SourceInconsistent:
         return
-    assert not complete or {row["sourcedId"] for row in found} == {row["sourcedId"] for row in rows.users}
+    assert not complete or {row["sourcedId"] for row in delivered} == {row["sourcedId"] for row in rows.users}
 
 
 async def test_a_row_that_differs_each_time_is_given_up() -> None:
@@ -124,7 +124,7 @@ async def test_a_row_that_differs_each_time_is_given_up() -> None:
     rows, count = RowsServer(students=STUDENTS), [0]
     rows.users.insert(9, dict(rows.users[2]))
 
-    def changing(asked: Asked) -> Any:
+    def changing(request: Asked) -> Any:
         count[0] += 1
         rows.users[9]["givenName"] = f"Given {count[0]}"
 

@@ -29,8 +29,8 @@ def test_repeats_are_told_by_id_and_content() -> None:
     """Word for word again, but for the time of its change, is a repeat; another content is a difference."""
     spool = Spool("person", "users", ("sourcedId", "dateLastModified", "name"), DiskBudget(1))
     spool.add([("a", "1", "x"), ("b", "1", "x"), ("a", "2", "x")])
-    found = spool.repeats()
-    assert (found.again, found.differ, found.scattered, found.distinct) == ((2,), False, True, 2)
+    repeats = spool.repeats()
+    assert (repeats.again, repeats.differ, repeats.scattered, repeats.distinct) == ((2,), False, True, 2)
     spool.add([("b", "1", "y")])
     assert spool.repeats().differ
     spool.close()

@@ -49,10 +49,10 @@ async def sync_rest(town: Town, connection: Connection, limits: GuardLimits | No
 
 def changed(report: Report) -> dict[str, int]:
     """The kinds of the roster that changed, and by how many rows."""
-    found = {kind: report.kinds[kind] for kind in ROSTER}
+    counts_by_kind = {kind: report.kinds[kind] for kind in ROSTER}
     return {
         kind: counts.created + counts.updated + counts.removed
-        for kind, counts in found.items()
+        for kind, counts in counts_by_kind.items()
         if counts.created + counts.updated + counts.removed
     }
 
@@ -177,14 +177,14 @@ def _served(sample: Path) -> Iterator[str]:
     with zipfile.ZipFile(sample) as archive:
         files = {Path(name).stem: json.loads(archive.read(name)) for name in archive.namelist()}
 
-    def answer(asked: Asked) -> Said:
-        if asked.name == "token":
+    def answer(request: Asked) -> Said:
+        if request.name == "token":
             return Said(body={"access_token": "t", "token_type": "bearer"})
-        if asked.name not in files:
+        if request.name not in files:
             return Said(404, {"imsx_codeMajor": "failure"})
-        first = int(asked.query["offset"])
-        rows = files[asked.name][asked.name][first : first + min(500, int(asked.query["limit"]))]
-        return Said(body={asked.name: rows})
+        first = int(request.query["offset"])
+        rows = files[request.name][request.name][first : first + min(500, int(request.query["limit"]))]
+        return Said(body={request.name: rows})
 
     with answering(answer) as (address, _):
         yield address

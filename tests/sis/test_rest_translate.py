@@ -126,8 +126,8 @@ ROLES = [
 def test_the_roles_of_12_are_one_role_and_all_orgs(held: list[tuple[str, str, str]], role: str, orgs: str) -> None:
     """A student first, else the primary, else the first; the organisations of all, and the primary one."""
     roles = [{"role": name, "roleType": kind, "org": org(where)} for name, kind, where in held]
-    found = cells("person", USER | {"roles": roles})
-    assert (found["role"], found["orgSourcedIds"]) == (role, orgs)
+    converted = cells("person", USER | {"roles": roles})
+    assert (converted["role"], converted["orgSourcedIds"]) == (role, orgs)
     both = cells("person", USER | {"roles": roles, "primaryOrg": org("z")})
     assert both["orgSourcedIds"].split(",")[-1] == "z"
     rows = [dict(zip(ROLE.header, one, strict=True)) for one in roles_of(USER | {"roles": roles})]
@@ -138,17 +138,17 @@ def test_the_roles_of_12_are_one_role_and_all_orgs(held: list[tuple[str, str, st
 
 def test_the_roles_and_orgs_of_11_stay_as_they_are() -> None:
     """A 1.1 row in a 1.2 service is one that it knows."""
-    found = cells("person", USER | {"role": "teacher", "orgs": [org("a"), org("b")]})
-    assert (found["role"], found["orgSourcedIds"]) == ("teacher", "a,b")
+    converted = cells("person", USER | {"role": "teacher", "orgs": [org("a"), org("b")]})
+    assert (converted["role"], converted["orgSourcedIds"]) == ("teacher", "a,b")
     assert roles_of(USER | {"role": "teacher"}) == []
 
 
 def test_lists_of_the_csv_binding() -> None:
     """userIds and the values of a score scale in braces, agents by id, also under a provider's misspelt name."""
     ids = [{"type": "State", "identifier": "7"}, {"type": "Badge", "identifier": "B"}]
-    found = cells("person", USER | {"userIds": ids, "agentSourceIds": [{"sourcedId": "p"}]})
-    assert found["userIds"] == "{State:7},{Badge:B}"
-    assert found["agentSourcedIds"] == "p"
+    converted = cells("person", USER | {"userIds": ids, "agentSourceIds": [{"sourcedId": "p"}]})
+    assert converted["userIds"] == "{State:7},{Badge:B}"
+    assert converted["agentSourcedIds"] == "p"
     values = [{"itemValueLHS": "A", "itemValueRHS": "90-100"}]
     assert cells("score_scale", {"sourcedId": "s", "scoreScaleValue": values})["scoreScaleValue"] == "{A:90-100}"
 
@@ -159,16 +159,16 @@ def test_learning_objectives_are_json_in_a_fixed_order() -> None:
         {"source": "case", "learningObjectiveIds": ["b", "a"]},
         {"source": "case", "learningObjectiveResults": [{"learningObjectiveId": "c", "score": 3, "textScore": "ok"}]},
     ]
-    found = json.loads(cells("result", {"sourcedId": "r", "learningObjectiveSet": sets})["learningObjectiveSet"])
-    assert [one["id"] for one in found] == ["a", "b", "c"]
-    assert found[2] == {"source": "case", "id": "c", "score": 3.0, "text_score": "ok"}
+    parsed = json.loads(cells("result", {"sourcedId": "r", "learningObjectiveSet": sets})["learningObjectiveSet"])
+    assert [one["id"] for one in parsed] == ["a", "b", "c"]
+    assert parsed[2] == {"source": "case", "id": "c", "score": 3.0, "text_score": "ok"}
 
 
 def test_keys_are_found_in_any_case_and_passwords_never() -> None:
     """`GivenName` is givenName; what no kind names is not read."""
-    found = cells("person", {"SOURCEDID": "u", "GivenName": "G", "familyname": "F", "password": "secret", "x": 1})
-    assert (found["sourcedId"], found["givenName"], found["familyName"]) == ("u", "G", "F")
-    assert "secret" not in str(found)
+    converted = cells("person", {"SOURCEDID": "u", "GivenName": "G", "familyname": "F", "password": "secret", "x": 1})
+    assert (converted["sourcedId"], converted["givenName"], converted["familyName"]) == ("u", "G", "F")
+    assert "secret" not in str(converted)
 
 
 def test_what_is_no_row_is_an_empty_one() -> None:
@@ -254,8 +254,8 @@ def test_rows_without_an_id_are_no_repeats() -> None:
     spool = Spool("org", "orgs", ("sourcedId", "dateLastModified", "name"), DiskBudget(1))
     try:
         spool.add([("", "", "one"), ("", "", "two"), ("a", "", "three")])
-        found = spool.repeats()
+        repeats = spool.repeats()
     finally:
         spool.close()
-    assert found.again == ()
-    assert not found.differ
+    assert repeats.again == ()
+    assert not repeats.differ

@@ -74,17 +74,17 @@ async def test_all_walks_together_hold_no_more_than_the_hand() -> None:
 
     async def walk(slow: bool) -> list[str]:
         nonlocal held
-        found = []
+        ids_read = []
         async for page in Walk(source(slow), 10, hand).walk():  # type: ignore[arg-type]  # a coroutine is awaitable
-            found += page.ids
+            ids_read += page.ids
             held -= 1
-        return found
+        return ids_read
 
     walks = [asyncio.create_task(walk(slow)) for slow in (True, False, False)]
     await let_all_run()
     assert not walks[0].done()
     stuck.set()
-    found = await asyncio.gather(*walks)
-    assert [len(one) for one in found] == [300, 300, 300]
+    ids_read = await asyncio.gather(*walks)
+    assert [len(one) for one in ids_read] == [300, 300, 300]
     assert most <= 4 + 3
     assert sum(hand.reserve() for _ in range(9)) == 4

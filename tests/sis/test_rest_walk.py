@@ -35,8 +35,8 @@ def serving(rows: list[str], cap: int, short: list[int], *, total: bool, link: b
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         count = max(1, min(limit, cap) - next(cuts, 0))
         first = max(0, offset - overlap) if offset else 0
-        found = rows[first : offset + count] if offset < len(rows) else []
-        return page(found, total=len(rows) if total else None, more=offset + count < len(rows) if link else None)
+        page_rows = rows[first : offset + count] if offset < len(rows) else []
+        return page(page_rows, total=len(rows) if total else None, more=offset + count < len(rows) if link else None)
 
     return fetch
 
@@ -58,9 +58,9 @@ async def test_every_row_comes_once_whatever_the_pages(
     """Caps, short pages, repeats at a page's head, with and without totals and links, one by one and ahead."""
     rows = many(count)
     served = serving(rows, cap, short, total=total, link=link, overlap=overlap)
-    found, walk = await walked(served, limit, ahead)
-    assert list(dict.fromkeys(found)) == rows
-    assert overlap or found == rows
+    ids, walk = await walked(served, limit, ahead)
+    assert list(dict.fromkeys(ids)) == rows
+    assert overlap or ids == rows
     assert walk.whole
     assert not walk.disordered
 
@@ -70,11 +70,11 @@ async def test_a_small_collection_is_asked_about_once_more() -> None:
     rows = many(25)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
-        found = rows[offset : offset + min(limit, 10)]
-        return page(found, total=len(found))
+        ids = rows[offset : offset + min(limit, 10)]
+        return page(ids, total=len(ids))
 
-    found, walk = await walked(fetch)
-    assert found == rows
+    ids, walk = await walked(fetch)
+    assert ids == rows
     assert walk.whole
 
 
@@ -89,8 +89,8 @@ async def test_a_page_that_is_empty_once_is_no_end(count: int, at: int) -> None:
             return page([])
         return page(rows[offset : offset + limit])
 
-    found, walk = await walked(fetch)
-    assert (found, walk.whole, slips) == (rows, True, [])
+    ids, walk = await walked(fetch)
+    assert (ids, walk.whole, slips) == (rows, True, [])
 
 
 async def test_a_total_that_is_too_high_proves_no_absence() -> None:
@@ -100,8 +100,8 @@ async def test_a_total_that_is_too_high_proves_no_absence() -> None:
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page(rows[offset : offset + limit], total=30)
 
-    found, walk = await walked(fetch)
-    assert found == rows
+    ids, walk = await walked(fetch)
+    assert ids == rows
     assert not walk.whole
 
 
@@ -127,8 +127,8 @@ async def test_an_error_behind_full_pages_proves_no_absence(count: int, total: b
             return page([], refused=True)
         return page(rows[offset : offset + limit], total=count if total else None)
 
-    found, walk = await walked(fetch)
-    assert found == rows[:30]
+    ids, walk = await walked(fetch)
+    assert ids == rows[:30]
     assert walk.whole == whole
 
 
@@ -139,8 +139,8 @@ async def test_a_source_that_never_pages_is_read_at_once(size: int) -> None:
     async def fetch(_limit: int, _offset: int, _link: str | None) -> WalkPage:
         return page(many(size))
 
-    found, walk = await walked(fetch)
-    assert found == many(size)
+    ids, walk = await walked(fetch)
+    assert ids == many(size)
     assert walk.whole
 
 
@@ -165,8 +165,8 @@ async def test_the_end_is_seen_however_it_looks(end: str) -> None:
             return page({"last page again": rows[20:], "first page again": rows[:limit], "nothing": []}[end])
         return page(rows[offset : offset + limit])
 
-    found, walk = await walked(fetch)
-    assert found == rows
+    ids, walk = await walked(fetch)
+    assert ids == rows
     assert walk.whole == (end != "first page again")
 
 
@@ -180,23 +180,23 @@ async def test_pages_without_an_order_are_noticed(total: int | None, ahead: int)
         order = rows[:] if offset < 20 else [*rows[:20], rows[19], *rows[20:39]]
         return page(order[offset : offset + limit], total=total)
 
-    found, walk = await walked(fetch, ahead=ahead)
-    assert len(set(found)) < 40
+    ids, walk = await walked(fetch, ahead=ahead)
+    assert len(set(ids)) < 40
     assert walk.disordered
 
 
 async def test_links_that_are_no_offsets_are_followed() -> None:
     """A source with cursors; its last page has no link, and nothing more is asked for."""
-    rows, asked = many(25), []
+    rows, links = many(25), []
 
     async def fetch(limit: int, offset: int, link: str | None) -> WalkPage:
         at = int(link or 0)
-        asked.append(link)
+        links.append(link)
         return page(rows[at : at + limit], more=at + limit < 25, beyond=str(at + limit) if at + limit < 25 else None)
 
-    found, walk = await walked(fetch)
-    assert found == rows
-    assert asked == [None, "10", "20"]
+    ids, walk = await walked(fetch)
+    assert ids == rows
+    assert links == [None, "10", "20"]
     assert walk.whole
 
 
@@ -246,8 +246,8 @@ async def test_a_place_that_the_source_keeps_is_no_circle() -> None:
         rows = next(parts, [])
         return page(rows, beyond="scroll" if rows else None)
 
-    found, walk = await walked(fetch)
-    assert found == many(40)
+    ids, walk = await walked(fetch)
+    assert ids == many(40)
     assert walk.whole
 
 
@@ -267,5 +267,5 @@ async def test_a_total_ends_what_turns_in_a_circle() -> None:
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page([f"r{number % 20}" for number in range(offset, min(offset + limit, 200))], total=200)
 
-    found, _ = await walked(fetch)
-    assert (len(found), len(set(found))) == (200, 20)
+    ids, _ = await walked(fetch)
+    assert (len(ids), len(set(ids))) == (200, 20)

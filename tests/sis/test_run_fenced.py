@@ -69,8 +69,8 @@ async def test_a_killed_run_is_told_of_by_whoever_runs_next(north: Town, tmp_pat
     await _killed(north, tmp_path)
     assert (await sync_zip(north, Export(), tmp_path)).state == "applied"
     assert [state for state, _ in await _runs(north)] == ["failed", "applied"]
-    told = "SELECT type FROM event WHERE district_id = :district AND type LIKE 'sync.%' ORDER BY seq"
-    assert [row[0] for row in await ask(north, told)] == ["sync.failed", "sync.applied"]
+    query = "SELECT type FROM event WHERE district_id = :district AND type LIKE 'sync.%' ORDER BY seq"
+    assert [row[0] for row in await ask(north, query)] == ["sync.failed", "sync.applied"]
 
 
 async def test_a_killed_run_by_hand_keeps_nobody_from_asking(north: Town, tmp_path: Path) -> None:

@@ -215,8 +215,8 @@ def test_same_seed_same_bytes_in_another_process(exported: Path, tmp_path: Path)
     again, other = tmp_path / "again.zip", tmp_path / "other.zip"
     command = [sys.executable, "-m", "app.sandbox.export", str(again), "--date", "2026-11-21"]
     environment = os.environ | {"PYTHONHASHSEED": "12345"}
-    said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, encoding="utf-8")
-    assert "Unified School District" in said.stdout
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, encoding="utf-8")
+    assert "Unified School District" in done.stdout
     assert again.read_bytes() == exported.read_bytes()
     export_csv(District(2, 1500, DATE), other)
     assert not {r["sourcedId"] for r in read(other)["users"]} & {r["sourcedId"] for r in read(exported)["users"]}

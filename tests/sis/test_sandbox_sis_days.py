@@ -80,11 +80,11 @@ def test_the_whole_is_the_export() -> None:
     with client_of("--students", "400", "--day", "4") as client:
         bulk = exported(client, 4)
         for kind in KINDS:
-            found = [row for row in everything(client, f"{V11}/{kind}") if row["status"] == "active"]
-            found = [row for row in found if row.get("type") != "gradingPeriod"]
-            assert [row["sourcedId"] for row in found] == list(bulk[kind]) or kind == "enrollments"
-            assert {row["sourcedId"] for row in found} == bulk[kind].keys()
-            for row in found:
+            listed = [row for row in everything(client, f"{V11}/{kind}") if row["status"] == "active"]
+            listed = [row for row in listed if row.get("type") != "gradingPeriod"]
+            assert [row["sourcedId"] for row in listed] == list(bulk[kind]) or kind == "enrollments"
+            assert {row["sourcedId"] for row in listed} == bulk[kind].keys()
+            for row in listed:
                 assert flat(row).items() <= bulk[kind][row["sourcedId"]].items()
 
 
@@ -99,7 +99,7 @@ def test_a_night_passes() -> None:
         new = {row["sourcedId"] for row in everything(client, f"{BOOK}/lineItems", filter=SINCE[4])}
         assert items <= new
         delta = {row["sourcedId"] for row in everything(client, f"{BOOK}/results", filter=SINCE[0])}
-        before, after = ({row["sourcedId"]: _told(row) for row in found} for found in (first, later))
+        before, after = ({row["sourcedId"]: _told(row) for row in day} for day in (first, later))
         assert delta == {one for one, row in after.items() if before.get(one) != row}
 
 
@@ -139,13 +139,17 @@ def test_what_is_made_again_as_it_was_keeps_its_day() -> None:
 
 def test_the_csv_is_of_either_version_with_or_without_its_grades() -> None:
     """As the export on the command line: roles come with 1.2, grades where they are asked for."""
-    found = {}
+    rows_by_kind = {}
     with client_of("--students", "40") as client:
         for version, grades in (("1.1", "false"), ("1.1", "true"), ("1.2", "true")):
             answer = client.get("csv/oneroster.zip", params={"oneroster": version, "gradebook": grades})
             with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
                 assert f"oneroster.version,{version}" in archive.read("manifest.csv").decode()
-                found[version, grades] = set(archive.namelist())
+                rows_by_kind[version, grades] = set(archive.namelist())
         assert client.get("csv/oneroster.zip", params={"oneroster": "1.0"}).status_code == 400
-    assert found["1.1", "true"] - found["1.1", "false"] == {"categories.csv", "lineItems.csv", "results.csv"}
-    assert found["1.2", "true"] - found["1.1", "true"] >= {"roles.csv", "scoreScales.csv"}
+    assert rows_by_kind["1.1", "true"] - rows_by_kind["1.1", "false"] == {
+        "categories.csv",
+        "lineItems.csv",
+        "results.csv",
+    }
+    assert rows_by_kind["1.2", "true"] - rows_by_kind["1.1", "true"] >= {"roles.csv", "scoreScales.csv"}

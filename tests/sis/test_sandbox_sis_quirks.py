@@ -42,9 +42,9 @@ def test_a_quirk(client: httpx.Client, quirk: str) -> None:
 
 
 def link(client: httpx.Client, rel: str = "next") -> str:
-    found = re.search(rf'<([^>]*)>; rel="{rel}"', client.get(f"{V12}/users").headers["link"])
-    assert found
-    return found[1]
+    link_match = re.search(rf'<([^>]*)>; rel="{rel}"', client.get(f"{V12}/users").headers["link"])
+    assert link_match
+    return link_match[1]
 
 
 @shows("clamp:30")
@@ -193,11 +193,11 @@ def _(client: httpx.Client) -> None:
 
 @shows("re-enrolled")
 def _(client: httpx.Client) -> None:
-    found = everything(client, f"{V12}/enrollments")
-    pairs = Counter((row["user"]["sourcedId"], row["class"]["sourcedId"]) for row in found)
+    listed = everything(client, f"{V12}/enrollments")
+    pairs = Counter((row["user"]["sourcedId"], row["class"]["sourcedId"]) for row in listed)
     assert max(pairs.values()) == 2
     twice = max(pairs, key=lambda pair: pairs[pair])
-    first, second = (row for row in found if (row["user"]["sourcedId"], row["class"]["sourcedId"]) == twice)
+    first, second = (row for row in listed if (row["user"]["sourcedId"], row["class"]["sourcedId"]) == twice)
     assert first["endDate"] == second["beginDate"]
     assert first["sourcedId"] != second["sourcedId"]
 

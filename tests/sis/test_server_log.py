@@ -141,8 +141,8 @@ async def test_hostile_requests_leave_no_value(
             # As ASCII, so that half a surrogate can be sent at all.
             sends, kind = {"content": json.dumps(body)}, {"Content-Type": "application/json"}
             keyed = {**kind, "Idempotency-Key": f"{word}-{sent}"}
-            asked = [north.ask(operation.method, request.path, **sends, headers=one) for one in (keyed, kind)]
-            answers = await asyncio.gather(*asked)
+            tries = [north.ask(operation.method, request.path, **sends, headers=one) for one in (keyed, kind)]
+            answers = await asyncio.gather(*tries)
             sent += len(answers)
             faults += [(operation.name, body) for answer in answers if answer.status_code >= 500]
     assert faults == []

@@ -137,8 +137,8 @@ async def test_a_secret_is_sealed_and_opened_by_the_worker_only(north: Town, sou
 
     @needs(Can.READ_SYNC)
     async def peek(work: Work) -> Any:
-        here = SisSource.district_id == work.district_id
-        return await work.db.scalar(select(SisSource.client_secret_sealed).where(here))
+        own_source = SisSource.district_id == work.district_id
+        return await work.db.scalar(select(SisSource.client_secret_sealed).where(own_source))
 
     with pytest.raises(DBAPIError, match="permission denied"):
         async with north.unit() as work:
@@ -176,8 +176,8 @@ async def test_a_secret_in_an_address_is_shown_to_nobody(north: Town) -> None:
 
     @needs(Can.READ_SYNC)
     async def peek(work: Work) -> Any:
-        here = SisSource.district_id == work.district_id
-        return await work.db.scalar(select(SisSource.url_sealed).where(here))
+        own_source = SisSource.district_id == work.district_id
+        return await work.db.scalar(select(SisSource.url_sealed).where(own_source))
 
     with pytest.raises(DBAPIError, match="permission denied"):
         async with north.unit() as work:

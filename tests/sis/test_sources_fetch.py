@@ -60,9 +60,9 @@ async def _run(town: Town, made: sources.ConfiguredSource, mode: Mode | None = N
 
 async def _chosen(folder: Path, taken: list[dict[str, Any]], *, again: bool = False) -> str | None:
     try:
-        async with open_path(folder, taken, again=again) as found:
-            taken.append(found.taken)
-            return str(found.taken["name"])
+        async with open_path(folder, taken, again=again) as opened:
+            taken.append(opened.taken)
+            return str(opened.taken["name"])
     except NothingNew:
         return None
 
@@ -153,11 +153,11 @@ async def test_a_bad_zip_is_refused_each_night_until_it_is_replaced(north: Town,
     for _ in range(2):
         failed = await _run(north, made)
         assert (failed.state, failed.exit_code, "manifest.csv is missing" in failed.sentence) == ("failed", 5, True)
-    found = await _inspect(north, made)
-    assert (found["ready"], found["sentences"][-1]) == (False, "A sync cannot read this source as it is set.")
+    run = await _inspect(north, made)
+    assert (run["ready"], run["sentences"][-1]) == (False, "A sync cannot read this source as it is set.")
     _drop(tmp_path, "roster.zip", Export())
-    found = await _inspect(north, made)
-    assert (found["ready"], found["facts"]["files"]["users.csv"]) == (True, "bulk")
+    run = await _inspect(north, made)
+    assert (run["ready"], run["facts"]["files"]["users.csv"]) == (True, "bulk")
     assert (await _run(north, made)).state == "applied"
 
 
@@ -165,8 +165,8 @@ async def test_a_bad_zip_is_refused_each_night_until_it_is_replaced(north: Town,
 def _served(body: bytes, status: int = 200, **headers: str) -> Iterator[str]:
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            wanted = self.path in ("/roster.zip", "/roster.zip?sig=whole")
-            self.send_response(status if wanted else 403)
+            is_served = self.path in ("/roster.zip", "/roster.zip?sig=whole")
+            self.send_response(status if is_served else 403)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -206,8 +206,8 @@ async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path
 def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(told: str) -> None:
     """One that runs ahead would have deltas ask for what is yet to come; one that lags only asks for more."""
     for read in (_response_time, parse_http_date):
-        found = read(told)
-        assert found is None if told == "yesterday" else found is not None and found <= now()
+        instant = read(told)
+        assert instant is None if told == "yesterday" else instant is not None and instant <= now()
         assert read(None) is None
     assert parse_http_date("Sat, 22 Nov 2025 03:00:00 GMT") == datetime(2025, 11, 22, 3, tzinfo=UTC)
 

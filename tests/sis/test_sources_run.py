@@ -44,9 +44,9 @@ async def _make(town: Town, address: str, **more: Any) -> sources.ConfiguredSour
 
 async def _moved(town: Town, made: sources.ConfiguredSource, address: str) -> None:
     """The same source at another port, a day later."""
-    there = {"url": f"{address}{V11}", "token_url": f"{address}oauth/token", "client_secret": "of-a-test"}
+    address_of_other = {"url": f"{address}{V11}", "token_url": f"{address}oauth/token", "client_secret": "of-a-test"}
     async with town.unit() as work:
-        await sources.change_source(work, made.source.id, there, SANDBOX)
+        await sources.change_source(work, made.source.id, address_of_other, SANDBOX)
 
 
 async def _run(town: Town, made: sources.ConfiguredSource, mode: Mode | None = None, **more: Any) -> Report:
@@ -142,10 +142,10 @@ async def test_the_doctor_writes_nothing(north: Town) -> None:
         made = await _make(north, address)
         tables = "SELECT count(*), max(version) FROM sis_source WHERE district_id = :district"
         before = await ask(north, tables)
-        found = await inspect_source(
+        findings = await inspect_source(
             north.worker_engine, north.settings.keyring, north.district_id, made.source.id, SANDBOX
         )
-        assert found["ready"], found["sentences"]
+        assert findings["ready"], findings["sentences"]
         assert await ask(north, tables) == before
         assert await ask(north, "SELECT count(*) FROM sis_run WHERE district_id = :district") == [(0,)]
 
@@ -189,13 +189,13 @@ async def test_a_file_that_is_left_out_is_neither_taken_nor_missed(north: Town, 
     assert (await _run(north, made)).total("changes") == 0
     del export.rows["demographics"]
     export.write(tmp_path / "a.zip")
-    found = await _run(north, made)
-    assert (found.state, found.total("changes")) == ("applied", 0)
+    run = await _run(north, made)
+    assert (run.state, run.total("changes")) == ("applied", 0)
     stamped = {"sourcedId": "s1", "status": "active", "dateLastModified": "2026-11-20T06:00:00Z", "sex": "male"}
     only = Export(rows={"demographics": [stamped]}, modes={"demographics": "delta"})
     only.write(tmp_path / "a.zip")
-    found = await _run(north, made)
-    assert (found.state, found.mode, found.total("changes")) == ("applied", "delta", 0), "nothing else is missed either"
+    run = await _run(north, made)
+    assert (run.state, run.mode, run.total("changes")) == ("applied", "delta", 0), "nothing else is missed either"
 
 
 def test_what_may_be_left_out_is_what_a_pull_can_do_without() -> None:

@@ -157,9 +157,9 @@ async def test_what_the_files_say_is_what_the_roster_holds(north: Town, tmp_path
 async def test_new_ids_are_time_ordered_uuids(north: Town, tmp_path: Path) -> None:
     """Ids made in SQL are UUIDv7 by shape (RFC 9562), and go through the faces' spelling and back."""
     await sync(north, Export(), tmp_path)
-    found = await row_id(north, "person", "s1")
-    assert (found.version, found.variant) == (7, "specified in RFC 4122")
-    assert parse_any_id(format_id("student", found)) == ("student", found)
+    person_id = await row_id(north, "person", "s1")
+    assert (person_id.version, person_id.variant) == (7, "specified in RFC 4122")
+    assert parse_any_id(format_id("student", person_id)) == ("student", person_id)
 
 
 async def test_a_dry_run_plans_and_writes_nothing(north: Town, tmp_path: Path) -> None:

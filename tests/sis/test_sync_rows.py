@@ -192,8 +192,8 @@ async def test_an_id_with_a_comma_is_one_id(north: Town, tmp_path: Path) -> None
             row["schoolSourcedId"] = school if row["schoolSourcedId"] == "north" else row["schoolSourcedId"]
     report = await sync(north, export, tmp_path)
     assert (report.exit_code, report.total("quarantined"), report.warnings) == (0, 0, []), report.sentence
-    there = "SELECT count(*) FROM person WHERE district_id = :district AND school_ids = ARRAY[CAST(:school AS uuid)]"
-    ((members,),) = await ask(north, there, school=await row_id(north, "org", school))
+    query = "SELECT count(*) FROM person WHERE district_id = :district AND school_ids = ARRAY[CAST(:school AS uuid)]"
+    ((members,),) = await ask(north, query, school=await row_id(north, "org", school))
     assert members == sum(row["orgSourcedIds"] == school for row in export.rows["users"]) > 5
     again = await sync(north, export, tmp_path)
     assert (again.exit_code, again.total("changes"), again.warnings) == (0, 0, [])

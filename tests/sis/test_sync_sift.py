@@ -87,10 +87,10 @@ async def _plan(
         if not sift:
             patched.setattr(convert, "_sift", never)
         report = await sync(town, export, folder, dry=True, limits=LENIENT)
-    said = {name: value for name, value in report.as_json().items() if name in ("kinds", "refusals", "warnings")}
-    for refusal in said["refusals"]:
+    shown = {name: value for name, value in report.as_json().items() if name in ("kinds", "refusals", "warnings")}
+    for refusal in shown["refusals"]:
         del refusal["id"]  # it is of one run
-    return plans, said, len(sifted)
+    return plans, shown, len(sifted)
 
 
 async def test_sifted_or_read_whole_the_plan_is_the_same(

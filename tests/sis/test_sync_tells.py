@@ -16,14 +16,14 @@ async def _told(town: Town, prefix: str = "") -> list[dict[str, Any]]:
     """The feed's bodies of these types, each as its schema says."""
     async with town.unit() as work:
         page = await events_after(work, keyset(town.district_id, "events", {}, None, 200))
-    told = [body(event, "http://aimline.test") for event in page.rows]
-    assert [found for one in told for found in misshapen_in(one)] == []
-    assert [event.seq for event in page.rows] == list(range(1, len(told) + 1))
-    return [one for one in told if one["type"].startswith(prefix)]
+    bodies = [body(event, "http://aimline.test") for event in page.rows]
+    assert [fault for one in bodies for fault in misshapen_in(one)] == []
+    assert [event.seq for event in page.rows] == list(range(1, len(bodies) + 1))
+    return [one for one in bodies if one["type"].startswith(prefix)]
 
 
-async def _of(town: Town, told: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    return sorted((one["type"], one["data"]["student"], one["data"]["school"]) for one in told)
+async def _of(town: Town, bodies: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return sorted((one["type"], one["data"]["student"], one["data"]["school"]) for one in bodies)
 
 
 async def test_a_first_load_tells_of_no_student(north: Town, tmp_path: Path) -> None:

@@ -92,11 +92,11 @@ async def test_a_role_over_rest_that_is_unknown_keeps_the_known_one(north: Town,
     """REST judges as CSV does."""
     rows = RowsServer(version)
     assert (await sync_rows(north, rows)).state == "applied"
-    (known,) = await ask(north, COUNT_STUDENTS)
-    assert known[0] == STUDENTS
+    (count,) = await ask(north, COUNT_STUDENTS)
+    assert count[0] == STUDENTS
     rows.set_role("s4", "learner")
     report = await sync_rows(north, rows)
     assert (report.state, report.exit_code, report.kinds["person"].quarantined) == ("applied", 3, 1)
     assert ("role", "role.unknown") in {(one.field, one.code) for one in report.refusals}
     assert report.kinds["person"].changes == 0
-    assert await ask(north, COUNT_STUDENTS) == [known]
+    assert await ask(north, COUNT_STUDENTS) == [count]

@@ -77,10 +77,10 @@ async def test_a_zip_that_is_sent_is_applied_by_the_worker(app: FastAPI, north: 
     report = (await asks.get(f"{sent.headers['location']}/report")).json()
     assert "notes.bin" in report["not_taken"]
     assert await _parts(north) == 0
-    asked = await asks.post("/v1/sync-runs", {"source": path.split("/")[-2]})
-    assert asked.status_code == 202, asked.text
+    answer = await asks.post("/v1/sync-runs", {"source": path.split("/")[-2]})
+    assert answer.status_code == 202, answer.text
     await _night(north)
-    again = (await asks.get(asked.headers["location"])).json()
+    again = (await asks.get(answer.headers["location"])).json()
     assert (again["state"], "No zip was uploaded" in again["sentence"]) == ("skipped", True)
 
 

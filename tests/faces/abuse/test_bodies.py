@@ -103,9 +103,9 @@ async def test_a_hundred_violations_and_then_how_many_more(app: FastAPI, north: 
     scores = [{"student": 1, "measure": "orf", "taken_on": "2026-01-05", "value": 1}] * 140
     answer = await caller(app, north).post("/v1/scores/bulk", {"scores": scores})
     assert answer.status_code == 422
-    told = answer.json()
-    assert [one["pointer"] for one in told["violations"]] == [f"/scores/{number}/student" for number in range(100)]
-    assert told["detail"].endswith("and 40 more are not.")
+    body = answer.json()
+    assert [one["pointer"] for one in body["violations"]] == [f"/scores/{number}/student" for number in range(100)]
+    assert body["detail"].endswith("and 40 more are not.")
     few = await caller(app, north).post("/v1/scores/bulk", {"scores": scores[:100]})
     assert len(few.json()["violations"]) == 100
     assert "more" not in few.json()["detail"]
@@ -144,9 +144,9 @@ def test_every_list_and_every_map_that_comes_in_has_a_bound(app: FastAPI) -> Non
     contract = app.openapi()
     unbound: list[str] = []
     for path, methods in contract["paths"].items():
-        for method, told in methods.items():
-            shapes = [one["schema"] for one in told.get("parameters", ())]
-            shapes += [one["schema"] for one in told.get("requestBody", {}).get("content", {}).values()]
+        for method, operation in methods.items():
+            shapes = [one["schema"] for one in operation.get("parameters", ())]
+            shapes += [one["schema"] for one in operation.get("requestBody", {}).get("content", {}).values()]
             for shape in shapes:
                 unbound += [f"{method} {path}: {where}" for where in _unbound(contract, shape)]
     assert unbound == []
@@ -165,17 +165,17 @@ def _routes(routes: Any) -> Any:
 def _unbound(contract: Any, shape: Any, at: str = "") -> list[str]:
     if "$ref" in shape:
         return _unbound(contract, contract["components"]["schemas"][shape["$ref"].rsplit("/", 1)[-1]], at)
-    found = []
+    unbounded = []
     if shape.get("type") == "array":
-        found += [at] if "maxItems" not in shape else []
-        found += _unbound(contract, shape["items"], f"{at}/*")
+        unbounded += [at] if "maxItems" not in shape else []
+        unbounded += _unbound(contract, shape["items"], f"{at}/*")
     elif shape.get("type") == "object" and not shape.get("properties"):
-        found += [at] if "maxProperties" not in shape else []
+        unbounded += [at] if "maxProperties" not in shape else []
     for name, inner in shape.get("properties", {}).items():
-        found += _unbound(contract, inner, f"{at}/{name}")
+        unbounded += _unbound(contract, inner, f"{at}/{name}")
     for inner in shape.get("anyOf", ()):
-        found += _unbound(contract, inner, at)
-    return found
+        unbounded += _unbound(contract, inner, at)
+    return unbounded
 
 
 @pytest.mark.parametrize("code", ["body.too_deep", "body.too_many_values", "body.too_many_keys"])

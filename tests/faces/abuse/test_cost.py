@@ -112,8 +112,8 @@ def test_every_page_is_known_as_one() -> None:
         for name, field in type_.fields.items():
             if "first" in getattr(field, "args", {}):
                 node = parse(f"{{ {name}(first: 3) }}").definitions[0].selection_set.selections[0]  # type: ignore[attr-defined]  # an operation
-                found = rows.of(type_, node, field, {})
-                assert (found.times, found.own) == (3, 1), name
+                is_page = rows.of(type_, node, field, {})
+                assert (is_page.times, is_page.own) == (3, 1), name
                 taking += 1
     assert taking > 8
 
