@@ -15,7 +15,7 @@ from app.response.rules.wording import plain
 
 
 def beyond(rule: str, series: Series, finding: Finding) -> float:
-    """Returns how far a series is beyond the rule's own limit; above zero exactly if the rule says not responding.
+    """Returns how far a series is beyond the rule's own limit: above zero if and only if the rule says not responding.
 
     The unit depends on the rule. It is SEM for the k-point rules (the smallest of the last k distances), for the median
     and for the slope interval. It is a part of the required rate g for the rules about slopes, and standard errors for
