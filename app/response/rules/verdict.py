@@ -90,11 +90,11 @@ class Verdict:
     * `rate` is the least-squares slope, in units a week. It is None with under three scores, within a single week, and
       for a rule about counts, percentages or criteria. `required_rate` is in units a week.
     * `change_week` is the instructional week about which growth slowed, counted as the series counts weeks.
-    * `rate_low` and `rate_high` are the bounds of the middle 80 % of the present rate, and `odds` the odds of slow growth
-      against growth that keeps pace. The JSON leaves them out if the rule does not estimate them.
+    * `rate_low` and `rate_high` are the bounds of the middle 80 % of the present rate. `odds` are the odds of slow
+      growth against growth that keeps pace. The JSON leaves them out if the rule does not estimate them.
     * `stated_far` is the share of the benchmark's responders whom the rule with these parameters flags at some time in
       26 weeks. It is left out if it was not measured; docs/response.md says where it does not hold.
-    * `parameters` are all of the rule's parameters, with defaults; `scores` are the ids of the phase's scores, in order.
+    * `parameters` are all of the rule's parameters, with defaults. `scores` are the ids of the phase's scores in order.
     """
 
     state: State
