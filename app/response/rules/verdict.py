@@ -14,9 +14,8 @@ OPTIONAL_FIELDS = ("rate_low", "rate_high", "odds", "stated_far")
 
 
 class State(StrEnum):
-    """The state that a rule gives a series.
-
-    The field's rules never give `below_pace`, `uncertain` or `under_delivered`.
+    """The state that a rule gives a series. The field's rules never give `below_pace`, `uncertain` or
+    `under_delivered`.
     """
 
     INSUFFICIENT_DATA = "insufficient_data"
