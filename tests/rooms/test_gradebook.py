@@ -10,7 +10,7 @@ from tests.town import Town
 
 
 async def test_a_students_results_come_in_pages_with_what_they_were_given_for(app: FastAPI, north: Town) -> None:
-    """Extra credit above the highest value as it is; the class and category of the line item stand beside."""
+    """Results are paged, keep extra credit, and contain the class and category of their line item."""
     made = await grade(north)
     amy = ids.format_id("student", north.students["amy"])
     asks = caller(app, north)
@@ -42,7 +42,7 @@ async def test_results_can_be_asked_for_by_class_and_day(app: FastAPI, north: To
 
 
 async def test_a_classs_line_items(app: FastAPI, north: Town) -> None:
-    """With their category's title; no student is in them."""
+    """The line items of a class contain their category's title and no student."""
     made = await grade(north)
     (item,) = await caller(app, north).items(f"/v1/classes/{ids.format_id('class', north.classes[0])}/line-items")
     assert (item["id"], item["category"]) == (ids.format_id("line_item", made["line item 1"]), f"Tests {north.canary}")
@@ -50,7 +50,7 @@ async def test_a_classs_line_items(app: FastAPI, north: Town) -> None:
 
 @pytest.mark.parametrize(("student", "status"), [("amy", 200), ("ben", 404), ("cy", 404)])
 async def test_a_teacher_reads_the_grades_of_the_caseload(app: FastAPI, north: Town, student: str, status: int) -> None:
-    """Whom the teacher does not teach is not there."""
+    """A teacher reads the grades of the caseload only."""
     await grade(north)
     asks = caller(app, north, act_for="sis:sis:teacher-1")
     answer = await asks.get(f"/v1/students/{ids.format_id('student', north.students[student])}/results")
@@ -58,7 +58,7 @@ async def test_a_teacher_reads_the_grades_of_the_caseload(app: FastAPI, north: T
 
 
 async def test_grades_ask_for_a_scope_of_their_own(app: FastAPI, north: Town) -> None:
-    """Who reads the roster and the scores of the loop does not read grades by that."""
+    """Reading grades requires the scope `grades:read`; the scopes for the roster and for scores are not enough."""
     await grade(north)
     asks = caller(app, north, CLIENT_SCOPES - {"grades:read"})
     for path in (

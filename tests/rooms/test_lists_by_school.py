@@ -59,7 +59,7 @@ async def _listed(town: Town, principal: Principal, school: UUID | None, limit: 
 
 @pytest.mark.parametrize("limit", [1, 2, 50])
 async def test_a_list_by_school_has_every_student_of_it(north: Town, places: list[UUID], limit: int) -> None:
-    """By the filter, and for a principal of some schools: first, second, third and any further school alike."""
+    """A list by school has all students of the school, whether it is their first, second, third or a later school."""
     amy, ben, cy = (north.students[name] for name in ("amy", "ben", "cy"))
     expected = [{amy, ben, cy}, {ben, cy}, {cy}, {cy}, {cy}, {cy}]
     for school, whom in zip(places, expected, strict=True):
