@@ -36,7 +36,7 @@ class Said:
 
 @contextmanager
 def answering(answer: Callable[[Asked], Said]) -> Iterator[tuple[str, list[Asked]]]:
-    """The address of a server, and everything that it was asked so far."""
+    """Runs a server, and yields its address and the list of received requests."""
     requests: list[Asked] = []
 
     class Handler(BaseHTTPRequestHandler):

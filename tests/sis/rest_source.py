@@ -17,7 +17,7 @@ from tests.sis.sandbox_sis import V11, V12
 
 Version = Literal["1.1", "1.2"]
 Rows = dict[str, dict[str, dict[str, str]]]
-"""By kind, by sourcedId."""
+"""Rows by kind, then by sourcedId."""
 
 HASTY = RetryPolicy(tries=8, first=0.01, longest=0.05, total=20.0, answer=20.0)
 FLAGS = {
@@ -27,7 +27,7 @@ FLAGS = {
 
 
 def quiet(_doing: str, _done: int, _of: int) -> None:
-    """A progress that nobody sees."""
+    """Ignores all progress."""
 
 
 def connect(address: str, version: Version, **changed: Any) -> Connection:
@@ -60,7 +60,7 @@ async def pulled(connection: Connection, since: datetime | None = None) -> tuple
 
 
 def rows_of(source: OpenedSource) -> Rows:
-    """The rows of a source; no id comes twice."""
+    """Returns the rows of a source, and checks that no id occurs twice."""
     rows_by_kind: Rows = {}
     for kind, delivery in source.deliveries.items():
         rows = cells_of(delivery.read())

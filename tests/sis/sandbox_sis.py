@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 @contextmanager
 def running(*arguments: str, origin: Warm | None = None) -> Iterator[str]:
-    """The address of a sandbox SIS whose client is `north` with the secret `of-a-test`; origin: what forks it."""
+    """Runs a sandbox SIS with the client `north` and the secret `of-a-test`, and yields its address."""
     forks = origin or warm()
     command = ["aimline", "sandbox", "sis", "--on", ON, "--client", "north:of-a-test", "--until-stdin-closes"]
     (its_input, ours), (answer, its_output) = os.pipe(), os.pipe()
@@ -76,7 +76,7 @@ def everything(client: httpx.Client, path: str, limit: int = 5000, **query: str)
 
 
 def error(answer: httpx.Response) -> tuple[int, str]:
-    """Status and imsx_codeMinorFieldValue of a refusal, whose form is checked."""
+    """Returns the status and the imsx_codeMinorFieldValue of an error, after checking its form."""
     info = answer.json()
     assert info["imsx_codeMajor"] == "failure"
     assert info["imsx_severity"] == "error"

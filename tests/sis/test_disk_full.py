@@ -37,7 +37,7 @@ def _files_up_to(size: int) -> Iterator[None]:
 
 
 def _users(request: Asked) -> Said:
-    """Ten thousand users, and nothing else, as a OneRoster service gives them."""
+    """Returns a page of ten thousand users, and nothing for other collections."""
     if request.name == "token":
         return Said(body={"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600})
     first, limit = int(request.query.get("offset", 0)), int(request.query.get("limit", 100))
@@ -52,7 +52,7 @@ async def _state(town: Town) -> tuple[str, str]:
 
 @pytest.mark.parametrize("kind", ["oneroster-1.1", "oneroster-csv"])
 async def test_no_room_for_what_is_fetched(north: Town, kind: str) -> None:
-    """Pages of a service, or a zip that is downloaded: the run says which disk is full, not that a source failed."""
+    """If the disk is full while data is fetched, the run says so and does not blame the source."""
 
     def serve(request: Asked) -> Said:
         return Said(body=" " * (2 << 20)) if request.path.endswith(".zip") else _users(request)
@@ -75,7 +75,7 @@ async def test_no_room_for_what_is_fetched(north: Town, kind: str) -> None:
 
 
 async def test_no_room_at_the_database(north: Town, settings: Settings, tmp_path: Path) -> None:
-    """PostgreSQL says that its disk is full while the roster is written: so does the run, and nothing is half done."""
+    """If PostgreSQL's disk is full during the apply, the run says so and the roster is unchanged."""
     owner = await asyncpg.connect(settings.url_of("owner"))
     before = await fingerprint(north, KEPT)
     try:

@@ -17,7 +17,7 @@ async def _told(town: Town, name: str) -> list[tuple[str, str]]:
 
 
 async def test_why_a_student_disappeared_has_an_answer(north: Town, app: FastAPI, tmp_path: Path) -> None:
-    """Came, changed, was no longer in the file: each step names its run; nobody else's steps are among them."""
+    """The history of a student has each change with its run, and nobody else's changes."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s3")["givenName"] = "New"
@@ -46,13 +46,13 @@ async def test_why_a_student_disappeared_has_an_answer(north: Town, app: FastAPI
 
 
 async def test_the_history_of_staff_is_told_as_well(north: Town, tmp_path: Path) -> None:
-    """A teacher who is not there is asked for just as often."""
+    """The history of a teacher can be read as well."""
     await sync(north, Export(), tmp_path)
     assert await _told(north, "sis:csv:t-north") == [("person", "create"), ("enrollment", "create")]
 
 
 async def test_the_history_of_staff_is_told_over_rest(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Also of a parent, who is no student either, and of a teacher who has left; newest first, no name in it."""
+    """REST returns the history of staff and parents, also of those who have left, newest first and without names."""
     export = Export()
     export.rows["users"].append({**export.row("users", "t-south"), "sourcedId": "p1", "role": "parent"})
     await sync(north, export, tmp_path)
@@ -77,7 +77,7 @@ async def test_the_history_of_staff_is_told_over_rest(app: FastAPI, north: Town,
 
 
 async def test_no_student_is_reached_as_staff(app: FastAPI, north: Town, south: Town, tmp_path: Path) -> None:
-    """By none of the student's names, also where the caller could read it at the student's own path."""
+    """A student cannot be read through the history of staff, under any id."""
     await sync(north, Export(), tmp_path)
     asks = caller(app, north)
     student = (await asks.get("/v1/students/sis:csv:s3")).json()["id"]

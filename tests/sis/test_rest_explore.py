@@ -18,7 +18,7 @@ CORE = f"{PURL['1.1']}roster-core.readonly"
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """One sandbox SIS, whose behaviour each test sets."""
+    """A sandbox SIS whose behaviour each test sets."""
     with running("--students", "40") as address:
         yield address
 
@@ -30,7 +30,7 @@ def said(findings: Findings) -> str:
 
 
 async def test_a_well_behaved_source_is_described(sis: str) -> None:
-    """Its endpoint, its token, its bases, its collections with their totals, its headers, its deltas, its removals."""
+    """The findings about a well-behaved source describe its sign-in, addresses, collections, headers and deltas."""
     behave(sis, day=8)
     findings = await explore(connect(sis, "1.2"))
     text = said(findings)
@@ -66,7 +66,7 @@ async def test_an_odd_source_is_found_out(sis: str) -> None:
 
 
 async def test_a_gradebook_at_another_base_is_to_be_set(sis: str) -> None:
-    """1.2 with grades under the base of rostering: a sync as it is set would leave the grades out."""
+    """If the gradebook has another address than the settings imply, the findings name the option to set."""
     behave(sis, f"base:{V12}")
     findings = await explore(connect(sis, "1.2"))
     assert not findings.ready
@@ -77,7 +77,7 @@ async def test_a_gradebook_at_another_base_is_to_be_set(sis: str) -> None:
 
 @pytest.mark.parametrize("signature", ["HMAC-SHA256", "HMAC-SHA1"])
 async def test_a_way_to_sign_in_that_is_set_and_works_is_left(sis: str, signature: str) -> None:
-    """The source gives tokens as well, and takes either signature: nothing is to be set anew."""
+    """A configured sign-in that works is kept, even if the source accepts others."""
     behave(sis)
     findings = await explore(connect(sis, "1.1", token_url=None, auth="oauth1", signature=signature))
     assert findings.ready, findings.sentences
@@ -85,7 +85,7 @@ async def test_a_way_to_sign_in_that_is_set_and_works_is_left(sis: str, signatur
 
 
 async def test_a_source_that_only_signs_is_found_out(sis: str) -> None:
-    """Without a token endpoint OAuth 1.0a is tried, with both signatures."""
+    """Without a token endpoint both signatures of OAuth 1.0a are tried."""
     behave(sis, "oauth1-only", "modified-null")
     assert not (await explore(connect(sis, "1.1", token_url=None))).ready, "as it is set, no sync would sign in"
     findings = await explore(connect(sis, "1.1", token_url=None, auth="oauth1"))
@@ -96,7 +96,7 @@ async def test_a_source_that_only_signs_is_found_out(sis: str) -> None:
 
 
 async def test_a_wrong_secret_is_told(sis: str) -> None:
-    """And nothing further is asked."""
+    """A wrong secret is reported, and nothing more is requested."""
     behave(sis)
     findings = await explore(connect(sis, "1.2", client_secret="another"))
     assert not findings.ready
@@ -105,7 +105,7 @@ async def test_a_wrong_secret_is_told(sis: str) -> None:
 
 
 async def test_it_asks_with_get_only_and_tells_no_value() -> None:
-    """Beside the token's POST nothing is sent; a name in a row, an error or a token's scopes is in no finding."""
+    """Only GET requests are sent besides that for a token, and no finding contains a value or a scope of the source."""
 
     def answer(request: Asked) -> Said:
         if request.name == "token":

@@ -1,4 +1,4 @@
-"""Protects what a REST sync does without: an optional collection that fails, and a filter that the source refuses."""
+"""Protects a REST sync from the failure of an optional collection, and from a source that refuses the filter."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,9 @@ FAILURES: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", FAILURES)
 async def test_an_optional_collection_that_fails_keeps_what_is_known(north: Town, name: str) -> None:
-    """The roster goes on, exit 3; the sentence names the option that does without the collection."""
+    """If an optional collection fails, its rows stay, the roster is synced (exit 3), and the sentence names the
+    option.
+    """
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
     before = await fingerprint(north, ["demographics"])
@@ -35,7 +37,7 @@ async def test_an_optional_collection_that_fails_keeps_what_is_known(north: Town
 
 @pytest.mark.parametrize("name", FAILURES)
 async def test_a_collection_that_a_roster_needs_fails_the_run(north: Town, name: str) -> None:
-    """Without users there is nothing to sync: exit 5."""
+    """If a required collection fails, the run fails with exit 5."""
     rows = RowsServer()
     rows.answer = lambda request: FAILURES[name] if request.name == "users" else None
     report = await sync_rows(north, rows)
@@ -44,7 +46,7 @@ async def test_a_collection_that_a_roster_needs_fails_the_run(north: Town, name:
 
 @pytest.mark.parametrize("said", [Said(500), Said(400), Said(body="<html>")], ids=["500", "400", "HTML"])
 async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, said: Said) -> None:
-    """The run says so, is a full one, and removes who is gone."""
+    """If the filter is refused, the run is a full one, says so, and removes people who are gone."""
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
     rows.answer = lambda request: said if "filter" in request.query else None
@@ -57,7 +59,7 @@ async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, s
 
 
 async def test_a_role_that_a_delta_no_longer_lists_is_removed(north: Town) -> None:
-    """A user of 1.2 comes with all of its roles: those that are missing are gone, those of others stay."""
+    """In a delta, a role that its user no longer has is removed, and roles of other users stay."""
     rows = RowsServer("1.2")
     second = {"roleType": "secondary", "role": "student", "org": {"sourcedId": "south"}}
     rows.row("users", "s4")["roles"].append(second)
@@ -78,7 +80,7 @@ async def test_a_role_that_a_delta_no_longer_lists_is_removed(north: Town) -> No
 
 
 async def test_the_roles_of_a_user_that_is_refused_stay(north: Town) -> None:
-    """A role in the source's own word is not the end of the role that was known."""
+    """If a role is refused, the user's stored roles stay."""
     rows = RowsServer("1.2")
     assert (await sync_rows(north, rows)).state == "applied"
     rows.set_role("s4", "learner")

@@ -1,4 +1,4 @@
-"""Protects that a user who is listed twice stops no sync and no removals, and that a source that moves is noticed."""
+"""Protects a sync from repeated rows of a source, and from a source that changes while it is read."""
 
 import random
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ def _of_one(rows: list[Row], sourced_id: str) -> set[str]:
 async def test_repeats_of_the_source_itself_are_delivered_and_complete(
     repeats: list[tuple[int, int, bool]], page_size: int, total: bool, sorts: bool
 ) -> None:
-    """Identical rows come once, different ones all, wherever they stand; what is missing may be removed."""
+    """Rows that the source itself repeats are delivered without identical repeats, and missing rows may be removed."""
     rows = RowsServer(students=STUDENTS)
     rows.total, rows.sorts = total, sorts
     for number, place, is_changed in repeats:
@@ -81,7 +81,7 @@ async def test_repeats_of_the_source_itself_are_delivered_and_complete(
 
 @pytest.mark.parametrize("total", [True, False])
 async def test_pages_in_another_order_each_time_prove_no_absence(total: bool) -> None:
-    """Rows that come twice because others did not come are no repeats of the source's own."""
+    """If pages come in another order each time, missing rows are not removed."""
     rows, dice = RowsServer(students=STUDENTS), random.Random(7)
 
     def shuffled(request: Asked) -> Said | None:
@@ -101,7 +101,7 @@ async def test_pages_in_another_order_each_time_prove_no_absence(total: bool) ->
 
 
 async def test_an_order_that_hangs_on_the_page_proves_no_absence() -> None:
-    """A source whose ties fall otherwise with each page, but alike each night: one row twice, another never."""
+    """If the order of rows depends on the page size, missing rows are not removed."""
     rows = RowsServer(students=STUDENTS)
 
     def tied(request: Asked) -> Said | None:
@@ -120,7 +120,7 @@ async def test_an_order_that_hangs_on_the_page_proves_no_absence() -> None:
 
 
 async def test_a_row_that_differs_each_time_is_given_up() -> None:
-    """A row twice, never with the same content: the source changes while it is read, and this is said."""
+    """A row that differs at each reading is refused with a sentence."""
     rows, count = RowsServer(students=STUDENTS), [0]
     rows.users.insert(9, dict(rows.users[2]))
 
@@ -135,7 +135,7 @@ async def test_a_row_that_differs_each_time_is_given_up() -> None:
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 async def test_a_user_listed_twice_is_quarantined_or_counted_once(north: Town, version: str) -> None:
-    """Different rows: both wait, the known person stays. Identical ones count once. Whoever left is removed."""
+    """A user who is listed twice is quarantined if the rows differ, and counted once otherwise."""
     rows = RowsServer(version)
     assert (await sync_rows(north, rows)).state == "applied"
     before = await ask(north, KNOWN, id="s3")

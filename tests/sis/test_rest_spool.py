@@ -14,7 +14,7 @@ CELL = st.text(alphabet='ab,"\n\r\0 é', max_size=4)
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # of a loaded machine
 @given(st.lists(st.lists(st.tuples(CELL, CELL, CELL), max_size=4), max_size=4))
 def test_cells_are_read_as_they_were_written(pages: list[list[tuple[str, ...]]]) -> None:
-    """Pages that are joined, and pages with commas, quotes and line ends; a NUL becomes what PostgreSQL takes."""
+    """Cells are read as they were written, with commas, quotes and line ends; only a NUL is replaced."""
     spool = Spool("person", "users", ("x", "y", "z"), DiskBudget(1))
     for page in pages:
         spool.add(page)

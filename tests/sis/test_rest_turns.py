@@ -8,13 +8,13 @@ from app.sis.oneroster_rest.walk import Walk, WalkPage
 
 
 async def let_all_run() -> None:
-    """Until whoever can go on has gone on."""
+    """Runs all waiting tasks until none can continue."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 async def test_the_earlier_collection_goes_first() -> None:
-    """What refers is read before what it refers to, however early the later one asked; and so many at once."""
+    """Requests of earlier collections have priority, within the limit of concurrent requests."""
     turns, done, order = TurnQueue(2), asyncio.Event(), list[str]()
 
     async def ask(number: int, name: str) -> None:
@@ -56,7 +56,7 @@ async def test_no_turn_is_lost_with_one_who_left() -> None:
 
 
 async def test_all_walks_together_hold_no_more_than_the_hand() -> None:
-    """Memory: a page that is waited for stops the walks, before each has its fill; none of them for ever."""
+    """All walks together keep no more pages than the budget, and none of them waits for ever."""
     hand, held, stuck = PageBudget(4), 0, asyncio.Event()
     most = 0
 

@@ -62,7 +62,7 @@ def test_signature_base_of_rfc_5849() -> None:
 
 
 def test_a_secret_is_in_no_text_of_the_settings() -> None:
-    """repr and str are what ends in a log."""
+    """The secret is in neither repr nor str of the settings."""
     connection = connect("http://127.0.0.1/", "1.1", client_secret="kept-to-ourselves")
     assert "kept-to-ourselves" not in f"{connection!r} {connection}"
 
@@ -83,7 +83,7 @@ async def test_basic_is_encoded_and_then_tried_as_it_is() -> None:
 
 
 async def test_the_secret_follows_no_redirect_to_another_host() -> None:
-    """307 on the same host is followed, elsewhere it is a sentence; nothing is sent there."""
+    """A redirect of the token endpoint to another host is refused, and no secret is sent there."""
     with answering(well) as (other, seen):
 
         def answer(request: Asked) -> Said:
@@ -97,7 +97,7 @@ async def test_the_secret_follows_no_redirect_to_another_host() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_no_page_is_fetched_from_another_place(status: int) -> None:
-    """A redirect of a page is refused; the token goes nowhere else."""
+    """A redirect of a page is refused, and no token is sent elsewhere."""
     with answering(well) as (other, seen):
 
         def answer(request: Asked) -> Said:
@@ -111,7 +111,7 @@ async def test_no_page_is_fetched_from_another_place(status: int) -> None:
 
 
 async def test_a_next_on_another_host_gets_no_token() -> None:
-    """Not even where its link is a cursor: the pages are asked for by offset, and it is said."""
+    """A `next` link to another host is not followed with the token; pages are requested by offset instead."""
     users = [{"sourcedId": f"u{number}", "status": "active"} for number in range(5)]
     with answering(well) as (other, seen):
 
@@ -130,7 +130,7 @@ async def test_a_next_on_another_host_gets_no_token() -> None:
 
 
 async def test_a_cursor_is_followed_on_the_same_host() -> None:
-    """A `next` without an offset is followed as it is, with the token; also a relative one."""
+    """A `next` link without an offset on the same host is followed with the token, also a relative one."""
     pages = {"": ("u0", "b"), "b": ("u1", "c"), "c": ("u2", "")}
 
     def answer(request: Asked) -> Said:
@@ -169,7 +169,7 @@ async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monk
 
 
 def test_retry_after_is_read_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds, and a date; what is neither is no answer."""
+    """`Retry-After` is read as seconds or as a date, and ignored otherwise."""
     assert parse_retry_after("7") == 7
     at = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
     monkeypatch.setattr("app.sis.oneroster_rest.wire.now", lambda: at)
@@ -180,7 +180,7 @@ def test_retry_after_is_read_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 async def test_a_source_is_waited_for_but_not_for_ever(status: int) -> None:
-    """So many tries, then a sentence that says what to do."""
+    """Retries end after a limit with a sentence that gives advice."""
     with answering(lambda requests: Said(body=TOKEN) if requests.name == "token" else Said(status, "<html>busy")) as (
         address,
         requests,
@@ -192,7 +192,7 @@ async def test_a_source_is_waited_for_but_not_for_ever(status: int) -> None:
 
 
 async def test_a_wait_beyond_patience_is_not_begun() -> None:
-    """A source that wants to be left alone for a day is, at once; and the sentence tells for how long."""
+    """A wait that exceeds the limit is not begun, and the sentence states the wait."""
     with answering(lambda _: Said(429, headers={"Retry-After": "86400"})) as (address, requests):
         with pytest.raises(SourceRefused, match="a delay of 86,400 s"):
             await pulled(connect(address, "1.1"))
@@ -200,7 +200,7 @@ async def test_a_wait_beyond_patience_is_not_begun() -> None:
 
 
 async def test_a_retry_after_is_honoured_by_every_request() -> None:
-    """Nobody asks before the time that was named, and one fewer goes at once."""
+    """After a 429 no request is sent before the stated time, and the concurrency is lowered by one."""
     named: list[float] = []
     came: list[float] = []
     turn = threading.Lock()
@@ -230,7 +230,7 @@ GARBLED = ["", "<html>maintenance</html>", '{"orgs": [', "\ufeff"]
 
 @pytest.mark.parametrize("body", GARBLED)
 async def test_an_answer_that_is_no_json_is_asked_for_again_and_then_refused(body: str) -> None:
-    """A page that broke off may come whole; one that never does is a sentence, without a word of it."""
+    """A response that is no JSON is requested again and finally refused, without a word of it."""
     with answering(lambda requests: Said(body=body) if requests.name == "orgs" else well(requests)) as (
         address,
         requests,
@@ -251,7 +251,7 @@ DEEP = {
 
 @pytest.mark.parametrize("what", DEEP)
 async def test_lists_in_lists_without_end_are_refused(what: str) -> None:
-    """Deeper than Python can follow: the source is refused in a sentence, and nothing of ours breaks."""
+    """JSON that is nested too deeply is refused with a sentence."""
     form, deep = DEEP[what]
     body = form % ("[" * deep + "]" * deep)
     with answering(lambda request: Said(body=body) if request.name == "orgs" else well(request)) as (address, _):
@@ -272,7 +272,7 @@ NO_LISTS: list[object] = [
 
 @pytest.mark.parametrize("body", NO_LISTS, ids=str)
 async def test_what_is_no_list_is_never_an_empty_one(body: object) -> None:
-    """200 without the envelope is refused; what it says in free text, which may name a child, is not told."""
+    """A 200 response without a list is refused, and its free text is not shown."""
     with answering(lambda request: Said(body=body) if request.name == "users" else well(request)) as (address, _):
         with pytest.raises(SourceRefused, match="no row is removed") as refused:
             await pulled(connect(address, "1.1"))
@@ -295,7 +295,7 @@ async def test_a_list_in_another_dress_is_one(body: object) -> None:
 
 
 async def test_a_page_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory does not depend on what a source sends at once."""
+    """A response that is too long is cut off, so that memory is bounded."""
     monkeypatch.setattr("app.sis.oneroster_rest.wire.MAX_PAGE_BYTES", 10_000)
     body = {"users": [{"sourcedId": f"u{number}"} for number in range(2000)]}
     with answering(lambda request: Said(body=body) if request.name == "users" else well(request)) as (address, _):
@@ -354,7 +354,7 @@ async def test_ids_and_scopes_are_asked_for_as_the_standard_has_them() -> None:
 
 
 def test_the_gradebook_of_12_has_a_base_of_its_own() -> None:
-    """Beside rostering where the base says so, under the same where it does not, elsewhere where it is set."""
+    """The base of a 1.2 gradebook follows from rostering's, or is the configured one."""
     odd = connect("https://s.example.org/", "1.2", url="https://s.example.org/learningdata/v1/")
     assert connect("https://s.example.org/", "1.2").gradebook == "https://s.example.org/ims/oneroster/gradebook/v1p2"
     assert odd.gradebook == odd.rostering == "https://s.example.org/learningdata/v1"

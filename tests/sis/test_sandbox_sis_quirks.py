@@ -29,13 +29,13 @@ def client(sis: str) -> Iterator[httpx.Client]:
 
 
 def test_every_quirk_is_shown() -> None:
-    """A quirk without a test may do nothing."""
+    """Every quirk has a test, because one without a test might do nothing."""
     assert {quirk.partition(":")[0] for quirk in SHOWN} == {quirk.partition(":")[0] for quirk in QUIRKS}
 
 
 @pytest.mark.parametrize("quirk", sorted(QUIRKS))
 def test_a_quirk(client: httpx.Client, quirk: str) -> None:
-    """It is seen when it is on."""
+    """Each quirk has an effect when it is switched on."""
     for name in [shown for shown in SHOWN if shown.partition(":")[0] == quirk.partition(":")[0]]:
         behave(client, name)
         SHOWN[name](client)

@@ -33,7 +33,7 @@ async def _night(town: Town) -> None:
 
 
 async def test_a_source_is_made_changed_and_never_tells_its_secret(app: FastAPI, north: Town, south: Town) -> None:
-    """Every answer is without it; a change leaves what it does not name; another district's is not there."""
+    """No answer about a source contains its secret, and other districts' sources are not found."""
     asks = caller(app, north)
     made = await asks.post("/v1/sis-sources", REST)
     assert made.status_code == 201, made.text
