@@ -11,9 +11,9 @@ from sqlalchemy.engine import make_url
 
 @dataclass
 class CuttingProxy:
-    """Passes bytes on; where `cut_after` comes from the client, the connection is cut once the server has answered it.
+    """A proxy that cuts the connection after the server has answered a message that contains `cut_after`.
 
-    Each cut serves once. `cuts` counts them.
+    Each cut happens once; `cuts` counts them.
     """
 
     url: str

@@ -31,7 +31,7 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
 
 @dataclass
 class Caller:
-    """A client with one token; `act_for` names the person for whom it asks."""
+    """A client with one token; `act_for` names the person for whom it acts."""
 
     app: FastAPI
     token: str
@@ -84,7 +84,7 @@ def caller(
     schools: tuple[UUID, ...] = (),
     act_for: str | None = None,
 ) -> Caller:
-    """A client of this town with these scopes, by default all there are."""
+    """Returns a client of this district with these scopes, by default all."""
     services: Services = app.state.services
     grant = Grant(town.district_id, town.slug, scopes, schools)
     known_client = KnownClient(town.client_id, "test client", (), (grant,))

@@ -34,7 +34,7 @@ def path_of(support: Support, picture: str) -> str:
 
 
 async def test_the_data_says_what_the_verdict_rests_on(app: FastAPI, north: Town, support: Support) -> None:
-    """Scores in their weeks, the aimline, the weeks without a score, sessions, and the verdict that holds."""
+    """The chart data has scores, aimline, missed weeks, sessions and the current verdict."""
     north_caller = caller(app, north)
     chart = (await north_caller.get(path_of(support, "chart"))).json()
     verdict = (await north_caller.get(path_of(support, "verdict"))).json()
@@ -52,7 +52,7 @@ async def test_the_data_says_what_the_verdict_rests_on(app: FastAPI, north: Town
 
 
 async def test_the_svg_is_shut_and_names_nobody(app: FastAPI, north: Town, support: Support) -> None:
-    """It runs nothing, is kept by nobody between, and has neither a name nor an id of a student in it."""
+    """The SVG has secure headers and contains neither a script nor a name or id of a student."""
     answer = await caller(app, north).get(path_of(support, "chart.svg"), width=320, theme="dark")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "image/svg+xml"
@@ -68,13 +68,13 @@ async def test_the_svg_is_shut_and_names_nobody(app: FastAPI, north: Town, suppo
 async def test_what_cannot_be_drawn_is_refused(
     app: FastAPI, north: Town, support: Support, query: dict[str, object]
 ) -> None:
-    """A width out of bounds, a theme that there is none of, a misspelt parameter."""
+    """An invalid width, theme or parameter is refused."""
     assert (await caller(app, north).get(path_of(support, "chart.svg"), **query)).status_code == 400
 
 
 @pytest.mark.parametrize("picture", ["chart", "chart.svg"])
 async def test_who_may_look(app: FastAPI, north: Town, south: Town, support: Support, picture: str) -> None:
-    """Scores and verdicts both must be readable; another district, and who does not teach the student, find nothing."""
+    """The chart requires the permissions for scores and verdicts, and is within the caller's reach."""
     path = path_of(support, picture)
     for scope in ("score:read", "verdict:read", "support:read"):
         assert (await caller(app, north, CLIENT_SCOPES - {scope}).get(path)).status_code == 403, scope

@@ -33,7 +33,7 @@ def score(day: date, value: float, purpose: str = "progress") -> Score:
 
 
 def phase(number: int = 1, begins: date = BEGINS, ends: date | None = None, **more: Any) -> Phase:
-    """A phase from 40 to 70 in twenty weeks, but for what is said."""
+    """Returns a phase from 40 to 70 in twenty weeks, with the given differences."""
     plan = {"baseline": 40.0, "goal": 70.0, "goal_on": on(20, 0)} | more
     return Phase(id=uuid4(), number=number, begins_on=begins, ends_on=ends, **plan)
 
@@ -90,7 +90,7 @@ def classed(document: str, tag: str, name: str) -> list[ElementTree.Element]:
 
 
 def test_a_week_without_a_score_is_marked_and_a_break_is_none() -> None:
-    """Weeks 3 and 6 had none, and are marked; of the two weeks off, none is; the week that runs is not missed yet."""
+    """Past weeks without a score are marked; weeks of a break and the present week are not."""
     off = frozenset({on(4, 0), on(5, 0)})
     scores = [score(on(week), 40.0 + week) for week in (1, 2, 6, 8)]
     chart = drawn(scores, off=off, today=on(9))
@@ -102,7 +102,7 @@ def test_a_week_without_a_score_is_marked_and_a_break_is_none() -> None:
 
 
 def test_the_aimline_stands_where_the_rule_has_it() -> None:
-    """From the baseline in week 0 to the goal, by instructional weeks: a break does not move it."""
+    """The aimline goes from the baseline in week 0 to the goal by instructional weeks, without breaks."""
     (stretch,) = drawn([], off=frozenset({on(4, 0), on(5, 0)})).stretches
     assert (stretch.from_week, stretch.goal_week) == (0, 18)
     assert stretch.at(0) == 40.0
@@ -111,7 +111,7 @@ def test_the_aimline_stands_where_the_rule_has_it() -> None:
 
 
 def test_scores_stand_on_the_side_of_the_aimline_on_which_they_were_judged() -> None:
-    """A score above the line of its week stands above it, whatever the day; y grows downwards."""
+    """A score above the aimline is drawn above it on any day; y grows downwards."""
     chart = drawn([score(on(4, 4), 47.0), score(on(5, 0), 47.0)], today=on(6))
     circles = classed(svg(chart), "circle", "score")[:2]
     assert float(circles[0].get("cy", "")) == float(circles[1].get("cy", ""))
@@ -120,7 +120,7 @@ def test_scores_stand_on_the_side_of_the_aimline_on_which_they_were_judged() -> 
 
 
 def test_baseline_scores_are_told_from_the_series() -> None:
-    """Three before the beginning are hollow; what is older than six weeks is left out."""
+    """Baseline scores are drawn as hollow circles, and those older than six weeks are left out."""
     before = [score(BEGINS - timedelta(days=days), 40.0, "baseline") for days in (90, 5, 3, 1)]
     chart = drawn([*before, score(on(1), 42.0)])
     assert [point.kind for point in chart.points] == ["baseline"] * 3 + ["score"]
@@ -130,7 +130,7 @@ def test_baseline_scores_are_told_from_the_series() -> None:
 
 @pytest.mark.parametrize(("kind", "drawn_line"), [("growth", True), ("count", False), ("percentage", False)])
 def test_no_slope_is_drawn_through_a_count(kind: str, drawn_line: bool) -> None:
-    """A verdict from before may have a rate; for a measure without a growth line it means nothing."""
+    """For a count no fitted line is drawn, even if an older verdict has a rate."""
     scores = [score(on(week), 50.0) for week in range(1, 8)]
     verdict_fields = {"state": "not_responding", "kind": "never", "rate": 0.2}
     chart = drawn(scores, verdict_fields=verdict_fields, kind=kind)
@@ -140,7 +140,7 @@ def test_no_slope_is_drawn_through_a_count(kind: str, drawn_line: bool) -> None:
 
 
 def test_the_scores_of_a_day_are_one_point_and_screening_is_none() -> None:
-    """The chart shows what is judged: a day's median; the baseline's scores of one day stay three circles."""
+    """A day's scores are one point; screening scores are none, and baseline scores stay separate."""
     before = [score(BEGINS - timedelta(days=3), value, "baseline") for value in (38.0, 40.0, 45.0)]
     one_day = [score(on(1), value) for value in (50.0, 30.0, 42.0)]
     chart = drawn([*before, *one_day, score(on(2), 90.0, "screening"), score(on(3), 44.0)])
@@ -153,7 +153,9 @@ def test_the_scores_of_a_day_are_one_point_and_screening_is_none() -> None:
 
 
 def test_the_verdict_is_said_in_a_heading_a_shape_and_a_description() -> None:
-    """When it stopped, and the sentence for who hears it; the likely week is marked and dated."""
+    """The verdict is shown as a heading and a shape, and described for screen readers; the change is marked and
+    dated.
+    """
     verdict_fields = {
         "state": "not_responding",
         "kind": "stopped",
@@ -180,7 +182,7 @@ def test_the_verdict_is_said_in_a_heading_a_shape_and_a_description() -> None:
 
 
 def test_the_fitted_rate_runs_through_the_scores_since_the_change() -> None:
-    """Its slope is the verdict's, its place the middle of those scores; without a rate there is no line."""
+    """The fitted line has the verdict's rate and goes through the middle of the scores since the change."""
     verdict_fields = {"state": "not_responding", "kind": "stopped", "change_on": on(6, 0), "rate": 0.2}
     scores = [score(on(week), 50.0) for week in range(1, 12)]
     fit = drawn(scores, verdict_fields=verdict_fields).fit
@@ -219,7 +221,7 @@ def test_what_more_scores_would_not_mend_is_not_called_too_few() -> None:
 
 
 def test_a_theme_is_as_asked() -> None:
-    """Without one the reader's preference decides; with one, nothing does."""
+    """A requested theme is used; without one, the reader's preference."""
     chart = drawn([])
     free, light, dark = svg(chart), svg(chart, theme="light"), svg(chart, theme="dark")
     assert "prefers-color-scheme" in free
@@ -228,7 +230,7 @@ def test_a_theme_is_as_asked() -> None:
 
 
 def test_sessions_are_shown_as_far_as_they_are_known() -> None:
-    """Nothing where none was recorded; else a box a week, dashed where nothing is known of it."""
+    """Sessions are shown as one box a week, dashed if unknown, and not at all if none was recorded."""
     sessions = DosageWeek(on(1, 0), 3, 2, 1, 90, 60, 45)
     unknown = DosageWeek(on(2, 0), 3, 0, 3, 90, 0, 0)
     assert classed(svg(drawn([], sessions=(unknown,))), "rect", "asked") == []
@@ -347,7 +349,7 @@ def test_any_series_is_a_picture(
 
 
 def test_nothing_of_a_text_becomes_markup() -> None:
-    """A measure's name is shown as it is written."""
+    """A measure's name is escaped in the SVG."""
     name = '<script>alert("x")</script> & \x01 <b>'
     document = svg(drawn([], name=name), 1600)
     assert not list(parsed(document).iter(f"{SVG}script"))

@@ -31,7 +31,7 @@ FIELDS = {
 
 
 def document(*commands: tuple[str, dict[str, Any]], literal: bool = False) -> dict[str, Any]:
-    """A mutation of these commands in order; the inputs are variables, or stand in the document."""
+    """Returns a mutation of these commands in order, with variables or literals."""
     heads, fields, variables = [], [], {}
     for number, (name, given) in enumerate(commands):
         kind, selected = FIELDS[name]
@@ -51,7 +51,7 @@ def concern(student: str) -> tuple[str, dict[str, Any]]:
 
 
 def decision(student: str) -> tuple[str, dict[str, Any]]:
-    """Decides that a support goes on; it names the support, and so its student."""
+    """Returns a command that decides to continue a support, and so names its student."""
     return "decide", {"kind": "CONTINUE", "support": student}
 
 
@@ -164,7 +164,7 @@ async def test_amendments_of_the_same_measures_in_opposite_orders_do_not_deadloc
 async def test_a_measure_and_a_student_in_opposite_orders_do_not_deadlock(
     as_client: Caller, north: Town, supports: list[tuple[str, str]]
 ) -> None:
-    """Students come first, whichever command a document begins with: a score also holds its measure's key."""
+    """Commands lock students before measures, in any order in a document, so that they do not deadlock."""
     amy = supports[0][0]
     before = await deadlocks(north)
     for number in range(ROUNDS):

@@ -26,7 +26,7 @@ SCOPES = ("roster:read", "concern:read")
 
 
 async def made(town: Town, *more: Town, schools: tuple[UUID, ...] = ()) -> tuple[str, str]:
-    """A client of these districts: its id as it is shown, and its secret."""
+    """Creates a client of these districts, and returns its public id and secret."""
     async with town.house() as work:
         client = await register_client(work, NewClient("vendor", SCOPES, schools))
     for other in more:
@@ -70,7 +70,7 @@ async def test_a_client_gets_a_token_by_header_or_body(app: FastAPI, north: Town
 
 
 async def test_what_is_wrong_is_said_as_oauth_says_it(app: FastAPI, north: Town) -> None:
-    """Codes of RFC 6749 §5.2; 401 asks for Basic; a wrong secret and an unknown client look the same."""
+    """Errors have the codes of RFC 6749 §5.2, and a wrong secret and an unknown client are answered alike."""
     client_id, secret = await made(north)
     wrong = [
         await ask(app, client_id=client_id, client_secret="aim_wrong"),
@@ -109,7 +109,7 @@ async def test_a_client_of_several_districts_names_one(app: FastAPI, north: Town
 
 
 async def test_scopes_can_be_narrowed(app: FastAPI, north: Town) -> None:
-    """A token has what was asked for, not what was granted."""
+    """A token has only the requested scopes."""
     client_id, secret = await made(north)
     answer = await ask(app, client_id=client_id, client_secret=secret, scope="concern:read")
     assert answer.json()["scope"] == "concern:read"
@@ -159,7 +159,7 @@ def _unsigned(token: str) -> str:
 
 
 async def test_a_token_that_does_not_hold_is_refused(app: FastAPI, north: Town) -> None:
-    """Expired, another issuer's, another key's, unsigned, spoilt, absent: 401, and nothing said of why."""
+    """An invalid token of any kind gives 401 without a reason."""
     services: Services = app.state.services
     grant = Grant(north.district_id, north.slug, frozenset(SCOPES), ())
     client = KnownClient(new_id(), "vendor", (), (grant,))
@@ -183,7 +183,7 @@ async def test_a_token_that_does_not_hold_is_refused(app: FastAPI, north: Town) 
 
 @pytest.mark.parametrize("claims", [{"district": None}, {"scope": 7}, {"schools": "x"}, {"sub": "stu_1"}])
 async def test_a_signed_token_of_another_shape_is_refused(app: FastAPI, north: Town, claims: dict[str, Any]) -> None:
-    """A token of ours that says something else than ours do is not read halfway."""
+    """A signed token with other claims than ours is refused."""
     services: Services = app.state.services
     grant = Grant(north.district_id, north.slug, frozenset(SCOPES), ())
     token = services.tokens.issue(KnownClient(new_id(), "vendor", (), (grant,)), grant, SCOPES).token

@@ -1,6 +1,6 @@
-"""The checks that PostgreSQL's catalogue must pass for every table. Each returns its findings and asserts nothing.
+"""Checks PostgreSQL's catalogue for every table. Each check returns its findings and asserts nothing.
 
-They read the actual schema, not what a migration meant to create, so that a new table cannot forget anything.
+The checks read the actual schema, not what a migration meant to create, so that a new table cannot forget anything.
 Exceptions are listed in `LET_OFF`, with their reasons.
 """
 
@@ -51,7 +51,7 @@ ABOUT_PEOPLE = {
     "person_role": "person_id",
     "demographics": "person_id",
 }
-"""Tables about a person, students among them, that do not say `student_id`."""
+"""Tables about a person whose column for the person is not `student_id`, with the name of that column."""
 ON_EVERY_NODE = ["district", "client", "client_secret"]
 """The tables that Citus copies to every node: those without a district, and the districts themselves."""
 NEVER_THE_APIS = ("sis_change", "client", "client_secret")
@@ -61,12 +61,12 @@ OURS = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.
 
 
 def let_off(findings: list[tuple[str, str]]) -> list[str]:
-    """The findings, as (name, sentence), that nobody has let off."""
+    """Returns the findings, as pairs of name and sentence, without the listed exceptions."""
     return [f"{name}: {sentence}" for name, sentence in findings if name not in LET_OFF]
 
 
 async def tenant_tables(db: asyncpg.Connection) -> list[asyncpg.Record]:
-    """Every table in public that is not let off, with what the catalogue says of it."""
+    """Returns every table in public that is no listed exception, with its properties in the catalogue."""
     rows = await db.fetch(
         """SELECT c.oid, c.relname AS name, c.relrowsecurity AS secured, c.relforcerowsecurity AS forced,
                   (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'district_id'
@@ -174,7 +174,7 @@ async def the_district_leads_every_key(db: asyncpg.Connection, roles: dict[str, 
 
 
 async def references_stay_within_the_district(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Foreign keys begin with the district on both sides, and do nothing on DELETE or UPDATE."""
+    """Finds foreign keys that do not begin with the district on both sides, or that act on DELETE or UPDATE."""
     rows = await db.fetch(
         """SELECT k.conname AS name, h.relname AS here, t.relname AS there, k.confdeltype::text AS deletes,
                   k.confupdtype::text AS updates,
@@ -196,7 +196,9 @@ async def references_stay_within_the_district(db: asyncpg.Connection, roles: dic
 
 
 async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """What Citus copies to every node refers to nothing else, and whoever writes it may lock what it refers to."""
+    """Finds tables on every node of Citus that refer to other tables, or whose referenced rows their writer cannot
+    lock.
+    """
     rows = await db.fetch(
         """SELECT h.relname AS here, t.relname AS there,
                   ARRAY (SELECT r FROM unnest($1::text[]) AS r WHERE has_table_privilege(r, h.oid, 'INSERT')
@@ -217,7 +219,7 @@ async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[s
 
 
 async def nothing_runs_by_itself(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """No triggers, no rules, no sequences: numbers that order events come from the district's counter row."""
+    """Finds triggers, rules and sequences, which are not allowed: events are numbered by the district's counter row."""
     triggers = await db.fetch("SELECT tgrelid::regclass::text AS t, tgname FROM pg_trigger WHERE NOT tgisinternal")
     rules = await db.fetch(
         f"""SELECT r.rulename, c.relname FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
@@ -254,7 +256,7 @@ async def policies_of(db: asyncpg.Connection, table: int) -> list[asyncpg.Record
 
 
 def unfit_policy(text: str) -> list[str]:
-    """What a policy's condition may not hold."""
+    """Returns the parts of a policy's condition that are not allowed."""
     findings = []
     if not (text.startswith(f"({DISTRICT_IN_POLICY}") or text.startswith(f"(({DISTRICT_IN_POLICY}")):
         findings.append("its policy does not begin with the district")

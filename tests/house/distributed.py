@@ -22,7 +22,7 @@ VOLATILE = "v"
 
 @dataclass
 class Catalogue:
-    """What the database says of its functions, by the object ids that a tree prints."""
+    """The properties of functions in the database, keyed by the object ids that a query tree prints."""
 
     volatility: Mapping[str, str]
     names: Mapping[str, str]
@@ -71,13 +71,13 @@ async def read_catalogue(db: asyncpg.Connection) -> Catalogue:
 
 
 async def unfit(db: asyncpg.Connection, catalogue: Catalogue, sql: str) -> list[str]:
-    """Returns what Citus would refuse in a statement."""
+    """Returns the parts of a statement that Citus would refuse."""
     trees = await analysed(db, sql)
     return [finding for tree in trees for finding in unfit_in(tree, catalogue)]
 
 
 def unfit_in(query: Node, catalogue: Catalogue) -> list[str]:
-    """Returns what Citus would refuse in an analysed query and in those within it."""
+    """Returns the parts of an analysed query, and of the queries within it, that Citus would refuse."""
     findings = [*_correlated(query, catalogue)]
     if query.text("commandType") in WRITES:
         findings += _in_write(query, catalogue)

@@ -28,7 +28,7 @@ LET_OFF = {"test"}
 
 @dataclass
 class Transaction:
-    """What a unit of work locked and wrote, in order, as `lock person` or `write concern`."""
+    """The locks and writes of a unit of work, in order, as `lock person` or `write concern`."""
 
     operation: str
     steps: list[str] = field(default_factory=list)
@@ -90,7 +90,7 @@ class Recorder:
 
 
 def _locking(statement: str) -> Iterator[tuple[str, str]]:
-    """The table that each query within a statement locks, with the query; what stands in parentheses comes first."""
+    """Yields the table that each query within a statement locks, with the query; inner queries come first."""
     replaced = 1
     while replaced:
         for query in INNERMOST.findall(statement):
@@ -101,7 +101,7 @@ def _locking(statement: str) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def recording() -> Iterator[Recorder]:
-    """Records while the block runs, what goes through SQLAlchemy and what a sync sends by itself."""
+    """Records the statements that are sent through SQLAlchemy and by syncs while the block runs."""
     recorder = Recorder()
     made, bound = Work.__init__, Stage._bound
 

@@ -5,11 +5,15 @@ import asyncpg
 from tests.house.catalogue import LET_OFF, NEVER_THE_APIS, OURS, let_off
 
 SEARCH_PATH = "pg_catalog, pg_temp"
-"""`pg_temp` unnamed is searched first; with `public` on it, a name without a schema would be found."""
+"""The required search_path. If `pg_temp` is not named it is searched first; with `public`, unqualified names would be
+found.
+"""
 
 
 async def roles_cannot_pass_the_rows(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """`api` and `worker` are plain: no superuser, no BYPASSRLS, owning nothing, members of nothing."""
+    """Finds rights by which `api` or `worker` could bypass row-level security: superuser, BYPASSRLS, ownership,
+    membership.
+    """
     findings = []
     for purpose, role in roles.items():
         row = await db.fetchrow("SELECT * FROM pg_roles WHERE rolname = $1", role)
@@ -34,7 +38,7 @@ async def roles_cannot_pass_the_rows(db: asyncpg.Connection, roles: dict[str, st
 
 
 async def privileges_are_few(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Nothing is PUBLIC's, nobody deletes but where it is let off, `api` reaches neither staging nor the secrets."""
+    """Finds privileges that are not allowed: for PUBLIC, to delete, and of `api` on staging and secrets."""
     rows = await db.fetch(
         f"""SELECT n.nspname AS schema, c.relname AS name, a.privilege_type AS privilege,
                    CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END AS who
@@ -84,10 +88,10 @@ async def owners_rights_are_listed(db: asyncpg.Connection, roles: dict[str, str]
 
 
 async def functions_name_their_schemas(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """No function can be led to another table by its caller: its search_path is closed, its names are qualified.
+    """Finds functions that a caller could lead to another table: with an open search_path or with unqualified names.
 
-    PostgreSQL itself judges the body, by the validator that CREATE FUNCTION runs, with nothing on the path. It looks
-    into SQL only, so a function with the owner's rights is written in SQL.
+    PostgreSQL itself checks the body by the validator that CREATE FUNCTION runs, with an empty path. It checks SQL
+    only, so a function with the owner's rights is written in SQL.
     """
     findings = []
     for row in await _functions(db):
@@ -114,7 +118,7 @@ async def _functions(db: asyncpg.Connection) -> list[asyncpg.Record]:
 
 
 async def _refusal(db: asyncpg.Connection, function: int) -> str | None:
-    """Why PostgreSQL would not make this SQL function anew with nothing on the search_path."""
+    """Returns PostgreSQL's reason for refusing this SQL function with an empty search_path, or None."""
     attempt = db.transaction()
     await attempt.start()
     try:

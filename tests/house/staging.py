@@ -1,6 +1,6 @@
-"""Owns the checks that PostgreSQL's catalogue must pass for the staging tables. Each gives its findings, none asserts.
+"""Checks PostgreSQL's catalogue for the staging tables. Each check returns its findings and asserts nothing.
 
-They read what is there, not what a migration meant to make.
+The checks read the actual schema, not what a migration meant to create.
 """
 
 import asyncpg
@@ -11,7 +11,7 @@ from app.sis.kinds import KINDS, SQL_TYPES
 from tests.house.catalogue import let_off, policies_of, unfit_policy
 
 KEPT = ("kept_plan", "kept_rekey")
-"""The tables whose rows outlive their run."""
+"""The tables whose rows are kept after their run."""
 TABLES = """
 SELECT c.oid, c.relname::text AS name, c.relrowsecurity AS secured, c.relforcerowsecurity AS forced,
        c.relpersistence::text AS how, pg_get_userbyid(c.relowner)::text AS owner,
@@ -42,7 +42,7 @@ async def staged_rows_are_of_a_run(db: asyncpg.Connection, roles: dict[str, str]
 
 
 async def kept_plans_are_locked(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """What is logged outlives its run, and is its district's alone; nothing else in staging is logged."""
+    """Finds logged staging tables without the district's policy, and unlogged tables whose rows are kept."""
     findings = []
     for row in await db.fetch(TABLES):
         name = f"staging {row['name']}"

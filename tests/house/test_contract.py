@@ -10,7 +10,7 @@ from tests.house.walk_knows import OPEN
 
 
 def test_the_committed_contracts_have_not_drifted() -> None:
-    """Whoever changes a shape sees the change in the contract. Write them anew with: aimline contracts"""
+    """The committed contracts equal the generated ones, so that a change of a shape is visible in the diff."""
     made = _contracts()
     assert {path.name for path in FOLDER.iterdir() if path.is_file()} == set(made)
     for name, text in made.items():
@@ -18,7 +18,7 @@ def test_the_committed_contracts_have_not_drifted() -> None:
 
 
 def test_every_operation_says_all_of_itself(app: FastAPI) -> None:
-    """An id of its own, a summary and a description, the scopes, and what each answer means."""
+    """Every operation has an id, a summary, a description, its scopes, and a meaning for each answer."""
     contract = app.openapi()
     names = [one.name for one in operations(app)]
     assert len(names) == len(set(names))

@@ -10,9 +10,9 @@ from tests.processes import REPOSITORY
 PAGE = (REPOSITORY / "docs" / "graphql.md").read_text()
 CODE = re.compile(r'"((?:document|variables|introspection|cost|answer|operation)\.[a-z_]+)"')
 ELSEWHERE = {"operation.unknown", "operation.too_much", "variables.malformed"}
-"""Codes that are of no limit: what is not in the document, the base of all limits, and what is no object."""
+"""Codes of refusals that belong to no limit of the page."""
 UNTOLD = {"printed"}
-"""A limit of what the library does, which no client meets."""
+"""A limit of the library that no client meets, and that the page leaves out."""
 
 
 def test_the_page_tells_every_limit() -> None:

@@ -54,7 +54,7 @@ def _bodies(body: Any) -> Iterator[Any]:
 async def test_no_date_is_a_fault(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
-    """Arithmetic with a date that may be any overflows; who sent it is told so, and nothing else breaks."""
+    """An extreme date in any field is answered without an internal error."""
     told = await tell(await found_town("north", engine, worker_engine, settings))
     north, sent, faults = caller(app, told.town), 0, []
     for operation in operations(app):

@@ -35,7 +35,7 @@ from tests.town import Town
 
 DOOR = ("app.access", "app.requests", "app.resources")
 OUTSIDE = (*DOOR, "app.core", "app.cli", "app.sandbox", "app.rest", "app.graphql", "app.main", "app.worker")
-"""The door itself, what knows no `Work`, and the faces: these reach rooms only through marked functions.
+"""The packages that are not rooms: the door, those without a `Work`, and the APIs.
 
 The engine of resources belongs to the door: it marks each read with the permissions that its selection requires.
 """
@@ -47,7 +47,7 @@ WITHIN = {
     "app.support.lookup": "finds a support and its dosage for commands of its room and above",
     "app.support.phase": "writes a phase for the commands of its room",
 }
-"""Modules whose functions open nothing themselves, and why they are apart."""
+"""Modules whose functions use the caller's unit of work without a mark, with the reason."""
 ENDS = {"commit", "rollback", "begin", "begin_nested", "close"}
 MAKES_SESSIONS = {"AsyncSession", "async_sessionmaker", "sessionmaker", "_open_for"}
 HOLDS_ENGINE = {
@@ -58,7 +58,7 @@ HOLDS_ENGINE = {
 
 
 def unmarked(name: str, tree: ast.Module) -> list[str]:
-    """What takes or touches a session in a room without a mark."""
+    """Returns the functions of a room that use a session without a mark."""
     findings = []
     for function in functions(tree):
         where = f"{name}.{function.name}"
@@ -76,7 +76,9 @@ def unmarked(name: str, tree: ast.Module) -> list[str]:
 
 
 def broken_habits(name: str, tree: ast.Module) -> list[str]:
-    """Ends of transactions outside of the door, sessions made elsewhere, lookups that name no district, local time."""
+    """Returns the places that end transactions outside of the door, make sessions, forget the district or use local
+    time.
+    """
     findings = []
     for node in ast.walk(tree):
         line = f"{name}:{getattr(node, 'lineno', 0)}"
@@ -100,7 +102,7 @@ def broken_habits(name: str, tree: ast.Module) -> list[str]:
 
 
 def rooms() -> Iterator[tuple[str, ast.Module]]:
-    """Every module that is neither the door nor a face."""
+    """Yields every module that is neither the door nor an API."""
     for name, tree in modules().items():
         if not name.startswith(OUTSIDE):
             yield name, tree
@@ -120,19 +122,19 @@ def test_every_function_that_takes_a_work_is_marked() -> None:
 
 
 def test_faces_and_the_rest_never_touch_the_session() -> None:
-    """A face calls rooms; `.db` is not in it."""
+    """The APIs call rooms and never use `.db` themselves."""
     faces = {name: tree for name, tree in modules().items() if name.startswith(("app.rest", "app.graphql"))}
     assert faces
     assert [name for name, tree in faces.items() if touches_the_session(tree)] == []
 
 
 def test_only_the_door_ends_a_transaction() -> None:
-    """No commit, rollback, session or local time of anybody else's."""
+    """Only the door commits, rolls back and makes sessions."""
     assert [finding for name, tree in modules().items() for finding in broken_habits(name, tree)] == []
 
 
 def test_every_mark_names_permissions() -> None:
-    """A mark without a permission would open to everybody; every permission is asked for somewhere."""
+    """Every mark names permissions, and every permission is required somewhere."""
     permissions_by_function = dict(marks())
     assert permissions_by_function
     for name, function in permissions_by_function.items():
@@ -146,7 +148,7 @@ def test_every_mark_names_permissions() -> None:
 
 
 def test_every_permission_is_told_or_internal() -> None:
-    """What a client can be granted has a sentence for the contract; what is internal is nobody's."""
+    """Every permission that a client can be granted has a sentence for the contract; the others are internal."""
     assert set(MEANING) == set(GRANTABLE)
     assert set(Can) == GRANTABLE | INTERNAL
     assert all(not opened & INTERNAL for opened in ROLE_OPENS.values())
@@ -199,7 +201,7 @@ FIT = {
 
 @pytest.mark.parametrize("name", WITHIN)
 async def test_what_opens_nothing_itself_is_refused_by_itself(name: str, north: Town) -> None:
-    """Called by nobody who is marked, each function is refused at the lock; and so for who has no permission."""
+    """Each unmarked function is refused if it is called without a permission."""
     tried = 0
     for function in functions(modules()[name]):
         if function.name.startswith("_") or not isinstance(function, ast.AsyncFunctionDef):
@@ -226,7 +228,7 @@ async def _inner(work: Work): await work.db.scalar(x)
 
 
 def test_planted_functions_without_a_mark_are_found() -> None:
-    """Public, asynchronous or not, with or without a `Work`: each is named; what is marked or private is not."""
+    """Planted unmarked functions are found, and marked and private ones are not."""
     names = [finding.split()[0].rsplit(".", 1)[-1] for finding in unmarked("app.concern.planted", ast.parse(PLANTED))]
     assert names == ["read_all", "by_another_name", "quick", "from_nowhere"]
 
@@ -245,13 +247,13 @@ def test_planted_functions_without_a_mark_are_found() -> None:
     ],
 )
 def test_a_planted_habit_is_found(line: str, words: str) -> None:
-    """Each is named with its line."""
+    """Each planted fault is found with its line."""
     tree = ast.parse(f"async def f(work: Work):\n    {line}")
     assert any(words in finding for finding in broken_habits("app.concern.planted", tree))
 
 
 async def test_a_mark_without_its_permission_is_refused(north: Town) -> None:
-    """Every marked function of every room refuses who lacks what it asks for, before anything else happens."""
+    """Every marked function refuses a caller without the permission, before anything else."""
     nobody = north.client(frozenset())
     for name, function in marks():
         async with north.unit(nobody) as work:
@@ -261,7 +263,7 @@ async def test_a_mark_without_its_permission_is_refused(north: Town) -> None:
 
 
 def test_a_mark_on_a_plain_function_is_refused() -> None:
-    """The lock is asynchronous; a plain function would open nothing and be believed to."""
+    """A mark on a function that is not asynchronous is refused."""
     from app.access.work import needs
 
     def plain(work: Work) -> None: ...

@@ -86,7 +86,7 @@ def test_one_function_changes_states() -> None:
     ],
 )
 def test_a_planted_literal_is_found(source: str) -> None:
-    """In a comparison, an assignment, an argument, a dictionary, a default, SQL."""
+    """A planted literal state is found in each kind of place, also in SQL."""
     assert len(spelled_out(ast.parse(source))) == 1
 
 
@@ -100,5 +100,5 @@ def test_a_planted_literal_is_found(source: str) -> None:
     ],
 )
 def test_a_planted_change_is_found(source: str) -> None:
-    """By assigning to a row, by an UPDATE."""
+    """A planted change of a state is found, by assignment or by UPDATE."""
     assert changes_a_state(ast.parse(source))

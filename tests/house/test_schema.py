@@ -25,14 +25,14 @@ SPELT = {
     "DOUBLE PRECISION": "double precision",
     "TIMESTAMP WITH TIME ZONE": "timestamp with time zone",
 }
-"""What SQLAlchemy compiles a type to, where PostgreSQL's catalogue spells it otherwise."""
+"""The catalogue's names of types, keyed by SQLAlchemy's, where the two differ."""
 
 Described = dict[str, tuple[dict[str, tuple[str, bool]], list[str]]]
 """Table: (column: (type, may be null)), primary key in order."""
 
 
 def of_models(metadata: MetaData) -> Described:
-    """What the models say."""
+    """Returns the tables and columns of the models."""
     return {
         table.name: (
             {column.name: (_type(column), bool(column.nullable)) for column in table.columns},
@@ -43,7 +43,7 @@ def of_models(metadata: MetaData) -> Described:
 
 
 async def of_database(db: asyncpg.Connection) -> Described:
-    """What the catalogue says of public."""
+    """Returns the tables and columns of the database."""
     columns = await db.fetch(
         """SELECT c.relname AS t, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
                   NOT a.attnotnull AS optional
@@ -101,7 +101,7 @@ def test_models_and_tables_agree(database: Described) -> None:
 
 
 def test_each_planted_difference_is_found(database: Described) -> None:
-    """The comparison sees what it is there for."""
+    """Each planted difference is found."""
     import_models()
     models = of_models(Base.metadata)
     columns, key = models["concern"]
@@ -139,7 +139,7 @@ def test_the_migrations_are_one_line(settings: Settings) -> None:
 
 
 def test_the_migrations_can_be_written_as_sql(settings: Settings, database: Described) -> None:
-    """A district's IT may apply them by hand: every table is in the SQL, and nothing needs a connection."""
+    """The migrations can be written as SQL without a connection, and every table is in it."""
     config, out = alembic_config(settings), io.StringIO()
     config.output_buffer = out
     command.upgrade(config, "head", sql=True)

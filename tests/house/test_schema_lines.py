@@ -26,7 +26,7 @@ async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def test_the_file_is_what_the_migrations_make(owner: asyncpg.Connection) -> None:
-    """Whoever writes a migration generates the lines anew, and sees in the diff what it does to the schema."""
+    """The committed file of schema lines equals the schema that the migrations create."""
     assert await schema_text(owner, ROLES) == EXPECTED.read_text(), "Run: aimline schema --write"
 
 
@@ -93,7 +93,7 @@ async def _after(owner: asyncpg.Connection, change: str) -> list[str]:
 
 @pytest.mark.parametrize(("change", "words"), CHANGES, ids=[change[:40] for change, _ in CHANGES])
 async def test_a_change_is_found(owner: asyncpg.Connection, change: str, words: str) -> None:
-    """Each kind of object that the product's safety stands on is compared."""
+    """A change of any kind of object that safety depends on is found."""
     differences_after = await _after(owner, change)
     assert [line for line in differences_after if line.startswith(words)], differences_after
 

@@ -49,14 +49,14 @@ ALIAS_KIND = {"student": "person", "person": "person", "org": "org", "class": "c
 
 @dataclass
 class Told:
-    """The town and its rows by a name: `shown` as faces show them, `alias` as its source names them alone."""
+    """A district with all kinds of rows, by name: `shown` has public ids, `alias` the source's ids."""
 
     town: Town
     shown: dict[str, str] = field(default_factory=dict)
     alias: dict[str, str] = field(default_factory=dict)
 
     def note(self, name: str, kind: str, row_id: UUID) -> str:
-        """Keeps a row's id under a name; gives it as faces show it."""
+        """Stores a row's id under a name, and returns the public id."""
         self.shown[name] = ids.format_id(kind, row_id)
         return self.shown[name]
 
@@ -130,7 +130,7 @@ async def ids_of(db: asyncpg.Connection, district_id: UUID) -> set[UUID]:
 
 
 def spellings(row_ids: Iterable[UUID]) -> dict[str, UUID]:
-    """Each id as it could stand in an answer: the body of an identifier, the UUID with and without hyphens."""
+    """Returns each id in every form in which it could be in an answer."""
     spelt = {}
     for row_id in row_ids:
         for text in (ids.format_id("student", row_id).partition("_")[2], str(row_id), row_id.hex):

@@ -28,7 +28,7 @@ from tests.house.walk_knows import (
 
 
 class Unwalkable(Exception):
-    """The walk does not know what this operation takes."""
+    """Raised if the walk does not know how to call an operation."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Operation:
     reads: bool = field(default=False)
 
     def names(self, place: str) -> list[str]:
-        """Its parameters in the path, the query or the header."""
+        """Returns the names of the operation's parameters in the path, the query or the header."""
         return [one["name"] for one in self.parameters if one["in"] == place]
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request of the walk, and what of another's it names."""
+    """A request of the walk, with the ids of the other district that it contains."""
 
     operation: Operation
     path: str
@@ -60,7 +60,7 @@ class Request:
 
     @property
     def body(self) -> dict[str, Any]:
-        """What is sent with it, as the client takes it."""
+        """Returns the body and its media type in the form that the client takes."""
         headers = {
             one["name"]: HEADERS[one["name"]]
             for one in self.operation.parameters
@@ -76,7 +76,7 @@ class Request:
 
 
 def leaks(text: str, request_text: str, canary: str, spelt: Iterable[str]) -> list[str]:
-    """What of another's stands in an answer and was not sent by the request itself."""
+    """Returns the values of the other district that are in an answer and were not sent by the request."""
     leaked = [canary] if canary.lower() in text.lower() and canary.lower() not in request_text.lower() else []
     return leaked + [one for one in spelt if one in text and one not in request_text]
 
@@ -110,7 +110,7 @@ def operations(app: FastAPI) -> list[Operation]:
 
 
 def own_request(operation: Operation, told: Told) -> Request:
-    """The request that a client of the town itself makes, and that is taken."""
+    """Returns a valid request of the district's own client."""
     path = _path(operation, told)
     return Request(operation, path, json=_body(operation, told) if operation.body is not None else None)
 

@@ -46,7 +46,7 @@ def _emitted(_mapper: Any, _connection: Any, happened: Event) -> None:
 
 
 def misshapen_in(body: dict[str, Any]) -> list[str]:
-    """Where the body of an event is not as the catalogue's schema of its type says."""
+    """Returns the differences between an event's body and the schema of its type."""
     return [
         f"{body['type']} {error.instance_path}: {error.message}"
         for error in _validator(CATALOGUE[body["type"]].at(body["data"]["version"])).iter_errors(body)
@@ -59,7 +59,7 @@ def _validator(type_: EventType) -> Any:
 
 
 def findings_of(statement: str) -> list[str]:
-    """The statement, once for each table whose district it does not bind."""
+    """Returns the findings about a statement, one for each table whose district it does not bind."""
     plain = " ".join(statement.split())
     return [] if plain in LET_OFF else [f"{table}: {plain}" for table in unbound(statement, tenant_tables())]
 
@@ -82,7 +82,7 @@ _tenants: set[str] = set()
 
 @pytest.fixture(autouse=True)
 def every_event_is_as_its_schema_says() -> Iterator[None]:
-    """Fails the test that made an event with another body than the catalogue says."""
+    """Fails the test that emitted an event whose body differs from the schema."""
     misshapen.clear()
     yield
     findings, misshapen[:] = list(misshapen), []
@@ -91,7 +91,7 @@ def every_event_is_as_its_schema_says() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def every_statement_names_its_district() -> Iterator[None]:
-    """Fails the test whose statements left a district out."""
+    """Fails the test whose statements left out the district."""
     findings.clear()
     yield
     left_out, findings[:] = list(findings), []

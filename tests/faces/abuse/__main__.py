@@ -1,4 +1,4 @@
-"""Prints what each request of the abuse corpus costs: `python3 dev.py python -m tests.faces.abuse`."""
+"""Prints the cost of each request of the abuse corpus: `python3 dev.py python -m tests.faces.abuse`."""
 
 import asyncio
 import sys
