@@ -40,7 +40,10 @@ class FeedEnd:
 
 @dataclass(frozen=True, slots=True)
 class EventRange:
-    """Some events after a number, and the number up to which no event of the requested types is missing."""
+    """A batch of events after a number, with the number from which the next read continues.
+
+    Up to that number the batch has every event of the requested types.
+    """
 
     rows: Sequence[Event]
     until: int

@@ -1,4 +1,4 @@
-"""Seeded schedules of faults during a sync: the worker is killed, or PostgreSQL ended, at the boundary of a stage.
+"""Runs seeded schedules of faults during a sync: a worker is killed, or PostgreSQL stopped, between two stages.
 
 Meanwhile, writers write about the students through both APIs; each record must end at its student's schools. After each
 fault the database equals the state before or after, never one between; the run is attempted again and completes;
@@ -34,8 +34,10 @@ SOURCE = "csv"
 FAULTS, WRITERS = 2, 2
 MAX_STAGES = 26  # a run logs some 22: beyond its last stage a fault comes after its end
 ENDINGS = (signal.SIGINT, signal.SIGQUIT)
-"""Not SIGKILL of the postmaster alone: its backends then abort without a log, and PostgreSQL 18 may refuse to start for
-the file of an unlogged table ("could not create file: File exists"). See docs/decisions.md, 13.
+"""The signals that stop PostgreSQL.
+
+SIGKILL of the postmaster alone is not among them: its backends then abort without a log, and PostgreSQL 18 may refuse
+to start for the file of an unlogged table ("could not create file: File exists"). See docs/decisions.md, 13.
 """
 OPEN = ("pending", "running")
 LOOKS = 600  # at a run that completes, ten a second
@@ -63,7 +65,7 @@ ALIAS = (
 
 @dataclass
 class Told:
-    """What a schedule did and found."""
+    """The outcome of a schedule: its steps and its counts."""
 
     seed: int
     steps: list[str] = field(default_factory=list)
@@ -155,7 +157,7 @@ async def _ask_for_run(town: Town, source_id: UUID) -> UUID:
 
 
 async def _fault(machine: Machine, town: Town, dice: random.Random, told: Told) -> None:
-    """A worker takes the run up; at the boundary of some stage it, or the server, ends."""
+    """Lets a worker execute the run, and kills it or the server between two stages."""
     stages = dice.randrange(MAX_STAGES)
     ending = dice.choice(ENDINGS) if dice.random() < 0.3 else None
     worker = machine.start("app.worker")
@@ -190,7 +192,7 @@ async def _lease_ends(work: Work) -> None:
 
 
 async def _completes(machine: Machine, town: Town, run_id: UUID, after: dict[str, list[Any]], told: Told) -> None:
-    """The run is taken up and ends as applied."""
+    """Checks that the run is executed again and applied."""
     worker = machine.start("app.worker")
     state = await _state(town, run_id)
     for _ in range(LOOKS):

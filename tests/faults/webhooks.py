@@ -46,12 +46,12 @@ MAX_ROUNDS = 40  # turns of the last worker before something is wrong
 
 
 class RolledBack(Exception):
-    """A transaction that fails after it has laid its event."""
+    """Raised in a transaction after it has recorded its event."""
 
 
 @dataclass
 class Told:
-    """What a schedule did and found."""
+    """The outcome of a schedule: its steps, its events and its counts."""
 
     seed: int
     steps: list[str] = field(default_factory=list)
@@ -94,7 +94,7 @@ class Schedule:
         await self._killed_at(self.machine.start("app.worker"), self.dice.choice(POINTS))
 
     async def two_workers(self) -> None:
-        """Two at once, both killed; what one claimed the other left alone."""
+        """Runs two workers at the same time and kills both."""
         first, second = self.machine.start("app.worker"), self.machine.start("app.worker")
         point = self.dice.choice(POINTS)
         looking = [asyncio.create_task(one.until(point)) for one in (first, second)]
@@ -105,12 +105,12 @@ class Schedule:
         await asyncio.gather(*looking, return_exceptions=True)
 
     async def clock_is_wrong(self) -> None:
-        """A worker whose clock is ten minutes off; it is killed as well, having sent."""
+        """Runs a worker whose clock is ten minutes off, and kills it after it has sent."""
         worker = self.machine.start("tests.faults.skewed_worker", self.dice.choice(SKEWS))
         await self._killed_at(worker, "webhooks.recorded")
 
     async def api_is_killed(self) -> None:
-        """The api dies just after a commit: its caller learns nothing, and the event is there."""
+        """Kills the api just after a commit, so that the caller gets no answer although the event exists."""
         async with self.north.house() as work:
             client = await register_client(work, NewClient("faults", ("concern:raise", "concern:read")))
         api, address = await self.machine.serve()
@@ -128,7 +128,7 @@ class Schedule:
         await self._time_goes_by("aimline api")
 
     async def server_is_restarted(self) -> None:
-        """PostgreSQL ends in the middle of a worker's work; the worker goes on when it is there again."""
+        """Restarts PostgreSQL while a worker is working."""
         worker = self.machine.start("app.worker")
         await worker.until(self.dice.choice(POINTS))
         await self.machine.restart_server(self.dice.choice(ENDINGS))
@@ -138,7 +138,7 @@ class Schedule:
         await self._killed_at(worker, "webhooks.recorded")
 
     async def lease_ends_in_mid_send(self) -> None:
-        """A receiver is silent until the lease is over; another worker takes the delivery up meanwhile."""
+        """Lets a receiver be silent until the lease ends, so that another worker claims the delivery."""
         self.receiver.behaviours[self.paths[-1]].appendleft("silent")
         self.receiver.arrived.clear()
         worker = self.machine.start("app.worker")
@@ -159,7 +159,7 @@ class Schedule:
         self.receiver.secrets[self.paths[-1]] = [secret, *keeps]
 
     async def address_changes(self) -> None:
-        """Another address during retries; what is under way may still come at the old one."""
+        """Changes the endpoint's address during retries; a running delivery may still go to the old one."""
         new = f"{self.paths[0]}-{len(self.paths)}"
         self.receiver.secrets[new] = self.receiver.secrets[self.paths[-1]]
         self.receiver.behaviours[new] = self.receiver.behaviours[self.paths[-1]]
@@ -187,7 +187,7 @@ class Schedule:
         await make_due(self.north)
 
     async def settle(self) -> None:
-        """All is well again, and everything is sent; what had used up its attempts is replayed."""
+        """Ends all faults and waits until everything is sent; failed deliveries are replayed."""
         for _ in range(MAX_ROUNDS):
             await self._make_all_due()
             if await drain(self.machine.settings, {self.north.district_id, self.south.district_id}):
@@ -234,9 +234,9 @@ FAULTS: dict[str, Callable[[Schedule], Awaitable[None]]] = {
 
 
 async def play(machine: Machine, seed: int, *, faults: int = STEPS, slow: bool = True) -> Told:
-    """Plays the schedule of a seed, with so many faults, and judges it.
+    """Runs the schedule of a seed with this number of faults, and checks its outcome.
 
-    Without `slow`, nothing waits for a sender to give up.
+    Without `slow`, no fault waits for a sender to give up.
     """
     dice = random.Random(seed)
     kinds = [name for name in FAULTS if slow or name != "lease over"]

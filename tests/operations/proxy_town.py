@@ -43,7 +43,7 @@ http {{
 
 @dataclass
 class Proxied:
-    """A proxy in front of something: its port over TLS, its port without, and what trusts its certificate."""
+    """A running proxy: its ports with and without TLS, and an SSL context that trusts its certificate."""
 
     port: int
     plain_port: int
@@ -55,7 +55,7 @@ class Proxied:
         return f"https://localhost:{self.port}"
 
     def client(self, source: str = "127.0.0.1", **more: object) -> httpx.Client:
-        """A client that comes from this address."""
+        """Returns an HTTP client that connects from this address."""
         transport = httpx.HTTPTransport(verify=self.trust, local_address=source, **more)  # type: ignore[arg-type]  # options by name
         return httpx.Client(transport=transport, base_url=self.address, timeout=PATIENCE)
 
@@ -73,7 +73,7 @@ def block(language: str) -> str:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has."""
+    """Returns a free port of loopback."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         return int(server.getsockname()[1])
 
@@ -179,7 +179,7 @@ def running(command: list[str], port: int, said: object = None, env: dict[str, s
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[int]:
-    """Runs `aimline serve` as the page says; the port on which it listens."""
+    """Runs `aimline serve` as in the documentation, and yields its port."""
     port = free_port()
     command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
     command.append("--behind-proxy")
@@ -189,7 +189,7 @@ def serving(settings: Settings) -> Iterator[int]:
 
 @contextmanager
 def echoing() -> Iterator[int]:
-    """Runs an app that says how a request reached it, behind a proxy as the api is; its port."""
+    """Runs an app that describes received requests, and yields its port."""
     port = free_port()
     with ExitStack() as stack:
         stack.enter_context(running([sys.executable, "-m", "tests.operations.echo", str(port)], port))

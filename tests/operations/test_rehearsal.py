@@ -30,7 +30,7 @@ def script(page: str) -> str:
 
 
 async def test_the_rehearsal_runs_as_written(source: Installation, server: Settings, tmp_path: Path) -> None:
-    """Each line of it, in a shell that stops at the first failure, while a sync is held and an upload waits."""
+    """Each command of the rehearsal in the documentation works, with a held sync and a waiting upload."""
     name = f"aimline_rehearsal_{secrets.token_hex(4)}"
     commands = script("backup.md").replace("aimline_rehearsal", name)
     programs = tmp_path / "bin"
@@ -72,7 +72,7 @@ def _link(programs: Path) -> None:
 
 
 def told_commands() -> list[str]:
-    """Every command that the pages tell."""
+    """Returns every command on the pages."""
     commands: set[str] = set()
     for page in PAGES:
         path = REPOSITORY / "docs" / page
@@ -81,13 +81,13 @@ def told_commands() -> list[str]:
 
 
 def test_the_pages_tell_commands() -> None:
-    """The pattern finds them: without it the next test would look at nothing."""
+    """The pattern finds the commands, so that the next test checks something."""
     assert len(told_commands()) > 8
 
 
 @pytest.mark.parametrize("told", told_commands())
 def test_the_command_line_knows_it(told: str) -> None:
-    """Its command is there, and every option that a page gives it."""
+    """Every command on the pages exists, with all of its options."""
     words = shlex.split(told)[1:]
     command: Any = get_command(command_line(words[0]))
     while words and (group := getattr(command, "commands", None)):

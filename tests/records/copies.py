@@ -4,7 +4,7 @@ from tests.sis.roster_zip import ask
 from tests.town import Town
 
 STAYS = {"event", "disclosure"}
-"""What happened stays where it happened."""
+"""Tables whose rows keep the schools of the time at which they were written."""
 COPIES = """SELECT c.relname FROM pg_class c
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'school_ids'
     JOIN pg_attribute s ON s.attrelid = c.oid AND s.attname = 'student_id'

@@ -67,7 +67,7 @@ def test_the_same_scores_give_the_same_calibration_in_any_unit() -> None:
 
 
 def test_too_little_data_keeps_the_published_defaults() -> None:
-    """A few series, or none that can be judged: nothing is estimated, and the report says on how much."""
+    """With too few series, or none that can be judged, nothing is estimated and the report states the numbers."""
     few = batch(simulate(World(), 100, 24))
     kept = calibrate_batch(few)
     assert (kept.prior, kept.thresholds, kept.series) == (PUBLISHED.prior, PUBLISHED.thresholds, 100)

@@ -36,7 +36,7 @@ def series(
 def dense(
     times: NDArray[np.int64], y: Array, g: float, start: tuple[float, float], prior: Prior
 ) -> dict[tuple[int, int], tuple[float, float, float]]:
-    """The same posterior by whole covariance matrices: weights, means, SDs of the rate now, by (change, noise)."""
+    """Computes the same posterior with whole covariance matrices: weights, means and standard deviations."""
     last = int(times[-1])
     out: dict[tuple[int, int], tuple[float, float, float]] = {}
     seen = ~np.isnan(y)
@@ -95,7 +95,7 @@ def effects(of: Panel) -> tuple[Array, Array]:
 
 
 def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By one factorisation for all goals, and grown score by score: the inverse of each student's own covariance."""
+    """The shared factorisation gives each student's own inverse covariance, also when scores are added one by one."""
     whole = panel(simulate(World(weeks=20, missing=0.3), 50, 3))
     whole = replace(whole, g=np.linspace(0.1, 0.4, 50), began=np.repeat([0, 3], 25))
     own, cohorts = (1 - PRIOR.share) * whole.noise, Cohorts.of(whole.cohort)
@@ -116,7 +116,7 @@ def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyP
 
 
 def test_the_difficulty_of_forms_is_recovered() -> None:
-    """With 25 students the estimates correlate .85 or better with what a thousand say of the same forms."""
+    """The estimated difficulties of forms correlate with those from a thousand students by .85 or more."""
     many = panel(simulate(World(cohort=1000), 1000, 12))
     truth, _ = effects(many)
     seen, variance = effects(replace(many, cohort=np.arange(1000) // 25))
@@ -126,7 +126,7 @@ def test_the_difficulty_of_forms_is_recovered() -> None:
 
 
 def test_a_cohort_is_judged_by_itself_alone() -> None:
-    """Other cohorts in the same array, and the order of cohorts, change nothing."""
+    """The judgement of a cohort does not depend on other cohorts in the array."""
     whole = panel(simulate(World(weeks=12), 75, 2))
     alone = judge_panel(whole.part(slice(25, 50)), PRIOR)
     together = judge_panel(whole, PRIOR)
@@ -157,7 +157,7 @@ def test_a_group_that_stalls_as_a_whole_is_not_explained_away() -> None:
 
 
 def test_week_by_week_is_what_each_week_alone_would_say() -> None:
-    """Carrying a cohort's arithmetic on from week to week changes nothing beyond rounding."""
+    """Judging week by week gives the same as judging each week alone, up to rounding."""
     whole = panel(simulate(World(weeks=12), 50, 4))
     for week, estimate in zip((5, 9, 12), judge_weeks(whole, PRIOR, (5, 9, 12)), strict=True):
         alone = judge_panel(whole, PRIOR, week=week)
@@ -166,7 +166,7 @@ def test_week_by_week_is_what_each_week_alone_would_say() -> None:
 
 
 def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:
-    """Shifting a cohort's weeks, with the week in which its phases began, moves nothing."""
+    """A series that is shifted in the calendar has the same result."""
     whole = panel(simulate(World(weeks=12), 50, 4))
     later = replace(whole, times=whole.times + 7, began=np.full(50, 7))
     one, other = judge_panel(whole, PRIOR), judge_panel(later, PRIOR)
@@ -176,7 +176,7 @@ def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:
 
 @pytest.mark.long
 def test_the_stated_rate_holds_in_a_small_population() -> None:
-    """2,000 students of another seed: a coarse guard against a change that nobody measured."""
+    """The stated false-alarm rate holds for 2,000 students of another seed."""
     year = simulate(World(), 2000, 99)
     watched, threshold = watch(year), threshold_at("monitor", 0.10)
     value = figures(first_flag(watched.statistic, threshold), year).value

@@ -27,7 +27,7 @@ def test_a_receiver_verifies_what_we_sign() -> None:
 
 
 def test_two_secrets_make_two_signatures() -> None:
-    """Joined by one space, as Standard Webhooks has it: who knows either one verifies, who knows neither does not."""
+    """Two secrets give two signatures, separated by a space, and each verifies with its own secret only."""
     other = bytes(range(32, 64))
     sent = headers([SECRET, other], "evt_1", datetime.now(UTC), BODY)
     assert len(sent["webhook-signature"].split(" ")) == 2
@@ -50,7 +50,7 @@ def test_a_known_signature() -> None:
 
 @pytest.mark.parametrize("zone", [None, timezone(timedelta(hours=-6))])
 def test_only_an_instant_in_utc_is_signed(zone: timezone | None) -> None:
-    """The library takes a local time for UTC: a signature that no receiver could verify."""
+    """Only a time in UTC is signed, because the library takes a local time for UTC."""
     with pytest.raises(ValueError, match="UTC"):
         headers([SECRET], "evt_1", datetime(2026, 3, 2, tzinfo=zone), BODY)
 

@@ -55,7 +55,7 @@ class Served:
         raise TimeoutError
 
     def end(self) -> str:
-        """Ends it; what it has said on standard error."""
+        """Ends the process and returns its standard error."""
         self.process.terminate()
         try:
             _, log = self.process.communicate(timeout=40)
@@ -119,7 +119,7 @@ def _pem(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializa
 
 
 def test_it_serves_https_and_closes_a_handshake_that_does_not_go_on(settings: Settings, tmp_path: Path) -> None:
-    """With a certificate it does not warn on a public address; who only connects is closed within 15 s."""
+    """With a certificate there is no warning, and a connection without a handshake is closed within 15 s."""
     certificate, key = _self_signed(tmp_path)
     served = Served(settings, "--host", "0.0.0.0", "--certificate", str(certificate), "--key", str(key))  # noqa: S104  # the test needs every address
     try:
@@ -170,7 +170,7 @@ def test_it_warns_of_a_public_address_without_tls(
 
 
 def test_a_certificate_that_cannot_be_served_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    """No file, another's key, an encrypted key, a key alone: said before anything starts."""
+    """An unusable certificate is refused with a sentence before anything starts."""
     certificate, key = _self_signed(tmp_path)
     check_certificate(certificate, key)
     check_certificate(None, None)

@@ -68,7 +68,7 @@ class Stage:
     raw_tables: dict[str, str] = field(default_factory=dict)
     """The table with the raw rows of a file, which only this run uses, by kind."""
     staged_early: dict[str, int] = field(default_factory=dict)
-    """The number of staged rows by kind, for each kind that was staged together with another kind."""
+    """The number of staged rows of each kind that was staged together with another kind, keyed by kind."""
     known_rows: dict[str, int] = field(default_factory=dict)
     """The number of known rows by kind, for each kind that was counted."""
     raw_rows: dict[str, int] = field(default_factory=dict)
