@@ -185,7 +185,7 @@ async def _state(town: Town, run_id: UUID) -> str:
 
 @needs(Can.SYNC_ROSTER)
 async def _time_goes_by(work: Work) -> None:
-    """Ends the leases of the run and of the district, and the wait before the next attempt, without waiting for them."""
+    """Ends the leases of the run and of the district, and the wait before the next attempt."""
     for sql in (
         "UPDATE sis_run SET leased_until = now() WHERE district_id = :district AND leased_until > now()",
         "UPDATE sis_run SET due = now() WHERE district_id = :district AND state = 'pending' AND due > now()",
