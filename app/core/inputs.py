@@ -1,7 +1,7 @@
 """Reads how a command's inputs are declared: types, bounds, descriptions, examples. Pure.
 
 Bounds and descriptions are written once, at the service's own dataclass or parameter:
-`because: Annotated[str | None, Text(max=4000), About("Why.", "Screening confirms it.")] = None`.
+`because: Annotated[str | None, Text(max=4000), About("The reason.", "Screening confirms it.")] = None`.
 """
 
 import inspect
