@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from app.core.district_tasks import Rests
+from app.core.district_tasks import SkippedDistricts
 from app.core.fault_report import describe_fault
 from app.core.log import job_context
 from app.webhooks.deliver import Attempt, DeliveryContext, OutboundDelivery, claim_batch, record, record_fault, send
@@ -37,7 +37,7 @@ class DeliveryDispatcher:
     in_flight: set[asyncio.Task[None]] = field(default_factory=set)
     unrecorded: list[Attempt] = field(default_factory=list)
     recording: asyncio.Task[None] | None = None
-    rests: Rests = field(default_factory=Rests)
+    rests: SkippedDistricts = field(default_factory=SkippedDistricts)
     in_flight_by_district: Counter[UUID] = field(default_factory=Counter)
     room_freed: asyncio.Event = field(default_factory=asyncio.Event)  # set when a delivery has finished
 
@@ -47,7 +47,7 @@ class DeliveryDispatcher:
         """
         self.room_freed.clear()
         free_slots = IN_FLIGHT - len(self.in_flight)
-        districts = [district_id for district_id in due if not self.rests.is_resting(district_id)]
+        districts = [district_id for district_id in due if not self.rests.is_skipped(district_id)]
         if free_slots <= 0 or not districts:
             return 0
         # Each district gets an equal share of the free slots, so that no district uses them all.

@@ -18,7 +18,7 @@ from app.response.rules.choose import RULES
 from app.response.rules.field.counts import GROWTH_RULES, LEVEL_RULES
 from app.response.rules.offline import Options
 from bench.response.classic import RULES as BEYOND
-from bench.response.monitor import watch
+from bench.response.monitor import run_monitor
 from bench.response.world import World, Year, simulate
 
 
@@ -213,7 +213,7 @@ def test_a_week_is_judged_by_what_was_known_up_to_it() -> None:
 def test_every_week_is_what_the_benchmark_scores() -> None:
     """The command and the benchmark's arrays give the same statistic for every student and week."""
     year = simulate(World(), 75, 4)
-    watched = watch(year).statistic
+    watched = run_monitor(year).statistic
     answers = judged(year_lines(year), Options(every_week=True))
     assert len(answers) > 75 * 20
     for answer in answers:

@@ -168,7 +168,7 @@ async def _fault(machine: Machine, town: Town, dice: random.Random, told: Told) 
     told.steps.append(f"{'worker killed' if ending is None else f'server ended by {ending.name}'} at {came}")
     await machine.sessions_end("aimline worker", "aimline worker jobs")
     async with town.house() as work:
-        await _lease_ends(work)
+        await _time_goes_by(work)
 
 
 async def _stage(worker: Process, number: int) -> str:
@@ -186,9 +186,14 @@ async def _state(town: Town, run_id: UUID) -> str:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _lease_ends(work: Work) -> None:
-    sql = "UPDATE sis_run SET leased_until = now() WHERE district_id = :district AND leased_until > now()"
-    await work.db.execute(text(sql), {"district": work.district_id})
+async def _time_goes_by(work: Work) -> None:
+    """Ends the leases of the run and of the district, and the wait before the next attempt."""
+    for sql in (
+        "UPDATE sis_run SET leased_until = now() WHERE district_id = :district AND leased_until > now()",
+        "UPDATE sis_run SET due = now() WHERE district_id = :district AND state = 'pending' AND due > now()",
+        "UPDATE sis_lease SET leased_until = now() WHERE district_id = :district AND leased_until > now()",
+    ):
+        await work.db.execute(text(sql), {"district": work.district_id})
 
 
 async def _completes(machine: Machine, town: Town, run_id: UUID, after: dict[str, list[Any]], told: Told) -> None:

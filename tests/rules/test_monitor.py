@@ -20,7 +20,7 @@ from app.response.rules.rates import GRID, THRESHOLDS, threshold_at
 from app.response.rules.series import DeliveredMinutes, Observation, Series
 from app.response.rules.verdict import NonresponseKind, State
 from bench.response.figures import figures, first_flag
-from bench.response.monitor import kind_accuracy, panel, watch
+from bench.response.monitor import kind_accuracy, panel, run_monitor
 from bench.response.world import World, simulate
 
 PRIOR = Prior()
@@ -152,7 +152,7 @@ def test_a_hard_passage_for_everyone_is_nobodys_stall() -> None:
 
 def test_a_group_that_stalls_as_a_whole_is_not_explained_away() -> None:
     year = simulate(World(growth=(1.8, 0.2), stopping=1.0, stops=(10, 10)), 500, 5)
-    flags = first_flag(watch(year).statistic, threshold_at("monitor", 0.10))
+    flags = first_flag(run_monitor(year).statistic, threshold_at("monitor", 0.10))
     assert figures(flags, year).value["S10"] > 0.3
 
 
@@ -178,7 +178,7 @@ def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:
 def test_the_stated_rate_holds_in_a_small_population() -> None:
     """The stated false-alarm rate holds for 2,000 students of another seed."""
     year = simulate(World(), 2000, 99)
-    watched, threshold = watch(year), threshold_at("monitor", 0.10)
+    watched, threshold = run_monitor(year), threshold_at("monitor", 0.10)
     value = figures(first_flag(watched.statistic, threshold), year).value
     assert value["FAR"] < 0.14
     assert value["N12"] > 0.72

@@ -16,7 +16,7 @@ from app.response.rules.monitor.bulk import STATES, Batch, find_bulk, judge_bulk
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import State
-from bench.response.one import followed
+from bench.response.one import make_series
 from bench.response.world import World, Year, simulate
 from tests.rules.verdict_bytes import canonical_bytes
 
@@ -108,7 +108,7 @@ def test_who_alone_is_asked_for_is_judged_as_among_all() -> None:
 def test_asked_alone_or_together_gives_the_same_bytes() -> None:
     """Verdicts have the same bytes whether a class is judged together, in parts or one by one."""
     for seed, later in ((1, 0), (2, 3)):
-        whole = [began_later(one, later * (n % 2)) for n, one in enumerate(followed(24, 15, seed))]
+        whole = [began_later(one, later * (n % 2)) for n, one in enumerate(make_series(24, 15, seed))]
         # Who has too few scores for a verdict still tells of the forms.
         whole[5] = replace(
             whole[5], score_series=replace(whole[5].score_series, scores=whole[5].score_series.scores.upto(2))
@@ -125,7 +125,7 @@ def test_asked_alone_or_together_gives_the_same_bytes() -> None:
 def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
     """Forms are adjusted only if several students took the same form."""
     for shared in (True, False):
-        whole = followed(24, 12, 4)
+        whole = make_series(24, 12, 4)
         if not shared:
             own = [tuple(f"{n}.{at}" for at in range(len(one.score_series.scores))) for n, one in enumerate(whole)]
             whole = [of_forms(one, forms) for one, forms in zip(whole, own, strict=True)]

@@ -22,7 +22,7 @@ from app.core import ids
 from app.core.address import Allowed
 from app.core.clock import now, today_in
 from app.core.crypto import KeyFault, Keyring
-from app.core.district_tasks import Rests, end_tasks, start_districts
+from app.core.district_tasks import SkippedDistricts, end_tasks, start_districts
 from app.core.errors import AimlineError, StorageFull
 from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
 from app.core.faults import fault_of
@@ -67,7 +67,7 @@ class SyncScheduler:
     length: timedelta = LENGTH
     running: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
     stages: dict[UUID, "_StageLog"] = field(default_factory=dict)
-    rests: Rests = field(default_factory=Rests)
+    rests: SkippedDistricts = field(default_factory=SkippedDistricts)
 
     def start_due(self, due: Sequence[UUID]) -> int:
         """Starts the syncs of due districts as far as there is capacity. Returns the number of these districts."""
