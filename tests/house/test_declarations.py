@@ -252,7 +252,7 @@ async def test_an_index_serves_every_link_and_every_narrow_filter(north: Town, o
 async def test_a_list_of_one_school_is_read_in_the_order_of_an_index(
     north: Town, owner: asyncpg.Connection, name: str
 ) -> None:
-    """Whatever the school's size, a page reads its own rows: the indexes by school are in the order of the list."""
+    """A page of a list by school is read in the order of an index, whatever the school's size."""
     listing = CATALOG.listings[name]
     page = Page((Rows("items", (_leaf(listing.resource),)),), MAX_LIMIT)
     async with north.unit(north.client(schools=(north.schools[0],))) as work:

@@ -53,7 +53,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 
 def test_a_second_playground_in_the_folder_says_so(tmp_path: Path) -> None:
-    """Two at once would share logs and a database; the second ends with a sentence."""
+    """A second playground in the same folder ends with a sentence, because both would share logs and a database."""
     with (tmp_path / "playground.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         ended = playground("--port", 0, "--folder", tmp_path)

@@ -23,7 +23,7 @@ def told(conclusions: list[ConclusionOfWeek], memory: Memory | None = None) -> t
 
 
 def weekly(*states: State) -> list[ConclusionOfWeek]:
-    """One settled verdict a week."""
+    """Returns one finalized verdict for each week."""
     return [ConclusionOfWeek(state, week, finalized=True) for week, state in enumerate(states, 1)]
 
 
@@ -170,7 +170,7 @@ def test_a_phase_line_begins_anew() -> None:
 
 @given(st.lists(STATES, min_size=1, max_size=8), st.lists(st.tuples(STATES, st.booleans()), max_size=12))
 def test_within_a_week_an_alert_is_told_at_most_once(past: list[State], week: list[tuple[State, bool]]) -> None:
-    """Whatever the verdicts of a week, settled or not, it brings one alert at most, and one retraction."""
+    """In one week there is at most one alert and one retraction, whatever the verdicts are."""
     kept, _ = told(weekly(*past))
     conclusions = [ConclusionOfWeek(state, len(past) + 1, finalized=settled) for state, settled in week]
     _, tells = told(conclusions, kept)
