@@ -122,10 +122,9 @@ async def schedule_rules(
 
 
 def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Schedules jobs of this kind for weeks. They are written at the end of the transaction, together with those of its
-    other commands.
+    """Schedules jobs of this kind for weeks.
 
-    Each command names weeks in an order of its own. Because all are written together, they are locked in the order that
+    The jobs of all commands of a transaction are written together at its end, so that they are locked in the order that
     all transactions use.
     """
     if weeks:
