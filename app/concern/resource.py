@@ -77,6 +77,7 @@ LISTINGS = (
             ),
         ),
         schools=Concern,
+        changed_at=Concern.updated_at,
     ),
 )
 

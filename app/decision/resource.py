@@ -96,6 +96,7 @@ LISTINGS = (
             ),
         ),
         schools=Decision,
+        changed_at=Decision.updated_at,
     ),
 )
 

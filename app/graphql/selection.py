@@ -25,7 +25,7 @@ from app.core.errors import Malformed, Misuse, NotFound, Violation
 from app.graphql.types import cached, camel
 from app.resources.compile.roots import permissions_of_list
 from app.resources.declare import GRAPHQL, declaration
-from app.resources.listing import Filter, Flag, Listing
+from app.resources.listing import Filter, Flag, Listing, check_offset
 from app.resources.members import ManyMember, Member, OneMember, ValueMember
 from app.resources.run import forbidden
 from app.resources.select import (
@@ -72,14 +72,15 @@ class Selector:
     async def list_root(self, key: str, listing: Listing, definition: GraphQLField, details: Details) -> ListRoot:
         """Returns the selection of a list at the root; permissions are checked before a filter's row is looked up."""
         given = self.arguments(definition, details)
-        for can in permissions_of_list(listing, given):
+        for can in permissions_of_list(listing, given, given.get("sort")):
             if not self.work.principal.may(can):
                 raise forbidden(can)
         filters = await self._filters(listing.by_face(GRAPHQL), given)
         type_ = _object(definition)
-        sort, more = _sort(listing, given.get("sort")), {}
+        sort = _sort(listing, given.get("sort"))
+        more: dict[str, Any] = {}
         if listing.changed_at is not None:
-            more["updated_since"] = given.get("updatedSince")
+            more["updated_since"] = check_offset("/updatedSince", given.get("updatedSince"))
         if listing.search is not None:
             more["search"] = given.get("q")
         if not listing.paged:
@@ -231,7 +232,7 @@ def _typename(key: str, type_: GraphQLObjectType) -> Constant:
 
 
 def _sort(listing: Listing, sort: str | None) -> str | None:
-    if sort is not None and sort.removeprefix("-") not in {known.name for known in listing.sorts}:
+    if sort is not None and listing.sort_named(sort) is None:
         raise Malformed([Violation("/sort", "sort.unknown", f"{listing.name} cannot be sorted in this way.")])
     return sort
 
