@@ -81,6 +81,7 @@ LISTINGS = (
             ),
         ),
         schools=Concern,
+        changed_at=Concern.updated_at,
     ),
 )
 

@@ -98,6 +98,7 @@ LISTINGS = (
             ),
         ),
         schools=Decision,
+        changed_at=Decision.updated_at,
     ),
 )
 

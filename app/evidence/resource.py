@@ -117,5 +117,6 @@ LISTINGS = (
             ),
         ),
         schools=Score,
+        changed_at=Score.updated_at,
     ),
 )

@@ -145,5 +145,10 @@ LINKS = (
 )
 
 LISTINGS = (
-    Listing("webhook_endpoints", EndpointResource, "The caller's endpoints that are not removed, oldest first."),
+    Listing(
+        "webhook_endpoints",
+        EndpointResource,
+        "The caller's endpoints that are not removed, oldest first.",
+        changed_at=WebhookEndpoint.updated_at,
+    ),
 )

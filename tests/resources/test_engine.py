@@ -84,7 +84,7 @@ async def test_what_nobody_declared_is_refused(north: Town) -> None:
     for root in (
         ListRoot("", "students", page, filters={"class_": new_id()}),
         ListRoot("", "students", page, sort="age"),
-        ListRoot("", "students", page, search="a"),
+        ListRoot("", "concerns", page, search="a"),
         ListRoot("", "students", None, NAME),
         ListRoot("", "areas", Page((Rows("items", (Pick("id", "id"),)),))),
         students((Pick("age", "age"),)),

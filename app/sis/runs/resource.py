@@ -203,6 +203,17 @@ LINKS = (
 )
 
 LISTINGS = (
-    Listing("sis_sources", SourceResource, "The sources that the district syncs from, oldest first."),
-    Listing("sync_runs", RunResource, "The district's sync runs, newest first.", descending=True),
+    Listing(
+        "sis_sources",
+        SourceResource,
+        "The sources that the district syncs from, oldest first.",
+        changed_at=SisSource.updated_at,
+    ),
+    Listing(
+        "sync_runs",
+        RunResource,
+        "The district's sync runs, newest first.",
+        descending=True,
+        changed_at=SisRun.updated_at,
+    ),
 )
