@@ -14,6 +14,8 @@ from tests.operations.proxy_town import COMMANDS, Proxied, echoing, is_installed
 from tests.sis.roster_zip import Export
 from tests.town import Town
 
+pytestmark = pytest.mark.long
+
 CANARY = "203.0.113.9"
 PROXIES = [
     pytest.param(name, marks=pytest.mark.skipif(not is_installed(name), reason=f"{name} is not installed"))

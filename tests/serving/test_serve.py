@@ -28,6 +28,8 @@ from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
 from tests.serving.test_processes import free_port
 from tests.town import Town
 
+pytestmark = pytest.mark.long
+
 
 class Served:
     """`aimline serve` as a process."""
