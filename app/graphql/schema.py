@@ -16,8 +16,10 @@ from app.core.errors import AimlineError
 from app.graphql.breaks import BreakMutations
 from app.graphql.commands import add_arguments
 from app.graphql.concern import ConcernMutations
+from app.graphql.consumers import ConsumerMutations, ConsumerQueries
 from app.graphql.decision import DecisionMutations
 from app.graphql.door import OperationContext
+from app.graphql.events import EventQueries
 from app.graphql.evidence import EvidenceMutations
 from app.graphql.execute import execute_query
 from app.graphql.limits import Limits
@@ -34,7 +36,7 @@ from app.graphql.written import install
 
 
 @strawberry.type(description="Reads. A row that the caller may not see is null, the same as one that does not exist.")
-class Query(MeQueries, PlaybookQueries):
+class Query(MeQueries, PlaybookQueries, EventQueries, ConsumerQueries):
     """The query root."""
 
 
@@ -52,6 +54,7 @@ class Mutation(
     PlaybookMutations,
     BreakMutations,
     MeasureMutations,
+    ConsumerMutations,
 ):
     """The mutation root."""
 

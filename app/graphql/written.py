@@ -66,7 +66,9 @@ def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
 def _by_key(field: GraphQLField) -> Callable[..., Any]:
     parse = _reader(get_named_type(field.type))
 
-    def resolve(source: dict[str, Any], info: GraphQLResolveInfo[Any], **_: Any) -> Any:
+    def resolve(source: Any, info: GraphQLResolveInfo[Any], **_: Any) -> Any:
+        if not isinstance(source, dict):  # of a field that is written by hand
+            return getattr(source, to_snake_case(info.field_name))
         value = source[str(info.path.key)]
         if parse is None or value is None or isinstance(value, Exception):
             return value

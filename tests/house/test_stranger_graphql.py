@@ -53,8 +53,13 @@ OPERATION = {
     "removeBreak": "remove_break",
     "makeMeasure": "make_measure",
     "amendMeasure": "amend_measure",
+    "keepConsumer": "keep_consumer",
+    "removeConsumer": "remove_consumer",
+    "commitConsumer": "commit_consumer",
+    "seekConsumer": "seek_consumer",
 }
 OPERATION |= {camel(name): name for name in CATALOG.commands}
+OF_CONSUMERS = {"keepConsumer", "commitConsumer", "seekConsumer", "removeConsumer"}
 OF_EVERY_COMMAND = {"idempotencyKey", "version"}
 VERSIONED = {"amendMeasure", "changeEndpoint", "changeSource"}
 """Mutations that require a version; 0 is any."""
@@ -86,6 +91,10 @@ def reads(told: Told) -> Iterator[tuple[str, str, dict[str, Any]]]:
                     {"ids": [told.shown[row]]},
                 )
             continue
+        if "name" in needed:
+            consumer = {"name": told.shown["consumer"]}
+            yield name, _document("query", name, one, ["name"], "", deep=2), consumer
+            continue
         needed = [arg for arg in needed if arg == "id"]
         if needed:
             for row in ROWS if name == "node" else {name} - NOT_KEPT:
@@ -116,7 +125,8 @@ def commands(mine: Told, theirs: Told | None) -> Iterator[tuple[str, str, dict[s
         if theirs is None:
             yield name, document, {"input": _input(name, type_, mine), **terms}, ""
             continue
-        for field, row in _references(type_):
+        named = [("name", "consumer")] if name in OF_CONSUMERS - {"keepConsumer"} else []
+        for field, row in [*named, *_references(type_)]:
             for value in _spellings(theirs, row, external=True):
                 made = _input(name, type_, mine)
                 listed = (IN_BULK | NESTED).get(name)
@@ -153,7 +163,7 @@ async def test_a_stranger_reads_and_changes_nothing(
 
     for name, document, variables in reads(told_north):
         answer = await asked(document, variables)
-        if "id" in variables:
+        if variables.keys() & {"id", "name"}:
             assert answer.json()["data"] == {name: None}, (name, variables, answer.text)
     for name, document, variables, field in commands(told_south, told_north):
         data = (await asked(document, variables)).json()["data"][name]
@@ -246,6 +256,8 @@ def _input(mutation: str, type_: GraphQLInputObjectType, told: Told) -> dict[str
             made[name] = [value] if "[" in str(one.type) else value
         elif (row := _subject(mutation, snake)) is not None:
             made[name] = told.shown[row]
+        elif mutation in OF_CONSUMERS and snake == "name":
+            made[name] = told.shown["consumer"]
         elif snake in LISTED:
             made[name] = [told.shown[LISTED[snake]]]
         elif snake in REFERENCES:
