@@ -21,8 +21,8 @@ from app.core.fault_report import describe_fault
 
 EVERY: Final = 1.0
 """Seconds between two looks at the heads."""
-OF_DISTRICT, OF_PROCESS = 50, 500
-"""The largest number of streams of one district, and of all, in one process."""
+OF_CLIENT, OF_DISTRICT, OF_PROCESS = 25, 50, 500
+"""The largest number of streams of one client in a district, of one district, and of all, in one process."""
 READERS: Final = 4
 """The number of streams of a process that read events at once: a head that moves wakes all of its district."""
 log = structlog.get_logger()
@@ -31,7 +31,8 @@ log = structlog.get_logger()
 class Subscription:
     """One stream's place at the hub."""
 
-    def __init__(self) -> None:
+    def __init__(self, client_id: UUID | None = None) -> None:
+        self.client_id = client_id
         self._moved = asyncio.Event()
 
     def wake(self) -> None:
@@ -65,12 +66,19 @@ class FeedHub:
         return sum(map(len, self._subscriptions.values()))
 
     @contextmanager
-    def subscribe(self, district_id: UUID) -> Iterator[Subscription]:
-        """Gives a stream its place; raises `Busy` where the district or the process has as many as it may have."""
-        if len(self._subscriptions.get(district_id, ())) >= OF_DISTRICT or len(self) >= OF_PROCESS:
-            detail = f"There are too many streams already: at most {OF_DISTRICT} of one district in a process."
+    def subscribe(self, district_id: UUID, client_id: UUID | None = None) -> Iterator[Subscription]:
+        """Gives a stream its place; raises `Busy` where the client, the district or the process has as many as it may
+        have.
+        """
+        of_district = self._subscriptions.get(district_id, set())
+        of_client = sum(client_id is not None and one.client_id == client_id for one in of_district)
+        if len(of_district) >= OF_DISTRICT or len(self) >= OF_PROCESS or of_client >= OF_CLIENT:
+            detail = (
+                f"There are too many streams already: at most {OF_CLIENT} of one client and {OF_DISTRICT} of one "
+                "district in a process."
+            )
             raise Busy(detail, code="streams.too_many")
-        subscription = Subscription()
+        subscription = Subscription(client_id)
         self._subscriptions[district_id].add(subscription)
         if self._task is None:
             # Outside of the context of the first request: its turn and trace id are not those of the others.

@@ -4,9 +4,12 @@ It opens no unit of work.
 """
 
 from collections.abc import Iterator
+from inspect import isawaitable
+from typing import Any
 
 import strawberry
-from graphql import FieldNode, GraphQLError
+from graphql import FieldNode, GraphQLError, GraphQLSchema
+from graphql import execute as execute_by_core
 from strawberry.extensions import SchemaExtension
 from strawberry.types import ExecutionContext, ExecutionResult, get_object_definition
 from strawberry.types.graphql import OperationType
@@ -31,6 +34,7 @@ from app.graphql.prepare import Preparation, Prepared
 from app.graphql.request import Operation
 from app.graphql.roots import query_fields
 from app.graphql.session import SessionMutations
+from app.graphql.subscription import Subscription
 from app.graphql.types import derived_names, type_of
 from app.graphql.written import install
 
@@ -90,6 +94,7 @@ class PreparedDocument(SchemaExtension):
 schema = QuietSchema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     types=[type_of(resource) for resource in CATALOG.resources],
     extensions=[PreparedDocument],
 )
@@ -132,6 +137,25 @@ async def _execute_by_library(context: OperationContext, operation: Operation) -
         context_value=context,
         allowed_operation_types=(OperationType.QUERY, OperationType.MUTATION),
     )
+
+
+async def execute_event(context: OperationContext, operation: Operation, event: Any) -> ExecutionResult:
+    """Executes a prepared subscription for one event, which is the value of its field."""
+    executed = execute_by_core(
+        schema._schema,
+        context.prepared.document,
+        event,
+        context,
+        operation.variables,
+        operation.name,
+    )
+    result = await executed if isawaitable(executed) else executed
+    return ExecutionResult(data=result.data, errors=result.errors)
+
+
+def schema_of() -> GraphQLSchema:
+    """Returns the schema in the form of the library below."""
+    return schema._schema
 
 
 def sdl() -> str:

@@ -56,7 +56,7 @@ def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
             type_.is_type_of = None
             for field in type_.fields.values():
                 field.resolve = _by_key(field)
-        elif type_ not in (schema.query_type, schema.mutation_type):
+        elif type_ not in (schema.query_type, schema.mutation_type, schema.subscription_type):
             for name, field in type_.fields.items():
                 resource = resource_named(get_named_type(field.type).name)
                 if resource is not None:

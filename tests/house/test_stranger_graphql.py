@@ -183,9 +183,10 @@ async def test_the_towns_own_client_can_do_everything(app: FastAPI, told_north: 
             assert answer["data"][name]["results"][0]["outcome"] != "REFUSED", answer
 
 
-def test_there_are_no_subscriptions_yet() -> None:
-    """A third root would be walked by nobody."""
-    assert CORE.subscription_type is None
+def test_every_subscription_is_walked() -> None:
+    """tests/faces/test_subscriptions.py walks these as a stranger, and as a client of one school."""
+    assert CORE.subscription_type is not None
+    assert CORE.subscription_type.fields.keys() == {"events", "verdictChanged", "syncChanged"}
 
 
 def test_an_unknown_argument_fails_the_walk(told_north: Told) -> None:
