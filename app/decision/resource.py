@@ -36,7 +36,7 @@ class DecisionResource(
     support: One[SupportResource] | None = one(
         Decision.support_id, SupportResource, "The support that it is about; a referral may have none."
     )
-    kind: DecisionKind = choice(Decision.kind, "What the team chose.")
+    kind: DecisionKind = choice(Decision.kind, "The kind of the decision.")
     verdict_id: Id | None = reference(Decision.verdict_id, "verdict", "The verdict that the team saw.", rest="verdict")
     phase_id: Id | None = reference(Decision.phase_id, "phase", "The phase that the decision began.", rest="phase")
     decided_by: One[StaffResource] | None = one(Decision.decided_by, StaffResource, "The person who decided, if known.")
@@ -48,7 +48,9 @@ class DecisionResource(
 
 
 async def _support_id(work: Work, text: str, pointer: str | None) -> UUID:
-    """Parses the public id of a support; without a pointer, a malformed one is treated as the id of no support."""
+    """Returns the UUID in a support's public id. A malformed id raises `Invalid` at the pointer, or `NotFound` without
+    a pointer.
+    """
     if pointer is not None:
         return ids.parse_id("support", text, pointer)
     try:
@@ -96,6 +98,7 @@ LISTINGS = (
             ),
         ),
         schools=Decision,
+        changed_at=Decision.updated_at,
     ),
 )
 

@@ -1,8 +1,8 @@
 """Records scores. A score belongs to a student, a measure and an administration, never to a support.
 
-A score is identified by the sender's external id, otherwise by student, measure, date and attempt, and is then created
-or amended. An invalid score of a batch is refused with its violations; the others are recorded. Two inputs that
-contradict each other are both refused.
+A score with a known external id of the same sender, or else with the same student, measure, date and attempt, is
+amended; any other is created. An invalid score of a batch is refused with its violations, and the others are recorded.
+Two inputs that contradict each other are both refused.
 
 Over 250 lines, since each input states its description and an example.
 """
@@ -22,6 +22,7 @@ from app.core.errors import AimlineError, Invalid, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
 from app.evidence.amend import change_of
+from app.evidence.latest import add_to_last_scores, find_last_scores
 from app.evidence.models import Score
 from app.evidence.rules import MAX_BATCH, Range, find_contradictions, unknown_form, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
@@ -40,7 +41,7 @@ class NewScore:
         About("The student: an id, or an external id `sis:<source>:<sourcedId>`.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
     ]
     measure: Annotated[str, About("The measure: a code or an id.", "orf")]
-    taken_on: Annotated[date, About("The day on which it was taken.", date(2026, 9, 28))]
+    taken_on: Annotated[date, About("The day on which the score was taken.", date(2026, 9, 28))]
     value: Annotated[float, About("The value in the measure's unit.", 46.0)]
     attempt: Annotated[int, About("The attempt's number, where there were several on the day.", 1)] = 1
     purpose: Annotated[str, About("The purpose of the score.", "progress")] = "progress"
@@ -59,9 +60,10 @@ class NewScore:
 
 @dataclass(frozen=True, slots=True)
 class RecordedScore:
-    """The result for one score: `recorded`, `amended`, `unchanged`, or `refused` with the violations.
+    """The result for one sent score.
 
-    `was_on` is the date of an amended score before the change.
+    `outcome` is `recorded`, `amended`, `unchanged`, or `refused` with the violations. `was_on` is the date of an
+    amended score before the change.
     """
 
     outcome: str
@@ -71,7 +73,9 @@ class RecordedScore:
 
 
 class _ScoreBatch:
-    """The database rows that are needed to record a batch, loaded once: people, measures and existing scores."""
+    """The database rows that are needed to record a batch of scores, loaded once: people, measures and existing
+    scores.
+    """
 
     def __init__(self, today: date, sender: UUID | None) -> None:
         self.today = today
@@ -109,6 +113,11 @@ async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scor
         except AimlineError as error:
             results.append(RecordedScore("refused", violations=(Violation(pointer, error.code, error.detail),)))
     await work.db.flush()
+    await add_to_last_scores(
+        work, (result.score for result in results if result.outcome == "recorded" and result.score)
+    )
+    amended = {result.score.student_id for result in results if result.outcome == "amended" and result.score}
+    await find_last_scores(work, amended)
     return results
 
 
@@ -240,7 +249,7 @@ def _match(new: NewScore, student_id: UUID, measure_id: UUID, batch: _ScoreBatch
 
 
 def _has_other_external_id(score: Score, new: NewScore, batch: _ScoreBatch) -> bool:
-    """Returns whether this sender gave the score another external id, in which case it is another score."""
+    """Returns whether the same sender gave this score another external id; the new score is then a different one."""
     external_ids = (score.external_id, new.external_id)
     return None not in external_ids and external_ids[0] != external_ids[1] and score.sender == batch.sender
 

@@ -1,6 +1,6 @@
-"""Derives a mutation from each declared command that has none of its own: its input, its payload, its field.
+"""Derives a mutation, with its input and payload, from each declared command that has no mutation of its own.
 
-The inputs are those of the service's function, with their bounds and words.
+The inputs are those of the service's function, with their bounds and descriptions.
 """
 
 import re
@@ -26,7 +26,7 @@ PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
 def command_fields(written: Collection[str]) -> list[StrawberryField]:
-    """Returns a field for each declared command, except those whose mutations are `written` by hand."""
+    """Returns a mutation for each declared command, except those in `written`, which are written by hand."""
     return [_field(command) for name, command in CATALOG.commands.items() if name not in written]
 
 

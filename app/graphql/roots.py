@@ -1,5 +1,6 @@
-"""Derives the fields of the query root: every list, every read of one row, `node` and `nodes`."""
+"""Derives the fields of the query root: all lists, all reads of one row, `node` and `nodes`."""
 
+from datetime import datetime
 from typing import Any, Final
 
 import strawberry
@@ -19,7 +20,7 @@ from app.graphql.types import (
     type_of,
 )
 from app.resources.declare import GRAPHQL, declaration
-from app.resources.listing import Listing
+from app.resources.listing import SEARCH, Listing, sort_words, updated_since_words
 
 NODE: Final = "node"
 NODES: Final = "nodes"
@@ -32,7 +33,7 @@ NODE_WORDS: Final = (
 
 
 LISTINGS: Final = {camel(name): listing for name, listing in CATALOG.listings.items()}
-"""The lists, keyed by the names of their fields."""
+"""The declared lists, keyed by the names of their fields."""
 GETS: Final = {camel(name): resource for name, resource in CATALOG.gets.items()}
 """The resources of which one row can be read, keyed by the names of their fields."""
 
@@ -59,12 +60,12 @@ def query_fields() -> list[StrawberryField]:
     ]
     for name, resource in CATALOG.gets.items():
         facts = declaration(resource)
-        named = NAME if facts.locate is not None else "its id"
+        id_description = NAME if facts.locate is not None else "its id"
         fields.append(
             make_field(
                 name,
                 type_of(resource) | None,
-                f"One row of type {facts.name}, by {named}.",
+                f"One row of type {facts.name}, by {id_description}.",
                 (*facts.requires, *facts.get_requires),
                 [make_argument("id", strawberry.ID, default=strawberry.UNSET)],
             )
@@ -73,7 +74,7 @@ def query_fields() -> list[StrawberryField]:
 
 
 def permissions_of_listing(listing: Listing) -> tuple[Can, ...]:
-    """Returns the permissions that a list requires, whatever its filters."""
+    """Returns the permissions that a list requires in any case, whatever its filters."""
     return (*declaration(listing.resource).requires, *listing.requires)
 
 
@@ -86,7 +87,10 @@ def _listing_field(listing: Listing) -> StrawberryField:
     else:
         type_ = connection_of(listing.resource) | None
         arguments = page_arguments() + arguments
+    if listing.search is not None:
+        arguments.append(make_argument("q", str | None, SEARCH))
+    if listing.changed_at is not None:
+        arguments.append(make_argument("updated_since", datetime | None, updated_since_words(listing)))
     if listing.sorts:
-        names = ", ".join(f"`{sort.name}`" for sort in listing.sorts)
-        arguments.append(make_argument("sort", str | None, f"{names}; with `-` before it, in reverse."))
+        arguments.append(make_argument("sort", str | None, sort_words(listing)))
     return make_field(listing.name, type_, listing.description, permissions_of_listing(listing), arguments)

@@ -1,4 +1,4 @@
-"""Serves GraphQL over HTTP: the request, one transaction per operation, the response. It contains no rules.
+"""Serves GraphQL over HTTP, with one transaction per operation.
 
 The text of an operation is parsed and checked before a unit of work opens. The commit happens before the response
 starts. A fault, or an exceeded time limit, undoes the whole operation. The text of a fault is not shown. The page with
@@ -36,7 +36,7 @@ from app.graphql.subjects import named_subjects
 
 
 class _Faulted(Exception):
-    """Carries a result with a fault out of the unit of work, so that the unit is rolled back."""
+    """Raised to carry a result with a fault out of the unit of work, so that the unit is rolled back."""
 
     def __init__(self, result: ExecutionResult) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class _Stopped(Exception):
 
 
 def graphql_router(installation: Installation, limits: Limits = Limits()) -> APIRouter:
-    """Returns the route of the API, /graphql."""
+    """Returns the router with the API's only route, /graphql."""
     router = APIRouter()
     prepare = preparation(limits)
 
@@ -73,7 +73,7 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
         operation = await operation_of(request)
         prepared = prepare.prepare(operation, request.method)
         answer.cost, answer.is_prepared = prepared.cost, True
-        # The answer to a command may hold a new secret: it is not compressed.
+        # The answer to a command may contain a new secret, so it is not compressed.
         request.state.is_secret = prepared.writes
         result = await _run_in_time(request, installation, client, operation, prepared, prepare)
     except BadRequest as error:
@@ -114,7 +114,7 @@ async def _run_in_time(
     prepared: Prepared,
     prepare: Preparation,
 ) -> ExecutionResult:
-    """Runs the operation, and runs it once more if a temporary fault of the database rolled it back.
+    """Runs the operation and returns its result; runs it once more after a temporary database fault.
 
     Raises `_Stopped` if the operation's time is over before the commit begins.
     """
@@ -153,7 +153,7 @@ async def _run(
     limits: Limits,
     repetition: Repetition | None,
 ) -> ExecutionResult:
-    """Runs the operation in one unit of work. The unit is committed when this function returns.
+    """Runs the operation in one unit of work, which is committed when this function returns the result.
 
     `clock` is the operation's time limit, which no longer applies once the commit begins.
     """

@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, TenantRow
+from app.core.db import Base, Changing, TenantRow
 
 
-class Area(TenantRow, Base):
+class Area(Changing, TenantRow, Base):
     """An area of concern in the district's tree of areas. A secured area is visible only with a scope of its own."""
 
     __tablename__ = "area"
@@ -21,7 +21,7 @@ class Area(TenantRow, Base):
     secured: Mapped[bool]
 
 
-class Level(TenantRow, Base):
+class Level(Changing, TenantRow, Base):
     """A level of support (it describes the support, not the child); 1 is core."""
 
     __tablename__ = "level"
@@ -30,7 +30,7 @@ class Level(TenantRow, Base):
     name: Mapped[str]
 
 
-class Measure(TenantRow, Base):
+class Measure(Changing, TenantRow, Base):
     """An instrument that gives scores: its unit, direction (`up` or `down` is better), standard error of measurement,
     range.
 
@@ -56,8 +56,8 @@ class Measure(TenantRow, Base):
 class PlaybookVersion(TenantRow, Base):
     """A published version of the playbook.
 
-    `rules` are the decision rules keyed by measure code, area or school; `*` is for all others. `reminders` are the
-    days of instruction after which each kind of reminder is due; a kind that is missing has its default.
+    `rules` are the decision rules keyed by measure code, area or school; `*` applies to all others. `reminders` are the
+    days of instruction after which each kind of reminder is due; a missing kind has its default.
     """
 
     __tablename__ = "playbook_version"

@@ -1,21 +1,30 @@
-"""Declares the lists of a resource with their filters, sort orders and flags. Reads no row.
+"""Declares the lists of a resource with their filters, sort orders and flags.
 
-The condition of a filter is built once, with a bind parameter in the place of the value. Therefore one plan can be used
+The condition of a filter is built once, with a bind parameter in the place of the value, so that one plan can be used
 for every value.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement
 
 from app.access.permission import Can
 from app.access.work import Work
+from app.core.errors import Malformed, Violation
 
 T = TypeVar("T")
+MAX_SEARCH = 200
+"""The largest length of the text of a search."""
+SEARCH = (
+    "Only people whose given or family name, or both in either order, or e-mail address (of staff) begins with this "
+    "text, in upper or lower case."
+)
+"""The description of `q` in both contracts."""
 Resolver = Callable[[Work, str, str | None], Awaitable[Any]]
-"""A function that resolves a text into a filter's value. For example, it resolves `sis:…` or an area's code into a row
+"""A function that resolves a caller's text, such as `sis:…` or an area's code, into a filter's value, such as a row
 id.
 
 The third argument is a JSON pointer. The function raises `Invalid` at this pointer, or `NotFound` if the pointer is
@@ -29,9 +38,9 @@ class Filter(Generic[T]):
 
     `name` is REST's name and `graphql` GraphQL's (in snake case), if the two differ. `value_type` is the type of the
     value as a caller writes it: `str`, `int`, `bool`, `date` or a `StrEnum`. `resolve` turns the caller's value into
-    the value that the condition takes, whose type is `bound`. `narrow`: the list is read by an index of this filter,
-    whatever the schools. `schools`: the model with the school columns that a filter by school uses. `most`: the largest
-    length of a text.
+    the value that the condition takes, whose type is `bound`. If `narrow` is true, the list is read by an index of this
+    filter, whatever the schools. `schools` is the model with the school columns that a filter by school uses. `most` is
+    the largest length of a text.
     """
 
     name: str
@@ -54,7 +63,7 @@ class Filter(Generic[T]):
 
 @dataclass(frozen=True)
 class Flag:
-    """A filter that is true or false. The condition is `on` if the filter is set, and `off` if it is not."""
+    """A filter whose value is true or false; its condition is `on` if the value is true, and `off` otherwise."""
 
     name: str
     description: str
@@ -69,21 +78,26 @@ class Flag:
 
 @dataclass(frozen=True)
 class Sort:
-    """An order of a list, as columns without nulls. The last column is unique. A caller reverses the order with `-`."""
+    """An order of a list, as columns without nulls. The last column is unique. A caller reverses the order with `-`.
+
+    `requires`: the permissions to read what the order tells about the rows.
+    """
 
     name: str
     columns: tuple[Any, ...]
     description: str
+    requires: tuple[Can, ...] = ()
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A list of a resource at the root of both APIs: a field in GraphQL, and the path `/<name>` in REST.
+    """A list of a resource, which is a root field in GraphQL and the path `/<name>` in REST.
 
     `order`: the order without `sort`; by default it is the order of ids, which is the order of creation. `descending`
     reverses it. `schools`: the model with the school columns by which rows are read for a caller who may see some
-    schools only. `paged=False`: all rows at once, up to `most`. `changed_at`: the column that `updated_since` compares.
-    `search`: the condition of `q`. `condition` is true for every row of the list.
+    schools only. `paged=False`: all rows at once, up to `most`. `changed_at`: the column that `updated_since`
+    compares; with it the rows come in the order of this column, so that an index serves it. `search`: the condition of
+    `q`. `condition` is true for every row of the list.
     """
 
     name: str
@@ -103,11 +117,41 @@ class Listing:
     changed_at: Any = None
     search: Callable[[Any], ColumnElement[bool]] | None = None
 
+    def sort_named(self, name: str) -> Sort | None:
+        """Returns the order with this name; a leading `-` is ignored."""
+        return next((sort for sort in self.sorts if sort.name == name.removeprefix("-")), None)
+
     def filter_named(self, name: str) -> Filter[Any] | Flag | None:
-        """Returns the filter or flag with this REST name."""
+        """Returns the filter or flag that has this name in REST."""
         return self.by_face("rest").get(name)
 
     def by_face(self, face: str) -> Mapping[str, Filter[Any] | Flag]:
         """Returns the filters and flags, keyed by their names in the API `face`, in snake case."""
         criteria: tuple[Filter[Any] | Flag, ...] = (*self.filters, *self.flags)
         return {filter_.shown_as(face): filter_ for filter_ in criteria}
+
+
+def updated_since_words(listing: Listing) -> str:
+    """Returns the description of `updated_since` in both contracts."""
+    order = ", in the order of their changes unless `sort` is given" if listing.paged else ""
+    return (
+        f"Only rows that were created or changed at this instant or later{order}. A change shows when it is committed: "
+        "begin ten minutes before the last read. Removed rows are not listed; the events tell of them."
+    )
+
+
+def sort_words(listing: Listing) -> str:
+    """Returns the description of `sort` in both contracts."""
+    words = []
+    for sort in listing.sorts:
+        scopes = "".join(f" It needs `{can.value}` too." for can in sort.requires)
+        words.append(f"`{sort.name}`: {sort.description}{scopes}")
+    return f"{' '.join(words)} `-` before the name reverses the order."
+
+
+def check_offset(pointer: str, instant: datetime | None) -> datetime | None:
+    """Returns an instant; raises `Malformed` at `pointer` for one without an offset, which is ambiguous."""
+    if instant is not None and instant.tzinfo is None:
+        detail = "An instant has an offset, such as 2026-09-28T10:00:00Z."
+        raise Malformed([Violation(pointer, "instant.no_offset", detail)])
+    return instant

@@ -1,4 +1,4 @@
-"""Declares the public shapes of verdicts and calibrations, and the list of supports, which verdicts filter."""
+"""Declares the public shapes of verdicts and calibrations, and the list of supports with its filters by verdict."""
 
 from datetime import date, datetime
 
@@ -9,7 +9,7 @@ from app.playbook.filters import by_area, by_level
 from app.playbook.resource import MeasureResource
 from app.resources.declare import Link, OneLink, Resource
 from app.resources.fields import choice, field, one, reference, references, stored
-from app.resources.listing import Filter, Listing
+from app.resources.listing import Filter, Listing, Sort
 from app.resources.members import Id, One
 from app.resources.terms import DISTRICT
 from app.resources.values import Figures, Value, item
@@ -22,7 +22,7 @@ from app.support.rules import SupportState
 
 
 class ReasonValue(Value):
-    """One reason for a verdict: a stable code and the numbers behind it."""
+    """A reason for a verdict: a stable code, and the numbers on which the reason is based."""
 
     code: str = item("The code.", "last_points_below")
     values: Figures = item("The numbers.", {"points": 4})
@@ -36,12 +36,12 @@ class VerdictResource(
     name="Verdict",
     get="verdict",
 ):
-    """The conclusion of a decision rule about a phase's series. It informs a team; it never decides."""
+    """The conclusion of a decision rule about the scores of a phase. It informs a team and decides nothing."""
 
     support_id: Id = reference(VerdictRow.support_id, "support", "The support.", rest="support")
     phase_id: Id = reference(VerdictRow.phase_id, "phase", "The phase.", rest="phase")
     number: int = field(VerdictRow.number, "Its number among the verdicts on the support.", 3)
-    state: State = choice(VerdictRow.state, "What the rule concludes about the series.")
+    state: State = choice(VerdictRow.state, "The conclusion of the rule about the series.")
     kind: NonresponseKind | None = choice(
         VerdictRow.kind, "How the student does not respond; only with `not_responding`."
     )
@@ -173,12 +173,21 @@ LISTINGS = (
                 State.NOT_RESPONDING,
             ),
         ),
+        sorts=(
+            Sort(
+                "last_verdict",
+                (Support.last_verdict_at, Support.id),
+                "By the instant of the support's last verdict; a support without one comes first.",
+            ),
+        ),
         schools=Support,
+        changed_at=Support.updated_at,
         requires=(Can.READ_VERDICTS,),
     ),
     Listing(
         "calibrations",
         CalibrationResource,
         "The district's calibrations, in the order in which they were made.",
+        changed_at=CalibrationRow.made_at,
     ),
 )

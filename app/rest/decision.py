@@ -1,4 +1,4 @@
-"""Recording of decisions in REST: shapes and routes, without rules."""
+"""Defines the REST command that records a team's decision."""
 
 from datetime import date
 from typing import Literal
@@ -21,7 +21,7 @@ Kind = Literal["continue", "raise_goal", "intensify", "change", "fade", "exit", 
 
 
 class NewDecision(Input):
-    """A team's decision to be recorded. A referral can be recorded at any time and requires nothing before it."""
+    """A team's decision to record. A referral can be recorded at any time and requires nothing before it."""
 
     kind: Kind
     support: str | None = Field(
@@ -34,7 +34,7 @@ class NewDecision(Input):
     decided_by: str | None = Field(default=None, description="An id or an external id.")
     decided_on: date | None = Field(default=None, description="Without it, today.")
     note: str | None = text_field(service.NewDecision, "note", default=None)
-    change: SupportChange | None = Field(default=None, description="What changes from that day on.")
+    change: SupportChange | None = Field(default=None, description="The changes of the plan from that day on.")
 
 
 @router.post("/decisions", status_code=201, operation_id="decide", response_model=DECISION, **requires(service.decide))

@@ -1,5 +1,6 @@
-"""Returns information about the caller in REST. It is written by hand, because the caller is not a resource of the
-district.
+"""Serves information about the caller in REST.
+
+It is written by hand, because the caller is not a resource of the district.
 """
 
 from typing import Literal
@@ -31,7 +32,9 @@ class Me(Shape):
     district: Named = Field(description="The district that the token is for.")
     time_zone: str = Field(description="The IANA time zone in which the district's days begin.")
     person: str | None = Field(description="The person for whom the request acts, if it names one.")
-    reach: Literal["district", "schools", "caseload"] = Field(description="Whose records the caller can see.")
+    reach: Literal["district", "schools", "caseload"] = Field(
+        description="The part of the district whose records the caller can see."
+    )
     schools: list[str] = Field(description="The schools to which the reach is limited; none means no such limit.")
     caseload: int | None = Field(description="The number of students on the caseload, where that is the reach.")
     scopes: list[str] = Field(description="What the caller may do, as scopes: those of the client and of the person.")
@@ -64,9 +67,7 @@ async def get_me(work: OpenWork, request: Request) -> Me:
 
 
 def operations_of(routers: list[APIRouter]) -> dict[str, frozenset[Can]]:
-    """Returns the scopes that each operation of these routers requires, keyed by the operation's id, in the order of
-    the ids.
-    """
+    """Returns the scopes that each operation of these routers requires, keyed and sorted by the operation's id."""
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
-    named = {str(route.operation_id): frozenset(route.stated_scopes) for route in routes}
-    return dict(sorted(named.items()))
+    scopes_by_operation = {str(route.operation_id): frozenset(route.stated_scopes) for route in routes}
+    return dict(sorted(scopes_by_operation.items()))

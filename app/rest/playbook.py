@@ -1,4 +1,4 @@
-"""Areas, levels and decision rules in REST: shapes and routes, without rules of their own."""
+"""Serves the playbook's decision rules in REST, with the commands that preview and publish them."""
 
 from datetime import datetime
 from typing import Annotated
@@ -22,7 +22,9 @@ Parameters = Annotated[dict[str, Count], Field(max_length=10)]
 
 
 class RuleInput(Input):
-    """A rule for a measure, for an area with the areas below it, or for all other series; in one school or in all."""
+    """A rule for a measure, for an area with the areas below it, or for all other series. It applies in one school or
+    in all.
+    """
 
     rule: str = Field(max_length=50)
     parameters: Parameters = Field(

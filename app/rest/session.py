@@ -1,4 +1,4 @@
-"""Sessions and dosage in REST: shapes and routes, without rules."""
+"""Serves sessions and dosage in REST."""
 
 from datetime import date
 from typing import Annotated, Literal, cast
@@ -30,12 +30,12 @@ WHY = "Why minutes were lost; required where fewer were delivered than planned. 
 
 
 class NewSession(Input):
-    """A session to be recorded: one delivery of the support, which took place or was lost.
+    """A session to record: one delivery of the support, which took place or was lost.
 
     Sending the same session again changes nothing.
     """
 
-    held_on: date = Field(description="The day on which it was held, or should have been.")
+    held_on: date = Field(description="The day on which the session took place, or should have taken place.")
     number: int = Field(default=1, description="The session's number, where there are several on the day.")
     attended: bool = Field(description="Whether the student was present.")
     planned_minutes: int | None = Field(

@@ -1,6 +1,6 @@
-"""Sync runs in REST: shapes and routes, without rules.
+"""Serves sync runs in REST.
 
-Over 250 lines, because runs, reports and answers share shapes.
+The file has over 250 lines, because runs, reports and answers share their models.
 """
 
 from datetime import datetime
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 
 class SyncRun(Shape):
-    """One sync: what it changed, or why it changed nothing."""
+    """One sync of a source, with its changes or the reason why it changed nothing."""
 
     id: str
     source: str
@@ -34,7 +34,9 @@ class SyncRun(Shape):
         "applied), discarded, failed, dry, or skipped (nothing new)."
     )
     mode: str | None = Field(description="full or delta, once it is known; rekey for a map of new sourcedIds.")
-    asked_by: str | None = Field(description="Who requested it; `schedule` for the schedule.")
+    asked_by: str | None = Field(
+        description="The person or client that requested the run; `schedule` for a scheduled run."
+    )
     sentence: str = Field(description="The run's result in one sentence.")
     began_at: datetime
     ended_at: datetime | None
@@ -43,7 +45,7 @@ class SyncRun(Shape):
 
 
 class Approval(Input):
-    """The approval of a plan that somebody has read, for all of it or without its removals."""
+    """The approval of a held run's plan, for all of it or without its removals."""
 
     plan: str = Field(
         max_length=64,
@@ -55,7 +57,7 @@ class Approval(Input):
 
 
 class NewRun(Input):
-    """A sync run to be requested."""
+    """A sync run to request."""
 
     source: str = Field(max_length=64, description="A source's id.")
     mode: Literal["full", "delta"] | None = Field(
@@ -89,7 +91,7 @@ class SyncChange(Shape):
 
 
 class LikelyRekey(Shape):
-    """A person who would be removed and one who would come, who are likely the same."""
+    """A person whom the run would remove and one whom it would create, who are likely the same."""
 
     old: str = Field(description="The known sourcedId.")
     new: str = Field(description="The sourcedId that came.")
@@ -129,7 +131,7 @@ class SyncReport(SyncRun):
     rekeys: list[LikelyRekey] = Field(description="People who likely came back with another sourcedId.")
     exit_code: int = Field(description="The exit code of the command line for the run in its state; 4 while held.")
     first_quarantined: list[QuarantinedRow]
-    next: list[str] = Field(description="What a person may do about the run.")
+    next: list[str] = Field(description="The next steps for a person.")
 
 
 class SyncStep(Shape):

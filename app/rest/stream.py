@@ -1,4 +1,4 @@
-"""Owns the change feed as a stream of server-sent events: the same events, cursors and bodies as GET /v1/events."""
+"""Streams the change feed as server-sent events, with the same events, cursors and bodies as GET /v1/events."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["events"], route_class=Route)
 RECONNECT = 5000
-"""Milliseconds after which a client reconnects."""
+"""The milliseconds after which a disconnected client connects again."""
 OPERATION = "GET /v1/events/stream"
 CONTENT = {"text/event-stream": {"schema": {"type": "string"}}}
 log = structlog.get_logger()
@@ -31,14 +31,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The caller of a stream, and the versions of payloads that it reads."""
+    """The caller of a stream, and the payload versions that the caller requested."""
 
     request: Request
     services: Services
     versions: dict[str, int]
 
     async def authorize(self) -> Principal:
-        """Returns the caller as it is now; raises what `principal_of` raises once the token or the person has none."""
+        """Returns the caller with its present rights; raises `Unauthenticated` or `Forbidden` if it has lost them."""
         self.request.state.principal = None
         headers = self.request.headers
         principal = await principal_of(self.request, headers.get("authorization"), headers.get("aimline-act-for"))
@@ -47,7 +47,7 @@ class Caller:
 
 
 class EventStream(StreamingResponse):
-    """The response: it takes its place at the hub when it begins, and gives it up when it ends."""
+    """The response that streams events; while it lasts, the event hub counts it among its open streams."""
 
     def __init__(self, caller: Caller, reader: FeedReader, principal: Principal, first: Batch) -> None:
         super().__init__(self._messages(caller, reader, first), media_type="text/event-stream")
@@ -71,10 +71,10 @@ class EventStream(StreamingResponse):
                     shown = orjson.dumps(body(event, services.base_url, caller.versions)).decode()
                     yield f"id: {cursor}\nevent: {event.type}\ndata: {shown}\n\n"
                 if batch.is_idle:
-                    # An id without data moves the client's position, and is no event to it.
+                    # An id without data moves the client's position without delivering an event.
                     yield f":\nid: {batch.cursor}\n\n"
         except AimlineError as error:
-            # The token has ended, or the cursor: the client learns which when it connects again.
+            # The token or the cursor is no longer valid; the client learns which when it connects again.
             yield f": {error.code}\n\n"
         except Exception as error:
             log.error("stream.fault", **describe_fault(error))

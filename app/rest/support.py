@@ -1,4 +1,4 @@
-"""Commands on supports in REST: shapes and routes, without rules."""
+"""Defines the REST commands on supports."""
 
 from datetime import date
 from uuid import UUID
@@ -22,10 +22,12 @@ READS = (queries.support, response_queries.verdicts_now)
 
 
 class NewSupport(Input):
-    """A support to be planned."""
+    """A support to plan."""
 
     student: str = Field(description="An id or an external id.")
-    intervention: str = text_field(service.NewSupport, "intervention", description="What is done.")
+    intervention: str = text_field(
+        service.NewSupport, "intervention", description="The intervention, such as repeated reading."
+    )
     level: int = Field(description="The rank of a level: 2 is targeted by default.")
     measure: str = Field(description="The measure that follows the response: a code or an id.")
     starts_on: date

@@ -11,11 +11,11 @@ from sqlalchemy import BigInteger, LargeBinary, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, Tenant, TenantRow
+from app.core.db import Base, Changing, Tenant, TenantRow
 from app.core.jobs import JobColumns
 
 
-class SisSource(TenantRow, Base):
+class SisSource(Changing, TenantRow, Base):
     """The settings of a source: its address, credentials, schedule and limits. Its id is that of its row in `source`.
 
     `url` is the address as the APIs show it; if the shown address leaves out a secret, `url_sealed` has the whole
@@ -61,7 +61,7 @@ class SisSource(TenantRow, Base):
     url_sealed: Mapped[str | None] = mapped_column(deferred=True, deferred_raiseload=True)
 
 
-class SisRun(JobColumns, TenantRow, Base):
+class SisRun(JobColumns, Changing, TenantRow, Base):
     """One sync of a source: its state, counts by kind, and a sentence that describes the outcome.
 
     A requested or scheduled run is `pending` from `due` on, until a worker claims it with a lease. It is then
@@ -155,7 +155,9 @@ class SisChange(TenantRow, Base):
 
 
 class SisUpload(TenantRow, Base):
-    """One part of the zip that was uploaded for a run, with its position; deleted once the run has ended."""
+    """One part of a zip that was uploaded for a run, with its position in the zip. It is deleted once the run has
+    ended.
+    """
 
     __tablename__ = "sis_upload"
 
@@ -165,8 +167,9 @@ class SisUpload(TenantRow, Base):
 
 
 class SisLease(Tenant, Base):
-    """The exclusive right of one process to sync a district until `leased_until`; `worker` is the name of the
-    process.
+    """The exclusive right of one process to sync a district until `leased_until`.
+
+    `worker` is the name of the process.
     """
 
     __tablename__ = "sis_lease"
@@ -179,7 +182,10 @@ class SisLease(Tenant, Base):
 
 
 class SisUploadSlot(Tenant, Base):
-    """One of the uploads that a district may send at the same time; it is free again once its lease has ended."""
+    """One of the uploads that a district may send at the same time.
+
+    The slot is free again once its lease has ended.
+    """
 
     __tablename__ = "sis_upload_slot"
 

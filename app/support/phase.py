@@ -1,8 +1,13 @@
-"""Creates phases, and builds the columns and events that rows of a support share, with the caller's permission."""
+"""Creates phases, and builds the columns and events that all rows of a support share.
+
+Works under the permission that the calling command requires.
+"""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
+
+from sqlalchemy import ARRAY, DateTime, cast, func, update
 
 from app.access.work import Work
 from app.core.errors import Invalid, Violation
@@ -11,6 +16,7 @@ from app.events.catalogue import EventType, NewEvent
 from app.evidence.queries import last_values
 from app.evidence.rules import baseline_of
 from app.playbook.models import Measure
+from app.roster.lookup import IdList
 from app.support.models import Phase, Support
 from app.support.rules import Plan, violations_of
 
@@ -18,7 +24,7 @@ from app.support.rules import Plan, violations_of
 async def baseline_from(
     work: Work, support: Support, given: float | None, begins_on: date, otherwise: float | None = None
 ) -> float:
-    """Returns the given baseline, or without one the median of the last three scores, or `otherwise`.
+    """Returns the given baseline; without one, the median of the last three scores; with too few scores, `otherwise`.
 
     Raises `Invalid` if there is none of these.
     """
@@ -35,7 +41,7 @@ async def baseline_from(
 
 
 async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase) -> Phase:
-    """Saves a phase of this support; raises `Invalid` with every violation in its plan."""
+    """Adds a phase to a support and returns it; raises `Invalid` with every violation in the phase's plan."""
     violations = violations_of(
         Plan(
             direction=measure.direction,
@@ -60,13 +66,25 @@ async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase
 
 
 def student_columns(support: Support) -> dict[str, object]:
-    """Returns the column values that every row of a support has: district, student, schools and secured area."""
+    """Returns the columns that every row of a support copies from it: district, student, schools and secured area."""
     return {
         "district_id": support.district_id,
         "student_id": support.student_id,
         "school_ids": support.school_ids,
         "secured_area": support.secured_area,
     }
+
+
+async def set_last_verdicts_of_supports(work: Work, instants: Mapping[UUID, datetime]) -> None:
+    """Saves the instants of the supports' new verdicts, by which supports are sorted."""
+    given = func.unnest(cast(list(instants), IdList), cast(list(instants.values()), ARRAY(DateTime(timezone=True))))
+    rows = given.table_valued("id", "at", name="given").render_derived()
+    await work.db.execute(
+        update(Support)
+        .where(Support.district_id == work.district_id, Support.id == rows.c.id)
+        .values(last_verdict_at=rows.c.at)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def support_event(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> NewEvent:

@@ -21,15 +21,15 @@ async def plant(town: Town) -> None:
 
 
 async def test_the_doctor_finds_and_repairs(north: Town) -> None:
-    """Exit 3 and a count by table while something is out of step; with --repair it is put right, and exit 0 follows."""
+    """The doctor exits with 3 and counts by table while rows are in wrong schools; --repair corrects them."""
     command, slug = ("doctor", "--district", north.slug), north.slug
     done = aimline(north.settings, *command)
     assert (done.returncode, done.stdout) == (0, f"{slug}: every record has its student's schools.\n")
     await plant(north)
     done = aimline(north.settings, *command, "--json")
     assert done.returncode == 3, done.stderr
-    found = {"district": slug, "out_of_step": {"concern": 1}, "repaired": False}
-    assert json.loads(done.stdout) == {"districts": [found]}
+    result = {"district": slug, "out_of_step": {"concern": 1}, "repaired": False}
+    assert json.loads(done.stdout) == {"districts": [result]}
     done = aimline(north.settings, *command)
     assert (done.returncode, done.stdout) == (3, f"{slug}: concern: 1 with other schools than their student\n")
     done = aimline(north.settings, *command, "--repair")

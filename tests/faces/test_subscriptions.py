@@ -197,16 +197,16 @@ async def test_many_subscriptions_share_one_look(app: FastAPI, north: Town, addr
         await raise_concern(client, north)
         names = {(await one.receive())["id"] for _ in range(socket.MAX_SUBSCRIPTIONS)}
         assert names == {f"s{number}" for number in range(socket.MAX_SUBSCRIPTIONS)}
-        looked = hub.looks
+        polled = hub.polls
         await asyncio.sleep(0.5)
-        assert hub.looks - looked <= 20
+        assert hub.polls - polled <= 20
 
 
 async def test_the_subscriptions_of_a_client_are_bounded(
     app: FastAPI, north: Town, address: str, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the bound a subscription is refused by a code, and another client of the district is not."""
-    monkeypatch.setattr(hubs, "OF_CLIENT", 1)
+    monkeypatch.setattr(hubs, "MAX_CLIENT_STREAMS", 1)
     client = caller(app, north)
     north.client_id = new_id()
     other = caller(app, north)

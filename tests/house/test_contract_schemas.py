@@ -1,4 +1,4 @@
-"""Tests the schemas of the contract: the names that generators give them, and what clients may send and receive."""
+"""Tests the schemas of the contract: the names that generators use, and what clients may send and receive."""
 
 import re
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def _bodies(contract: dict[str, Any], *methods: str) -> set[str]:
 
 
 def test_a_schema_has_a_plain_name(contract: dict[str, Any]) -> None:
-    """No module path, no type parameters, no suffix of ours: a generator makes type names of them."""
+    """Schema names have no module path, type parameters or suffix, because generators make type names of them."""
     for name in contract["components"]["schemas"]:
         assert re.fullmatch(r"[A-Z][A-Za-z0-9]*", name), name
         assert not name.endswith("Shape"), name
@@ -58,14 +58,14 @@ def test_a_schema_has_a_plain_name(contract: dict[str, Any]) -> None:
 
 
 def test_no_property_is_called_like_its_schema(contract: dict[str, Any]) -> None:
-    """A generator uses the schema's name, in lower case, for a variable beside those of the properties."""
+    """No property has the name of its schema, because a generator uses both names for variables."""
     for name, schema in contract["components"]["schemas"].items():
         snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
         assert snake not in schema.get("properties", {}), name
 
 
 def test_models_of_one_name_are_refused() -> None:
-    """Two models of the same name would silently become one."""
+    """Two models with the same name are refused, because they would silently become one."""
     schemas = {"app__a__Thing": {"title": "Thing"}, "app__b__Thing": {"title": "Thing"}}
     with pytest.raises(ValueError, match="Thing"):
         name_schemas({"components": {"schemas": schemas}, "paths": {}})
@@ -82,7 +82,7 @@ def test_no_request_has_a_default(contract: dict[str, Any]) -> None:
 
 
 def test_answers_are_open_and_requests_are_closed(contract: dict[str, Any]) -> None:
-    """A later version adds members to answers; a misspelt member of a request is refused, and the contract says so."""
+    """Answers may get more members, and requests with unknown members are refused; the contract states both."""
     requests = _bodies(contract, "post", "put", "patch")
     answers = {
         name
@@ -98,7 +98,7 @@ def test_answers_are_open_and_requests_are_closed(contract: dict[str, Any]) -> N
 
 
 def test_every_field_and_parameter_is_described(contract: dict[str, Any]) -> None:
-    """A reader of the contract sees nothing else: a name alone tells neither unit nor form."""
+    """Every field and parameter has a description."""
     fields = [
         (name, field)
         for name, schema in contract["components"]["schemas"].items()

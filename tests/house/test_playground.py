@@ -42,7 +42,7 @@ def playground(*arguments: object, **environment: str) -> subprocess.CompletedPr
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
-    """Nothing is started, and the sentence names the port and `--port`."""
+    """If the port is in use, nothing is started, and the sentence names the port and `--port`."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = playground("--port", port, "--folder", tmp_path / "folder")
@@ -53,7 +53,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 
 def test_a_second_playground_in_the_folder_says_so(tmp_path: Path) -> None:
-    """Two at once would share logs and a database; the second ends with a sentence."""
+    """A second playground in the same folder ends with a sentence, because both would share logs and a database."""
     with (tmp_path / "playground.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         ended = playground("--port", 0, "--folder", tmp_path)
@@ -80,8 +80,8 @@ def test_a_process_that_ends_early_is_named_with_its_last_words(tmp_path: Path) 
     assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
 
 
-def _found(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What a command says that is told of no database, only of the folder of a playground."""
+def _run_in_folder(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Returns the output of a command that gets only the folder of a playground."""
     command = ["aimline", *(arguments or ("district", "list", "--json"))]
     return warm().run(command, environment(AIMLINE_PLAYGROUND=str(folder)))
 
@@ -96,41 +96,45 @@ def _running(folder: Path, settings: Settings) -> Iterator[None]:
 
 
 def test_the_command_line_finds_a_running_playground(tmp_path: Path, settings: Settings, north: Town) -> None:
-    """By the file in its folder, readable by its owner only; it says which one it uses, and not on standard output."""
+    """The command line finds a running playground by a file that only the owner can read, and names it on standard
+    error.
+    """
     with _running(tmp_path, settings):
         assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
-        ran = _found(tmp_path)
+        ran = _run_in_folder(tmp_path)
         assert ran.returncode == 0, ran.stderr
         assert north.slug in {one["slug"] for one in json.loads(ran.stdout)["districts"]}
         assert ran.stderr == f"Using the playground in {tmp_path}.\n"
-        made = _found(tmp_path, "client", "create", "--district", north.slug, "--scope", "roster:read", "--json")
+        made = _run_in_folder(
+            tmp_path, "client", "create", "--district", north.slug, "--scope", "roster:read", "--json"
+        )
         assert json.loads(made.stdout)["client_secret"]
         # Whoever migrates or serves means an installation, and names its database.
-        assert "No database" in _found(tmp_path, "migrate").stderr
+        assert "No database" in _run_in_folder(tmp_path, "migrate").stderr
     assert not (tmp_path / FILE).exists()
 
 
 def test_a_file_that_a_killed_playground_left_is_not_used(tmp_path: Path, settings: Settings) -> None:
-    """Its lock is gone with it: the command says that there is no database instead of waiting for one."""
+    """A file of a killed playground is not used, because its lock is free."""
     with _running(tmp_path, settings):
         left = (tmp_path / FILE).read_text()
     (tmp_path / FILE).write_text(left)
     (tmp_path / FILE).chmod(0o600)
-    ran = _found(tmp_path)
+    ran = _run_in_folder(tmp_path)
     assert ran.returncode == 1
     assert f"No playground of this user runs in {tmp_path}." in ran.stderr
     assert "python3 dev.py run" in ran.stderr
 
 
 def test_a_file_that_others_could_have_written_is_not_used(tmp_path: Path, settings: Settings) -> None:
-    """It could lead an operator to a database of a stranger's."""
+    """A file that other users could have written is not used."""
     with _running(tmp_path, settings):
         (tmp_path / FILE).chmod(0o660)
-        assert "No database" in _found(tmp_path).stderr
+        assert "No database" in _run_in_folder(tmp_path).stderr
 
 
 def test_a_fresh_start_empties_the_embedded_database(tmp_path: Path) -> None:
-    """What was there is gone; the owner has a new database to migrate."""
+    """A fresh start empties the embedded database."""
     with EmbeddedPostgres(tmp_path, settings={"fsync": "off"}) as postgres:
         assert asyncio.run(_tables_after(postgres.url(), "CREATE TABLE kept (id int)")) == ["kept"]
         recreate_database(postgres)
@@ -147,7 +151,7 @@ async def _tables_after(url: str, statement: str) -> list[str]:
 
 
 class _Playground:
-    """`dev.py run` until it serves: what it printed, and its end."""
+    """A running `dev.py run`, with its output."""
 
     def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(
@@ -169,7 +173,7 @@ class _Playground:
         watch.cancel()
 
     def named(self, pattern: str) -> str:
-        """What the printed lines give for a pattern."""
+        """Returns the value in the printed lines that matches a pattern."""
         match = re.search(pattern, self.printed)
         assert match is not None, self.printed[-3000:]
         return match[1]
@@ -199,7 +203,7 @@ def _token(playground: _Playground) -> str:
 
 @pytest.mark.long
 def test_a_playground_keeps_its_district_though_it_was_killed(tmp_path: Path) -> None:
-    """The caseload covers every verdict; the client works at both starts; an orderly end leaves nothing behind."""
+    """A playground that was killed keeps its district and client, and an orderly end leaves no file."""
     first = _Playground(tmp_path)
     client = _token(first)
     assert "A caseload to look at" in first.printed
@@ -213,7 +217,7 @@ def test_a_playground_keeps_its_district_though_it_was_killed(tmp_path: Path) ->
     assert "The district demo is as you left it" in again.printed
     assert int(again.named(r"(\d+) scores since")) > 20
     assert _token(again) == client
-    districts = json.loads(_found(tmp_path).stdout)["districts"]
+    districts = json.loads(_run_in_folder(tmp_path).stdout)["districts"]
     assert [one["slug"] for one in districts] == ["demo"]
     again.end(signal.SIGINT)
     assert not (tmp_path / FILE).exists()

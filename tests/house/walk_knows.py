@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.house.told_town import BEGINS
+from tests.house.walk_catalogue import command_values, filter_values
 from tests.sis.roster_zip import Export
 
 UNWALKED = {
@@ -31,7 +32,7 @@ STREAMS = {"stream_events": "its answer does not end; tests/faces/test_stream.py
 OPEN = {"live", "ready", "token", "jwks", "authorization_server"}
 """Operations that ask for no token and read no district's rows but by a client's secret."""
 WITHOUT_SCOPE = {"get_me"}
-"""Operations that tell a caller only what its token says, and need no scope."""
+"""Operations that need no scope, because they return only what the caller's token contains."""
 
 PATHS = {
     "student": "student",
@@ -52,9 +53,9 @@ PATHS = {
     "name": "consumer",
     "measure": "measure",
 }
-"""Path parameter: the name of a row of a told town."""
+"""The name of a row of the district for each path parameter."""
 NAMES_ITS_OWN = {"keep_consumer"}
-"""Operations whose path gives a name to a row of the caller's own: another's row of that name is not named by it."""
+"""Operations whose path names a row of the caller's own, so that another district's row is not addressed."""
 OWN_ROW = {
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
@@ -71,7 +72,7 @@ OWN_ROW = {
     "send_roster": "source of csv",
     "remove_break": "break to remove",
 }
-"""The row in whose state the operation can be carried out, where it is not the first of its kind."""
+"""The row whose state allows the operation, if it is not the first of its kind."""
 REFERENCES = {
     **{"student": "student", "school": "org", "class": "class", "caseload": "person", "support": "support"},
     **{"area": "area ela.fluency", "measure": "measure", "verdict": "verdict"},
@@ -85,12 +86,9 @@ REFERENCES = {
 """Query parameter or field of a body: the name of the row that it refers to."""
 LISTED = {"concerns": "concern to serve", "schools": "org"}
 """Field of a body that lists references: the name of the row that it lists."""
-VALUES: dict[str, Any] = {
-    "grade": "03",
-    "include_departed": "true",
+VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
     "fields": "id",
-    "unserved": "true",
     "state": "active",
     "type": "concern.raised",
     "level": 2,
@@ -101,16 +99,13 @@ VALUES: dict[str, Any] = {
     "width": 320,
     "dry": "true",
 }
-"""Query parameter: a value that matches rows of a told town."""
+"""For each query parameter, a value that matches rows of the district. The catalogue has those of declared lists."""
 HEADERS = {"If-Match": "*"}
 """Header that an operation requires: its value."""
 FIELDS: dict[str, Any] = {
     "since": f"{BEGINS}T00:00:00Z",
     "which": "failed",
     "overlap_seconds": 3600,
-    "description": "Said of them.",
-    "because": "They say so.",
-    "note": "Seen.",
     "raised_on": str(BEGINS),
     "decided_on": str(BEGINS + timedelta(weeks=11)),
     "taken_on": str(BEGINS + timedelta(weeks=11)),
@@ -121,10 +116,7 @@ FIELDS: dict[str, Any] = {
     "ends_on": str(BEGINS + timedelta(weeks=12)),
     "name": "A snow week",
     "goal_on": str(BEGINS + timedelta(weeks=20)),
-    "intervention": "Reading",
-    "form": "A",
     "external_id": "theirs-1",
-    "purpose": "progress",
     "kind": "continue",
     "url": "http://127.0.0.1:9999/hook",
     "event_types": ["concern.raised"],
@@ -133,18 +125,7 @@ FIELDS: dict[str, Any] = {
     "begin": "end",
     "to": "cursor",
     "time": f"{BEGINS}T00:00:00Z",
-    "level": 2,
-    "goal": 75.0,
-    "baseline": 41.0,
-    "value": 47.0,
-    "attempt": 1,
-    "minutes_per_session": 30,
-    "sessions_per_week": 3,
     "number": 1,
-    "attended": True,
-    "planned_minutes": 30,
-    "delivered_minutes": 20,
-    "lost_because": "schedule",
     "plan": "0123456789abcdef",
     "without_removals": False,
     "backfill": False,
@@ -153,7 +134,7 @@ FIELDS: dict[str, Any] = {
     "parameters": {"far_percent": 10},
     "parameter": "far_percent",
 }
-"""Field of a body that refers to no row: a value that is taken."""
+"""For each field of a body that refers to no row, an accepted value."""
 _SOURCE = {
     "gradebook_url": "http://127.0.0.1:9999/grades",
     "token_url": "http://127.0.0.1:9999/token",
@@ -185,6 +166,8 @@ _MEASURE = {
     "kind": "growth",
     "forms": None,
 }
+DECLARED = command_values()
+"""Input of a declared command that refers to no row: its example."""
 OWN_FIELDS: dict[tuple[str, str], Any] = {
     **{("make_measure", name): value for name, value in _MEASURE.items()},
     **{("amend_measure", name): value for name, value in _MEASURE.items()},
@@ -200,9 +183,9 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("rekey_sync_run", "old"): "s1",
     ("rekey_sync_run", "new"): "new-s1",
 }
-"""Field of one operation's body that refers to no row: a value that is taken."""
+"""For a field of one operation's body that refers to no row, an accepted value."""
 CONTENT = {"send_roster": (Export().packed(), "application/zip")}
-"""Operation whose body is no JSON: a body that is taken, and its type."""
+"""For each operation whose body is no JSON, an accepted body and its type."""
 LEFT_OUT = {
     ("decide", "student"): "a decision names the support or the student",
     ("decide", "change"): "nothing changes by a `continue`",

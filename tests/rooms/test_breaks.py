@@ -44,18 +44,20 @@ async def off(town: Town, school: int = 0) -> list[date]:
         return sorted(await read(work))
 
 
-async def said(app: FastAPI, town: Town, **body: Any) -> str:
-    """The id of a break that was taken."""
+async def save_a_break(app: FastAPI, town: Town, **body: Any) -> str:
+    """Saves a break and returns its id."""
     answer = await caller(app, town).post("/v1/breaks", body)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
 
 
 async def test_a_break_is_said_listed_and_taken_back(app: FastAPI, north: Town) -> None:
-    """Of the whole district or of a school; its weeks go and come back; said again, it is the same."""
+    """A break of the district or of a school can be saved and deleted, and the weeks follow. Saving it twice creates
+    one break.
+    """
     asks, south = caller(app, north), ids.format_id("org", north.schools[1])
-    winter = await said(app, north, **of_weeks(week(3), 2, name="Winter"))
-    snow = await said(app, north, **of_weeks(week(6), school=south))
+    winter = await save_a_break(app, north, **of_weeks(week(3), 2, name="Winter"))
+    snow = await save_a_break(app, north, **of_weeks(week(6), school=south))
     assert (await off(north), await off(north, 1)) == ([week(3), week(4)], [week(3), week(4), week(6)])
     again = await asks.post("/v1/breaks", of_weeks(week(3), 2, name="Winter holidays"))
     assert (again.status_code, again.json()["id"], again.json()["name"]) == (200, winter, "Winter holidays")
@@ -74,15 +76,17 @@ async def test_a_break_is_said_listed_and_taken_back(app: FastAPI, north: Town) 
 
 
 async def test_a_week_is_a_break_when_all_its_weekdays_are(app: FastAPI, north: Town) -> None:
-    """Days alone leave the week; two breaks may share one, of district and school; each takes its own part back."""
+    """A week becomes a break only if its weekdays are covered, also by two breaks together; each deletion restores its
+    part.
+    """
     monday, school = week(3), ids.format_id("org", north.schools[0])
     days = {"begins_on": str(monday - timedelta(days=3)), "ends_on": str(monday + timedelta(days=2))}
-    await said(app, north, **days)
+    await save_a_break(app, north, **days)
     assert await off(north) == []
     rest = {"begins_on": str(monday + timedelta(days=3)), "ends_on": str(monday + FRIDAY), "school": school}
-    snow = await said(app, north, **rest)
+    snow = await save_a_break(app, north, **rest)
     assert (await off(north), await off(north, 1)) == ([monday], [])
-    whole = await said(app, north, **of_weeks(monday))
+    whole = await save_a_break(app, north, **of_weeks(monday))
     assert (await off(north), await off(north, 1)) == ([monday], [monday])
     for gone, left in ((snow, ([monday], [monday])), (whole, ([], []))):
         assert (await caller(app, north).ask("DELETE", f"/v1/breaks/{gone}")).status_code == 204
@@ -90,7 +94,7 @@ async def test_a_week_is_a_break_when_all_its_weekdays_are(app: FastAPI, north: 
 
 
 async def test_what_is_wrong_with_a_break_is_said_at_once(app: FastAPI, north: Town, south: Town) -> None:
-    """Its end, its length, its year, its school: every violation, at its place; nothing is kept."""
+    """An invalid break is refused with every violation and its pointer, and nothing is saved."""
     asks, theirs = caller(app, north), ids.format_id("org", south.schools[0])
     answer = await asks.post("/v1/breaks", {"begins_on": "2001-12-24", "ends_on": "2001-12-20", "school": theirs})
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
@@ -108,8 +112,8 @@ async def test_what_is_wrong_with_a_break_is_said_at_once(app: FastAPI, north: T
 
 
 async def test_another_district_neither_sees_nor_takes_back(app: FastAPI, north: Town, south: Town) -> None:
-    """Its list is empty, its weeks are as they were, and north's break is not there for it."""
-    winter = await said(app, north, **of_weeks(week(3)))
+    """Another district's client neither sees nor deletes the break, and its own weeks stay unchanged."""
+    winter = await save_a_break(app, north, **of_weeks(week(3)))
     asks = caller(app, south)
     assert await asks.items("/v1/breaks") == []
     assert (await asks.ask("DELETE", f"/v1/breaks/{winter}")).status_code == 404
@@ -117,8 +121,8 @@ async def test_another_district_neither_sees_nor_takes_back(app: FastAPI, north:
 
 
 async def test_who_may_say_breaks(app: FastAPI, north: Town) -> None:
-    """No teacher; a client of some schools says theirs, and neither the district's nor another school's."""
-    winter = await said(app, north, **of_weeks(week(3)))
+    """A teacher may not save a break. A client of some schools may save breaks of these schools only."""
+    winter = await save_a_break(app, north, **of_weeks(week(3)))
     teacher = caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1")
     assert (await teacher.post("/v1/breaks", of_weeks(week(5)))).status_code == 403
     assert [one["id"] for one in await teacher.items("/v1/breaks")] == [winter]
@@ -134,7 +138,7 @@ async def test_who_may_say_breaks(app: FastAPI, north: Town) -> None:
 
 
 async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app: FastAPI, north: Town) -> None:
-    """The last score's week, the change week and the rate asked for move with the calendar; nobody is alarmed by it."""
+    """After a break the weeks in a verdict are those of the new calendar, and no alert is raised."""
     support, other = await supported(north, "amy"), await supported(north, "cy")
     for name in ("amy", "cy"):
         # The fifth week has no score: there was no school.
@@ -142,7 +146,7 @@ async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app
     await settle_all(north)
     before, heard = (await verdicts(north, support))[-1], await told(north)
     assert before.last_week == 10
-    snow = await said(app, north, **of_weeks(week(5), school=ids.format_id("org", north.schools[0])))
+    snow = await save_a_break(app, north, **of_weeks(week(5), school=ids.format_id("org", north.schools[0])))
     (laid,) = [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
     assert (laid.school_id, laid.quiet, laid.state) == (north.schools[0], True, "pending")
     assert await settle_all(north)
@@ -158,27 +162,27 @@ async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app
 
 
 async def test_an_alert_that_rests_on_a_break_is_judged_without_alarm(app: FastAPI, north: Town) -> None:
-    """A verdict that turns because of the calendar raises nothing, whichever way it turns."""
+    """A verdict that changes because of the calendar raises and ends no alert."""
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", [*RISES, *STALLS]), backfill=True)
     await settle_all(north)
     assert await told(north) == []
-    await said(app, north, **of_weeks(week(1), 3))
+    await save_a_break(app, north, **of_weeks(week(1), 3))
     assert await settle_all(north)
     assert (await verdicts(north, support))[-1].last_week == 6
     assert await told(north) == []
 
 
 async def test_days_that_change_no_week_ask_for_nothing(app: FastAPI, north: Town) -> None:
-    """A day off, and a week outside of the school's year: kept, and nothing is judged for it."""
+    """A break that changes no week (one day, or outside the school's year) is saved, and nothing is judged."""
     await supported(north, "amy")
-    await said(app, north, begins_on=str(week(2)), ends_on=str(week(2)))
-    await said(app, north, **of_weeks(YEAR_BEGINS - timedelta(weeks=9), 5))
+    await save_a_break(app, north, begins_on=str(week(2)), ends_on=str(week(2)))
+    await save_a_break(app, north, **of_weeks(YEAR_BEGINS - timedelta(weeks=9), 5))
     assert not [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
 
 
 async def test_no_session_is_expected_in_a_break(app: FastAPI, north: Town) -> None:
-    """The plan of a phase asks for nothing in a week without instruction."""
+    """The dosage expects no session in a week without instruction."""
     support = await supported(north, "amy")
     async with north.unit() as work:
         await record_sessions(work, support.id, [NewSession(week(0), attended=True)])
@@ -187,13 +191,13 @@ async def test_no_session_is_expected_in_a_break(app: FastAPI, north: Town) -> N
         {"since": week(0), "until": week(3) + FRIDAY},
     )
     planned = (await caller(app, north).get(path, **span)).json()["planned_sessions"]
-    await said(app, north, **of_weeks(week(1), 2))
+    await save_a_break(app, north, **of_weeks(week(1), 2))
     assert ((await caller(app, north).get(path, **span)).json()["planned_sessions"], planned) == (6, 12)
 
 
 @pytest.mark.parametrize("school", [None, 0])
 async def test_graphql_says_the_same(north: Town, school: int | None) -> None:
-    """Said, listed with its school, taken back; what is wrong is a problem with REST's code and pointer."""
+    """GraphQL saves, lists and deletes breaks like REST, and returns problems with REST's codes and pointers."""
     named = None if school is None else ids.format_id("org", north.schools[school])
     say = """mutation ($input: DeclareBreakInput!) { declareBreak(input: $input) {
         schoolBreak { id school { id } } problems { code pointer } } }"""

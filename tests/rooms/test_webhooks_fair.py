@@ -24,14 +24,14 @@ PATIENT = partial(Sender, timeout=10 * SOON)
 
 @dataclass
 class Bare:
-    """A receiver in this process: it takes POSTs, and answers when it is let."""
+    """A receiver in this process that accepts requests and answers when the test allows it."""
 
     answers: asyncio.Event = field(default_factory=asyncio.Event)
     came: int = 0
     waiting: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serves one connection."""
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -64,7 +64,10 @@ async def bare(folder: Path, *, answers: bool) -> AsyncIterator[tuple[Bare, Rece
 async def delivering(
     settings: Settings, only: set[UUID], let_go: Bare
 ) -> AsyncIterator[Callable[[Callable[[], bool]], Awaitable[None]]]:
-    """Delivers in these districts; gives what waits for a condition. Lets go of who hangs before it ends."""
+    """Delivers in these districts, and yields a function that waits for a condition.
+
+    Before it ends, all waiting requests are answered.
+    """
     with patch("app.worker.Sender", PATIENT):
         async with deliveries(settings) as ours:
 
@@ -83,7 +86,7 @@ async def delivering(
 async def test_an_endpoint_that_does_not_answer_delays_no_other(
     north: Town, settings: Settings, tmp_path: Path
 ) -> None:
-    """Forty events for two endpoints: one gets all of them while the other still holds its first few."""
+    """An endpoint that does not answer does not delay the deliveries of another one."""
     async with bare(tmp_path, answers=False) as (dead, to_dead), bare(tmp_path, answers=True) as (well, to_well):
         await register(north, to_dead)
         await register(north, to_well)
@@ -117,7 +120,9 @@ async def test_a_district_full_of_dead_endpoints_delays_no_other_district(
 async def test_a_flood_leaves_another_district_its_share(
     north: Town, south: Town, settings: Settings, tmp_path: Path
 ) -> None:
-    """Two thousand deliveries of north's are due; south's only one goes out among the first."""
+    """While two thousand deliveries of one district are due, another district's only delivery is sent among the
+    first.
+    """
     async with bare(tmp_path, answers=True) as (loud, to_loud), bare(tmp_path, answers=True) as (well, to_well):
         for _ in range(4):
             await register(north, to_loud)

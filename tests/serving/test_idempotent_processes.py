@@ -1,10 +1,11 @@
-"""Protects a command that is sent to several processes, and one whose process dies: it has one effect."""
+"""Protects commands that are sent to several processes, or whose process dies: each has one effect."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import asyncpg
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from app.core import ids
@@ -13,6 +14,8 @@ from tests.faces.faulty import concerns_of
 from tests.faces.rest_town import caller
 from tests.faces.served_api import client, served_api
 from tests.town import Town
+
+pytestmark = pytest.mark.long
 
 AT_ONCE = 16
 
@@ -25,7 +28,7 @@ def post(address: str, token: str, key: str, body: dict[str, str]) -> httpx.Resp
 
 
 async def test_one_effect_over_processes_and_their_end(settings: Settings, app: FastAPI, north: Town) -> None:
-    """Sixteen at once over two processes have one effect; so has a request whose process is killed in the middle."""
+    """Sixteen concurrent requests over two processes have one effect, and so has one whose process is killed."""
     area = ids.format_id("area", next(iter(north.areas.values())))
     body = {"student": ids.format_id("student", north.students["amy"]), "area": area, "description": "Quiet."}
     token = caller(app, north).token

@@ -1,4 +1,4 @@
-"""A live SIS that means harm; its responses for users are what a function of the path returns."""
+"""Runs a SIS that tries to do harm; a function of the path returns its responses for users."""
 
 import asyncio
 import gzip
@@ -14,7 +14,7 @@ TOKEN = {"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600}
 
 @dataclass
 class Hostile:
-    """What it is, and the paths that it was asked for."""
+    """A hostile SIS: its address, and the paths that were requested from it."""
 
     users: Write
     address: str = ""
@@ -50,7 +50,7 @@ def say(writer: asyncio.StreamWriter, body: object, *headers: str, kind: str = "
 
 
 def linking(link: str) -> Write:
-    """One user, and a `next` that leads there; `{}` in it is a number that only grows."""
+    """Returns a page of one user with this `next` link, in which `{}` is a growing number."""
 
     def users(self: Hostile, writer: asyncio.StreamWriter, _: str) -> None:
         number = next(self.count)

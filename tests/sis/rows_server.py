@@ -48,7 +48,7 @@ class RowsServer:
         return self.rows["users"]
 
     def row(self, name: str, sourced_id: str) -> Row:
-        """One row, to be changed."""
+        """Returns one row, which the test may change."""
         return next(row for row in self.rows[name] if row["sourcedId"] == sourced_id)
 
     def set_role(self, sourced_id: str, role: str) -> None:
@@ -110,7 +110,7 @@ async def sync_rows(
     limits: GuardLimits | None = None,
     **settings: Any,
 ) -> Report:
-    """Syncs a town from the rows over REST, as the source `csv`."""
+    """Syncs a district from these rows over REST, as the source `csv`."""
     with rows.running(**settings) as connection:
         opener = partial(open_rest, connection, since=since, progress=quiet)
         keyring = town.settings.keyring

@@ -1,6 +1,7 @@
-"""`aimline backup` and `aimline restore`: dump the whole database into a folder, and restore it into an empty database.
+"""Defines `aimline backup`, which dumps the database into a folder, and `aimline restore`, which loads it again.
 
-They run pg_dump and pg_restore as the database's owner, which need not be a superuser.
+They run pg_dump and pg_restore as the database's owner, which need not be a superuser. A restore needs an empty
+database.
 """
 
 import asyncio
@@ -17,12 +18,12 @@ import typer
 from app.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-EVERY = 10.0
-"""Seconds between two progress lines when standard error is not a terminal."""
+PROGRESS_INTERVAL = 10.0
+"""The seconds between two progress lines when standard error is not a terminal."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the commands to the command line."""
+    """Adds `aimline backup` and `aimline restore` to the command line."""
 
     @app.command()
     def backup(
@@ -77,7 +78,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 class Progress:
-    """Reports progress on standard error: every step on a terminal, elsewhere a line every few seconds."""
+    """Reports progress on standard error: every step on a terminal, and otherwise a line every few seconds."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._terminal = sys.stderr.isatty() and not quiet
@@ -90,7 +91,7 @@ class Progress:
             print(doing, file=sys.stderr)
         elif self._terminal:
             print(f"\r\033[K{doing}", end="", file=sys.stderr, flush=True)
-        elif not self._quiet and time.monotonic() - self._last > EVERY:
+        elif not self._quiet and time.monotonic() - self._last > PROGRESS_INTERVAL:
             self._last = time.monotonic()
             print(doing, file=sys.stderr, flush=True)
 

@@ -1,4 +1,5 @@
-"""Writes the results of judging: verdicts, each support's current state, and the events of a change. Never judges.
+"""Writes the results of judging: verdicts, each support's current state, and an event if the state changes. Never
+judges.
 
 A verdict is appended if it differs from the current one; a state is written if it changes.
 """
@@ -35,15 +36,18 @@ from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, advance, 
 from app.response.judging.cohort import Judgement
 from app.response.models import ResponseState, VerdictRow
 from app.response.rules.verdict import NonresponseKind
+from app.roster.latest import set_last_verdicts
 from app.roster.lookup import IdList
-from app.support.phase import student_columns, support_event
+from app.support.phase import set_last_verdicts_of_supports, student_columns, support_event
 
 CONTENT = (
     *("phase_id", "state", "kind", "because", "sentence", "statistic", "threshold", "rate", "rate_low", "rate_high"),
     *("odds", "stated_far", "required_rate", "change_week", "rule", "rule_version", "parameters", "score_ids"),
     *("playbook_version_id", "calibration_id", "sem"),
 )
-"""The columns that make up a verdict. Two verdicts are the same if they are equal in all of these columns."""
+"""The columns that are the content of a verdict. Two verdicts are the same if they are equal in all of these
+columns.
+"""
 
 EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
     AlertSignal.RECOVERED: RESPONSE_RECOVERED,
@@ -55,7 +59,7 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
 
 @dataclass(frozen=True, slots=True)
 class CurrentVerdict:
-    """A support's verdict and state before the support is judged again, with the week of the active alert."""
+    """The verdict and state that a support has before it is judged again, with the week of the active alert."""
 
     verdict: VerdictRow
     since: Any
@@ -65,8 +69,8 @@ class CurrentVerdict:
     settled_on: date | None
 
     def by_other_rules(self, judgement: Judgement) -> bool:
-        """Returns whether the current verdict is of the same phase but used another rule, parameters, estimates or SEM
-        than the judgement.
+        """Returns whether this verdict is of the same phase as the judgement, but with another rule, parameters,
+        estimates or SEM.
         """
         current, verdict = self.verdict, judgement.verdict
         earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)
@@ -81,7 +85,7 @@ class CurrentVerdict:
 
 @dataclass(frozen=True, slots=True)
 class VerdictStep:
-    """A judgement to be written, with what alerts depend on.
+    """A judgement that is to be written, with the facts on which its alerts depend.
 
     `earlier` is set if the rules changed: it is the verdict that the new rules give as of the week of the current
     verdict.
@@ -98,8 +102,9 @@ class VerdictStep:
 
 @needs(Can.JUDGE)
 async def current_verdicts(work: Work, support_ids: Collection[UUID]) -> dict[UUID, CurrentVerdict]:
-    """Returns the current verdicts and states, keyed by support. A support that was never judged is not in the
-    result.
+    """Returns the current verdict and state of each support, keyed by support.
+
+    A support that was never judged is not in the result.
     """
     rows = await work.db.execute(_select_current(), {"district": work.district_id, "supports": list(support_ids)})
     return {row[0].support_id: CurrentVerdict(*row) for row in rows}
@@ -123,8 +128,10 @@ def _select_current() -> Select[Any]:
 
 @needs(Can.JUDGE)
 async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
-    """Writes the verdicts and states that differ from the current ones, in two statements. Returns the number of new
-    verdicts.
+    """Writes the verdicts and states that differ from the current ones, each with one statement. Returns the number of
+    new verdicts.
+
+    The instants by which supports and students are sorted are written too.
     """
     rows = [_to_rows(work, step) for step in steps]
     verdicts = [verdict for verdict, _ in rows if verdict is not None]
@@ -133,6 +140,9 @@ async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
     options = {"render_nulls": True}
     if verdicts:
         await work.db.execute(insert(VerdictRow), verdicts, execution_options=options)
+        await set_last_verdicts_of_supports(work, {row["support_id"]: row["judged_at"] for row in verdicts})
+        unsecured = (row for row in verdicts if row["secured_area"] is None)
+        await set_last_verdicts(work, {row["student_id"]: row["judged_at"] for row in unsecured})
     if states:
         insertion = upsert(ResponseState)
         columns = ("verdict_id", "state", "kind", "since", "alert_id", "memory", "settled_on")

@@ -62,7 +62,7 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
 
 
 async def apply(stage: Stage, kind: Kind, delivery: Delivery, planned: dict[str, int]) -> None:
-    """Applies one kind's plan, whose planned rows by action are `planned`.
+    """Applies the plan of one kind; `planned` has the number of planned rows by action.
 
     Raises `SourceInconsistent` if the number of changed rows differs from the plan.
     """
@@ -88,7 +88,7 @@ def _changed_meanwhile(kind: Kind) -> SourceInconsistent:
 
 
 async def _save_before_images(stage: Stage, kind: Kind) -> None:
-    """Writes the before-image of each row that the plan will change to the change log."""
+    """Saves the values of each row that the plan will change (its before-image) in the change log."""
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
             SELECT :district, {fresh_id("change " + kind.name, "p.id::text")}, :run, '{kind.name}', p.id,
@@ -143,7 +143,7 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _about(kind: Kind) -> str:
-    """Returns the column of a kind's plan that refers to the student whom the row is about."""
+    """Returns the column in a kind's plan that refers to the student whom the row is about."""
     return "id" if kind.about == kind.key else str(kind.about)
 
 
@@ -160,7 +160,7 @@ async def _update(stage: Stage, kind: Kind, delivery: Delivery) -> int:
         joined = f"JOIN person AS o ON o.district_id = :district AND o.id = p.{kind.about}"
     return await stage.count(
         f"""WITH changed AS (
-            UPDATE {kind.table} AS t SET removed_at = NULL, {sets}
+            UPDATE {kind.table} AS t SET removed_at = NULL{kind.note_change}, {sets}
             FROM {stage.of_run("plan", kind.name)} AS p {joined}
             WHERE t.district_id = :district AND t.{kind.key} = p.id
               AND p.action IN {KEPT}{key_filter_sql(stage, kind, KEPT)} RETURNING 1)
@@ -171,7 +171,7 @@ async def _update(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 async def _remove(stage: Stage, kind: Kind) -> int:
     return await stage.count(
         f"""WITH gone AS (
-            UPDATE {kind.table} AS t SET removed_at = :now FROM {stage.of_run("plan", kind.name)} AS p
+            UPDATE {kind.table} AS t SET removed_at = :now{kind.note_change} FROM {stage.of_run("plan", kind.name)} AS p
             WHERE t.district_id = :district AND t.{kind.key} = p.id
               AND p.action IN {report.WENT}{key_filter_sql(stage, kind, report.WENT)} AND t.removed_at IS NULL
             RETURNING 1)
@@ -218,12 +218,12 @@ async def update_memberships(stage: Stage) -> None:
 
 
 async def write_school_weeks(stage: Stage) -> None:
-    """Creates the missing rows for the weeks of each school's year.
+    """Creates the missing week rows of each school's year.
 
     A week's number `n` counts from 1 in every school year. A week that the district's breaks cover is not
     instructional. Existing rows are not changed.
     """
-    # The lock keeps anybody from saving a break meanwhile, which these weeks would not include.
+    # The lock keeps other transactions from saving a break meanwhile, which these weeks would not include.
     await stage.run(WAIT.replace(":name", f"'{DistrictLock.SCHOOL_BREAK}'"))
     await stage.run(
         f"""INSERT INTO school_week (district_id, school_id, monday, instructional, n)

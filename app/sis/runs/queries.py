@@ -1,4 +1,7 @@
-"""Reads sources and runs: their results, changes and quarantine. Never returns a secret."""
+"""Reads sources and runs: their results, changes and quarantine. Never returns a secret.
+
+Over 250 lines, so that all reads of sources and runs are in one place.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,8 +53,9 @@ class RunOfSource:
 
     @property
     def sentence(self) -> str:
-        """Returns the sentence about the run. If the run's lease has ended, the sentence says since when the worker has
-        been silent.
+        """Returns the sentence about the run.
+
+        If the run's lease has ended, the sentence says since when the worker has been silent.
         """
         run = self.run
         if run.state != RunState.RUNNING or run.leased_until is None or run.leased_until > now():
@@ -138,7 +142,7 @@ async def quarantine(work: Work, keyset: Keyset, run_id: UUID) -> Page[SisQuaran
 
 @dataclass(frozen=True, slots=True)
 class ChangeOfRun:
-    """A row that a run changed, with its kind. It has the row's public id, if there is one."""
+    """A row that a run changed, with its kind and, if there is one, its public id."""
 
     id: UUID
     kind: str

@@ -46,8 +46,9 @@ SENTENCE = case(
 
 @needs(Can.READ_SYNC)
 async def shown_urls(work: Work, keys: Sequence[tuple[str]]) -> list[str]:
-    """Returns the addresses of sources as remote callers see them. An address has no secret, and of a local file only
-    the name is shown.
+    """Returns the addresses of sources as remote callers may see them.
+
+    An address has no secret, and of a local file only the name is shown.
     """
     return [without_path(hide_secrets(url)) for (url,) in keys]
 
@@ -114,12 +115,14 @@ class RunResource(
     get="sync_run",
     node=False,
 ):
-    """One sync: what it changed, or why it changed nothing."""
+    """One sync of a source, with its changes or the reason why it changed nothing."""
 
     source: str = field(Source.name, "The name of the source.", "sis")
     state: RunState = choice(SisRun.state, "The state; `skipped` if there was nothing new.")
     mode: str | None = field(SisRun.mode, "`full` or `delta`, once known; `rekey` for a map of sourcedIds.", "full")
-    asked_by: str | None = field(SisRun.asked_by, "Who requested it; `schedule` for the schedule.", "schedule")
+    asked_by: str | None = field(
+        SisRun.asked_by, "The person or client that requested the run; `schedule` for a scheduled run.", "schedule"
+    )
     sentence: str = field(SENTENCE, "The run's result in one sentence.", "3 students came, nothing was removed.")
     began_at: datetime = field(SisRun.began_at, "When it began.")
     ended_at: datetime | None = field(SisRun.ended_at, "When it ended.")
@@ -131,7 +134,7 @@ class RunResource(
     )
     held_because: JsonObject = stored(SisRun.held_because, "The guard's reasons, one sentence each.", rest=None)
     counts: JsonObject = stored(SisRun.counts, "Numbers of rows, by kind.")
-    warnings: JsonObject = stored(SisRun.warnings, "What somebody should look at.")
+    warnings: JsonObject = stored(SisRun.warnings, "Sentences about irregularities that a person should look at.")
 
 
 class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name="QuarantinedRow"):
@@ -147,7 +150,7 @@ class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name=
     acknowledged: bool = field(
         SisQuarantine.acknowledged, "Whether a person has acknowledged it: it is known, until it changes."
     )
-    # The last one, because the name hides the function from here on.
+    # This is the last use of the function, because the name hides it from this line on.
     field: str = field(SisQuarantine.field, "The field.", "email")
 
 
@@ -227,6 +230,17 @@ LINKS = (
 )
 
 LISTINGS = (
-    Listing("sis_sources", SourceResource, "The sources that the district syncs from, oldest first."),
-    Listing("sync_runs", RunResource, "The district's sync runs, newest first.", descending=True),
+    Listing(
+        "sis_sources",
+        SourceResource,
+        "The sources that the district syncs from, oldest first.",
+        changed_at=SisSource.updated_at,
+    ),
+    Listing(
+        "sync_runs",
+        RunResource,
+        "The district's sync runs, newest first.",
+        descending=True,
+        changed_at=SisRun.updated_at,
+    ),
 )

@@ -27,7 +27,10 @@ from app.sis.rules import OPEN, RunState
 BUSY = timedelta(seconds=30)
 """The wait before a run is attempted again if another sync of the district was running."""
 RETRIES = RetryPolicy(attempts=3, first=timedelta(seconds=30), longest=timedelta(minutes=15))
-"""The attempts of a run after temporary faults, and of an answer after any fault."""
+"""The number of attempts and the waits between them.
+
+A run is attempted again after a temporary fault, and an answer after any fault.
+"""
 RUNS = JobTable(cast(Table, SisRun.__table__), "source_id", cast(Table, Source.__table__), 1, LENGTH)
 ANSWERS = JobTable(
     *(RUNS.table, RUNS.key, RUNS.keys, 1, LENGTH),
@@ -53,8 +56,9 @@ async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
 
 @needs(Can.APPROVE_SYNC)
 async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
-    """Claims a run that is answered in this transaction. The process that records the answer then executes it
-    itself.
+    """Claims a run that is answered in this transaction, and returns the job.
+
+    The process that records the answer then executes it itself.
     """
     claimed = await work.db.execute(
         update(SisRun)
@@ -75,8 +79,9 @@ async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
 async def renewed_lease(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob, length: timedelta = LENGTH
 ) -> AsyncIterator[None]:
-    """Renews the lease of a claimed run until the block ends. During each period of `length` the lease is renewed three
-    times.
+    """Renews the lease of a claimed run until the block ends.
+
+    During each period of `length` the lease is renewed three times.
     """
 
     async def renew() -> None:
