@@ -24,6 +24,7 @@ from graphql import (
 )
 
 from app.catalog import CATALOG
+from app.graphql.roots import LISTINGS
 from app.graphql.schema import schema
 from app.graphql.types import camel
 from tests.faces.rest_town import caller
@@ -234,7 +235,7 @@ def _values(field: str, arg: str, type_: GraphQLNamedType, told: Told) -> list[A
     if arg in ("first", "last"):
         return [100]
     if arg == "sort":
-        return ["name"]
+        return [sort.name for sort in LISTINGS[field].sorts]
     if arg == "familyName":
         return [f"Family{told.town.canary}"]
     if type_.name == "Boolean":
