@@ -52,7 +52,7 @@ def say(writer: asyncio.StreamWriter, body: object, *headers: str, kind: str = "
 
 
 def linking(link: str, pages: float = math.inf) -> Write:
-    """One user, and a `next` that leads there; `{}` in it is a number that only grows. After so many pages, no user."""
+    """Returns a page of one user with this `next` link, in which `{}` is a growing number. After `pages`, no user."""
 
     def users(self: Hostile, writer: asyncio.StreamWriter, _: str) -> None:
         number = next(self.count)
