@@ -9,13 +9,16 @@ from uuid import UUID
 
 DECIMALS = 6
 
-OPTIONAL_FIELDS = ("rate_low", "rate_high", "odds", "stated_far")
+OPTIONAL_FIELDS = ("rate_low", "rate_high", "odds", "slow", "short", "on_pace", "stated_far")
 """The fields that only some rules fill."""
 
 
 class State(StrEnum):
     """The state that a rule gives a series. The field's rules never give `below_pace`, `uncertain` or
     `under_delivered`.
+
+    `off_track` is the alarm: at the present rate the goal will be missed. `not_responding` is the alarm together with
+    shares that name it: growth is more likely than not under half of the required rate.
     """
 
     INSUFFICIENT_DATA = "insufficient_data"
@@ -23,6 +26,7 @@ class State(StrEnum):
     BELOW_PACE = "below_pace"
     GOAL_MET = "goal_met"
     UNCERTAIN = "uncertain"
+    OFF_TRACK = "off_track"
     NOT_RESPONDING = "not_responding"
     UNDER_DELIVERED = "under_delivered"
 
@@ -32,6 +36,10 @@ class NonresponseKind(StrEnum):
 
     NEVER = "never"
     STOPPED = "stopped"
+
+
+ALARMS = frozenset({State.OFF_TRACK, State.NOT_RESPONDING})
+"""The states of an alarm, whether or not it is named."""
 
 
 def rounded(number: float) -> float:
@@ -61,6 +69,29 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Shares:
+    """The calibrated probabilities of a student's present growth, which add to one.
+
+    slow: under half of the required rate. short: from half of it to under all of it. on_pace: all of it or more.
+    """
+
+    slow: float
+    short: float
+    on_pace: float
+
+    @classmethod
+    def below(cls, slow: float, under: float) -> Shares:
+        """Returns the shares from the probabilities of growth under half of the required rate, and under all of it."""
+        slow, under = rounded(slow), rounded(under)
+        return cls(slow, rounded(under - slow), rounded(1 - under))
+
+    @property
+    def each(self) -> tuple[float, float, float]:
+        """Returns the three shares, in the order of the fields."""
+        return self.slow, self.short, self.on_pace
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The finding of one rule, before the steps that all rules share. The fields have the same meaning as in
     `Verdict`.
@@ -77,6 +108,7 @@ class Finding:
     rate_low: float | None = None
     rate_high: float | None = None
     odds: float | None = None
+    shares: Shares | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +123,7 @@ class Verdict:
     change_week: the instructional week, counted as the series counts them, about which growth slowed.
     rate_low, rate_high: the middle 80 % of the rate now, from a rule that estimates it; odds: of "growth is slow"
     against "growth keeps pace"; left out of the JSON where the rule gives none.
+    slow, short, on_pace: the shares of a growth measure with an SEM, from three scores on, whichever rule judges it.
     stated_far: share of the benchmark's responders whom the rule with these parameters ever flags in 26 weeks; left out
     where it was not measured. docs/response.md says where it does not hold.
     parameters: all of the rule's, defaults included. scores: the ids of the phase's scores, in order.
@@ -112,6 +145,9 @@ class Verdict:
     rate_low: float | None = None
     rate_high: float | None = None
     odds: float | None = None
+    slow: float | None = None
+    short: float | None = None
+    on_pace: float | None = None
     stated_far: float | None = None
 
     def __post_init__(self) -> None:
