@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from app.response.rules.verdict import Finding, NonresponseKind, Shares, State
 
-NAMED = 0.545
+NAMED = 0.52
 """The share of slow growth from which an alarm is called not responding.
 
 It is above one half, because the first week in which a share passes a limit overstates it: in the benchmark, of the

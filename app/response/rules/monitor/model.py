@@ -74,7 +74,7 @@ def log_odds(slow: Array, pace: Array) -> Array:
     return np.asarray(np.clip(np.log((slow + floor) / (pace + floor)), -15, 15))
 
 
-SLOW_SHARE, UNDER_SHARE = (-0.57, 0.926), (-0.07, 0.995)
+SLOW_SHARE, UNDER_SHARE = (-0.64, 0.927), (-0.07, 0.952)
 """The intercept and slope of the log odds of the rate being below .5 g and below g, as people see them.
 
 Fitted in the benchmark by logistic regression over all students and weeks (`bench/response/shares.py`). The model
