@@ -1,7 +1,7 @@
 """Decides when a verdict opens an alert, names it, and closes it: each once, with hysteresis. Pure.
 
-Looks only at successive verdicts, not at scores. What must be remembered between two verdicts is a `Memory`, which is
-stored as JSON.
+An alert is raised once, and ends only after calm verdicts in two weeks. Only successive verdicts matter here, not
+scores. What must be remembered between two verdicts is a `Memory`, which is stored as JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REST_WEEKS = 4
 
 
 class AlertSignal(StrEnum):
-    """The signals that a verdict can give. Each becomes an event."""
+    """A signal that a verdict can give about an alert or a watch. Each signal becomes an event."""
 
     ALERT = "alert"
     NAMED = "named"
@@ -38,7 +38,7 @@ class AlertSignal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Latch:
-    """A switch that turns on at once, and turns off only after calm verdicts in two successive weeks with verdicts.
+    """A switch that turns on at once, and off only after calm verdicts in two successive weeks that have verdicts.
 
     `calm_since` is the first of these weeks.
     """
@@ -47,7 +47,9 @@ class Latch:
     calm_since: int | None = None
 
     def step(self, *, raised: bool, calm: bool, week: int) -> Latch:
-        """Returns the latch after a verdict of the week `week`. Applying the same verdict again changes nothing."""
+        """Returns the latch after a verdict of the week `week`. If the same verdict is applied again, nothing
+        changes.
+        """
         if raised:
             return Latch(True)
         if not self.on or not calm:
@@ -59,8 +61,8 @@ class Latch:
 
 @dataclass(frozen=True, slots=True)
 class Latches:
-    """The three latches of a phase: for the alert, for the watch before an alert, and for the under-delivered
-    support.
+    """The three latches of a phase: for the alert, for the watch (an early sign), and for a support that is
+    under-delivered.
     """
 
     alert: Latch = Latch()
@@ -93,7 +95,7 @@ class AlertRecord:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The alert state of a phase between two verdicts.
+    """The alert state of a phase, as it is stored between two verdicts.
 
     `before` has the latches at the end of the week before `week`. `now` has the latches after the latest verdict of
     `week`. All verdicts of a week start from `before`, so the order in which the scores of a week arrived makes no
@@ -111,7 +113,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class ConclusionOfWeek:
-    """The parts of a verdict that alerts depend on.
+    """The facts about a verdict on which its alerts depend.
 
     `finalized`: the cohort's week was complete. `quiet`: the verdict follows from a backfill or a change of rules, so
     it raises no alert but may end one. `retractable`: the active alert would not be raised if it were judged again as
