@@ -168,6 +168,22 @@ CATALOGUE: dict[str, EventType] = {
 }
 
 
+def expand(names: Iterable[str]) -> list[str]:
+    """Returns the event types with these names, in order; `response.*` stands for all types that begin so."""
+    return [name for named in names for name in _TYPES_BY_NAME.get(named, ())]
+
+
+def _types_by_name() -> dict[str, list[str]]:
+    types = {name: [name] for name in CATALOGUE}
+    for name in CATALOGUE:
+        types.setdefault(f"{name.partition('.')[0]}.*", []).append(name)
+    return types
+
+
+_TYPES_BY_NAME = _types_by_name()
+"""The event types that each name stands for: a type's own, and `<kind>.*` for all types of that kind."""
+
+
 def newest(names: Iterable[str], requested: Mapping[str, int] | None = None) -> dict[str, int]:
     """Returns the payload version to render for each of these event types: the requested one, or else the newest."""
     return {name: (requested or {}).get(name, CATALOGUE[name].version) for name in sorted(set(names))}
