@@ -9,7 +9,7 @@ from app.playbook.filters import by_area, by_level
 from app.playbook.resource import MeasureResource
 from app.resources.declare import Link, OneLink, Resource
 from app.resources.fields import choice, field, one, reference, references, stored
-from app.resources.listing import Filter, Listing
+from app.resources.listing import Filter, Listing, Sort
 from app.resources.members import Id, One
 from app.resources.terms import DISTRICT
 from app.resources.values import Figures, Value, item
@@ -192,12 +192,21 @@ LISTINGS = (
                 State.NOT_RESPONDING,
             ),
         ),
+        sorts=(
+            Sort(
+                "last_verdict",
+                (Support.last_verdict_at, Support.id),
+                "By the instant of the support's last verdict; a support without one comes first.",
+            ),
+        ),
         schools=Support,
+        changed_at=Support.updated_at,
         requires=(Can.READ_VERDICTS,),
     ),
     Listing(
         "calibrations",
         CalibrationResource,
         "The district's calibrations, in the order in which they were made.",
+        changed_at=CalibrationRow.made_at,
     ),
 )
