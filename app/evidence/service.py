@@ -4,7 +4,7 @@ A score with a known external id of the same sender, or else with the same stude
 amended; any other is created. An invalid score of a batch is refused with its violations, and the others are recorded.
 Two inputs that contradict each other are both refused.
 
-Over 250 lines, since each input states its description and an example.
+This file exceeds 250 lines because each input states its description and an example.
 """
 
 from collections.abc import Hashable, Sequence

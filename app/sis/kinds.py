@@ -1,7 +1,9 @@
 """Defines the kinds of record that a source delivers: their columns, types and references.
 
 Other modules build their SQL statements from these definitions, so that each column is named once. Runs no statement
-and reads no file. Over 250 lines, so that all kinds of OneRoster are in one place.
+and reads no file.
+
+This file exceeds 250 lines so that all kinds of OneRoster are in one place.
 """
 
 from dataclasses import dataclass

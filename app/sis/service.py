@@ -1,6 +1,8 @@
 """Runs the steps of a sync: takes the lock, creates the run, plans, checks the limits, applies and reports.
 
-Does not know the format of a source. Over 250 lines, so that the whole course of a run is in one place.
+Does not know the format of a source.
+
+This file exceeds 250 lines so that the whole course of a run is in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

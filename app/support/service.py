@@ -1,6 +1,6 @@
 """Plans, starts, changes and ends supports. A change of a support begins a new phase.
 
-Over 250 lines, since each input states its description and an example.
+This file exceeds 250 lines because each input states its description and an example.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 A session with a known external id of the same sender, or else with the same support, day and number, is amended; any
 other is created. An invalid session of a batch is refused with its violations, and the others are recorded.
 
-Over 250 lines, since each input states its description and an example.
+This file exceeds 250 lines because each input states its description and an example.
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,9 @@ time. Loads nothing.
 
 A series is judged with its whole cohort, in the order of the series' ids, whichever series are requested. So the same
 numbers always go through the same operations, and a series gets the same bytes whether it is judged alone or with its
-district. Over 250 lines, so that a cohort's calendar, its columns and the conclusions from them stay together.
+district.
+
+This file exceeds 250 lines so that a cohort's calendar, its columns and the conclusions from them stay together.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Judges series again when a week is complete for their cohort, so that their provisional verdicts become final.
 
 A week of a measure at a school is a job that is claimed with a lease. All due weeks of a measure at a school are judged
-together, and a job that fails is attempted again after a wait. Over 250 lines, so that the scheduling and the execution
-of a week are in one place.
+together, and a job that fails is attempted again after a wait.
+
+This file exceeds 250 lines so that the scheduling and the execution of a week are in one place.
 """
 
 from __future__ import annotations

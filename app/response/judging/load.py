@@ -1,7 +1,8 @@
 """Loads the series of a district or of some supports for judging, with their cohorts, in few statements.
 
 Never judges. Reads with the reach of the whole district, because a cohort includes classmates whom a caseload hides.
-Over 250 lines, so that all statements of one judgement stay together.
+
+This file exceeds 250 lines so that all statements of one judgement stay together.
 """
 
 from __future__ import annotations

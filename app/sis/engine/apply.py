@@ -1,10 +1,11 @@
 """Applies a plan to the roster and updates what depends on it: memberships, schools of records, school weeks.
 
-Never deletes a row, and never decides what is applied. Does not touch records of students who did not move. Over 250
-lines, so that everything that a run writes to the roster is in one place.
+Never deletes a row, and never decides what is applied. Does not touch records of students who did not move.
 
-`UPDATE … FROM` and `INSERT … RETURNING` of new keys run on one machine and on a sharded server; a sharded
-server refuses `MERGE` under our row-level security. All counts come from `RETURNING`.
+`UPDATE … FROM` and `INSERT … RETURNING` of new keys run on one machine and on a sharded server; a sharded server
+refuses `MERGE` under our row-level security. All counts come from `RETURNING`.
+
+This file exceeds 250 lines so that everything that a run writes to the roster is in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

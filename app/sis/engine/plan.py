@@ -2,7 +2,9 @@
 
 Unchanged rows are not in the plan, so that a sync without changes costs only the comparison. The plan of a held run is
 kept in a logged table until a person approves or discards it. The digest of a plan covers the plan and the roster rows
-that it would change. Over 250 lines, so that a plan is written, kept and loaded with the same columns in one place.
+that it would change.
+
+This file exceeds 250 lines so that a plan is written, kept and loaded with the same columns in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

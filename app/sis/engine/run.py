@@ -1,7 +1,8 @@
 """Creates the row of a run, sets its outcome, and updates its source at the end.
 
-Also owns the lock of the transaction that writes a sync. Never stages, plans or applies. Over 250 lines, so that
-everything that decides which process owns a run is in one place.
+Also owns the lock of the transaction that writes a sync. Never stages, plans or applies.
+
+This file exceeds 250 lines so that everything that decides which process owns a run is in one place.
 """
 
 from collections.abc import Collection

@@ -1,7 +1,8 @@
 """Inspects a source for an operator without writing anything (`aimline sis doctor`). Never reports a value of a row.
 
-Each check runs separately, so that a check that fails does not prevent the others. Over 250 lines, because there are
-many checks.
+Each check runs separately, so that a check that fails does not prevent the others.
+
+This file exceeds 250 lines because there are many checks.
 """
 
 import asyncio

@@ -1,7 +1,9 @@
 """Pulls a source completely: reads the collections in order, and reads a collection again if it changes meanwhile.
 
-Everything is written to disk before the pull yields anything, and no transaction is open meanwhile. Over 250 lines, so
-that everything that decides whether a collection is complete or must be read again is in one place.
+Everything is written to disk before the pull yields anything, and no transaction is open meanwhile.
+
+This file exceeds 250 lines so that everything that decides whether a collection is complete or must be read again is in
+one place.
 """
 
 import asyncio

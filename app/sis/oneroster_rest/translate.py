@@ -1,8 +1,10 @@
 """Translates OneRoster JSON rows, 1.1 or 1.2, into the cells of our canonical CSV. Pure; checks no value.
 
 Each field may be missing, null, of another type, or written in another case; a reference may be a plain id. Fields that
-are not in `kinds` are not read, so that a password is never copied. Over 250 lines, because the module has all forms of
-a field, and reads pages by column as well as by row, with the same result.
+are not in `kinds` are not read, so that a password is never copied.
+
+This file exceeds 250 lines because the module has all forms of a field, and reads pages by column as well as by row,
+with the same result.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
 """Executes people's answers to a run: approves or discards a held plan, or undoes an applied run. Never reads a source.
 
-An API only records an answer, because it cannot access staging; the worker or the command line executes it. Over 250
-lines, because all answers share their beginning and their end.
+An API only records an answer, because it cannot access staging; the worker or the command line executes it.
+
+This file exceeds 250 lines because all answers share their beginning and their end.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

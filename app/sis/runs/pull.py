@@ -1,7 +1,8 @@
 """Requests and starts the runs of a source, full or delta, by the source's adapter. Never plans or applies.
 
-A request to an API creates a row that the worker executes; the command line executes its runs at once. Over 250 lines,
-so that the requests and the inputs of a run are in one place.
+A request to an API creates a row that the worker executes; the command line executes its runs at once.
+
+This file exceeds 250 lines so that the requests and the inputs of a run are in one place.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Reads sources and runs: their results, changes and quarantine. Never returns a secret.
 
-Over 250 lines, so that all reads of sources and runs are in one place.
+This file exceeds 250 lines so that all reads of sources and runs are in one place.
 """
 
 from collections.abc import Sequence

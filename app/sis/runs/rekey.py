@@ -3,7 +3,9 @@
 A map is planned from a held run, then applied or discarded. An applied map can be undone. An old and a new sourcedId
 match if, in the compared field, exactly one person to be removed and one person to be created have the same value, and
 no other person has it. Ambiguous people are counted and not matched. Never changes a person or a role, only their
-sourcedIds. Over 250 lines, so that planning, applying and undoing a map are in one place.
+sourcedIds.
+
+This file exceeds 250 lines so that planning, applying and undoing a map are in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

@@ -2,7 +2,9 @@
 
 Each district has one run at a time. A run is claimed with a lease that is renewed while it is running. If the worker
 dies, or a temporary fault occurs, the run is attempted again. There are three attempts in total. Never decides what is
-applied. Over 250 lines, so that the creation, the execution and the end of a run are in one place.
+applied.
+
+This file exceeds 250 lines so that the creation, the execution and the end of a run are in one place.
 """
 
 import asyncio

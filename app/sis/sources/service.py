@@ -1,7 +1,8 @@
 """Manages the sources of a district and their settings: registration, changes, encrypted credentials, the next run.
 
-Never connects to a source, and never returns a secret to an API. Over 250 lines, so that all commands on a source are
-in one place.
+Never connects to a source, and never returns a secret to an API.
+
+This file exceeds 250 lines so that all commands on a source are in one place.
 """
 
 from collections.abc import Mapping

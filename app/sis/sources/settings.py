@@ -1,6 +1,6 @@
 """Defines and validates the settings of a source. Pure: never reads a row or opens a secret or a connection.
 
-Over 250 lines, so that all settings and their limits are in one place.
+This file exceeds 250 lines so that all settings and their limits are in one place.
 """
 
 import re

@@ -1,6 +1,7 @@
 """Estimates the difficulty of each form from a cohort's scores up to a week (form adjustment). Estimates no rate.
 
-Over 250 lines, so that the covariance of one series' scores and a cohort's evidence about a form stay together.
+This file exceeds 250 lines so that the covariance of one series' scores and a cohort's evidence about a form stay
+together.
 """
 
 from __future__ import annotations

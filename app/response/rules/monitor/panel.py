@@ -1,6 +1,6 @@
 """Judges many series at once with the response monitor, from panels of scores. Writes no sentence.
 
-Over 250 lines, because every array is described with its shape and unit.
+This file exceeds 250 lines because every array is described with its shape and unit.
 """
 
 from __future__ import annotations

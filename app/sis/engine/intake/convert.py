@@ -4,7 +4,9 @@ If a row has several faults, only the first is reported. A faulty row stays stag
 sourcedId does not count as absent. Rows that are certainly unchanged are skipped, and only the remaining rows are
 converted value by value. A row is unchanged if every value equals the value in the roster, as text or after conversion,
 and every reference leads to the same roster row. New, deleted, malformed, incomplete, pinned, repeated and doubtful
-rows are all converted. Over 250 lines, because the comparison and the conversion must agree.
+rows are all converted.
+
+This file exceeds 250 lines because the comparison and the conversion must agree.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
