@@ -25,8 +25,9 @@ class ConcernFilter:
     state: str | None = None
 
     def schools(self, work: Work) -> tuple[UUID, ...] | None:
-        """Returns the schools by which the list is read, or None if it is read by its student, for whom there is a
-        better index.
+        """Returns the ids of the schools to which the list is restricted, or None for a list about one student.
+
+        The concerns of one student are found by the student's index, so the schools are not needed.
         """
         return None if self.student_id is not None else schools_of_list(work, self.school_id)
 

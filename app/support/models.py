@@ -44,7 +44,10 @@ class SupportConcern(AboutStudent, Base):
 
 
 class Phase(AboutStudent, Base):
-    """The part of a support between two changes, with its own baseline, goal and dosage; `ends_on` is exclusive."""
+    """The part of a support between two changes, with its own baseline, goal and dosage.
+
+    The day `ends_on` does not belong to the phase.
+    """
 
     __tablename__ = "phase"
 

@@ -55,7 +55,7 @@ class Plan:
 
 
 def is_ahead(goal: float, baseline: float, direction: str) -> bool:
-    """Returns whether the goal is better than the baseline, by more than a rounding error."""
+    """Returns whether the goal is better than the baseline by more than a rounding error."""
     return (goal - baseline if direction == "up" else baseline - goal) > ROUNDING * max(1.0, abs(baseline), abs(goal))
 
 
@@ -86,7 +86,7 @@ def violations_of(plan: Plan) -> list[Violation]:
 
 @dataclass(frozen=True, slots=True)
 class SessionInput:
-    """A session to validate; `begins_on` and `ends_on` are the first and last day of its support."""
+    """A session to validate. `begins_on` and `ends_on` are the first and the last day of its support."""
 
     held_on: date
     number: int
