@@ -1,4 +1,6 @@
-"""Names an alarm only where the shares of growth bear the name out, and gives each verdict its short label. Pure."""
+"""Decides whether the shares of growth justify the name "not responding", and gives each verdict its short label.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,9 @@ from app.response.rules.verdict import Finding, NonresponseKind, Shares, State
 NAMED = 0.52
 """The share of slow growth from which an alarm is called not responding.
 
-It is above one half, because the first week in which a share passes a limit overstates it: in the benchmark, of the
-students so called, .60 truly grow under half of the required rate (docs/response.md).
+The limit is above one half, because a share is overestimated in the first week in which it passes a limit. In the
+benchmark, .60 of the students who are called not responding truly grow under half of the required rate
+(docs/response.md).
 """
 
 LABELS = {
@@ -24,19 +27,24 @@ LABELS = {
 
 
 def bears_name(shares: Shares | None) -> bool:
-    """Returns whether the shares say that growth is more likely than not under half of the required rate."""
+    """Returns whether growth is more likely than not under half of the required rate, according to the shares.
+
+    If so, an alarm is named "not responding".
+    """
     return shares is not None and shares.slow >= NAMED
 
 
 def without_name(finding: Finding, shares: Shares | None) -> Finding:
-    """Returns a growth rule's finding; a flag that the shares do not name becomes off track."""
+    """Returns the finding of a rule for growth. `not_responding` becomes `off_track` if the shares do not justify this
+    name.
+    """
     if finding.state is not State.NOT_RESPONDING or bears_name(shares):
         return finding
     return replace(finding, state=State.OFF_TRACK, kind=None, change_week=None)
 
 
 def label(state: State, kind: NonresponseKind | None, on_pace: float | None) -> str:
-    """Returns a verdict's short label for screens. It says no more than the state and the shares do."""
+    """Returns the short label of a verdict for screens. The label claims no more than the state and the shares do."""
     if kind is NonresponseKind.STOPPED:
         return "Stopped responding"
     if kind is NonresponseKind.NEVER:

@@ -1,4 +1,4 @@
-"""Puts numbers into words for a teacher's sentence. Never compares with other children or with adults."""
+"""Puts numbers into words for a sentence to a teacher. Makes no comparison with other children or with adults."""
 
 from __future__ import annotations
 
@@ -34,10 +34,7 @@ def scores(number: int) -> str:
 
 
 def growth(direction: Direction) -> str:
-    """Returns the word for the intended change.
-
-    It is "growth" only if higher is better, because fewer incidents are progress and not growth.
-    """
+    """Returns the word for the intended change: "growth" if higher is better, otherwise "progress"."""
     return "growth" if direction == "up" else "progress"
 
 
@@ -55,13 +52,13 @@ def plain(number: float, digits: int = 2) -> str:
 
 
 def plainly(left: float, right: float) -> tuple[str, str]:
-    """Returns two numbers as text, with as many digits as are needed to tell them apart."""
+    """Returns two numbers as text, with enough digits to tell them apart."""
     digits = next((d for d in range(2, DECIMALS) if plain(left, d) != plain(right, d)), DECIMALS)
     return plain(left, digits), plain(right, digits)
 
 
 def percents(shares: Shares) -> tuple[int, int, int]:
-    """Returns the shares in whole percent, which add to 100: the largest remainders are rounded up."""
+    """Returns the shares in whole percent. They add up to 100: those with the largest remainders are rounded up."""
     exact = [100 * share for share in shares.each]
     whole = [int(value) for value in exact]
     by_remainder = sorted(range(3), key=lambda n: whole[n] - exact[n])
