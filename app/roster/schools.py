@@ -88,7 +88,7 @@ class BreakResource(
     node=False,
     visible=SchoolBreak.removed_at.is_(None),
 ):
-    """Days without school, first and last day included.
+    """Days without school, including the first and the last.
 
     A week whose weekdays all lie in breaks is not an instructional week.
     """
