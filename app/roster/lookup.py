@@ -52,7 +52,7 @@ async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Per
 
 
 async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | None:
-    """Returns the id of the person to whom an action is attributed: the person `name`, or else the person acted for.
+    """Returns the id of the person to whom an action is attributed: the person `name`, or else the acting person.
 
     A request that acts for a person cannot attribute an action to another person: this raises `Invalid` at `pointer`.
     """

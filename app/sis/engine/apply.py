@@ -1,9 +1,10 @@
 """Applies a plan to the roster, and updates what depends on it: memberships, schools of records, school weeks.
 
-It never deletes a row, decides nothing about the plan, and does not touch records of students who did not move.
+It never deletes a row, decides nothing about the plan, and does not touch records of students who did not move. All
+counts come from `RETURNING`.
 
-New rows are written with `UPDATE … FROM` and `INSERT … RETURNING`, which work on one machine and on a sharded server. A
-sharded server refuses `MERGE` under our row-level security. All counts come from `RETURNING`.
+Rows are written with `UPDATE … FROM` and `INSERT`, which work on one machine and on a sharded server. A sharded server
+refuses `MERGE` under our row-level security.
 
 This file exceeds 250 lines so that everything that a run writes to the roster is in one place.
 """
