@@ -116,9 +116,9 @@ async def _stage_items(stage: Stage) -> None:
 
 
 def _mapped_results_sql(stage: Stage, kind: str, column: str) -> str:
-    """Returns the FROM part of an SQL query for the results of a kind that match a rule.
+    """Returns the FROM and WHERE clauses of a query for the results of a kind that match a rule.
 
-    It names the results `r` and their rules `m`. `column` refers from a result to its line item or assessment.
+    The results have the alias `r`, and their rules `m`. `column` refers from a result to its line item or assessment.
     """
     return f"""FROM {stage.of_run("mapping_item")} AS i
         JOIN {stage.of_run("mapping_rule")} AS m ON m.n = i.rule

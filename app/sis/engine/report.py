@@ -216,8 +216,8 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
 async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[ShrunkGroup]:
     """Returns the schools and classes that would lose students. A class that is itself removed does not count.
 
-    A student is lost to a school if the plan removes the student or gives the person another role. A student is lost to
-    a class if the plan removes the enrollment.
+    A student is lost to a school if the plan removes the student, moves the student to other schools, or gives the
+    person another role. A student is lost to a class if the plan removes the enrollment or changes its role.
     """
     groups = []
     people, enrollments = kinds["person"], kinds["enrollment"]

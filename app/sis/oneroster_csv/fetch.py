@@ -1,7 +1,8 @@
-"""Fetches a CSV zip from an https address, a file, or a folder to which zips are added.
+"""Fetches a CSV zip from an https address, a file, or a folder to which zips are added. Does not check its contents.
 
-A download has a size limit and goes to an unnamed temporary file. A file that is still being written is skipped, and a
-file that was imported already is not imported again unless this is requested. Never checks the contents of a zip.
+* A download has a size limit, and goes to an unnamed temporary file.
+* A file that is still being written is skipped.
+* A file that was already imported is imported again only on request.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ Taken = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class FetchedZip:
-    """A fetched zip in the form of an `OpenedSource`, with the description of the file and the time of its data."""
+    """A fetched zip as an `OpenedSource`, with the description of the file and the time of its data."""
 
     deliveries: Mapping[str, Delivery]
     not_taken: tuple[str, ...]
@@ -82,7 +83,7 @@ async def open_url(
 async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progress) -> datetime:
     """Downloads the zip into the file, and returns the time of the response.
 
-    It is the time by the source's clock, or by this machine's clock if the source sends no time.
+    This is the time by the source's clock, or by this machine's clock if the source sends no time.
     """
     began, done = now(), 0
     try:
@@ -115,7 +116,9 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
 
 
 def _response_time(header: str | None) -> datetime | None:
-    """Returns the time in a `Date` header, but never a time ahead of this machine's clock; None if it is malformed."""
+    """Returns the time in a `Date` header, or None if the header is malformed. A time in the future becomes the present
+    time.
+    """
     try:
         return min(parsedate_to_datetime(header).astimezone(UTC), now()) if header else None
     except (ValueError, OverflowError):
@@ -123,10 +126,10 @@ def _response_time(header: str | None) -> datetime | None:
 
 
 def _choose(path: Path, taken: Sequence[Taken], again: bool, leave_out: Collection[str]) -> Path:
-    """Returns the zip of a folder (or the zip itself) that is to be imported.
+    """Returns the zip to import: the zip itself, or one of a folder.
 
-    It is the newest bulk delivery among the zips that were not imported before. Without a bulk delivery, it is the
-    oldest delta. With `again`, it is the newest zip.
+    In a folder, this is the newest bulk delivery that was not imported before. If there is none, it is the oldest delta
+    that was not imported before. With `again`, it is the newest zip.
     """
     if not path.is_dir():
         if not path.is_file():
@@ -165,9 +168,8 @@ def _is_whole(path: Path) -> bool:
 
 
 def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
-    """Returns whether a file was imported before.
-
-    The file is recognized by its name, size and time, or otherwise by its digest.
+    """Returns whether a file was imported before. A file is recognized by name, size and time, or else by its
+    digest.
     """
     status = path.stat()
     if any(
@@ -183,9 +185,9 @@ def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
 
 
 def _is_bulk(path: Path, leave_out: Collection[str]) -> bool:
-    """Returns whether all files in a zip are bulk files, which contain all rows.
+    """Returns whether all files in a zip are bulk files. A bulk file contains all rows.
 
-    An unreadable zip counts as bulk too, so that it is chosen and then refused.
+    An unreadable zip counts as bulk, so that it is chosen and then refused.
     """
     try:
         with _opened(path) as (_, archive):
@@ -198,7 +200,7 @@ def _is_bulk(path: Path, leave_out: Collection[str]) -> bool:
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
     """Opens a file and the zip in it, and yields both.
 
-    Both read the same bytes even if the file is replaced meanwhile.
+    Both read the same bytes, even if the file is replaced while it is open.
     """
     try:
         file = path.open("rb")
