@@ -56,7 +56,7 @@ OPEN: Final = (RunState.PENDING, RunState.RUNNING)
 ANSWERABLE: Final = (RunState.HELD, RunState.FAILED_TO_APPLY)
 """The states of a run whose plan a person may approve or discard."""
 ANSWERED: Final = (RunState.APPROVED, RunState.DISCARDED)
-"""The states of a run that a person has answered; a worker then applies or drops its plan."""
+"""The states of a run that a person has answered. A worker then applies or deletes its plan."""
 WAITING: Final = (*ANSWERABLE, RunState.APPROVED)
 """The states of a run whose plan waits for an answer, or to be applied. A later run of the source replaces such a
 run.

@@ -1,8 +1,6 @@
-"""Runs the steps of a sync: takes the lock, creates the run, plans, checks the limits, applies and reports.
+"""Runs the steps of a sync: takes the lock, creates the run, plans, checks the limits, applies, and reports.
 
-Does not know the format of a source.
-
-This file exceeds 250 lines so that the whole course of a run is in one place.
+It does not know the format of a source. This file exceeds 250 lines so that the whole course of a run is in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -109,11 +107,15 @@ async def sync(
 ) -> Report:
     """Syncs a district from the source that `opener` opens, as role `worker`, and returns the report.
 
-    No transaction is open while the source is fetched. `limits` replace the source's own limits, and `leave_out` adds
-    kinds to those that the source's settings leave out. With `dry`, nothing is applied. If the source is refused, the
-    report's state is `failed`; if the source has nothing new, it is `skipped`. Raises `AlreadyRunning` while another
-    sync of the district runs, `Superseded` if another one has begun after this run lost its lock, `NotFound` for an
-    unknown district, and `StorageFull` if a disk is full. After any error the roster is unchanged.
+    * No transaction is open while the source is fetched.
+    * `limits` replace the limits of the source. `leave_out` adds to the kinds that the settings of the source leave
+      out.
+    * With `dry`, nothing is applied.
+    * If the source is refused, the state of the report is `failed`; if the source has nothing new, it is `skipped`.
+
+    Raises `AlreadyRunning` while another sync of the district runs, `Superseded` if another one has begun after this
+    run lost its lock, `NotFound` for an unknown district, and `StorageFull` if a disk is full. After any error, the
+    roster is unchanged.
     """
     principal = system_principal(district_id, "sync")
 
@@ -181,7 +183,7 @@ def _storage_error(error: BaseException) -> StorageFull | None:
 async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
     """Updates PostgreSQL's statistics of the changed tables.
 
-    After a first load this cannot wait for autovacuum, because the tables are queried long before that.
+    After a first load the tables are queried long before autovacuum would do this.
     """
     tables = ", ".join(sorted({*(BY_NAME[name].table for name in kinds), "external_id", "school_membership"}))
     await work.db.execute(text(f"ANALYZE {tables}"))
@@ -189,7 +191,7 @@ async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def _open_run(work: Work, report: Report, source_name: str, dry: bool, request: RunRequest) -> UUID:
-    """Creates the row of the run, and the row of the source if the source is new. Returns the source's id."""
+    """Creates the row of the run, and, for a new source, the row of the source. Returns the source's id."""
     district = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
     if district is None:
         raise NotFound("district")
@@ -270,7 +272,7 @@ async def _stage_and_apply(
 
 @needs(Can.SYNC_ROSTER)
 async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) -> Stage:
-    """Returns the stage of a run in this transaction. `largest` is the size of the run's largest file in bytes."""
+    """Returns the stage of a run in this transaction. `largest` is the size in bytes of the run's largest file."""
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
     # Hash joins of a large delivery must fit in memory, and a small delivery needs little. Staged rows have no
     # statistics, and with row-level security the planner expects one or two rows: nested loops over a million are off.
@@ -348,7 +350,7 @@ async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
 def _reference_code_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     """Returns SQL for the error code of a refused row `r`.
 
-    The code says whether the referenced row was never known or has been removed.
+    The code distinguishes a referenced row that was never known from one that has been removed.
     """
     refs = [ref for ref in kind.refs if ref.required and ref.header in delivery.header]
     if not refs:
@@ -364,7 +366,7 @@ def _reference_code_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
 
 
 async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, claim_number: int) -> None:
-    """Ends a run as failed after its transaction was rolled back, and clears its counts."""
+    """Ends a run as failed after its transaction was rolled back, and resets the counts in its report."""
     report.state, report.ended_at = RunState.FAILED, now()
     report.kinds.clear()
     report.refusals.clear()

@@ -166,9 +166,9 @@ class RestPull:
         return not left_out and (self.connection.version == "1.2" or collection.name not in IN_12_ONLY)
 
     def _find_outdated(self, selected: list[Collection]) -> list[Collection]:
-        """Returns the collections that changed during the pull.
+        """Returns the collections that must be pulled: those not pulled yet, and those that changed during the pull.
 
-        A collection has changed if its total or revision differs from that of the last page that was read.
+        A collection has changed if its revision differs from the latest revision that the source stated.
         """
         unchanged = (None, self.revision)
         return [

@@ -110,9 +110,9 @@ class Walk:
             yield page
 
     def _has_repeats(self, page: WalkPage) -> bool:
-        """Returns whether a page without new ids has the same row twice.
+        """Returns whether a page has only ids of the previous page, but is not the same page.
 
-        Otherwise the page only repeats rows of the previous page.
+        Its rows are then repeats, and more rows may follow. The same page again would mean the end.
         """
         return bool(page.rows) and all(map(self._seen.__contains__, page.ids)) and page.rows != self._before
 
@@ -260,8 +260,9 @@ class Walk:
         self.whole = True
 
     def _wraps(self, page: WalkPage) -> bool:
-        """Returns whether the source sends its first page again after its last one. Only done by sources without a
-        total.
+        """Returns whether the source has sent its first page again after its last page.
+
+        This is only considered for a source that states no total.
         """
         first = self._first
         is_first_again = first is not None and first.ids == page.ids and self._seen.isdisjoint(page.ids)

@@ -1,8 +1,8 @@
-"""Executes people's answers to a run: approves or discards a held plan, or undoes an applied run. Never reads a source.
+"""Executes people's answers to a run: approves or discards a held plan, or undoes an applied run. Reads no source.
 
-An API only records an answer, because it cannot access staging; the worker or the command line executes it.
+An API only records an answer, because it has no access to staging. The worker or the command line executes it.
 
-This file exceeds 250 lines because all answers share their beginning and their end.
+This file exceeds 250 lines because all answers have the same beginning and the same end.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -65,8 +65,8 @@ class RosterChanged(SourceInconsistent):
 async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -> None:
     """Marks a held run, or one that failed to apply, as approved.
 
-    `plan` is the digest that the report shows; `without_removals` drops the removals from the plan. Raises `NotFound`,
-    or `Conflict` if the run has another state or its plan has another digest.
+    `plan` is the digest that the report shows. With `without_removals`, the planned removals are dropped. Raises
+    `NotFound`, and `Conflict` if the run has another state or its plan has another digest.
     """
     run = await _load_held(work, run_id)
     if run.plan is None or run.plan["digest"] != plan:
@@ -90,7 +90,7 @@ async def discard(work: Work, run_id: UUID) -> None:
 async def discard_unkept_plans(work: Work) -> int:
     """Discards every plan that waits for approval. Returns the number of discarded runs.
 
-    This is needed after a restore, because backups do not contain staged rows.
+    This is needed after a backup was restored, because backups do not contain staged rows.
     """
     lost = {"sentence": RESTORED, "plan": None, "answer": None}
     has_plan = SisRun.plan.is_not(None)
@@ -131,10 +131,10 @@ async def execute_answer(
     progress: Progress,
     claim_number: int | None = None,
 ) -> Report:
-    """Applies the plan of an approved run, or drops the plan of a discarded run, and returns the report.
+    """Applies the plan of an approved run, or deletes the plan of a discarded run. Returns the report.
 
     A plan that no longer matches the roster is discarded. Raises `AlreadyRunning` while the district syncs, and
-    `Superseded` if another claim owns the run. After any other error the roster is unchanged and the answer remains
+    `Superseded` if another claim owns the run. After any other error, the roster is unchanged and the answer is still
     recorded.
     """
     principal = system_principal(district_id, "sync")
@@ -204,11 +204,14 @@ async def undo(
     progress: Progress,
     request: RunRequest = RunRequest(),
 ) -> Report:
-    """Reverts an applied run in one transaction, as a run of its own with its own change log.
+    """Reverts an applied run in one transaction, as a new run with its own change log.
 
-    Created rows are removed; updated, removed and restored rows get their former values, except for pinned fields.
-    Raises `NotFound`; `Conflict` if the run was not applied, is undone already, has expired, or a later run changed the
-    same rows; `AlreadyRunning` while the district syncs.
+    Created rows are removed. Updated, removed and restored rows get their former values, except for pinned fields.
+    Raises:
+
+    * `NotFound`;
+    * `Conflict` if the run was not applied, is already undone, has expired, or if a later run changed the same rows;
+    * `AlreadyRunning` while the district syncs.
     """
     principal = system_principal(district_id, "sync")
     report = Report(request.run_id or new_id(), began_at=now())
@@ -259,7 +262,7 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
 
 @needs(Can.APPROVE_SYNC)
 async def require_undoable(work: Work, run: SisRun) -> None:
-    """Raises `Conflict` if a run was not applied, is undone already, or a later run changed the same rows."""
+    """Raises `Conflict` if a run was not applied or is already undone, or if a later run changed the same rows."""
     if run.state != RunState.APPLIED or run.undoes is not None:
         reason = "undid another" if run.undoes else f"is {run.state}"
         raise Conflict(f"The run {reason}: only a sync that was applied can be undone.", code="run.not_applied")
@@ -304,9 +307,9 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
-    """Returns how many rows of a kind this run changed and one of the runs `later` changed again.
+    """Returns the number of rows of a kind that this run changed and that one of the runs `later` changed again.
 
-    Also counts rows that a later run created under an id that this run had created.
+    Rows that this run created, and for whose id a later run created a row again, are counted too.
     """
     dependent = "".join(
         f""" UNION SELECT t.{kind.key} FROM {kind.table} AS t
@@ -330,7 +333,7 @@ async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[
 async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
     """Writes the plan of one kind that reverts the run `run_id`.
 
-    The plan comes from the change log of that run and from the rows that the run created.
+    The plan is made from the change log of that run and from the rows that it created.
     """
     columns = plan_columns(kind, full_column_delivery(kind))
     names = [column for column, _ in columns]
@@ -369,9 +372,10 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Removes again the rows that the run `run_id` had restored, with their former values and time of removal.
+    """Removes again the rows that the run `run_id` had restored. They get back their former values and time of removal.
 
-    The schools of records are not changed, because the records of a student who left stay in their current schools.
+    The schools of records about these students are not changed, because the records of a student who left stay in their
+    schools.
     """
     columns = [column for column, _ in plan_columns(kind, full_column_delivery(kind)) if column != "school_ids"]
     await stage.run(

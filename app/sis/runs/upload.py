@@ -1,7 +1,7 @@
-"""Validates the headers of uploaded roster zips, and stores the zips until their run has ended.
+"""Validates the headers of uploaded roster zips, and stores the zips until their run has ended. Checks no rows.
 
-The processes share the database but no disk, so the zip is stored in the database, where any worker that claims the run
-can read it. Never checks a row.
+The processes have the database in common but no disk. So the zip is stored in the database, and any worker that claims
+the run can read it.
 """
 
 import re
@@ -48,7 +48,7 @@ class Slot:
 
 
 def validate_roster_zip(file: IO[bytes], leave_out: Collection[str] = ()) -> None:
-    """Raises `Invalid` with every violation in a zip, its manifest and the headers of its files."""
+    """Raises `Invalid` with every violation in a zip, in its manifest and in the headers of its files."""
     try:
         with open_archive(file) as archive:
             CsvZip(archive, leave_out)
@@ -62,14 +62,14 @@ def validate_roster_zip(file: IO[bytes], leave_out: Collection[str] = ()) -> Non
 
 
 def _pointer(sentence: str) -> str:
-    """Returns a JSON Pointer to the file that a sentence begins with, or an empty string."""
+    """Returns a JSON Pointer to the file with whose name a sentence begins, or an empty string."""
     match = _FILE.match(sentence)
     return f"/{match.group()}" if match else ""
 
 
 @needs(Can.RUN_SYNC)
 async def require_upload_source(work: Work, source_id: UUID) -> list[str]:
-    """Returns the names of the files that a source leaves out.
+    """Checks that zips can be uploaded to a source. Returns the names of the files that its settings leave out.
 
     Raises `NotFound` for an unknown source, and `Conflict` for a source that is not of the kind oneroster-csv.
     """
@@ -106,9 +106,9 @@ async def claim_slot(work: Work) -> Slot:
 
 @needs(Can.RUN_SYNC)
 async def renew_slot(work: Work, slot: Slot, length: timedelta = LEASE) -> None:
-    """Renews the lease of a slot for `length`, or releases the slot if the length is zero.
+    """Renews the lease of a slot for `length`. A length of zero releases the slot.
 
-    A slot that another upload has claimed meanwhile is not changed.
+    If another upload has claimed the slot meanwhile, nothing changes.
     """
     await work.db.execute(
         update(SisUploadSlot)
@@ -141,9 +141,8 @@ async def has_upload(work: Work, run_id: UUID) -> bool:
 
 @asynccontextmanager
 async def open_missing_upload() -> AsyncIterator[OpenedSource]:
-    """Raises `NothingNew`.
-
-    It is the opener of a run without an upload, for a source that is read from uploads only.
+    """Raises `NothingNew`. Used in place of opening a source that is only read from uploads, if its run has no
+    upload.
     """
     raise NothingNew("No zip was uploaded: this source only reads zips that are uploaded to it over REST.")
     yield

@@ -1,7 +1,8 @@
-"""Defines metrics for operators' alarms, for each source: hours since the last applied run, and held and failed runs.
+"""Defines metrics for operators' alarms: for each source, the hours since the last applied run, and held and failed
+runs.
 
-The metrics are read from the database, so that every worker reports the same values, even after a restart. They never
-contain a student's data or a name.
+The metrics are read from the database, so that every worker reports the same values, even after a restart. They contain
+no student's data and no name.
 """
 
 from typing import Final

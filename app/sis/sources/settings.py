@@ -1,4 +1,4 @@
-"""Defines and validates the settings of a source. Pure: never reads a row or opens a secret or a connection.
+"""Defines and validates the settings of a source. Pure: reads no row, decrypts no secret, opens no connection.
 
 This file exceeds 250 lines so that all settings and their limits are in one place.
 """
@@ -27,10 +27,10 @@ AUTHS: Final = {
     "oneroster-1.2": ("oauth2-basic", "oauth2-body"),
     "oneroster-csv": (),
 }
-"""The methods of authentication of each kind; the first is the default. `oauth1` signs with HMAC-SHA256."""
+"""The methods of authentication of each kind of source. The first is the default. `oauth1` signs with HMAC-SHA256."""
 LIMITS: Final = {name: float if hint is float else int for name, hint in get_type_hints(GuardLimits).items()}
 ROLLOVER_LIMITS: Final = {"removed": 1.0, "changed": 1.0, "lost": 1.0}
-"""The default limits during the change of the school year. An empty collection is held even then."""
+"""The default limits while the school year changes. An empty collection is held even then."""
 MAX_ROWS = 10_000_000
 MAX_FREEZES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -45,21 +45,25 @@ _RANGES: Final = {
 }
 _URLS: Final = ("url", "gradebook_url", "token_url")
 HIDDEN: Final = "..."
-"""The text that replaces possible secrets in a shown address, such as the signature of a shared file."""
+"""The text that replaces possible secrets when an address is shown, such as the signature in a link to a shared
+file.
+"""
 UPLOADS: Final = "upload:"
-"""The `url` of a CSV source without an address, whose zips are uploaded."""
+"""The `url` of a CSV source that has no address because its zips are uploaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
     """The settings of a source.
 
-    `url` is the base of a OneRoster service or the location of a CSV zip: an https address, a file, a folder to which
-    zips are added, or `upload:` if each zip is uploaded. `limits` are the guard's limits that differ from the defaults;
-    `rollover` has `begins_on`, `ends_on` (both included) and the `limits` for these days. `freeze` has pairs of a first
-    and a last day between which no run begins. `full_cron` is the schedule of full runs; without it, every run is full.
-    `pull_minutes` and `pull_gb` limit the time and the disk space for reading a OneRoster service, so that a service
-    that sends without end fails.
+    * `url`: the base address of a OneRoster service, or the location of a CSV zip: an https address, a file, a folder
+      to which zips are added, or `upload:` if each zip is uploaded.
+    * `limits`: the guard's limits that differ from the defaults.
+    * `rollover`: `begins_on` and `ends_on` (both included), and the `limits` for these days.
+    * `freeze`: pairs of a first and a last day between which no run begins.
+    * `full_cron`: the schedule of full runs. Without it, every run is full.
+    * `pull_minutes`, `pull_gb`: limit the time and the disk space for reading a OneRoster service, so that a service
+      that sends without end fails.
     """
 
     kind: Annotated[str, Text(max=30), About(f"One of {', '.join(KINDS)}.", "oneroster-1.2")]
@@ -122,10 +126,10 @@ class SourceSettings:
 def validate_settings(
     new: SourceSettings, allowed: Allowed, *, name: str, local: bool = False, before: SourceSettings | None = None
 ) -> SourceSettings:
-    """Returns the settings in normalized form. Raises `Invalid` with every violation.
+    """Validates settings, and returns them in normalized form. Raises `Invalid` with every violation.
 
-    With `local`, `url` may be a file or a folder of this machine. `before` are the current settings of the source: a
-    change of an address to another host requires the secret again.
+    With `local`, `url` may be a file or a folder of this machine. `before` has the current settings of the source: if
+    an address changes to another host, the secret must be given again.
     """
     violations: list[Violation] = []
     if not _NAME.fullmatch(name):
@@ -160,7 +164,7 @@ def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, tod
 
 
 def freeze_of(freeze: Any) -> list[tuple[date, date]]:
-    """Returns freeze dates, which were validated before, as pairs of days."""
+    """Returns freeze dates, which have been validated, as pairs of days."""
     return [(date.fromisoformat(str(first)), date.fromisoformat(str(last))) for first, last in freeze]
 
 
@@ -170,14 +174,14 @@ def is_local(url: str) -> bool:
 
 
 def without_path(url: str) -> str:
-    """Returns an address as remote callers may see it. Of a local file or folder it has only the last part of the
-    path.
+    """Returns an address as remote callers may see it. Of a local file or folder, only the last part of the path is
+    shown.
     """
     return f"file:{PurePosixPath(path_of(url)).name}" if is_local(url) else url
 
 
 def hide_secrets(url: str) -> str:
-    """Returns an address without the values of its query and without user name and password, which may be secrets."""
+    """Returns an address in which user name, password and the values of the query are hidden. They may be secrets."""
     parts = urlsplit(url)
     if is_local(url) or not (parts.query or "@" in parts.netloc):
         return url
@@ -318,7 +322,7 @@ def _schedule(new: SourceSettings) -> Iterator[Violation]:
 
 
 def _moves_host(before: SourceSettings, after: SourceSettings) -> bool:
-    """Returns whether an address has an origin (scheme, host, port) that no address of the source had before."""
+    """Returns whether an address of `after` has an origin (scheme, host, port) that no address of `before` has."""
     hosts = {_origin(getattr(before, name)) for name in _URLS}
     return any(_origin(getattr(after, name)) not in hosts | {None} for name in _URLS)
 
