@@ -156,7 +156,7 @@ async def _load_batch(work: Work, new: Sequence[NewScore]) -> _ScoreBatch:
 
 
 def _identity(new: NewScore, batch: _ScoreBatch) -> tuple[Hashable, Hashable, Hashable] | None:
-    """Returns the key, the external id and the content of a score, as `find_contradictions` takes them."""
+    """Returns the key, the external id and the content of a score, in the form that `find_contradictions` takes."""
     student, measure_entry = batch.students.get(new.student), batch.measures[new.measure]
     if student is None or isinstance(measure_entry, AimlineError):
         return None

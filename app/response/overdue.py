@@ -21,7 +21,7 @@ from app.support.phase import support_event
 
 @needs(Can.JUDGE)
 async def remind_supports_not_started(work: Work, days: int, today: date) -> int:
-    """Sends a reminder for each support that is still planned `days` days of instruction after its start.
+    """Sends a reminder for each support that is still planned `days` days of instruction after its planned start.
 
     Returns the number of reminders.
     """

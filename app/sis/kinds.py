@@ -67,9 +67,7 @@ class Kind:
 
     @property
     def note_change(self) -> str:
-        """Returns the part of an UPDATE that sets the time of the last change. It is empty for a kind that is not
-        listed.
-        """
+        """Returns the part of an UPDATE that sets the time of the last change. It is empty if `listed` is false."""
         return ", updated_at = now()" if self.listed else ""
 
 

@@ -122,8 +122,9 @@ class SisQuarantine(TenantRow, Base):
 
 
 class SisAcknowledgement(TenantRow, Base):
-    """A faulty row of a source that a person has acknowledged. It ends when the content or the fault of the row
-    changes.
+    """A faulty row of a source that a person has acknowledged.
+
+    The acknowledgement ends when the content or the fault of the row changes.
     """
 
     __tablename__ = "sis_acknowledgement"

@@ -90,9 +90,7 @@ class Session(AboutStudent, Base):
 
 
 class SessionChange(AboutStudent, Base):
-    """The values that a session had before it was amended or removed, and the person who changed it. Never changed
-    itself.
-    """
+    """The values of a session before it was amended or removed, and the person who changed it. It is never changed."""
 
     __tablename__ = "session_change"
 

@@ -28,8 +28,8 @@ _VERBS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def next_state(state: str, verb: str) -> str:
-    """Returns the state that a support has after the verb; raises `Conflict` if its current state does not allow the
-    verb.
+    """Returns the state to which a verb leads from `state`. Raises `Conflict` if the verb is not allowed in this
+    state.
     """
     required, target = _VERBS[verb]
     if state in required:

@@ -322,7 +322,7 @@ def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np
 def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -> tuple[Whole, NDArray[np.float64]]:
     """Returns the distinct cells in ascending order, and a table of values with a column for each of these cells.
 
-    A row of the table that has no value in a cell has nan there. If it has several, the last one is used. `count` is
+    Where a row has no value for a cell, the table has nan. Where it has several, the table has the last one. `count` is
     the number of rows.
     """
     occurs = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)

@@ -68,8 +68,8 @@ class RunRequest:
 async def lock_district_writes(work: Work) -> None:
     """Makes other transactions that apply a sync of the district wait until this transaction ends.
 
-    A process that cannot renew its lease loses it, but may still be fetching and go on. This lock belongs to the
-    writing transaction, so it cannot be lost before the writing ends.
+    The lease does not ensure this: a process that could not renew its lease may still be running. This lock belongs to
+    the writing transaction, so it cannot be lost before the writing ends.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.WRITE_SYNC})
 

@@ -82,7 +82,10 @@ class Stage:
     """Sentences for the report about values that were changed for import."""
 
     def table(self, name: str, kind: str = "") -> str:
-        """Returns the name of a staging table for writing; a statement that changes rows must name the run."""
+        """Returns the name of a staging table, for statements that write to it.
+
+        Such a statement must restrict itself to the rows of this run.
+        """
         return f"staging.{name}_{kind}" if kind else f"staging.{name}"
 
     def of_run(self, name: str, kind: str = "") -> str:

@@ -291,8 +291,8 @@ class RestPull:
     def _page_size(self, collection: Collection) -> int:
         """Returns the number of rows to request per page.
 
-        The pages are smaller if a collection is read again. If the rows are then at the same places, their order does
-        not depend on the pages and is fixed.
+        If a collection is read again, the pages are smaller. If all rows are still at the same places, their order is
+        fixed: it does not depend on the pages.
         """
         size, attempt = self.sizes.get(collection.name, (0, 0))
         return max(2, (3 + attempt % 2) * size // 5) if size else self.connection.page_size

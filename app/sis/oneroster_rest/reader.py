@@ -201,8 +201,9 @@ def parse_json(body: bytes) -> Any:
 
 
 def extract_rows(name: str, content: Any) -> list[Any]:
-    """Returns the rows in a page's JSON. Raises `SourceRefused` if it has no list of rows, whatever the response's
-    status.
+    """Returns the rows in the JSON of a page, whatever the status of the response.
+
+    Raises `SourceRefused` if the JSON has no list of rows.
     """
     if isinstance(content, list):
         return content

@@ -246,10 +246,11 @@ class Walk:
     async def _probe(self, first: WalkPage) -> None:
         """Checks why the second page equals the first. Raises `SourceRefused` if there may be more rows.
 
-        It requests one row at offset 1. The response has:
+        For this, it requests a single row at offset 1.
 
-        * all rows if the source never pages, and the second row if there are no more: then the collection is complete;
-        * the first row if the source applies the limit but ignores the offset.
+        * If the response has the second row, the collection is complete. The source has no more rows, or sends all of
+          them in every page.
+        * If it has only the first row, the source ignores the offset, and more rows may exist.
         """
         single = await self._fetch(1, 1, None)
         if first.ids[1] not in single.ids:

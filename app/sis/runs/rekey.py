@@ -73,7 +73,7 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
 def validate_map(match: str | None, pairs: Pairs | None) -> None:
     """Raises `Invalid` unless exactly one of a matching field and a map is given.
 
-    Also raises `Invalid` for each id that occurs twice in the map.
+    Also raises `Invalid` if an id occurs twice in the map.
     """
     if (match is None) == (pairs is None):
         raise Invalid([Violation("", "rekey.which", "Give either a field to match people by, or a map.")])

@@ -114,7 +114,8 @@ class Paths:
             self.groups = [np.flatnonzero(group == value) for value in np.unique(group)]
 
     def upto(self, slots: int, own: Array, prior: Prior, form: Array | float = 0.0) -> Array:
-        """Includes the scores up to a slot. Returns the distances of these scores from the expected path.
+        """Adds the scores up to a slot to the inverse covariance. Returns the distances of these scores from the
+        expected path.
 
         The result has the shape (students, slots), with 0 where there is no score. `own` (slots,) is the variance of
         each slot's error without the form's effect, and `form` is the variance of the form's effect.
