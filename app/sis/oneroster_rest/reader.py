@@ -201,9 +201,9 @@ def parse_json(body: bytes) -> Any:
 
 
 def extract_rows(name: str, content: Any) -> list[Any]:
-    """Returns the rows in the JSON of a page, whatever the status of the response.
+    """Returns the rows in the JSON of a page. The status of the response is not considered.
 
-    Raises `SourceRefused` if the JSON has no list of rows.
+    Raises `SourceRefused` if the JSON has no list of rows, or if it reports a failure.
     """
     if isinstance(content, list):
         return content

@@ -55,7 +55,7 @@ class RunOfSource:
     def sentence(self) -> str:
         """Returns the sentence about the run.
 
-        If the lease of a running run has ended, the sentence says since when its worker has not renewed it.
+        If the lease of a running run has ended, the sentence says since when the worker has not renewed the lease.
         """
         run = self.run
         if run.state != RunState.RUNNING or run.leased_until is None or run.leased_until > now():

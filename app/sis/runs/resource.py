@@ -43,7 +43,7 @@ SENTENCE = case(
 )
 """SQL for the sentence about a run.
 
-If the lease of a running run has ended, the sentence says since when its worker has not renewed it.
+If the lease of a running run has ended, the sentence says since when the worker has not renewed the lease.
 """
 
 
