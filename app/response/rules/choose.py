@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from app.response.rules.baseline import note_trend
 from app.response.rules.field import counts, kpoint, median, slopes, trend
-from app.response.rules.labels import without_name
+from app.response.rules.labels import remove_unjustified_name
 from app.response.rules.monitor import rule as monitor
 from app.response.rules.rates import stated_far
 from app.response.rules.series import LEVEL_SCORES, Series
@@ -118,7 +118,7 @@ class DecisionRule:
         finding = _too_little(self, series, resolved) or finding
         finding = note_trend(series, _unless_goal_met(series, finding))
         if self.judges_growth:
-            finding = without_name(finding, shares)
+            finding = remove_unjustified_name(finding, shares)
         has_slope = self.judges_growth and len(series.observations) >= LEVEL_SCORES
         return Verdict(
             state=finding.state,
@@ -212,16 +212,18 @@ def _unless_goal_met(series: Series, finding: Finding) -> Finding:
 RULES: dict[str, DecisionRule] = {
     rule.name: rule
     for rule in (
-        DecisionRule("four-point", 2, Parameter("k", 4, LEVEL_SCORES, 12), kpoint.find),
-        DecisionRule("three-point", 2, Parameter("k", 3, LEVEL_SCORES, 12), kpoint.find),
-        DecisionRule("trend", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), trend.find, least_weeks=2),
-        DecisionRule("median", 2, Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52), median.find),
-        DecisionRule("theil-sen", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_theil_sen, least_weeks=2),
+        DecisionRule("four-point", 2, Parameter("k", 4, LEVEL_SCORES, 12), kpoint.judge_by_k_point),
+        DecisionRule("three-point", 2, Parameter("k", 3, LEVEL_SCORES, 12), kpoint.judge_by_k_point),
+        DecisionRule("trend", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), trend.judge_by_trend, least_weeks=2),
+        DecisionRule("median", 2, Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52), median.judge_by_median),
+        DecisionRule(
+            "theil-sen", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.judge_by_theil_sen, least_weeks=2
+        ),
         DecisionRule(
             "dual-discrepancy",
             2,
             Parameter("minimum", 8, LEVEL_SCORES, 52),
-            slopes.find_dual_discrepancy,
+            slopes.judge_by_dual_discrepancy,
             least_weeks=2,
             more=(Parameter("percentile", 25, 1, 50),),
         ),
@@ -229,11 +231,13 @@ RULES: dict[str, DecisionRule] = {
             "slope-interval",
             2,
             Parameter("minimum", 4, LEVEL_SCORES, 52),
-            slopes.find_slope_interval,
+            slopes.judge_by_slope_interval,
             least_weeks=2,
             more=(Parameter("from_week", 6, 1, 52), Parameter("confidence", 75, 50, 99)),
         ),
-        DecisionRule("eb-slope", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_shrunken, least_weeks=2),
+        DecisionRule(
+            "eb-slope", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.judge_by_shrunken_slope, least_weeks=2
+        ),
         DecisionRule(
             "criterion",
             2,
@@ -248,7 +252,7 @@ RULES: dict[str, DecisionRule] = {
             "monitor",
             3,
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
-            monitor.find,
+            monitor.judge_by_defaults,
             more=(Parameter("far_percent", 10, 1, 50),),
         ),
     )

@@ -26,7 +26,7 @@ LABELS = {
 }
 
 
-def bears_name(shares: Shares | None) -> bool:
+def justifies_name(shares: Shares | None) -> bool:
     """Returns whether growth is more likely than not under half of the required rate, according to the shares.
 
     If so, an alarm is named "not responding".
@@ -34,11 +34,11 @@ def bears_name(shares: Shares | None) -> bool:
     return shares is not None and shares.slow >= NAMED
 
 
-def without_name(finding: Finding, shares: Shares | None) -> Finding:
+def remove_unjustified_name(finding: Finding, shares: Shares | None) -> Finding:
     """Returns the finding of a rule for growth. `not_responding` becomes `off_track` if the shares do not justify this
     name.
     """
-    if finding.state is not State.NOT_RESPONDING or bears_name(shares):
+    if finding.state is not State.NOT_RESPONDING or justifies_name(shares):
         return finding
     return replace(finding, state=State.OFF_TRACK, kind=None, change_week=None)
 

@@ -16,7 +16,7 @@ from app.response.rules.baseline import MIN_POINTS, note_trend
 from app.response.rules.choose import RULES
 from app.response.rules.field.counts import LEVEL_RULES
 from app.response.rules.field.trend import slope
-from app.response.rules.labels import label, without_name
+from app.response.rules.labels import label, remove_unjustified_name
 from app.response.rules.line import GOAL_WEEK, OfflineSeries
 from app.response.rules.margin import at_rate
 from app.response.rules.monitor.bulk import Batch
@@ -91,7 +91,9 @@ def _find_by_rule(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, op
     if rule.judges_growth:
         for week, estimated in _find_by_monitor(lines, lines_by_week, replace(options, far=None)).items():
             for n, finding in findings[week].items():
-                findings[week][n] = replace(without_name(finding, estimated[n].shares), shares=estimated[n].shares)
+                findings[week][n] = replace(
+                    remove_unjustified_name(finding, estimated[n].shares), shares=estimated[n].shares
+                )
     return findings
 
 

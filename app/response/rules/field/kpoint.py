@@ -25,7 +25,7 @@ def last_run(sides: Sequence[int], on_side: int) -> int:
     return run
 
 
-def find(series: Series, parameters: Mapping[str, int]) -> Finding:
+def judge_by_k_point(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a series by the sides on which its last k scores are, relative to the aimline A(t) = b + g * t.
 
     * All k scores are worse than the line: `not_responding`.

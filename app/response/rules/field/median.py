@@ -12,7 +12,7 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, scores, weeks
 
 
-def find(series: Series, parameters: Mapping[str, int]) -> Finding:
+def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a series by the median distance of its last three scores from the aimline.
 
     The state is `not_responding` if the median is on the worse side of the aimline, otherwise `responding`. The

@@ -70,7 +70,7 @@ def _fell_short(series: Series, reason: Reason, sentence: str, statistic: float,
     return Finding(State.NOT_RESPONDING, (reason, change), sentence, statistic, threshold, NonresponseKind.STOPPED, at)
 
 
-def find_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding:
+def judge_by_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a series by the Theil-Sen slope: the median of the slopes between all pairs of scores.
 
     The state is `not_responding` if this slope is worse than the required rate g, otherwise `responding`. The statistic
@@ -90,7 +90,7 @@ def find_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding:
     return _fell_short(series, Reason("trend_falls_short", numbers), sentence, rate, needed)
 
 
-def find_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Finding:
+def judge_by_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges level and slope together. The state is `not_responding` only if both are clearly too low.
 
     * z is the normal quantile of `percentile` (25 gives -.674).
@@ -130,7 +130,7 @@ def find_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Find
     return _fell_short(series, reason, sentence, statistic, threshold)
 
 
-def find_slope_interval(series: Series, parameters: Mapping[str, int]) -> Finding:
+def judge_by_slope_interval(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges whether the fitted line, with an interval around it, reaches the goal in time. If not: `not_responding`.
 
     The least-squares line is continued to the goal's week W, where its interval is yhat(W) +- z * SE(slope) * (W - t).
@@ -162,7 +162,7 @@ def find_slope_interval(series: Series, parameters: Mapping[str, int]) -> Findin
     return _fell_short(series, Reason("goal_out_of_reach", numbers), sentence, beyond, 0.0)
 
 
-def find_shrunken(series: Series, parameters: Mapping[str, int]) -> Finding:
+def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a series by the empirical-Bayes slope. The state is `not_responding` if it is worse than the required rate
     g.
 

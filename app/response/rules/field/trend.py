@@ -47,7 +47,7 @@ def slope_se(times: Sequence[float], see: float) -> float:
     return see / math.sqrt(_spread(times, times))
 
 
-def find(series: Series, parameters: Mapping[str, int]) -> Finding:
+def judge_by_trend(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges a series by its least-squares slope. The state is `not_responding` if it is worse than the required rate.
 
     Otherwise the state is `responding`. The statistic is the slope and the threshold is the required rate g, both in

@@ -13,7 +13,7 @@ FEW = 2
 """The maximum number of series for which plain floats are faster than arrays."""
 
 
-def both(
+def run_filters(
     weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
 ) -> tuple[Array, Array]:
     """Returns the states of the forward and of the backward filter, exactly as `filters` computes them.

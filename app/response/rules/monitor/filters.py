@@ -77,7 +77,9 @@ def posterior(
     inverse = has_score[:, None, :] / error
     edges = np.searchsorted(times, np.arange(weeks[0], weeks[-1] + 2)).tolist()
     few = len(g) <= alone.FEW
-    forward, backward = (alone.both if few else _run_filters)(weeks, edges, y, inverse, g, start[1], prior, began)
+    forward, backward = (alone.run_filters if few else _run_filters)(
+        weeks, edges, y, inverse, g, start[1], prior, began
+    )
     filtered = _Filtered(
         forward[:, 0], forward[:, 2], forward[:, 1], forward[:, 4], -0.5 * (forward[:, 5] + np.log(forward[:, 6]))
     )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.aimline import Direction
-from app.response.rules.labels import bears_name
+from app.response.rules.labels import justifies_name
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.model import Array, calibrated_log_odds
 from app.response.rules.monitor.panel import STOPPED, Panel, PanelEstimate, judge_panel
@@ -59,7 +59,7 @@ class Facts:
     adjusted: bool = False
 
 
-def find(series: Series, parameters: Mapping[str, int]) -> Finding:
+def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges one series by the published defaults, without a cohort and so without form adjustment. Returns the
     finding.
 
@@ -78,11 +78,11 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
     Source: this project's; filters over change times (Kalman, 1960; Adams and MacKay, 2007) read as a sequential ratio
     with an indifference zone (Wald, 1945). Measured in docs/response.md.
     """
-    return find_calibrated(series, parameters["far_percent"] / 100, PUBLISHED)
+    return judge_by_calibration(series, parameters["far_percent"] / 100, PUBLISHED)
 
 
-def find_calibrated(series: Series, far: float, calibration: Calibration) -> Finding:
-    """Judges a series as `find` does, but with a calibration from the district's own series.
+def judge_by_calibration(series: Series, far: float, calibration: Calibration) -> Finding:
+    """Judges a series as `judge_by_defaults` does, but with a calibration from the district's own series.
 
     `far` is the stated false-alarm rate.
     """
@@ -154,7 +154,7 @@ def conclude(
         Reason("shares", numbers),
         Reason("rate_now", {"rate": rate, "low": low, "high": high}),
     ]
-    state = State.NOT_RESPONDING if bears_name(shares) else State.OFF_TRACK
+    state = State.NOT_RESPONDING if justifies_name(shares) else State.OFF_TRACK
     since = change if kind is NonresponseKind.STOPPED else 0
     if statistic <= threshold:
         below = float(estimate.high[student]) < 1
