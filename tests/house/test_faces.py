@@ -28,6 +28,7 @@ READS = {
     "list_deliveries": "WebhookEndpoint.deliveries",
     "list_quarantine": "SyncRun.quarantine",
     "list_sync_changes": "SyncRun.changes",
+    "list_planned_changes": "SyncRun.plannedChanges",
     "list_line_items": "Class.lineItems",
     "list_results_of_student": "Student.results",
     "list_assessment_results_of_student": "Student.assessmentResults",

@@ -222,6 +222,7 @@ async def end(
         "repaired": report.repaired,
         "exit_code": report.exit_code,
         "rekeys": report.rekeys,
+        "listed": report.listed,
         "leased_until": None,
         "fault": fault.error,
         "fault_place": fault.place,
