@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.sis.engine.report import Report
 from app.sis.port import AlreadyRunning
 from app.sis.runs import approval, quarantine, queries, rekey
+from app.sis.runs import undo as undoing
 from app.sis.scheduler.answers import attempt_answer
 from app.sis.scheduler.leases import claim_answer
 
@@ -155,7 +156,7 @@ def add_to(app: typer.Typer) -> None:
 
         async def go(engine: AsyncEngine, settings: Settings) -> Report:
             district_id, nobody = await find_district(engine, district), lambda _doing, _done, _of: None
-            return await approval.undo(engine, settings.keyring, district_id, ids.parse_id("run", run), nobody)
+            return await undoing.undo(engine, settings.keyring, district_id, ids.parse_id("run", run), nobody)
 
         report = _run_or_exit(lambda: as_operator(go))
         _show(report, district, as_json)

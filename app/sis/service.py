@@ -71,6 +71,7 @@ from app.sis.port import (
 from app.sis.rules import RunState
 
 SOURCE_KIND = "oneroster-csv"
+KEPT_SIZE = 64 << 20  # bytes; the assumed size of a kept plan, whose files no longer exist
 log = structlog.get_logger()
 
 
