@@ -160,7 +160,7 @@ class SisPlannedChange(TenantRow, Base):
     """A row that a held or dry run would create, change or remove.
 
     `fields` has, by column, the value before and after; a third item marks values that are digests, because they are
-    personal. `student_id` and `school_ids` say whom the row is about, and in which orgs it is before and after.
+    personal. `student_id` and `org_ids` say whom the row is about, and in which orgs it is before and after.
     """
 
     __tablename__ = "sis_planned_change"
@@ -171,7 +171,7 @@ class SisPlannedChange(TenantRow, Base):
     row_id: Mapped[UUID]
     sourced_id: Mapped[str | None]
     student_id: Mapped[UUID | None]
-    school_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    org_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
     fields: Mapped[dict[str, Any]]
 
 
@@ -185,7 +185,7 @@ class SisPlannedValue(TenantRow, Base):
 
     run_id: Mapped[UUID]
     student_id: Mapped[UUID | None]
-    school_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    org_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
     secured_area: Mapped[str | None]
     personal: Mapped[dict[str, Any]]
 

@@ -11,8 +11,9 @@ from migrations.tenant import distribute, grant, tenant_table
 revision = "0010"
 down_revision = "0008"
 
-# A student whom the run would create is no row yet, so that no foreign key leads to students.
-ABOUT = "student_id uuid, school_ids uuid[] NOT NULL"
+# A student whom the run would create is no row yet, so that no foreign key leads to students. The orgs are those before
+# and after the change, and do not follow the student.
+ABOUT = "student_id uuid, org_ids uuid[] NOT NULL"
 
 
 def upgrade() -> None:
@@ -32,6 +33,7 @@ def upgrade() -> None:
         refs={"run_id": "sis_run"},
         indexes=(("run_id", "id"), ("run_id", "kind", "id"), ("run_id", "row_id")),
         student="student_id",
+        schools="org_ids",
         unless="student_id IS NULL",
         api="SELECT",
         worker="SELECT, INSERT, DELETE",
@@ -47,6 +49,7 @@ def upgrade() -> None:
         refs={"id": "sis_planned_change", "run_id": "sis_run"},
         indexes=(("run_id", "id"),),
         student="student_id",
+        schools="org_ids",
         unless="student_id IS NULL",
         lock="secured_area",
         api="SELECT",

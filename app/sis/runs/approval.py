@@ -3,8 +3,8 @@
 An API only records an answer, because it cannot access staging; the worker or the command line executes it.
 """
 
-# only our own names are formatted into statements; values are bound
-
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -15,10 +15,13 @@ from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import Keyring
-from app.core.errors import Conflict, NotFound
+from app.core.errors import Conflict, Invalid, NotFound, Violation
+from app.core.inputs import About
+from app.core.text import Text
 from app.sis.engine.apply import apply_all
 from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.mapping import follow_results
+from app.sis.engine.partial import ApprovedPart, leave_out
 from app.sis.engine.plan import digest, drop_removals, kept_deliveries, load_plan
 from app.sis.engine.report import Report
 from app.sis.engine.run import (
@@ -27,12 +30,15 @@ from app.sis.engine.run import (
     drop_kept_plan,
     end,
     lock_district_writes,
+    pluralize,
 )
+from app.sis.engine.stage import Stage
 from app.sis.engine.state import change_states
 from app.sis.models import SisRun
-from app.sis.port import Progress, RosterBusy, SourceInconsistent
+from app.sis.port import Delivery, Progress, RosterBusy, SourceInconsistent
 from app.sis.rules import ANSWERABLE, ANSWERED, OPEN, WITH_PLAN, RunState
 from app.sis.runs import rekey
+from app.sis.runs.planned import locate_schools
 from app.sis.runs.queries import read_report
 from app.sis.runs.queries import run as find_run
 from app.sis.service import KEPT_SIZE, open_stage, refresh_statistics
@@ -47,18 +53,59 @@ class RosterChanged(SourceInconsistent):
 
 
 @needs(Can.APPROVE_SYNC)
-async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -> None:
+async def approve(
+    work: Work,
+    run_id: UUID,
+    plan: Annotated[str, Text(max=64), About("The `plan` of the report that was read.", "1443d443760fcbb2")],
+    without_removals: Annotated[bool, About("Whether no row is removed.", False)] = False,
+    schools: Annotated[
+        Sequence[str] | None,
+        Text(max=200),
+        About(
+            "The only schools whose changes are applied: ids, or external ids `sis:<source>:<sourcedId>`. A row that "
+            "concerns several schools is applied if all of them are named.",
+            ["org_01jq4n6d9zf3vbs0x5k2m7e8tc"],
+        ),
+    ] = None,
+    kinds: Annotated[
+        Sequence[str] | None, Text(max=40), About("The only kinds of rows that are applied.", ["person"])
+    ] = None,
+) -> None:
     """Marks a held run, or one that failed to apply, as approved. `plan` is the digest that the report shows;
-    `without_removals` drops the removals from the plan.
+    `without_removals` drops the removals from the plan. `schools` and `kinds` restrict the approval to a part of the
+    plan; the rest is left out and comes again with the next run.
 
-    Raises `NotFound`, and `Conflict` if the run has another state or its plan has another digest.
+    Raises `NotFound`, `Conflict` if the run has another state or its plan has another digest, and `Invalid` for an
+    unknown school or kind.
     """
     run = await _load_held(work, run_id)
     if run.plan is None or run.plan["digest"] != plan:
         raise Conflict(
             "The plan is not the one that was read. Read the report again and name its plan.", code="run.plan_changed"
         )
-    await _record_answer(work, run_id, RunState.APPROVED, "Approved; it will be applied shortly.", without_removals)
+    _validate_part(run, schools, kinds)
+    school_ids = None if schools is None else await locate_schools(work, schools, "/schools")
+    answer: dict[str, Any] = {
+        "without_removals": without_removals,
+        "schools": school_ids and [str(school_id) for school_id in school_ids],
+        "kinds": kinds and sorted(set(kinds)),
+    }
+    await _record_answer(work, run_id, RunState.APPROVED, "Approved; it will be applied shortly.", answer)
+
+
+def _validate_part(run: SisRun, schools: Sequence[str] | None, kinds: Sequence[str] | None) -> None:
+    """Raises `Invalid` for an approval of a part that the run's plan does not have."""
+    given = {"/schools": schools, "/kinds": kinds}
+    if run.mode == rekey.MODE and (schools is not None or kinds is not None):
+        detail = "A map of new sourcedIds is approved as a whole."
+        raise Invalid([Violation(where, "approval.part", detail) for where, each in given.items() if each is not None])
+    if empty := [where for where, each in given.items() if each is not None and not each]:
+        raise Invalid([Violation(where, "approval.empty", "Name at least one, or leave this out.") for where in empty])
+    files = (run.plan or {})["files"]
+    unknown = [place for place, kind in enumerate(kinds or ()) if kind not in files]
+    if unknown:
+        detail = f"The plan has these kinds: {', '.join(files)}."
+        raise Invalid([Violation(f"/kinds/{place}", "approval.kind", detail) for place in unknown])
 
 
 @needs(Can.APPROVE_SYNC)
@@ -68,7 +115,7 @@ async def discard(work: Work, run_id: UUID) -> None:
     Raises `NotFound`, and `Conflict` if the run is in another state.
     """
     await _load_held(work, run_id)
-    await _record_answer(work, run_id, RunState.DISCARDED, "Discarded. The roster is as it was.", False)
+    await _record_answer(work, run_id, RunState.DISCARDED, "Discarded. The roster is as it was.", {})
 
 
 @needs(Can.APPROVE_SYNC)
@@ -96,12 +143,12 @@ async def _load_held(work: Work, run_id: UUID) -> SisRun:
 
 
 @needs(Can.APPROVE_SYNC)
-async def _record_answer(work: Work, run_id: UUID, state: RunState, sentence: str, without_removals: bool) -> None:
+async def _record_answer(work: Work, run_id: UUID, state: RunState, sentence: str, more: dict[str, Any]) -> None:
     answer = {
         "verb": state.value,
         "by": work.principal.name,
         "at": now().isoformat(),
-        "without_removals": without_removals,
+        **more,
     }
     answered = {"sentence": sentence, "answer": answer, "due": func.now(), "attempts": 0}
     if not await change_states(work, state, [SisRun.id == run_id], answered, of=ANSWERABLE):
@@ -153,21 +200,40 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_nu
         await load_plan(stage, run_id, deliveries)
         if await digest(stage, deliveries) != run.plan["digest"]:
             raise RosterChanged("The roster has changed since the plan was made.")
-        if run.answer and run.answer["without_removals"]:
-            await drop_removals(stage, deliveries)
-            for counts in report.kinds.values():
-                counts.unchanged += counts.removed
-                counts.removed = counts.absent = 0
+        await _restrict_plan(stage, deliveries, run.answer or {}, report)
         report.repaired = await apply_all(stage, deliveries, progress)
         report.warnings += await follow_results(work, stage)
         await stage.clear()
         because, report.held_because = report.held_because, []
         conclude(report, dry=False)
         report.held_because = because
+        if left_out := report.total("left_out"):
+            report.sentence += f" {pluralize(left_out, 'planned change', 'planned changes')} left out: see the notes."
     await drop_kept_plan(work, run_id)
     report.plan = None
     await end(work, report, of=(RunState(run.state),), claim_number=claim_number)
     return report
+
+
+async def _restrict_plan(
+    stage: Stage, deliveries: Mapping[str, Delivery], answer: Mapping[str, Any], report: Report
+) -> None:
+    """Deletes from the plan what was not approved, and adapts the report's counts and notes."""
+    if answer.get("without_removals"):
+        await drop_removals(stage, deliveries)
+        for counts in report.kinds.values():
+            counts.unchanged += counts.removed
+            counts.removed = counts.absent = 0
+    schools, kinds = answer.get("schools"), answer.get("kinds")
+    if schools is None and kinds is None:
+        return
+    part = ApprovedPart(None if schools is None else [UUID(school_id) for school_id in schools], kinds)
+    notes = await leave_out(stage, deliveries, part, report.kinds)
+    report.warnings += notes
+    if notes:
+        # The source is read completely again, so that what was left out is planned again.
+        report.taken = None
+        report.warnings.append("What was left out comes again with the next run, which reads the whole source.")
 
 
 @needs(Can.SYNC_ROSTER)

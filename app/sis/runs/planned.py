@@ -44,7 +44,7 @@ class ChangeFilter:
         if self.action is not None:
             conditions.append(SisPlannedChange.action == self.action)
         if self.school_id is not None:
-            conditions.append(literal(self.school_id) == any_(SisPlannedChange.school_ids))
+            conditions.append(literal(self.school_id) == any_(SisPlannedChange.org_ids))
         return conditions
 
 
@@ -81,9 +81,9 @@ async def planned_changes(
     ]
     work.disclose("sync", (row.student_id for row, _ in rows if row.student_id is not None))
     fields = await show_fields(work, [(row.kind, row.run_id, row.fields, personal) for row, personal in rows])
-    schools = await _names_of_schools(work, {school_id for row, _ in rows for school_id in row.school_ids})
+    schools = await _names_of_schools(work, {school_id for row, _ in rows for school_id in row.org_ids})
     return [
-        PlannedChange(row.id, row.kind, row.action, row.sourced_id, [schools[each] for each in row.school_ids], changed)
+        PlannedChange(row.id, row.kind, row.action, row.sourced_id, [schools[each] for each in row.org_ids], changed)
         for (row, _), changed in zip(rows, fields, strict=True)
     ]
 

@@ -218,7 +218,7 @@ class PlannedChangeResource(
         "listed too where they are planned).",
     )
     sourced_id: str | None = field(SisPlannedChange.sourced_id, "The row's id in the source.", "4711")
-    schools: list[Id] = references(SisPlannedChange.school_ids, "org", "The schools that it concerns, before or after.")
+    schools: list[Id] = references(SisPlannedChange.org_ids, "org", "The schools that it concerns, before or after.")
     fields: list[FieldChangeValue] = computed(
         show_fields,
         (SisPlannedChange.kind, SisPlannedChange.run_id, SisPlannedChange.fields, SisPlannedValue.personal),
@@ -232,7 +232,7 @@ PLANNED_FILTERS: tuple[Filter[Any], ...] = (
     Filter(
         "school",
         str,
-        lambda school_id: school_id == any_(SisPlannedChange.school_ids),
+        lambda school_id: school_id == any_(SisPlannedChange.org_ids),
         "Only rows that concern this school: an id, or an external id `sis:<source>:<sourcedId>`.",
         "org_01jq4n6d9zf3vbs0x5k2m7e8tc",
         graphql="school_id",

@@ -68,7 +68,7 @@ async def _list_kind(stage: Stage, kind: Kind, columns: Sequence[str], place: in
     first = (place + 1) * 10 * MOST_LISTED
     return await stage.run(
         f"""INSERT INTO sis_planned_change
-                (district_id, id, run_id, kind, action, row_id, sourced_id, student_id, school_ids, fields)
+                (district_id, id, run_id, kind, action, row_id, sourced_id, student_id, org_ids, fields)
             SELECT :district, {fresh_id("planned " + kind.name, "p.id::text", "p.place")}, :run, '{kind.name}',
                    p.action, p.id, p.sourced_id, p.student_id, p.org_ids, {_fields_sql(kind, columns, salt)}
             FROM (SELECT p.*, {first} + row_number() OVER (ORDER BY {ORDER}, p.sourced_id, p.id) AS place
@@ -81,8 +81,8 @@ async def _store_personal(stage: Stage, kind: Kind, columns: Sequence[str]) -> N
     """Stores the personal values of the listed changes of one kind in clear."""
     area = f"'{DEMOGRAPHICS_LOCK}'" if kind.name == "demographics" else "NULL"
     await stage.run(
-        f"""INSERT INTO sis_planned_value (district_id, id, run_id, student_id, school_ids, secured_area, personal)
-            SELECT :district, c.id, :run, c.student_id, c.school_ids, {area}, {_fields_sql(kind, columns, None)}
+        f"""INSERT INTO sis_planned_value (district_id, id, run_id, student_id, org_ids, secured_area, personal)
+            SELECT :district, c.id, :run, c.student_id, c.org_ids, {area}, {_fields_sql(kind, columns, None)}
             FROM sis_planned_change AS c JOIN ({planned_rows_sql(stage, kind, columns)}) AS p ON p.id = c.row_id
             WHERE c.district_id = :district AND c.run_id = :run AND c.kind = '{kind.name}' ON CONFLICT DO NOTHING"""
     )
@@ -138,7 +138,7 @@ async def list_rekeyed(stage: Stage, name: str, pairs: str) -> int:
     fields = "jsonb_build_object('sourced_id', jsonb_build_array(r.old, r.new))"
     return await stage.run(
         f"""INSERT INTO sis_planned_change
-                (district_id, id, run_id, kind, action, row_id, sourced_id, student_id, school_ids, fields)
+                (district_id, id, run_id, kind, action, row_id, sourced_id, student_id, org_ids, fields)
             SELECT :district, {fresh_id("planned rekey " + name, "r.old || ' ' || r.new", "r.place")}, :run, '{name}',
                    '{REKEY}', r.row_id, r.old, {student}, o.school_ids, {fields}
             FROM (SELECT r.*, row_number() OVER (ORDER BY r.old, r.new) AS place FROM ({pairs}) AS r) AS r {joined}
