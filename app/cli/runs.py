@@ -1,4 +1,4 @@
-"""`aimline sync status|report|approve|discard|undo|history|rekey`: shows sync runs and decides about them.
+"""`aimline sync status|report|diff|approve|discard|undo|history|rekey`: shows sync runs and decides about them.
 
 The exit codes are those of `aimline sync`.
 """
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.access.directory import find_district
 from app.access.principal import system_principal
 from app.access.work import Work, unit
+from app.cli.diff import add_to_sync as add_diff
 from app.cli.operate import AsJson, District, as_operator
 from app.cli.sync import ALREADY_RUNNING, USAGE, print_report, sync_app
 from app.core import ids
@@ -39,6 +40,7 @@ Kept = Annotated[bool, typer.Option("--without-removals", help="Do not remove an
 def add_to(app: typer.Typer) -> None:
     """Adds these commands to `aimline sync`."""
     app.add_typer(sync_app, name="sync")
+    add_diff()
 
     @sync_app.command("status")
     def status(
@@ -82,13 +84,30 @@ def add_to(app: typer.Typer) -> None:
 
     @sync_app.command("approve")
     def approve(
-        run: Run, district: District, plan: Plan, without_removals: Kept = False, as_json: AsJson = False
+        run: Run,
+        district: District,
+        plan: Plan,
+        without_removals: Kept = False,
+        school: Annotated[
+            list[str] | None,
+            typer.Option(help="Apply this school only: an id, or sis:<source>:<sourcedId>; may be repeated."),
+        ] = None,
+        kind: Annotated[
+            list[str] | None, typer.Option(help="Apply this kind only, such as person; may be repeated.")
+        ] = None,
+        as_json: AsJson = False,
     ) -> None:
         """Applies the plan of a held run, or of one that failed to apply, if it is the plan that was read and the
         roster has not changed.
+
+        With --school or --kind, the rest of the plan is left out, and comes again with the next run.
         """
         run_id = ids.parse_id("run", run)
-        _decide(district, run_id, lambda work: approval.approve(work, run_id, plan, without_removals), as_json)
+
+        async def mark(work: Work) -> None:
+            await approval.approve(work, run_id, plan, without_removals, school or None, kind or None)
+
+        _decide(district, run_id, mark, as_json)
 
     @sync_app.command("discard")
     def discard(run: Run, district: District, as_json: AsJson = False) -> None:

@@ -78,7 +78,10 @@ def next_steps(report: Report) -> list[str]:
         if "rekeyed" in held:
             steps.append(f"People come back under other ids: aimline sync rekey {shown} {of} --match identifier")
         if report.plan:
+            steps.append(f"To see who and what it would change: aimline sync diff {shown} {of}")
             steps.append(f"To apply it as it is: aimline sync approve {shown} {of} --plan {report.plan['digest']}")
+            if report.mode != "rekey":
+                steps.append("To apply it for some schools or kinds only, add --school SCHOOL or --kind KIND.")
         if held & {"removed", "shrunk"}:
             steps.append("To apply everything but the removals, add --without-removals.")
         steps.append(f"To discard it: aimline sync discard {shown} {of}")
@@ -90,6 +93,8 @@ def next_steps(report: Report) -> list[str]:
         steps.append(
             f"The roster is as it was. Check the source with: aimline sis doctor NAME {of}, then run the sync again."
         )
+    elif report.state == RunState.DRY and report.listed:
+        steps.append(f"To see who and what it would change: aimline sync diff {shown} {of}")
     elif report.state == RunState.SKIPPED:
         steps.append(f"Nothing, if no new export was due. To import it again: aimline sync run NAME {of} --full")
     elif report.state == RunState.APPLIED:
