@@ -31,7 +31,7 @@ from app.sis.runs import planned, queries
 OPERATION = "sync diff"
 NARROW = 100  # characters; a line of a table is never cut to fewer
 HEADINGS = ("kind", "action", "sourcedId", "schools", "changes")
-WIDTHS = (14, 8, 20, 24)
+WIDTHS = (14, 8, 20, 26)
 
 
 def add_to_sync() -> None:
@@ -130,9 +130,9 @@ async def _table(source: _List) -> AsyncIterator[str]:
 
 def _changes(row: planned.PlannedChange) -> str:
     if row.action in (PlannedAction.REMOVE, PlannedAction.ABSENT):
-        return ", ".join(f"{each.field} {each.before}" for each in row.fields)
+        return ", ".join(f"{each.field} {each.before}" for each in row.fields if each.before)
     if row.action == PlannedAction.CREATE:
-        return ", ".join(f"{each.field} {each.after}" for each in row.fields)
+        return ", ".join(f"{each.field} {each.after}" for each in row.fields if each.after)
     return ", ".join(f"{each.field} {_value(each.before)} -> {_value(each.after)}" for each in row.fields)
 
 

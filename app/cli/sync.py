@@ -33,6 +33,7 @@ from app.sis import port
 from app.sis.engine.report import Counts, Report
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.port import AlreadyRunning
+from app.sis.rules import RunState
 from app.sis.runs.pull import Mode, run_source
 from app.sis.scheduler.report_text import render_guard_result, render_rekeys
 from app.sis.service import sync_csv
@@ -213,7 +214,7 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
     for warning in report.warnings:
         console.print(f"Note: {warning}", markup=False)
     console.print(report.sentence, markup=False)
-    if report.listed:
+    if report.listed and report.state in (RunState.HELD, RunState.DRY):
         typer.echo(f"See who and what: aimline sync diff {format_id('run', report.run_id)} --district {district}")
     if report.plan:
         arguments = f"{format_id('run', report.run_id)} --district {district}"

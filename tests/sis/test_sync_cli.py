@@ -142,4 +142,4 @@ async def test_a_part_is_approved_on_the_command_line(north: Town, tmp_path: Pat
     assert _run(north, *approve, "--school", "sis:csv:west").returncode == 2
     done = _run(north, *approve, "--kind", "person")
     assert done.returncode == 0
-    assert "12 planned changes left out: see the notes." in done.stdout
+    assert "12 planned changes are left out: see the notes." in done.stdout

@@ -208,7 +208,8 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_nu
         conclude(report, dry=False)
         report.held_because = because
         if left_out := report.total("left_out"):
-            report.sentence += f" {pluralize(left_out, 'planned change', 'planned changes')} left out: see the notes."
+            rows = pluralize(left_out, "planned change is", "planned changes are")
+            report.sentence += f" {rows} left out: see the notes."
     await drop_kept_plan(work, run_id)
     report.plan = None
     await end(work, report, of=(RunState(run.state),), claim_number=claim_number)
