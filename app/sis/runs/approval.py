@@ -71,10 +71,10 @@ async def approve(
         Sequence[str] | None, Text(max=40), About("The only kinds of rows that are applied.", ["person"])
     ] = None,
 ) -> None:
-    """Marks a held run, or one that failed to apply, as approved. `plan` is the digest that the report shows;
-    `without_removals` drops the removals from the plan. `schools` and `kinds` restrict the approval to a part of the
-    plan; the rest is left out and comes again with the next run.
+    """Marks a held run, or one that failed to apply, as approved.
 
+    `plan` is the digest that the report shows; `without_removals` drops the removals from the plan. `schools` and
+    `kinds` restrict the approval to a part of the plan; the rest is left out and comes again with the next run.
     Raises `NotFound`, `Conflict` if the run has another state or its plan has another digest, and `Invalid` for an
     unknown school or kind.
     """
@@ -112,7 +112,7 @@ def _validate_part(run: SisRun, schools: Sequence[str] | None, kinds: Sequence[s
 async def discard(work: Work, run_id: UUID) -> None:
     """Marks a held run, or one that failed to apply, as discarded.
 
-    Raises `NotFound`, and `Conflict` if the run is in another state.
+    Raises `NotFound`, or `Conflict` if the run is in another state.
     """
     await _load_held(work, run_id)
     await _record_answer(work, run_id, RunState.DISCARDED, "Discarded. The roster is as it was.", {})
@@ -120,7 +120,7 @@ async def discard(work: Work, run_id: UUID) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def discard_unkept_plans(work: Work) -> int:
-    """Discards every plan that waits for approval, and returns the number of runs.
+    """Discards every plan that waits for approval. Returns the number of discarded runs.
 
     This is needed after a restore, because backups do not contain staged rows.
     """
