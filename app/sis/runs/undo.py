@@ -72,6 +72,7 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
     if undone.mode == rekey.MODE:
         report.mode = rekey.MODE
         await rekey.undo_rekey(stage, undone, report)
+        await _undo_people(stage, undone, report, progress)
     else:
         await _undo_rows(work, stage, undone, report, progress)
     await require_before_images(work, undone)  # they may have expired since the check at the beginning
@@ -80,6 +81,15 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
     report.sentence = f"{ids.format_id('run', run_id)} is undone. {report.sentence}"
     await end(work, report)
     await update_watermarks(work, undone.source_id, False, None, None, undone=True)
+
+
+async def _undo_people(stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
+    """Puts back the people whom a map reunited: the former one is removed again, and the new one comes back."""
+    kind = BY_NAME["person"]
+    await write_undo_plan(stage, kind, undone.id)
+    if await reporting.count_planned(stage, kind):
+        report.repaired = await apply_all(stage, {kind.name: full_column_delivery(kind)}, progress)
+        await put_back_removed(stage, kind, undone.id)
 
 
 @needs(Can.SYNC_ROSTER)
@@ -188,7 +198,8 @@ async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
                    CASE WHEN c.action IN {WENT} THEN 'restore' WHEN c.action = 'restore' THEN 'remove' ELSE 'update' END
                    {"".join(f", b.{name}" for name in names)}
             FROM sis_change AS c, LATERAL jsonb_populate_record(NULL::{kind.table}, c.before) AS b
-            WHERE c.district_id = :district AND c.run_id = '{run_id}' AND c.kind = '{kind.name}'""",
+            WHERE c.district_id = :district AND c.run_id = '{run_id}' AND c.kind = '{kind.name}'
+              AND c.action <> 'rekey'""",
     )
     await stage.insert(
         "plan",

@@ -49,12 +49,10 @@ def render_rekeys(report: Report) -> list[str]:
     shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
     if report.state == RunState.HELD and lines:
         lines.append(f"To keep these people: aimline sync rekey {shown} {of} --match likely")
-    elif any(rekey["set_aside"] for rekey in report.rekeys):
-        lines.append(f"To give those set aside their new ids: aimline sync rekey {shown} {of} --match likely")
-    if report.state == RunState.APPLIED and not all(rekey["set_aside"] for rekey in report.rekeys):
-        lines.append(
-            f"The others came as new people, without records to lose. To reverse: aimline sync undo {shown} {of}"
-        )
+    elif report.state == RunState.APPLIED and lines:
+        if not all(rekey["set_aside"] for rekey in report.rekeys):
+            lines.append("Those who are not set aside came as new people, without records to lose.")
+        lines.append(f"If they are the same people: aimline sync rekey {shown} {of} --match likely")
     return lines
 
 
