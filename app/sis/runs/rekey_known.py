@@ -2,8 +2,8 @@
 
 Some were left unchanged by the run (set aside), so that the new sourcedId is free. Others came as new people, because
 the former person had no records, and the former person was removed. Those are reunited: the former person comes back
-with the new sourcedId and the new person's values, and the new person goes. Nobody is reunited if the new person has got
-records meanwhile.
+with the new sourcedId and the new person's values, and the new person goes. Nobody is reunited if the new person has
+got records meanwhile.
 """
 
 # ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound
