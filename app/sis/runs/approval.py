@@ -21,9 +21,9 @@ from app.core.text import Text
 from app.sis.engine.apply import apply_all
 from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.mapping import follow_results
-from app.sis.engine.partial import ApprovedPart, leave_out
 from app.sis.engine.plan import digest, drop_removals, kept_deliveries, load_plan
 from app.sis.engine.report import Report
+from app.sis.engine.review.partial import ApprovedPart, leave_out
 from app.sis.engine.run import (
     EXITS,
     conclude,

@@ -13,8 +13,8 @@ from typing import Final
 
 from app.access.permission import DEMOGRAPHICS_LOCK
 from app.sis.engine.plan import plan_columns
-from app.sis.engine.planned_rows import planned_rows_sql
 from app.sis.engine.review.contradictions import LikelyRekey
+from app.sis.engine.review.planned_rows import planned_rows_sql
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.port import Delivery

@@ -16,8 +16,8 @@ from typing import Final
 from uuid import UUID
 
 from app.sis.engine.plan import plan_columns
-from app.sis.engine.planned_rows import planned_rows_sql
 from app.sis.engine.report import CAME, WENT, Counts, count_planned
+from app.sis.engine.review.planned_rows import planned_rows_sql
 from app.sis.engine.stage import Stage
 from app.sis.kinds import KINDS, Kind, Ref
 from app.sis.port import Delivery
