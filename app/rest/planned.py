@@ -1,6 +1,7 @@
 """The list of what a sync run would change, as a CSV file in REST: a route, without rules."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import StreamingResponse
@@ -8,13 +9,23 @@ from starlette.responses import StreamingResponse
 from app.rest.door import OpenWork, Services, requires, row_id
 from app.rest.quarantine import CsvResponse
 from app.rest.route import Route
-from app.sis.kinds import RECORD_KIND
+from app.sis.kinds import BY_NAME
 from app.sis.rules import PlannedAction
 from app.sis.runs import planned, queries
 
+
+def choice_of(values: Iterable[str]) -> Any:
+    """Returns the type of a parameter that takes one of these values."""
+    return cast(Any, Literal)[tuple(str(value) for value in values)]
+
+
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
-Kind = Annotated[RECORD_KIND | None, Query(description="Only rows of this kind.")]
-Action = Annotated[PlannedAction | None, Query(description="Only this action.")]
+if TYPE_CHECKING:
+    Kind = str | None
+    Action = str | None
+else:  # The choices are spelled out in the contract, as those of the derived list are.
+    Kind = Annotated[choice_of(BY_NAME) | None, Query(description="Only rows of this kind.")]
+    Action = Annotated[choice_of(PlannedAction) | None, Query(description="Only this action.")]
 School = Annotated[
     str | None,
     Query(
