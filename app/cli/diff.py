@@ -26,7 +26,8 @@ from app.settings import Settings
 from app.sis.engine.report import Report
 from app.sis.kinds import BY_NAME
 from app.sis.rules import PlannedAction
-from app.sis.runs import planned, queries
+from app.sis.runs import queries
+from app.sis.runs.plans import changes as planned
 
 OPERATION = "sync diff"
 NARROW = 100  # characters; a line of a table is never cut to fewer

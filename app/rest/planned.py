@@ -11,7 +11,8 @@ from app.rest.quarantine import CsvResponse
 from app.rest.route import Route
 from app.sis.kinds import BY_NAME
 from app.sis.rules import PlannedAction
-from app.sis.runs import planned, queries
+from app.sis.runs import queries
+from app.sis.runs.plans import changes as planned
 
 
 def choice_of(values: Iterable[str]) -> Any:

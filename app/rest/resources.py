@@ -16,7 +16,8 @@ from app.rest.derived.shapes import Shapes
 from app.rest.route import Route
 from app.roster.resource import DemographicsResource, EnrollmentResource, StaffResource, StudentResource
 from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource
-from app.sis.runs.resource import PlannedChangeResource, RunResource
+from app.sis.runs.plans.resource import PlannedChangeResource
+from app.sis.runs.resource import RunResource
 from app.support.delivery import SessionChangeResource, SessionResource
 from app.support.resource import PhaseResource, SupportResource
 

@@ -18,14 +18,14 @@ from app.rest.quarantine import QuarantinedRow
 from app.rest.route import Route
 from app.roster.queries import find_staff, find_student
 from app.sis import models
-from app.sis.runs import approval, pull, queries
+from app.sis.runs import approval, history, pull, queries
 from app.sis.scheduler.report_text import next_steps, render_report
 
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 
 class SyncRun(Shape):
-    """One sync: what it changed, or why it changed nothing."""
+    """One sync of a source, with its changes or the reason why it changed nothing."""
 
     id: str
     source: str
@@ -34,7 +34,9 @@ class SyncRun(Shape):
         "applied), discarded, failed, dry, or skipped (nothing new)."
     )
     mode: str | None = Field(description="full or delta, once it is known; rekey for a map of new sourcedIds.")
-    asked_by: str | None = Field(description="Who requested it; `schedule` for the schedule.")
+    asked_by: str | None = Field(
+        description="The person or client that requested the run; `schedule` for a scheduled run."
+    )
     sentence: str = Field(description="The run's result in one sentence.")
     began_at: datetime
     ended_at: datetime | None
@@ -70,7 +72,7 @@ class Approval(Input):
 
 
 class NewRun(Input):
-    """A sync run to be requested."""
+    """A sync run to request."""
 
     source: str = Field(max_length=64, description="A source's id.")
     mode: Literal["full", "delta"] | None = Field(
@@ -144,7 +146,7 @@ class SyncReport(SyncRun):
     rekeys: list[LikelyRekey] = Field(description="People who likely came back with another sourcedId.")
     exit_code: int = Field(description="The exit code of the command line for the run in its state; 4 while held.")
     first_quarantined: list[QuarantinedRow]
-    next: list[str] = Field(description="What a person may do about the run.")
+    next: list[str] = Field(description="The next steps for a person.")
 
 
 class SyncStep(Shape):
@@ -234,14 +236,14 @@ async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncRep
 
 
 @router.get(
-    "/students/{student}/sync-history", operation_id="get_sync_history", **requires(find_student, queries.history_of)
+    "/students/{student}/sync-history", operation_id="get_sync_history", **requires(find_student, history.history_of)
 )
 async def get_sync_history(work: OpenWork, student: StudentPath) -> SyncHistory:
     """Returns what every sync did to a student and the student's enrollments, to find out why the student is listed or
     not.
     """
     await find_student(work, student)  # answers 404 for a student out of reach, whatever else the caller lacks
-    person, steps = await queries.history_of(work, student)
+    person, steps = await history.history_of(work, student)
     return SyncHistory(
         student=ids.format_id("student", person.id),
         departed=person.removed_at is not None,
@@ -250,12 +252,12 @@ async def get_sync_history(work: OpenWork, student: StudentPath) -> SyncHistory:
 
 
 @router.get(
-    "/staff/{person}/sync-history", operation_id="get_staff_sync_history", **requires(find_staff, queries.history_of)
+    "/staff/{person}/sync-history", operation_id="get_staff_sync_history", **requires(find_staff, history.history_of)
 )
 async def get_staff_sync_history(work: OpenWork, person: str) -> StaffSyncHistory:
     """Returns what every sync did to a person who is not a student, and to the person's enrollments."""
     member = await find_staff(work, person)  # refuses students, whose history has its path under /students
-    subject, steps = await queries.history_of(work, ids.format_id("person", member.id))
+    subject, steps = await history.history_of(work, ids.format_id("person", member.id))
     return StaffSyncHistory(
         person=ids.format_id("person", subject.id),
         departed=subject.removed_at is not None,
@@ -319,7 +321,7 @@ def _run(source_run: queries.RunOfSource) -> SyncRun:
     )
 
 
-def _step(step: queries.HistoryEntry) -> SyncStep:
+def _step(step: history.HistoryEntry) -> SyncStep:
     return SyncStep(
         run=ids.format_id("run", step.run.run.id),
         source=step.run.source,

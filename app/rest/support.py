@@ -25,7 +25,9 @@ class NewSupport(Input):
     """A support to plan."""
 
     student: str = Field(description="An id or an external id.")
-    intervention: str = text_field(service.NewSupport, "intervention", description="What is done.")
+    intervention: str = text_field(
+        service.NewSupport, "intervention", description="The intervention, such as repeated reading."
+    )
     level: int = Field(description="The rank of a level: 2 is targeted by default.")
     measure: str = Field(description="The measure that follows the response: a code or an id.")
     starts_on: date
@@ -115,9 +117,9 @@ async def change_support(work: OpenWork, support: str, change: SupportChange) ->
     "/supports/{support}/end",
     operation_id="end_support",
     response_model=SUPPORT,
-    **requires(service.end_support, *READS),
+    **requires(response_service.end_support, *READS),
 )
 async def end_support(work: OpenWork, support: str, end: SupportEnd) -> Response:
     """Ends a planned or active support."""
-    row = await service.end_support(work, row_id("support", support), end.because, end.on)
+    row = await response_service.end_support(work, row_id("support", support), end.because, end.on)
     return await _answer(work, row.id)

@@ -13,7 +13,7 @@ from app.access.principal import Principal, client_principal
 from app.access.work import unit
 from app.core.ids import new_id
 from app.sis.engine.report import Report
-from app.sis.runs.planned import ChangeFilter, PlannedChange, csv_of_changes, planned_changes
+from app.sis.runs.plans.changes import ChangeFilter, PlannedChange, csv_of_changes, planned_changes
 from tests.sis.roster_zip import Export, ask, row_id, sync
 from tests.town import Town
 

@@ -4,7 +4,7 @@ An API only records an answer, because it cannot access staging; the worker or t
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -16,8 +16,6 @@ from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
-from app.core.inputs import About
-from app.core.text import Text
 from app.sis.engine.apply import apply_all
 from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.mapping import follow_results
@@ -38,7 +36,7 @@ from app.sis.models import SisRun
 from app.sis.port import Delivery, Progress, RosterBusy, SourceInconsistent
 from app.sis.rules import ANSWERABLE, ANSWERED, OPEN, WITH_PLAN, RunState
 from app.sis.runs import rekey
-from app.sis.runs.planned import locate_schools
+from app.sis.runs.plans.changes import locate_schools
 from app.sis.runs.queries import read_report
 from app.sis.runs.queries import run as find_run
 from app.sis.service import KEPT_SIZE, open_stage, refresh_statistics
@@ -56,20 +54,10 @@ class RosterChanged(SourceInconsistent):
 async def approve(
     work: Work,
     run_id: UUID,
-    plan: Annotated[str, Text(max=64), About("The `plan` of the report that was read.", "1443d443760fcbb2")],
-    without_removals: Annotated[bool, About("Whether no row is removed.", False)] = False,
-    schools: Annotated[
-        Sequence[str] | None,
-        Text(max=200),
-        About(
-            "The only schools whose changes are applied: ids, or external ids `sis:<source>:<sourcedId>`. A row that "
-            "concerns several schools is applied if all of them are named.",
-            ["org_01jq4n6d9zf3vbs0x5k2m7e8tc"],
-        ),
-    ] = None,
-    kinds: Annotated[
-        Sequence[str] | None, Text(max=40), About("The only kinds of rows that are applied.", ["person"])
-    ] = None,
+    plan: str,
+    without_removals: bool = False,
+    schools: Sequence[str] | None = None,
+    kinds: Sequence[str] | None = None,
 ) -> None:
     """Marks a held run, or one that failed to apply, as approved.
 

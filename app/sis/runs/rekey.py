@@ -34,8 +34,8 @@ from app.sis.kinds import BY_NAME, Kind
 from app.sis.models import SisRun
 from app.sis.port import SourceInconsistent
 from app.sis.rules import RunState
+from app.sis.runs.plans.likely_rekeys import CREATED, likely_pairs, match_known, reunite, separate
 from app.sis.runs.queries import run as find_run
-from app.sis.runs.rekey_known import CREATED, likely_pairs, match_known, reunite, separate
 from app.sis.service import open_stage
 
 MODE: Final = "rekey"

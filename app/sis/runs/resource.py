@@ -5,26 +5,25 @@ None shows a secret or a value of a personal field.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 from sqlalchemy import ARRAY, Text, any_, case, cast, func, literal_column, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.resources.declare import Join, Link, Resource
-from app.resources.fields import choice, computed, field, reference_of, references, stored
-from app.resources.listing import Filter, Listing
-from app.resources.members import Id
+from app.resources.declare import AddedLink, Join, Link, Resource
+from app.resources.fields import choice, computed, field, reference_of, stored
+from app.resources.listing import Listing
+from app.resources.members import Id, ValueMember
+from app.resources.select import ResourceType
 from app.resources.terms import DISTRICT
-from app.resources.values import JsonObject, Value, item
+from app.resources.values import JsonObject
 from app.roster.models import Enrollment, Person, Source
+from app.roster.resource import StaffResource, StudentResource
 from app.sis.engine.run import LENGTH
-from app.sis.kinds import RECORD_KIND
-from app.sis.models import SisChange, SisPlannedChange, SisPlannedValue, SisQuarantine, SisRun, SisSource
-from app.sis.rules import PlannedAction, RunState
-from app.sis.runs.planned import locate_school
-from app.sis.runs.planned_fields import show_fields
+from app.sis.models import SisChange, SisPlannedChange, SisQuarantine, SisRun, SisSource
+from app.sis.rules import RunState
+from app.sis.runs.history import SyncStepValue, sync_histories
+from app.sis.runs.plans.resource import PLANNED_FILTERS, PlannedChangeResource
 from app.sis.runs.queries import KINDS_WITH_IDS, NON_STUDENT_KINDS
 from app.sis.sources.settings import hide_secrets, without_path
 
@@ -117,17 +116,26 @@ class RunResource(
     get="sync_run",
     node=False,
 ):
-    """One sync: what it changed, or why it changed nothing."""
+    """One sync of a source, with its changes or the reason why it changed nothing."""
 
     source: str = field(Source.name, "The name of the source.", "sis")
     state: RunState = choice(SisRun.state, "The state; `skipped` if there was nothing new.")
     mode: str | None = field(SisRun.mode, "`full` or `delta`, once known; `rekey` for a map of sourcedIds.", "full")
-    asked_by: str | None = field(SisRun.asked_by, "Who requested it; `schedule` for the schedule.", "schedule")
+    asked_by: str | None = field(
+        SisRun.asked_by, "The person or client that requested the run; `schedule` for a scheduled run.", "schedule"
+    )
     sentence: str = field(SENTENCE, "The run's result in one sentence.", "3 students came, nothing was removed.")
     began_at: datetime = field(SisRun.began_at, "When it began.")
     ended_at: datetime | None = field(SisRun.ended_at, "When it ended.")
+    plan: str | None = field(
+        SisRun.plan["digest"].as_string(),
+        "The digest of the plan that waits for approval, which an approval names.",
+        "0123456789abcdef",
+        rest=None,
+    )
+    held_because: JsonObject = stored(SisRun.held_because, "The guard's reasons, one sentence each.", rest=None)
     counts: JsonObject = stored(SisRun.counts, "Numbers of rows, by kind.")
-    warnings: JsonObject = stored(SisRun.warnings, "What somebody should look at.")
+    warnings: JsonObject = stored(SisRun.warnings, "Sentences about irregularities that a person should look at.")
     listed: int = field(SisRun.listed, "The number of planned changes that are listed; 0 where there is no list.", 27)
 
 
@@ -185,64 +193,24 @@ class SyncChangeResource(
     )
 
 
-class FieldChangeValue(Value):
-    """A field that a planned change sets, with its values as texts.
-
-    A personal value is in clear for callers who may read the record in the roster (`roster:read`, `demographics:read`
-    or `grades:read`), and otherwise a digest, which is equal for equal values of the run.
-    """
-
-    field: str = item("The field, as the source names it.", "givenName")
-    before: str | None = item("The value before; null for a new row.", "Ana")
-    after: str | None = item("The value after; null for a row that goes.", "Anna")
-    digest: bool = item("Whether the values are digests.", False)
-
-
-class PlannedChangeResource(
-    Resource[SisPlannedChange],
-    requires=Can.READ_SYNC,
-    joins=(Join(SisPlannedValue, SisPlannedValue.id == SisPlannedChange.id, outer=True),),
-    about=SisPlannedChange.student_id,
-    discloses="sync",
-    name="PlannedChange",
-):
-    """A row that a held or dry run would create, change, bring back, remove or re-key."""
-
-    id: str = field(
-        cast(SisPlannedChange.id, Text), "The number of the change.", "01995f2e-7c2a-7b6e-9d52-5c6f0f1d2a3b"
+def _history(of: ResourceType, description: str) -> AddedLink:
+    member = ValueMember(
+        "sync_history",
+        description,
+        rest=None,
+        shape=SyncStepValue,
+        compute=sync_histories,
+        keys=(Person.id,),
+        many=True,
+        assumed=20,
+        requires=(Can.READ_SYNC,),
     )
-    kind: str = field(SisPlannedChange.kind, "The kind of row.", "person")
-    action: PlannedAction = choice(
-        SisPlannedChange.action,
-        "create, update, restore (it comes back), remove (marked as deleted), absent (no longer sent, so removed), or "
-        "rekey (likely the same person under another sourcedId; the removal and the creation of which it consists are "
-        "listed too where they are planned).",
-    )
-    sourced_id: str | None = field(SisPlannedChange.sourced_id, "The row's id in the source.", "4711")
-    schools: list[Id] = references(SisPlannedChange.org_ids, "org", "The schools that it concerns, before or after.")
-    fields: list[FieldChangeValue] = computed(
-        show_fields,
-        (SisPlannedChange.kind, SisPlannedChange.run_id, SisPlannedChange.fields, SisPlannedValue.personal),
-        "The fields that change.",
-    )
+    return AddedLink(of, member)
 
-
-PLANNED_FILTERS: tuple[Filter[Any], ...] = (
-    Filter("kind", RECORD_KIND, lambda kind: SisPlannedChange.kind == kind, "Only rows of this kind.", "person"),
-    Filter("action", PlannedAction, lambda action: SisPlannedChange.action == action, "Only this action.", "absent"),
-    Filter(
-        "school",
-        str,
-        lambda school_id: school_id == any_(SisPlannedChange.org_ids),
-        "Only rows that concern this school: an id, or an external id `sis:<source>:<sourcedId>`.",
-        "org_01jq4n6d9zf3vbs0x5k2m7e8tc",
-        graphql="school_id",
-        resolve=locate_school,
-        bound=UUID,
-    ),
-)
 
 LINKS = (
+    _history(StudentResource, "Everything that syncs did to the student and the student's enrollments, newest first."),
+    _history(StaffResource, "Everything that syncs did to the person and the person's enrollments, newest first."),
     Link(
         RunResource,
         "planned_changes",
@@ -274,6 +242,17 @@ LINKS = (
 )
 
 LISTINGS = (
-    Listing("sis_sources", SourceResource, "The sources that the district syncs from, oldest first."),
-    Listing("sync_runs", RunResource, "The district's sync runs, newest first.", descending=True),
+    Listing(
+        "sis_sources",
+        SourceResource,
+        "The sources that the district syncs from, oldest first.",
+        changed_at=SisSource.updated_at,
+    ),
+    Listing(
+        "sync_runs",
+        RunResource,
+        "The district's sync runs, newest first.",
+        descending=True,
+        changed_at=SisRun.updated_at,
+    ),
 )

@@ -19,7 +19,7 @@ from app.roster.lookup import ids_by_alias
 from app.roster.models import Org
 from app.roster.references import parse
 from app.sis.models import SisPlannedChange, SisPlannedValue
-from app.sis.runs.planned_fields import FieldChange, show_fields
+from app.sis.runs.plans.fields import FieldChange, show_fields
 
 BATCH: Final = 1000
 """The number of changes that are read for a CSV file in one transaction."""
