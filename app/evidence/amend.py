@@ -35,7 +35,7 @@ class Amendment:
     who corrects it.
     """
 
-    because: Annotated[str, About("Why it is amended.", "Scored again")]
+    because: Annotated[str, About("The reason for the amendment.", "Scored again")]
     by: Annotated[
         str | None,
         About(
@@ -43,11 +43,11 @@ class Amendment:
             "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
         ),
     ] = None
-    value: Annotated[float | None, About("Another value.", 47.0)] = None
-    taken_on: Annotated[date | None, About("Another day.", date(2026, 9, 29))] = None
-    attempt: Annotated[int | None, About("Another attempt.", 2)] = None
-    purpose: Annotated[str | None, About("Another purpose.", "baseline")] = None
-    form: Annotated[str | None, About("Another form.", "B")] = None
+    value: Annotated[float | None, About("The corrected value.", 47.0)] = None
+    taken_on: Annotated[date | None, About("The corrected day.", date(2026, 9, 29))] = None
+    attempt: Annotated[int | None, About("The corrected attempt.", 2)] = None
+    purpose: Annotated[str | None, About("The corrected purpose.", "baseline")] = None
+    form: Annotated[str | None, About("The corrected form.", "B")] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class NewScore:
         About("The student: an id, or an external id `sis:<source>:<sourcedId>`.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
     ]
     measure: Annotated[str, About("The measure: a code or an id.", "orf")]
-    taken_on: Annotated[date, About("The day on which it was taken.", date(2026, 9, 28))]
+    taken_on: Annotated[date, About("The day on which the score was taken.", date(2026, 9, 28))]
     value: Annotated[float, About("The value in the measure's unit.", 46.0)]
     attempt: Annotated[int, About("The attempt's number, where there were several on the day.", 1)] = 1
     purpose: Annotated[str, About("The purpose of the score.", "progress")] = "progress"

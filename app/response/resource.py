@@ -41,7 +41,7 @@ class VerdictResource(
     support_id: Id = reference(VerdictRow.support_id, "support", "The support.", rest="support")
     phase_id: Id = reference(VerdictRow.phase_id, "phase", "The phase.", rest="phase")
     number: int = field(VerdictRow.number, "Its number among the verdicts on the support.", 3)
-    state: State = choice(VerdictRow.state, "What the rule concludes about the series.")
+    state: State = choice(VerdictRow.state, "The conclusion of the rule about the series.")
     kind: NonresponseKind | None = choice(
         VerdictRow.kind, "How the student does not respond; only with `not_responding`."
     )
