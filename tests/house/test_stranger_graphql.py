@@ -223,7 +223,9 @@ def _values(field: str, arg: str, type_: GraphQLNamedType, told: Told) -> list[A
     if arg in ("first", "last"):
         return [100]
     if arg == "sort":
-        return ["name"]
+        return [
+            sort.name for listing in CATALOG.listings.values() if camel(listing.name) == field for sort in listing.sorts
+        ]
     if arg == "familyName":
         return [f"Family{told.town.canary}"]
     if type_.name == "Boolean":
