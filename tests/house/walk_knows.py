@@ -104,6 +104,7 @@ HEADERS = {"If-Match": "*"}
 FIELDS: dict[str, Any] = {
     "since": f"{BEGINS}T00:00:00Z",
     "which": "failed",
+    "description": "What it is for.",
     "overlap_seconds": 3600,
     "raised_on": str(BEGINS),
     "decided_on": str(BEGINS + timedelta(weeks=11)),
