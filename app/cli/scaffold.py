@@ -1,7 +1,7 @@
 """Defines `aimline scaffold`, which writes the files of a new noun about a student, for developers.
 
-It writes a model, a migration, rules, a service, a resource and tests, and adds the noun to the five tables that list
-nouns: ids, permissions, events, the catalogue and the paths of REST. Both APIs follow from these.
+It writes a model, a migration, rules, a service, a resource and tests, and adds the noun to the tables that list nouns:
+ids, permissions, events and their links, the catalogue and the paths of REST. Both APIs follow from these.
 """
 
 import re
@@ -120,6 +120,7 @@ EDITS: dict[str, tuple[tuple[str, str], ...]] = {
         ("STUDENT_ENTERED =", '@NOUN_RECORDED = _type("@noun.recorded", "@noun", "@Noun: recorded.", "student")\n'),
         ("        STUDENT_ENTERED,", "        @NOUN_RECORDED,\n"),
     ),
+    "app/events/render.py": (('    "run": "sync-runs",', '    "@noun": "@paths",\n'),),
     "app/catalog.py": (
         ("\nCATALOG =", "from app.@room.@noun import resource as @nouns\n"),
         ("        *(sis, webhooks),", "        @nouns,\n"),
