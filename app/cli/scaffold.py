@@ -123,7 +123,7 @@ EDITS: dict[str, tuple[tuple[str, str], ...]] = {
     "app/events/render.py": (('    "run": "sync-runs",', '    "@noun": "@paths",\n'),),
     "app/catalog.py": (
         ("\nCATALOG =", "from app.@room.@noun import resource as @nouns\n"),
-        ("        *(sis, webhooks),", "        @nouns,\n"),
+        ("    )\n)\n", "        @nouns,\n"),
     ),
     "app/rest/resources.py": (
         ("\nSERVED:", "from app.@room.@noun.resource import @NounResource\n"),
