@@ -45,7 +45,7 @@ async def test_every_command_records_the_events_that_it_declares(
         last = await owner.fetchval(LAST, told.town.district_id)
         request = own_request(operation, told)
         answer = await north.ask(operation.method, request.path, **request.body)
-        assert answer.status_code in (200, 201, 204), (str(request), answer.text)
+        assert answer.status_code < 300, (str(request), answer.text)
         rows = await owner.fetch(RECORDED, told.town.district_id, last)
         found += findings(CATALOG.commands[operation.name], [row["type"] for row in rows])
         walked.add(operation.name)
