@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalog import CATALOG
 from app.resources.declare import Command
-from app.response.commands import JUDGED
 from app.settings import Settings
 from tests.faces.rest_town import caller
 from tests.house.told_town import tell
@@ -18,6 +17,8 @@ from tests.town import found_town
 
 DECIDED = {"support.changed", "support.ended"}
 """Events of a decision that changes or ends a support; the walk's decision lets it continue."""
+OF_A_JUDGEMENT = ("response.", "probe.")
+"""How the types of events begin that depend on the scores."""
 RECORDED = "SELECT type FROM event WHERE district_id = $1 AND seq > $2"
 LAST = "SELECT coalesce(max(seq), 0) FROM event WHERE district_id = $1"
 
@@ -28,7 +29,8 @@ def findings(command: Command, recorded: Iterable[str]) -> list[str]:
     A judgement, or a decision, may or may not have its events; every other declared event is recorded by each call.
     """
     events, declared = set(recorded), {type_.name for type_ in command.emits}
-    certain = declared - {type_.name for type_ in JUDGED} - (DECIDED if command.name == "decide" else set())
+    certain = {name for name in declared if not name.startswith(OF_A_JUDGEMENT)}
+    certain -= DECIDED if command.name == "decide" else set()
     return [f"{command.name} records {name} and does not declare it" for name in sorted(events - declared)] + [
         f"{command.name} declares {name} and does not record it" for name in sorted(certain - events)
     ]
