@@ -49,6 +49,7 @@ COMMANDS = {
         "doctor", "Finds records whose schools differ from their student's, and repairs them with --repair."
     ),
     "explain": Command("explain", "Shows the statement, the plan, the scopes and the disclosures of a read over REST."),
+    "scaffold": Command("scaffold", "For developers: writes the files of a new noun about a student."),
     "contracts": Command("contracts", "Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."),
     "sandbox": Command("sandbox", "A synthetic district of people who do not exist."),
 }

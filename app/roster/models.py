@@ -149,8 +149,8 @@ class Person(ListedBySchool, Changing, FromSource, Base):
     agent_sourced_ids: Mapped[list[str]] = mapped_column(Texts)
     pinned: Mapped[list[str]] = mapped_column(Texts)
     merged_into: Mapped[UUID | None]
-    search_family: Mapped[str] = _generated("lower(family_name || ' ' || given_name)")
-    search_given: Mapped[str] = _generated("lower(given_name || ' ' || family_name)")
+    search_family: Mapped[str | None] = _generated("lower(family_name || ' ' || given_name)")
+    search_given: Mapped[str | None] = _generated("lower(given_name || ' ' || family_name)")
     search_email: Mapped[str | None] = _generated("CASE WHEN NOT is_student THEN lower(email) END")
     grade: Mapped[str | None] = _generated("grades[1]")
     has_more_grades: Mapped[bool | None] = _generated("CASE WHEN cardinality(grades) > 1 THEN true END")
