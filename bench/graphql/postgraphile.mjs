@@ -6,6 +6,12 @@ import { makePgService } from "postgraphile/adaptors/pg";
 import { grafserv } from "postgraphile/grafserv/node";
 import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 
+// Node 20 lacks what PostGraphile 5.1 calls.
+Promise.withResolvers ??= function () {
+  let resolve, reject;
+  const promise = new Promise((yes, no) => { resolve = yes; reject = no; });
+  return { promise, resolve, reject };
+};
 const { connection, pgSettings, port, log } = JSON.parse(process.env.BENCH);
 const service = makePgService({ connectionString: connection, schemas: ["public"], poolConfig: { max: 10 } });
 const adaptor = service.adaptor;
@@ -25,9 +31,10 @@ service.adaptor = {
 const instance = postgraphile({
   extends: [PostGraphileAmberPreset],
   pgServices: [service],
-  grafast: { context: { pgSettings }, explain: false },
+  grafast: { context: () => ({ pgSettings }) },
   grafserv: { graphiql: false, watch: false },
 });
+await instance.getSchema();
 const server = createServer();
 server.on("error", (error) => { console.error(error); process.exit(1); });
 await instance.createServ(grafserv).addTo(server);
