@@ -121,6 +121,9 @@ def _is_id(example: Any) -> bool:
 def _value(declared: InputField, sent: Any, at: str, violations: list[Violation]) -> Any:
     if sent is None:
         return None
+    if _is_object(declared) and not isinstance(sent, dict):
+        violations.append(Violation(at, "shape.dict_type", "This value has another type."))
+        return sent
     if declared.most is not None and len(sent) > declared.most:
         violations.append(Violation(at, "shape.too_long", f"At most {declared.most:,} items."))
         return sent
