@@ -1,6 +1,11 @@
 """Provides a real PostgreSQL, migrated once per run, and two new districts for every test, *north* and *south*.
 
 Tests are isolated by district instead of by cleaning up, which relies on the isolation that the product promises.
+
+To keep the suite short: `north` takes some 20 ms, and tests that only read can share one town by a fixture of their
+module (`told_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for a
+process. End a lease, or make a row due, by a statement instead of waiting. What waits for a timeout or starts several
+processes is marked `long`, and runs in the second step of `.ci/run`.
 """
 
 import asyncio
@@ -34,9 +39,13 @@ from tests.town import Town, found_town
 
 FIRST = (
     "test_documents",
+    "test_cli_doctor",
     "test_webhooks_worker",
+    "test_hostile_graphql",
     "test_hostile_sis",
     "test_story",
+    "test_stranger",
+    "test_disclosure",
     "test_syncs",
     "test_rest_sync",
     "test_rest_quirks",
