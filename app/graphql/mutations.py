@@ -66,7 +66,10 @@ def _field(command: Command) -> StrawberryField:
 
 
 def _values(command: Command, result: Any) -> dict[str, Any]:
-    """Returns the items of what a command returned beside its row; they are null if it has failed."""
+    """Returns the additional values of a command's result, which are all but its row, by name.
+
+    They are null if the command has failed.
+    """
     if command.value is None:
         return {}
     items = command.value.__items__

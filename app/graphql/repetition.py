@@ -51,7 +51,10 @@ class Repetition:
         )
 
     async def find(self, work: Work) -> None:
-        """Looks up the stored responses; an error of `find_answer` is raised for the operation as a whole."""
+        """Looks up the responses that were stored for these fields, and keeps them in `answers`.
+
+        An error of `find_answer` fails the whole operation.
+        """
         self.answers.clear()
         self.attempts += 1
         for name, request in self.requests.items():

@@ -72,7 +72,7 @@ The value is the largest number of items that the command accepts.
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """The rows that one field returns: the field adds `own` rows, and its selection is read `times` times."""
+    """The rows that one field returns: the field itself adds `own` rows, and its selection is multiplied by `times`."""
 
     times: float
     own: int

@@ -1,7 +1,8 @@
-"""Measures a document in one walk; each fragment is measured once, however often it is spread.
+"""Measures a document in one pass: its depth, its size and the number of rows that it could return.
 
-A spread adds the numbers of its fragment, and a list multiplies the numbers of its selection. Fragments are never
-expanded. Therefore even a document whose fragments double its size a hundred times is measured fast.
+A fragment is measured once, and its measurements are added wherever it is spread. A list multiplies the measurements of
+its selection. Fragments are never expanded, so even a document whose fragments would double its size a hundred times is
+measured fast.
 """
 
 from collections.abc import Mapping

@@ -34,8 +34,10 @@ NO_LIMIT = aiohttp.ClientTimeout(total=None)  # The timeout in this module limit
 class Outcome:
     """The result of a POST: the status or the name of the failure, the duration, and the receiver's response.
 
-    `answer` is the beginning of the response body and `retry_after` that header, both unchanged. `private` states that
-    the response came from a private network, whose services an endpoint's owner must not read through us.
+    * `answer` is the beginning of the response body, unchanged.
+    * `retry_after` is the header of that name, unchanged.
+    * `private` states that the response came from a private network, whose services an endpoint's owner must not read
+      through us.
     """
 
     status: int | None
