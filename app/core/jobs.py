@@ -136,13 +136,14 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class JobTable:
-    """A job table with the rules for claiming its rows.
+    """A job table with the rules for claiming its rows. None of its SQL conditions contains user input.
 
-    `key` is a column that refers to a row of the table `keys`; at most `at_once` jobs of one key are claimed at the
-    same time. Without a key there is no such limit. `length` is the duration of a lease. `waiting` is an SQL condition
-    on a row `t` that can be claimed. `ready` and `ailing` are SQL conditions on the key's row `k`: jobs of a key that
-    is not ready are not claimed, and at most `at_once_ailing` jobs of an ailing key are. None of these conditions
-    contains user input.
+    * `key` is a column that refers to a row of the table `keys`, or None.
+    * `at_once` is how many jobs of one key may be claimed at the same time; without a key there is no such limit.
+    * `length` is the duration of a lease.
+    * `waiting` is an SQL condition for the rows `t` that can be claimed.
+    * `ready` is an SQL condition on the key's row `k`; jobs of a key that is not ready are not claimed.
+    * `ailing` is an SQL condition on the key's row `k`; of an ailing key, at most `at_once_ailing` jobs are claimed.
     """
 
     table: Table

@@ -1,8 +1,7 @@
-"""Measures a document in one pass: its depth, its size and the number of rows that it could return.
+"""Measures a document in one pass. Each fragment is measured once, however often it is spread.
 
-A fragment is measured once, and its measurements are added wherever it is spread. A list multiplies the measurements of
-its selection. Fragments are never expanded, so even a document whose fragments would double its size a hundred times is
-measured fast.
+Where a fragment is spread, its measurements are added. A list multiplies the measurements of its selection. Fragments
+are never expanded, so even a document whose fragments would double its size a hundred times is measured fast.
 """
 
 from collections.abc import Mapping

@@ -42,9 +42,10 @@ class Constant:
 class Pick:
     """A key of an object, with the member that gives its value.
 
-    `picks` are the selected members of the linked resource or structured value. Without them, a link to one row shows
-    the id of that row, and a structured value shows all its items. `page` is the page of a paged link. `arguments` are
-    the resolved filters of a link or arguments of a computed value, keyed by the filter's name.
+    * `picks` are the selected members of the linked resource or structured value. Without them, a link to one row shows
+      the id of that row, and a structured value shows all its items.
+    * `page` is the page of a paged link.
+    * `arguments` are the resolved filters of a link, or the arguments of a computed value, by name.
     """
 
     key: str

@@ -1,7 +1,7 @@
 """Draws a support's chart as plain SVG, in light or dark colours, from a width of 280 pixels.
 
-The SVG contains no name and no free text. The only id in it is the end of the support's, which distinguishes two charts
-on one page.
+The SVG contains no name and no free text. The only id in it is the last part of the support's id, so that two charts on
+one page can be distinguished.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,6 +1,6 @@
 """Serves sync runs in REST.
 
-The file has over 250 lines, because runs, reports and answers share their models.
+This file exceeds 250 lines because runs, reports and answers share their models.
 """
 
 from datetime import datetime
@@ -67,8 +67,9 @@ class NewRun(Input):
 
 
 class WeighedRule(Shape):
-    """One rule of the guard and its result: the run is held above the share `limit` if more than `rows` rows are
-    affected.
+    """One rule of the guard and its result.
+
+    The run is held if the share `count` / `of` is above `limit` and more than `rows` rows are affected.
     """
 
     rule: str = Field(description="empty, removed, changed, refused, shrunk or rekeyed.")
@@ -135,7 +136,7 @@ class SyncReport(SyncRun):
 
 
 class SyncStep(Shape):
-    """The effect of one sync on a person or an enrollment."""
+    """What one sync did to a person or an enrollment."""
 
     run: str
     source: str

@@ -75,7 +75,7 @@ class NewSource(SourceSettings):
 
 
 class SourceChanges(Changes, SourceSettings):
-    """Changes of a source; other fields keep their values. A change of the host requires the secret again."""
+    """Changes of a source; other fields stay unchanged. A change of the host requires the secret again."""
 
     url: str = Field(default=NOT_NAMED, max_length=2048)
 

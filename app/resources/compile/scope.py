@@ -22,9 +22,9 @@ MAX_ARGUMENTS = 90
 
 @dataclass(frozen=True, slots=True)
 class CursorSlot:
-    """A page for which the statement returns positions that Python encrypts into cursors.
+    """A page for which the statement returns positions, which Python then encrypts into cursors.
 
-    With `following`, the position is that of REST's `next`.
+    `following` states that the position becomes REST's `next`.
     """
 
     path: Path
@@ -151,7 +151,7 @@ def column_of(column: Any) -> Column[Any]:
 
 
 def columns_of(source: FromClause) -> Callable[[str], ColumnElement[Any]]:
-    """Returns a function that returns the column of this table or alias that has a given name."""
+    """Returns a function that looks up a column of this table or alias by its name."""
     return lambda name: source.c[name]
 
 
