@@ -64,7 +64,7 @@ async def deliveries(settings: Settings) -> AsyncIterator[DeliveryDispatcher]:
 
 @asynccontextmanager
 async def jobs(settings: Settings, context: DeliveryContext) -> AsyncIterator[DeliveryContext]:
-    """Yields the context for long jobs such as syncs, with a separate connection pool that has longer timeouts."""
+    """Yields the context for long jobs such as syncs, which use a separate connection pool with longer timeouts."""
     url, limits = settings.url_of("worker"), settings.sync_timeouts
     engine = open_engine(url, name="worker jobs", pool_size=settings.pool_size, timeouts=limits)
     try:
@@ -85,8 +85,8 @@ class Jobs:
 
     @classmethod
     def over(cls, settings: Settings, webhooks: DeliveryDispatcher, long_jobs: DeliveryContext) -> "Jobs":
-        """Returns the jobs of a process, which has one dispatcher for webhook deliveries and one context for all long
-        jobs.
+        """Returns the jobs of this process, which share one dispatcher for webhook deliveries and one context for all
+        long jobs.
         """
         engine, keyring = long_jobs.engine, long_jobs.keyring
         answers = partial(execute_answered_runs, engine, keyring)
@@ -110,7 +110,9 @@ class Jobs:
         return await self.webhooks.run_once(due[JobKind.WEBHOOKS])
 
     async def drain(self) -> None:
-        """Waits for the long jobs, and cancels those that do not finish in time, which another worker then attempts."""
+        """Waits for the long jobs, and cancels those that do not finish in time. Another worker then attempts them
+        again.
+        """
         long_jobs = (self.syncs, self.answers, self.finalizations, self.tasks)
         await asyncio.gather(*(some.drain(SHUTDOWN) for some in long_jobs))
 

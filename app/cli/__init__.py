@@ -14,9 +14,9 @@ from app.core.errors import AimlineError, Invalid
 
 
 class Command(NamedTuple):
-    """The name of the module that defines a command, with the command's help text.
+    """An entry of the command line: the name of the module that defines a command, and the command's help text.
 
-    The text is repeated here so that the overview of all commands need not load the module.
+    The help text is stated here too, so that the overview of all commands need not load the module.
     """
 
     module: str

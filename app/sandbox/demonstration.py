@@ -1,4 +1,6 @@
-"""Prepares the playground's district over public HTTP: plays the story in a new district, or continues the saved one.
+"""Fills the playground's district with data over public HTTP.
+
+At the first start it creates a district and runs the story in it. Later it continues the saved district.
 
 `python -m app.sandbox.demonstration --base-url URL --folder DIR [--roster FILE.zip] [--once]`; the exit code is 0 when
 every step succeeded, else 1.
@@ -47,7 +49,7 @@ def main() -> None:
 
 
 def _demonstrate(printer: Printer, base_url: str, folder: Path, roster: Path | None) -> None:
-    """Continues the saved district, or plays the story in a new district and saves it; then prints the addresses to
+    """Continues the saved district, or creates a district with the story and saves it; then prints the addresses to
     open.
     """
     file, today = file_of(folder, roster), datetime.now(UTC).date()
@@ -63,7 +65,7 @@ def _demonstrate(printer: Printer, base_url: str, folder: Path, roster: Path | N
 
 
 def _begin(printer: Printer, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
-    """Plays the story in a new district, and returns the vendor's client and the district to save.
+    """Runs the story in a new district, and returns the vendor's API client and the data to save about the district.
 
     The caseload is added only to the synthetic district, never to a given roster.
     """
@@ -91,7 +93,7 @@ def _continue(printer: Printer, vendor: Vendor, saved: SavedDistrict, today: dat
 
 
 def _client_of(base_url: str, saved: SavedDistrict) -> Vendor | None:
-    """Returns the client of a saved district, or None if the database no longer has that district."""
+    """Returns the API client of a saved district, or None if the database no longer has that district."""
     try:
         return Vendor(base_url, saved.client_id, saved.client_secret)
     except StepFailed:

@@ -1,8 +1,9 @@
 """Generates a synthetic district, as a pure function of (seed, students, date, day).
 
 Every record is computed on demand from its own position in the district, so that even a million students are generated
-in constant memory. Ids are hashes: opaque, case-sensitive, and the same for the same seed. The file has over 250 lines,
-because the seven kinds of record refer to each other by ids that are made in one way.
+in constant memory. Ids are hashes: opaque, case-sensitive, and the same for the same seed.
+
+This file exceeds 250 lines because the seven kinds of record refer to each other by ids that are made in one way.
 """
 
 import hashlib
@@ -232,7 +233,7 @@ class District:
                     yield Seat(home, grade, number, home)
 
     def entered(self, home: School, grade: int) -> int:
-        """Returns the number of students who have entered this grade of this school since day 0."""
+        """Returns the number of students who have entered this grade of the school `home` since day 0."""
         late = Random(f"{self.seed}/entering/{home.number}/{grade}").random()
         return int(late + self.day * ENTERING * home.sizes[grade])
 
@@ -273,9 +274,9 @@ class District:
         return _terms(self.seed, self.date)
 
     def change_thresholds(self, key: str) -> list[float]:
-        """Returns four numbers in [0, 1), one for each kind of change that can happen to a student.
+        """Returns four random numbers in [0, 1), one for each kind of change that can happen to a student.
 
-        The probability of a change grows from day to day. The change has happened once its probability exceeds the
+        The probability of each change grows from day to day. A change has happened once its probability exceeds its
         number.
         """
         digest = hashlib.blake2b(f"{self.seed}/fate/{key}".encode(), digest_size=16).digest()

@@ -11,7 +11,7 @@ from app.sandbox.district import LEAVING, REGRADED, RENAMED, TRANSFERRING, Distr
 from app.sandbox.school import School, Seat, next_school
 
 State = tuple[int, Seat | None]
-"""A state in a student's history: its first day, and the student's seat from that day on.
+"""A state in a student's history: the day on which it begins, and the student's seat from that day on.
 
 The seat is None if the student has left.
 """

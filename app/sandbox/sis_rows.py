@@ -26,7 +26,10 @@ SEATS = {"users", "enrollments", "demographics", "results", "assessmentResults"}
 
 
 class Block(NamedTuple):
-    """A part of a collection whose rows are made together; `part` is the part of the district that they come from."""
+    """A part of a collection whose rows are generated together.
+
+    `part` names the part of the district that the rows are about, such as a school's staff or the students of a grade.
+    """
 
     part: str  # "whole", "office", "staff", "rooms" or "seats"
     school: School | None = None
@@ -100,7 +103,9 @@ class Rows:
         return self._children[kind].get(sourced_id, [])
 
     def find(self, kind: str, sourced_id: str) -> Row | None:
-        """Returns the row with this id, or None; an index or the id itself identifies the block that has the row."""
+        """Returns the row with this id, or None. The block that contains the row follows from an index or from the id
+        itself.
+        """
         for block in self.where(kind, sourced_id):
             for row in self._cached(kind, block):
                 if row.record.sourced_id == sourced_id:
@@ -151,7 +156,7 @@ class Rows:
         return tuple(self.quirks.rows(self.district, kind, rows))
 
     def _standing(self, kind: str, block: Block) -> Iterator[Any]:
-        """Yields the records of a block that do not depend on students.
+        """Yields the records of a block that do not depend on students, such as schools, staff and classes.
 
         They never change, except that line items are added from day to day.
         """
@@ -215,9 +220,7 @@ class Rows:
 
 
 def _marked(states: list[State], days: list[int]) -> list[State]:
-    """Returns a student's states, with another one for each day on which a line item was added during the
-    enrollment.
-    """
+    """Returns a student's states, extended by a state for each day of the enrollment on which a line item was added."""
     marked = dict(states)
     for day in sorted({*days} - marked.keys()):
         earlier = [seat for since, seat in states if since <= day]
@@ -231,7 +234,7 @@ def _day(kind: str, record: Any) -> int:
 
 
 def _sessions(district: District) -> Iterator[AcademicSession]:
-    """Yields the three sessions of the CSV export, and two grading periods in each semester, which only the API
+    """Yields the three sessions of the CSV export and, in each semester, two grading periods that only the API
     serves.
     """
     for session in district.academic_sessions():

@@ -1,4 +1,8 @@
-"""Plays, over public HTTP, the story of a student whose support first works and then stops working."""
+"""Runs the story over public HTTP: a scripted example in which a student's support first works and then stops working.
+
+It syncs a roster, raises a concern, starts a support, records weekly scores, receives the webhook and records a
+decision.
+"""
 
 import json
 import tempfile
@@ -30,7 +34,7 @@ query Story($id: ID!) {
 
 @dataclass
 class Cast:
-    """The people in the story, with the support of the student."""
+    """The records that the story is about: a student, the student's teacher and class, and the student's support."""
 
     student: dict[str, Any]
     teacher: dict[str, Any]
@@ -39,7 +43,10 @@ class Cast:
 
     @property
     def student_id(self) -> str:
-        """Returns the student's external id if there is one, because a vendor need not know Aimline's ids."""
+        """Returns the student's external id, or the student's id in Aimline if there is none.
+
+        A vendor need not know Aimline's ids.
+        """
         external_ids = self.student["external_ids"]
         return (
             f"sis:{external_ids[0]['source']}:{external_ids[0]['sourced_id']}"
@@ -51,7 +58,10 @@ class Cast:
 def play_story(
     printer: Printer, base_url: str, slug: str, roster: Path | None, receiver: Receiver
 ) -> tuple[Vendor, Cast]:
-    """Plays the whole story in a new district, and returns the vendor's client and the cast."""
+    """Creates a new district and runs every step of the story in it.
+
+    Returns the vendor's API client, and the records that the story is about.
+    """
     printer.chapter("A district comes in from its SIS")
     _sync(printer, slug, roster)
     vendor = printer.run("a vendor's client gets a token", lambda: _client(base_url, slug))
@@ -178,7 +188,10 @@ def _open_support(printer: Printer, vendor: Vendor, cast: Cast, reader: Stopping
 def _record_weeks(
     printer: Printer, vendor: Vendor, cast: Cast, reader: StoppingReader, support: dict[str, Any]
 ) -> tuple[dict[str, Any], datetime]:
-    """Records the scores week by week until the verdict is `not_responding`; returns it with the last score's time."""
+    """Records the scores week by week until the verdict is `not_responding`.
+
+    Returns that verdict, and the time at which the last score was sent.
+    """
     printer.step = "weekly scores arrive; the student responds, then stops"
     begins, line = _first_monday(), support["phases"][0]
     states: list[str] = []
