@@ -84,7 +84,7 @@ class Jobs:
     tasks: DistrictTasks
 
     @classmethod
-    def over(cls, settings: Settings, webhooks: DeliveryDispatcher, long_jobs: DeliveryContext) -> "Jobs":
+    def of_process(cls, settings: Settings, webhooks: DeliveryDispatcher, long_jobs: DeliveryContext) -> "Jobs":
         """Returns the jobs of this process, which share one dispatcher for webhook deliveries and one context for all
         long jobs.
         """
@@ -128,7 +128,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
         log.info("worker.started", worker=worker_name())
         tasks.create_task(create_tasks_until_stopped(long_jobs.engine, long_jobs.keyring, stopping))
         tasks.create_task(_update_metrics(settings, long_jobs, stopping))
-        all_jobs = Jobs.over(settings, dispatcher, long_jobs)
+        all_jobs = Jobs.of_process(settings, dispatcher, long_jobs)
         while not stopping.is_set():
             try:
                 started = await all_jobs.start_due()

@@ -58,7 +58,7 @@ class TenantRow(Tenant):
     id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
-class Changing:
+class HasChangeTime:
     """Mixin for a row with the time of its last change, with which lists compare their filter `updated_since`.
 
     Every update through a mapped class sets the column. An UPDATE that is written as SQL text must set it itself; a

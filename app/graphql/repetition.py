@@ -50,7 +50,7 @@ class Repetition:
             name in self.requests or node.name.value == "__typename" for name, node in self.fields.items()
         )
 
-    async def find(self, work: Work) -> None:
+    async def load_answers(self, work: Work) -> None:
         """Looks up the responses that were stored for these fields, and keeps them in `answers`.
 
         An error of `find_answer` fails the whole operation.

@@ -160,7 +160,7 @@ async def _run(
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
         work.named_subjects = work.named_measures = named_subjects(prepared, operation.variables)
         if repetition is not None:
-            await repetition.find(work)
+            await repetition.load_answers(work)
             prepared = repetition.remaining(prepared)
         context = OperationContext(work, prepared, Budget(limits.cost), installation)
         try:

@@ -20,7 +20,7 @@ from rich.console import Console
 from app.sandbox.caseload import continue_caseload, record_caseload, verdicts
 from app.sandbox.outsiders import Receiver, Vendor, aimline
 from app.sandbox.saved_district import SavedDistrict, file_of
-from app.sandbox.story import play_story
+from app.sandbox.story import run_story
 from app.sandbox.story_printer import Printer, StepFailed
 
 SLUG = "demo"
@@ -38,7 +38,7 @@ def main() -> None:
     try:
         if options.once:
             with Receiver() as receiver:
-                play_story(printer, options.base_url, _free_slug(), options.roster, receiver)
+                run_story(printer, options.base_url, _free_slug(), options.roster, receiver)
             printer.chapter("Every step held.")
         else:
             _demonstrate(printer, options.base_url, options.folder, options.roster)
@@ -71,9 +71,9 @@ def _begin(printer: Printer, base_url: str, roster: Path | None, today: date) ->
     """
     slug, monday = _free_slug(), today - timedelta(days=today.weekday())
     with Receiver() as receiver:
-        vendor, cast = play_story(printer, base_url, slug, roster, receiver)
-    student, day = str(cast.student["id"]), monday.isoformat()
-    saved = SavedDistrict(slug, vendor.client_id, vendor.client_secret, student, cast.support_id, day, day)
+        vendor, records = run_story(printer, base_url, slug, roster, receiver)
+    student, day = str(records.student["id"]), monday.isoformat()
+    saved = SavedDistrict(slug, vendor.client_id, vendor.client_secret, student, records.support_id, day, day)
     if roster is None:
         printer.chapter("A caseload to look at")
         saved.caseload = record_caseload(printer, vendor, monday, today, student)

@@ -152,10 +152,10 @@ class Rows:
     def _made(self, kind: str, block: Block) -> tuple[Row, ...]:
         if block.part == "seats":
             return tuple(self._seated(kind, block, -1))
-        rows = (Row(record, True, _day(kind, record)) for record in self._standing(kind, block))
+        rows = (Row(record, True, _day(kind, record)) for record in self._constant_records(kind, block))
         return tuple(self.quirks.rows(self.district, kind, rows))
 
-    def _standing(self, kind: str, block: Block) -> Iterator[Any]:
+    def _constant_records(self, kind: str, block: Block) -> Iterator[Any]:
         """Yields the records of a block that do not depend on students, such as schools, staff and classes.
 
         They never change, except that line items are added from day to day.
@@ -200,7 +200,7 @@ class Rows:
                 yield from self.quirks.rows(self.district, kind, self._of_life(kind, states))
 
     def _of_life(self, kind: str, states: list[State]) -> list[Row]:
-        marked = _marked(states, self._marks) if kind == "results" else states
+        marked = _with_line_item_days(states, self._marks) if kind == "results" else states
         return fold(marked, lambda seat, day: self._of_student(kind, seat, day))
 
     def _of_student(self, kind: str, seat: Seat, day: int) -> Iterable[Any]:
@@ -219,7 +219,7 @@ class Rows:
                 return gradebook.assessment_results(district, seat)
 
 
-def _marked(states: list[State], days: list[int]) -> list[State]:
+def _with_line_item_days(states: list[State], days: list[int]) -> list[State]:
     """Returns a student's states, extended by a state for each day of the enrollment on which a line item was added."""
     marked = dict(states)
     for day in sorted({*days} - marked.keys()):
