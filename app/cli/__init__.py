@@ -52,7 +52,9 @@ COMMANDS = {
     "contracts": Command("contracts", "Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."),
     "sandbox": Command("sandbox", "A synthetic district of people who do not exist."),
 }
-"""The commands, keyed by name. Only the module of the requested command is loaded, so that it starts quickly."""
+"""The commands, keyed by name. Only the module of the requested command is loaded, so that the command starts
+quickly.
+"""
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 DATABASES = ("AIMLINE_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL")
 LONG_RUNNING = {"serve", "worker"}

@@ -42,8 +42,8 @@ class SkippedDistricts:
         return False
 
     def note(self, district_id: UUID, done: int) -> None:
-        """Records that a district's task succeeded with `done` jobs; after 0 jobs the district is skipped for a
-        moment.
+        """Records that a district's task succeeded, and how many jobs it did; after 0 jobs the district is skipped for
+        a moment.
         """
         self.faults.pop(district_id, None)
         if not done:

@@ -17,7 +17,7 @@ from app.events.models import Event, EventCounter
 
 @dataclass
 class _StudentEvents:
-    """Events of one type, one for each of many students; each attribute is a column of them."""
+    """The events of one type about many students, stored as columns with one entry for each student."""
 
     type: EventType
     at: datetime = field(default_factory=now)

@@ -125,7 +125,7 @@ class Rows:
     def of_introspection(self, parent: GraphQLCompositeType, name: str, field: GraphQLField, *, listed: bool) -> float:
         """Returns the assumed number of elements of an introspection field.
 
-        If all types are listed, it is the mean, which is then exact in total. For a single type it is the largest
+        If all types are listed, it is the mean number, whose total is then exact. For a single type it is the largest
         number, because the caller may have chosen the longest type.
         """
         if not _is_list(field):

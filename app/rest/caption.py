@@ -16,7 +16,7 @@ CAPTIONS = {
 """The colour class, the full heading and the short heading for each state of a verdict."""
 
 MAJORITY = 0.5
-"""The smallest probability that growth is on pace with which a heading says that the student keeps pace."""
+"""The smallest probability of growth on pace for which a heading says that the student keeps pace."""
 
 TOO_FEW = ("too_few_scores", "too_few_weeks", "too_early", "no_instructional_week")
 """The codes of reasons that disappear with more scores; a series with any other reason cannot be judged at all."""

@@ -101,9 +101,10 @@ class LikelyRekey(Shape):
 
 
 class RekeyPlan(Shape):
-    """The counts of a planned map: people to be removed, and how many of them match a person to be created.
+    """The counts of the people that a plan of new sourcedIds is about.
 
-    For a given map, the numbers count the people in it.
+    If the caller gave a map, only the people in the map are counted. Otherwise all people whom the held run would
+    remove or create are counted.
     """
 
     of: str = Field(description="The id of the held run whose people these are.")

@@ -155,7 +155,10 @@ async def remove_endpoint(work: OpenWork, endpoint: str) -> None:
 
 @router.post("/webhook-endpoints/{endpoint}/rotate", operation_id="rotate_secret", **requires(service.rotate_secret))
 async def rotate_secret(work: OpenWork, endpoint: str, rotation: Rotation) -> NewlyMadeEndpoint:
-    """Replaces the endpoint's secret and returns the new one, only once; during the overlap both sign each delivery."""
+    """Replaces the endpoint's secret and returns the new one, which is shown only once.
+
+    During the overlap, each delivery is signed with both secrets.
+    """
     overlap = timedelta(seconds=rotation.overlap_seconds)
     row, secret = await service.rotate_secret(work, row_id("endpoint", endpoint), overlap)
     return NewlyMadeEndpoint(**_endpoint(row).model_dump(), secret=secret)

@@ -85,7 +85,7 @@ class Districts:
 
     def _node_of(self, side: exp.Expr) -> str | None:
         """Returns the table to which a `district_id` column belongs, or None for another column."""
-        while isinstance(side, exp.StoryRecords | exp.Paren):
+        while isinstance(side, exp.Cast | exp.Paren):
             side = side.this
         if not isinstance(side, exp.Column) or side.name != self._column:
             return None

@@ -196,7 +196,9 @@ def _row(paged: Paged, picks: Picks, keys: Path, pattern: Path) -> ColumnElement
 
 
 def _each(paged: Paged, row: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Returns the SQL of the page's rows without the extra row; a CASE keeps PostgreSQL from reading its children."""
+    """Returns the SQL of the page's rows without the extra row. A CASE keeps PostgreSQL from reading the extra row's
+    children.
+    """
     order = paged.number.desc() if paged.page.backward else paged.number.asc()
     return func.string_agg(case((paged.number <= paged.limit, row)), aggregate_order_by(literal_column("','"), order))
 
