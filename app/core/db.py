@@ -90,7 +90,9 @@ class BoundConnection(asyncpg.Connection):
         keep_alive(transport)
 
     def bind(self, statement: str) -> None:
-        """Sets the statement that the next BEGIN sends with it; it is used once, and a BEGIN without one is refused."""
+        """Sets the binding statement for the next BEGIN, which sends it along. Each later BEGIN needs a new binding
+        statement.
+        """
         self.binding = statement
 
     def transaction(self, **options: Any) -> Any:

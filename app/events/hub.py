@@ -22,7 +22,7 @@ from app.core.fault_report import describe_fault
 POLL_SECONDS: Final = 1.0
 """The seconds between two polls of the feeds' heads."""
 MAX_CLIENT_STREAMS, MAX_DISTRICT_STREAMS, MAX_STREAMS = 25, 50, 500
-"""The maximum number of streams in one process: of one client in a district, of one district, and of all districts."""
+"""The maximum numbers of streams in one process: for a client in a district, for a district, and in total."""
 MAX_READERS: Final = 4
 """The maximum number of streams that read events at the same time in one process.
 

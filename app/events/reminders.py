@@ -31,7 +31,9 @@ class Reminder:
 
 
 def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str]) -> ColumnElement[bool]:
-    """Returns an SQL condition that is true if no reminder was sent yet for the state that `mark` identifies."""
+    """Returns an SQL condition that is true if no reminder was sent yet for the state of `subject` that `mark`
+    identifies.
+    """
     sent = select(SentReminder.subject_id).where(
         SentReminder.district_id == work.district_id,
         SentReminder.type == type_.name,

@@ -19,7 +19,7 @@ NAME = "The consumer's name, chosen by the client: a to z, 0 to 9, dots, hyphens
 VERSIONS = "The payload version for each type; for a type that is not named, the newest version at this moment."
 
 
-@strawberry.enum(description="Where a new consumer begins.")
+@strawberry.enum(description="The position at which a new consumer begins.")
 class ConsumerBegin(StrEnum):
     """The positions at which a new consumer can begin: the oldest event that is kept, or the next event."""
 
@@ -27,7 +27,7 @@ class ConsumerBegin(StrEnum):
     END = "end"
 
 
-@strawberry.enum(description="Where a consumer moves.")
+@strawberry.enum(description="The position to which a consumer moves.")
 class SeekTarget(StrEnum):
     """The positions to which a consumer can be moved."""
 

@@ -36,7 +36,7 @@ from app.graphql.subjects import named_subjects
 
 
 class _Faulted(Exception):
-    """Raised to carry a result with a fault out of the unit of work, so that the unit is rolled back."""
+    """Raised with a result that has a fault, so that the unit of work is rolled back."""
 
     def __init__(self, result: ExecutionResult) -> None:
         super().__init__()

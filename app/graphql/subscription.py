@@ -25,7 +25,7 @@ from app.sis.runs.resource import RunResource
 from app.support import models as supports
 from app.support.resource import SupportResource
 
-AFTER: Final = "The cursor of the last event that was received: nothing is missed. By default, the end of the feed."
+AFTER: Final = "The subscription begins after the event with this cursor. By default, at the end of the feed."
 After = Annotated[str | None, strawberry.argument(description=AFTER)]
 
 
@@ -51,7 +51,7 @@ class Row:
     id: UUID
 
 
-@strawberry.type(description="A support's verdict changed so that somebody should look, or need not look any more.")
+@strawberry.type(description="A change of a support's verdict: an alert began, ended or was retracted.")
 class VerdictChanged:
     """An event about a verdict, with the verdict and its support."""
 
@@ -91,7 +91,7 @@ class Subscription:
         yield  # makes this a generator, as the library requires
 
     @guarded_field(
-        "Verdicts that changed: an alert began, ended, or was taken back.",
+        "Changed verdicts: an alert began, ended or was retracted.",
         require_verdicts,
         make=strawberry.subscription,
     )

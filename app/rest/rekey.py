@@ -36,7 +36,9 @@ class RekeyPair(Input):
 
 
 def _validate_in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Returns a long map, validated in parts; it stops after the part in which the list of violations becomes full."""
+    """Returns a validated map. A long map is validated in parts, and validation stops once there are too many
+    violations.
+    """
     if not isinstance(pairs, list) or len(pairs) <= PART:
         return validate(pairs)
     if len(pairs) > MAX_GIVEN:
@@ -63,7 +65,9 @@ Pairs = Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_
 
 
 class NewRekey(Input):
-    """How people whom the held run would remove are matched with those whom it would create: by `match` or by `map`."""
+    """How to match the people whom the held run would remove with those whom it would create: by `match` or by
+    `map`.
+    """
 
     match: Literal["identifier", "email", "likely"] | None = Field(
         default=None,

@@ -202,7 +202,9 @@ AS_TEXT = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
     **requires(queries.run, queries.read_report, answers=AS_TEXT),
 )
 async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncReport:
-    """Returns what a run did or would do, with its plan if it is held; as text/plain for clients that accept it."""
+    """Returns what a run did or would do, with its plan if the run is held. Clients that accept text/plain get it as
+    text.
+    """
     source_run = await queries.run(work, row_id("run", run))
     report = await queries.read_report(work, source_run.run.id)
     if "text/plain" in request.headers.get("accept", ""):
@@ -254,8 +256,9 @@ async def get_staff_sync_history(work: OpenWork, person: str) -> StaffSyncHistor
 
 @router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **requires(approval.approve, queries.run))
 async def approve_sync_run(work: OpenWork, run: str, body: Approval) -> SyncRun:
-    """Approves a held run, or one that failed to apply; it is applied shortly afterwards, unless the roster has
-    changed.
+    """Approves the plan of a held run, or of a run that failed to apply.
+
+    The plan is applied shortly afterwards, unless the roster has changed.
     """
     run_id = row_id("run", run)
     await approval.approve(work, run_id, body.plan, body.without_removals)
@@ -286,7 +289,7 @@ async def accepted_run(work: OpenWork, response: Response, run: models.SisRun) -
 
 @router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **requires(approval.discard, queries.run))
 async def discard_sync_run(work: OpenWork, run: str) -> SyncRun:
-    """Discards a held run, or one that failed to apply; the roster stays as it is."""
+    """Discards the plan of a held run, or of a run that failed to apply; the roster stays as it is."""
     run_id = row_id("run", run)
     await approval.discard(work, run_id)
     return _run(await queries.run(work, run_id))

@@ -1,8 +1,8 @@
 """Lists the rows of each collection, block by block.
 
-A block has the rows of one grade of one school, or of one school's staff. Rows are made on demand. Only these are in
-memory: a list of blocks (nine for each 1,000 students), a count for each block, and the rows of the last few blocks.
-Once a row was read by its id, there are also twelve bytes for each row of that kind.
+A block has the rows of one grade of one school, or of one school's staff. Rows are made on demand. Memory holds only a
+list of blocks (nine for each 1,000 students), a count for each block, and the rows of the last few blocks. Once a row
+was read by its id, there is also an index of twelve bytes for each row of its kind.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
