@@ -1,7 +1,7 @@
 """Runs one kind of job for several districts at once, so that no district delays another.
 
 At most one task runs per district. A district is skipped for a while if it had no job that could be done, or if its
-task failed before a job could record the failure. The time grows with each failure.
+task failed before a job could record the failure. The skipped time grows with each failure.
 """
 
 import asyncio

@@ -98,10 +98,11 @@ together.
 class JobColumns:
     """The columns of a job table, in addition to its `state`, `due` and `ended_at`.
 
-    `claim_number` counts every claim and is never reset, so that the result of a worker whose lease has ended can be
-    refused. `attempts` counts the attempts since the job was last requested. `worker` is the process that claimed the
-    job last. `fault` and `fault_place` are the last failed attempt's error and the place in the code where it was
-    raised.
+    * `claim_number` counts every claim and is never reset, so that the result of a worker whose lease has ended can be
+      refused.
+    * `attempts` counts the attempts since the job was last requested.
+    * `worker` is the process that claimed the job last.
+    * `fault` and `fault_place` are the error of the last failed attempt, and the place in the code where it was raised.
     """
 
     claim_number: Mapped[int] = mapped_column(default=0)
@@ -161,9 +162,10 @@ class JobTable:
 class ClaimedJob:
     """A job that this process has claimed until its lease ends.
 
-    `claim_number` distinguishes this claim from earlier and later ones. `attempts` counts this attempt and the earlier
-    ones since the job was last requested, including those that crashed. `claimed_at` is the instant of the claim by the
-    database's clock; `row` contains the row's columns.
+    * `claim_number` distinguishes this claim from earlier and later ones.
+    * `attempts` counts the attempts since the job was last requested, including this one and those that crashed.
+    * `claimed_at` is the instant of the claim by the database's clock.
+    * `row` contains the row's columns.
     """
 
     id: UUID

@@ -38,7 +38,7 @@ class CannotCompile(Misuse):
 
 @dataclass(frozen=True)
 class Join:
-    """A table that a resource joins to its own table because some of its fields are stored in it.
+    """A table that is joined to a resource's own table, because it stores some of the resource's fields.
 
     With `outer`, rows without a match are kept.
     """

@@ -158,7 +158,9 @@ def sort_words(listing: Listing) -> str:
 
 
 def check_offset(pointer: str, instant: datetime | None) -> datetime | None:
-    """Returns an instant; raises `Malformed` at `pointer` for one without an offset, which is ambiguous."""
+    """Returns the instant unchanged; raises `Malformed` at `pointer` if it has no offset, because it is then
+    ambiguous.
+    """
     if instant is not None and instant.tzinfo is None:
         detail = "An instant has an offset, such as 2026-09-28T10:00:00Z."
         raise Malformed([Violation(pointer, "instant.no_offset", detail)])

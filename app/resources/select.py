@@ -1,8 +1,8 @@
 """Defines selections: the parts of the resources that a request reads, as a tree that is independent of API and SQL.
 
 An API builds a selection from its request. `run.read` compiles it into one statement, and returns JSON text with the
-keys of the selection in its order. The tree contains values (filters, limits, cursors), but a plan depends only on
-which values are set.
+same keys in the same order. The tree contains values (filters, limits, cursors), but a plan depends only on which
+values are set.
 """
 
 from collections.abc import Iterator, Mapping
@@ -171,10 +171,10 @@ class RowRoot:
 
 @dataclass(frozen=True, slots=True)
 class WrittenRoot:
-    """A root of a selection that reads rows which a command of this transaction has returned.
+    """A root of a selection that reads the rows which a command of this transaction has returned.
 
-    They are an array of objects with `id` and `row`. The rows need no permission except the command's, and are shown
-    even if the command removed them. Their links need their own permissions.
+    The answer is an array of objects with `id` and `row`. The rows need no permission except the command's, and are
+    shown even if the command removed them. Their links need their own permissions.
     """
 
     key: str

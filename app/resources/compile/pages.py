@@ -100,8 +100,8 @@ def page_of(
 ) -> ColumnElement[Any]:
     """Returns the SQL of a page as JSON text.
 
-    `restrict` limits the rows to some schools through the indexes of these schools. `around` is the level of the
-    enclosing row, and `outer` contains that row's tables.
+    * `restrict` limits the rows to some schools, through the indexes of these schools.
+    * `around` is the level of the enclosing row, and `outer` contains that row's tables.
     """
     descending = order.descending != page.backward
     shift = 0 if around is None else 1

@@ -78,7 +78,7 @@ def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
 
 
 def permissions_of_list(listing: Listing, filters: Mapping[str, Any], sort: str | None = None) -> tuple[Can, ...]:
-    """Returns the permissions that a list requires with these filters and flags, in this order."""
+    """Returns the permissions that a list requires with these filters, these flags and this sort order."""
     flags = [flag for flag in listing.flags if filters.get(flag.name)]
     order = None if sort is None else listing.sort_named(sort)
     required = [*declaration(listing.resource).requires, *listing.requires, *(order.requires if order else ())]

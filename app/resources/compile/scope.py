@@ -61,8 +61,9 @@ class Order:
 class Level:
     """A resource at one level of a selection.
 
-    `tables` has the aliases of the tables that contain the resource's columns, keyed by table name. `source` is the
-    FROM clause of the level, and `parts` are the tables in that clause. `through` is the intermediate table of a link.
+    * `tables` has the aliases of the tables that contain the resource's columns, keyed by table name.
+    * `source` is the FROM clause of the level, and `parts` are the tables in that clause.
+    * `through` is the intermediate table of a link.
     """
 
     resource: ResourceType

@@ -61,7 +61,7 @@ def record_letter(place: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A rendered answer: the JSON text, the students whose records it shows with the kinds of record, and the row
+    """A rendered answer: the JSON text, the students whose records it shows, the kinds of these records, and the row
     count.
     """
 
