@@ -1,7 +1,8 @@
 """Converts errors into the two forms that GraphQL callers see, neither of which contains a submitted value.
 
-A payload's problems have REST's codes, and pointers with GraphQL's names. Errors at the top are refusals of access,
-faults and malformed requests. A fault shows no exception's text, neither in the response nor in the log.
+The problems in a payload have the same codes as in REST, and pointers with GraphQL's names. The errors at the top level
+of a response are refusals of access, faults and malformed requests. The text of an exception appears neither in the
+response nor in the log.
 """
 
 import re

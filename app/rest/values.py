@@ -1,7 +1,7 @@
 """Checks the JSON types of a request's values, and refuses a value of another type instead of converting it.
 
-Pydantic would accept an instant or a number as a date, a text as a number, and `1` as true. An instant is another day
-in another time zone, so only the form YYYY-MM-DD is accepted for a date.
+Pydantic would accept an instant or a number as a date, a text as a number, and `1` as true. For a date, only the form
+YYYY-MM-DD is accepted, because the day of an instant depends on the time zone.
 """
 
 import re
