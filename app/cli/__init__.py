@@ -62,7 +62,7 @@ LONG_RUNNING = {"serve", "worker"}
 USE_PLAYGROUND = {"schema", "backup", "district", "client", "token", "sis", "sync", "calibrate", "doctor", "explain"}
 """The commands that use a running playground when the environment names no database.
 
-The other commands need no database, or are for an installation whose database the environment names.
+The other commands need no database, or are meant only for an installation that the environment names.
 """
 OUTDATED_SCHEMA = ("42P01", "42703", "42883", "3F000")
 """The SQLSTATEs for a missing table, column, function or schema, which mean that a migration was not run."""

@@ -150,7 +150,7 @@ async def limit_roles(settings: Settings) -> bool:
 async def current_version(settings: Settings) -> str | None:
     """Returns the database's revision, or None if the database contains nothing of Aimline.
 
-    Raises `UnfitServer` for a database with tables of Aimline but no revision, which an interrupted restore leaves.
+    Raises `UnfitServer` for a database that has tables of Aimline but no revision, as after an interrupted restore.
     """
     connection = await connect(settings.url_of("owner"), "owner")
     try:

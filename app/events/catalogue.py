@@ -32,7 +32,7 @@ class EventType:
         return (*self.former, self)
 
     @property
-    def carried(self) -> frozenset[str]:
+    def required_ids(self) -> frozenset[str]:
         """Returns the names of the ids that an event of this type must have so that every version can be rendered."""
         return frozenset(name for version in self.versions for name in version.ids)
 

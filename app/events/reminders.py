@@ -1,7 +1,8 @@
 """Sends one reminder for each lasting state of a subject, such as a concern without an answer or an overdue score.
 
-Every maintenance run finds the same lasting states again. A reminder is sent when a state begins, and again when it
-changes; `SentReminder` records what was sent. If several runs find a state at the same time, one reminder is sent.
+Every maintenance run finds the same lasting states again. A reminder is sent when a state begins, and again when the
+state changes; `SentReminder` records what was sent. If several runs find a state at the same time, one reminder is
+sent.
 """
 
 from collections.abc import Sequence

@@ -38,7 +38,9 @@ INTERVAL: Final = timedelta(hours=1)
 It is an hour because reminders depend on the date, and the days of districts begin at different hours.
 """
 RETRIES: Final = RetryPolicy(attempts=5, first=timedelta(minutes=1), longest=timedelta(minutes=15))
-"""How often a failed task is attempted before it waits for its next hourly run, when the count of attempts is reset."""
+"""How often a failed task is attempted. After the last attempt it waits for its next hourly run, which counts from
+zero.
+"""
 BUDGET: Final = 300.0  # seconds that the batches of one run may take; what remains is due again at once
 # seconds after the start until new districts get their tasks, so that a new process begins with deliveries
 START_DELAY: Final = 60.0

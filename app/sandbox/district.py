@@ -299,7 +299,7 @@ class District:
 def _opaque(key: str) -> str:
     """Returns an id of twelve letters and digits in upper and lower case, derived from a key.
 
-    These are 72 bits, so it is practically impossible that two ids of a source are equal.
+    With 72 bits, it is practically impossible that two ids of a source are equal.
     """
     digest = hashlib.blake2b(key.encode(), digest_size=9).digest()
     return b2a_base64(digest, newline=False).translate(_LETTERS).decode()
@@ -330,5 +330,5 @@ def _name(school: School) -> str:
 
 
 def _dates(terms: tuple[Term, Term, Term], subject: Subject) -> tuple[date, date]:
-    """Returns the first and the last date of a subject's classes; those of a whole year include the holidays."""
+    """Returns the first and the last date of a subject's classes. A class of the whole year includes the holidays."""
     return terms[0][1:] if subject.semesters == WHOLE_YEAR else terms[subject.semesters[0] + 1][1:]

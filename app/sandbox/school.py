@@ -150,8 +150,9 @@ class Seat:
 
 
 def schools(students: int) -> Iterator[School]:
-    """Yields the schools for a number of students: one of each level, and three more for each further group of
-    students.
+    """Yields the schools of a district with this number of students, in groups of one school of each level.
+
+    The more students, the more groups there are.
     """
     return (_school(students, number) for number in range(_trios(students) * len(LEVELS)))
 

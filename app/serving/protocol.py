@@ -91,7 +91,9 @@ class BoundedProtocol(HttpToolsProtocol):
         CONNECTIONS.set(len(self.connections))
 
     def handle_websocket_upgrade(self) -> None:
-        """Hands the connection over to the WebSocket protocol. From then on only unread bytes are checked here."""
+        """Hands the connection over to the WebSocket protocol. From then on, only the limit on unread bytes applies
+        here.
+        """
         self._is_upgraded, self._head_began = True, None
         super().handle_websocket_upgrade()
 

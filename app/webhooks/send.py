@@ -58,7 +58,7 @@ class _Answer:
 
 @lru_cache(maxsize=1000)
 def checked_url(url: str, allowed: Allowed) -> str:
-    """Returns the normalized URL, and raises for a URL that is not allowed.
+    """Returns the normalized URL; raises an error for a URL that is not allowed.
 
     The result is cached, which is safe because the address itself is checked at each connection.
     """
