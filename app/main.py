@@ -34,6 +34,7 @@ from app.rest import (
     me,
     measure,
     oauth,
+    planned,
     playbook,
     quarantine,
     rekey,
@@ -89,6 +90,7 @@ V1 = (
     sis,
     sources,
     uploads,
+    planned,
     quarantine,
     rekey,
 )
@@ -155,10 +157,9 @@ def build(settings: Settings) -> FastAPI:
 
 
 def _admission(settings: Settings, tokens: Tokens) -> Admission:
-    """Returns the object that admits requests.
+    """Returns the object that decides when requests may run.
 
-    It lets as many requests run at the same time as the processor can handle, and at most one for each database
-    connection.
+    As many requests run at once as the processor can use, but at most one per database connection.
     """
     pool = 2 * settings.pool_size  # the pool may grow to twice its size
     limits = GateLimits(min(settings.concurrency, pool), most_of_one_key=max(1, pool // 2), most=pool)

@@ -1,10 +1,10 @@
 """Serves sync runs in REST.
 
-The file has over 250 lines, because runs, reports and answers share their models.
+This file exceeds 250 lines because runs, reports and answers share their models.
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -42,6 +42,7 @@ class SyncRun(Shape):
     ended_at: datetime | None
     counts: dict[str, Any] = Field(description="Numbers of rows, by kind.")
     warnings: list[Any]
+    listed: int = Field(description="The number of planned changes that are listed; 0 where there is no list.")
 
 
 class Approval(Input):
@@ -54,6 +55,20 @@ class Approval(Input):
         ),
     )
     without_removals: bool = Field(default=False, description="Whether removals are left out of the plan.")
+    schools: list[Annotated[str, Field(max_length=200)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="The only schools whose changes are applied: ids, or external ids `sis:<source>:<sourcedId>`. A "
+        "row that concerns several schools is applied if all of them are named. The rest comes again with the next "
+        "run.",
+    )
+    kinds: list[Annotated[str, Field(max_length=40)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=20,
+        description="The only kinds of rows that are applied, as in `counts`.",
+    )
 
 
 class NewRun(Input):
@@ -67,8 +82,9 @@ class NewRun(Input):
 
 
 class WeighedRule(Shape):
-    """One rule of the guard and its result: the run is held above the share `limit` if more than `rows` rows are
-    affected.
+    """One rule of the guard and its result.
+
+    The run is held if the share `count` / `of` is above `limit` and more than `rows` rows are affected.
     """
 
     rule: str = Field(description="empty, removed, changed, refused, shrunk or rekeyed.")
@@ -100,9 +116,10 @@ class LikelyRekey(Shape):
 
 
 class RekeyPlan(Shape):
-    """The counts of a planned map: people to be removed, and how many of them match a person to be created.
+    """The counts of the people that a plan of new sourcedIds is about.
 
-    For a given map, the numbers count the people in it.
+    If the caller gave a map, only the people in the map are counted. Otherwise all people whom the held run would
+    remove or create are counted.
     """
 
     of: str = Field(description="The id of the held run whose people these are.")
@@ -135,7 +152,7 @@ class SyncReport(SyncRun):
 
 
 class SyncStep(Shape):
-    """The effect of one sync on a person or an enrollment."""
+    """What one sync did to a person or an enrollment."""
 
     run: str
     source: str
@@ -200,7 +217,9 @@ AS_TEXT = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
     **requires(queries.run, queries.read_report, answers=AS_TEXT),
 )
 async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncReport:
-    """Returns what a run did or would do, with its plan if it is held; as text/plain for clients that accept it."""
+    """Returns what a run did or would do, with its plan if the run is held. Clients that accept text/plain get it as
+    text.
+    """
     source_run = await queries.run(work, row_id("run", run))
     report = await queries.read_report(work, source_run.run.id)
     if "text/plain" in request.headers.get("accept", ""):
@@ -252,11 +271,12 @@ async def get_staff_sync_history(work: OpenWork, person: str) -> StaffSyncHistor
 
 @router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **requires(approval.approve, queries.run))
 async def approve_sync_run(work: OpenWork, run: str, body: Approval) -> SyncRun:
-    """Approves a held run, or one that failed to apply; it is applied shortly afterwards, unless the roster has
-    changed.
+    """Approves the plan of a held run, or of a run that failed to apply.
+
+    The plan is applied shortly afterwards, unless the roster has changed.
     """
     run_id = row_id("run", run)
-    await approval.approve(work, run_id, body.plan, body.without_removals)
+    await approval.approve(work, run_id, body.plan, body.without_removals, body.schools, body.kinds)
     return _run(await queries.run(work, run_id))
 
 
@@ -284,7 +304,7 @@ async def accepted_run(work: OpenWork, response: Response, run: models.SisRun) -
 
 @router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **requires(approval.discard, queries.run))
 async def discard_sync_run(work: OpenWork, run: str) -> SyncRun:
-    """Discards a held run, or one that failed to apply; the roster stays as it is."""
+    """Discards the plan of a held run, or of a run that failed to apply; the roster stays as it is."""
     run_id = row_id("run", run)
     await approval.discard(work, run_id)
     return _run(await queries.run(work, run_id))
@@ -302,6 +322,7 @@ def _run(source_run: queries.RunOfSource) -> SyncRun:
         ended_at=source_run.run.ended_at,
         counts=source_run.run.counts,
         warnings=source_run.run.warnings,
+        listed=source_run.run.listed,
     )
 
 

@@ -5,7 +5,8 @@ that all kinds of OneRoster are in one place.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from enum import StrEnum
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +359,9 @@ KINDS: Final = (
 """All kinds in the order of their dependencies: a kind refers only to itself and to earlier kinds."""
 
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
+
+RECORD_KIND: Any = StrEnum("SyncRowKind", {kind.name.upper(): kind.name for kind in KINDS})  # type: ignore[misc]  # not literal
+"""The names of all kinds, as an enum for filters and commands."""
 
 MAY_BE_LEFT_OUT: Final = {
     "courses": "course",

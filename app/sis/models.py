@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, LargeBinary, Text
+from sqlalchemy import BigInteger, LargeBinary, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, Changing, Tenant, TenantRow
+from app.core.db import Base, HasChangeTime, Tenant, TenantRow
 from app.core.jobs import JobColumns
 
 
-class SisSource(Changing, TenantRow, Base):
+class SisSource(HasChangeTime, TenantRow, Base):
     """The settings of a source: its address, credentials, schedule and limits. It has the same id as its row in
     `source`.
 
@@ -63,7 +63,7 @@ class SisSource(Changing, TenantRow, Base):
     url_sealed: Mapped[str | None] = mapped_column(deferred=True, deferred_raiseload=True)
 
 
-class SisRun(JobColumns, Changing, TenantRow, Base):
+class SisRun(JobColumns, HasChangeTime, TenantRow, Base):
     """One sync of a source: its state, counts by kind, and a sentence that describes the outcome.
 
     * A requested or scheduled run is `pending` from `due` on, until a worker claims it with a lease. It is then
@@ -74,6 +74,7 @@ class SisRun(JobColumns, Changing, TenantRow, Base):
       map of sourcedIds has its parameters in `plan` until the map is planned.
     * `undoes`: the run that this one reverts.
     * `weighed`: the guard's results. `taken`: the imported file. `pulled_at`: the time of the source's data.
+    * `listed`: the number of planned changes that are stored in `sis_planned_change`.
     """
 
     __tablename__ = "sis_run"
@@ -100,6 +101,7 @@ class SisRun(JobColumns, Changing, TenantRow, Base):
     weighed: Mapped[list[Any]] = mapped_column(default=list)
     exit_code: Mapped[int | None]
     rekeys: Mapped[list[Any]] = mapped_column(default=list)
+    listed: Mapped[int] = mapped_column(default=0)
 
 
 class SisQuarantine(TenantRow, Base):
@@ -156,6 +158,42 @@ class SisChange(TenantRow, Base):
     action: Mapped[str]
     before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     expired_at: Mapped[datetime | None]
+
+
+class SisPlannedChange(TenantRow, Base):
+    """A row that a held or dry run would create, change or remove.
+
+    * `fields`: the value before and after, keyed by column. If the values are personal, they are digests, and a third
+      item marks this.
+    * `student_id`: the student whom the row is about.
+    * `org_ids`: the orgs to which the row belongs before or after the change.
+    """
+
+    __tablename__ = "sis_planned_change"
+
+    run_id: Mapped[UUID]
+    kind: Mapped[str]
+    action: Mapped[str]
+    row_id: Mapped[UUID]
+    sourced_id: Mapped[str | None]
+    student_id: Mapped[UUID | None]
+    org_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    fields: Mapped[dict[str, Any]]
+
+
+class SisPlannedValue(TenantRow, Base):
+    """The personal values of a planned change in clear, by column, before and after.
+
+    Those of demographics are in a secured area, as the demographics themselves are.
+    """
+
+    __tablename__ = "sis_planned_value"
+
+    run_id: Mapped[UUID]
+    student_id: Mapped[UUID | None]
+    org_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    secured_area: Mapped[str | None]
+    personal: Mapped[dict[str, Any]]
 
 
 class SisUpload(TenantRow, Base):

@@ -38,6 +38,7 @@ from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.mapping import follow_results
 from app.sis.engine.plan import keep_plan, write_keys, write_plan
 from app.sis.engine.report import Counts, Report
+from app.sis.engine.review.changes import list_changes
 from app.sis.engine.review.contradictions import find_likely_rekeys, keep_contradicted, set_aside
 from app.sis.engine.review.quarantine import name_quarantined
 from app.sis.engine.run import (
@@ -69,6 +70,7 @@ from app.sis.port import (
 from app.sis.rules import RunState
 
 SOURCE_KIND = "oneroster-csv"
+KEPT_SIZE = 64 << 20  # bytes; the assumed size of a kept plan, whose files no longer exist
 log = structlog.get_logger()
 
 
@@ -265,6 +267,9 @@ async def _stage_and_apply(
         report.repaired = await apply_all(stage, deliveries, progress)
         report.warnings += await follow_results(work, stage)
     conclude(report, dry)
+    if report.state in (RunState.HELD, RunState.DRY):
+        report.listed, notes = await list_changes(stage, deliveries, rekeys)
+        report.warnings += notes
     if report.state == RunState.HELD:
         report.plan = await keep_plan(stage, deliveries)
     await clear_stage(stage)

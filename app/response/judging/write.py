@@ -191,7 +191,7 @@ def _to_rows(work: Work, step: VerdictStep) -> tuple[dict[str, Any] | None, dict
         kind = RESPONSE_STOPPED if verdict.kind is NonresponseKind.STOPPED else RESPONSE_NEVER
         event = EVENT_BY_SIGNAL.get(signal, kind)
         ids = {"verdict": verdict_id, "alert": alert_id or verdict_id}
-        record(work, support_event(event, support, {name: ids[name] for name in ids if name in event.carried}))
+        record(work, support_event(event, support, {name: ids[name] for name in ids if name in event.required_ids}))
     finalized_on = current.settled_on if current is not None and step.settled_on is None else step.settled_on
     state_row = {
         **student_columns(support),

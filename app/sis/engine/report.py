@@ -40,6 +40,8 @@ class Counts:
     * `expired`: those of the removed and absent rows whose end date had passed.
     * `ignored`: rows that the file marks as deleted and that the roster does not have.
     * `acknowledged`: quarantined rows that a person has acknowledged.
+    * `left_out`: planned rows that were not applied because the approval was for some schools or kinds only. Those of
+      them that were fetched belong to the sum.
     """
 
     file: str = ""
@@ -55,6 +57,7 @@ class Counts:
     expired: int = 0
     ignored: int = 0
     acknowledged: int = 0
+    left_out: int = 0
 
     @property
     def changes(self) -> int:
@@ -95,6 +98,7 @@ class Report:
     * `failed`: the kinds whose optional collections could not be read.
     * `rekeys`: the people who likely came back with another sourcedId. Each has the old and the new sourcedId, the
       field in which both agree, and whether the plan leaves both unchanged.
+    * `listed`: the number of planned changes that can be listed one by one.
     """
 
     run_id: UUID
@@ -116,6 +120,7 @@ class Report:
     repaired: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     rekeys: list[dict[str, Any]] = field(default_factory=list)
+    listed: int = 0
 
     @property
     def overturned(self) -> list[str]:

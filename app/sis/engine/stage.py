@@ -39,7 +39,7 @@ STAGING_TABLES = (
     *(f"{name}_{kind.name}" for kind in KINDS for name in ("staged", "plan")),
     *(f"key_{kind.name}" for kind in ALIASED),
     *("repeat", "id_list", "composed", "moved", "mapping_rule", "mapping_item", "incoming_score"),
-    *("candidate", "given_pair"),
+    *("candidate", "given_pair", "left_out"),
 )
 """The tables whose rows are deleted when their run ends.
 
