@@ -1,7 +1,4 @@
-"""Reads sources and runs: their results, changes and quarantine. Never returns a secret.
-
-This file exceeds 250 lines so that all reads of sources and runs are in one place.
-"""
+"""Reads sources and runs: their results, changes and quarantine. Returns no secret."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
