@@ -182,9 +182,9 @@ class SisPlannedChange(TenantRow, Base):
 
 
 class SisPlannedValue(TenantRow, Base):
-    """The personal values of a planned change in clear, by column, before and after.
+    """The personal values of a planned change in clear, before and after, keyed by column.
 
-    Those of demographics are in a secured area, as the demographics themselves are.
+    The values of demographics are in a secured area, as the demographics themselves are.
     """
 
     __tablename__ = "sis_planned_value"

@@ -87,7 +87,7 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
 
 
 async def _undo_people(stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
-    """Puts back the people whom a map reunited: the former one is removed again, and the new one comes back."""
+    """Separates the people whom a map reunited: the former person is removed again, and the new person comes back."""
     kind = BY_NAME["person"]
     await write_undo_plan(stage, kind, undone.id)
     if await reporting.count_planned(stage, kind):
