@@ -9,7 +9,8 @@ from app.concern.rules import ConcernState
 from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_DISMISSED, CONCERN_RAISED, CONCERN_RESOLVED
 from app.playbook.filters import by_area
 from app.playbook.resource import AreaResource
-from app.resources.declare import Command, Link, Resource
+from app.resources.command import Command
+from app.resources.declare import Link, Resource
 from app.resources.fields import choice, field, one
 from app.resources.listing import Filter, Listing
 from app.resources.members import One

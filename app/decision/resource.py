@@ -11,7 +11,8 @@ from app.decision import service
 from app.decision.models import Decision
 from app.decision.rules import DecisionKind
 from app.events.catalogue import DECISION_MADE, SUPPORT_CHANGED, SUPPORT_ENDED
-from app.resources.declare import Command, Link, Resource
+from app.resources.command import Command
+from app.resources.declare import Link, Resource
 from app.resources.fields import choice, field, one, reference
 from app.resources.listing import Filter, Listing
 from app.resources.members import Id, One

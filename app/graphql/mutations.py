@@ -21,7 +21,8 @@ from app.graphql.node import parse_id
 from app.graphql.problems import Problem, check_lengths, run_command
 from app.graphql.types import camel, enum_of, list_of
 from app.graphql.written import row_of
-from app.resources.declare import Command, declaration
+from app.resources.command import Command
+from app.resources.declare import declaration
 
 PARAMETER: Final = re.compile(r"\{(\w+)\}")
 

@@ -11,7 +11,7 @@ from app.events.catalogue import (
     SUPPORT_STARTED,
 )
 from app.evidence.resource import ScoreResource
-from app.resources.declare import Command
+from app.resources.command import Command
 from app.response import service
 from app.support.delivery import SessionResource
 from app.support.resource import PhaseResource, SupportResource
