@@ -23,7 +23,6 @@ from app.requests.origins import Origins
 from app.rest import (
     breaks,
     chart,
-    concern,
     consumers,
     decision,
     deliveries,
@@ -74,7 +73,6 @@ V1 = (
     breaks,
     playbook,
     measure,
-    concern,
     support,
     session,
     chart,

@@ -9,7 +9,7 @@ from app.concern.rules import ConcernState
 from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_DISMISSED, CONCERN_RAISED, CONCERN_RESOLVED
 from app.playbook.filters import by_area
 from app.playbook.resource import AreaResource
-from app.resources.command import Command
+from app.resources.command import Body, Command
 from app.resources.declare import Link, Resource
 from app.resources.fields import choice, field, one
 from app.resources.listing import Filter, Listing
@@ -81,6 +81,8 @@ LISTINGS = (
     ),
 )
 
+REASON = Body("ConcernReason", "The reason for a change of state.")
+
 COMMANDS = (
     Command(
         "raise_concern",
@@ -90,6 +92,7 @@ COMMANDS = (
         "POST /concerns",
         emits=(CONCERN_RAISED,),
         status=201,
+        body=Body("NewConcern", "A concern to be raised about one student in one area."),
     ),
     Command(
         "accept_concern",
@@ -98,6 +101,7 @@ COMMANDS = (
         "Accepts a concern: the team will act on it.",
         "POST /concerns/{concern}/accept",
         emits=(CONCERN_ACCEPTED,),
+        body=REASON,
     ),
     Command(
         "dismiss_concern",
@@ -106,6 +110,7 @@ COMMANDS = (
         "Dismisses a concern: the team will not act on it.",
         "POST /concerns/{concern}/dismiss",
         emits=(CONCERN_DISMISSED,),
+        body=REASON,
     ),
     Command(
         "resolve_concern",
@@ -114,5 +119,6 @@ COMMANDS = (
         "Resolves an accepted concern.",
         "POST /concerns/{concern}/resolve",
         emits=(CONCERN_RESOLVED,),
+        body=REASON,
     ),
 )

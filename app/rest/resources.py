@@ -1,4 +1,4 @@
-"""Lists the reads that REST derives from the declared resources: the path, operation and tag of each. Nothing else."""
+"""Lists the reads that REST derives from the declared resources, and derives the declared commands. Nothing else."""
 
 from fastapi import APIRouter
 
@@ -11,6 +11,7 @@ from app.playbook.resource import AreaResource, LevelResource, MeasureResource
 from app.resources.select import ResourceType
 from app.response.resource import CalibrationResource, VerdictResource
 from app.rest.derived.answer import Reader
+from app.rest.derived.commands import Commands
 from app.rest.derived.routes import add_link, add_list, add_row
 from app.rest.derived.shapes import Shapes
 from app.rest.route import Route
@@ -94,6 +95,24 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
 )
 """A resource and its link, with the path, operation and tag of the read of the rows that belong to a row."""
 
+TAGS = {
+    "breaks": "roster",
+    "concerns": "concerns",
+    "decisions": "decisions",
+    "measures": "playbook",
+    "scores": "scores",
+    "sessions": "sessions",
+    "supports": "supports",
+}
+"""The tag of a command: that of the last part of its path that is here."""
+WRITTEN = frozenset(
+    {
+        *("plan_support", "start_support", "change_support", "end_support", "decide"),
+        *("record_scores", "amend_score", "remove_score", "record_sessions", "amend_session", "remove_session"),
+    }
+)
+"""Declared commands whose routes are written by hand."""
+
 SHAPES = Shapes(CATALOG, SERVED)
 READER = Reader(SHAPES)
 router = APIRouter(prefix="/v1", route_class=Route)
@@ -113,3 +132,7 @@ add_row(
 )
 for _resource, _link, _path, _operation, _tag in LINKS:
     add_link(router, READER, _resource, _link, path=f"/{_path}", operation=_operation, tag=_tag)
+_commands = Commands(READER)
+for _command in CATALOG.commands.values():
+    if _command.name not in WRITTEN:
+        _commands.add(router, _command, tag=[TAGS[part] for part in _command.rest.split("/") if part in TAGS][-1])

@@ -92,6 +92,10 @@ class Shapes:
         values = {name: _stored(member, row) for name, member in self.members(resource).items()}
         return self.of(resource).model_construct(**values)
 
+    def is_stored(self, resource: ResourceType) -> bool:
+        """Returns whether `render` can return the row: whether every member is in a column of the row."""
+        return all(_is_stored(member, resource) for member in self.members(resource).values())
+
     def _named(self, resource: ResourceType) -> list[tuple[str, Member]]:
         members = self.catalog.members(resource).values()
         return [(name, member) for member in members if (name := member.shown_as(REST)) is not None]
@@ -185,19 +189,27 @@ def _without_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
 
 
-def _stored(member: Member, row: Any) -> Any:
-    """Returns the value of a member in a stored row."""
+def _is_stored(member: Member, resource: ResourceType) -> bool:
+    """Returns whether the value of a member is in a column of the stored row."""
     is_plain = isinstance(member, FieldMember | ReferenceMember | OneMember)
     is_object = isinstance(member, ValueMember) and member.shape is JsonObject
     expression = getattr(member, "expression", None)
-    if (is_plain or is_object) and isinstance(expression, InstrumentedAttribute):
-        value = getattr(row, expression.key)
-        kind = None
-        if isinstance(member, ReferenceMember):
-            kind = member.kind
-        elif isinstance(member, OneMember):
-            kind = declaration(member.target).kind
-        if kind is None or value is None:
-            return value
-        return [ids.format_id(kind, item) for item in value] if isinstance(value, list) else ids.format_id(kind, value)
-    raise Misuse(f"{member.name} is not in the stored row.")
+    if not (is_plain or is_object) or not isinstance(expression, InstrumentedAttribute):
+        return False
+    return expression.class_ is declaration(resource).model and not getattr(member, "kinds", ())
+
+
+def _stored(member: Member, row: Any) -> Any:
+    """Returns the value of a member in a stored row."""
+    expression = getattr(member, "expression", None)
+    if not isinstance(expression, InstrumentedAttribute):
+        raise Misuse(f"{member.name} is not in the stored row.")
+    value = getattr(row, expression.key)
+    kind = None
+    if isinstance(member, ReferenceMember):
+        kind = member.kind
+    elif isinstance(member, OneMember):
+        kind = declaration(member.target).kind
+    if kind is None or value is None:
+        return value
+    return [ids.format_id(kind, item) for item in value] if isinstance(value, list) else ids.format_id(kind, value)

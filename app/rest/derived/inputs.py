@@ -1,0 +1,126 @@
+"""Derives the request bodies of the contract from the inputs that commands declare."""
+
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from typing import Annotated, Any, Literal, Optional, cast
+
+from pydantic import Field, create_model
+
+from app.core.errors import Misuse
+from app.core.inputs import InputField, input_fields
+from app.resources.command import Command
+from app.rest.pages import NOT_NAMED, Changes, Input
+
+
+class Bodies:
+    """The request models of the commands. Commands whose bodies have the same name share one model."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, tuple[Any, type[Input]]] = {}
+
+    def of(self, command: Command) -> type[Input] | None:
+        """Returns the model of a command's body, or None for a command without inputs."""
+        inputs = command.inputs
+        declared = dict(inputs.fields)
+        if not declared and inputs.items is None:
+            return None
+        if command.body is not None:
+            name, description = command.body.name, command.body.description
+        elif inputs.whole is not None:
+            name, description = inputs.type.__name__, _doc(inputs.type)
+        else:
+            raise Misuse(f"{command.name} takes inputs and has no `body`.")
+        return self.model(name, description, declared, partial=inputs.partial)
+
+    def nested(self, input_type: type) -> type[Input]:
+        """Returns the model of an input's dataclass that is part of another input."""
+        return self.model(input_type.__name__, _doc(input_type), input_fields(input_type))
+
+    def model(
+        self, name: str, description: str, declared: Mapping[str, InputField], *, partial: bool = False
+    ) -> type[Input]:
+        """Returns the model with this name; raises `Misuse` if the name has another model already."""
+        facts = (tuple(declared.values()), partial)
+        known = self._models.get(name)
+        if known is not None:
+            if known[0] != facts:
+                raise Misuse(f"Two different request bodies are called {name}.")
+            return known[1]
+        fields = {field_name: self._field(field, partial=partial) for field_name, field in declared.items()}
+        base = Changes if partial else Input
+        made = cast(
+            type[Input],
+            create_model(name, __base__=base, __doc__=description, __module__=__name__, **cast(Any, fields)),
+        )
+        self._models[name] = (facts, made)
+        return made
+
+    def _field(self, declared: InputField, *, partial: bool) -> tuple[Any, Any]:
+        kind = self._type(declared)
+        more: dict[str, Any] = {"description": declared.description or None}
+        if declared.example is not None:
+            more["examples"] = [declared.example]
+        if partial:
+            more["default"] = NOT_NAMED
+        elif not declared.required:
+            more["default"] = list(declared.default) if isinstance(declared.default, tuple) else declared.default
+        if declared.nullable:
+            kind = Optional[kind]  # noqa: UP045  # built at run time
+        return kind, Field(**more, **_bounds(declared))
+
+    def _type(self, declared: InputField) -> Any:
+        kind: Any = declared.type
+        if declared.choices is not None:
+            kind = cast(Any, Literal)[declared.choices.values]
+        elif is_dataclass(kind):
+            kind = self.nested(cast(type, kind))
+        if not declared.many:
+            return kind
+        if declared.text is not None:
+            kind = _bounded_text(declared)
+        return list[kind]
+
+
+def _bounded_text(declared: InputField) -> Any:
+    assert declared.text is not None  # noqa: S101  # the caller has checked it
+    return Annotated[str, Field(min_length=declared.text.min or None, max_length=declared.text.max)]
+
+
+def _bounds(declared: InputField) -> dict[str, Any]:
+    """Returns the bounds of a field in pydantic's words."""
+    if declared.items is not None:
+        return {"min_length": declared.items.min or None, "max_length": declared.items.max}
+    if declared.text is not None and not declared.many:
+        return {"min_length": declared.text.min or None, "max_length": declared.text.max}
+    if declared.between is not None:
+        return {"ge": declared.between.min, "le": declared.between.max}
+    return {}
+
+
+def _doc(input_type: type) -> str:
+    return " ".join((input_type.__doc__ or "").split())
+
+
+def values_of(body: Input, inputs_of: Mapping[str, InputField], *, partial: bool = False) -> dict[str, Any]:
+    """Returns the values of a body as a command takes them: inputs that are parts as their dataclasses, lists as
+    tuples.
+    """
+    values: dict[str, Any] = {}
+    for name, declared in inputs_of.items():
+        if partial and name not in body.model_fields_set:
+            continue
+        values[name] = _value(getattr(body, name), declared)
+    return values
+
+
+def _value(value: Any, declared: InputField) -> Any:
+    if declared.many and value is not None:
+        return tuple(_single(item, declared) for item in value)
+    return _single(value, declared)
+
+
+def _single(value: Any, declared: InputField) -> Any:
+    if isinstance(value, Input):
+        kind = cast(Any, declared.type)
+        return kind(**values_of(value, input_fields(kind)))
+    return value
