@@ -21,17 +21,14 @@ from app.graphql.router import graphql_router
 from app.graphql.router import refuse as refuse_graphql
 from app.requests.origins import Origins
 from app.rest import (
-    breaks,
     chart,
     consumers,
-    decision,
     deliveries,
     documents,
     events,
     evidence,
     health,
     me,
-    measure,
     oauth,
     playbook,
     quarantine,
@@ -42,7 +39,6 @@ from app.rest import (
     sources,
     story,
     stream,
-    support,
     uploads,
     webhooks,
 )
@@ -70,14 +66,10 @@ The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in th
 V1 = (
     me,
     resources,
-    breaks,
     playbook,
-    measure,
-    support,
     session,
     chart,
     evidence,
-    decision,
     story,
     events,
     stream,

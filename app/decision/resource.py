@@ -11,7 +11,7 @@ from app.decision import service
 from app.decision.models import Decision
 from app.decision.rules import DecisionKind
 from app.events.catalogue import DECISION_MADE, SUPPORT_CHANGED, SUPPORT_ENDED
-from app.resources.command import Command
+from app.resources.command import Body, Command
 from app.resources.declare import Link, Resource
 from app.resources.fields import choice, field, one, reference
 from app.resources.listing import Filter, Listing
@@ -109,5 +109,9 @@ COMMANDS = (
         "POST /decisions",
         emits=(DECISION_MADE, SUPPORT_CHANGED, SUPPORT_ENDED),
         status=201,
+        body=Body(
+            "NewDecision",
+            "A team's decision to be recorded. A referral can be recorded at any time and requires nothing before it.",
+        ),
     ),
 )

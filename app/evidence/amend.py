@@ -16,9 +16,10 @@ from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.core.inputs import About
+from app.core.inputs import About, Choices
+from app.core.text import Text
 from app.evidence.models import Score, ScoreChange
-from app.evidence.rules import Range, unknown_form, violations_of
+from app.evidence.rules import Range, ScorePurpose, unknown_form, violations_of
 from app.playbook.lookup import measure_by_id
 from app.roster.lookup import resolve_actor, zone_of
 from app.roster.student_lock import lock_student_of
@@ -34,7 +35,7 @@ class Amendment:
     person.
     """
 
-    because: Annotated[str, About("Why it is amended.", "Scored again")]
+    because: Annotated[str, Text(min=1, max=500), About("Why it is amended.", "Scored again")]
     by: Annotated[
         str | None,
         About(
@@ -45,8 +46,8 @@ class Amendment:
     value: Annotated[float | None, About("Another value.", 47.0)] = None
     taken_on: Annotated[date | None, About("Another day.", date(2026, 9, 29))] = None
     attempt: Annotated[int | None, About("Another attempt.", 2)] = None
-    purpose: Annotated[str | None, About("Another purpose.", "baseline")] = None
-    form: Annotated[str | None, About("Another form.", "B")] = None
+    purpose: Annotated[str | None, Choices(ScorePurpose), About("Another purpose.", "baseline")] = None
+    form: Annotated[str | None, Text(max=100), About("Another form.", "B")] = None
 
 
 @dataclass(frozen=True, slots=True)

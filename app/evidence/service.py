@@ -20,10 +20,11 @@ from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.errors import AimlineError, Invalid, Violation
 from app.core.ids import new_id
-from app.core.inputs import About
+from app.core.inputs import About, Choices
+from app.core.text import Text
 from app.evidence.amend import change_of
 from app.evidence.models import Score
-from app.evidence.rules import MAX_BATCH, Range, find_contradictions, unknown_form, violations_of
+from app.evidence.rules import MAX_BATCH, Range, ScorePurpose, find_contradictions, unknown_form, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.playbook.models import Measure
 from app.roster.lookup import IdList, locate_staff_by_name, zone_of
@@ -43,8 +44,8 @@ class NewScore:
     taken_on: Annotated[date, About("The day on which it was taken.", date(2026, 9, 28))]
     value: Annotated[float, About("The value in the measure's unit.", 46.0)]
     attempt: Annotated[int, About("The attempt's number, where there were several on the day.", 1)] = 1
-    purpose: Annotated[str, About("The purpose of the score.", "progress")] = "progress"
-    form: Annotated[str | None, About("The passage or version of the measure.", "A")] = None
+    purpose: Annotated[str, Choices(ScorePurpose), About("The purpose of the score.", "progress")] = "progress"
+    form: Annotated[str | None, Text(max=100), About("The passage or version of the measure.", "A")] = None
     given_by: Annotated[
         str | None,
         About(
@@ -53,7 +54,9 @@ class NewScore:
         ),
     ] = None
     external_id: Annotated[
-        str | None, About("The sender's own id, by which the score is inserted or updated.", "probe-8812")
+        str | None,
+        Text(min=1, max=200),
+        About("The sender's own id, by which the score is inserted or updated.", "probe-8812"),
     ] = None
 
 

@@ -13,7 +13,8 @@ from app.graphql.problems import Problem, check_lengths, run_command, to_problem
 from app.graphql.written import row_of
 from app.response.service import record_sessions
 from app.support import models
-from app.support.delivery import LostBecause, SessionResource
+from app.support.delivery import SessionResource
+from app.support.rules import LostBecause
 from app.support.session import NewSession
 
 

@@ -11,7 +11,7 @@ from app.events.catalogue import (
     SUPPORT_STARTED,
 )
 from app.evidence.resource import ScoreResource
-from app.resources.command import Command
+from app.resources.command import Body, Command
 from app.response import service
 from app.support.delivery import SessionResource
 from app.support.resource import PhaseResource, SupportResource
@@ -34,6 +34,7 @@ COMMANDS = (
         "Starts a planned support: its first session was given.",
         "POST /supports/{support}/start",
         emits=(SUPPORT_STARTED,),
+        body=Body("SupportStart", "The day on which a support started."),
     ),
     Command(
         "change_support",
@@ -42,6 +43,8 @@ COMMANDS = (
         "Changes a support: a new phase with another level, goal or dosage begins on the day that it names.",
         "POST /supports/{support}/change",
         emits=(SUPPORT_CHANGED, *JUDGED),
+        body=Body("SupportChange", "Changes of a support from a day on; fields that are not given keep their values."),
+        rest_result=SupportResource,
     ),
     Command(
         "record_scores",
@@ -60,6 +63,11 @@ COMMANDS = (
         "Amends a score; the affected series are judged again at once.",
         "POST /scores/{score}/amend",
         emits=JUDGED,
+        body=Body(
+            "ScoreAmendment",
+            "A correction of a score with its reason; fields that are not given keep their values.",
+        ),
+        more="An alert that is no longer justified is retracted, with an event.",
     ),
     Command(
         "remove_score",
@@ -68,6 +76,8 @@ COMMANDS = (
         "Removes a score from its series; the affected series are judged again at once.",
         "POST /scores/{score}/remove",
         emits=JUDGED,
+        body=Body("ScoreRemoval", "The reason for a score's removal."),
+        more="Sending the score again under the same key restores it.",
     ),
     Command(
         "record_sessions",
@@ -86,12 +96,13 @@ COMMANDS = (
         "Amends a session; its values before are kept.",
         "POST /sessions/{session}/amend",
         emits=JUDGED,
+        body=Body("SessionAmendment", "A correction of a session; fields that are not given keep their values."),
     ),
     Command(
         "remove_session",
         service.remove_session,
         None,
-        "Removes a session; its values are kept.",
+        "Removes a session that was recorded by mistake. Its values are kept, and its day counts as unknown again.",
         "DELETE /sessions/{session}",
         emits=JUDGED,
         status=204,

@@ -12,6 +12,7 @@ from uuid import UUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.inputs import About
+from app.core.text import Text
 from app.evidence import amend
 from app.evidence import service as evidence
 from app.evidence.amend import AmendedScore, Amendment
@@ -71,7 +72,7 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Score
 async def remove_score(
     work: Work,
     score_id: UUID,
-    because: Annotated[str, About("Why it is removed.", "Another child's paper")],
+    because: Annotated[str, Text(min=1, max=500), About("Why it is removed.", "Another child's paper")],
     by: Annotated[
         str | None,
         About(

@@ -8,7 +8,6 @@ from pydantic import Field
 from app.core.errors import Invalid
 from app.evidence import queries
 from app.evidence import service as evidence
-from app.evidence.amend import Amendment
 from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.response import service
 from app.rest.door import OpenWork, requires, row_id
@@ -49,25 +48,6 @@ class NewScores(Input):
         description="Whether these are scores of the past: they are judged, but raise no alerts.",
         strict=True,
     )
-
-
-class ScoreAmendment(Input):
-    """A correction of a score with its reason; fields that are not given keep their values."""
-
-    because: str = Field(min_length=1, max_length=500)
-    by: str | None = Field(default=None, description="The person who asks for it: an id or an external id of staff.")
-    value: Number | None = None
-    taken_on: Day | None = None
-    attempt: Count | None = None
-    purpose: Purpose | None = None
-    form: str | None = Field(default=None, max_length=100)
-
-
-class ScoreRemoval(Input):
-    """The reason for a score's removal."""
-
-    because: str = Field(min_length=1, max_length=500)
-    by: str | None = Field(default=None, description="The person who asks for it: an id or an external id of staff.")
 
 
 class ScoreChanges(Shape):
@@ -118,26 +98,6 @@ async def record_scores(work: OpenWork, new: NewScores) -> RecordedScores:
     scores = [evidence.NewScore(**score.model_dump()) for score in new.scores]
     recorded = await service.record_scores(work, scores, backfill=new.backfill)
     return RecordedScores.model_construct(results=[_recorded(result) for result in recorded])
-
-
-@router.post("/scores/{score}/amend", operation_id="amend_score", response_model=SCORE, **requires(service.amend_score))
-async def amend_score(work: OpenWork, score: str, amendment: ScoreAmendment) -> Shape:
-    """Amends a score and judges its series again; an alert that is no longer justified is retracted, with an event."""
-    values = Amendment(**amendment.model_dump())
-    return SHAPES.render(ScoreResource, await service.amend_score(work, row_id("score", score), values))
-
-
-@router.post(
-    "/scores/{score}/remove", operation_id="remove_score", response_model=SCORE, **requires(service.remove_score)
-)
-async def remove_score(work: OpenWork, score: str, removal: ScoreRemoval) -> Shape:
-    """Removes a score from its series and judges the series again.
-
-    Sending the score again under the same key restores it.
-    """
-    return SHAPES.render(
-        ScoreResource, await service.remove_score(work, row_id("score", score), removal.because, removal.by)
-    )
 
 
 @router.get("/scores/{score}/changes", operation_id="list_score_changes", **requires(queries.changes_of))

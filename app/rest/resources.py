@@ -107,8 +107,7 @@ TAGS = {
 """The tag of a command: that of the last part of its path that is here."""
 WRITTEN = frozenset(
     {
-        *("plan_support", "start_support", "change_support", "end_support", "decide"),
-        *("record_scores", "amend_score", "remove_score", "record_sessions", "amend_session", "remove_session"),
+        *("record_scores", "record_sessions"),
     }
 )
 """Declared commands whose routes are written by hand."""

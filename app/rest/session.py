@@ -18,7 +18,6 @@ from app.support import dosage as doses
 from app.support import queries
 from app.support.delivery import SessionResource
 from app.support.session import NewSession as NewSessionRow
-from app.support.session import SessionAmendment as NewAmendment
 
 router = APIRouter(prefix="/v1", tags=["sessions"], route_class=Route)
 SESSION = SHAPES.of(SessionResource)
@@ -55,17 +54,6 @@ class NewSessions(Input):
     """Up to 500 sessions of one support."""
 
     sessions: list[NewSession] = Field(min_length=1, max_length=500)
-
-
-class SessionAmendment(Input):
-    """A correction of a session; fields that are not given keep their values."""
-
-    held_on: date | None = None
-    number: int | None = None
-    attended: bool | None = None
-    planned_minutes: int | None = None
-    delivered_minutes: int | None = None
-    lost_because: Reason | None = Field(default=None, description=WHY)
 
 
 class RecordedSession(Shape):
@@ -149,23 +137,3 @@ async def get_dosage(work: OpenWork, support: str, since: Since = None, until: U
     return Dosage.model_construct(
         support=ids.format_id("support", support_id), lost=dict(dosage.lost), weeks=weeks, **totals
     )
-
-
-@router.post(
-    "/sessions/{session}/amend", operation_id="amend_session", response_model=SESSION, **requires(service.amend_session)
-)
-async def amend_session(work: OpenWork, session: str, amendment: SessionAmendment) -> Shape:
-    """Corrects a session; its earlier values are kept."""
-    correction = NewAmendment(**amendment.model_dump())
-    return SHAPES.render(SessionResource, await service.amend_session(work, row_id("session", session), correction))
-
-
-@router.delete(
-    "/sessions/{session}",
-    status_code=204,
-    operation_id="remove_session",
-    **requires(service.remove_session, has_version=True),
-)
-async def remove_session(work: OpenWork, session: str) -> None:
-    """Removes a session that was recorded by mistake. Its values are kept, and its day counts as unknown again."""
-    await service.remove_session(work, row_id("session", session))

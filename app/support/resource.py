@@ -13,7 +13,7 @@ from app.events.catalogue import SUPPORT_ENDED, SUPPORT_PLANNED
 from app.evidence.models import Score
 from app.evidence.resource import BY_DATE, ScoreResource
 from app.playbook.resource import AreaResource, LevelResource, MeasureResource
-from app.resources.command import Command
+from app.resources.command import Body, Command
 from app.resources.declare import Link, Resource
 from app.resources.fields import choice, computed, field, one, reference, references
 from app.resources.listing import Filter, Flag
@@ -188,6 +188,7 @@ COMMANDS = (
         "POST /supports",
         emits=(SUPPORT_PLANNED,),
         status=201,
+        body=Body("NewSupport", "A support to be planned."),
     ),
     Command(
         "end_support",
@@ -196,5 +197,6 @@ COMMANDS = (
         "Ends a planned or active support.",
         "POST /supports/{support}/end",
         emits=(SUPPORT_ENDED,),
+        body=Body("SupportEnd", "The reason and the day on which a support ended."),
     ),
 )

@@ -17,7 +17,7 @@ from app.core import ids
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
-from app.core.inputs import About
+from app.core.inputs import About, Items
 from app.core.text import Text, require_texts
 from app.events.catalogue import (
     SUPPORT_CHANGED,
@@ -65,7 +65,9 @@ class NewSupport:
         float | None, About("Where the aimline begins; by default, the median of the last three scores.", 42.0)
     ] = None
     concerns: Annotated[
-        tuple[str, ...], About("The ids of the accepted concerns that it answers.", ("con_01jq4n6d9zf3vbs0x5k2m7e8te",))
+        tuple[str, ...],
+        Items(max=100),
+        About("The ids of the accepted concerns that it answers.", ("con_01jq4n6d9zf3vbs0x5k2m7e8te",)),
     ] = ()
     lead: Annotated[
         str | None,

@@ -19,12 +19,13 @@ from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.core.inputs import About
+from app.core.inputs import About, Choices
+from app.core.text import Text
 from app.roster.lookup import zone_of
 from app.support.lookup import lock_support
 from app.support.models import Phase, Session, SessionChange, Support
 from app.support.phase import student_columns
-from app.support.rules import SessionInput, violations_of_session
+from app.support.rules import LostBecause, SessionInput, violations_of_session
 
 MAX_BATCH = 500
 KEPT_COLUMNS = ("held_on", "number", "planned_minutes", "delivered_minutes", "attended", "lost_because", "removed_at")
@@ -49,9 +50,15 @@ class NewSession:
     delivered_minutes: Annotated[
         int | None, About("The minutes that were given; by default, the planned ones of a student who attended.", 30)
     ] = None
-    lost_because: Annotated[str | None, About("Why minutes were lost.", "absent")] = None
+    lost_because: Annotated[
+        str | None,
+        Choices(LostBecause),
+        About("Why minutes were lost; required where fewer were delivered than planned.", "absent"),
+    ] = None
     external_id: Annotated[
-        str | None, About("The sender's own id, by which the session is inserted or updated.", "log-3391")
+        str | None,
+        Text(min=1, max=200),
+        About("The sender's own id, by which the session is inserted or updated.", "log-3391"),
     ] = None
 
 
@@ -67,7 +74,9 @@ class SessionAmendment:
     planned_minutes: Annotated[int | None, About("Other planned minutes.", 30)] = None
     delivered_minutes: Annotated[int | None, About("Other minutes that were given.", 20)] = None
     attended: Annotated[bool | None, About("Whether the student was present.", True)] = None
-    lost_because: Annotated[str | None, About("Another reason for lost minutes.", "schedule")] = None
+    lost_because: Annotated[str | None, Choices(LostBecause), About("Another reason for lost minutes.", "schedule")] = (
+        None
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ from tests.town import Town
 
 MOST = 10_000
 """The most rows that a link without pages may have."""
+SILENT = {"make_measure", "amend_measure", "declare_break", "remove_break"}
+"""Commands that record no event: they change how a district works, and the verdicts that follow have events."""
 EXAMPLES = (str, int, float)
 """Types of which a value tells more than the type."""
 
@@ -74,11 +76,11 @@ def undescribed_commands() -> Iterator[str]:
                 yield f"{command.name}: {one.name} has no example"
         if not command.description or not required_permissions(command.function):
             yield f"{command.name} has no description or no permission"
-        if (inputs.row is not None) != ("{" in command.rest):
+        if len(inputs.path) != len(command.path):
             yield f"{command.name} names a row in its path or its parameters alone"
         if (inputs.items is None) != (command.bulk is None or command.items is None):
             yield f"{command.name} takes items without a bound"
-        if not command.emits:
+        if bool(command.emits) == (command.name in SILENT):
             yield f"{command.name} records no event"
         method, path = command.rest.split(" ")
         if method not in ("POST", "PATCH", "PUT", "DELETE") or not path.startswith("/"):
