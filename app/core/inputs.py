@@ -6,7 +6,7 @@ Bounds and descriptions are written once, at the service's own dataclass or para
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
 from types import NoneType, UnionType
@@ -32,9 +32,10 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The values that a text may have."""
+    """The values that a text may have. With `as_text`, GraphQL takes it as a text, as it did before it had choices."""
 
     of: type[StrEnum]
+    as_text: bool = False
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -43,11 +44,11 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
-    """The largest and the smallest number of items of a list, or of members of an object."""
+class AtMost:
+    """The largest number of items of a list or of an object, and the smallest."""
 
-    max: int
-    min: int = 0
+    items: int
+    least: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +60,26 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
-class SomeOf:
-    """Marks a parameter that takes only the named fields of an input's dataclass, keyed by name. The others stay."""
+class ChangesOf:
+    """Annotates a parameter that takes the changed fields of a dataclass by name, other than the `fixed` fields."""
 
-    of: type
+    type: type[Any]
+    fixed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class FromProcess:
+    """Annotates a parameter whose value is a setting of the process, under this name. A caller does not see it."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class InputField:
     """An input of a command: its type without `None` and without the list, its bounds and words.
 
-    The bounds `text` and `choices` of a list are those of each item.
+    The bounds `text` and `choices` of a list are those of each item. `most` and `least` bound the number of items, if
+    the input is a list or an object. `hint` is the whole annotation.
     """
 
     name: str
@@ -80,8 +90,10 @@ class InputField:
     text: Text | None = None
     description: str = ""
     example: Any = None
+    most: int | None = None
+    hint: Any = None
+    least: int = 0
     choices: Choices | None = None
-    items: Items | None = None
     between: Between | None = None
 
     @property
@@ -94,10 +106,10 @@ class InputField:
 class CommandInputs:
     """The inputs of a command's function: the row that it is about, and its fields.
 
-    `row` is the parameter of the row's id, or None; `path` has all parameters that REST's path names. `whole` is the
-    parameter that takes the input's dataclass, or None where each field is a parameter; with `partial` it takes only
-    the fields that are named. `items` is the parameter that takes a list of the input's dataclass. `supplied` has the
-    parameters whose values the process has, such as the allowed addresses; they are no inputs.
+    `path` is the first parameter, which identifies a row, or None; `row` is its name, if it is the id of the row.
+    `whole` is the parameter that takes the input's dataclass, or None where each field is a parameter. `items` is the
+    parameter that takes a list of the input's dataclass. `changes` is the parameter that takes the changed fields of
+    the input's dataclass. `process` has the names of settings of the process, by the parameters that take them.
     """
 
     row: str | None
@@ -105,9 +117,9 @@ class CommandInputs:
     items: str | None
     type: Any
     fields: Mapping[str, InputField]
-    path: tuple[InputField, ...] = ()
-    partial: bool = False
-    supplied: tuple[str, ...] = ()
+    changes: str | None = None
+    process: Mapping[str, str] = field(default_factory=dict)
+    path: InputField | None = None
 
 
 @cache
@@ -122,44 +134,48 @@ def input_fields(input_type: type) -> Mapping[str, InputField]:
     return declared
 
 
-SUPPLIED = ("allowed", "local")
-"""The names of parameters whose values come from the process, not from the caller."""
-PLACE = ("at", "pointer")
+PLACE = ("at", "pointer", "positions")
 """The names of parameters that say where the inputs are in the request, for the pointers of violations."""
 
 
 @cache
-def command_inputs(function: Callable[..., Any], rows: int = 1) -> CommandInputs:
+def command_inputs(function: Callable[..., Any], *, names_row: bool = True) -> CommandInputs:
     """Returns the inputs of a command from the parameters of its function, those after the unit of work.
 
-    `rows` is the number of parameters that REST's path names. They come first.
+    With `names_row`, the first parameter may identify a row by an id or a code.
     """
     function = inspect.unwrap(function)
     hints = get_type_hints(function, include_extras=True)
-    row = whole = items = None
+    whole = items = changes = None
     input_type: Any = None
-    path: list[InputField] = []
+    path: InputField | None = None
     declared: dict[str, InputField] = {}
-    partial, supplied = False, list[str]()
-    for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
+    process: dict[str, str] = {}
+    for place, (name, parameter) in enumerate(list(inspect.signature(function).parameters.items())[1:]):
         default = REQUIRED if parameter.default is inspect.Parameter.empty else parameter.default
         one = _field(name, hints[name], default)
-        some = next((extra for extra in _parts(hints[name])[3] if isinstance(extra, SomeOf)), None)
-        if len(path) < rows and one.type in (UUID, str) and one.required and not one.many:
-            path.append(one)
-            row = row or (name if one.type is UUID else None)
-        elif name in SUPPLIED:
-            supplied.append(name)
-        elif some is not None:
-            whole, input_type, partial = name, some.of, True
-            declared |= {each: _as_change(item) for each, item in input_fields(input_type).items()}
+        extras = _parts(hints[name])[3]
+        setting = _first(FromProcess, extras)
+        changed = _first(ChangesOf, extras)
+        if names_row and place == 0 and one.type in (UUID, str) and one.required and not one.many:
+            path = one
+        elif setting is not None:
+            process[name] = setting.name
+        elif changed is not None:
+            changes, input_type = name, changed.type
+            declared |= {
+                each.name: replace(each, default=None)
+                for each in input_fields(input_type).values()
+                if each.name not in changed.fixed
+            }
         elif is_dataclass(one.type) and one.required:
             whole, items = (None, name) if one.many else (name, None)
             input_type = one.type
             declared |= {} if one.many else input_fields(input_type)
         elif name not in PLACE:
             declared[name] = one
-    return CommandInputs(row, whole, items, input_type, declared, tuple(path), partial, tuple(supplied))
+    row = path.name if path is not None and path.type is UUID else None
+    return CommandInputs(row, whole, items, input_type, declared, changes, process, path)
 
 
 def bound_violations(declared: Mapping[str, InputField], given: Mapping[str, Any], at: str = "") -> list[Violation]:
@@ -169,9 +185,8 @@ def bound_violations(declared: Mapping[str, InputField], given: Mapping[str, Any
         value, pointer = given.get(name), f"{at}/{name}"
         if value is None:
             continue
-        if item.items is not None and not item.items.min <= len(value) <= item.items.max:
-            detail = f"{item.items.min} to {item.items.max} items."
-            violations.append(Violation(pointer, "shape.items", detail))
+        if item.most is not None and not item.least <= len(value) <= item.most:
+            violations.append(Violation(pointer, "shape.too_long", f"{item.least:,} to {item.most:,} items."))
         if item.between is not None and not item.between.min <= value <= item.between.max:
             violations.append(Violation(pointer, "shape.range", f"{item.between.min} to {item.between.max}."))
         texts = [(f"{pointer}/{place}", each) for place, each in enumerate(value)] if item.many else [(pointer, value)]
@@ -183,20 +198,29 @@ def bound_violations(declared: Mapping[str, InputField], given: Mapping[str, Any
     return violations
 
 
-def _as_change(item: InputField) -> InputField:
-    """Returns a field of a change: it may be left out, and then keeps its value."""
-    return replace(item, default=None)
-
-
 def _field(name: str, hint: Any, default: Any) -> InputField:
     type_, nullable, many, extras = _parts(hint)
+    about = _first(About, extras) or About("")
+    bound = _first(AtMost, extras)
+    return InputField(
+        name,
+        type_,
+        nullable,
+        many,
+        default,
+        text=_first(Text, extras),
+        description=about.description,
+        example=about.example,
+        most=None if bound is None else bound.items,
+        hint=hint,
+        least=0 if bound is None else bound.least,
+        choices=_first(Choices, extras),
+        between=_first(Between, extras),
+    )
 
-    def first(kind: type[T]) -> T | None:
-        return next((extra for extra in extras if isinstance(extra, kind)), None)
 
-    about = first(About) or About("")
-    bounds = (first(Choices), first(Items), first(Between))
-    return InputField(name, type_, nullable, many, default, first(Text), about.description, about.example, *bounds)
+def _first(kind: type[T], extras: Sequence[Any]) -> T | None:
+    return next((extra for extra in extras if isinstance(extra, kind)), None)
 
 
 def _parts(hint: Any) -> tuple[Any, bool, bool, list[Any]]:

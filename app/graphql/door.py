@@ -20,9 +20,11 @@ from strawberry.types.field import StrawberryField
 from app.access.authenticate import Tokens
 from app.access.principal import Principal
 from app.access.work import Work, required_permissions
+from app.core.address import Allowed
 from app.core.crypto import Keyring
 from app.core.errors import Misuse, PreconditionRequired
 from app.core.writer_share import WriterShare
+from app.events.hub import FeedHub
 from app.graphql.budget import Budget
 from app.graphql.prepare import Prepared
 from app.graphql.types import NEEDS, with_permissions
@@ -54,6 +56,22 @@ class Installation(Protocol):
     def writers(self) -> WriterShare:
         """Returns the share of the engine's connections that writers may use."""
 
+    @property
+    def webhook_allowed(self) -> Allowed:
+        """Returns the networks that webhooks may reach."""
+
+    @property
+    def sis_allowed(self) -> Allowed:
+        """Returns the networks that syncs may reach."""
+
+    @property
+    def base_url(self) -> str:
+        """Returns the address of the service, for links."""
+
+    @property
+    def hub(self) -> FeedHub:
+        """Returns the hub that wakes the streams of the process."""
+
 
 @dataclass(frozen=True, slots=True)
 class CommandTerms:
@@ -69,8 +87,8 @@ class CommandTerms:
 class OperationContext:
     """The context of one operation. Resolvers run concurrently and share one session, so a lock serializes them."""
 
-    def __init__(self, work: Work, prepared: Prepared, budget: Budget) -> None:
-        self.work, self.prepared, self.budget = work, prepared, budget
+    def __init__(self, work: Work, prepared: Prepared, budget: Budget, installation: Installation) -> None:
+        self.work, self.prepared, self.budget, self.installation = work, prepared, budget, installation
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self.loaders: dict[FieldNode, DataLoader[UUID, Any]] = {}

@@ -178,7 +178,7 @@ async def _run(
         if repetition is not None:
             await repetition.find(work)
             prepared = repetition.remaining(prepared)
-        context = OperationContext(work, prepared, Budget(limits.cost))
+        context = OperationContext(work, prepared, Budget(limits.cost), installation)
         try:
             is_answered = repetition is not None and repetition.is_answered
             result = ExecutionResult(data={}, errors=None) if is_answered else await execute(context, operation)

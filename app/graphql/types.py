@@ -165,7 +165,7 @@ def value_type(shape: Any) -> Any:
     made = _empty_type(name, " ".join((shape.__doc__ or "").split()))
     for item in shape.__items__.values():
         if (shown := item.shown_as(GRAPHQL)) is not None:
-            made.__strawberry_definition__.fields.append(make_field(shown, _item_type(item), item.description))
+            made.__strawberry_definition__.fields.append(make_field(shown, item_type(item), item.description))
     return made
 
 
@@ -207,7 +207,8 @@ def _member_type(member: Member) -> Any:
     return _wrapped(type_, nullable=nullable, many=many)
 
 
-def _item_type(item: Item) -> Any:
+def item_type(item: Item) -> Any:
+    """Returns the type of an item of a structured value."""
     type_ = strawberry.ID if item.kind is not None else _shape_type(item.type)
     return _wrapped(type_, nullable=item.nullable, many=item.many or item.type is Figures)
 

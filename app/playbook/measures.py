@@ -20,7 +20,7 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.core.errors import AimlineError, Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.core.inputs import About, Choices, Items
+from app.core.inputs import About, AtMost, Choices
 from app.core.text import Text
 from app.playbook.instrument import (
     CODE,
@@ -68,7 +68,7 @@ class NewMeasure:
     ] = "growth"
     forms: Annotated[
         Sequence[Annotated[str, Text(max=MAX_FORM_LENGTH)]] | None,
-        Items(max=MAX_FORMS),
+        AtMost(MAX_FORMS),
         About("The measure's passages or versions; null where any name is accepted.", ("A", "B")),
     ] = None
 

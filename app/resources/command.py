@@ -7,6 +7,7 @@ from typing import Any
 
 from app.core.inputs import CommandInputs, command_inputs
 from app.events.catalogue import EventType
+from app.resources.values import Value
 
 PARAMETER = re.compile(r"\{(\w+)\}")
 """A parameter in a path."""
@@ -29,8 +30,9 @@ class Command:
     `emits`: the events that the command can record. `bulk`: the largest number of items of one call; each item has its
     own result, and the items are under the name `items`.
 
-    `body`: REST's request body; by default it has the name and the description of the input's dataclass. `row`: returns
-    the row from what the function returns, where that is more than the row. `created`: returns whether the row is new,
+    `row`: a function that returns the row in what the command returns, if that is not the row itself. `value`: the
+    items of what the command returns beside the row. `body`: REST's request body; by default it has the name and the
+    description of the input's dataclass. `created`: returns whether the row is new,
     of a command that may find it there: REST then answers `status`, otherwise 200. `rest_result`: the resource of the
     row in the path, which REST shows instead of `result`. `more`: a longer description for REST.
     """
@@ -44,8 +46,9 @@ class Command:
     status: int = 200
     bulk: int | None = None
     items: str | None = None
-    body: Body | None = None
     row: Callable[[Any], Any] | None = None
+    value: type[Value] | None = None
+    body: Body | None = None
     created: Callable[[Any], bool] | None = None
     rest_result: Any = None
     more: str = ""
@@ -53,7 +56,7 @@ class Command:
     @property
     def inputs(self) -> CommandInputs:
         """The inputs of the command."""
-        return command_inputs(self.function, self.rest.count("{"))
+        return command_inputs(self.function, names_row="{" in self.rest)
 
     @property
     def path(self) -> tuple[str, ...]:

@@ -17,8 +17,10 @@ from app.rest.derived.shapes import Shapes
 from app.rest.route import Route
 from app.roster.resource import DemographicsResource, EnrollmentResource, StaffResource, StudentResource
 from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource
+from app.sis.runs import commands as syncing
 from app.support.delivery import SessionChangeResource, SessionResource
 from app.support.resource import PhaseResource, SupportResource
+from app.webhooks import commands as sending
 
 SERVED: tuple[ResourceType, ...] = (
     ExternalIdResource,
@@ -108,6 +110,7 @@ TAGS = {
 WRITTEN = frozenset(
     {
         *("record_scores", "record_sessions"),
+        *(command.name for module in (syncing, sending) for command in module.COMMANDS),
     }
 )
 """Declared commands whose routes are written by hand."""

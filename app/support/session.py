@@ -74,9 +74,9 @@ class SessionAmendment:
     planned_minutes: Annotated[int | None, About("Other planned minutes.", 30)] = None
     delivered_minutes: Annotated[int | None, About("Other minutes that were given.", 20)] = None
     attended: Annotated[bool | None, About("Whether the student was present.", True)] = None
-    lost_because: Annotated[str | None, Choices(LostBecause), About("Another reason for lost minutes.", "schedule")] = (
-        None
-    )
+    lost_because: Annotated[
+        str | None, Choices(LostBecause, as_text=True), About("Another reason for lost minutes.", "schedule")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.authenticate import Tokens
 from app.access.directory import Grant, KnownClient
+from app.core.address import PUBLIC_ONLY, Allowed
 from app.core.crypto import Keyring
 from app.core.ids import new_id
 from app.core.writer_share import WriterShare
+from app.events.hub import FeedHub
 from app.graphql.router import graphql_router
 from app.settings import Settings
 from tests.town import ALL_SCOPES, Town
@@ -28,7 +30,16 @@ class Here:
     engine: AsyncEngine
     keyring: Keyring
     tokens: Tokens
+    hub: FeedHub
     writers: WriterShare = field(default_factory=lambda: WriterShare(20, 5))
+    base_url: str = "http://aimline.test"
+    webhook_allowed: Allowed = PUBLIC_ONLY
+    sis_allowed: Allowed = PUBLIC_ONLY
+
+
+def here(engine: AsyncEngine, settings: Settings) -> Here:
+    """Returns what the face runs on in a test."""
+    return Here(engine, settings.keyring, tokens(settings), FeedHub(engine))
 
 
 def tokens(settings: Settings) -> Tokens:
@@ -47,7 +58,7 @@ def token(town: Town, scopes: frozenset[str] = ALL_SCOPES) -> str:
 async def http(engine: AsyncEngine, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the face."""
     app = FastAPI()
-    app.include_router(graphql_router(Here(engine, settings.keyring, tokens(settings))))
+    app.include_router(graphql_router(here(engine, settings)))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://aimline.test") as client:
         yield client

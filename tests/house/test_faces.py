@@ -53,11 +53,6 @@ NOT_DECLARED = {
     *("list_event_types", "list_events", "list_consumers", "get_consumer", "list_consumer_events"),
     *("remove_consumer", "keep_consumer", "commit_consumer", "seek_consumer"),
     *("get_staff_sync_history", "get_sync_history", "get_story"),
-    *("register_source", "change_source", "look_at_source", "pause_source", "resume_source"),
-    *("ask_for_sync", "approve_sync_run", "discard_sync_run", "undo_sync_run", "rekey_sync_run"),
-    "acknowledge_quarantine",
-    *("register_endpoint", "change_endpoint", "remove_endpoint", "pause_endpoint", "resume_endpoint"),
-    *("rotate_secret", "send_test", "replay", "resend"),
 }
 """Operations that are no declared resource or command yet; each gets its field with its declaration."""
 

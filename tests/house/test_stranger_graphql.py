@@ -56,7 +56,7 @@ OPERATION = {
 }
 OPERATION |= {camel(name): name for name in CATALOG.commands}
 OF_EVERY_COMMAND = {"idempotencyKey", "version"}
-VERSIONED = {"amendMeasure"}
+VERSIONED = {"amendMeasure", "changeEndpoint", "changeSource"}
 """Mutations that require a version; 0 is any."""
 IN_BULK = {"recordScores": "scores", "recordSessions": "sessions"}
 NESTED = {"previewPlaybook": "rules", "publishPlaybook": "rules"}
@@ -251,7 +251,8 @@ def _input(mutation: str, type_: GraphQLInputObjectType, told: Told) -> dict[str
         elif snake in REFERENCES:
             made[name] = told.shown[REFERENCES[snake]]
         elif (OPERATION[mutation], snake) in OWN_FIELDS:
-            made[name] = OWN_FIELDS[OPERATION[mutation], snake]
+            value = OWN_FIELDS[OPERATION[mutation], snake]
+            made[name] = value.upper() if isinstance(inner, GraphQLEnumType) else value
         elif snake in FIELDS:
             made[name] = FIELDS[snake].upper() if isinstance(inner, GraphQLEnumType) else FIELDS[snake]
         else:

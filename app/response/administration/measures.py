@@ -14,7 +14,7 @@ from sqlalchemy import and_, exists, false, func, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.inputs import SomeOf
+from app.core.inputs import ChangesOf
 from app.evidence.models import Score
 from app.playbook import measures
 from app.playbook.instrument import MeasureUse
@@ -28,7 +28,7 @@ AFFECTS_VERDICTS = frozenset({"sem"})
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def amend_measure(
-    work: Work, name: str, changes: Annotated[Mapping[str, Any], SomeOf(measures.NewMeasure)]
+    work: Work, name: str, changes: Annotated[Mapping[str, Any], ChangesOf(measures.NewMeasure)]
 ) -> Measure:
     """Amends the measure with this code or id as `playbook.measures.amend_measure` does.
 

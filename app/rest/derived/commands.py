@@ -1,6 +1,5 @@
 """Adds the derived routes of commands to a router, and answers them."""
 
-from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
 from typing import Annotated, Any
 
@@ -36,20 +35,18 @@ class Commands:
         inputs = command.inputs
         body = self.bodies.of(command)
         shown = command.rest_result or command.result
-        supplied = [_SUPPLIED[name] for name in inputs.supplied if name in _SUPPLIED]
 
         async def answer(work: Any, request: Request, **given: Any) -> Response:
-            arguments = [
-                _in_path(name, given[name], item) for name, item in zip(command.path, inputs.path, strict=True)
-            ]
+            arguments = [_in_path(name, given[name], inputs.path) for name in command.path if inputs.path is not None]
             named: dict[str, Any] = {}
             if body is not None:
-                values = values_of(given[BODY], inputs.fields, partial=inputs.partial)
-                if inputs.whole is None:
-                    named = values
+                values = values_of(given[BODY], inputs.fields, partial=inputs.changes is not None)
+                if inputs.changes is not None:
+                    named = {inputs.changes: values}
+                elif inputs.whole is not None:
+                    named = {inputs.whole: inputs.type(**values)}
                 else:
-                    named = {inputs.whole: values if inputs.partial else inputs.type(**values)}
-            named |= {name: value(request) for name, value in supplied}
+                    named = values
             result = await command.function(work, *arguments, **named)
             return await self._answer(work, command, result, arguments)
 
@@ -127,6 +124,3 @@ def _in_path(name: str, text: str, declared: InputField) -> Any:
 
 def _path_parameter(name: str) -> Parameter:
     return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[str, Path()])
-
-
-_SUPPLIED: Mapping[str, tuple[str, Callable[[Request], Any]]] = {}

@@ -30,7 +30,7 @@ class Bodies:
             name, description = inputs.type.__name__, _doc(inputs.type)
         else:
             raise Misuse(f"{command.name} takes inputs and has no `body`.")
-        return self.model(name, description, declared, partial=inputs.partial)
+        return self.model(name, description, declared, partial=inputs.changes is not None)
 
     def nested(self, input_type: type) -> type[Input]:
         """Returns the model of an input's dataclass that is part of another input."""
@@ -88,8 +88,8 @@ def _bounded_text(declared: InputField) -> Any:
 
 def _bounds(declared: InputField) -> dict[str, Any]:
     """Returns the bounds of a field in pydantic's words."""
-    if declared.items is not None:
-        return {"min_length": declared.items.min or None, "max_length": declared.items.max}
+    if declared.most is not None:
+        return {"min_length": declared.least or None, "max_length": declared.most}
     if declared.text is not None and not declared.many:
         return {"min_length": declared.text.min or None, "max_length": declared.text.max}
     if declared.between is not None:

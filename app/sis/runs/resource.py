@@ -120,6 +120,13 @@ class RunResource(
     sentence: str = field(SENTENCE, "The run's result in one sentence.", "3 students came, nothing was removed.")
     began_at: datetime = field(SisRun.began_at, "When it began.")
     ended_at: datetime | None = field(SisRun.ended_at, "When it ended.")
+    plan: str | None = field(
+        SisRun.plan["digest"].as_string(),
+        "The digest of the plan that waits for approval, which an approval names.",
+        "0123456789abcdef",
+        rest=None,
+    )
+    held_because: JsonObject = stored(SisRun.held_because, "The guard's reasons, one sentence each.", rest=None)
     counts: JsonObject = stored(SisRun.counts, "Numbers of rows, by kind.")
     warnings: JsonObject = stored(SisRun.warnings, "What somebody should look at.")
 
