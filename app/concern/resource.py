@@ -92,7 +92,8 @@ COMMANDS = (
         "POST /concerns",
         emits=(CONCERN_RAISED,),
         status=201,
-        body=Body("NewConcern", "A concern to be raised about one student in one area."),
+        bulk=500,
+        items="concerns",
     ),
     Command(
         "accept_concern",

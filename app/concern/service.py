@@ -30,7 +30,7 @@ from app.roster.student_lock import lock_student, lock_student_of
 
 @dataclass(frozen=True, slots=True)
 class NewConcern:
-    """The input of `raise_concern`; the student and the person are ids or external ids, `area` is a code or an id."""
+    """A concern to be raised about one student in one area."""
 
     student: Annotated[
         str,

@@ -34,7 +34,7 @@ from app.roster.student_lock import lock_students_by_name
 
 @dataclass(frozen=True, slots=True)
 class NewScore:
-    """The input of `record_scores`; students and staff are ids or external ids, `measure` is a code or an id."""
+    """A score to be recorded: one administration of a measure. Sending the same score again changes nothing."""
 
     student: Annotated[
         str,
@@ -95,16 +95,22 @@ class _ScoreBatch:
 
 
 @needs(Can.RECORD_SCORES)
-async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scores") -> list[RecordedScore]:
-    """Records up to 500 scores; returns one result per score, in order."""
+async def record_scores(
+    work: Work, new: Sequence[NewScore], *, at: str = "/scores", positions: Sequence[int] | None = None
+) -> list[RecordedScore]:
+    """Records up to 500 scores; returns one result per score, in order.
+
+    `positions` has the places of the scores in the request, if other items of the request are left out.
+    """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "scores.count", f"Send 1 to {MAX_BATCH} scores at once.")])
     batch = await _load_batch(work, new)
     contradictions = find_contradictions([_identity(score, batch) for score in new])
+    places = range(len(new)) if positions is None else positions
     results = []
     for position, score in enumerate(new):
-        pointer = f"{at}/{position}" if at else ""
-        other = f"{at}/{contradictions[position]}" if position in contradictions else None
+        pointer = f"{at}/{places[position]}" if at else ""
+        other = f"{at}/{places[contradictions[position]]}" if position in contradictions else None
         try:
             results.append(_record(work, score, batch, pointer, other))
         except Invalid as error:

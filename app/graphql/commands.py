@@ -22,7 +22,12 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset({"concern", "support", "session", "score", "endpoint", "source", "measure"})
 """The nouns whose rows have a version, in the names that inputs use: `score` means `score` and `score_id`."""
-OTHER_SUBJECTS: Final = {"decide": "support", "record_sessions": "support", "rotate_secret": "endpoint"}
+OTHER_SUBJECTS: Final = {
+    "decide": "support",
+    "record_sessions": "support",
+    "rotate_secret": "endpoint",
+    "look_at_source": "source",
+}
 """The noun whose version a mutation takes, keyed by mutation, for mutations whose name does not end with that noun."""
 OVERWRITES: Final = frozenset({"amend_measure", "change_endpoint", "change_source"})
 """Mutations that overwrite a row and keep no history. They require the version, as PATCH does in REST."""

@@ -84,7 +84,7 @@ def _type_of(owner: str, declared: InputField) -> Any:
     elif type_ is UUID or (type_ is str and _is_id(declared.example)):
         type_ = strawberry.ID
     elif is_dataclass(type_):
-        type_ = _input_of(type_)
+        type_ = input_of(type_)
     elif get_origin(type_) is tuple:
         type_ = list_of(get_args(type_)[0])
     elif _is_object(declared):
@@ -93,7 +93,7 @@ def _type_of(owner: str, declared: InputField) -> Any:
 
 
 @cached
-def _input_of(shape: Any) -> Any:
+def input_of(shape: Any) -> Any:
     members = field_types(shape.__name__, input_fields(shape)) | {"__doc__": shape.__doc__}
     made: Callable[..., Any] = strawberry.input
     return made(type(f"{shape.__name__}Input", (), members), description=" ".join((shape.__doc__ or "").split()))

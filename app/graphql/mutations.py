@@ -12,6 +12,7 @@ from strawberry.types.field import StrawberryField
 
 from app.catalog import CATALOG
 from app.core.errors import NotFound
+from app.graphql.bulk import bulk_field
 from app.graphql.door import Info, guarded_field
 from app.graphql.inputs import convert, field_types, title
 from app.graphql.node import parse_id
@@ -28,7 +29,13 @@ PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 def command_fields(written: Collection[str]) -> list[StrawberryField]:
     """Returns a field for each declared command, except those whose mutations are `written` by hand."""
-    return [_field(command) for name, command in CATALOG.commands.items() if name not in written]
+    fields = []
+    for command in CATALOG.commands.values():
+        if command.inputs.items is None and command.name not in written:
+            fields.append(_field(command))
+        if command.bulk is not None and command.bulk_name not in written:
+            fields.append(bulk_field(command))
+    return fields
 
 
 def _field(command: Command) -> StrawberryField:

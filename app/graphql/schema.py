@@ -28,7 +28,6 @@ from app.graphql.playbook import PlaybookMutations, PlaybookQueries
 from app.graphql.prepare import Preparation, Prepared
 from app.graphql.request import Operation
 from app.graphql.roots import query_fields
-from app.graphql.session import SessionMutations
 from app.graphql.types import derived_names, type_of
 from app.graphql.written import install
 
@@ -46,7 +45,6 @@ class Query(MeQueries, PlaybookQueries):
 )
 class Mutation(
     ConcernMutations,
-    SessionMutations,
     EvidenceMutations,
     DecisionMutations,
     PlaybookMutations,

@@ -1,5 +1,7 @@
 """Declares the commands after which series are judged: of supports, of scores and of sessions."""
 
+from operator import attrgetter
+
 from app.events.catalogue import (
     PROBE_REQUESTED,
     RESPONSE_NEVER,
@@ -11,7 +13,7 @@ from app.events.catalogue import (
     SUPPORT_STARTED,
 )
 from app.evidence.resource import ScoreResource
-from app.resources.command import Body, Command
+from app.resources.command import Body, Command, Single
 from app.response import service
 from app.support.delivery import SessionResource
 from app.support.resource import PhaseResource, SupportResource
@@ -55,6 +57,16 @@ COMMANDS = (
         emits=JUDGED,
         bulk=500,
         items="scores",
+        body=Body("NewScores", "Up to 500 scores."),
+        row=attrgetter("score"),
+        single=Single(
+            "record_score",
+            "Records one score and judges the series that it belongs to, in the same transaction. 201 for a new "
+            "score, 200 for one that was sent before.",
+            "POST /scores",
+            status=201,
+            created=lambda result: bool(result.outcome == "recorded"),
+        ),
     ),
     Command(
         "amend_score",
@@ -88,6 +100,8 @@ COMMANDS = (
         emits=JUDGED,
         bulk=500,
         items="sessions",
+        body=Body("NewSessions", "Up to 500 sessions of one support."),
+        row=attrgetter("session"),
     ),
     Command(
         "amend_session",

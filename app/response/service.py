@@ -38,6 +38,7 @@ async def record_scores(
     new: Sequence[NewScore],
     *,
     at: str = "/scores",
+    positions: Sequence[int] | None = None,
     backfill: Annotated[
         bool, About("Whether these are scores of the past: they are judged, but raise no alerts.", False)
     ] = False,
@@ -46,7 +47,7 @@ async def record_scores(
 
     A backfill is judged but raises no alerts.
     """
-    results = await evidence.record_scores(work, new, at=at)
+    results = await evidence.record_scores(work, new, at=at, positions=positions)
     days = {
         (result.score.student_id, result.score.measure_id, day)
         for result in results
@@ -107,12 +108,17 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
 
 @needs(Can.RECORD_SESSIONS)
 async def record_sessions(
-    work: Work, support_id: UUID, new: Sequence[NewSession], *, at: str = "/sessions"
+    work: Work,
+    support_id: UUID,
+    new: Sequence[NewSession],
+    *,
+    at: str = "/sessions",
+    positions: Sequence[int] | None = None,
 ) -> list[RecordedSession]:
     """Records sessions as `support.session` does, and judges the support again, because a verdict depends on the
     dosage.
     """
-    results = await sessions.record_sessions(work, support_id, new, at=at)
+    results = await sessions.record_sessions(work, support_id, new, at=at, positions=positions)
     if any(result.outcome in ("recorded", "amended") for result in results):
         await _judge_as_district(work, support_id, amended=True)
     return results

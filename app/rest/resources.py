@@ -107,12 +107,7 @@ TAGS = {
     "supports": "supports",
 }
 """The tag of a command: that of the last part of its path that is here."""
-WRITTEN = frozenset(
-    {
-        *("record_scores", "record_sessions"),
-        *(command.name for module in (syncing, sending) for command in module.COMMANDS),
-    }
-)
+WRITTEN = frozenset(command.name for module in (syncing, sending) for command in module.COMMANDS)
 """Declared commands whose routes are written by hand."""
 
 SHAPES = Shapes(CATALOG, SERVED)

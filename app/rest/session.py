@@ -1,23 +1,20 @@
 """Sessions and dosage in REST: shapes and routes, without rules."""
 
 from datetime import date
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
 from app.core import ids
-from app.response import service
 from app.rest.door import OpenWork, requires, row_id
-from app.rest.pages import Input, Shape
-from app.rest.problem import ViolationShape
+from app.rest.pages import Shape
 from app.rest.resources import SHAPES
 from app.rest.route import Route
 from app.rest.values import Day
 from app.support import dosage as doses
 from app.support import queries
 from app.support.delivery import SessionResource
-from app.support.session import NewSession as NewSessionRow
 
 router = APIRouter(prefix="/v1", tags=["sessions"], route_class=Route)
 SESSION = SHAPES.of(SessionResource)
@@ -26,48 +23,6 @@ Outcome = Literal["recorded", "amended", "unchanged", "refused"]
 Since = Annotated[Day | None, Query(description="The first day, included.")]
 Until = Annotated[Day | None, Query(description="The last day, included.")]
 WHY = "Why minutes were lost; required where fewer were delivered than planned. `event`: a drill, a test, a trip."
-
-
-class NewSession(Input):
-    """A session to be recorded: one delivery of the support, which took place or was lost.
-
-    Sending the same session again changes nothing.
-    """
-
-    held_on: date = Field(description="The day on which it was held, or should have been.")
-    number: int = Field(default=1, description="The session's number, where there are several on the day.")
-    attended: bool = Field(description="Whether the student was present.")
-    planned_minutes: int | None = Field(
-        default=None,
-        description="By default, the minutes that the phase plans; 0 for a session that makes up for another.",
-    )
-    delivered_minutes: int | None = Field(
-        default=None, description="By default, all planned minutes for a student who attended, otherwise 0."
-    )
-    lost_because: Reason | None = Field(default=None, description=WHY)
-    external_id: str | None = Field(
-        default=None, min_length=1, max_length=200, description="The sender's own id for the session."
-    )
-
-
-class NewSessions(Input):
-    """Up to 500 sessions of one support."""
-
-    sessions: list[NewSession] = Field(min_length=1, max_length=500)
-
-
-class RecordedSession(Shape):
-    """The result for one session of a request."""
-
-    outcome: Outcome
-    session: SESSION | None = Field(description="The session as it is now; null if it was refused.")  # type: ignore[valid-type]  # made at run time
-    violations: list[ViolationShape]
-
-
-class RecordedSessions(Shape):
-    """The results of a bulk request, one for each session, in the order in which they were sent."""
-
-    results: list[RecordedSession]
 
 
 class Sums(Shape):
@@ -102,26 +57,6 @@ class Dosage(Sums):
     minute_share: float | None
     lost: dict[str, int] = Field(description="Minutes lost, by reason.")
     weeks: list[DosageWeek]
-
-
-@router.post("/supports/{support}/sessions", operation_id="record_sessions", **requires(service.record_sessions))
-async def record_sessions(work: OpenWork, support: str, new: NewSessions) -> RecordedSessions:
-    """Records sessions of a support independently: invalid ones are refused, the others are recorded."""
-    sessions = [NewSessionRow(**result.model_dump()) for result in new.sessions]
-    results = await service.record_sessions(work, row_id("support", support), sessions)
-    return RecordedSessions.model_construct(
-        results=[
-            RecordedSession.model_construct(
-                outcome=cast(Outcome, result.outcome),
-                session=SHAPES.render(SessionResource, result.session) if result.session else None,
-                violations=[
-                    ViolationShape(pointer=violation.pointer, code=violation.code, detail=violation.detail)
-                    for violation in result.violations
-                ],
-            )
-            for result in results
-        ]
-    )
 
 
 @router.get("/supports/{support}/dosage", operation_id="get_dosage", **requires(queries.dosage_between))

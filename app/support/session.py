@@ -34,10 +34,10 @@ KEPT_COLUMNS = ("held_on", "number", "planned_minutes", "delivered_minutes", "at
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session as a sender reports it.
+    """A session to be recorded: one delivery of the support, which took place or was lost.
 
-    Without `planned_minutes`, the minutes planned by the phase are used. Without `delivered_minutes`, all planned
-    minutes count as delivered if the student attended, otherwise none.
+    Sending the same session again changes nothing. Without `planned_minutes`, the minutes planned by the phase are
+    used. Without `delivered_minutes`, all planned minutes count as delivered if the student attended, otherwise none.
     """
 
     held_on: Annotated[date, About("The day on which it was held, or should have been.", date(2026, 9, 22))]
@@ -100,14 +100,22 @@ class _SessionBatch:
 
 @needs(Can.RECORD_SESSIONS)
 async def record_sessions(
-    work: Work, support_id: UUID, new: Sequence[NewSession], *, at: str = "/sessions"
+    work: Work,
+    support_id: UUID,
+    new: Sequence[NewSession],
+    *,
+    at: str = "/sessions",
+    positions: Sequence[int] | None = None,
 ) -> list[RecordedSession]:
-    """Records up to 500 sessions of a support that has begun; returns one result per session, in order."""
+    """Records up to 500 sessions of a support that has begun; returns one result per session, in order.
+
+    `positions` has the places of the sessions in the request, if other items of the request are left out.
+    """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MAX_BATCH} sessions at once.")])
     batch = await _load_batch(work, support_id, new)
     results = []
-    for position, session in enumerate(new):
+    for position, session in zip(range(len(new)) if positions is None else positions, new, strict=True):
         try:
             results.append(await _record(work, session, batch, f"{at}/{position}"))
         except Invalid as error:

@@ -81,7 +81,8 @@ def undescribed_commands() -> Iterator[str]:
             yield f"{command.name} has no description or no permission"
         if (inputs.path is not None) != bool(command.path):
             yield f"{command.name} names a row in its path or its parameters alone"
-        if (inputs.items is None) != (command.bulk is None or command.items is None):
+        is_bulk = command.bulk is not None
+        if is_bulk != (command.items is not None) or (inputs.items is not None and not is_bulk):
             yield f"{command.name} takes items without a bound"
         if not command.emits and command.name not in SILENT:
             yield f"{command.name} records no event"

@@ -1,5 +1,7 @@
 """Adds the derived routes of commands to a router, and answers them."""
 
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from inspect import Parameter, Signature
 from typing import Annotated, Any
 
@@ -7,18 +9,21 @@ from fastapi import APIRouter, Path, Request, Response
 
 from app.access.permission import Can
 from app.access.work import Work, required_permissions
-from app.core.inputs import InputField
+from app.core.errors import Invalid
+from app.core.inputs import InputField, input_fields
 from app.resources.command import Command
 from app.resources.declare import declaration
 from app.resources.run import read
 from app.resources.select import REST_STYLE, ResourceType, WrittenRoot
 from app.rest.derived.answer import JSON, Reader
+from app.rest.derived.bulk import BulkShapes, run_body
 from app.rest.derived.inputs import Bodies, values_of
 from app.rest.derived.routes import REQUEST, WORK
 from app.rest.derived.selection import permissions_of_picks, picks_of
 from app.rest.door import requires, row_id
 
 BODY = "body"
+Endpoint = Callable[..., Awaitable[Response]]
 
 
 class Commands:
@@ -27,51 +32,17 @@ class Commands:
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.bodies = Bodies()
+        self.bulk = BulkShapes(reader.shapes)
         self._by_kind = {declaration(resource).kind: resource for resource in reader.catalog.resources}
 
     def add(self, router: APIRouter, command: Command, *, tag: str) -> None:
-        """Adds the route of a command."""
-        method, path = command.rest.split(" ")
-        inputs = command.inputs
-        body = self.bodies.of(command)
-        shown = command.rest_result or command.result
-
-        async def answer(work: Any, request: Request, **given: Any) -> Response:
-            arguments = [_in_path(name, given[name], inputs.path) for name in command.path if inputs.path is not None]
-            named: dict[str, Any] = {}
-            if body is not None:
-                values = values_of(given[BODY], inputs.fields, partial=inputs.changes is not None)
-                if inputs.changes is not None:
-                    named = {inputs.changes: values}
-                elif inputs.whole is not None:
-                    named = {inputs.whole: inputs.type(**values)}
-                else:
-                    named = values
-            result = await command.function(work, *arguments, **named)
-            return await self._answer(work, command, result, arguments)
-
-        answer.__name__ = command.name
-        parameters = [_path_parameter(name) for name in command.path]
-        if body is not None:
-            parameters.append(Parameter(BODY, Parameter.KEYWORD_ONLY, annotation=body))
-        answer.__signature__ = Signature(  # type: ignore[attr-defined]  # FastAPI reads it
-            [WORK, REQUEST, *parameters], return_annotation=Response
-        )
-        model = None if shown is None else self.reader.shapes.of(shown)
-        answers = {}
-        if command.created is not None:
-            answers = {200: {"model": model, "description": "It exists already."}}
-        router.add_api_route(
-            path,
-            answer,
-            methods=[method],
-            status_code=command.status,
-            operation_id=command.name,
-            description=f"{command.description} {command.more}".strip(),
-            response_model=model,
-            tags=[tag],
-            **requires(scopes=self.permissions(command), answers=answers, has_version=self._has_version(command)),
-        )
+        """Adds the routes of a command: with one item, and with several."""
+        if command.inputs.items is None:
+            self._add_one(router, command, tag)
+        elif command.single is not None:
+            self._add_single(router, command, tag)
+        if command.bulk is not None:
+            self._add_bulk(router, command, tag)
 
     def permissions(self, command: Command) -> tuple[Can, ...]:
         """Returns the permissions that a command requires, with those of the links that its answer shows."""
@@ -82,11 +53,89 @@ class Commands:
             needed += permissions_of_picks(shapes.catalog, shown, picks_of(shapes, shown, {}))
         return tuple(dict.fromkeys(needed))
 
+    def _add_one(self, router: APIRouter, command: Command, tag: str) -> None:
+        body = self.bodies.of(command)
+
+        async def answer(work: Any, request: Request, **given: Any) -> Response:
+            arguments, named = _arguments(command, given), _named(command, given, request)
+            result = await command.function(work, *arguments, **named)
+            return await self._answer(work, command, result, arguments)
+
+        self._add_route(router, command, answer, body, tag)
+
+    def _add_single(self, router: APIRouter, command: Command, tag: str) -> None:
+        """Adds the route with one item of a command whose function takes a list."""
+        single, input_type = command.single, command.inputs.type
+        assert single is not None  # noqa: S101  # the caller has checked it
+        one = replace(
+            command,
+            name=single.name,
+            description=single.description,
+            rest=single.rest,
+            status=single.status,
+            created=single.created,
+        )
+
+        async def answer(work: Any, request: Request, **given: Any) -> Response:
+            arguments = _arguments(one, given)
+            item = input_type(**values_of(given[BODY], input_fields(input_type)))
+            (result,) = await command.function(work, *arguments, [item], at="")
+            if result.violations:
+                raise Invalid(result.violations)
+            return await self._answer(work, one, result, arguments)
+
+        self._add_route(router, one, answer, self.bodies.nested(input_type), tag)
+
+    def _add_bulk(self, router: APIRouter, command: Command, tag: str) -> None:
+        many = replace(
+            command,
+            name=command.bulk_name,
+            rest=command.bulk_rest,
+            description=command.bulk_words,
+            status=200,
+            created=None,
+        )
+
+        async def answer(work: Any, request: Request, **given: Any) -> Response:
+            results = await run_body(work, command, _arguments(command, given), given[BODY])
+            return self.bulk.answer(command, results)
+
+        self._add_route(router, many, answer, self.bodies.bulk_of(command), tag, self.bulk.of(command))
+
+    def _add_route(
+        self, router: APIRouter, command: Command, answer: Endpoint, body: Any, tag: str, model: Any = None
+    ) -> None:
+        method, path = command.rest.split(" ")
+        shown = command.rest_result or command.result
+        if model is None and shown is not None:
+            model = self.reader.shapes.of(shown)
+        answer.__name__ = command.name
+        parameters = [_path_parameter(name) for name in command.path]
+        if body is not None:
+            parameters.append(Parameter(BODY, Parameter.KEYWORD_ONLY, annotation=body))
+        answer.__signature__ = Signature(  # type: ignore[attr-defined]  # FastAPI reads it
+            [WORK, REQUEST, *parameters], return_annotation=Response
+        )
+        answers: Mapping[int, Any] = {}
+        if command.created is not None:
+            answers = {200: {"model": model, "description": "It was there before."}}
+        router.add_api_route(
+            path,
+            answer,
+            methods=[method],
+            status_code=command.status,
+            operation_id=command.name,
+            description=f"{command.description} {command.more}".strip(),
+            response_model=model,
+            tags=[tag],
+            **requires(scopes=self.permissions(command), answers=dict(answers), has_version=self._has_version(command)),
+        )
+
     def _has_version(self, command: Command) -> bool:
         """Returns whether the row in the path has a version although the answer does not show the row."""
         if not command.path or command.result is not None:
             return False
-        resource = self._by_kind.get(kind_of(command.path[-1]))
+        resource = self._by_kind.get(_kind_of(command.path[-1]))
         return resource is not None and "version" in self.reader.catalog.members(resource)
 
     async def _answer(self, work: Work, command: Command, result: Any, arguments: list[Any]) -> Response:
@@ -113,13 +162,37 @@ class Commands:
         return answer.text[answer.text.index(marker) + len(marker) : -len(b"}]")]
 
 
-def kind_of(name: str) -> str:
+def _arguments(command: Command, given: Mapping[str, Any]) -> list[Any]:
+    """Returns the row that the path names first; raises `NotFound` for a text that is no id."""
+    row = command.inputs.path
+    return [] if row is None else [_in_path(command.path[0], given[command.path[0]], row)]
+
+
+def _named(command: Command, given: Mapping[str, Any], request: Request) -> dict[str, Any]:
+    """Returns the other arguments of a command: those of the body, of the rest of the path, and of the process."""
+    inputs, services = command.inputs, request.app.state.services
+    values: dict[str, Any] = {}
+    if BODY in given:
+        own = {name: each for name, each in inputs.fields.items() if name not in command.path}
+        values = values_of(given[BODY], own, partial=inputs.changes is not None)
+    if inputs.changes is not None:
+        values = {inputs.changes: values}
+    elif inputs.whole is not None:
+        own_values = {name: values.pop(name) for name in [*values] if name in inputs.type.__dataclass_fields__}
+        values[inputs.whole] = inputs.type(**own_values)
+    for name in command.path[1:]:
+        row_id(_kind_of(name), given[name])
+        values[name] = given[name]
+    return values | {name: getattr(services, setting) for name, setting in inputs.process.items()}
+
+
+def _kind_of(name: str) -> str:
     """Returns the kind of id that a parameter of a path takes: `class` for `class_`."""
     return name.rstrip("_")
 
 
 def _in_path(name: str, text: str, declared: InputField) -> Any:
-    return text if declared.type is str else row_id(kind_of(name), text)
+    return text if declared.type is str else row_id(_kind_of(name), text)
 
 
 def _path_parameter(name: str) -> Parameter:

@@ -4,12 +4,36 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Annotated, Any, Literal, Optional, cast
 
-from pydantic import Field, create_model
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator, create_model
 
-from app.core.errors import Misuse
-from app.core.inputs import InputField, input_fields
+from app.core.errors import MAX_VIOLATIONS, Misuse
+from app.core.inputs import REQUIRED, InputField, input_fields
+from app.requests.bulk import Malformed
 from app.resources.command import Command
 from app.rest.pages import NOT_NAMED, Changes, Input
+from app.rest.problem import violation_of
+
+BULK_OPTIONS: Mapping[str, InputField] = {
+    "atomic": InputField(
+        "atomic",
+        bool,
+        nullable=False,
+        many=False,
+        default=False,
+        description="Whether nothing is written if one item is refused.",
+        example=False,
+    ),
+    "dry_run": InputField(
+        "dry_run",
+        bool,
+        nullable=False,
+        many=False,
+        default=False,
+        description="Whether nothing is written: the results are those that the request would have, without rows.",
+        example=False,
+    ),
+}
+"""The options of every body with several items."""
 
 
 class Bodies:
@@ -21,8 +45,8 @@ class Bodies:
     def of(self, command: Command) -> type[Input] | None:
         """Returns the model of a command's body, or None for a command without inputs."""
         inputs = command.inputs
-        declared = dict(inputs.fields)
-        if not declared and inputs.items is None:
+        declared = {name: each for name, each in inputs.fields.items() if name not in command.path}
+        if not declared:
             return None
         if command.body is not None:
             name, description = command.body.name, command.body.description
@@ -32,21 +56,51 @@ class Bodies:
             raise Misuse(f"{command.name} takes inputs and has no `body`.")
         return self.model(name, description, declared, partial=inputs.changes is not None)
 
+    def bulk_of(self, command: Command) -> type[Input]:
+        """Returns the model of the body with several items of a command."""
+        inputs, items = command.inputs, str(command.items)
+        many = InputField(
+            items,
+            inputs.type,
+            nullable=False,
+            many=True,
+            default=REQUIRED,
+            description="Each item has a result of its own; one that is not acceptable is refused alone.",
+            most=command.bulk,
+            least=1,
+        )
+        declared = {items: many, **(dict(inputs.fields) if inputs.items is not None else {}), **BULK_OPTIONS}
+        if command.body is not None and inputs.items is not None:
+            return self.model(command.body.name, command.body.description, declared, alone=items)
+        return self.model(f"New{items.title()}", f"Up to {command.bulk} items.", declared, alone=items)
+
     def nested(self, input_type: type) -> type[Input]:
         """Returns the model of an input's dataclass that is part of another input."""
         return self.model(input_type.__name__, _doc(input_type), input_fields(input_type))
 
     def model(
-        self, name: str, description: str, declared: Mapping[str, InputField], *, partial: bool = False
+        self,
+        name: str,
+        description: str,
+        declared: Mapping[str, InputField],
+        *,
+        partial: bool = False,
+        alone: str | None = None,
     ) -> type[Input]:
-        """Returns the model with this name; raises `Misuse` if the name has another model already."""
+        """Returns the model with this name; raises `Misuse` if the name has another model already.
+
+        `alone` is the list whose malformed items are refused alone.
+        """
         facts = (tuple(declared.values()), partial)
         known = self._models.get(name)
         if known is not None:
             if known[0] != facts:
                 raise Misuse(f"Two different request bodies are called {name}.")
             return known[1]
-        fields = {field_name: self._field(field, partial=partial) for field_name, field in declared.items()}
+        fields = {
+            field_name: self._field(field, partial=partial, alone=field_name == alone)
+            for field_name, field in declared.items()
+        }
         base = Changes if partial else Input
         made = cast(
             type[Input],
@@ -55,8 +109,8 @@ class Bodies:
         self._models[name] = (facts, made)
         return made
 
-    def _field(self, declared: InputField, *, partial: bool) -> tuple[Any, Any]:
-        kind = self._type(declared)
+    def _field(self, declared: InputField, *, partial: bool, alone: bool) -> tuple[Any, Any]:
+        kind = self._type(declared, alone=alone)
         more: dict[str, Any] = {"description": declared.description or None}
         if declared.example is not None:
             more["examples"] = [declared.example]
@@ -68,7 +122,7 @@ class Bodies:
             kind = Optional[kind]  # noqa: UP045  # built at run time
         return kind, Field(**more, **_bounds(declared))
 
-    def _type(self, declared: InputField) -> Any:
+    def _type(self, declared: InputField, *, alone: bool) -> Any:
         kind: Any = declared.type
         if declared.choices is not None:
             kind = cast(Any, Literal)[declared.choices.values]
@@ -78,7 +132,18 @@ class Bodies:
             return kind
         if declared.text is not None:
             kind = _bounded_text(declared)
+        if alone:
+            kind = Annotated[kind, WrapValidator(_refuse_alone)]
         return list[kind]
+
+
+def _refuse_alone(item: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Returns the item as its model; a malformed item is returned as `Malformed`, so that the others are taken."""
+    try:
+        return validate(item)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        return Malformed(tuple(violation_of(each, each["loc"]) for each in errors[:MAX_VIOLATIONS]))
 
 
 def _bounded_text(declared: InputField) -> Any:
