@@ -1,7 +1,7 @@
-"""Reads how a command's inputs are declared: types, bounds, descriptions, examples. Pure.
+"""Reads how a command's inputs are declared: their types, bounds, descriptions and examples.
 
-Bounds and descriptions are written once, at the service's own dataclass or parameter:
-`because: Annotated[str | None, Text(max=4000), About("Why.", "Screening confirms it.")] = None`.
+Bounds and descriptions are written once, at the service's own dataclass or parameter: `because: Annotated[str | None,
+Text(max=4000), About("Why.", "Screening confirms it.")] = None`.
 """
 
 import inspect
@@ -19,12 +19,12 @@ from app.core.text import Text
 T = TypeVar("T")
 
 REQUIRED: Any = MISSING
-"""The default of an input that must be given."""
+"""The marker in place of a default value for an input that must be given."""
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """The description of an input for the contracts, and an example."""
+    """The description of an input, with an example, for the API contracts."""
 
     description: str
     example: Any = None
@@ -98,13 +98,13 @@ class InputField:
 
     @property
     def required(self) -> bool:
-        """Whether the input must be given."""
+        """Returns whether the input must be given."""
         return self.default is REQUIRED
 
 
 @dataclass(frozen=True, slots=True)
 class CommandInputs:
-    """The inputs of a command's function: the row that it is about, and its fields.
+    """The inputs of a command's function: the parameter for the affected row, and the fields.
 
     `path` is the first parameter, which identifies a row, or None; `row` is its name, if it is the id of the row.
     `whole` is the parameter that takes the input's dataclass, or None where each field is a parameter. `items` is the
@@ -124,7 +124,7 @@ class CommandInputs:
 
 @cache
 def input_fields(input_type: type) -> Mapping[str, InputField]:
-    """Returns the fields of an input's dataclass by name, in order."""
+    """Returns the fields of an input's dataclass by name, in the order of their declaration."""
     hints = get_type_hints(input_type, include_extras=True)
     declared: dict[str, InputField] = {}
     for item in fields(input_type):
@@ -224,7 +224,7 @@ def _first(kind: type[T], extras: Sequence[Any]) -> T | None:
 
 
 def _parts(hint: Any) -> tuple[Any, bool, bool, list[Any]]:
-    """Returns the type in an annotation, whether it may be None, whether it is a list, and what is annotated."""
+    """Returns the parts of an annotation: the type, whether it may be None, whether it is a list, and the metadata."""
     origin = get_origin(hint)
     if origin is Annotated:
         inner, *extras = get_args(hint)

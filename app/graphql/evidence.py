@@ -1,4 +1,4 @@
-"""The mutations that record, amend and remove scores. It contains no rules."""
+"""Defines the mutations that record, amend and remove scores."""
 
 from collections.abc import Awaitable, Callable
 from datetime import date
@@ -21,7 +21,7 @@ from app.response.service import amend_score, remove_score
 
 @strawberry.input(description="A correction of a score, with its reason; fields that are not named stay as they are.")
 class AmendScoreInput:
-    """The input of `amendScore`; becomes an `Amendment`."""
+    """The input of `amendScore`, which is converted to an `Amendment`."""
 
     score_id: strawberry.ID
     because: str

@@ -1,6 +1,6 @@
-"""Derives a mutation from each declared command that has none of its own: its input, its payload, its field.
+"""Derives a mutation, with its input and payload, from each declared command that has no mutation of its own.
 
-The inputs are those of the service's function, with their bounds and words.
+The inputs are those of the service's function, with their bounds and descriptions.
 """
 
 import re

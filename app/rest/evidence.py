@@ -1,4 +1,4 @@
-"""Scores in REST: shapes and routes, without rules."""
+"""Defines the REST commands on scores."""
 
 from typing import Literal
 
@@ -26,8 +26,9 @@ class ScoreChanges(Shape):
 
 @router.get("/scores/{score}/changes", operation_id="list_score_changes", **requires(queries.changes_of))
 async def list_score_changes(work: OpenWork, score: str) -> ScoreChanges:
-    """Lists the changes of a score, oldest first, with who made each, why, and the values before it; also if it was
-    removed.
+    """Lists the changes of a score, oldest first, with the author, the reason and the values before each change.
+
+    The changes of a removed score are listed too.
     """
     rows = await queries.changes_of(work, row_id("score", score))
     return ScoreChanges(items=[SHAPES.render(ScoreChangeResource, row) for row in rows])

@@ -1,4 +1,4 @@
-"""Sessions and dosage in REST: shapes and routes, without rules."""
+"""Serves sessions and dosage in REST."""
 
 from datetime import date
 from typing import Annotated, Literal

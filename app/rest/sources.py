@@ -1,4 +1,4 @@
-"""The SIS sources of a district in REST: shapes and routes, without rules. Secrets can be written but never read."""
+"""Serves the SIS sources of a district in REST; their secrets can be written but never read."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -67,7 +67,7 @@ class SourceSettings(Input):
 
 
 class NewSource(SourceSettings):
-    """A source to be registered. Files and folders of the server can be named on its command line only."""
+    """A source to register. Files and folders on the server can be named only on the server's command line."""
 
     name: str = Field(max_length=63, description="The name by which people and external ids refer to the source.")
     kind: Literal["oneroster-1.1", "oneroster-1.2", "oneroster-csv"]
@@ -180,7 +180,7 @@ async def look_at_source(work: OpenWork, response: Response, source: str) -> Sis
 
 
 def _convert_values(values: dict[str, Any]) -> dict[str, Any]:
-    """Converts values to the types of the settings: lists to tuples, integral limits to integers."""
+    """Returns values, converted to the types of the settings: lists to tuples, and integral limits to integers."""
     for name in ("scopes", "left_out", "freeze"):
         if name in values:
             values[name] = tuple(tuple(item) if isinstance(item, list) else item for item in values[name])

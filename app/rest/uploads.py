@@ -1,6 +1,7 @@
-"""The route that receives a roster zip in REST; the worker runs the sync. It contains no rules.
+"""Receives a roster zip in REST, from which the worker runs a sync.
 
-This is the only route whose body goes to disk as it arrives. Its sender is authorized first, in a separate transaction.
+This is the only route whose body is written to disk as it arrives. Its sender is authorized first, in a separate
+transaction.
 """
 
 import asyncio
@@ -25,13 +26,13 @@ from app.rest.sis import SyncRun, accepted_run
 from app.sis.runs import pull, queries, upload
 
 ZIP = "application/octet-stream"
-"""The media type in the contract: generators know no client for application/zip, which is accepted as well."""
+"""The media type in the contract. application/zip is accepted too, but client generators cannot handle it."""
 ACCEPTED = {ZIP, "application/zip"}
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 
 def _contract() -> dict[str, Any]:
-    """Returns the route's entry in the contract: its body, and the responses that no other route has."""
+    """Returns the route's entry in the contract, with its body and the responses that no other route has."""
     contract = requires(
         upload.require_upload_source, upload.claim_slot, pull.request_run, upload.save_upload, queries.run
     )

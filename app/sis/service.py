@@ -1,7 +1,6 @@
-"""Runs the steps of a sync: it takes the lock, creates the run, plans, checks the limits, applies and reports. Does not
-know the format of a source.
+"""Runs the steps of a sync: takes the lock, creates the run, plans, checks the limits, applies and reports.
 
-Over 250 lines, so that the whole course of a run is in one place.
+Does not know the format of a source. Over 250 lines, so that the whole course of a run is in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -84,7 +83,7 @@ async def sync_csv(
     limits: GuardLimits | None = None,
     leave_out: Collection[str] = (),
 ) -> Report:
-    """Syncs a district's roster from a OneRoster CSV zip on this machine. Does and returns the same as `sync`."""
+    """Syncs a district's roster from a OneRoster CSV zip on this machine, as `sync` does, and returns the report."""
 
     @asynccontextmanager
     async def opener() -> AsyncIterator[OpenedSource]:
@@ -188,7 +187,7 @@ async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def _open_run(work: Work, report: Report, source_name: str, dry: bool, request: RunRequest) -> UUID:
-    """Creates the row of the run. If the source is new, creates its row too. Returns the source's id."""
+    """Creates the row of the run, and the row of the source if the source is new. Returns the source's id."""
     district = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
     if district is None:
         raise NotFound("district")

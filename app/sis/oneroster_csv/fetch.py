@@ -28,8 +28,8 @@ from app.sis.oneroster_csv.archive import CsvZip
 from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import Delivery, NothingNew, Progress, SourceRefused
 
-MAX_ZIP_BYTES: Final = 8 << 30  # bytes of a zip
-QUIET_SECONDS: Final = 20.0  # seconds without a change after which a file counts as complete
+MAX_ZIP_BYTES: Final = 8 << 30  # The maximum number of bytes of a zip.
+QUIET_SECONDS: Final = 20.0  # Seconds without a change after which a file counts as complete.
 TIMEOUT: Final = aiohttp.ClientTimeout(total=4 * 3600, sock_connect=30, sock_read=120)
 CHUNK: Final = 1 << 20
 AGENT: Final = "Aimline-Sync/1"
@@ -39,7 +39,7 @@ Taken = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class FetchedZip:
-    """A fetched zip as an `OpenedSource`, with the description of the file and the time of its data."""
+    """A fetched zip in the form of an `OpenedSource`, with the description of the file and the time of its data."""
 
     deliveries: Mapping[str, Delivery]
     not_taken: tuple[str, ...]
@@ -80,7 +80,7 @@ async def open_url(
 
 
 async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progress) -> datetime:
-    """Downloads the zip to the file, and returns the time of the response.
+    """Downloads the zip into the file, and returns the time of the response.
 
     It is the time by the source's clock, or by this machine's clock if the source sends no time.
     """
@@ -109,15 +109,13 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
     except aiohttp.ClientConnectorDNSError:
         raise SourceRefused("The zip could not be fetched: the host name in its URL is not known.") from None
     except (AddressRefused, aiohttp.ClientError, TimeoutError, OSError) as error:
-        if is_full(error):  # a full disk is not a fault of the source
+        if is_full(error):  # A full disk is not a fault of the source.
             raise
         raise SourceRefused(f"The zip could not be fetched ({type(error).__name__}). Try again later.") from None
 
 
 def _response_time(header: str | None) -> datetime | None:
-    """Returns the time of a `Date` header, but never a time ahead of this machine's clock. Returns None if the header
-    is malformed.
-    """
+    """Returns the time in a `Date` header, but never a time ahead of this machine's clock; None if it is malformed."""
     try:
         return min(parsedate_to_datetime(header).astimezone(UTC), now()) if header else None
     except (ValueError, OverflowError):
@@ -125,7 +123,7 @@ def _response_time(header: str | None) -> datetime | None:
 
 
 def _choose(path: Path, taken: Sequence[Taken], again: bool, leave_out: Collection[str]) -> Path:
-    """Returns the file to import.
+    """Returns the zip of a folder (or the zip itself) that is to be imported.
 
     It is the newest bulk delivery among the zips that were not imported before. Without a bulk delivery, it is the
     oldest delta. With `again`, it is the newest zip.
@@ -185,7 +183,7 @@ def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
 
 
 def _is_bulk(path: Path, leave_out: Collection[str]) -> bool:
-    """Returns whether all files of a zip are bulk files.
+    """Returns whether all files in a zip are bulk files, which contain all rows.
 
     An unreadable zip counts as bulk too, so that it is chosen and then refused.
     """
@@ -198,7 +196,10 @@ def _is_bulk(path: Path, leave_out: Collection[str]) -> bool:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
-    """Opens a file and the zip in it. Both read the same bytes even if the file is replaced meanwhile."""
+    """Opens a file and the zip in it, and yields both.
+
+    Both read the same bytes even if the file is replaced meanwhile.
+    """
     try:
         file = path.open("rb")
     except OSError as error:

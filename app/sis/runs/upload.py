@@ -31,10 +31,11 @@ from app.sis.port import NothingNew, OpenedSource, SourceRefused
 from app.sis.sources.service import load_source
 
 PART: Final = 1 << 20
-AT_ONCE: Final = 2  # uploads of one district at the same time, over all processes
-LEASE: Final = timedelta(minutes=2)  # of an upload slot; when it ends, the slot of a process that died becomes free
-SILENCE: Final = 30.0  # seconds without a byte after which an upload is aborted
-MAX_UPLOAD_SECONDS: Final = 3600.0  # seconds that one upload may take in total
+AT_ONCE: Final = 2  # The number of uploads of one district at the same time, over all processes.
+# The lease of an upload slot; when it ends, the slot of a process that died becomes free.
+LEASE: Final = timedelta(minutes=2)
+SILENCE: Final = 30.0  # Seconds without a byte after which an upload is aborted.
+MAX_UPLOAD_SECONDS: Final = 3600.0  # Seconds that one upload may take in total.
 _FILE = re.compile(r"[A-Za-z]+\.csv\b")
 
 
@@ -140,7 +141,10 @@ async def has_upload(work: Work, run_id: UUID) -> bool:
 
 @asynccontextmanager
 async def open_missing_upload() -> AsyncIterator[OpenedSource]:
-    """Raises `NothingNew`. It is the opener for a run without an upload, of a source that is read from uploads only."""
+    """Raises `NothingNew`.
+
+    It is the opener of a run without an upload, for a source that is read from uploads only.
+    """
     raise NothingNew("No zip was uploaded: this source only reads zips that are uploaded to it over REST.")
     yield
 
