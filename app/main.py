@@ -23,7 +23,6 @@ from app.requests.origins import Origins
 from app.rest import (
     chart,
     consumers,
-    deliveries,
     documents,
     events,
     evidence,
@@ -40,7 +39,6 @@ from app.rest import (
     story,
     stream,
     uploads,
-    webhooks,
 )
 from app.rest.admission import Admit
 from app.rest.compress import Compress
@@ -74,8 +72,6 @@ V1 = (
     events,
     stream,
     consumers,
-    webhooks,
-    deliveries,
     sis,
     sources,
     uploads,

@@ -22,7 +22,7 @@ from app.resources.declare import GRAPHQL, Declaration, declaration
 from app.resources.listing import Filter, Flag
 from app.resources.members import FieldMember, ManyMember, Member, OneMember, ReferenceMember, ValueMember
 from app.resources.select import ResourceType
-from app.resources.values import Figures, Item, JsonObject, is_value
+from app.resources.values import Figures, Item, is_json, is_value
 from app.response.rules.verdict import NonresponseKind, State
 from app.sis.rules import RunState
 
@@ -216,7 +216,7 @@ def item_type(item: Item) -> Any:
 def _shape_type(shape: Any) -> Any:
     if shape is Figures:
         return Figure
-    if shape is JsonObject:
+    if is_json(shape):
         return JSON
     if is_value(shape):
         return value_type(shape)

@@ -52,7 +52,8 @@ class Command:
     items of what the command returns beside the row. `body`: REST's request body; by default it has the name and the
     description of the input's dataclass. `created`: returns whether the row is new,
     of a command that may find it there: REST then answers `status`, otherwise 200. `rest_result`: the resource of the
-    row in the path, which REST shows instead of `result`. `more`: a longer description for REST.
+    row in the path, which REST shows instead of `result`. `more`: a longer description for REST. `answer`: the name in
+    REST of the answer of a command with `value`.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Command:
     created: Callable[[Any], bool] | None = None
     rest_result: Any = None
     more: str = ""
+    answer: str | None = None
     single: Single | None = None
 
     @property

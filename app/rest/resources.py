@@ -20,7 +20,7 @@ from app.roster.schools import BreakResource, ClassResource, ExternalIdResource,
 from app.sis.runs import commands as syncing
 from app.support.delivery import SessionChangeResource, SessionResource
 from app.support.resource import PhaseResource, SupportResource
-from app.webhooks import commands as sending
+from app.webhooks.resource import AttemptResource, DeliveryResource, EndpointResource
 
 SERVED: tuple[ResourceType, ...] = (
     ExternalIdResource,
@@ -47,6 +47,9 @@ SERVED: tuple[ResourceType, ...] = (
     VerdictResource,
     CalibrationResource,
     DecisionResource,
+    EndpointResource,
+    AttemptResource,
+    DeliveryResource,
 )
 """The resources whose shapes are in the contract; a link to another resource is not shown."""
 
@@ -64,6 +67,7 @@ LISTS = (
     ("scores", "list_scores", "scores"),
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
+    ("webhook_endpoints", "list_endpoints", "webhooks"),
 )
 """The lists, each with its name (which is its path), operation and tag."""
 
@@ -77,6 +81,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (ScoreResource, "scores/{score}", "get_score", "scores"),
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
+    (EndpointResource, "webhook-endpoints/{endpoint}", "get_endpoint", "webhooks"),
 )
 """The reads of one row, each with its resource, path, operation and tag."""
 
@@ -94,6 +99,7 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
     (SupportResource, "sessions", "supports/{support}/sessions", "list_sessions", "sessions"),
     (SupportResource, "verdict", "supports/{support}/verdict", "get_verdict_now", "verdicts"),
     (SupportResource, "verdicts", "supports/{support}/verdicts", "list_verdicts", "verdicts"),
+    (EndpointResource, "deliveries", "webhook-endpoints/{endpoint}/deliveries", "list_deliveries", "webhooks"),
 )
 """The reads of the rows that a link leads to, each with its resource, link, path, operation and tag."""
 
@@ -105,12 +111,20 @@ TAGS = {
     "scores": "scores",
     "sessions": "sessions",
     "supports": "supports",
+    "webhook-endpoints": "webhooks",
 }
 """The tag of a command: that of the last part of its path that is here."""
-WRITTEN = frozenset(command.name for module in (syncing, sending) for command in module.COMMANDS)
+WRITTEN = frozenset(command.name for command in syncing.COMMANDS)
 """Declared commands whose routes are written by hand."""
 
-SHAPES = Shapes(CATALOG, SERVED)
+NAMES: dict[ResourceType, str] = {
+    EndpointResource: "Endpoint",
+    DeliveryResource: "Delivery",
+    AttemptResource: "Attempt",
+}
+"""The names of resources in REST's contract that differ from those in GraphQL."""
+
+SHAPES = Shapes(CATALOG, SERVED, NAMES)
 READER = Reader(SHAPES)
 router = APIRouter(prefix="/v1", route_class=Route)
 for _listing, _operation, _tag in LISTS:

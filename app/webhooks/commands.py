@@ -14,10 +14,10 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
 from app.core.address import Allowed
-from app.core.inputs import About, AtMost, ChangesOf, FromProcess
+from app.core.inputs import About, AtMost, Between, ChangesOf, FromProcess
 from app.core.text import Text
 from app.events.catalogue import ENDPOINT_TESTED
-from app.resources.command import Command
+from app.resources.command import Body, Command
 from app.resources.members import Id
 from app.resources.values import Value, item
 from app.webhooks import service
@@ -89,7 +89,7 @@ class ReplayedValue(Value):
 class TestedValue(Value):
     """The test event that was scheduled."""
 
-    event_id: Id = item("The event.", kind="event", get=lambda event_id: event_id)
+    event_id: Id = item("The event.", kind="event", rest="event", get=lambda event_id: event_id)
 
 
 @needs(Can.MANAGE_WEBHOOKS, Can.READ_EVENTS)
@@ -120,7 +120,9 @@ async def rotate_secret(
     work: Work,
     endpoint_id: UUID,
     overlap_seconds: Annotated[
-        int, About("The time for which the replaced secret also signs. By default a day; 0 ends it at once.", 3600)
+        int,
+        Between(0, 604_800),
+        About("The time for which the replaced secret also signs. By default a day; 0 ends it at once.", 3600),
     ] = 86_400,
 ) -> Made:
     """Replaces the secret of an endpoint; raises the errors of `service.rotate_secret`."""
@@ -168,6 +170,7 @@ COMMANDS = (
         status=201,
         row=_ROW,
         value=SecretValue,
+        answer="NewlyMadeEndpoint",
     ),
     Command(
         "change_endpoint",
@@ -175,6 +178,10 @@ COMMANDS = (
         EndpointResource,
         "Changes the given fields of an endpoint; its secret stays the same.",
         "PATCH /webhook-endpoints/{endpoint}",
+        body=Body(
+            "EndpointChanges",
+            "Changes of an endpoint; other fields keep their values. Pending deliveries go to the new address.",
+        ),
     ),
     Command(
         "rotate_secret",
@@ -185,6 +192,8 @@ COMMANDS = (
         "POST /webhook-endpoints/{endpoint}/rotate",
         row=_ROW,
         value=SecretValue,
+        answer="NewlyMadeEndpoint",
+        body=Body("Rotation", "The time for which the replaced secret also signs."),
     ),
     Command(
         "pause_endpoint",
@@ -208,6 +217,7 @@ COMMANDS = (
         "POST /webhook-endpoints/{endpoint}/test",
         emits=(ENDPOINT_TESTED,),
         value=TestedValue,
+        answer="Tested",
     ),
     Command(
         "replay",
@@ -216,6 +226,8 @@ COMMANDS = (
         "Sends failed or missing deliveries again, from an instant on.",
         "POST /webhook-endpoints/{endpoint}/replay",
         value=ReplayedValue,
+        answer="Replayed",
+        body=Body("Replay", "The deliveries to be sent again."),
     ),
     Command(
         "resend",

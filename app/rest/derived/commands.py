@@ -12,6 +12,7 @@ from app.access.work import Work, required_permissions
 from app.core.errors import Invalid
 from app.core.inputs import InputField, input_fields
 from app.resources.command import Command
+from app.resources.complete import render_value
 from app.resources.declare import declaration
 from app.resources.run import read
 from app.resources.select import REST_STYLE, ResourceType, WrittenRoot
@@ -21,6 +22,7 @@ from app.rest.derived.inputs import Bodies, values_of
 from app.rest.derived.routes import REQUEST, WORK
 from app.rest.derived.selection import permissions_of_picks, picks_of
 from app.rest.door import requires, row_id
+from app.rest.pages import Shape
 
 BODY = "body"
 Endpoint = Callable[..., Awaitable[Response]]
@@ -32,6 +34,7 @@ class Commands:
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self.bodies = Bodies()
+        self._answers: dict[str, type[Shape]] = {}
         self.bulk = BulkShapes(reader.shapes)
         self._by_kind = {declaration(resource).kind: resource for resource in reader.catalog.resources}
 
@@ -106,9 +109,8 @@ class Commands:
         self, router: APIRouter, command: Command, answer: Endpoint, body: Any, tag: str, model: Any = None
     ) -> None:
         method, path = command.rest.split(" ")
-        shown = command.rest_result or command.result
-        if model is None and shown is not None:
-            model = self.reader.shapes.of(shown)
+        if model is None:
+            model = self._model(command)
         answer.__name__ = command.name
         parameters = [_path_parameter(name) for name in command.path]
         if body is not None:
@@ -133,13 +135,26 @@ class Commands:
 
     def _has_version(self, command: Command) -> bool:
         """Returns whether the row in the path has a version although the answer does not show the row."""
-        if not command.path or command.result is not None:
+        if not command.path or command.result is not None or command.value is not None:
             return False
         resource = self._by_kind.get(_kind_of(command.path[-1]))
         return resource is not None and "version" in self.reader.catalog.members(resource)
 
+    def _model(self, command: Command) -> type[Shape] | None:
+        """Returns the model of the answer: of the row, of what the command returns beside it, or of both."""
+        shapes, shown = self.reader.shapes, command.rest_result or command.result
+        if command.value is None:
+            return None if shown is None else shapes.of(shown)
+        name = command.answer or command.value.__name__.removesuffix("Value")
+        if name not in self._answers:
+            base = Shape if shown is None else shapes.of(shown)
+            self._answers[name] = shapes.values_model(command.value, name, base)
+        return self._answers[name]
+
     async def _answer(self, work: Work, command: Command, result: Any, arguments: list[Any]) -> Response:
         shown = command.rest_result or command.result
+        if command.value is not None:
+            return self._answer_value(command, result)
         if shown is None:
             return Response(status_code=command.status)
         status = command.status if command.created is None or command.created(result) else 200
@@ -149,6 +164,15 @@ class Commands:
             return Response(shapes.render(shown, row).model_dump_json(), status, media_type=JSON)
         shown_id = row.id if command.rest_result is None else arguments[0]
         return Response(await self._read(work, shown, shown_id), status, media_type=JSON)
+
+    def _answer_value(self, command: Command, result: Any) -> Response:
+        model = self._model(command)
+        assert model is not None  # noqa: S101  # a command with a value has one
+        values = dict(render_value(result, command.value, (), REST_STYLE))
+        if command.result is not None:
+            row = result if command.row is None else command.row(result)
+            values = self.reader.shapes.values_of(command.result, row) | values
+        return Response(model.model_construct(**values).model_dump_json(), command.status, media_type=JSON)
 
     async def _read(self, work: Work, resource: ResourceType, shown_id: Any) -> bytes:
         """Returns the row that a command has written as JSON text. It needs no permission but the command's and those
