@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 
 from app.access.admission import Admission, TokenAttempts
 from app.access.authenticate import Tokens
@@ -35,7 +35,6 @@ from app.rest import (
     resources,
     session,
     sis,
-    sources,
     story,
     stream,
     uploads,
@@ -44,7 +43,7 @@ from app.rest.admission import Admit
 from app.rest.compress import Compress
 from app.rest.contract.assemble import complete_contract
 from app.rest.cors import Cors
-from app.rest.door import Services, refuse_unknown_parameters
+from app.rest.door import Services
 from app.rest.edge import Edge
 from app.rest.problem import install_problem_handlers
 from app.rest.retry import Retries
@@ -73,7 +72,6 @@ V1 = (
     stream,
     consumers,
     sis,
-    sources,
     uploads,
     quarantine,
     rekey,
@@ -123,7 +121,7 @@ def build(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(oauth.router)
     for face in V1:
-        app.include_router(face.router, dependencies=[Depends(refuse_unknown_parameters)])
+        app.include_router(face.router)
     app.include_router(
         graphql_router(app.state.services, Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds))
     )

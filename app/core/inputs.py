@@ -13,7 +13,6 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
-from app.core.errors import Violation
 from app.core.text import Text
 
 T = TypeVar("T")
@@ -68,6 +67,13 @@ class ChangesOf:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectOf:
+    """Annotates an object that has the fields of a dataclass, and that the command takes as a mapping."""
+
+    type: type[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class FromProcess:
     """Annotates a parameter whose value is a setting of the process, under this name. A caller does not see it."""
 
@@ -79,7 +85,8 @@ class InputField:
     """An input of a command: its type without `None` and without the list, its bounds and words.
 
     The bounds `text` and `choices` of a list are those of each item. `most` and `least` bound the number of items, if
-    the input is a list or an object. `hint` is the whole annotation.
+    the input is a list or an object. `hint` is the whole annotation. `object` is the dataclass with the fields of an
+    object that the command takes as a mapping.
     """
 
     name: str
@@ -95,6 +102,7 @@ class InputField:
     least: int = 0
     choices: Choices | None = None
     between: Between | None = None
+    object: type[Any] | None = None
 
     @property
     def required(self) -> bool:
@@ -178,30 +186,10 @@ def command_inputs(function: Callable[..., Any], *, names_row: bool = True) -> C
     return CommandInputs(row, whole, items, input_type, declared, changes, process, path)
 
 
-def bound_violations(declared: Mapping[str, InputField], given: Mapping[str, Any], at: str = "") -> list[Violation]:
-    """Returns the violations of the bounds that inputs declare. `at` is the pointer of the object with the inputs."""
-    violations: list[Violation] = []
-    for name, item in declared.items():
-        value, pointer = given.get(name), f"{at}/{name}"
-        if value is None:
-            continue
-        if item.most is not None and not item.least <= len(value) <= item.most:
-            violations.append(Violation(pointer, "shape.too_long", f"{item.least:,} to {item.most:,} items."))
-        if item.between is not None and not item.between.min <= value <= item.between.max:
-            violations.append(Violation(pointer, "shape.range", f"{item.between.min} to {item.between.max}."))
-        texts = [(f"{pointer}/{place}", each) for place, each in enumerate(value)] if item.many else [(pointer, value)]
-        for place, each in texts:
-            if item.text is not None and isinstance(each, str):
-                violations += item.text.violations(each, place)
-            if item.choices is not None and each not in item.choices.values:
-                violations.append(Violation(place, "shape.choice", f"One of {', '.join(item.choices.values)}."))
-    return violations
-
-
 def _field(name: str, hint: Any, default: Any) -> InputField:
     type_, nullable, many, extras = _parts(hint)
     about = _first(About, extras) or About("")
-    bound = _first(AtMost, extras)
+    bound, shape = _first(AtMost, extras), _first(ObjectOf, extras)
     return InputField(
         name,
         type_,
@@ -216,6 +204,7 @@ def _field(name: str, hint: Any, default: Any) -> InputField:
         least=0 if bound is None else bound.least,
         choices=_first(Choices, extras),
         between=_first(Between, extras),
+        object=None if shape is None else shape.type,
     )
 
 
@@ -235,6 +224,8 @@ def _parts(hint: Any) -> tuple[Any, bool, bool, list[Any]]:
         type_, nullable, many, extras = _parts(parts[0])
         return type_, nullable or len(parts) < len(get_args(hint)), many, extras
     if origin in (tuple, list, Sequence):
-        item, _, _, extras = _parts(get_args(hint)[0])
+        item, extras = get_args(hint)[0], []
+        if get_origin(item) is Annotated:
+            item, *extras = get_args(item)
         return item, False, True, extras
     return hint, False, False, []

@@ -150,11 +150,12 @@ async def _shape(request: Request, error: Exception) -> JSONResponse:
     errors = error.errors()
     if any(item["type"] == "json_invalid" for item in errors):
         return problem(request, 400, "body.not_json", "The body is not JSON.")
-    violations = [violation_of(item, item["loc"][1:]) for item in errors[:MAX_VIOLATIONS]]
+    earlier: list[Violation] = getattr(request.state, "violations", [])
+    violations = [*earlier, *(violation_of(item, item["loc"][1:]) for item in errors[:MAX_VIOLATIONS])]
     detail = "The request does not have the expected shape."
     # A wrong parameter is a bad request (400); a JSON body with invalid content cannot be processed (422).
     status = 422 if any(item["loc"][:1] == ("body",) for item in errors) else 400
-    more = len(errors) - len(violations)
+    more = len(errors) + len(earlier) - len(violations)
     return problem(request, status, "shape", detail, violations, more)
 
 

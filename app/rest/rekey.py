@@ -8,9 +8,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownEr
 
 from app.core.errors import MAX_VIOLATIONS
 from app.rest.door import OpenWork, requires, row_id
-from app.rest.pages import Input
+from app.rest.pages import Input, Shape
 from app.rest.route import Route
-from app.rest.sis import SyncRun, accepted_run
+from app.rest.sis import RUN, accepted_run
 from app.sis.runs import pull, queries
 from app.sis.runs.rekey import MAX_GIVEN
 
@@ -87,9 +87,10 @@ class NewRekey(Input):
     "/sync-runs/{run}/rekey",
     status_code=202,
     operation_id="rekey_sync_run",
+    response_model=RUN,
     **requires(pull.request_rekey, queries.run),
 )
-async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> SyncRun:
+async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> Shape:
     """Requests a map of new sourcedIds for the people of a held run; the worker plans it as a separate run.
 
     The new run is held: its report counts the matches, and approving its plan applies the map. 409 if the given run is

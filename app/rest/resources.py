@@ -17,7 +17,7 @@ from app.rest.derived.shapes import Shapes
 from app.rest.route import Route
 from app.roster.resource import DemographicsResource, EnrollmentResource, StaffResource, StudentResource
 from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource
-from app.sis.runs import commands as syncing
+from app.sis.runs.resource import QuarantinedResource, RunResource, SourceResource, SyncChangeResource
 from app.support.delivery import SessionChangeResource, SessionResource
 from app.support.resource import PhaseResource, SupportResource
 from app.webhooks.resource import AttemptResource, DeliveryResource, EndpointResource
@@ -50,6 +50,10 @@ SERVED: tuple[ResourceType, ...] = (
     EndpointResource,
     AttemptResource,
     DeliveryResource,
+    SourceResource,
+    RunResource,
+    QuarantinedResource,
+    SyncChangeResource,
 )
 """The resources whose shapes are in the contract; a link to another resource is not shown."""
 
@@ -68,6 +72,8 @@ LISTS = (
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
     ("webhook_endpoints", "list_endpoints", "webhooks"),
+    ("sis_sources", "list_sources", "sync"),
+    ("sync_runs", "list_sync_runs", "sync"),
 )
 """The lists, each with its name (which is its path), operation and tag."""
 
@@ -82,6 +88,8 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
     (EndpointResource, "webhook-endpoints/{endpoint}", "get_endpoint", "webhooks"),
+    (SourceResource, "sis-sources/{source}", "get_source", "sync"),
+    (RunResource, "sync-runs/{run}", "get_sync_run", "sync"),
 )
 """The reads of one row, each with its resource, path, operation and tag."""
 
@@ -100,6 +108,8 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
     (SupportResource, "verdict", "supports/{support}/verdict", "get_verdict_now", "verdicts"),
     (SupportResource, "verdicts", "supports/{support}/verdicts", "list_verdicts", "verdicts"),
     (EndpointResource, "deliveries", "webhook-endpoints/{endpoint}/deliveries", "list_deliveries", "webhooks"),
+    (RunResource, "quarantine", "sync-runs/{run}/quarantine", "list_quarantine", "sync"),
+    (RunResource, "changes", "sync-runs/{run}/changes", "list_sync_changes", "sync"),
 )
 """The reads of the rows that a link leads to, each with its resource, link, path, operation and tag."""
 
@@ -110,11 +120,13 @@ TAGS = {
     "measures": "playbook",
     "scores": "scores",
     "sessions": "sessions",
+    "sis-sources": "sync",
     "supports": "supports",
+    "sync-runs": "sync",
     "webhook-endpoints": "webhooks",
 }
 """The tag of a command: that of the last part of its path that is here."""
-WRITTEN = frozenset(command.name for command in syncing.COMMANDS)
+WRITTEN = frozenset({"rekey_sync_run"})
 """Declared commands whose routes are written by hand."""
 
 NAMES: dict[ResourceType, str] = {
@@ -143,7 +155,7 @@ add_row(
 )
 for _resource, _link, _path, _operation, _tag in LINKS:
     add_link(router, READER, _resource, _link, path=f"/{_path}", operation=_operation, tag=_tag)
-_commands = Commands(READER)
+_commands = Commands(READER, {resource: path for resource, path, _, _ in ROWS})
 for _command in CATALOG.commands.values():
     if _command.name not in WRITTEN:
         _commands.add(router, _command, tag=[TAGS[part] for part in _command.rest.split("/") if part in TAGS][-1])

@@ -9,9 +9,10 @@ from fastapi import APIRouter, Path, Request, Response
 
 from app.access.permission import Can
 from app.access.work import Work, required_permissions
+from app.core import ids
 from app.core.errors import Invalid
 from app.core.inputs import InputField, input_fields
-from app.resources.command import Command
+from app.resources.command import PARAMETER, Command
 from app.resources.complete import render_value
 from app.resources.declare import declaration
 from app.resources.run import read
@@ -25,15 +26,19 @@ from app.rest.door import requires, row_id
 from app.rest.pages import Shape
 
 BODY = "body"
+ACCEPTED = 202
+"""The status of a command whose effect the worker brings about; `Location` is where it can be read."""
 Endpoint = Callable[..., Awaitable[Response]]
 
 
 class Commands:
     """Derives the routes of commands, with the shapes of the resources that REST serves."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, places: Mapping[ResourceType, str]) -> None:
+        """Creates the routes' builder; `places` has the path of the read of one row, by resource."""
         self.reader = reader
         self.bodies = Bodies()
+        self.places = places
         self._answers: dict[str, type[Shape]] = {}
         self.bulk = BulkShapes(reader.shapes)
         self._by_kind = {declaration(resource).kind: resource for resource in reader.catalog.resources}
@@ -163,7 +168,11 @@ class Commands:
         if command.rest_result is None and shapes.is_stored(shown):
             return Response(shapes.render(shown, row).model_dump_json(), status, media_type=JSON)
         shown_id = row.id if command.rest_result is None else arguments[0]
-        return Response(await self._read(work, shown, shown_id), status, media_type=JSON)
+        response = Response(await self._read(work, shown, shown_id), status, media_type=JSON)
+        if status == ACCEPTED:
+            shown_as = ids.format_id(str(declaration(shown).kind), shown_id)
+            response.headers["Location"] = f"/v1/{PARAMETER.sub(shown_as, self.places[shown])}"
+        return response
 
     def _answer_value(self, command: Command, result: Any) -> Response:
         model = self._model(command)

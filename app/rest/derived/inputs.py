@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from typing import Annotated, Any, Literal, Optional, cast
+from typing import Annotated, Any, Literal, Optional, cast, get_args, get_origin
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator, create_model
 
@@ -126,8 +126,14 @@ class Bodies:
         kind: Any = declared.type
         if declared.choices is not None:
             kind = cast(Any, Literal)[declared.choices.values]
+        elif declared.object is not None:
+            kind = self.nested(declared.object)
         elif is_dataclass(kind):
             kind = self.nested(cast(type, kind))
+        elif get_origin(kind) is tuple:
+            kind = Annotated[list[get_args(kind)[0]], Field(max_length=2)]  # type: ignore[misc]  # made at run time
+        elif get_origin(kind) is Mapping:
+            kind = dict[get_args(kind)]  # type: ignore[misc]  # made at run time
         if not declared.many:
             return kind
         if declared.text is not None:
@@ -185,6 +191,10 @@ def _value(value: Any, declared: InputField) -> Any:
 
 
 def _single(value: Any, declared: InputField) -> Any:
+    if isinstance(value, Input) and declared.object is not None:
+        return value.model_dump(exclude_unset=True)
+    if get_origin(declared.type) is tuple:
+        return tuple(value)
     if isinstance(value, Input):
         kind = cast(Any, declared.type)
         return kind(**values_of(value, input_fields(kind)))

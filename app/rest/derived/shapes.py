@@ -4,9 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ForwardRef, Literal, Optional, cast
 
 from pydantic import Field, create_model
-from sqlalchemy.orm import InstrumentedAttribute
 
-from app.core import ids
 from app.core.errors import Misuse
 from app.resources.catalog import Catalog
 from app.resources.declare import declaration
@@ -23,6 +21,7 @@ from app.resources.values import (
     is_json,
     is_value,
 )
+from app.rest.derived.stored import is_stored, stored_value
 from app.rest.pages import Shape
 
 REST = "rest"
@@ -120,11 +119,11 @@ class Shapes:
 
     def values_of(self, resource: ResourceType, row: Any) -> dict[str, Any]:
         """Returns the values of a stored row by the names of its members."""
-        return {name: _stored(member, row) for name, member in self.members(resource).items()}
+        return {name: stored_value(member, row) for name, member in self.members(resource).items()}
 
     def is_stored(self, resource: ResourceType) -> bool:
         """Returns whether `render` can return the row: whether every member is in a column of the row."""
-        return all(_is_stored(member, resource) for member in self.members(resource).values())
+        return all(is_stored(member, resource) for member in self.members(resource).values())
 
     def _named(self, resource: ResourceType) -> list[tuple[str, Member]]:
         members = self.catalog.members(resource).values()
@@ -234,29 +233,3 @@ def _absent(description: str) -> Any:
 
 def _without_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
-
-
-def _is_stored(member: Member, resource: ResourceType) -> bool:
-    """Returns whether the value of a member is in a column of the stored row."""
-    is_plain = isinstance(member, FieldMember | ReferenceMember | OneMember)
-    is_object = isinstance(member, ValueMember) and is_json(member.shape)
-    expression = getattr(member, "expression", None)
-    if not (is_plain or is_object) or not isinstance(expression, InstrumentedAttribute):
-        return False
-    return expression.class_ is declaration(resource).model and not getattr(member, "kinds", ())
-
-
-def _stored(member: Member, row: Any) -> Any:
-    """Returns the value of a member in a stored row."""
-    expression = getattr(member, "expression", None)
-    if not isinstance(expression, InstrumentedAttribute):
-        raise Misuse(f"{member.name} is not in the stored row.")
-    value = getattr(row, expression.key)
-    kind = None
-    if isinstance(member, ReferenceMember):
-        kind = member.kind
-    elif isinstance(member, OneMember):
-        kind = declaration(member.target).kind
-    if kind is None or value is None:
-        return value
-    return [ids.format_id(kind, item) for item in value] if isinstance(value, list) else ids.format_id(kind, value)

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import ARRAY, Text, any_, case, cast, func, literal_column, or_, select
 
 from app.access.permission import Can
-from app.access.work import Work, needs
+from app.access.work import Work
 from app.resources.declare import Join, Link, Resource
 from app.resources.fields import choice, computed, field, reference_of, stored
 from app.resources.listing import Listing
@@ -41,7 +41,6 @@ SENTENCE = case(
 """SQL for a run's sentence. If the run's lease has ended, the sentence says since when the worker has been silent."""
 
 
-@needs(Can.READ_SYNC)
 async def shown_urls(work: Work, keys: Sequence[tuple[str]]) -> list[str]:
     """Returns the addresses of sources as remote callers may see them.
 
