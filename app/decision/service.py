@@ -34,7 +34,7 @@ from app.roster.lookup import locate_student, resolve_actor, zone_of
 from app.roster.student_lock import lock_student
 from app.support.lookup import current_phase, level_rank, lock_support
 from app.support.models import Support
-from app.support.service import SupportChange, end_support
+from app.support.service import SupportChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class NewDecision:
     ] = None
     decided_on: Annotated[date | None, About("The day of the decision; by default, today.", date(2026, 11, 30))] = None
     note: Annotated[str, Text(max=4000), About("A note.", "Two weeks of absence; look again in May.")] | None = None
-    change: Annotated[SupportChange | None, About("What changes from that day on.")] = None
+    change: Annotated[SupportChange | None, About("The changes of the plan from that day on.")] = None
 
 
 @needs(Can.DECIDE)
@@ -127,7 +127,7 @@ async def _apply_to_support(work: Work, new: NewDecision, decision: Decision) ->
     if new.kind in DRAWS_PHASE_LINE:
         decision.phase_id = await _begin_phase(work, new, decision, support)
     elif new.kind == "exit":
-        await end_support(work, support.id, new.note or "The team decided to end it.", decision.decided_on)
+        await response.end_support(work, support.id, new.note or "The team decided to end it.", decision.decided_on)
 
 
 async def _begin_phase(work: Work, new: NewDecision, decision: Decision, support: Support) -> UUID:

@@ -3,7 +3,8 @@ feed.
 
 Reading does not move the position. A commit only moves it forward, so that two readers of one consumer never undo each
 other's progress; a seek moves it anywhere. Cursors from before a seek, or from before event types were added, can no
-longer be committed.
+longer be committed. Over 250 lines, so that all operations of a consumer and their checks of its cursor are in one
+place.
 """
 
 import re
@@ -138,6 +139,11 @@ async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[Eve
         raise Gone(f"This consumer's position is beyond the end of the feed. {RESYNC}", code="feed.beyond")
     events = await read_range(work, end, row.seq, page.limit, row.event_types, RESYNC)
     return row, Page(events.rows, page.mark(end.epoch, events.until, row.seeks))
+
+
+def cursor_after(work: Work, row: EventConsumer, event: Event) -> str:
+    """Returns the cursor to commit once a consumer has processed an event, and all before it."""
+    return _keyset(work, row.name, None, None).mark(row.epoch, event.seq, row.seeks)
 
 
 @needs(Can.READ_EVENTS)

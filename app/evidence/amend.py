@@ -18,6 +18,7 @@ from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
 from app.core.text import Text
+from app.evidence.latest import find_last_scores
 from app.evidence.models import Score, ScoreChange
 from app.evidence.rules import Range, ScorePurpose, unknown_form, violations_of
 from app.playbook.lookup import measure_by_id
@@ -93,6 +94,8 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Amend
         setattr(score, name, value)
     score.version += 1
     await work.db.flush()
+    if "taken_on" in changed:
+        await find_last_scores(work, [score.student_id])
     return AmendedScore(score, days)
 
 
@@ -104,6 +107,7 @@ async def remove_score(work: Work, score_id: UUID, because: str, by: str | None 
     score.removed_at = now()
     score.version += 1
     await work.db.flush()
+    await find_last_scores(work, [score.student_id])
     return AmendedScore(score, frozenset({score.taken_on}))
 
 

@@ -4,12 +4,16 @@ from operator import attrgetter
 
 from app.events.catalogue import (
     PROBE_REQUESTED,
+    RESPONSE_ENDED,
     RESPONSE_NEVER,
+    RESPONSE_OFF_TRACK,
     RESPONSE_RECOVERED,
     RESPONSE_RETRACTED,
     RESPONSE_STOPPED,
+    RESPONSE_SUPERSEDED,
     RESPONSE_UNDER_DELIVERED,
     SUPPORT_CHANGED,
+    SUPPORT_ENDED,
     SUPPORT_STARTED,
 )
 from app.evidence.resource import ScoreResource
@@ -19,6 +23,7 @@ from app.support.delivery import SessionResource
 from app.support.resource import PhaseResource, SupportResource
 
 JUDGED = (
+    RESPONSE_OFF_TRACK,
     RESPONSE_STOPPED,
     RESPONSE_NEVER,
     RESPONSE_RECOVERED,
@@ -44,9 +49,18 @@ COMMANDS = (
         PhaseResource,
         "Changes a support: a new phase with another level, goal or dosage begins on the day that it names.",
         "POST /supports/{support}/change",
-        emits=(SUPPORT_CHANGED, *JUDGED),
+        emits=(SUPPORT_CHANGED, RESPONSE_SUPERSEDED, *JUDGED),
         body=Body("SupportChange", "Changes of a support from a day on; fields that are not given keep their values."),
         rest_result=SupportResource,
+    ),
+    Command(
+        "end_support",
+        service.end_support,
+        SupportResource,
+        "Ends a planned or active support.",
+        "POST /supports/{support}/end",
+        emits=(SUPPORT_ENDED, RESPONSE_ENDED),
+        body=Body("SupportEnd", "The reason and the day on which a support ended."),
     ),
     Command(
         "record_scores",

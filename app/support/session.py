@@ -40,7 +40,9 @@ class NewSession:
     used. Without `delivered_minutes`, all planned minutes count as delivered if the student attended, otherwise none.
     """
 
-    held_on: Annotated[date, About("The day on which it was held, or should have been.", date(2026, 9, 22))]
+    held_on: Annotated[
+        date, About("The day on which the session took place, or should have taken place.", date(2026, 9, 22))
+    ]
     attended: Annotated[bool, About("Whether the student was present.", True)]
     number: Annotated[int, About("The session's number, where there are several on the day.", 1)] = 1
     planned_minutes: Annotated[
@@ -48,7 +50,8 @@ class NewSession:
         About("By default, the minutes that the phase plans; 0 for a session that makes up for another.", 30),
     ] = None
     delivered_minutes: Annotated[
-        int | None, About("The minutes that were given; by default, the planned ones of a student who attended.", 30)
+        int | None,
+        About("The delivered minutes; by default, the planned minutes if the student attended, otherwise 0.", 30),
     ] = None
     lost_because: Annotated[
         str | None,
@@ -69,10 +72,10 @@ class SessionAmendment:
     If no minutes are lost any more, the reason for lost minutes is cleared.
     """
 
-    held_on: Annotated[date | None, About("Another day.", date(2026, 9, 23))] = None
-    number: Annotated[int | None, About("Another number on the day.", 2)] = None
-    planned_minutes: Annotated[int | None, About("Other planned minutes.", 30)] = None
-    delivered_minutes: Annotated[int | None, About("Other minutes that were given.", 20)] = None
+    held_on: Annotated[date | None, About("The corrected day.", date(2026, 9, 23))] = None
+    number: Annotated[int | None, About("The corrected number on the day.", 2)] = None
+    planned_minutes: Annotated[int | None, About("The corrected planned minutes.", 30)] = None
+    delivered_minutes: Annotated[int | None, About("The corrected delivered minutes.", 20)] = None
     attended: Annotated[bool | None, About("Whether the student was present.", True)] = None
     lost_because: Annotated[
         str | None, Choices(LostBecause, as_text=True), About("Another reason for lost minutes.", "schedule")

@@ -38,7 +38,13 @@ class NewEndpoint:
 
     url: Annotated[str, Text(max=2048), About("https, on a public address.", "https://example.org/hooks/aimline")]
     event_types: Annotated[
-        tuple[str, ...], AtMost(100), About("Names of types of event; see the list of types.", ["response.stopped"])
+        tuple[str, ...],
+        AtMost(100),
+        About(
+            "See GET /v1/event-types. `response.*` stands for all types that begin so, also for later ones. An alert "
+            "is opened, named and closed by events of its own, so an endpoint for alerts is best registered with it.",
+            ["response.stopped"],
+        ),
     ]
     description: Annotated[str | None, About("A free note.", "Alerts for the team's board")] = None
     schools: Annotated[

@@ -45,7 +45,9 @@ class EndpointResource(
     url: str = field(WebhookEndpoint.url, "The address.", "https://example.org/hooks/aimline")
     description: str | None = field(WebhookEndpoint.description, "What it is for.", "Alerts for the team's board")
     event_types: list[str] = field(
-        WebhookEndpoint.event_types, "The types of event that it receives.", ["response.stopped"]
+        WebhookEndpoint.event_types,
+        "The types of event that it receives; `response.*` stands for all that begin so.",
+        ["response.*"],
     )
     school_ids: list[Id] = references(
         WebhookEndpoint.school_ids,
@@ -93,7 +95,9 @@ class AttemptResource(Resource[WebhookAttempt], requires=Can.MANAGE_WEBHOOKS, na
     at: datetime = field(WebhookAttempt.at, "When it was made.")
     milliseconds: int = field(WebhookAttempt.milliseconds, "How long it took.", 84)
     status: int | None = field(WebhookAttempt.status, "The receiver's HTTP status.", 204)
-    failure: str | None = field(WebhookAttempt.failure, "Why there was no answer.", "connect_timeout")
+    failure: str | None = field(
+        WebhookAttempt.failure, "The name of the failure, if there was no answer.", "connect_timeout"
+    )
     answer: str | None = field(
         case((~WebhookAttempt.from_private_network, WebhookAttempt.answer)),
         "The beginning of the receiver's answer: 4,096 bytes at most.",
@@ -146,5 +150,10 @@ LINKS = (
 )
 
 LISTINGS = (
-    Listing("webhook_endpoints", EndpointResource, "The caller's endpoints that are not removed, oldest first."),
+    Listing(
+        "webhook_endpoints",
+        EndpointResource,
+        "The caller's endpoints that are not removed, oldest first.",
+        changed_at=WebhookEndpoint.updated_at,
+    ),
 )

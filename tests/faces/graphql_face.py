@@ -9,14 +9,19 @@ import httpx
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.access.admission import Admission
 from app.access.authenticate import Tokens
 from app.access.directory import Grant, KnownClient
 from app.core.address import PUBLIC_ONLY, Allowed
 from app.core.crypto import Keyring
+from app.core.fairness.gate import Gate
+from app.core.fairness.gate import Limits as GateLimits
+from app.core.fairness.quota import Policy
 from app.core.ids import new_id
 from app.core.writer_share import WriterShare
 from app.events.hub import FeedHub
 from app.graphql.router import graphql_router
+from app.requests.origins import Origins
 from app.settings import Settings
 from tests.town import ALL_SCOPES, Town
 
@@ -31,6 +36,8 @@ class Here:
     keyring: Keyring
     tokens: Tokens
     hub: FeedHub
+    admission: Admission
+    origins: Origins
     writers: WriterShare = field(default_factory=lambda: WriterShare(20, 5))
     base_url: str = "http://aimline.test"
     webhook_allowed: Allowed = PUBLIC_ONLY
@@ -39,7 +46,9 @@ class Here:
 
 def here(engine: AsyncEngine, settings: Settings) -> Here:
     """Returns what the face runs on in a test."""
-    return Here(engine, settings.keyring, tokens(settings), FeedHub(engine))
+    known, most = tokens(settings), Policy("test", 1_000_000, 60)
+    admission = Admission(known, Gate(GateLimits(4, 4, 8)), most, most)
+    return Here(engine, settings.keyring, known, FeedHub(engine), admission, Origins(engine))
 
 
 def tokens(settings: Settings) -> Tokens:

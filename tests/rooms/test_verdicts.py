@@ -91,7 +91,7 @@ async def test_a_new_district_is_judged_by_the_monitor_and_all_is_kept(north: To
     assert row.last_on == BEGINS + timedelta(weeks=10)
     assert len(row.score_ids) == 10
     assert row.calibration_id is None
-    assert await told(north) == ["response.never"]
+    assert await told(north) == ["response.off_track", "response.never"]
 
 
 async def test_judging_again_changes_nothing(north: Town) -> None:
@@ -136,7 +136,9 @@ async def test_a_district_is_read_by_key_and_written_by_two_statements(north: To
 
 
 async def test_the_order_of_arrival_changes_nothing_once_a_week_is_settled(north: Town, south: Town) -> None:
-    """Two districts, the same scores in other orders and requests: after settling, the same verdicts to the byte."""
+    """Two districts with the same scores in other orders and requests have the same verdicts, to the byte, after
+    finalizing.
+    """
     hard = {6: 9.0}
     kept = []
     for town, seed in ((north, 1), (south, 2)):
@@ -189,7 +191,7 @@ async def test_an_amended_score_takes_the_alert_back(north: Town) -> None:
     last = (await verdicts(north, support))[-1]
     assert (last.state, last.retracts) == ("responding", alert.id)
     assert (await state(north, support)).alert_id is None
-    assert await told(north) == ["response.stopped", "response.retracted"]
+    assert await told(north) == ["response.off_track", "response.retracted"]
     from tests.rooms.verdict_town import rows
 
     (change,) = await rows(north, ScoreChange)
@@ -205,10 +207,10 @@ async def test_a_backfill_that_ends_an_alert_says_so(north: Town) -> None:
     last = len(RISES + STALLS)
     await send(north, scores(north, "amy", [60.0], since=last), backfill=True)
     assert (await verdicts(north, support))[-1].retracts == alert.id
-    assert await told(north) == ["response.stopped", "response.retracted"]
+    assert await told(north) == ["response.off_track", "response.retracted"]
     await send(north, scores(north, "amy", [47.0], since=last), backfill=True)
-    assert (await verdicts(north, support))[-1].state == "not_responding"
-    assert await told(north) == ["response.stopped", "response.retracted"]
+    assert (await verdicts(north, support))[-1].state == "off_track"
+    assert await told(north) == ["response.off_track", "response.retracted"]
 
 
 async def test_a_removed_score_takes_the_alert_back_and_comes_back_when_sent_again(north: Town) -> None:
@@ -222,7 +224,7 @@ async def test_a_removed_score_takes_the_alert_back_and_comes_back_when_sent_aga
         await remove_score(work, alert.score_ids[-1], "Another child's.")
     last = (await verdicts(north, support))[-1]
     assert (last.state, len(last.score_ids)) == ("responding", len(alert.score_ids) - 1)
-    assert await told(north) == ["response.stopped", "response.retracted"]
+    assert await told(north) == ["response.off_track", "response.retracted"]
     await send(north, new)
     assert (await verdicts(north, support))[-1].score_ids == alert.score_ids
 
@@ -240,7 +242,7 @@ async def test_a_verdict_is_never_changed(north: Town, settings: object) -> None
 
 
 async def test_a_week_is_settled_when_it_is_in(north: Town) -> None:
-    """One classmate's score of a week is still missing: the week waits; with it, the worker settles it at once."""
+    """A week waits while one classmate's score is missing, and is finalized at once when it is recorded."""
     names = await classmates(north, 2)
     supports = [await supported(north, name) for name in names]
     await send(north, scores(north, names[0], reader(1, 6)))
@@ -270,7 +272,7 @@ async def test_a_backfill_is_judged_and_raises_no_alert(north: Town) -> None:
     await by_four_points(north)
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", RISES + STALLS), backfill=True)
-    assert (await state(north, support)).state == "not_responding"
+    assert (await state(north, support)).state == "off_track"
     await send(north, scores(north, "amy", [46.0], since=10))
     assert await told(north) == []
 
@@ -283,8 +285,8 @@ async def test_a_backfill_silences_no_settlement(north: Town, weeks: list[int]) 
     await send(north, [new for week in weeks for new in scores(north, other, [50.0], since=week)], backfill=True)
     await _settle(north, [BEGINS + timedelta(weeks=week) for week in weeks])
     await settle_all(north)
-    assert (await state(north, amy)).state == "not_responding"
-    assert await told(north) == ["response.stopped"]
+    assert (await state(north, amy)).state == "off_track"
+    assert await told(north) == ["response.off_track"]
 
 
 async def test_a_score_of_an_old_week_makes_no_history_loud(north: Town) -> None:
@@ -294,7 +296,7 @@ async def test_a_score_of_an_old_week_makes_no_history_loud(north: Town) -> None
     await send(north, scores(north, other, [48.0], since=5))
     await _settle(north, [BEGINS + timedelta(weeks=5)])
     await settle_all(north)
-    assert (await state(north, amy)).state == "not_responding"
+    assert (await state(north, amy)).state == "off_track"
     assert await told(north) == []
 
 

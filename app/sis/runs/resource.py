@@ -10,16 +10,19 @@ from sqlalchemy import ARRAY, Text, any_, case, cast, func, literal_column, or_,
 
 from app.access.permission import Can
 from app.access.work import Work
-from app.resources.declare import Join, Link, Resource
+from app.resources.declare import AddedLink, Join, Link, Resource
 from app.resources.fields import choice, computed, field, reference_of, stored
 from app.resources.listing import Listing
-from app.resources.members import Id
+from app.resources.members import Id, ValueMember
+from app.resources.select import ResourceType
 from app.resources.terms import DISTRICT
 from app.resources.values import DayRanges, JsonList, JsonObject, Numbers
 from app.roster.models import Enrollment, Person, Source
+from app.roster.resource import StaffResource, StudentResource
 from app.sis.engine.run import LENGTH
 from app.sis.models import SisChange, SisQuarantine, SisRun, SisSource
 from app.sis.rules import RunState
+from app.sis.runs.history import SyncStepValue, sync_histories
 from app.sis.runs.queries import KINDS_WITH_IDS, NON_STUDENT_KINDS
 from app.sis.sources.settings import hide_secrets, without_path
 
@@ -111,12 +114,14 @@ class RunResource(
     get="sync_run",
     node=False,
 ):
-    """One sync: what it changed, or why it changed nothing."""
+    """One sync of a source, with its changes or the reason why it changed nothing."""
 
     source: str = field(Source.name, "The name of the source.", "sis")
     state: RunState = choice(SisRun.state, "The state; `skipped` if there was nothing new.")
     mode: str | None = field(SisRun.mode, "`full` or `delta`, once known; `rekey` for a map of sourcedIds.", "full")
-    asked_by: str | None = field(SisRun.asked_by, "Who requested it; `schedule` for the schedule.", "schedule")
+    asked_by: str | None = field(
+        SisRun.asked_by, "The person or client that requested the run; `schedule` for a scheduled run.", "schedule"
+    )
     sentence: str = field(SENTENCE, "The run's result in one sentence.", "3 students came, nothing was removed.")
     began_at: datetime = field(SisRun.began_at, "When it began.")
     ended_at: datetime | None = field(SisRun.ended_at, "When it ended.")
@@ -185,7 +190,24 @@ class SyncChangeResource(
     )
 
 
+def _history(of: ResourceType, description: str) -> AddedLink:
+    member = ValueMember(
+        "sync_history",
+        description,
+        rest=None,
+        shape=SyncStepValue,
+        compute=sync_histories,
+        keys=(Person.id,),
+        many=True,
+        assumed=20,
+        requires=(Can.READ_SYNC,),
+    )
+    return AddedLink(of, member)
+
+
 LINKS = (
+    _history(StudentResource, "Everything that syncs did to the student and the student's enrollments, newest first."),
+    _history(StaffResource, "Everything that syncs did to the person and the person's enrollments, newest first."),
     Link(
         RunResource,
         "quarantine",
@@ -207,6 +229,17 @@ LINKS = (
 )
 
 LISTINGS = (
-    Listing("sis_sources", SourceResource, "The sources that the district syncs from, oldest first."),
-    Listing("sync_runs", RunResource, "The district's sync runs, newest first.", descending=True),
+    Listing(
+        "sis_sources",
+        SourceResource,
+        "The sources that the district syncs from, oldest first.",
+        changed_at=SisSource.updated_at,
+    ),
+    Listing(
+        "sync_runs",
+        RunResource,
+        "The district's sync runs, newest first.",
+        descending=True,
+        changed_at=SisRun.updated_at,
+    ),
 )
