@@ -108,8 +108,10 @@ COMMANDS = (
         "decide",
         service.decide,
         DecisionResource,
-        "Records a team's decision and carries it out: a change begins a new phase, an exit ends the support.",
+        "Records a team's decision and carries it out: a change begins a new phase, which needs `support:plan` and "
+        "`score:read` too, and an exit ends the support, which needs `support:plan`.",
         "POST /decisions",
+        sometimes=(Can.PLAN_SUPPORT, Can.READ_SCORES),
         emits=(DECISION_MADE, SUPPORT_CHANGED, SUPPORT_ENDED),
         status=201,
         body=Body(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from app.access.permission import Can
 from app.access.work import Work
 from app.core.inputs import CommandInputs, command_inputs
 from app.events.catalogue import EventType
@@ -53,7 +54,8 @@ class Command:
     description of the input's dataclass. `created`: returns whether the row is new,
     of a command that may find it there: REST then answers `status`, otherwise 200. `rest_result`: the resource of the
     row in the path, which REST shows instead of `result`. `more`: a longer description for REST. `answer`: the name in
-    REST of the answer of a command with `value`.
+    REST of the answer of a command with `value`. `sometimes`: permissions that only some inputs
+    require, as the description says.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Command:
     rest_result: Any = None
     more: str = ""
     answer: str | None = None
+    sometimes: tuple[Can, ...] = ()
     single: Single | None = None
 
     @property
