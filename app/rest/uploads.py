@@ -21,8 +21,9 @@ from app.access.work import Work, unit
 from app.core.disk_space import is_full
 from app.core.errors import Malformed, StorageFull, Violation
 from app.rest.door import Services, principal_of, refusal, requires, row_id
+from app.rest.pages import Shape
 from app.rest.route import Route
-from app.rest.sis import SyncRun, accepted_run
+from app.rest.sis import RUN, accepted_run
 from app.sis.runs import pull, queries, upload
 
 ZIP = "application/octet-stream"
@@ -50,14 +51,16 @@ def _contract() -> dict[str, Any]:
     }
 
 
-@router.post("/sis-sources/{source}/roster", status_code=202, operation_id="send_roster", **_contract())
+@router.post(
+    "/sis-sources/{source}/roster", status_code=202, operation_id="send_roster", response_model=RUN, **_contract()
+)
 async def send_roster(
     request: Request,
     response: Response,
     principal: Annotated[Principal, Depends(principal_of)],
     source: str,
     dry: Annotated[bool, Query(description="Whether to plan and report only, and write nothing.")] = False,
-) -> SyncRun:
+) -> Shape:
     """Receives a OneRoster CSV zip (1.1 or 1.2) for a CSV source; the worker syncs from it.
 
     409 while a run is pending.

@@ -138,6 +138,8 @@ FIELDS: dict[str, Any] = {
     "plan": "0123456789abcdef",
     "without_removals": False,
     "backfill": False,
+    "atomic": False,
+    "dry_run": False,
     "alert": False,
     "rule": "monitor",
     "parameters": {"far_percent": 10},

@@ -89,7 +89,7 @@ async def request_run(
     return await _create_run(work, source_id, mode, dry, work.principal.name, None)
 
 
-@needs(Can.APPROVE_SYNC)
+@needs(Can.APPROVE_SYNC, Can.READ_SYNC)
 async def request_undo(work: Work, run_id: UUID) -> SisRun:
     """Requests a run that undoes an applied run, and returns it. Raises the errors of `undo.require_undoable`."""
     undone = (await find_run(work, run_id)).run

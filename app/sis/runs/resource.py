@@ -9,14 +9,14 @@ from datetime import datetime
 from sqlalchemy import ARRAY, Text, any_, case, cast, func, literal_column, or_, select
 
 from app.access.permission import Can
-from app.access.work import Work, needs
+from app.access.work import Work
 from app.resources.declare import AddedLink, Join, Link, Resource
 from app.resources.fields import choice, computed, field, reference_of, stored
 from app.resources.listing import Listing
 from app.resources.members import Id, ValueMember
 from app.resources.select import ResourceType
 from app.resources.terms import DISTRICT
-from app.resources.values import JsonObject
+from app.resources.values import DayRanges, JsonList, JsonObject, Numbers
 from app.roster.models import Enrollment, Person, Source
 from app.roster.resource import StaffResource, StudentResource
 from app.sis.engine.run import LENGTH
@@ -45,7 +45,6 @@ SENTENCE = case(
 """SQL for a run's sentence. If the run's lease has ended, the sentence says since when the worker has been silent."""
 
 
-@needs(Can.READ_SYNC)
 async def shown_urls(work: Work, keys: Sequence[tuple[str]]) -> list[str]:
     """Returns the addresses of sources as remote callers may see them.
 
@@ -80,7 +79,7 @@ class SourceResource(
     page_size: int | None = field(SisSource.page_size, "The rows of a page; null for the source's own.", 1000)
     concurrency: int = field(SisSource.concurrency, "The number of concurrent requests.", 5)
     left_out: list[str] = field(SisSource.left_out, "Collections that are not requested.", ["demographics"])
-    limits: JsonObject = stored(SisSource.limits, "Limits of the guard that differ from the defaults.")
+    limits: Numbers = stored(SisSource.limits, "Limits of the guard that differ from the defaults.")
     rollover: JsonObject | None = stored(SisSource.rollover, "The days on which a school year turns over.")
     mapping: JsonObject = stored(SisSource.mapping, "Which results become scores, and of which measure.")
     cron: str | None = field(
@@ -89,7 +88,7 @@ class SourceResource(
     jitter_minutes: int = field(
         SisSource.jitter_minutes, "The number of minutes over which the starts of sources are spread.", 30
     )
-    freeze: JsonObject = stored(SisSource.frozen, "The first and last days of periods without runs.")
+    freeze: DayRanges = stored(SisSource.frozen, "The first and last days of periods without runs.")
     full_cron: str | None = field(SisSource.full_cron, "When a run must be a full one.", "0 3 * * 6")
     overlap_hours: int = field(SisSource.overlap_hours, "How far back a delta reaches.", 24)
     pull_minutes: int = field(
@@ -135,7 +134,7 @@ class RunResource(
     )
     held_because: JsonObject = stored(SisRun.held_because, "The guard's reasons, one sentence each.", rest=None)
     counts: JsonObject = stored(SisRun.counts, "Numbers of rows, by kind.")
-    warnings: JsonObject = stored(SisRun.warnings, "Sentences about irregularities that a person should look at.")
+    warnings: JsonList = stored(SisRun.warnings, "Sentences about irregularities that a person should look at.")
     listed: int = field(SisRun.listed, "The number of planned changes that are listed; 0 where there is no list.", 27)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
+from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
@@ -14,14 +15,32 @@ from urllib.parse import urlsplit, urlunsplit
 from app.core.address import Allowed, validate_url
 from app.core.clock import now
 from app.core.errors import Invalid, Violation
-from app.core.inputs import About, AtMost
+from app.core.inputs import About, AtMost, Choices, ObjectOf
 from app.core.text import Text
 from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.sources.mapping import mapping_violations
 from app.sis.sources.schedule import has_run, is_cron
 
-KINDS: Final = ("oneroster-1.1", "oneroster-1.2", "oneroster-csv")
+
+class SourceKind(StrEnum):
+    """The kinds of sources."""
+
+    ONEROSTER_1_1 = "oneroster-1.1"
+    ONEROSTER_1_2 = "oneroster-1.2"
+    ONEROSTER_CSV = "oneroster-csv"
+
+
+class SourceAuth(StrEnum):
+    """The methods of authentication at a source."""
+
+    OAUTH2_BASIC = "oauth2-basic"
+    OAUTH2_BODY = "oauth2-body"
+    OAUTH1 = "oauth1"
+    OAUTH1_SHA1 = "oauth1-sha1"
+
+
+KINDS: Final = tuple(kind.value for kind in SourceKind)
 AUTHS: Final = {
     "oneroster-1.1": ("oauth2-basic", "oauth2-body", "oauth1", "oauth1-sha1"),
     "oneroster-1.2": ("oauth2-basic", "oauth2-body"),
@@ -51,6 +70,19 @@ UPLOADS: Final = "upload:"
 
 
 @dataclass(frozen=True, slots=True)
+class Rollover:
+    """The days on which the school year changes, both included, and the guard's limits on these days."""
+
+    begins_on: Annotated[str, Text(max=10), About("The first day.", "2026-07-01")]
+    ends_on: Annotated[str, Text(max=10), About("The last day, included.", "2026-08-31")]
+    limits: Annotated[
+        Mapping[str, float] | None,
+        AtMost(20),
+        About("By default, the limits removed, changed and lost are 1.", {"removed": 1.0}),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
 class SourceSettings:
     """The settings of a source.
 
@@ -62,7 +94,7 @@ class SourceSettings:
     that sends without end fails.
     """
 
-    kind: Annotated[str, Text(max=30), About(f"One of {', '.join(KINDS)}.", "oneroster-1.2")]
+    kind: Annotated[str, Choices(SourceKind, as_text=True), About(f"One of {', '.join(KINDS)}.", "oneroster-1.2")]
     url: Annotated[str, Text(max=2048), About("The address.", "https://sis.example/oneroster")]
     gradebook_url: Annotated[
         str | None, Text(max=2048), About("The address of its gradebook service.", "https://sis.example/gradebook")
@@ -72,7 +104,7 @@ class SourceSettings:
     ] = None
     auth: Annotated[
         str | None,
-        Text(max=30),
+        Choices(SourceAuth, as_text=True),
         About("oauth2-basic, oauth2-body, oauth1 or oauth1-sha1; by default, the kind's first.", "oauth2-basic"),
     ] = None
     client_id: Annotated[str | None, Text(max=500), About("The client id at the source.", "aimline")] = None
@@ -90,10 +122,11 @@ class SourceSettings:
         tuple[str, ...], AtMost(50), About("Collections that are not requested.", ["demographics"])
     ] = ()
     limits: Annotated[
-        Mapping[str, Any], AtMost(20), About("Limits of the guard that differ from the defaults.", {"removed": 0.2})
+        Mapping[str, float], AtMost(20), About("Limits of the guard that differ from the defaults.", {"removed": 0.2})
     ] = field(default_factory=dict)
     rollover: Annotated[
         Mapping[str, Any] | None,
+        ObjectOf(Rollover),
         About(
             "The days on which a school year turns over, both included, and the guard's limits on these days.",
             {"begins_on": "2026-07-01", "ends_on": "2026-08-31"},
