@@ -68,7 +68,7 @@ def _add(sis: typer.Typer) -> None:
     def add(
         district: District,
         name: Annotated[str, typer.Option(help="A unique name for the source, which is also used in ids.")],
-        kind: Annotated[str, typer.Option(help="oneroster-1.1, oneroster-1.2 or oneroster-csv.")],
+        kind: Annotated[str, typer.Option(help="oneroster-1.1, oneroster-1.2, oneroster-csv or scores-csv.")],
         url: Annotated[str, typer.Option(help="The base of a OneRoster service, or a zip or folder of CSV files.")],
         gradebook_url: GradebookUrl = None,
         token_url: TokenUrl = None,

@@ -70,7 +70,7 @@ class NewSource(SourceSettings):
     """A source to be registered. Files and folders of the server can be named on its command line only."""
 
     name: str = Field(max_length=63, description="The name by which people and external ids refer to the source.")
-    kind: Literal["oneroster-1.1", "oneroster-1.2", "oneroster-csv"]
+    kind: Literal["oneroster-1.1", "oneroster-1.2", "oneroster-csv", "scores-csv"]
     url: str = Field(max_length=2048)
 
 

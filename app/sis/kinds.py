@@ -349,6 +349,9 @@ KINDS: Final = (
 
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 
+SCORE: Final = Kind("score", "scores", "score", (), about="student_id", optional=True)
+"""The kind of the rows of a CSV file of scores. It is not in `KINDS`, because no roster delivery has such rows."""
+
 MAY_BE_LEFT_OUT: Final = {
     "courses": "course",
     "demographics": "demographics",

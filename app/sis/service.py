@@ -26,7 +26,7 @@ from app.access.work import Work, needs, unit
 from app.core.clock import now, today_in
 from app.core.crypto import Keyring
 from app.core.disk_space import is_database_full, is_full
-from app.core.errors import NotFound, StorageFull
+from app.core.errors import Conflict, NotFound, StorageFull
 from app.core.ids import new_id
 from app.events.outbox import record_of_students
 from app.roster.lookup import zone_of
@@ -36,7 +36,6 @@ from app.sis.engine.apply import apply_all
 from app.sis.engine.intake.load import drop_raw
 from app.sis.engine.intake.supplements import stage_with_supplements
 from app.sis.engine.lease import district_sync_lease
-from app.sis.engine.mapping import follow_results
 from app.sis.engine.plan import keep_plan, write_keys, write_plan
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.review.contradictions import find_likely_rekeys, keep_contradicted, set_aside
@@ -52,11 +51,14 @@ from app.sis.engine.run import (
     lock_district_writes,
     require_current_claim,
 )
+from app.sis.engine.scores.delivery import import_scores
+from app.sis.engine.scores.mapping import follow_results
 from app.sis.engine.stage import ALIASED, Stage, fresh_id
 from app.sis.guard import GuardLimits
 from app.sis.guard import weigh as weigh_plan
-from app.sis.kinds import BY_NAME, KINDS, Kind
+from app.sis.kinds import BY_NAME, KINDS, SCORE, Kind
 from app.sis.oneroster_csv.archive import open_zip
+from app.sis.oneroster_csv.scores import open_scores
 from app.sis.port import (
     Delivery,
     NothingNew,
@@ -69,7 +71,7 @@ from app.sis.port import (
 )
 from app.sis.rules import RunState
 
-SOURCE_KIND = "oneroster-csv"
+ROSTER_CSV, SCORES_CSV = "oneroster-csv", "scores-csv"
 log = structlog.get_logger()
 
 
@@ -94,6 +96,25 @@ async def sync_csv(
     return await sync(engine, keyring, district_id, opener, source_name, dry, progress, limits, leave_out=leave_out)
 
 
+async def sync_scores(
+    engine: AsyncEngine,
+    keyring: Keyring,
+    district_id: UUID,
+    file: Path,
+    source_name: str,
+    dry: bool,
+    progress: Progress,
+) -> Report:
+    """Imports a CSV file of scores on this machine. Does and returns the same as `sync`."""
+
+    @asynccontextmanager
+    async def opener() -> AsyncIterator[OpenedSource]:
+        with open_scores(file) as source:
+            yield source
+
+    return await sync(engine, keyring, district_id, opener, source_name, dry, progress, kind=SCORES_CSV)
+
+
 async def sync(
     engine: AsyncEngine,
     keyring: Keyring,
@@ -105,21 +126,23 @@ async def sync(
     limits: GuardLimits | None = None,
     request: RunRequest = RunRequest(),
     leave_out: Collection[str] = (),
+    kind: str = ROSTER_CSV,
 ) -> Report:
     """Syncs a district from the source that `opener` opens, as role `worker`, and returns the report.
 
     No transaction is open while the source is fetched. `limits` replace the source's own limits, and `leave_out` adds
-    kinds to those that the source's settings leave out. With `dry`, nothing is applied. If the source is refused, the
-    report's state is `failed`; if the source has nothing new, it is `skipped`. Raises `AlreadyRunning` while another
-    sync of the district runs, `Superseded` if another one has begun after this run lost its lock, `NotFound` for an
-    unknown district, and `StorageFull` if a disk is full. After any error the roster is unchanged.
+    kinds to those that the source's settings leave out. `kind` is the kind of the source. With `dry`, nothing is
+    applied. If the source is refused, the report's state is `failed`; if the source has nothing new, it is `skipped`.
+    Raises `AlreadyRunning` while another sync of the district runs, `Superseded` if another one has begun after this
+    run lost its lock, `NotFound` for an unknown district, `Conflict` if the source is of a kind that delivers other
+    rows, and `StorageFull` if a disk is full. After any error the roster is unchanged.
     """
     principal = system_principal(district_id, "sync")
 
     async with district_sync_lease(engine, keyring, district_id):
         report = Report(request.run_id or new_id(), began_at=now(), mode=request.mode)
         async with unit(engine, principal, keyring, "sync begins") as work:
-            source_id = await _open_run(work, report, source_name, dry, request)
+            source_id = await _open_run(work, report, source_name, kind, dry, request)
         try:
             async with opener() as source:
                 async with unit(engine, principal, keyring, "sync") as work:
@@ -187,22 +210,23 @@ async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _open_run(work: Work, report: Report, source_name: str, dry: bool, request: RunRequest) -> UUID:
+async def _open_run(work: Work, report: Report, source_name: str, kind: str, dry: bool, request: RunRequest) -> UUID:
     """Creates the row of the run. If the source is new, creates its row too. Returns the source's id."""
     district = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
     if district is None:
         raise NotFound("district")
-    source_id: UUID | None = await work.db.scalar(
-        select(RosterSource.id).where(RosterSource.district_id == work.district_id, RosterSource.name == source_name)
-    )
-    if source_id is None:
-        source_id = new_id()
+    is_source = (RosterSource.district_id == work.district_id) & (RosterSource.name == source_name)
+    source = (await work.db.execute(select(RosterSource.id, RosterSource.kind).where(is_source))).one_or_none()
+    if source is not None and (source.kind == SCORES_CSV) != (kind == SCORES_CSV):
+        raise Conflict(f"The source {source_name} is of the kind {source.kind}.", code="source.kind")
+    source_id: UUID = new_id() if source is None else source.id
+    if source is None:
         work.db.add(
             RosterSource(
                 district_id=work.district_id,
                 id=source_id,
                 name=source_name,
-                kind=SOURCE_KIND,
+                kind=kind,
                 created_at=now(),
             )
         )
@@ -236,6 +260,10 @@ async def _stage_and_apply(
     report.taken, report.pulled_at = getattr(source, "taken", None), getattr(source, "as_of", None) or report.began_at
     largest = max((delivery.size for delivery in deliveries.values()), default=0)
     stage = await open_stage(work, report.run_id, source_id, largest)
+    if SCORE.name in deliveries:
+        await import_scores(work, stage, deliveries[SCORE.name], report, dry, progress, limits)
+        await clear_stage(stage)
+        return
     for kind in KINDS:
         await _plan_kind(stage, kind, deliveries, report, progress)
     report.warnings += stage.notes

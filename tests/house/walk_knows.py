@@ -69,6 +69,7 @@ OWN_ROW = {
     "undo_sync_run": "run to undo",
     "rekey_sync_run": "held run to rekey",
     "send_roster": "source of csv",
+    "send_scores": "source of scores",
     "remove_break": "break to remove",
 }
 """The row in whose state the operation can be carried out, where it is not the first of its kind."""
@@ -200,7 +201,10 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("rekey_sync_run", "new"): "new-s1",
 }
 """Field of one operation's body that refers to no row: a value that is taken."""
-CONTENT = {"send_roster": (Export().packed(), "application/zip")}
+CONTENT = {
+    "send_roster": (Export().packed(), "application/zip"),
+    "send_scores": (b"studentSourcedId,measure,date,value\r\n", "text/csv"),
+}
 """Operation whose body is no JSON: a body that is taken, and its type."""
 LEFT_OUT = {
     ("decide", "student"): "a decision names the support or the student",

@@ -39,6 +39,7 @@ STAGING_TABLES = (
     *(f"key_{kind.name}" for kind in ALIASED),
     *("repeat", "id_list", "composed", "moved", "mapping_rule", "mapping_item", "incoming_score"),
     *("candidate", "given_pair"),
+    *("staged_score", "plan_score", "score_measure"),
 )
 """The tables whose rows are deleted when their run ends.
 

@@ -61,7 +61,9 @@ class SourceResource(
     """A source that the district syncs from, with its settings and state."""
 
     name: str = field(Source.name, "The name by which people and external ids refer to the source.", "sis")
-    kind: str = field(Source.kind, "`oneroster-1.1`, `oneroster-1.2` or `oneroster-csv`.", "oneroster-1.2")
+    kind: str = field(
+        Source.kind, "`oneroster-1.1`, `oneroster-1.2`, `oneroster-csv` or `scores-csv`.", "oneroster-1.2"
+    )
     url: str = computed(shown_urls, (SisSource.url,), "The address, without secrets in it.")
     gradebook_url: str | None = field(
         SisSource.gradebook_url, "The address of its gradebook service.", "https://sis.example/gradebook"
@@ -115,7 +117,11 @@ class RunResource(
 
     source: str = field(Source.name, "The name of the source.", "sis")
     state: RunState = choice(SisRun.state, "The state; `skipped` if there was nothing new.")
-    mode: str | None = field(SisRun.mode, "`full` or `delta`, once known; `rekey` for a map of sourcedIds.", "full")
+    mode: str | None = field(
+        SisRun.mode,
+        "`full` or `delta`, once known; `rekey` for a map of sourcedIds, `scores` for a file of scores.",
+        "full",
+    )
     asked_by: str | None = field(SisRun.asked_by, "Who requested it; `schedule` for the schedule.", "schedule")
     sentence: str = field(SENTENCE, "The run's result in one sentence.", "3 students came, nothing was removed.")
     began_at: datetime = field(SisRun.began_at, "When it began.")

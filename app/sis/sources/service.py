@@ -56,6 +56,8 @@ async def register_source(
         await work.db.flush()
     elif await _settings_of(work, source.id) is not None:
         raise Conflict("There is a source of this name already.", code="source.taken")
+    elif (source.kind == "scores-csv") != (new.kind == "scores-csv"):
+        raise Conflict(f"The source {name} has rows of the kind {source.kind} already.", code="source.kind")
     source.kind = new.kind
     row = SisSource(district_id=work.district_id, id=source.id, created_at=now(), version=1)
     await _apply_settings(work, row, settings)

@@ -19,11 +19,14 @@ from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.sources.mapping import mapping_violations
 from app.sis.sources.schedule import has_run, is_cron
 
-KINDS: Final = ("oneroster-1.1", "oneroster-1.2", "oneroster-csv")
+KINDS: Final = ("oneroster-1.1", "oneroster-1.2", "oneroster-csv", "scores-csv")
+FILE_KINDS: Final = ("oneroster-csv", "scores-csv")
+"""The kinds that are read from files: roster zips, and CSV files of scores."""
 AUTHS: Final = {
     "oneroster-1.1": ("oauth2-basic", "oauth2-body", "oauth1", "oauth1-sha1"),
     "oneroster-1.2": ("oauth2-basic", "oauth2-body"),
     "oneroster-csv": (),
+    "scores-csv": (),
 }
 """The methods of authentication of each kind; the first is the default. `oauth1` signs with HMAC-SHA256."""
 LIMITS: Final = {name: float if hint is float else int for name, hint in get_type_hints(GuardLimits).items()}
@@ -45,7 +48,7 @@ _URLS: Final = ("url", "gradebook_url", "token_url")
 HIDDEN: Final = "..."
 """Stands in a shown address for what may be a secret, such as the signature of a shared file."""
 UPLOADS: Final = "upload:"
-"""The `url` of a CSV source without an address, whose zips are uploaded."""
+"""The `url` of a CSV source without an address, whose files are uploaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +167,10 @@ def _urls(
         url = getattr(new, name)
         if url is None or (before is not None and url == getattr(before, name)):
             continue  # an unchanged address is checked again at each connection
-        if name == "url" and new.kind == "oneroster-csv" and url == UPLOADS:
+        if name == "url" and new.kind in FILE_KINDS and url == UPLOADS:
             urls[name] = url
             continue
-        if name == "url" and new.kind == "oneroster-csv" and is_local(url):
+        if name == "url" and new.kind in FILE_KINDS and is_local(url):
             plain = PurePosixPath(path_of(url))
             if not local:
                 detail = "A file or folder of the server can only be set on its command line."
@@ -176,10 +179,10 @@ def _urls(
                 violations.append(_violation("/url", "url.malformed", "A file or folder needs its absolute path."))
             urls[name] = str(plain)
             continue
-        if name != "url" and new.kind == "oneroster-csv":
+        if name != "url" and new.kind in FILE_KINDS:
             violations.append(_violation(f"/{name}", "setting.unfit", "A CSV source has only one address."))
             continue
-        if new.kind != "oneroster-csv" and "?" in url:
+        if new.kind not in FILE_KINDS and "?" in url:
             violations.append(_violation(f"/{name}", "url.query", "The address of a OneRoster service has no query."))
         elif any(HIDDEN in (part, part.partition("=")[2]) for part in url.partition("?")[2].split("&")):
             detail = f"Send the whole address: {HIDDEN} only stands for a value that is not shown."
