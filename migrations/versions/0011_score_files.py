@@ -1,8 +1,8 @@
-"""Creates the staging tables of CSV files of scores."""
+"""Creates the staging tables of CSV files of scores, and names the sources in the metrics."""
 
 from alembic import context, op
 
-from migrations.tenant import distribute, grant
+from migrations.tenant import directory_function, distribute, grant
 
 revision = "0011"
 down_revision = "0008"
@@ -25,9 +25,29 @@ TABLES = {
         "name",
     ),
 }
+STANDING = """
+CREATE FUNCTION app.sync_standing()
+RETURNS TABLE (district text, source text, hours double precision, held bigint, failed bigint,
+               failed_to_apply bigint, silent boolean)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT d.slug, o.name,
+           extract(epoch FROM now() - max(r.ended_at) FILTER (WHERE r.state = 'applied' AND r.undoes IS NULL)) / 3600,
+           count(*) FILTER (WHERE r.state = 'held'),
+           count(*) FILTER (WHERE r.state = 'failed' AND NOT r.dry AND r.ended_at > now() - interval '26 hours'),
+           count(*) FILTER (WHERE r.state = 'failed_to_apply'),
+           s.cron IS NOT NULL AND s.paused_at IS NULL AND (s.overdue_at IS NULL OR s.overdue_at <= now())
+    FROM public.sis_source AS s
+    JOIN public.source AS o ON o.district_id = s.district_id AND o.id = s.id
+    JOIN public.district AS d ON d.district_id = s.district_id
+    LEFT JOIN public.sis_run AS r ON r.district_id = s.district_id AND r.source_id = s.id
+    GROUP BY s.district_id, s.id, d.slug, o.name
+$$
+"""
 
 
 def upgrade() -> None:
+    op.execute("DROP FUNCTION app.sync_standing()")
+    directory_function(STANDING, "app.sync_standing()", "worker")
     unlogged = "" if context.config.attributes.get("citus") else "UNLOGGED "
     for name, (columns, key) in TABLES.items():
         op.execute(
