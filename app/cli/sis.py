@@ -4,8 +4,9 @@ A secret is read from a file, never from the command line, which other users of 
 over 250 lines because every setting is an option of two commands.
 """
 
+import csv
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -40,6 +41,12 @@ Scope = Annotated[list[str] | None, typer.Option(help="A scope to ask for; may b
 PageSize = Annotated[int | None, typer.Option(help="Rows asked for in a page.")]
 Concurrency = Annotated[int | None, typer.Option(help="Requests at once: 5 without it.")]
 LeaveOut = Annotated[list[str] | None, typer.Option(help="A collection that is not asked for; may be repeated.")]
+Schools = Annotated[
+    list[str] | None, typer.Option(help="sourcedIds of schools, separated by commas: only these are synced.")
+]
+ExcludeUsers = Annotated[
+    str | None, typer.Option(metavar="FILE", help="A file of users' sourcedIds, one a line, who are not synced.")
+]
 Limit = Annotated[list[str] | None, typer.Option(metavar="NAME=N", help="A limit of the guard, such as removed=0.2.")]
 Rollover = Annotated[str | None, typer.Option(metavar="FIRST..LAST", help="Days on which the school year turns over.")]
 RolloverLimit = Annotated[list[str] | None, typer.Option(metavar="NAME=N", help="A limit on those days.")]
@@ -79,6 +86,8 @@ def _add(sis: typer.Typer) -> None:
         page_size: PageSize = None,
         concurrency: Concurrency = None,
         leave_out: LeaveOut = None,
+        schools: Schools = None,
+        exclude_users: ExcludeUsers = None,
         limit: Limit = None,
         rollover: Rollover = None,
         rollover_limit: RolloverLimit = None,
@@ -114,6 +123,8 @@ def _set(sis: typer.Typer) -> None:
         page_size: PageSize = None,
         concurrency: Concurrency = None,
         leave_out: LeaveOut = None,
+        schools: Schools = None,
+        exclude_users: ExcludeUsers = None,
         limit: Limit = None,
         rollover: Rollover = None,
         rollover_limit: RolloverLimit = None,
@@ -240,6 +251,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     given = {
         "scopes": options["scope"] and tuple(item for text in options["scope"] for item in text.split()),
         "left_out": options["leave_out"] and tuple(item for item in options["leave_out"] if item),
+        "schools": options["schools"] and _names(",".join(options["schools"]).split(",")),
+        "excluded_users": options["exclude_users"] and _lines(options["exclude_users"]),
         "limits": options["limit"] and _numbers(options["limit"]),
         "freeze": options["freeze"] and tuple(_days(item) for item in options["freeze"] if item),
         "cron": options["schedule"],
@@ -251,6 +264,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
         **{name: options[name] for name in ("url", "gradebook_url", "token_url", "auth", "client_id")},
         **{name: options[name] for name in ("page_size", "concurrency", "pull_minutes", "pull_gb")},
     }
+    if given["excluded_users"] == "":
+        given["excluded_users"] = ()
     settings = {name: value if value != "" else None for name, value in given.items() if value is not None}
     if options["rollover"] == "":
         settings["rollover"] = None
@@ -261,6 +276,20 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     elif options["rollover_limit"]:
         _refuse("Name the days of the rollover as well: --rollover FIRST..LAST")
     return settings
+
+
+def _names(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
+
+
+def _lines(file: str) -> tuple[str, ...]:
+    """Returns the sourcedIds in a file: one a line, or the first column of a CSV file with the header sourcedId."""
+    try:
+        rows = list(csv.reader(Path(file).read_text("utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        _refuse(f"The file with the excluded users cannot be read ({type(error).__name__}).")
+    names = [row[0] for row in rows if row]
+    return _names(names[1:] if names and names[0].strip().lower() == "sourcedid" else names)
 
 
 def _numbers(limits: list[str]) -> dict[str, float]:
@@ -299,7 +328,7 @@ def _print(configured: sources.ConfiguredSource, as_json: bool) -> None:
         print(orjson.dumps(values).decode())
         return
     for name, value in values.items():
-        if value not in (None, [], {}):
+        if value not in (None, [], (), {}):
             print(f"{name:16} {value if isinstance(value, str | int) else orjson.dumps(value).decode()}")
 
 

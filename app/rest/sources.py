@@ -46,6 +46,17 @@ class SourceSettings(Input):
     page_size: int | None = None
     concurrency: int = Field(default=5, description="The number of concurrent requests.")
     left_out: list[str] = Field(default=[], max_length=50, description="Collections that are not requested.")
+    schools: list[str] = Field(
+        default=[],
+        max_length=1000,
+        description="The sourcedIds of the schools to which it is restricted; empty for all. What is known of other "
+        "schools stays as it is.",
+    )
+    excluded_users: list[str] = Field(
+        default=[],
+        max_length=20_000,
+        description="The sourcedIds of users who are not synced. What is known of them stays as it is.",
+    )
     limits: dict[str, float] = Field(
         default={}, max_length=20, description="Limits of the guard that differ from the defaults."
     )
@@ -98,6 +109,8 @@ class SisSource(Shape):
     page_size: int | None
     concurrency: int
     left_out: list[str]
+    schools: list[str]
+    excluded_users: list[str]
     limits: dict[str, float]
     rollover: dict[str, Any] | None
     mapping: dict[str, Any]
@@ -181,7 +194,7 @@ async def look_at_source(work: OpenWork, response: Response, source: str) -> Sis
 
 def _convert_values(values: dict[str, Any]) -> dict[str, Any]:
     """Converts values to the types of the settings: lists to tuples, integral limits to integers."""
-    for name in ("scopes", "left_out", "freeze"):
+    for name in ("scopes", "left_out", "schools", "excluded_users", "freeze"):
         if name in values:
             values[name] = tuple(tuple(item) if isinstance(item, list) else item for item in values[name])
     for holder in (values, values.get("rollover") or {}):

@@ -37,6 +37,8 @@ class SisSource(TenantRow, Base):
     page_size: Mapped[int | None]
     concurrency: Mapped[int]
     left_out: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    schools: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    excluded_users: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
     limits: Mapped[dict[str, Any]]
     rollover: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     mapping: Mapped[dict[str, Any]]

@@ -4,10 +4,10 @@ know the format of a source.
 Over 250 lines, so that the whole course of a run is in one place.
 """
 
-# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
+# only our own names are formatted into statements; values are bound
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -34,12 +34,12 @@ from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
 from app.sis.engine.intake.load import drop_raw
-from app.sis.engine.intake.supplements import stage_with_supplements
 from app.sis.engine.lease import district_sync_lease
-from app.sis.engine.plan import keep_plan, write_keys, write_plan
-from app.sis.engine.report import Counts, Report
+from app.sis.engine.plan import keep_plan
+from app.sis.engine.report import Report
 from app.sis.engine.review.contradictions import find_likely_rekeys, keep_contradicted, set_aside
-from app.sis.engine.review.quarantine import name_quarantined
+from app.sis.engine.review.planning import name_all_quarantined, plan_kinds
+from app.sis.engine.review.scope import scope_of
 from app.sis.engine.run import (
     EXITS,
     RunRequest,
@@ -53,14 +53,13 @@ from app.sis.engine.run import (
 )
 from app.sis.engine.scores.delivery import import_scores
 from app.sis.engine.scores.mapping import follow_results
-from app.sis.engine.stage import ALIASED, Stage, fresh_id
+from app.sis.engine.stage import Stage
 from app.sis.guard import GuardLimits
 from app.sis.guard import weigh as weigh_plan
-from app.sis.kinds import BY_NAME, KINDS, SCORE, Kind
+from app.sis.kinds import BY_NAME, KINDS, SCORE
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.oneroster_csv.scores import open_scores
 from app.sis.port import (
-    Delivery,
     NothingNew,
     OpenedSource,
     Opener,
@@ -264,11 +263,10 @@ async def _stage_and_apply(
         await import_scores(work, stage, deliveries[SCORE.name], report, dry, progress, limits)
         await clear_stage(stage)
         return
-    for kind in KINDS:
-        await _plan_kind(stage, kind, deliveries, report, progress)
+    await plan_kinds(stage, deliveries, report, progress, await scope_of(work, source_id))
     report.warnings += stage.notes
     progress("weighing the plan", 0, 0)
-    await _name_quarantined(stage, deliveries, report)
+    await name_all_quarantined(stage, deliveries, report)
     contradicted = await keep_contradicted(stage, report.kinds, deliveries)
     silent = left_out | set(report.failed)
     planned_kinds = [reporting.planned_kind(kind, report.kinds[kind.name], deliveries, silent) for kind in KINDS]
@@ -283,7 +281,7 @@ async def _stage_and_apply(
         rekeys = [replace(pair, set_aside=False) for pair in rekeys]
     if any(pair.set_aside for pair in rekeys):
         await set_aside(stage, rekeys, report.kinds, deliveries)
-        await _name_quarantined(stage, deliveries, report)
+        await name_all_quarantined(stage, deliveries, report)
     report.rekeys = [asdict(pair) for pair in rekeys]
     report.refusals += await reporting.first_refusals(stage)
     if not dry and not report.held_because:
@@ -312,82 +310,6 @@ async def clear_stage(stage: Stage) -> None:
     """Deletes all staged rows of a run, except a plan or a map that waits for approval."""
     await stage.clear()
     await drop_raw(stage)
-
-
-async def _plan_kind(
-    stage: Stage, kind: Kind, deliveries: Mapping[str, Delivery], report: Report, progress: Progress
-) -> None:
-    """Stages one kind's delivery, plans its changes and counts them."""
-    counts = report.kinds.setdefault(kind.name, Counts())
-    counts.known = await reporting.count_known(stage, kind)
-    delivery = deliveries.get(kind.name)
-    if delivery is None:
-        if kind in ALIASED:
-            await write_keys(stage, kind, None)
-        return
-    counts.file = delivery.file
-    counts.fetched = await stage_with_supplements(stage, kind, delivery, progress)
-    if kind in ALIASED:
-        await write_keys(stage, kind, delivery)
-    faulty, nameless, gone = await reporting.count_faults(stage, kind)
-    if nameless:
-        report.warnings.append(
-            f"{delivery.file}: {nameless:,} rows have no sourcedId and cannot be identified, so none of the known "
-            f"{kind.plural} is removed for being absent."
-        )
-    await write_plan(stage, kind, delivery, complete=delivery.complete and not nameless)
-    actions = await reporting.count_planned(stage, kind)
-    if faulty or actions.get("refuse"):
-        await _quarantine(stage, kind, delivery)
-    report.warnings += await reporting.warn_of_unknown_references(stage, kind, delivery)
-    counts.created = actions.get("create", 0)
-    counts.restored = actions.get("restore", 0)
-    counts.updated = actions.get("update", 0) + counts.restored
-    counts.removed, counts.absent = actions.get("remove", 0), actions.get("absent", 0)
-    counts.quarantined = await reporting.count_quarantined(stage, kind)
-    counts.expired = await reporting.count_expired(stage, kind) if counts.removed + counts.absent else 0
-    counts.ignored = gone - counts.removed
-    counts.unchanged = counts.fetched - counts.ignored - counts.quarantined - (counts.changes - counts.absent)
-
-
-async def _name_quarantined(stage: Stage, deliveries: Mapping[str, Delivery], report: Report) -> None:
-    for kind in KINDS:
-        counts = report.kinds[kind.name]
-        if counts.quarantined and kind.name in deliveries:
-            counts.acknowledged = await name_quarantined(stage, kind, deliveries[kind.name])
-
-
-async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
-    """Records the rows that cannot be imported in the quarantine, with file, row, field and code."""
-    for table, field, code, condition in (
-        ("staged", "split_part(r.fault, ' ', 1)", "split_part(r.fault, ' ', 2)", "r.fault IS NOT NULL"),
-        ("plan", "r.field", _reference_code_sql(stage, kind, delivery), "r.action = 'refuse'"),
-    ):
-        await stage.run(
-            f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
-                SELECT :district, {fresh_id("quarantine " + kind.name, "r.row_number::text")}, :run, '{kind.name}',
-                       '{delivery.file}', r.row_number + 1, {field}, {code}
-                FROM {stage.of_run(table, kind.name)} AS r WHERE {condition}
-                ON CONFLICT DO NOTHING"""
-        )
-
-
-def _reference_code_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL for the error code of a refused row `r`.
-
-    The code says whether the referenced row was never known or has been removed.
-    """
-    refs = [ref for ref in kind.refs if ref.required and ref.header in delivery.header]
-    if not refs:
-        return "'reference.unknown'"
-    kinds = " ".join(f"WHEN '{ref.header}' THEN '{ref.kind}'" for ref in refs)
-    values = " ".join(f"WHEN '{ref.header}' THEN s.ref_{ref.column}" for ref in refs)
-    return f"""CASE WHEN EXISTS (
-        SELECT FROM {stage.delivered(kind.name)} AS s, LATERAL (SELECT CASE r.field {values} END AS named) AS v
-        JOIN external_id AS e ON e.district_id = :district AND e.source_id = :source
-         AND e.kind = CASE r.field {kinds} END AND e.sourced_id = ANY (string_to_array(v.named, ',') || v.named)
-        WHERE s.row_number = r.row_number)
-        THEN 'reference.removed' ELSE 'reference.unknown' END"""
 
 
 async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, claim_number: int) -> None:

@@ -1,4 +1,4 @@
-"""Creates the staging tables of CSV files of scores, and names the sources in the metrics."""
+"""Creates the staging tables of CSV files of scores; restricts sources to schools; names the sources in the metrics."""
 
 from alembic import context, op
 
@@ -19,6 +19,7 @@ TABLES = {
         version integer, {SCORE}""",
         "id",
     ),
+    "left_out": ("kind text NOT NULL, sourced_id text NOT NULL, id uuid", "kind, sourced_id"),
     "score_measure": (
         """name text NOT NULL, measure_id uuid, secured_area text, lowest double precision,
         highest double precision, forms text[]""",
@@ -48,6 +49,11 @@ $$
 def upgrade() -> None:
     op.execute("DROP FUNCTION app.sync_standing()")
     directory_function(STANDING, "app.sync_standing()", "worker")
+    op.execute(
+        """ALTER TABLE sis_source ADD COLUMN schools text[] NOT NULL DEFAULT '{}',
+           ADD COLUMN excluded_users text[] NOT NULL DEFAULT '{}'"""
+    )
+    grant("SELECT (schools, excluded_users)", "sis_source", "api")
     unlogged = "" if context.config.attributes.get("citus") else "UNLOGGED "
     for name, (columns, key) in TABLES.items():
         op.execute(

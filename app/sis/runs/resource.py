@@ -77,6 +77,10 @@ class SourceResource(
     page_size: int | None = field(SisSource.page_size, "The rows of a page; null for the source's own.", 1000)
     concurrency: int = field(SisSource.concurrency, "The number of concurrent requests.", 5)
     left_out: list[str] = field(SisSource.left_out, "Collections that are not requested.", ["demographics"])
+    schools: list[str] = field(
+        SisSource.schools, "The sourcedIds of the schools to which it is restricted; empty for all.", ["school-1"]
+    )
+    excluded_users: list[str] = field(SisSource.excluded_users, "The sourcedIds of users who are not synced.", ["4711"])
     limits: JsonObject = stored(SisSource.limits, "Limits of the guard that differ from the defaults.")
     rollover: JsonObject | None = stored(SisSource.rollover, "The days on which a school year turns over.")
     mapping: JsonObject = stored(SisSource.mapping, "Which results become scores, and of which measure.")

@@ -34,6 +34,7 @@ ROLLOVER_LIMITS: Final = {"removed": 1.0, "changed": 1.0, "lost": 1.0}
 """The default limits during the change of the school year. An empty collection is held even then."""
 MAX_ROWS = 10_000_000
 MAX_FREEZES = 100
+MAX_SCHOOLS, MAX_EXCLUDED = 1000, 20_000  # sourcedIds
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ID = re.compile(r"[\x21-\x7e]{1,500}")
 _RANGES: Final = {
@@ -59,8 +60,9 @@ class SourceSettings:
     zips are added, or `upload:` if each zip is uploaded. `limits` are the guard's limits that differ from the defaults;
     `rollover` has `begins_on`, `ends_on` (both included) and the `limits` for these days. `freeze` has pairs of a first
     and a last day between which no run begins. `full_cron` is the schedule of full runs; without it, every run is full.
-    `pull_minutes` and `pull_gb` limit the time and the disk space for reading a OneRoster service, so that a service
-    that sends without end fails.
+    `schools` and `excluded_users` are sourcedIds: only the rows of these schools (of all, if there are none) are
+    synced, and none of these users. `pull_minutes` and `pull_gb` limit the time and the disk space for reading a
+    OneRoster service, so that a service that sends without end fails.
     """
 
     kind: str
@@ -74,6 +76,8 @@ class SourceSettings:
     page_size: int | None = None
     concurrency: int = 5
     left_out: tuple[str, ...] = ()
+    schools: tuple[str, ...] = ()
+    excluded_users: tuple[str, ...] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)
     rollover: Mapping[str, Any] | None = None
     mapping: Mapping[str, Any] = field(default_factory=dict)
@@ -227,6 +231,14 @@ def _words(new: SourceSettings) -> Iterator[Violation]:
                 yield _violation(
                     f"/{name}/{place}", "left_out.unknown", f"It may leave out {', '.join(MAY_BE_LEFT_OUT)}."
                 )
+    for name, most in (("schools", MAX_SCHOOLS), ("excluded_users", MAX_EXCLUDED)):
+        words = getattr(new, name)
+        if len(words) > most:
+            yield _violation(f"/{name}", f"{name}.too_many", f"At most {most:,} sourcedIds.")
+        for place, word in enumerate(words[:most]):
+            if not isinstance(word, str) or not 0 < len(word.encode()) <= 255 or word != word.strip() or "\0" in word:
+                detail = "A sourcedId has 1 to 255 bytes, without blanks around it."
+                yield _violation(f"/{name}/{place}", f"{name}.malformed", detail)
 
 
 def _limits(limits: Any, pointer: str) -> Iterator[Violation]:

@@ -16,10 +16,11 @@ from app.sis.engine import report as reporting
 from app.sis.engine.intake.load import copy_raw
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.review.quarantine import name_quarantined
+from app.sis.engine.review.scope import scope_of
 from app.sis.engine.run import conclude, pluralize
 from app.sis.engine.scores import kept
 from app.sis.engine.scores.apply import BECAUSE_OF_FILE, BECAUSE_UNDONE, apply_plan, plan_undo
-from app.sis.engine.scores.intake import stage_measures, stage_rows, write_plan
+from app.sis.engine.scores.intake import leave_out_scores, stage_measures, stage_rows, write_plan
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.guard import GuardLimits, PlannedKind
 from app.sis.guard import weigh as weigh_plan
@@ -45,6 +46,12 @@ async def import_scores(
     await copy_raw(stage, delivery, progress)
     await stage_measures(work, stage)
     counts.fetched = await stage_rows(stage, delivery)
+    left_out = await leave_out_scores(stage, await scope_of(work, stage.source_id))
+    counts.fetched -= left_out
+    if left_out:
+        report.warnings.append(
+            f"{delivery.file}: {left_out:,} rows are left out: they are of other schools or of excluded users."
+        )
     await write_plan(stage)
     await _quarantine(stage, delivery)
     report.warnings += stage.notes

@@ -16,9 +16,10 @@ from app.evidence.rules import PURPOSES
 from app.playbook.lookup import area_by_id, secured_code
 from app.playbook.models import Measure
 from app.sis.engine.intake.convert import GONE_SQL, MAX_ID_BYTES, no_null_sql, typed_sql
+from app.sis.engine.review.scope import SourceScope
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import SCORE, Field
-from app.sis.port import Delivery
+from app.sis.port import Delivery, SourceRefused
 
 FEW_ROWS: Final = 5000
 """The number of staged rows up to which looking up each score is faster than reading all scores of the district."""
@@ -169,6 +170,34 @@ async def _resolve_repeats(stage: Stage) -> int:
             USING (SELECT x.row_number, row_number() OVER (PARTITION BY {content} ORDER BY x.row_number) AS n
                    FROM {staged} AS x WHERE x.fault IS NULL) AS j
             WHERE w.district_id = :district AND w.run_id = :run AND w.row_number = j.row_number AND j.n > 1"""
+    )
+
+
+async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
+    """Removes the staged rows of students who are excluded, or who are in none of the source's schools. Returns their
+    number.
+
+    Raises `SourceRefused` if a chosen school is not known.
+    """
+    if not (scope.schools or scope.excluded):
+        return 0
+    names = [*(("org", name, None) for name in scope.schools), *(("person", name, None) for name in scope.excluded)]
+    await stage.insert_records("left_out", ("kind", "sourced_id", "id"), sorted(set(names)))
+    left_out = stage.of_run("left_out")
+    schools = f"""SELECT e.sourced_id, e.row_id FROM external_id AS e JOIN {left_out} AS l ON l.kind = 'org'
+        AND l.sourced_id = e.sourced_id WHERE e.district_id = :district AND e.kind = 'org'"""
+    known = {row["sourced_id"] for row in await stage.rows(schools)}
+    if unknown := sorted(set(scope.schools) - known):
+        raise SourceRefused(
+            f"The source is restricted to schools, and the district has none with the sourcedId {unknown[0]}. Correct "
+            "the schools of its settings."
+        )
+    elsewhere = f"""EXISTS (SELECT FROM person AS p WHERE p.district_id = :district AND p.id = w.student_id
+        AND NOT p.school_ids && ARRAY(SELECT s.row_id FROM ({schools}) AS s))"""
+    return await stage.run(
+        f"""DELETE FROM {stage.table("staged", SCORE.name)} AS w WHERE w.district_id = :district AND w.run_id = :run
+            AND (w.student IN (SELECT l.sourced_id FROM {left_out} AS l WHERE l.kind = 'person')
+                 OR ({"true" if scope.schools else "false"} AND {elsewhere}))"""
     )
 
 
