@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Installs Aimline in .venv and starts it. Needs only Python 3.11 or newer; names no package index.
+"""Installs Aimline in .venv and starts it; needs only Python 3.11 or newer, and uses your own package index.
 
 python3 dev.py run [--once] [--fresh] [--roster FILE.zip] [--port N] [--folder DIR]
                              try Aimline: database, api, worker, and a district that later starts continue
-python3 dev.py test ...      the suite without its long tests, two at once; or, with arguments, pytest with those
+python3 dev.py test ...      the tests except the long ones, in two processes; with arguments, pytest with these
 python3 dev.py lock          write requirements.lock and requirements-dev.lock from pyproject.toml (needs uv)
 python3 dev.py aimline ...   Aimline's own command line, e.g. `aimline --help`
 python3 dev.py COMMAND ...   any other program in .venv
@@ -27,9 +27,9 @@ from typing import NoReturn
 
 REPO = Path(__file__).resolve().parent
 VENV = REPO / ".venv"
-LOCK = REPO / "requirements-dev.lock"  # the product's own requirements.lock, and the tools
-STAMP = VENV / "aimline.stamp"  # written last: what is installed
-HOLD = REPO / ".venv.lock"  # held while installing; no longer empty once an install has begun
+LOCK = REPO / "requirements-dev.lock"  # the packages of requirements.lock, and the tools for development
+STAMP = VENV / "aimline.stamp"  # written last; it identifies the installed packages
+HOLD = REPO / ".venv.lock"  # locked during an installation; not empty once an installation has begun
 TWO_AT_ONCE = ["-n", "2", "--dist", "worksteal"]
 LAUNCHER = '#!/bin/sh\nexec "$(dirname "$0")/python" -P -m app "$@"\n'
 
@@ -48,7 +48,7 @@ def main() -> NoReturn:
         enter("python", "-P", "-m", "app.sandbox.playground", *rest)
     if command == "test":
         os.chdir(REPO)
-        # Two at once, each with a PostgreSQL of its own; the one that is done first takes over from the other.
+        # Two processes, each with a PostgreSQL of its own; the one that finishes first takes tests from the other.
         enter("python", "-m", "pytest", *(rest or [*TWO_AT_ONCE, "-m", "not long"]))
     if not (VENV / "bin" / command).exists():
         sys.exit(f"There is no command `{command}`. See `python3 dev.py --help`.")
@@ -56,7 +56,7 @@ def main() -> NoReturn:
 
 
 def enter(program: str, *arguments: str) -> NoReturn:
-    """Replaces this process by a program of the environment."""
+    """Replaces this process by a program of the virtual environment."""
     os.environ["VIRTUAL_ENV"] = str(VENV)
     os.environ["PATH"] = f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     os.environ.pop("PYTHONHOME", None)
@@ -65,7 +65,9 @@ def enter(program: str, *arguments: str) -> NoReturn:
 
 
 def make_environment() -> None:
-    """Installs requirements-dev.lock in .venv, once, and again if the lock, Python or the folder has changed."""
+    """Installs requirements-dev.lock in .venv if the lock, the Python version or the folder has changed since the last
+    time.
+    """
     expected_stamp = f"{hashlib.sha256(LOCK.read_bytes()).hexdigest()} {sys.version.split()[0]} {VENV}\n"
     if installed() == expected_stamp:
         return
@@ -81,7 +83,7 @@ def make_environment() -> None:
 
 
 def installed() -> str | None:
-    """Returns the content of the stamp, or None if no complete installation exists."""
+    """Returns a text that identifies what .venv contains, or None if no complete installation exists."""
     with contextlib.suppress(OSError):
         return STAMP.read_text()
     return None
@@ -89,7 +91,7 @@ def installed() -> str | None:
 
 @contextlib.contextmanager
 def install_lock() -> Iterator[int]:
-    """Allows one installation at a time: a second one waits for the first. Yields the descriptor of the lock."""
+    """Makes a second installation wait for the first, and yields the file descriptor of the lock."""
     import fcntl
 
     with HOLD.open("a") as file:
@@ -102,7 +104,7 @@ def install_lock() -> Iterator[int]:
 
 
 def build(stamp: str, hold: int) -> None:
-    """Creates .venv from nothing and installs the lock in it."""
+    """Creates .venv and installs the packages of the lock file in it."""
     import venv
 
     if VENV.exists() and not HOLD.stat().st_size:
@@ -127,7 +129,7 @@ def build(stamp: str, hold: int) -> None:
 
 
 def remove_environment() -> None:
-    """Removes .venv; processes of a killed installation may still write there for some seconds."""
+    """Removes .venv, again and again for some seconds, because a killed installation may still write there."""
     STAMP.unlink(missing_ok=True)
     deadline = time.monotonic() + 30
     while VENV.exists():
@@ -138,7 +140,10 @@ def remove_environment() -> None:
 
 
 def install(hold: int) -> None:
-    """Runs pip with hashes and the machine's own index settings. It inherits the lock, even if it outlives us."""
+    """Runs pip with hashes and the machine's own index settings.
+
+    pip inherits the lock, which stays held even if pip outlives this process.
+    """
     options = [
         "--require-hashes",
         "--no-deps",
@@ -163,9 +168,9 @@ def install(hold: int) -> None:
 
 
 def lock() -> int:
-    """Writes both lock files from pyproject.toml: every platform, every hash, no index named.
+    """Writes both lock files from pyproject.toml, with the hashes for every platform and without the name of an index.
 
-    The second lock uses the versions of the first, so that what is tested is what is deployed.
+    The second file uses the versions of the first, so that what is tested is what is deployed.
     """
     uv = shutil.which("uv")
     if uv is None:

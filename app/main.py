@@ -95,7 +95,7 @@ V1 = (
 
 
 def build(settings: Settings) -> FastAPI:
-    """Builds the app with these settings. The engine opens its first connection when the first request needs it."""
+    """Returns the app with these settings. Its engine opens the first connection when the first request needs it."""
     limits = settings.timeouts
     engine = open_engine(settings.url_of("api"), name="api", pool_size=settings.pool_size, timeouts=limits)
 
@@ -103,7 +103,7 @@ def build(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, str]]:
         await check_server(settings.url_of("api"), "api")
         async with tokens.revocations.kept_current(engine):
-            # for responses of the HTTP protocol class, which has no access to the settings
+            # The HTTP protocol class reads this value, because it has no access to the settings.
             yield {"base_url": settings.base_url}
         await engine.dispose()
 
@@ -153,8 +153,9 @@ def build(settings: Settings) -> FastAPI:
 
 
 def _admission(settings: Settings, tokens: Tokens) -> Admission:
-    """Returns the admission of requests, which runs as many at once as the processor can use, and at most one per
-    connection.
+    """Returns the object that admits requests.
+
+    It runs as many at once as the processor can use, and at most one per database connection.
     """
     pool = 2 * settings.pool_size  # the pool may grow to twice its size
     limits = GateLimits(min(settings.concurrency, pool), most_of_one_key=max(1, pool // 2), most=pool)
@@ -168,7 +169,7 @@ def _admission(settings: Settings, tokens: Tokens) -> Admission:
 
 
 def create() -> FastAPI:
-    """Builds the app from the environment and configures logging; each server process calls this."""
+    """Returns the app with the environment's settings, and configures logging; each server process calls this."""
     log_as_json()
     logging.getLogger("uvicorn.access").disabled = True
     app = build(Settings())

@@ -1,4 +1,4 @@
-"""Defines the settings, which only main, worker, cli and migrations read, once, from the environment."""
+"""Defines the settings, which main, worker, cli and migrations read once from the environment."""
 
 from functools import cached_property
 from ipaddress import ip_network
@@ -75,19 +75,19 @@ class Settings(BaseSettings):
 
     @property
     def timeouts(self) -> Timeouts:
-        """Returns the timeouts of requests and webhook deliveries."""
+        """Returns the database timeouts of requests and webhook deliveries."""
         return Timeouts(self.lock_timeout, self.statement_timeout, self.idle_timeout, self.connect_timeout)
 
     @property
     def sync_timeouts(self) -> Timeouts:
-        """Returns the timeouts of syncs, of the worker's other jobs and of an operator's commands."""
+        """Returns the database timeouts of syncs, of the worker's other jobs and of an operator's commands."""
         return Timeouts(
             self.sync_lock_timeout, self.sync_statement_timeout, self.sync_idle_timeout, self.connect_timeout
         )
 
     @cached_property
     def keyring(self) -> Keyring:
-        """Returns the encryption keys; raises `KeyFault` if there are none."""
+        """Returns the encryption keys; raises `KeyFault` if none are configured."""
         if self.key:
             return Keyring.parse(self.key.replace(",", "\n"))
         if self.key_file is None:
@@ -98,24 +98,25 @@ class Settings(BaseSettings):
             raise KeyFault(f"The key file cannot be read: {error.strerror}.") from None
 
     def url_of(self, role: str) -> str:
-        """Returns the database URL for `owner`, `api` or `worker`; the last two are derived from the owner's unless
-        they are set.
+        """Returns the database URL of the role `owner`, `api` or `worker`.
+
+        The URLs of the last two are derived from the owner's unless they are set.
         """
-        given = {
+        configured_url = {
             "owner": self.database_url,
             "api": self.api_database_url,
             "worker": self.worker_database_url,
         }[role]
-        if given:
-            _address(given, role)
-            return given
+        if configured_url:
+            _address(configured_url, role)
+            return configured_url
         if not self.database_url:
             raise KeyFault("No database: set AIMLINE_DATABASE_URL, or use `python3 dev.py run`.")
         url = _address(self.database_url, "owner").set(username=role, password=self.keyring.password(role))
         return url.render_as_string(hide_password=False)
 
     def role_name(self, role: str) -> str:
-        """Returns PostgreSQL's name of the role `api` or `worker`."""
+        """Returns the name that the role `api` or `worker` has in PostgreSQL."""
         return make_url(self.url_of(role)).username or role
 
     @property
@@ -130,8 +131,8 @@ class Settings(BaseSettings):
 
     @cached_property
     def weights(self) -> dict[UUID, float]:
-        """Returns the districts' weights in the fair order that differ from 1; raises `KeyFault` for an invalid
-        entry.
+        """Returns the weights of those districts whose share of the process differs from 1; raises `KeyFault` if
+        invalid.
         """
         weights = {}
         for entry in filter(None, (part.strip() for part in self.district_weights.split(","))):
@@ -146,7 +147,7 @@ class Settings(BaseSettings):
         return weights
 
     def check_networks(self) -> None:
-        """Raises `KeyFault` for an invalid list of networks, and for the setting that was removed."""
+        """Raises `KeyFault` for an invalid list of networks, and for a setting that no longer exists."""
         _ = self.webhook_allowed, self.sis_allowed
         for entry in filter(None, (part.strip() for part in self.proxies.split(","))):
             try:

@@ -1,7 +1,7 @@
-"""Runs the worker process, which executes jobs until it is stopped. Never serves a request.
+"""Runs the worker process, which executes jobs until it is stopped.
 
-One query asks the database which districts have due jobs of any kind; the kinds are executed concurrently. Any number
-of workers may run, because a worker does not touch what another has claimed until the lease has ended.
+One query asks the database which districts have due jobs of any kind. The kinds are executed concurrently. Any number
+of workers may run, because a worker does not touch a job that another one has claimed until the lease has ended.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ FINALIZATIONS_AT_ONCE = 2  # districts whose weeks this process finalizes at the
 TASKS_AT_ONCE = 2  # districts whose recurring tasks this process runs at the same time
 METRICS_INTERVAL = 30.0  # seconds between two updates of the sources' metrics
 SHUTDOWN = 5.0  # seconds that a job has to finish at shutdown; otherwise another worker attempts it
-IDLE = 0.05  # seconds between two checks when nothing was due
+IDLE = 0.05  # seconds between two checks when no job was due
 ERROR_PAUSE = 1.0  # seconds before the next check when the database cannot be reached
 
 log = structlog.get_logger()
@@ -49,7 +49,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def deliveries(settings: Settings) -> AsyncIterator[DeliveryDispatcher]:
-    """Yields a delivery dispatcher for these settings; at the end of the block, waits for the deliveries in flight."""
+    """Yields a dispatcher of webhook deliveries; at the end of the block it waits for the deliveries in flight."""
     url, limits = settings.url_of("worker"), settings.timeouts
     engine = open_engine(url, name="worker", pool_size=settings.pool_size, timeouts=limits)
     sender = Sender(settings.webhook_allowed)
@@ -75,7 +75,7 @@ async def jobs(settings: Settings, context: DeliveryContext) -> AsyncIterator[De
 
 @dataclass
 class Jobs:
-    """The jobs of this process, by kind."""
+    """The jobs that this process is executing, by kind."""
 
     webhooks: DeliveryDispatcher
     syncs: SyncScheduler
@@ -85,7 +85,9 @@ class Jobs:
 
     @classmethod
     def over(cls, settings: Settings, webhooks: DeliveryDispatcher, long_jobs: DeliveryContext) -> "Jobs":
-        """Creates the jobs: deliveries with their own dispatcher, the others with the context for long jobs."""
+        """Returns the jobs of a process, which has one dispatcher for webhook deliveries and one context for all long
+        jobs.
+        """
         engine, keyring = long_jobs.engine, long_jobs.keyring
         answers = partial(execute_answered_runs, engine, keyring)
         finalizations = partial(finalize_district, engine, keyring)
@@ -99,7 +101,7 @@ class Jobs:
         )
 
     async def start_due(self) -> int:
-        """Starts due jobs, as far as there is capacity; returns the number of deliveries started."""
+        """Starts as many due jobs as there is capacity for, and returns the number of deliveries among them."""
         due = await districts_due(self.webhooks.context.engine, DISTRICTS)
         self.syncs.start_due(due[JobKind.SYNCS])
         self.answers.start_due(due[JobKind.ANSWERS])
@@ -108,13 +110,13 @@ class Jobs:
         return await self.webhooks.run_once(due[JobKind.WEBHOOKS])
 
     async def drain(self) -> None:
-        """Waits for the long jobs, and cancels those that do not finish in time; another worker attempts them."""
+        """Waits for the long jobs, and cancels those that do not finish in time, which another worker then attempts."""
         long_jobs = (self.syncs, self.answers, self.finalizations, self.tasks)
         await asyncio.gather(*(some.drain(SHUTDOWN) for some in long_jobs))
 
 
 async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
-    """Works until `stop` is set; then finishes the deliveries in flight."""
+    """Executes jobs until `stop` is set, and then finishes the deliveries in flight."""
     stopping = stop or asyncio.Event()
     async with (
         deliveries(settings) as dispatcher,
@@ -141,7 +143,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
 
 
 async def _update_metrics(settings: Settings, context: DeliveryContext, stopping: asyncio.Event) -> None:
-    """Updates the metrics about the sources' status regularly, if the settings name a port for metrics."""
+    """Regularly updates the metrics about the SIS sources, if the settings name a port for metrics."""
     if settings.metrics_port is None:
         return
     with _metrics(settings):
@@ -170,7 +172,10 @@ def _metrics(settings: Settings) -> Iterator[int | None]:
 
 
 async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int:
-    """Delivers until nothing is due, in all districts or only in `only`; returns the number of attempts."""
+    """Sends webhook deliveries until none is due, and returns the number of attempts.
+
+    `only` restricts it to some districts.
+    """
     attempts = 0
     async with deliveries(settings) as dispatcher:
         while started := await dispatcher.run_once(await _districts(dispatcher, only)):

@@ -1,7 +1,7 @@
-"""Measures how long a support's chart takes to compute and to draw, with a school year's scores, two phases and
-sessions.
+"""Measures how long the service takes to compute and to draw a support's chart.
 
-`python -m bench.chart`; no database, one process, seeded.
+The support has a school year's scores, two phases and sessions. `python -m bench.chart`; no database, one process,
+seeded.
 """
 
 import random
@@ -23,7 +23,7 @@ OFF = frozenset(BEGINS + timedelta(weeks=week) for week in (6, 7, 15, 16, 17))
 
 
 def main() -> None:
-    """Prints medians in milliseconds: of processor time, which other load does not lengthen, and by the clock."""
+    """Prints the median times in milliseconds: processor time, which other load does not lengthen, and elapsed time."""
     for width in (320, 1000):
         worked, took, size = [], [], 0
         for _ in range(RUNS):

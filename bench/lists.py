@@ -1,7 +1,8 @@
-"""Measures pages of a list, as role `api` under row-level security: of a school, of a caseload, of the district.
+"""Measures the time for one page of the list of concerns: of a school, of a caseload, and of the district.
 
 There are a million concerns of 100,000 students in 200 schools, one of which is small; three students in a hundred
-attend a second school. `python -m bench.reach --lists`; each figure is the median of runs of the product's own queries.
+attend a second school. The pages are read as the role `api` under row-level security. `python -m bench.reach --lists`;
+each figure is the median of runs of the product's own queries.
 """
 
 import asyncio
@@ -49,11 +50,11 @@ JOIN (SELECT id FROM area WHERE district_id = $1 ORDER BY code LIMIT 1) a ON tru
 """
 BEFORE = """SELECT c.* FROM concern AS c WHERE c.district_id = CAST(:district AS uuid)
     AND c.school_ids @> CAST(ARRAY[:school] AS uuid[]) ORDER BY c.id LIMIT 51"""
-"""The earlier form of the statement, which no index serves under row-level security."""
+"""The earlier form of the statement, which cannot use any index under row-level security."""
 
 
 async def measure_lists(owner_url: str, rows: int) -> Table:
-    """Fills the district in the database, measures, and returns the figures."""
+    """Fills the district in the database, measures the pages, and returns the figures."""
     settings = Settings(database_url=owner_url, key=generate_key("k1"), sandbox=True)
     await asyncio.to_thread(migrate, settings)
     engine = open_engine(settings.url_of("api"), name="bench api")
@@ -65,7 +66,7 @@ async def measure_lists(owner_url: str, rows: int) -> Table:
     for column in ("principal", "list", "rows", "as served", "PostgreSQL plans", "and executes"):
         table.add_column(column, justify="left" if column in ("principal", "list") else "right")
     for name, principal, school in principals:
-        for what, read in (("concerns", _concerns), ("students", _students)):
+        for subject, read in (("concerns", _concerns), ("students", _students)):
             took, count = [], 0
             async with unit(engine, principal, settings.keyring, "bench") as work:
                 for _ in range(RUNS):
@@ -73,7 +74,7 @@ async def measure_lists(owner_url: str, rows: int) -> Table:
                     count = await read(work, school)
                     took.append((time.perf_counter() - began) * 1000)
                 plans = await _explained(work, read, school)
-            table.add_row(name, what, str(count), f"{statistics.median(took):.1f}", *plans)
+            table.add_row(name, subject, str(count), f"{statistics.median(took):.1f}", *plans)
     async with unit(engine, principals[3][1], settings.keyring, "bench") as work:
         plans = await _explained(work, _before, principals[1][2])
         table.add_row("the small school, earlier form", "concerns", "", "", *plans)
@@ -84,11 +85,11 @@ async def measure_lists(owner_url: str, rows: int) -> Table:
 
 @needs(Can.READ_CONCERNS)
 async def _explained(work: Work, read: Read, school: UUID | None) -> tuple[str, str]:
-    """Returns the median planning and execution times that PostgreSQL reports for the last statement of a read."""
-    sent: list[tuple[str, Any]] = []
+    """Returns the median planning and execution times that PostgreSQL reports for a read's last statement."""
+    statements: list[tuple[str, Any]] = []
 
     def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
-        sent.append((statement, parameters))
+        statements.append((statement, parameters))
 
     engine: Any = work.db.bind
     event.listen(engine.sync_connection, "before_cursor_execute", keep)
@@ -96,7 +97,7 @@ async def _explained(work: Work, read: Read, school: UUID | None) -> tuple[str, 
         await read(work, school)
     finally:
         event.remove(engine.sync_connection, "before_cursor_execute", keep)
-    statement, parameters = sent[-1]
+    statement, parameters = statements[-1]
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
     times = []
     for _ in range(RUNS):

@@ -1,4 +1,5 @@
-"""Measures a REST pull against a bare client that fetches the same pages. Prints ratios and has no threshold.
+"""Measures a REST pull against a bare client that fetches the same pages, and prints the ratios; there is no
+threshold.
 
 `python -m bench.pull [--students 10000] [--version 1.1] [--rounds 7]` starts the sandbox SIS in a separate process. A
 first pull, which is not timed, records the pages. Then two clients take turns. httpx fetches these pages in the same
@@ -50,21 +51,21 @@ def sandbox(students: int) -> Iterator[str]:
 
 
 class RecordingWire(Wire):
-    """A wire that records the pages that are requested."""
+    """A wire (the adapter's HTTP connection) that records which pages are requested."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self.pages: list[str] = []
 
     async def send(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
-        """Sends a request, and records its address."""
+        """Sends a request, records its address, and returns the answer."""
         if method == "GET":
             self.pages.append(url)
         return await super().send(method, url, headers, body)
 
 
 class Duration(NamedTuple):
-    """Seconds by the clock, and of this process's processor time."""
+    """A duration in seconds: the elapsed time, and the processor time of this process."""
 
     clock: float
     processor: float
@@ -72,14 +73,14 @@ class Duration(NamedTuple):
 
 @contextmanager
 def timed(into: list[Duration]) -> Iterator[None]:
-    """Measures the block and appends its time to `into`."""
+    """Measures the duration of the block and appends it to `into`."""
     began, worked = time.perf_counter(), time.process_time()
     yield
     into.append(Duration(time.perf_counter() - began, time.process_time() - worked))
 
 
 async def adapter(connection: Connection, times: list[Duration]) -> tuple[int, list[str]]:
-    """Runs a whole pull; returns the number of rows spooled and the pages requested."""
+    """Runs a whole pull; returns the number of rows that it stored and the pages that it requested."""
     pull = RestPull(connection, None, lambda _doing, _done, _of: None)
     try:
         with timed(times):
@@ -92,7 +93,7 @@ async def adapter(connection: Connection, times: list[Duration]) -> tuple[int, l
 
 
 async def bare(connection: Connection, pages: list[str], times: list[Duration]) -> None:
-    """Fetches the pages with httpx, at the adapter's concurrency."""
+    """Fetches the pages with httpx, with the adapter's concurrency."""
     async with Wire(connection) as wire:
         token = await BearerToken(wire, []).header("GET", connection.url)
     waiting = iter(pages)
@@ -143,7 +144,7 @@ async def measure(connection: Connection, rounds: int) -> None:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Runs the benchmark's command line."""
     parser = argparse.ArgumentParser(prog="bench.pull", description="Measure a REST pull against a bare client.")
     parser.add_argument("--students", type=int, default=10_000)
     parser.add_argument("--version", choices=tuple(BASES), default="1.1")

@@ -1,4 +1,4 @@
-"""Measures ways to give row-level security a caseload: a bound list or text, an array column, a view.
+"""Measures several ways to tell row-level security a caseload: a bound list or text, an array column, and a view.
 
 There are 600,000 rows about 6,000 students, and a caseload of 150. `python -m bench.reach`; each figure is the median
 of runs in one session, compared with the same statement without a policy.
@@ -79,7 +79,7 @@ STATEMENTS = {
 
 
 async def measure(url: str, rows: int) -> Table:
-    """Creates the tables, runs each statement against each form, and drops them."""
+    """Creates the tables, runs each statement with each kind of policy, drops the tables, and returns the figures."""
     connection = await asyncpg.connect(url)
     table = Table(title=f"{rows:,} rows, a caseload of {CASELOAD}: median ms")
     table.add_column("statement")
@@ -143,7 +143,7 @@ async def _median(connection: asyncpg.Connection, statement: str, arguments: tup
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Yields the address of a server: AIMLINE_DATABASE_URL's, or an embedded one for this run."""
+    """Yields the URL of a database server, which is AIMLINE_DATABASE_URL's or an embedded one for this run."""
     if os.environ.get("AIMLINE_DATABASE_URL"):
         yield os.environ["AIMLINE_DATABASE_URL"]
         return

@@ -1,4 +1,4 @@
-"""Gives a benchmark a new migrated database, which is dropped at the end.
+"""Provides a new migrated database for a benchmark, which is dropped at the end.
 
 The database is on the embedded server in a temporary folder, or on the server of `AIMLINE_DATABASE_URL`.
 """
@@ -24,7 +24,7 @@ SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
 
 @contextmanager
 def migrated(**options: Any) -> Iterator[Settings]:
-    """Yields settings over a fresh database; `options` are settings of the product."""
+    """Yields the settings of a fresh database; `options` are further settings of the product."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -1,7 +1,8 @@
-"""Measures the sync against its targets, each a ratio within one run, and prints both.
+"""Measures the sync, and prints each figure with its target; each is a ratio of times within one run.
 
 `python -m bench.sync [--students 100000] [--rounds 3] [--dlt PYTHON [--dlt-whole]]`; see `bench/README.md`. Every sync
-runs in a separate process. Uses the embedded server in a temporary folder, or the server of `AIMLINE_DATABASE_URL`.
+runs in a separate process. The database is on the embedded server in a temporary folder, or on the server of
+`AIMLINE_DATABASE_URL`.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from bench import sync_files
 from bench.server import as_owner, migrated
 from bench.sync_peer import bare_copy, peer, streamed_copy
 
-SMALLER = 10  # how many times smaller the district for growth and dlt is
+SMALLER = 10  # the factor by which the district for growth and dlt is smaller
 TABLES = ", ".join(f"'{name}'" for name in (*(kind.table for kind in KINDS), "external_id", "school_membership"))
 WRITTEN = (
     "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables "
@@ -39,7 +40,11 @@ WRITTEN = (
 
 @dataclass
 class Measured:
-    """The seconds of runs by name, our process's peak memory in MiB, and roster rows written by unchanged runs."""
+    """The results of the runs.
+
+    They are the seconds by name of the run, the process's peak memory in MiB, and the roster rows that unchanged runs
+    wrote.
+    """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     rows: int = 0
@@ -48,25 +53,26 @@ class Measured:
     peak: float = 0.0
 
     def note(self, name: str, seconds: float) -> None:
-        """Records one run and prints it."""
+        """Records the time of one run and prints it."""
         self.seconds.setdefault(name, []).append(seconds)
         print(f"  {name:<32}{seconds:9.2f} s   load {os.getloadavg()[0]:.1f}", flush=True)
 
     def of(self, name: str) -> float:
-        """Returns the median of the runs of one name."""
+        """Returns the median time of the runs with this name."""
         return statistics.median(self.seconds[name])
 
 
 def sync(settings: Settings, district: UUID, path: Path, measured: Measured, name: str) -> dict[str, Any]:
-    """Runs one sync in a separate process."""
+    """Runs one sync in a separate process and returns the figures that it prints."""
     environment = {"AIMLINE_DATABASE_URL": settings.database_url, "AIMLINE_KEY": settings.key}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "bench.sync_one", str(path), str(district)],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         check=True,
     )
-    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # the run prints its log lines before the report
+    # The run prints its log lines before the report.
+    report: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     if report["state"] != "applied" or report["quarantined"]:
         raise SystemExit(f"{name}: {report['sentence']}")
     measured.note(name, report["seconds"])
@@ -75,7 +81,7 @@ def sync(settings: Settings, district: UUID, path: Path, measured: Measured, nam
 
 
 def measure(students: int, rounds: int, *, beside: bool) -> Measured:
-    """Measures a first load, unchanged runs and changed runs; with `beside`, the peer's load too."""
+    """Measures a first load, unchanged runs and changed runs; with `beside`, also the load by plain COPY statements."""
     measured, path = Measured(), sync_files.base(students)
     unchanged, news = sync_files.shuffled(path), sync_files.changed(path)
     print(f"{path.name}:", flush=True)
@@ -108,7 +114,7 @@ def measure(students: int, rounds: int, *, beside: bool) -> Measured:
 
 
 def measure_dlt(python: str, students: int) -> list[float]:
-    """Returns the seconds of dlt's first load, and of its second run with the same files."""
+    """Returns the seconds of the first load by the library dlt, and of its second run with the same files."""
     with tempfile.TemporaryDirectory() as name, migrated() as settings:
         folder = sync_files.unpacked(sync_files.base(students), Path(name))
         url = make_url(settings.database_url)
@@ -116,8 +122,8 @@ def measure_dlt(python: str, students: int) -> list[float]:
             url = url.set(host=quote(str(socket), safe=""), port=int(str(url.query.get("port", 5432))), query={})
         address = url.render_as_string(hide_password=False)
         command = [python, str(Path(__file__).with_name("sync_dlt.py")), str(folder), address]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # runs the caller's Python
-    return [json.loads(line)["seconds"] for line in done.stdout.splitlines() if line.startswith(b"{")]
+        process = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # runs the caller's Python
+    return [json.loads(line)["seconds"] for line in process.stdout.splitlines() if line.startswith(b"{")]
 
 
 async def _district(settings: Settings) -> UUID:
@@ -129,7 +135,10 @@ async def _district(settings: Settings) -> UUID:
 
 
 def table(large: Measured, small: Measured, dlt: list[float], beside: Measured) -> list[tuple[str, str, str, bool]]:
-    """Returns target, limit, figure and whether it was reached; `beside` is the run on the same files as dlt's."""
+    """Returns the rows of the result: target, limit, figure, and whether the target was reached.
+
+    `beside` is the run with the same files as dlt's.
+    """
     copy, unchanged = large.of("bare COPY"), large.of("unchanged, shuffled")
     rate = large.of("peer's load") / large.of("first load")
     news = large.of("1 % changed") / unchanged

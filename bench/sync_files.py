@@ -1,5 +1,5 @@
-"""Builds the files on which the sync is measured: a district's zip, a shuffled copy, and a copy with 1 % of the rows
-changed.
+"""Builds the files with which the sync is measured: a district's zip, a shuffled copy, and a copy with 1 % changed
+rows.
 
 Everything is seeded, and kept in the machine's temporary folder for the next run.
 """
@@ -20,7 +20,10 @@ from app.sandbox.export_files import Binding
 DAY = date(2026, 11, 2)  # the same bytes in whatever year it is run
 CHANGED = 100  # one row in this many
 WITHOUT = {"orgs.csv", "academicSessions.csv", "courses.csv", "categories.csv", "manifest.csv"}
-"""Files whose rows the changed zip leaves as they were: what all other rows refer to does not change overnight."""
+"""The files whose rows the changed zip does not change.
+
+All other rows refer to them, and they would not change overnight.
+"""
 ALTERED = {
     "classes.csv": "location",
     "users.csv": "phone",
@@ -35,7 +38,10 @@ Rows = Iterable[list[str]]
 
 
 def base(students: int) -> Path:
-    """Returns the unchanged district: about ten enrollments and, with one line item a class, ten results a student."""
+    """Returns the path of the unchanged district's zip.
+
+    A student has about ten enrollments and, with one line item for each class, ten results.
+    """
     path = _folder() / f"graded-{students}.zip"
     if not path.exists():
         options = ExportOptions(Binding(gradebook=True), line_items=1)
@@ -44,7 +50,7 @@ def base(students: int) -> Path:
 
 
 def shuffled(path: Path) -> Path:
-    """Returns a zip with the same rows, each file in another order."""
+    """Returns the path of a zip with the same rows, each file in another order."""
 
     def order(name: str, rows: Rows) -> Rows:
         shuffled_rows = list(rows)
@@ -56,7 +62,10 @@ def shuffled(path: Path) -> Path:
 
 
 def changed(path: Path) -> Path:
-    """Returns a zip with one row in a hundred altered; a tenth of altered enrollments and results gone or new."""
+    """Returns the path of a zip in which one row in a hundred is changed.
+
+    Of these enrollments and results, a tenth is removed and another tenth has new ids.
+    """
 
     def alter(name: str, rows: Rows, header: list[str]) -> Iterator[list[str]]:
         at = header.index(ALTERED[name])
@@ -83,7 +92,7 @@ def changed(path: Path) -> Path:
 
 
 def unpacked(path: Path, folder: Path) -> Path:
-    """Extracts the zip's files into a folder and returns it."""
+    """Extracts the zip's files into a folder and returns the folder."""
     folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(path) as archive:
         archive.extractall(folder)
@@ -97,7 +106,10 @@ def _folder() -> Path:
 
 
 def _once(path: Path, suffix: str, change: Callable[[str, Rows], Rows]) -> Path:
-    """Returns a zip beside the first, made on first use: each file with its rows changed by `change`."""
+    """Returns the path of a changed copy of a zip, which is created at the first call next to `path`.
+
+    `change` returns the changed rows of each file.
+    """
     target = path.with_name(f"{path.stem}-{suffix}.zip")
     if target.exists():
         return target

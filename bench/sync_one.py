@@ -36,8 +36,9 @@ async def _sync(path: Path, district: UUID) -> dict[str, Any]:
 
 
 def _peak() -> float:
-    """Returns the peak memory of this process in MiB. On Linux the system's own maximum includes the parent's at
-    first.
+    """Returns the peak memory of this process in MiB.
+
+    On Linux the system's own maximum would include that of the parent process.
     """
     status = Path("/proc/self/status")
     if status.exists():

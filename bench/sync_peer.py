@@ -1,8 +1,8 @@
-"""Runs the peers with which the sync is compared: a bare COPY, and a bare COPY with one INSERT … SELECT for each table.
+"""Runs what the sync is compared with: a bare COPY, and a bare COPY with one INSERT … SELECT for each table.
 
-The peer writes the same tables as the sync's first load, as the same role, under the same policies, keys, foreign keys
-and indexes. It trusts its files: nothing is checked, compared, counted or reported, and ids are md5 hashes of
-sourcedIds, so that it need not look anything up.
+The latter is called the peer. It writes the same tables as the sync's first load, as the same role, under the same
+policies, keys, foreign keys and indexes. It trusts its files: it checks, compares, counts and reports nothing, and its
+ids are md5 hashes of sourcedIds, so that it need not look anything up.
 """
 
 import time
@@ -34,7 +34,7 @@ CASTS = {
 
 
 async def bare_copy(settings: Settings, path: Path, folder: Path) -> float:
-    """Returns the seconds to COPY the unpacked files into plain tables of text, in one transaction."""
+    """Returns the seconds to load the unpacked files by COPY into plain tables of text, in one transaction."""
     connection = await asyncpg.connect(settings.url_of("worker"))
     try:
         began = time.perf_counter()
@@ -48,9 +48,9 @@ async def bare_copy(settings: Settings, path: Path, folder: Path) -> float:
 
 
 async def streamed_copy(settings: Settings, path: Path, *, screened: bool) -> tuple[float, float]:
-    """Returns the seconds, and seconds of our own processor time, to COPY the files from the zip as a run does.
+    """Returns the elapsed seconds and our processor seconds to load the files by COPY from the zip, as a sync does.
 
-    With `screened`, columns, quotes, line ends and encoding are checked; all else is the same.
+    With `screened`, columns, quotes, line ends and encoding are also checked.
     """
     connection = await asyncpg.connect(settings.url_of("worker"))
     transaction = connection.transaction()
@@ -83,11 +83,13 @@ class _Unscreened(Screen):
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """Ignores progress."""
+    """Ignores a report of progress."""
 
 
 async def peer(settings: Settings, district: UUID, path: Path, folder: Path) -> float:
-    """Returns the seconds to COPY the unpacked files and insert them by one statement a table, in one transaction."""
+    """Returns the seconds to load the files by COPY and to insert them with one statement per table, in one
+    transaction.
+    """
     connection = await asyncpg.connect(settings.url_of("worker"))
     source, run = new_id(), new_id()
     try:

@@ -1,1 +1,1 @@
-"""The schema's migrations, which expand, migrate and contract it step by step."""
+"""The schema's migrations. Changes are first added to the schema; what they replace is removed in a later version."""

@@ -1,4 +1,4 @@
-"""Runs the migrations as the owner, online or as SQL."""
+"""Runs the migrations as the owner, either on a database or as an SQL script."""
 
 import asyncio
 from typing import Any

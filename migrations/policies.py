@@ -1,7 +1,8 @@
-"""Owns the conditions of row-level security as SQL, for the migrations. Frozen: a policy changes by a new revision.
+"""Defines the conditions of row-level security as SQL, for the migrations.
 
-A table has one permissive policy for the run-time roles with AND inside, and no subquery and no function that reads a
-table: on a sharded server a RESTRICTIVE policy would open other districts' rows.
+The file is frozen: a policy changes by a new revision. A table has one permissive policy for the run-time roles that
+joins its conditions with AND, and contains no subquery and no function that reads a table. On a sharded server a
+RESTRICTIVE policy would open other districts' rows.
 """
 
 DISTRICT = "district_id = nullif(current_setting('app.district_id', true), '')::uuid"
@@ -9,7 +10,7 @@ SECURED = (
     "({lock} IS NULL OR {lock} = ANY (nullif(current_setting('app.opens', true), '')::text[])"
     " OR '*' = ANY (nullif(current_setting('app.opens', true), '')::text[]))"
 )
-"""True where the lock is open to the bound principal, or the row has none."""
+"""SQL that is true if the bound principal may access the row's secured area, or if the row has none."""
 REACHED = (
     "(current_setting('app.reach', true) = 'district'"
     " OR (current_setting('app.reach', true) = 'schools'"
@@ -17,14 +18,15 @@ REACHED = (
     " OR (current_setting('app.reach', true) = 'caseload'"
     " AND strpos(current_setting('app.students_' || right({student}::text, 1), true), {student}::text) > 0))"
 )
-"""True where the bound principal reaches the student: through the district, a school, or the caseload."""
+"""SQL that is true if the student is within the bound principal's reach: the district, a school, or the caseload."""
 
 
 def condition_of(student: str | None, schools: str, unless: str | None, lock: str | None) -> str:
     """Returns the condition of a tenant table's policy.
 
-    `student` names the column of the student whom a row is about, `schools` an expression for that student's schools,
-    `unless` a condition under which the row is about no student, `lock` an expression for the secured area or null.
+    `student` is the column of the student whom a row is about, and `schools` is an expression for that student's
+    schools. `unless` is a condition under which the row is about no student. `lock` is an expression for the secured
+    area or null.
     """
     parts = [DISTRICT]
     if student is not None:

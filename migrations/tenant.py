@@ -1,8 +1,7 @@
-"""Helpers with which a migration creates a tenant table: district-led keys, forced row-level security, plain
-grants.
+"""Provides the functions by which a migration creates a tenant table.
 
-They are frozen like the revisions that call them: they import nothing of the product, and only additions are
-allowed.
+Such a table has keys that begin with the district, forced row-level security, and plain grants. The functions are
+frozen like the revisions that call them: they import nothing of the product, and only additions are allowed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,20 +11,26 @@ from alembic import context, op
 from migrations.policies import condition_of
 
 WITHOUT_DISTRICT = {"client": "client_id"}
-"""Tables that are no district's and may be referred to, with their key."""
+"""The tables that belong to no district and may be referred to, with their key columns."""
 ON_EVERY_NODE = ("district", "client", "client_secret")
 FIRST_DISTRIBUTED = "district_lock"
-"""The first table that is distributed; the rows of a district in all others are on the same node as its rows here."""
+"""The first table that is distributed.
+
+A district's rows of all other tables are placed on the same node as its rows of this table.
+"""
 SCHOOLS = {
     "school_id": "school_ids[1]",
     "second_school_id": "school_ids[2]",
     "third_school_id": "school_ids[3]",
 }
-"""Generated columns of a table that is listed by school: an index on the array cannot serve row-level security."""
+"""The generated columns of a table that is listed by school.
+
+They are needed because an index on the array cannot be used under row-level security.
+"""
 
 
 def roles() -> Mapping[str, str]:
-    """Returns the server's names for the roles `api` and `worker`."""
+    """Returns the names that the roles `api` and `worker` have on the server."""
     names: Mapping[str, str] = context.config.attributes.get("roles") or {"api": "api", "worker": "worker"}
     return names
 
@@ -37,7 +42,7 @@ def grant(privileges: str, table: str, *grantees: str) -> None:
 
 
 def directory_function(definition: str, signature: str, *grantees: str) -> None:
-    """Creates a function with the owner's rights that only the named run-time roles may call."""
+    """Creates a function that runs with the owner's rights and that only the given run-time roles may call."""
     op.execute(definition)
     op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
     for role in grantees:
@@ -45,7 +50,7 @@ def directory_function(definition: str, signature: str, *grantees: str) -> None:
 
 
 def lock_rows(table: str, condition: str) -> None:
-    """Forces row-level security on a table: one permissive policy for the run-time roles, and one for the owner."""
+    """Forces row-level security on a table, with one permissive policy for the run-time roles and one for the owner."""
     names = ", ".join(f'"{name}"' for name in roles().values())
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
@@ -54,7 +59,7 @@ def lock_rows(table: str, condition: str) -> None:
 
 
 def distribute(table: str) -> None:
-    """Distributes a table by its district on Citus, in the order of its migration; elsewhere does nothing.
+    """Distributes a table by its district on Citus; does nothing on plain PostgreSQL.
 
     Tables without a district, and `district` itself, to which every table refers, are copied to every node.
     """
@@ -68,7 +73,7 @@ def distribute(table: str) -> None:
 
 
 def add_references(table: str, refs: Mapping[str, str]) -> None:
-    """Adds a table's foreign keys, which all begin with the district, except those to a table without one."""
+    """Adds a table's foreign keys, which begin with the district unless they refer to a table without one."""
     for column, target in refs.items():
         if target in WITHOUT_DISTRICT:
             columns, keys = column, WITHOUT_DISTRICT[target]
@@ -97,16 +102,15 @@ def tenant_table(
     api: str = "SELECT, INSERT, UPDATE",
     worker: str = "SELECT, INSERT, UPDATE",
 ) -> None:
-    """Creates a tenant table: columns, indexes, policies and grants, and only then its foreign keys.
+    """Creates a tenant table with its columns, indexes, policies and grants, and then its foreign keys.
 
-    On Citus a table is distributed before its foreign keys are added: those of a table that is distributed afterwards
-    would refer to tables of the coordinator, and a policy cannot be created on a distributed table if its condition
-    is a constant.
+    On Citus a table must be distributed before its foreign keys are added. Otherwise they would refer to tables of the
+    coordinator. A policy cannot be created on a distributed table if its condition is a constant.
 
     `columns` are the columns other than `district_id` (and than `id`, where that is the key). `refs` maps a column to
-    the tenant table whose `(district_id, id)` it names. `more_indexes` are what follows CREATE INDEX, `by_school` is
-    the order in which the table is listed by school. `student`, `schools`, `unless` and `lock` say whom a row is
-    about, as `policies.condition_of` takes them.
+    the tenant table to whose `(district_id, id)` it refers. `more_indexes` are index definitions without the words
+    CREATE INDEX. `by_school` is the order in which the table is listed by school. `student`, `schools`, `unless` and
+    `lock` are the arguments of `policies.condition_of`.
     """
     own_key = "id uuid NOT NULL," if tuple(key) == ("id",) else ""
     parts = [f"CONSTRAINT {name}_pkey PRIMARY KEY ({', '.join(('district_id', *key))})"]
@@ -141,7 +145,9 @@ ABOUT_STUDENT = """
     school_ids uuid[] NOT NULL,
     secured_area text,
 """
-"""Columns of a row about one student: whom, in which schools now, and the secured area it belongs to, if any."""
+"""The columns of a row about one student: the student's id, the student's present schools, and the secured area, if
+any.
+"""
 
 
 def student_table(

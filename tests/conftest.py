@@ -42,8 +42,11 @@ FIRST = (
     "test_rest_quirks",
     "test_cli_sis",
 )
-"""Files that run first: one that measures processor time, while the process is small; workers that would otherwise find
-what other tests left due; then the files that take longest, so that no process is left waiting at the end."""
+"""Files that run first, so that no process waits at the end.
+
+The first measures processor time while the process is small; then come workers that would otherwise find other tests'
+due jobs, and then the files that take longest.
+"""
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 FAST["log_error_verbosity"] = "default"  # as a server that nobody has set up: what is logged is the product's doing
@@ -54,14 +57,14 @@ hypothesis_settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files of FIRST come first; all else stays in order."""
+    """Moves the files of FIRST to the beginning and keeps the order of the others."""
     rank = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The owner's address of a PostgreSQL server: one's own through AIMLINE_DATABASE_URL, else the embedded one."""
+    """The owner's settings of a PostgreSQL server: that of AIMLINE_DATABASE_URL, or the embedded one."""
     if os.environ.get("AIMLINE_DATABASE_URL"):
         yield Settings()
         return
@@ -128,7 +131,7 @@ async def north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Setti
 
 @pytest.fixture
 async def south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
-    """Another district of the same shape: nothing of it may ever be seen from north."""
+    """Another district of the same shape, of which north must never see anything."""
     return await found_town("south", engine, worker_engine, settings)
 
 

@@ -1,4 +1,4 @@
-"""Freezes a process of the product with SIGSTOP, at a moment at which it holds a lock that others need."""
+"""Freezes a process of the product with SIGSTOP while it has a lock that others need."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ PATIENCE = 30.0  # seconds for anything that must come, on however slow a machin
 
 @dataclass
 class Frozen:
-    """A process of the product that can be stopped and go on."""
+    """A process of the product that can be frozen and continued."""
 
     pid: int
     address: str = ""
@@ -32,7 +32,7 @@ class Frozen:
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Lets it go on."""
+        """Continues the process."""
         os.kill(self.pid, signal.SIGCONT)
 
 
@@ -66,10 +66,11 @@ async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator
 
 @asynccontextmanager
 async def gate(town: Town, table: str, role: str) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection]]:
-    """Holds back what a town inserts into a table until the first connection lets go; enter it before any process.
+    """Makes insertions of a district into a table wait until the first yielded connection releases them.
 
-    It holds back the execution, by a trigger: a lock of the table would already hold back the preparation, after which
-    the server still expects a message. The second connection looks on, as the role whose sessions it is to see.
+    Enter it before any process. It delays the execution, by a trigger: a lock of the table would already delay the
+    preparation, after which the server still expects a message. The second connection looks on, as the role whose
+    sessions it is to see.
     """
     name, key = f"gate_{secrets.token_hex(4)}", secrets.randbits(32)
     holder = await asyncpg.connect(town.settings.url_of("owner"))
@@ -99,7 +100,7 @@ async def blocked_by(connection: asyncpg.Connection, holder: int, most: int = 1)
 
 
 async def freeze_in_transaction(api: Frozen, holder: asyncpg.Connection, watcher: asyncpg.Connection) -> int:
-    """Freezes a process whose statement waits at the gate, and opens the gate: it keeps what it holds.
+    """Freezes a process whose statement waits at the gate, and opens the gate, so that it keeps its locks.
 
     Returns the process id of its session on the server, which waits for a client that says nothing.
     """

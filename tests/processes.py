@@ -1,4 +1,4 @@
-"""Starts the product's processes for tests, with given settings and nothing of the caller's environment."""
+"""Starts the product's processes for tests, with given settings and without the caller's environment."""
 
 import atexit
 import os
@@ -12,11 +12,11 @@ from tests.warm import Warm
 
 REPOSITORY = Path(__file__).parents[1]
 TRUSTS_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""For clients of plain http: reading all the certificates of the world takes longer than most requests to loopback."""
+"""An SSL context without certificates, for clients of plain HTTP, because loading all certificates takes long."""
 
 
 def environment(settings: Settings | None = None, **more: str) -> dict[str, str]:
-    """This process's environment without what configures Aimline; over settings if there are any."""
+    """Returns this process's environment without Aimline's variables, with the given settings."""
     given = {}
     if settings is not None:
         given = {
@@ -30,13 +30,13 @@ def environment(settings: Settings | None = None, **more: str) -> dict[str, str]
 
 
 def aimline(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What `aimline` with these arguments says, and how it ends."""
+    """Runs `aimline` with these arguments, and returns its output and exit code."""
     return warm().run(["aimline", *arguments], environment(settings))
 
 
 @cache
 def warm() -> Warm:
-    """One for all commands: importing the product takes longer than what most of them do."""
+    """Returns a process that runs all commands, because importing the product takes longer than most commands."""
     warm = Warm()
     atexit.register(warm.close)
     return warm

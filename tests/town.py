@@ -47,7 +47,7 @@ ALL_SCOPES = frozenset(
 
 @dataclass
 class Town:
-    """A district with what tests need of it. People by name: `amy`, `ben` at school one, `cy` at school two."""
+    """A district with the rows that tests need. People by name: `amy`, `ben` at school one, `cy` at school two."""
 
     slug: str
     district_id: UUID
@@ -72,8 +72,8 @@ class Town:
     @asynccontextmanager
     async def unit(self, principal: Principal | None = None, operation: str = "test") -> AsyncIterator[Work]:
         """A unit of work as role `api`, by default for a client with every scope."""
-        asked = principal or self.client()
-        async with unit(self.engine, asked, self.settings.keyring, operation) as work:
+        principal_used = principal or self.client()
+        async with unit(self.engine, principal_used, self.settings.keyring, operation) as work:
             yield work
 
     @asynccontextmanager
@@ -85,14 +85,14 @@ class Town:
 
 
 async def maintain(town: Town, history: timedelta = KEPT) -> dict[TaskKind, int]:
-    """Runs every recurring task of the town once, and returns how many rows each wrote."""
+    """Runs every recurring task of the district once, and returns the number of written rows of each."""
     worker = (town.worker_engine, town.settings.keyring, town.district_id)
     return {kind: (await run_task(*worker, kind, history))[0] for kind in TaskKind}
 
 
 @needs(Can.SYNC_ROSTER)
 async def lay(work: Work, *rows: Base) -> None:
-    """Table by table, in the order in which the tables first come."""
+    """Inserts rows table by table, in the order in which the tables first occur."""
     for table in dict.fromkeys(map(type, rows)):
         work.db.add_all([row for row in rows if type(row) is table])
         await work.db.flush()

@@ -51,7 +51,7 @@ class Warm:
         return code
 
     def run(self, command: Sequence[str], env: Mapping[str, str], stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """What it says and how it ends, after it has read `stdin`."""
+        """Runs a command with this `stdin`, and returns its output and exit code."""
         with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
             given.write(stdin)
             given.seek(0)
@@ -66,7 +66,7 @@ class Warm:
         self._ask({"kill": pid})
 
     def close(self) -> None:
-        """Ends it; what it started must have been killed."""
+        """Ends the process; processes that it started must have been killed before."""
         self._orders.close()
         self._popen.wait()
 
@@ -79,7 +79,7 @@ class Warm:
 
 
 def _line_of(orders: socket.socket) -> tuple[bytes, list[int]]:
-    """The next line, and the descriptors that came with it; nothing once the other end is closed."""
+    """Returns the next line with its descriptors, or nothing if the other end is closed."""
     line = b""
     streams: list[int] = []
     while not line.endswith(b"\n"):
@@ -123,7 +123,7 @@ def _kill(pid: int) -> None:
 
 
 def _end_of(pid: int, within: float) -> int | None:
-    """Its exit code; killed and none, where it does not end in time."""
+    """Returns the exit code, or kills the process if it does not end in time."""
     until = time.monotonic() + within
     while time.monotonic() < until:
         ended, status = os.waitpid(pid, os.WNOHANG)

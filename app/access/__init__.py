@@ -1,4 +1,1 @@
-"""Authentication and authorization: callers, permissions, row-level security and the unit of work.
-
-Does not know HTTP.
-"""
+"""Authentication and authorization: callers, permissions, row-level security and the unit of work."""

@@ -17,12 +17,12 @@ from app.core.fairness.gate import Gate
 from app.core.fairness.quota import Policy, Quotas, QuotaState
 
 MINUTE = 60
-OF_ADDRESS = Policy("address", 6_000, MINUTE)
-"""The quota of requests without a valid token, per address."""
+ADDRESS_REQUESTS = Policy("address", 6_000, MINUTE)
+"""The quota of requests without a valid token, for each address."""
 TOKEN_REQUESTS = Policy("token", 600, MINUTE)
-"""The quota of requests for an access token, per address, for all clients behind that address together."""
+"""The quota of requests for an access token, for each address; all clients behind an address share it."""
 TOKEN_FAILURES = Policy("token-failures", 20, MINUTE)
-"""The quota of wrong secrets, per client and address.
+"""The quota of requests with a wrong client secret, for each client and address together.
 
 Counting by client alone would let a stranger lock the client out.
 """
@@ -33,8 +33,9 @@ MAX_CLIENT_ID_LENGTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """The client or address that a request is counted for: `key` has a share of the process, and its flows take
-    turns.
+    """The client or network address that a request is counted for.
+
+    `key` has a share of the process, and within it the flows take turns.
     """
 
     key: Hashable
@@ -43,7 +44,7 @@ class Requester:
 
 
 class RateLimited(Throttled):
-    """Raised when a quota is used up; `standings` are the states of all quotas that were counted."""
+    """Raised when a quota is used up; `standings` contains the states of all quotas that count the request."""
 
     def __init__(self, standings: tuple[QuotaState, ...]) -> None:
         used_up = [state for state in standings if not state.is_allowed]
@@ -54,14 +55,17 @@ class RateLimited(Throttled):
 
 
 class Admission:
-    """Identifies requests and counts them in their quotas; its `gate` then decides when each may run."""
+    """Identifies the sender of each request and counts the request in its quotas.
+
+    Its `gate` then decides when the request may run.
+    """
 
     def __init__(self, tokens: Tokens, gate: Gate, of_district: Policy, of_client: Policy, processes: int = 1) -> None:
         self.gate = gate
         self._tokens = tokens
         self._of_district = Quotas(of_district.divided(processes))
         self._of_client = Quotas(of_client.divided(processes))
-        self._of_address = Quotas(OF_ADDRESS.divided(processes))
+        self._of_address = Quotas(ADDRESS_REQUESTS.divided(processes))
 
     def identify(self, token: str | None, address: str | None) -> Requester:
         """Returns the client that a token belongs to, or the address's network if the token is missing or invalid."""
@@ -75,13 +79,14 @@ class Admission:
         return Requester(NOBODY, network_of(address))
 
     def client_of(self, token: str | None) -> UUID | None:
-        """Returns the client of a valid token, or None."""
+        """Returns the id of the client of a valid token, or None."""
         flow = self.identify(token, None).flow
         return flow if isinstance(flow, UUID) else None
 
     def count(self, requester: Requester) -> tuple[QuotaState, ...]:
-        """Counts a request in each of its quotas; if one of them is used up, raises `RateLimited` and counts
-        nothing.
+        """Counts a request in each of its quotas and returns their states.
+
+        If one of the quotas is used up, it raises `RateLimited` and counts nothing.
         """
         if requester.district_id is None:
             counted: tuple[QuotaState, ...] = (self._of_address.take(requester.flow),)
@@ -100,7 +105,7 @@ class Admission:
         return counted
 
     def give_back(self, requester: Requester, counted: tuple[QuotaState, ...]) -> tuple[QuotaState, ...]:
-        """Removes a request from the policies that counted it; returns their states without it."""
+        """Removes a request from the quotas that counted it, and returns the states of these quotas."""
         if requester.district_id is None:
             self._of_address.give_back(requester.flow)
         else:
@@ -110,14 +115,16 @@ class Admission:
 
 
 class TokenAttempts:
-    """Limits token requests per address, and wrong secrets per client and address."""
+    """Limits the token requests of each address, and the wrong secrets of each client and address."""
 
     def __init__(self, processes: int = 1) -> None:
         self._requests = Quotas(TOKEN_REQUESTS.divided(processes))
         self._failures = Quotas(TOKEN_FAILURES.divided(processes))
 
     def begin(self, client_id: str | None, address: str | None) -> "TokenAttempt":
-        """Returns an attempt, which is counted as failed until it ends otherwise; raises `RateLimited`."""
+        """Returns an attempt to get a token, which counts as failed until it ends; raises `RateLimited` if a quota is
+        used up.
+        """
         network = network_of(address)
         requests = self._requests.take(network)
         if not requests.is_allowed:
@@ -131,7 +138,10 @@ class TokenAttempts:
 
 @dataclass(frozen=True, slots=True)
 class TokenAttempt:
-    """One token request, used as a context; it stays counted as a failure only if it ends with a wrong secret."""
+    """One token request, used as a context manager.
+
+    It is counted as a failure while it runs, and stays counted only if the secret was wrong.
+    """
 
     failures: Quotas
     key: Hashable
@@ -145,7 +155,7 @@ class TokenAttempt:
 
 
 def network_of(address: str | None) -> str:
-    """Returns the network that an address is counted under: the IPv4 address itself, or the /64 of an IPv6 address."""
+    """Returns the network that an address is counted under: an IPv4 address itself, or the /64 of an IPv6 address."""
     try:
         parsed = ip_address((address or "").partition("%")[0])
     except ValueError:

@@ -1,6 +1,7 @@
-"""Writes the disclosure log (34 CFR 99.32): per request or delivery, one row with the students whose records it showed.
+"""Writes the disclosure log (34 CFR 99.32): one row per request or delivery, with the students whose records it
+showed.
 
-The row is written in the transaction of the request, so that nothing is shown without it. Does not read the log.
+The row is written in the transaction of the request, so that no record is shown without a row in the log.
 """
 
 from collections.abc import Collection
@@ -25,7 +26,10 @@ class DisclosedRecords:
 
 
 class DisclosingWork(Protocol):
-    """The part of `Work` that the log reads; `Work` imports this module, so it cannot be imported here."""
+    """The part of the class `Work` that the log uses.
+
+    The class itself cannot be imported here, because its module imports this one.
+    """
 
     principal: Principal
     operation: str
@@ -41,16 +45,14 @@ class DisclosingWork(Protocol):
 
 
 async def log_disclosure(work: DisclosingWork) -> None:
-    """Writes the disclosure row of this unit of work, if it showed records of any student."""
+    """Writes the disclosure log's row for this unit of work, if it showed records of any student."""
     if not work.disclosed.students:
         return
     work.db.add(_row(work, work.principal.client_id, work.disclosed.students, work.disclosed.kinds))
 
 
 def log_sent(work: DisclosingWork, client_id: UUID | None, students: Collection[UUID], kind: str) -> None:
-    """Writes a disclosure row for records of one kind that are sent to a client without a request, such as by a
-    webhook.
-    """
+    """Writes a row for records of one kind that are sent to a client without a request, such as by a webhook."""
     if students:
         work.db.add(_row(work, client_id, students, [kind]))
 

@@ -1,6 +1,6 @@
-"""Issues access tokens to clients and converts them back into principals. Opens no unit of work.
+"""Issues access tokens to clients, and verifies tokens into principals.
 
-Tokens are ES256 JWTs in the manner of RFC 9068 that live for minutes. Their keys are derived from the key file, so
+Tokens are ES256 JWTs in the manner of RFC 9068 that are valid for minutes. Their keys are derived from the key file, so
 every process of an installation can issue and verify them.
 """
 
@@ -29,16 +29,16 @@ from app.core.log import add_to_log_context
 ALGORITHM = "ES256"
 AUDIENCE = "aimline"
 MAX_VERIFIED = 4096
-"""The largest number of verified tokens in the cache, which saves a signature verification per request."""
+"""The largest number of verified tokens in the cache, which saves verifying a signature for each request."""
 
 
 class OAuthError(AimlineError):
-    """An error of the token endpoint; its `code` is one of RFC 6749 §5.2."""
+    """An error answer of the token endpoint; its `code` is one of RFC 6749 §5.2."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """The successful response of the token endpoint."""
+    """The successful answer of the token endpoint."""
 
     token: str
     scopes: tuple[str, ...]
@@ -48,7 +48,7 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """The contents of a valid token: its id, when it was issued and expires, and its client's principal."""
+    """The contents of a valid token: its id, when it was issued, when it expires, and its client's principal."""
 
     token_id: UUID
     issued_at: int
@@ -63,7 +63,7 @@ class VerifiedToken:
 
 
 class Tokens:
-    """Issues and verifies tokens under one keyring and issuer."""
+    """Issues and verifies the access tokens of one installation, which has one keyring and one issuer."""
 
     def __init__(self, keyring: Keyring, issuer: str, seconds: int) -> None:
         keys: list[Key] = [
@@ -90,7 +90,7 @@ class Tokens:
         return dict(self._keys.as_dict(private=False))
 
     def issue(self, client: KnownClient, grant: Grant, scopes: tuple[str, ...]) -> AccessToken:
-        """Returns a new token for one client, one district and these scopes."""
+        """Returns a new token for one client in one district, with these scopes."""
         at = int(now().timestamp())
         claims = {
             "iss": self._issuer,
@@ -109,7 +109,8 @@ class Tokens:
         return AccessToken(token, scopes, grant.district_id, self._seconds)
 
     def read(self, token: str) -> Principal:
-        """Verifies a token and returns its client's principal; raises `Unauthenticated`.
+        """Verifies a token and returns its client's principal; raises `Unauthenticated` for an invalid or revoked
+        token.
 
         A verified token is cached by its digest until it expires; the cache keeps the most recently used ones.
         """
@@ -131,7 +132,7 @@ class Tokens:
     def read_header(self, authorization: str | None) -> Principal:
         """Verifies the token in an Authorization header and returns its client's principal.
 
-        Also adds the client to every following log line. Reads no row. Raises `Unauthenticated`.
+        It also adds the client to every following log line. It does not use the database. Raises `Unauthenticated`.
         """
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
@@ -142,7 +143,10 @@ class Tokens:
         return client
 
     def verify(self, token: str) -> VerifiedToken:
-        """Verifies a token's signature and claims, not whether it was revoked; raises `Unauthenticated`."""
+        """Returns the contents of a token whose signature and claims are valid; raises `Unauthenticated`.
+
+        It does not check whether the token was revoked.
+        """
         try:
             decoded = jwt.decode(token, self._keys, algorithms=[ALGORITHM])
             self._claims.validate(decoded.claims)
@@ -163,8 +167,9 @@ class Tokens:
 async def grant_token(
     engine: AsyncEngine, tokens: Tokens, client_id: str, secret: str, scope: str | None, district: str | None
 ) -> AccessToken:
-    """Issues a token for a client's id and secret (the client-credentials grant, RFC 6749 §4.4); raises
-    `OAuthError`.
+    """Issues a token for a client's id and secret (the client-credentials grant, RFC 6749 §4.4).
+
+    Raises `OAuthError` for wrong credentials, and for scopes or a district that the client was not granted.
     """
     client = await _verify_secret(engine, client_id, secret)
     grant = _choose_grant(client, district)
@@ -179,10 +184,10 @@ async def _verify_secret(engine: AsyncEngine, client_id: str, secret: str) -> Kn
         client = await find_client(engine, ids.parse_id("client", client_id))
     except AimlineError:
         client = None
-    given = fingerprint(secret)
+    given_fingerprint = fingerprint(secret)
     live = () if client is None else client.fingerprints
     # Every secret is compared, so that the time does not reveal which one matched.
-    matches = [hmac.compare_digest(given, live_fingerprint) for live_fingerprint in live]
+    matches = [hmac.compare_digest(given_fingerprint, live_fingerprint) for live_fingerprint in live]
     if client is None or not any(matches):
         raise OAuthError("The client is unknown, or its secret does not match.", code="invalid_client")
     return client

@@ -1,6 +1,6 @@
-"""Reads what must be known before a transaction is bound to a district: grants, revocations, districts with due work.
+"""Reads what must be known before a transaction has a district: grants, revocations, and districts with due jobs.
 
-Tokens are verified without reading a row, except for the list of `Revocations`. A process reads the list every twenty
+Tokens are verified without the database, except for the list of `Revocations`. A process reads this list every twenty
 seconds, and accepts no token if it could not read it for a minute, so that a revocation is effective everywhere within
 a minute.
 
@@ -31,19 +31,17 @@ from app.core.fault_report import describe_fault
 from app.core.faults import sqlstate_of
 
 NO_SCHEMA = ("42P01", "42501", "42883", "3F000")
-"""SQLSTATEs for a missing table, privilege, function or schema."""
+"""SQLSTATEs of errors about a missing table, privilege, function or schema."""
 NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}', '{}', '{}');"
 
 
 EVERY, RETRY, MAX_AGE = 20.0, 5.0, 60.0
-"""Seconds between two reads of the revocations, from a failed read to the next, and until the list is too old to
-use.
-"""
+"""The seconds between two reads of the revocations, after a failed read, and until the list may no longer be used."""
 log = structlog.get_logger()
 
 
 class JobKind(StrEnum):
-    """The kinds of jobs, named as in the database's list of districts with due jobs."""
+    """The kinds of jobs, with the names that the database uses in its list of districts with due jobs."""
 
     WEBHOOKS = "webhooks"
     SYNCS = "syncs"
@@ -54,7 +52,7 @@ class JobKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The scopes and schools that a client has been granted in one district."""
+    """The scopes and schools that a client was granted in one district."""
 
     district_id: UUID
     slug: str
@@ -74,7 +72,7 @@ class KnownClient:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """The revocation of tokens of a client in a district.
+    """A revocation of a client's tokens in a district.
 
     With `token_id`, that token is revoked. Without it, every token is revoked that was issued up to `revoked_at`.
     """
@@ -86,7 +84,7 @@ class Revocation:
 
 
 async def revocations_in_force(engine: AsyncEngine) -> list[Revocation]:
-    """Returns the revocations, in every district, of tokens that would otherwise still be valid."""
+    """Returns the revocations, in all districts, of tokens that would otherwise still be valid."""
     async with _bound_to_nobody(engine) as connection:
         rows = await connection.execute(text("SELECT * FROM app.revocations_in_force()"))
         return [Revocation(row.district_id, row.client_id, row.token_id, row.revoked_at) for row in rows]
@@ -112,7 +110,7 @@ async def find_district(engine: AsyncEngine, slug: str) -> UUID:
 
 
 async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> list[UUID]:
-    """Returns the districts whose ids follow `last`, in the order of ids; empty after the last district."""
+    """Returns the ids of districts that follow `last`, in ascending order; empty after the last district."""
     async with _bound_to_nobody(engine) as connection:
         district_ids = await connection.scalars(
             text("SELECT app.districts_after(:last, :most)"), {"last": last, "most": most}
@@ -121,7 +119,7 @@ async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> l
 
 
 async def districts_due(engine: AsyncEngine, most: int) -> dict[JobKind, list[UUID]]:
-    """Returns, for each kind of job, some districts that have due jobs, in random order so that none always comes
+    """Returns the ids of districts with due jobs, by kind of job, in random order so that no district is always
     last.
     """
     async with _bound_to_nobody(engine) as connection:
@@ -141,20 +139,20 @@ async def feed_heads(engine: AsyncEngine, district_ids: Sequence[UUID]) -> dict[
 
 
 async def client_origins(engine: AsyncEngine) -> dict[UUID, tuple[str, ...]]:
-    """Returns the origins of every client that has registered some."""
+    """Returns the web origins of every client that has registered any, by client."""
     async with _bound_to_nobody(engine) as connection:
         rows = await connection.execute(text("SELECT * FROM app.client_origins()"))
         return {UUID(str(row.client_id)): tuple(row.origins) for row in rows}
 
 
 async def sync_status(engine: AsyncEngine) -> Sequence[Row[Any]]:
-    """Returns the status of every district's sources, for the worker's metrics."""
+    """Returns the status of every district's SIS sources, for the worker's metrics."""
     async with _bound_to_nobody(engine) as connection:
         return (await connection.execute(text("SELECT * FROM app.sync_standing()"))).all()
 
 
 async def schema_version(engine: AsyncEngine) -> str | None:
-    """Returns the database's migration revision; None without a schema, or when the role may not read the revision.
+    """Returns the database's migration revision, or None without a schema or without the right to read the revision.
 
     Raises the driver's error when the database does not answer.
     """
@@ -186,7 +184,7 @@ async def _bound_to_nobody(engine: AsyncEngine) -> AsyncIterator[AsyncConnection
 
 
 class Revocations:
-    """The list of revoked tokens in this process. If it is not kept current, as in a command, it contains nothing."""
+    """The list of revoked tokens in this process; a process that does not keep it current has an empty one."""
 
     def __init__(self) -> None:
         self._token_ids: frozenset[UUID] = frozenset()
@@ -202,13 +200,13 @@ class Revocations:
         return token_id in self._token_ids or issued_at <= self._revoked_until.get((district_id, client_id), -1.0)
 
     def require_current(self) -> None:
-        """Raises `Unavailable` if the list should be kept current but could not be read for too long."""
+        """Raises `Unavailable` if the list must be kept current but could not be read for too long."""
         if self._too_old_at is not None and time.monotonic() > self._too_old_at:
             raise Unavailable("The list of revoked tokens cannot be read.")
 
     @asynccontextmanager
     async def kept_current(self, engine: AsyncEngine) -> AsyncIterator[None]:
-        """Reads the list now and then regularly until the block ends; no token is accepted before the first read."""
+        """Reads the list again and again until the block ends; no token is accepted before the first read."""
         self._too_old_at = time.monotonic()
         succeeded = await self._try_to_load(engine)
         task = asyncio.create_task(self._keep_current(engine, EVERY if succeeded else RETRY))

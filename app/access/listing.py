@@ -1,9 +1,8 @@
-"""Builds list queries that are restricted to schools, so that a B-tree index serves each page however large the school
-is.
+"""Builds list queries that are restricted to schools, so that a B-tree index serves each page of a school of any size.
 
 Under row-level security an index on `school_ids` cannot be used, because the policy's conditions are evaluated before
 an array operator. Listed tables therefore have columns for the student's first three schools, each with an index in the
-order of the list; students of four or more schools are in a separate index.
+order of the list. Students of four or more schools are in a separate index.
 """
 
 from collections.abc import Sequence
@@ -57,8 +56,9 @@ def schools_of_list(work: Work, school_id: UUID | None) -> tuple[UUID, ...] | No
 def at_school(
     model: type[ListedBySchool], school_id: UUID | None, schools: Sequence[UUID] | None
 ) -> ColumnElement[bool]:
-    """Returns the condition that a row's student is at a school; always true if `page_of_schools` applies the
-    restriction.
+    """Returns the SQL condition that a row's student is at a school.
+
+    The condition is always true if `page_of_schools` applies the restriction instead.
     """
     if school_id is None or schools is not None:
         return true()
@@ -71,8 +71,9 @@ def at_school(
 def page_of_schools(
     query: Select[Listed], model: type[Listed], order: Sequence[Any], schools: Sequence[UUID], limit: int
 ) -> Select[Listed]:
-    """Returns the query restricted to the first `limit` rows at these schools, in this order; `order` ends with the
-    row's id.
+    """Returns the query, restricted to the first `limit` rows at these schools.
+
+    `order` lists the columns of the sort order and ends with the row's id.
     """
     requested = func.unnest(cast(list(schools), Ids)).table_valued("id", name="asked_school").render_derived()
     names = [column.key for column in order]

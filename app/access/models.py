@@ -1,6 +1,6 @@
-"""Defines the tables of districts, clients and their grants, and the disclosure log.
+"""Defines the tables of districts, of clients with their grants, and of the disclosure log.
 
-Secrets are stored hashed only.
+Secrets are stored only as hashes.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from app.core.db import Base, Tenant, TenantRow
 
 
 class District(Tenant, Base):
-    """A district: its name, the short name used in commands, and its time zone."""
+    """A district, with its name, the short name that commands use, and its time zone."""
 
     __tablename__ = "district"
 
@@ -25,7 +25,7 @@ class District(Tenant, Base):
 
 
 class LockOfDistrict(Tenant, Base):
-    """The row of `district_lock` that a transaction locks to exclude others of the same district and purpose."""
+    """A row that a transaction locks to exclude other transactions of the same district and purpose."""
 
     __tablename__ = "district_lock"
 
@@ -33,9 +33,9 @@ class LockOfDistrict(Tenant, Base):
 
 
 class Client(Base):
-    """A machine client; it may serve several districts, so it belongs to none.
+    """A machine client. It belongs to no district, because it may serve several.
 
-    `origins` are those of the web pages that may call with its tokens.
+    `origins` are the origins of the web pages that may send requests with its tokens.
     """
 
     __tablename__ = "client"
@@ -47,7 +47,7 @@ class Client(Base):
 
 
 class ClientSecret(Base):
-    """One of a client's secrets, hashed; two may be valid while one replaces the other."""
+    """One hashed secret of a client; two may be valid while one replaces the other."""
 
     __tablename__ = "client_secret"
 
@@ -58,9 +58,7 @@ class ClientSecret(Base):
 
 
 class ClientGrant(Tenant, Base):
-    """The scopes and schools that a client has been granted in one district; an empty list of schools means all
-    schools.
-    """
+    """The scopes and schools that a client was granted in one district; an empty list of schools means all schools."""
 
     __tablename__ = "client_grant"
 
@@ -87,8 +85,8 @@ class TokenRevocation(TenantRow, Base):
 
 
 class Disclosure(TenantRow, Base):
-    """A row of the disclosure log: who was shown which kinds of records about which students, when, and by which
-    operation.
+    """A row of the disclosure log: which operation showed which kinds of records about which students to whom, and
+    when.
     """
 
     __tablename__ = "disclosure"

@@ -1,16 +1,14 @@
 """Defines the whole authorization policy: the permissions, and which roles have them.
 
-Does not read the database.
-
-Each permission is also the OAuth scope of the same name. A person's permissions follow from their role in the
-roster; a client that acts for a person has the permissions that both have.
+Each permission is also the OAuth scope of the same name. A person's permissions follow from their role in the roster. A
+client that acts for a person has the permissions that both of them have.
 """
 
 from enum import StrEnum
 
 
 class Can(StrEnum):
-    """A permission, as an action on a noun; its value is the OAuth scope."""
+    """A permission to perform an action on a noun; its value is the OAuth scope."""
 
     READ_ROSTER = "roster:read"
     READ_DEMOGRAPHICS = "demographics:read"
@@ -99,18 +97,19 @@ ROLE_OPENS: dict[str, frozenset[Can]] = {
 """The permissions of each OneRoster staff role. Roles that are not listed have none."""
 
 SEES_SCHOOL = frozenset({"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"})
-"""Roles that see every student of their schools; the others see only the students whom they teach, support or lead."""
+"""The roles that see every student of their schools; other roles see only students whom they teach, support or lead."""
 
 SEES_SECURED = frozenset({"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"})
-"""Roles of acting persons for whom a client may use its grants of secured areas."""
+"""The roles that see records in secured areas, if the client that acts for the person was granted the area."""
 
 AREA_PREFIX = "area:"
 DEMOGRAPHICS_LOCK = "demographics"
 
 
 def is_scope(text: str) -> bool:
-    """Returns whether a client may be granted this scope: a permission that can be granted, or `area:<code>` for a
-    secured area.
+    """Returns whether a client may be granted this scope.
+
+    Such a scope is a permission that can be granted, or `area:<code>` for a secured area.
     """
     if text.startswith(AREA_PREFIX):
         code = text.removeprefix(AREA_PREFIX)

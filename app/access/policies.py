@@ -1,10 +1,10 @@
-"""Builds the row-level security conditions of every kind of table, as SQL; the catalogue tests compare them with the
-database.
+"""Builds the SQL conditions of the row-level security policies for every kind of table.
 
-The migrations contain these conditions as frozen text, so a change here also needs a migration.
+The catalogue tests compare them with the database. The migrations contain these conditions as frozen text, so a change
+here also needs a migration.
 
-Each table and role has one permissive policy with AND inside, without a subquery and without a function that reads a
-table. (A RESTRICTIVE policy would expose other districts' rows on a sharded server.)
+Each table and role has one permissive policy that joins its conditions with AND. A policy contains no subquery and no
+function that reads a table. (A RESTRICTIVE policy would expose other districts' rows on a sharded server.)
 """
 
 DISTRICT = "district_id = nullif(current_setting('app.district_id', true), '')::uuid"
@@ -26,7 +26,7 @@ def reaches(student: str, schools: str = "school_ids") -> str:
 
 
 def unlocks(lock: str) -> str:
-    """Returns the SQL condition that a secured area is null or granted to the bound principal."""
+    """Returns the SQL condition that a row's secured area is null or was granted to the bound principal."""
     return f"({lock} IS NULL OR {lock} = ANY ({_OPENS}) OR '*' = ANY ({_OPENS}))"
 
 
@@ -39,9 +39,9 @@ def policy(
 ) -> str:
     """Returns the condition of a table's row-level security policy.
 
-    `student` is the column with the student whom a row is about, `schools` an expression for that student's schools,
-    `unless` a condition for rows that are about no student (staff), and `lock` an expression for the secured area,
-    which may be null.
+    `student` is the column of the student whom a row is about, and `schools` is an expression for that student's
+    schools. `unless` is a condition for rows that are about no student (staff). `lock` is an expression for the secured
+    area, which may be null.
     """
     parts = [DISTRICT]
     if student is not None:

@@ -70,8 +70,9 @@ class Principal:
 
 
 def parts_of(student_ids: Iterable[UUID]) -> list[str]:
-    """Splits ids into sixteen texts by their last hexadecimal digit; a row-level security policy searches one of
-    them.
+    """Returns sixteen texts, into which the ids are sorted by their last hexadecimal digit.
+
+    A row-level security policy searches only one of them for an id.
     """
     parts: list[list[str]] = [[] for _ in range(16)]
     for student_id in student_ids:
@@ -81,7 +82,7 @@ def parts_of(student_ids: Iterable[UUID]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class ActingPerson:
-    """The role, schools and caseload of the person for whom a client's request acts."""
+    """The role, schools and caseload of the person for whom a client sends a request."""
 
     person_id: UUID
     role: str
@@ -97,7 +98,10 @@ def client_principal(
     scopes: frozenset[str],
     schools: tuple[UUID, ...] = (),
 ) -> Principal:
-    """Returns the principal of a machine client whose reach is the given schools, or the whole district without any."""
+    """Returns the principal of a machine client.
+
+    Its reach is the given schools, or the whole district if none are given.
+    """
     permissions = frozenset(can for can in Can if str(can) in scopes)
     opens = {scope.removeprefix(AREA_PREFIX) for scope in scopes if scope.startswith(AREA_PREFIX)}
     if Can.READ_DEMOGRAPHICS in permissions:
@@ -114,7 +118,7 @@ def client_principal(
 
 
 def acting_for(client: Principal, acting: ActingPerson) -> Principal:
-    """Returns the client's principal restricted to what the acting person may see and do.
+    """Returns the client's principal, restricted to what the acting person may see and do.
 
     Raises `Forbidden` for a role without any access, such as a student's or a parent's.
     """
@@ -138,7 +142,7 @@ def acting_for(client: Principal, acting: ActingPerson) -> Principal:
 
 
 def system_principal(district_id: UUID, name: str) -> Principal:
-    """Returns the principal of the system's own jobs in one district: worker, sync, operator, judging."""
+    """Returns the principal of the system's own jobs in one district, such as syncs and judging."""
     return Principal(
         district_id=district_id,
         name=name,
@@ -149,7 +153,7 @@ def system_principal(district_id: UUID, name: str) -> Principal:
 
 
 def _schools_of(client: Principal, acting: ActingPerson) -> tuple[UUID, ...] | None:
-    """Returns the schools that both the client and the acting person may see; None for the whole district."""
+    """Returns the schools that both the client and the acting person may see, or None for the whole district."""
     if acting.whole_district:
         return client.schools if client.reach is Reach.SCHOOLS else None
     if client.reach is Reach.SCHOOLS:

@@ -1,7 +1,4 @@
-"""Retries a unit of work once after a temporary database fault, or converts the fault into an error for the caller.
-
-Both APIs use it.
-"""
+"""Retries a unit of work once after a temporary database fault, or converts the fault into an error for the caller."""
 
 import asyncio
 import random
@@ -15,14 +12,15 @@ from app.core.fault_report import describe_fault
 from app.core.faults import CommitLost, Fault, fault_of
 
 Answer = TypeVar("Answer")
-RETRIED = frozenset({Fault.CONCURRENT, Fault.LOST})
+RETRYABLE = frozenset({Fault.CONCURRENT, Fault.LOST})
 """The faults after which an immediate retry may succeed.
 
-A timeout is not one of them, because the caller has waited long enough by then.
+Timeouts are not included, because the caller has then waited long enough.
 """
 PAUSE = 0.05
-"""The longest wait before the second attempt in seconds; it is random, so that conflicting requests do not meet
-again.
+"""The longest wait before the second attempt, in seconds.
+
+The wait is random, so that two conflicting requests do not meet again.
 """
 CONCURRENT = "Another request wrote the same data at this moment. Nothing was changed. Read it, then try again."
 DETAILS = {
@@ -49,12 +47,12 @@ async def run_with_retry(
     may_retry: Callable[[], bool] = _always,
     is_keyed: Callable[[], bool] = _never,
 ) -> Answer:
-    """Runs a unit of work, and once more after a deadlock, a failed serialization or a lost connection.
+    """Runs a unit of work, and runs it once more after a deadlock, a failed serialization or a lost connection.
 
     `reads` states that the unit changes nothing, so it can safely run twice. `may_retry` returns whether nothing was
-    sent to the caller yet and the input can be read again. `is_keyed` returns whether the unit keeps its answer under
-    an idempotency key, so that it can run again even after a commit whose outcome is unknown. Raises `Conflict`,
-    `Unavailable` or `OutcomeUnknown` in place of a temporary fault.
+    sent to the caller yet and the input can be read again. `is_keyed` returns whether the unit stores its answer under
+    an idempotency key, so that it can run again even if its commit may have succeeded. Raises `Conflict`, `Unavailable`
+    or `OutcomeUnknown` in place of a temporary fault.
     """
     may_repeat, may_be_committed = True, False
     while True:
@@ -69,7 +67,7 @@ async def run_with_retry(
             if refusal is None:
                 raise
             is_unknown = isinstance(refusal, OutcomeUnknown)
-            is_passing = fault_of(error) in RETRIED and (is_keyed() or not is_unknown)
+            is_passing = fault_of(error) in RETRYABLE and (is_keyed() or not is_unknown)
             will_retry = may_repeat and is_passing and may_retry()
             log.warning("unit.retried" if will_retry else "unit.refused", code=refusal.code, **describe_fault(error))
             may_be_committed = may_be_committed or is_unknown
@@ -80,7 +78,7 @@ async def run_with_retry(
 
 
 def refusal_of(error: BaseException, *, reads: bool = False) -> AimlineError | None:
-    """Returns the error that a caller sees for a temporary database fault, or None for any other error."""
+    """Returns the error that a caller receives for a temporary database fault, or None for any other error."""
     fault = fault_of(error)
     if fault is None:
         return None

@@ -22,13 +22,14 @@ from app.core.ids import new_id
 SECRET_PREFIX = "aim_"  # noqa: S105  # a prefix for secret scanners, not a secret
 LIVE_SECRETS = 2
 MAX_TOKEN_LIFETIME = timedelta(hours=1)
-"""The longest lifetime of a token; a revocation is needed for no longer than this."""
+"""The longest lifetime of a token, after which its revocation is no longer needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewClient:
-    """The input for a new client: its name, its scopes in this district, and its schools (none means the whole
-    district).
+    """The input for a new client: its name, its scopes in this district, and its schools.
+
+    No schools mean the whole district.
     """
 
     name: str
@@ -38,7 +39,7 @@ class NewClient:
 
 @dataclass(frozen=True, slots=True)
 class CreatedClient:
-    """A new client with its secret, which is returned only once."""
+    """A new client with its secret, which is shown only this once."""
 
     client_id: UUID
     secret: str
@@ -83,7 +84,10 @@ async def district_of(work: Work) -> District:
 
 @needs(Can.OPERATE)
 async def register_client(work: Work, new: NewClient) -> CreatedClient:
-    """Creates a client with one secret and a grant in this district; raises `Invalid` for unknown scopes."""
+    """Creates a client with one secret and a grant in this district, and returns both.
+
+    Raises `Invalid` for unknown scopes.
+    """
     _refuse_unknown(new.scopes)
     client_id, secret = new_id(), generate_secret()
     work.db.add(Client(client_id=client_id, name=new.name, created_at=now()))
@@ -104,7 +108,7 @@ async def grant_client(work: Work, client_id: UUID, new: NewClient) -> None:
 async def rotate_secret(work: Work, client_id: UUID, *, revoke_others: bool = False) -> str:
     """Creates a second secret for a client of this district and returns it.
 
-    Raises `NotFound` for a client without access to this district, `Conflict` if two secrets are valid already.
+    Raises `NotFound` for a client without access to this district, and `Conflict` if two secrets are already valid.
     """
     await client_with_access(work, client_id)
     if revoke_others:
@@ -126,13 +130,13 @@ async def rotate_secret(work: Work, client_id: UUID, *, revoke_others: bool = Fa
 
 @needs(Can.OPERATE)
 async def clients_of_district(work: Work) -> Sequence[DistrictClient]:
-    """Returns every client that has or had access to this district, oldest first."""
+    """Returns all clients that have or had access to this district, oldest first."""
     return await _read(work, _grants(work))
 
 
 @needs(Can.OPERATE)
 async def client_of_district(work: Work, client_id: UUID) -> DistrictClient:
-    """Returns one client of this district; raises `NotFound` for a client without a grant in it."""
+    """Returns one client of this district; raises `NotFound` for a client without a grant in the district."""
     clients = await _read(work, _grants(work).where(ClientGrant.client_id == client_id))
     if not clients:
         raise NotFound("client")
@@ -150,7 +154,10 @@ async def client_with_access(work: Work, client_id: UUID) -> DistrictClient:
 
 @needs(Can.OPERATE)
 async def revoke_client(work: Work, client_id: UUID) -> None:
-    """Ends a client's access to this district, with every token issued for it; raises `NotFound` or `Conflict`."""
+    """Ends a client's access to this district and revokes every token that was issued for it.
+
+    Raises `NotFound` for an unknown client, and `Conflict` if the access has already ended.
+    """
     grant = await work.db.scalar(
         select(ClientGrant)
         .where(ClientGrant.district_id == work.district_id, ClientGrant.client_id == client_id)
@@ -166,7 +173,7 @@ async def revoke_client(work: Work, client_id: UUID) -> None:
 
 @needs(Can.OPERATE)
 async def revoke_tokens(work: Work, client_id: UUID, token_id: UUID | None = None) -> None:
-    """Revokes one token of a client in this district, or without `token_id` all tokens issued until now."""
+    """Revokes one token of a client in this district, or all tokens issued until now if `token_id` is None."""
     at = now()
     work.db.add(
         TokenRevocation(

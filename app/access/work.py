@@ -1,7 +1,7 @@
 """Defines the unit of work: one transaction bound to one principal, and the only way to a database session.
 
-No code below the APIs commits. What must come last (numbering the events, writing the disclosure log) is registered
-with `before_commit` and runs just before the commit.
+Only the APIs commit. What must happen last (numbering the events, writing the disclosure log) is registered with
+`before_commit` and runs just before the commit.
 """
 
 import functools
@@ -34,7 +34,7 @@ _open_for: ContextVar["Work | None"] = ContextVar("_open_for", default=None)
 
 
 class Work:
-    """One transaction of one principal; `db` is accessible only inside a function marked `@needs`."""
+    """One transaction for one principal; its database session is accessible only inside a function marked `@needs`."""
 
     def __init__(self, session: AsyncSession, principal: Principal, keyring: Keyring, operation: str) -> None:
         self._session = session
@@ -63,23 +63,23 @@ class Work:
         return self._session
 
     def disclose(self, kind: str, students: Iterable[UUID]) -> None:
-        """Notes that records of one kind about these students are shown to the caller, for the disclosure log."""
+        """Records for the disclosure log that records of one kind about these students are shown to the caller."""
         student_ids = set(students)
         if student_ids:
             self.disclosed.students |= student_ids
             self.disclosed.kinds.add(kind)
 
     def shown(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Returns the ids of the students whose records were disclosed so far, and the kinds of these records."""
+        """Returns the ids of the students whose records were shown so far, and the kinds of these records."""
         return frozenset(str(student) for student in self.disclosed.students), frozenset(self.disclosed.kinds)
 
     def disclose_again(self, students: Iterable[str], kinds: Iterable[str]) -> None:
-        """Notes that a response that was given before, with these students' records, is given again."""
+        """Records for the disclosure log that a stored response with these students' records is shown again."""
         self.disclosed.students |= {UUID(student) for student in students}
         self.disclosed.kinds |= set(kinds)
 
     def before_commit(self, name: str, callback: Callback, *, last: bool = False) -> None:
-        """Registers a callback that runs just before the commit; a name is registered only once.
+        """Registers a callback that runs just before the commit, unless one with the same name is already registered.
 
         With `last`, the callback runs after the others; the numbering of events uses this.
         """
@@ -89,9 +89,9 @@ class Work:
 
     @asynccontextmanager
     async def as_district(self, name: str) -> AsyncIterator[None]:
-        """Runs a block as the district's system principal in this transaction.
+        """Runs a block as the district's system principal within this transaction.
 
-        Judging needs it, because it reads students whom a person's caseload hides.
+        Judging needs this, because it reads students outside the caller's caseload.
         """
         original = self.principal
         await self._session.flush()
@@ -109,11 +109,12 @@ class Work:
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """Runs a block that may fail without failing the transaction; its rows, events and disclosures are then
-        discarded.
+        """Runs a block that may fail without failing the transaction.
+
+        If it fails, its rows, events and disclosures are discarded.
         """
         events, weeks, locked = list(self.pending_events), list(self.pending_weeks), set(self.locked_students)
-        named, measures = self.named_subjects, self.named_measures
+        subjects, measures = self.named_subjects, self.named_measures
         disclosed = DisclosedRecords(set(self.disclosed.students), set(self.disclosed.kinds))
         try:
             async with self._session.begin_nested():
@@ -121,12 +122,13 @@ class Work:
         except BaseException:
             # PostgreSQL also releases the locks that were taken since the savepoint.
             self.pending_events, self.pending_weeks, self.locked_students = events, weeks, locked
-            self.disclosed, self.named_subjects, self.named_measures = disclosed, named, measures
+            self.disclosed, self.named_subjects, self.named_measures = disclosed, subjects, measures
             raise
 
     async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:
-        """Runs a step that is part of opening a unit of work, which needs the session but no permission. Commands and
-        reads never call this.
+        """Runs a step of opening a unit of work, which needs the session but no permission, and returns its result.
+
+        Commands and reads never call this.
         """
         token = _open_for.set(self)
         try:
@@ -135,7 +137,7 @@ class Work:
             _open_for.reset(token)
 
     async def finish(self) -> None:
-        """Runs the registered callbacks; the API calls this before it commits."""
+        """Runs the registered callbacks; the API calls this method before it commits."""
         await self._session.flush()
         for _, callback in sorted(self._callbacks.items(), key=lambda item: item[0] == self._last):
             await self.run_step(functools.partial(callback, self))
@@ -144,7 +146,7 @@ class Work:
 
 @asynccontextmanager
 async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, operation: str) -> AsyncIterator[Work]:
-    """Opens a unit of work; commits when the block succeeds and rolls back when it raises."""
+    """Opens a unit of work, which is committed when the block succeeds and rolled back when the block raises."""
     async with engine.connect() as connection:
         driver = await set_binding(connection, principal.binding())
         async with AsyncSession(connection, expire_on_commit=False, autoflush=False) as session:
@@ -175,7 +177,7 @@ async def _commit(session: AsyncSession, driver: BoundConnection) -> None:
 def needs(
     *permissions: Can,
 ) -> Callable[[Callable[Concatenate[Work, P], Awaitable[R]]], Callable[Concatenate[Work, P], Awaitable[R]]]:
-    """Decorates a function with the permissions that it requires, and gives it access to the database session."""
+    """Returns a decorator that gives a function its required permissions and access to the database session."""
 
     def mark(
         function: Callable[Concatenate[Work, P], Awaitable[R]],
@@ -204,6 +206,6 @@ def needs(
 
 
 def required_permissions(function: Callable[..., Any]) -> tuple[Can, ...]:
-    """Returns the permissions that `@needs` stored on a function; empty if it has none."""
+    """Returns the permissions that `@needs` has attached to a function; empty if it has none."""
     permissions: tuple[Can, ...] = getattr(function, "__needs__", ())
     return permissions

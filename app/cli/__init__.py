@@ -14,8 +14,9 @@ from app.core.errors import AimlineError, Invalid
 
 
 class Command(NamedTuple):
-    """The module of a command and its help text, which is repeated here so that the overview need not load the
-    module.
+    """The name of the module that defines a command, with the command's help text.
+
+    The text is repeated here so that the overview of all commands need not load the module.
     """
 
     module: str
@@ -51,21 +52,22 @@ COMMANDS = {
     "contracts": Command("contracts", "Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."),
     "sandbox": Command("sandbox", "A synthetic district of people who do not exist."),
 }
-"""The commands by name. Only the module of the given command is loaded, so that it starts quickly."""
+"""The commands, keyed by name. Only the module of the requested command is loaded, so that it starts quickly."""
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 DATABASES = ("AIMLINE_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL")
-LOGS = {"serve", "worker"}
-"""Commands that run processes, which configure their own logs."""
+LONG_RUNNING = {"serve", "worker"}
+"""The commands that run processes, which configure their own logs."""
 USE_PLAYGROUND = {"schema", "backup", "district", "client", "token", "sis", "sync", "calibrate", "doctor", "explain"}
-"""Commands that use a running playground where the environment names no database. The others need none, or are for an
-installation whose database the environment names.
+"""The commands that use a running playground when the environment names no database.
+
+The other commands need no database, or are for an installation whose database the environment names.
 """
-BEHIND = ("42P01", "42703", "42883", "3F000")
-"""The SQLSTATEs for a missing table, column, function or schema, which mean that a migration is missing."""
+OUTDATED_SCHEMA = ("42P01", "42703", "42883", "3F000")
+"""The SQLSTATEs for a missing table, column, function or schema, which mean that a migration was not run."""
 
 
 def command_line(command: str | None = None) -> typer.Typer:
-    """Builds the command line with one of its commands, or with all."""
+    """Returns the command line with one of its commands, or with all of them."""
     app = _empty()
     modules = [entry.module for entry in ([COMMANDS[command]] if command in COMMANDS else COMMANDS.values())]
     for module in dict.fromkeys(modules):
@@ -75,7 +77,7 @@ def command_line(command: str | None = None) -> typer.Typer:
 
 
 def overview() -> typer.Typer:
-    """Builds a command line that only lists the commands with their help texts."""
+    """Returns a command line that only lists the commands with their help texts."""
     app = _empty()
     for name, command in COMMANDS.items():
         app.command(name, help=command.help)(lambda: None)
@@ -94,8 +96,8 @@ def _empty() -> typer.Typer:
 
 
 def main() -> None:
-    """Runs the command; an error is a sentence on standard error, never a stack trace."""
-    if not set(sys.argv[1:2]) & LOGS:
+    """Runs the requested command; an error is reported by a sentence on standard error, never by a stack trace."""
+    if not set(sys.argv[1:2]) & LONG_RUNNING:
         # A command prints its result; informational log lines are for long-running processes only.
         quiet = structlog.make_filtering_bound_logger(logging.WARNING)
         structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
@@ -119,7 +121,9 @@ def main() -> None:
 
 
 def _use_playground(arguments: list[str]) -> None:
-    """Uses the running playground, unless the environment names a database; reports this on standard error."""
+    """Sets the environment to a running playground's, unless it names a database, and reports this on standard
+    error.
+    """
     names_database = any(os.environ.get(name) for name in DATABASES)
     if names_database or not set(arguments[:1]) & USE_PLAYGROUND or "--help" in arguments:
         return
@@ -130,14 +134,14 @@ def _use_playground(arguments: list[str]) -> None:
         folder, settings = playground
         os.environ.update({name: value for name, value in settings.items() if not os.environ.get(name)})
         print(f"Using the playground in {folder}.", file=sys.stderr)
-    elif named := os.environ.get(VARIABLE):
-        print(f"No playground of this user runs in {named}.", file=sys.stderr)
+    elif named_folder := os.environ.get(VARIABLE):
+        print(f"No playground of this user runs in {named_folder}.", file=sys.stderr)
 
 
 def _refuse(error: Exception) -> NoReturn:
     """Reports an unexpected error and exits.
 
-    An unknown error's message is not shown, because it may contain submitted values.
+    The message of an unknown error is not shown, because it may contain submitted values.
     """
     # Imported here, because if such an error was raised, these modules are loaded already.
     from pydantic import ValidationError
@@ -160,7 +164,7 @@ def _refuse(error: Exception) -> NoReturn:
         sys.exit(INTERNAL)
     if os.environ.get("AIMLINE_DEBUG"):
         raise error
-    if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", "") in BEHIND:
+    if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", "") in OUTDATED_SCHEMA:
         sentence = "The schema is not up to date. Run: aimline migrate"
     elif is_database_full(error):
         sentence = "The disk of the PostgreSQL server is full. Free some space there."

@@ -1,7 +1,7 @@
-"""Finds the changes of the contracts that break a client. Pure.
+"""Finds the changes of the API contracts that break a client.
 
-A change breaks if a request that was accepted can be refused, or if a member that an answer had is missing or of
-another type. What is added to answers breaks nobody: clients ignore what they do not know.
+A change breaks a client if a request that was accepted can now be refused, or if a member that an answer had is missing
+or has another type. Additions to answers break no client, because clients ignore members that they do not know.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,17 +16,19 @@ TEXT_ONLY = ("pattern", "format")
 
 
 def breaking_in_rest(old: Json, new: Json) -> list[str]:
-    """Returns the breaking changes between two OpenAPI documents, a sentence each."""
+    """Returns one sentence for each breaking change between two OpenAPI documents."""
     return sorted(set(_Comparison(old, new).documents()))
 
 
 def breaking_in_graphql(old: str, new: str) -> list[str]:
-    """Returns the breaking changes between two GraphQL schemas, a sentence each."""
+    """Returns one sentence for each breaking change between two GraphQL schemas."""
     return sorted(change.description for change in find_breaking_changes(build_schema(old), build_schema(new)))
 
 
 def breaking_in_events(old: Json, new: Json) -> list[str]:
-    """Returns the breaking changes between the schemas of the events, which clients only read."""
+    """Returns one sentence for each breaking change between two versions of the event schemas, which clients only
+    read.
+    """
     comparison = _Comparison(old, new)
     changes = []
     for name, schema in old["$defs"].items():
@@ -38,7 +40,7 @@ def breaking_in_events(old: Json, new: Json) -> list[str]:
 
 
 class _Comparison:
-    """Compares two documents; a name of a schema is followed in its own document."""
+    """Compares two OpenAPI documents; each reference to a schema is resolved in its own document."""
 
     def __init__(self, old: Json, new: Json) -> None:
         self._old, self._new = old, new
@@ -108,7 +110,7 @@ class _Comparison:
                     yield from self.answer(f"{name} {status}", content["schema"], after["content"][kind]["schema"])
 
     def request(self, at: str, old: Json, new: Json) -> Iterator[str]:
-        """Yields what breaks a client that sends values of the old schema."""
+        """Yields a sentence for each difference that breaks a client which sends values of the old schema."""
         accepted = _types(self._new, new)
         missing = _types(self._old, old) - accepted
         old, new, is_compared = self._followed("request", old, new)
@@ -131,13 +133,13 @@ class _Comparison:
         yield from self._inner(at, old, new, self.request)
 
     def answer(self, at: str, old: Json, new: Json) -> Iterator[str]:
-        """Yields what breaks a client that reads values of the old schema."""
-        known = _types(self._old, old)
-        added = _types(self._new, new) - known
+        """Yields a sentence for each difference that breaks a client which reads values of the old schema."""
+        old_types = _types(self._old, old)
+        added = _types(self._new, new) - old_types
         old, new, is_compared = self._followed("answer", old, new)
         if is_compared:
             return
-        if added := added - ({"integer"} if "number" in known else set()):
+        if added := added - ({"integer"} if "number" in old_types else set()):
             yield f"{at}: it can be {', '.join(sorted(added))} now."
         for field in sorted(set(old.get("required", ())) - set(new.get("required", ()))):
             if field in new.get("properties", {}):
@@ -168,7 +170,7 @@ class _Comparison:
     def _followed(self, direction: str, old: Json, new: Json) -> tuple[Json, Json, bool]:
         """Returns both schemas without references and null, and whether this pair was compared before.
 
-        A pair of objects is compared once in each direction, at the first place that names it: rows refer to each
+        A pair of objects is compared once in each direction, at the first place that refers to it. Rows refer to each
         other in circles, and every further path to a row would repeat its changes.
         """
         old, new = _single(self._old, old), _single(self._new, new)
@@ -189,7 +191,7 @@ def _resolved(document: Json, schema: Json) -> Json:
 
 
 def _single(document: Json, schema: Json) -> Json:
-    """Returns a schema without its reference, and of an optional type the type itself."""
+    """Returns a schema with its reference resolved; for an optional type, returns the type itself."""
     schema = _resolved(document, schema)
     kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
     return _single(document, kinds[0]) if len(kinds) == 1 else schema

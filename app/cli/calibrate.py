@@ -1,7 +1,4 @@
-"""`aimline calibrate`: calibrates a district's measures from its own series, and prints the results.
-
-Judges nothing.
-"""
+"""Defines `aimline calibrate`, which calibrates a district's measures by its own scores and prints the results."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from app.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline calibrate` to the command line."""
 
     @app.command("calibrate")
     def calibrate(district: District, as_json: AsJson = False) -> None:

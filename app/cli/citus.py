@@ -1,4 +1,4 @@
-"""Distributes the tables of a filled database over a cluster, and checks the cluster before.
+"""Distributes the tables of a filled database over a Citus cluster, after checking the cluster.
 
 New tables are distributed by their own migrations (`migrations.tenant`). Existing tables are distributed here, in one
 transaction, so that a failure leaves the database unchanged.
@@ -13,15 +13,16 @@ from app.core.db import UnfitServer, connect
 from app.settings import Settings
 
 ON_EVERY_NODE = ("public.district", "public.client", "public.client_secret")
-"""The tables that are copied to every node, in the order in which they refer to each other."""
-FIRST = "public.district_lock"
-"""The table that is distributed first; the rows of a district in all other tables are on the same node as its rows
-here.
+"""The tables that are copied to every node; each comes after those that it refers to."""
+FIRST_TABLE = "public.district_lock"
+"""The table that is distributed first.
+
+A district's rows of all other tables are placed on the same node as its rows of this table.
 """
-LOCAL = ("public.alembic_version",)
-"""The tables that stay on the coordinator, because only it reads them."""
+LOCAL_TABLES = ("public.alembic_version",)
+"""The tables that stay on the coordinator, because only the coordinator reads them."""
 DISTRIBUTED = "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass('public.district'))"
-"""SQL that returns whether Citus distributes the table of districts, to which every other table refers."""
+"""SQL that returns whether Citus has distributed the table of districts, to which every other table refers."""
 TABLES = """
 SELECT n.nspname || '.' || c.relname AS name, c.relpersistence = 'u' AS unlogged, c.relforcerowsecurity AS forced
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -71,10 +72,10 @@ def distribution_statements(tables: Sequence[LocalTable], references: Sequence[F
     FORCE ROW LEVEL SECURITY is lifted meanwhile, because it would keep the owner from copying rows into the shards. An
     unlogged table would block the online move of a district.
     """
-    moved = [table for table in tables if table.name not in LOCAL]
+    moved = [table for table in tables if table.name not in LOCAL_TABLES]
     names = {table.name for table in moved}
     copied = [name for name in ON_EVERY_NODE if name in names]
-    others = sorted(names - {*copied, FIRST})
+    other_tables = sorted(names - {*copied, FIRST_TABLE})
     return [
         "SET LOCAL citus.multi_shard_modify_mode = 'sequential'",
         *(f"ALTER TABLE {key.table} DROP CONSTRAINT {key.name}" for key in references),
@@ -82,20 +83,21 @@ def distribution_statements(tables: Sequence[LocalTable], references: Sequence[F
         *(f"ALTER TABLE {table.name} SET LOGGED" for table in moved if table.unlogged),
         *(f"SELECT create_reference_table('{name}')" for name in copied),
         *(
-            f"SELECT create_distributed_table('{FIRST}', 'district_id', colocate_with => 'default')"
+            f"SELECT create_distributed_table('{FIRST_TABLE}', 'district_id', colocate_with => 'default')"
             for name in names
-            if name == FIRST
+            if name == FIRST_TABLE
         ),
-        *(f"SELECT create_distributed_table('{name}', 'district_id', colocate_with => '{FIRST}')" for name in others),
+        *(
+            f"SELECT create_distributed_table('{name}', 'district_id', colocate_with => '{FIRST_TABLE}')"
+            for name in other_tables
+        ),
         *(f"ALTER TABLE {key.table} ADD CONSTRAINT {key.name} {key.definition}" for key in references),
         *(f"ALTER TABLE {table.name} FORCE ROW LEVEL SECURITY" for table in moved if table.forced),
     ]
 
 
 async def is_distributed(settings: Settings) -> bool:
-    """Returns whether the tables are already distributed over a cluster, in which case new ones must be distributed
-    too.
-    """
+    """Returns whether the tables are already distributed over a cluster, so that new ones must be distributed too."""
     connection = await connect(settings.url_of("owner"), "owner")
     try:
         return await _has_citus(connection) and bool(await connection.fetchval(DISTRIBUTED))
@@ -128,13 +130,13 @@ async def _has_citus(connection: asyncpg.Connection) -> bool:
 
 
 async def _distribute_filled(connection: asyncpg.Connection) -> int:
-    """Distributes every table of the owner that is not distributed yet, with its rows; returns the number of tables."""
+    """Distributes the owner's remaining tables with their rows, and returns the number of tables."""
     async with connection.transaction():
         tables = [LocalTable(row["name"], row["unlogged"], row["forced"]) for row in await connection.fetch(TABLES)]
         keys = [ForeignKey(row["table"], row["name"], row["definition"]) for row in await connection.fetch(REFERENCES)]
         for statement in distribution_statements(tables, keys):
             await connection.execute(statement)
-    return sum(table.name not in LOCAL for table in tables)
+    return sum(table.name not in LOCAL_TABLES for table in tables)
 
 
 async def _require_ready_nodes(connection: asyncpg.Connection, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""`aimline client`: an operator's commands for machine clients and their access to districts."""
+"""Defines `aimline client`, an operator's commands for machine clients and their access to districts."""
 
 import json
 from collections.abc import AsyncIterator
@@ -38,11 +38,11 @@ Origin = Annotated[
 ]
 OF_AREA = "Read and write records of a secured area, such as area:sel."
 SECONDS = 60
-"""Seconds within which every process applies a revocation."""
+"""The seconds within which every process applies a revocation."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds these commands."""
+    """Adds `aimline client` to the command line."""
     client = typer.Typer(help="Machine clients.", no_args_is_help=True)
     app.add_typer(client, name="client")
 
@@ -61,9 +61,9 @@ def add_to(app: typer.Typer) -> None:
         async def run(engine: AsyncEngine, settings: Settings) -> tuple[str, str]:
             async with _work(engine, settings, district, "client create") as work:
                 schools = tuple([(await find_school(work, name_, "/school")).id for name_ in school or ()])
-                made = await register_client(work, NewClient(name, scopes, schools))
-                await set_origins(work, made.client_id, origin or ())
-            return ids.format_id("client", made.client_id), made.secret
+                created = await register_client(work, NewClient(name, scopes, schools))
+                await set_origins(work, created.client_id, origin or ())
+            return ids.format_id("client", created.client_id), created.secret
 
         client_id, secret = as_operator(run)
         if as_json:
@@ -190,14 +190,14 @@ def add_to(app: typer.Typer) -> None:
 
 @asynccontextmanager
 async def _work(engine: AsyncEngine, settings: Settings, district: str, operation: str) -> AsyncIterator[Work]:
-    """Opens a unit of work of the operator in the district with this short name."""
+    """Opens the operator's unit of work in the district with this short name."""
     operator = system_principal(await find_district(engine, district), "operator")
     async with unit(engine, operator, settings.keyring, operation) as work:
         yield work
 
 
 def _shown(client: DistrictClient) -> dict[str, object]:
-    """Returns the fields of a client that the command line shows, which never include a secret."""
+    """Returns those fields of a client that the command line shows, which never include a secret."""
     return {
         "client_id": ids.format_id("client", client.client_id),
         "name": client.name,
@@ -210,9 +210,9 @@ def _shown(client: DistrictClient) -> dict[str, object]:
 
 
 def _scopes(given: list[str]) -> tuple[str, ...]:
-    named = [scope for text in given for scope in text.replace(",", " ").split()]
-    if "all" in named:
-        named = [scope for scope in named if scope != "all"] + [can.value for can in GRANTABLE]
-    if not named:
+    scopes = [scope for text in given for scope in text.replace(",", " ").split()]
+    if "all" in scopes:
+        scopes = [scope for scope in scopes if scope != "all"] + [can.value for can in GRANTABLE]
+    if not scopes:
         raise AimlineError("Name at least one scope. See: aimline client scopes", code="scope.missing")
-    return tuple(sorted(set(named)))
+    return tuple(sorted(set(scopes)))

@@ -1,4 +1,4 @@
-"""`aimline contracts`: writes the API contracts, or checks that the committed files are current."""
+"""Defines `aimline contracts`, which writes the API contracts, or checks that the committed files are current."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ RELEASED = FOLDER / "released"
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline contracts` to the command line."""
 
     @app.command()
     def contracts(
@@ -57,7 +57,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def breaking_changes(folder: Path) -> list[str]:
-    """Returns how the contracts in a folder break those that were released, a sentence each."""
+    """Returns one sentence for each way in which the contracts in a folder break those that were released."""
     changes: list[str] = []
     for name, compare in COMPARISONS.items():
         released = RELEASED / name

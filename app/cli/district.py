@@ -1,4 +1,4 @@
-"""Creates a district for `aimline district create` and the sandbox."""
+"""Creates districts, for `aimline district create` and for the sandbox."""
 
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from app.playbook.service import open_playbook
 
 
 async def open_district(engine: AsyncEngine, keyring: Keyring, slug: str, name: str, time_zone: str) -> UUID:
-    """Creates a district with its event counter and the default playbook, in one transaction; returns its id."""
+    """Creates a district with its event counter and the default playbook, in one transaction, and returns its id."""
     district_id = new_id()
     operator = system_principal(district_id, "operator")
     async with unit(engine, operator, keyring, "district create") as work:

@@ -1,4 +1,4 @@
-"""`aimline doctor`: checks that every record has its student's schools, and repairs those that do not."""
+"""Defines `aimline doctor`, which checks that every record has its student's schools, and repairs those that do not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BEFORE_ALL = UUID(int=0)
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline doctor` to the command line."""
 
     @app.command("doctor")
     def doctor(

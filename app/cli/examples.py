@@ -1,4 +1,7 @@
-"""One example for each command, shown at the end of its help text. A test parses every line."""
+"""Lists one example for each command, which is shown at the end of the command's help text.
+
+A test parses every example.
+"""
 
 import typer
 
@@ -60,7 +63,7 @@ EXAMPLES: dict[str, str] = {
 
 
 def add_examples(app: typer.Typer, path: str = "") -> None:
-    """Puts the example of each command of an app, and of its groups, at the end of the command's help text."""
+    """Adds the example of each command of an app, and of its groups, to the end of the command's help text."""
     for command in app.registered_commands:
         name = command.name or getattr(command.callback, "__name__", "").replace("_", "-")
         if example := EXAMPLES.get(f"{path} {name}".strip()):

@@ -1,4 +1,4 @@
-"""`aimline explain`: shows how a read over REST is answered. Reads no record."""
+"""Defines `aimline explain`, which shows how a read over REST would be answered."""
 
 import json
 from typing import Annotated
@@ -15,7 +15,7 @@ from app.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline explain` to the command line."""
 
     @app.command("explain")
     def explain(
@@ -25,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Shows the statement, the plan, the scopes and the disclosures of a read over REST.
 
-        Nothing is read but the rows that the path names by an external id or a code.
+        It reads no rows except those that the path names by an external id or a code.
         """
         # The command line of all other commands starts without the web framework.
         from app.rest.derived.explain import run_path
@@ -43,14 +43,14 @@ def add_to(app: typer.Typer) -> None:
             print(json.dumps({"statements": [render(each) for each in explanations]}))
             return
         for each in explanations:
-            shown = render(each)
+            record = render(each)
             print(each.sql, "", each.plan, "", sep="\n")
-            print("Scopes:", ", ".join(shown["scopes"]))
-            print("Discloses:", ", ".join(shown["discloses"]) or "no record about a student")
+            print("Scopes:", ", ".join(record["scopes"]))
+            print("Discloses:", ", ".join(record["discloses"]) or "no record about a student")
 
 
 def render(explanation: Explanation) -> dict[str, str | list[str]]:
-    """Returns an explanation as JSON has it."""
+    """Returns an explanation as JSON-compatible data."""
     return {
         "statement": explanation.sql,
         "plan": explanation.plan.splitlines(),

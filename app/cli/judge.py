@@ -1,4 +1,4 @@
-"""`aimline judge`: judges series from standard input, offline, without a database."""
+"""Defines `aimline judge`, which judges series of scores from standard input without a database."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 class RuleName(StrEnum):
-    """The decision rules by the names that a playbook uses."""
+    """The decision rules, by the names that a playbook uses."""
 
     MONITOR = "monitor"
     FOUR_POINT = "four-point"
@@ -39,7 +39,7 @@ class RuleName(StrEnum):
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline judge` to the command line."""
 
     @app.command()
     def judge(
@@ -87,7 +87,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def calibrated(source: Iterable[bytes]) -> Calibration:
-    """Returns a calibration from the scores of all valid lines, which must be of one measure and grade."""
+    """Returns a calibration by the scores of all valid lines, which must be of one measure and grade."""
     # Imported only for a calibration, so that other runs start faster.
     from app.response.rules.calibrate.district import calibrate_batch
 
@@ -105,7 +105,7 @@ def calibrated(source: Iterable[bytes]) -> Calibration:
 
 
 def read_calibration(file: Path) -> Calibration:
-    """Reads a calibration from a file; raises `typer.BadParameter` if it is invalid."""
+    """Returns the calibration in a file; raises `typer.BadParameter` if it is invalid."""
     try:
         return Calibration.from_json(orjson.loads(file.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
@@ -123,7 +123,7 @@ def judge_stream(source: Iterable[bytes], out: BinaryIO, options: Options) -> bo
 
 
 class Faults:
-    """Reports invalid lines as they are read, by line number and problem, never with the line's content."""
+    """Reports invalid lines as they are read, by line number and problem, but never with the line's content."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -134,14 +134,15 @@ class Faults:
 
 
 def _cohorts(source: Iterable[bytes], options: Options, faults: Faults) -> Iterator[list[OfflineSeries]]:
-    """Yields the lines of one cohort at a time, so that only one is in memory; a line without a cohort is yielded at
-    once.
+    """Yields the series of one cohort at a time, so that only one cohort is in memory.
+
+    A series without a cohort is yielded at once.
     """
     lines_by_id: dict[str, OfflineSeries] = {}
     cohort: str | None = None
     closed: set[str | None] = set()
-    for number, given in enumerate(source, 1):
-        text = given.removeprefix(BOM) if number == 1 else given
+    for number, raw_line in enumerate(source, 1):
+        text = raw_line.removeprefix(BOM) if number == 1 else raw_line
         if not text.strip():
             continue
         try:

@@ -1,4 +1,4 @@
-"""`aimline district`: an operator's commands for districts."""
+"""Defines `aimline district`, an operator's commands for districts."""
 
 import asyncio
 import json
@@ -32,9 +32,9 @@ Slug = Annotated[str, typer.Argument(help="The district's short name.")]
 
 
 def as_operator(run: Callable[[AsyncEngine, Settings], Awaitable[Answer]]) -> Answer:
-    """Runs a coroutine with an engine that uses the worker's role."""
+    """Runs a coroutine with an engine that uses the worker's role, and returns its result."""
 
-    async def go() -> Answer:
+    async def operation() -> Answer:
         settings = Settings()
         limits = settings.sync_timeouts
         engine = open_engine(settings.url_of("worker"), name="cli", pool_size=2, timeouts=limits)
@@ -43,11 +43,11 @@ def as_operator(run: Callable[[AsyncEngine, Settings], Awaitable[Answer]]) -> An
         finally:
             await engine.dispose()
 
-    return asyncio.run(go())
+    return asyncio.run(operation())
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds these commands."""
+    """Adds `aimline district` to the command line."""
     district = typer.Typer(help="Districts.", no_args_is_help=True)
     app.add_typer(district, name="district")
 
@@ -64,12 +64,12 @@ def add_to(app: typer.Typer) -> None:
             try:
                 await find_district(engine, slug)
             except NotFound:
-                made = await open_district(engine, settings.keyring, slug, name or slug, time_zone)
-                return ids.format_id("district", made)
+                district_id = await open_district(engine, settings.keyring, slug, name or slug, time_zone)
+                return ids.format_id("district", district_id)
             raise Conflict(f"The district {slug} exists already.", code="district.taken")
 
-        shown = as_operator(run)
-        print(json.dumps({"district": slug, "id": shown}) if as_json else f"Created the district {slug} ({shown}).")
+        record = as_operator(run)
+        print(json.dumps({"district": slug, "id": record}) if as_json else f"Created the district {slug} ({record}).")
 
     @district.command("list")
     def list_districts(as_json: AsJson = False) -> None:
@@ -101,7 +101,7 @@ def add_to(app: typer.Typer) -> None:
 
     @district.command("new-epoch")
     def new_epoch(slug: Slug, as_json: AsJson = False) -> None:
-        """Restarts the change feed after a restore: its readers are told to start again."""
+        """Restarts the change feed after a restore, so that all its readers must start again."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
             district_id = await find_district(engine, slug)
@@ -140,7 +140,7 @@ async def _districts(engine: AsyncEngine, keyring: Keyring) -> AsyncIterator[Dis
 
 
 def summarize(row: DistrictRow) -> dict[str, str]:
-    """Returns the fields of a district that the command line shows."""
+    """Returns those fields of a district that the command line shows."""
     return {
         "slug": row.slug,
         "id": ids.format_id("district", row.district_id),

@@ -1,17 +1,20 @@
-"""Prints the results of commands: a table or a record for people, one JSON object for programs."""
+"""Prints the results of commands, as a table or a record for people, or as one JSON object for programs."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Prints rows below their headings, each column as wide as its longest entry; prints `empty` if there is no row."""
-    shown = [[str(cell) for cell in row] for row in rows]
-    if not shown:
+    """Prints rows below their headings, or the text `empty` if there are no rows.
+
+    Each column is as wide as its longest entry.
+    """
+    cells = [[str(cell) for cell in row] for row in rows]
+    if not cells:
         print(empty)
         return
-    widths = [max(map(len, column)) for column in zip(headings, *shown, strict=True)]
-    for row in (headings, *shown):
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    for row in (headings, *cells):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 

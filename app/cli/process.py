@@ -1,4 +1,4 @@
-"""`aimline worker`, `aimline migrate` and `aimline key`."""
+"""Defines the commands `aimline worker`, `aimline migrate` and `aimline key`."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from app.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds these commands."""
+    """Adds `aimline worker`, `aimline migrate` and `aimline key` to the command line."""
     key = typer.Typer(help="Key-encryption keys.", no_args_is_help=True)
     app.add_typer(key, name="key")
 

@@ -1,6 +1,7 @@
-"""`aimline sync status|report|approve|discard|undo|history|rekey`: shows sync runs and decides about them.
+"""Defines the subcommands of `aimline sync` that show sync runs and decide about them.
 
-The exit codes are those of `aimline sync`.
+They are `status`, `report`, `approve`, `discard`, `undo`, `history` and `rekey`. The exit codes are those of `aimline
+sync`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -36,7 +37,7 @@ Kept = Annotated[bool, typer.Option("--without-removals", help="Do not remove an
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds these commands to `aimline sync`."""
+    """Adds the commands about sync runs to `aimline sync`."""
     app.add_typer(sync_app, name="sync")
 
     @sync_app.command("status")
@@ -45,7 +46,7 @@ def add_to(app: typer.Typer) -> None:
         run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run's id; without it, the newest runs.")] = "",
         as_json: AsJson = False,
     ) -> None:
-        """Shows the state of a run in one line, or of the newest runs."""
+        """Shows the state of a run, or of the newest runs, in one line each."""
         if not run:
             _show_newest(district, as_json)
             return
@@ -83,8 +84,9 @@ def add_to(app: typer.Typer) -> None:
     def approve(
         run: Run, district: District, plan: Plan, without_removals: Kept = False, as_json: AsJson = False
     ) -> None:
-        """Applies the plan of a held run, or of one that failed to apply, if it is the plan that was read and the
-        roster has not changed.
+        """Applies the plan of a held run, or of one that failed to apply.
+
+        The plan must be the one that was read, and the roster must not have changed.
         """
         run_id = ids.parse_id("run", run)
         _decide(district, run_id, lambda work: approval.approve(work, run_id, plan, without_removals), as_json)
@@ -135,17 +137,17 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Plans the new sourcedIds of the people of a held run; they are applied once the plan is approved."""
 
-        async def go(engine: AsyncEngine, settings: Settings) -> Report:
+        async def operation(engine: AsyncEngine, settings: Settings) -> Report:
             district_id, keyring = await find_district(engine, district), settings.keyring
             pairs = () if match in (*rekey.MATCHES, rekey.LIKELY) else rekey.read_pairs(Path(match))
             report = await rekey.plan_rekey(engine, keyring, district_id, ids.parse_id("run", run), match, pairs)
             async with unit(engine, system_principal(district_id, "operator"), keyring, "sync rekey") as work:
-                made = await rekey.list_pairs(work, report.run_id) if out else []
+                matched_pairs = await rekey.list_pairs(work, report.run_id) if out else []
             if out:
-                out.write_text("".join(f"{old},{new}\n" for old, new in [("old", "new"), *made]))
+                out.write_text("".join(f"{old},{new}\n" for old, new in [("old", "new"), *matched_pairs]))
             return report
 
-        report = _run_or_exit(lambda: as_operator(go))
+        report = _run_or_exit(lambda: as_operator(operation))
         _show(report, district, as_json)
         raise typer.Exit(report.exit_code)
 
@@ -153,17 +155,17 @@ def add_to(app: typer.Typer) -> None:
     def undo(run: Run, district: District, as_json: AsJson = False) -> None:
         """Undoes an applied run, unless a later run changed the same rows."""
 
-        async def go(engine: AsyncEngine, settings: Settings) -> Report:
+        async def operation(engine: AsyncEngine, settings: Settings) -> Report:
             district_id, nobody = await find_district(engine, district), lambda _doing, _done, _of: None
             return await approval.undo(engine, settings.keyring, district_id, ids.parse_id("run", run), nobody)
 
-        report = _run_or_exit(lambda: as_operator(go))
+        report = _run_or_exit(lambda: as_operator(operation))
         _show(report, district, as_json)
         raise typer.Exit(report.exit_code)
 
 
 def _show_newest(district: str, as_json: bool) -> None:
-    """Shows the newest runs, one per line, so that a nightly run's id can be found."""
+    """Shows the newest runs, one per line, so that the id of a nightly run can be found."""
     page = _ask(
         district, lambda work: queries.runs(work, keyset(work.district_id, "runs", {}, None, NEWEST, work.keyring))
     )
@@ -195,7 +197,7 @@ def _ask(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
 
 
 def _decide(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]], as_json: bool) -> None:
-    """Stores the decision, then executes it; the worker executes it again after a fault or a crash."""
+    """Stores the decision and then carries it out; after a fault or a crash, the worker carries it out."""
 
     async def run(engine: AsyncEngine, settings: Settings) -> Report:
         district_id = await find_district(engine, district)
@@ -213,7 +215,7 @@ def _decide(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]]
 
 
 def _run_or_exit(run: Callable[[], Answer]) -> Answer:
-    """Runs a step; reports its error and exits with the matching exit code."""
+    """Runs a step and returns its result, or reports its error and exits with the matching exit code."""
     try:
         return run()
     except AlreadyRunning as error:

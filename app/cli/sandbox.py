@@ -1,4 +1,4 @@
-"""`aimline sandbox`: provides a synthetic district for partners and for experiments."""
+"""Defines `aimline sandbox`, which provides a synthetic district for partners and for experiments."""
 
 import secrets
 import sys
@@ -21,7 +21,7 @@ USAGE, BUSY = 2, 1
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Adds `aimline sandbox` to the command line."""
     sandbox = typer.Typer(help="A synthetic district of people who do not exist.", no_args_is_help=True)
     app.add_typer(sandbox, name="sandbox")
 

@@ -1,4 +1,4 @@
-"""`aimline serve`: runs the api on an address, with its processes, certificate and metrics."""
+"""Defines `aimline serve`, which runs the api on an address, with its processes, certificate and metrics."""
 
 import asyncio
 import os
@@ -20,11 +20,14 @@ from app.serving.supervisor import Supervisor
 from app.settings import Settings
 
 KEEP_ALIVE = 75
-"""Seconds for which an idle connection is kept; longer than proxies keep theirs, so that the proxy closes first."""
+"""The seconds for which an idle connection is kept.
+
+Proxies keep theirs for a shorter time, so that the proxy closes a connection first.
+"""
 GRACE = 15
-"""Seconds that running requests have to finish at shutdown."""
+"""The seconds that running requests have to finish at shutdown."""
 PING = 5
-"""Seconds within which each of several processes must answer its supervisor."""
+"""The seconds within which each of several processes must answer its supervisor."""
 PLAIN = (
     "Warning: {host} can be reached from other machines, so tokens and children's records would be unencrypted. "
     "Give --certificate and --key, or --behind-proxy if a proxy terminates TLS."
@@ -32,7 +35,7 @@ PLAIN = (
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline serve` to the command line."""
 
     @app.command()
     def serve(
@@ -125,7 +128,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _allow_files(connections: int) -> None:
-    """Raises this process's limit of open files to what its connections need, as far as the system allows it."""
+    """Raises this process's limit of open files to the number that its connections need, if the system allows it."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 

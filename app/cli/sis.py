@@ -1,7 +1,7 @@
-"""`aimline sis`: creates, shows, changes, pauses and checks the sources that a district syncs from.
+"""Defines `aimline sis`, which creates, shows, changes, pauses and checks the SIS sources that a district syncs from.
 
-A secret is read from a file, never from the command line, which other users of the machine can see. The file has
-over 250 lines because every setting is an option of two commands.
+A secret is read from a file, never from the command line, which other users of the machine can see. The file has over
+250 lines because every setting is an option of two commands.
 """
 
 import csv
@@ -61,7 +61,7 @@ PullGb = Annotated[int | None, typer.Option(help="GB of it that may lie on the d
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds these commands."""
+    """Adds `aimline sis` to the command line."""
     sis = typer.Typer(help="The sources that a district syncs from.", no_args_is_help=True)
     app.add_typer(sis, name="sis")
     _add(sis)
@@ -139,13 +139,13 @@ def _set(sis: typer.Typer) -> None:
         as_json: AsJson = False,
     ) -> None:
         """Changes the named settings and leaves the others; an empty value ("") clears an optional setting."""
-        given = _given(locals())
-        if not given:
+        changes = _given(locals())
+        if not changes:
             _refuse("Name a setting to change, such as --schedule '0 2 * * *'.")
 
         async def change(work: Work, allowed: Allowed) -> sources.ConfiguredSource:
             configured = await sources.load_source_by_name(work, name)
-            return await sources.change_source(work, configured.source.id, given, allowed, local=True)
+            return await sources.change_source(work, configured.source.id, changes, allowed, local=True)
 
         _print(_run(district, change), as_json)
 
@@ -171,18 +171,18 @@ def _show(sis: typer.Typer) -> None:
 
     @sis.command("doctor")
     def doctor(name: Name, district: District, as_json: AsJson = False) -> None:
-        """Checks a source: signs in, reads every collection and exits as a run would. Writes nothing."""
+        """Checks a source: signs in, reads every collection and exits with the same code as a run. Writes nothing."""
         # Imported here, because it loads many modules that the other commands do not need.
         from app.sis.runs.pull import inspect_source
 
-        async def go(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
+        async def operation(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
             allowed = settings.sis_allowed
             district_id = await find_district(engine, district)
             async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sis") as work:
                 source_id = (await sources.load_source_by_name(work, name)).source.id
             return await inspect_source(engine, settings.keyring, district_id, source_id, allowed)
 
-        findings = _or_refuse(lambda: as_operator(go))
+        findings = _or_refuse(lambda: as_operator(operation))
         print(orjson.dumps(findings).decode() if as_json else "\n".join(findings["sentences"]))
         raise typer.Exit(findings["exit_code"] if findings["ready"] else REFUSED)
 
@@ -191,19 +191,19 @@ def _show(sis: typer.Typer) -> None:
     def pause(name: Name, district: District, as_json: AsJson = False) -> None:
         """Stops scheduled runs of a source; its rows and its history stay."""
 
-        async def go(work: Work, _: Allowed) -> sources.ConfiguredSource:
+        async def operation(work: Work, _: Allowed) -> sources.ConfiguredSource:
             return await sources.pause_source(work, (await sources.load_source_by_name(work, name)).source.id)
 
-        _print(_run(district, go), as_json)
+        _print(_run(district, operation), as_json)
 
     @sis.command("resume")
     def resume(name: Name, district: District, as_json: AsJson = False) -> None:
         """Resumes the schedule of a source."""
 
-        async def go(work: Work, _: Allowed) -> sources.ConfiguredSource:
+        async def operation(work: Work, _: Allowed) -> sources.ConfiguredSource:
             return await sources.resume_source(work, (await sources.load_source_by_name(work, name)).source.id)
 
-        _print(_run(district, go), as_json)
+        _print(_run(district, operation), as_json)
 
 
 def _forget(sis: typer.Typer) -> None:
@@ -214,27 +214,28 @@ def _forget(sis: typer.Typer) -> None:
     ) -> None:
         """Erases a person from the before-images of earlier syncs; those runs can no longer be undone."""
 
-        async def go(work: Work, _: Allowed) -> int:
+        async def operation(work: Work, _: Allowed) -> int:
             kind, row = ids.parse_any_id(person)
             if kind not in ("student", "person"):
                 raise NotFound("person")
             return await erase_person(work, row)
 
-        print(f"{_run(district, go):,} rows are no longer kept as they were.")
+        print(f"{_run(district, operation):,} rows are no longer kept as they were.")
 
 
 def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Answer:
-    """Runs a step in the district as the operator; for an invalid input, prints one sentence per violation and
-    exits.
+    """Runs a step in the district as the operator and returns its result.
+
+    For an invalid input, prints one sentence per violation and exits.
     """
 
-    async def go(engine: AsyncEngine, settings: Settings) -> Answer:
+    async def operation(engine: AsyncEngine, settings: Settings) -> Answer:
         allowed = settings.sis_allowed
         district_id = await find_district(engine, district)
         async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sis") as work:
             return await do(work, allowed)
 
-    return _or_refuse(lambda: as_operator(go))
+    return _or_refuse(lambda: as_operator(operation))
 
 
 def _or_refuse(run: Callable[[], Answer]) -> Answer:
@@ -247,8 +248,8 @@ def _or_refuse(run: Callable[[], Answer]) -> Answer:
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Returns the options that were given, in the form of source settings."""
-    given = {
+    """Returns the options that were given, converted to source settings."""
+    settings_given = {
         "scopes": options["scope"] and tuple(item for text in options["scope"] for item in text.split()),
         "left_out": options["leave_out"] and tuple(item for item in options["leave_out"] if item),
         "schools": options["schools"] and _names(",".join(options["schools"]).split(",")),
@@ -264,9 +265,9 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
         **{name: options[name] for name in ("url", "gradebook_url", "token_url", "auth", "client_id")},
         **{name: options[name] for name in ("page_size", "concurrency", "pull_minutes", "pull_gb")},
     }
-    if given["excluded_users"] == "":
-        given["excluded_users"] = ()
-    settings = {name: value if value != "" else None for name, value in given.items() if value is not None}
+    if settings_given["excluded_users"] == "":
+        settings_given["excluded_users"] = ()
+    settings = {name: value if value != "" else None for name, value in settings_given.items() if value is not None}
     if options["rollover"] == "":
         settings["rollover"] = None
     elif options["rollover"]:

@@ -1,7 +1,7 @@
-"""`aimline sync run`, `csv` and `scores`: sync a source into the roster and print the report.
+"""Defines `aimline sync run`, `csv` and `scores`, which sync a source and print the report.
 
-Exit codes: 0 done · 1 internal · 2 usage · 3 done with quarantined rows · 4 held · 5 source unreadable or refused ·
-6 source inconsistent · 75 already running · 130 interrupted.
+Exit codes: 0 done · 1 internal · 2 usage · 3 done with quarantined rows · 4 held · 5 source unreadable or refused · 6
+source inconsistent · 75 already running · 130 interrupted.
 """
 
 import asyncio
@@ -91,7 +91,7 @@ def sync_run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
-    """Syncs from a source now. Without --full or --delta, its schedule for full runs decides which."""
+    """Syncs from a source now. Without --full or --delta, the source's schedule decides between the two."""
     if full and delta:
         print("Use --full or --delta, not both.", file=sys.stderr)
         raise typer.Exit(USAGE)
@@ -101,7 +101,7 @@ def sync_run(
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The resources of a run on the command line."""
+    """The objects that a run on the command line uses."""
 
     engine: AsyncEngine
     settings: Settings
@@ -122,9 +122,9 @@ def _run_command(sync: Callable[[RunContext], Awaitable[Report]], district: str,
         errors.print(error.detail)
         raise typer.Exit(ALREADY_RUNNING) from None
     except NotFound as error:
-        named = "such source" if error.kind == "source" else f"district {district!r}"
+        missing = "such source" if error.kind == "source" else f"district {district!r}"
         command = "sis add" if error.kind == "source" else "district create"
-        errors.print(f"There is no {named}. Create it with: aimline {command}", markup=False)
+        errors.print(f"There is no {missing}. Create it with: aimline {command}", markup=False)
         raise typer.Exit(USAGE) from None
     except StorageFull as error:
         errors.print(error.detail, markup=False)
@@ -169,7 +169,7 @@ async def _over_engine(
 
 @contextmanager
 def _progress(console: Console) -> Iterator[port.Progress]:
-    """Yields a progress bar on a terminal; elsewhere nothing is shown, so that a log stays readable."""
+    """Yields a function that advances a progress bar; nothing is shown unless the output is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _doing, _done, _of: None
         return
@@ -187,7 +187,7 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
     """Prints a report: counts by kind, quarantined rows, warnings, the sentence about the outcome, and the next
     commands.
 
-    With `weighed`, also prints each limit against mass changes with the measured value.
+    With `weighed`, it also prints each limit against mass changes with the measured value.
     """
     console = Console()
     if not console.is_terminal:

@@ -1,4 +1,4 @@
-"""`aimline token`: an operator's command that ends access tokens before they expire."""
+"""Defines `aimline token`, an operator's command that ends access tokens before they expire."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ EXCLUSIVE = "Give either a token on standard input, or --client and --district f
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds `aimline token` to the command line."""
     token = typer.Typer(help="Access tokens.", no_args_is_help=True)
     app.add_typer(token, name="token")
 
@@ -65,14 +65,17 @@ def add_to(app: typer.Typer) -> None:
             return client_id, token_id
 
         client_id, token_id = as_operator(run)
-        shown = ids.format_id("client", client_id)
-        record = {"client_id": shown, "token_id": token_id and str(token_id), "effective_within_seconds": SECONDS}
-        what = "This token" if token_id else "Every token issued until now"
-        print(json.dumps(record) if as_json else f"{what} of {shown} ends within {SECONDS} seconds.")
+        public_id = ids.format_id("client", client_id)
+        record = {"client_id": public_id, "token_id": token_id and str(token_id), "effective_within_seconds": SECONDS}
+        subject = "This token" if token_id else "Every token issued until now"
+        print(json.dumps(record) if as_json else f"{subject} of {public_id} ends within {SECONDS} seconds.")
 
 
 def _verified(settings: Settings, text: str) -> tuple[UUID, UUID, UUID]:
-    """Returns the district, client and id of a token; raises `AimlineError` for a token that is invalid anyway."""
+    """Returns the ids of a token's district, its client and the token itself.
+
+    Raises `AimlineError` for a token that is already invalid.
+    """
     try:
         token = Tokens(settings.keyring, settings.base_url, settings.token_seconds).verify(text)
     except Unauthenticated:

@@ -1,4 +1,4 @@
-"""Sends reminders about concerns that nobody answered in time, once each. Never changes a concern."""
+"""Sends one reminder for each concern that nobody has answered in time. Never changes a concern."""
 
 from datetime import date
 
@@ -16,8 +16,8 @@ from app.roster.student_lock import skip_busy_students
 
 @needs(Can.JUDGE)
 async def remind_unanswered_concerns(work: Work, days: int, today: date) -> int:
-    """Sends a reminder for each concern that is still `raised` after `days` days of instruction; returns the number
-    sent.
+    """Sends a reminder for each concern that is still `raised` after `days` days of instruction. Returns the number of
+    reminders.
 
     Concerns about students who left get no reminder.
     """

@@ -25,12 +25,14 @@ class ConcernFilter:
     state: str | None = None
 
     def schools(self, work: Work) -> tuple[UUID, ...] | None:
-        """Returns the schools whose index serves the list, or None if the student's index serves it better."""
+        """Returns the schools by which the list is read, or None if it is read by its student, for whom there is a
+        better index.
+        """
         return None if self.student_id is not None else schools_of_list(work, self.school_id)
 
 
 def select_concerns(work: Work, criteria: ConcernFilter) -> Select[Concern]:
-    """Returns the statement that selects the concerns that match the filters, without an order."""
+    """Returns a SELECT of the concerns that match the filters and are within the caller's reach, without an order."""
     query = select(Concern).where(Concern.district_id == work.district_id, within_reach(work, Concern.student_id))
     if criteria.student_id is not None:
         query = query.where(Concern.student_id == criteria.student_id)
@@ -44,7 +46,7 @@ def select_concerns(work: Work, criteria: ConcernFilter) -> Select[Concern]:
 
 @needs(Can.READ_CONCERNS)
 async def concerns(work: Work, keyset: Keyset, criteria: ConcernFilter) -> Page[Concern]:
-    """Returns a page of concerns in the order in which they were recorded."""
+    """Returns a page of the concerns that match the filters, in the order in which they were recorded."""
     page: Page[Concern] = await page_by_id(
         work, keyset, select_concerns(work, criteria), Concern.id, criteria.schools(work)
     )
@@ -54,7 +56,7 @@ async def concerns(work: Work, keyset: Keyset, criteria: ConcernFilter) -> Page[
 
 @needs(Can.READ_CONCERNS)
 async def concern(work: Work, concern_id: UUID) -> Concern:
-    """Returns one concern; raises `NotFound`."""
+    """Returns the concern with this id; raises `NotFound`."""
     row = await work.db.scalar(select(Concern).where(Concern.district_id == work.district_id, Concern.id == concern_id))
     if row is None:
         raise NotFound("concern")
@@ -64,5 +66,5 @@ async def concern(work: Work, concern_id: UUID) -> Concern:
 
 @needs(Can.READ_CONCERNS)
 async def concerns_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Concern]]:
-    """Returns every concern about these students, keyed by student, oldest first."""
+    """Returns all concerns about these students, oldest first, keyed by the student's id."""
     return await rows_of_students(work, Concern, "concern", student_ids, Concern.id)

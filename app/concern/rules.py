@@ -19,13 +19,15 @@ TRANSITIONS: dict[str, tuple[str, str]] = {
     "dismiss": ("raised", "dismissed"),
     "resolve": ("accepted", "resolved"),
 }
-"""For each verb, the state that a concern must have and the state that it gets."""
+"""The transitions by verb, each as the state that a concern must have and the state that it gets."""
 
 STATES = tuple(state.value for state in ConcernState)
 
 
 def next_state(state: str, verb: str) -> str:
-    """Returns the state after the verb; raises `Conflict` if the current state does not allow the verb."""
+    """Returns the state that a concern has after the verb; raises `Conflict` if its current state does not allow the
+    verb.
+    """
     required, target = TRANSITIONS[verb]
     if state == required:
         return target

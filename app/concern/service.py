@@ -55,7 +55,7 @@ class NewConcern:
 
 
 BECAUSE = Text(max=4000)
-"""The limits of the reason that is given when a concern is accepted, dismissed or resolved."""
+"""The length limits of a reason for accepting, dismissing or resolving a concern."""
 
 
 @needs(Can.RAISE_CONCERN)

@@ -1,8 +1,7 @@
 """Checks the network addresses that the service connects to on behalf of others, such as a webhook's URL.
 
-Pure: it works on the text of a URL and on addresses that were already resolved.
-
-A URL is checked when it is saved, and the address that it resolves to is checked again at every connection.
+A URL is checked when it is saved, and the address that its host resolves to is checked again at every connection. The
+functions are pure: they neither resolve names nor open connections.
 """
 
 import unicodedata
@@ -18,8 +17,9 @@ Network = IPv4Network | IPv6Network
 
 MAX_LENGTH = 2048
 FIRST_OPEN_PORT = 1024
-"""The lowest port that is allowed; lower ports serve other protocols (mail, DNS, shells), except 443, and 80 on
-loopback.
+"""The lowest port that a URL may name, apart from 443, and from 80 on loopback.
+
+Lower ports serve other protocols, such as mail, DNS and remote shells.
 """
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -49,7 +49,8 @@ DENIED_V4 = tuple(
 )
 GLOBAL_V6 = IPv6Network("2000::/3")
 """The only IPv6 block with public addresses. Loopback, IPv4-mapped, NAT64 (64:ff9b::/96), unique local, link-local,
-multicast and unassigned addresses are outside it."""
+multicast and unassigned addresses are outside it.
+"""
 DENIED_V6 = tuple(
     IPv6Network(network)
     for network in (
@@ -66,9 +67,8 @@ DENIED_V6 = tuple(
 class Allowed:
     """The networks that an operator allows in addition to the public Internet.
 
-    In a sandbox, loopback is allowed too, also over plain HTTP.
-
-    `setting` is the name of the environment variable that lists the networks; the error for a refused address names it.
+    In a sandbox, loopback is allowed too, also over plain HTTP. `setting` is the name of the environment variable that
+    lists the networks, which the error for a refused address names.
     """
 
     networks: tuple[Network, ...] = ()
@@ -77,7 +77,7 @@ class Allowed:
 
     @classmethod
     def parse(cls, networks: str, setting: str, *, sandbox: bool = False) -> Self:
-        """Parses a comma-separated setting; raises `ValueError` that names an entry that is not a network."""
+        """Parses the comma-separated networks of a setting; raises `ValueError` for an entry that is not a network."""
         parsed = []
         for entry in filter(None, (part.strip() for part in networks.split(","))):
             try:
@@ -100,8 +100,9 @@ class Allowed:
         return is_public(address) or any(address in network for network in networks)
 
     def opens_private(self, address: Address) -> bool:
-        """Returns whether the address is in a private network that the operator listed; a sandbox's loopback does not
-        count.
+        """Returns whether the operator's list allows this address of a private network.
+
+        Returns False for the loopback address that a sandbox allows.
         """
         return not is_public(address) and any(address in network for network in self.networks)
 
@@ -162,8 +163,9 @@ def _split(url: str, pointer: str) -> tuple[SplitResult, int | None, Address | s
 
 
 def _host(text: str) -> Address | str:
-    """Returns the normalized host of a URL: an IP address in any spelling, or a host name in ASCII. Raises
-    `ValueError`.
+    """Returns the host of a URL in its normalized spelling: an IP address, or a host name in ASCII.
+
+    Raises `ValueError` for a host that is neither.
     """
     if ":" in text:
         if "%" in text:
@@ -193,9 +195,7 @@ def _is_number(label: str) -> bool:
 
 
 def _loose_ipv4(labels: list[str]) -> IPv4Address:
-    """Parses an IPv4 address in every form that `inet_aton` and browsers accept: decimal, octal, hexadecimal,
-    shortened.
-    """
+    """Parses an IPv4 address in every spelling that browsers accept: decimal, octal, hexadecimal and shortened."""
     numbers = [_number(label) for label in labels]
     if len(numbers) > 4 or any(number > 255 for number in numbers[:-1]):
         raise ValueError("address")
@@ -220,5 +220,5 @@ def _refuse(pointer: str, code: str, detail: str) -> NoReturn:
 
 
 def parse_address(text: str) -> Address:
-    """Parses an address that the resolver returned."""
+    """Parses an IP address that a DNS resolver returned."""
     return ip_address(text)

@@ -63,7 +63,7 @@ def user_outside() -> int:
 
 
 def _entrance() -> Callable[[], None]:
-    """Returns a `preexec_fn` that moves the child into a new user namespace in which the current user is nobody."""
+    """Returns a `preexec_fn` that moves the child into a new user namespace, in which the current user is `nobody`."""
     libc, user, group = ctypes.CDLL(None, use_errno=True), os.geteuid(), os.getegid()
     maps = {"setgroups": "deny", "uid_map": f"{NOBODY} {user} 1", "gid_map": f"{NOBODY} {group} 1"}
 
@@ -88,9 +88,9 @@ def _namespaces() -> bool:
 
 
 def processes_in(folder: Path, pid: int) -> list[int]:
-    """Returns the ids of our live processes whose working directory is this folder.
+    """Returns the ids of this user's live processes whose working directory is this folder.
 
-    Where the system cannot list them, returns `pid` if its command line names the folder.
+    Where the system cannot list processes, returns `pid` if its command line names the folder.
     """
     if sys.platform == "linux":
         pids = []

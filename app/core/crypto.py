@@ -1,6 +1,6 @@
-"""Encrypts values and derives keys, using the key-encryption keys of the key file. Stores nothing.
+"""Encrypts values and derives keys, using the keys of the installation's key file.
 
-A key file holds one key per line, `<id>:<base64 of 32 bytes>`. The first key encrypts; every key can decrypt.
+A key file holds one key per line, as `<id>:<base64 of 32 bytes>`. The first key encrypts; every key can decrypt.
 """
 
 import base64
@@ -24,13 +24,16 @@ class KeyFault(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The keys by id; the first one is used for encryption."""
+    """The keys of a key file, by their ids, with the operations that use them.
+
+    The first key encrypts; every key can decrypt.
+    """
 
     keys: Mapping[str, bytes] = field(repr=False)
 
     @classmethod
     def parse(cls, text: str) -> "Keyring":
-        """Parses a key file; raises `KeyFault`, which describes the problem and never contains a key."""
+        """Parses the text of a key file; raises `KeyFault`, whose message never contains a key."""
         keys: dict[str, bytes] = {}
         for number, line in enumerate(text.splitlines(), start=1):
             if not line.strip():
@@ -51,8 +54,10 @@ class Keyring:
         return cls(keys)
 
     def seal(self, plain: bytes, *bound_to: object) -> str:
-        """Encrypts with AES-256-GCM under the first key; decryption needs the same `bound_to` values (district, row,
-        column).
+        """Returns a text that is encrypted with AES-256-GCM under the first key.
+
+        Only a call of `open` with the same `bound_to` values (such as the district, the row and the column) can decrypt
+        it.
         """
         name, key = next(iter(self.keys.items()))
         nonce = os.urandom(12)
@@ -60,7 +65,11 @@ class Keyring:
         return f"{name}.{base64.b64encode(nonce + sealed).decode()}"
 
     def open(self, sealed: str, *bound_to: object) -> bytes:
-        """Decrypts a sealed value; raises `KeyFault` when its key is missing or the value was moved or changed."""
+        """Returns the decrypted bytes of a sealed value.
+
+        Raises `KeyFault` when its key is missing, when the value was changed, or when `bound_to` differs from the
+        values that it was sealed with.
+        """
         name, _, body = sealed.partition(".")
         key = self.keys.get(name)
         if key is None:
@@ -72,17 +81,17 @@ class Keyring:
             raise KeyFault("A sealed value does not belong to the row in which it is stored.") from None
 
     def is_current(self, sealed: str) -> bool:
-        """Returns whether a value is sealed under the key that encrypts new values."""
+        """Returns whether a value was encrypted with the key that now encrypts new values."""
         return sealed.partition(".")[0] == next(iter(self.keys))
 
     def derive(self, name: str, purpose: str, length: int = 32) -> bytes:
-        """Derives bytes for one purpose from the named key (HKDF-SHA256, RFC 5869)."""
+        """Returns bytes for one purpose, derived from the named key (HKDF-SHA256, RFC 5869)."""
         return HKDF(hashes.SHA256(), length, salt=None, info=purpose.encode()).derive(self.keys[name])
 
     def signing_keys(self) -> dict[str, ec.EllipticCurvePrivateKey]:
-        """Returns a P-256 private key derived from each key of the ring, by id; the first one signs.
+        """Returns the private P-256 keys that sign access tokens, one derived from each key of the ring, by key id.
 
-        Because they are derived, the private keys need not be stored or distributed.
+        The first one signs. Because the keys are derived, they need not be stored or distributed.
         """
         keys = {}
         for name in self.keys:
@@ -103,7 +112,10 @@ def generate_key(name: str = "") -> str:
 
 
 def fingerprint(secret: str) -> str:
-    """Returns the SHA-256 of a random secret; a secret with full entropy needs no slow hash."""
+    """Returns the SHA-256 of a randomly generated secret.
+
+    A slow password hash is not needed, because such a secret cannot be guessed.
+    """
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

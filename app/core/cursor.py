@@ -1,8 +1,8 @@
-"""Encrypts a position in a list into an opaque cursor, and decrypts it. Does not know which list it is.
+"""Encrypts a position in a list into an opaque cursor, and decrypts cursors.
 
-A position may contain a child's name, and a cursor appears in URLs and in the logs of every proxy, so it is encrypted
-and authenticated with AES-SIV (RFC 5297). The same position always gives the same text, so clients can compare cursors.
-AES-SIV needs no nonce; with nonces, a busy list could use up the safe number.
+A position may contain a child's name, and a cursor appears in URLs and in the logs of every proxy. It is therefore
+encrypted and authenticated with AES-SIV (RFC 5297). AES-SIV needs no nonce, so the same position always gives the same
+text, and clients can compare cursors.
 """
 
 import base64
@@ -18,23 +18,26 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from app.core.crypto import Keyring
 
 MAX_CURSOR_LENGTH = 6000
-"""The largest number of characters of a cursor, enough for two escaped names of 300 characters and an id."""
+"""The largest number of characters of a cursor. It is enough for two escaped names of 300 characters and an id."""
 PURPOSE = "page cursor"
 
 
 class CursorSeal:
-    """Encrypts and decrypts cursors. The first key encrypts; every key can decrypt."""
+    """Encrypts and decrypts cursors with a list of keys. The first key encrypts; every key can decrypt."""
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         self._ciphers = tuple(AESSIV(key) for key in keys)
 
     def seal(self, bound: bytes, place: tuple[Any, ...]) -> str:
-        """Returns a cursor for a position in a list; only a caller with the same `bound` can open it."""
+        """Returns the encrypted cursor of a position in a list.
+
+        Only a call of `open` with the same `bound` bytes can decrypt it.
+        """
         sealed = self._ciphers[0].encrypt(orjson.dumps(place, default=str), [bound])
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def open(self, bound: bytes, cursor: str) -> tuple[Any, ...] | None:
-        """Returns the position in a cursor, or None if it was sealed with another `bound` or by another
+        """Returns the position in a cursor, or None if the cursor was encrypted with another `bound` or by another
         installation.
         """
         sealed = _decode(cursor)
@@ -44,17 +47,17 @@ class CursorSeal:
             try:
                 return tuple(orjson.loads(cipher.decrypt(sealed, [bound])))
             except InvalidTag:
-                continue  # another key of the ring may have sealed it
+                continue  # another key may have encrypted it
         return None
 
 
 def cursor_seal(keyring: Keyring) -> CursorSeal:
-    """Returns the cursor encryption of an installation; it is the same in every process with the same keys."""
+    """Returns the encryption for cursors that is derived from these keys, and so is the same in every process."""
     return _seal_of(tuple(keyring.keys.items()))
 
 
 PROCESS_SEAL = CursorSeal([os.urandom(64)])
-"""The encryption for cursors of lists that no API returns; they can be opened in this process only."""
+"""The encryption for cursors of internal lists, which only this process can decrypt."""
 
 
 @lru_cache(maxsize=8)
@@ -64,7 +67,7 @@ def _seal_of(keys: tuple[tuple[str, bytes], ...]) -> CursorSeal:
 
 
 def _decode(cursor: str) -> bytes | None:
-    """Decodes the base64 of a cursor; returns None unless it is the canonical spelling of its bytes."""
+    """Returns the bytes of a cursor's base64 text, or None unless the text is the canonical spelling of its bytes."""
     if len(cursor) > MAX_CURSOR_LENGTH:
         return None
     try:

@@ -32,7 +32,7 @@ CONVENTION = {
 }
 MINIMUM_VERSION = 17
 OVERFLOW = 2
-"""The factor by which a pool may exceed its size when it is busy."""
+"""The factor by which a busy pool may open more connections than its size."""
 
 
 class Base(DeclarativeBase):
@@ -47,7 +47,7 @@ class Base(DeclarativeBase):
 
 
 class Tenant:
-    """Mixin for a row of one district; the district id leads every key."""
+    """Mixin for a table whose rows each belong to one district; the district's id is the first column of every key."""
 
     district_id: Mapped[UUID] = mapped_column(primary_key=True)
 
@@ -59,16 +59,16 @@ class TenantRow(Tenant):
 
 
 def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
-    """Returns a lateral subquery that PostgreSQL runs by an index for each outer row, and never rewrites into a join.
+    """Returns a lateral subquery, which PostgreSQL executes by an index for each row of the outer query.
 
-    For a district that has just been loaded the planner estimates one or two rows, so as a join it would scan all of
-    them for every outer row. The `OFFSET` in the subquery prevents the rewriting.
+    The `OFFSET` in the subquery keeps PostgreSQL from rewriting it into a join. For a district that has just been
+    loaded, the planner estimates one or two rows, so a join would scan the whole table for every outer row.
     """
     return query.offset(literal_column("0")).lateral(name)
 
 
 class BoundConnection(asyncpg.Connection):
-    """A connection whose transactions begin with a binding statement; without one they are refused."""
+    """A connection whose transactions must begin with a binding statement, which sets the principal."""
 
     binding: str | None = None
     checked_out = False
@@ -78,17 +78,20 @@ class BoundConnection(asyncpg.Connection):
         keep_alive(transport)
 
     def bind(self, statement: str) -> None:
-        """Sets the binding statement of the next BEGIN; it is used once."""
+        """Sets the statement that the next BEGIN sends with it; it is used once, and a BEGIN without one is refused."""
         self.binding = statement
 
     def transaction(self, **options: Any) -> Any:
-        """Refuses an unbound transaction before asyncpg counts it as begun, so that the connection stays usable."""
+        """Starts a transaction, or raises an error if no binding statement is set.
+
+        The check comes before asyncpg counts the transaction as begun, so that the connection stays usable.
+        """
         if self.checked_out and self.binding is None and not self.is_in_transaction():
             raise Misuse("A transaction began without a principal.")
         return super().transaction(**options)
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        """Executes a query; the binding statement is appended if the query is a BEGIN."""
+        """Executes a query, and appends the binding statement to a BEGIN."""
         if query.startswith("BEGIN") and self.binding is not None:
             query, self.binding = f"{query} {self.binding}", None
         return str(await super().execute(query, *args, timeout=timeout))
@@ -109,10 +112,10 @@ async def _open_connection(*options: Any, **keywords: Any) -> BoundConnection:
 
 
 def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts = Timeouts()) -> AsyncEngine:
-    """Creates an engine with bound connections; `name` appears in pg_stat_activity.
+    """Creates a database engine with bound connections; `name` appears as the application in pg_stat_activity.
 
-    The timeouts are set when a database session starts. A SET in each transaction would cost a round trip, and on a
-    sharded database it cannot share a message with BEGIN.
+    The timeouts are set when a database session starts. Setting them in each transaction would cost a round trip, and
+    on a sharded database a SET cannot share a message with BEGIN.
     """
     engine = create_async_engine(
         sqlalchemy_url(url),
@@ -131,7 +134,7 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
                 "application_name": f"aimline {name}",
                 # A server may be configured to log the parameters of failing statements; our sessions turn that off.
                 "log_parameter_max_length_on_error": "0",
-                # A nested read is one large statement that runs for milliseconds; compiling it would take longer.
+                # A nested read is one large statement, which JIT would take longer to compile than it runs.
                 "jit": "off",
                 **timeouts.server_settings(),
             },
@@ -177,11 +180,11 @@ CONNECTION_ERRORS = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-"""The errors of a connection whose server cannot be reached or disconnects during a query."""
+"""The errors that a driver raises when the server cannot be reached or disconnects during a query."""
 
 
 class UnfitServer(RuntimeError):
-    """Raised for an unsuitable server (too old or unreachable) and for a role that can bypass row-level security."""
+    """Raised for a database server that is too old or unreachable, or a role that can bypass row-level security."""
 
 
 async def connect(url: str, purpose: str) -> asyncpg.Connection:
@@ -198,8 +201,10 @@ async def connect(url: str, purpose: str) -> asyncpg.Connection:
 
 
 async def check_server(url: str, purpose: str) -> None:
-    """Raises `UnfitServer` for a server that is too old, a role that could bypass row-level security, or an
-    unsuitable Citus.
+    """Checks that a database server and the role of its URL are suitable.
+
+    Raises `UnfitServer` for a server that is too old, a role that could bypass row-level security, or an unsuitable
+    Citus.
     """
     connection = await connect(url, purpose)
     try:

@@ -1,4 +1,4 @@
-"""Recognizes errors that mean that a disk is full, either ours or PostgreSQL's."""
+"""Recognizes errors which mean that a disk of this machine or of the database server is full."""
 
 import errno
 

@@ -1,7 +1,7 @@
 """Provides SQL statements that lock a district for one purpose until the end of the transaction.
 
-They lock a row of the district. An advisory lock would apply to one node of a cluster only, so that processes
-connected to different nodes would not exclude each other.
+They lock a row of the district. An advisory lock would hold on one node of a database cluster only, so processes that
+are connected to different nodes would not exclude each other.
 """
 
 from enum import StrEnum
@@ -12,7 +12,9 @@ DISTRICT, NAME = bindparam("district", type_=Uuid), bindparam("name", type_=Text
 
 
 class DistrictLock(StrEnum):
-    """The purposes of the locks; per purpose, only one transaction of a district runs at a time."""
+    """The purposes for which a district is locked. For each purpose, only one transaction of a district runs at a
+    time.
+    """
 
     WRITE_SYNC = "write_sync"
     SCHOOL_BREAK = "school_break"
@@ -20,15 +22,18 @@ class DistrictLock(StrEnum):
 
 WAIT = """INSERT INTO district_lock (district_id, name) VALUES (:district, :name)
 ON CONFLICT (district_id, name) DO UPDATE SET name = excluded.name"""
-"""SQL that takes the lock, and waits for it if another transaction holds it."""
+"""SQL that takes the lock, after waiting for any transaction that has it."""
 WAIT_FOR_LOCK = text(WAIT).bindparams(DISTRICT, NAME)
 TRY_LOCK = text(
     "SELECT name FROM district_lock WHERE district_id = :district AND name = :name FOR UPDATE SKIP LOCKED"
 ).bindparams(DISTRICT, NAME)
-"""SQL that takes the lock and returns a row; returns no row if it is held already, or if its row does not exist yet."""
+"""SQL that takes the lock without waiting and returns a row.
+
+It returns no row if another transaction has the lock, or if the lock's row does not exist yet.
+"""
 FIRST_LOCK = text(
     """INSERT INTO district_lock (district_id, name) SELECT :district, :name
     WHERE NOT EXISTS (SELECT FROM district_lock AS l WHERE l.district_id = :district AND l.name = :name)
     ON CONFLICT DO NOTHING RETURNING name"""  # ON CONFLICT alone would wait for whoever has locked the row
 ).bindparams(DISTRICT, NAME)
-"""SQL that creates the lock's row, takes the lock and returns a row; returns no row if the row exists already."""
+"""SQL that creates the lock's row, takes the lock and returns a row; it returns no row if the row already exists."""

@@ -1,7 +1,7 @@
 """Runs one kind of job for several districts at once, so that no district delays another.
 
-At most one task runs per district. A district without any job that could be done, or whose task failed before a job
-could record the failure, is skipped for a while, and longer after each failure. Does not know what the work is.
+At most one task runs per district. A district is skipped for a while if it had no job that could be done, or if its
+task failed before a job could record the failure. The time grows with each failure.
 """
 
 import asyncio
@@ -17,23 +17,24 @@ import structlog
 from app.core.fault_report import describe_fault
 from app.core.log import job_context
 
-NOTHING_DONE = 1.0  # seconds to skip a district after a task that could do nothing
-AFTER_FAULT = 1.0  # seconds to skip a district after its first failure in a row, doubled after each further one
+IDLE_PAUSE = 1.0  # seconds to skip a district after a task that could do nothing
+FAULT_PAUSE = 1.0  # seconds to skip a district after its first failure in a row, doubled after each further one
 MAX_REST = 60.0
 
 log = structlog.get_logger()
 
 
 @dataclass
-class Rests:
-    """The districts that this process skips, each until an instant of the monotonic clock. Every process has its
-    own.
+class SkippedDistricts:
+    """The districts that this process skips for a while, each with the instant at which it is considered again.
+
+    The instants are those of the process's own monotonic clock.
     """
 
     until: dict[UUID, float] = field(default_factory=dict)
     faults: dict[UUID, int] = field(default_factory=dict)
 
-    def is_resting(self, district_id: UUID) -> bool:
+    def is_skipped(self, district_id: UUID) -> bool:
         """Returns whether a district is skipped now."""
         if self.until.get(district_id, 0.0) > time.monotonic():
             return True
@@ -41,39 +42,40 @@ class Rests:
         return False
 
     def note(self, district_id: UUID, done: int) -> None:
-        """Notes that a district's task succeeded; if it could do nothing (`done` is 0), the district is skipped for a
+        """Records that a district's task succeeded with `done` jobs; after 0 jobs the district is skipped for a
         moment.
         """
         self.faults.pop(district_id, None)
         if not done:
-            self.until[district_id] = time.monotonic() + NOTHING_DONE
+            self.until[district_id] = time.monotonic() + IDLE_PAUSE
 
     def note_fault(self, district_id: UUID) -> float:
-        """Notes that a district's task failed; returns the seconds for which the district is skipped."""
+        """Records that a district's task failed, and returns the seconds for which the district is now skipped."""
         faults = self.faults[district_id] = self.faults.get(district_id, 0) + 1
-        wait: float = min(AFTER_FAULT * 2 ** (faults - 1), MAX_REST)
+        wait: float = min(FAULT_PAUSE * 2 ** (faults - 1), MAX_REST)
         self.until[district_id] = time.monotonic() + wait
         return wait
 
 
 @dataclass
 class DistrictTasks:
-    """The running tasks of one kind of job, by district; `run` does a district's due work and returns the number of
-    jobs.
+    """The running tasks of one kind of job, at most one for each district.
+
+    `run` is the function that does a district's due jobs and returns their number.
     """
 
     job: str
     run: Callable[[UUID], Awaitable[int]]
     at_once: int
     running: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
-    rests: Rests = field(default_factory=Rests)
+    rests: SkippedDistricts = field(default_factory=SkippedDistricts)
 
     def start_due(self, due: Sequence[UUID]) -> int:
-        """Starts the work of due districts, as far as there is capacity, and returns the number of districts."""
+        """Starts the work of as many due districts as there is capacity for, and returns their number."""
         return start_districts(due, self.at_once - len(self.running), self.running, self.rests, self._work)
 
     async def drain(self, patience: float | None = None) -> None:
-        """Waits for all tasks; those that have not ended after `patience` seconds are cancelled."""
+        """Waits for all tasks, and cancels those that have not ended after `patience` seconds."""
         await end_tasks(list(self.running.values()), patience)
 
     async def _work(self, district_id: UUID) -> None:
@@ -89,14 +91,14 @@ def start_districts(
     due: Sequence[UUID],
     room: int,
     running: dict[UUID, asyncio.Task[None]],
-    rests: Rests,
+    rests: SkippedDistricts,
     work: Callable[[UUID], Coroutine[Any, Any, None]],
 ) -> int:
-    """Starts a task for each of at most `room` due districts that neither run nor rest, and returns their number.
+    """Starts a task for at most `room` due districts, and returns the number of tasks that it started.
 
-    A task is in `running` until it has ended.
+    Districts that already have a task or are being skipped get none. A task is in `running` until it has ended.
     """
-    districts = [key for key in due if key not in running and not rests.is_resting(key)][: max(room, 0)]
+    districts = [key for key in due if key not in running and not rests.is_skipped(key)][: max(room, 0)]
     for district_id in districts:
         task = running[district_id] = asyncio.create_task(work(district_id))
         task.add_done_callback(partial(_forget, running, district_id))

@@ -1,7 +1,4 @@
-"""Starts and stops an embedded PostgreSQL server for laptops and tests. It never listens on TCP.
-
-`core.postgres_wheel` finds its programs; `core.child` keeps them from running as root.
-"""
+"""Starts and stops an embedded PostgreSQL server for laptops and tests. The server never listens on TCP."""
 
 import contextlib
 import fcntl
@@ -151,7 +148,9 @@ class EmbeddedPostgres:
                 os.chown(path, owner, -1, follow_symlinks=False)
 
     def _stop_orphan(self) -> None:
-        """Stops a server that is still running although its starter has ended, and backends whose server has ended."""
+        """Stops the processes of an earlier server in this folder that run on although the process that started it has
+        ended.
+        """
         server = int((self._pid_file() or ["0"])[0])
         deadline = time.monotonic() + RETRY_LIMIT
         while self._pgdata.exists() and (alive := processes_in(self._pgdata, server)):
@@ -190,7 +189,7 @@ class EmbeddedPostgres:
             time.sleep(0.2)
 
     def _ready(self, server: subprocess.Popen[bytes]) -> bool:
-        """Returns whether the server accepts connections, according to the eighth line of postmaster.pid."""
+        """Returns whether the server accepts connections, which it reports in the eighth line of postmaster.pid."""
         deadline = time.monotonic() + START_LIMIT
         while server.poll() is None and time.monotonic() < deadline:
             lines = self._pid_file()
@@ -200,7 +199,7 @@ class EmbeddedPostgres:
         return False
 
     def _bootstrap(self) -> None:
-        """Creates the role and the database if they do not exist.
+        """Creates the role `owner` and the database `aimline` if they do not exist.
 
         Runs at each start, because the first start may have been interrupted.
         """
@@ -218,7 +217,7 @@ class EmbeddedPostgres:
             return []
 
     def _password(self, role: str) -> str:
-        """Returns the role's random password, which is generated and stored in the folder at the first call."""
+        """Returns the role's random password, which the first call generates and stores in the folder."""
         path = self.folder / f"{role}.password"
         if not path.exists():
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -227,8 +226,9 @@ class EmbeddedPostgres:
 
 
 def _socket_folder(folder: Path) -> Path:
-    """Returns a socket folder derived from the server's folder; its path is short enough for a socket (104 bytes on
-    macOS).
+    """Returns the folder for a server's Unix socket.
+
+    It is derived from the server's folder and is short, because macOS limits a socket's path to 104 bytes.
     """
     name = f"aimline-{os.geteuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
     temporary_folder = tempfile.gettempdir()

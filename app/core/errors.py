@@ -1,6 +1,4 @@
-"""Defines the errors that a caller can meet, with stable codes.
-
-Contains no HTTP status; each API maps the errors itself.
+"""Defines the errors that a caller can receive, with stable codes; each API maps them to its own form.
 
 No message contains a submitted value, because a name or a birth date must not reach a log through an error.
 """
@@ -10,12 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_VIOLATIONS: Final = 100
-"""The largest number of violations in one response; its detail states how many more there are."""
+"""The largest number of violations that one response lists; its detail states how many more there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One problem in the input: its place (a JSON Pointer, RFC 6901), a stable code and a sentence."""
+    """One problem in the input, with its place (a JSON Pointer, RFC 6901), a stable code and a sentence."""
 
     pointer: str
     code: str
@@ -23,12 +21,12 @@ class Violation:
 
 
 def with_more(detail: str, more: int) -> str:
-    """Returns a detail that states how many violations a response leaves out."""
+    """Returns a problem's detail, extended by the number of violations that the response leaves out."""
     return f"{detail} The first {MAX_VIOLATIONS} are listed, and {more} more are not." if more > 0 else detail
 
 
 class AimlineError(Exception):
-    """Base class of the errors that a caller sees, with a stable `code` and a sentence."""
+    """Base class of the errors that a caller receives, each with a stable `code` and a sentence."""
 
     code = "internal"
 
@@ -40,7 +38,7 @@ class AimlineError(Exception):
 
 
 class NotFound(AimlineError):
-    """The row does not exist, or this caller may not see it; the two cases look the same."""
+    """Raised when a row does not exist or the caller may not see it; the caller cannot distinguish the two."""
 
     code = "not_found"
 
@@ -50,25 +48,25 @@ class NotFound(AimlineError):
 
 
 class Forbidden(AimlineError):
-    """The caller can see the row but lacks the permission for the action."""
+    """Raised when the caller can see the row but lacks the permission for the action."""
 
     code = "forbidden"
 
 
 class Unauthenticated(AimlineError):
-    """The request has no credentials, or they could not be verified."""
+    """Raised when a request has no credentials, or credentials that could not be verified."""
 
     code = "unauthenticated"
 
 
 class Conflict(AimlineError):
-    """The row's state does not allow the action."""
+    """Raised when the row's state does not allow the action."""
 
     code = "conflict"
 
 
 class Invalid(AimlineError):
-    """The input is invalid; lists every violation at once."""
+    """Raised when the input is invalid; lists all violations."""
 
     code = "invalid"
 
@@ -81,13 +79,13 @@ OUT_OF_RANGE = Violation("", "value.out_of_range", "A date or a number is out of
 
 
 class Malformed(Invalid):
-    """The request itself is malformed (a parameter, a cursor), independently of the action it asks for."""
+    """Raised when the request itself is malformed (a parameter or a cursor), whatever action it asks for."""
 
     code = "malformed"
 
 
 class PreconditionFailed(AimlineError):
-    """The row is no longer in the version that the caller has read."""
+    """Raised when the row has changed since the version that the caller read."""
 
     code = "version.mismatch"
 
@@ -96,7 +94,9 @@ class PreconditionFailed(AimlineError):
 
 
 class PreconditionRequired(AimlineError):
-    """The change could overwrite another's, so the caller must name the version that it has read."""
+    """Raised when a change does not name the version that the caller read, so that it could overwrite another
+    change.
+    """
 
     code = "version.required"
 
@@ -105,13 +105,13 @@ class PreconditionRequired(AimlineError):
 
 
 class Gone(AimlineError):
-    """The data that the caller refers to existed and is no longer kept."""
+    """Raised when the requested data existed and is no longer kept."""
 
     code = "gone"
 
 
 class Busy(AimlineError):
-    """The caller has reached its limit of work in progress; the request may succeed later."""
+    """Raised when the caller has reached its limit of work in progress; the request may succeed later."""
 
     code = "busy"
 
@@ -121,7 +121,7 @@ class Busy(AimlineError):
 
 
 class Throttled(AimlineError):
-    """The caller exceeded its rate; it may try again after `retry_after` seconds."""
+    """Raised when the caller exceeded its request rate; it may try again after `retry_after` seconds."""
 
     code = "rate.limited"
 
@@ -131,13 +131,13 @@ class Throttled(AimlineError):
 
 
 class Overloaded(Throttled):
-    """The process has more requests than it can handle, from all callers together."""
+    """Raised when all callers together send more requests than the process can handle."""
 
     code = "overloaded"
 
 
 class Unavailable(AimlineError):
-    """The database, or a lock in it, is not available now.
+    """Raised when the database, or a lock in it, is not available now.
 
     Nothing was changed; the same request may succeed after `retry_after` seconds.
     """
@@ -150,9 +150,10 @@ class Unavailable(AimlineError):
 
 
 class OutcomeUnknown(AimlineError):
-    """The connection was lost between COMMIT and its answer, so the change may or may not have been made.
+    """Raised when the connection was lost between COMMIT and its answer, so that the change may or may not have been
+    made.
 
-    There is no `retry_after`, because a client that repeats the request automatically could apply it twice.
+    There is no `retry_after`, because a client that repeats the request automatically could apply the change twice.
     """
 
     code = "outcome.unknown"
@@ -166,10 +167,10 @@ class OutcomeUnknown(AimlineError):
 
 
 class StorageFull(AimlineError):
-    """A disk is full. Nothing was changed."""
+    """Raised when a disk is full. Nothing was changed."""
 
     code = "storage.full"
 
 
 class Misuse(RuntimeError):
-    """Our own code used an internal interface wrongly; never the caller's fault."""
+    """Raised when our own code uses an internal interface wrongly; it is never the caller's fault."""

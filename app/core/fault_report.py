@@ -1,6 +1,7 @@
 """Describes an error for a log by its class, its SQLSTATE and its places in the code, never by its message.
 
-A message may contain data: PostgreSQL's DETAIL quotes the values of a key, a pydantic error the value of a field.
+A message may contain personal data: PostgreSQL's DETAIL quotes the values of a key, and a pydantic error quotes the
+value of a field.
 """
 
 from dataclasses import dataclass
@@ -11,17 +12,17 @@ from typing import Any
 from app.core.faults import cause_of, sqlstate_of
 
 MAX_PLACES = 12
-INNERMOST = 3
-"""The number of library frames that are reported, the innermost ones; frames of our own code are all reported."""
+MAX_LIBRARY_FRAMES = 3
+"""The number of innermost library frames that are reported; frames of our own code are all reported."""
 MAX_CAUSES = 3
-OURS = ("app/", "migrations/", "tests/")
+OWN_FOLDERS = ("app/", "migrations/", "tests/")
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
 class FaultSummary:
-    """A short description of an error for a job's row: its class with its SQLSTATE, and the innermost place in our
-    code.
+    """A short description of an error that is stored with a job: its class and SQLSTATE, and the innermost place in
+    our code.
     """
 
     error: str | None = None
@@ -32,7 +33,8 @@ NO_FAULT = FaultSummary()
 
 
 def summarize_fault(error: BaseException) -> FaultSummary:
-    """Returns the class, SQLSTATE and place of an error, without its message, such as `DeadlockDetectedError 40P01`.
+    """Returns the class, SQLSTATE and place of an error, without its message; the class may be `DeadlockDetectedError
+    40P01`.
 
     If a library has wrapped the driver's error, the class is the driver's.
     """
@@ -42,13 +44,13 @@ def summarize_fault(error: BaseException) -> FaultSummary:
         if cause is None or sqlstate_of(cause) != state or not state:
             break
         innermost = cause
-    places = [place for place in _places(error.__traceback__) if place.startswith(OURS)]
+    places = [place for place in _places(error.__traceback__) if place.startswith(OWN_FOLDERS)]
     name = type(innermost).__name__
     return FaultSummary(f"{name} {state}" if state else name, places[-1] if places else None)
 
 
 def describe_fault(error: BaseException) -> dict[str, Any]:
-    """Describes an error and its causes by class, SQLSTATE and places (file:line function), without any message."""
+    """Returns the classes, SQLSTATEs and places (file:line function) of an error and its causes, without messages."""
     described: dict[str, Any] = _describe(error)
     causes: list[dict[str, Any]] = []
     cause = cause_of(error)
@@ -72,15 +74,15 @@ def _places(trace: TracebackType | None) -> list[str]:
     while trace is not None:
         code = trace.tb_frame.f_code
         file = short_path(code.co_filename)
-        places.append((file.startswith(OURS), f"{file}:{trace.tb_lineno} {code.co_qualname}"))
+        places.append((file.startswith(OWN_FOLDERS), f"{file}:{trace.tb_lineno} {code.co_qualname}"))
         trace = trace.tb_next
-    innermost = len(places) - INNERMOST
+    innermost = len(places) - MAX_LIBRARY_FRAMES
     return [place for number, (ours, place) in enumerate(places) if ours or number >= innermost]
 
 
 def short_path(filename: str) -> str:
-    """Returns a path relative to the repository or to its library's package, so that no folder of the machine is
-    named.
+    """Returns a path relative to the repository or to its library's package, so that it names no folder of the
+    machine.
     """
     path = Path(filename)
     if "site-packages" in path.parts:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
 class Fault(Enum):
-    """The temporary faults of the database. Each of them rolls the transaction back."""
+    """A temporary fault of the database. Each of them rolls the transaction back."""
 
     CONCURRENT = "deadlock or failed serialization"
     CLASH = "the same row was inserted by another transaction"
@@ -54,10 +54,10 @@ NO_CONNECTION = {
     "53300": "The server has no connection left. Try again, or raise its max_connections.",
     "57P03": "The server is starting or shutting down. Try again in a moment.",
 }
-"""Sentences, by SQLSTATE, for a server that answers but refuses the connection."""
+"""The sentences, by SQLSTATE, that explain why a server that answers has refused the connection."""
 BROKEN = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
-DEPTH = 10
-"""The number of an error's causes that are examined; an error raised by a rollback hides the original one."""
+MAX_CAUSES = 10
+"""The number of causes of an error that are examined, because an error raised by a rollback hides the original one."""
 
 
 def sqlstate_of(error: BaseException) -> str | None:
@@ -67,12 +67,12 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 
 def fault_of(error: BaseException) -> Fault | None:
-    """Returns the temporary database fault behind an error, or None for any other error."""
+    """Returns the temporary database fault that an error or one of its causes stands for, or None."""
     return next((fault for cause in _chain(error) if (fault := _fault(cause)) is not None), None)
 
 
 def why_no_connection(error: BaseException) -> str | None:
-    """Returns a sentence that says why a server refused the connection, or None for any other error."""
+    """Returns a sentence that explains why a server refused the connection, or None for any other error."""
     states = (sqlstate_of(cause) for cause in _chain(error))
     return next((NO_CONNECTION[state] for state in states if state in NO_CONNECTION), None)
 
@@ -83,16 +83,15 @@ def cause_of(error: BaseException) -> BaseException | None:
 
 
 def may_have_been_sent(error: BaseException) -> bool:
-    """Returns whether the failed statement may have reached the server.
+    """Returns whether the statement that failed with this error may have reached the server.
 
-    When the server has already ended the session, asyncpg refuses to send the statement, because its protocol is
-    not idle.
+    When the server has already ended the session, asyncpg refuses to send the statement at all.
     """
     return not any(isinstance(cause, asyncpg.InternalClientError) for cause in _chain(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    for _ in range(DEPTH):
+    for _ in range(MAX_CAUSES):
         if error is None:
             return
         yield error

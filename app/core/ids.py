@@ -55,14 +55,17 @@ KIND_OF_PREFIX = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 _PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 _SHIFTS = range(120, -1, -10)
-"""Ids are encoded two characters (ten bits) at a time, because a page of events contains hundreds of ids."""
+"""The bit positions at which an id is encoded, two characters (ten bits) at a time for speed.
+
+A page of events contains hundreds of ids.
+"""
 
 _lock = threading.Lock()
 _last = 0
 
 
 def new_id() -> UUID:
-    """Returns a new UUIDv7, which is greater than every one that this process created before."""
+    """Returns a new UUIDv7, which is greater than every other one that this process has created."""
     global _last
     with _lock:
         # 48 bits of milliseconds and 12 bits of their fraction, so that order holds within a millisecond.

@@ -1,7 +1,7 @@
-"""Reads how a command's inputs are declared: types, bounds, descriptions, examples. Pure.
+"""Reads how a command's inputs are declared: their types, bounds, descriptions and examples.
 
-Bounds and descriptions are written once, at the service's own dataclass or parameter:
-`because: Annotated[str | None, Text(max=4000), About("Why.", "Screening confirms it.")] = None`.
+Bounds and descriptions are written once, at the service's own dataclass or parameter: `because: Annotated[str | None,
+Text(max=4000), About("Why.", "Screening confirms it.")] = None`.
 """
 
 import inspect
@@ -15,12 +15,12 @@ from uuid import UUID
 from app.core.text import Text
 
 REQUIRED: Any = MISSING
-"""The default of an input that must be given."""
+"""The marker in place of a default value for an input that must be given."""
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """The description of an input for the contracts, and an example."""
+    """The description of an input, with an example, for the API contracts."""
 
     description: str
     example: Any = None
@@ -28,7 +28,9 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class InputField:
-    """An input of a command: its type without `None` and without the list, its bounds and words."""
+    """One input of a command: its type (without `None` and without the list around it), its bounds and its
+    description.
+    """
 
     name: str
     type: Any
@@ -41,16 +43,17 @@ class InputField:
 
     @property
     def required(self) -> bool:
-        """Whether the input must be given."""
+        """Returns whether the input must be given."""
         return self.default is REQUIRED
 
 
 @dataclass(frozen=True, slots=True)
 class CommandInputs:
-    """The inputs of a command's function: the row that it is about, and its fields.
+    """The inputs of a command's function: the parameter for the affected row, and the fields.
 
-    `row` is the parameter of the row's id, or None. `whole` is the parameter that takes the input's dataclass, or None
-    where each field is a parameter. `items` is the parameter that takes a list of the input's dataclass.
+    `row` is the name of the parameter for the row's id, or None. `whole` is the name of the parameter that takes the
+    input's dataclass, or None where each field is a parameter of its own. `items` is the name of the parameter that
+    takes a list of the input's dataclass.
     """
 
     row: str | None
@@ -62,7 +65,7 @@ class CommandInputs:
 
 @cache
 def input_fields(input_type: type) -> Mapping[str, InputField]:
-    """Returns the fields of an input's dataclass by name, in order."""
+    """Returns the fields of an input's dataclass by name, in the order of their declaration."""
     hints = get_type_hints(input_type, include_extras=True)
     declared: dict[str, InputField] = {}
     for item in fields(input_type):
@@ -74,7 +77,7 @@ def input_fields(input_type: type) -> Mapping[str, InputField]:
 
 @cache
 def command_inputs(function: Callable[..., Any]) -> CommandInputs:
-    """Returns the inputs of a command from the parameters of its function, those after the unit of work."""
+    """Returns the inputs of a command, read from the parameters of its function that follow the unit of work."""
     function = inspect.unwrap(function)
     hints = get_type_hints(function, include_extras=True)
     row = whole = items = None
@@ -82,15 +85,15 @@ def command_inputs(function: Callable[..., Any]) -> CommandInputs:
     declared: dict[str, InputField] = {}
     for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
         default = REQUIRED if parameter.default is inspect.Parameter.empty else parameter.default
-        one = _field(name, hints[name], default)
-        if one.type is UUID and row is None and one.required:
+        input_ = _field(name, hints[name], default)
+        if input_.type is UUID and row is None and input_.required:
             row = name
-        elif is_dataclass(one.type):
-            whole, items = (None, name) if one.many else (name, None)
-            input_type = one.type
-            declared |= {} if one.many else input_fields(input_type)
+        elif is_dataclass(input_.type):
+            whole, items = (None, name) if input_.many else (name, None)
+            input_type = input_.type
+            declared |= {} if input_.many else input_fields(input_type)
         elif name != "at":  # the place of the items in the request, for the pointers of violations
-            declared[name] = one
+            declared[name] = input_
     return CommandInputs(row, whole, items, input_type, declared)
 
 
@@ -102,7 +105,7 @@ def _field(name: str, hint: Any, default: Any) -> InputField:
 
 
 def _parts(hint: Any) -> tuple[Any, bool, bool, list[Any]]:
-    """Returns the type in an annotation, whether it may be None, whether it is a list, and what is annotated."""
+    """Returns the parts of an annotation: the type, whether it may be None, whether it is a list, and the metadata."""
     origin = get_origin(hint)
     if origin is Annotated:
         inner, *extras = get_args(hint)

@@ -1,8 +1,9 @@
-"""Claims jobs and saves their outcomes, with a lease, a claim number, a count of attempts, and a wait between attempts.
+"""Claims jobs and saves their outcomes.
 
-A job table has `district_id`, `id`, `state`, `due`, `claim_number`, `attempts`, `leased_until`, `ended_at`, `worker`,
+A claim has a lease and a number. Attempts are counted, and a failed job waits before its next attempt. A job table has
+the columns `district_id`, `id`, `state`, `due`, `claim_number`, `attempts`, `leased_until`, `ended_at`, `worker`,
 `fault`, `fault_place`, and optionally a key column. Every instant comes from the database's clock, so that two workers
-whose clocks differ agree on when a lease ends. Does not know what the work is.
+whose clocks differ agree on when a lease ends.
 """
 
 import os
@@ -84,7 +85,10 @@ WHERE t.district_id = :district AND t.id = ANY (CAST(:ids AS uuid[])) AND ({wait
 RETURNING t.id
 """
 WORKER_LOST = "WorkerLost"
-"""The fault of a job whose lease ended before its worker saved an outcome; the fault's place is that worker's name."""
+"""The fault that is recorded for a job whose lease ended before its worker saved an outcome.
+
+The fault's place is then the name of that worker.
+"""
 JITTER = 0.2
 """The largest share by which a wait is lengthened at random, so that jobs that failed together are not retried
 together.
@@ -110,8 +114,9 @@ class JobColumns:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """The number of attempts of a job, and the wait after a fault: `first`, then four times as long after each
-    attempt.
+    """How often a job is attempted, and how long it waits after a failed attempt.
+
+    The first wait is `first`, and each further one is four times as long.
     """
 
     attempts: int
@@ -119,7 +124,10 @@ class RetryPolicy:
     longest: timedelta
 
     def wait_after(self, attempts: int, jitter: float | None = None) -> timedelta | None:
-        """Returns the wait after this many attempts, lengthened by the jitter (0 to 1); None if no attempt is left."""
+        """Returns the wait after this many attempts, or None if no attempt is left.
+
+        The wait is lengthened by the jitter (0 to 1).
+        """
         if attempts >= self.attempts:
             return None
         wait: timedelta = min(self.first * 4 ** (max(attempts, 1) - 1), self.longest)
@@ -128,13 +136,13 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class JobTable:
-    """A job table and the rules for claiming its rows.
+    """A job table with the rules for claiming its rows.
 
-    `key` is a column that refers to a row of `keys`; at most `at_once` jobs of one key are claimed at the same time.
-    Without a key there is no such limit. `length` is the duration of a lease. `waiting` is an SQL condition on a row
-    `t` that can be claimed. `ready` and `ailing` are SQL conditions on the key's row `k`: jobs of a key that is not
-    ready are not claimed, and of a key that ails at most `at_once_ailing` are. None of these conditions contains user
-    input.
+    `key` is a column that refers to a row of the table `keys`; at most `at_once` jobs of one key are claimed at the
+    same time. Without a key there is no such limit. `length` is the duration of a lease. `waiting` is an SQL condition
+    on a row `t` that can be claimed. `ready` and `ailing` are SQL conditions on the key's row `k`: jobs of a key that
+    is not ready are not claimed, and at most `at_once_ailing` jobs of an ailing key are. None of these conditions
+    contains user input.
     """
 
     table: Table
@@ -168,7 +176,7 @@ class ClaimedJob:
 class JobOutcome:
     """The outcome of a claimed job: its final state, or `pending` with the wait until the next attempt.
 
-    `fault` describes the error if the attempt failed. `starts_over` resets the count of attempts.
+    `fault` describes the error if the attempt failed. If `starts_over` is set, the count of attempts starts at zero.
     """
 
     claimed: ClaimedJob
@@ -184,7 +192,7 @@ def worker_name() -> str:
 
 
 async def claim(db: AsyncSession, jobs: JobTable, district_id: UUID, most: int) -> list[ClaimedJob]:
-    """Claims up to `most` due jobs of the district. The caller commits before it begins the work."""
+    """Claims up to `most` due jobs of the district and returns them. The caller commits before it begins the work."""
     values = {"district": district_id, "most": most, "length": jobs.length, "worker": worker_name()}
     if jobs.keys is not None:
         keys = (await db.execute(_statement(KEYS, jobs), {"district": district_id, "most": most})).all()
@@ -202,7 +210,7 @@ async def claim(db: AsyncSession, jobs: JobTable, district_id: UUID, most: int) 
 async def save_outcomes(
     db: AsyncSession, jobs: JobTable, district_id: UUID, outcomes: Sequence[JobOutcome]
 ) -> set[UUID]:
-    """Saves the outcomes of jobs and ends their leases; returns the ids of the jobs that were saved.
+    """Saves the outcomes of jobs, ends their leases, and returns the ids of the jobs that were saved.
 
     A job that was claimed again in the meantime is not saved, because the later claim decides its outcome.
     """

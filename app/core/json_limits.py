@@ -1,4 +1,4 @@
-"""Limits the number of values, keys and levels of a JSON document by scanning its bytes, without building any value.
+"""Limits the numbers of values, keys and levels in a JSON document by scanning its bytes.
 
 A body of 2 MB can contain 700,000 empty lists, which would take 50 MB and seconds to parse, validate and refuse. The
 scan reads the bytes once, stops at the first exceeded limit, and keeps one small frame per level.
@@ -10,7 +10,7 @@ from typing import Final
 from app.core.errors import Invalid, Violation
 
 MAX_VALUES: Final = 10_000
-"""The largest number of values in one document at any depth; 500 complete scores have 5,000."""
+"""The largest number of values in one document, at all depths together; 500 complete scores have 5,000."""
 MAX_KEYS: Final = 100
 """The largest number of keys of one object."""
 MAX_DEPTH: Final = 32
@@ -26,7 +26,7 @@ class NotText(ValueError):
 def check_json(document: bytes, most_values: int = MAX_VALUES) -> None:
     """Raises `Invalid` for a document that exceeds a limit, and `NotText` for one that is not UTF-8.
 
-    Does not check that the document is valid JSON; the parser does.
+    It does not check that the document is valid JSON, because the parser does.
     """
     try:
         document.decode()

@@ -1,8 +1,8 @@
 """Replaces the log records of libraries and of Python by our own log lines, without the text of any exception.
 
-The text of an exception may contain data (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and more people read
-a log than may read the data. For libraries whose messages are known, the first line of the message template is logged
-without its arguments.
+The text of an exception may contain personal data (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and more
+people read a log than may read the data. For libraries whose messages are known, the first line of the message template
+is logged without its arguments.
 """
 
 import logging
@@ -20,23 +20,26 @@ from app.core.fault_report import describe_fault, short_path
 log = structlog.get_logger()
 MAX_MESSAGE_LENGTH = 200
 MAX_LINES = 5
-"""The most equal lines per `PERIOD`: strangers can cause some of them, such as with bytes that are not HTTP."""
+"""The largest number of equal lines that are logged per `PERIOD`.
+
+Strangers can cause some of these lines, for example by sending bytes that are not HTTP.
+"""
 PERIOD = 60.0
 MAX_PLACES = 1000
 PLAIN_LOGGERS = ("uvicorn", "asyncio", "concurrent.futures", "sqlalchemy.pool")
-"""Libraries whose message templates have no value in their first line; the arguments are never logged."""
+"""The libraries whose message templates are logged by their first line; the arguments are never logged."""
 _WARNING = re.compile(r"(?P<place>[^\n]{0,200}?:\d+): (?P<kind>\w+): ")
 
 
 class PlainHandler(logging.Handler):
-    """Forwards a library's log records to our own log, a few a minute from each place."""
+    """Forwards the log records of libraries to our own log, at most a few a minute from each place in the code."""
 
     def __init__(self, level: int = logging.NOTSET) -> None:
         super().__init__(level)
         self._quota = LineQuota()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes the record as one line; the line says how many were left out before it."""
+        """Writes the record as one line, which states how many equal lines were left out before it."""
         facts: dict[str, Any] = {"logger": record.name, "message": _message(record)}
         facts["place"] = f"{short_path(record.pathname)}:{record.lineno} {record.funcName}"
         if record.exc_info and record.exc_info[1] is not None:
@@ -50,13 +53,15 @@ class PlainHandler(logging.Handler):
 
 
 class LineQuota:
-    """Counts equal lines, and lets `MAX_LINES` of them pass in each period."""
+    """Counts equal lines, and lets the first `MAX_LINES` of them pass in each period."""
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[float, int]] = {}  # a line's period's end, and how often it occurred in it
 
     def take(self, line: str) -> int | None:
-        """Returns None if the line is left out, or else how many equal ones were left out in the period before."""
+        """Returns None if the line must be left out, and otherwise how many equal lines were left out in the period
+        before.
+        """
         now = time.monotonic()
         until, count = self._counts.get(line, (0.0, 0))
         if now < until:
@@ -87,7 +92,7 @@ def _message(record: logging.LogRecord) -> str:
         warning = _WARNING.match(str(record.args[0])) if isinstance(record.args, tuple) and record.args else None
         return f"{warning['kind']} at {warning['place']}" if warning else "A warning."
     if isinstance(record.msg, BaseException):
-        # An OSError with a message of the server itself, such as an address in use.
+        # The server itself wrote this OSError's message, such as that an address is in use.
         return str(record.msg)[:MAX_MESSAGE_LENGTH] if isinstance(record.msg, OSError) else type(record.msg).__name__
     if not record.name.startswith(PLAIN_LOGGERS):
         return ""

@@ -17,7 +17,7 @@ from app.core import ids
 from app.core.library_log import quiet_libraries
 
 FIELDS = ("trace_id", "district", "client", "run", "job")
-"""The context fields of every line; a field that does not apply is null."""
+"""The context fields of every line; a field without a value is null."""
 
 
 def log_as_json() -> None:

@@ -1,7 +1,7 @@
 """Defines the Prometheus metrics of an api process.
 
-Labels are route templates, statuses, our own codes and opaque district ids, never a path, a name or a submitted
-value.
+Labels are route templates, statuses, our own codes and opaque district ids. They are never a path, a name or a
+submitted value.
 """
 
 from typing import Final

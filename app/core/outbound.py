@@ -1,10 +1,8 @@
-"""Opens HTTP connections to hosts whose addresses come from outside, such as a webhook's.
-
-Ignores proxy settings and keeps no cookies.
+"""Opens HTTP connections to hosts whose addresses come from outside, such as a webhook's, and checks each address.
 
 The address is checked where the socket is created, so the checked address is the one that is connected to, even if the
 name resolves to another one a moment later. A reused connection stays with the address that was checked when it was
-opened.
+opened. Proxy settings are ignored and no cookies are kept.
 """
 
 import socket
@@ -23,12 +21,12 @@ class AddressRefused(OSError):
 
 
 class PeerResponse(aiohttp.ClientResponse):
-    """An HTTP response that still knows its peer's address after its connection was released."""
+    """An HTTP response that keeps the address of its server after its connection was released."""
 
     peer: str | None = None
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        """Records the peer's address while the response still has its connection."""
+        """Reads the response's head, and records the server's address while the response still has its connection."""
         transport = connection.transport
         name = None if transport is None else transport.get_extra_info("peername")
         self.peer = name[0] if name else None
@@ -36,7 +34,7 @@ class PeerResponse(aiohttp.ClientResponse):
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves a host name once, and refuses it when any of its addresses is not allowed."""
+    """A DNS resolver that refuses a host name if any of its addresses is not allowed."""
 
     def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
@@ -45,7 +43,7 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Returns every address of the host, each of them checked."""
+        """Returns all addresses of the host; raises `AddressRefused` if one of them is not allowed."""
         addresses = await self._system.resolve(host, port, family)
         if not all(self._allowed.reaches(parse_address(address["host"])) for address in addresses):
             raise AddressRefused
@@ -56,14 +54,14 @@ class CheckedResolver(AbstractResolver):
 
 
 def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession:
-    """Returns a client session that checks the address of every connection; idle connections are kept for
-    `kept_open` seconds.
+    """Returns an HTTP client session that checks the address of every connection.
 
-    It must be created in the event loop that uses it. The caller limits the number of concurrent requests.
+    Idle connections are kept for `kept_open` seconds. The session must be created in the event loop that uses it. The
+    caller limits the number of concurrent requests.
     """
 
     def checked_socket(target: Any) -> socket.socket:
-        """Creates a socket for exactly this address, or raises `AddressRefused`; this is the last check before the
+        """Returns a socket for exactly this address, or raises `AddressRefused`; this is the last check before the
         first packet.
         """
         family, kind, protocol, _, address = target
@@ -86,6 +84,6 @@ def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession
 
 
 def is_private_answer(response: aiohttp.ClientResponse, allowed: Allowed) -> bool:
-    """Returns whether a response came from a private network that is allowed; True if its address is unknown."""
+    """Returns whether a response came from a private network that the operator allows, or from an unknown address."""
     peer = response.peer if isinstance(response, PeerResponse) else None
     return peer is None or allowed.opens_private(parse_address(peer))

@@ -20,7 +20,7 @@ BIGINT = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row]):
-    """The rows of one page in order, and the cursor of the next page if there is one."""
+    """The rows of one page in order, with the cursor of the next page if there is one."""
 
     rows: Sequence[Row]
     next: str | None
@@ -28,8 +28,9 @@ class Page(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class Keyset:
-    """The start and the length of a requested page; `bound` is a digest of the district, list and filter of its
-    cursors.
+    """The start and the length of a requested page.
+
+    `bound` is a digest of the district, the list and its filter, which every cursor of this list carries.
     """
 
     seal: CursorSeal
@@ -38,17 +39,18 @@ class Keyset:
     limit: int
 
     def after_id(self, place: int = 0) -> UUID:
-        """Returns the row id at the given place of the cursor's position; raises `Malformed` if it is not an id."""
+        """Returns the row id at the given place of the cursor's position; raises `Malformed` if the value is not an
+        id.
+        """
         try:
             return UUID(str((self.after or ())[place]))
         except (ValueError, IndexError):
             raise _invalid_cursor() from None
 
     def after_number(self, place: int = 0) -> int:
-        """Returns the number at the place `place` of the cursor's position, which must be the last one. Returns 0
-        without a cursor.
+        """Returns the number at the last place of the cursor's position, which `place` names, or 0 without a cursor.
 
-        Raises `Malformed` if the value there is not a number.
+        Raises `Malformed` if the value is not a number.
         """
         if self.after is None:
             return 0
@@ -58,11 +60,14 @@ class Keyset:
         return number
 
     def mark(self, *position: Any) -> str:
-        """Returns a cursor for this position in the list."""
+        """Returns the cursor of this position in the list."""
         return self.seal.seal(self.bound, position)
 
     def cut(self, rows: Sequence[Row], key: Any) -> Page[Row]:
-        """Makes a page from up to `limit + 1` rows; `key` is a function that returns a row's position as a tuple."""
+        """Returns the first `limit` rows as a page, whose cursor leads to the next page if there is another row.
+
+        `key` is a function that returns a row's position as a tuple.
+        """
         if len(rows) <= self.limit:
             return Page(rows, None)
         page_rows = rows[: self.limit]
@@ -77,10 +82,10 @@ def keyset(
     limit: int | None,
     keyring: Keyring | None = None,
 ) -> Keyset:
-    """Parses the cursor and limit of a request into a keyset.
+    """Returns the keyset that a request asks for with its cursor and limit.
 
-    Raises `Malformed` for a foreign, outdated or edited cursor and for an invalid limit. An API passes the keyring, so
-    that its cursors open in every process; without it they open in this process only.
+    Raises `Malformed` for a cursor of another list or district, an outdated or edited cursor, and an invalid limit. An
+    API passes the keyring, so that its cursors open in every process; without it they open in this process only.
     """
     size = DEFAULT_LIMIT if limit is None else limit
     if not 1 <= size <= MAX_LIMIT:

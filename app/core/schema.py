@@ -1,4 +1,4 @@
-"""Compares the schema version of a database with this code's migrations. Does not read the database."""
+"""Compares the schema version of a database with the migrations of this code."""
 
 from enum import Enum
 from functools import cache
@@ -17,12 +17,12 @@ class SchemaState(Enum):
 
 @cache
 def migrations() -> tuple[str, ...]:
-    """Returns the revisions of this code's migrations, oldest first, taken from the beginning of the file names."""
+    """Returns the revisions of this code's migrations, oldest first, read from the beginnings of the file names."""
     return tuple(sorted(path.name.partition("_")[0] for path in FOLDER.glob("[0-9]*_*.py")))
 
 
 def schema_state(version: str | None, revisions: tuple[str, ...]) -> SchemaState:
-    """Compares a database's version with this code's migrations.
+    """Returns how a database's schema version relates to this code's migrations.
 
     A schema that is newer than the code is usable, because migrations run before the processes are replaced, and only
     add to the schema until the last process with the old code has ended.

@@ -8,18 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import asyncpg
 
-OURS = """n.nspname IN ('public', 'app', 'staging')
+IS_OWN_OBJECT = """n.nspname IN ('public', 'app', 'staging')
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = {oid} AND d.classid = '{catalogue}'::regclass
                     AND d.deptype = 'e')"""
-"""SQL condition that selects objects in our schemas that belong to no extension.
+"""SQL condition that selects the objects in Aimline's schemas that belong to no extension.
 
 Managed servers may install their own extensions in `public`.
 """
-KEPT = """NOT (n.nspname = 'staging' AND c.relowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user))"""
-"""SQL condition that excludes a sync's temporary tables in `staging`, which the worker owns; they are no part of the
-schema."""
-RELATIONS = f"{OURS.format(oid='c.oid', catalogue='pg_class')} AND {KEPT}"
-FUNCTIONS = OURS.format(oid="p.oid", catalogue="pg_proc")
+IS_PERMANENT = "NOT (n.nspname = 'staging' AND c.relowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user))"
+"""SQL condition that excludes the temporary tables of a sync in `staging`, which the worker owns.
+
+They are not part of the schema.
+"""
+RELATIONS = f"{IS_OWN_OBJECT.format(oid='c.oid', catalogue='pg_class')} AND {IS_PERMANENT}"
+FUNCTIONS = IS_OWN_OBJECT.format(oid="p.oid", catalogue="pg_proc")
 
 QUERIES = (
     # Schemas and their privileges.
@@ -32,7 +34,7 @@ QUERIES = (
        FROM pg_roles r, unnest(ARRAY['CREATE', 'TEMPORARY']) p
        WHERE r.rolname IN ({api}, {worker}) AND has_database_privilege(r.oid, current_database(), p)""",
     # Relations, columns, keys, indexes, triggers and rules.
-    # What does not outlive a run may be unlogged; on a cluster it is logged, so that districts can be moved.
+    # Tables whose rows do not outlive a run may be unlogged. On a cluster they are logged, so that districts can move.
     """SELECT 'relation ' || n.nspname || '.' || c.relname || ' ' || c.relkind::text
            || CASE WHEN n.nspname = 'staging' AND NOT c.relrowsecurity THEN '' ELSE c.relpersistence::text END
            || ' owner=' || {relation_owner}
@@ -100,7 +102,7 @@ QUERIES = (
         WHERE a.grantee <> p.proowner AND {functions}""",
 )
 
-MAY_BE_REVOKED = ("grant TEMPORARY on database ", "grant USAGE on schema public to PUBLIC")
+REVOCABLE_GRANTS = ("grant TEMPORARY on database ", "grant USAGE on schema public to PUBLIC")
 """Grants that PostgreSQL gives to everybody by default, and that a careful administrator may have revoked."""
 
 
@@ -140,7 +142,7 @@ async def describe_schema(connection: asyncpg.Connection, roles: Mapping[str, st
 
 
 def differences(expected: Sequence[str], actual: Iterable[str]) -> list[str]:
-    """Returns a sentence for each line that is missing or unexpected; empty if the schema is as expected.
+    """Returns a sentence for each line that is missing or unexpected, or an empty list if the schema is as expected.
 
     Additions by an administrator are accepted: tables of other software in `public`, an index, or a grant to another
     role (which sees no rows under row-level security).
@@ -148,7 +150,7 @@ def differences(expected: Sequence[str], actual: Iterable[str]) -> list[str]:
     actual_lines, expected_lines = set(actual), set(expected)
     relations = {_relation(line) for line in expected_lines}
     missing = [
-        f"missing: {line}" for line in sorted(expected_lines - actual_lines) if not line.startswith(MAY_BE_REVOKED)
+        f"missing: {line}" for line in sorted(expected_lines - actual_lines) if not line.startswith(REVOCABLE_GRANTS)
     ]
     return missing + [
         f"unexpected: {line}" for line in sorted(actual_lines - expected_lines) if not _is_addition(line, relations)

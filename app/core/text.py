@@ -1,7 +1,7 @@
-"""Declares and checks the lengths of texts. Pure.
+"""Declares and checks the lengths of texts.
 
-Inputs declare the lengths, services check them, and the API contracts state them. An input is a dataclass with a field
-such as `Annotated[str, Text(min=1, max=400)]`.
+An input is a dataclass with a field such as `Annotated[str, Text(min=1, max=400)]`. The services check these lengths,
+and the API contracts state them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,13 +14,13 @@ from app.core.errors import Invalid, Violation
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The minimum and maximum length of a text, in characters."""
+    """The minimum and maximum number of characters of a text."""
 
     max: int
     min: int = 0
 
     def violations(self, text: str | None, pointer: str) -> list[Violation]:
-        """Returns the violations of a text's length; empty for None."""
+        """Returns the violations of the length limits by this text; None has no violations."""
         if text is not None and len(text) < self.min:
             return [Violation(pointer, "shape.string_too_short", f"At least {self.min} characters.")]
         if text is not None and len(text) > self.max:
@@ -42,7 +42,7 @@ def texts_of(input_type: type) -> Mapping[str, Text]:
 
 
 def text_violations(new: Any, at: str = "") -> list[Violation]:
-    """Returns the violations of text lengths in an input and its nested inputs; `at` is the input's JSON Pointer."""
+    """Returns the violations of length limits in an input and its nested inputs; `at` is the input's JSON Pointer."""
     all_violations = []
     input_type: type = type(new)
     for name, text in texts_of(input_type).items():
@@ -55,13 +55,13 @@ def text_violations(new: Any, at: str = "") -> list[Violation]:
 
 
 def require_texts(new: Any) -> None:
-    """Raises `Invalid` with every violation of text lengths in an input."""
+    """Raises `Invalid` with every violation of a length limit in an input."""
     if violations := text_violations(new):
         raise Invalid(violations)
 
 
 def _metadata(hint: Any) -> Iterator[Any]:
-    """Yields the metadata of an annotated type, also within `X | None`."""
+    """Yields the metadata of an annotated type, also where it is annotated within `X | None`."""
     yield from getattr(hint, "__metadata__", ())
     for part in getattr(hint, "__args__", ()):
         yield from _metadata(part)

@@ -1,6 +1,4 @@
-"""Defines the timeouts of database connections, and the TCP keep-alives by which either side notices that the other
-is gone.
-"""
+"""Defines the timeouts of database connections, and the TCP keep-alives that reveal lost connections to both sides."""
 
 import socket
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ NAMES = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeo
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """The seconds for which PostgreSQL waits for a lock, for a statement, and for an idle client within a transaction.
+    """The seconds after which PostgreSQL ends the wait for a lock, a statement, or a transaction whose client is idle.
 
     `connect` limits the wait for a connection, whether it comes from the pool or is newly opened.
     """
@@ -26,7 +24,7 @@ class Timeouts:
     connect: float = 5
 
     def of_sessions(self) -> dict[str, str]:
-        """Returns these limits as PostgreSQL settings, by name."""
+        """Returns the timeouts of a database session as PostgreSQL settings, by name."""
         seconds = (self.lock, self.statement, self.idle)
         return {name: f"{int(value * 1000)}ms" for name, value in zip(NAMES, seconds, strict=True)}
 
@@ -45,7 +43,7 @@ class Timeouts:
 
 
 def keep_alive(transport: Any) -> None:
-    """Turns on keep-alives for our side of a connection, if it uses TCP and the platform has the options."""
+    """Turns on TCP keep-alives for our end of a connection, if it uses TCP and the platform supports them."""
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return

@@ -1,7 +1,4 @@
-"""Limits how many connections of a pool are used by writers at once, so that reads always get a connection.
-
-Does not open connections.
-"""
+"""Limits how many connections of a pool are used by writers at once, so that readers always get a connection."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,13 +7,11 @@ from contextlib import asynccontextmanager
 from app.core.errors import Unavailable
 
 READS_KEEP = 4
-"""One of this many connections is reserved for reads, and always at least one."""
+"""Of each group of this many connections, one is reserved for readers; at least one is always reserved."""
 
 
 class WriterShare:
-    """The number of connections that writers may use at once; a writer waits for its turn before it takes a
-    connection.
-    """
+    """The number of connections that writers may use at once; a writer waits for its turn before it takes one."""
 
     def __init__(self, connections: int, wait: float) -> None:
         self.most = max(1, connections - max(1, connections // READS_KEEP))
@@ -25,8 +20,9 @@ class WriterShare:
 
     @asynccontextmanager
     async def turn(self, *, writes: bool = True) -> AsyncIterator[None]:
-        """Waits until a writer may take a connection; readers do not wait. Raises `Unavailable` if that takes too
-        long.
+        """Waits until the caller may take a connection; readers do not wait.
+
+        Raises `Unavailable` if the wait is too long.
         """
         if not writes:
             yield

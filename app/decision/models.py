@@ -11,7 +11,7 @@ from app.roster.models import AboutStudent
 
 
 class Decision(ListedBySchool, AboutStudent, Base):
-    """A team's decision about a student, with the verdict that the team saw. A referral needs no support."""
+    """A team's decision about a student, with the verdict that the team saw. A referral may have no support."""
 
     __tablename__ = "decision"
 

@@ -1,4 +1,4 @@
-"""Sends reminders about overdue decisions, and all other reminders of concerns, supports and scores.
+"""Sends reminders about overdue decisions, and calls the reminders about concerns, supports and scores.
 
 A reminder is sent once for each state of its subject; the playbook sets after how many days. Never decides anything.
 """
@@ -27,8 +27,8 @@ from app.support.phase import support_event
 
 @needs(Can.JUDGE)
 async def send_overdue_reminders(work: Work) -> int:
-    """Sends every reminder that is due and was not sent before, at most a thousand of each type; returns the number
-    sent.
+    """Sends every reminder that is due and was not sent before, at most a thousand of each type. Returns the number of
+    reminders.
     """
     days, zone = await reminder_days(work), await zone_of(work)
     today, sent = today_in(zone), 0
@@ -45,9 +45,10 @@ async def send_overdue_reminders(work: Work) -> int:
 
 @needs(Can.JUDGE)
 async def remind_overdue_decisions(work: Work, days: int, today: date, zone: str) -> int:
-    """Sends a reminder for each student who has not responded for `days` days of instruction without a decision.
+    """Sends a reminder for each student who stopped responding to a support at least `days` days of instruction ago, if
+    no team has recorded a decision since.
 
-    Only a decision that was recorded after the student stopped responding counts. Returns the number sent.
+    Returns the number of reminders.
     """
     since = cast(func.timezone(zone, ResponseState.since), Date)
     mark = cast(ResponseState.since, Text)

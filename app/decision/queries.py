@@ -1,4 +1,4 @@
-"""Reads decisions, and a student's story, which is everything about one student in one call."""
+"""Reads decisions, and the story of a student: all records about the student in one call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from app.support.queries import concern_ids_of, phases_of, supports_of_students
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Everything about one student: roster, concerns, supports, scores, verdicts and decisions."""
+    """The story of one student: roster rows, concerns, supports, scores, verdicts and decisions."""
 
     student: Person
     enrollments: list[Enrollment]
@@ -49,7 +49,7 @@ class Story:
     Can.READ_DECISIONS,
 )
 async def story(work: Work, name: str) -> Story:
-    """Returns everything about the student with this id or external id; raises `NotFound`."""
+    """Returns the story of the student with this id or external id; raises `NotFound`."""
     student = await find_student(work, name)
     supports = (await supports_of_students(work, [student.id]))[student.id]
     support_ids = [support.id for support in supports]
@@ -70,7 +70,7 @@ async def story(work: Work, name: str) -> Story:
 async def decisions(
     work: Work, keyset: Keyset, student_id: UUID | None = None, support_id: UUID | None = None
 ) -> Page[Decision]:
-    """Returns a page of decisions in the order in which they were recorded."""
+    """Returns a page of decisions in the order in which they were recorded, filtered by student or support."""
     query = select(Decision).where(Decision.district_id == work.district_id, within_reach(work, Decision.student_id))
     if student_id is not None:
         query = query.where(Decision.student_id == student_id)
@@ -84,7 +84,7 @@ async def decisions(
 
 @needs(Can.READ_DECISIONS)
 async def decision(work: Work, decision_id: UUID) -> Decision:
-    """Returns one decision; raises `NotFound`."""
+    """Returns the decision with this id; raises `NotFound`."""
     row = await work.db.scalar(
         select(Decision).where(Decision.district_id == work.district_id, Decision.id == decision_id)
     )
@@ -96,5 +96,5 @@ async def decision(work: Work, decision_id: UUID) -> Decision:
 
 @needs(Can.READ_DECISIONS)
 async def decisions_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Decision]]:
-    """Returns every decision about these students, keyed by student, oldest first."""
+    """Returns all decisions about these students, oldest first, keyed by the student's id."""
     return await rows_of_students(work, Decision, "decision", student_ids, Decision.id)

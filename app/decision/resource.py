@@ -48,7 +48,9 @@ class DecisionResource(
 
 
 async def _support_id(work: Work, text: str, pointer: str | None) -> UUID:
-    """Parses the public id of a support; without a pointer, a malformed one is treated as the id of no support."""
+    """Returns the UUID in a support's public id. A malformed id raises `Invalid` at the pointer, or `NotFound` without
+    a pointer.
+    """
     if pointer is not None:
         return ids.parse_id("support", text, pointer)
     try:

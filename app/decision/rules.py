@@ -6,7 +6,9 @@ from app.core.errors import Conflict, Invalid, Violation
 
 
 class DecisionKind(StrEnum):
-    """The choices of a team. A referral can be recorded at any time, with nothing before it."""
+    """A choice that a team can make about a student. A referral can be recorded at any time, even for a student without
+    a support.
+    """
 
     CONTINUE = "continue"
     RAISE_GOAL = "raise_goal"
@@ -55,11 +57,13 @@ def check_goal(goal: float | None, last: float, direction: str) -> None:
 
 
 def check_state(kind: str, state: str) -> None:
-    """Raises `Conflict` for a decision on a support that has ended, except a referral."""
+    """Raises `Conflict` if the decision concerns a support that has ended, unless the decision is a referral."""
     if state == "ended" and kind not in NEEDS_NO_SUPPORT:
         raise Conflict("This support has ended.", code="support.ended")
 
 
 def next_rank(kind: str, rank: int) -> int:
-    """Returns the rank of the level that a decision leads to, if its input names no level."""
+    """Returns the rank of the new level for a decision whose input names none: one higher to intensify, one lower to
+    fade.
+    """
     return rank + {"intensify": 1, "fade": -1}.get(kind, 0)

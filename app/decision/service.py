@@ -1,4 +1,4 @@
-"""Records decisions. People decide; a decision stores the verdict that they saw as information only."""
+"""Records decisions. People decide; the verdict that they saw is stored with the decision as information only."""
 
 from dataclasses import dataclass, replace
 from datetime import date
@@ -69,9 +69,9 @@ class NewDecision:
 
 @needs(Can.DECIDE)
 async def decide(work: Work, new: NewDecision) -> Decision:
-    """Records a decision and applies it to its support.
+    """Records a decision and changes the support accordingly.
 
-    A change of plan begins a new phase; an exit ends the support.
+    A change of plan begins a new phase, and an exit ends the support.
     """
     require_texts(new)
     check_kind(

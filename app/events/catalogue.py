@@ -1,7 +1,7 @@
 """Defines every event type: its name, version, meaning, and the ids in its payload.
 
-A payload is thin (ids, type, time and link; for a sync also counts) and never contains a name or a value, so that no
-student data leaves by a webhook. A changed payload gets a new version; the earlier versions are kept in `former` for
+A payload has ids, a type, a time and a link, and for a sync also counts. It never has a name or a value, so that no
+student data leaves by a webhook. A changed payload gets a new version; earlier versions are kept in `former` for
 readers that were built with them.
 """
 
@@ -12,10 +12,10 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """A type of event: its name in the past tense, its newest payload version, a sentence for the contract, and its
+    """A type of event: its name in the past tense, its newest payload version, its description and the names of its
     ids.
 
-    `counts` states that the payload has numbers by kind of row. `former` has the earlier versions, oldest first.
+    `counts` is true if the payload has numbers by kind of row. `former` has the earlier versions, oldest first.
     """
 
     name: str
@@ -28,18 +28,16 @@ class EventType:
 
     @property
     def versions(self) -> tuple["EventType", ...]:
-        """Returns every version that can still be rendered, oldest first."""
+        """Returns every version of this type that can still be rendered, oldest first."""
         return (*self.former, self)
 
     @property
     def carried(self) -> frozenset[str]:
-        """Returns the names of the ids that an event must have so that every version of it can be rendered."""
+        """Returns the names of the ids that an event of this type must have so that every version can be rendered."""
         return frozenset(name for version in self.versions for name in version.ids)
 
     def at(self, version: int) -> "EventType":
-        """Returns the version of this type with this number; if there is none, the next older one, otherwise the
-        oldest.
-        """
+        """Returns the version with this number; if there is none, the newest older version, or else the oldest."""
         if version >= self.version:
             return self
         return next(
@@ -62,7 +60,7 @@ class NewEvent:
 
 
 KIND_OF = {"school": "org"}
-"""The kind of row that an id in a payload refers to, where it differs from the id's name."""
+"""The kind of row that an id refers to, keyed by the id's name, where the two names differ."""
 
 
 def _type(name: str, subject: str, meaning: str, *ids: str, counts: bool = False) -> EventType:
@@ -146,9 +144,7 @@ CATALOGUE: dict[str, EventType] = {
 
 
 def newest(names: Iterable[str], requested: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Returns the payload version to render for each event type: the requested one if there is one, otherwise the
-    newest.
-    """
+    """Returns the payload version to render for each of these event types: the requested one, or else the newest."""
     return {name: (requested or {}).get(name, CATALOGUE[name].version) for name in sorted(set(names))}
 
 

@@ -1,4 +1,5 @@
-"""Implements named consumers of the feed: each belongs to a client, and the server stores its position.
+"""Implements named consumers of the feed. A consumer belongs to a client, and the server stores its position in the
+feed.
 
 Reading does not move the position. A commit only moves it forward, so that two readers of one consumer never undo each
 other's progress; a seek moves it anywhere. Cursors from before a seek, or from before event types were added, can no
@@ -41,7 +42,8 @@ SeekTarget = Literal["beginning", "end", "cursor", "time"]
 
 @dataclass(frozen=True, slots=True)
 class NewConsumer:
-    """The settings of a consumer: its event types, their payload versions, and where a new consumer begins.
+    """The settings of a consumer: its event types, their payload versions, and the position at which a new consumer
+    begins.
 
     If `event_types` is empty, the consumer reads all types. If it is None, an existing consumer keeps its types.
     """
@@ -62,11 +64,11 @@ class ConsumerPosition:
 
 @needs(Can.READ_EVENTS)
 async def save_consumer(work: Work, name: str, new: NewConsumer) -> tuple[ConsumerPosition, bool]:
-    """Creates a consumer, or changes an existing one's event types; the second value is True if it was created.
+    """Creates a consumer, or changes an existing one's event types. Returns the consumer, and whether it was created.
 
-    Without event types an existing consumer keeps its own, and a new one has all. An existing consumer keeps its
-    position and the versions of the types that it keeps. After types are added, earlier cursors can no longer be
-    committed. Raises `Invalid`, and `Forbidden` if the request acts for a person.
+    Without event types an existing consumer keeps its own, and a new one reads all. An existing consumer keeps its
+    position, and the versions of the types that it keeps. After types are added, earlier cursors can no longer be
+    committed. Raises `Invalid`, or `Forbidden` if the request acts for a person.
     """
     client_id = _client(work)
     _validate(name, new)
@@ -84,7 +86,7 @@ async def save_consumer(work: Work, name: str, new: NewConsumer) -> tuple[Consum
         seq = await feed_start(work) if new.begin == "beginning" else end.last
         values |= {"epoch": end.epoch, "seq": seq, "created_at": now(), "committed_at": None, "removed_at": None}
     key = {"district_id": work.district_id, "client_id": client_id, "name": name}
-    # Two concurrent requests create only one consumer.
+    # Of two concurrent requests only one creates the consumer.
     has_moved = true() if is_new else _adds_types(types)
     await work.db.execute(
         insert(EventConsumer)
@@ -99,7 +101,7 @@ async def save_consumer(work: Work, name: str, new: NewConsumer) -> tuple[Consum
 
 @needs(Can.READ_EVENTS)
 async def consumers(work: Work, keyset: Keyset) -> Page[ConsumerPosition]:
-    """Returns a page of the caller's consumers, by name."""
+    """Returns a page of the client's consumers, by name, each with its position."""
     query = select(EventConsumer).where(_owned(work)).order_by(EventConsumer.name).limit(keyset.limit + 1)
     if keyset.after is not None:
         query = query.where(EventConsumer.name > str(keyset.after[0]))
@@ -110,7 +112,7 @@ async def consumers(work: Work, keyset: Keyset) -> Page[ConsumerPosition]:
 
 @needs(Can.READ_EVENTS)
 async def consumer(work: Work, name: str) -> ConsumerPosition:
-    """Returns one of the caller's consumers; raises `NotFound`."""
+    """Returns the client's consumer of this name with its position; raises `NotFound`."""
     return _position_of(work, await _require(work, name), await feed_end(work))
 
 
@@ -123,9 +125,10 @@ async def remove_consumer(work: Work, name: str) -> None:
 
 @needs(Can.READ_EVENTS)
 async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[EventConsumer, Page[Event]]:
-    """Returns a page of events after a consumer's position; `next` is the cursor to commit once they are processed.
+    """Returns a consumer, and a page of the events after its position.
 
-    Raises `NotFound`, and `Gone` if an event after the position is no longer kept or the feed has a new epoch.
+    The page's `next` is the cursor to commit once the events are processed. Raises `NotFound`, or `Gone` if an event
+    after the position is no longer kept or the feed has a new epoch.
     """
     row = await _require(work, name)
     page, end = _keyset(work, name, None, limit), await feed_end(work)
@@ -141,7 +144,7 @@ async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[Eve
 async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
     """Moves a consumer's position forward to a cursor that it received; an earlier cursor changes nothing.
 
-    Raises `NotFound` and `Invalid`; `Gone` for a cursor of another epoch; `Conflict` for a cursor from before the last
+    Raises `NotFound` or `Invalid`; `Gone` for a cursor of another epoch; `Conflict` for a cursor from before the last
     seek.
     """
     await _require(work, name)
@@ -166,7 +169,7 @@ async def seek(
     """Moves a consumer's position to the oldest kept event, to the end, to a cursor, or to an instant.
 
     The cursor may come from this consumer, or from the feed read with the same types or without a filter. Raises
-    `NotFound` and `Invalid`; `Gone` for a cursor that is no longer valid.
+    `NotFound` or `Invalid`, and `Gone` for a cursor that is no longer valid.
     """
     if (cursor is not None) != (to == "cursor") or (time is not None) != (to == "time"):
         detail = '`cursor` goes with "to": "cursor", `time` with "to": "time", and neither with the others.'
@@ -188,7 +191,7 @@ async def seek(
 
 
 def _validate(name: str, new: NewConsumer) -> None:
-    """Raises `Invalid` with every violation in a consumer's name and settings."""
+    """Raises `Invalid` with every violation in the name and the settings of a consumer."""
     violations = unknown_types(new.event_types or (), "/event_types")
     if not NAME.fullmatch(name):
         detail = "A consumer's name has a to z, 0 to 9, dots, hyphens and underscores, at most 100 characters."
@@ -199,8 +202,9 @@ def _validate(name: str, new: NewConsumer) -> None:
 
 
 def _adds_types(types: list[str]) -> ColumnElement[bool]:
-    """Returns the SQL condition that `types` include a type that the consumer does not read yet; an empty list means
-    all.
+    """Returns an SQL condition that is true if `types` has a type that the consumer does not read yet.
+
+    An empty list of types means all types.
     """
     some = func.cardinality(EventConsumer.event_types) > 0
     all_read = EventConsumer.event_types.bool_op("@>")(cast(types, ARRAY(Text)))
@@ -208,7 +212,7 @@ def _adds_types(types: list[str]) -> ColumnElement[bool]:
 
 
 def _client(work: Work) -> UUID:
-    """Returns the request's client, which owns its consumers.
+    """Returns the id of the client that sends the request and owns its consumers.
 
     Raises `Forbidden` if the request acts for a person, because a person's caseload changes over time.
     """
@@ -242,7 +246,7 @@ async def _find(work: Work, name: str, *, removed: bool = False) -> EventConsume
 
 
 def _position_of(work: Work, row: EventConsumer, end: FeedEnd) -> ConsumerPosition:
-    """Returns a consumer with its position; after a new epoch, all events count as unread."""
+    """Returns a consumer with its position and its number of unread events. After a new epoch all events are unread."""
     cursor = _keyset(work, row.name, None, None).mark(row.epoch, row.seq, row.seeks)
     return ConsumerPosition(row, cursor, max(end.last - row.seq, 0) if row.epoch == end.epoch else end.last)
 
@@ -253,7 +257,8 @@ def _keyset(work: Work, name: str, cursor: str | None, limit: int | None) -> Key
 
 
 def _number_and_seeks(work: Work, name: str, cursor: str, end: FeedEnd) -> tuple[int, int]:
-    """Returns the event number in a consumer's cursor, and the consumer's count of seeks when the cursor was issued.
+    """Returns the event number in a consumer's cursor, and the consumer's count of seeks at the time the cursor was
+    issued.
 
     Raises `Invalid` or `Gone`.
     """
@@ -267,8 +272,9 @@ def _number_and_seeks(work: Work, name: str, cursor: str, end: FeedEnd) -> tuple
 
 
 async def _any_number(work: Work, name: str, cursor: str, end: FeedEnd) -> int:
-    """Returns the event number in a cursor that was issued by the consumer, or by the feed with its types or without a
-    filter.
+    """Returns the event number in a cursor of the consumer or of the feed.
+
+    A cursor of the feed must have been read with the consumer's types or without a filter.
     """
     types: Sequence[str] = (await _require(work, name)).event_types
     for filters in ({"type": None}, {"type": list(types) or None}):

@@ -20,18 +20,18 @@ from app.events.catalogue import CATALOGUE, EventType, is_version
 from app.events.models import Event, EventCounter
 
 KEPT = timedelta(days=30)
-GRACE = timedelta(minutes=1)  # a reader may start at the oldest event, which expires before the next request
+GRACE = timedelta(minutes=1)  # A reader may start at the oldest event, which may expire before its next request.
 MAX_TRANSACTION = timedelta(hours=6)
-"""The longest duration of a transaction: an event recorded this long before an instant was committed before that
-instant.
-"""
+"""The longest possible duration of a transaction. An event that was recorded longer ago than this is committed."""
 RESYNC = "Read what you need from the lists, then ask for events without a cursor."
 UNKNOWN = "There is no such event type. See GET /v1/event-types."
 
 
 @dataclass(frozen=True, slots=True)
 class FeedEnd:
-    """The end of the feed at one moment: its epoch, its last number, and the last number that is no longer kept."""
+    """The end of the feed at one moment: its epoch, the number of its last event, and the last number that is no longer
+    kept.
+    """
 
     epoch: UUID
     last: int
@@ -40,7 +40,10 @@ class FeedEnd:
 
 @dataclass(frozen=True, slots=True)
 class EventRange:
-    """Events after a number, and the number up to which the range is complete."""
+    """A batch of events after a number, with the number from which the next read continues.
+
+    Up to that number the batch has every event of the requested types.
+    """
 
     rows: Sequence[Event]
     until: int
@@ -50,8 +53,8 @@ class EventRange:
 async def events_after(work: Work, keyset: Keyset, types: Sequence[str] | None = None) -> Page[Event]:
     """Returns a page of events after the cursor, oldest first.
 
-    The page always has a `next` cursor, for later requests. Raises `Malformed` for an unknown event type, and `Gone` if
-    events after the cursor were deleted.
+    The page always has a `next` cursor, with which later events can be requested. Raises `Malformed` for an unknown
+    event type, and `Gone` if events after the cursor were deleted.
     """
     require_types(types or ())
     end = await feed_end(work)
@@ -62,8 +65,9 @@ async def events_after(work: Work, keyset: Keyset, types: Sequence[str] | None =
 
 @needs(Can.READ_EVENTS)
 async def feed_end(work: Work) -> FeedEnd:
-    """Returns the end of the feed. Call it before reading events: all events up to the end are then committed and
-    readable.
+    """Returns the end of the feed.
+
+    Call it before reading events, because all events up to this end are already committed and readable.
     """
     row = await work.db.execute(
         select(EventCounter.epoch, EventCounter.last, EventCounter.expired).where(
@@ -75,10 +79,10 @@ async def feed_end(work: Work) -> FeedEnd:
 
 @needs(Can.READ_EVENTS)
 async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Sequence[str], resync: str) -> EventRange:
-    """Returns up to `limit` events after a number.
+    """Returns up to `limit` events of these types after the number `after`.
 
-    Raises `Gone`, with the advice `resync`, if one of them was deleted. If there are fewer events than `limit`, the
-    range extends to the end of the feed, so that a reader of a rare type continues there.
+    If there are fewer, the range extends to the end of the feed, so that the next read of a rare type starts there.
+    Raises `Gone`, with the advice `resync`, if an event after the number was deleted.
     """
     oldest = now() - KEPT - GRACE
     query = (
@@ -98,17 +102,17 @@ async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Se
 
 @needs(Can.READ_EVENTS)
 async def feed_start(work: Work) -> int:
-    """Returns the number before the oldest kept event, where readers without a cursor begin."""
+    """Returns the number before that of the oldest kept event. A reader without a cursor begins after it."""
     return await position_before(work, now() - KEPT)
 
 
 @needs(Can.READ_EVENTS)
 async def position_before(work: Work, instant: datetime) -> int:
-    """Returns the number after which all events since an instant follow; the last number if there are none yet.
+    """Returns a number such that all events since an instant have higher numbers; without such events, the last number.
 
-    Instants are not in the order of numbers, because an event gets its instant when it is recorded and its number at
-    the commit. The lowest matching number is searched between one that is certainly earlier and one that is certainly
-    not.
+    Events are not in the order of their instants, because an event gets its instant when it is recorded and its number
+    at the commit. Therefore the lowest matching number is searched for between a number that is certainly too early and
+    one that is certainly not.
     """
     end, in_district = await feed_end(work), Event.district_id == work.district_id
     earliest = select(Event.seq).where(in_district, Event.at >= instant).order_by(Event.at, Event.seq).limit(1)
@@ -127,7 +131,7 @@ async def position_before(work: Work, instant: datetime) -> int:
 def number_of(keyset: Keyset, end: FeedEnd, resync: str = RESYNC) -> int:
     """Returns the event number in a cursor.
 
-    Raises `Gone` for another epoch or a number beyond the end, and `Malformed` if the cursor is invalid.
+    Raises `Gone` for a cursor of another epoch or beyond the end, and `Malformed` for an invalid cursor.
     """
     if keyset.after_id() != end.epoch:
         raise Gone(f"The feed was restarted since this cursor was issued. {resync}", code="feed.epoch")
@@ -150,14 +154,14 @@ def unknown_types(types: Sequence[str], pointer: str) -> list[Violation]:
 
 
 def check_versions(versions: Mapping[str, int], pointer: str) -> None:
-    """Raises `Invalid` if an event type does not have the version that was requested for it."""
+    """Raises `Invalid` if an event type lacks the version that was requested for it."""
     if not all(is_version(name, version) for name, version in versions.items()):
         detail = "There is no such version of an event type. See GET /v1/event-types."
         raise Invalid([Violation(pointer, "event_type.version", detail)])
 
 
 def read_versions(texts: Sequence[str]) -> dict[str, int]:
-    """Parses requested versions, each written as `type:version`.
+    """Parses requested versions, each written as `type:version`, and returns them by type.
 
     Raises `Malformed` for other text and for unknown versions.
     """

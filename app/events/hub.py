@@ -1,7 +1,7 @@
-"""Tells the streams of a process that their district's feed has moved on. Reads no event.
+"""Wakes the event streams of a process when their district's feed has new events. Reads no event.
 
-Each process asks once a second for the heads of the feeds that have a stream, with one statement however many streams
-there are. It asks for nothing while there is none.
+Once a second each process reads the number of the last event (the head) of each feed that has a stream, with one
+statement for all streams. Without a stream it reads nothing.
 """
 
 import asyncio
@@ -19,27 +19,30 @@ from app.access.directory import feed_heads
 from app.core.errors import Busy
 from app.core.fault_report import describe_fault
 
-EVERY: Final = 1.0
-"""Seconds between two looks at the heads."""
-OF_DISTRICT, OF_PROCESS = 50, 500
-"""The largest number of streams of one district, and of all, in one process."""
-READERS: Final = 4
-"""The number of streams of a process that read events at once: a head that moves wakes all of its district."""
+POLL_SECONDS: Final = 1.0
+"""The seconds between two polls of the feeds' heads."""
+MAX_DISTRICT_STREAMS, MAX_STREAMS = 50, 500
+"""The maximum number of streams in one process, for one district and for all districts together."""
+MAX_READERS: Final = 4
+"""The maximum number of streams that read events at the same time in one process.
+
+A new event wakes all streams of its district at once.
+"""
 log = structlog.get_logger()
 
 
 class Subscription:
-    """One stream's place at the hub."""
+    """The registration of one stream at the hub; it tells the stream when the feed has new events."""
 
     def __init__(self) -> None:
         self._moved = asyncio.Event()
 
     def wake(self) -> None:
-        """Notes that the feed has moved on."""
+        """Records that the feed has new events, and wakes the stream if it waits for them."""
         self._moved.set()
 
     async def moved(self, seconds: float) -> bool:
-        """Waits until the feed has moved on since the last call, or for so long; returns whether it has."""
+        """Waits for new events since the last call, but at most so many seconds. Returns whether there are any."""
         try:
             async with asyncio.timeout(seconds):
                 await self._moved.wait()
@@ -50,31 +53,31 @@ class Subscription:
 
 
 class FeedHub:
-    """The streams of one process, and the task that looks at the heads for all of them."""
+    """The registered streams of one process, and the task that polls the feeds' heads for all of them."""
 
-    def __init__(self, engine: AsyncEngine, every: float = EVERY) -> None:
+    def __init__(self, engine: AsyncEngine, every: float = POLL_SECONDS) -> None:
         self._engine, self._every = engine, every
         self._subscriptions: defaultdict[UUID, set[Subscription]] = defaultdict(set)
         self._heads: dict[UUID, tuple[UUID, int]] = {}
         self._task: asyncio.Task[None] | None = None
-        self.readers = asyncio.Semaphore(READERS)
-        self.looks = 0
-        """The number of statements so far."""
+        self.readers = asyncio.Semaphore(MAX_READERS)
+        self.polls = 0
+        """The number of polls so far; each is one statement."""
 
     def __len__(self) -> int:
         return sum(map(len, self._subscriptions.values()))
 
     @contextmanager
     def subscribe(self, district_id: UUID) -> Iterator[Subscription]:
-        """Gives a stream its place; raises `Busy` where the district or the process has as many as it may have."""
-        if len(self._subscriptions.get(district_id, ())) >= OF_DISTRICT or len(self) >= OF_PROCESS:
-            detail = f"There are too many streams already: at most {OF_DISTRICT} of one district in a process."
+        """Registers a stream until the block ends; raises `Busy` if the district or the process has too many."""
+        if len(self._subscriptions.get(district_id, ())) >= MAX_DISTRICT_STREAMS or len(self) >= MAX_STREAMS:
+            detail = f"There are too many streams already: at most {MAX_DISTRICT_STREAMS} of one district in a process."
             raise Busy(detail, code="streams.too_many")
         subscription = Subscription()
         self._subscriptions[district_id].add(subscription)
         if self._task is None:
-            # Outside of the context of the first request: its turn and trace id are not those of the others.
-            self._task = Context().run(asyncio.create_task, self._look_again_and_again())
+            # The task gets an empty context, because the trace id of the first request is not that of the others.
+            self._task = Context().run(asyncio.create_task, self._poll())
         try:
             yield subscription
         finally:
@@ -86,10 +89,10 @@ class FeedHub:
                 self._task.cancel()
                 self._task = None
 
-    async def _look_again_and_again(self) -> None:
+    async def _poll(self) -> None:
         while True:
             try:
-                self.looks += 1
+                self.polls += 1
                 async with asyncio.timeout(10):
                     heads = await feed_heads(self._engine, list(self._subscriptions))
                 for district_id, head in heads.items():
@@ -97,6 +100,6 @@ class FeedHub:
                         self._heads[district_id] = head
                         for subscription in self._subscriptions.get(district_id, ()):
                             subscription.wake()
-            except Exception as error:  # whatever it is: the streams wait, and the next look may succeed
+            except Exception as error:  # the streams wait, and the next poll may succeed
                 log.warning("feed_heads_not_read", **describe_fault(error))
             await asyncio.sleep(self._every)

@@ -1,4 +1,5 @@
-"""Defines the tables of events: each district's counter, the named consumers, and the reminders that were sent.
+"""Defines the tables of events: each district's counter, its events, the named consumers, and the reminders that were
+sent.
 
 Events are never changed. The counter row is locked last before each commit, so that numbers follow the order of
 commits.
@@ -17,10 +18,10 @@ from app.core.db import Base, Tenant
 
 
 class EventCounter(Tenant, Base):
-    """A district's counter: the number of its last event, and of the last event that is no longer kept.
+    """A district's counter of events: the numbers of its last event and of the last event that is no longer kept.
 
-    After a restore an operator gives the feed a new `epoch`, because numbers that were already issued may be issued
-    again.
+    After a restore from a backup an operator gives the feed a new `epoch`, because numbers that were already issued may
+    be issued again.
     """
 
     __tablename__ = "event_counter"
@@ -31,7 +32,7 @@ class EventCounter(Tenant, Base):
 
 
 class Event(Tenant, Base):
-    """An event: type and version, the subject and its version, ids and counts; never a name, a score or a text."""
+    """An event: its type, version, subject, ids and counts. It never has a name, a score or a text."""
 
     __tablename__ = "event"
 
@@ -53,8 +54,8 @@ class Event(Tenant, Base):
 class EventConsumer(Tenant, Base):
     """A named reader of the feed: its client, event types, payload versions and position.
 
-    `seq` is the last event that it processed, in the feed of `epoch`. `seeks` counts seeks and additions of event
-    types; cursors issued before the latest of them cannot be committed.
+    `seq` is the number of the last event that it processed, in the feed of `epoch`. `seeks` counts seeks and additions
+    of event types; cursors that were issued before the latest of them cannot be committed.
     """
 
     __tablename__ = "event_consumer"
@@ -72,11 +73,13 @@ class EventConsumer(Tenant, Base):
 
 
 class SentReminder(Tenant, Base):
-    """A reminder that was sent about a state of a subject; a new state of the subject is reported again."""
+    """A reminder that was sent about a subject in a certain state. If the subject gets another state, a new reminder is
+    sent.
+    """
 
     __tablename__ = "event_told"
 
     type: Mapped[str] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(primary_key=True)
-    told_of: Mapped[str]
+    mark: Mapped[str] = mapped_column("told_of")
     at: Mapped[datetime]

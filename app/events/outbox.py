@@ -1,4 +1,4 @@
-"""Writes events in the transaction of the change that they report, with numbers assigned last. Sends nothing."""
+"""Writes events in the transaction of the change that they report, and assigns their numbers last. Sends nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from app.events.models import Event, EventCounter
 
 @dataclass
 class _StudentEvents:
-    """Events of one type about many students, one per student, as columns."""
+    """Events of one type, one for each of many students; each attribute is a column of them."""
 
     type: EventType
     at: datetime = field(default_factory=now)
@@ -26,7 +26,7 @@ class _StudentEvents:
     schools: list[UUID] = field(default_factory=list)
 
 
-# One statement for any number of events; their numbers begin after `:seq`.
+# One statement writes any number of events. Their numbers begin after `:seq`.
 INSERT_STUDENT_EVENTS = text(
     """INSERT INTO event (district_id, seq, id, type, version, at, subject_kind, subject_id, subject_version,
                           student_id, school_ids, secured_area, ids)
@@ -39,9 +39,9 @@ INSERT_STUDENT_EVENTS = text(
 
 
 def record(work: Work, event: NewEvent) -> UUID:
-    """Adds an event to this unit of work and returns its id.
+    """Adds an event to this unit of work, to be written before the commit. Returns the event's id.
 
-    Referrals have no events, because a payload would reveal that a student was referred.
+    Events of referrals are not written, because a payload would reveal that a student was referred.
     """
     if set(event.ids) | {event.type.subject} != event.type.carried:
         raise Misuse(f"The event {event.type.name} must carry the ids {sorted(event.type.carried)}.")
@@ -52,7 +52,9 @@ def record(work: Work, event: NewEvent) -> UUID:
 
 
 def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, UUID]]) -> None:
-    """Adds events of one type about many students, one per pair of student and school, written by one statement."""
+    """Adds one event of this type for each pair of student and school in `rows`. One statement writes them before the
+    commit.
+    """
     if type_.carried != {"student", "school"}:
         raise Misuse(f"The event {type_.name} does not carry a student and a school.")
     if rows:
@@ -68,8 +70,8 @@ def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, 
 async def _number_and_write(work: Work) -> None:
     """Takes numbers for the pending events from the district's counter row, and writes the events.
 
-    The counter row stays locked until the commit. This makes the order of numbers the order of commits, so that a
-    reader of the feed skips no event.
+    The counter row stays locked until the commit. Thus the order of numbers is the order of commits, and a reader of
+    the feed skips no event.
     """
     if not work.pending_events:
         return

@@ -1,7 +1,7 @@
-"""Sends one reminder per lasting state, by remembering which state of each subject was already reported.
+"""Sends one reminder for each lasting state of a subject, such as a concern without an answer or an overdue score.
 
-Every maintenance run finds the lasting states again (a concern without an answer, an overdue score). A reminder is sent
-when a state begins, and again when it changes. Concurrent runs send it once.
+Every maintenance run finds the same lasting states again. A reminder is sent when a state begins, and again when it
+changes; `SentReminder` records what was sent. If several runs find a state at the same time, one reminder is sent.
 """
 
 from collections.abc import Sequence
@@ -19,44 +19,44 @@ from app.events.models import SentReminder
 from app.events.outbox import record
 
 AT_ONCE = 1000
-"""The largest number of reminders in one transaction; the next transaction sends the others."""
+"""The maximum number of reminders in one transaction; the next transaction sends the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reminder:
-    """A reminder: the event that reports a lasting state, and a mark that identifies the state."""
+    """A reminder to send: the event that reports a lasting state, and a mark that identifies the state."""
 
-    happened: NewEvent
-    told_of: str
+    event: NewEvent
+    mark: str
 
 
 def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str]) -> ColumnElement[bool]:
-    """Returns the SQL condition that no reminder was sent yet for the state that `mark` identifies."""
+    """Returns an SQL condition that is true if no reminder was sent yet for the state that `mark` identifies."""
     sent = select(SentReminder.subject_id).where(
         SentReminder.district_id == work.district_id,
         SentReminder.type == type_.name,
         SentReminder.subject_id == subject,
-        SentReminder.told_of == mark,
+        SentReminder.mark == mark,
     )
     return ~sent.exists()
 
 
 @needs(Can.JUDGE)
 async def remind_once(work: Work, type_: EventType, reminders: Sequence[Reminder]) -> int:
-    """Sends the reminders that were not sent before; returns the number sent."""
+    """Sends those of the reminders that were not sent before, and returns their number."""
     if not reminders:
         return 0
     common = {"district_id": work.district_id, "type": type_.name, "at": now()}
     insertion = insert(SentReminder).values(
-        [{**common, "subject_id": reminder.happened.subject_id, "told_of": reminder.told_of} for reminder in reminders]
+        [{**common, "subject_id": reminder.event.subject_id, "told_of": reminder.mark} for reminder in reminders]
     )
     new_or_changed = insertion.on_conflict_do_update(
         index_elements=["district_id", "type", "subject_id"],
         set_={"told_of": insertion.excluded.told_of, "at": insertion.excluded.at},
-        where=SentReminder.told_of != insertion.excluded.told_of,
+        where=SentReminder.mark != insertion.excluded.told_of,
     ).returning(SentReminder.subject_id)
     new_subjects = set((await work.db.scalars(new_or_changed)).all())
     for reminder in reminders:
-        if reminder.happened.subject_id in new_subjects:
-            record(work, reminder.happened)
+        if reminder.event.subject_id in new_subjects:
+            record(work, reminder.event)
     return len(new_subjects)

@@ -1,4 +1,4 @@
-"""Renders the body of an event for the feed and the webhooks, and its JSON Schema."""
+"""Renders the payload of an event for the feed and the webhooks, and the JSON Schema of the payload."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from app.events.catalogue import CATALOGUE, KIND_OF, EventType
 from app.events.models import Event
 
 OLDEST = 1
-"""The payload version for readers that request none, so that /v1 payloads never change for them."""
+"""The payload version for readers that request none. It stays the same, so that the payloads of /v1 never change."""
 _PATHS = {
     "student": "students",
     "concern": "concerns",
@@ -22,10 +22,10 @@ _PATHS = {
 
 
 def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """Returns the payload of an event: its type, time, ids and a link to the subject.
+    """Returns the payload of an event: its type, time, ids and a link to its subject.
 
-    `versions` are the reader's payload versions by event type; without them the event is rendered in its own version.
-    An event that is older than the reader's version is rendered in its own version too.
+    `versions` are the reader's payload versions by event type. Without a version, or if the event is older than that
+    version, the event is rendered in its own version.
     """
     version = event.version if versions is None else min(event.version, versions.get(event.type, OLDEST))
     type_ = CATALOGUE[event.type].at(version)
@@ -48,7 +48,7 @@ def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None)
 
 
 def schema(type_: EventType) -> dict[str, Any]:
-    """Returns the JSON Schema (2020-12) of the payload of this type and version; it allows no other properties."""
+    """Returns the JSON Schema (2020-12) of this event type's payload. It allows no other properties."""
     data = {
         "id": _shown("event"),
         "version": {"const": type_.version},

@@ -1,4 +1,4 @@
-"""Creates a district's event counter, changes its feed's epoch, and deletes expired events.
+"""Creates a district's event counter, starts a new epoch of its feed, and deletes expired events.
 
 Never changes an event.
 """
@@ -24,16 +24,19 @@ async def open_counter(work: Work) -> None:
 
 @needs(Can.OPERATE)
 async def begin_epoch(work: Work) -> None:
-    """Invalidates every issued cursor of the feed, because after a restore the same numbers are issued again."""
+    """Gives the feed a new epoch, which makes all earlier cursors invalid. Needed after a restore, which issues the
+    same numbers again.
+    """
     in_district = EventCounter.district_id == work.district_id
     await work.db.execute(update(EventCounter).where(in_district).values(epoch=new_id()))
 
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def expire_events(work: Work, upto: int, most: int, is_needed: ColumnElement[bool]) -> int:
-    """Deletes up to `most` expired events, oldest first, except those that match `is_needed`; returns their number.
+    """Deletes up to `most` events with numbers up to `upto`, oldest first, except those that match `is_needed`.
 
-    The counter stores the last deleted number, so that readers with an older cursor learn that events are missing.
+    Returns their number. The counter stores the last deleted number, so that a reader with an older cursor learns that
+    events are missing.
     """
     query = (
         select(Event.seq)

@@ -24,14 +24,14 @@ from app.roster.lookup import resolve_actor, zone_of
 from app.roster.student_lock import lock_student_of
 
 KEPT_COLUMNS = ("taken_on", "attempt", "purpose", "value", "form", "removed_at")
-"""The columns whose earlier values are stored with each change."""
+"""The columns whose values are copied to the log of changes before a score is changed."""
 SAME_KEY_DETAIL = "This student has a score of this measure, date and attempt already."
 
 
 @dataclass(frozen=True, slots=True)
 class Amendment:
-    """The corrections of a score with their reason; fields that are None keep their values. `by` is the id of a
-    person.
+    """The corrections of a score, with their reason; a field that is None keeps its value. `by` is the id of the person
+    who corrects it.
     """
 
     because: Annotated[str, About("Why it is amended.", "Scored again")]
@@ -51,7 +51,9 @@ class Amendment:
 
 @dataclass(frozen=True, slots=True)
 class AmendedScore:
-    """A score after a change, and the dates from which its series must be judged again (none if nothing changed)."""
+    """The result of a change: the score, and the dates from which its series must be judged again (none if nothing
+    changed).
+    """
 
     score: Score
     days: frozenset[date]
@@ -59,7 +61,9 @@ class AmendedScore:
 
 @needs(Can.RECORD_SCORES)
 async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> AmendedScore:
-    """Changes a score; raises `NotFound`, and `Invalid` with every violation of the changed score."""
+    """Changes a score and logs its earlier values. Raises `NotFound`, or `Invalid` with every violation of the changed
+    score.
+    """
     score = await _lock_score(work, score_id)
     by = await resolve_actor(work, amendment.by, "/by")
     given = {
@@ -93,7 +97,7 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Amend
 
 @needs(Can.RECORD_SCORES)
 async def remove_score(work: Work, score_id: UUID, because: str, by: str | None = None) -> AmendedScore:
-    """Removes a score; raises `NotFound`, also for a score that was already removed."""
+    """Removes a score and logs its values; raises `NotFound`, also if the score was already removed."""
     score = await _lock_score(work, score_id)
     work.db.add(change_of(work, score, "removed", because, await resolve_actor(work, by, "/by")))
     score.removed_at = now()
@@ -103,7 +107,7 @@ async def remove_score(work: Work, score_id: UUID, because: str, by: str | None 
 
 
 def change_of(work: Work, score: Score, action: str, because: str | None, by: UUID | None) -> ScoreChange:
-    """Returns the row that records a score's values before a change; the caller calls it before changing the score."""
+    """Returns a log row with the values that the score has now; call it before the score is changed."""
     before: Mapping[str, Any] = {
         name: value.isoformat() if hasattr(value := getattr(score, name), "isoformat") else value
         for name in KEPT_COLUMNS

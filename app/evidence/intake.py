@@ -1,9 +1,10 @@
-"""Records, amends and removes a source's scores with set-based statements, so that they match the source.
+"""Makes the scores from one source equal to a query's rows: records, amends and removes scores with set-based
+statements.
 
-A score is identified by the source's external id, or by student, measure, date and attempt if the existing score has no
-external id, sender or giver. If that key belongs to another score, the new one gets the next free attempt. A score that
-a person or a client amended or removed stays as it is. Does not judge; the caller judges the series of the days that it
-gets back.
+A row belongs to the score with the same external id. A row may also take over an existing score with the same student,
+measure, date and attempt, if that score has no external id, sender or giver. If the attempt is taken by another score,
+the row gets the next free one. A score that a person or a client amended or removed stays unchanged. Nothing is judged
+here; the caller judges the series of the days that `record_batch` returns.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -24,16 +25,18 @@ COLUMNS: Final = (
     *("student_id", "school_ids", "measure_id", "secured_area", "purpose", "taken_on"),
     *("attempt", "value", "form", "external_id", "score_id"),
 )
-"""The columns, after `district_id`, of the rows with a source's scores.
+"""The columns, after `district_id`, that the query of a source's scores must return.
 
-`score_id` is the id of a new score, `attempt` the requested attempt (null means 1); `external_id` is unique among the
+`score_id` is the id for a new score, `attempt` the requested attempt (null means 1); `external_id` is unique among the
 rows.
 """
 
 _SAME_KEY = "s.student_id = w.student_id AND s.measure_id = w.measure_id AND s.taken_on = w.taken_on"
 _SAME_EXTERNAL_ID = "s.district_id = :district AND s.sender = :sender AND s.external_id = w.external_id"
 BECAUSE_OF_SOURCE: Final = "The source says so."
-"""The reason of every change that an intake makes; a change with another reason was made by somebody else."""
+"""The reason that is logged for every change by a source; a change with another reason was made by a person or a
+client.
+"""
 _ONLY_BY_SOURCE = """NOT EXISTS (SELECT FROM score_change AS h WHERE h.district_id = :district AND h.score_id = s.id
     AND (h.because IS DISTINCT FROM :because OR h.changed_by IS NOT NULL OR h.changed_by_client IS NOT NULL))"""
 _DIFFERS = f"""({_ONLY_BY_SOURCE}
@@ -45,9 +48,9 @@ _NO_LONGER_SENT = f"""s.removed_at IS NULL AND {_ONLY_BY_SOURCE}
 
 @dataclass(frozen=True, slots=True)
 class RecordedBatch:
-    """The numbers of scores recorded, amended and removed, and the days whose series must be judged again.
+    """The result of `record_batch`: the numbers of scores recorded, amended and removed, and the days of these scores.
 
-    `days` are keyed by student and measure.
+    `days` are keyed by student and measure; their series must be judged again.
     """
 
     recorded: int
@@ -58,16 +61,16 @@ class RecordedBatch:
 
 @needs(Can.RECORD_SCORES)
 async def students_of_intake(work: Work, sender: UUID, rows_sql: str) -> set[UUID]:
-    """Returns the students whose scores `record_batch` would write; the caller locks them first."""
+    """Returns the students whose scores `record_batch` would write; the caller must lock them first."""
     return {row.student_id for row in await _IntakeStatements(work, sender, rows_sql).rows(_AFFECTED)}
 
 
 @needs(Can.RECORD_SCORES)
 async def record_batch(work: Work, sender: UUID, rows_sql: str) -> RecordedBatch:
-    """Makes this sender's scores equal to those in the rows; returns what was recorded, amended and removed.
+    """Makes this sender's scores equal to the rows of a query, and returns the counts and the affected days.
 
-    `rows_sql` is SQL for the rows, with the parameter `:district`. A score that is no longer among them is removed; a
-    removed score that is among them again is restored.
+    `rows_sql` is the query; it may use the parameter `:district`. A score of this sender without a row is removed; a
+    removed score with a row is restored.
     """
     statements = _IntakeStatements(work, sender, rows_sql)
     await statements.run(_ADOPT)
@@ -83,7 +86,7 @@ async def record_batch(work: Work, sender: UUID, rows_sql: str) -> RecordedBatch
 
 
 class _IntakeStatements:
-    """Runs the statements of one intake, and binds to each the parameters that it contains."""
+    """Executes the statements of one intake with the parameters that they share."""
 
     def __init__(self, work: Work, sender: UUID, rows_sql: str) -> None:
         self._db, self._rows_sql, at = work.db, rows_sql, now()
@@ -91,12 +94,12 @@ class _IntakeStatements:
         self._values["stamp"] = f"{int(at.timestamp() * 1000):012x}7"
 
     async def rows(self, sql: str) -> list[Any]:
-        """Runs a statement and returns its rows."""
+        """Executes a statement, binding only the parameters that it names, and returns its rows."""
         parameters = {name: value for name, value in self._values.items() if f":{name}" in sql}
         return list((await self._db.execute(text(sql.replace("{intake}", self._rows_sql)), parameters)).all())
 
     async def run(self, sql: str) -> int:
-        """Runs a statement and returns the number of rows that it returned."""
+        """Executes a statement with RETURNING and returns the number of returned rows."""
         return len(await self.rows(sql)) if "RETURNING" in sql else 0
 
 
@@ -146,10 +149,11 @@ _RECORD = """WITH slot AS ({slots})
 
 
 def _slots(join: str, which: str) -> str:
-    """Returns SQL that selects the table's scores, each with its attempt as `slot`; `join` selects known or new scores.
+    """Returns SQL that selects the intake's rows, each with the attempt that its score gets as `slot`.
 
-    A known score whose student, measure and date are unchanged keeps its attempt. Any other gets the requested attempt
-    if that is free, otherwise the one after the highest.
+    `join` is JOIN for rows whose score exists, or LEFT JOIN for new ones. An existing score whose student, measure and
+    date are unchanged keeps its attempt. Any other score gets the requested attempt if that is free, otherwise an
+    attempt after the highest.
     """
     only_new = "WHERE s.id IS NULL" if join == "LEFT JOIN" else ""
     key = "w.student_id, w.measure_id, w.taken_on"

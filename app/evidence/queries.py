@@ -19,7 +19,9 @@ from app.roster.lookup import IdList, page_by_id, within_reach
 
 @dataclass(frozen=True, slots=True)
 class ScoreFilter:
-    """The filters of a list of scores; a score must match all that are set. The first and the last day are included."""
+    """The filters of a list of scores; a score must match all that are set. The days `since` and `until` are
+    included.
+    """
 
     student_id: UUID | None = None
     measure_id: UUID | None = None
@@ -29,7 +31,7 @@ class ScoreFilter:
 
 @needs(Can.READ_SCORES)
 async def scores(work: Work, keyset: Keyset, criteria: ScoreFilter) -> Page[Score]:
-    """Returns a page of scores in the order in which they were recorded."""
+    """Returns a page of the scores that match the filters, in the order in which they were recorded."""
     query = select(Score).where(
         Score.district_id == work.district_id, Score.removed_at.is_(None), within_reach(work, Score.student_id)
     )
@@ -49,7 +51,7 @@ async def scores(work: Work, keyset: Keyset, criteria: ScoreFilter) -> Page[Scor
 
 @needs(Can.READ_SCORES)
 async def score(work: Work, score_id: UUID) -> Score:
-    """Returns one score; raises `NotFound`."""
+    """Returns the score with this id; raises `NotFound`."""
     row = await work.db.scalar(
         select(Score).where(Score.district_id == work.district_id, Score.id == score_id, Score.removed_at.is_(None))
     )
@@ -61,7 +63,7 @@ async def score(work: Work, score_id: UUID) -> Score:
 
 @needs(Can.READ_SCORES)
 async def changes_of(work: Work, score_id: UUID) -> list[ScoreChange]:
-    """Returns the changes of a score, oldest first, even if the score was removed; raises `NotFound`."""
+    """Returns the logged changes of a score, oldest first; raises `NotFound`. The score may have been removed."""
     student_id = await work.db.scalar(
         select(Score.student_id).where(Score.district_id == work.district_id, Score.id == score_id)
     )
@@ -78,7 +80,7 @@ async def changes_of(work: Work, score_id: UUID) -> list[ScoreChange]:
 
 @needs(Can.READ_SCORES)
 async def scores_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Score]]:
-    """Returns every score of these students, keyed by student, oldest first."""
+    """Returns all scores of these students, oldest first, keyed by the student's id."""
     rows = await work.db.scalars(
         select(Score)
         .where(
@@ -97,7 +99,9 @@ async def scores_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[
 
 @needs(Can.READ_SCORES)
 async def series(work: Work, student_id: UUID, measure_id: UUID, begins: date, ends: date | None) -> list[Score]:
-    """Returns the scores of a phase, oldest first, without baseline and screening scores; `ends` is exclusive."""
+    """Returns the scores of a phase from `begins` to before `ends`, oldest first, without baseline and screening
+    scores.
+    """
     query = select(Score).where(
         Score.district_id == work.district_id,
         Score.student_id == student_id,
@@ -113,7 +117,7 @@ async def series(work: Work, student_id: UUID, measure_id: UUID, begins: date, e
 
 @needs(Can.READ_SCORES)
 async def last_values(work: Work, student_id: UUID, measure_id: UUID, until: date) -> list[float]:
-    """Returns the last three values up to a day, oldest first, from which a baseline is computed.
+    """Returns the last three values up to and including a day, oldest first, to compute a baseline from.
 
     Of the scores on the day itself only baseline scores count; the others belong to the series that begins on that day.
     """

@@ -35,7 +35,7 @@ class Range:
 def violations_of(
     value: float, taken_on: date, attempt: int, purpose: str, *, range_: Range, today: date, at: str
 ) -> list[Violation]:
-    """Returns the violations in a score's own values; `at` is its JSON Pointer."""
+    """Returns the violations in a score's date, attempt, purpose and value. `at` is the JSON Pointer of the score."""
     violations = []
     if not isfinite(value) or not range_.lowest <= value <= range_.highest:
         detail = f"This measure gives values from {range_.lowest:g} to {range_.highest:g}."
@@ -57,11 +57,11 @@ def unknown_form(form: str | None, forms: Sequence[str] | None, at: str) -> list
 
 
 def find_contradictions(sent: Sequence[tuple[Hashable, Hashable | None, Hashable] | None]) -> dict[int, int]:
-    """Returns the positions of scores that contradict an earlier one of the batch, each with the position of that one.
+    """Finds the scores of a batch that contradict an earlier score of the same batch.
 
-    Each item is the score's key (student, measure, date, attempt), the sender's external id and its content, or None
-    for an input that was not resolved to a score. Items with the same content are one score that was sent twice, not a
-    contradiction.
+    Returns the positions of such scores, each with the position of the earlier score. Each item of `sent` is a score's
+    key (student, measure, date, attempt), its external id and its content, or None for an input without a valid score.
+    Two items with the same content are one score that was sent twice, not a contradiction.
     """
     by_identity: dict[tuple[str, Hashable], list[int]] = defaultdict(list)
     for position, score in enumerate(sent):

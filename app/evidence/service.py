@@ -1,8 +1,8 @@
 """Records scores. A score belongs to a student, a measure and an administration, never to a support.
 
-A score is identified by the sender's external id, otherwise by student, measure, date and attempt, and is then created
-or amended. An invalid score of a batch is refused with its violations; the others are recorded. Two inputs that
-contradict each other are both refused.
+A score with a known external id of the same sender, or else with the same student, measure, date and attempt, is
+amended; any other is created. An invalid score of a batch is refused with its violations, and the others are recorded.
+Two inputs that contradict each other are both refused.
 
 Over 250 lines, since each input states its description and an example.
 """
@@ -59,9 +59,10 @@ class NewScore:
 
 @dataclass(frozen=True, slots=True)
 class RecordedScore:
-    """The result for one score: `recorded`, `amended`, `unchanged`, or `refused` with the violations.
+    """The result for one sent score.
 
-    `was_on` is the date of an amended score before the change.
+    `outcome` is `recorded`, `amended`, `unchanged`, or `refused` with the violations. `was_on` is the date of an
+    amended score before the change.
     """
 
     outcome: str
@@ -71,7 +72,9 @@ class RecordedScore:
 
 
 class _ScoreBatch:
-    """The database rows that are needed to record a batch, loaded once: people, measures and existing scores."""
+    """The database rows that are needed to record a batch of scores, loaded once: people, measures and existing
+    scores.
+    """
 
     def __init__(self, today: date, sender: UUID | None) -> None:
         self.today = today
@@ -240,7 +243,7 @@ def _match(new: NewScore, student_id: UUID, measure_id: UUID, batch: _ScoreBatch
 
 
 def _has_other_external_id(score: Score, new: NewScore, batch: _ScoreBatch) -> bool:
-    """Returns whether this sender gave the score another external id, in which case it is another score."""
+    """Returns whether the same sender gave this score another external id; the new score is then a different one."""
     external_ids = (score.external_id, new.external_id)
     return None not in external_ids and external_ids[0] != external_ids[1] and score.sender == batch.sender
 

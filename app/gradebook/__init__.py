@@ -1,3 +1,1 @@
-"""The gradebook, which has grades as the SIS delivers them: categories, line items, results, score scales,
-assessments.
-"""
+"""The gradebook stores grades as the SIS delivers them: categories, line items, results, score scales, assessments."""

@@ -1,4 +1,4 @@
-"""Defines the gradebook's tables. Like the roster's, their rows come from sources; only a sync writes them."""
+"""Defines the gradebook's tables. Their rows come from sources, like the roster's, and only a sync writes them."""
 
 from datetime import date, datetime
 from typing import Any
@@ -23,7 +23,7 @@ class Category(FromSource, Base):
 
 
 class ScoreScale(FromSource, Base):
-    """The names of a class's scores; `scale_values` are pairs `{LHS:RHS}`, such as `{A:90-100}`."""
+    """A scale that names the scores of a class; `scale_values` are pairs `{LHS:RHS}`, such as `{A:90-100}`."""
 
     __tablename__ = "score_scale"
 
@@ -36,8 +36,8 @@ class ScoreScale(FromSource, Base):
 
 
 class ScoredItem(FromSource):
-    """The columns that line items and assessments share. `learning_objectives` is a sorted list of `{"source",
-    "id"}`.
+    """Mixin with the columns that line items and assessments share. `learning_objectives` is a sorted list of
+    `{"source", "id"}`.
     """
 
     title: Mapped[str]
@@ -50,7 +50,7 @@ class ScoredItem(FromSource):
 
 
 class LineItem(ScoredItem, Base):
-    """OneRoster's line item: a piece of work in a class for which results are given."""
+    """A line item of OneRoster: a piece of work in a class for which results are given."""
 
     __tablename__ = "line_item"
 
@@ -71,10 +71,10 @@ class AssessmentLineItem(ScoredItem, Base):
 
 
 class StudentResult(FromSource):
-    """The columns that all results share. `score_status` is the source's own value, `comment` is free text.
+    """Mixin with the columns that all results share. `score_status` is the source's own value, `comment` is free text.
 
     A score may be above the line item's highest value (extra credit), or missing (exempt). `learning_objectives` is a
-    sorted list of `{"source", "id", "score", "text_score"}`. A comment is about a child.
+    sorted list of `{"source", "id", "score", "text_score"}`. A comment may contain personal facts about a child.
     """
 
     student_id: Mapped[UUID]
@@ -95,7 +95,7 @@ class StudentResult(FromSource):
 
 
 class Result(StudentResult, Base):
-    """A student's result in a line item."""
+    """A student's result for a line item."""
 
     __tablename__ = "result"
 
@@ -104,7 +104,7 @@ class Result(StudentResult, Base):
 
 
 class AssessmentResult(StudentResult, Base):
-    """A student's result in an assessment."""
+    """A student's result for an assessment."""
 
     __tablename__ = "assessment_result"
 

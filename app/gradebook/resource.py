@@ -21,7 +21,7 @@ NO_OBJECTIVES: ColumnElement[Any] = literal_column("'[]'::jsonb")
 
 
 class ObjectiveValue(Value):
-    """A learning objective that a result is about, with the result in it."""
+    """A learning objective that a result is about, with the student's result for this objective."""
 
     source: str | None = item("Where the objective is defined.", "case")
     id: str = item("The objective's id in that source.", "RF.3.4")
@@ -43,7 +43,7 @@ class ResultResource(
     name="Result",
     node=False,
 ):
-    """A student's result in a line item, as the SIS has it."""
+    """A student's result for a line item, as the SIS delivered it."""
 
     student: One[StudentResource] = one(Result.student_id, StudentResource, "The student.")
     line_item_id: Id = reference(Result.line_item_id, "line_item", "The line item.", rest="line_item")
@@ -79,7 +79,7 @@ class AssessmentResultResource(
     name="AssessmentResult",
     node=False,
 ):
-    """A student's result in an assessment, as the SIS has it."""
+    """A student's result for an assessment, as the SIS delivered it."""
 
     student: One[StudentResource] = one(AssessmentResult.student_id, StudentResource, "The student.")
     assessment_id: Id = reference(

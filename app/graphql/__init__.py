@@ -1,1 +1,1 @@
-"""The GraphQL API, with one file per type. It contains shapes and no rules."""
+"""The GraphQL API, with one file per type; it only translates requests and answers."""

@@ -1,4 +1,4 @@
-"""The mutations that declare and remove breaks of the school year. It contains no rules."""
+"""Defines the mutations that declare and remove breaks of the school year."""
 
 from datetime import date
 
@@ -20,7 +20,7 @@ from app.roster.schools import BreakResource
     description="Days without school. Declaring the same days of the same school again returns the same break."
 )
 class DeclareBreakInput:
-    """The input of `declareBreak`; becomes a `NewBreak`."""
+    """The input of `declareBreak`, which is converted to a `NewBreak`."""
 
     begins_on: date
     ends_on: date
@@ -37,7 +37,7 @@ class RemoveBreakInput:
 
 @strawberry.type(description="The declared or removed break, or the problems.")
 class BreakPayload:
-    """The payload of the mutations of breaks."""
+    """The payload of the mutations `declareBreak` and `removeBreak`."""
 
     school_break: models.SchoolBreak | None = row_of(BreakResource)
     problems: list[Problem]
@@ -45,7 +45,7 @@ class BreakPayload:
 
 @strawberry.type
 class BreakMutations:
-    """The mutations of breaks."""
+    """The mutations that declare and remove breaks."""
 
     @guarded_field(
         "Declares a break; the series that it affects are judged again shortly, without alerts.", declare_break

@@ -1,4 +1,4 @@
-"""Limits what a running operation may still use: rows, and processor time without a pause. Reads no row."""
+"""Limits what a running operation may still use: rows, and processor time without a pause."""
 
 import asyncio
 import time
@@ -7,11 +7,11 @@ from typing import Any
 from app.graphql.limits import TooMuch
 
 STRETCH = 0.02
-"""The seconds for which the resolvers of one operation run before other requests of the process get a turn."""
+"""The seconds for which the resolvers of one operation may run before other requests of the process run."""
 
 
 class Budget:
-    """The budget of one operation.
+    """The rows and the processor time that one operation may still use.
 
     The cost of a document assumes a length for lists without pages. The budget counts the rows that are really read, so
     that the limit applies even if a list is longer than assumed.
@@ -24,11 +24,11 @@ class Budget:
         self._until = time.monotonic() + STRETCH
 
     def take(self, result: Any) -> None:
-        """Counts the rows of a read. Raises `TooMuch` if the operation has now read more rows than it may."""
+        """Counts the rows of a read; raises `TooMuch` if the operation has now read more rows than it may."""
         self.count(_count(result))
 
     def count(self, rows: int) -> None:
-        """Counts rows that were read. Raises `TooMuch` if the operation has now read more rows than it may."""
+        """Counts rows that were read; raises `TooMuch` if the operation has now read more rows than it may."""
         self._rows += rows
         if self._rows > self._most and self.exceeded is None:
             detail = f"The operation reads more than {self._most} rows; ask for shorter pages."
@@ -37,7 +37,7 @@ class Budget:
             raise self.exceeded
 
     async def give_turn(self) -> None:
-        """Lets other requests run if this operation's resolvers have run for long.
+        """Lets other requests run if this operation's resolvers have been running for long.
 
         A read of many rows at once wakes up to a thousand resolvers in one turn of the event loop. This pause keeps
         them from all running before other requests.

@@ -1,6 +1,6 @@
 """Adds the arguments that every mutation has: `idempotencyKey`, and `version` if it changes a row with a version.
 
-The key is only declared in this module. `repetition` reads it before the operation runs.
+The key is only declared here; `repetition` reads it before the operation runs.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,11 +20,14 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 
 KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset({"concern", "support", "session", "score", "endpoint", "source", "measure"})
-"""The nouns whose rows have a version, in the names that inputs use: `score` means `score` and `score_id`."""
+"""The nouns whose rows have a version, as inputs name them: `score` stands for the fields `score` and `score_id`."""
 OTHER_SUBJECTS: Final = {"decide": "support", "record_sessions": "support", "rotate_secret": "endpoint"}
-"""The noun whose version a mutation takes, keyed by mutation, for mutations whose name does not end with that noun."""
+"""The kind of row whose version a mutation checks, for mutations whose names do not end with that kind."""
 OVERWRITES: Final = frozenset({"amend_measure", "change_endpoint", "change_source"})
-"""Mutations that overwrite a row and keep no history. They require the version, as PATCH does in REST."""
+"""The mutations that overwrite a row without keeping its history.
+
+They require the version, as PATCH does in REST.
+"""
 KEY_WORDS = (
     "A key of your own, such as a new UUID. For 24 hours the same field of the same document with the same variables "
     "is carried out once under it, and answered again as the first time."
@@ -33,14 +36,14 @@ VERSION_WORDS = "The version that you have read, or 0 for any; `version.mismatch
 
 
 class Command(FieldExtension):
-    """Adds the arguments to one mutation, and makes that mutation's command check the version."""
+    """Adds the arguments to one mutation, and makes the mutation's command check the version of its row."""
 
     def __init__(self) -> None:
         self._subject: str | None = None
         self._is_required = False
 
     def apply(self, field: StrawberryField) -> None:
-        """Adds the arguments that this mutation has."""
+        """Adds the idempotency key and, if it applies, the version to this mutation's arguments."""
         name = field.python_name
         self._subject, self._is_required = _subject_of(field), name in OVERWRITES
         added = [StrawberryArgument("idempotency_key", KEY, StrawberryAnnotation(str | None), False, KEY_WORDS, None)]
@@ -50,7 +53,7 @@ class Command(FieldExtension):
         field.arguments = [*field.arguments, *added]
 
     async def resolve_async(self, next_: Callable[..., Awaitable[Any]], source: Any, info: Any, **kwargs: Any) -> Any:
-        """Runs the mutation, and checks the version that the caller sent."""
+        """Runs the mutation with the version that the caller expects, and returns its payload."""
         kwargs.pop("idempotency_key", None)
         version = kwargs.pop("version", None)
         context: OperationContext = info.context
@@ -64,15 +67,15 @@ class Command(FieldExtension):
 
 
 def add_arguments(mutation: type) -> None:
-    """Adds the arguments to every field of the mutation root."""
+    """Adds the arguments to every mutation of the schema."""
     for field in _definition(mutation).fields:
         if not any(isinstance(extension, Command) for extension in field.extensions):
             field.extensions = [*field.extensions, Command()]
 
 
 def _subject_of(field: StrawberryField) -> str | None:
-    """Returns the field of a mutation's input that identifies the row whose version the mutation takes. Returns None if
-    there is no such row.
+    """Returns the field of a mutation's input that identifies the row whose version is checked, or None without such a
+    row.
     """
     noun = OTHER_SUBJECTS.get(field.python_name, field.python_name.partition("_")[2])
     if noun not in VERSIONED:

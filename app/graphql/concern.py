@@ -1,4 +1,4 @@
-"""The mutation that raises a concern. It contains no rules."""
+"""Defines the mutation that raises a concern."""
 
 from datetime import date
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @strawberry.input(description="A concern to be raised.")
 class RaiseConcernInput:
-    """The input of `raiseConcern`; becomes a `NewConcern`."""
+    """The input of `raiseConcern`, which is converted to a `NewConcern`."""
 
     student: strawberry.ID = strawberry.field(description=f"The student: {NAME}.")
     area: str = strawberry.field(description="An area's code or id.")
@@ -38,7 +38,7 @@ class RaiseConcernPayload:
 
 @strawberry.type
 class ConcernMutations:
-    """The mutations of concerns."""
+    """The mutations of concerns that are written by hand."""
 
     @guarded_field("Raises a concern about a student.", raise_concern)
     async def raise_concern(self, info: Info, input: RaiseConcernInput) -> RaiseConcernPayload | None:

@@ -1,4 +1,4 @@
-"""The mutation that records a decision. It contains no rules."""
+"""Defines the mutation that records a decision."""
 
 from datetime import date
 
@@ -17,7 +17,7 @@ from app.support.service import SupportChange
 
 @strawberry.input(description="What changes from a day on; fields that are not named stay as they were.")
 class ChangeInput:
-    """The change that a decision makes to a support; becomes a `Change`."""
+    """The change that a decision makes to a support, which is converted to a `Change`."""
 
     because: str
     begins_on: date | None = None
@@ -31,7 +31,7 @@ class ChangeInput:
 
 @strawberry.input(description="A decision to be recorded.")
 class DecideInput:
-    """The input of `decide`; becomes a `NewDecision`."""
+    """The input of `decide`, which is converted to a `NewDecision`."""
 
     kind: DecisionKind
     support: strawberry.ID | None = strawberry.field(

@@ -1,6 +1,5 @@
-"""Turns a GraphQL request into a unit of work: token, principal, person acted for, one session.
-
-It contains no rules.
+"""Opens the unit of work of a GraphQL operation: verifies the token, finds the acting person, and shares one
+session.
 """
 
 import asyncio
@@ -57,8 +56,9 @@ class Installation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandTerms:
-    """The terms of one mutation: the response key, the version that the caller expects, and whether a required version
-    is missing.
+    """The conditions under which one mutation runs.
+
+    They are the response key, the version that the caller expects, and whether a required version is missing.
     """
 
     response_key: str
@@ -67,7 +67,10 @@ class CommandTerms:
 
 
 class OperationContext:
-    """The context of one operation. Resolvers run concurrently and share one session, so a lock serializes them."""
+    """The context that the resolvers of one operation share.
+
+    Resolvers run concurrently and share one database session, so a lock lets them use it one after another.
+    """
 
     def __init__(self, work: Work, prepared: Prepared, budget: Budget) -> None:
         self.work, self.prepared, self.budget = work, prepared, budget
@@ -82,8 +85,9 @@ class OperationContext:
     async def read(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Calls a read function of another package while no other resolver uses the session. Returns what the function
-        returns.
+        """Calls a read function of another package, and returns its result.
+
+        No other resolver uses the session meanwhile.
         """
         async with self.session():
             if self.budget.exceeded is not None:
@@ -94,7 +98,10 @@ class OperationContext:
         return rows
 
     async def read_roots(self, function: Callable[[Work], Awaitable[list[Answer]]]) -> list[Answer]:
-        """Reads selections while no other resolver uses the session, and counts the rows. Returns the answers."""
+        """Reads selections, counts their rows against the operation's budget, and returns the answers.
+
+        No other resolver uses the session meanwhile.
+        """
         async with self.session():
             if self.budget.exceeded is not None:
                 raise self.budget.exceeded
@@ -106,8 +113,9 @@ class OperationContext:
     async def write(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Calls a command of another package in a savepoint, so that a failure of this command does not undo other
-        commands. Returns what the command returns.
+        """Calls a command of another package, and returns its result.
+
+        The command runs in a savepoint, so that its failure does not undo other commands.
         """
         async with self.session():
             if self.terms.lacks_version:
@@ -120,8 +128,7 @@ class OperationContext:
             return result
 
     async def stop(self) -> None:
-        """Cancels the tasks that still use the session, and waits for them, so that their statements end in PostgreSQL
-        too.
+        """Cancels the tasks that still use the session, and waits until their statements have ended in PostgreSQL.
 
         Loaders run in separate tasks, which do not end with the operation. A task that was cancelled before is not
         cancelled again, because a second cancellation would cut off the message that ends its statement.
@@ -153,8 +160,9 @@ Info = strawberry.Info[OperationContext, None]
 def guarded_field(
     description: str, *functions: Callable[..., Any], name: str | None = None
 ) -> Callable[[Callable[..., Any]], StrawberryField]:
-    """Returns a decorator that makes a field. The field's description in the SDL lists the permissions that `functions`
-    require.
+    """Returns a decorator that makes a GraphQL field of a function.
+
+    The field's description in the SDL lists the permissions that `functions` require.
     """
     permissions = list(dict.fromkeys(can for function in functions for can in required_permissions(function)))
     if not permissions:
@@ -173,17 +181,17 @@ def guarded_field(
 
 
 def client_of(request: Request, installation: Installation) -> Principal:
-    """Returns the principal of the request's client; raises `Unauthenticated`. Reads no row."""
+    """Returns the principal of the client whose token the request has; raises `Unauthenticated`."""
     client = installation.tokens.read_header(request.headers.get("Authorization"))
     request.state.principal = client
     return client
 
 
 async def principal_of(request: Request, installation: Installation, client: Principal) -> Principal:
-    """Returns the caller's principal. If the request acts for a person, that person's role and caseload restrict the
-    principal.
+    """Returns the caller's principal.
 
-    `client` is the principal of the request's client.
+    `client` is the principal of the request's client. If the request acts for a person, that person's role and caseload
+    restrict it.
     """
     act_for = request.headers.get(ACT_FOR)
     if act_for is None:

@@ -1,4 +1,4 @@
-"""The mutations that record, amend and remove scores. It contains no rules."""
+"""Defines the mutations that record, amend and remove scores."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import date
@@ -22,7 +22,7 @@ from app.response.service import amend_score, record_scores, remove_score
 
 @strawberry.enum(description="The result for a score that was sent.")
 class ScoreOutcome(StrEnum):
-    """The outcomes of `app.evidence.service`."""
+    """The possible outcomes of recording a score, as in `app.evidence.service`."""
 
     RECORDED = "recorded"
     AMENDED = "amended"
@@ -32,7 +32,7 @@ class ScoreOutcome(StrEnum):
 
 @strawberry.input(description="A score to be recorded. Sending the same score again changes nothing.")
 class NewScoreInput:
-    """One score of `recordScores`; becomes a `NewScore`."""
+    """One score of `recordScores`, which is converted to a `NewScore`."""
 
     student: strawberry.ID = strawberry.field(description=f"The student: {NAME}.")
     measure: str = strawberry.field(description="A measure's code or id.")
@@ -59,7 +59,7 @@ class RecordScoresInput:
 
 @strawberry.input(description="A correction of a score, with its reason; fields that are not named stay as they are.")
 class AmendScoreInput:
-    """The input of `amendScore`; becomes an `Amendment`."""
+    """The input of `amendScore`, which is converted to an `Amendment`."""
 
     score_id: strawberry.ID
     because: str

@@ -1,6 +1,6 @@
-"""Executes queries: all declared resources of an operation are read with one statement that returns JSON text.
+"""Executes queries: reads all declared resources of an operation with one statement that returns JSON text.
 
-Fields that are no resource (`me`, `playbook`, introspection) are executed by the library.
+Fields that are not resources (`me`, `playbook`, introspection) are executed by the GraphQL library.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -40,7 +40,7 @@ NULL = JsonText(b"null")
 
 @dataclass
 class _Reading:
-    """The roots of one operation that are read together, and the place of each answer in the response."""
+    """The roots of one operation that are read together, with the place of each answer in the response."""
 
     roots: list[Root] = field(default_factory=list)
     places: list[tuple[str | int, ...]] = field(default_factory=list)
@@ -52,7 +52,7 @@ class _Reading:
 async def execute_query(
     context: OperationContext, schema: GraphQLSchema, operation: Operation, library: Library
 ) -> ExecutionResult:
-    """Executes a query. In the result, the values of resources are `JsonText`.
+    """Executes a query and returns its result, in which the values of resources are `JsonText`.
 
     `library` executes the fields that are not resources.
     """
@@ -65,7 +65,7 @@ async def execute_query(
     selector = Selector(schema, prepared.operation, fragments, variables, context.work)
     fields = collect_fields(schema, fragments, variables, query, prepared.operation).grouped_field_set
     reading = _Reading()
-    others: list[FieldNode] = []
+    library_fields: list[FieldNode] = []
     for key, details in fields.items():
         name = details[0].node.name.value
         if name in LISTINGS or name in GETS or name in (NODE, NODES):
@@ -78,10 +78,10 @@ async def execute_query(
             except GraphQLError as error:
                 reading.errors.append(GraphQLError(error.message, [details[0].node], path=[key]))
         else:
-            others += [detail.node for detail in details]
+            library_fields += [detail.node for detail in details]
     if reading.roots:
         await _read(context, reading, fields)
-    result = await library(_restricted(prepared, others)) if others else None
+    result = await library(_restricted(prepared, library_fields)) if library_fields else None
     return _merged(reading, fields, result)
 
 
@@ -98,9 +98,9 @@ def fragments_of(prepared: Prepared) -> dict[str, FragmentDetails]:
 async def _add_root(
     reading: _Reading, selector: Selector, query: GraphQLObjectType, key: str, details: Details
 ) -> None:
-    """Adds the selection of one root field to the reading.
+    """Adds the selection of one root field to those that are read together.
 
-    If the field names a row that cannot exist, its value is null without an error. `key` is the response key.
+    `key` is the response key. If the field names a row that cannot exist, its value is null without an error.
     """
     name = details[0].node.name.value
     definition = query.fields[name]
@@ -108,18 +108,18 @@ async def _add_root(
         reading.roots.append(await selector.list_root(key, LISTINGS[name], definition, details))
         reading.places.append((key,))
         return
-    given = selector.arguments(definition, details)
+    arguments = selector.arguments(definition, details)
     if name == NODES:
-        if len(given["ids"]) > MAX_NODES:
+        if len(arguments["ids"]) > MAX_NODES:
             raise Malformed([Violation("/ids", "shape.too_long", f"At most {MAX_NODES} ids.")])
-        reading.lists[key] = [b"null"] * len(given["ids"])
-        for place, text in enumerate(given["ids"]):
+        reading.lists[key] = [b"null"] * len(arguments["ids"])
+        for place, text in enumerate(arguments["ids"]):
             await _add_node(reading, selector, (key, place), text, details)
     elif name == NODE:
-        await _add_node(reading, selector, (key,), given["id"], details)
+        await _add_node(reading, selector, (key,), arguments["id"], details)
     else:
         resource = GETS[name]
-        await _add_row(reading, selector, (key,), resource, given["id"], details)
+        await _add_row(reading, selector, (key,), resource, arguments["id"], details)
 
 
 async def _add_node(
@@ -177,7 +177,7 @@ def _merged(reading: _Reading, fields: Mapping[str, Details], result: ExecutionR
 
 
 def _restricted(prepared: Prepared, nodes: Sequence[FieldNode]) -> Prepared:
-    """Returns the operation with only the root fields `nodes`."""
+    """Returns the operation with only these root fields."""
     operation = prepared.operation
     restricted = OperationDefinitionNode(
         operation=operation.operation,

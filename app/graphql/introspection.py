@@ -1,6 +1,6 @@
-"""Caches the results of operations that only ask about the schema, because the results are the same for every caller.
+"""Caches the results of operations that only ask about the schema, because they are the same for every caller.
 
-Such an operation takes most of the time that one operation may have. Tools always send it with the same text.
+Such an operation takes most of the time that one operation may use, and tools always send it with the same text.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from app.graphql.request import Operation
 MAX_RESULTS = 16
 ROOTS = {"__schema", "__type"}
 _results: dict[tuple[str, str | None], ExecutionResult] = {}
-"""The cached results, keyed by text and operation name. The result that was used least recently comes first."""
+"""The cached results, keyed by document and operation name; the result that was used least recently is first."""
 
 
 def is_introspection(operation: OperationDefinitionNode) -> bool:
@@ -24,8 +24,9 @@ def is_introspection(operation: OperationDefinitionNode) -> bool:
 
 
 async def introspect(operation: Operation, run: Callable[[], Awaitable[ExecutionResult]]) -> ExecutionResult:
-    """Returns the cached result of an operation. If there is none, runs the operation, and caches the result if it has
-    no errors.
+    """Returns the cached result of an operation, or runs the operation if there is none.
+
+    A new result is cached if it has no errors.
     """
     key = (operation.query, operation.name)
     result = _results.pop(key, None)

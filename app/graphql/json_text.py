@@ -6,7 +6,7 @@ import orjson
 
 
 class JsonText:
-    """JSON text in a response, which is written unchanged.
+    """JSON text that is written into a response unchanged.
 
     It is not a dataclass, because orjson would write the fields of a dataclass.
     """
@@ -18,12 +18,12 @@ class JsonText:
 
 
 def dump(body: Any) -> bytes:
-    """Returns a response as JSON."""
+    """Returns a response body as JSON, with its JSON texts written unchanged."""
     return orjson.dumps(body, default=_fragment)
 
 
 def parse(value: Any) -> Any:
-    """Returns a response's data with its JSON text parsed."""
+    """Returns a response's data, with its JSON texts parsed."""
     return orjson.loads(dump(value))
 
 

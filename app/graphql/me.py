@@ -1,4 +1,4 @@
-"""Returns information about the caller in GraphQL. It contains no rules."""
+"""Defines the query `me`, which returns information about the caller."""
 
 from enum import StrEnum
 from typing import Any
@@ -14,7 +14,7 @@ from app.requests.caller import describe_caller
 
 @strawberry.enum(description="Whose records a caller can see.")
 class Reach(StrEnum):
-    """The kinds of reach in `app.access.principal`."""
+    """The kinds of reach that a caller can have, as in `app.access.principal`."""
 
     DISTRICT = "district"
     SCHOOLS = "schools"
@@ -23,7 +23,7 @@ class Reach(StrEnum):
 
 @strawberry.type(description="The caller: who it is, for whom it acts, and what it can reach and do.")
 class Me:
-    """The caller."""
+    """The caller, with its client, its acting person, its reach and its permissions."""
 
     client_id: strawberry.ID | None
     client_name: str
@@ -69,13 +69,13 @@ async def read_caller(info: Info) -> Me:
 
 @strawberry.type
 class MeQueries:
-    """The query of the caller."""
+    """The query `me`."""
 
     me: Me = strawberry.field(resolver=read_caller, description="The caller.\n\nNeeds: no permission.")
 
 
 def _allowed(root: Any, scopes: frozenset[Can]) -> list[str]:
-    """Returns the names of a root's fields for which these scopes suffice."""
+    """Returns the names of those fields of a root type for which these scopes suffice."""
     names = []
     for field in root.__strawberry_definition__.fields:
         if field.metadata.get(NEEDS, frozenset()) <= scopes:

@@ -1,4 +1,4 @@
-"""The mutations that create and amend measures. It contains no rules."""
+"""Defines the mutations that create and amend measures."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,7 +21,7 @@ SEM = "Standard error of measurement, in the measure's unit; null where it is no
 
 @strawberry.input(description="A measure to be created.")
 class MakeMeasureInput:
-    """The input of `makeMeasure`; becomes a `NewMeasure`."""
+    """The input of `makeMeasure`, which is converted to a `NewMeasure`."""
 
     code: str = strawberry.field(description="The code by which scores and rules name it; it never changes.")
     name: str
@@ -41,7 +41,7 @@ class MakeMeasureInput:
     )
 )
 class AmendMeasureInput:
-    """The input of `amendMeasure`: a measure's code or id, and the changes."""
+    """The input of `amendMeasure`: a measure's code or id, and its changes."""
 
     measure: str = strawberry.field(description="A code or an id.")
     name: strawberry.Maybe[str]
@@ -82,5 +82,5 @@ class MeasureMutations:
 
 
 def _changes(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields that were sent; a null that was sent differs from a field that was not."""
+    """Returns the fields that the caller sent, including those that were sent as null."""
     return {name: value.value for name, value in fields.items() if name != "measure" and value is not None}

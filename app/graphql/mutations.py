@@ -1,6 +1,6 @@
-"""Derives a mutation from each declared command that has none of its own: its input, its payload, its field.
+"""Derives a mutation, with its input and payload, from each declared command that has no mutation of its own.
 
-The inputs are those of the service's function, with their bounds and words.
+The inputs are those of the service's function, with their bounds and descriptions.
 """
 
 import re
@@ -27,21 +27,21 @@ PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
 def command_fields(written: Collection[str]) -> list[StrawberryField]:
-    """Returns a field for each declared command, except those whose mutations are `written` by hand."""
+    """Returns a mutation for each declared command, except those in `written`, which are written by hand."""
     return [_field(command) for name, command in CATALOG.commands.items() if name not in written]
 
 
 def _field(command: Command) -> StrawberryField:
     subject = next(iter(PARAMETER.findall(command.rest)), None)
-    shown = None if command.result is None else _snake(declaration(command.result).name)
-    input_type, payload = _input_type(command, subject), _payload_type(command, shown)
+    result_name = None if command.result is None else _snake(declaration(command.result).name)
+    input_type, payload = _input_type(command, subject), _payload_type(command, result_name)
 
     def answer(row: Any, problems: list[Problem]) -> Any:
-        return payload(problems=problems, **({} if shown is None else {shown: row}))
+        return payload(problems=problems, **({} if result_name is None else {result_name: row}))
 
     async def resolve(info: Any, input: Any) -> Any:
-        given = {name: value for name in command.inputs.fields if (value := getattr(input, name)) is not None}
-        if problems := check_lengths(_texts(command, given)):
+        values = {name: value for name in command.inputs.fields if (value := getattr(input, name)) is not None}
+        if problems := check_lengths(_texts(command, values)):
             return answer(None, problems)
         arguments: list[Any] = []
         if command.inputs.row is not None and subject is not None:
@@ -51,9 +51,9 @@ def _field(command: Command) -> StrawberryField:
                 return answer(None, [Problem(code=missing.code, pointer=f"/{subject}_id", detail=missing.detail)])
             arguments.append(row_id)
         if command.inputs.whole is not None:
-            arguments.append(command.inputs.type(**given))
-            given = {}
-        return answer(*await run_command(info.context, command.function, *arguments, **given))
+            arguments.append(command.inputs.type(**values))
+            values = {}
+        return answer(*await run_command(info.context, command.function, *arguments, **values))
 
     resolve.__annotations__ = {"info": Info, "input": input_type, "return": payload | None}
     field = guarded_field(command.description, command.function, name=camel(command.name))(resolve)
@@ -71,7 +71,7 @@ def _input_type(command: Command, subject: str | None) -> Any:
         annotations[name] = type_ if declared.required else type_ | None
         default: dict[str, Any] = {} if declared.required else {"default": None}
         members[name] = strawberry.field(description=declared.description or None, **default)
-    # The library's fields may stand in any order, whether they have a default or not.
+    # Strawberry's fields may be in any order, whether they have a default or not.
     return strawberry.input(type(f"{_title(command)}Input", (), members), description=command.description)
 
 

@@ -1,3 +1,3 @@
-"""Defines the words for the names of roster rows: ids and external ids."""
+"""Provides the descriptions for arguments that identify roster rows by an id or an external id."""
 
 NAME = "an id, or an external id `sis:<source>:<sourcedId>`"

@@ -1,7 +1,7 @@
-"""Counts the field pairs that validation would compare, to limit its quadratic time.
+"""Counts the pairs of fields that validation would compare, to limit its quadratic time.
 
 GraphQL merges all fields with the same response key, and the library compares each of them with every other one. This
-module merges them too, but only counts the pairs. It expands fragments, so it may run only on documents that have
+module merges them too, but only counts the pairs. It expands fragments, so it may be used only on documents that have
 passed the limit of their size.
 """
 
@@ -19,7 +19,7 @@ from graphql import (
 
 
 def comparisons(document: DocumentNode, limit: int) -> int:
-    """Returns the number of field pairs in the document that have the same response key. The counting stops above
+    """Returns the number of pairs of fields in the document that have the same response key; it stops counting above
     `limit`.
     """
     fragments = {
@@ -45,8 +45,9 @@ def comparisons(document: DocumentNode, limit: int) -> int:
 def _by_key(
     selections: Iterable[SelectionSetNode], fragments: dict[str, FragmentDefinitionNode]
 ) -> dict[str, list[FieldNode]]:
-    """Returns the fields of selection sets that become one object, keyed by response key. Each fragment is visited
-    once.
+    """Returns the fields of selection sets that are merged into one object, keyed by response key.
+
+    Each fragment is visited once.
     """
     fields: dict[str, list[FieldNode]] = {}
     stack, visited = list(selections), set[str]()

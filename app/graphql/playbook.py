@@ -1,4 +1,4 @@
-"""The shapes of the playbook's decision rules, and the mutations that preview and publish them."""
+"""Defines the GraphQL types of the playbook's decision rules, and the mutations that preview and publish them."""
 
 from datetime import datetime
 
@@ -22,7 +22,7 @@ from app.response.administration.playbook import (
 
 @strawberry.type(description="A parameter of a rule.")
 class RuleParameter:
-    """A named whole number of a rule in force."""
+    """A named whole number that is a parameter of a rule in force."""
 
     name: str
     value: int
@@ -30,7 +30,7 @@ class RuleParameter:
 
 @strawberry.type(description="A rule in force.")
 class StandingRule:
-    """A decision rule, the series that it judges, and its stated false-alarm rate."""
+    """A decision rule in force, with the series that it judges and its stated false-alarm rate."""
 
     rule: str
     parameters: list[RuleParameter]
@@ -57,7 +57,7 @@ class StandingRule:
 
 @strawberry.type(description="The published version. It never changes: a change publishes the next version.")
 class Playbook:
-    """A version with its rules."""
+    """A published version of the playbook, with its rules."""
 
     id: strawberry.ID
     number: int
@@ -77,7 +77,7 @@ class Playbook:
 
 @strawberry.input(description="A parameter of a rule.")
 class ParameterInput:
-    """A named whole number of a new rule."""
+    """A named whole number that is a parameter of a new rule."""
 
     parameter: str
     number: int
@@ -87,7 +87,7 @@ class ParameterInput:
     description="A rule for a measure, for an area and those below it, or, with neither, for everything else."
 )
 class RuleInput:
-    """One rule of the playbook's inputs; becomes a `NewRule`."""
+    """One rule of a playbook that is previewed or published, which is converted to a `NewRule`."""
 
     rule: str
     parameters: list[ParameterInput] = strawberry.field(default_factory=list)
@@ -113,7 +113,7 @@ class PublishPlaybookInput:
 
 @strawberry.type(description="How many supports are in a state, by the rules in force and by the new ones.")
 class StateCount:
-    """The numbers of supports in one state."""
+    """The numbers of supports that are in one state under the current and under the new rules."""
 
     state: str
     before: int
@@ -122,7 +122,7 @@ class StateCount:
 
 @strawberry.type(description="A support whose state the new rules would change.")
 class Turned:
-    """A support with its states before and after."""
+    """A support whose state the new rules would change, with both states."""
 
     support_id: strawberry.ID
     student_id: strawberry.ID
@@ -163,7 +163,7 @@ class PublishPlaybookPayload:
 
 @strawberry.type
 class PlaybookMutations:
-    """The mutations of the playbook."""
+    """The mutations that preview and publish the playbook's rules."""
 
     @guarded_field(
         "Shows which supports these rules would newly flag and which they would clear; nothing is saved.", preview_rules
@@ -209,7 +209,7 @@ def _rules(rules: list[RuleInput]) -> list[NewRule]:
 
 @strawberry.type
 class PlaybookQueries:
-    """The queries of the playbook."""
+    """The query that returns the playbook."""
 
     @guarded_field("The rules in force.", rules_in_force)
     async def playbook(self, info: Info) -> Playbook | None:

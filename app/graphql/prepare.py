@@ -1,6 +1,6 @@
-"""Prepares a document for execution: checks, parses, measures and validates it. Executes nothing.
+"""Prepares a document for execution: checks its text, then parses, measures and validates it.
 
-The order matters, because each step limits the work of the next one. No unit of work is open, and no row is read.
+The order matters, because each step limits the work of the next one. No unit of work is open yet, and no row is read.
 """
 
 from dataclasses import dataclass
@@ -25,19 +25,20 @@ from app.graphql.request import BadRequest, Operation
 from app.graphql.rows import Rows
 from app.graphql.weight import Scale, Weight, too_deep
 
-FEW_ERRORS = 5
-"""The largest number of errors for which validation is repeated to add the library's suggestions ("Did you mean …").
+MAX_ERRORS_WITH_SUGGESTIONS = 5
+"""The largest number of errors for which validation is repeated with the library's suggestions ("Did you mean …").
+
 The suggestions are slow.
 """
 PARSING_ABORTED = "Parsing aborted."
-"""The end of the parser's message when it has reached a limit."""
+"""The end of the parser's message when the parser has reached a limit."""
 SHORT_LITERAL = 100
-"""The largest number of parts of a literal that may be printed a second time."""
+"""The largest number of parts of a literal that may be printed a second time in an error message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An operation that may be executed."""
+    """An operation that has passed all checks and may be executed."""
 
     document: DocumentNode
     operation: OperationDefinitionNode
@@ -50,7 +51,7 @@ class Prepared:
 
 
 class Refused(Exception):
-    """Raised for a document that cannot be executed. It has the errors, and the document's cost if that is known."""
+    """Raised for a document that cannot be executed, with the errors and, if it is known, the document's cost."""
 
     def __init__(self, errors: list[GraphQLError], cost: int | None = None) -> None:
         super().__init__()
@@ -58,7 +59,7 @@ class Refused(Exception):
 
 
 class Preparation:
-    """Prepares operations over one schema, within limits."""
+    """Prepares operations for one schema, within the limits."""
 
     def __init__(self, schema: GraphQLSchema, limits: Limits) -> None:
         self.schema, self.limits = schema, limits
@@ -94,7 +95,7 @@ class Preparation:
             raise
 
     def _check(self, document: DocumentNode, operation: OperationDefinitionNode, scale: Scale, weight: Weight) -> None:
-        """Raises the first refusal of what the document asks for."""
+        """Raises a `GraphQLError` for the first limit that the document exceeds."""
         limits = self.limits
         operations = (
             definition for definition in document.definitions if isinstance(definition, OperationDefinitionNode)
@@ -124,7 +125,7 @@ class Preparation:
             raise too_much("document.too_repetitive", detail)
 
     def _validate(self, document: DocumentNode, longest_literal: int) -> list[GraphQLError]:
-        """Returns the errors of the validation. If there are more than a response lists, the last error says so.
+        """Returns the errors that validation finds; if there are more than a response lists, the last error says so.
 
         `longest_literal` is the number of parts of the longest literal in the document.
         """
@@ -132,7 +133,7 @@ class Preparation:
         errors = validate(self.schema, document, max_errors=most_errors, hide_suggestions=True)
         if len(errors) > most_errors:
             errors[-1] = GraphQLError(f"There are more errors than these {most_errors}.")
-        elif errors and len(errors) <= FEW_ERRORS and longest_literal <= SHORT_LITERAL:
+        elif errors and len(errors) <= MAX_ERRORS_WITH_SUGGESTIONS and longest_literal <= SHORT_LITERAL:
             return validate(self.schema, document)
         return errors
 
@@ -149,7 +150,7 @@ def _operation(document: DocumentNode, name: str | None, method: str) -> Operati
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
-    """Returns the integer defaults of the operation's variables."""
+    """Returns the default values of those variables of the operation whose default is an integer."""
     return {
         variable.variable.name.value: int(variable.default_value.value)
         for variable in operation.variable_definitions or ()

@@ -1,8 +1,7 @@
-"""Converts errors into the forms that GraphQL callers see: problems in a payload, or errors at the top of the response.
-Never shows a value.
+"""Converts errors into the two forms that GraphQL callers see, neither of which contains a submitted value.
 
-A payload's problems have REST's codes and pointers. Errors at the top are refusals of access, faults and malformed
-requests. A fault shows no exception's text, neither in the response nor in the log.
+A payload's problems have REST's codes and pointers. The errors at the top of the response are refusals of access,
+faults and malformed requests. A fault shows no exception's text, neither in the response nor in the log.
 """
 
 import re
@@ -68,8 +67,9 @@ class Problem:
 
 
 def to_problems(violations: Sequence[Violation]) -> list[Problem]:
-    """Converts violations into problems. If there are more than a hundred, the first hundred are followed by a problem
-    that states how many more there are.
+    """Returns violations as problems, at most a hundred of them.
+
+    If there are more, a further problem states how many.
     """
     problems = [
         Problem(code=violation.code, pointer=violation.pointer, detail=violation.detail)
@@ -81,7 +81,10 @@ def to_problems(violations: Sequence[Violation]) -> list[Problem]:
 
 
 def check_lengths(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Problem]:
-    """Returns the problems of texts whose length is wrong; each item is pointer, text, smallest and largest length."""
+    """Returns the problems of texts that are too short or too long.
+
+    Each item of `texts` consists of pointer, text, smallest and largest length.
+    """
     problems = []
     for pointer, text, least, most in texts:
         if text is not None and len(text) < least:
@@ -98,7 +101,7 @@ def check_lengths(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Pro
 async def run_command(
     context: OperationContext, command: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
 ) -> tuple[R | None, list[Problem]]:
-    """Runs a command in a savepoint, and returns the result or the problems. Missing permissions and faults are
+    """Runs a command in a savepoint, and returns its result or its problems; missing permissions and faults are
     raised.
     """
     try:
@@ -119,7 +122,9 @@ async def run_command(
 
 
 def is_fault(error: GraphQLError) -> bool:
-    """Returns whether an error is an internal fault. A fault is neither caused by the request nor a refusal."""
+    """Returns whether an error is an internal fault, which is one that the request did not cause and that is no
+    refusal.
+    """
     cause = _cause(error)
     if isinstance(cause, AimlineError):
         return False
@@ -130,7 +135,7 @@ def is_fault(error: GraphQLError) -> bool:
 
 
 class KeptError(GraphQLError):
-    """An error of a field that was executed before. It has the form that it had in the earlier response."""
+    """An error of a field that was executed earlier, in the form that it had in the earlier response."""
 
     def __init__(self, shown: dict[str, Any]) -> None:
         super().__init__(shown["message"], path=shown.get("path"))
@@ -138,7 +143,7 @@ class KeptError(GraphQLError):
 
 
 def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
-    """Returns an error in the form of the response."""
+    """Returns an error in the form in which the response lists it."""
     if isinstance(error, KeptError):
         return error.shown | {"extensions": error.shown.get("extensions", {}) | {"traceId": trace_id}}
     if is_fault(error):
@@ -153,7 +158,7 @@ def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
 
 
 def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
-    """Returns an error of the application in the form of a top-level error of the response."""
+    """Returns an error of the application in the form in which the response lists it."""
     REFUSALS.labels(error.code).inc()
     extensions: dict[str, Any] = {"code": error.code, "traceId": trace_id}
     message = error.detail
@@ -191,7 +196,7 @@ def _cause(error: GraphQLError) -> BaseException | None:
 
 
 def _is_null_in_input(error: GraphQLError) -> bool:
-    """Returns whether the error is that a field was null that may be left out but not null.
+    """Returns whether the error is about a null for an input field that may be left out but must not be null.
 
     The library notices this only while the operation runs.
     """

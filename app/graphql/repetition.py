@@ -33,8 +33,7 @@ from app.requests.idempotency import Answer, KeyedRequest, find_answer, keyed_re
 
 @dataclass
 class Repetition:
-    """The mutation fields of one operation that have an idempotency key, with their stored responses, so that they can
-    be replayed.
+    """The mutation fields of one operation that have an idempotency key, with the responses that were stored for them.
 
     The fields are keyed by response key, which is the name under which a field's value is in the response.
     """
@@ -52,7 +51,7 @@ class Repetition:
         )
 
     async def find(self, work: Work) -> None:
-        """Finds the stored responses. An error of `find_answer` is raised for the operation as a whole."""
+        """Looks up the stored responses; an error of `find_answer` is raised for the operation as a whole."""
         self.answers.clear()
         self.attempts += 1
         for name, request in self.requests.items():
@@ -62,7 +61,7 @@ class Repetition:
                 self.answers[name] = orjson.loads(answer.body)
 
     def remaining(self, prepared: Prepared) -> Prepared:
-        """Returns the operation without the fields that have a stored response."""
+        """Returns the operation without the fields whose response was stored before."""
         if not self.answers:
             return prepared
         nodes = tuple(node for name, node in self.fields.items() if name not in self.answers)
@@ -75,7 +74,7 @@ class Repetition:
 
     @property
     def is_answered(self) -> bool:
-        """Returns whether no field is left to run."""
+        """Returns whether every field has a stored response, so that none needs to run."""
         return bool(self.answers) and self.fields.keys() <= self.answers.keys()
 
     async def complete(self, work: Work, result: ExecutionResult, done: set[str]) -> ExecutionResult:
@@ -92,11 +91,11 @@ class Repetition:
                 of_field = [render_error(error, "") for error in errors if error.path and error.path[0] == name]
                 body = orjson.dumps({"data": data.get(name), "errors": of_field})
                 await save_answer(work, request, Answer(200, (), body, *work.shown()))
-        known = {name: answer["data"] for name, answer in self.answers.items()} | data
-        errors += [KeptError(shown) for answer in self.answers.values() for shown in answer["errors"]]
+        data_by_key = {name: answer["data"] for name, answer in self.answers.items()} | data
+        errors += [KeptError(stored_error) for answer in self.answers.values() for stored_error in answer["errors"]]
         extensions = {"idempotencyReplayed": list(self.answers)} if self.answers else None
         return ExecutionResult(
-            data={name: known[name] for name in self.fields if name in known},
+            data={name: data_by_key[name] for name in self.fields if name in data_by_key},
             errors=errors or None,
             extensions=extensions,
         )
@@ -105,14 +104,14 @@ class Repetition:
 def repetition_of(
     schema: GraphQLSchema, prepared: Prepared, operation: Operation, principal: Principal
 ) -> Repetition | None:
-    """Returns the fields of a mutation that have an idempotency key. Returns None if no field has one.
+    """Returns the fields of a mutation that have an idempotency key, or None if no field has one.
 
     Raises `Malformed` for an invalid key.
     """
     if not prepared.writes or schema.mutation_type is None or KEY not in operation.query:
         return None  # An argument's name is written out in the document, so most mutations end here.
     definitions = prepared.operation.variable_definitions or ()
-    # One error is enough here, and its suggestions are never shown: both cost more than the rest of a small request.
+    # Validation stops at one error without suggestions, because more would take longer than a small request itself.
     variables = get_variable_values(schema, definitions, operation.variables or {}, max_errors=1, hide_suggestions=True)
     if isinstance(variables, list):
         return None  # The operation will fail because of its variables.
@@ -137,7 +136,7 @@ def repetition_of(
 
 
 def _merged(nodes: list[FieldNode]) -> FieldNode:
-    """Merges several fields with the same response key into one field that selects the members of all of them."""
+    """Returns one field that selects the members of several fields with the same response key."""
     selections = tuple(selection for node in nodes if node.selection_set for selection in node.selection_set.selections)
     first = nodes[0]
     return FieldNode(

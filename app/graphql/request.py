@@ -1,4 +1,4 @@
-"""Parses a GraphQL operation from HTTP (the GraphQL-over-HTTP draft). Never executes one."""
+"""Parses a GraphQL operation from an HTTP request (the GraphQL-over-HTTP draft)."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _NUL_IN_BYTES = re.compile(_NUL.pattern.encode())
 
 
 class BadRequest(Exception):
-    """Raised for a request that is not a GraphQL request, with its HTTP status."""
+    """Raised for an HTTP request that is not a GraphQL request, with the HTTP status of the answer."""
 
     def __init__(self, code: str, detail: str, status: int = 400, headers: dict[str, str] | None = None) -> None:
         super().__init__(code)
@@ -26,7 +26,7 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The operation of a request, with its variables."""
+    """The document, operation name and variables of a request."""
 
     query: str
     variables: dict[str, Any] | None
@@ -34,7 +34,7 @@ class Operation:
 
 
 def media_type(request: Request) -> str:
-    """Returns the media type of the response. Raises `BadRequest` (406) if the client accepts none of the possible
+    """Returns the media type of the response; raises `BadRequest` (406) if the client accepts none of the possible
     types.
     """
     accepts = request.headers.get("Accept", LEGACY)
@@ -49,7 +49,7 @@ def media_type(request: Request) -> str:
 
 
 async def operation_of(request: Request) -> Operation:
-    """Parses the operation in a request; raises `BadRequest`."""
+    """Returns the operation that a request contains; raises `BadRequest`."""
     parameters = _from_query(request) if request.method == "GET" else await _from_body(request)
     query, variables, name = (parameters.get(parameter) for parameter in ("query", "variables", "operationName"))
     if not isinstance(query, str) or not query.strip():

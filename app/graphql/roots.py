@@ -1,4 +1,4 @@
-"""Derives the fields of the query root: every list, every read of one row, `node` and `nodes`."""
+"""Derives the fields of the query root: all lists, all reads of one row, `node` and `nodes`."""
 
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ NODE_WORDS: Final = (
 
 
 LISTINGS: Final = {camel(name): listing for name, listing in CATALOG.listings.items()}
-"""The lists, keyed by the names of their fields."""
+"""The declared lists, keyed by the names of their fields."""
 GETS: Final = {camel(name): resource for name, resource in CATALOG.gets.items()}
 """The resources of which one row can be read, keyed by the names of their fields."""
 
@@ -59,12 +59,12 @@ def query_fields() -> list[StrawberryField]:
     ]
     for name, resource in CATALOG.gets.items():
         facts = declaration(resource)
-        named = NAME if facts.locate is not None else "its id"
+        id_description = NAME if facts.locate is not None else "its id"
         fields.append(
             make_field(
                 name,
                 type_of(resource) | None,
-                f"One row of type {facts.name}, by {named}.",
+                f"One row of type {facts.name}, by {id_description}.",
                 (*facts.requires, *facts.get_requires),
                 [make_argument("id", strawberry.ID, default=strawberry.UNSET)],
             )
@@ -73,7 +73,7 @@ def query_fields() -> list[StrawberryField]:
 
 
 def permissions_of_listing(listing: Listing) -> tuple[Can, ...]:
-    """Returns the permissions that a list requires, whatever its filters."""
+    """Returns the permissions that a list requires in any case, whatever its filters."""
     return (*declaration(listing.resource).requires, *listing.requires)
 
 

@@ -1,4 +1,4 @@
-"""Serves GraphQL over HTTP: the request, one transaction per operation, the response. It contains no rules.
+"""Serves GraphQL over HTTP, with one transaction per operation.
 
 The text of an operation is parsed and checked before a unit of work opens. The commit happens before the response
 starts. A fault, or an exceeded time limit, undoes the whole operation. The text of a fault is not shown. The page with
@@ -58,7 +58,7 @@ RETRY_SECONDS = 5
 
 
 class _Faulted(Exception):
-    """Carries a result with a fault out of the unit of work, so that the unit is rolled back."""
+    """Raised to carry a result with a fault out of the unit of work, so that the unit is rolled back."""
 
     def __init__(self, result: ExecutionResult) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class _Stopped(Exception):
 
 
 def graphql_router(installation: Installation, limits: Limits = Limits()) -> APIRouter:
-    """Returns the route of the API, /graphql."""
+    """Returns the router with the API's only route, /graphql."""
     router = APIRouter()
     prepare = preparation(limits)
 
@@ -89,7 +89,7 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
         operation = await operation_of(request)
         prepared = prepare.prepare(operation, request.method)
         answer.cost, answer.is_prepared = prepared.cost, True
-        # The answer to a command may hold a new secret: it is not compressed.
+        # The answer to a command may contain a new secret, so it is not compressed.
         request.state.is_secret = prepared.writes
         result = await _run_in_time(request, installation, client, operation, prepared, prepare)
     except BadRequest as error:
@@ -130,7 +130,7 @@ async def _run_in_time(
     prepared: Prepared,
     prepare: Preparation,
 ) -> ExecutionResult:
-    """Runs the operation, and runs it once more if a temporary fault of the database rolled it back.
+    """Runs the operation and returns its result; runs it once more after a temporary database fault.
 
     Raises `_Stopped` if the operation's time is over before the commit begins.
     """
@@ -169,7 +169,7 @@ async def _run(
     limits: Limits,
     repetition: Repetition | None,
 ) -> ExecutionResult:
-    """Runs the operation in one unit of work. The unit is committed when this function returns.
+    """Runs the operation in one unit of work, which is committed when this function returns the result.
 
     `clock` is the operation's time limit, which no longer applies once the commit begins.
     """
@@ -201,7 +201,7 @@ async def _run(
 
 @dataclass
 class _Answer:
-    """Builds the response to one request. After the document was parsed, every response has its `cost`."""
+    """Builds the response to one request. Once the document was parsed, every response states its `cost`."""
 
     trace_id: str
     limits: Limits
@@ -219,7 +219,7 @@ class _Answer:
     def ran(self, result: ExecutionResult) -> Response:
         """Returns the response with the result of an operation.
 
-        An operation that could not begin, for example because of its variables, has no data.
+        The result of an operation that could not begin, for example because of its variables, has no data.
         """
         errors = result.errors or []
         if result.data is None and not any(error.path for error in errors):
@@ -230,11 +230,11 @@ class _Answer:
         return self.give(body, 200)
 
     def not_run(self, errors: list[GraphQLError]) -> Response:
-        """Returns the response to a malformed request. The status is 200 for clients that accept only plain JSON."""
+        """Returns the response to a malformed request; the status is 200 for clients that accept only plain JSON."""
         return self.give({"errors": self._listed(errors)}, 400 if self.media == MODERN else 200)
 
     def refused(self, request: Request, error: AimlineError) -> Response:
-        """Returns the response to a refusal, with the headers that its status requires."""
+        """Returns the response to a request that the application refuses, with the headers that the status requires."""
         status = next((status for kind, status in STATUS if isinstance(error, kind)), 400)
         headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
         if (retry_after := getattr(error, "retry_after", None)) is not None:
@@ -255,7 +255,7 @@ class _Answer:
         return self.give({"errors": [error]}, 503, {"Retry-After": str(RETRY_SECONDS)})
 
     def _listed(self, errors: list[GraphQLError]) -> list[dict[str, Any]]:
-        """Returns the first errors in their public form, as many as a response may list."""
+        """Returns the first errors in their public form, at most as many as a response may list."""
         most_errors = self.limits.errors
         listed = [render_error(error, self.trace_id) for error in errors[:most_errors]]
         if len(errors) > most_errors:

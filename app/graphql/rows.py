@@ -1,4 +1,4 @@
-"""Computes how many rows a field could return, from the schema and the field's arguments. Never reads a row.
+"""Computes how many rows a field could return, from the schema and the field's arguments.
 
 A page returns `first` rows. For a list without pages a number is assumed. While the operation runs, the rows that are
 really read are counted too, and the same limit applies to them.
@@ -45,7 +45,7 @@ ASSUMED = 5
 
 def _assumed() -> dict[str, int]:
     """Returns the assumed lengths of the declared lists and links that have no pages, keyed by type and field."""
-    roots = {f"Query.{camel(name)}": one.assumed for name, one in CATALOG.listings.items() if not one.paged}
+    roots = {f"Query.{camel(name)}": listing.assumed for name, listing in CATALOG.listings.items() if not listing.paged}
     links = {
         f"{declaration(resource).name}.{name}": member.assumed
         for resource in CATALOG.resources
@@ -62,16 +62,17 @@ LISTS = {
     "PreviewPlaybookPayload.flagged": 1000,
     "PreviewPlaybookPayload.cleared": 1000,
 }
-"""The assumed numbers of rows of lists that are usually longer, keyed by type and field."""
+"""The assumed numbers of rows of lists without pages, keyed by type and field."""
 BATCHES = {"RecordScoresPayload.results": 500, "RecordSessionsPayload.results": 500}
-"""The lists with one entry per item of a command, keyed by type and field. The value is the largest number of items
-that the command accepts.
+"""The lists with one entry per item of a command, keyed by type and field.
+
+The value is the largest number of items that the command accepts.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """The rows that one field returns. Its selection runs `times` times, and the field adds `own` rows each time."""
+    """The rows that one field returns: the field adds `own` rows, and its selection is read `times` times."""
 
     times: float
     own: int
@@ -81,7 +82,7 @@ ONCE = Yield(1, 0)
 
 
 class Rows:
-    """The numbers of rows that the fields of one schema return."""
+    """Computes the numbers of rows that the fields of one schema could return."""
 
     def __init__(self, schema: GraphQLSchema) -> None:
         objects = [type_ for type_ in schema.type_map.values() if isinstance(type_, GraphQLObjectType)]
@@ -99,7 +100,7 @@ class Rows:
         variables: Mapping[str, Any],
         items: int | None = None,
     ) -> Yield:
-        """Returns the rows of a field of a domain type.
+        """Returns the rows of a field outside introspection.
 
         In a payload, `items` is the number of items of the payload's command.
         """
@@ -118,15 +119,14 @@ class Rows:
         return Yield(1, 1)
 
     def of_leaf(self, parent: GraphQLNamedType | None, name: str) -> int:
-        """Returns the cost of a field without a selection. Only a list's total has a cost: that of counting."""
+        """Returns the cost of a field without a selection, which is 0 except for a list's total."""
         return COUNTING if name == TOTAL and parent is not None and parent.name in self._connections else 0
 
     def of_introspection(self, parent: GraphQLCompositeType, name: str, field: GraphQLField, *, listed: bool) -> float:
-        """Returns the number of elements of an introspection field. It is the mean if all types are listed, otherwise
-        the largest.
+        """Returns the assumed number of elements of an introspection field.
 
-        Over all types the mean is exact. For a single type the largest number is used, because the caller may have
-        chosen the longest type.
+        If all types are listed, it is the mean, which is then exact in total. For a single type it is the largest
+        number, because the caller may have chosen the longest type.
         """
         if not _is_list(field):
             return 1
@@ -135,7 +135,7 @@ class Rows:
 
 
 def items_of(node: FieldNode, variables: Mapping[str, Any]) -> int | None:
-    """Returns the number of items in a command's `input`. It is the length of the longest list in the input."""
+    """Returns the number of items in a command's `input`, which is the length of the longest list in it."""
     value: Any = next((argument.value for argument in node.arguments or () if argument.name.value == "input"), None)
     if isinstance(value, VariableNode):
         value = variables.get(value.name.value)
@@ -150,7 +150,7 @@ def items_of(node: FieldNode, variables: Mapping[str, Any]) -> int | None:
 
 
 def is_introspection(field: GraphQLField) -> bool:
-    """Returns whether a field leads into introspection."""
+    """Returns whether a field leads into introspection, such as `__schema`."""
     return is_introspection_type(get_named_type(field.type))
 
 
@@ -160,7 +160,7 @@ def _is_list(field: GraphQLField) -> bool:
 
 
 def _ids(node: FieldNode, variables: Mapping[str, Any]) -> int:
-    """Returns the number of ids in the arguments of `nodes`."""
+    """Returns the number of ids that are given to `nodes`."""
     for argument in node.arguments or ():
         if isinstance(argument.value, ListValueNode):
             return min(len(argument.value.values), MAX_NODES)
@@ -208,5 +208,5 @@ def _introspection(schema: GraphQLSchema) -> tuple[dict[str, float], dict[str, f
         counts["__Schema.types"] = len(types)
         counts["__Schema.directives"] = len(schema.directives)
         counts["__Directive.args"] = max((len(directive.args) for directive in schema.directives), default=0)
-        counts["__Directive.locations"] = 1  # a list of words, which selects nothing
+        counts["__Directive.locations"] = 1  # a list of enum values, which have no fields
     return longest, mean

@@ -1,7 +1,4 @@
-"""Builds the schema from the parts in this package, prints the SDL, and executes operations.
-
-It opens no unit of work.
-"""
+"""Builds the schema from the parts in this package, prints it as SDL, and executes operations against it."""
 
 from collections.abc import Iterator
 
@@ -35,7 +32,7 @@ from app.graphql.written import install
 
 @strawberry.type(description="Reads. A row that the caller may not see is null, the same as one that does not exist.")
 class Query(MeQueries, PlaybookQueries):
-    """The query root."""
+    """The root type of all queries that are written by hand."""
 
 
 @strawberry.type(
@@ -53,7 +50,7 @@ class Mutation(
     BreakMutations,
     MeasureMutations,
 ):
-    """The mutation root."""
+    """The root type of all mutations that are written by hand."""
 
 
 _query, _mutation = get_object_definition(Query, strict=True), get_object_definition(Mutation, strict=True)
@@ -66,10 +63,10 @@ class QuietSchema(strawberry.Schema):
     """A schema that does not log errors, because an exception's text may contain submitted values."""
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Does nothing. The router logs faults, with their class and code location only."""
+        """Logs nothing; the router logs faults, with their class and code location only."""
 
     def _extend_introspection(self) -> None:
-        """Lets graphql-core resolve `isOneOf`, because Strawberry's own resolver fails for a list or a non-null
+        """Makes graphql-core resolve `isOneOf`, because Strawberry's own resolver fails for a list or a non-null
         type.
         """
 
@@ -94,14 +91,15 @@ install(schema._schema, derived_names())  # the library offers no public name fo
 
 
 def preparation(limits: Limits) -> Preparation:
-    """Returns the preparation of operations against this schema."""
+    """Returns an object that prepares operations for this schema."""
     return Preparation(schema._schema, limits)  # the library offers no public name for it
 
 
 async def execute(context: OperationContext, operation: Operation) -> ExecutionResult:
-    """Executes a prepared operation. The disclosure log gets the names of the operation's root fields, never a value.
+    """Executes a prepared operation and returns its result.
 
-    A fault becomes an error in the result and is not raised, so that all failures are answered in one place.
+    The disclosure log gets the names of the operation's root fields, never a value. A fault becomes an error in the
+    result and is not raised, so that all failures are answered in one place.
     """
     kind, selections = context.prepared.operation.operation, context.prepared.operation.selection_set.selections
     roots = dict.fromkeys(node.name.value for node in selections if isinstance(node, FieldNode))

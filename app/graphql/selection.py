@@ -1,5 +1,6 @@
-"""Converts the fields of an operation into a selection of the resource engine. The only rows that it reads are those
-that filters name.
+"""Converts the fields of an operation into a selection of resources.
+
+The only rows that it reads are those that filters name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,14 +47,14 @@ from app.resources.select import (
 from app.resources.values import Figures
 
 NO_ROW: Final = UUID(int=0)
-"""An id that no row has. It is the value of a filter whose row does not exist, so that the list is empty."""
+"""An id that no row has, used for a filter whose row does not exist, so that the list is empty."""
 FACTS: Final = {camel(name): name for name in ("has_next_page", "has_previous_page", "start_cursor", "end_cursor")}
 Details = Sequence[FieldDetails]
 
 
 @dataclass
 class Selector:
-    """Builds the selections of one operation; `work` is used to resolve the names in filters."""
+    """Builds the selections of one operation; `work` is used to look up the rows that filters name."""
 
     schema: GraphQLSchema
     operation: OperationDefinitionNode
@@ -70,22 +71,24 @@ class Selector:
         return get_argument_values(definition, details[0].node, self.variables)
 
     async def list_root(self, key: str, listing: Listing, definition: GraphQLField, details: Details) -> ListRoot:
-        """Returns the selection of a list at the root; permissions are checked before a filter's row is looked up."""
-        given = self.arguments(definition, details)
-        for can in permissions_of_list(listing, given):
+        """Returns the selection of a list at the root; checks permissions before it looks up the row that a filter
+        names.
+        """
+        arguments = self.arguments(definition, details)
+        for can in permissions_of_list(listing, arguments):
             if not self.work.principal.may(can):
                 raise forbidden(can)
-        filters = await self._filters(listing.by_face(GRAPHQL), given)
+        filters = await self._filters(listing.by_face(GRAPHQL), arguments)
         type_ = _object(definition)
-        sort, more = _sort(listing, given.get("sort")), {}
+        sort, more = _sort(listing, arguments.get("sort")), {}
         if listing.changed_at is not None:
-            more["updated_since"] = given.get("updatedSince")
+            more["updated_since"] = arguments.get("updatedSince")
         if listing.search is not None:
-            more["search"] = given.get("q")
+            more["search"] = arguments.get("q")
         if not listing.paged:
             picks = await self.picks(listing.resource, type_, details)
             return ListRoot(key, listing.name, None, picks, filters, sort, **more)
-        page = await self._page(listing.resource, type_, details, given)
+        page = await self._page(listing.resource, type_, details, arguments)
         return ListRoot(key, listing.name, page, (), filters, sort, **more)
 
     async def picks(self, resource: ResourceType, type_: GraphQLObjectType, details: Details) -> Picks:
@@ -102,25 +105,25 @@ class Selector:
 
     async def _pick(self, key: str, member: Member, definition: GraphQLField, details: Details) -> Pick:
         if isinstance(member, ManyMember):
-            given = self.arguments(definition, details)
-            arguments = tuple((await self._filters(_by_name(member.filters), given)).items())
+            field_arguments = self.arguments(definition, details)
+            arguments = tuple((await self._filters(_by_name(member.filters), field_arguments)).items())
             type_ = _object(definition)
             if member.paged:
-                page = await self._page(member.target, type_, details, given)
+                page = await self._page(member.target, type_, details, field_arguments)
                 return Pick(key, member.name, page=page, arguments=arguments)
             return Pick(key, member.name, await self.picks(member.target, type_, details), arguments=arguments)
         if isinstance(member, OneMember):
             picks = await self.picks(member.target, _object(definition), details)
-            # A link without picks would be its id; @skip may have emptied this one, which is an empty object.
+            # Without selected members a link would show an id. If @skip left none here, the answer is an empty object.
             return Pick(key, member.name, picks or (Constant("", "null"),))
         if isinstance(member, ValueMember):
-            given = self.arguments(definition, details)
-            arguments = tuple((await self._filters(_by_name(member.arguments), given)).items())
+            field_arguments = self.arguments(definition, details)
+            arguments = tuple((await self._filters(_by_name(member.arguments), field_arguments)).items())
             return Pick(key, member.name, self._items(member.shape, definition, details), arguments=arguments)
         return Pick(key, member.name)
 
     def _items(self, shape: Any, definition: GraphQLField, details: Details) -> Picks:
-        """Returns the selected items of a structured value. A scalar has none."""
+        """Returns the selected items of a structured value; a scalar has none."""
         type_ = get_named_type(definition.type)
         if not isinstance(type_, GraphQLObjectType):
             return ()
@@ -177,10 +180,10 @@ class Selector:
         return list(collected.grouped_field_set.items())
 
     async def _filters(self, criteria: Mapping[str, Filter[Any] | Flag], given: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the values of filters, keyed by the filters' own names."""
+        """Returns the values of the given filters, keyed by the filters' own names."""
         values: dict[str, Any] = {}
-        for shown, criterion in criteria.items():
-            value = given.get(camel(shown))
+        for shown_name, criterion in criteria.items():
+            value = given.get(camel(shown_name))
             if value is None:
                 continue
             if isinstance(criterion, Filter) and criterion.resolve is not None:
@@ -231,7 +234,7 @@ def _typename(key: str, type_: GraphQLObjectType) -> Constant:
 
 
 def _sort(listing: Listing, sort: str | None) -> str | None:
-    if sort is not None and sort.removeprefix("-") not in {known.name for known in listing.sorts}:
+    if sort is not None and sort.removeprefix("-") not in {sort_.name for sort_ in listing.sorts}:
         raise Malformed([Violation("/sort", "sort.unknown", f"{listing.name} cannot be sorted in this way.")])
     return sort
 

@@ -1,4 +1,4 @@
-"""The mutation that records sessions. It contains no rules."""
+"""Defines the mutation that records sessions."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -19,7 +19,7 @@ from app.support.session import NewSession
 
 @strawberry.enum(description="The result for a session that was sent.")
 class SessionOutcome(StrEnum):
-    """The outcomes of `app.support.session`."""
+    """The possible outcomes of recording a session, as in `app.support.session`."""
 
     RECORDED = "recorded"
     AMENDED = "amended"
@@ -29,7 +29,7 @@ class SessionOutcome(StrEnum):
 
 @strawberry.input(description="A session to be recorded. Sending the same session again changes nothing.")
 class NewSessionInput:
-    """One session of `recordSessions`; becomes a `NewSession`."""
+    """One session of `recordSessions`, which is converted to a `NewSession`."""
 
     held_on: date
     attended: bool

@@ -1,6 +1,4 @@
-"""Collects the rows that a mutation of several commands may be about. These are all texts in it that could be an id.
-Reads no row.
-"""
+"""Collects the ids of all rows that the commands of a mutation may be about."""
 
 from typing import Any
 
@@ -10,8 +8,8 @@ from app.graphql.prepare import Prepared
 
 
 def named_subjects(prepared: Prepared, variables: dict[str, Any] | None) -> frozenset[str]:
-    """Returns the texts in a mutation and in its variables that could be ids. For an operation with only one field,
-    returns none.
+    """Returns all texts in a mutation and in its variables that could be ids; none for an operation with a single
+    field.
 
     Each command locks the student whom it is about. Two operations that lock two students in opposite orders would wait
     for each other. Therefore all students of an operation are locked at once, in the order of their ids.

@@ -1,6 +1,6 @@
 """Derives the GraphQL types of the declared resources: objects, connections, structured values and enums.
 
-A type has no resolvers: `execute` reads a selection of these types with one statement.
+The types have no resolvers, because `execute` reads a selection of them with one statement.
 """
 
 import functools
@@ -33,7 +33,7 @@ ENUM_NAMES: Final[dict[type[StrEnum], str]] = {
     NonresponseKind: "VerdictKind",
     RunState: "SyncRunState",
 }
-"""The names of enums in the SDL that differ from their names in the code, keyed by enum."""
+"""The names that enums have in the SDL where they differ from the names in the code, keyed by enum."""
 PAGE_WORDS: Final = (
     "A page of a list: `first` rows (by default 50, at most 200) after a cursor, or the `last` ones before one."
 )
@@ -46,7 +46,7 @@ _derived: set[str] = set()
 
 @strawberry.type(description="The position of a page in its list.")
 class PageInfo:
-    """Relay's PageInfo."""
+    """Relay's type PageInfo."""
 
     has_next_page: bool
     has_previous_page: bool
@@ -56,22 +56,22 @@ class PageInfo:
 
 @strawberry.type(description="A named number.")
 class Figure:
-    """A number of a reason or a rule, with its name."""
+    """A named number that belongs to a verdict's reason or to a rule."""
 
     name: str
     value: float
 
 
 def cached(function: Callable[[Any], T]) -> Callable[[Any], T]:
-    """Returns a function that computes each result once.
+    """Returns a function that computes the result for each argument only once.
 
-    It is used because mypy does not see that a class is hashable.
+    It is used instead of the standard library's, because mypy does not see that a class is hashable.
     """
     return functools.cache(function)
 
 
 def camel(name: str) -> str:
-    """Returns a name as GraphQL writes it."""
+    """Returns a name in camel case, as GraphQL writes it."""
     first, *rest = name.split("_")
     return first + "".join(part.title() for part in rest)
 
@@ -85,31 +85,31 @@ def make_field(
 ) -> StrawberryField:
     """Returns a field with its Python name, its type, and the permissions that it requires."""
     required = tuple(dict.fromkeys(permissions))
-    made = StrawberryField(
+    graphql_field = StrawberryField(
         python_name=name,
         graphql_name=camel(name),
         type_annotation=StrawberryAnnotation(type_),
         description=with_permissions(description, required) if description is not None else None,
         metadata={NEEDS: frozenset(required)} if required else None,
     )
-    made.arguments = list(arguments)
-    return made
+    graphql_field.arguments = list(arguments)
+    return graphql_field
 
 
 def make_argument(name: str, type_: Any, description: str | None = None, default: Any = None) -> StrawberryArgument:
-    """Returns an argument of a field. An argument without a default may be left out."""
+    """Returns an argument of a field; an argument without a default may be left out."""
     return StrawberryArgument(name, camel(name), StrawberryAnnotation(type_), False, description, default)
 
 
 def with_permissions(description: str, permissions: Iterable[Can]) -> str:
-    """Returns a description that states the required permissions."""
+    """Returns a description to which the required permissions are added."""
     needed = " ".join(f"`{can.value}` ({MEANING.get(can, can.value).rstrip('.')})." for can in permissions)
     return f"{description}\n\nNeeds: {needed}" if needed else description
 
 
 @cached
 def enum_of(choices: type[StrEnum]) -> Any:
-    """Returns an enum as a GraphQL type. The type's values are the enum's names in upper case."""
+    """Returns an enum as a GraphQL type, whose values are the enum's names in upper case."""
     description = (choices.__doc__ or "").strip().partition("\n")[0]
     return strawberry.enum(choices, name=ENUM_NAMES.get(choices, choices.__name__), description=description)
 
@@ -138,7 +138,7 @@ def page_arguments() -> list[StrawberryArgument]:
 
 @cached
 def type_of(resource: ResourceType) -> Any:
-    """Returns the object type of a resource. The fields are added later, because types refer to each other."""
+    """Returns the object type of a resource; its fields are added later, because types refer to each other."""
     facts = declaration(resource)
     return _empty_type(facts.name, facts.description, is_node=_is_node(facts))
 
@@ -162,11 +162,12 @@ def connection_of(resource: ResourceType) -> Any:
 def value_type(shape: Any) -> Any:
     """Returns the object type of a structured value."""
     name = shape.__name__.removesuffix("Value")
-    made = _empty_type(name, " ".join((shape.__doc__ or "").split()))
+    object_type = _empty_type(name, " ".join((shape.__doc__ or "").split()))
     for item in shape.__items__.values():
-        if (shown := item.shown_as(GRAPHQL)) is not None:
-            made.__strawberry_definition__.fields.append(make_field(shown, _item_type(item), item.description))
-    return made
+        if (shown_name := item.shown_as(GRAPHQL)) is not None:
+            field = make_field(shown_name, _item_type(item), item.description)
+            object_type.__strawberry_definition__.fields.append(field)
+    return object_type
 
 
 def _complete_types() -> None:
@@ -174,9 +175,9 @@ def _complete_types() -> None:
     for resource in CATALOG.resources:
         fields = type_of(resource).__strawberry_definition__.fields
         for member in CATALOG.members(resource).values():
-            shown = member.shown_as(GRAPHQL)
-            if shown is not None and not (shown == "id" and _is_node(declaration(resource))):
-                fields.append(_member_field(shown, member))
+            shown_name = member.shown_as(GRAPHQL)
+            if shown_name is not None and not (shown_name == "id" and _is_node(declaration(resource))):
+                fields.append(_member_field(shown_name, member))
 
 
 def _member_field(name: str, member: Member) -> StrawberryField:
@@ -232,7 +233,7 @@ def _is_node(facts: Declaration) -> bool:
 
 
 def list_of(type_: Any) -> Any:
-    """Returns a list of a type that is made at run time."""
+    """Returns the list type of a type that is made at run time."""
     return list[type_]
 
 

@@ -1,4 +1,4 @@
-"""Measures a document in one walk. Each fragment is measured once, however often it is spread.
+"""Measures a document in one walk; each fragment is measured once, however often it is spread.
 
 A spread adds the numbers of its fragment, and a list multiplies the numbers of its selection. Fragments are never
 expanded. Therefore even a document whose fragments double its size a hundred times is measured fast.
@@ -34,12 +34,12 @@ from app.graphql.limits import CEILING, Limits, too_much
 from app.graphql.rows import Rows, is_introspection, items_of
 
 WRAPPERS = 3
-"""The largest number of wrappers of a type (`[T!]!`). Below that, a selection of `ofType` is null."""
+"""The largest number of list and non-null wrappers of a type (`[T!]!`); each is one level of `ofType`."""
 
 
 @dataclass(slots=True)
 class Weight:
-    """The weight of a selection set, including the fragments that it spreads. The numbers are for one parent object."""
+    """The measurements of a selection set, including the fragments that it spreads, for one parent object."""
 
     cost: float = 0
     size: int = 0
@@ -50,7 +50,7 @@ class Weight:
     nesting: int = 0
 
     def add(self, other: "Weight") -> None:
-        """Adds another part of the same selection set."""
+        """Adds the measurements of another part of the same selection set."""
         self.cost = min(self.cost + other.cost, CEILING)
         self.size = min(self.size + other.size, CEILING)
         self.aliases = min(self.aliases + other.aliases, CEILING)
@@ -77,7 +77,7 @@ class _Place:
 
 
 class Scale:
-    """Measures the operations of one document. Raises a refusal for fragments that spread themselves."""
+    """Measures the operations of one document; raises a `GraphQLError` for fragments that spread themselves."""
 
     def __init__(
         self, schema: GraphQLSchema, rows: Rows, document: DocumentNode, variables: Mapping[str, Any], limits: Limits
@@ -94,7 +94,7 @@ class Scale:
                 self._fragments[name, True] = self._weigh(fragment.selection_set, replace(place, listed=True))
 
     def weigh(self, operation: OperationDefinitionNode) -> Weight:
-        """Returns the weight of an operation."""
+        """Returns the measurements of an operation."""
         self._directives(operation)
         weight = self._weigh(operation.selection_set, _Place(self._schema.get_root_type(operation.operation)))
         for variable in operation.variable_definitions or ():
@@ -103,7 +103,7 @@ class Scale:
         return weight
 
     def size_of_fragments(self) -> int:
-        """Returns the size of all fragments, each counted once."""
+        """Returns the size of all fragments together, each counted once."""
         return sum(weight.size for (_, listed), weight in self._fragments.items() if not listed)
 
     def _weigh(self, selections: SelectionSetNode, place: _Place) -> Weight:
@@ -182,7 +182,7 @@ class Scale:
         )
 
     def _value(self, value: Node) -> int:
-        """Returns the size of a literal. Raises a refusal if the literal is too deep."""
+        """Returns the size of a literal; raises a `GraphQLError` if the literal is nested too deeply."""
         if not isinstance(value, ListValueNode | ObjectValueNode):
             return 1
         level: list[Node] = [value]
@@ -204,12 +204,12 @@ class Scale:
 
 
 def _within(weight: Weight) -> Weight:
-    """Returns the weight of a fragment as a part of the selection set in which it is spread, one level deeper."""
+    """Returns a fragment's measurements for a selection set that spreads it, where they are one level deeper."""
     return replace(weight, nesting=weight.nesting + 1)
 
 
 def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinitionNode]:
-    """Returns the fragments, each after those that it spreads. Raises a refusal if a fragment spreads itself."""
+    """Returns the fragments, each after those that it spreads; raises a `GraphQLError` if one spreads itself."""
     fragments: dict[str, FragmentDefinitionNode] = {}
     graph: dict[str, set[str]] = {}
     for definition in document.definitions:
@@ -227,7 +227,7 @@ def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinition
 
 
 def _spreads(selections: SelectionSetNode, limits: Limits) -> set[str]:
-    """Returns the names of the fragments that a selection set spreads; raises a refusal if it is nested too deeply."""
+    """Returns the names of the fragments that a selection set spreads; raises a `GraphQLError` if it is too deep."""
     names: set[str] = set()
     level, depth = [selections], 0
     while level:
@@ -245,6 +245,6 @@ def _spreads(selections: SelectionSetNode, limits: Limits) -> set[str]:
 
 
 def too_deep(limits: Limits, node: Node) -> GraphQLError:
-    """Returns the error of selections that are nested too deeply."""
+    """Returns the error for selections that are nested too deeply."""
     detail = f"Selections lie in one another at most {limits.nesting} deep, fragments included."
     return too_much("document.too_deep", detail, node)

@@ -1,7 +1,7 @@
-"""Reads the rows that a mutation's payload shows. The selected members of all rows of a list are read with one
-statement.
+"""Reads the rows that a mutation's payload shows.
 
-The payload contains rows of the database, of which only the ids are used.
+The payload contains rows of the database, of which only the ids are used. The selected members of all rows of a list
+are read with one statement.
 """
 
 from collections.abc import Callable
@@ -34,18 +34,20 @@ from app.resources.run import read
 from app.resources.select import GRAPHQL_STYLE, ResourceType, WrittenRoot
 
 READERS: dict[str, Callable[[str], Any]] = {"Date": date.fromisoformat, "DateTime": datetime.fromisoformat}
-"""The functions that parse JSON text into the values that the library's scalars serialize, keyed by scalar."""
+"""The functions that parse JSON values into those that the library's scalars serialize, keyed by scalar."""
 
 
 def row_of(resource: ResourceType, description: str | None = None) -> Any:
-    """Returns a field of a payload whose type is a declared resource. The field's value is a row of the resource's
-    model, or None.
+    """Returns a payload's field that shows a declared resource.
+
+    The field's value is a row of the resource's model, or None.
     """
     return strawberry.field(graphql_type=type_of(resource) | None, description=description)
 
 
 def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
-    """Defines how the library resolves the derived types, and the fields of other types that show a resource.
+    """Sets the functions with which the library resolves the derived types, and other types' fields that show a
+    resource.
 
     `derived` has the names of the derived types.
     """
@@ -117,7 +119,7 @@ def _batch(resource: ResourceType, info: GraphQLResolveInfo[Any]) -> Callable[[l
 
 
 def _place(rows: Any, path: tuple[str | int, ...], error: AimlineError) -> None:
-    """Puts an error at each place where the value is null. The library reports an exception that a resolver returns."""
+    """Puts an error at each place where the value is null; the library reports an exception that a resolver returns."""
     *steps, last = path
     for step in steps:
         rows = rows[step]

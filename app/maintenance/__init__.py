@@ -1,1 +1,1 @@
-"""Runs a worker's recurring tasks in every district: reminders, and deleting what has expired."""
+"""Runs the worker's recurring tasks in every district, which send reminders and delete what has expired."""

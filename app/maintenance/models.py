@@ -1,4 +1,4 @@
-"""Defines the table of recurring tasks. Does not know what a task does."""
+"""Defines the table of recurring tasks."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -19,7 +19,10 @@ class TaskKind(StrEnum):
 
 
 class Task(JobColumns, TenantRow, Base):
-    """A recurring task of a district, one row per kind. It is always pending; `due` is the time of its next run."""
+    """A recurring task of a district; there is one row per kind.
+
+    Its state is always pending, and `due` is the time of its next run.
+    """
 
     __tablename__ = "task"
 

@@ -1,4 +1,4 @@
-"""Runs the recurring tasks of each district once an hour: sends reminders and deletes expired rows.
+"""Runs the recurring tasks of each district once an hour, which send reminders and delete expired rows.
 
 Each task is a job of its own, so one that fails is attempted again after a wait and delays no other. A task works in
 batches, each in a transaction of its own. No transaction covers several districts.
@@ -32,13 +32,13 @@ from app.requests.retention import expire_answers
 from app.sis.scheduler.retention import KEPT, delete_left_rows, expire_changes
 from app.webhooks.deliveries.retention import expire
 
-EVERY: Final = timedelta(hours=1)
+INTERVAL: Final = timedelta(hours=1)
 """The time between two runs of a task. Reminders depend on the date, and each district's day begins at its own hour."""
 RETRIES: Final = RetryPolicy(attempts=5, first=timedelta(minutes=1), longest=timedelta(minutes=15))
-"""After this many failed attempts, a task waits for its next hourly run, and the count of attempts is reset."""
+"""How often a failed task is attempted before it waits for its next hourly run, when the count of attempts is reset."""
 BUDGET: Final = 300.0  # seconds that the batches of one run may take; what remains is due again at once
 # seconds after the start until new districts get their tasks, so that a new process begins with deliveries
-FIRST: Final = 60.0
+START_DELAY: Final = 60.0
 PENDING: Final = "pending"
 TASKS: Final = JobTable(cast(Table, Task.__table__), None, None, len(TaskKind), timedelta(minutes=15))
 
@@ -46,10 +46,10 @@ log = structlog.get_logger()
 
 
 async def create_tasks_until_stopped(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event) -> None:
-    """Creates the missing tasks of every district, soon after the start and then every hour, until `stopping` is
+    """Creates the missing tasks of every district, once soon after the start and then every hour until `stopping` is
     set.
     """
-    wait = FIRST
+    wait = START_DELAY
     while not await _stops_within(wait, stopping):
         try:
             last = UUID(int=0)
@@ -59,7 +59,7 @@ async def create_tasks_until_stopped(engine: AsyncEngine, keyring: Keyring, stop
                 last = districts[-1]
         except Exception as error:  # districts that still have none get them an hour later
             log.error("tasks.trouble", **describe_fault(error))
-        wait = EVERY.total_seconds()
+        wait = INTERVAL.total_seconds()
 
 
 async def create_tasks(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> None:
@@ -76,8 +76,8 @@ async def _insert_tasks(work: Work) -> None:
 
 
 async def run_due_tasks(engine: AsyncEngine, keyring: Keyring, history: timedelta, district_id: UUID) -> int:
-    """Runs the due tasks of a district; returns the number that succeeded."""
-    done, principal = 0, system_principal(district_id, "worker")
+    """Runs the due tasks of a district, and returns the number of tasks that succeeded."""
+    succeeded, principal = 0, system_principal(district_id, "worker")
     async with unit(engine, principal, keyring, "tasks") as work:
         claimed = await _claim(work)
     for job in claimed:
@@ -86,8 +86,8 @@ async def run_due_tasks(engine: AsyncEngine, keyring: Keyring, history: timedelt
             outcome = await _attempt(engine, keyring, district_id, job, kind, history)
             async with unit(engine, principal, keyring, "tasks") as work:
                 await _save(work, outcome)
-        done += outcome.fault.error is None
-    return done
+        succeeded += outcome.fault.error is None
+    return succeeded
 
 
 @needs(Can.MAINTAIN)
@@ -105,29 +105,29 @@ async def _attempt(
 ) -> JobOutcome:
     """Runs one task and returns its outcome with the time of its next run.
 
-    A task whose workers died as often as it may be attempted waits like one that failed.
+    A task whose worker crashed at each allowed attempt waits like one that failed.
     """
     where = {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:
-        lost = FaultSummary(job.row["fault"], job.row["fault_place"])
-        log.error("tasks.failed", **where, wait=EVERY.total_seconds(), kind=lost.error, place=lost.place)
-        return JobOutcome(job, PENDING, EVERY, lost, starts_over=True)
+        fault = FaultSummary(job.row["fault"], job.row["fault_place"])
+        log.error("tasks.failed", **where, wait=INTERVAL.total_seconds(), kind=fault.error, place=fault.place)
+        return JobOutcome(job, PENDING, INTERVAL, fault, starts_over=True)
     try:
         rows, is_finished = await run_task(engine, keyring, district_id, kind, history)
     except Exception as error:
         wait = RETRIES.wait_after(job.attempts)
-        seconds = round((wait or EVERY).total_seconds(), 1)
+        seconds = round((wait or INTERVAL).total_seconds(), 1)
         log.error("tasks.failed" if wait is None else "tasks.retried", **where, wait=seconds, **describe_fault(error))
-        return JobOutcome(job, PENDING, wait or EVERY, summarize_fault(error), starts_over=wait is None)
+        return JobOutcome(job, PENDING, wait or INTERVAL, summarize_fault(error), starts_over=wait is None)
     if rows:
         log.info("tasks.ended", **where, rows=rows)
-    return JobOutcome(job, PENDING, EVERY if is_finished else timedelta(0), starts_over=True)
+    return JobOutcome(job, PENDING, INTERVAL if is_finished else timedelta(0), starts_over=True)
 
 
 async def run_task(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, kind: TaskKind, history: timedelta = KEPT
 ) -> tuple[int, bool]:
-    """Runs a task of a district in batches; returns the number of rows that it wrote, and whether it is finished."""
+    """Runs a task of a district in batches; returns the number of rows that it wrote and whether it is finished."""
 
     async def expire_history(work: Work) -> int:
         expired = await expire_changes(work, history)
@@ -145,9 +145,9 @@ async def run_task(
     principal, rows, until = system_principal(district_id, name), 0, time.monotonic() + BUDGET
     while time.monotonic() < until:
         async with unit(engine, principal, keyring, kind.value) as work:
-            written = await batch(work)
-        rows += written
-        if not written:
+            batch_rows = await batch(work)
+        rows += batch_rows
+        if not batch_rows:
             return rows, True
     return rows, False
 

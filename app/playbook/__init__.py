@@ -1,1 +1,1 @@
-"""The playbook: how this district works. Areas, levels, measures and decision rules, in numbered versions."""
+"""The playbook describes how a district works: its areas, levels, measures and decision rules, in numbered versions."""

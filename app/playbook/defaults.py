@@ -10,7 +10,7 @@ AREAS: tuple[tuple[str, str, str | None, bool], ...] = (
     ("attendance", "Attendance", None, False),
     ("sel", "Social-emotional learning", None, True),
 )
-"""Each area's code, name, parent's code, and whether it is secured."""
+"""The default areas, each as code, name, the parent area's code, and whether the area is secured."""
 
 LEVELS: tuple[tuple[int, str], ...] = ((1, "Core"), (2, "Targeted"), (3, "Intensive"))
 
@@ -21,10 +21,12 @@ MEASURES: tuple[tuple[str, str, str, str, str, float | None, float, float], ...]
     ("referrals", "Office discipline referrals", "behaviour", "referrals a week", "down", None, 0.0, 50.0),
     ("sel-screener", "Social-emotional screener", "sel", "points", "up", 3.0, 0.0, 100.0),
 )
-"""Each measure's code, name, area, unit, direction, standard error of measurement, lowest and highest value."""
+"""The default measures, each as code, name, area, unit, direction, standard error of measurement, lowest and highest
+value.
+"""
 
 COUNTS = frozenset({"referrals"})
-"""The measures that count incidents; scores of the others grow along a line."""
+"""The codes of default measures that count incidents; the values of all others are expected to grow along a line."""
 
 REMINDERS: dict[str, int] = {
     "concern_unanswered": 10,
@@ -32,12 +34,12 @@ REMINDERS: dict[str, int] = {
     "decision_overdue": 14,
     "score_overdue": 21,
 }
-"""The days of instruction after which each kind of reminder is due; 0 turns the reminder off."""
+"""The default reminders: by kind, the days of instruction after which the reminder is due; 0 turns it off."""
 
 RULES: dict[str, dict[str, object]] = {
     "*": {"rule": "monitor", "parameters": {"far_percent": 10}},
     "referrals": {"rule": "level-change", "parameters": {}},
 }
-"""The decision rule for each measure code; `*` is for all others. Counts do not grow along a line, so they have a rule
-of their own.
+"""The default decision rule by measure code; `*` applies to all others. Counts do not grow along a line, so they have
+another rule.
 """

@@ -1,6 +1,7 @@
-"""Declares the filters by rows of the playbook, for the lists of all packages: by area, level and measure.
+"""Declares the list filters by area, level and measure, which the lists of all packages use.
 
-With a pointer (REST) an unknown code is `Invalid` at it; without one (GraphQL) it is `NotFound`.
+For an unknown code, REST (which passes a pointer) raises `Invalid` at the pointer, and GraphQL (which passes none)
+raises `NotFound`.
 """
 
 from collections.abc import Awaitable, Callable

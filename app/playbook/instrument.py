@@ -1,4 +1,4 @@
-"""Validates a measure, and determines which of its values may change while it is in use. Pure; reads nothing."""
+"""Validates a measure, and decides which of its values may change while it is in use. Pure; reads nothing."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,21 +11,23 @@ from app.core.errors import Violation
 DIRECTIONS = ("up", "down")
 KINDS = ("growth", "count", "percentage", "criterion")
 CODE = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
-"""A code contains no colon, slash or star, because those separate the parts of a rule's key: `area:…`, `school:…/…`,
-`*`.
+"""Matches a valid code. A code has no colon, slash or star, because these separate the parts of a rule's key: `area:…`,
+`school:…/…`, `*`.
 """
 MAX_NAME_LENGTH, MAX_UNIT_LENGTH, MAX_FORM_LENGTH, MAX_FORMS = 200, 100, 100, 500
 FURTHEST = 1e9
 FIXED_IN_USE = {"direction": "direction", "kind": "kind", "area_id": "area"}
-"""The values that cannot change once a score or a support exists: the input's field, keyed by column."""
+"""The columns whose values cannot change once the measure has a score or a support, with the names of the input's
+fields.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureUse:
-    """How a measure is used: whether it has scores or supports, and the limits that its scores set for its new values.
+    """The use of a measure: whether it has scores or supports, and how its scores limit its new values.
 
     `least` and `greatest` are the lowest and highest value of its scores; `unlisted` is the number of scores whose form
-    is not in the new list of forms.
+    is missing in the new list of forms.
     """
 
     used: bool
@@ -38,7 +40,7 @@ NOT_IN_USE = MeasureUse(used=False, least=None, greatest=None, unlisted=0)
 
 
 def violations_of(values: Mapping[str, Any]) -> list[Violation]:
-    """Returns the violations in a measure's own values, with pointers to the input's fields."""
+    """Returns the violations in the values of a measure, with pointers to the input's fields."""
     violations = []
     if not CODE.fullmatch(values["code"]):
         detail = (
@@ -59,8 +61,9 @@ def violations_of(values: Mapping[str, Any]) -> list[Violation]:
 
 
 def violations_of_change(use: MeasureUse, changed: Mapping[str, Any]) -> list[Violation]:
-    """Returns the violations of a change that would make existing scores or supports invalid; `changed` is keyed by
-    column.
+    """Returns the violations of a change that would make existing scores or supports invalid.
+
+    `changed` has the new values by column.
     """
     violations = []
     for column, field in FIXED_IN_USE.items():

@@ -1,4 +1,4 @@
-"""Looks up playbook rows for commands, with the caller's permission."""
+"""Looks up playbook rows for commands, under the permission that the calling command requires."""
 
 from typing import TypeVar
 from uuid import UUID
@@ -25,28 +25,28 @@ async def locate_measure(work: Work, name: str, pointer: str) -> Measure:
 
 async def locate_level(work: Work, rank: int, pointer: str) -> Level:
     """Returns the level of this rank; raises `Invalid` at `pointer`."""
-    if not 0 <= rank < 2**31:  # PostgreSQL refuses a number beyond its `integer`
+    if not 0 <= rank < 2**31:  # PostgreSQL refuses a number beyond its type `integer`.
         raise _unknown_name("level", pointer)
     return await _load_one(work, Level, "level", Level.rank == rank, pointer)
 
 
 async def area_by_id(work: Work, area_id: UUID) -> Area:
-    """Returns the area with this id, for a row that refers to it."""
+    """Returns the area with this id, which another row refers to."""
     return await _load_one(work, Area, "area", Area.id == area_id, "")
 
 
 async def measure_by_id(work: Work, measure_id: UUID) -> Measure:
-    """Returns the measure with this id, for a row that refers to it."""
+    """Returns the measure with this id, which another row refers to."""
     return await _load_one(work, Measure, "measure", Measure.id == measure_id, "")
 
 
 async def level_by_id(work: Work, level_id: UUID) -> Level:
-    """Returns the level with this id, for a row that refers to it."""
+    """Returns the level with this id, which another row refers to."""
     return await _load_one(work, Level, "level", Level.id == level_id, "")
 
 
 async def published(work: Work) -> PlaybookVersion:
-    """Returns the published version that is in force."""
+    """Returns the latest published version, which is in force."""
     version = await work.db.scalar(
         select(PlaybookVersion)
         .where(PlaybookVersion.district_id == work.district_id)
@@ -59,8 +59,9 @@ async def published(work: Work) -> PlaybookVersion:
 
 
 async def secured_code(work: Work, area: Area) -> str | None:
-    """Returns the code of the secured area that is this area or above it, or None; raises `Forbidden` without that
-    area's scope.
+    """Returns the code of the secured area that contains this area (or is this area), or None if there is none.
+
+    Raises `Forbidden` if the caller lacks that area's scope.
     """
     secured_area: Area | None = area
     while secured_area is not None and not secured_area.secured:
@@ -78,7 +79,7 @@ async def _by_code_or_id(
 ) -> Row:
     if name.startswith(f"{ids.PREFIXES[kind]}_"):
         return await _load_one(work, model, kind, model.id == ids.parse_id(kind, name, pointer), pointer)
-    if "\x00" in name:  # PostgreSQL cannot store this text and would raise an error
+    if "\x00" in name:  # PostgreSQL cannot store this text and would raise an error.
         raise _unknown_name(kind, pointer)
     return await _load_one(work, model, kind, by_code, pointer)
 

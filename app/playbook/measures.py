@@ -1,9 +1,9 @@
-"""Creates and amends measures. Scores and supports belong to packages that this one may not import, so the caller
-passes how a measure is used.
+"""Creates and amends measures.
 
+Scores and supports belong to packages that this one may not import, so the caller reports whether a measure is used.
 The code never changes, because the rules of published versions and the mappings of sources refer to it. Direction, kind
 and area are fixed once there is a score or a support; the range and the list of forms must include all kept scores.
-Name, unit and standard error of measurement can change at any time: each verdict keeps the error it used.
+Name, unit and standard error of measurement can change at any time, because each verdict stores the error that it used.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ from app.roster.student_lock import lock_named_subjects
 
 COLUMNS = ("name", "area_id", "unit", "direction", "sem", "lowest", "highest", "kind", "forms")
 CHECKED_AGAINST_USE = frozenset({*FIXED_IN_USE, "lowest", "highest", "forms"})
-"""The columns whose change is checked against existing scores and supports."""
+"""The columns whose change must be checked against existing scores and supports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class NewMeasure:
 
 @dataclass(frozen=True, slots=True)
 class AmendedMeasure:
-    """A measure after a change, and the columns that changed."""
+    """The result of a change: the measure, and the names of the columns that changed."""
 
     measure: Measure
     changed: frozenset[str]
@@ -77,10 +77,10 @@ async def amend_measure(
     changes: Mapping[str, Any],
     use_of: Callable[[Measure, Sequence[str] | None], Awaitable[MeasureUse]],
 ) -> AmendedMeasure:
-    """Changes the measure with this code or id; `changes` are keyed by field of `NewMeasure`.
+    """Changes the measure with this code or id. `changes` has new values by field of `NewMeasure`.
 
-    `use_of` reports how the measure is used, given its new list of forms; it is called only if that matters. Raises
-    `NotFound`, and `Invalid` with every violation.
+    `use_of` is called only if the change depends on it; it gets the measure and its new list of forms and returns the
+    measure's use. Raises `NotFound`, or `Invalid` with every violation.
     """
     measure = await _lock_measure(work, name)
     if not changes:
@@ -106,9 +106,10 @@ async def amend_measure(
 
 
 async def _lock_measure(work: Work, name: str) -> Measure:
-    """Locks the measure with this code or id, after all students and measures that the transaction's commands name.
+    """Locks and returns the measure with this code or id.
 
-    Recording a score locks its student, then the measure's key, so the students come before the measures.
+    The students and measures that the other commands of this transaction name are locked first. Recording a score locks
+    its student, then the measure's key, so the students come before the measures.
     """
     await lock_named_subjects(work)
     try:
@@ -130,7 +131,7 @@ async def _lock_measure(work: Work, name: str) -> Measure:
 
 
 async def _resolve_area(work: Work, name: str, violations: list[Violation]) -> Any:
-    """Returns the area's id; for an unknown area, returns None and adds a violation."""
+    """Returns the id of the area with this code or id. For an unknown area, returns None and appends a violation."""
     try:
         return (await locate_area(work, name, "/area")).id
     except Invalid as error:
@@ -141,7 +142,7 @@ async def _resolve_area(work: Work, name: str, violations: list[Violation]) -> A
 
 
 def _to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Converts an input's values into the form in which the columns store them."""
+    """Returns the values of an input in the form in which the columns store them."""
     columns = dict(values)
     for name in ("sem", "lowest", "highest"):
         if columns.get(name) is not None:

@@ -56,8 +56,8 @@ class Measure(TenantRow, Base):
 class PlaybookVersion(TenantRow, Base):
     """A published version of the playbook.
 
-    `rules` are the decision rules keyed by measure code, area or school; `*` is for all others. `reminders` are the
-    days of instruction after which each kind of reminder is due; a kind that is missing has its default.
+    `rules` are the decision rules keyed by measure code, area or school; `*` applies to all others. `reminders` are the
+    days of instruction after which each kind of reminder is due; a missing kind has its default.
     """
 
     __tablename__ = "playbook_version"

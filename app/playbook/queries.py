@@ -17,7 +17,7 @@ from app.playbook.rules import AREA, choose
 
 @dataclass(frozen=True, slots=True)
 class ChosenRule:
-    """The decision rule for a measure, and the playbook version that it comes from."""
+    """The decision rule that applies to a measure, and the playbook version that it comes from."""
 
     rule: str
     parameters: Mapping[str, Any]
@@ -26,19 +26,19 @@ class ChosenRule:
 
 @needs(Can.READ_PLAYBOOK)
 async def areas(work: Work) -> list[Area]:
-    """Returns all areas by code; a district has tens, not thousands."""
+    """Returns all areas by code. There is no paging, because a district has only some tens."""
     return list(await work.db.scalars(select(Area).where(Area.district_id == work.district_id).order_by(Area.code)))
 
 
 @needs(Can.READ_PLAYBOOK)
 async def levels(work: Work) -> list[Level]:
-    """Returns all levels by rank."""
+    """Returns all levels, by rank."""
     return list(await work.db.scalars(select(Level).where(Level.district_id == work.district_id).order_by(Level.rank)))
 
 
 @needs(Can.READ_PLAYBOOK)
 async def measures(work: Work) -> list[Measure]:
-    """Returns all measures by code."""
+    """Returns all measures, by code."""
     rows = await work.db.scalars(select(Measure).where(Measure.district_id == work.district_id).order_by(Measure.code))
     return list(rows)
 
@@ -63,9 +63,9 @@ async def level_of_rank(work: Work, rank: int, pointer: str) -> Level:
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """The decision rules of a version and the tree of areas, loaded once, so that choosing a rule needs no query.
+    """The decision rules of a version and the tree of areas, loaded once, so that no query is needed to choose a rule.
 
-    `above` has for each area the codes from the area itself up to its root.
+    `above` has for each area the codes from the area itself up to the root.
     """
 
     playbook_version_id: UUID
@@ -73,20 +73,22 @@ class Rulebook:
     above: Mapping[UUID, tuple[str, ...]]
 
     def rule_for(self, measure: str, area_id: UUID, schools: Sequence[UUID]) -> ChosenRule:
-        """Returns the decision rule for this measure in this area; a school's own rule precedes the district's."""
+        """Returns the decision rule that applies to this measure in this area; a school's own rule precedes the
+        district's.
+        """
         rule, parameters = choose(self.rules, measure, self.above.get(area_id, ()), schools)
         return ChosenRule(rule, parameters, self.playbook_version_id)
 
 
 @needs(Can.READ_PLAYBOOK)
 async def reminder_days(work: Work) -> dict[str, int]:
-    """Returns, for each kind of reminder, the days of instruction after which it is due; 0 turns it off."""
+    """Returns the days of instruction after which each kind of reminder is due; 0 means that the reminder is off."""
     return REMINDERS | {name: int(days) for name, days in (await published(work)).reminders.items()}
 
 
 @needs(Can.READ_PLAYBOOK)
 async def rulebook(work: Work, rules: Mapping[str, Any] | None = None) -> Rulebook:
-    """Returns the rules in force, or a rulebook of the given rules to preview them."""
+    """Returns the rulebook in force, or, for a preview, a rulebook of the given rules."""
     version = await published(work)
     used_rules = version.rules if rules is None else rules
     rows = {row.id: row for row in await areas(work)} if any(AREA in key for key in used_rules) else {}

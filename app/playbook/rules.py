@@ -1,4 +1,6 @@
-"""Chooses the decision rule for a series, by measure or area, in a school or the district. Pure; names no rule."""
+"""Chooses the decision rule for a series of scores by its measure, area and school. Pure; contains no decision rule
+itself.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +14,9 @@ SCHOOL = "school:"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A decision rule with its parameters and its scope, in one school or in the whole district.
+    """A decision rule with its parameters, and the series to which it applies, in one school or in the whole district.
 
-    The scope is a measure, an area with the areas below it, or all other series.
+    These are the series of one measure, those of an area with the areas below it, or all others.
     """
 
     rule: str
@@ -25,13 +27,13 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Returns the key of this entry in a version's rules."""
+        """Returns the key under which a version stores this entry."""
         scope = self.measure or (f"{AREA}{self.area}" if self.area else REST)
         return f"{SCHOOL}{self.school}/{scope}" if self.school else scope
 
 
 def entry_of(key: str, chosen: Mapping[str, Any]) -> Entry:
-    """Returns the entry for a key and value in a version's rules."""
+    """Returns the entry that a version stores under this key with this value."""
     school = None
     if key.startswith(SCHOOL):
         school_id, _, key = key.removeprefix(SCHOOL).partition("/")
@@ -42,17 +44,17 @@ def entry_of(key: str, chosen: Mapping[str, Any]) -> Entry:
 
 
 def stored(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Returns the entries in the form in which a version stores them."""
+    """Returns the entries as a version stores them, keyed by `Entry.key`."""
     return {entry.key: {"rule": entry.rule, "parameters": dict(entry.parameters)} for entry in entries}
 
 
 def choose(
     rules: Mapping[str, Any], measure: str, areas: Sequence[str], schools: Sequence[UUID]
 ) -> tuple[str, Mapping[str, Any]]:
-    """Returns the rule and its parameters for a measure in an area.
+    """Returns the name of the rule for a measure in an area, and its parameters.
 
-    A school's own entries precede the district's. Among each, the measure's entry comes first, then the nearest area's,
-    then the one for all others. `areas` are codes from the support's own area upwards.
+    A school's own entries precede the district's. Within each of the two, the measure's entry comes first, then that of
+    the nearest area, then the one for all others. `areas` are codes from the support's own area upwards.
     """
     keys = [measure, *(f"{AREA}{code}" for code in areas), REST]
     for prefix in (*(f"{SCHOOL}{school}/" for school in schools), ""):

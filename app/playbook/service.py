@@ -1,4 +1,4 @@
-"""Publishes playbook versions. A published version is never changed; each change publishes the next one."""
+"""Publishes versions of the playbook. A published version is never changed; each change publishes a new version."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -59,18 +59,19 @@ async def open_playbook(work: Work) -> None:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_rules(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
-    """Publishes the next version with these rules, keyed as in `rules.Entry`; the reminders stay the same.
+    """Publishes the next version with these rules, keyed as `rules.Entry.key`; the reminders stay the same.
 
-    The caller validates the rules, because only `response.administration.playbook` knows which exist.
+    The caller must validate the rules first, because only `response.administration.playbook` knows which rules exist.
     """
     return await _publish(work, rules, (await published(work)).reminders)
 
 
 @needs(Can.OPERATE)
 async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVersion:
-    """Publishes the next version with these reminders: 0 to 365 days of instruction by kind; 0 turns a reminder off.
+    """Publishes the next version with these reminders. `days` has 0 to 365 days of instruction by kind; 0 turns a
+    reminder off.
 
-    Kinds that are not given stay the same. Raises `Invalid`.
+    A kind that is not in `days` stays the same. Raises `Invalid`.
     """
     if not all(name in REMINDERS and 0 <= number <= MAX_REMINDER_DAYS for name, number in days.items()):
         detail = f"Name {', '.join(REMINDERS)}, each with 0 to {MAX_REMINDER_DAYS} days."

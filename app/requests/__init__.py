@@ -1,4 +1,4 @@
-"""Implements idempotency keys and row versions. Does not know HTTP.
+"""Implements idempotency keys and row versions, independently of HTTP.
 
-An idempotency key makes a request repeatable. A row version shows that a row was changed since a caller read it.
+An idempotency key makes a request repeatable. A row version shows whether a row was changed since a caller read it.
 """

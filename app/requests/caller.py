@@ -1,6 +1,4 @@
-"""Describes the caller of a request: the client, the person for whom it acts, the students whom it may see, and its
-permissions.
-"""
+"""Describes the caller of a request: its client, the person it acts for, the students it may see, its permissions."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -18,9 +16,9 @@ NO_SCHOOL = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A caller with its district and the students whom it may see (its reach).
+    """A caller, with its district, its permissions and the students whom it may see (its reach).
 
-    If these students are a caseload, `caseload` is their number.
+    `caseload` is the number of these students if they are a caseload.
     """
 
     client_id: UUID | None

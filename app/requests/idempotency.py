@@ -1,7 +1,7 @@
-"""Stores the response of a request under the request's idempotency key, and finds it when the request is repeated.
+"""Stores the response of a request under its idempotency key, and finds it when the request is repeated.
 
 The response is stored in the transaction of the request's effect. A failed request stores nothing, because its
-transaction is rolled back, and its key may be used again. If several requests with one key come at the same time, an
+transaction is rolled back, and its key may be used again. If several requests with one key arrive at the same time, an
 advisory lock lets one continue and refuses the others at once. The lock only saves work. The unique key of the table
 ensures that the effect happens once, even across the nodes of a cluster.
 """
@@ -25,17 +25,18 @@ from app.core.crypto import KeyFault
 from app.core.errors import Conflict, Gone, Invalid, Malformed, Violation
 from app.requests.models import IdempotentRequest
 
-KEPT: Final = timedelta(hours=24)
+RETENTION: Final = timedelta(hours=24)
 MAX_KEY_LENGTH: Final = 255
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 """The size in bytes of the largest response body that is stored.
 
-Of a larger response, only the fact that the request was executed is stored.
+For a larger response, only the fact that the request was executed is stored.
 """
 IN_FLIGHT: Final = "idempotency.in_flight"
-PAUSES: Final = (0.02, 0.08, 0.2)
-"""The seconds between the tries of a second attempt to take the lock. The database session of the first attempt may
-still be ending.
+LOCK_PAUSES: Final = (0.02, 0.08, 0.2)
+"""The seconds between the attempts to take the lock when a unit of work is retried.
+
+The database session of its first attempt may still be ending.
 """
 
 
@@ -51,9 +52,9 @@ class InFlight(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class KeyedRequest:
-    """A request with an idempotency key.
+    """A request that has an idempotency key.
 
-    `digest` identifies client, operation and key, and `payload` is the digest of the payload.
+    `digest` is a digest of the client, the operation and the key. `payload` is a digest of the request's contents.
     """
 
     digest: bytes
@@ -78,7 +79,7 @@ class Answer:
 
 
 def parse_key(values: Sequence[str], pointer: str) -> str:
-    """Returns the key that a client sent. It may be quoted (a structured-field string) or bare.
+    """Returns the idempotency key that a client sent, either quoted (as a structured-field string) or bare.
 
     `values` are the values of the header. Raises `Malformed` at the JSON pointer `pointer`.
     """
@@ -111,8 +112,8 @@ def _unquoted(text: str) -> str:
 def keyed_request(principal: Principal, operation: str, key: str, *payload: object) -> KeyedRequest:
     """Returns a request with the digests that identify it.
 
-    The acting person and the token's permissions are part of the payload, so that a response is shown again only to the
-    caller to whom it was shown before.
+    The acting person and the token's permissions are part of the payload's digest, so that a stored response is shown
+    only to the caller who received it before.
     """
     asker = (principal.person_id, sorted(principal.schools), sorted(principal.opens), principal.reach.value)
     identity = _digest(principal.client_id, operation, key)
@@ -120,9 +121,7 @@ def keyed_request(principal: Principal, operation: str, key: str, *payload: obje
 
 
 def canonical(body: bytes) -> bytes:
-    """Returns a JSON text with its members in a fixed order. Two texts with the same payload then become equal, however
-    a client serialized them.
-    """
+    """Returns a JSON text with its members in a fixed order, so that equal payloads have equal texts."""
     try:
         return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError):
@@ -132,10 +131,10 @@ def canonical(body: bytes) -> bytes:
 async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: bool = False) -> Answer | None:
     """Returns the stored response of a request, or None if the request must be executed now.
 
-    With `is_second_attempt`, waits a little for the lock. Raises `InFlight` while another request has the key,
-    `Invalid` if the key was used for another payload, and `Gone` if the response cannot be shown again.
+    With `is_second_attempt`, it waits a little for the lock. Raises `InFlight` while another request has the key,
+    `Invalid` if the key was used with other contents, and `Gone` if the response cannot be shown again.
     """
-    sealed = await work.run_step(lambda: _lock_and_read(work, request, PAUSES if is_second_attempt else ()))
+    sealed = await work.run_step(lambda: _lock_and_read(work, request, LOCK_PAUSES if is_second_attempt else ()))
     if sealed is None:
         return None
     try:
@@ -143,21 +142,21 @@ async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: b
     except KeyFault:
         raise _gone("idempotency.answer_not_kept") from None
     head, _, body = plain.partition(b"\n")
-    kept: Mapping[str, Any] = orjson.loads(head)
-    if kept["payload"] != request.payload:
+    stored_answer: Mapping[str, Any] = orjson.loads(head)
+    if stored_answer["payload"] != request.payload:
         detail = "This key was used for another payload, or for another person or reach. Use a new key."
         raise Invalid([Violation("", "idempotency.mismatch", detail)], code="idempotency.mismatch")
-    if not kept["is_whole"]:
+    if not stored_answer["is_whole"]:
         raise _gone("idempotency.answer_not_kept")
-    students = frozenset(kept["students"])
+    students = frozenset(stored_answer["students"])
     if work.principal.reach is Reach.CASELOAD and not students <= {str(student) for student in work.principal.students}:
         raise _gone("idempotency.out_of_reach")
-    headers = [(name, value) for name, value in kept["headers"]]
-    return Answer(kept["status"], headers, body, students, frozenset(kept["kinds"]))
+    headers = [(name, value) for name, value in stored_answer["headers"]]
+    return Answer(stored_answer["status"], headers, body, students, frozenset(stored_answer["kinds"]))
 
 
 async def save_answer(work: Work, request: KeyedRequest, answer: Answer) -> None:
-    """Stores the response of a request. Raises `InFlight` if another node executed the same request meanwhile."""
+    """Stores the response of a request; raises `InFlight` if another node has meanwhile executed the same request."""
     is_whole = len(answer.body) <= MAX_ANSWER_BYTES
     head = {
         "payload": request.payload,
@@ -184,7 +183,7 @@ async def _lock_and_read(work: Work, request: KeyedRequest, pauses: Sequence[flo
         select(IdempotentRequest.answer).where(
             IdempotentRequest.district_id == work.district_id,
             IdempotentRequest.digest == request.digest,
-            IdempotentRequest.at > now() - KEPT,
+            IdempotentRequest.at > now() - RETENTION,
         )
     )
 
@@ -193,13 +192,13 @@ async def _write(work: Work, request: KeyedRequest, sealed: str) -> None:
     at = now()
     row = {"client_id": work.principal.client_id, "operation": request.operation, "at": at, "answer": sealed}
     key = {"district_id": work.district_id, "digest": request.digest}
-    written = insert(IdempotentRequest).values(**key, **row).on_conflict_do_nothing()
-    if await work.db.scalar(written.returning(IdempotentRequest.digest)) is not None:
+    statement = insert(IdempotentRequest).values(**key, **row).on_conflict_do_nothing()
+    if await work.db.scalar(statement.returning(IdempotentRequest.digest)) is not None:
         return
     expired = update(IdempotentRequest).where(
         IdempotentRequest.district_id == work.district_id,
         IdempotentRequest.digest == request.digest,
-        IdempotentRequest.at <= at - KEPT,
+        IdempotentRequest.at <= at - RETENTION,
     )
     if await work.db.scalar(expired.values(**row).returning(IdempotentRequest.digest)) is None:
         raise InFlight
@@ -217,6 +216,6 @@ def _digest(*parts: object) -> bytes:
     hashed = sha256()
     for part in parts:
         encoded = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
-        # The length keeps different parts from giving the same digest.
+        # Each part's length is included, so that parts that are divided differently give different digests.
         hashed.update(len(encoded).to_bytes(8) + encoded)
     return hashed.digest()

@@ -9,10 +9,10 @@ from app.core.db import Base, Tenant
 
 
 class IdempotentRequest(Tenant, Base):
-    """A request that was executed under an idempotency key. The row is kept for a day.
+    """A request that was executed under an idempotency key, with its response. The row is kept for a day.
 
-    `digest` identifies client, operation and key. `answer` is encrypted, because it contains the records that the
-    caller was shown.
+    `digest` is a digest of the client, the operation and the key. `answer` is encrypted, because it contains records
+    that the caller was shown.
     """
 
     __tablename__ = "idempotent_request"

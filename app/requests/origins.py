@@ -1,7 +1,7 @@
 """Manages the origins of web pages that may send requests with a client's tokens.
 
-Each process has a copy of the whole list, and reads it again when the copy is older than half a minute. Therefore
-preflights from strangers cost no statement. If the list cannot be read for a minute, no origin is allowed.
+Each process has a copy of the whole list, and reads the list again when the copy is older than half a minute. Preflight
+requests from strangers therefore cost no statement. If the list cannot be read for a minute, no origin is allowed.
 """
 
 import asyncio
@@ -25,7 +25,9 @@ from app.core.errors import Invalid, Unavailable, Violation
 from app.core.fault_report import describe_fault
 
 FRESH, MAX_AGE, RETRY = 30.0, 60.0, 5.0
-"""The age in seconds at which the list is read again, the age at which it is no longer used, and the wait after a
+"""Three times in seconds for this process's copy of the list.
+
+They are the age at which the list is read again, the age at which the copy is no longer used, and the wait after a
 failed read.
 """
 MAX_ORIGINS: Final = 20
@@ -37,8 +39,9 @@ log = structlog.get_logger()
 
 @needs(Can.OPERATE)
 async def set_origins(work: Work, client_id: UUID, origins: Sequence[str]) -> None:
-    """Replaces the origins of a client of this district. Raises `NotFound`, and `Invalid` if a text is not an
-    origin.
+    """Replaces the registered origins of a client of this district.
+
+    Raises `NotFound` for an unknown client, and `Invalid` if a text is not an origin.
     """
     await client_with_access(work, client_id)
     refused = [origin for origin in origins if not is_origin(origin)]
@@ -53,7 +56,7 @@ async def set_origins(work: Work, client_id: UUID, origins: Sequence[str]) -> No
 
 @needs(Can.OPERATE)
 async def origins_of(work: Work, client_id: UUID) -> tuple[str, ...]:
-    """Returns the origins of a client of this district; raises `NotFound`."""
+    """Returns the registered origins of a client of this district; raises `NotFound` for an unknown client."""
     client = await client_of_district(work, client_id)
     return tuple(await work.db.scalar(select(Client.origins).where(Client.client_id == client.client_id)) or ())
 
@@ -87,8 +90,7 @@ class Origins:
         self._reading = asyncio.Lock()
 
     async def allow(self, origin: str, client_id: UUID | None) -> bool:
-        """Returns whether this client has registered an origin. Without a client, returns whether any client has
-        registered it.
+        """Returns whether this client has registered the origin, or whether any client has if `client_id` is None.
 
         Raises `Unavailable` if the list cannot be read.
         """

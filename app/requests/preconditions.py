@@ -1,8 +1,7 @@
-"""Checks that a row still has the version that the caller has read, so that no caller overwrites a change that they
-have not seen.
+"""Checks that a row still has the version that the caller has read, so that no caller overwrites an unseen change.
 
 The row is checked when the command loads it. It is locked and checked again when the command is about to write it,
-because another command may have changed it in between. A row has a version if its table has the column for it.
+because another command may have changed it in between. A row has a version if its table has a column for it.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -19,12 +18,12 @@ from app.access.work import Work
 from app.core.errors import Malformed, PreconditionFailed, Violation
 
 ANY_VERSION = None
-"""The accepted versions if a caller only requires that the row exists."""
+"""The value that stands for all versions, used when a caller requires only that the row exists."""
 
 
 @dataclass
 class ExpectedVersion:
-    """The versions of one row that the caller accepts. The row is identified by its id or its code."""
+    """The versions of one row that a caller accepts. The row is identified by its id or its code."""
 
     subject: UUID | str
     versions: frozenset[int] | None
@@ -33,12 +32,14 @@ class ExpectedVersion:
     _is_locked: bool = field(default=False, init=False)
 
     async def watch(self, work: Work) -> None:
-        """Checks the row from now on; a statement that loads another version raises `PreconditionFailed`."""
+        """Checks the row from now on, so that a statement that loads another version of it raises
+        `PreconditionFailed`.
+        """
         await work.run_step(partial(self._listen, work, event.listen))
 
     @asynccontextmanager
     async def held(self, work: Work) -> AsyncIterator[None]:
-        """Checks the row until the block ends. Raises `Malformed` if the block has loaded no row with a version."""
+        """Checks the row until the block ends; raises `Malformed` if the block has loaded no row with a version."""
         await self.watch(work)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Deletes the stored responses of requests with an idempotency key after a day."""
+"""Deletes the stored responses of requests with an idempotency key when they are a day old."""
 
 from sqlalchemy import any_, cast, delete, select
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
@@ -6,7 +6,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.requests.idempotency import KEPT
+from app.requests.idempotency import RETENTION
 from app.requests.models import IdempotentRequest
 
 AT_ONCE = 2000
@@ -14,12 +14,12 @@ AT_ONCE = 2000
 
 @needs(Can.MAINTAIN)
 async def expire_answers(work: Work, most: int = AT_ONCE) -> int:
-    """Deletes one batch of a district's expired responses, and returns the number of deleted responses.
+    """Deletes up to `most` expired responses of a district, and returns their number.
 
-    `most` is the size of a batch. The caller repeats the call until it returns 0.
+    The caller repeats the call until it returns 0.
     """
     in_district = IdempotentRequest.district_id == work.district_id
-    oldest_first = select(IdempotentRequest.digest).where(in_district, IdempotentRequest.at <= now() - KEPT)
+    oldest_first = select(IdempotentRequest.digest).where(in_district, IdempotentRequest.at <= now() - RETENTION)
     digests = list(await work.db.scalars(oldest_first.order_by(IdempotentRequest.at).limit(most)))
     if digests:
         await work.db.execute(

@@ -1,3 +1,4 @@
-"""The resource engine. It has the declarations of public resources, the selections of their fields, and the single
-statement that reads a selection.
+"""The engine that reads public resources: their declarations, selections of their fields, and the compiler to SQL.
+
+Every selection is read with one SQL statement.
 """

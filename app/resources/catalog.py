@@ -19,7 +19,7 @@ ResourceType = type[Resource[Any]]
 
 
 class Catalog:
-    """Every resource, listing, link and command that the packages' `resource` modules declare."""
+    """All resources, listings, links and commands that the packages' `resource` modules declare."""
 
     def __init__(self, modules: Iterable[ModuleType]) -> None:
         self.modules = tuple(modules)
@@ -34,8 +34,9 @@ class Catalog:
         self._members = {resource: {**declaration(resource).members, **added[resource]} for resource in self.resources}
 
     def members(self, resource: ResourceType) -> Mapping[str, Member]:
-        """Returns a resource's members by name, in the order of declaration. Members that other packages add to the
-        resource are included.
+        """Returns a resource's members by name, in the order of declaration.
+
+        Members that other packages add to the resource are included.
         """
         return self._members[resource]
 
@@ -47,7 +48,7 @@ class Catalog:
         return member
 
     def columns(self, resource: ResourceType) -> frozenset[tuple[str, str]]:
-        """Returns the columns, as pairs of table and name, that a resource's members and links use.
+        """Returns the columns that a resource's members and links use, as pairs of table and name.
 
         A page selects only these columns, because a role may not be allowed to read the other columns of a table.
         """
@@ -70,7 +71,7 @@ class Catalog:
 
     @cached_property
     def by_kind(self) -> Mapping[str, ResourceType]:
-        """Returns the resources that `node(id)` can read, keyed by the kind of their public id."""
+        """Returns the resources that GraphQL's `node(id)` can read, keyed by the kind of their public id."""
         return {
             facts.kind: resource
             for resource in self.resources
@@ -79,7 +80,7 @@ class Catalog:
 
     @cached_property
     def gets(self) -> Mapping[str, ResourceType]:
-        """Returns the resources of which a single row can be read, keyed by the name of that read."""
+        """Returns the resources of which the APIs can read a single row, keyed by the name of that read."""
         return {facts.get: resource for resource in self.resources if (facts := declaration(resource)).get is not None}
 
     def _resources(self) -> Iterator[ResourceType]:
@@ -89,7 +90,7 @@ class Catalog:
                     yield value
 
     def _listings(self) -> dict[str, Listing]:
-        """Returns the listings, keyed by name, with the flags that other packages add to them."""
+        """Returns the listings, keyed by name, including the flags that other packages add to them."""
         listings: dict[str, Listing] = self._by_name("LISTINGS")
         for module in self.modules:
             for name, flag in getattr(module, "FLAGS", ()):
@@ -113,12 +114,12 @@ class Catalog:
 
 
 def plain(expression: Any) -> Any:
-    """Returns the SQL expression of a mapped column. Any other expression is returned unchanged."""
+    """Returns the SQL expression of a mapped column, and any other expression unchanged."""
     return expression.__clause_element__() if hasattr(expression, "__clause_element__") else expression
 
 
 def permissions_of(member: Member) -> tuple[Can, ...]:
-    """Returns the permissions that a member requires in addition to those of its resource. A plain field requires
+    """Returns the permissions that a member requires in addition to those of its resource; a plain field requires
     none.
     """
     if isinstance(member, OneMember | ManyMember):

@@ -1,5 +1,4 @@
-"""Completes the structured values of an answer. Some are computed by Python for all rows at once, others come from JSON
-columns.
+"""Adds the structured values to an answer; some come from JSON columns, others are computed for all rows at once.
 
 A value that cannot be computed is null, with an error at its place; the rest of the answer is not affected.
 """
@@ -31,7 +30,8 @@ async def complete_values(
     text: bytes,
     tokens: re.Pattern[bytes],
 ) -> tuple[bytes, list[tuple[Path, AimlineError]]]:
-    """Returns the text of an answer with its structured values, and an error for each value that could not be computed.
+    """Returns the text of an answer with its structured values, and an error for each value that could not be
+    computed.
 
     `slots` are the values to complete, and `given` has the arguments of computed values, keyed by path.
     """
@@ -39,15 +39,15 @@ async def complete_values(
     for slot, json in tokens.findall(text):
         raw[int(slot)].append(json)
     failures: list[tuple[Path, AimlineError]] = []
-    written: list[Any] = []
+    rendered_values: list[Any] = []
     for slot, texts in zip(slots, raw, strict=True):
         try:
             values = await _values(work, slot, given, texts)
         except AimlineError as error:
             failures.append((slot.pattern, error))
             values = [None for _ in texts]
-        written.append(iter([orjson.dumps(_whole(value, slot, style)) for value in values]))
-    completed = tokens.sub(lambda match: next(written[int(match.group(1))]), text)
+        rendered_values.append(iter([orjson.dumps(_whole(value, slot, style)) for value in values]))
+    completed = tokens.sub(lambda match: next(rendered_values[int(match.group(1))]), text)
     return completed, failures
 
 
@@ -90,15 +90,17 @@ def _whole(value: Any, slot: ValueSlot, style: Style) -> Any:
 
 
 def render_value(value: Any, shape: Any, picks: Picks, style: Style) -> Any:
-    """Returns a structured value in the form of JSON. It has the selected items, or all items that the API shows."""
+    """Returns a structured value as JSON-compatible data, with the selected items or else all items that the API
+    shows.
+    """
     if value is None or shape is JsonObject or not (is_value(shape) or shape is Figures):
         return value
     if shape is Figures:
         return _figures(value, picks, style)
     items: Mapping[str, Item] = shape.__items__
     if not picks:
-        shown = [(item.shown_as(style.face), item) for item in items.values()]
-        return {name: _item(value, item, (), style) for name, item in shown if name is not None}
+        shown_items = [(item.shown_as(style.face), item) for item in items.values()]
+        return {name: _item(value, item, (), style) for name, item in shown_items if name is not None}
     rendered: dict[str, Any] = {}
     for pick in picks:
         if isinstance(pick, Constant):

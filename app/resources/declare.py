@@ -33,15 +33,14 @@ REST, GRAPHQL = "rest", "graphql"
 
 
 class CannotCompile(Misuse):
-    """Raised if a selection asks for something that was not declared. This is a fault of the program, not of the
-    caller.
-    """
+    """Raised if a selection names something that was not declared, which is a fault of our code."""
 
 
 @dataclass(frozen=True)
 class Join:
-    """A table that a resource joins to its own table because some fields are in it. With `outer`, rows without a match
-    are kept.
+    """A table that a resource joins to its own table because some of its fields are stored in it.
+
+    With `outer`, rows without a match are kept.
     """
 
     model: Any
@@ -53,11 +52,11 @@ class Join:
 class Declaration:
     """The options of a resource.
 
-    `kind`: the kind of its public id in `app.core.ids`, or None without a public id. `name`: the type's name in both
-    contracts. `about`: the column of the student whom a row is about, or None. `discloses`: the kind of record that the
-    disclosure log names. `visible`: a condition that every row satisfies that is ever shown. `get`: the name under
-    which one row is read (GraphQL's field, REST's path parameter), or None. `locate`: the function that resolves a name
-    in the place of an id, such as an external id.
+    `kind` is the kind of its public id in `app.core.ids`, or None without a public id. `name` is the type's name in
+    both contracts. `about` is the column of the student whom a row is about, or None. `discloses` is the kind of record
+    that the disclosure log names. `visible` is a condition that a row must satisfy to be shown. `get` is the name under
+    which one row is read (GraphQL's field, REST's path parameter), or None. `locate` is a function that resolves a name
+    given in place of an id, such as an external id.
     """
 
     model: Any
@@ -78,7 +77,7 @@ class Declaration:
 
 
 class Resource(Generic[Model]):
-    """The base class of every resource, which is the public shape of one noun."""
+    """The base class of every resource; a resource is the public form of one kind of record."""
 
     __declaration__: ClassVar[Declaration]
 
@@ -129,7 +128,7 @@ class Resource(Generic[Model]):
 
 
 def declaration(resource: type[Resource[Any]]) -> Declaration:
-    """Returns the declaration of a resource."""
+    """Returns the declared options of a resource."""
     return resource.__declaration__
 
 
@@ -141,7 +140,10 @@ def Link(  # it is spelled like a class because it is used as a declaration
     description: str,
     **more: Any,
 ) -> "AddedLink":
-    """Declares a link from a resource of another package. `more` are the options of `ManyMember`."""
+    """Declares a link from a resource of another package to any number of rows.
+
+    `more` are the options of `ManyMember`.
+    """
     return AddedLink(source, ManyMember(name, description, target=target, condition=condition, **more))
 
 
@@ -153,7 +155,10 @@ def OneLink(
     description: str,
     **more: Any,
 ) -> "AddedLink":
-    """Declares a link from a resource of another package to at most one row. `more` are the options of `OneMember`."""
+    """Declares a link from a resource of another package to at most one row.
+
+    `more` are the options of `OneMember`.
+    """
     member = OneMember(name, description, expression=None, target=target, condition=condition, nullable=True, **more)
     return AddedLink(source, member)
 
@@ -168,12 +173,12 @@ class AddedLink:
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a package's service, for both APIs.
+    """A command of a package's service that both APIs offer.
 
-    The inputs are those of `function`, which states their bounds and descriptions (`app.core.inputs`). `result`: the
-    resource that the command returns, or None. `rest`: method and path; the path's parameter is the id of the row.
-    `emits`: the events that the command can record. `bulk`: the largest number of items of one call; each item has its
-    own result, and the items are under the name `items`.
+    Its inputs are those of `function`, which states their bounds and descriptions (`app.core.inputs`). `result` is the
+    resource that the command returns, or None. `rest` has the method and the path, whose parameter is the id of the
+    row. `emits` lists the events that the command can record. `bulk` is the largest number of items of one call; each
+    item has its own result, and the items are under the name `items`.
     """
 
     name: str
@@ -188,7 +193,7 @@ class Command:
 
     @property
     def inputs(self) -> CommandInputs:
-        """The inputs of the command."""
+        """Returns the inputs of the command's function."""
         return command_inputs(self.function)
 
 
@@ -211,10 +216,9 @@ def _members_of(cls: type) -> dict[str, Member]:
 
 
 def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
-    """Returns a member, completed by what its annotation states. Raises `Misuse` if the column contradicts the
-    annotation.
+    """Returns a member, completed by the type in its annotation.
 
-    `where` names the attribute in errors.
+    Raises `Misuse` if the column contradicts the annotation. `where` is the name of the attribute in errors.
     """
     if not member.description:
         raise Misuse(f"{where} has no description.")
@@ -236,7 +240,7 @@ def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
 
 
 def _is_nullable(expression: Any, model: Any) -> bool | None:
-    """Returns whether a column of the model may be null, or None for another expression, which may lack its row."""
+    """Returns whether a column of the model may be null, or None for an expression that is no column of the model."""
     if not isinstance(expression, InstrumentedAttribute) or expression.class_ is not model:
         return None
     column = inspect(expression.class_).columns.get(expression.key)

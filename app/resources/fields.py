@@ -1,7 +1,6 @@
-"""Declares the functions with which a resource's class attributes are written. At run time each function returns a
-`Member`.
+"""Provides the functions that declare the attributes of a resource's class; at run time each returns a `Member`.
 
-The annotation of an attribute is the contract, the value says where the member comes from, and mypy compares the two:
+The annotation of an attribute is the contract, and the value says where the member comes from. mypy compares the two:
 `field(Mapped[T]) -> T`.
 """
 
@@ -27,7 +26,7 @@ def field(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> T:
-    """Declares a value of the row. The annotation must have the column's type.
+    """Declares a value of the row, whose annotation must have the column's type.
 
     `rest` and `graphql` are the member's names in the two APIs, or None if an API does not show it.
     """
@@ -42,7 +41,7 @@ def choice(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Any:
-    """Declares a value from a fixed list. The annotation is a `StrEnum`, which is compared with the column."""
+    """Declares a value from a fixed list; the annotation is a `StrEnum`, which is compared with the column's values."""
     return FieldMember("", description, None, rest, graphql, expression=column)
 
 
@@ -145,8 +144,9 @@ def many_by_ids(
 def stored(
     column: SQLCoreOperations[Any], description: str, *, rest: str | None = SAME, graphql: str | None = SAME
 ) -> Any:
-    """Declares a JSON column; the annotation is a `Value`, a list of a `Value`, `Figures` or `JsonObject` (see
-    `values.py`).
+    """Declares the value of a JSON column.
+
+    The annotation is a `Value`, a list of a `Value`, `Figures` or `JsonObject` (see `values.py`).
     """
     return ValueMember("", description, None, rest, graphql, shape=None, expression=column)
 
@@ -161,7 +161,7 @@ def computed(
     rest: str | None = SAME,
     graphql: str | None = SAME,
 ) -> Any:
-    """Declares a value that Python computes for all rows of an answer in one call. The annotation is a `Value`.
+    """Declares a value that Python computes for all rows of an answer in one call; the annotation is a `Value`.
 
     `compute` takes the unit of work, the values of the columns `keys` for each row, and the arguments.
     """

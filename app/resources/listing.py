@@ -1,6 +1,6 @@
-"""Declares the lists of a resource with their filters, sort orders and flags. Reads no row.
+"""Declares the lists of a resource with their filters, sort orders and flags.
 
-The condition of a filter is built once, with a bind parameter in the place of the value. Therefore one plan can be used
+The condition of a filter is built once, with a bind parameter in the place of the value, so that one plan can be used
 for every value.
 """
 
@@ -15,7 +15,7 @@ from app.access.work import Work
 
 T = TypeVar("T")
 Resolver = Callable[[Work, str, str | None], Awaitable[Any]]
-"""A function that resolves a text into a filter's value. For example, it resolves `sis:…` or an area's code into a row
+"""A function that resolves a caller's text, such as `sis:…` or an area's code, into a filter's value, such as a row
 id.
 
 The third argument is a JSON pointer. The function raises `Invalid` at this pointer, or `NotFound` if the pointer is
@@ -29,9 +29,9 @@ class Filter(Generic[T]):
 
     `name` is REST's name and `graphql` GraphQL's (in snake case), if the two differ. `value_type` is the type of the
     value as a caller writes it: `str`, `int`, `bool`, `date` or a `StrEnum`. `resolve` turns the caller's value into
-    the value that the condition takes, whose type is `bound`. `narrow`: the list is read by an index of this filter,
-    whatever the schools. `schools`: the model with the school columns that a filter by school uses. `most`: the largest
-    length of a text.
+    the value that the condition takes, whose type is `bound`. If `narrow` is true, the list is read by an index of this
+    filter, whatever the schools. `schools` is the model with the school columns that a filter by school uses. `most` is
+    the largest length of a text.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Filter(Generic[T]):
 
 @dataclass(frozen=True)
 class Flag:
-    """A filter that is true or false. The condition is `on` if the filter is set, and `off` if it is not."""
+    """A filter whose value is true or false; its condition is `on` if the value is true, and `off` otherwise."""
 
     name: str
     description: str
@@ -69,7 +69,9 @@ class Flag:
 
 @dataclass(frozen=True)
 class Sort:
-    """An order of a list, as columns without nulls. The last column is unique. A caller reverses the order with `-`."""
+    """An order of a list, as columns that are never null, the last of which is unique. A caller reverses the order
+    with `-`.
+    """
 
     name: str
     columns: tuple[Any, ...]
@@ -78,12 +80,12 @@ class Sort:
 
 @dataclass(frozen=True)
 class Listing:
-    """A list of a resource at the root of both APIs: a field in GraphQL, and the path `/<name>` in REST.
+    """A list of a resource, which is a root field in GraphQL and the path `/<name>` in REST.
 
-    `order`: the order without `sort`; by default it is the order of ids, which is the order of creation. `descending`
-    reverses it. `schools`: the model with the school columns by which rows are read for a caller who may see some
-    schools only. `paged=False`: all rows at once, up to `most`. `changed_at`: the column that `updated_since` compares.
-    `search`: the condition of `q`. `condition` is true for every row of the list.
+    `order` is the order without `sort`; by default it is the order of ids, which is the order of creation. `descending`
+    reverses it. `schools` is the model with the school columns by which rows are read for a caller who may see some
+    schools only. With `paged=False`, all rows are returned at once, up to `most`. `changed_at` is the column that
+    `updated_since` compares. `search` is the condition of `q`. `condition` is true for every row of the list.
     """
 
     name: str
@@ -104,7 +106,7 @@ class Listing:
     search: Callable[[Any], ColumnElement[bool]] | None = None
 
     def filter_named(self, name: str) -> Filter[Any] | Flag | None:
-        """Returns the filter or flag with this REST name."""
+        """Returns the filter or flag that has this name in REST."""
         return self.by_face("rest").get(name)
 
     def by_face(self, face: str) -> Mapping[str, Filter[Any] | Flag]:

@@ -1,4 +1,7 @@
-"""Defines the members of a resource: fields, references, links, stored and computed values. `fields` declares them."""
+"""Defines the members of a resource: fields, references, links, and stored or computed values.
+
+The functions in `fields` declare them.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +20,11 @@ Id = NewType("Id", UUID)
 """The public id of another row, such as `stu_…`."""
 
 SAME = "="
-"""The default name of a member in an API: the member's own name (GraphQL in camel case)."""
+"""The marker for a member that has the same name in an API as in its declaration (GraphQL writes it in camel case)."""
 
 
 class One(Generic[R]):
-    """The annotation of a link to one row of another resource."""
+    """The annotation of a link to at most one row of another resource."""
 
 
 class Many(Generic[R]):
@@ -30,7 +33,7 @@ class Many(Generic[R]):
 
 @dataclass(frozen=True)
 class Member:
-    """Attributes of every member: name, description, example, and the name in each API.
+    """The base class of all members, with the name, description, example, and the name in each API.
 
     A name of None means that the API does not show the member.
     """
@@ -49,7 +52,10 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class FieldMember(Member):
-    """A value of the row itself. `choices` is the enum of a choice; `many` states that the value is a list."""
+    """A member whose value is stored in the row itself.
+
+    `choices` is the enum of a choice; `many` states that the value is a list.
+    """
 
     expression: Any
     value_type: type[Any] = str
@@ -60,10 +66,10 @@ class FieldMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceMember(Member):
-    """The public id of another row (a kind in `app.core.ids`), or a list of them.
+    """A member that is the public id of another row, or a list of such ids.
 
-    `kinds` are the possible kinds, and `kind_expression` gives the kind of each row. If a row's kind is not one of
-    them, the id is null.
+    `kinds` are the possible kinds of the row (see `app.core.ids`), and `kind_expression` gives the kind of each row. If
+    a row's kind is not one of them, the id is null.
     """
 
     expression: Any
@@ -76,7 +82,7 @@ class ReferenceMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class OneMember(Member):
-    """A link to the row that a column refers to or that a condition selects. It is null if the caller may not see that
+    """A link to the one row that a column refers to or that a condition selects; null if the caller may not see that
     row.
 
     `expression` is the column, or None if there is a `condition`. `through` is a joined table that the condition uses.
@@ -96,9 +102,9 @@ class OneMember(Member):
 class ManyMember(Member):
     """A link to the rows of another resource that satisfy a condition.
 
-    `through`: a joined table that the condition uses. `paged`: the APIs page through the rows; without it, more than
-    `most` rows are an error. `array`: the column with the ids of the linked rows, if the linking row has such a column.
-    `inline`: REST shows the rows without `expand`.
+    `through` is a joined table that the condition uses. If `paged` is true, the APIs page through the rows; otherwise
+    more than `most` rows are an error. `array` is the column with the ids of the linked rows, if the linking row has
+    such a column. With `inline`, REST shows the rows without `expand`.
     """
 
     target: Any
@@ -117,8 +123,8 @@ class ManyMember(Member):
 
 @dataclass(frozen=True, kw_only=True)
 class ValueMember(Member):
-    """A structured value. It comes from the JSON column `expression`, or `compute` computes it for all rows of an
-    answer at once.
+    """A structured value, which comes from the JSON column `expression` or is computed for all rows of an answer at
+    once.
 
     `compute` gets the unit of work, one tuple of `keys` for each row, and the arguments by name. It returns one value
     for each row. `shape` is the class of the value (see `values.py`). If `many` is true, the value is a list of such
@@ -137,5 +143,5 @@ class ValueMember(Member):
 
 
 def named(member: Member, name: str) -> Member:
-    """Returns the member with this name. Only the class in which the member is declared knows the name."""
+    """Returns the member with this name, which only the class that declares the member knows."""
     return replace(member, name=name)

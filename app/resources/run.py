@@ -25,7 +25,7 @@ PLANS = Plans()
 
 @dataclass(frozen=True, slots=True)
 class ReadError:
-    """An error at a place in the answer at which the value is null. `path` begins below the root."""
+    """An error at a place in the answer where the value is null; `path` begins below the root."""
 
     path: Path
     error: AimlineError
@@ -33,7 +33,7 @@ class ReadError:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The JSON text of one root, its errors, the cursor of its next page, and its number of rows."""
+    """The answer to one root: its JSON text, its errors, the cursor of its next page, and its number of rows."""
 
     text: bytes
     errors: tuple[ReadError, ...] = ()
@@ -45,7 +45,7 @@ NULL = b"null"
 
 
 async def read(work: Work, catalog: Catalog, roots: Sequence[Root], style: Style) -> list[Answer]:
-    """Reads roots with one statement, and notes the shown records in the disclosure log. Returns an answer for each
+    """Reads roots with one statement, records the shown students for the disclosure log, and returns an answer per
     root.
 
     A root that the caller may not read, or whose cursor is invalid, is null with an error; the other roots are read.
@@ -78,7 +78,7 @@ async def resolve_filters(
     pointers: bool,
     listing: Listing | None = None,
 ) -> dict[str, Any]:
-    """Resolves the texts of filters into values for a `ListRoot`. The values are keyed by the filters' own names.
+    """Returns a list's filters with the values that a caller's texts stand for, keyed by the filters' own names.
 
     `criteria` are keyed by the names that an API uses, as in `Listing.by_face`. Raises `Invalid` at `/<name>` for a row
     that does not exist, or `NotFound` with `pointers=False`. Raises `Malformed` for a name that is not a filter. With
@@ -103,11 +103,11 @@ async def resolve_filters(
 async def _fetch(
     work: Work, catalog: Catalog, plan: Plan, roots: Sequence[Root], places: Sequence[Places]
 ) -> list[bytes | None]:
-    """Runs the statement; returns the text of each root, or None if the caller may not read it."""
+    """Runs the statement and returns the text of each root, or None for a root that the caller may not read."""
     if not plan.sql:
         return [None for _ in roots]
     principal = work.principal
-    given: dict[str, Any] = {
+    caller_values: dict[str, Any] = {
         **plan.constants,
         "district": principal.district_id,
         "client": principal.client_id,
@@ -117,9 +117,9 @@ async def _fetch(
         "opens": sorted(principal.opens),
     }
     for root, root_plan, opened in zip(roots, plan.roots, places, strict=True):
-        named = dict(values(root)) | opened.values
-        given |= {name: named.get(path) for path, name in root_plan.binds.items()}
-    parameters = tuple(given[name] for name in plan.parameters)
+        named_values = dict(values(root)) | opened.values
+        caller_values |= {name: named_values.get(path) for path, name in root_plan.binds.items()}
+    parameters = tuple(caller_values[name] for name in plan.parameters)
     if (explanations := open_explanations()) is not None:
         text = await needs(*plan.requires)(plan_of)(work, plan.sql, parameters)
         explanations.append(Explanation(plan.sql, text, plan.requires, disclosed_kinds(catalog, roots)))
@@ -161,9 +161,9 @@ async def _answer(
 
 
 def _errors(text: bytes, patterns: Sequence[tuple[Path, AimlineError]]) -> list[ReadError]:
-    """Returns an error for each place in the answer that is null and that one of the patterns matches.
+    """Returns an error for each place in the answer that is null and matches one of the patterns.
 
-    Each pattern is a path with the error of the values there.
+    Each pattern is a path with the error for the values there.
     """
     if not patterns:
         return []

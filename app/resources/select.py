@@ -1,7 +1,7 @@
-"""Defines selections: the parts of the resources that a request reads, as a tree. Knows no API and no SQL.
+"""Defines selections: the parts of the resources that a request reads, as a tree that is independent of API and SQL.
 
-An API builds a selection from its request; `run.read` compiles it into one statement and returns JSON text with the
-keys of the selection, in its order. The tree contains values (filters, limits, cursors), but a plan depends only on
+An API builds a selection from its request. `run.read` compiles it into one statement, and returns JSON text with the
+keys of the selection in its order. The tree contains values (filters, limits, cursors), but a plan depends only on
 which values are set.
 """
 
@@ -18,7 +18,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How an API writes values that differ between APIs: enum names in upper case, the offset of instants, totals."""
+    """How an API writes the values that differ between APIs: enum names, the offsets of instants, and totals."""
 
     face: str
     upper: bool
@@ -32,7 +32,7 @@ GRAPHQL_STYLE = Style("graphql", upper=True, offset="+00:00", more="null")
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A key with fixed JSON text, such as GraphQL's `__typename`."""
+    """A key of an object whose value is a fixed JSON text, such as GraphQL's `__typename`."""
 
     key: str
     text: str
@@ -42,9 +42,9 @@ class Constant:
 class Pick:
     """A key of an object, with the member that gives its value.
 
-    `picks`: the selected members of the linked resource or structured value; without them, a link to one row shows the
-    id of that row, and a structured value shows all its items. `page`: the page of a paged link. `arguments`: resolved
-    filters of a link or arguments of a computed value, keyed by the filter's name.
+    `picks` are the selected members of the linked resource or structured value. Without them, a link to one row shows
+    the id of that row, and a structured value shows all its items. `page` is the page of a paged link. `arguments` are
+    the resolved filters of a link or arguments of a computed value, keyed by the filter's name.
     """
 
     key: str
@@ -59,7 +59,7 @@ Picks = tuple["Pick | Constant", ...]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A part of a page: its rows as an array (REST's `items`, GraphQL's `nodes`)."""
+    """The part of a page with its rows as an array (REST's `items`, GraphQL's `nodes`)."""
 
     key: str
     picks: Picks
@@ -67,7 +67,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A part of an edge: the row."""
+    """The part of an edge with the row."""
 
     key: str
     picks: Picks
@@ -75,14 +75,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A part of an edge: the row's cursor."""
+    """The part of an edge with the row's cursor."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """A part of a page: Relay's edges."""
+    """The part of a page with its Relay edges."""
 
     key: str
     parts: tuple[Node | Cursor | Constant, ...]
@@ -90,7 +90,7 @@ class Edges:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A part of a page's information: `has_next_page`, `has_previous_page`, `start_cursor` or `end_cursor`."""
+    """One field of a page's information: `has_next_page`, `has_previous_page`, `start_cursor` or `end_cursor`."""
 
     key: str
     name: str
@@ -98,7 +98,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """A part of a page: Relay's page information."""
+    """The part of a page with Relay's page information."""
 
     key: str
     parts: tuple[Fact | Constant, ...]
@@ -106,15 +106,16 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """A part of a page: the cursor of the next page, or null (REST's `next`)."""
+    """The part of a page with the cursor of the next page, or null (REST's `next`)."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """A part of a page: the number of all rows. The number is exact up to 25,000; above, it is "more" in REST and null
-    in GraphQL.
+    """The part of a page with the number of all rows of the list.
+
+    The number is exact up to 25,000; above, it is "more" in REST and null in GraphQL.
     """
 
     key: str
@@ -125,7 +126,7 @@ PagePart = Rows | Edges | Info | Next | Total | Constant
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page: the parts that it shows, its length and its position.
+    """A requested page: the parts that it shows, its length and its position.
 
     It contains `first` rows after the position `after`, or with `backward` the last `first` rows before it.
     `limit_name` and `after_name` are the API's names for `first` and `after`, which the pointers of errors use.
@@ -141,7 +142,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ListRoot:
-    """A list at the root: a listing, with the resolved values of its filters and flags, keyed by name.
+    """A root of a selection that reads a list, with the resolved values of its filters and flags, keyed by name.
 
     A listing without pages has `picks`; any other listing has a `page`. `sort` is the name of an order. A leading `-`
     reverses the order.
@@ -159,7 +160,7 @@ class ListRoot:
 
 @dataclass(frozen=True, slots=True)
 class RowRoot:
-    """One row at the root, selected by its row id."""
+    """A root of a selection that reads one row by its row id."""
 
     key: str
     resource: ResourceType
@@ -169,10 +170,10 @@ class RowRoot:
 
 @dataclass(frozen=True, slots=True)
 class WrittenRoot:
-    """Rows that a command of this transaction has returned, as an array of objects with `id` and `row`.
+    """A root of a selection that reads rows which a command of this transaction has returned.
 
-    The rows need no permission except the command's, and are shown even if the command removed them. Their links need
-    their own permissions.
+    They are an array of objects with `id` and `row`. The rows need no permission except the command's, and are shown
+    even if the command removed them. Their links need their own permissions.
     """
 
     key: str
@@ -185,7 +186,7 @@ Root = ListRoot | RowRoot | WrittenRoot
 
 
 def parts_with_rows(page: Page) -> Iterator[tuple[Path, Picks]]:
-    """Yields the picks of each part of a page that shows rows, with the path of that part."""
+    """Yields the selected members of each part of a page that shows rows, with the path of that part."""
     for part in page.parts:
         if isinstance(part, Rows):
             yield (part.key,), part.picks

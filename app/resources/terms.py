@@ -1,4 +1,4 @@
-"""Defines the bind parameters that conditions of declarations may use: the district and the caller of a request."""
+"""Defines the bind parameters that declared conditions may use: the district and the caller of a request."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from sqlalchemy import ARRAY, BindParameter, Text, Uuid, bindparam
 DISTRICT: BindParameter[Any] = bindparam("district", type_=Uuid(), required=False)
 """The district of the request. A subquery in a declaration compares its own table's `district_id` with it."""
 CLIENT: BindParameter[Any] = bindparam("client", type_=Uuid(), required=False)
-"""The calling client, or null."""
+"""The id of the calling client, or null."""
 REACH: BindParameter[Any] = bindparam("reach", type_=Text(), required=False)
 """Which students the caller may see, as a value of `Reach`: all, those of some schools, or a caseload."""
 SCHOOLS: BindParameter[Any] = bindparam("schools", type_=ARRAY(Uuid()), required=False)
@@ -15,4 +15,4 @@ SCHOOLS: BindParameter[Any] = bindparam("schools", type_=ARRAY(Uuid()), required
 STUDENTS: BindParameter[Any] = bindparam("students", type_=ARRAY(Uuid()), required=False)
 """The students of a caller who may see a caseload only."""
 OPENS: BindParameter[Any] = bindparam("opens", type_=ARRAY(Text()), required=False)
-"""The codes of the secured areas that are open to the caller."""
+"""The codes of the secured areas that the caller may access."""

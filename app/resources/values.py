@@ -1,7 +1,7 @@
-"""Declares structured values without an id: parts of a resource that come from a JSON column or from Python.
+"""Declares structured values without an id, which are parts of a resource that come from a JSON column or from Python.
 
-A `Value` is a class whose annotations are the contract and whose attributes are `item(…)`. A dict or an instance of any
-class can be rendered as a `Value` if it has the same names.
+A `Value` is a class whose annotations are the contract and whose attributes are `item(…)`. A dict, or an instance of
+any class, can be rendered as a `Value` if it has the same names.
 """
 
 import functools
@@ -18,7 +18,7 @@ from app.core.errors import Misuse
 
 
 class Figures:
-    """The annotation of named numbers, which are an object in REST and a list of names and values in GraphQL."""
+    """The annotation of named numbers, which REST shows as an object and GraphQL as a list of names and values."""
 
 
 class JsonObject:
@@ -27,8 +27,9 @@ class JsonObject:
 
 @dataclass(frozen=True)
 class Item:
-    """An item of a structured value: its name, type, description and example. `kind` is the kind of the public id, if
-    the item is one.
+    """An item of a structured value: its name, type, description and example.
+
+    `kind` is the kind of the public id, if the item is one.
     """
 
     name: str
@@ -57,14 +58,15 @@ def item(
     graphql: str | None = "=",
     get: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Declares an item of a value. If the value has no attribute with the item's name, `get` computes the item from the
-    whole value.
+    """Declares an item of a structured value.
+
+    `get` computes the item from the whole value if the value has no attribute with the item's name.
     """
     return Item("", None, description, example, kind, rest=rest, graphql=graphql, get=get)
 
 
 class Value:
-    """The base class of structured values. `__items__` has the items by name, in order."""
+    """The base class of structured values; `__items__` has the declared items by name, in order."""
 
     __items__: ClassVar[Mapping[str, Item]]
 
@@ -80,7 +82,7 @@ class Value:
 
 
 def parse_annotation(hint: Any) -> tuple[Any, bool, bool]:
-    """Returns the type of an annotation, whether it may be None, and whether it is a list."""
+    """Returns the type in an annotation, whether the value may be None, and whether it is a list."""
     nullable = False
     if get_origin(hint) in (Union, UnionType):
         parts = [part for part in get_args(hint) if part is not NoneType]
@@ -93,9 +95,7 @@ def parse_annotation(hint: Any) -> tuple[Any, bool, bool]:
 
 
 def render_leaf(value: Any, item_: Item, *, upper: bool) -> Any:
-    """Returns a leaf of a value in the form of JSON. With `upper`, enums are shown by their names instead of their
-    values.
-    """
+    """Returns a single item's value as JSON-compatible data; with `upper`, an enum is shown by its name."""
     if value is None:
         return None
     if item_.many:

@@ -1,4 +1,6 @@
-"""Computes the aimline, the straight line from baseline to goal, or says why there is none. Never judges a score."""
+"""Computes the aimline, the straight line from baseline to goal, or gives the reason why there is none. Never judges a
+score.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ SLACK = 1e-9
 
 
 class UnjudgeableSeries(ValueError):
-    """Raised for a baseline, goal or series that no rule can judge.
+    """Raised if no rule can judge a series, because of its baseline, its goal or a score.
 
     `code` is stable and for programs, `sentence` is for people. Neither contains a student's value.
     """
@@ -34,9 +36,9 @@ def usable(number: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Aimline:
-    """The line A(t) = baseline + rate * t, with rate = (goal - baseline) / goal_week in the measure's units a week.
+    """The line A(t) = baseline + rate * t, with rate = (goal - baseline) / goal_week in the measure's units per week.
 
-    Weeks are instructional weeks since the phase began; in week 0, when it began, the line is at the baseline. After
+    Weeks are instructional weeks since the phase began. In week 0, when it began, the line is at the baseline. After
     `goal_week` the line continues at the same rate. Source: the baseline-to-goal line of curriculum-based measurement
     (Deno, 1985). Raises UnjudgeableSeries: `not_a_number`, `goal_week_not_positive`, `goal_not_better`.
     """
@@ -65,8 +67,8 @@ class Aimline:
 
     @property
     def better(self) -> int:
-        """Returns +1 if higher scores are better, -1 if lower ones are; a difference times this factor is positive if
-        better.
+        """Returns +1 if higher scores are better, -1 if lower scores are. Multiplied by it, a difference is positive
+        for the better.
         """
         return 1 if self.direction == "up" else -1
 

@@ -1,6 +1,6 @@
-"""Places days on a chart's axis of instructional weeks, and lists its breaks. Reads nothing.
+"""Places days on the horizontal axis of a chart, which has instructional weeks, and lists the breaks. Reads nothing.
 
-Week 0 is the week in which the first phase begins. A break takes no room, as in judging. Within a week the days are a
+Week 0 is the week in which the first phase begins. A break takes no space on the axis. Within a week the days are a
 tenth of a week apart, with Wednesday in the middle; the days of a break are half a week after the last week before it.
 """
 
@@ -15,7 +15,7 @@ from app.core.clock import monday_of
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """Weeks without instruction that follow a week of the axis; both days are included."""
+    """A run of weeks without instruction after a week of the axis; the first and the last day are included."""
 
     after_week: int
     begins_on: date
@@ -24,7 +24,7 @@ class Break:
 
 
 class Axis:
-    """The instructional weeks between two days, numbered from 0, without the weeks in `off`."""
+    """The instructional weeks between two days, numbered from 0. The weeks in `off` are left out."""
 
     def __init__(self, begins: date, first: date, last: date, off: Collection[date]) -> None:
         last = max(monday_of(last), monday_of(begins))
@@ -41,7 +41,7 @@ class Axis:
         self._first = min(self.mondays)
 
     def week(self, day: date) -> int:
-        """Returns the number of a day's week; for a day in a break, that of the week before the break."""
+        """Returns the number of the week of a day. For a day in a break, it is that of the week before the break."""
         monday = monday_of(day)
         while monday not in self._weeks and monday > self.mondays[self._first]:
             monday -= timedelta(weeks=1)
@@ -53,7 +53,7 @@ class Axis:
         return self.week(day) + (0.5 if in_break else (day.weekday() - 2) / 10)
 
     def breaks(self) -> list[Break]:
-        """Returns the breaks between weeks of the axis."""
+        """Returns the breaks between the weeks of the axis."""
         breaks = []
         for week, monday in self.mondays.items():
             following = self.mondays.get(week + 1)

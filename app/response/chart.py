@@ -1,4 +1,4 @@
-"""Builds the data of a support's chart: scores, aimlines, weeks and the verdict. Draws nothing and contains no
+"""Builds the data of a support's chart: scores, aimlines, weeks and the verdict. Draws nothing; the data has no
 names.
 """
 
@@ -31,18 +31,18 @@ from app.support.queries import dosage_between, phases_of
 from app.support.queries import support as find_support
 
 BASELINE_SHOWN = timedelta(weeks=6)
-"""Baseline scores taken longer than this before the first phase are left out of the chart; the baseline itself
-stays.
+"""The maximum age of a baseline score in the chart, counted back from the first phase. The baseline itself is always
+shown.
 """
 SCORES_OF_LEVEL = 3
-"""The number of last scores that the fitted line uses if fewer than two follow the change."""
+"""The number of last scores that set the height of the fitted line if fewer than two scores follow the change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A score, or the median of a day's scores; those of the baseline are always separate points.
+    """A point of the chart: one baseline score, or the median of a day's other scores.
 
-    `kind` is `baseline` or `score`; `phase` is the number of its phase, None before the first.
+    `kind` is `baseline` or `score`; `phase` is the number of the point's phase, or None before the first phase.
     """
 
     score_ids: tuple[UUID, ...]
@@ -56,7 +56,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class ChartPhase:
-    """A phase and its aimline, which begins at the baseline in `from_week` and is shown up to `to_week`."""
+    """A phase with its aimline, which is at the baseline in `from_week` and is drawn up to `to_week`."""
 
     phase_id: UUID
     number: int
@@ -72,18 +72,19 @@ class ChartPhase:
 
     @property
     def rate(self) -> float:
-        """Returns the required rate in units per week."""
+        """Returns the required rate of the phase in units per week."""
         return (self.goal - self.baseline) / max(self.goal_week - self.from_week, 1)
 
     def at(self, week: float) -> float:
-        """Returns the aimline's value in a week."""
+        """Returns the value of the aimline in a week."""
         return self.baseline + self.rate * (week - self.from_week)
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The verdict's rate drawn as a line through the middle of its scores; `rate_low` to `rate_high` is the middle 80
-    %.
+    """The fitted line: it has the verdict's rate and goes through the middle of the scores that the verdict used.
+
+    The rate is between `rate_low` and `rate_high` with a probability of 80 %.
     """
 
     from_week: int
@@ -95,13 +96,13 @@ class Fit:
     rate_high: float | None
 
     def at(self, week: float, rate: float) -> float:
-        """Returns the value in a week of the fitted line if it had this rate."""
+        """Returns the value that a line through the same middle point with this rate has in a week."""
         return self.through_value + rate * (week - self.through_week)
 
 
 @dataclass(frozen=True, slots=True)
 class ChartChange:
-    """The week about which growth slowed."""
+    """The change that the verdict found: the week about which growth slowed."""
 
     week: int
     monday: date
@@ -109,7 +110,7 @@ class ChartChange:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything that a support's chart shows. `missed` are the past weeks without a score."""
+    """The data of a support's chart. `missed` are the past weeks without a score."""
 
     support: Support
     measure: Measure
@@ -127,7 +128,7 @@ class Picture:
 
 @needs(Can.READ_SUPPORTS, Can.READ_SCORES, Can.READ_VERDICTS)
 async def picture_of(work: Work, support_id: UUID) -> Picture:
-    """Returns the chart of a support; raises `NotFound`."""
+    """Returns the chart data of a support; raises `NotFound`."""
     support = await find_support(work, support_id)
     phases = (await phases_of(work, [support.id]))[support.id]
     scores = [
@@ -163,7 +164,7 @@ def picture(
     sessions: Sequence[DosageWeek],
     today: date,
 ) -> Picture:
-    """Builds the chart from phases in order and scores by date. Pure."""
+    """Returns the chart data from phases in order and scores by date. Pure."""
     begins = phases[0].begins_on
     until = today if support.ends_on is None else min(today, support.ends_on)
     shown = _shown_scores(scores, begins, until)
@@ -196,7 +197,9 @@ def picture(
 
 
 def _shown_scores(scores: Sequence[Score], begins: date, until: date) -> list[Score]:
-    """Returns the scores of the baseline, and those of progress since."""
+    """Returns the scores that the chart shows: the last ones before `begins`, which are the baseline, and those
+    since.
+    """
 
     def before(score: Score) -> bool:
         return score.taken_on < begins or (score.taken_on == begins and score.purpose == "baseline")
@@ -211,7 +214,7 @@ def _is_shown(score: Score, until: date) -> bool:
 
 
 def _points(scores: Sequence[Score], phases: Sequence[Phase], axis: Axis) -> list[Point]:
-    """Returns a point for each score of a baseline, and for each day with scores of progress."""
+    """Returns one point for each baseline score, and one for each day with progress scores."""
     points: list[Point] = []
     for day, of_day in groupby(scores, attrgetter("taken_on")):
         begun = [phase.number for phase in phases if phase.begins_on <= day]

@@ -1,4 +1,4 @@
-"""Declares the commands after which series are judged: of supports, of scores and of sessions."""
+"""Declares the commands on supports, scores and sessions after which the affected series are judged again."""
 
 from app.events.catalogue import (
     PROBE_REQUESTED,

@@ -16,11 +16,11 @@ from app.roster.models import AboutStudent, Ids
 
 
 class VerdictRow(AboutStudent, Base):
-    """A rule's verdict on a phase's series, with everything that it depends on.
+    """A stored verdict: the conclusion of a rule about a phase's series, with everything on which it depends.
 
     `last_on`, `last_week`: the day and week of the last score that it took into account. `change_on`: the Monday of the
-    change week. `retracts`: the verdict whose alert this one retracts. `calibration_id`: null if the published defaults
-    applied. `sem`: the measure's standard error of measurement at the time.
+    week about which growth slowed. `retracts`: the verdict whose alert this one retracts. `calibration_id`: null if the
+    published defaults applied. `sem`: the measure's standard error of measurement at the time.
     """
 
     __tablename__ = "verdict"
@@ -57,7 +57,7 @@ class VerdictRow(AboutStudent, Base):
 
 
 class ResponseState(AboutStudent, Base):
-    """The current verdict of a support, and the instant since which it has had its state.
+    """The present state of a support: its current verdict, and the instant since which it has this state.
 
     `alert_id`: the verdict whose alert is active. `memory`: the alert state, as `alerts.Memory`. `settled_on`: the
     Monday of the last week that was finalized (judged with a complete cohort).
@@ -76,18 +76,18 @@ class ResponseState(AboutStudent, Base):
 
 
 class FinalizationState(StrEnum):
-    """The states of a job that judges series again: waiting, done, or given up after its attempts."""
+    """A state of a job that judges series again: waiting, done, or given up after its attempts."""
 
     PENDING = "pending"
-    FINALIZED = "settled"  # as in the database
+    FINALIZED = "settled"  # The names are those in the database.
     FAILED = "failed"
 
 
 class FinalizationJob(JobColumns, TenantRow, Base):
-    """A job that judges a measure's series at a school again, because their week is complete (`week`) or the rules
+    """A job that judges the series of a measure at a school again, because a week is complete (`week`) or the rules
     changed.
 
-    Jobs are claimed by measure, with a lease. `quiet` jobs raise no alerts: the publisher of the rules asked for none,
+    Jobs are claimed by measure, with a lease. `quiet` jobs raise no alerts: the publisher of the rules requested none,
     or all of the week's scores come from backfills.
     """
 
@@ -104,7 +104,7 @@ class FinalizationJob(JobColumns, TenantRow, Base):
 
 
 class CalibrationRow(TenantRow, Base):
-    """The estimates for a measure, over all grades or for one, from the district's own scores.
+    """A calibration: the estimates for a measure, over all grades or for one grade, from the district's own scores.
 
     `published`: there was too little data, and the published defaults apply.
     """

@@ -1,4 +1,4 @@
-"""Sends reminders about supports that did not start and about overdue scores, once each. Never changes a support."""
+"""Sends one reminder for each support that did not start and for each overdue score. Never changes a support."""
 
 from datetime import date
 
@@ -19,8 +19,9 @@ from app.support.phase import support_event
 
 @needs(Can.JUDGE)
 async def remind_supports_not_started(work: Work, days: int, today: date) -> int:
-    """Sends a reminder for each support that is still planned `days` days of instruction after its start; returns the
-    number sent.
+    """Sends a reminder for each support that is still planned `days` days of instruction after its start.
+
+    Returns the number of reminders.
     """
     mark = cast(Support.version, Text)
     query = (
@@ -46,7 +47,7 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
     """Sends a reminder for each active support whose measure has had no score for `days` days of instruction.
 
     The days are counted from the last score, or from the beginning of the phase if there is no score since; a screening
-    score does not count. Returns the number sent.
+    score does not count. Returns the number of reminders.
     """
     last = (
         select(func.max(Score.taken_on))

@@ -18,7 +18,9 @@ from app.support.models import Support
 
 @dataclass(frozen=True, slots=True)
 class SupportFilter:
-    """The filters of a list of supports; a support must match all that are set. `staff_id` is its lead or provider."""
+    """The filters of a list of supports; a support must match all that are set. `staff_id` is the support's lead or
+    provider.
+    """
 
     student_id: UUID | None = None
     staff_id: UUID | None = None
@@ -31,7 +33,7 @@ class SupportFilter:
 
 @needs(Can.READ_SUPPORTS, Can.READ_VERDICTS)
 async def supports(work: Work, keyset: Keyset, criteria: SupportFilter) -> Page[Support]:
-    """Returns a page of supports in the order in which they were planned."""
+    """Returns a page of the supports that match the filters, in the order in which they were planned."""
     query = select(Support).where(Support.district_id == work.district_id, within_reach(work, Support.student_id))
     for column, value in (
         (Support.student_id, criteria.student_id),
@@ -59,7 +61,10 @@ async def supports(work: Work, keyset: Keyset, criteria: SupportFilter) -> Page[
 
 @needs(Can.READ_VERDICTS)
 async def verdicts_now(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, VerdictRow]:
-    """Returns the current verdicts, keyed by support; a support that was never judged is missing."""
+    """Returns the current verdict of each support, keyed by support.
+
+    A support that was never judged is not in the result.
+    """
     rows = await work.db.scalars(
         select(VerdictRow)
         .join(
@@ -88,7 +93,7 @@ async def verdicts(work: Work, keyset: Keyset, support_id: UUID) -> Page[Verdict
 
 @needs(Can.READ_VERDICTS)
 async def verdict(work: Work, verdict_id: UUID) -> VerdictRow:
-    """Returns one verdict; raises `NotFound`."""
+    """Returns the verdict with this id; raises `NotFound`."""
     row = await work.db.scalar(
         select(VerdictRow).where(VerdictRow.district_id == work.district_id, VerdictRow.id == verdict_id)
     )

@@ -1,4 +1,4 @@
-"""Declares the public shapes of verdicts and calibrations, and the list of supports, which verdicts filter."""
+"""Declares the public shapes of verdicts and calibrations, and the list of supports with its filters by verdict."""
 
 from datetime import date, datetime
 
@@ -22,7 +22,7 @@ from app.support.rules import SupportState
 
 
 class ReasonValue(Value):
-    """One reason for a verdict: a stable code and the numbers behind it."""
+    """A reason for a verdict: a stable code, and the numbers on which the reason is based."""
 
     code: str = item("The code.", "last_points_below")
     values: Figures = item("The numbers.", {"points": 4})
@@ -36,7 +36,7 @@ class VerdictResource(
     name="Verdict",
     get="verdict",
 ):
-    """The conclusion of a decision rule about a phase's series. It informs a team; it never decides."""
+    """The conclusion of a decision rule about the scores of a phase. It informs a team and decides nothing."""
 
     support_id: Id = reference(VerdictRow.support_id, "support", "The support.", rest="support")
     phase_id: Id = reference(VerdictRow.phase_id, "phase", "The phase.", rest="phase")

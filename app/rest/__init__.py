@@ -1,1 +1,1 @@
-"""The REST API, with one file per resource. It contains shapes and HTTP, and no rules."""
+"""The REST API, with one file per resource; it only translates requests and answers."""

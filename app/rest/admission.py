@@ -1,4 +1,4 @@
-"""Counts a request against its quotas and makes it wait for its turn, over REST and GraphQL alike.
+"""Counts a request against its quotas and makes it wait for its turn, for REST and GraphQL alike.
 
 The body is read before the turn, and the turn ends when the response begins, so that no slow client occupies a slot.
 The headers follow the IETF draft of the RateLimit fields (draft-ietf-httpapi-ratelimit-headers).
@@ -21,26 +21,26 @@ from app.rest.edge import UPLOADS
 from app.rest.problem import from_error
 
 TOKENS = "/oauth/token"
-ALWAYS_ADMITTED = "/health/"
-"""The path below which requests are always admitted, because a busy process must still answer health checks."""
+HEALTH_PATHS = "/health/"
+"""The beginning of the paths that are always admitted, because a busy process must still answer health checks."""
 CLIENT_GONE = 499
-"""The status that is logged for a request whose client disconnected before its turn; nobody receives it."""
+"""The status that is logged for a request whose client disconnected before its turn; no client receives it."""
 NOT_MODIFIED = 304
-"""The status of a response that the client has already; it counts against no quota."""
+"""The status of a response that the client already has; such a response counts against no quota."""
 Refusal = Callable[[Request, Throttled], Response]
 
 
 class Admit:
     """Admits requests within their quotas, in fair order.
 
-    `refusals` has, by path, the functions that answer a refused request.
+    `refusals` has the functions that answer a refused request, keyed by path.
     """
 
     def __init__(self, app: ASGIApp, admission: Admission, refusals: Mapping[str, Refusal]) -> None:
         self._app, self._admission, self._refusals = app, admission, refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(ALWAYS_ADMITTED):
+        if scope["type"] != "http" or scope["path"].startswith(HEALTH_PATHS):
             await self._app(scope, receive, send)
             return
         requester = self._admission.identify(token_of(scope), (scope.get("client") or (None,))[0])
@@ -94,7 +94,7 @@ async def _coroutine(request: Awaitable[None]) -> None:
 
 
 async def _wait_for_turn(gate: Gate, turn: Turn, receive: Receive) -> bool:
-    """Waits for the turn of a request; returns False if the client disconnects first."""
+    """Waits until a request may run; returns False if the client disconnects first."""
     disconnected = asyncio.ensure_future(_disconnected(receive))
     waiting = asyncio.ensure_future(gate.wait(turn))
     try:
@@ -128,7 +128,7 @@ async def _read_body(receive: Receive) -> list[Message] | None:
 
 
 def _replayed(messages: list[Message], receive: Receive) -> Receive:
-    """Returns a `receive` that first returns these messages again and then reads from the client."""
+    """Returns a `receive` function that first returns these messages again and then reads from the client."""
     remaining = iter(messages)
 
     async def replay() -> Message:
@@ -138,7 +138,7 @@ def _replayed(messages: list[Message], receive: Receive) -> Receive:
 
 
 def _announcing(send: Send, standings_at: Callable[[int], Sequence[QuotaState]]) -> Send:
-    """Returns a `send` that adds the RateLimit fields for the response's status to its headers."""
+    """Returns a `send` function that adds the RateLimit headers for the response's status."""
 
     async def announce(message: Message) -> None:
         if message["type"] == "http.response.start" and (standings := standings_at(message["status"])):
@@ -149,7 +149,7 @@ def _announcing(send: Send, standings_at: Callable[[int], Sequence[QuotaState]])
 
 
 def fields(standings: Sequence[QuotaState]) -> list[tuple[bytes, bytes]]:
-    """Returns the RateLimit fields, as structured-field lists with one item for each policy."""
+    """Returns the RateLimit headers, as structured-field lists with one item for each quota."""
     policies = ", ".join(
         f'"{standing.policy.name}";q={standing.policy.quota};w={standing.policy.window}' for standing in standings
     )
@@ -158,7 +158,7 @@ def fields(standings: Sequence[QuotaState]) -> list[tuple[bytes, bytes]]:
 
 
 def token_of(scope: Scope) -> str | None:
-    """Returns the bearer token of a request, or None."""
+    """Returns the bearer token of a request, or None without one."""
     for name, value in scope["headers"]:
         if name == b"authorization":
             scheme, _, token = value.decode("latin-1").partition(" ")

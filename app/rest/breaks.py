@@ -1,4 +1,4 @@
-"""The breaks of the school year in REST: shapes and routes, without rules."""
+"""Defines the REST commands on breaks of the school year."""
 
 from datetime import date
 
@@ -18,7 +18,7 @@ BREAK = SHAPES.of(BreakResource)
 
 
 class NewSchoolBreak(Input):
-    """Days without school to be declared. Declaring the same days of the same school again returns the same break."""
+    """Days without school to declare. Declaring the same days of the same school again returns the same break."""
 
     school: str | None = Field(default=None, description="The school's id or external id; null for the whole district.")
     begins_on: date = Field(description="The first day of the break, included.")

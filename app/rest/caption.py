@@ -1,4 +1,4 @@
-"""Writes the heading and the description of a support's chart. Names nobody and escapes nothing."""
+"""Writes the heading and the description of a support's chart; neither contains a name."""
 
 from app.response.chart import Picture
 from app.rest.plot import format_day, format_number
@@ -12,14 +12,14 @@ CAPTIONS = {
     "not_responding": ("alert", "Not responding", "Not responding"),
     "under_delivered": ("watch", "The support was not delivered as planned", "Not delivered as planned"),
 }
-"""For each verdict state, its colour class and its heading in full and in short."""
+"""The colour class, the full heading and the short heading for each state of a verdict."""
 
 TOO_FEW = ("too_few_scores", "too_few_weeks", "too_early", "no_instructional_week")
-"""The codes of reasons that more scores will remove; any other reason means that the series cannot be judged."""
+"""The codes of reasons that more scores will remove; for any other reason the series cannot be judged."""
 
 
 def heading_for(picture: Picture) -> tuple[str, str, str]:
-    """Returns the heading of a chart: its colour class, the full heading and the short one."""
+    """Returns the colour class, the full heading and the short heading of a chart."""
     verdict = picture.verdict
     if verdict is None:
         return "quiet", "Not judged yet", "Not judged yet"
@@ -36,7 +36,7 @@ def heading_for(picture: Picture) -> tuple[str, str, str]:
 
 
 def describe(picture: Picture) -> str:
-    """Describes the chart in words for a screen reader."""
+    """Returns a description of the chart in words, for a screen reader."""
     scores = [point for point in picture.points if point.kind == "score"]
     current = picture.stretches[-1]
     sentences = [picture.verdict.sentence] if picture.verdict else []

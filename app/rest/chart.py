@@ -1,4 +1,4 @@
-"""The chart of a support in REST, as data and as SVG. It contains no rules."""
+"""Serves the chart of a support in REST, as data and as SVG."""
 
 from datetime import date
 from typing import Annotated, Literal, cast
@@ -31,7 +31,7 @@ PICTURE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-store",
 }
-"""Headers that keep the SVG from running or loading anything, and keep it out of shared caches."""
+"""The headers that keep the SVG from running scripts or loading anything, and keep it out of shared caches."""
 CONTRACT = requires(picture_of)
 CONTRACT["responses"][200] = {
     "description": "An SVG document.",
@@ -40,7 +40,7 @@ CONTRACT["responses"][200] = {
 
 
 class ChartWeek(Shape):
-    """An instructional week; week 0 is the one in which the first phase begins."""
+    """An instructional week on the axis; week 0 is the one in which the first phase begins."""
 
     week: int
     monday: date
@@ -59,8 +59,8 @@ class ChartBreak(Shape):
 class ChartPoint(Shape):
     """A score, or the median of several scores of one day; the scores of a baseline are points of their own.
 
-    `place` is its position on the axis of weeks; `baseline` scores were taken before the support began. Screening
-    scores taken since are not points of progress, and are left out.
+    `place` is its position on the axis of weeks. `baseline` is true for scores that were taken before the support
+    began. Screening scores that were taken since are left out, because they are not points of progress.
     """
 
     scores: list[str]
@@ -81,7 +81,7 @@ class ChartLine(Shape):
 
 
 class ChartPhase(Shape):
-    """A phase with its aimline, as far as the picture shows it."""
+    """A phase with the part of its aimline that the picture shows."""
 
     phase: str
     number: int
@@ -120,7 +120,7 @@ class SessionsOfWeek(Shape):
 
 
 class ChartVerdict(Shape):
-    """The current verdict."""
+    """The current verdict on the support."""
 
     id: str
     state: VerdictState
@@ -199,7 +199,7 @@ async def get_chart_svg(
     ] = None,
     width: Annotated[int, Query(ge=NARROWEST, le=WIDEST, description="Pixels.")] = USUAL,
 ) -> Response:
-    """Returns the chart of a support as SVG: scores, aimline, goal, phase lines, missed weeks, breaks, verdict."""
+    """Returns the chart of a support as SVG: scores, aimline, goal, phase lines, missed weeks, breaks and verdict."""
     picture = svg(await picture_of(work, row_id("support", support)), width, theme)
     if DOWNLOAD in request.headers.get("accept", ""):
         attachment = {"Content-Disposition": 'attachment; filename="chart.svg"'}

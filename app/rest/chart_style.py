@@ -1,8 +1,8 @@
-"""Defines the colours and the presentation of a chart, once for attributes and once for CSS. Draws nothing.
+"""Defines the colours and the presentation of a chart, once as SVG attributes and once as CSS.
 
 Every element has its presentation in plain attributes, which any renderer understands. The style sheet repeats it with
-CSS variables on top, which let the reader's colour scheme or a page around the chart decide. It lies in `@supports`,
-so that a renderer without CSS variables skips it and keeps the attributes.
+CSS variables, through which the reader's colour scheme or the page around the chart can change the colours. It is in an
+`@supports` block, so that a renderer without CSS variables ignores it and uses the attributes.
 """
 
 from functools import cache
@@ -39,14 +39,14 @@ DARK = {
     "quiet": "#a3aebb",
     "on": "#12161c",
 }
-"""The colours of the two themes by their names, which are also the names of the CSS variables."""
+"""The colours of the dark theme, by name; each name is also the name of a CSS variable."""
 
 TEXT = {
     "fill": "ink",
     "font-size": "12px",
     "font-family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
 }
-"""The presentation of every text, before that of its classes."""
+"""The presentation of every text, which the presentation of its classes may override."""
 CLASSES: dict[str, dict[str, str]] = {
     "ground": {"fill": "ground"},
     "soft": {"fill": "soft"},
@@ -79,17 +79,21 @@ CLASSES: dict[str, dict[str, str]] = {
     "quiet": {"fill": "quiet"},
     "mark": {"fill": "none", "stroke": "on", "stroke-width": "1.9", "stroke-linecap": "round"},
 }
-"""The presentation of each class, in the order of precedence: a later class wins over an earlier one. A value that is
-the name of a colour stands for that colour.
+"""The presentation of each class; where two classes apply, the later one in this list wins.
+
+A value that is the name of a colour stands for that colour.
 """
 HALO = ".aimline .halo{paint-order:stroke;stroke:var(--ground);stroke-width:4px;stroke-linejoin:round}"
-"""In CSS only: a renderer that does not know `paint-order` would draw the halo over its text."""
+"""The CSS rule for the halo around a text.
+
+There are no attributes for it, because a renderer that does not know `paint-order` would draw the halo over its text.
+"""
 
 CLASSED = pattern('<([a-z]+)( [^<>]*?)?( class="([^"]+)")')
 
 
 def style_sheet(theme: str | None) -> str:
-    """Returns the CSS of a theme; without one, of both, from which the reader's colour scheme selects."""
+    """Returns the CSS of a theme, or without one the CSS of both, between which the reader's colour scheme decides."""
     light, dark = (
         ".aimline{" + ";".join(f"--{name}:{colour}" for name, colour in colours.items()) + "}"
         for colours in (LIGHT, DARK)
@@ -102,7 +106,7 @@ def style_sheet(theme: str | None) -> str:
 
 
 def add_attributes(markup: str, theme: str | None) -> str:
-    """Returns SVG markup with the presentation of every element's classes in plain attributes.
+    """Returns SVG markup in which every element has the presentation of its classes in plain attributes.
 
     Without a theme, the attributes have the light colours.
     """

@@ -1,7 +1,7 @@
-"""Compresses responses with gzip, by Starlette's middleware, except those that may contain a secret.
+"""Compresses responses with gzip, except those that may contain a secret.
 
-A response that contains a secret next to text from the caller must not be compressed, because its length would reveal
-the secret to somebody who chooses the text and sees the length (BREACH).
+The length of a compressed response would reveal a secret in it to somebody who can choose other text in the response
+and sees the length (the BREACH attack).
 """
 
 import re
@@ -9,21 +9,23 @@ import re
 from starlette.middleware.gzip import GZipMiddleware, GZipResponder, IdentityResponder
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SMALLEST = 1000
-"""The smallest body in bytes that is compressed; a smaller one fits into one packet anyway."""
+MIN_BYTES = 1000
+"""The size in bytes of the smallest body that is compressed; a smaller one fits into one network packet anyway."""
 LEVEL = 5
-"""zlib's level. For a page of 200 students, level 6 takes half as long again and saves one per cent of the bytes."""
-LEFT_ALONE = "is_secret"
-"""The key in a request's state that an API sets if the response may contain a secret."""
+"""The compression level of zlib. For a page of 200 students, level 6 takes 50 % longer and saves one per cent of the
+bytes.
+"""
+UNCOMPRESSED = "is_secret"
+"""The key in a request's state that marks a response that may contain a secret and must not be compressed."""
 OAUTH = "/oauth/"
 REFUSED = re.compile(rb"gzip\s*;\s*q\s*=\s*0(?:\.0*)?\s*(?:,|$)", re.IGNORECASE)
 
 
 class Compress(GZipMiddleware):
-    """Compresses the responses to clients that accept gzip."""
+    """Middleware that compresses the responses to clients that accept gzip."""
 
     def __init__(self, app: ASGIApp) -> None:
-        super().__init__(app, minimum_size=SMALLEST, compresslevel=LEVEL)
+        super().__init__(app, minimum_size=MIN_BYTES, compresslevel=LEVEL)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith(OAUTH):
@@ -44,12 +46,12 @@ class Compress(GZipMiddleware):
 
 
 class _Responder(GZipResponder):
-    """Compresses one response, unless an API has marked that it may contain a secret."""
+    """Compresses one response, unless it is marked as one that may contain a secret."""
 
     state: dict[str, object]
 
     async def send_with_compression(self, message: Message) -> None:
-        if self.state.get(LEFT_ALONE):
+        if self.state.get(UNCOMPRESSED):
             await self.send(message)
         else:
             await super().send_with_compression(message)

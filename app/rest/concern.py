@@ -1,4 +1,4 @@
-"""Commands on concerns in REST: shapes and routes, without rules."""
+"""Defines the REST commands on concerns."""
 
 from datetime import date
 
@@ -17,7 +17,7 @@ CONCERN = SHAPES.of(ConcernResource)
 
 
 class NewConcern(Input):
-    """A concern to be raised about one student in one area."""
+    """A concern to raise about one student in one area."""
 
     student: str = Field(description="An id or an external id.")
     area: str = Field(description="A code or an id.")
@@ -29,7 +29,7 @@ class NewConcern(Input):
 
 
 class ConcernReason(Input):
-    """The reason for a change of state."""
+    """The reason for a change of a concern's state."""
 
     because: str | None = Field(default=None, max_length=service.BECAUSE.max)
 

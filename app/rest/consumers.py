@@ -1,4 +1,7 @@
-"""Named consumers of the change feed in REST: shapes and routes, without rules."""
+"""Serves the named consumers of the change feed in REST.
+
+A consumer is a reader of the feed whose position the service stores.
+"""
 
 from datetime import datetime
 from typing import Annotated, Literal, cast

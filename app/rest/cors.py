@@ -1,9 +1,9 @@
-"""Answers cross-origin requests of browsers (the Fetch standard's CORS) for exactly the origins that a client
+"""Answers cross-origin requests of browsers (CORS in the Fetch standard), and allows only origins that clients
 registered.
 
-It is the outermost layer, so that the page can also read refusals. A preflight has no token, so it is allowed for an
-origin that any client has registered. A response can be read only by the origins of the token's own client. Credentials
-of the browser (cookies) are never allowed, because nothing here uses them.
+It is the outermost layer, so that a page can also read refusals. A preflight request has no token, so it is allowed for
+an origin that any client has registered. A response can be read only by the origins of the token's own client. Cookies
+are never allowed, because the API does not use them.
 """
 
 import time
@@ -30,13 +30,15 @@ RESPONSE_HEADERS = (
     "WWW-Authenticate, Deprecation, Sunset"
 )
 MAX_AGE = "600"
-"""Seconds for which a browser may keep the response to a preflight. Each later response is checked again."""
+"""The seconds for which a browser may keep the response to a preflight request; each later response is checked
+again.
+"""
 ROUTE = "preflight"
 log = structlog.get_logger()
 
 
 class Cors:
-    """Answers preflights, and adds the header with the origin that may read a response."""
+    """Middleware that answers preflight requests, and adds the header with the origin that may read a response."""
 
     def __init__(self, app: ASGIApp, origins: Origins, admission: Admission) -> None:
         self._app, self._origins, self._admission = app, origins, admission
@@ -69,7 +71,7 @@ class Cors:
         """Returns whether a page of this origin may read the response, because the token's client has registered the
         origin.
 
-        The refusal of a request without a valid token can be read by the origins of every client.
+        The refusal of a request without a valid token can be read by the registered origins of every client.
         """
         try:
             return await self._origins.allow(origin, self._admission.client_of(token_of(scope)))

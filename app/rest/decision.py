@@ -1,4 +1,4 @@
-"""Recording of decisions in REST: shapes and routes, without rules."""
+"""Defines the REST command that records a team's decision."""
 
 from datetime import date
 from typing import Literal
@@ -21,7 +21,7 @@ Kind = Literal["continue", "raise_goal", "intensify", "change", "fade", "exit", 
 
 
 class NewDecision(Input):
-    """A team's decision to be recorded. A referral can be recorded at any time and requires nothing before it."""
+    """A team's decision to record. A referral can be recorded at any time and requires nothing before it."""
 
     kind: Kind
     support: str | None = Field(

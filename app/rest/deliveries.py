@@ -1,4 +1,4 @@
-"""Webhook deliveries and their repetition in REST: shapes and routes, without rules."""
+"""Serves in REST the deliveries of webhooks, with the commands that send them again."""
 
 from datetime import datetime
 from typing import Literal, cast
@@ -18,7 +18,7 @@ DeliveryState = Literal["pending", "delivered", "failed", "dropped"]
 
 
 class Replay(Input):
-    """The deliveries to be sent again."""
+    """The selection of deliveries to send again."""
 
     since: AwareDatetime = Field(description="Events from this instant on.")
     which: Literal["failed", "missing"] = Field(

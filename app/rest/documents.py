@@ -25,7 +25,7 @@ HTML, SCRIPT, STYLE, PNG = "text/html; charset=utf-8", "text/javascript", "text/
 
 
 class Asset(NamedTuple):
-    """A file of an installed package, or of our own."""
+    """A file of an installed package, or one of our own, that is served unchanged."""
 
     package: str
     path: str
@@ -67,7 +67,7 @@ CONTENT_POLICY = (
 
 
 class Document:
-    """A document whose bytes are built once, at its first request, however many requests arrive at that moment."""
+    """A document that is built once, at its first request, even if several requests arrive at that moment."""
 
     def __init__(
         self, make: Callable[[], bytes], media_type: str, headers: Callable[[bytes], Mapping[str, str]] | None = None
@@ -77,7 +77,7 @@ class Document:
         self._made: tuple[bytes, str] | None = None
 
     async def answer(self, request: Request) -> Response:
-        """Returns the document, or 304 to a caller that already has it."""
+        """Returns the response with the document, or 304 for a caller that already has it."""
         body, etag = await self.content()
         # Clients revalidate each time, so that none uses the contract of an earlier version.
         headers = {"ETag": etag, "Cache-Control": "public, no-cache"}
@@ -92,7 +92,7 @@ class Document:
         if self._made is None:
             async with self._lock:
                 if self._made is None:
-                    # The contract takes a while to build, so a thread builds it and the event loop stays free for other
+                    # The contract takes a while to build, so a thread builds it and the event loop continues with other
                     # requests.
                     body = await asyncio.to_thread(self._make)
                     self._made = body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
@@ -129,7 +129,7 @@ def documents(app: FastAPI) -> APIRouter:
 
 
 def page_headers(page: bytes) -> dict[str, str]:
-    """Returns the headers that confine a page to scripts in our own files, and to its inline scripts by their hash."""
+    """Returns the headers that allow a page only scripts from our own files, and its inline scripts by their hashes."""
     hashes = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in INLINE_SCRIPT.findall(page)]
     scripts = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in hashes)])
     return {"Content-Security-Policy": CONTENT_POLICY.format(scripts=scripts), "Referrer-Policy": "no-referrer"}
@@ -153,5 +153,5 @@ def _reader(asset: Asset) -> Callable[[], bytes]:
 
 
 def _matches(header: str, etag: str) -> bool:
-    """Returns whether If-None-Match contains the ETag, by the weak comparison (RFC 9110 §13.1.2)."""
+    """Returns whether the header If-None-Match contains the ETag, by the weak comparison (RFC 9110 §13.1.2)."""
     return header.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in header.split(","))

@@ -1,7 +1,4 @@
-"""Turns a REST request into a unit of work: token, principal, person acted for, transaction.
-
-It contains no rules.
-"""
+"""Opens the unit of work of a REST request: verifies the token, finds the acting person, and begins the transaction."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -28,7 +25,7 @@ from app.core.writer_share import WriterShare
 from app.events.hub import FeedHub
 from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE
-from app.rest.repetition import Replayed, find_kept
+from app.rest.repetition import Replayed, find_stored_response
 from app.rest.versions import expect_versions, writes
 from app.roster.caseload import bound_to_person
 
@@ -64,15 +61,14 @@ class Services:
     writers: WriterShare
     hub: FeedHub
     operations: Mapping[str, frozenset[Can]] = field(default_factory=dict)
-    """The scopes that each operation requires, by its id."""
+    """The scopes that each operation requires, keyed by the operation's id."""
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
-    """Raises an error for unknown query parameters, because a list would otherwise ignore a misspelt filter.
+    """Raises `Malformed` for query parameters that are unknown or repeated or contain a NUL character.
 
-    Refuses repeated parameters too, because all but one of their values would be ignored.
-
-    Refuses NUL characters too, because PostgreSQL cannot store them, so that no row could match.
+    A list would ignore a misspelt filter and all but one of several equal parameters. PostgreSQL cannot store NUL, so
+    no row could match it.
     """
     route = request.scope["route"]
     fields = [field for field in get_flat_params(route.dependant) if field.field_info.__class__.__name__ == "Query"]
@@ -118,7 +114,7 @@ async def principal_of(
 
 
 async def open_work(request: Request, principal: Annotated[Principal, Depends(principal_of)]) -> AsyncIterator[Work]:
-    """Opens one transaction for the request; it commits before the response starts.
+    """Opens one transaction for the request, which is committed before the response starts.
 
     Raises `Replayed` if the request was executed before under its idempotency key.
     """
@@ -126,7 +122,7 @@ async def open_work(request: Request, principal: Annotated[Principal, Depends(pr
     operation = f"{request.method} {request.scope['route'].path}"
     async with services.writers.turn(writes=request.method not in READS):
         async with unit(services.engine, principal, services.keyring, operation) as work:
-            answer = await find_kept(request, work)
+            answer = await find_stored_response(request, work)
             if answer is None:
                 await expect_versions(request, work)
                 yield work
@@ -147,7 +143,7 @@ def requires(
     scopes: Iterable[Can] = (),
     **more: Any,
 ) -> dict[str, Any]:
-    """Returns a route's entry in the contract. It has the scopes that `functions` require, and also `scopes`.
+    """Returns a route's entry in the contract, with the scopes that `functions` require and the additional `scopes`.
 
     `app.rest.contract` adds the problem responses. `gone` is the description of a 410, which few routes answer.
     `answers` has the successful responses besides the usual one. `has_version` is set by routes whose response does not
@@ -172,7 +168,7 @@ def refusal(description: str) -> dict[str, Any]:
 
 
 def row_id(kind: str, text: str) -> UUID:
-    """Parses the id in a path; raises `NotFound` for a text that is no id of this kind."""
+    """Returns the row id in a path; raises `NotFound` for a text that is not an id of this kind."""
     try:
         return ids.parse_id(kind, text)
     except Invalid:

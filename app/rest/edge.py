@@ -1,6 +1,6 @@
 """Wraps every request: assigns the trace id, limits the body's size, writes one log line, and handles faults.
 
-A fault is handled here, because the server's own log could repeat what somebody submitted.
+Faults are handled here, because the server's own log could contain submitted values.
 """
 
 import re
@@ -17,20 +17,26 @@ from app.core.metrics import count_request
 from app.rest.problem import fault, problem
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
-"""The largest body in bytes; 500 scores need about a tenth of it."""
+"""The size of the largest body in bytes; 500 scores need about a tenth of it."""
 MAX_FORM_BYTES = 16 * 1024
 """The largest token request in bytes; it is small, because its sender is not authenticated yet."""
 UPLOADS = re.compile(r"/v1/sis-sources/[^/]+/(roster|scores)")
 """The only paths with a larger limit: their bodies go to disk as they arrive, after the sender was authorized."""
 MAX_BYTES_BY_PATH = {"/oauth/token": MAX_FORM_BYTES}
-"""Paths with a smaller limit."""
+"""The paths with a smaller limit."""
 DEFAULT_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-"""Headers of every response that does not set them itself, because most responses are about a person."""
+"""The headers of every response that does not set them itself.
+
+They forbid caches, because most responses are about a person.
+"""
 log = structlog.get_logger()
 
 
 class Edge:
-    """Gives each request and its response a trace id, and logs the route's template, never an id from the path."""
+    """Middleware that gives each request and its response a trace id.
+
+    It logs the route's template, and never an id from the path.
+    """
 
     def __init__(self, app: ASGIApp, largest_upload: int = MAX_BODY_BYTES) -> None:
         self.app, self._largest_upload = app, largest_upload
@@ -66,7 +72,7 @@ class Edge:
             exchange.too_large = False
             await problem(request, 413, "body.too_large", detail)(scope, receive, exchange.send)
         route = getattr(scope.get("route"), "path", "unknown")
-        # A stream is as fast as its first message: its length is the client's choice.
+        # The duration of a stream is the time to its first message, because the client decides how long it lasts.
         ended = exchange.began if scope["state"].get("is_stream") and exchange.began else time.perf_counter()
         status, seconds = exchange.status or 500, ended - began
         count_request(route, scope["method"], status, seconds, _district(scope))
@@ -75,7 +81,7 @@ class Edge:
 
 
 class _Exchange:
-    """Counts the bytes of one request's body, and adds the headers to its response."""
+    """One request and its response; it counts the bytes of the body and adds the headers."""
 
     def __init__(self, receive: Receive, send: Send, trace_id: str, largest: int) -> None:
         self._receive, self._send, self._trace_id, self._largest = receive, send, trace_id, largest
@@ -98,8 +104,8 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status, self.began = message["status"], time.perf_counter()
             headers = [*message["headers"], (b"trace-id", self._trace_id.encode())]
-            named = {name.lower() for name, _ in headers}
-            message["headers"] = headers + [header for header in DEFAULT_HEADERS if header[0] not in named]
+            sent_names = {name.lower() for name, _ in headers}
+            message["headers"] = headers + [header for header in DEFAULT_HEADERS if header[0] not in sent_names]
         await self._send(message)
 
 

@@ -1,4 +1,4 @@
-"""The change feed in REST: the same events, ids and payloads as the webhooks."""
+"""Serves the change feed in REST, with the same events, ids and payloads as the webhooks."""
 
 from datetime import datetime
 from typing import Annotated, Any, cast
@@ -116,11 +116,11 @@ async def notified(
         ),
     ],
 ) -> None:
-    """Describes the request that an endpoint receives for an event; it is never called."""
+    """Describes the request that an endpoint receives for an event; this function is never called."""
 
 
 def webhooks() -> APIRouter:
-    """Returns the `webhooks` of the contract: one POST for each type of event."""
+    """Returns the `webhooks` section of the contract, with one POST for each type of event."""
     receiver = APIRouter(tags=["webhooks"])
     for name, type_ in sorted(CATALOGUE.items()):
         bodies = [schema(payload) for payload in type_.versions]

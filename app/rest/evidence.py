@@ -1,4 +1,4 @@
-"""Scores in REST: shapes and routes, without rules."""
+"""Defines the REST commands on scores."""
 
 from typing import Literal, cast
 
@@ -25,7 +25,7 @@ Outcome = Literal["recorded", "amended", "unchanged", "refused"]
 
 
 class NewScore(Input):
-    """A score to be recorded: one administration of a measure. Sending the same score again changes nothing."""
+    """A score to record: one administration of a measure. Sending the same score again changes nothing."""
 
     student: str = Field(description="An id or an external id.")
     measure: str = Field(description="A code or an id.")
@@ -142,8 +142,9 @@ async def remove_score(work: OpenWork, score: str, removal: ScoreRemoval) -> Sha
 
 @router.get("/scores/{score}/changes", operation_id="list_score_changes", **requires(queries.changes_of))
 async def list_score_changes(work: OpenWork, score: str) -> ScoreChanges:
-    """Lists the changes of a score, oldest first, with who made each, why, and the values before it; also if it was
-    removed.
+    """Lists the changes of a score, oldest first, with the author, the reason and the values before each change.
+
+    The changes of a removed score are listed too.
     """
     rows = await queries.changes_of(work, row_id("score", score))
     return ScoreChanges(items=[SHAPES.render(ScoreChangeResource, row) for row in rows])

@@ -1,6 +1,5 @@
-"""Describes, in the contract, the headers that follow from a route's declaration: keys, versions and tags.
-
-Runs nothing.
+"""Describes in the contract the headers that follow from a route's declaration: idempotency keys, versions and
+ETags.
 """
 
 from typing import Any, Protocol
@@ -27,7 +26,7 @@ NOT_KEPT = "Under this idempotency key the request was carried out, and its answ
 
 
 class Declared(Protocol):
-    """The part of a route that determines its headers."""
+    """The properties of a route that determine its headers."""
 
     status_code: int | None
     responses: dict[int | str, dict[str, Any]]
@@ -51,8 +50,8 @@ class Declared(Protocol):
 
 
 def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
-    """Returns the additions to a route's entry in the contract: the headers that it reads and writes, and their
-    statuses.
+    """Returns the additions to a route's entry in the contract: the route's headers, and the statuses that these
+    cause.
     """
     parameters = [dict(parameter) for parameter in extra.get("parameters", ())]
     responses: dict[str, Any] = {status: dict(answer) for status, answer in extra.get("responses", {}).items()}
@@ -80,8 +79,12 @@ def describe(route: Declared, extra: dict[str, Any]) -> dict[str, Any]:
     if headers:
         success = responses.setdefault(str(route.status_code or 200), {})
         success["headers"] = headers | success.get("headers", {})
-    named = list({parameter["name"]: parameter for parameter in parameters}.values())
-    return {**extra, **({"parameters": named} if named else {}), **({"responses": responses} if responses else {})}
+    unique_parameters = list({parameter["name"]: parameter for parameter in parameters}.values())
+    return {
+        **extra,
+        **({"parameters": unique_parameters} if unique_parameters else {}),
+        **({"responses": responses} if responses else {}),
+    }
 
 
 def _problem(description: str) -> dict[str, Any]:

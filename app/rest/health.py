@@ -1,4 +1,4 @@
-"""Answers health checks: whether the process is alive, and whether it can serve.
+"""Answers health checks: whether the process is running, and whether it can serve requests.
 
 The responses contain no data of any district.
 """
@@ -24,7 +24,7 @@ class Health(Shape):
 
 @router.get("/live", operation_id="live")
 async def live() -> Health:
-    """Answers as long as the process runs."""
+    """Returns the response of a process that is running."""
     return Health(ok=True)
 
 

@@ -1,5 +1,6 @@
-"""Returns information about the caller in REST. It is written by hand, because the caller is not a resource of the
-district.
+"""Serves information about the caller in REST.
+
+It is written by hand, because the caller is not a resource of the district.
 """
 
 from typing import Literal
@@ -64,9 +65,7 @@ async def get_me(work: OpenWork, request: Request) -> Me:
 
 
 def operations_of(routers: list[APIRouter]) -> dict[str, frozenset[Can]]:
-    """Returns the scopes that each operation of these routers requires, keyed by the operation's id, in the order of
-    the ids.
-    """
+    """Returns the scopes that each operation of these routers requires, keyed and sorted by the operation's id."""
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
-    named = {str(route.operation_id): frozenset(route.stated_scopes) for route in routes}
-    return dict(sorted(named.items()))
+    scopes_by_operation = {str(route.operation_id): frozenset(route.stated_scopes) for route in routes}
+    return dict(sorted(scopes_by_operation.items()))

@@ -1,4 +1,4 @@
-"""Measures in REST: shapes and routes, without rules."""
+"""Defines the REST commands on measures."""
 
 from typing import Annotated, Literal
 
@@ -26,7 +26,7 @@ KIND = "`growth`, or `count`, `percentage` or `criterion`, each of which is judg
 
 
 class NewMeasure(Input):
-    """A measure to be created."""
+    """A measure to create."""
 
     code: str = Field(max_length=63, description="The code by which scores and rules name it; it never changes.")
     name: str = Field(max_length=200)
@@ -59,7 +59,10 @@ class MeasureChanges(Changes):
     "/measures", status_code=201, operation_id="make_measure", response_model=MEASURE, **requires(measures.make_measure)
 )
 async def make_measure(work: OpenWork, new: NewMeasure) -> Shape:
-    """Creates a measure. Until a rule names it, the rule for its area judges it, otherwise the general rule."""
+    """Creates a measure.
+
+    Until a rule names the measure itself, the rule of its area judges it, or else the general rule.
+    """
     return SHAPES.render(MeasureResource, await measures.make_measure(work, measures.NewMeasure(**new.model_dump())))
 
 

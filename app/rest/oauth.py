@@ -1,4 +1,4 @@
-"""The token endpoint and the public keys.
+"""Serves the token endpoint and the public keys.
 
 It answers with OAuth errors (RFC 6749 §5.2), never with problem details.
 """
@@ -88,7 +88,9 @@ async def token(request: Request) -> JSONResponse:
 
 
 def refuse(_: Request, error: Throttled) -> JSONResponse:
-    """Returns the OAuth error for a request that is refused temporarily; `slow_down` is registered by RFC 8628."""
+    """Returns the OAuth error for a request that is refused temporarily; its code `slow_down` is registered by RFC
+    8628.
+    """
     status = 503 if isinstance(error, Overloaded) else 429
     body = {"error": "temporarily_unavailable" if status == 503 else "slow_down", "error_description": error.detail}
     return JSONResponse(body, status, headers=NEVER_STORED | {"Retry-After": str(error.retry_after)})
@@ -117,13 +119,13 @@ async def authorization_server(request: Request) -> dict[str, Any]:
 
 
 def unavailable(error: Unavailable) -> JSONResponse:
-    """Returns the token endpoint's error while the database is not available."""
+    """Returns the OAuth error for a request while the database is not available."""
     body = {"error": "temporarily_unavailable", "error_description": error.detail}
     return JSONResponse(body, 503, headers=NEVER_STORED | {"Retry-After": str(error.retry_after)})
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    """Returns the parameters of a token request; those without a value count as left out (RFC 6749 §3.2)."""
+    """Returns the parameters of a token request; a parameter without a value is left out (RFC 6749 §3.2)."""
     if request.query_params.keys() & PARAMETERS.keys():
         raise OAuthError("Send the parameters in the body, never in the address.", code="invalid_request")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
@@ -139,13 +141,16 @@ async def _read_form(request: Request) -> dict[str, str]:
 
 
 def _credentials(headers: list[str], form: dict[str, str]) -> tuple[str, str]:
-    """Returns the client's id and secret; raises `OAuthError` for none, or for two ways at once (RFC 6749 §2.3)."""
+    """Returns the client's id and secret from the headers or the form.
+
+    Raises `OAuthError` if there are none, or if they were sent in two ways at once (RFC 6749 §2.3).
+    """
     client_id, client_secret = form.get("client_id"), form.get("client_secret")
     if headers:
-        named, given = _basic(headers[0])
-        if len(headers) > 1 or client_secret is not None or client_id not in (None, named):
+        header_id, header_secret = _basic(headers[0])
+        if len(headers) > 1 or client_secret is not None or client_id not in (None, header_id):
             raise OAuthError("Authenticate in one way: by Basic or in the body.", code="invalid_request")
-        client_id, client_secret = named, given
+        client_id, client_secret = header_id, header_secret
     if not client_id or not client_secret:
         raise OAuthError("Send client_id and client_secret, by Basic or in the body.", code="invalid_client")
     return client_id, client_secret

@@ -1,4 +1,4 @@
-"""Formats pages in REST: items, `next`, and the Link header (RFC 8288)."""
+"""Defines the base classes of request and response models, and formats pages with their Link header (RFC 8288)."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -16,29 +16,37 @@ Item = TypeVar("Item")
 Row = TypeVar("Row")
 NUL = "\x00"
 MAX_INTEGER = 2**31 - 1
-"""The largest number of a PostgreSQL `integer`."""
+"""The largest value of PostgreSQL's type `integer`."""
 
 
 class Shape(BaseModel):
-    """The base of all response models. They are open in the contract: clients ignore members that are added later."""
+    """The base class of all response models.
+
+    They are open in the contract, so that clients ignore members that are added later.
+    """
 
 
 class Input(BaseModel):
-    """The base of all request models. An unknown field is refused, so that a misspelt one is not ignored."""
+    """The base class of all request models, which refuse an unknown field, so that a misspelt one is not ignored."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def of_its_type(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuses a value of another JSON type, such as a number or an instant in place of a date."""
+        """Returns the value, or raises an error if it has another JSON type, such as a number or an instant in place
+        of a date.
+        """
         check_value(annotations_of(cls)[str(info.field_name)], value)
         return value
 
     @field_validator("*")
     @classmethod
     def storable(cls, value: Any) -> Any:
-        """Refuses values that PostgreSQL cannot store: a NUL in a text, a whole number beyond an `integer`."""
+        """Returns the value, or raises an error for one that PostgreSQL cannot store.
+
+        These are a text with NUL, and a whole number that does not fit into an `integer`.
+        """
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, str) and NUL in item:
                 raise PydanticCustomError("nul", "A text must not contain a NUL character")
@@ -53,17 +61,17 @@ def _remove_defaults(schema: dict[str, Any]) -> None:
 
 
 class Changes(Input):
-    """The base of request models that change a row: a field that is not named stays as it is.
+    """The base class of request models that change a row; a field that the client does not send stays as it is.
 
-    The contract states no default, since a generated client would send it and overwrite the value. A model gives its
-    fields the default `NOT_NAMED`, and its route reads it with `exclude_unset=True`.
+    The contract states no default, because a generated client would send it and overwrite the value. A model gives its
+    fields the default `NOT_NAMED`, and its route reads the model with `exclude_unset=True`.
     """
 
     model_config = ConfigDict(json_schema_extra=_remove_defaults)
 
 
 NOT_NAMED: Any = None
-"""The default of a field of `Changes`. Pydantic does not validate it, and no route reads it."""
+"""The default of the fields of a `Changes` model. Pydantic does not validate it, and no route reads it."""
 
 
 class Items(Shape, Generic[Item]):
@@ -74,12 +82,12 @@ class Items(Shape, Generic[Item]):
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """Returns the name in the contract, such as `ConcernPage`."""
+        """Returns the model's name in the contract, such as `ConcernPage`."""
         return f"{params[0].__name__}Page"
 
 
 def text_field(input_type: type, name: str, **more: Any) -> Any:
-    """Returns the pydantic field of a text, with the lengths that the service's input declares."""
+    """Returns the pydantic field for a text, with the lengths that the service's input declares."""
     text = texts_of(input_type)[name]
     return Field(min_length=text.min or None, max_length=text.max, **more)
 
@@ -92,7 +100,7 @@ def page_keyset(work: Work, listing: str, filters: dict[str, Any], after: str | 
 def to_page(
     request: Request, response: Response, page: Page[Row], shape: Callable[[Row], Item]
 ) -> tuple[list[Item], str | None]:
-    """Returns the items of a page and the next cursor; sets the Link header if more items follow."""
+    """Returns the items of a page and the next cursor; it also sets the Link header if more items follow."""
     if page.next is not None:
         next_url = request.url.include_query_params(after=page.next)
         # The link is relative to the request, so that it works behind a proxy with any host and scheme.

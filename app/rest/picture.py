@@ -1,7 +1,7 @@
-"""Draws a support's chart as plain SVG, light and dark, from a width of 280 pixels.
+"""Draws a support's chart as plain SVG, in light or dark colours, from a width of 280 pixels.
 
-It decides nothing about the data. The SVG contains nobody's name and no free text. Its only id is the end of the
-support's, which keeps the ids of two charts on one page apart.
+The SVG contains no name and no free text. The only id in it is the end of the support's, which distinguishes two charts
+on one page.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ NARROWEST, WIDEST, USUAL = 280, 1600, 720
 
 
 def svg(picture: Picture, width: int = USUAL, theme: str | None = None) -> str:
-    """Returns the chart as an SVG document. `theme` is light or dark; without it, the reader's preference applies."""
+    """Returns the chart as an SVG document; `theme` is light or dark, by default the reader's preference."""
     has_sessions = any(week.known_minutes for week in picture.sessions.values())
     legend = list(_legend(picture, width - 24.0))
     under = 26.0 + (22.0 if has_sessions else 0.0) + 17.0 * (max((row for row, *_ in legend), default=0) + 1)
@@ -76,15 +76,15 @@ def _plot(picture: Picture, width: int, *, top: float, bottom: float) -> Plot:
         values += [stretch.baseline, stretch.at(stretch.to_week)]
     low, high = min(values), max(values)
     room = (high - low) or max(abs(high), 1.0)
-    # The text at the goal needs room beside it.
+    # The text at the goal needs space to the right of it.
     below, above = (0.06, 0.1) if current.goal >= current.baseline else (0.16, 0.06)
     low, high = max(low - room * below, picture.measure.lowest), min(high + room * above, picture.measure.highest)
     low, high = (low, high) if high > low else (low - 1, high + 1)
     widest = max(len(format_number(tick)) for tick in ticks(low, high, 5))
     first, last = min(picture.weeks) - 0.5, max(picture.weeks) + 0.6
     breaks = tuple(pause.after_week for pause in picture.breaks)
-    left = 12 + 8 + widest * SMALL * LETTER
-    return Plot(left, width - 14.0, top, bottom, first, last - first + GAP * len(breaks), breaks, low, high)
+    left_margin = 12 + 8 + widest * SMALL * LETTER
+    return Plot(left_margin, width - 14.0, top, bottom, first, last - first + GAP * len(breaks), breaks, low, high)
 
 
 def _ground(picture: Picture, plot: Plot, width: int) -> Iterator[str]:
@@ -175,8 +175,8 @@ def _labels(picture: Picture, plot: Plot) -> Iterator[str]:
         yield f'cy="{y:.1f}" r="2.6"/>'
     label = f"goal {format_number(current.goal)}, {format_day(current.goal_on)}"
     beneath = y + 20 if y + 22 < plot.bottom else y - 11
-    beside = y - 11 if better > 0 and y - 11 > plot.top - 4 else beneath
-    yield text(min(x + 6, plot.right), beside, label, "aim-ink s halo", "end")
+    near_y = y - 11 if better > 0 and y - 11 > plot.top - 4 else beneath
+    yield text(min(x + 6, plot.right), near_y, label, "aim-ink s halo", "end")
     for stretch in picture.stretches:
         if stretch.number > 1:
             yield from _phase_label(stretch, picture, plot)
@@ -202,7 +202,9 @@ def _phase_label(stretch: ChartPhase, picture: Picture, plot: Plot) -> Iterator[
 
 
 def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
-    """Yields a box for each week's sessions, filled by the delivered share; it is dashed if nothing is recorded."""
+    """Yields a box for each week's sessions, filled up to the delivered share; it is dashed if no session has a
+    record.
+    """
     tall = 14.0
     wide = max(min((plot.right - plot.left) / plot.span - 2, 16), 3)
     for week, of_week in sorted(picture.sessions.items()):
@@ -220,7 +222,7 @@ def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
 
 
 def _legend(picture: Picture, width: float) -> Iterator[tuple[int, float, str, str]]:
-    """Yields the row, position, sign and text of each legend entry, arranged in rows."""
+    """Yields the row, position, sign and text of each entry of the legend."""
     entries = [('<circle class="score" cx="8" r="3.8"/>', "score")]
     if any(point.kind == "baseline" for point in picture.points):
         entries.append(('<circle class="baseline" cx="8" r="3.8"/>', "baseline"))

@@ -1,4 +1,4 @@
-"""Areas, levels and decision rules in REST: shapes and routes, without rules of their own."""
+"""Serves the playbook's decision rules in REST, with the commands that preview and publish them."""
 
 from datetime import datetime
 from typing import Annotated

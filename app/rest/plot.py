@@ -1,6 +1,6 @@
-"""Defines the geometry of a chart: scale, texts, lines, signs. Knows nothing of supports, and no colours.
+"""Computes the geometry of a chart, and writes its SVG elements: texts, lines and signs.
 
-Every text is escaped here. Each colour is combined with a shape, for readers who cannot tell colours apart.
+Every text is escaped here. Each colour is combined with a shape, for readers who cannot distinguish colours.
 """
 
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ from re import compile as pattern
 NO_XML = pattern("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 GAP = 0.9
-"""The width of a break on the axis, in weeks, whatever its length."""
+"""The width on the axis, in weeks, at which every break is drawn, whatever its length."""
 LETTER, BOLD = 0.56, 0.62
-"""The assumed width of a regular and of a bold letter, as a share of the font size."""
+"""The assumed widths of a regular and of a bold letter, as shares of the font size."""
 SMALL, TEXT, LARGE = 11.0, 12.0, 15.0
 MARKS = {
     "good": '<circle class="good" r="9"/><path class="mark" d="M-4 0.5 -1.2 3.4 4.2 -3"/>',
@@ -28,7 +28,7 @@ MARKS = {
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """The rectangle of the plot, with the scales of weeks and values."""
+    """The rectangle in which the scores are drawn, with the scales of weeks and values."""
 
     left: float
     right: float
@@ -41,14 +41,14 @@ class Plot:
     high: float
 
     def x(self, place: float) -> float:
-        """Returns the horizontal position of a place on the axis, in pixels; breaks have a fixed width."""
+        """Returns the horizontal position, in pixels, of a place on the axis; breaks have a fixed width."""
         across = place - self.first
         for week in self.breaks:
             across += min(max((place - week - 0.45) * 10, 0.0), 1.0) * GAP
         return self.left + (self.right - self.left) * across / self.span
 
     def y(self, value: float) -> float:
-        """Returns the vertical position of a value, in pixels, clamped to the plot."""
+        """Returns the vertical position, in pixels, of a value; values outside the plot are moved to its edge."""
         part = (value - self.low) / (self.high - self.low)
         return self.bottom - (self.bottom - self.top) * min(max(part, 0.0), 1.0)
 
@@ -67,22 +67,22 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def text(x: float, y: float, words: str, classes: str, anchor: str = "start") -> str:
-    """Returns a text element at a position; the text is escaped."""
+    """Returns an SVG text element at a position; the text is escaped."""
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{classes}" text-anchor="{anchor}">{escape_xml(words)}</text>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, classes: str) -> str:
-    """Returns a straight line."""
+    """Returns the SVG element of a straight line."""
     return f'<line class="{classes}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
 def path(places: Iterable[tuple[float, float]]) -> str:
-    """Returns the `d` attribute of a path through these points."""
+    """Returns the `d` attribute of an SVG path through these points."""
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
 
 
 def shorten(words: str, width: float, size: float) -> str:
-    """Returns a text, shortened to fit a width in pixels."""
+    """Returns a text, shortened if necessary to fit a width in pixels."""
     most = max(int(width / (size * LETTER)), 4)
     return words if len(words) <= most else words[: most - 1].rstrip(" ,") + "…"
 
@@ -98,6 +98,6 @@ def format_number(number: float) -> str:
 
 
 def format_rate(rate: float) -> str:
-    """Returns a rate with its sign."""
+    """Returns a growth rate with its sign."""
     number = format_number(round(rate, 2))
     return "0" if number in ("0", "-0") else f"+{number}" if rate > 0 else number.replace("-", "−")

@@ -1,4 +1,4 @@
-"""Converts errors into problem details (RFC 9457) for REST callers. Never shows a submitted value."""
+"""Converts errors into problem details (RFC 9457) for REST callers, without any submitted value."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -94,7 +94,10 @@ def problem(
     violations: Sequence[Violation] = (),
     more: int = 0,
 ) -> JSONResponse:
-    """Returns a problem response with the first violations; `more` counts those that the caller left out."""
+    """Returns a problem response with the first violations.
+
+    `more` is the number of violations that the calling function has already left out.
+    """
     REFUSALS.labels(code).inc()
     listed = violations[:MAX_VIOLATIONS]
     shape = Problem(
@@ -119,9 +122,7 @@ def _base_url(request: Request) -> str:
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Installs the exception handlers, so that every error is returned as a problem, and describes this in the
-    contract.
-    """
+    """Installs the exception handlers that return every error as a problem, and describes problems in the contract."""
     app.add_exception_handler(AimlineError, _ours)
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
@@ -179,7 +180,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _overflow(request: Request, _: Exception) -> JSONResponse:
-    """Returns the error response for a request from which a value out of range was computed."""
+    """Returns the error response for a request whose values led to a number or a date that is out of range."""
     return problem(request, 422, Invalid.code, OUT_OF_RANGE.detail, [OUT_OF_RANGE])
 
 
@@ -191,7 +192,7 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
 
 
 def fault(request: Request, error: Exception) -> JSONResponse:
-    """Logs an internal fault and returns its problem response; neither repeats what was submitted."""
+    """Logs an internal fault and returns its problem response; neither contains submitted values."""
     log.error("fault", **describe_fault(error))
     detail = "An internal error occurred. Nothing was changed."
     return problem(request, 500, "internal", detail)

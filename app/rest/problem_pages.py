@@ -1,5 +1,6 @@
-"""Builds the pages that explain the problems, one for each code. They load nothing and contain no data of a
-district.
+"""Builds the pages that explain the problems, one page for each code.
+
+They load nothing and contain no data of a district.
 """
 
 from html import escape
@@ -17,7 +18,7 @@ ABOUT = (
 
 
 def page_of(code: str) -> bytes:
-    """Returns the page of one problem."""
+    """Returns the page that explains one problem."""
     problem = PROBLEM_TYPES[code]
     facts = (
         ("Code", f"<code>{escape(code)}</code>"),

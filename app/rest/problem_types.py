@@ -1,4 +1,4 @@
-"""Lists every problem that a caller can get, with its code, status, meaning and remedy. Runs nothing.
+"""Lists every problem that a caller can get, with its code, status, meaning and remedy.
 
 The `type` of a problem is the address of its page, `/docs/problems/<code>` below AIMLINE_BASE_URL. GraphQL gives the
 same codes. A test compares this list with the code.
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class ProblemType(NamedTuple):
-    """One type of problem."""
+    """One type of problem, with its code, status, meaning and remedy."""
 
     status: int
     title: str

@@ -1,4 +1,4 @@
-"""The rows that a sync run refused, in REST: shapes and routes, without rules."""
+"""Serves in REST the rows that a sync run refused, with the command that acknowledges them."""
 
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from app.sis.runs import quarantine, queries
 
 
 class CsvResponse(PlainTextResponse):
-    """An answer in CSV."""
+    """A response in CSV."""
 
     media_type = "text/csv"
 
@@ -36,7 +36,7 @@ class QuarantinedRow(Shape):
 
     @classmethod
     def of_refusal(cls, row: Refusal) -> "QuarantinedRow":
-        """Returns a row of a report."""
+        """Returns the response model of a refused row."""
         return cls(
             id=str(row.id),
             file=row.file,
@@ -57,7 +57,7 @@ class Acknowledgement(Input):
 
 
 class AcknowledgedRows(Shape):
-    """How many rows were acknowledged."""
+    """The number of rows that were acknowledged."""
 
     acknowledged: int = Field(description="Rows that were not acknowledged before.")
 

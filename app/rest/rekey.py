@@ -1,4 +1,4 @@
-"""The route that requests a map from old to new sourcedIds in REST. It contains no rules."""
+"""Serves in REST the route that requests a map from old to new sourcedIds for a held run."""
 
 from typing import Annotated, Any, Literal
 
@@ -20,7 +20,7 @@ PART = 200
 
 
 class MapRoute(Route):
-    """A route whose body may contain a map of the largest number of pairs."""
+    """A route whose body may contain a map with the largest allowed number of pairs."""
 
     most_values = 4 * MAX_GIVEN
 
@@ -36,7 +36,7 @@ class RekeyPair(Input):
 
 
 def _validate_in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Validates a long map in parts, and stops after the part with which the list of violations is full."""
+    """Returns a long map, validated in parts; it stops after the part in which the list of violations becomes full."""
     if not isinstance(pairs, list) or len(pairs) <= PART:
         return validate(pairs)
     if len(pairs) > MAX_GIVEN:

@@ -29,7 +29,7 @@ PARAMETER: dict[str, Any] = {
 
 
 class Replayed(Exception):
-    """Raised instead of executing a request that was executed before, with the stored response."""
+    """Raised with the stored response, instead of executing a request that was executed before."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()
@@ -46,8 +46,9 @@ class Replayed(Exception):
 
 
 async def note_key(request: Request, principal: Principal) -> None:
-    """Stores the key of a request for `find_kept`; does nothing without a key. Raises `Malformed` for an invalid
-    key.
+    """Stores the idempotency key of a request for `find_stored_response`; does nothing without a key.
+
+    Raises `Malformed` for an invalid key.
     """
     values = request.headers.getlist(HEADER)
     request.state.keyed = None
@@ -59,8 +60,11 @@ async def note_key(request: Request, principal: Principal) -> None:
     request.state.keyed = keyed_request(principal, operation, key, *payload)
 
 
-async def find_kept(request: Request, work: Work) -> Answer | None:
-    """Returns the response that was stored for a request's key, or None; notes that its records are shown again."""
+async def find_stored_response(request: Request, work: Work) -> Answer | None:
+    """Returns the response that was stored for a request's idempotency key, or None.
+
+    It also notes for the disclosure log that the response's records are shown again.
+    """
     keyed: KeyedRequest | None = getattr(request.state, "keyed", None)
     if keyed is None:
         return None
@@ -71,8 +75,8 @@ async def find_kept(request: Request, work: Work) -> Answer | None:
     return answer
 
 
-async def keep(request: Request, response: Response) -> None:
-    """Stores the response of a request with a key, in the transaction that has not committed yet."""
+async def store_response(request: Request, response: Response) -> None:
+    """Stores the response of a request that has an idempotency key, in the transaction that is about to commit."""
     keyed: KeyedRequest | None = getattr(request.state, "keyed", None)
     if keyed is None:
         return

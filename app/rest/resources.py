@@ -1,4 +1,4 @@
-"""Lists the reads that REST derives from the declared resources: the path, operation and tag of each. Nothing else."""
+"""Lists the reads that REST derives from the declared resources, with the path, operation and tag of each."""
 
 from fastapi import APIRouter
 
@@ -62,7 +62,7 @@ LISTS = (
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
 )
-"""The name of a listing, which is its path, with its operation and tag."""
+"""The lists, each with its name (which is its path), operation and tag."""
 
 ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (StudentResource, "students/{student}", "get_student", "roster"),
@@ -75,7 +75,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
 )
-"""A resource with the path, operation and tag of the read of one row."""
+"""The reads of one row, each with its resource, path, operation and tag."""
 
 LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
     (StudentResource, "demographics", "students/{student}/demographics", "get_demographics", "roster"),
@@ -92,7 +92,7 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
     (SupportResource, "verdict", "supports/{support}/verdict", "get_verdict_now", "verdicts"),
     (SupportResource, "verdicts", "supports/{support}/verdicts", "list_verdicts", "verdicts"),
 )
-"""A resource and its link, with the path, operation and tag of the read of the rows that belong to a row."""
+"""The reads of the rows that a link leads to, each with its resource, link, path, operation and tag."""
 
 SHAPES = Shapes(CATALOG, SERVED)
 READER = Reader(SHAPES)

@@ -1,4 +1,4 @@
-"""Retries a REST request once after a temporary fault of the database. It contains no rules.
+"""Retries a REST request once after a temporary fault of the database.
 
 It wraps the whole app, so that dependencies, body and route run again as they did the first time.
 """
@@ -15,11 +15,13 @@ from app.rest.oauth import unavailable
 from app.rest.problem import from_error
 
 MAX_KEPT_BYTES = 2 * 1024 * 1024
-"""The largest body in bytes that is kept for a retry; a request with a larger body (a roster zip) is not retried."""
+"""The size in bytes of the largest body that is kept for a retry; a larger one, such as a roster zip, is not
+retried.
+"""
 
 
 class Retries:
-    """Runs a request once more if `run_with_retry` allows it, and answers the errors that it raises."""
+    """Middleware that runs a request once more if `run_with_retry` allows it, and answers the errors that it raises."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -53,7 +55,7 @@ class Retries:
 
 
 class _Exchange:
-    """The messages of one request, kept so that a second attempt reads the same ones."""
+    """The messages of one request, which are kept so that a second attempt reads the same ones."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
@@ -63,7 +65,7 @@ class _Exchange:
         self.answered = False
 
     def rewind(self) -> None:
-        """Starts another attempt at the first message."""
+        """Prepares another attempt, which reads from the first message again."""
         self._next = 0
 
     def can_be_repeated(self) -> bool:
@@ -71,7 +73,7 @@ class _Exchange:
         return not self.answered and self._size <= MAX_KEPT_BYTES
 
     async def receive(self) -> Message:
-        """Returns the next message: a kept one, or otherwise a new one from the client."""
+        """Returns the next message, which is a kept one or otherwise a new one from the client."""
         if self._next < len(self._kept):
             self._next += 1
             return self._kept[self._next - 1]

@@ -1,9 +1,9 @@
 """Checks a request in this order: its token, its scopes, the size of its JSON, and only then its values.
 
-Also adds what every operation has by its declaration: an idempotency key, an ETag and its conditions.
-
 FastAPI parses and validates a body before any dependency runs, so a caller without the scope could make the service do
-all of that work. Every router names this class; a test refuses a route that takes a body without it.
+all of that work. Every router uses this class; a test refuses a route that takes a body without it.
+
+The class also adds what every operation has by its declaration: an idempotency key, an ETag and its conditions.
 """
 
 from collections.abc import Callable, Coroutine
@@ -20,17 +20,17 @@ from app.core.errors import Forbidden, Malformed, Violation
 from app.core.json_limits import MAX_VALUES, NotText, check_json
 from app.rest.door import READS, open_work, principal_of
 from app.rest.headers import describe
-from app.rest.repetition import Replayed, keep, note_key
-from app.rest.versions import note_versions, require_seen, tagged
+from app.rest.repetition import Replayed, note_key, store_response
+from app.rest.versions import note_versions, require_seen, with_etag
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Route(APIRoute):
-    """A route that checks the scopes stated in its contract before it reads a body."""
+    """A route that checks the scopes in its contract before it reads a body."""
 
     most_values = MAX_VALUES
-    """The maximum number of values in a body."""
+    """The largest number of values in a body."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -38,14 +38,14 @@ class Route(APIRoute):
 
     @property
     def takes_key(self) -> bool:
-        """Returns whether the route takes an idempotency key: a POST does, unless it opens its transactions itself."""
+        """Returns whether the route takes an idempotency key: every POST does, unless it opens its transactions
+        itself.
+        """
         return "POST" in (self.methods or ()) and self._opens_work
 
     @property
     def takes_version(self) -> bool:
-        """Returns whether a client may send the version of the row in the path, as `If-Match`, when the route changes
-        that row.
-        """
+        """Returns whether a client may send the version of the row in the path, as `If-Match`."""
         return not READS & (self.methods or set()) and bool(self.param_convertors) and self._opens_work
 
     @property
@@ -57,7 +57,7 @@ class Route(APIRoute):
 
     @property
     def shows_version(self) -> bool:
-        """Returns whether the answer is one row with a version."""
+        """Returns whether the response is one row with a version."""
         return "version" in getattr(self.response_model, "model_fields", {})
 
     @property
@@ -71,14 +71,12 @@ class Route(APIRoute):
 
     @property
     def stated_scopes(self) -> tuple[Can, ...]:
-        """Returns the scopes that `requires` declared for this route; none for a route without a token."""
+        """Returns the scopes that `requires` declared for this route; a route without a token has none."""
         (security,) = (self.openapi_extra or {}).get("security", ({},))
         return tuple(Can(scope) for scope in security.get("oauth2", ()))
 
     def get_route_handler(self) -> Handler:
-        """Returns FastAPI's handler, with the checks before it, and the storing of the response and its ETag after
-        it.
-        """
+        """Returns FastAPI's handler, extended by the checks before it and by the ETag and stored response after it."""
         handle, scopes = super().get_route_handler(), self.stated_scopes
         reads_json, most_values = self.body_field is not None, self.most_values
         takes_key, takes_version, shows_version = self.takes_key, self.takes_version, self.shows_version
@@ -101,9 +99,9 @@ class Route(APIRoute):
             if takes_version:
                 require_seen(request)
             if shows_version:
-                response = tagged(request, response)
+                response = with_etag(request, response)
             if takes_key:
-                await keep(request, response)
+                await store_response(request, response)
             return response
 
         return checked
@@ -114,7 +112,10 @@ def _depends_on(dependant: Dependant, function: Callable[..., Any]) -> bool:
 
 
 async def _authorize(request: Request, scopes: tuple[Can, ...]) -> None:
-    """Verifies the token and its scopes, and stores the principal; raises `Unauthenticated` or `Forbidden`."""
+    """Verifies the token and its scopes, and stores the principal with the request.
+
+    Raises `Unauthenticated` or `Forbidden`.
+    """
     principal = await principal_of(
         request, request.headers.get("authorization"), request.headers.get("aimline-act-for")
     )

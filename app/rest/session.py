@@ -1,4 +1,4 @@
-"""Sessions and dosage in REST: shapes and routes, without rules."""
+"""Serves sessions and dosage in REST."""
 
 from datetime import date
 from typing import Annotated, Literal, cast
@@ -30,7 +30,7 @@ WHY = "Why minutes were lost; required where fewer were delivered than planned. 
 
 
 class NewSession(Input):
-    """A session to be recorded: one delivery of the support, which took place or was lost.
+    """A session to record: one delivery of the support, which took place or was lost.
 
     Sending the same session again changes nothing.
     """

@@ -1,6 +1,6 @@
-"""Sync runs in REST: shapes and routes, without rules.
+"""Serves sync runs in REST.
 
-Over 250 lines, because runs, reports and answers share shapes.
+The file has over 250 lines, because runs, reports and answers share their models.
 """
 
 from datetime import datetime
@@ -43,7 +43,7 @@ class SyncRun(Shape):
 
 
 class Approval(Input):
-    """The approval of a plan that somebody has read, for all of it or without its removals."""
+    """The approval of a held run's plan, for all of it or without its removals."""
 
     plan: str = Field(
         max_length=64,
@@ -89,7 +89,7 @@ class SyncChange(Shape):
 
 
 class LikelyRekey(Shape):
-    """A person who would be removed and one who would come, who are likely the same."""
+    """A person whom the run would remove and one whom it would create, who are likely the same."""
 
     old: str = Field(description="The known sourcedId.")
     new: str = Field(description="The sourcedId that came.")

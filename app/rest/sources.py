@@ -1,4 +1,4 @@
-"""The SIS sources of a district in REST: shapes and routes, without rules. Secrets can be written but never read."""
+"""Serves the SIS sources of a district in REST; their secrets can be written but never read."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -78,7 +78,7 @@ class SourceSettings(Input):
 
 
 class NewSource(SourceSettings):
-    """A source to be registered. Files and folders of the server can be named on its command line only."""
+    """A source to register. Files and folders on the server can be named only on the server's command line."""
 
     name: str = Field(max_length=63, description="The name by which people and external ids refer to the source.")
     kind: Literal["oneroster-1.1", "oneroster-1.2", "oneroster-csv", "scores-csv"]

@@ -1,4 +1,7 @@
-"""A student's whole story in REST, which is irregular: it shows the links of a student beside the student."""
+"""Serves a student's whole story in REST.
+
+It is written by hand, because it shows the links of a student next to the student.
+"""
 
 from fastapi import APIRouter, Response
 from pydantic import Field

@@ -1,7 +1,8 @@
-"""Owns the change feed as a stream of server-sent events: the same events, cursors and bodies as GET /v1/events.
+"""Streams the change feed as server-sent events, with the same events, cursors and bodies as GET /v1/events.
 
-A stream outlives its request's turn and transaction. So every batch is read in a transaction of its own, by a caller
-who is authorized again: a token that ends or is revoked ends the stream, and a caseload that changes narrows it.
+A stream outlives its request's turn and transaction. Every batch is therefore read in a transaction of its own, by a
+caller who is authorized again: a token that ends or is revoked ends the stream, and a caseload that changes restricts
+it.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -32,9 +33,9 @@ from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["events"], route_class=Route)
 HEARTBEAT = 15.0
-"""Seconds after which a stream without events sends a comment, so that no proxy thinks it dead."""
+"""The seconds after which a stream without events sends a comment, so that no proxy closes it."""
 RECONNECT = 5000
-"""Milliseconds after which a client reconnects."""
+"""The milliseconds after which a disconnected client connects again."""
 BATCH = 200
 OPERATION = "GET /v1/events/stream"
 CONTENT = {"text/event-stream": {"schema": {"type": "string"}}}
@@ -43,7 +44,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events of a stream with the cursor of each, and the cursor after them."""
+    """Events of a stream with the cursor of each, and the cursor after the last one."""
 
     events: Sequence[tuple[str, Event]]
     cursor: str
@@ -51,7 +52,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """The events that a stream reads, and the caller for whom it reads them."""
+    """Reads the events of one stream for its caller."""
 
     request: Request
     services: Services
@@ -59,7 +60,7 @@ class Reader:
     versions: dict[str, int]
 
     async def authorize(self) -> Principal:
-        """Returns the caller as it is now; raises what `principal_of` raises once the token or the person has none."""
+        """Returns the caller with its present rights; raises `Unauthenticated` or `Forbidden` if it has lost them."""
         self.request.state.principal = None
         headers = self.request.headers
         principal = await principal_of(self.request, headers.get("authorization"), headers.get("aimline-act-for"))
@@ -67,7 +68,7 @@ class Reader:
         return principal
 
     async def read(self, principal: Principal, cursor: str | None) -> Batch:
-        """Returns the events after a cursor; without one, no event and the cursor of the end."""
+        """Returns the events after a cursor, or without a cursor no event and the cursor of the feed's end."""
         return await run_with_retry(partial(self._read, principal, cursor), reads=True)
 
     async def _read(self, principal: Principal, cursor: str | None) -> Batch:
@@ -82,7 +83,7 @@ class Reader:
 
 
 class EventStream(StreamingResponse):
-    """The response: it takes its place at the hub when it begins, and gives it up when it ends."""
+    """The response that streams events; while it lasts, the event hub counts it among its open streams."""
 
     def __init__(self, reader: Reader, principal: Principal, first: Batch) -> None:
         super().__init__(self._messages(reader, first), media_type="text/event-stream")
@@ -102,12 +103,12 @@ class EventStream(StreamingResponse):
         try:
             while True:
                 for cursor, event in batch.events:
-                    shown = orjson.dumps(body(event, reader.services.base_url, reader.versions)).decode()
-                    yield f"id: {cursor}\nevent: {event.type}\ndata: {shown}\n\n"
+                    event_json = orjson.dumps(body(event, reader.services.base_url, reader.versions)).decode()
+                    yield f"id: {cursor}\nevent: {event.type}\ndata: {event_json}\n\n"
                 has_more = len(batch.events) == BATCH
                 if not has_more and not await self._subscription.moved(HEARTBEAT):
                     await reader.authorize()
-                    # An id without data moves the client's position, and is no event to it.
+                    # An id without data moves the client's position without delivering an event.
                     yield f":\nid: {batch.cursor}\n\n"
                     batch = Batch((), batch.cursor)
                     continue
@@ -115,7 +116,7 @@ class EventStream(StreamingResponse):
                     principal = await reader.authorize()
                     batch = await reader.read(principal, batch.cursor)
         except AimlineError as error:
-            # The token has ended, or the cursor: the client learns which when it connects again.
+            # The token or the cursor is no longer valid; the client learns which when it connects again.
             yield f": {error.code}\n\n"
         except Exception as error:
             log.error("stream.fault", **describe_fault(error))

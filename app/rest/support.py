@@ -1,4 +1,4 @@
-"""Commands on supports in REST: shapes and routes, without rules."""
+"""Defines the REST commands on supports."""
 
 from datetime import date
 from uuid import UUID
@@ -22,7 +22,7 @@ READS = (queries.support, response_queries.verdicts_now)
 
 
 class NewSupport(Input):
-    """A support to be planned."""
+    """A support to plan."""
 
     student: str = Field(description="An id or an external id.")
     intervention: str = text_field(service.NewSupport, "intervention", description="What is done.")

@@ -1,4 +1,4 @@
-"""The routes that receive a roster zip or a file of scores in REST; the worker runs the sync. They contain no rules.
+"""Receives a roster zip or a file of scores in REST, from which the worker runs a sync.
 
 These are the only routes whose bodies go to disk as they arrive. The sender is authorized first, by a transaction of
 its own.

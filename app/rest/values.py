@@ -1,4 +1,4 @@
-"""Checks the JSON types of a request's values; a value of another type is refused, never converted.
+"""Checks the JSON types of a request's values, and refuses a value of another type instead of converting it.
 
 Pydantic would accept an instant or a number as a date, a text as a number, and `1` as true. An instant is another day
 in another time zone, so only the form YYYY-MM-DD is accepted for a date.
@@ -43,7 +43,7 @@ def check_value(annotation: Any, value: Any) -> None:
 
 
 def _check_choice(arguments: list[Any], value: Any) -> None:
-    """Checks a value of an optional type; a union of several types is left to Pydantic."""
+    """Checks a value whose type is optional; Pydantic alone checks a union of several types."""
     if value is not None and len(arguments) == 1:
         check_value(arguments[0], value)
 

@@ -1,7 +1,7 @@
 """Implements the headers ETag, If-Match and If-None-Match: which routes have them, and what they contain.
 
 The ETag of a row begins with its version and ends with a digest of the response, because some members of a row (how far
-a source was read, since when an endpoint fails) change without a new version. If-Match compares versions only.
+a source was read, since when an endpoint fails) change without a new version. If-Match compares only the versions.
 """
 
 import re
@@ -34,7 +34,7 @@ READS: dict[str, Any] = {
 
 
 def writes(*, is_required: bool) -> dict[str, Any]:
-    """Returns the If-Match parameter of a route that changes a row."""
+    """Returns the If-Match parameter in the contract of a route that changes a row."""
     words = "The ETag that you have read, or the row's version in quotes. 412 if the row has changed since."
     more = " Required, so that nobody's change is overwritten unseen: `*` for any version." if is_required else ""
     return {
@@ -46,7 +46,7 @@ def writes(*, is_required: bool) -> dict[str, Any]:
     }
 
 
-def tag_of(response: Response) -> str | None:
+def etag_of(response: Response) -> str | None:
     """Returns the ETag of a response that shows one row, or None if the row has no version."""
     with suppress(orjson.JSONDecodeError):
         body = orjson.loads(response.body)
@@ -55,9 +55,9 @@ def tag_of(response: Response) -> str | None:
     return None
 
 
-def tagged(request: Request, response: Response) -> Response:
-    """Returns the response with its ETag, or 304 if the client has it already."""
-    tag = tag_of(response)
+def with_etag(request: Request, response: Response) -> Response:
+    """Returns the response with its ETag, or 304 if the client already has it."""
+    tag = etag_of(response)
     if tag is None:
         return response
     response.headers["ETag"] = tag
@@ -70,8 +70,9 @@ def tagged(request: Request, response: Response) -> Response:
 
 
 def note_versions(request: Request, *, is_required: bool) -> None:
-    """Stores the versions of the row in the path that the client accepts; raises `Malformed` and
-    `PreconditionRequired`.
+    """Stores the versions of the row in the path that the client accepts.
+
+    Raises `Malformed` for an invalid header, and `PreconditionRequired` for a missing one.
     """
     values = request.headers.getlist(IF_MATCH)
     request.state.expected = None
@@ -91,7 +92,7 @@ def note_versions(request: Request, *, is_required: bool) -> None:
 
 
 async def expect_versions(request: Request, work: Work) -> None:
-    """Makes the command fail if the row does not have a version that the client accepts."""
+    """Makes the command fail if the row's version is not one that the client accepts."""
     expected: ExpectedVersion | None = getattr(request.state, "expected", None)
     if expected is not None:
         await expected.watch(work)

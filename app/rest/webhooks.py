@@ -1,4 +1,4 @@
-"""Webhook endpoints in REST: shapes and routes, without rules. Their deliveries are in `deliveries`."""
+"""Serves webhook endpoints in REST; their deliveries are in `deliveries`."""
 
 from datetime import datetime, timedelta
 from typing import Literal
@@ -25,7 +25,7 @@ VERSIONS = "The payload version for each type; for a type that is not named, the
 
 
 class NewEndpoint(Input):
-    """An endpoint to be registered. It receives future events within the reach of the caller who registers it."""
+    """An endpoint to register. It receives future events within the reach of the caller who registers it."""
 
     url: str = Field(max_length=2048, description="https, on a public address.")
     event_types: list[str] = Field(max_length=100, description="See GET /v1/event-types.")
@@ -80,7 +80,7 @@ class Endpoint(Shape):
 
 
 class NewlyMadeEndpoint(Endpoint):
-    """A new endpoint, or one with a new secret, which is shown only once."""
+    """A new endpoint, or one with a new secret; the secret is shown only once."""
 
     secret: str | None = Field(
         description="whsec_…: verify deliveries with it, as Standard Webhooks specifies. Null with ed25519."

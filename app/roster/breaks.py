@@ -1,9 +1,9 @@
 """Manages a district's breaks, and marks the school weeks that they cover as weeks without instruction.
 
-OneRoster describes terms but no holidays, so a district declares its breaks here. A week is a break week if each
-weekday, Monday to Friday, lies in a break of the school or of the whole district; several breaks may cover it together.
-A break of the whole district also applies to schools that are added later. After a change, the caller judges the
-affected series again.
+OneRoster describes terms but no holidays, so a district declares its breaks here. A week is a break week if each of its
+days from Monday to Friday lies in a break of the school or of the whole district; several breaks may cover the week
+together. A break of the whole district also applies to schools that are added later. After a change, the caller judges
+the affected series again.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -28,14 +28,14 @@ from app.roster.references import parse
 
 MAX_BREAK = timedelta(days=366)
 FARTHEST = timedelta(days=5 * 366)
-"""The largest distance of a break from today, before or after; a date beyond it is a typing error."""
+"""The maximum distance of a break from today, before or after. A date beyond it is probably a typing error."""
 OUT_OF_REACH = "This caller reaches only some schools. Declare breaks for one of its schools at a time."
 
 
 def is_break_week(school: str, monday: str) -> str:
-    """Returns the SQL condition that breaks cover every weekday of a school's week.
+    """Returns an SQL condition that is true if breaks cover every weekday of a school's week.
 
-    `school` and `monday` are SQL expressions; the statement binds `:district`.
+    `school` and `monday` are SQL expressions; the statement must bind `:district`.
     """
     return f"""EXISTS (
         SELECT FROM school_break AS b
@@ -60,8 +60,8 @@ UPDATE_WEEKS = text(
 
 @dataclass(frozen=True, slots=True)
 class NewBreak:
-    """The input for a break: its first and last day, and its school (an id or an external id; none means the whole
-    district).
+    """The input of `save_break`: the first and the last day, and the school as an id or an external id (None means all
+    schools).
     """
 
     begins_on: date
@@ -72,7 +72,7 @@ class NewBreak:
 
 @dataclass(frozen=True, slots=True)
 class SavedBreak:
-    """The result of saving or deleting a break: its row, whether it is new, and the schools with a week that
+    """The result of saving or deleting a break: its row, whether the row is new, and the schools with a week that
     changed.
     """
 
@@ -83,8 +83,9 @@ class SavedBreak:
 
 @needs(Can.READ_ROSTER)
 async def breaks(work: Work, keyset: Keyset, school_id: UUID | None = None) -> Page[SchoolBreak]:
-    """Returns a page of breaks in the order of their creation; with a school, those of the school and of the whole
-    district.
+    """Returns a page of breaks in the order of their creation.
+
+    With a school, only breaks of that school and of the whole district are returned.
     """
     query = select(SchoolBreak).where(SchoolBreak.district_id == work.district_id, SchoolBreak.removed_at.is_(None))
     if school_id is not None:
@@ -97,9 +98,8 @@ async def breaks(work: Work, keyset: Keyset, school_id: UUID | None = None) -> P
 async def save_break(work: Work, new: NewBreak) -> SavedBreak:
     """Saves a break and marks its weeks as weeks without instruction.
 
-    Saving the same days for the same school again does not create a second break.
-
-    Raises `Invalid` with every violation. The caller judges the affected series again.
+    If the same days are saved for the same school again, no second break is created. Raises `Invalid` with every
+    violation. The caller judges the affected series again.
     """
     school_id = await _validate(work, new)
     await _lock_breaks(work)
@@ -150,7 +150,7 @@ async def delete_break(work: Work, break_id: UUID) -> SavedBreak:
 
 
 async def _update_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
-    """Recomputes the weeks that a break touches from all breaks; returns the schools with a changed week."""
+    """Recomputes the weeks that a break touches from all breaks. Returns the schools with a changed week."""
     parameters = {
         "district": work.district_id,
         "school": row.school_id,
@@ -161,7 +161,9 @@ async def _update_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
 
 
 async def _lock_breaks(work: Work) -> None:
-    """Makes other transactions that change the district's breaks or school weeks wait until this one ends."""
+    """Locks the district's breaks and school weeks, so that other transactions that change them wait until this one
+    ends.
+    """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SCHOOL_BREAK})
 
 
@@ -197,6 +199,6 @@ def _violations(new: NewBreak, today: date) -> list[Violation]:
 
 
 def _reaches(work: Work, school_id: UUID | None) -> bool:
-    """Returns whether all schools that a break applies to are within the caller's reach."""
+    """Returns whether all schools to which a break applies are within the caller's reach."""
     principal = work.principal
     return principal.reach is Reach.DISTRICT or (principal.reach is Reach.SCHOOLS and school_id in principal.schools)

@@ -1,6 +1,6 @@
-"""Numbers instructional weeks, in which series are measured: a school's own weeks, or calendar weeks if it has none.
+"""Numbers a school's instructional weeks, in which series are measured. A school without a calendar has calendar weeks.
 
-Opens no database session; it uses the caller's unit of work and permission.
+Works under the permission that the calling command requires.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,11 +27,15 @@ from app.roster.lookup import IdList
 from app.roster.models import SchoolWeek
 
 Weeks = Mapping[date, int]
-"""Week numbers by Monday; a week without instruction has the number of the last instructional week before it."""
+"""The number of each week, keyed by its Monday. A week without instruction has the number of the last instructional
+week before it.
+"""
 
 
 def weeks_between(weeks: Weeks, begins: date, day: date) -> int:
-    """Returns the instructional weeks between two dates; calendar weeks if the school has no calendar."""
+    """Returns the number of instructional weeks between two dates, or of calendar weeks if the school has no
+    calendar.
+    """
     first, last = weeks.get(monday_of(begins)), weeks.get(monday_of(day))
     if first is not None and last is not None and last >= first:
         return last - first
@@ -41,9 +45,10 @@ def weeks_between(weeks: Weeks, begins: date, day: date) -> int:
 def days_of_instruction(
     district_id: UUID, school_ids: SQLColumnExpression[list[UUID]], since: SQLColumnExpression[date], today: date
 ) -> ColumnElement[int]:
-    """Returns an SQL expression for the number of days from a date to today that lie in instructional weeks.
+    """Returns an SQL expression for the number of days from a date to today that lie in instructional weeks, with
+    weekends.
 
-    The weeks are those of a row's first school; every day counts if that school has no known weeks. Weekends count too.
+    The weeks are those of the first of `school_ids`. If this school has no known weeks, every day counts.
     """
     until = literal(today, Date)
     school = school_ids[1]
@@ -79,10 +84,11 @@ async def weeks_of_schools(
 
 
 async def weeks_off(work: Work, school_ids: Collection[UUID], begins: date, until: date) -> dict[UUID, frozenset[date]]:
-    """Returns the Mondays of weeks without instruction, for each school that has a calendar in this period.
+    """Returns the Mondays of weeks without instruction, keyed by school, for schools that have a calendar in this
+    period.
 
-    A week that is missing between a calendar's first and last week (a summer) is included. Weeks before the first or
-    after the last are unknown and not included.
+    A week that is missing between a calendar's first and last week, as in the summer, is included. Weeks before the
+    first or after the last are unknown and not included.
     """
     weeks_by_school = await weeks_of_schools(work, school_ids, begins, until)
     off_by_school = {school_id: off_between(weeks, begins, until) for school_id, weeks in weeks_by_school.items()}
@@ -90,9 +96,9 @@ async def weeks_off(work: Work, school_ids: Collection[UUID], begins: date, unti
 
 
 def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -> frozenset[date] | None:
-    """Returns the Mondays without instruction among one school's ordered weeks, or None if there are no weeks.
+    """Returns the Mondays of one school's weeks without instruction, or None if the school has no weeks.
 
-    `weeks` are pairs of the Monday and whether there was instruction.
+    `weeks` are in order, as pairs of the Monday and whether there was instruction.
     """
     since = monday_of(begins)
     instruction = {monday: instructional for monday, instructional in weeks if since <= monday <= until}
@@ -104,7 +110,9 @@ def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -
 
 
 def counted(weeks: Sequence[tuple[date, bool]]) -> dict[date, int]:
-    """Returns instructional week numbers by Monday, counted from the first of these weeks."""
+    """Returns the number of each instructional week, counted from the first of these weeks and keyed by the week's
+    Monday.
+    """
     # The count begins with the given weeks rather than with the school year, because a phase may continue into the next
     # one.
     numbers, number = {}, 0

@@ -1,4 +1,6 @@
-"""Determines the caseload of a member of staff: the students whom they teach (by enrollments), support or lead."""
+"""Determines the caseload of a member of staff: the students whom the person teaches (by enrollments), supports or
+leads.
+"""
 
 from datetime import date
 from uuid import UUID
@@ -19,8 +21,9 @@ from app.roster.models import Caseload, Enrollment, Org, Person
 
 @needs(Can.ACT_FOR)
 async def acting_person(work: Work, name: str) -> ActingPerson:
-    """Returns the role, schools and caseload of the person for whom a request acts; raises `Invalid` for an unknown
-    person.
+    """Returns the role, schools and caseload of the person for whom a request acts.
+
+    Raises `Invalid` for an unknown person.
     """
     person = await locate_staff(work, name, "/act_for")
     today = today_in(await zone_of(work))
@@ -46,7 +49,7 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 
 
 async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Principal, name: str) -> Principal:
-    """Returns the client's principal, restricted to what the person for whom its request acts may see and do.
+    """Returns the client's principal, restricted to what the person for whom the request acts may see and do.
 
     Raises `Forbidden` without the scope `act-for` or for a role without access, and `Invalid` for an unknown person.
     """
@@ -56,7 +59,7 @@ async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Princip
 
 @needs(Can.PLAN_SUPPORT)
 async def assign(work: Work, staff_id: UUID, student: Person, via: str, support_id: UUID) -> None:
-    """Adds a student to a staff member's caseload for a support; repeating it changes nothing."""
+    """Adds a student to a staff member's caseload for a support. If the entry exists, nothing changes."""
     await work.db.execute(
         insert(Caseload)
         .values(
@@ -73,7 +76,7 @@ async def assign(work: Work, staff_id: UUID, student: Person, via: str, support_
 
 @needs(Can.PLAN_SUPPORT)
 async def release(work: Work, support_id: UUID) -> None:
-    """Removes the caseload entries of a support; students who are on a caseload for another reason stay on it."""
+    """Removes the caseload entries of a support. A student who is on a caseload for another reason stays on it."""
     await work.db.execute(
         delete(Caseload).where(Caseload.district_id == work.district_id, Caseload.support_id == support_id)
     )
@@ -93,7 +96,7 @@ async def _caseload(work: Work, staff_id: UUID, today: date) -> tuple[UUID, ...]
         select(Caseload.student_id).where(Caseload.district_id == work.district_id, Caseload.staff_id == staff_id)
     )
     student_ids = cast(list({*taught_students, *supported_students}), IdList)
-    # A student who left is on nobody's caseload; their school and district still see them.
+    # A student who left is on nobody's caseload; the student's school and district still see the records.
     rows = await work.db.scalars(
         select(Person.id)
         .where(Person.district_id == work.district_id, Person.id == any_(student_ids), Person.removed_at.is_(None))

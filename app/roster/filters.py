@@ -1,4 +1,4 @@
-"""Declares the filters by roster rows, for the lists of all packages: by student, staff, school and class.
+"""Declares the list filters by student, staff, school and class, which the lists of all packages use.
 
 A filter's text is an id or an external id `sis:<source>:<sourcedId>`. With a pointer (REST) an unknown row is `Invalid`
 at it; without one (GraphQL) any id is accepted, and an unknown external id is `NotFound`.
@@ -24,36 +24,40 @@ Find = Callable[[Work, str, str | None], Awaitable[FromSource]]
 
 
 def by_student(column: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None]) -> Filter[UUID]:
-    """Returns a filter by the student whom a row is about; the index on the student serves it."""
+    """Returns a filter by the student whom a row is about. It uses the index on the student."""
     return _by_row(STUDENT, lambda student_id: column == student_id, f"Only rows about this student: {NAMED}.")
 
 
 def by_staff(
     *columns: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None], name: str, description: str
 ) -> Filter[UUID]:
-    """Returns a filter by the member of staff in one of the columns."""
+    """Returns a filter that accepts a row if one of these columns has the member of staff."""
     in_a_column = _by_row(STAFF, lambda person_id: or_(*(column == person_id for column in columns)), description)
     return replace(in_a_column, name=name)
 
 
 def by_school(model: type[ListedBySchool]) -> Filter[UUID]:
-    """Returns a filter by a school of the row's student; the indexes on the model's school columns serve it."""
+    """Returns a filter by a school of the student whom a row is about. It uses the indexes on the model's school
+    columns.
+    """
     of_students = _by_row(SCHOOL, None, f"Only rows about students of this school: {NAMED}.")
     return replace(of_students, narrow=False, schools=model)
 
 
 def of_school(column: SQLCoreOperations[UUID]) -> Filter[UUID]:
-    """Returns a filter by the school in a column."""
+    """Returns a filter by the school that a column refers to."""
     return _by_row(SCHOOL, lambda school_id: column == school_id, f"Only rows of this school: {NAMED}.")
 
 
 def by_class(condition: Callable[[UUID], Any]) -> Filter[UUID]:
-    """Returns a filter by class; `condition` returns the condition that a row belongs to a class."""
+    """Returns a filter by class; `condition` returns the SQL condition that a row belongs to a class."""
     return _by_row(CLASS, condition, f"Only those in this class: {NAMED}.")
 
 
 def resolver(kind: str, find: Find | Callable[[Work, str, str | None], Awaitable[SchoolClass]]) -> Resolver:
-    """Returns the resolver for ids and external ids of roster rows; `find` checks the permission first."""
+    """Returns the function that resolves a filter's text to the id of a roster row; `find` checks the permission
+    first.
+    """
 
     async def resolve(work: Work, text: str, pointer: str | None) -> UUID:
         if pointer is None:
@@ -67,7 +71,7 @@ def resolver(kind: str, find: Find | Callable[[Work, str, str | None], Awaitable
 
 @dataclass(frozen=True)
 class _Named:
-    """A kind of roster row that lists are filtered by: the filter's name in each API, and its resolver."""
+    """A kind of roster row by which lists are filtered: the filter's name in each API, and its resolver."""
 
     name: str
     graphql: str

@@ -1,6 +1,6 @@
-"""Looks up roster rows for commands.
+"""Looks up roster rows for commands, under the permission that the calling command requires.
 
-Opens no database session; it uses the caller's unit of work and permission.
+Opens no database session.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,26 +29,31 @@ IdList = ARRAY(PgUUID)
 
 
 def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
-    """Returns the principal's caseload as a condition that an index serves, in addition to row-level security."""
+    """Returns an SQL condition that restricts a list to the principal's caseload and can use an index.
+
+    Row-level security applies in addition.
+    """
     if work.principal.reach is not Reach.CASELOAD:
         return true()
     return column == any_(cast(list(work.principal.students), IdList))
 
 
 async def locate_student(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Returns the student with this id or external id; raises `NotFound`, or `Invalid` at `pointer`."""
+    """Returns the student with this id or external id; raises `NotFound`, or `Invalid` if there is a pointer."""
     return await find_row(work, Person, parse("student", name, pointer), pointer, Person.is_student.is_(True))
 
 
 async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Returns the member of staff with this id or external id; raises `NotFound`, or `Invalid` at `pointer`."""
+    """Returns the member of staff with this id or external id; raises `NotFound`, or `Invalid` if there is a
+    pointer.
+    """
     return await find_row(work, Person, parse("person", name, pointer), pointer, Person.is_student.is_(False))
 
 
 async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | None:
-    """Returns the id of the person to whom an action is attributed: `name`, or without one the acting person.
+    """Returns the id of the person to whom an action is attributed: the person `name`, or else the acting person.
 
-    A request that acts for a person cannot attribute an action to another; that raises `Invalid` at `pointer`.
+    A request that acts for a person cannot attribute an action to another person; that raises `Invalid` at `pointer`.
     """
     acting_person_id = work.principal.person_id
     if name is None:
@@ -61,16 +66,17 @@ async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | No
 
 
 async def locate_staff_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
-    """Returns the members of staff with these ids or external ids within the principal's reach, keyed by the given
-    name.
+    """Returns the members of staff with these ids or external ids, keyed by the given text.
+
+    A person outside the principal's reach is left out.
     """
     return await people_by_name(work, names, students=False)
 
 
 async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lock: bool = False) -> dict[str, Person]:
-    """Returns the students, or the staff, with these ids or external ids, keyed by the given name.
+    """Returns the students, or the staff, with these ids or external ids, keyed by the given text.
 
-    Needs two statements for any number of names. Only `student_lock` sets `lock`.
+    It needs two statements for any number of names. Only `student_lock` may set `lock`.
     """
     kind = "student" if students else "person"
     references: dict[str, Reference] = {}
@@ -94,7 +100,7 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
 
 
 async def zone_of(work: Work) -> str:
-    """Returns the district's IANA time zone, which is read once per unit of work."""
+    """Returns the district's IANA time zone. It is read once in each unit of work."""
     cache: dict[str, str] = work.db.info
     if "zone" not in cache:
         zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
@@ -107,7 +113,7 @@ async def zone_of(work: Work) -> str:
 async def rows_of_students(
     work: Work, model: type[About], kind: str, student_ids: Sequence[UUID], order: InstrumentedAttribute[UUID]
 ) -> dict[UUID, list[About]]:
-    """Returns all rows of a model about these students, in order, keyed by student; notes them in the disclosure
+    """Returns all rows of a model about these students, in order, keyed by student, and notes them in the disclosure
     log.
     """
     rows = await work.db.scalars(
@@ -150,9 +156,10 @@ async def find_row(
     *also: ColumnElement[bool],
     lock: bool = False,
 ) -> Row:
-    """Returns the row that a reference identifies.
+    """Returns the row to which a reference refers.
 
-    Raises `NotFound`, or `Invalid` at `pointer` for a reference in a body. Only `student_lock` sets `lock`.
+    Raises `NotFound`, or `Invalid` at `pointer` for a reference in a request's body. Only `student_lock` may set
+    `lock`.
     """
     query = select(model).where(model.district_id == work.district_id, *also)
     if reference.id is not None:
@@ -171,14 +178,16 @@ async def find_row(
 
 
 def _locked(query: Select[Row], *, lock: bool) -> Select[Row]:
-    """Returns the query; with `lock` it locks its rows and reads them again under the lock."""
+    """Returns the query, or with `lock` a query that locks its rows and reads them again once they are locked."""
     if not lock:
         return query
     return query.with_for_update(key_share=True).execution_options(populate_existing=True)
 
 
 async def ids_by_alias(work: Work, references: list[Reference]) -> dict[tuple[str, str], UUID]:
-    """Returns the row ids of these external ids, keyed by source and `sourcedId`; all references are of one kind."""
+    """Returns the row ids of these external ids, keyed by source and `sourcedId`. All references must be of one
+    kind.
+    """
     if not references:
         return {}
     rows = await work.db.execute(

@@ -19,14 +19,14 @@ Ids = ARRAY(PgUUID)
 
 
 class FromSource(TenantRow):
-    """Mixin for a row that a source delivers: when it was removed, and which run delivered it first."""
+    """Mixin for a row that a source delivers. It records when the row was removed, and which run delivered it first."""
 
     removed_at: Mapped[datetime | None]
     arrived_in: Mapped[UUID | None]
 
 
 class AboutStudent(Tenant):
-    """Mixin for a row about one student; a sync keeps `school_ids` equal to the student's schools."""
+    """Mixin for a row about one student. A sync keeps `school_ids` equal to the student's schools."""
 
     student_id: Mapped[UUID]
     school_ids: Mapped[list[UUID]] = mapped_column(Ids)
@@ -34,7 +34,7 @@ class AboutStudent(Tenant):
 
 
 class Source(TenantRow, Base):
-    """A named source of roster rows."""
+    """A source of roster rows, such as the district's SIS, with its name."""
 
     __tablename__ = "source"
 
@@ -66,8 +66,9 @@ class Org(FromSource, Base):
 
 
 class AcademicSession(FromSource, Base):
-    """A school year, semester, term or grading period; `ends_on` is exclusive, `school_year` is the year in which it
-    ends.
+    """A school year, semester, term or grading period; `ends_on` is exclusive.
+
+    `school_year` is the calendar year in which the school year ends.
     """
 
     __tablename__ = "academic_session"
@@ -81,7 +82,7 @@ class AcademicSession(FromSource, Base):
 
 
 class Course(FromSource, Base):
-    """A course of study."""
+    """A course of study, of which classes are sections."""
 
     __tablename__ = "course"
 
@@ -138,7 +139,9 @@ class Person(ListedBySchool, FromSource, Base):
     pinned: Mapped[list[str]] = mapped_column(Texts)
     merged_into: Mapped[UUID | None]
     row_lock: Mapped[bool | None] = mapped_column(deferred=True)
-    """Always null: the grant to update this column gives the right to lock the row."""
+    """A column that is always null. The API's database role may update it, which gives the role the right to lock the
+    row.
+    """
 
 
 class SchoolMembership(TenantRow, Base):
@@ -154,9 +157,9 @@ class SchoolMembership(TenantRow, Base):
 
 
 class Enrollment(FromSource, Base):
-    """A person's enrollment in a class with a role; `ends_on` is exclusive.
+    """The enrollment of a person in a class, with the person's role; `ends_on` is exclusive.
 
-    `sourced_id` is its id in the source.
+    `sourced_id` is the enrollment's id in the source.
     """
 
     __tablename__ = "enrollment"
@@ -174,7 +177,7 @@ class Enrollment(FromSource, Base):
 
 
 class PersonRole(FromSource, Base):
-    """A person's role in an org, as in OneRoster 1.2; `ends_on` is exclusive.
+    """A role of a person in an org, as in OneRoster 1.2; `ends_on` is exclusive.
 
     A sync derives `person.role` and `person.school_ids` from these rows.
     """
@@ -218,9 +221,9 @@ class Demographics(Tenant, Base):
 
 
 class Caseload(Tenant, Base):
-    """A student on a staff member's caseload through a support.
+    """An entry of a staff member's caseload: a student whom the person supports or leads, through a support.
 
-    Students whom the member teaches are not stored; they follow from enrollments.
+    Students whom the person teaches are not stored; they follow from enrollments.
     """
 
     __tablename__ = "caseload"
@@ -247,7 +250,9 @@ class SchoolWeek(Tenant, Base):
 
 
 class SchoolBreak(TenantRow, Base):
-    """Days without school, the first and the last included, for one school or (null) for the whole district."""
+    """Days without school, including the first and the last, for one school or (if it is null) for the whole
+    district.
+    """
 
     __tablename__ = "school_break"
 

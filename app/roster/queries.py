@@ -24,7 +24,7 @@ from app.roster.references import parse
 
 @dataclass(frozen=True, slots=True)
 class StudentFilter:
-    """The filter of a student list; a student must match every part."""
+    """The filters of a list of students; a student must match all that are set."""
 
     school_id: UUID | None = None
     class_id: UUID | None = None
@@ -35,34 +35,34 @@ class StudentFilter:
 
 @needs(Can.READ_ROSTER)
 async def find_student(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Returns the student named by an id or an external id.
+    """Returns the student with this id or external id.
 
-    Raises `NotFound`, or `Invalid` at `pointer` if the name was part of a body.
+    Raises `NotFound`, or `Invalid` at `pointer` if the name comes from a request's body.
     """
     return await locate_student(work, name, pointer)
 
 
 @needs(Can.READ_ROSTER)
 async def find_staff(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Returns the member of staff named by an id or an external id; raises as `find_student`."""
+    """Returns the member of staff with this id or external id; raises the same errors as `find_student`."""
     return await locate_staff(work, name, pointer)
 
 
 @needs(Can.READ_ROSTER)
 async def find_school(work: Work, name: str, pointer: str | None = None) -> Org:
-    """Returns the org named by an id or an external id; raises as `find_student`."""
+    """Returns the org with this id or external id; raises the same errors as `find_student`."""
     return await find_row(work, Org, parse("org", name, pointer), pointer)
 
 
 @needs(Can.READ_ROSTER)
 async def find_class(work: Work, name: str, pointer: str | None = None) -> SchoolClass:
-    """Returns the class named by an id or an external id; raises as `find_student`."""
+    """Returns the class with this id or external id; raises the same errors as `find_student`."""
     return await find_row(work, SchoolClass, parse("class", name, pointer), pointer)
 
 
 @needs(Can.READ_ROSTER)
 async def students(work: Work, keyset: Keyset, filters: StudentFilter) -> Page[Person]:
-    """Returns a page of students by family name, given name and id."""
+    """Returns a page of the students that match the filters, by family name, given name and id."""
     query = _people(work).where(Person.is_student, within_reach(work, Person.id))
     if not filters.include_departed:
         query = query.where(Person.removed_at.is_(None))
@@ -81,7 +81,7 @@ async def students(work: Work, keyset: Keyset, filters: StudentFilter) -> Page[P
 
 @needs(Can.READ_ROSTER)
 async def staff(work: Work, keyset: Keyset, class_id: UUID | None = None) -> Page[Person]:
-    """Returns a page of staff by family name, given name and id."""
+    """Returns a page of staff, or of a class's staff, by family name, given name and id."""
     query = _people(work).where(~Person.is_student, Person.removed_at.is_(None))
     if class_id is not None:
         query = query.where(Person.id.in_(_members(work, class_id, is_student=False)))

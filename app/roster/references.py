@@ -12,7 +12,7 @@ ALIAS_KINDS = {"student": "person", "person": "person", "org": "org", "class": "
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A parsed reference to a row: either `id`, or `source` and `sourced_id`."""
+    """A parsed reference to a roster row. It has either `id`, or `source` and `sourced_id`."""
 
     kind: str
     id: UUID | None = None
@@ -21,9 +21,9 @@ class Reference:
 
 
 def parse(kind: str, text: str, pointer: str | None = None) -> Reference:
-    """Parses a reference, `stu_…` or `sis:<source>:<sourcedId>`.
+    """Parses a reference of the form `stu_…` or `sis:<source>:<sourcedId>`.
 
-    Other text raises `Invalid` at `pointer` if the reference is part of a body, otherwise `NotFound`.
+    Any other text raises `Invalid` at `pointer` if the reference comes from a request's body, otherwise `NotFound`.
     """
     try:
         if not text.startswith(SIS):

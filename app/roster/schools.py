@@ -1,4 +1,4 @@
-"""Declares the public shapes of what students belong to: schools, classes, terms, breaks."""
+"""Declares the public shapes of schools, classes, terms and breaks."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -105,7 +105,7 @@ class BreakResource(
 
 
 def link_external_ids(resource: ResourceType, row_id: InstrumentedAttribute[UUID], description: str) -> AddedLink:
-    """Returns the link from a roster row to its ids in the sources, which are shown in line."""
+    """Returns the link from a roster row to its ids in the sources, which are rendered inside the row."""
     return Link(
         resource,
         "external_ids",

@@ -1,9 +1,9 @@
-"""Locks students' person rows; every transaction does this before it writes a row about a student.
+"""Locks students' rows; every transaction does this before it writes a row about a student.
 
-Rows are locked in the order of ids and read again under the lock; `school_ids` must be copied only from the values that
-these functions return. A transaction of several commands (`Work.named_subjects`) locks the students of all of them at
-its first command. A sync locks the people that it changes in the same way, so that a command and a sync never write
-about one student at the same time. Opens no database session; it uses the caller's unit of work and permission.
+Rows are locked in the order of ids and read again once they are locked; `school_ids` must be copied only from the
+values that these functions return. A transaction of several commands (`Work.named_subjects`) locks the students of all
+of them at its first command. A sync locks the people that it changes in the same way, so that a command and a sync
+never write about one student at the same time. Works under the permission that the calling command requires.
 """
 
 from collections import defaultdict
@@ -29,7 +29,9 @@ About = TypeVar("About", bound=AboutStudent)
 
 
 async def lock_student(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Locks and returns the student with this id or external id; raises `NotFound`, or `Invalid` at `pointer`."""
+    """Locks and returns the student with this id or external id; raises `NotFound`, or `Invalid` if there is a
+    pointer.
+    """
     await lock_named_subjects(work)
     reference = parse("student", name, pointer)
     student = await find_row(work, Person, reference, pointer, Person.is_student.is_(True), lock=True)
@@ -38,8 +40,9 @@ async def lock_student(work: Work, name: str, pointer: str | None = None) -> Per
 
 
 async def lock_students_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
-    """Locks the students with these ids or external ids within the principal's reach; returns them keyed by the given
-    name.
+    """Locks the students with these ids or external ids, and returns them keyed by the given text.
+
+    A student outside the principal's reach is left out.
     """
     await lock_named_subjects(work)
     students = await people_by_name(work, names, students=True, lock=True)
@@ -52,7 +55,7 @@ async def lock_students(
 ) -> dict[UUID, tuple[UUID, ...]]:
     """Locks these students and returns the schools of each.
 
-    Leaves out students who do not exist, and without `wait` also students whom another transaction has locked.
+    A student who does not exist is left out. Without `wait`, so is a student whom another transaction has locked.
     """
     if not student_ids:
         return {}
@@ -64,25 +67,26 @@ async def lock_students(
 
 
 async def skip_busy_students(work: Work, reminders: Sequence[Reminder]) -> list[Reminder]:
-    """Locks the students of reminders, and returns the reminders whose students were not locked by another transaction.
+    """Locks the students of reminders without waiting, and returns the reminders whose students could be locked.
 
     The returned reminders have the students' current schools. The next maintenance run finds the skipped ones again.
-    Reminders of several kinds share one transaction, so it must not wait.
+    Waiting could cause a deadlock, because reminders of several kinds share one transaction.
     """
-    students = {reminder.happened.student_id for reminder in reminders if reminder.happened.student_id is not None}
+    students = {reminder.event.student_id for reminder in reminders if reminder.event.student_id is not None}
     schools = await lock_students(work, students, wait=False)
     return [
-        replace(reminder, happened=replace(reminder.happened, school_ids=schools[reminder.happened.student_id]))
+        replace(reminder, event=replace(reminder.event, school_ids=schools[reminder.event.student_id]))
         for reminder in reminders
-        if reminder.happened.student_id in schools
+        if reminder.event.student_id in schools
     ]
 
 
 async def lock_student_of(
     work: Work, model: type[About], column: InstrumentedAttribute[UUID], row_id: UUID
 ) -> About | None:
-    """Locks the student whom a row is about, then reads the row; None if no such row is within the principal's
-    reach.
+    """Locks the student whom a row is about, then reads and returns the row.
+
+    Returns None if no such row is within the principal's reach.
     """
     await lock_named_subjects(work)
     is_row = (model.district_id == work.district_id, column == row_id)
@@ -103,10 +107,10 @@ def _locking(work: Work, which: ColumnElement[bool], *, wait: bool = True) -> Se
 
 
 async def lock_named_subjects(work: Work) -> None:
-    """Locks every student that `work.named_subjects` refers to; runs once per transaction, before its first command.
+    """Locks every student to whom `work.named_subjects` refers, once in each transaction, before its first command.
 
     A subject is the id or external id of a student, or the id of a row about a student. A subject without a row within
-    reach is skipped; the command that receives it reports the error.
+    the caller's reach is skipped; the command that receives it reports the error.
     """
     db, names, work.named_subjects = work.db, work.named_subjects, frozenset()
     if not names:

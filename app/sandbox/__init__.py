@@ -1,3 +1,4 @@
-"""The sandbox, a synthetic district to try Aimline with. It uses the product from outside, and no other package imports
-it.
+"""The sandbox, which provides a synthetic district to try Aimline with.
+
+It uses the product only from outside, and no other package imports it.
 """

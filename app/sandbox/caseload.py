@@ -1,6 +1,4 @@
-"""Records the planned caseload in the playground's district, and continues it at a later start. Uses public HTTP
-only.
-"""
+"""Records the planned caseload in the playground's district over public HTTP, and continues it at a later start."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,7 +7,7 @@ from typing import Any
 
 from app.sandbox.caseload_plan import CASELOAD, GOAL_WEEKS, OTHER_CONCERNS, Series
 from app.sandbox.outsiders import Vendor
-from app.sandbox.telling import StepFailed, Telling
+from app.sandbox.story_printer import Printer, StepFailed
 
 MAX_BATCH = 500  # the number of scores in one request
 STUDENTS_OF_A_CLASS = 3
@@ -24,15 +22,15 @@ REASONS = {
 EARLIER = timedelta(days=7)
 
 
-def record_caseload(telling: Telling, vendor: Vendor, monday: date, today: date, taken: str) -> list[dict[str, Any]]:
-    """Records each planned support for a different student. Returns each support's number, student and id.
+def record_caseload(printer: Printer, vendor: Vendor, monday: date, today: date, taken: str) -> list[dict[str, Any]]:
+    """Records each planned support for a different student, and returns each support's number, student and id.
 
     `monday` is the Monday from which the plan counts, and `taken` is the student of the story, who gets no other
     support.
     """
     series = [Series(number, plan, monday) for number, plan in enumerate(CASELOAD)]
     seats = _seats(vendor, taken, len(series) + len(OTHER_CONCERNS))
-    with telling.progress("Recording a caseload of two years", len(series) + len(OTHER_CONCERNS)) as advance:
+    with printer.progress("Recording a caseload of two years", len(series) + len(OTHER_CONCERNS)) as advance:
         recorded = []
         for series_, (student, teacher) in zip(series, seats, strict=False):
             recorded.append(
@@ -54,7 +52,7 @@ def record_caseload(telling: Telling, vendor: Vendor, monday: date, today: date,
 def continue_caseload(
     vendor: Vendor, recorded: Sequence[dict[str, Any]], monday: date, after: date, today: date
 ) -> int:
-    """Records the scores and sessions after the day `after`, up to `today`. Returns the number of scores."""
+    """Records the scores and sessions after the day `after`, up to `today`, and returns the number of scores."""
     scores: list[dict[str, Any]] = []
     for entry in recorded:
         series = Series(entry["number"], CASELOAD[entry["number"]], monday)
@@ -63,21 +61,22 @@ def continue_caseload(
             try:
                 vendor.post(f"/v1/supports/{entry['support']}/sessions", {"sessions": sessions[:MAX_BATCH]})
             except StepFailed:
-                continue  # somebody has ended the support by hand since then
+                continue  # a person has ended the support since then
     _send(vendor, scores)
     return len(scores)
 
 
 def verdicts(vendor: Vendor) -> Counter[str]:
-    """Returns the number of supports with each verdict, keyed by verdict. Supports that have not begun are counted by
-    their state.
+    """Returns the number of supports with each verdict, keyed by verdict.
+
+    Supports that have not begun are counted by their state.
     """
     supports = vendor.get("/v1/supports", limit=200)["items"]
     return Counter((support["verdict"] or {}).get("state") or support["state"] for support in supports)
 
 
 def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
-    """Returns pairs of student and teacher, three for each class. The classes are taken from every school in turn."""
+    """Returns pairs of a student and a teacher, three for each class; the classes come from every school in turn."""
     seats: list[tuple[str, str]] = []
     used = {taken}
     for class_ in _classes_in_turn(vendor):
@@ -99,7 +98,7 @@ def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
 
 
 def _classes_in_turn(vendor: Vendor) -> Iterator[str]:
-    """Yields classes, one of each school in turn, homerooms first."""
+    """Yields the ids of classes, one of each school in turn, homerooms first."""
     by_school: dict[str, list[dict[str, Any]]] = {}
     for class_ in vendor.all("/v1/classes"):
         by_school.setdefault(class_["school"], []).append(class_)

@@ -1,6 +1,7 @@
-"""Defines the plan of the playground's caseload: thirty supports over two school years, with their scores and sessions.
+"""Defines the plan of the playground's caseload: thirty supports over two school years, with their scores and
+sessions.
 
-Every value follows from the support's number and the week, so that a later start continues each series. Pure.
+Every value follows from the support's number and the week, so that a later start continues each series.
 """
 
 from collections.abc import Iterator
@@ -10,13 +11,15 @@ from random import Random
 
 GOAL_WEEKS = 26
 SESSION_DAYS = (0, 2, 3)
-"""Monday, Wednesday and Thursday."""
+"""The weekdays on which sessions take place: Monday, Wednesday and Thursday."""
 LOST = ("absent", "schedule", "event", "no_provider")
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The subject of a support: its measure, the usual baseline, the goal's growth per week, and the intervention."""
+    """The subject of a support: its measure, the usual baseline, the weekly growth that the goal requires, the
+    intervention.
+    """
 
     measure: str
     area: str
@@ -53,7 +56,7 @@ SUBJECTS = {
 
 @dataclass(frozen=True, slots=True)
 class PlannedSupport:
-    """One support of the caseload.
+    """One support of the planned caseload.
 
     Until week `until` the student grows `growth` times as fast as the goal requires, and then `later` times as fast.
     The team takes `decision` in week `decided_in`; if it ends the support, the support ends in that week. The support
@@ -119,12 +122,15 @@ OTHER_CONCERNS: tuple[tuple[str, str, int, str | None], ...] = (
     ("math", "Failed one unit test.", 70, "The next test was at grade level."),
     ("ela", "Handed in no reading log in October.", 90, "The log was at home; the reading was done."),
 )
-"""Concerns without a support: area, description, days ago, and the reason for a dismissal."""
+"""The concerns that have no support.
+
+Each has its area, its description, how many days ago it was raised, and the reason for a dismissal or None.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The dates and values of one planned support.
+    """One planned support with the dates and values of its scores and sessions.
 
     They are counted from a Monday, which is the beginning of the current week.
     """
@@ -140,7 +146,9 @@ class Series:
 
     @property
     def begins_on(self) -> date:
-        """Returns the Monday on which the support begins. If the support is only planned, that is the next Monday."""
+        """Returns the Monday on which the support begins; for a support that is only planned, this is the next
+        Monday.
+        """
         return self.monday - timedelta(weeks=self.plan.weeks_ago if self.plan.is_started else -1)
 
     @property
@@ -149,25 +157,25 @@ class Series:
         return self.begins_on + timedelta(weeks=self.plan.decided_in, days=4)
 
     def baseline(self) -> list[float]:
-        """Returns the three scores before the support."""
+        """Returns the three scores that were taken before the support."""
         rng = self._random("baseline")
         middle = self.subject.baseline + rng.randrange(-3, 4) * (abs(self.subject.rate) + 0.1)
         return [self._rounded(middle + off * self.subject.noise) for off in (-0.7, 0.0, 0.6)]
 
     def goal(self) -> float:
-        """Returns the goal of the plan."""
+        """Returns the goal of the support."""
         return self._rounded(sorted(self.baseline())[1] + self.subject.rate * GOAL_WEEKS)
 
     def score(self, week: int) -> float:
-        """Returns the score in a week of the support."""
+        """Returns the score in this week of the support."""
         weeks_before, weeks_after = min(week, self.plan.until), max(0, week - self.plan.until)
         growth = self.subject.rate * (self.plan.growth * weeks_before + self.plan.later * weeks_after)
         value = sorted(self.baseline())[1] + growth + self._random(f"week {week}").gauss(0, self.subject.noise)
         return self._rounded(value)
 
     def scores(self, after: date, until: date) -> Iterator[tuple[date, float]]:
-        """Yields the weekly scores after the day `after` up to the day `until`. The scores of an ended support end with
-        the support.
+        """Yields the weekly scores after the day `after` up to the day `until`, but none after the end of the
+        support.
         """
         last = min(until, self.decided_on) if self.plan.ends else until
         week, taken_on = 1, self.begins_on + timedelta(weeks=1)
@@ -177,7 +185,7 @@ class Series:
             week, taken_on = week + 1, taken_on + timedelta(weeks=1)
 
     def sessions(self, after: date, until: date) -> Iterator[dict[str, object]]:
-        """Yields the sessions after the day `after` up to the day `until`, in the form that the API takes."""
+        """Yields the sessions after the day `after` up to the day `until`, in the form in which the API takes them."""
         last = min(until, self.decided_on) if self.plan.ends else until
         for week in range(self.plan.weeks_ago + 200):
             for day in SESSION_DAYS:

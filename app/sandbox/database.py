@@ -1,4 +1,4 @@
-"""Empties the playground's database for `--fresh`. Never touches another server than the embedded one."""
+"""Empties the playground's database for `--fresh`; this is possible for the embedded server only."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ DATABASE = "aimline"
 
 
 def recreate_database(postgres: EmbeddedPostgres) -> None:
-    """Drops the embedded server's database with everything in it, and creates it empty."""
+    """Deletes the embedded server's database with everything in it, and creates an empty one."""
     asyncio.run(_recreate(postgres.url(SUPERUSER, "postgres")))
 
 

@@ -1,4 +1,4 @@
-"""Prepares the playground's district: tells the story in a new one, or continues the saved one. Public HTTP only.
+"""Prepares the playground's district over public HTTP: plays the story in a new district, or continues the saved one.
 
 `python -m app.sandbox.demonstration --base-url URL --folder DIR [--roster FILE.zip] [--once]`; the exit code is 0 when
 every step succeeded, else 1.
@@ -18,80 +18,80 @@ from rich.console import Console
 from app.sandbox.caseload import continue_caseload, record_caseload, verdicts
 from app.sandbox.outsiders import Receiver, Vendor, aimline
 from app.sandbox.saved_district import SavedDistrict, file_of
-from app.sandbox.story import tell
-from app.sandbox.telling import StepFailed, Telling
+from app.sandbox.story import play_story
+from app.sandbox.story_printer import Printer, StepFailed
 
 SLUG = "demo"
 
 
 def main() -> None:
-    """Runs the demonstration, and prints the name of a step that fails."""
+    """Runs the demonstration, and prints the name of the step that fails, if any."""
     parser = argparse.ArgumentParser(prog="app.sandbox.demonstration", description="Show Aimline's story over HTTP.")
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--folder", type=Path, required=True, help="where the district is remembered")
     parser.add_argument("--roster", type=Path, metavar="FILE.zip")
-    parser.add_argument("--once", action="store_true", help="tell the story in a new district, and remember nothing")
+    parser.add_argument("--once", action="store_true", help="play the story in a new district, and save nothing")
     options = parser.parse_args()
-    telling = Telling(Console(highlight=False))
+    printer = Printer(Console(highlight=False))
     try:
         if options.once:
             with Receiver() as receiver:
-                tell(telling, options.base_url, _free_slug(), options.roster, receiver)
-            telling.chapter("Every step held.")
+                play_story(printer, options.base_url, _free_slug(), options.roster, receiver)
+            printer.chapter("Every step held.")
         else:
-            _demonstrate(telling, options.base_url, options.folder, options.roster)
+            _demonstrate(printer, options.base_url, options.folder, options.roster)
     except (StepFailed, httpx.HTTPError, KeyError, LookupError) as error:
-        telling.console.print(f"  ✗ {telling.step}", style="bold red", markup=False)
-        print(f"The step failed: {telling.step}: {error}", file=sys.stderr)
+        printer.console.print(f"  ✗ {printer.step}", style="bold red", markup=False)
+        print(f"The step failed: {printer.step}: {error}", file=sys.stderr)
         sys.exit(1)
 
 
-def _demonstrate(telling: Telling, base_url: str, folder: Path, roster: Path | None) -> None:
-    """Continues the saved district, or tells the story in a new district and saves that one. Then prints the addresses
-    to open.
+def _demonstrate(printer: Printer, base_url: str, folder: Path, roster: Path | None) -> None:
+    """Continues the saved district, or plays the story in a new district and saves it; then prints the addresses to
+    open.
     """
     file, today = file_of(folder, roster), datetime.now(UTC).date()
     saved = SavedDistrict.load(file)
     vendor = None if saved is None else _client_of(base_url, saved)
     if saved is not None and vendor is not None:
-        _continue(telling, vendor, saved, today)
+        _continue(printer, vendor, saved, today)
     else:
-        vendor, saved = _begin(telling, base_url, roster, today)
+        vendor, saved = _begin(printer, base_url, roster, today)
     saved.told_until = today.isoformat()
     saved.save(file)
-    _say_where_to_go(telling, base_url, vendor, saved)
+    _say_where_to_go(printer, base_url, vendor, saved)
 
 
-def _begin(telling: Telling, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
-    """Tells the story in a new district, and returns the client and the saved district.
+def _begin(printer: Printer, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
+    """Plays the story in a new district, and returns the vendor's client and the district to save.
 
     The caseload is added only to the synthetic district, never to a given roster.
     """
     slug, monday = _free_slug(), today - timedelta(days=today.weekday())
     with Receiver() as receiver:
-        vendor, cast = tell(telling, base_url, slug, roster, receiver)
+        vendor, cast = play_story(printer, base_url, slug, roster, receiver)
     student, day = str(cast.student["id"]), monday.isoformat()
     saved = SavedDistrict(slug, vendor.client_id, vendor.client_secret, student, cast.support_id, day, day)
     if roster is None:
-        telling.chapter("A caseload to look at")
-        saved.caseload = record_caseload(telling, vendor, monday, today, student)
-        _say_verdicts(telling, vendor)
-    telling.chapter("Every step held. Now you: paste these")
+        printer.chapter("A caseload to look at")
+        saved.caseload = record_caseload(printer, vendor, monday, today, student)
+        _say_verdicts(printer, vendor)
+    printer.chapter("Every step held. Now you: paste these")
     return vendor, saved
 
 
-def _continue(telling: Telling, vendor: Vendor, saved: SavedDistrict, today: date) -> None:
-    telling.chapter(f"The district {saved.slug} is as you left it")
+def _continue(printer: Printer, vendor: Vendor, saved: SavedDistrict, today: date) -> None:
+    printer.chapter(f"The district {saved.slug} is as you left it")
     if saved.last_day < today:
-        telling.step = f"scores and sessions since {saved.last_day:%d %B} arrive"
+        printer.step = f"scores and sessions since {saved.last_day:%d %B} arrive"
         scores = continue_caseload(vendor, saved.caseload, saved.monday, saved.last_day, today)
-        telling.says(f"{scores} scores since {saved.last_day:%d %B %Y}.")
-    _say_verdicts(telling, vendor)
-    telling.chapter("Go on: paste these")
+        printer.print_line(f"{scores} scores since {saved.last_day:%d %B %Y}.")
+    _say_verdicts(printer, vendor)
+    printer.chapter("Go on: paste these")
 
 
 def _client_of(base_url: str, saved: SavedDistrict) -> Vendor | None:
-    """Returns the client of a saved district. Returns None if the database no longer has that district."""
+    """Returns the client of a saved district, or None if the database no longer has that district."""
     try:
         return Vendor(base_url, saved.client_id, saved.client_secret)
     except StepFailed:
@@ -99,18 +99,18 @@ def _client_of(base_url: str, saved: SavedDistrict) -> Vendor | None:
 
 
 def _free_slug() -> str:
-    """Returns the first of demo, demo-2, demo-3, … that is not the name of a district yet."""
-    taken = {district["slug"] for district in json.loads(aimline("district", "list", "--json"))["districts"]}
+    """Returns the first of demo, demo-2, demo-3, … that is not yet the short name of a district."""
+    slugs = {district["slug"] for district in json.loads(aimline("district", "list", "--json"))["districts"]}
     names = (SLUG if number == 1 else f"{SLUG}-{number}" for number in itertools.count(1))
-    return next(name for name in names if name not in taken)
+    return next(name for name in names if name not in slugs)
 
 
-def _say_verdicts(telling: Telling, vendor: Vendor) -> None:
+def _say_verdicts(printer: Printer, vendor: Vendor) -> None:
     counted: Sequence[tuple[str, int]] = verdicts(vendor).most_common()
-    telling.says(", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counted) + ".")
+    printer.print_line(", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counted) + ".")
 
 
-def _say_where_to_go(telling: Telling, base_url: str, vendor: Vendor, saved: SavedDistrict) -> None:
+def _say_where_to_go(printer: Printer, base_url: str, vendor: Vendor, saved: SavedDistrict) -> None:
     header = '-H "Authorization: Bearer $TOKEN"'
     query = json.dumps({"query": f'{{ student(id: "{saved.student}") {{ givenName concerns {{ state }} }} }}'})
     lines = (
@@ -127,7 +127,7 @@ def _say_where_to_go(telling: Telling, base_url: str, vendor: Vendor, saved: Sav
         f"  client secret  {vendor.client_secret}",
     )
     for line in lines:
-        telling.console.print(line, markup=False, soft_wrap=True)
+        printer.console.print(line, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Manages the file by which the command line finds a running playground: its database, key file and address.
 
-A playground locks its folder as long as it is running. The lock ends with it even if it is killed, so a file in a
-folder without a lock is outdated.
+A playground keeps its folder locked as long as it is running. The lock ends with the playground even if it is killed,
+so a file in a folder that is not locked is outdated.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from app.sandbox.process import REPOSITORY, PlaygroundError
 from app.sandbox.saved_district import write_private
 
 FILE, LOCK, FOLDER = "running.json", "playground.lock", ".aimline"
-NAMED = (
+SETTINGS = (
     "AIMLINE_DATABASE_URL",
     "AIMLINE_API_DATABASE_URL",
     "AIMLINE_WORKER_DATABASE_URL",
@@ -25,11 +25,11 @@ NAMED = (
     "AIMLINE_BASE_URL",
     "AIMLINE_SANDBOX",
 )
-"""The settings that the file gives to the command line."""
+"""The settings that the file provides for the command line."""
 PATIENCE = 0.5
-"""The seconds to wait for the lock. A command that looks for a playground takes the lock for a moment."""
+"""The seconds to wait for the lock, because a command that looks for a playground takes the lock for a moment."""
 VARIABLE = "AIMLINE_PLAYGROUND"
-"""The environment variable with the folder of a playground, if it is not in the usual place."""
+"""The environment variable with the folder of a playground that is not in the usual place."""
 
 
 @contextlib.contextmanager
@@ -51,8 +51,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def published(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """Publishes the settings of a running playground in its folder, for its owner only, until it ends."""
-    settings = {name: environment[name] for name in NAMED if environment.get(name)}
+    """Writes the settings of a running playground to a file in its folder, and removes the file at the end of the
+    block.
+
+    Only the file's owner can read it.
+    """
+    settings = {name: environment[name] for name in SETTINGS if environment.get(name)}
     write_private(folder / FILE, json.dumps(settings | {"pid": os.getpid()}, indent=1))
     try:
         yield
@@ -66,8 +70,8 @@ def running_playground() -> tuple[Path, dict[str, str]] | None:
     If AIMLINE_PLAYGROUND is set, only that folder is examined; otherwise the folder in the current directory is
     examined, then the one in the checkout.
     """
-    named = os.environ.get(VARIABLE)
-    folders = [Path(named)] if named else [Path.cwd() / FOLDER, REPOSITORY / FOLDER]
+    folder_variable = os.environ.get(VARIABLE)
+    folders = [Path(folder_variable)] if folder_variable else [Path.cwd() / FOLDER, REPOSITORY / FOLDER]
     for folder in folders:
         settings = _settings_in(folder)
         if settings is not None:
@@ -85,11 +89,11 @@ def _settings_in(folder: Path) -> dict[str, str] | None:
         content = json.loads(file.read_text())
     except (OSError, ValueError):
         return None
-    return {name: content[name] for name in NAMED if isinstance(content.get(name), str)}
+    return {name: content[name] for name in SETTINGS if isinstance(content.get(name), str)}
 
 
 def _is_locked(lock: Path) -> bool:
-    """Returns whether a running playground has the lock. Opens nothing for writing, and does not wait."""
+    """Returns whether a running playground has the lock, without waiting and without opening a file for writing."""
     with lock.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
-"""Generates a synthetic district, as a pure function of (seed, students, date, day). Stores nothing and does no I/O.
+"""Generates a synthetic district, as a pure function of (seed, students, date, day).
 
-Every record is computed on demand from its own position in the district, so that a million students stream in constant
-memory. Ids are hashes: opaque, case-sensitive, the same for the same seed. Over 250 lines, because the seven kinds of
-record refer to each other by ids that are made in one way.
+Every record is computed on demand from its own position in the district, so that even a million students are generated
+in constant memory. Ids are hashes: opaque, case-sensitive, and the same for the same seed. The file has over 250 lines,
+because the seven kinds of record refer to each other by ids that are made in one way.
 """
 
 import hashlib
@@ -26,9 +26,9 @@ from app.sandbox.school import (
     Subject,
     adults,
     grade_title,
+    next_school,
     posts,
     schools,
-    sister,
 )
 
 # The share of students to whom each change happens on each day after day 0.
@@ -40,10 +40,10 @@ Term = tuple[str, date, date]  # sourcedId, first day, day after the last
 
 @dataclass(frozen=True, slots=True)
 class District:
-    """A district generated from `seed`, in the school year of `date`, after `day` days of change.
+    """A district that is generated from `seed`, in the school year of `date`, after `day` days of change.
 
-    `students` is exact on day 0; later, about as many students enter as leave. Raises ValueError for fewer than one
-    student.
+    `students` is the exact number of students on day 0; later, about as many students enter as leave. Raises ValueError
+    for fewer than one student.
     """
 
     seed: int
@@ -56,7 +56,7 @@ class District:
             raise ValueError("A district needs at least one student, and a day that is not negative.")
 
     def on(self, day: int) -> "District":
-        """Returns the district on another day. By then some students have left, entered, moved, or changed name or
+        """Returns the district on another day, by which some students have left, entered, moved, or changed name or
         grade.
         """
         return replace(self, day=day)
@@ -77,8 +77,9 @@ class District:
             yield Org(self.school_id(school), _name(school), "school", code, "public", "mixed", False, district)
 
     def academic_sessions(self) -> Iterator[AcademicSession]:
-        """Yields a school year and its two semesters. The year ends on the day on which the next one begins, so that
-        every date is in a school year.
+        """Yields a school year and its two semesters.
+
+        The year ends on the day on which the next one begins, so that every date is in a school year.
         """
         year, fall, spring = self._terms()
         begins = year[1].year
@@ -144,8 +145,9 @@ class District:
             yield self._adult(f"{school.number}/{key}", role, orgs, f"{school.number + 1:05d}{number:03d}")
 
     def enrollments(self) -> Iterator[Enrollment]:
-        """Yields the enrollments of each class's adults, then those of each student in ten classes. One adult of each
-        class is primary.
+        """Yields the enrollments of each class's adults, then those of each student in ten classes.
+
+        One adult of each class is marked as primary.
         """
         for school in schools(self.students):
             for grade in range(len(school.sizes)):
@@ -158,13 +160,14 @@ class District:
         terms, school_id = self._terms(), self.school_id(school)
         for subject, section in _sections(school, grade):
             dates = _dates(terms, subject)
-            room = self._class_id(school, grade, subject, section)
+            class_id = self._class_id(school, grade, subject, section)
             for role, key, primary in adults(school, grade, subject, section):
                 user = self._id("user", f"{school.number}/{key}")
-                yield Enrollment(self._id("enrollment", room + user), room, school_id, user, role, primary, *dates)
+                enrollment_id = self._id("enrollment", class_id + user)
+                yield Enrollment(enrollment_id, class_id, school_id, user, role, primary, *dates)
 
     def enrollments_of(self, seat: Seat) -> Iterator[Enrollment]:
-        """Yields the enrollments of the student with this seat, in ten classes."""
+        """Yields one student's enrollments in ten classes."""
         terms, prefix = (
             self._terms(),
             f"{self.seed}/enrollment/",
@@ -172,9 +175,10 @@ class District:
         user, school_id = self.student_id(seat), self.school_id(seat.school)
         number, grade = seat.school.number, seat.grade
         for subject in seat.school.level.subjects:
-            room = _class_id(self.seed, number, grade, subject.code, seat.section(subject))
+            class_id = _class_id(self.seed, number, grade, subject.code, seat.section(subject))
             starts, ends = _dates(terms, subject)
-            yield Enrollment(_opaque(prefix + room + user), room, school_id, user, "student", None, starts, ends)
+            enrollment_id = _opaque(prefix + class_id + user)
+            yield Enrollment(enrollment_id, class_id, school_id, user, "student", None, starts, ends)
 
     def demographics(self) -> Iterator[Demographics]:
         yield from (self.demographics_of(seat) for seat in self.seats())
@@ -208,27 +212,27 @@ class District:
         )
 
     def seats(self) -> Iterator[Seat]:
-        """Yields the seat of every student who is enrolled on this day."""
+        """Yields the seat of each student who is enrolled on this day; a seat identifies a student."""
         leaving, moved, renamed, regraded = (
             1 - (1 - p) ** self.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)
         )
         for home in schools(self.students):
-            sister_school = sister(self.students, home)
+            later_school = next_school(self.students, home)
             for grade, size in enumerate(home.sizes):
                 for number in range(size):
                     seat = Seat(home, grade, number, home)
                     if self.day:
-                        fate = self.fate(seat.key)
-                        if fate[0] < leaving:
+                        thresholds = self.change_thresholds(seat.key)
+                        if thresholds[0] < leaving:
                             continue
-                        moves, *changes = fate[1] < moved, fate[2] < renamed, fate[3] < regraded
-                        seat = Seat(home, grade, number, sister_school if moves else home, moves, *changes)
+                        moves, *changes = thresholds[1] < moved, thresholds[2] < renamed, thresholds[3] < regraded
+                        seat = Seat(home, grade, number, later_school if moves else home, moves, *changes)
                     yield seat
                 for number in range(size, size + self.entered(home, grade)):
                     yield Seat(home, grade, number, home)
 
     def entered(self, home: School, grade: int) -> int:
-        """Returns the number of students who have entered one grade of one school since day 0."""
+        """Returns the number of students who have entered this grade of this school since day 0."""
         late = Random(f"{self.seed}/entering/{home.number}/{grade}").random()
         return int(late + self.day * ENTERING * home.sizes[grade])
 
@@ -242,7 +246,7 @@ class District:
         return self._id("user", seat.key)
 
     def student(self, seat: Seat) -> User:
-        """Returns the user row of one student."""
+        """Returns the OneRoster user record of one student."""
         rng = Random(f"{self.seed}/person/{seat.key}")
         given_name, family, middle = names.person(rng)
         if seat.renamed:
@@ -268,17 +272,17 @@ class District:
     def _terms(self) -> tuple[Term, Term, Term]:
         return _terms(self.seed, self.date)
 
-    def fate(self, key: str) -> list[float]:
-        """Returns four numbers in [0, 1), one for each kind of change.
+    def change_thresholds(self, key: str) -> list[float]:
+        """Returns four numbers in [0, 1), one for each kind of change that can happen to a student.
 
-        A change has happened to the student once the probability of the change, which grows from day to day, exceeds
-        the number.
+        The probability of a change grows from day to day. The change has happened once its probability exceeds the
+        number.
         """
         digest = hashlib.blake2b(f"{self.seed}/fate/{key}".encode(), digest_size=16).digest()
         return [int.from_bytes(digest[at : at + 4], "big") / 2**32 for at in (0, 4, 8, 12)]
 
     def school_id(self, school: School) -> str:
-        """Returns the `sourcedId` of a school's org."""
+        """Returns the `sourcedId` of a school."""
         return self._id("org", str(school.number))
 
     def _course_id(self, level: Level, grade: str, subject: Subject) -> str:
@@ -292,7 +296,7 @@ class District:
 
 
 def _opaque(key: str) -> str:
-    """Returns twelve letters and digits in upper and lower case, made from a key.
+    """Returns an id of twelve letters and digits in upper and lower case, derived from a key.
 
     These are 72 bits, so it is practically impossible that two ids of a source are equal.
     """
@@ -325,5 +329,5 @@ def _name(school: School) -> str:
 
 
 def _dates(terms: tuple[Term, Term, Term], subject: Subject) -> tuple[date, date]:
-    """Returns the first and the last date of a subject's classes. The dates of a whole year include the holidays."""
+    """Returns the first and the last date of a subject's classes; those of a whole year include the holidays."""
     return terms[0][1:] if subject.semesters == WHOLE_YEAR else terms[subject.semesters[0] + 1][1:]

@@ -1,4 +1,4 @@
-"""Writes a synthetic district as a OneRoster CSV bulk zip, 1.1 or 1.2. Does not decide what is in it.
+"""Writes a synthetic district as a OneRoster CSV bulk zip, 1.1 or 1.2.
 
 `python -m app.sandbox.export OUT.zip [--students N] [--seed S] [--date YYYY-MM-DD] [--day D] [--oneroster 1.2]
 [--gradebook [--line-items N]] [--quirk NAME]…`
@@ -33,8 +33,9 @@ RESULTS_PER_ITEM = 10
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """The options of an export. `line_items` is the largest number of line items per class, and `quirks` are quirks of
-    `export_files`.
+    """The options of an export.
+
+    `line_items` is the largest number of line items per class, and `quirks` names defects that `export_files` defines.
     """
 
     binding: Binding = field(default_factory=Binding)
@@ -51,10 +52,11 @@ class ExportOptions:
 def export_csv(
     district: District, path: Path, progress: Callable[[int], None] | None = None, options: ExportOptions | None = None
 ) -> None:
-    """Writes the district to `path`. The same district always gives the same bytes, as long as zlib is the same.
+    """Writes the district to the file `path`; the same district always gives the same bytes, as long as zlib is the
+    same.
 
-    Without `options`, OneRoster 1.1 without grades is written. `progress` is called with the number of rows just
-    written. The file appears under its name only when it is complete. Raises OSError as the file system does.
+    Without `options`, OneRoster 1.1 without grades is written. `progress` is called with the number of rows that were
+    just written. The file appears under its name only when it is complete. Raises the file system's OSError.
     """
     options = options or ExportOptions()
     part = path.with_name(path.name + ".part")
@@ -158,7 +160,7 @@ def _write(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line: exports with a progress bar and prints what was written."""
+    """Runs the command line: exports a district with a progress bar, and prints what was written."""
     parser = argparse.ArgumentParser(prog="app.sandbox.export", description="Write a synthetic district as OneRoster.")
     parser.add_argument("path", type=Path, metavar="OUT.zip")
     parser.add_argument("--students", type=int, default=1500)

@@ -1,7 +1,4 @@
-"""Defines the headers of the CSV bindings, 1.1 and 1.2, and the defects that an export can have.
-
-Never writes a file.
-"""
+"""Defines the columns of the files in OneRoster's CSV bindings 1.1 and 1.2, and the defects that an export can have."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -81,39 +78,41 @@ CSV_QUIRKS: Final = {
     "utf-16:FILE": "The file is UTF-16.",
     "header-only:FILE": "The file has a header and no row.",
 }
-"""The defects that a badly made zip can have, keyed by name, with their descriptions. The other quirks of the sandbox
-are those of a service.
+"""The defects that a badly made zip can have, keyed by name, with their descriptions.
+
+The sandbox's other quirks are those of a service.
 """
 STAMP: Final = "2026-11-20T06:00:00.000Z"
 
 
 class UnknownCsvQuirk(ValueError):
-    """Raised for a quirk that does not exist, or that refers to a file that is not in the export. The message lists the
-    valid quirks.
+    """Raised for a quirk that does not exist, or that refers to a file that is not in the export.
+
+    The message lists the valid quirks.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The version of the binding to export, with or without the gradebook."""
+    """The version of OneRoster's CSV binding that is exported, with or without the gradebook."""
 
     version: str = "1.1"
     gradebook: bool = False
 
     @property
     def headers(self) -> dict[str, str]:
-        """Returns the columns of each file that is written, in the order of writing."""
+        """Returns the columns of each file, in the order in which the files are written."""
         roster, grades = (HEADERS, GRADES) if self.version == "1.1" else (HEADERS_1_2, GRADES_1_2)
         return {**roster, **grades} if self.gradebook else dict(roster)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Returns every file that the manifest names."""
+        """Returns the names of all files that the manifest lists."""
         return FILES if self.version == "1.1" else tuple(sorted(FILES_1_2, key=str.lower))
 
 
 def csv_quirks(requested: Iterable[str], files: Iterable[str]) -> frozenset[str]:
-    """Returns the requested quirks, such as `utf-16:users`, after checking them. Raises `UnknownCsvQuirk`."""
+    """Returns the requested quirks, such as `utf-16:users`; raises `UnknownCsvQuirk` for an invalid one."""
     file_names, forms = set(files), {name.partition(":")[0]: name for name in CSV_QUIRKS}
     quirks = frozenset(requested)
     for quirk in quirks:

@@ -1,7 +1,7 @@
-"""Generates the gradebook's rows for a CSV export, and the roles of 1.2. Stores no rows and does no I/O.
+"""Generates the gradebook's rows for a CSV export, and the roles of OneRoster 1.2.
 
-The rows are the same that the sandbox SIS serves on the same day. They are generated one after another, so a large
-district needs no more memory.
+The rows are the same as those that the sandbox SIS serves on the same day. They are generated one after another, so
+that a large district needs no more memory than a small one.
 """
 
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ Row = dict[str, Any]
 
 
 class Grades:
-    """The gradebook of a district on its day, with at most `items` line items for each class."""
+    """The gradebook of a district on the district's day, with at most `items` line items for each class."""
 
     def __init__(self, district: District, items: int | None = None) -> None:
         self.district = district
         self.items = gradebook.line_items_by(district.day) if items is None else items
 
     def rows(self, name: str) -> Iterator[Row]:
-        """Yields the rows of a file as dictionaries by column, beginning with `sourcedId`."""
+        """Yields the rows of a file, each as a dictionary by column that begins with `sourcedId`."""
         match name:
             case "categories":
                 return (
@@ -49,19 +49,19 @@ class Grades:
     def _of(self) -> Iterator[gradebook.Category]:
         return gradebook.categories()
 
-    def _items_of(self, room: Class) -> Iterator[gradebook.LineItem]:
-        return islice(gradebook.line_items(self.district, room), self.items)
+    def _items_of(self, class_: Class) -> Iterator[gradebook.LineItem]:
+        return islice(gradebook.line_items(self.district, class_), self.items)
 
     def _scales(self) -> Iterator[Row]:
-        for room in self.district.classes():
-            scale = gradebook.score_scale(room)
-            about = {"classSourcedId": room.sourced_id, "courseSourcedId": room.course_sourced_id}
+        for class_ in self.district.classes():
+            scale = gradebook.score_scale(class_)
+            about = {"classSourcedId": class_.sourced_id, "courseSourcedId": class_.course_sourced_id}
             values = {"title": scale.title, "type": "letter", "scoreScaleValue": SCALE}
-            yield {"sourcedId": scale.sourced_id, **values, **about, "orgSourcedId": room.school_sourced_id}
+            yield {"sourcedId": scale.sourced_id, **values, **about, "orgSourcedId": class_.school_sourced_id}
 
     def _line_items(self) -> Iterator[Row]:
-        for room in self.district.classes():
-            for item in self._items_of(room):
+        for class_ in self.district.classes():
+            for item in self._items_of(class_):
                 yield {
                     "sourcedId": item.sourced_id,
                     "title": item.title,
@@ -91,16 +91,16 @@ class Grades:
                     }
 
     def _item_scales(self) -> Iterator[Row]:
-        for room in self.district.classes():
-            scale = gradebook.score_scale(room).sourced_id
-            for item in self._items_of(room):
+        for class_ in self.district.classes():
+            scale = gradebook.score_scale(class_).sourced_id
+            for item in self._items_of(class_):
                 about = {"lineItemSourcedId": item.sourced_id, "scoreScaleSourcedId": scale}
                 yield {"sourcedId": f"{item.sourced_id}S", "title": "Letter grades", **about}
 
     def _item_objectives(self) -> Iterator[Row]:
-        for room in self.district.classes():
-            for item in self._items_of(room):
-                objective = {"source": FRAMEWORK, "learningObjectiveId": f"{room.class_code}-{item.sourced_id[12:]}"}
+        for class_ in self.district.classes():
+            for item in self._items_of(class_):
+                objective = {"source": FRAMEWORK, "learningObjectiveId": f"{class_.class_code}-{item.sourced_id[12:]}"}
                 yield {"sourcedId": f"{item.sourced_id}O", "lineItemSourcedId": item.sourced_id, **objective}
 
     def _roles(self) -> Iterator[Row]:
@@ -108,8 +108,10 @@ class Grades:
             yield from self._roles_of(user, office=number == 0)
 
     def _roles_of(self, user: User, office: bool) -> Iterator[Row]:
-        """Yields one role for each org of a person. In 1.2 the roles of administrators have other names; `office`
-        states that the person works in the district's office.
+        """Yields one role for each org of a person.
+
+        In OneRoster 1.2 the roles of administrators have other names. `office` states that the person works in the
+        district's office.
         """
         role = user.role
         name = role if role != "administrator" else "districtAdministrator" if office else "siteAdministrator"

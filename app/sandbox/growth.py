@@ -1,4 +1,4 @@
-"""Generates series of reading scores for the demo and its tests. Never judges a series.
+"""Generates series of reading scores for the demonstration and its tests.
 
 Scores are whole numbers of words read correctly in a minute, one each week.
 """
@@ -14,9 +14,10 @@ LOST = 1 / 3  # weekly loss after growth has stopped, as a multiple of the goal'
 
 @dataclass(frozen=True, slots=True)
 class StoppingReader:
-    """A simulated student with three baseline scores and one score per week.
+    """A simulated student with three baseline scores and one score per week, who stops growing after week
+    `stopped_at`.
 
-    `weekly[0]` is the score of week 1. Growth ends after week `stopped_at`.
+    `weekly[0]` is the score of week 1.
     """
 
     baseline: list[float]
@@ -27,9 +28,9 @@ class StoppingReader:
 def stopping_reader(seed: int, weeks: int = 22, baseline: float = 42, goal_rate: float = 1.5) -> StoppingReader:
     """Returns a student who first grows faster than the goal requires, then stops half-way and slowly declines.
 
-    The aimline is `median(baseline) + goal_rate * week`. The stop is clear enough that a cautious rule detects it
-    before the series ends, which takes some eight weeks with a measure's noise of eight words a minute. Raises
-    ValueError for fewer than 20 weeks, or a goal rate that is small compared with the noise.
+    The aimline is `median(baseline) + goal_rate * week`. The stop is so clear that a cautious rule detects it before
+    the series ends, which takes some eight weeks with a measure's noise of eight words a minute. Raises ValueError for
+    fewer than 20 weeks, or for a goal rate that is small compared with the noise.
     """
     if weeks < 20 or goal_rate < 1:
         raise ValueError("A reader who stops needs 20 weeks or more and a goal of at least 1 word a week.")

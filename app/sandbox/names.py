@@ -1,4 +1,4 @@
-"""Contains the word lists from which the sandbox's people, schools and towns are named. Contains no real person.
+"""Provides the invented names of the sandbox's people, schools and towns.
 
 Given names are everyday ones from many languages. Family names combine a word that means "made up" with an ending, so
 that nobody can mistake a synthetic student for a real child.
@@ -71,7 +71,7 @@ COUNTRIES = ("MX", "VN", "SO", "GT", "PH", "IN", "UA", "HT")
 
 
 def plain(name: str) -> str:
-    """Returns a name as a login spells it, in lower-case ASCII letters only; `Núria-Mae` gives `nuriamae`."""
+    """Returns a name in lower-case ASCII letters only, as a login name spells it; `Núria-Mae` gives `nuriamae`."""
     letters = unicodedata.normalize("NFKD", name).lower()
     return "".join(letter for letter in letters if "a" <= letter <= "z")
 
@@ -80,7 +80,10 @@ _PLAIN = {name: plain(name) for name in (*GIVEN, *FAMILY)}
 
 
 def login(given_name: str, family: str) -> str:
-    """Returns `given.family` in ASCII. It is not unique; a caller that needs a unique login adds a number."""
+    """Returns the login name `given.family` in ASCII.
+
+    It is not unique; a caller that needs a unique one adds a number.
+    """
     return f"{_PLAIN[given_name]}.{_PLAIN[family]}"
 
 

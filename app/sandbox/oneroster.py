@@ -1,7 +1,8 @@
-"""Defines the records of a synthetic district, one class for each OneRoster 1.1 kind. Never touches a file.
+"""Defines the records of a synthetic district, one class for each kind of record in OneRoster 1.1.
 
 Field names are OneRoster's own in snake_case (`sourcedId` is `sourced_id`, `metadata.gender` is `metadata_gender`).
-`status` and `dateLastModified` are left out, because a bulk delivery leaves them blank. None means "not given".
+`status` and `dateLastModified` are left out, because a bulk delivery leaves them blank. None stands for a value that is
+not given.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class Org:
 
 @dataclass(frozen=True, slots=True)
 class AcademicSession:
-    """A term; `end_date` is exclusive, and `school_year` is the year in which the school year ends."""
+    """A term or a school year; `end_date` is exclusive, and `school_year` is the year in which the school year ends."""
 
     sourced_id: str
     title: str
@@ -64,7 +65,7 @@ class Class:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person; the first of `org_sourced_ids` is the person's main org. There is never a password."""
+    """A person; the first of `org_sourced_ids` is the person's main org. A password is never generated."""
 
     sourced_id: str
     enabled_user: bool
@@ -86,7 +87,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Enrollment:
-    """A person in a class; `end_date` is exclusive, and `primary` is for teachers only."""
+    """The enrollment of a person in a class; `end_date` is exclusive, and `primary` applies to teachers only."""
 
     sourced_id: str
     class_sourced_id: str
@@ -100,7 +101,7 @@ class Enrollment:
 
 @dataclass(frozen=True, slots=True)
 class Demographics:
-    """The demographics of a student; `sourced_id` is the student's id."""
+    """The demographics of a student; `sourced_id` is the student's own id."""
 
     sourced_id: str
     birth_date: date

@@ -1,4 +1,4 @@
-"""Plays the outside parties of the story: the operator's command line, a vendor's client, a webhook receiver."""
+"""Plays the outside parties of the story: the operator's command line, a vendor's client, and a webhook receiver."""
 
 import json
 import subprocess
@@ -10,13 +10,16 @@ from typing import Any, Self
 
 import httpx
 
-from app.sandbox.telling import StepFailed
+from app.sandbox.story_printer import StepFailed
 
 ANSWER_LIMIT = 20.0
 
 
 def aimline(*arguments: str, fine: tuple[int, ...] = (0,)) -> str:
-    """Runs the command line as an operator would and returns its output; raises `StepFailed` with its last line."""
+    """Runs the command line as an operator would and returns its output.
+
+    Raises `StepFailed` with the last line of the output.
+    """
     finished = subprocess.run(  # runs our own program with our own arguments
         [sys.executable, "-m", "app", *arguments], capture_output=True, text=True, check=False
     )
@@ -35,7 +38,7 @@ def _sentence(line: str) -> str:
 
 
 class Vendor:
-    """A SIS vendor's client: it has a token and sends requests with it."""
+    """A SIS vendor's API client, which has a token and sends requests with it."""
 
     def __init__(self, base_url: str, client_id: str, client_secret: str) -> None:
         self.client_id, self.client_secret = client_id, client_secret
@@ -50,11 +53,11 @@ class Vendor:
         return str(_expected(answer)["access_token"])
 
     def get(self, path: str, *, act_for: str | None = None, **parameters: Any) -> Any:
-        """Sends a GET request and returns its JSON."""
+        """Sends a GET request and returns the JSON of the response."""
         return _expected(self._http.get(path, params=parameters, headers=_for(act_for)))
 
     def all(self, path: str, **parameters: Any) -> Iterator[Any]:
-        """Yields the items of a list, page by page."""
+        """Yields the items of a list, which it requests page by page."""
         while True:
             page = self.get(path, limit=200, **parameters)
             yield from page["items"]
@@ -63,14 +66,14 @@ class Vendor:
             parameters["after"] = page["next"]
 
     def picture(self, path: str) -> str:
-        """Sends a GET request and returns its SVG."""
+        """Sends a GET request and returns the SVG of the response."""
         answer = self._http.get(path)
         if answer.headers.get("content-type") != "image/svg+xml":
             raise StepFailed(f"GET {path} answered {answer.status_code}, and with no SVG")
         return answer.text
 
     def post(self, path: str, body: Any, *, act_for: str | None = None) -> Any:
-        """Sends a POST request and returns its JSON."""
+        """Sends a POST request and returns the JSON of the response."""
         return _expected(self._http.post(path, json=body, headers=_for(act_for)))
 
     def graphql(self, query: str, **variables: Any) -> Any:
@@ -109,7 +112,7 @@ class Receiver:
         self._process.wait(10)
         self._folder.cleanup()
 
-    def learn(self, secret: str) -> None:
+    def set_secret(self, secret: str) -> None:
         """Gives the receiver the endpoint's secret."""
         self._secret.write_text(secret + "\n")
 

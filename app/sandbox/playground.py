@@ -1,7 +1,7 @@
-"""Runs all of Aimline on one machine to try it: database, api, worker and story. Never part of production.
+"""Runs all of Aimline on one machine to try it: the database, the api, the worker and the story.
 
-`python3 dev.py run` becomes this program. It stores everything in one folder, `.aimline` by default, so that a later
-start continues with the same district.
+It is never used in production. `python3 dev.py run` replaces itself by this program. It stores everything in one
+folder, `.aimline` by default, so that a later start continues with the same district.
 """
 
 import argparse
@@ -29,7 +29,7 @@ READY_LIMIT = 60.0  # seconds until the api must be ready
 
 
 class Stopped(BaseException):
-    """Raised when somebody stops the playground, by Ctrl-C, SIGTERM, or closing the terminal."""
+    """Raised when the user stops the playground, by Ctrl-C, SIGTERM, or closing the terminal."""
 
 
 def main() -> NoReturn:
@@ -57,8 +57,9 @@ def main() -> NoReturn:
 
 
 def play(folder: Path, port: int, roster: Path | None, *, once: bool, fresh: bool) -> int:
-    """Starts everything, prepares the district, and returns the exit code of the demonstration. Unless `once` is set,
-    serves until somebody stops it.
+    """Starts everything, prepares the district, and returns the exit code of the demonstration.
+
+    Unless `once` is set, it serves until the user stops it.
     """
     port = _free_port(port)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -88,10 +89,10 @@ def play(folder: Path, port: int, roster: Path | None, *, once: bool, fresh: boo
 
 
 def _environment(folder: Path, port: int, resources: contextlib.ExitStack, *, fresh: bool) -> dict[str, str]:
-    """Returns the environment of the processes. Starts the embedded server unless AIMLINE_DATABASE_URL names another
-    server.
+    """Returns the environment variables of the processes.
 
-    `fresh` empties the embedded server's database. On another server it only begins a new district.
+    It starts the embedded server unless AIMLINE_DATABASE_URL names another one. `fresh` empties the embedded server's
+    database. On another server it only begins a new district.
     """
     if fresh:
         for file in folder.glob("district*.json"):
@@ -116,7 +117,7 @@ def _environment(folder: Path, port: int, resources: contextlib.ExitStack, *, fr
 
 
 def _key_file(folder: Path) -> Path:
-    """Returns the path of the file with the key-encryption key. The first call creates the file, atomically."""
+    """Returns the path of the file with the key-encryption key, which the first call creates."""
     path = folder / "key"
     if not path.exists():
         unfinished = folder / "key.new"
@@ -203,7 +204,7 @@ def _check(processes: list[Process]) -> None:
 
 
 def _free_port(port: int) -> int:
-    """Returns the port if it is free. For 0, returns any free port. Raises `PlaygroundError` if the port is taken."""
+    """Returns the port if it is free, or any free port for 0; raises `PlaygroundError` if the port is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

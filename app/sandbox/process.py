@@ -1,5 +1,5 @@
-"""Manages one process of the playground. The process has a log, ends together with its parent, and can be stopped in
-good order.
+"""Manages one process of the playground, which has a log, ends together with its parent, and can be stopped in
+order.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ STOP_LIMIT = 10.0  # seconds that a process may take to stop by itself
 
 
 class PlaygroundError(Exception):
-    """Raised when the playground cannot continue; the message says why and what to do."""
+    """Raised when the playground cannot continue; the message gives the reason and the remedy."""
 
 
 class Process:
-    """A child process with a separate log."""
+    """A child process that writes to a log of its own."""
 
     def __init__(self, name: str, folder: Path, arguments: list[str], environment: dict[str, str]) -> None:
         self.name = name

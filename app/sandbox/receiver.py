@@ -4,8 +4,8 @@ It is never used in production.
 
 `python -m app.sandbox.receiver --port 0 --secret-file F [--log FILE]` prints its address on the first line. Every POST
 is verified with the `standardwebhooks` library and answered 204, or 401 if it cannot be verified. `GET /received`
-returns the deliveries so far as JSON: `?after=N` leaves out the first N, and `&wait=SECONDS` waits until there is
-another one.
+returns the deliveries so far as JSON: `?after=N` leaves out the first N, and `&wait=SECONDS` waits until another one
+arrives.
 """
 
 import argparse
@@ -30,7 +30,7 @@ MAX_WAIT = 60.0
 
 
 class Receiver:
-    """The received deliveries, and how the receiver answers.
+    """A webhook receiver, with the deliveries that it has received and the status with which it answers.
 
     The first `fail_first` POSTs get the status `status`, or 500 without it. With `status` alone, every POST gets it.
     """
@@ -50,7 +50,7 @@ class Receiver:
         self.news = asyncio.Condition()
 
     async def post(self, request: Request) -> Response:
-        """Verifies a delivery, records it, and then answers. An endpoint that must not lose a delivery needs this
+        """Verifies a delivery, records it, and only then answers; an endpoint that must not lose a delivery needs this
         order.
         """
         body = await request.body()
@@ -79,11 +79,10 @@ class Receiver:
         return Response(None if code == 204 else f"Answered {code}.", status_code=code, headers=headers)
 
     async def get(self, request: Request) -> Response:
-        """Returns the deliveries after the first `after` ones, by default all. With `wait`, waits until there is a new
-        one.
+        """Returns the deliveries after the first `after` ones, by default all of them.
 
-        Without `after`, `wait` waits for a delivery that arrives after this request, and the answer lists all
-        deliveries.
+        With `wait`, it first waits until another delivery arrives. Without `after`, it waits for a delivery that
+        arrives after this request, and the answer lists all deliveries.
         """
         try:
             after = int(request.query_params["after"]) if "after" in request.query_params else None
@@ -102,10 +101,10 @@ class Receiver:
 
 
 def verify(secret_file: Path, body: bytes, headers: Mapping[str, str]) -> bool:
-    """Returns whether one of the secrets in the file has signed this body just now. The file has one secret per line.
+    """Returns whether the body has a valid and recent signature by one of the secrets in the file.
 
-    During a rotation two secrets are valid. The file is read each time, because it may be written after the endpoint
-    was registered, and changes when the secret changes.
+    The file has one secret per line, because during a rotation two secrets are valid. It is read each time, because it
+    may be written after the endpoint was registered, and changes when the secret changes.
     """
     try:
         secrets = secret_file.read_text(encoding="utf-8").split()
@@ -128,7 +127,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def app(receiver: Receiver) -> Starlette:
-    """Returns the receiver as an ASGI application, which accepts a POST on every path."""
+    """Returns the receiver as an ASGI application that accepts a POST on every path."""
     return Starlette(
         routes=[
             Route("/received", receiver.get, methods=["GET"]),
@@ -144,7 +143,7 @@ def _stop_when_stdin_closes(server: uvicorn.Server) -> None:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Runs the receiver's command line."""
     parser = argparse.ArgumentParser(prog="app.sandbox.receiver", description="Receive and verify webhooks.")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--secret-file", type=Path, required=True, help="whsec_…, one a line, read at each request")

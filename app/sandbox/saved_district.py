@@ -1,5 +1,5 @@
-"""Manages the file in which a playground stores its district between starts: the district's client, and the last day
-for which data was recorded.
+"""Manages the file that stores a playground's district between starts: its client, and the last day with recorded
+data.
 """
 
 import hashlib
@@ -13,7 +13,10 @@ from typing import Any, Self
 
 @dataclass
 class SavedDistrict:
-    """The district of a playground. `begun_on` is the Monday of its first start, `told_until` the last recorded day."""
+    """The saved district of a playground.
+
+    `begun_on` is the Monday of its first start, and `told_until` is the last day for which data was recorded.
+    """
 
     slug: str
     client_id: str
@@ -26,14 +29,14 @@ class SavedDistrict:
 
     @classmethod
     def load(cls, file: Path) -> Self | None:
-        """Returns the district in a file. Returns None if there is no file, or if another version wrote it."""
+        """Returns the district in a file, or None if there is no such file or if another version wrote it."""
         try:
             return cls(**json.loads(file.read_text()))
         except (OSError, ValueError, TypeError):
             return None
 
     def save(self, file: Path) -> None:
-        """Writes the file atomically, readable by its owner only."""
+        """Writes the district to a file atomically, readable by the file's owner only."""
         write_private(file, json.dumps(asdict(self), indent=1))
 
     @property
@@ -48,8 +51,9 @@ class SavedDistrict:
 
 
 def file_of(folder: Path, roster: Path | None) -> Path:
-    """Returns the path of the file in which a folder's district is saved. The synthetic district and each given roster
-    have separate files.
+    """Returns the path of the file in which a folder's district is saved.
+
+    The synthetic district and each given roster have separate files.
     """
     if roster is None:
         return folder / "district.json"
@@ -58,7 +62,7 @@ def file_of(folder: Path, roster: Path | None) -> Path:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Writes a file atomically, with mode 0600."""
+    """Writes a text to a file atomically, readable by the file's owner only."""
     unfinished = file.with_name(f"{file.name}.new")
     unfinished.unlink(missing_ok=True)
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as writer:

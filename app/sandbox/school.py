@@ -1,6 +1,6 @@
 """Defines the structure of the sandbox's schools: levels, grades, subjects, sections, teachers and seats.
 
-Persons' names and ids are not made in this module, but in `district`.
+The module `district` generates the people's names and ids.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ WHOLE_YEAR, FIRST, SECOND = (0, 1), (0,), (1,)  # the semesters in which a class
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One class of a student's timetable.
+    """A subject in a student's timetable.
 
     `slot` is the position in the day (0 is homeroom; half-year subjects share one). `area` and `sced` are the subject's
     field and its two-digit SCED subject area. `taught_by` is the kind of teacher: the homeroom's own, one specialist
@@ -35,8 +35,9 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A kind of school. Grades are CEDS entry-level codes. `begins` is the number of grades before the first grade of
-    this kind.
+    """A kind of school, such as an elementary school.
+
+    Grades are CEDS entry-level codes. `begins` is the number of grades before the first grade of this kind.
     """
 
     name: str
@@ -100,14 +101,14 @@ LEVELS = (ELEMENTARY, MIDDLE, HIGH)
 
 
 def grade_title(grade: str) -> str:
-    """Returns a CEDS grade code in the form that course titles use; `KG` gives `K`, `03` gives `3`."""
+    """Returns a CEDS grade code as course titles spell it; `KG` gives `K`, and `03` gives `3`."""
     return "K" if grade == "KG" else grade.lstrip("0")
 
 
 @dataclass(frozen=True, slots=True)
 class School:
-    """A school of the district. For each grade it has the number of students on day 0 and the number of parallel
-    classes.
+    """A school of the district, with the number of students on day 0 and the number of parallel classes of each
+    grade.
     """
 
     number: int
@@ -118,9 +119,9 @@ class School:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A student's original place and current school.
+    """A student's original place, which identifies the student, and the student's current school.
 
-    The place is `home`, `grade` and `number`, which identify the student.
+    The original place consists of `home`, `grade` and `number`.
     """
 
     home: School
@@ -138,8 +139,8 @@ class Seat:
     def section(self, subject: Subject) -> int:
         """Returns the number of the student's section in a subject.
 
-        Students of an elementary class are together in all subjects. Older students are in a different group in each
-        subject. The sections have nearly equal sizes.
+        The students of an elementary class are together in all subjects. Older students are in a different group in
+        each subject. The sections have nearly equal sizes.
         """
         sections = self.school.sections[self.grade]
         number = self.number + self.moved  # a student who moves within the only school of a level changes section
@@ -148,15 +149,16 @@ class Seat:
 
 
 def schools(students: int) -> Iterator[School]:
-    """Yields the schools for a number of students. There is one school of each level, and three more for each further
-    group of students.
+    """Yields the schools for a number of students: one of each level, and three more for each further group of
+    students.
     """
     return (_school(students, number) for number in range(_trios(students) * len(LEVELS)))
 
 
-def sister(students: int, school: School) -> School:
-    """Returns the school to which students of this school move. It is the next school of the same level, or the school
-    itself if there is no other.
+def next_school(students: int, school: School) -> School:
+    """Returns the next school of the same level, to which students of this school move.
+
+    If the school is the only one of its level, returns the school itself.
     """
     return _school(students, (school.number + len(LEVELS)) % (_trios(students) * len(LEVELS)))
 
@@ -175,7 +177,7 @@ def _school(students: int, number: int) -> School:
 
 
 def posts(school: School) -> Iterator[tuple[Role, str]]:
-    """Yields the role and the key of every adult of a school. The keys are the same as in `adults`."""
+    """Yields the role and the key of every adult of a school; `adults` uses the same keys."""
     yield "administrator", "admin"
     grades = range(len(school.sizes))
     if school.level is ELEMENTARY:
@@ -190,7 +192,7 @@ def posts(school: School) -> Iterator[tuple[Role, str]]:
 
 
 def adults(school: School, grade: int, subject: Subject, section: int) -> Iterator[tuple[Adult, str, bool | None]]:
-    """Yields the adults of a class, each as the role in the class, the adult's key, and `primary`.
+    """Yields the adults of a class, each as the role in the class, the adult's key, and whether the adult is primary.
 
     Every class has a teacher. In some subjects, the first section also has a co-teacher or an aide, who are not
     primary. The key identifies the adult within the school.

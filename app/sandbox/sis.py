@@ -1,4 +1,4 @@
-"""Runs the sandbox SIS as a process: its socket, its first lines, its shutdown. Computes no responses.
+"""Runs the sandbox SIS as a process, from opening its socket to its shutdown.
 
 It prints its address on the first line, then what a client needs, one `name: value` per line, and an empty line.
 """
@@ -14,9 +14,9 @@ from app.sandbox.sis_server import Sis
 
 
 def run(sis: Sis, host: str, port: int, until_stdin_closes: bool = False) -> None:
-    """Serves until the process is stopped. Raises OSError if the port cannot be used. Port 0 selects a free port.
+    """Serves until the process is stopped; raises OSError if the port cannot be used, and takes any free port for 0.
 
-    With `until_stdin_closes`, also stops when standard input is closed.
+    With `until_stdin_closes`, it also stops when standard input is closed.
     """
     listening = socket.create_server((host, port))
     address = f"http://{host}:{listening.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""Formats responses: envelope, paging headers, imsx_StatusInfo. Never looks up a row."""
+"""Formats the sandbox SIS's responses in OneRoster's form: the envelope, the paging headers, and imsx_StatusInfo."""
 
 import hashlib
 from urllib.parse import parse_qsl, urlencode
@@ -19,14 +19,14 @@ FOREIGN = "https://sis.example.net"
 
 
 def refusal(error: Refused, version: str, quirks: Quirks) -> Response:
-    """Returns an error response in the form of the standard, or in the form that a quirk requires."""
+    """Returns an error response in the standard's form, or in the form that a quirk requires."""
     if "html-errors" in quirks:
         return HTMLResponse(f"<html><body><h1>{error.status}</h1></body></html>", error.status, error.headers)
     return JSONResponse(status_info(error, version, quirks), error.status, error.headers)
 
 
 def status_info(error: Refused, version: str, quirks: Quirks) -> dict[str, object]:
-    """Returns the imsx_StatusInfo of a failure."""
+    """Returns the imsx_StatusInfo object that describes an error."""
     minor = NOT_IN_11.get(error.minor, error.minor) if version == "1.1" else error.minor
     info: dict[str, object] = {"imsx_codeMajor": "failure", "imsx_severity": "error"}
     if version == "1.1":
@@ -40,7 +40,7 @@ def status_info(error: Refused, version: str, quirks: Quirks) -> dict[str, objec
 
 
 def paging(request: Request, query: Query, total: int, quirks: Quirks) -> dict[str, str]:
-    """Returns the headers X-Total-Count and Link. Link has those of first, prev, next and last that exist."""
+    """Returns the headers X-Total-Count and Link; Link has those of first, prev, next and last that exist."""
     headers = {} if "no-total" in quirks else {"X-Total-Count": str(total)}
     if "no-link" in quirks:
         return headers
@@ -69,5 +69,5 @@ def _pairs(url: URL) -> list[tuple[str, str]]:
 
 
 def origin(url: URL) -> str:
-    """Returns scheme and host of a request's URL, as the client wrote them."""
+    """Returns the scheme and the host of a request's URL, as the client wrote them."""
     return f"{url.scheme}://{url.netloc}"

@@ -1,4 +1,5 @@
-"""Authenticates clients: OAuth 2 client credentials and OAuth 1.0a signatures without a body (RFC 6749, RFC 5849).
+"""Authenticates clients by OAuth 2 client credentials, or by OAuth 1.0a signatures without a body (RFC 6749, RFC
+5849).
 
 Tokens are kept in memory. No secret is ever written to a log.
 """
@@ -42,7 +43,7 @@ HASHES: Final = {"HMAC-SHA1": hashlib.sha1, "HMAC-SHA256": hashlib.sha256}
 
 @dataclass(slots=True)
 class Token:
-    """The scopes of a token, the time at which it expires, and how often it was used."""
+    """An issued token, with its scopes, the time at which it expires, and how often it was used."""
 
     scopes: frozenset[str]
     expires: float
@@ -50,7 +51,7 @@ class Token:
 
 
 class Gate:
-    """The sandbox's only client, and its tokens."""
+    """Authenticates requests of the sandbox's only client, and issues its tokens."""
 
     def __init__(self, client_id: str, client_secret: str, lifetime: int, quirks: Quirks) -> None:
         self.client_id, self.client_secret = client_id, client_secret
@@ -59,8 +60,8 @@ class Gate:
         self.nonces: dict[str, float] = {}
 
     async def grant(self, request: Request) -> dict[str, object]:
-        """Returns the response of the token endpoint. Raises `Refused`, in which the minor code is an error code of RFC
-        6749.
+        """Returns the response of the token endpoint; raises `Refused` with an error code of RFC 6749 as the minor
+        code.
         """
         body = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
         self._check_client(request.headers.get("authorization", ""), body)
@@ -115,8 +116,8 @@ class Gate:
         base = signature_base(request.method, str(request.url), parameters)
         key = f"{quote(self.client_secret, safe='~')}&".encode()
         digest = hmac.new(key, base.encode(), HASHES[method]).digest()
-        right = _same(signature, base64.b64encode(digest).decode())
-        if not right or not _same(parameters.get("oauth_consumer_key", ""), self.client_id):
+        is_valid = _same(signature, base64.b64encode(digest).decode())
+        if not is_valid or not _same(parameters.get("oauth_consumer_key", ""), self.client_id):
             raise _unsigned("The signature is not valid.")
         now, stamp = time.time(), parameters.get("oauth_timestamp", "")
         if not stamp.isdecimal() or abs(int(stamp) - now) > SKEW:

@@ -1,7 +1,7 @@
-"""Generates a synthetic gradebook: categories, line items, results, score scales, screenings. Does no I/O.
+"""Generates a synthetic gradebook: categories, line items, results, score scales and screenings.
 
-The id of a row contains the ids of the rows to which it belongs (`{class}L{n}`, `{lineItem}{user}`), so that a row is
-found without an index.
+The id of a row contains the ids of the rows to which it belongs (`{class}L{n}`, `{lineItem}{user}`), so that a row can
+be found without an index.
 """
 
 import hashlib
@@ -73,7 +73,7 @@ def line_items_by(day: int) -> int:
 
 
 def day_of(number: int) -> int:
-    """Returns the day on which a class's line item of this number was added."""
+    """Returns the day on which a class's line item with this number was added."""
     return max(0, (number - AT_FIRST + 1) * EVERY)
 
 
@@ -82,18 +82,20 @@ def categories() -> Iterator[Category]:
     return (Category(f"CAT{n}", title, 25.0) for n, title in enumerate(CATEGORIES))
 
 
-def line_items(district: District, room: Class) -> Iterator[LineItem]:
-    """Yields the line items of a class up to the district's day."""
+def line_items(district: District, class_: Class) -> Iterator[LineItem]:
+    """Yields the line items that a class has on the district's day."""
     for number in range(line_items_by(district.day)):
         assigned = district.date + timedelta(days=day_of(number) - 7)
         category = number % len(CATEGORIES)
         title = f"{CATEGORIES[category]} {number // len(CATEGORIES) + 1}"
-        about = room.sourced_id, room.school_sourced_id, f"CAT{category}", room.term_sourced_ids[0]
-        yield LineItem(f"{room.sourced_id}L{number}", title, assigned, assigned + timedelta(days=6), *about, 0.0, 100.0)
+        about = class_.sourced_id, class_.school_sourced_id, f"CAT{category}", class_.term_sourced_ids[0]
+        yield LineItem(
+            f"{class_.sourced_id}L{number}", title, assigned, assigned + timedelta(days=6), *about, 0.0, 100.0
+        )
 
 
 def results(district: District, enrolled: Iterable[Enrollment], day: int) -> Iterator[Result]:
-    """Yields a student's results in these classes up to `day`."""
+    """Yields a student's results in these classes until the day `day`."""
     for enrollment in enrolled:
         for number in range(line_items_by(day)):
             item = f"{enrollment.class_sourced_id}L{number}"
@@ -103,13 +105,13 @@ def results(district: District, enrolled: Iterable[Enrollment], day: int) -> Ite
             yield Result(item + enrollment.user_sourced_id, item, *about)
 
 
-def score_scale(room: Class) -> ScoreScale:
-    """Returns the letter grades of a class."""
-    return ScoreScale(f"{room.sourced_id}S", "Letter grades", room.sourced_id)
+def score_scale(class_: Class) -> ScoreScale:
+    """Returns the score scale of a class, which converts scores to letter grades."""
+    return ScoreScale(f"{class_.sourced_id}S", "Letter grades", class_.sourced_id)
 
 
 def assessment_line_items() -> Iterator[AssessmentLineItem]:
-    """Yields two screenings for each grade."""
+    """Yields the assessment line items of two screenings for each grade."""
     for level in LEVELS:
         for grade in level.grades:
             for code, title in SCREENINGS:
@@ -117,7 +119,7 @@ def assessment_line_items() -> Iterator[AssessmentLineItem]:
 
 
 def assessment_results(district: District, seat: Seat) -> Iterator[Result]:
-    """Yields the results of a student's two screenings in September, in the grade in which the student began."""
+    """Yields the results of a student's two screenings in September, in the student's original grade."""
     user, grade = district.student_id(seat), seat.home.level.grades[seat.grade]
     on = date(district.date.year - (district.date.month < 8), 9, 10)
     for code, _ in SCREENINGS:

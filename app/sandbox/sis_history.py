@@ -1,6 +1,6 @@
-"""Computes what has happened to each student by a day, and the resulting rows, active or `tobedeleted`.
+"""Computes each student's history up to a day, and the resulting rows, which are active or `tobedeleted`.
 
-Pure: a function of the district that works on one grade of one school at a time. Never writes JSON.
+It is a pure function of the district that works on one grade of one school at a time.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -8,18 +8,17 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
 from app.sandbox.district import LEAVING, REGRADED, RENAMED, TRANSFERRING, District
-from app.sandbox.school import School, Seat, sister
+from app.sandbox.school import School, Seat, next_school
 
 State = tuple[int, Seat | None]
-"""A change in a student's history: the first day of a state, and the student's seat from that day on. The seat is None
-if the student has left.
+"""A state in a student's history: its first day, and the student's seat from that day on.
+
+The seat is None if the student has left.
 """
 
 
 class Row(NamedTuple):
-    """A record as a source stores it. `day` is the day of the record's last change; 0 means that it has not changed
-    since the beginning of the school year.
-    """
+    """A record as a SIS stores it, with the day of its last change; 0 is the beginning of the school year."""
 
     record: Any
     active: bool
@@ -27,28 +26,26 @@ class Row(NamedTuple):
 
 
 def stamp(district: District, day: int) -> datetime:
-    """Returns the `dateLastModified` of a change on `day`: 03:00 UTC of that day.
+    """Returns the `dateLastModified` of a change on a day, which is 03:00 UTC of that day.
 
-    Day 0 is the first day of the school year, from 00:00 UTC on.
+    For day 0, which is the first day of the school year, it is 00:00 UTC.
     """
     begins = date(district.date.year - (district.date.month < 8), 8, 1)
     return datetime.combine(district.date + timedelta(days=day) if day else begins, time(3 if day else 0), UTC)
 
 
 def histories(district: District, home: School, grade: int) -> Iterator[list[State]]:
-    """Yields a list for each student who began in this grade of this school. The list has the student's states up to
-    the district's day.
-    """
-    sister_school = sister(district.students, home)
+    """Yields, for each student who began in this grade of this school, the list of states up to the district's day."""
+    later_school = next_school(district.students, home)
     chances = [1 - (1 - p) ** district.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)]
     for number in range(home.sizes[grade]):
         seat = Seat(home, grade, number, home)
         if not district.day:
             yield [(0, seat)]
             continue
-        fate = district.fate(seat.key)
-        if any(number < chance for number, chance in zip(fate, chances, strict=True)):
-            yield _states_of(district, seat, sister_school, fate)
+        thresholds = district.change_thresholds(seat.key)
+        if any(number < chance for number, chance in zip(thresholds, chances, strict=True)):
+            yield _states_of(district, seat, later_school, thresholds)
         else:
             yield [(0, seat)]
     for late in range(district.entered(home, grade)):
@@ -56,10 +53,10 @@ def histories(district: District, home: School, grade: int) -> Iterator[list[Sta
         yield [(next(days), Seat(home, grade, home.sizes[grade] + late, home))]
 
 
-def _states_of(district: District, seat: Seat, sister_school: School, fate: list[float]) -> list[State]:
+def _states_of(district: District, seat: Seat, later_school: School, thresholds: list[float]) -> list[State]:
     rates = (LEAVING, TRANSFERRING, RENAMED, REGRADED)
     leaving, moved, renamed, regraded = (
-        _first_day(rate, number, district.day) for rate, number in zip(rates, fate, strict=True)
+        _first_day(rate, number, district.day) for rate, number in zip(rates, thresholds, strict=True)
     )
     states: list[State] = []
     for day in sorted({0, leaving, moved, renamed, regraded} - {None}, key=lambda day: day or 0):
@@ -71,7 +68,7 @@ def _states_of(district: District, seat: Seat, sister_school: School, fate: list
         moves = moved is not None and moved <= day
         changes = (changed_on is not None and changed_on <= day for changed_on in (renamed, regraded))
         states.append(
-            (day, Seat(seat.home, seat.grade, seat.number, sister_school if moves else seat.home, moves, *changes))
+            (day, Seat(seat.home, seat.grade, seat.number, later_school if moves else seat.home, moves, *changes))
         )
     return states
 

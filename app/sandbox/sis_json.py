@@ -1,4 +1,4 @@
-"""Writes records as OneRoster JSON, in 1.1 and 1.2. Does not decide which rows exist."""
+"""Converts records to OneRoster JSON, in the versions 1.1 and 1.2."""
 
 from collections.abc import Callable
 from datetime import date, datetime
@@ -80,9 +80,9 @@ LETTERS = (("A", "90-100"), ("B", "80-89"), ("C", "70-79"), ("D", "60-69"), ("F"
 
 
 class Writer:
-    """Writes rows of one version.
+    """Converts rows to the JSON of one version of OneRoster.
 
-    `bases` are the URLs of the services; `children` is a function that returns the ids of the orgs under an org, or of
+    `bases` are the URLs of the services. `children` is a function that returns the ids of the orgs under an org, or of
     the sessions under a session.
     """
 
@@ -97,23 +97,23 @@ class Writer:
         self.rostering, self.gradebook = bases
 
     def write(self, kind: str, row: Row) -> Json:
-        """Returns a row's JSON, without fields that have no value."""
+        """Returns the JSON of a row, without the fields that have no value."""
         status = "active" if row.active else "tobedeleted"
         body = getattr(self, f"_{SINGLE[kind]}")(row.record)
         fields = {name: value for name, value in body.items() if value is not None}
         return {"sourcedId": row.record.sourced_id, "status": status, "dateLastModified": self.when(row.day), **fields}
 
     def ref(self, kind: str, sourced_id: str) -> Json:
-        """Returns a GUIDRef."""
+        """Returns OneRoster's reference to a row (GUIDRef)."""
         base = self.gradebook if kind in GRADEBOOK else self.rostering
         return {"href": f"{base}/{kind}/{sourced_id}", "sourcedId": sourced_id, "type": SINGLE[kind]}
 
     def refs(self, kind: str, ids: tuple[str, ...] | list[str]) -> list[Json]:
-        """Returns a list of GUIDRefs."""
+        """Returns a list of OneRoster's references to rows (GUIDRefs)."""
         return [self.ref(kind, sourced_id) for sourced_id in ids]
 
     def flag(self, value: bool | None) -> bool | str | None:
-        """Returns a boolean in the form of the version: unchanged in 1.1, and as a string in 1.2."""
+        """Returns a boolean as this version writes it: unchanged in 1.1, and as a string in 1.2."""
         return value if value is None or self.version == "1.1" else str(value).lower()
 
     def _org(self, org: Any) -> Json:
@@ -151,19 +151,19 @@ class Writer:
             "subjectCodes": list(course.subject_codes),
         }
 
-    def _class(self, room: Any) -> Json:
-        periods = list(room.periods) if self.version == "1.2" else ",".join(room.periods)
+    def _class(self, class_: Any) -> Json:
+        periods = list(class_.periods) if self.version == "1.2" else ",".join(class_.periods)
         return {
-            "title": room.title,
-            "classCode": room.class_code,
-            "classType": room.class_type,
-            "location": room.location,
-            "grades": list(room.grades),
-            "subjects": list(room.subjects),
-            "course": self.ref("courses", room.course_sourced_id),
-            "school": self.ref("orgs", room.school_sourced_id),
-            "terms": self.refs("academicSessions", room.term_sourced_ids),
-            "subjectCodes": list(room.subject_codes),
+            "title": class_.title,
+            "classCode": class_.class_code,
+            "classType": class_.class_type,
+            "location": class_.location,
+            "grades": list(class_.grades),
+            "subjects": list(class_.subjects),
+            "course": self.ref("courses", class_.course_sourced_id),
+            "school": self.ref("orgs", class_.school_sourced_id),
+            "terms": self.refs("academicSessions", class_.term_sourced_ids),
+            "subjectCodes": list(class_.subject_codes),
             "periods": periods or None,
         }
 
@@ -261,7 +261,7 @@ class Writer:
 
 
 def instant(moment: datetime) -> str:
-    """Returns an instant in UTC, in milliseconds, in OneRoster's form."""
+    """Returns an instant in OneRoster's form, in UTC with milliseconds."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 

@@ -1,4 +1,5 @@
-"""Lists the operations: the paths of each version, the base that serves them, and the scopes that they require.
+"""Lists the operations of the sandbox SIS, with their paths, the bases of their URLs, and the scopes that they
+require.
 
 All of them only read.
 """
@@ -61,7 +62,7 @@ SERVICES: Final = {
 
 
 def operation(base: str, parts: Path) -> Operation | None:
-    """Returns the operation of a path under a base."""
+    """Returns the operation of a path under a base URL, or None."""
     shape = tuple("*" if number % 2 else part for number, part in enumerate(parts))
     return SERVICES[base].get(shape)
 

@@ -1,11 +1,13 @@
-"""Finds the rows of a page. The cost for a collection of n rows:
+"""Finds the rows of a page of a list.
+
+The cost for a collection of n rows depends on the query:
 
 * without a filter: the counts of the blocks by arithmetic (after day 0: one hash for each student, once), then only the
   blocks of the page, however deep it is;
 * with a filter, or for a nested path: one scan, whose counts for each block are kept, then only the blocks of the page.
   For `dateLastModified>` the scan makes no row of a student who has not changed since;
-* with a sort: one scan that holds every key while it sorts, then eight bytes for each row; a page makes the blocks of
-  its rows.
+* with a sort: one scan that keeps every key in memory while it sorts, then eight bytes for each row; a page makes the
+  blocks of its rows.
 
 Counts and orders of the last few queries are kept for one day.
 """
@@ -25,12 +27,12 @@ from app.sandbox.sis_query import Query, sort_key
 from app.sandbox.sis_rows import Block, Rows
 from app.sandbox.sis_views import View
 
-KEPT = 16
+MAX_CACHED = 16
 Write = Callable[[Row], Json]
 
 
 class Pages:
-    """The paginated lists of a simulated SIS on one day of the simulation."""
+    """Serves the lists of a simulated SIS, page by page, on one day of the simulation."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
@@ -65,13 +67,14 @@ class Pages:
         for row in self.rows.of(view.kind, block, self._since(query.since)):
             if view.keep is not None and not view.keep(row.record):
                 continue
-            written = write(row)
-            if query.keep is None or query.keep(written):
-                yield written
+            json_row = write(row)
+            if query.keep is None or query.keep(json_row):
+                yield json_row
 
     def _since(self, since: datetime | None) -> int:
-        """Returns the last day of which all changes are before `since`. Returns -1 if there is no such day or a quirk
-        hides the times.
+        """Returns the last day of which all changes are before the instant `since`.
+
+        Returns -1 if there is no such day or if a quirk hides the times.
         """
         if since is None or any(name.startswith("modified-") for name in self.rows.quirks.values):
             return -1
@@ -93,16 +96,16 @@ class Pages:
             for number, row in enumerate(self.rows.of(view.kind, block)):
                 if view.keep is not None and not view.keep(row.record):
                     continue
-                written = write(row)
-                if query.keep is None or query.keep(written):
-                    keys.append((sort_key(written, query.sort or ""), at, number))
+                json_row = write(row)
+                if query.keep is None or query.keep(json_row):
+                    keys.append((sort_key(json_row, query.sort or ""), at, number))
         keys.sort(key=lambda entry: entry[0], reverse=query.descending)
         return np.array([entry[1:] for entry in keys], dtype=np.int32).reshape(-1, 2)
 
     def _keep(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         if key not in self._kept:
             self._kept[key] = make()
-            while len(self._kept) > KEPT:
+            while len(self._kept) > MAX_CACHED:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]

@@ -1,4 +1,4 @@
-"""Parses a list's query: limit, offset, sort, orderBy, filter, fields. Never makes a row.
+"""Parses the query parameters of a list: limit, offset, sort, orderBy, filter, fields.
 
 Strings are compared without regard to case, but ids are compared exactly. A list matches if one of its members matches.
 `a.b` refers to a field of an object or of a list of objects. Invalid parameters are refused by name.
@@ -25,7 +25,7 @@ _TESTS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 
 
 class Refused(Exception):
-    """Raised for a request that is refused: HTTP status, imsx_codeMinorFieldValue, and a sentence."""
+    """Raised for a request that the SIS refuses, with an HTTP status, an imsx_codeMinorFieldValue and a sentence."""
 
     def __init__(self, status: int, minor: str, description: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(description)
@@ -35,7 +35,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed query.
+    """The parsed query parameters of a list.
 
     `keep` is the function that selects rows, or None without a filter. Rows whose last change was before `since` cannot
     match.
@@ -52,7 +52,9 @@ class Query:
 
 
 def read_query(parameters: Mapping[str, str], allowed: frozenset[str], version: str) -> Query:
-    """Parses the query of a list whose rows may have the fields `allowed`; raises `Refused`."""
+    """Returns the parsed query of a list whose rows may have the fields `allowed`; raises `Refused` for invalid
+    parameters.
+    """
     keep, since = _filter(parameters.get("filter", ""), allowed, version)
     sort, order = parameters.get("sort"), parameters.get("orderBy", "asc")
     if sort is not None and sort.partition(".")[0] not in allowed:
@@ -73,18 +75,19 @@ def read_query(parameters: Mapping[str, str], allowed: frozenset[str], version: 
 
 
 def read_fields(parameters: Mapping[str, str], allowed: frozenset[str], version: str) -> tuple[str, ...]:
-    """Parses the `fields` of a request for one row."""
+    """Returns the fields that a request for one row selects."""
     return _fields(parameters.get("fields", ""), allowed, version)
 
 
 def select(row: Json, fields: tuple[str, ...]) -> Json:
-    """Returns the selected fields of a row. If none are selected, returns all fields."""
+    """Returns a row with the selected fields only, or with all fields if none are selected."""
     return {name: row[name] for name in fields if name in row} if fields else row
 
 
 def sort_key(row: Json, field: str) -> tuple[bool, str]:
-    """Returns the key by which a row is sorted for a field. Rows without the field come first. Numbers are sorted by
-    size.
+    """Returns the key by which a row is sorted when a list is sorted by this field.
+
+    Rows without the field come first. Numbers are sorted by size.
     """
     values = [reached for reached in _reach(row, field.split(".")) if reached is not None]
     if not values:

@@ -1,4 +1,4 @@
-"""Defines the faults (quirks) of a badly behaved source, and applies those that add or remove rows.
+"""Defines the faults (quirks) of a badly behaved SIS, and applies those that add or remove rows.
 
 A quirk is `name` or `name:value`. `QUIRKS` describes the effect of each; `aimline sandbox quirks` lists them.
 """
@@ -76,15 +76,15 @@ FORMS = {name.partition(":")[0]: name for name in QUIRKS}
 CHANGE_ROWS = {"no-tombstones", "current-enrollments", "row-per-school", "re-enrolled"}
 ENROLLED_AGAIN = 10  # one of this many students
 BOOLEANS: Final = {"native": (False, True), "string": ("false", "true"), "one": (0, 1), "null": (None, None)}
-KEPT = 4  # letters of a school's id that are added to a user row's id
+SUFFIX_LENGTH = 4  # letters of a school's id that are added to a user row's id
 
 
 class UnknownQuirk(ValueError):
-    """Raised for a quirk that does not exist or lacks its value. The message gives the right form."""
+    """Raised for a quirk that does not exist or lacks its value; the message gives the right form."""
 
 
 class Quirks:
-    """The quirks that are switched on. Raises `UnknownQuirk` for a name that does not exist or lacks its value."""
+    """The quirks that are switched on; raises `UnknownQuirk` for a name that does not exist or lacks its value."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.values: dict[str, list[str]] = {}
@@ -102,19 +102,19 @@ class Quirks:
         return name in self.values
 
     def number(self, name: str) -> int | None:
-        """Returns the N of `name:N`."""
+        """Returns the number N of a quirk `name:N`, or None if the quirk is not switched on."""
         return int(self.values[name][-1]) if name in self.values else None
 
     def text(self, name: str) -> str | None:
-        """Returns the value of `name:value`. If the quirk is given several times, returns the last value."""
+        """Returns the value of a quirk `name:value`, which is the last one if the quirk is given several times."""
         return self.values[name][-1] if name in self.values else None
 
     def named(self, name: str, value: str) -> bool:
-        """Returns whether `name:value` is switched on."""
+        """Returns whether the quirk `name:value` is switched on."""
         return value in self.values.get(name, ())
 
     def rows(self, district: District, kind: str, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yields those of the rows of a kind that the source serves. Some quirks leave out rows."""
+        """Yields those rows of a kind that the SIS serves; some quirks leave out rows."""
         current = kind == "enrollments" and "current-enrollments" in self
         for row in rows:
             if not row.active and (current or "no-tombstones" in self):
@@ -124,25 +124,26 @@ class Quirks:
             yield row
 
     def users(self, user: User) -> Iterator[User]:
-        """Yields the rows for one person: a single row, or with a quirk one for each school."""
+        """Yields the user rows of one person: normally one, or with a quirk one for each school."""
         if "row-per-school" not in self:
             yield user
             return
         for org in user.org_sourced_ids:
-            yield replace(user, sourced_id=f"{user.sourced_id}.{org[:KEPT]}", org_sourced_ids=(org,))
+            yield replace(user, sourced_id=f"{user.sourced_id}.{org[:SUFFIX_LENGTH]}", org_sourced_ids=(org,))
 
     def enrollment(self, enrollment: Enrollment) -> Enrollment:
-        """Returns the enrollment. With the quirk of one user row for each school, it refers to the user's row in its
-        school.
+        """Returns the enrollment, which with a quirk refers to the user row of its own school.
+
+        That quirk gives a person a separate user row in each school.
         """
         if "row-per-school" not in self:
             return enrollment
         return replace(
-            enrollment, user_sourced_id=f"{enrollment.user_sourced_id}.{enrollment.school_sourced_id[:KEPT]}"
+            enrollment, user_sourced_id=f"{enrollment.user_sourced_id}.{enrollment.school_sourced_id[:SUFFIX_LENGTH]}"
         )
 
     def enrollments(self, seat: Seat, enrolled: Iterable[Enrollment]) -> Iterator[Enrollment]:
-        """Yields a student's enrollments. With `re-enrolled`, some students also have an earlier enrollment in their
+        """Yields a student's enrollments; with the quirk `re-enrolled`, some students have an earlier one in their
         first class.
         """
         reenrolled = "re-enrolled" in self and seat.number % ENROLLED_AGAIN == 0
@@ -154,7 +155,9 @@ class Quirks:
             yield enrollment
 
     def result(self, result: Result) -> Result:
-        """Returns a result with the gradebook's quirks: above the maximum, exempt, or with the vendor's own status."""
+        """Returns a result as the gradebook's quirks change it: above the maximum, exempt, or with the vendor's own
+        status.
+        """
         turn = sum(result.sourced_id.encode()) % 10  # the same result always gets the same quirk
         if "extra-credit" in self and turn == 0:
             result = replace(result, score=105.0)

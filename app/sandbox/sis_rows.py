@@ -1,9 +1,8 @@
-"""Lists the rows of each collection, block by block. A block has the rows of one grade of one school, or of one
-school's staff.
+"""Lists the rows of each collection, block by block.
 
-Rows are made on demand. Only these are in memory: a list of blocks (nine for each 1,000 students), a count for each
-block, and the rows of the last few blocks. Once somebody reads a row by id, there are also twelve bytes for each row of
-that kind.
+A block has the rows of one grade of one school, or of one school's staff. Rows are made on demand. Only these are in
+memory: a list of blocks (nine for each 1,000 students), a count for each block, and the rows of the last few blocks.
+Once a row was read by its id, there are also twelve bytes for each row of that kind.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,17 +26,15 @@ SEATS = {"users", "enrollments", "demographics", "results", "assessmentResults"}
 
 
 class Block(NamedTuple):
-    """A part of a collection whose rows are made together. `part` says from which part of the district they are
-    made.
-    """
+    """A part of a collection whose rows are made together; `part` is the part of the district that they come from."""
 
-    part: str  # whole, office, staff, rooms or seats
+    part: str  # "whole", "office", "staff", "rooms" or "seats"
     school: School | None = None
     grade: int = 0
 
 
 class Rows:
-    """The collections that the sandbox SIS serves for a district on one day."""
+    """The collections of rows that the sandbox SIS serves for a district on one day."""
 
     def __init__(self, district: District, quirks: Quirks) -> None:
         self.district, self.quirks = district, quirks
@@ -59,7 +56,7 @@ class Rows:
         return staff + (self.rooms if kind in ROOMS else []) + (self.seats if kind in SEATS else [])
 
     def of(self, kind: str, block: Block, since: int = -1) -> Iterable[Row]:
-        """Returns the rows of a block. Rows whose last change was on day `since` or before may be left out."""
+        """Returns the rows of a block; rows whose last change was on day `since` or before may be left out."""
         if since < 0:
             return self._cached(kind, block)
         if block.part != "seats":
@@ -67,7 +64,7 @@ class Rows:
         return self._seated(kind, block, since)
 
     def count(self, kind: str, block: Block) -> int:
-        """Returns the number of rows of a block, without making them if arithmetic is enough."""
+        """Returns the number of rows of a block, which it computes without making the rows if possible."""
         if block.school is None or self.quirks.change_rows:
             return len(self._cached(kind, block))
         if block.part == "rooms":
@@ -76,7 +73,7 @@ class Rows:
                 (subject, section) for subject in school.level.subjects for section in range(school.sections[grade])
             ]
             if kind == "enrollments":
-                return sum(1 for room in rooms for _ in adults(school, grade, *room))
+                return sum(1 for class_ in rooms for _ in adults(school, grade, *class_))
             return len(rooms) * (gradebook.line_items_by(self.district.day) if kind == "lineItems" else 1)
         if block.part == "staff":
             return sum(1 for _ in posts(block.school))
@@ -103,7 +100,7 @@ class Rows:
         return self._children[kind].get(sourced_id, [])
 
     def find(self, kind: str, sourced_id: str) -> Row | None:
-        """Returns the row with this id, from the block that an index or the id itself identifies."""
+        """Returns the row with this id, or None; an index or the id itself identifies the block that has the row."""
         for block in self.where(kind, sourced_id):
             for row in self._cached(kind, block):
                 if row.record.sourced_id == sourced_id:
@@ -154,8 +151,9 @@ class Rows:
         return tuple(self.quirks.rows(self.district, kind, rows))
 
     def _standing(self, kind: str, block: Block) -> Iterator[Any]:
-        """Yields the records of a block that do not depend on students. Such records never change; only line items are
-        added from day to day.
+        """Yields the records of a block that do not depend on students.
+
+        They never change, except that line items are added from day to day.
         """
         district, school = self.district, block.school
         if school is None:
@@ -166,11 +164,11 @@ class Rows:
         elif kind == "enrollments":
             yield from map(self.quirks.enrollment, district.adult_enrollments_of(school, block.grade))
         else:
-            for room in district.classes_of(school, block.grade):
+            for class_ in district.classes_of(school, block.grade):
                 if kind == "lineItems":
-                    yield from gradebook.line_items(district, room)
+                    yield from gradebook.line_items(district, class_)
                 else:
-                    yield gradebook.score_scale(room) if kind == "scoreScales" else room
+                    yield gradebook.score_scale(class_) if kind == "scoreScales" else class_
 
     def _districts_own(self, kind: str) -> Iterator[Any]:
         match kind:
@@ -217,8 +215,8 @@ class Rows:
 
 
 def _marked(states: list[State], days: list[int]) -> list[State]:
-    """Returns a student's states. A state is added for each day on which a line item was added while the student was
-    enrolled.
+    """Returns a student's states, with another one for each day on which a line item was added during the
+    enrollment.
     """
     marked = dict(states)
     for day in sorted({*days} - marked.keys()):
@@ -233,8 +231,8 @@ def _day(kind: str, record: Any) -> int:
 
 
 def _sessions(district: District) -> Iterator[AcademicSession]:
-    """Yields the three sessions of the export, and two grading periods in each semester. Only the API serves the
-    grading periods.
+    """Yields the three sessions of the CSV export, and two grading periods in each semester, which only the API
+    serves.
     """
     for session in district.academic_sessions():
         yield session

@@ -1,8 +1,8 @@
 """Implements the sandbox SIS, which serves a synthetic district over HTTP as OneRoster 1.1, 1.2 and CSV, read-only.
 
-Besides the standard's paths: `POST /oauth/token`, `GET /csv/oneroster.zip` (?day=, ?oneroster=1.2, ?gradebook=true) and
-`GET /sandbox`. For tests: `POST /sandbox/day/{day}`, which moves to another day, and `POST /sandbox/quirks?name=…`,
-which replaces all quirks and returns to the first day.
+It has paths besides the standard's: `POST /oauth/token`, `GET /csv/oneroster.zip` (?day=, ?oneroster=1.2,
+?gradebook=true) and `GET /sandbox`. Two are for tests: `POST /sandbox/day/{day}` moves to another day, and `POST
+/sandbox/quirks?name=…` replaces all quirks and returns to the first day.
 """
 
 import os
@@ -48,15 +48,17 @@ FAILING = {  # for each quirk, the status of its responses and an additional hea
 
 
 class Sis:
-    """A simulated SIS: its district, the current day of the simulation, the client that it accepts, and its quirks."""
+    """A simulated SIS, with its district, the current day of the simulation, the client that it accepts, and its
+    quirks.
+    """
 
     def __init__(self, district: District, gate: Gate, quirks: Quirks) -> None:
         self.gate, self._lock, self._first_day = gate, Lock(), district
         self.under_way = 0
-        self.behave(quirks)
+        self.replace_quirks(quirks)
 
-    def behave(self, quirks: Quirks) -> None:
-        """Replaces the quirks and returns to the first day."""
+    def replace_quirks(self, quirks: Quirks) -> None:
+        """Replaces the quirks and returns to the first day of the simulation."""
         with self._lock:
             self.quirks = self.gate.quirks = quirks
             self.district = _next_year(self._first_day) if "rollover" in quirks else self._first_day
@@ -76,7 +78,7 @@ class Sis:
             return JSONResponse(body, error.status, error.headers)
 
     async def csv(self, request: Request) -> Response:
-        """Returns the district's bulk zip. The query parameters select another day, version 1.2, or the gradebook."""
+        """Returns the district's bulk zip; query parameters can select another day, version 1.2, or the gradebook."""
         parameters = request.query_params
         day, version, grades = (
             parameters.get("day", str(self.district.day)),
@@ -98,7 +100,7 @@ class Sis:
         return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))
 
     async def settings(self, request: Request) -> Response:
-        """Returns the settings of the sandbox; a POST sets the day."""
+        """Returns the settings of the sandbox SIS; a POST first sets the day."""
         if "day" in request.path_params:
             self.district = self.district.on(request.path_params["day"])
         settings = {"district": self.district.name, "students": self.district.students, "seed": self.district.seed}
@@ -108,13 +110,13 @@ class Sis:
     async def set_quirks(self, request: Request) -> Response:
         """Switches on the named quirks, and no others."""
         try:
-            self.behave(Quirks(request.query_params.getlist("name")))
+            self.replace_quirks(Quirks(request.query_params.getlist("name")))
         except UnknownQuirk as error:
             return JSONResponse({"error": str(error)}, 400)
         return await self.settings(request)
 
     async def serve(self, request: Request) -> Response:
-        """Returns the response to a request for any path of OneRoster."""
+        """Returns the response to a request for any of OneRoster's paths."""
         self.requests += 1
         self.under_way += 1
         version = "1.1" if request.url.path.startswith(V11) else "1.2"

@@ -1,6 +1,4 @@
-"""Applies the quirks that change a row's form: ids, references, booleans, grades, status, dates. Never drops or adds a
-row.
-"""
+"""Applies the quirks that change the form of rows: ids, references, booleans, grades, status and dates."""
 
 from typing import Any
 
@@ -27,7 +25,7 @@ class Shapes:
         self.needed = any(name.startswith(tuple(names.split())) for name in quirks.values)
 
     def row(self, single: str, row: Json) -> Json:
-        """Returns a row in the form that the active quirks give it."""
+        """Returns a row in the form that the active quirks require."""
         if not self.needed:
             return row
         row["sourcedId"] = self.outward(single, row["sourcedId"])
@@ -44,13 +42,13 @@ class Shapes:
         return row
 
     def outward(self, single: str, sourced_id: str) -> str:
-        """Returns the id under which a row is served."""
+        """Returns the id under which the SIS serves a row, for the row's original id."""
         if "rekeyed" in self.quirks and single in ("user", "demographics"):
             return NEW_KEY + sourced_id
         return NEW_YEAR + sourced_id if "rollover" in self.quirks and single in ROLLED else sourced_id
 
     def inward(self, sourced_id: str) -> str:
-        """Returns the original id of a row that is served under this id."""
+        """Returns the original id of the row that the SIS serves under this id."""
         for quirk, prefix in (("rekeyed", NEW_KEY), ("rollover", NEW_YEAR)):
             if quirk in self.quirks and sourced_id.startswith(prefix):
                 return sourced_id.removeprefix(prefix)

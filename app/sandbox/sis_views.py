@@ -1,4 +1,4 @@
-"""Defines what each path of OneRoster returns: its collection, the blocks to search, and the rows to keep.
+"""Defines what each path of OneRoster returns: its collection, the blocks to search, and the rows to include.
 
 For a nested path, only the blocks of the school, class or person in the path are searched. The response is 404 if that
 school, class or person does not exist.
@@ -18,10 +18,10 @@ Keep = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The source of a list.
+    """The definition of a list: the blocks to search, and the records to include.
 
-    `keep` is called with each record and returns whether the record is in the list; None means that all are. `key`
-    identifies the view in caches.
+    `keep` is a function that returns whether a record is in the list; None means that all are. `key` identifies the
+    view in caches.
     """
 
     kind: str
@@ -46,7 +46,7 @@ def kind_of(collection: str) -> str:
 
 
 def one(rows: Rows, collection: str, sourced_id: str) -> Row:
-    """Returns the row with this id. Raises `Refused` (404) if the collection has no such row."""
+    """Returns the row with this id; raises `Refused` (404) if the collection has no such row."""
     kind, keep = PARTS.get(collection, (collection, None))
     row = rows.find(kind, sourced_id)
     if row is None or (keep is not None and not keep(row.record)):
@@ -79,7 +79,9 @@ def nested(rows: Rows, path: Sequence[str]) -> View:
         case "terms":
             return _of_term(rows, sourced_id, collection)
         case "courses":
-            return View("classes", rows.rooms, lambda room: bool(room.course_sourced_id == sourced_id), "/".join(path))
+            return View(
+                "classes", rows.rooms, lambda class_: bool(class_.course_sourced_id == sourced_id), "/".join(path)
+            )
         case _:
             return _classes_of_user(rows, sourced_id)
 
@@ -132,13 +134,13 @@ def _of_school(rows: Rows, school_id: str, collection: str) -> View:
             return whole(rows, collection)
 
 
-def _of_class(rows: Rows, room: Any, collection: str) -> View:
-    rooms = rows.where("classes", room.sourced_id)
+def _of_class(rows: Rows, class_: Any, collection: str) -> View:
+    rooms = rows.where("classes", class_.sourced_id)
     at = rooms[0]
     feeding = {at.school.number, (at.school.number - 3) % len(rows.schools)} if at.school else set()
     seats = [b for b in rows.seats if b.school and b.school.number in feeding and b.grade == at.grade]
-    in_class: Keep = lambda record: bool(record.class_sourced_id == room.sourced_id)  # noqa: E731  # a predicate with a type
-    key = f"classes/{room.sourced_id}/{collection}"
+    in_class: Keep = lambda record: bool(record.class_sourced_id == class_.sourced_id)  # noqa: E731  # a predicate with a type
+    key = f"classes/{class_.sourced_id}/{collection}"
     match collection:
         case "enrollments":
             return View(collection, [*rooms, *seats], in_class, key)
@@ -163,7 +165,7 @@ def _of_class(rows: Rows, room: Any, collection: str) -> View:
 def _of_term(rows: Rows, term: str, collection: str) -> View:
     key = f"terms/{term}/{collection}"
     if collection == "classes":
-        return View(collection, rows.rooms, lambda room: term in room.term_sourced_ids, key)
+        return View(collection, rows.rooms, lambda class_: term in class_.term_sourced_ids, key)
     periods = PARTS["gradingPeriods"][1]
     blocks = rows.blocks("academicSessions")
     return View("academicSessions", blocks, lambda session: periods(session) and session.parent_sourced_id == term, key)
@@ -182,4 +184,4 @@ def _classes_of_user(rows: Rows, user: str) -> View:
     }
     reach = schools | {(number + 3) % len(rows.schools) for number in schools} if seats else schools
     shown_in = [block for block in rows.rooms if block.school and block.school.number in reach]
-    return View("classes", shown_in, lambda room: room.sourced_id in class_ids, f"users/{user[:ID]}/classes")
+    return View("classes", shown_in, lambda class_: class_.sourced_id in class_ids, f"users/{user[:ID]}/classes")

@@ -1,6 +1,4 @@
-"""Plays the story of a student who responds to support and then stops growing, which a webhook reports. Uses public
-HTTP only.
-"""
+"""Plays, over public HTTP, the story of a student whose support first works and then stops working."""
 
 import json
 import tempfile
@@ -13,7 +11,7 @@ from app.sandbox.district import District
 from app.sandbox.export import export_csv
 from app.sandbox.growth import StoppingReader, stopping_reader
 from app.sandbox.outsiders import Receiver, Vendor, aimline
-from app.sandbox.telling import StepFailed, Telling
+from app.sandbox.story_printer import Printer, StepFailed
 
 WEEKS, GOAL_WEEKS, GOAL_RATE = 22, 26, 1.5
 SOURCE = "nightly"
@@ -32,7 +30,7 @@ query Story($id: ID!) {
 
 @dataclass
 class Cast:
-    """The people in the story, and the support of the student."""
+    """The people in the story, with the support of the student."""
 
     student: dict[str, Any]
     teacher: dict[str, Any]
@@ -50,45 +48,47 @@ class Cast:
         )
 
 
-def tell(telling: Telling, base_url: str, slug: str, roster: Path | None, receiver: Receiver) -> tuple[Vendor, Cast]:
-    """Plays the whole story in a new district, in order. Returns the vendor's client and the cast."""
-    telling.chapter("A district comes in from its SIS")
-    _sync(telling, slug, roster)
-    vendor = telling.does("a vendor's client gets a token", lambda: _client(base_url, slug))
-    telling.does("the vendor's receiver is registered, in another process", lambda: _listen(vendor, receiver))
-    cast = telling.does("a class, its teacher and a student are found", lambda: _find_cast(vendor))
+def play_story(
+    printer: Printer, base_url: str, slug: str, roster: Path | None, receiver: Receiver
+) -> tuple[Vendor, Cast]:
+    """Plays the whole story in a new district, and returns the vendor's client and the cast."""
+    printer.chapter("A district comes in from its SIS")
+    _sync(printer, slug, roster)
+    vendor = printer.run("a vendor's client gets a token", lambda: _client(base_url, slug))
+    printer.run("the vendor's receiver is registered, in another process", lambda: _listen(vendor, receiver))
+    cast = printer.run("a class, its teacher and a student are found", lambda: _find_cast(vendor))
     reader = stopping_reader(seed=7, weeks=WEEKS)
 
-    telling.chapter("Concern → support")
-    support = _open_support(telling, vendor, cast, reader)
+    printer.chapter("Concern → support")
+    support = _open_support(printer, vendor, cast, reader)
 
-    telling.chapter("Support → response")
-    stopped, sent = _record_weeks(telling, vendor, cast, reader, support)
-    telling.says(stopped["sentence"])
+    printer.chapter("Support → response")
+    stopped, sent_at = _record_weeks(printer, vendor, cast, reader, support)
+    printer.print_line(stopped["sentence"])
     cast.support_id = support["id"]
-    telling.does("the support's picture shows it at a glance", lambda: _look(vendor, cast))
-    arrived = telling.does(
+    printer.run("the support's picture shows it at a glance", lambda: _look(vendor, cast))
+    arrived = printer.run(
         "the webhook arrives in the other process, and its signature verifies",
         lambda: _receive(receiver, support),
     )
-    took = datetime.fromisoformat(arrived["received_at"]) - sent
-    telling.says(f"{took.total_seconds() * 1000:.0f} ms from sending the score to the verified webhook.")
+    took = datetime.fromisoformat(arrived["received_at"]) - sent_at
+    printer.print_line(f"{took.total_seconds() * 1000:.0f} ms from sending the score to the verified webhook.")
 
-    telling.chapter("Response → decision")
-    telling.does("the team decides to intensify, which draws a phase line", lambda: _intensify(vendor, cast, support))
-    telling.does("GraphQL tells the same in one request", lambda: _ask_graphql(vendor, cast))
+    printer.chapter("Response → decision")
+    printer.run("the team decides to intensify, which draws a phase line", lambda: _intensify(vendor, cast, support))
+    printer.run("GraphQL tells the same in one request", lambda: _ask_graphql(vendor, cast))
     return vendor, cast
 
 
-def _sync(telling: Telling, slug: str, roster: Path | None) -> None:
+def _sync(printer: Printer, slug: str, roster: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="aimline-story-") as folder:
         file, name = roster, "a district of one's own"
         if file is None:
             district, out = District(1, 1500, datetime.now(UTC).date()), Path(folder) / "district.zip"
             name, file = district.name, out
-            telling.does("the sandbox SIS exports its district as OneRoster 1.1 CSV", lambda: export_csv(district, out))
-        telling.does("the operator makes the district", lambda: aimline("district", "create", slug, "--name", name))
-        output = telling.does(
+            printer.run("the sandbox SIS exports its district as OneRoster 1.1 CSV", lambda: export_csv(district, out))
+        printer.run("the operator makes the district", lambda: aimline("district", "create", slug, "--name", name))
+        output = printer.run(
             "its roster is synced",
             lambda: aimline("sync", "csv", str(file), "--district", slug, "--source", SOURCE, "--json", fine=(0, 3)),
         )
@@ -98,7 +98,7 @@ def _sync(telling: Telling, slug: str, roster: Path | None) -> None:
             for count in counts.values()
             if count["created"]
         )
-        telling.says(", ".join(created))
+        printer.print_line(", ".join(created))
 
 
 def _client(base_url: str, slug: str) -> Vendor:
@@ -110,7 +110,7 @@ def _client(base_url: str, slug: str) -> Vendor:
 
 def _listen(vendor: Vendor, receiver: Receiver) -> None:
     endpoint = {"url": receiver.url, "event_types": ["response.stopped", "decision.made"]}
-    receiver.learn(vendor.post("/v1/webhook-endpoints", endpoint)["secret"])
+    receiver.set_secret(vendor.post("/v1/webhook-endpoints", endpoint)["secret"])
 
 
 def _find_cast(vendor: Vendor) -> Cast:
@@ -130,27 +130,27 @@ def _find_cast(vendor: Vendor) -> Cast:
     raise StepFailed("the roster has no class with a teacher and a student")
 
 
-def _open_support(telling: Telling, vendor: Vendor, cast: Cast, reader: StoppingReader) -> dict[str, Any]:
+def _open_support(printer: Printer, vendor: Vendor, cast: Cast, reader: StoppingReader) -> dict[str, Any]:
     teacher = cast.teacher["id"]
     begins = _first_monday()
-    reach = telling.does(
+    reach = printer.run(
         "acting for the teacher, the client sees their students only",
         lambda: vendor.get("/v1/students", act_for=teacher, limit=200)["items"],
     )
-    telling.says(f"{len(reach)} students on the caseload.")
+    printer.print_line(f"{len(reach)} students on the caseload.")
     _require(
         any(student["id"] == cast.student["id"] for student in reach), "the student is not on the teacher's caseload"
     )
     raised = {"student": cast.student_id, "area": "ela.fluency", "description": "Reads word by word, and tires."}
-    concern = telling.does(
+    concern = printer.run(
         "the teacher raises a concern about a reader", lambda: vendor.post("/v1/concerns", raised, act_for=teacher)
     )
     path = f"/v1/concerns/{concern['id']}/accept"
-    telling.does("the team accepts it", lambda: vendor.post(path, {"because": "Seen by the grade team."}))
+    printer.run("the team accepts it", lambda: vendor.post(path, {"because": "Seen by the grade team."}))
     baseline = [_score(cast, begins - timedelta(days=5 - day), value) for day, value in enumerate(reader.baseline)]
     for student in baseline:
         student["purpose"] = "baseline"
-    telling.does("three baseline scores are sent", lambda: vendor.post("/v1/scores/bulk", {"scores": baseline}))
+    printer.run("three baseline scores are sent", lambda: vendor.post("/v1/scores/bulk", {"scores": baseline}))
     median = sorted(reader.baseline)[1]
     plan = {
         "student": cast.student_id,
@@ -165,28 +165,28 @@ def _open_support(telling: Telling, vendor: Vendor, cast: Cast, reader: Stopping
         "concerns": [concern["id"]],
         "lead": teacher,
     }
-    support = telling.does("the team opens a targeted support with a goal", lambda: vendor.post("/v1/supports", plan))
+    support = printer.run("the team opens a targeted support with a goal", lambda: vendor.post("/v1/supports", plan))
     _require(support["phases"][0]["baseline"] == median, "the baseline is not the median of the three scores")
-    telling.says(f"From {median:.0f} to {plan['goal']:.0f} words a minute in {GOAL_WEEKS} weeks: {GOAL_RATE} a week.")
+    printer.print_line(
+        f"From {median:.0f} to {plan['goal']:.0f} words a minute in {GOAL_WEEKS} weeks: {GOAL_RATE} a week."
+    )
     started: dict[str, Any] = vendor.post(f"/v1/supports/{support['id']}/start", {})
     _require(started["state"] == "active", "the support is not active")
     return started
 
 
 def _record_weeks(
-    telling: Telling, vendor: Vendor, cast: Cast, reader: StoppingReader, support: dict[str, Any]
+    printer: Printer, vendor: Vendor, cast: Cast, reader: StoppingReader, support: dict[str, Any]
 ) -> tuple[dict[str, Any], datetime]:
-    """Records the scores week by week. Returns the verdict that changed, and the time at which the score that changed
-    it was sent.
-    """
-    telling.step = "weekly scores arrive; the student responds, then stops"
+    """Records the scores week by week until the verdict is `not_responding`; returns it with the last score's time."""
+    printer.step = "weekly scores arrive; the student responds, then stops"
     begins, line = _first_monday(), support["phases"][0]
     states: list[str] = []
     verdict: dict[str, Any] = {}
-    sent = datetime.now(UTC)
-    with telling.weeks("Words correct a minute") as weeks:
+    sent_at = datetime.now(UTC)
+    with printer.weeks("Words correct a minute") as weeks:
         for week, value in enumerate(reader.weekly, start=1):
-            sent = datetime.now(UTC)
+            sent_at = datetime.now(UTC)
             vendor.post("/v1/scores", _score(cast, begins + timedelta(weeks=week), value))
             verdict = vendor.get(f"/v1/supports/{support['id']}/verdict")
             states.append(verdict["state"])
@@ -196,8 +196,8 @@ def _record_weeks(
     _require("responding" in states, "the student was never found to respond")
     _require(states[-1] == "not_responding", "the verdict never turned to not_responding")
     _require(verdict["kind"] == "stopped", "the verdict does not say that the student stopped")
-    telling.held()
-    return verdict, sent
+    printer.mark_done()
+    return verdict, sent_at
 
 
 def _receive(receiver: Receiver, support: dict[str, Any]) -> dict[str, Any]:
@@ -208,9 +208,9 @@ def _receive(receiver: Receiver, support: dict[str, Any]) -> dict[str, Any]:
 
 
 def _look(vendor: Vendor, cast: Cast) -> None:
-    drawn = vendor.picture(f"/v1/supports/{cast.support_id}/chart.svg")
+    svg = vendor.picture(f"/v1/supports/{cast.support_id}/chart.svg")
     _require(
-        drawn.startswith("<svg") and "Stopped responding" in drawn, "the picture does not say that the student stopped"
+        svg.startswith("<svg") and "Stopped responding" in svg, "the picture does not say that the student stopped"
     )
 
 

@@ -1,4 +1,4 @@
-"""Provides the event loop of an api process, uvloop's with a shorter timeout for TLS handshakes."""
+"""Provides the event loop of an api process, which is uvloop's with a shorter timeout for TLS handshakes."""
 
 import asyncio
 from typing import Any
@@ -9,8 +9,9 @@ from app.serving.protocol import PROGRESS_PERIOD
 
 
 class Loop(uvloop.Loop):
-    """uvloop's event loop with a shorter timeout for TLS handshakes, which happen before our protocol can limit
-    them.
+    """uvloop's event loop with a shorter timeout for TLS handshakes.
+
+    Handshakes take place before our protocol can limit them.
     """
 
     async def create_server(self, *args: Any, **options: Any) -> Any:
@@ -20,5 +21,5 @@ class Loop(uvloop.Loop):
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
-    """Creates an event loop for uvicorn."""
+    """Returns a new event loop for uvicorn."""
     return Loop()

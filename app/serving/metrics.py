@@ -1,7 +1,7 @@
 """Serves the api's metrics on a separate address that clients of the api cannot reach.
 
-The metrics show how busy each district is, which clients of another district must not see. With several processes, the
-parent process adds up the files that they write; it also answers while all of them are stuck.
+The metrics show how busy each district is, which clients of another district must not see. With several processes, each
+of them writes files, and the parent process adds them up. The parent answers even while all of them are stuck.
 """
 
 import os
@@ -20,11 +20,11 @@ from prometheus_client.registry import Collector
 from app.core.errors import AimlineError
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The environment variable from which the Prometheus library learns, at import, that there are several processes."""
+"""The environment variable by which the Prometheus library notices, when imported, that there are several processes."""
 
 
 class Processes(Collector):
-    """Collects the metrics of all processes; gauges count only for processes that are alive."""
+    """Collects the metrics of all processes; gauges count only for processes that are still running."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
@@ -45,7 +45,7 @@ class Processes(Collector):
 
 @contextmanager
 def metrics(port: int | None, host: str, processes: int) -> Iterator[int | None]:
-    """Serves the metrics of this process, or of the processes started within the block; yields the port."""
+    """Serves the metrics of this process, or of processes that are started within the block, and yields the port."""
     os.environ.pop(FOLDER, None)
     if port is None:
         yield None

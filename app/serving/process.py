@@ -27,15 +27,15 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 STUCK = 15.0
-"""Seconds without activity of the event loop after which the process is ended."""
+"""The seconds without activity of the event loop after which the process is ended."""
 LAST_WORK = 8.0
-"""Seconds that the shutdown may take after the last request was answered."""
+"""The seconds that the shutdown may take after the last request was answered."""
 BEAT = 0.5
 log = structlog.get_logger()
 
 
 class ServedApp:
-    """The app within a server process, with a watch on its event loop."""
+    """The app of one server process, together with the watch on its event loop."""
 
     def __init__(
         self, app: Callable[[Any, Receive, Send], Awaitable[None]], engine: AsyncEngine, stuck: float = STUCK
@@ -91,7 +91,7 @@ class ServedApp:
 
 
 class Watch:
-    """A thread that ends the process when the event loop has not run for a while."""
+    """A thread that ends the process when the event loop has not run for a while or the shutdown takes too long."""
 
     def __init__(self, stuck: float = STUCK, end: Callable[[str], None] | None = None) -> None:
         self._stuck, self._end = stuck, end or _end_process
@@ -135,13 +135,13 @@ def _end_process(event: str) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Returns the reason for a failed start in one sentence."""
+    """Returns a sentence that explains why the process failed to start."""
     if isinstance(error, UnfitServer):
         return str(error).splitlines()[0]
     return f"The api did not start ({type(error).__name__}). Is the database running?"
 
 
 def create() -> ServedApp:
-    """Builds the app of one process from the environment's settings."""
+    """Returns the app of one process, built from the environment's settings."""
     app = main.create()
     return ServedApp(app, app.state.services.engine)

@@ -1,7 +1,7 @@
 """Limits what a connection may cost before its caller is known: header bytes, idle time, number of connections.
 
-The parser is httptools, in C; this class counts the bytes that pass through it. One timer per connection checks once a
-second whether the connection makes progress, so that requests need no timers of their own.
+The parser is httptools, which is written in C; the class here counts the bytes that pass through it. One timer per
+connection checks once a second whether the connection makes progress, so that requests need no timers of their own.
 """
 
 import asyncio
@@ -17,23 +17,21 @@ from app.core.metrics import CONNECTIONS, REFUSALS
 from app.rest.problem_types import PROBLEM_TYPES, address_of
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-"""The largest number of bytes of a request line with its headers, and of trailers and chunk markers besides the
-body.
-"""
+"""The largest number of bytes of a request's head, and of a body's trailers and chunk markers."""
 PROGRESS_PERIOD: Final = 12.0
-"""Seconds within which the headers must be complete; in each period of this length a body must make progress."""
+"""The seconds within which the headers must be complete, and within which each part of a body must arrive."""
 MIN_PROGRESS: Final = 16 * 1024
-"""The smallest number of bytes of a body per period, about a kilobyte per second."""
+"""The smallest number of bytes of a body that must arrive in each period, which is about a kilobyte per second."""
 UNREAD_LIMIT: Final = 60.0
-"""Seconds after which a caller that does not read its response is cut off."""
+"""The seconds after which a caller that does not read its response is disconnected."""
 CHECK_INTERVAL: Final = 1.0
-"""Seconds between two checks of a connection."""
+"""The seconds between two checks of a connection."""
 MAX_PIPELINED: Final = 64
 """The largest number of pipelined requests that wait on one connection."""
 MAX_DISCARDED_BYTES: Final = 4 << 20
 """The largest number of bytes of a body that are read and dropped after its request was answered."""
 LINGER: Final = 1.0
-"""Seconds for a refused caller to read the response; closing at once would reset the connection before that."""
+"""The seconds that a refused caller has to read the response, before the connection is closed."""
 MAX_LINGERING: Final = 100
 _lingering: set["BoundedProtocol"] = set()
 

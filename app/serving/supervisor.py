@@ -1,4 +1,4 @@
-"""Supervises the processes of one `aimline serve`: replaces a process that ends or stops answering."""
+"""Supervises the processes of one `aimline serve`, and replaces a process that ends or stops answering."""
 
 import time
 from typing import Final
@@ -9,11 +9,11 @@ from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
 PATIENCE: Final = 26.0
-"""Seconds that the processes have to end after they were asked to."""
+"""The seconds that the processes have to end after they were asked to."""
 STARTING: Final = 90.0
-"""Seconds within which a new process must answer for the first time; they allow for a busy machine."""
+"""The seconds within which a new process must answer for the first time; they allow for a busy machine."""
 PAUSE: Final = 2.0
-"""Seconds before a process that failed to start is started again."""
+"""The seconds before a process that failed to start is started again."""
 log = structlog.get_logger()
 
 

@@ -1,1 +1,3 @@
-"""Syncs a district's roster and grades from its SIS: fetches, stages, checks, plans, guards and applies them."""
+"""Syncs a district's roster and grades from its SIS (student information system): fetches, stages, checks, plans,
+applies.
+"""

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
-    """The limits above which a plan is held. Each is a share of the known rows with a minimum number of rows.
+    """The limits above which a plan is held.
 
-    The limit for refused rows is a share of the delivered rows instead.
+    Each is a share of the known rows with a minimum number of rows. The limit for refused rows is a share of the
+    delivered rows instead.
     """
 
     removed: float = 0.10
@@ -31,7 +32,7 @@ class GuardLimits:
 
 @dataclass(frozen=True, slots=True)
 class PlannedKind:
-    """The counts of one kind that the guard compares with its limits.
+    """The counts of one kind of rows that the guard compares with its limits.
 
     `known` counts the rows before the run, and `fetched` the delivered rows. The other counts are rows that the plan
     would change, remove or refuse. `came` is true if there was a file. `may_be_silent` is true if no rows need to come:
@@ -52,7 +53,7 @@ class PlannedKind:
 
 @dataclass(frozen=True, slots=True)
 class ShrunkGroup:
-    """A school or class that had `of` students and would lose `lost` of these students."""
+    """A school or class that had `of` students and would lose `lost` of them."""
 
     what: str
     lost: int
@@ -61,11 +62,11 @@ class ShrunkGroup:
 
 @dataclass(frozen=True, slots=True)
 class GuardResult:
-    """The result of one rule of the guard, which compares `count` out of `of` rows with the share `limit` and the
-    minimum number `rows`.
+    """The result of one rule of the guard.
 
-    `what` is the plural of a kind, or `schools`, `classes` or `people`. If the rule holds the plan, `held` is true and
-    `sentence` gives the reason.
+    The rule compares `count` out of `of` rows with the share `limit` and the minimum number `rows`. `what` is the
+    plural of a kind, or `schools`, `classes` or `people`. If the rule holds the plan, `held` is true and `sentence`
+    gives the reason.
     """
 
     rule: str

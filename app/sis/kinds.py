@@ -41,7 +41,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of record: its table, its columns and its references.
+    """A kind of record, such as org or enrollment: its table, its columns and its references.
 
     `own_alias` is true if the sourcedId is in the table itself and not in `external_id`. `about` is the column that
     refers to the student whom a row is about. A row with such a column also has the student's schools. A delivery may

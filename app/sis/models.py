@@ -157,7 +157,9 @@ class SisChange(TenantRow, Base):
 
 
 class SisUpload(TenantRow, Base):
-    """One part of the zip that was uploaded for a run, with its position; deleted once the run has ended."""
+    """One part of a zip that was uploaded for a run, with its position in the zip. It is deleted once the run has
+    ended.
+    """
 
     __tablename__ = "sis_upload"
 
@@ -167,8 +169,9 @@ class SisUpload(TenantRow, Base):
 
 
 class SisLease(Tenant, Base):
-    """The exclusive right of one process to sync a district until `leased_until`; `worker` is the name of the
-    process.
+    """The exclusive right of one process to sync a district until `leased_until`.
+
+    `worker` is the name of the process.
     """
 
     __tablename__ = "sis_lease"
@@ -181,7 +184,10 @@ class SisLease(Tenant, Base):
 
 
 class SisUploadSlot(Tenant, Base):
-    """One of the uploads that a district may send at the same time; it is free again once its lease has ended."""
+    """One of the uploads that a district may send at the same time.
+
+    The slot is free again once its lease has ended.
+    """
 
     __tablename__ = "sis_upload_slot"
 

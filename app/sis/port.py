@@ -1,5 +1,6 @@
-"""Defines the interface between a source's adapter and the sync engine, and the errors that both raise. No SQL, no
-policy.
+"""Defines the interface between the adapter of a source and the sync engine, and the errors that both raise.
+
+Contains no SQL and makes no decisions.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,8 +11,9 @@ from typing import Protocol
 from app.core.errors import AimlineError, Conflict
 
 Progress = Callable[[str, int, int], None]
-"""A callback that reports progress. It takes the name of the step, the amount done and the total. Both amounts are 0 if
-the total is unknown.
+"""A callback that reports progress: the name of the step, the amount done and the total.
+
+Both amounts are 0 if the total is unknown.
 """
 
 
@@ -35,7 +37,7 @@ class SourceInconsistent(AimlineError):
 
 
 class NothingNew(AimlineError):
-    """Raised if the source has no data that was not imported before. Nothing was changed, and this is no fault."""
+    """Raised if the source has only data that was imported before. Nothing was changed, and this is no fault."""
 
     code = "sis.nothing_new"
 
@@ -56,7 +58,7 @@ class Superseded(Conflict):
 
 
 class RosterBusy(SourceInconsistent):
-    """Raised if the sync has waited its maximum time for people's rows that other transactions hold locked."""
+    """Raised if the sync has waited its maximum time for rows of people that other transactions have locked."""
 
     code = "run.roster_busy"
 
@@ -92,7 +94,7 @@ class Delivery:
 
 
 class OpenedSource(Protocol):
-    """A source that is open for reading: its deliveries, and what a report says about the source."""
+    """A source that is open for reading: its deliveries, and facts about the source for the report."""
 
     @property
     def deliveries(self) -> Mapping[str, Delivery]:
@@ -108,7 +110,7 @@ class OpenedSource(Protocol):
 
 
 Opener = Callable[[], AbstractAsyncContextManager[OpenedSource]]
-"""A function that fetches everything that a run needs before any transaction begins.
+"""A function that opens a source after it has fetched everything that a run needs, before any transaction begins.
 
 Data that comes over the network goes to temporary files.
 """

@@ -6,7 +6,7 @@ from typing import Final
 
 
 class RunState(StrEnum):
-    """The states of a run.
+    """The state of a run.
 
     A run waits for a worker, is running, waits for a person's answer, waits for its plan to be applied, or has ended.
     """
@@ -67,16 +67,16 @@ it.
 
 
 def may_become(state: RunState, following: RunState) -> bool:
-    """Returns whether a run may change from the state `state` to the state `following`."""
+    """Returns whether a run in the state `state` may change to the state `following`."""
     return following in NEXT[state]
 
 
 class IllegalTransition(Exception):
-    """Raised if the program would give a run a state that may not follow the run's current state."""
+    """Raised if the program tries to give a run a state that may not follow its current state."""
 
 
 def require_transition(states: Iterable[RunState], following: RunState) -> None:
-    """Raises `IllegalTransition` unless `following` equals or may follow each of these states."""
+    """Raises `IllegalTransition` unless each of these states equals `following` or may change to it."""
     for state in states:
         if state != following and not may_become(state, following):
             raise IllegalTransition(f"A run that is {state} cannot become {following}.")

@@ -1,7 +1,6 @@
-"""Runs the steps of a sync: it takes the lock, creates the run, plans, checks the limits, applies and reports. Does not
-know the format of a source.
+"""Runs the steps of a sync: takes the lock, creates the run, plans, checks the limits, applies and reports.
 
-Over 250 lines, so that the whole course of a run is in one place.
+Does not know the format of a source. Over 250 lines, so that the whole course of a run is in one place.
 """
 
 # only our own names are formatted into statements; values are bound
@@ -85,7 +84,7 @@ async def sync_csv(
     limits: GuardLimits | None = None,
     leave_out: Collection[str] = (),
 ) -> Report:
-    """Syncs a district's roster from a OneRoster CSV zip on this machine. Does and returns the same as `sync`."""
+    """Syncs a district's roster from a OneRoster CSV zip on this machine, as `sync` does, and returns the report."""
 
     @asynccontextmanager
     async def opener() -> AsyncIterator[OpenedSource]:

@@ -1,4 +1,4 @@
-"""Declares the public shapes of what was delivered of a support: its sessions and its dosage."""
+"""Declares the public shapes of a support's delivery: its sessions and its dosage."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -14,7 +14,7 @@ from app.support.models import Session, SessionChange
 
 
 class LostBecause(StrEnum):
-    """The reasons for lost minutes of a session. An event is a drill, a test or a trip."""
+    """A reason for which minutes of a session were lost. `event` is a drill, a test or a trip."""
 
     ABSENT = "absent"
     NO_PROVIDER = "no_provider"
@@ -25,14 +25,14 @@ class LostBecause(StrEnum):
 
 
 class LostValue(Value):
-    """The minutes lost for one reason."""
+    """The number of minutes that were lost for one reason."""
 
     because: LostBecause = item("The reason.")
     minutes: int = item("The minutes lost for it.", 40)
 
 
 class DosageSums(Value):
-    """Sums of sessions and minutes."""
+    """The sums of sessions and minutes, planned and delivered."""
 
     planned_sessions: int = item("The sessions that were planned.", 15)
     delivered_sessions: int = item("The sessions that were given.", 12)
@@ -43,16 +43,18 @@ class DosageSums(Value):
 
 
 class DosageWeekValue(DosageSums):
-    """A week's sessions and minutes; the known minutes are those of sessions that have a record."""
+    """The sessions and minutes of one week; the known minutes are the planned minutes of sessions that have a
+    record.
+    """
 
     monday: date = item("The week's Monday.")
 
 
 class DosageValue(DosageSums):
-    """Delivered and planned sessions and minutes, over a period whose first and last day are included.
+    """The planned and the delivered sessions and minutes of a period, which includes its first and last day.
 
-    The shares count only sessions with a record. They are null if fewer than half of the planned sessions have one,
-    because the dosage is then unknown.
+    The shares consider only planned sessions with a record. They are null if fewer than half of the planned sessions
+    have a record, because the dosage is then unknown.
     """
 
     since: date = item("The first day.")
@@ -111,7 +113,7 @@ class SessionChangeResource(
     discloses="session",
     name="SessionChange",
 ):
-    """The values of a session before it was amended or removed, and who changed it."""
+    """The values that a session had before it was amended or removed, and the person who changed it."""
 
     version: int = field(SessionChange.version, "The session's version before the change.", 1)
     before: JsonObject = stored(SessionChange.before, "The values before the change.")

@@ -1,9 +1,9 @@
-"""Computes dosage: which sessions were planned, which were delivered, and for which there is no record. Pure.
+"""Computes dosage: how many sessions were planned, how many were delivered, and how many have no record. Pure.
 
 A planned session without a record is *unknown*, not missed. The number of planned sessions in a full week is the plan's
-sessions per week. In a week that the window cuts it is in proportion to the school days in the window, rounded half up;
-in a week without instruction it is zero. A week with more records than planned sessions counts as many planned sessions
-as records.
+sessions per week. If the window contains only a part of a week, the number is in proportion to the school days in the
+window, rounded half up. In a week without instruction it is zero. In a week with more records than planned sessions,
+every record counts as planned.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from functools import lru_cache
 from app.core.clock import monday_of
 
 LOST_BECAUSE = ("absent", "no_provider", "schedule", "event", "school_closed", "other")
-"""The reasons for lost minutes. They are codes, because a free text would be about a child. `event` is a drill, a test
-or a trip.
+"""The reasons for lost minutes. They are codes, because a free text would contain facts about a child. `event` is a
+drill, a test or a trip.
 """
 
 MIN_KNOWN_SHARE = 0.5
-"""The smallest share of planned sessions with a record for which the dosage is known."""
+"""The share of planned sessions that must have a record; below it the dosage is unknown."""
 
 SCHOOL_DAYS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveredSessions:
-    """The totals of one week's sessions that have the same reason, or none. `monday` is the week's first day.
+    """The totals of those sessions of one week that have the same reason for lost minutes, or none.
 
-    `planned_sessions` counts the sessions with planned minutes; a make-up session has none and is not counted.
+    `monday` is the first day of the week. `planned_sessions` counts the sessions with planned minutes; a make-up
+    session has none and is not counted.
     """
 
     monday: date
@@ -44,7 +45,9 @@ class DeliveredSessions:
 
 @dataclass(frozen=True, slots=True)
 class DosageWeek:
-    """The sessions and minutes of one week. `known_minutes` are the planned minutes of sessions with a record."""
+    """The planned and the delivered sessions and minutes of one week. `known_minutes` are the planned minutes of
+    sessions with a record.
+    """
 
     monday: date
     planned_sessions: int
@@ -57,10 +60,10 @@ class DosageWeek:
 
 @dataclass(frozen=True, slots=True)
 class Dosage:
-    """The planned and the delivered sessions and minutes from `since` to `until`, both included, as sums over the
+    """The dosage from `since` to `until`, both included: planned and delivered sessions and minutes, as sums over the
     weeks.
 
-    `lost` are the lost minutes by reason. The shares only consider sessions with a record.
+    `lost` are the lost minutes by reason. The shares consider only planned sessions with a record.
     """
 
     since: date
@@ -103,27 +106,27 @@ class Dosage:
 
     @property
     def session_share(self) -> float | None:
-        """Returns delivered sessions over planned sessions with a record; None while the dosage is unknown."""
+        """Returns delivered sessions divided by planned sessions with a record, or None while the dosage is unknown."""
         return self.delivered_sessions / self.known_sessions if self.is_known else None
 
     @property
     def minute_share(self) -> float | None:
-        """Returns delivered minutes over planned minutes with a record; None while the dosage is unknown."""
+        """Returns delivered minutes divided by planned minutes with a record, or None while the dosage is unknown."""
         return self.delivered_minutes / self.known_minutes if self.is_known else None
 
     @property
     def share(self) -> float | None:
-        """Returns the lesser of both shares, which decision rules compare with their minimum; None while the dosage is
-        unknown.
+        """Returns the lower of the two shares, or None while the dosage is unknown. Decision rules compare it with
+        their minimum.
         """
         shares = [share for share in (self.session_share, self.minute_share) if share is not None]
         return min(shares, default=None)
 
 
 def school_days(since: date, until: date, off: Collection[date]) -> dict[date, int]:
-    """Returns the number of school days in each week of a window, keyed by the week's Monday; both days are included.
+    """Returns the number of school days in each week of a window, keyed by the week's Monday. Both days are included.
 
-    Weeks whose Monday is in `off` have none.
+    `off` are the Mondays of weeks without instruction; these weeks have no school days.
     """
     days_by_monday: dict[date, int] = {}
     monday = monday_of(since)
@@ -135,7 +138,7 @@ def school_days(since: date, until: date, off: Collection[date]) -> dict[date, i
 
 
 def planned_in(days: int, sessions_per_week: int) -> int:
-    """Returns the number of sessions that a plan requires in this many school days of one week."""
+    """Returns the number of planned sessions in a week, of which this many school days are in the window."""
     return (2 * sessions_per_week * days + SCHOOL_DAYS) // (2 * SCHOOL_DAYS)
 
 
@@ -148,7 +151,7 @@ def dosage(
     minutes_per_session: int,
     sessions_per_week: int,
 ) -> Dosage:
-    """Returns the dosage of one plan in a window; `off` are the Mondays of weeks without instruction."""
+    """Returns the dosage of one plan from `since` to `until`; `off` are the Mondays of weeks without instruction."""
     planned = _planned_weeks(since, until, frozenset(off), minutes_per_session, sessions_per_week)
     records: dict[date, list[DeliveredSessions]] = {}
     lost: dict[str, int] = {}
@@ -170,9 +173,9 @@ def dosage(
 def _planned_weeks(
     since: date, until: date, off: frozenset[date], minutes_per_session: int, sessions_per_week: int
 ) -> tuple[tuple[int, DosageWeek], ...]:
-    """Returns each week of a window with its number of school days, as planned, without any recorded session.
+    """Returns each week of a window as planned, without recorded sessions, after the week's number of school days.
 
-    Cached, because all students with the same plan and window share it.
+    Cached, because all students with the same plan and window share the result.
     """
     weeks = []
     for monday, days in school_days(since, until, off).items():
@@ -182,7 +185,7 @@ def _planned_weeks(
 
 
 def _add_records(week: DosageWeek, records: Iterable[DeliveredSessions], minutes_per_session: int) -> DosageWeek:
-    """Returns the week with its recorded sessions added."""
+    """Returns the planned week with its recorded sessions added."""
     sums = list(records)
     known_sessions = sum(part.planned_sessions for part in sums)
     unknown_sessions = max(week.planned_sessions - known_sessions, 0)
@@ -199,7 +202,7 @@ def _add_records(week: DosageWeek, records: Iterable[DeliveredSessions], minutes
 
 
 def combine_dosages(since: date, until: date, parts: Iterable[Dosage]) -> Dosage:
-    """Returns the dosage of several phases together; a week that two phases share is counted as one week."""
+    """Returns the dosage of several phases together. A week that two phases share counts as one week."""
     weeks: dict[date, list[DosageWeek]] = {}
     lost: dict[str, int] = {}
     for part in parts:
@@ -212,7 +215,7 @@ def combine_dosages(since: date, until: date, parts: Iterable[Dosage]) -> Dosage
             monday,
             *(
                 sum(getattr(week, name) for week in weeks[monday])
-                for name in DosageWeek.__slots__  # in the order of the fields
+                for name in DosageWeek.__slots__  # The values are in the order of the fields.
                 if name != "monday"
             ),
         )

@@ -1,4 +1,4 @@
-"""Looks up supports, phases and dosage for commands, with the caller's permission."""
+"""Looks up supports, phases and dosage for commands, under the permission that the calling command requires."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from app.support.models import Phase, Session, Support
 
 
 async def lock_support(work: Work, support_id: UUID) -> Support:
-    """Locks a support's student until the end of the transaction and returns the support; raises `NotFound`."""
+    """Locks the student of a support until the end of the transaction, and returns the support; raises `NotFound`."""
     support = await lock_student_of(work, Support, Support.id, support_id)
     if support is None:
         raise NotFound("support")
@@ -28,7 +28,7 @@ async def lock_support(work: Work, support_id: UUID) -> Support:
 
 
 async def current_phase(work: Work, support: Support) -> Phase:
-    """Returns the current phase of a support; the last one if the support has ended."""
+    """Returns the current phase of a support, or its last phase if the support has ended."""
     phase = await work.db.scalar(
         select(Phase)
         .where(Phase.district_id == work.district_id, Phase.support_id == support.id)
@@ -47,8 +47,8 @@ async def level_rank(work: Work, support: Support) -> int:
 
 @dataclass(frozen=True, slots=True)
 class DosageWindow:
-    """The days for which the dosage of a phase is computed, first and last included; days outside the phase are left
-    out.
+    """The days for which the dosage of a phase is requested, `since` and `until` included. Days outside the phase do
+    not count.
     """
 
     support: Support
@@ -58,13 +58,13 @@ class DosageWindow:
 
     @property
     def first(self) -> date:
-        """Returns the first day of the window that lies in the phase."""
+        """Returns the first day of the window that is also a day of the phase."""
         return max(self.since, self.phase.begins_on)
 
     @property
     def last(self) -> date:
-        """Returns the last day of the window that lies in the phase; the day of a phase's end belongs to the next
-        phase.
+        """Returns the last day of the window that is also a day of the phase. The day on which a phase ends belongs to
+        the next phase.
         """
         ends_on = self.phase.ends_on
         if ends_on is None:
@@ -73,7 +73,7 @@ class DosageWindow:
 
 
 Calendar = Sequence[tuple[date, bool]]
-"""A school's weeks in order, as pairs of the Monday and whether there was instruction."""
+"""The weeks of a school in order, as pairs of the Monday and whether there was instruction."""
 
 
 async def dosages_of(
@@ -82,8 +82,7 @@ async def dosages_of(
     """Returns the dosage of each window, in order, with one statement for the sessions and one for the calendar.
 
     Nothing is written to the disclosure log. `calendars` are the weeks of each school over all windows, if the caller
-    has read them already. The dosage of a window depends on the weeks in that window only, whatever the other windows
-    are.
+    has already read them. The dosage of a window depends on the weeks in that window only, not on the other windows.
     """
     if not windows:
         return []
@@ -112,7 +111,7 @@ async def dosages_of(
 
 
 async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[DeliveredSessions]]:
-    """Returns for each window its sessions, summed by week and reason in the database."""
+    """Returns, for each window, the totals of its sessions by week and reason, which the database computes."""
     requested = (
         func.unnest(
             cast([window.support.id for window in windows], IdList),

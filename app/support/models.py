@@ -33,7 +33,7 @@ class Support(ListedBySchool, AboutStudent, Base):
 
 
 class SupportConcern(AboutStudent, Base):
-    """The link between a support and a concern that it addresses."""
+    """A link from a support to a concern that it addresses."""
 
     __tablename__ = "support_concern"
 
@@ -42,7 +42,7 @@ class SupportConcern(AboutStudent, Base):
 
 
 class Phase(AboutStudent, Base):
-    """The part of a support between two changes, with its baseline, goal and dosage; `ends_on` is exclusive."""
+    """The part of a support between two changes, with its own baseline, goal and dosage; `ends_on` is exclusive."""
 
     __tablename__ = "phase"
 
@@ -63,7 +63,7 @@ class Phase(AboutStudent, Base):
 class Session(AboutStudent, Base):
     """One delivery of a support on a day, whether it took place or was lost.
 
-    `number` counts the deliveries of a day; `external_id` is the sender's own id of the session.
+    `number` distinguishes the deliveries of one day; `external_id` is the sender's own id of the session.
     """
 
     __tablename__ = "session"
@@ -85,7 +85,9 @@ class Session(AboutStudent, Base):
 
 
 class SessionChange(AboutStudent, Base):
-    """The values of a session before it was amended or removed, and the person who changed it. Never changed itself."""
+    """The values that a session had before it was amended or removed, and the person who changed it. Never changed
+    itself.
+    """
 
     __tablename__ = "session_change"
 

@@ -1,4 +1,7 @@
-"""Creates phases, and builds the columns and events that rows of a support share, with the caller's permission."""
+"""Creates phases, and builds the columns and events that all rows of a support share.
+
+Works under the permission that the calling command requires.
+"""
 
 from collections.abc import Mapping
 from datetime import date
@@ -18,7 +21,7 @@ from app.support.rules import Plan, violations_of
 async def baseline_from(
     work: Work, support: Support, given: float | None, begins_on: date, otherwise: float | None = None
 ) -> float:
-    """Returns the given baseline, or without one the median of the last three scores, or `otherwise`.
+    """Returns the given baseline; without one, the median of the last three scores; with too few scores, `otherwise`.
 
     Raises `Invalid` if there is none of these.
     """
@@ -35,7 +38,7 @@ async def baseline_from(
 
 
 async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase) -> Phase:
-    """Saves a phase of this support; raises `Invalid` with every violation in its plan."""
+    """Adds a phase to a support and returns it; raises `Invalid` with every violation in the phase's plan."""
     violations = violations_of(
         Plan(
             direction=measure.direction,
@@ -60,7 +63,7 @@ async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase
 
 
 def student_columns(support: Support) -> dict[str, object]:
-    """Returns the column values that every row of a support has: district, student, schools and secured area."""
+    """Returns the columns that every row of a support copies from it: district, student, schools and secured area."""
     return {
         "district_id": support.district_id,
         "student_id": support.student_id,

@@ -21,7 +21,7 @@ from app.support.models import Phase, Session, SessionChange, Support, SupportCo
 
 @needs(Can.READ_CONCERNS, Can.READ_SUPPORTS)
 async def unserved_concerns(work: Work, keyset: Keyset, criteria: ConcernFilter) -> Page[Concern]:
-    """Returns a page of accepted concerns that have no active support."""
+    """Returns a page of accepted concerns that have no active support and match the filters."""
     has_active_support = exists().where(
         SupportConcern.district_id == work.district_id,
         SupportConcern.concern_id == Concern.id,
@@ -37,7 +37,7 @@ async def unserved_concerns(work: Work, keyset: Keyset, criteria: ConcernFilter)
 
 @needs(Can.READ_SUPPORTS)
 async def support(work: Work, support_id: UUID) -> Support:
-    """Returns one support; raises `NotFound`."""
+    """Returns the support with this id; raises `NotFound`."""
     row = await work.db.scalar(select(Support).where(Support.district_id == work.district_id, Support.id == support_id))
     if row is None:
         raise NotFound("support")
@@ -60,13 +60,13 @@ async def supports_by_id(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, 
 
 @needs(Can.READ_SUPPORTS)
 async def supports_of_students(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Support]]:
-    """Returns every support of these students, keyed by student, oldest first."""
+    """Returns all supports of these students, oldest first, keyed by the student's id."""
     return await rows_of_students(work, Support, "support", student_ids, Support.id)
 
 
 @needs(Can.READ_SUPPORTS)
 async def phases_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[Phase]]:
-    """Returns the phases of these supports in order, keyed by support."""
+    """Returns the phases of these supports in order, keyed by the support's id."""
     rows = await work.db.scalars(
         select(Phase)
         .where(Phase.district_id == work.district_id, Phase.support_id == any_(cast(list(support_ids), IdList)))
@@ -81,7 +81,7 @@ async def phases_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[
 
 @needs(Can.READ_SUPPORTS)
 async def phase(work: Work, phase_id: UUID) -> Phase:
-    """Returns one phase; raises `NotFound`."""
+    """Returns the phase with this id; raises `NotFound`."""
     row = await work.db.scalar(select(Phase).where(Phase.district_id == work.district_id, Phase.id == phase_id))
     if row is None:
         raise NotFound("phase")
@@ -91,7 +91,7 @@ async def phase(work: Work, phase_id: UUID) -> Phase:
 
 @needs(Can.READ_SUPPORTS)
 async def concern_ids_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
-    """Returns the ids of the concerns that these supports address, keyed by support."""
+    """Returns the ids of the concerns that these supports address, keyed by the support's id."""
     rows = await work.db.execute(
         select(SupportConcern.support_id, SupportConcern.concern_id)
         .where(
@@ -110,7 +110,9 @@ async def concern_ids_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, 
 async def sessions(
     work: Work, keyset: Keyset, support_id: UUID, since: date | None = None, until: date | None = None
 ) -> Page[Session]:
-    """Returns a page of a support's sessions in the order in which they were recorded; both days are included."""
+    """Returns a page of a support's sessions in the order in which they were recorded; the days `since` and `until` are
+    included.
+    """
     query = select(Session).where(
         Session.district_id == work.district_id, Session.support_id == support_id, Session.removed_at.is_(None)
     )
@@ -125,7 +127,7 @@ async def sessions(
 
 @needs(Can.READ_SUPPORTS)
 async def session(work: Work, session_id: UUID) -> Session:
-    """Returns one session; raises `NotFound`."""
+    """Returns the session with this id; raises `NotFound`."""
     row = await work.db.scalar(
         select(Session).where(
             Session.district_id == work.district_id, Session.id == session_id, Session.removed_at.is_(None)
@@ -139,7 +141,7 @@ async def session(work: Work, session_id: UUID) -> Session:
 
 @needs(Can.READ_SUPPORTS)
 async def changes_of(work: Work, session_id: UUID) -> list[SessionChange]:
-    """Returns the earlier values of a session, one row per change, oldest first."""
+    """Returns the earlier values of a session, as one row for each change, oldest first."""
     rows = await work.db.scalars(
         select(SessionChange)
         .where(SessionChange.district_id == work.district_id, SessionChange.session_id == session_id)
@@ -152,9 +154,10 @@ async def changes_of(work: Work, session_id: UUID) -> list[SessionChange]:
 
 @needs(Can.READ_SUPPORTS)
 async def dosage_between(work: Work, support_id: UUID, since: date | None, until: date | None) -> Dosage:
-    """Returns a support's dosage between two days; without `since`, the window begins with its last phase.
+    """Returns the dosage of a support from `since` to `until`, both included.
 
-    Without `until` the window ends today. Raises `Malformed` for an impossible window.
+    Without `since` it begins with the support's last phase; without `until` it ends today. Raises `Malformed` for an
+    impossible period.
     """
     row = await support(work, support_id)
     _check_window(since, until)
@@ -165,7 +168,9 @@ async def dosage_between(work: Work, support_id: UUID, since: date | None, until
 async def dosages_between(
     work: Work, keys: Sequence[tuple[UUID]], since: date | None = None, until: date | None = None
 ) -> list[Dosage | None]:
-    """Returns the dosage of each of these supports as `dosage_between` does, with five statements for all of them."""
+    """Returns the dosage of each of these supports, as `dosage_between` does, with five statements for any number of
+    supports.
+    """
     _check_window(since, until)
     rows = await supports_by_id(work, [support_id for (support_id,) in keys])
     dosages = await _dosages(work, list(rows.values()), since, until)

@@ -79,7 +79,7 @@ class PhaseResource(
     discloses="support",
     name="Phase",
 ):
-    """The part of a support between two changes; its aimline runs from the baseline to the goal."""
+    """The part of a support between two changes. Its aimline is a straight line from the baseline to the goal."""
 
     support_id: Id = reference(Phase.support_id, "support", "The support.", rest=None)
     number: int = field(Phase.number, "Its number within the support.", 1)
@@ -176,7 +176,7 @@ FLAGS = (
         ),
     ),
 )
-"""Flags that this package adds to lists of other packages, keyed by the list's name."""
+"""Flags that this package adds to the lists of other packages, keyed by the list's name."""
 
 COMMANDS = (
     Command(

@@ -28,7 +28,9 @@ _VERBS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def next_state(state: str, verb: str) -> str:
-    """Returns the state after the verb; raises `Conflict` if the current state does not allow the verb."""
+    """Returns the state that a support has after the verb; raises `Conflict` if its current state does not allow the
+    verb.
+    """
     required, target = _VERBS[verb]
     if state in required:
         return target
@@ -39,7 +41,7 @@ def next_state(state: str, verb: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of a phase: its baseline, goal, dates and dosage."""
+    """The plan of a phase, to be validated: its baseline, goal, dates and dosage."""
 
     direction: str
     lowest: float
@@ -53,12 +55,12 @@ class Plan:
 
 
 def is_ahead(goal: float, baseline: float, direction: str) -> bool:
-    """Returns whether the goal is better than the baseline by more than a rounding error."""
+    """Returns whether the goal is better than the baseline, by more than a rounding error."""
     return (goal - baseline if direction == "up" else baseline - goal) > ROUNDING * max(1.0, abs(baseline), abs(goal))
 
 
 def violations_of(plan: Plan) -> list[Violation]:
-    """Returns the violations in a plan, with pointers to the input's fields."""
+    """Returns the violations in the plan of a phase, with pointers to the input's fields."""
     violations = []
     for name, value in (("baseline", plan.baseline), ("goal", plan.goal)):
         if not plan.lowest <= value <= plan.highest:
@@ -98,7 +100,7 @@ class SessionInput:
 
 
 def violations_of_session(session: SessionInput, at: str) -> list[Violation]:
-    """Returns the violations in a session's own values; `at` is its JSON Pointer."""
+    """Returns the violations in the values of a session; `at` is the JSON Pointer of the session."""
     violations = []
     if session.held_on > session.today:
         detail = "A session is recorded on its day or later, not in advance."

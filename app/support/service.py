@@ -1,4 +1,4 @@
-"""Plans, starts, changes and ends supports. A change begins a new phase.
+"""Plans, starts, changes and ends supports. A change of a support begins a new phase.
 
 Over 250 lines, since each input states its description and an example.
 """
@@ -81,7 +81,7 @@ class NewSupport:
 
 @dataclass(frozen=True, slots=True)
 class SupportChange:
-    """The input of `change_support`: what is different from a day on; fields that are None keep their values."""
+    """The input of `change_support`: the values of the plan from a day on; a field that is None keeps its value."""
 
     because: Annotated[str, Text(min=1, max=4000), About("Why it changes.", "Four scores below the aimline.")]
     begins_on: Annotated[
@@ -98,12 +98,14 @@ class SupportChange:
 
 
 BECAUSE = Text(min=1, max=4000)
-"""The limits of the reason that is given when a support ends."""
+"""The length limits of the reason for which a support ends."""
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def plan_support(work: Work, new: NewSupport) -> Support:
-    """Plans a support with its first phase, and adds the student to the caseloads of its lead and provider."""
+    """Plans a support with its first phase, and adds the student to the caseloads of the support's lead and
+    provider.
+    """
     require_texts(new)
     student = await lock_student(work, new.student, "/student")
     measure = await locate_measure(work, new.measure, "/measure")
@@ -229,7 +231,9 @@ async def end_support(
     because: Annotated[str, BECAUSE, About("Why it ends.", "The goal is met.")],
     on: Annotated[date | None, About("The last day; by default, today.", date(2027, 2, 12))] = None,
 ) -> Support:
-    """Ends a planned or active support, and removes the caseload entries that the support added."""
+    """Ends a planned or active support, and removes the student from the caseloads to which the support added the
+    student.
+    """
     BECAUSE.require(because, "/because")
     support = await lock_support(work, support_id)
     was_active, support.state = support.state == "active", next_state(support.state, "end")
@@ -247,7 +251,7 @@ async def end_support(
 
 
 async def _secured_area_of(work: Work, area_ids: set[UUID]) -> str | None:
-    """Returns the code of the secured area that the measure or a concern belongs to, or None.
+    """Returns the code of the secured area of the measure or the concerns, or None if there is none.
 
     Raises `Invalid` for two different secured areas, because a support is protected by one scope only.
     """

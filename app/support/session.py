@@ -1,7 +1,7 @@
-"""Records, amends and removes sessions. Earlier values are kept; no field is free text.
+"""Records, amends and removes sessions of supports. Earlier values are kept; no field is free text.
 
-A session is identified by the sender's external id, otherwise by support, day and number, and is then created or
-amended. An invalid session of a batch is refused with its violations; the others are recorded.
+A session with a known external id of the same sender, or else with the same support, day and number, is amended; any
+other is created. An invalid session of a batch is refused with its violations, and the others are recorded.
 
 Over 250 lines, since each input states its description and an example.
 """
@@ -28,12 +28,12 @@ from app.support.rules import SessionInput, violations_of_session
 
 MAX_BATCH = 500
 KEPT_COLUMNS = ("held_on", "number", "planned_minutes", "delivered_minutes", "attended", "lost_because", "removed_at")
-"""The columns whose earlier values are stored with each change."""
+"""The columns whose values are copied to the log of changes before a session is changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session as a sender reports it.
+    """A session as a sender reports it, to be recorded.
 
     Without `planned_minutes`, the minutes planned by the phase are used. Without `delivered_minutes`, all planned
     minutes count as delivered if the student attended, otherwise none.
@@ -57,9 +57,9 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class SessionAmendment:
-    """The corrections of a session; fields that are None keep their values.
+    """The corrections of a session; a field that is None keeps its value.
 
-    The reason is cleared if no minutes are lost any more.
+    If no minutes are lost any more, the reason for lost minutes is cleared.
     """
 
     held_on: Annotated[date | None, About("Another day.", date(2026, 9, 23))] = None
@@ -72,7 +72,7 @@ class SessionAmendment:
 
 @dataclass(frozen=True, slots=True)
 class RecordedSession:
-    """The result for one session: `recorded`, `amended`, `unchanged`, or `refused` with the violations."""
+    """The result for one sent session: `recorded`, `amended`, `unchanged`, or `refused` with the violations."""
 
     outcome: str
     session: Session | None = None
@@ -81,7 +81,9 @@ class RecordedSession:
 
 @dataclass(frozen=True, slots=True)
 class _SessionBatch:
-    """The database rows that are needed to record a batch, loaded once: support, phases, date, existing sessions."""
+    """The database rows that are needed to record a batch of sessions, loaded once: support, phases, date, existing
+    sessions.
+    """
 
     support: Support
     phases: list[Phase]
@@ -109,7 +111,7 @@ async def record_sessions(
 
 @needs(Can.RECORD_SESSIONS)
 async def amend_session(work: Work, session_id: UUID, amendment: SessionAmendment) -> Session:
-    """Corrects a session and keeps its earlier values."""
+    """Corrects a session and logs its earlier values."""
     row, batch = await _load_session(work, session_id)
     given = ((name, getattr(amendment, name)) for name in SessionAmendment.__slots__)
     values = {name: getattr(row, name) if value is None else value for name, value in given}
@@ -130,9 +132,7 @@ async def amend_session(work: Work, session_id: UUID, amendment: SessionAmendmen
 
 @needs(Can.RECORD_SESSIONS)
 async def remove_session(work: Work, session_id: UUID) -> Session:
-    """Removes a session that should not have been recorded, so that it is unknown again whether the support was
-    delivered.
-    """
+    """Removes a session that was recorded by mistake. Whether the support was delivered on that day is then unknown."""
     row, _ = await _load_session(work, session_id)
     await _save_changes(work, row, {"removed_at": now()})
     return row
@@ -240,11 +240,11 @@ def _match(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> Sessio
 
 
 async def _save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool:
-    """Stores the given values that differ and records the earlier ones; returns whether any differed."""
+    """Changes those values of a session that differ, and logs the earlier ones. Returns whether any value differed."""
     changed = {name: value for name, value in values.items() if getattr(row, name) != value}
     if not changed:
         return False
-    # A session that this batch created must have its row before a change can refer to it.
+    # A session that this batch has just created must have its row before a change can refer to it.
     await work.db.flush()
     before = {name: getattr(row, name) for name in KEPT_COLUMNS}
     work.db.add(
@@ -265,12 +265,14 @@ async def _save_changes(work: Work, row: Session, values: dict[str, Any]) -> boo
     for name, value in changed.items():
         setattr(row, name, value)
     row.version += 1
-    # A later session of the batch may get the day and number that this session had.
+    # A later session of the batch may take over the day and number that this session had.
     await work.db.flush()
     return True
 
 
 def _planned_minutes(phases: Sequence[Phase], day: date) -> int:
-    """Returns the minutes that a session on this day has by its phase's plan; before any phase, the first phase's."""
+    """Returns the minutes that the plan of a day's phase requires for one session. Before the first phase, the first
+    phase applies.
+    """
     begun_phases = [phase for phase in phases if phase.begins_on <= day]
     return (begun_phases[-1] if begun_phases else phases[0]).minutes_per_session

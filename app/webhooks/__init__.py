@@ -1,1 +1,1 @@
-"""Sends signed events to other systems: endpoints, deliveries and attempts."""
+"""Sends signed events to other systems, and manages their endpoints, the deliveries and the attempts."""

@@ -1,11 +1,10 @@
-"""Delivers events to endpoints: dispatches, claims, sends and records.
+"""Delivers events to endpoints in four steps: dispatch, claim, send, record.
 
-Never holds a transaction across a network request.
+Never keeps a transaction open during a network request. A delivery is claimed and the claim committed, then it is sent
+by POST, and then it is recorded in a new transaction that checks the claim number. A worker that crashes at any point
+loses nothing. A receiver may get an event twice, with the same id and the same bytes.
 
-The order is: claim, commit, POST, and record in a new transaction that checks the claim number. A worker that crashes
-at any point loses nothing; a receiver may get an event twice, with the same id and the same bytes.
-
-This file is longer than most, because the correctness of a delivery depends on its whole course.
+This file is longer than most, because whether a delivery is correct depends on all its steps.
 """
 
 import random
@@ -65,7 +64,7 @@ DELIVERIES = JobTable(
     key="endpoint_id",
     keys=_table(WebhookEndpoint),
     at_once=16,
-    length=timedelta(seconds=60),  # four times the longest POST
+    length=timedelta(seconds=60),  # This is four times the longest possible POST.
     ready="k.paused_at IS NULL AND (k.slowed_until IS NULL OR k.slowed_until <= now())",
     # A failing endpoint is only probed, so that dead endpoints leave room for the others.
     ailing="k.failing_since IS NOT NULL",
@@ -92,7 +91,7 @@ STATES = {
 
 @dataclass(frozen=True, slots=True)
 class DeliveryContext:
-    """The resources that deliveries need, created once per process."""
+    """The resources that a process needs for deliveries, created once."""
 
     engine: AsyncEngine
     keyring: Keyring
@@ -102,7 +101,7 @@ class DeliveryContext:
 
 @dataclass(frozen=True, slots=True)
 class OutboundDelivery:
-    """A claimed delivery with everything needed to send it. The secrets stay encrypted until they are used."""
+    """A claimed delivery with everything needed to send it. The secrets are decrypted only when they are used."""
 
     district_id: UUID
     claimed: ClaimedJob
@@ -117,7 +116,7 @@ class OutboundDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The result of a finished POST of a delivery."""
+    """One attempt to deliver: the delivery, and the result of its POST."""
 
     delivery: OutboundDelivery
     at: datetime
@@ -125,7 +124,9 @@ class Attempt:
 
 
 async def claim_batch(context: DeliveryContext, district_id: UUID, most: int) -> list[OutboundDelivery]:
-    """Dispatches a district's new events and claims up to `most` deliveries; both are committed on return."""
+    """Dispatches a district's new events, and claims and returns up to `most` deliveries. Both are committed before it
+    returns.
+    """
     principal = system_principal(district_id, PRINCIPAL)
     async with unit(context.engine, principal, context.keyring, "webhook delivery") as work:
         await dispatch(work)
@@ -133,7 +134,7 @@ async def claim_batch(context: DeliveryContext, district_id: UUID, most: int) ->
 
 
 async def send(context: DeliveryContext, delivery: OutboundDelivery) -> Attempt:
-    """Sends a delivery with its signature; returns the attempt, which the caller must record."""
+    """Sends a delivery with its signature, and returns the attempt, which the caller must record."""
     # The timestamp follows the database's clock, because receivers refuse one that is minutes off.
     at = delivery.claimed.claimed_at + timedelta(seconds=time.monotonic() - delivery.taken)
     try:
@@ -156,7 +157,7 @@ async def record(context: DeliveryContext, district_id: UUID, attempts: Sequence
 
 
 async def record_fault(context: DeliveryContext, delivery: OutboundDelivery, error: Exception) -> None:
-    """Schedules the next attempt of a delivery that was not sent because of an internal fault."""
+    """Schedules the next attempt of a delivery that could not be sent because of a fault in this program."""
     follows = schedule.next_step(delivery.claimed.attempts, None, random.random())
     outcome = JobOutcome(delivery.claimed, STATES[follows.meaning], follows.wait, summarize_fault(error))
     principal = system_principal(delivery.district_id, PRINCIPAL)
@@ -171,10 +172,11 @@ async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def dispatch(work: Work) -> int:
-    """Creates a delivery for each new event and each endpoint that receives it; returns the number of deliveries.
+    """Creates a delivery for each pair of a new event and an endpoint that receives it, and returns the number of
+    deliveries.
 
-    The number of the batch's last event is read before the list of endpoints, so that an endpoint created in between
-    may get an event of this batch, but misses no later one.
+    The number of the last event is read before the endpoints. An endpoint that is created between these two reads may
+    get one of these events, but misses no later one.
     """
     of_district = WebhookPosition.district_id == work.district_id
     behind = select(EventCounter.last).join(WebhookPosition, EventCounter.last > WebhookPosition.seq)
@@ -194,10 +196,10 @@ async def dispatch(work: Work) -> int:
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
-    """Claims due deliveries, a limited number per endpoint, and logs each as a disclosure.
+    """Claims due deliveries, at most a certain number per endpoint, and logs each as a disclosure.
 
-    Deliveries are ended here if their endpoint is removed or disabled, their event is no longer kept, or their attempts
-    were used up by crashes.
+    A delivery ends here without being sent if its endpoint is removed or disabled, if its event is no longer kept, or
+    if crashes have used up its attempts.
     """
     claimed = await claim(work.db, DELIVERIES, work.district_id, most)
     if not claimed:
@@ -223,7 +225,7 @@ async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
-    """Logs attempts and updates their deliveries; returns the ids of the updated deliveries.
+    """Logs attempts and updates their deliveries, and returns the ids of the updated deliveries.
 
     If a lease expired and the delivery was claimed again, the attempt is logged, but the later claim determines the
     delivery's state.
@@ -249,7 +251,7 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
 
 
 async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
-    """Returns the endpoints among these that are marked as failing; a success needs no update for the others."""
+    """Returns those of the endpoints that are marked as failing. The others need no update after a success."""
     ids = await work.db.scalars(
         select(WebhookEndpoint.id).where(
             WebhookEndpoint.district_id == work.district_id,
@@ -277,7 +279,7 @@ def _secrets(endpoint: WebhookEndpoint) -> tuple[str, ...]:
 async def _contents(work: Work, claimed: Sequence[ClaimedJob]) -> tuple[dict[UUID, WebhookEndpoint], dict[int, Event]]:
     """Returns the endpoints of claimed deliveries by id, and their events by number.
 
-    Two queries, because PostgreSQL planned a join badly.
+    It uses two queries, because PostgreSQL chose a slow plan for a join.
     """
     ids = cast(list({job.row["endpoint_id"] for job in claimed}), ARRAY(PgUUID))
     numbers = cast(list({job.row["event_seq"] for job in claimed}), ARRAY(BigInteger))
@@ -306,7 +308,7 @@ def _columns(district_id: UUID, attempts: Sequence[Attempt]) -> dict[str, Any]:
 
 
 async def _update_health(work: Work, endpoint_id: UUID, results: Sequence[tuple[Attempt, NextStep]]) -> None:
-    """Updates an endpoint's health from results: since when it fails, how long it is paused, and whether it is
+    """Updates an endpoint after attempts: the beginning of its failures, the end of its pause, and whether it is
     disabled.
     """
     row = await work.db.scalar(
@@ -333,7 +335,7 @@ async def _update_health(work: Work, endpoint_id: UUID, results: Sequence[tuple[
 
 
 def _disable(work: Work, endpoint: WebhookEndpoint, because: str) -> None:
-    """Disables an endpoint and keeps its log; the feed and the other endpoints get an event about it."""
+    """Disables an endpoint and keeps its log. Emits an event, which the feed and the other endpoints get."""
     endpoint.disabled_at, endpoint.disabled_because = now(), because
     endpoint.version += 1
     record_event(work, NewEvent(ENDPOINT_DISABLED, endpoint.id, endpoint.version, {}))

@@ -1,8 +1,7 @@
-"""Runs the webhook deliveries of a process: claims them, sends them and records the attempts. Does not interpret
-responses.
+"""Runs the webhook deliveries of a process: claims them, sends them and records the attempts.
 
-Claiming, sending and recording run concurrently: while some deliveries are being sent, the next ones are claimed and
-the previous ones recorded.
+Does not interpret responses. Claiming, sending and recording run concurrently: while some deliveries are being sent,
+the next ones are claimed and the previous ones recorded.
 """
 
 import asyncio
@@ -14,22 +13,22 @@ from uuid import UUID
 
 import structlog
 
-from app.core.district_tasks import Rests
+from app.core.district_tasks import SkippedDistricts
 from app.core.fault_report import describe_fault
 from app.core.log import job_context
 from app.webhooks.deliver import Attempt, DeliveryContext, OutboundDelivery, claim_batch, record, record_fault, send
 
-PACE = 0.02  # seconds between two claims or two records under load, so that each covers many deliveries
-BUSY = 16  # with at most this many deliveries in flight, each attempt is recorded at once
-IN_FLIGHT = 256  # concurrent deliveries of this process
-OF_ONE_DISTRICT = 128  # concurrent deliveries of one district, which leaves room for the others
+PACE = 0.02  # Seconds between two claims or two records under load, so that each covers many deliveries.
+BUSY = 16  # If at most this many deliveries are being sent, each attempt is recorded at once.
+IN_FLIGHT = 256  # The concurrent deliveries of this process.
+OF_ONE_DISTRICT = 128  # The concurrent deliveries of one district, so that there is room for other districts.
 
 log = structlog.get_logger()
 
 
 @dataclass
 class DeliveryDispatcher:
-    """The webhook deliveries of this process.
+    """Sends the webhook deliveries of this process, several at the same time.
 
     Attempts that were sent but not recorded yet occupy no slot; their leases limit them.
     """
@@ -38,17 +37,17 @@ class DeliveryDispatcher:
     in_flight: set[asyncio.Task[None]] = field(default_factory=set)
     unrecorded: list[Attempt] = field(default_factory=list)
     recording: asyncio.Task[None] | None = None
-    rests: Rests = field(default_factory=Rests)
+    rests: SkippedDistricts = field(default_factory=SkippedDistricts)
     in_flight_by_district: Counter[UUID] = field(default_factory=Counter)
     room_freed: asyncio.Event = field(default_factory=asyncio.Event)  # set when a delivery has finished
 
     async def run_once(self, due: Collection[UUID]) -> int:
-        """Dispatches new events and claims deliveries in the districts that are due, and starts sending; returns the
-        number started.
+        """Dispatches new events and starts due deliveries in the districts that are due. Returns the number of started
+        deliveries.
         """
         self.room_freed.clear()
         free_slots = IN_FLIGHT - len(self.in_flight)
-        districts = [district_id for district_id in due if not self.rests.is_resting(district_id)]
+        districts = [district_id for district_id in due if not self.rests.is_skipped(district_id)]
         if free_slots <= 0 or not districts:
             return 0
         # Each district gets an equal share of the free slots, so that no district uses them all.
@@ -66,7 +65,7 @@ class DeliveryDispatcher:
         return len(claimed)
 
     async def drain(self) -> None:
-        """Waits until every delivery in flight is sent and recorded."""
+        """Waits until every delivery that is being sent has been sent and recorded."""
         while self.in_flight or self.recording:
             await asyncio.wait([*self.in_flight, *([self.recording] if self.recording else [])])
 
@@ -78,7 +77,8 @@ class DeliveryDispatcher:
                 rest = self.rests.note_fault(district_id)
                 log.error("webhooks.take_failed", wait=rest, **describe_fault(error))
                 return []
-            self.rests.note(district_id, done=1)  # so that a delivery that has just become due does not wait
+            # This repeats at once, so that a delivery that has just become due does not wait.
+            self.rests.note(district_id, done=1)
             return claimed
 
     async def _send(self, delivery: OutboundDelivery) -> None:
@@ -91,7 +91,7 @@ class DeliveryDispatcher:
             attempt = await send(self.context, delivery)
         except Exception as error:
             log.error("webhooks.send_failed", **log_fields, **describe_fault(error))
-            with suppress(Exception):  # if this fails too, the lease expires and the delivery is claimed again
+            with suppress(Exception):  # If this fails too, the lease expires and the delivery is claimed again.
                 await record_fault(self.context, delivery, error)
             return
         finally:
@@ -116,7 +116,7 @@ class DeliveryDispatcher:
         self.room_freed.set()
 
     async def _record(self) -> None:
-        """Records finished attempts, in one transaction per district.
+        """Records finished attempts, in one transaction for each district.
 
         The busier the process, the more attempts one transaction records.
         """
@@ -137,5 +137,5 @@ class DeliveryDispatcher:
     async def _record_district(self, district_id: UUID, attempts: Sequence[Attempt]) -> None:
         try:
             await record(self.context, district_id, attempts)
-        except Exception as error:  # the leases expire and the deliveries are sent again: at-least-once delivery
+        except Exception as error:  # The leases expire, and the deliveries are sent again: at-least-once delivery.
             log.error("webhooks.record_failed", **describe_fault(error))

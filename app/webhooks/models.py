@@ -1,5 +1,4 @@
-"""Defines the tables of webhooks: endpoints, deliveries, attempts, and each district's position in dispatching its
-events.
+"""Defines the tables of webhooks: endpoints, deliveries, attempts, and each district's last dispatched event.
 
 Secrets are stored encrypted only.
 """
@@ -18,7 +17,7 @@ from app.core.jobs import JobColumns
 
 
 class DeliveryState(StrEnum):
-    """The states of a delivery. A final state can be changed only by an explicit resend."""
+    """A state of a delivery. A final state changes only if somebody requests that the delivery is sent again."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -26,12 +25,12 @@ class DeliveryState(StrEnum):
 
 
 class WebhookEndpoint(TenantRow, Base):
-    """A URL that receives events of some types, limited to its creator's reach.
+    """A URL that receives events of some types, within the reach of the caller who created it.
 
-    An empty `school_ids` means the whole district; `opens` lists the secured areas whose events it receives. Events
-    up to the number `after_seq` are older than the endpoint and are not sent. `versions` has the payload version by
-    event type, 1 if missing. Until `former_until` the previous secret also signs. `failing_since` is the first
-    failure since the last success; nothing is sent until `slowed_until`.
+    An empty `school_ids` means the whole district; `opens` lists the secured areas whose events it receives. Events up
+    to the number `after_seq` are older than the endpoint and are not sent. `versions` has the payload version by event
+    type, 1 if missing. Until `former_until` the previous secret also signs. `failing_since` is the first failure since
+    the last success; nothing is sent until `slowed_until`.
     """
 
     __tablename__ = "webhook_endpoint"
@@ -61,8 +60,8 @@ class WebhookEndpoint(TenantRow, Base):
 
 
 class WebhookDelivery(JobColumns, TenantRow, Base):
-    """One event to be sent to one endpoint. An attempt in the log has the number of the claim that it was made
-    under.
+    """The delivery of one event to one endpoint. Each attempt in the log has the number of the claim under which it was
+    made.
     """
 
     __tablename__ = "webhook_delivery"
@@ -97,17 +96,17 @@ class WebhookAttempt(TenantRow, Base):
 
     @property
     def is_withheld(self) -> bool:
-        """Returns whether there is a response that an API must not return."""
+        """Returns whether there is a response and an API must not return it."""
         return self.answer is not None and self.from_private_network
 
     @property
     def shown_answer(self) -> str | None:
-        """Returns the beginning of the receiver's response, or None if an API must not return it."""
+        """Returns the beginning of the receiver's response, or None if there is none or an API must not return it."""
         return None if self.from_private_network else self.answer
 
 
 class WebhookPosition(Tenant, Base):
-    """The number of the district's last event that was dispatched to its endpoints."""
+    """The position of a district's dispatch: the number of the last event that was dispatched to endpoints."""
 
     __tablename__ = "webhook_position"
 

@@ -1,6 +1,7 @@
 """Reads endpoints and their deliveries. Never returns a secret.
 
-A caller sees only endpoints whose reach is not larger than the caller's; for the caller, other endpoints do not exist.
+A caller sees only endpoints whose reach is not larger than the caller's own; other endpoints do not exist for the
+caller.
 """
 
 from collections import defaultdict
@@ -24,7 +25,7 @@ from app.webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 @dataclass(frozen=True, slots=True)
 class LoggedDelivery:
-    """A delivery as the log shows it, with the event's type and every attempt in order."""
+    """A delivery with its event's type and all of its attempts in order."""
 
     delivery: WebhookDelivery
     event_type: str
@@ -43,7 +44,7 @@ async def endpoints(work: Work, keyset: Keyset) -> Page[WebhookEndpoint]:
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def endpoint(work: Work, endpoint_id: UUID, *, lock: bool = False) -> WebhookEndpoint:
-    """Returns one endpoint, locked for a command if it asks for that; raises `NotFound`."""
+    """Returns the endpoint with this id, and locks it with `lock`; raises `NotFound`."""
     query = select(WebhookEndpoint).where(_visible(work), WebhookEndpoint.id == endpoint_id)
     if lock:
         query = query.with_for_update(key_share=True)
@@ -55,10 +56,10 @@ async def endpoint(work: Work, endpoint_id: UUID, *, lock: bool = False) -> Webh
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def deliveries(work: Work, endpoint_id: UUID, keyset: Keyset) -> Page[LoggedDelivery]:
-    """Returns a page of an endpoint's deliveries, newest event first. Raises `NotFound`.
+    """Returns a page of an endpoint's deliveries, newest event first; raises `NotFound`.
 
-    Events that the caller cannot read are left out, because an endpoint may receive more secured areas than the caller
-    sees.
+    Events that the caller cannot read are left out, because an endpoint may receive events of secured areas that the
+    caller may not see.
     """
     await endpoint(work, endpoint_id)
     in_district = WebhookDelivery.district_id == work.district_id
@@ -79,7 +80,9 @@ async def deliveries(work: Work, endpoint_id: UUID, keyset: Keyset) -> Page[Logg
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDelivery:
-    """Returns one delivery with its attempts; raises `NotFound`, also if the caller cannot read its event."""
+    """Returns one delivery with its attempts; raises `NotFound`, also if the caller cannot read the delivery's
+    event.
+    """
     await endpoint(work, endpoint_id)
     query = (
         select(WebhookDelivery, Event.type, Event.student_id)
@@ -100,13 +103,13 @@ async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDe
 
 
 def matches(district_id: UUID, after: int, upto: int, *, again: UUID | None = None) -> Select[int, UUID, UUID]:
-    """Returns a query for pairs of an event and an endpoint that receives it, by the endpoint's event types, reach and
+    """Returns a query for the pairs of an event and an endpoint that receives it, by event type, reach and secured
     areas.
 
-    An endpoint receives what its creator may read: an event about no student and no school belongs to the district and
-    goes to every school's endpoint as well; an event of a secured area goes only to endpoints with that area. With
-    `again`, the query returns the events that this endpoint has no delivery of yet, including those from before it was
-    created.
+    An endpoint receives what its creator may read. An event about no student and no school belongs to the district, and
+    every school's endpoint receives it too. An event of a secured area goes only to endpoints with that area. With
+    `again`, the query returns the events for which this endpoint has no delivery yet, including those from before it
+    was created.
     """
     districts = and_(Event.student_id.is_(None), func.cardinality(Event.school_ids) == 0)
     everywhere = or_(districts, func.cardinality(WebhookEndpoint.school_ids) == 0)
@@ -158,8 +161,9 @@ async def _attempts(work: Work, delivery_ids: list[UUID]) -> dict[UUID, list[Web
 
 
 def _visible(work: Work) -> ColumnElement[bool]:
-    """Returns the condition that selects the caller's endpoints: not removed, and without a school or area beyond its
-    own.
+    """Returns an SQL condition that selects the endpoints that the caller may see.
+
+    They are not removed, and have no school or secured area that the caller does not have.
     """
     own = and_(
         WebhookEndpoint.district_id == work.district_id,

@@ -1,6 +1,7 @@
 """Declares the public shapes of webhooks: endpoints, deliveries and attempts. None shows a secret.
 
-A caller sees only endpoints whose reach is not larger than the caller's; for the caller, other endpoints do not exist.
+A caller sees only endpoints whose reach is not larger than the caller's own; other endpoints do not exist for the
+caller.
 """
 
 from datetime import datetime

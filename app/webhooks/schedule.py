@@ -1,4 +1,4 @@
-"""Decides when a delivery is retried and what a response means for it.
+"""Decides when a delivery is attempted again, and what a response means for the delivery.
 
 Pure: reads no clock and draws no random numbers.
 """
@@ -20,18 +20,18 @@ DELAYS = (
     timedelta(hours=20),
     timedelta(hours=24),
 )
-"""The wait before each attempt, counted from the previous one: ten attempts over three days."""
+"""The wait before each attempt, counted from the previous attempt: ten attempts in three days."""
 SLOWED = timedelta(minutes=1)
-"""The pause of an endpoint that reports overload without a `Retry-After`."""
-MAX_REST = timedelta(days=1)  # the longest pause that a receiver can ask for
+"""The pause of an endpoint that reports overload but sends no `Retry-After`."""
+MAX_REST = timedelta(days=1)  # The longest pause that a receiver can request.
 FAILING_LIMIT = timedelta(days=5)
-"""The time after which an endpoint is disabled if every attempt has failed."""
+"""The time after which an endpoint is disabled if all attempts since have failed."""
 OVERLOADED = frozenset({429, 502, 504})
-JITTER = 0.2  # each wait is lengthened by up to this share, which spreads the retries
+JITTER = 0.2  # Each wait is lengthened by up to this share, at random, so that the attempts are spread.
 
 
 class Meaning(StrEnum):
-    """The meaning of a response for the delivery."""
+    """What a response means for the delivery."""
 
     DELIVERED = "delivered"
     RETRY = "retry"
@@ -41,7 +41,9 @@ class Meaning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """The consequence of an attempt: `wait` before this delivery's retry, `rest` for all deliveries of the endpoint."""
+    """The consequence of an attempt: `wait` before this delivery's next attempt, `rest` for all deliveries of the
+    endpoint.
+    """
 
     meaning: Meaning
     wait: timedelta | None = None
@@ -49,14 +51,14 @@ class NextStep:
 
 
 def wait_before(number: int, jitter: float) -> timedelta:
-    """Returns the wait before attempt `number` (from 1), with a jitter in [0, 1)."""
+    """Returns the wait before the attempt `number` (from 1). `jitter`, in [0, 1), lengthens it."""
     if not 0 <= jitter < 1:
         raise ValueError("A jitter is a number from 0 to below 1.")
     return DELAYS[number - 1] * (1 + JITTER * jitter)
 
 
 def retry_after(header: str | None, at: datetime) -> timedelta | None:
-    """Returns how long a receiver asks us to wait from `at` on, at most a day (`Retry-After`, RFC 9110 §10.2.3).
+    """Returns the wait that a receiver requests by `Retry-After` (RFC 9110 §10.2.3), from `at` on and at most a day.
 
     Returns None without the header or for an invalid value.
     """
@@ -73,16 +75,18 @@ def retry_after(header: str | None, at: datetime) -> timedelta | None:
 
 
 def has_failed_too_long(failing_since: datetime, at: datetime) -> bool:
-    """Returns whether an endpoint whose attempts have all failed since this instant must be disabled."""
+    """Returns whether an endpoint must be disabled at `at`, if all of its attempts since `failing_since` have
+    failed.
+    """
     return at - failing_since >= FAILING_LIMIT
 
 
 def next_step(number: int, status: int | None, jitter: float, requested_wait: timedelta | None = None) -> NextStep:
-    """Returns the consequence of attempt `number`; `status` is None if there was no response.
+    """Returns the consequence of the attempt `number`; `status` is None if there was no response.
 
-    2xx means delivered; 410 Gone disables the endpoint (Standard Webhooks); everything else, including a redirect, is
-    retried, but not before the time that the receiver asked for. A receiver that is overloaded or asked for time gets
-    no other delivery meanwhile.
+    2xx means delivered; 410 Gone disables the endpoint (Standard Webhooks); anything else, including a redirect, leads
+    to another attempt, but not before the time that the receiver requested. If the receiver is overloaded or requested
+    a wait, it gets no other delivery meanwhile.
     """
     if status is not None and 200 <= status < 300:
         return NextStep(Meaning.DELIVERED)

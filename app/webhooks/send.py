@@ -18,15 +18,16 @@ from app.core.address import Allowed, validate_url
 from app.core.errors import Invalid
 from app.core.outbound import AddressRefused, checked_session, is_private_answer
 
-TIMEOUT = 15.0  # seconds for the whole request, so that a receiver that sends a byte per second is cut off
-MAX_RESPONSE_BYTES = 4096  # bytes that are read of a response body
-KEPT_OPEN = 4.0  # seconds; receivers keep connections open longer, so a POST does not meet a closing one
+TIMEOUT = 15.0  # Seconds for the whole request, so that a receiver that sends one byte per second is cut off.
+MAX_RESPONSE_BYTES = 4096  # The number of bytes of a response body that are read.
+# Seconds. Receivers keep connections open longer, so that no POST meets a connection that is being closed.
+KEPT_OPEN = 4.0
 HEADERS = {
     "content-type": "application/json",
     "user-agent": "Aimline-Webhooks/1",
     "accept-encoding": "identity",
 }
-NO_LIMIT = aiohttp.ClientTimeout(total=None)  # our own timeout limits the whole request
+NO_LIMIT = aiohttp.ClientTimeout(total=None)  # The timeout in this module limits the whole request.
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class _Answer:
 
 @lru_cache(maxsize=1000)
 def checked_url(url: str, allowed: Allowed) -> str:
-    """Returns the normalized URL.
+    """Returns the normalized URL, and raises for a URL that is not allowed.
 
     The result is cached, which is safe because the address itself is checked at each connection.
     """
@@ -63,12 +64,11 @@ def checked_url(url: str, allowed: Allowed) -> str:
 
 
 class Sender:
-    """One HTTP session for all receivers.
+    """Sends POST requests to all receivers, over one HTTP session.
 
-    The session is opened at the first POST, in that event loop, and closed when the process ends.
-
-    It uses aiohttp directly: half of the cost of a POST with httpx goes into cookies, redirects, authentication and
-    copied headers, none of which is needed here.
+    The session is opened at the first POST, in that event loop, and closed when the process ends. It uses aiohttp
+    directly, because half of the cost of a POST with httpx goes into cookies, redirects, authentication and copied
+    headers, none of which is needed here.
     """
 
     def __init__(self, allowed: Allowed, *, timeout: float = TIMEOUT) -> None:
@@ -76,8 +76,8 @@ class Sender:
         self._web: aiohttp.ClientSession | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
-        """Posts JSON to a receiver and returns the outcome; never raises for an error of the receiver or the
-        network.
+        """Posts JSON to a receiver and returns the outcome. An error of the receiver or the network is an outcome and
+        is not raised.
         """
         began = time.monotonic()
         answer: _Answer | None = None
@@ -117,9 +117,9 @@ class Sender:
 
 
 async def _read(response: aiohttp.ClientResponse) -> str:
-    """Returns the beginning of a response body."""
+    """Returns the beginning of a response's body."""
     received = bytearray()
-    # Only the status matters, so a response that breaks off after it still counts.
+    # Only the status matters, so a response whose body breaks off counts too.
     with suppress(aiohttp.ClientError):
         while len(received) < MAX_RESPONSE_BYTES and (part := await response.content.readany()):
             received += part
@@ -132,7 +132,7 @@ def _storable(answer: bytes) -> str:
 
 
 def _name(error: BaseException) -> str:
-    """Returns a stable name for a failure instead of its text, which may contain data from the receiver."""
+    """Returns a stable name for a failure. Its text is not used, because it may contain data from the receiver."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None:

@@ -48,7 +48,9 @@ class NewEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The changes to an endpoint; None keeps a value, and an empty description removes it."""
+    """The changes to an endpoint. A field that is None keeps its value, and an empty description removes the
+    description.
+    """
 
     url: str | None = None
     event_types: tuple[str, ...] | None = None
@@ -61,8 +63,8 @@ class Change:
 async def register_endpoint(
     work: Work, new: NewEndpoint, allowed: Allowed = PUBLIC_ONLY
 ) -> tuple[WebhookEndpoint, str | None]:
-    """Creates an endpoint for future events within its creator's reach; returns it with its secret, which is shown only
-    once.
+    """Creates an endpoint for future events within its creator's reach. Returns it with its secret, which is never
+    shown again.
 
     With ed25519 there is no secret, because the receiver verifies with the public key. Raises `Invalid` with every
     violation, and `Forbidden` for a caller whose reach is a caseload, because a caseload changes over time.
@@ -101,10 +103,10 @@ async def register_endpoint(
 async def change_endpoint(
     work: Work, endpoint_id: UUID, change: Change, allowed: Allowed = PUBLIC_ONLY
 ) -> WebhookEndpoint:
-    """Changes an endpoint's URL or events; waiting deliveries go to the new URL.
+    """Changes the URL or the event types of an endpoint. Waiting deliveries go to the new URL.
 
     Event types that stay keep their payload version unless another is requested; added types get the newest version.
-    Raises `NotFound` and `Invalid`.
+    Raises `NotFound` or `Invalid`.
     """
     row = await endpoint(work, endpoint_id, lock=True)
     types = row.event_types if change.event_types is None else sorted(set(change.event_types))
@@ -136,10 +138,10 @@ async def remove_endpoint(work: Work, endpoint_id: UUID) -> None:
 async def rotate_secret(
     work: Work, endpoint_id: UUID, overlap: timedelta = OVERLAP
 ) -> tuple[WebhookEndpoint, str | None]:
-    """Gives an endpoint a new secret (returned once) or key; the previous one also signs until the overlap ends.
+    """Gives an endpoint a new secret (returned only once) or key. The previous one also signs until the overlap ends.
 
-    At most two sign at the same time, so another rotation ends the oldest. Raises `NotFound`, and `Invalid` for an
-    invalid overlap.
+    At most two secrets sign at the same time, so another rotation ends the oldest. Raises `NotFound`, or `Invalid` for
+    an invalid overlap.
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         detail = f"An overlap lasts 0 to {int(MAX_OVERLAP.total_seconds())} seconds."
@@ -169,8 +171,8 @@ async def pause_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
 async def resume_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
     """Resumes an endpoint that was paused, slowed down or disabled. Raises `NotFound`.
 
-    Waiting deliveries are then sent. Failed ones, and events from the time while it was disabled, are sent only on
-    request (`replay`).
+    Waiting deliveries are then sent. Failed deliveries, and events from the time while it was disabled, are sent only
+    on request (`replay`).
     """
     row = await endpoint(work, endpoint_id, lock=True)
     if any((row.paused_at, row.disabled_at, row.failing_since, row.slowed_until)):
@@ -182,7 +184,9 @@ async def resume_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
 
 
 def _set_new_key(work: Work, row: WebhookEndpoint) -> str | None:
-    """Stores a new encrypted secret or key in an endpoint; returns the secret for the receiver, or None for a key."""
+    """Stores a new encrypted secret or key in an endpoint. Returns the secret for the receiver, or None if it is a
+    key.
+    """
     key = sign.generate_secret()
     row.secret_sealed = work.keyring.seal(key, "webhook_endpoint", work.district_id, row.id)
     if row.signature != Signature.ED25519:
@@ -214,7 +218,9 @@ async def _schools(work: Work, names: Sequence[str], violations: list[Violation]
 
 
 async def _begin_dispatch(work: Work) -> int:
-    """Makes dispatch begin after the district's last event, unless it has begun before; returns that event's number."""
+    """Makes dispatch begin after the district's last event, unless dispatch has begun before. Returns that event's
+    number.
+    """
     in_district = EventCounter.district_id == work.district_id
     last = (await work.db.scalars(select(EventCounter.last).where(in_district))).one()
     first = select(EventCounter.district_id, EventCounter.last).where(in_district)
@@ -223,7 +229,7 @@ async def _begin_dispatch(work: Work) -> int:
 
 
 def _validate_url(url: str, allowed: Allowed, violations: list[Violation]) -> str:
-    """Returns the normalized URL; appends its errors to `violations`."""
+    """Returns the normalized URL, and appends the errors in it to `violations`."""
     try:
         return validate_url(url, allowed)
     except Invalid as error:

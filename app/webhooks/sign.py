@@ -16,24 +16,24 @@ SECRET_BYTES = 32
 
 
 class Signature(StrEnum):
-    """How an endpoint's deliveries are signed: `v1` with a shared secret, or `v1a` with our private key."""
+    """The method by which deliveries are signed: `v1` with a shared secret, or `v1a` with our private key."""
 
     HMAC = "hmac-sha256"
     ED25519 = "ed25519"
 
 
 def generate_secret() -> bytes:
-    """Returns a new secret, or a new private key (RFC 8032: any 32 bytes are valid)."""
+    """Returns 32 random bytes: a new secret, or a new private key (RFC 8032 allows any 32 bytes)."""
     return secrets.token_bytes(SECRET_BYTES)
 
 
 def format_secret(secret: bytes) -> str:
-    """Returns a secret in the form that the receiver stores: `whsec_` and base64."""
+    """Returns a secret in the form that the receiver stores: `whsec_` and the secret in base64."""
     return SECRET_PREFIX + base64.b64encode(secret).decode()
 
 
 def public_key(private: bytes) -> str:
-    """Returns the public key that belongs to a private key: `whpk_` and base64. The private key (`whsk_`) is never
+    """Returns the public key of a private key, in the form `whpk_` and base64. The private key (`whsk_`) is never
     shown.
     """
     raw = Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -43,7 +43,7 @@ def public_key(private: bytes) -> str:
 def headers(
     keys: Sequence[bytes], webhook_id: str, at: datetime, body: bytes, signature: Signature = Signature.HMAC
 ) -> dict[str, str]:
-    """Returns the three headers for a body, with one signature per secret or key.
+    """Returns the three headers of Standard Webhooks for a body, with one signature for each secret or key.
 
     The signatures are separated by spaces. `at` must be in UTC, because another zone would change the signature.
     """

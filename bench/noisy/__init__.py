@@ -1,1 +1,1 @@
-"""Measures how one district's load affects another district's requests: `python -m bench.noisy`."""
+"""Measures how much one district's load delays another district's requests: `python -m bench.noisy`."""

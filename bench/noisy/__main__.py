@@ -1,4 +1,8 @@
-"""Prints B's p95 during A's load, and its limit: B's own p95 alone plus A's longest request."""
+"""Measures the delay of district B's requests during district A's load, and prints it with its limit.
+
+The delay is the 95th percentile (p95) of the latencies. The limit is B's p95 without other load plus A's longest
+request.
+"""
 
 import argparse
 import asyncio
@@ -20,7 +24,7 @@ QUERY = "{ " + PAGE.format(first=20) + " }"
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one API, in seconds."""
+    """The measured latencies of one API, in seconds."""
 
     alone: list[float]
     longest: float
@@ -30,12 +34,12 @@ class Figures:
 
     @property
     def limit(self) -> float:
-        """Returns the largest p95 that B may have."""
+        """Returns the largest p95 that district B may have."""
         return p95(self.alone) + self.longest
 
 
 def p95(latencies: list[float]) -> float:
-    """Returns the smallest latency that 95 % do not exceed."""
+    """Returns the smallest latency that 95 % of the latencies do not exceed."""
     return sorted(latencies)[math.ceil(0.95 * len(latencies)) - 1]
 
 
@@ -47,8 +51,8 @@ async def _measure(loud: Call, quiet: Call, seconds: float) -> Figures:
     longest = p95(await closed_loop(loud, 1, 8))
     process = await in_another_process(loud, CONNECTIONS, seconds + 6)
     await asyncio.sleep(3)
-    beside = await fixed_rate(quiet, RATE, count)
-    return Figures(alone, longest, beside, await latencies_of(process), seconds + 6)
+    latencies_under_load = await fixed_rate(quiet, RATE, count)
+    return Figures(alone, longest, latencies_under_load, await latencies_of(process), seconds + 6)
 
 
 async def _run(settings: Settings, base_url: str, seconds: float) -> dict[str, Figures]:

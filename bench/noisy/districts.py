@@ -1,7 +1,4 @@
-"""Provides two districts of the same size, a client of each, and the product's api in a separate process.
-
-It measures nothing.
-"""
+"""Provides two districts of the same size, each with a client, and the product's api in a separate process."""
 
 import os
 import socket
@@ -50,7 +47,7 @@ async def open_with_students(engine: AsyncEngine, settings: Settings, slug: str,
 
 
 def token_of(settings: Settings, district_id: UUID, base_url: str) -> str:
-    """Returns an access token for a client of a district, as the api issues it."""
+    """Returns an access token for a new client of a district, which it requests from the api."""
     grant = Grant(district_id, "bench", frozenset(SCOPES), ())
     client = KnownClient(new_id(), "bench", (), (grant,))
     return Tokens(settings.keyring, base_url, 3600).issue(client, grant, SCOPES).token

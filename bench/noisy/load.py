@@ -1,6 +1,7 @@
 """Generates load: a closed loop of connections, or requests at a fixed rate.
 
-`python -m bench.noisy.load` runs a closed loop in a separate process, for some seconds, and prints its latencies.
+In a closed loop, each connection sends its next request when the response has arrived. `python -m bench.noisy.load`
+runs a closed loop in a separate process, for some seconds, and prints its latencies.
 """
 
 import asyncio
@@ -42,7 +43,9 @@ def _session() -> ClientSession:
 
 
 async def closed_loop(call: Call, connections: int, seconds: float) -> list[float]:
-    """Sends from each connection as soon as its previous response has arrived; returns the latencies in seconds."""
+    """Sends the request on each connection whenever the previous response has arrived; returns the latencies in
+    seconds.
+    """
     latencies: list[float] = []
     until = time.perf_counter() + seconds
 
@@ -57,7 +60,10 @@ async def closed_loop(call: Call, connections: int, seconds: float) -> list[floa
 
 
 async def fixed_rate(call: Call, rate: float, count: int) -> list[float]:
-    """Sends at a fixed rate, regardless of earlier answers; returns the latencies since each request was due."""
+    """Sends the request at a fixed rate, regardless of earlier responses, and returns the latencies in seconds.
+
+    A latency is measured from the time at which the request was due.
+    """
 
     async def at(due: float, session: ClientSession) -> float:
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
@@ -70,14 +76,17 @@ async def fixed_rate(call: Call, rate: float, count: int) -> list[float]:
 
 
 async def in_another_process(call: Call, connections: int, seconds: float) -> asyncio.subprocess.Process:
-    """Starts a closed loop that does not share this process's interpreter; `latencies_of` reads its figures."""
+    """Starts a closed loop in another process and returns the process; `latencies_of` reads its figures.
+
+    It does not share this process's interpreter, so that neither delays the other.
+    """
     order = json.dumps({"call": asdict(call), "connections": connections, "seconds": seconds})
     command = [sys.executable, "-m", "bench.noisy.load", order]
     return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
 
 
 async def latencies_of(process: asyncio.subprocess.Process) -> list[float]:
-    """Waits for a closed loop to end and returns its latencies."""
+    """Waits until the closed loop in a process ends, and returns its latencies."""
     output, _ = await process.communicate()
     if process.returncode:
         raise RuntimeError("The other district's load failed.")

@@ -1,1 +1,1 @@
-"""The benchmark of the decision rules: a simulated school year, seeded. It is no evidence about children."""
+"""The benchmark of the decision rules on a simulated school year. It is no evidence about children."""

@@ -1,4 +1,7 @@
-"""`python -m bench.response`: measures every rule in the simulated year, as used and at the same false-alarm rate."""
+"""Measures every decision rule in the simulated year, as commonly used and at the same false-alarm rate.
+
+`python -m bench.response`
+"""
 
 from __future__ import annotations
 
@@ -16,22 +19,28 @@ from numpy.typing import NDArray
 from app.response.rules.rates import threshold_at
 from bench.response.classic import RULES
 from bench.response.figures import NAMES, Figures, figures, first_flag, threshold_for
-from bench.response.monitor import Watched, calibration_error, kind_accuracy, odds_by_bin, watch
+from bench.response.monitor import MonitorResults, calibration_error, kind_accuracy, odds_by_bin, run_monitor
 from bench.response.world import RESPONDER, World, simulate
 
 GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
 
-HELD_BACK = 0.0025
-"""How far a threshold's target rate stays below the stated one, because the threshold is itself an estimate."""
+TARGET_MARGIN = 0.0025
+"""The amount by which a threshold's target rate is below the stated rate.
+
+It is needed because the threshold is itself an estimate.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The result of one pair of populations: thresholds by FAR from the first, statistics of the second."""
+    """The results of a rule in two populations of students.
+
+    The first population gives the threshold for each false-alarm rate (FAR), the second gives the figures.
+    """
 
     thresholds: dict[float, float]
     statistic: NDArray[np.float64]
-    watched: Watched | None
+    watched: MonitorResults | None
     seed: int
 
 
@@ -61,24 +70,24 @@ def _arguments() -> argparse.Namespace:
 
 
 def one_pair(rule: str, students: int, far: float, seed: int) -> Pair:
-    """Returns thresholds from the population of `seed`, and statistics of that of `seed + 1`."""
+    """Returns a rule's thresholds in the population of `seed`, and its figures in the population of `seed + 1`."""
     warnings.simplefilter("ignore", RuntimeWarning)  # the rules divide by a spread of no weeks in the first weeks
     setting, scored = (simulate(World(), students, s) for s in (seed, seed + 1))
     watched = None
     if rule.startswith("monitor"):
         keep = setting.group == RESPONDER
         first = np.full(setting.scores.shape, -np.inf)
-        first[keep] = watch(setting, adjust=rule == "monitor", only=keep).statistic
-        watched = watch(scored, adjust=rule == "monitor")
+        first[keep] = run_monitor(setting, adjust=rule == "monitor", only=keep).statistic
+        watched = run_monitor(scored, adjust=rule == "monitor")
         second = watched.statistic
     else:
         first, second = RULES[rule](setting), RULES[rule](scored)
-    thresholds = {f: threshold_for(first, setting, max(f - HELD_BACK, f / 2)) for f in sorted({*GRID, far})}
+    thresholds = {f: threshold_for(first, setting, max(f - TARGET_MARGIN, f / 2)) for f in sorted({*GRID, far})}
     return Pair(thresholds, second, watched, seed + 1)
 
 
 def report(rule: str, pairs: list[Pair], students: int, far: float) -> list[str]:
-    """Prints a rule's rows, by the mean of the pairs' thresholds; returns further notes."""
+    """Prints a rule's rows, at the mean threshold of the pairs, and returns further notes."""
     thresholds = {f: float(np.mean([pair.thresholds[f] for pair in pairs])) for f in pairs[0].thresholds}
     years = [simulate(World(), students, pair.seed) for pair in pairs]
     both = list(zip(pairs, years, strict=True))
@@ -107,7 +116,7 @@ def report(rule: str, pairs: list[Pair], students: int, far: float) -> list[str]
 
 
 def row(name: str, threshold: str, runs: list[Figures]) -> str:
-    """Returns a table row: the mean over the pairs, with its standard error."""
+    """Returns one row of the table: the mean of each figure over the pairs, with its standard error."""
     cells = []
     for figure in NAMES:
         values = np.array([run.value[figure] for run in runs])

@@ -1,4 +1,7 @@
-"""`python -m bench.response.adaptive`: measures the monitor with extra scores, taken when it asks for them."""
+"""Measures the response monitor when students take as many extra scores as it asks for.
+
+`python -m bench.response.adaptive`
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,27 @@ from app.response.rules.monitor.calibration import PUBLISHED
 from app.response.rules.monitor.panel import Panel, parts_of, prepare, summarize
 from app.response.rules.monitor.rule import scores_to_request
 from bench.response.figures import Figures, figures, first_flag, threshold_for
-from bench.response.world import BASELINES, World, Year, more, simulate
+from bench.response.world import BASELINES, World, Year, further_scores, simulate
 
 Array = NDArray[np.float64]
 MAX_PROBES = 3  # scores a week that the rule asks for at most
 
 
 @dataclass(frozen=True, slots=True)
-class Probed:
-    """By student and week: the statistic, and how many scores the monitor asked for."""
+class ProbeResults:
+    """The monitor's statistic, and the number of scores that it asked for, by student and week."""
 
     statistic: Array
     requested: Array
 
 
-def probe(year: Year, seed: int, threshold: float) -> Probed:
-    """Measures a population that takes as many scores each week as the monitor asked for, each on a form of its own."""
+def probe(year: Year, seed: int, threshold: float) -> ProbeResults:
+    """Returns the results of a population that takes as many scores each week as the monitor asks for.
+
+    Each score is on a form of its own.
+    """
     students, weeks = year.scores.shape
-    extra = more(year, seed, MAX_PROBES - 1)
+    extra = further_scores(year, seed, MAX_PROBES - 1)
     times = np.r_[np.zeros(BASELINES, np.int64), np.repeat(np.arange(1, weeks + 1), MAX_PROBES)]
     values = np.full((len(times), students), np.nan)
     values[:BASELINES] = year.baseline.T
@@ -53,10 +59,10 @@ def probe(year: Year, seed: int, threshold: float) -> Probed:
             statistic[part, week] = reading.statistic
             flagged = (statistic[part, : week + 1] > threshold).any(axis=1)
             requests = np.where(flagged, 1, scores_to_request(reading.statistic, threshold))
-    return Probed(statistic, requested)
+    return ProbeResults(statistic, requested)
 
 
-def probe_seed(students: int, threshold: float, seed: int) -> tuple[Probed, Year]:
+def probe_seed(students: int, threshold: float, seed: int) -> tuple[ProbeResults, Year]:
     year = simulate(World(), students, seed)
     return probe(year, seed, threshold), year
 

@@ -1,4 +1,7 @@
-"""`python -m bench.response.bulk`: measures time and memory of judging a district's series in arrays."""
+"""Measures the time and the memory of judging a district's series at once, in arrays.
+
+`python -m bench.response.bulk`
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,11 @@ def batch(students: int, seed: int) -> Batch:
     )
 
 
-def judged(students: int, seed: int) -> tuple[float, float, float]:
-    """Judges a number of series; returns wall and processor seconds, and this process's largest memory in MB."""
+def measure_many(students: int, seed: int) -> tuple[float, float, float]:
+    """Judges the series of this many students.
+
+    Returns the elapsed seconds, the processor seconds, and this process's largest memory in MB.
+    """
     series = batch(students, seed)
     began, used = time.perf_counter(), time.process_time()
     judge_bulk(series)
@@ -37,8 +43,8 @@ def judged(students: int, seed: int) -> tuple[float, float, float]:
     return *seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
-def alone(times: int = 200) -> float:
-    """Returns the processor milliseconds of judging one series of 20 scores by the monitor."""
+def measure_one(times: int = 200) -> float:
+    """Returns the processor time in milliseconds for judging one series of 20 scores by the monitor."""
     of = batch(25, 1)
     observations = tuple(Observation(w + 1, float(v), str(w)) for w, v in enumerate(of.values[0]) if v == v)
     series = Series(observations, float(of.baseline[0]), float(of.baseline[0]) + 45, 30, "up", 8.0)
@@ -58,13 +64,13 @@ def main() -> None:
     parts = max(options.series // options.part, 1)
     began = time.perf_counter()
     with ProcessPoolExecutor(options.processes) as pool:
-        done = list(pool.map(partial(judged, min(options.part, options.series)), range(parts)))
+        results = list(pool.map(partial(measure_many, min(options.part, options.series)), range(parts)))
     wall = time.perf_counter() - began
-    walls, used, memory = zip(*done, strict=True)
+    walls, used, memory = zip(*results, strict=True)
     seconds = sum(walls) / options.processes
     print(f"{options.series} series of {WEEKS} weeks, forms and all, {options.processes} processes: {seconds:.1f} s")
     print(f"processor {sum(used):.1f} s; with making the scores up {wall:.1f} s")
-    print(f"memory {options.processes} x {max(memory):.0f} MB; one series alone {alone():.2f} ms of processor")
+    print(f"memory {options.processes} x {max(memory):.0f} MB; one series alone {measure_one():.2f} ms of processor")
 
 
 if __name__ == "__main__":

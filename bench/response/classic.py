@@ -1,8 +1,9 @@
-"""Applies the field's rules to whole populations, and returns how far each series exceeds its rule.
+"""Applies the field's decision rules to whole populations, and returns by how much each series exceeds its rule.
 
-They are in `app/response/rules`; a test checks that both give the same verdicts. Each function returns, for every
-student and week, a number above zero exactly where the rule as used concludes "not responding", from data up to that
-week. The number is the margin, so that a larger margin makes a rule with fewer false alarms.
+The rules themselves are in `app/response/rules`; a test checks that both give the same verdicts. Each function returns
+a number for every student and week, from data up to that week. The number is above zero exactly where the rule as
+commonly used concludes "not responding". It is a margin, so a threshold above zero makes a rule with fewer false
+alarms.
 """
 
 from __future__ import annotations
@@ -25,36 +26,39 @@ def _leads(year: Year) -> Array:
 
 
 def _last(values: Array, k: int) -> Array:
-    """Returns the last k values up to each week, (students, weeks, k); nan where there were fewer."""
+    """Returns the last k values up to each week, as (students, weeks, k), with nan for missing ones."""
     students, weeks = values.shape
     out, kept_values = np.full((students, weeks, k), np.nan), np.full((students, k), np.nan)
     for week in range(weeks):
-        seen = ~np.isnan(values[:, week])
-        kept_values[seen] = np.concatenate([kept_values[seen, 1:], values[seen, week, None]], axis=1)
+        has_score = ~np.isnan(values[:, week])
+        kept_values[has_score] = np.concatenate([kept_values[has_score, 1:], values[has_score, week, None]], axis=1)
         out[:, week] = kept_values
     return out
 
 
 def k_point(year: Year, k: int) -> Array:
-    """Returns the smallest distance below the aimline of the last k scores, in SEM."""
+    """Returns the smallest distance below the aimline of the last k scores, in SEM (standard errors of measurement)."""
     worst = -_last(_leads(year), k).max(axis=2)
     return np.where(np.isnan(worst), -np.inf, worst)
 
 
 def median(year: Year) -> Array:
-    """Returns how far the median of the last three leads is below zero, in SEM."""
+    """Returns how far the median of the last three differences from the aimline is below zero, in SEM."""
     middle = -np.sort(_last(_leads(year), 3), axis=2)[:, :, 1]
     few = np.cumsum(~np.isnan(year.scores), axis=1) < 3
     return np.where(few, -np.inf, middle)
 
 
 def _fit(year: Year) -> tuple[Array, Array, Array, Array, Array]:
-    """Returns, up to each week: number of scores, mean week, mean score, spread of weeks, slope."""
-    seen, t = ~np.isnan(year.scores), np.arange(1.0, year.scores.shape[1] + 1)
-    y = np.where(seen, year.scores, 0.0)
-    n = np.maximum(np.cumsum(seen, axis=1), 1)
-    mean_t, mean_y = np.cumsum(seen * t, axis=1) / n, np.cumsum(y, axis=1) / n
-    spread = np.cumsum(seen * t * t, axis=1) - n * mean_t**2
+    """Returns the least-squares line through the scores up to each week.
+
+    Its parts are the number of scores, the mean week, the mean score, the spread of the weeks, and the slope.
+    """
+    has_score, t = ~np.isnan(year.scores), np.arange(1.0, year.scores.shape[1] + 1)
+    y = np.where(has_score, year.scores, 0.0)
+    n = np.maximum(np.cumsum(has_score, axis=1), 1)
+    mean_t, mean_y = np.cumsum(has_score * t, axis=1) / n, np.cumsum(y, axis=1) / n
+    spread = np.cumsum(has_score * t * t, axis=1) - n * mean_t**2
     slope = (np.cumsum(y * t, axis=1) - n * mean_t * mean_y) / np.where(spread > 1e-9, spread, np.nan)
     return n.astype(float), mean_t, mean_y, spread, slope
 
@@ -64,13 +68,13 @@ def _from(excess: Array, enough: NDArray[np.bool_]) -> Array:
 
 
 def trend(year: Year) -> Array:
-    """Returns how far the least-squares slope is below the goal's rate g, as a part of g."""
+    """Returns how far the least-squares slope is below the goal's growth rate g, as a part of g."""
     n, _, _, _, slope = _fit(year)
     return _from(1 - slope / year.world.goal_rate, n >= 8)
 
 
 def theil_sen(year: Year) -> Array:
-    """Returns how far the median of the pairwise slopes is below the goal's rate g, as a part of g."""
+    """Returns how far the median of the pairwise slopes is below the goal's growth rate g, as a part of g."""
     first, second = np.triu_indices(year.scores.shape[1], 1)
     order = np.argsort(second, kind="stable")
     first, second = first[order], second[order]
@@ -80,16 +84,16 @@ def theil_sen(year: Year) -> Array:
         slopes = (y[:, second] - y[:, first]) / (second - first).astype(np.float32)
         for week in range(7, out.shape[1]):
             upto = np.sort(slopes[:, : (week + 1) * week // 2], axis=1)
-            seen = np.count_nonzero(~np.isnan(upto), axis=1)
+            counts = np.count_nonzero(~np.isnan(upto), axis=1)
             rows = np.arange(len(part))
-            low, high = np.maximum(seen - 1, 0) // 2, np.minimum(seen // 2, upto.shape[1] - 1)
+            low, high = np.maximum(counts - 1, 0) // 2, np.minimum(counts // 2, upto.shape[1] - 1)
             middle = (upto[rows, low] + upto[rows, high]) / 2
             out[part, week] = 1 - middle / year.world.goal_rate
     return _from(out, np.cumsum(~np.isnan(year.scores), axis=1) >= 8)
 
 
 def dual_discrepancy(year: Year) -> Array:
-    """Returns how far both level and slope are below -.674 standard errors."""
+    """Returns how far both the level and the slope are below the limit of -.674 standard errors."""
     n, _, _, spread, slope = _fit(year)
     pace = (slope - year.world.goal_rate) * np.sqrt(spread) / year.world.stated_sem
     level = -median(year) / 0.67
@@ -97,12 +101,12 @@ def dual_discrepancy(year: Year) -> Array:
 
 
 def slope_interval(year: Year) -> Array:
-    """Returns how far the goal lies beyond the 75 % interval of the line extended to the last week, in SEM."""
+    """Returns how far the goal is beyond the 75 % interval of the fitted line in the last week, in SEM."""
     n, mean_t, mean_y, spread, slope = _fit(year)
     weeks = year.scores.shape[1]
     t, y = np.arange(1.0, weeks + 1), np.where(np.isnan(year.scores), 0.0, year.scores)
-    left = np.cumsum(y * y, axis=1) - n * mean_y**2 - slope**2 * spread
-    see = np.sqrt(np.maximum(left, 0) / np.maximum(n - 2, 1))
+    residual = np.cumsum(y * y, axis=1) - n * mean_y**2 - slope**2 * spread
+    see = np.sqrt(np.maximum(residual, 0) / np.maximum(n - 2, 1))
     # The rule extends the line from the last score's week, not from the present one.
     last = np.maximum.accumulate(np.where(np.isnan(year.scores), 0.0, t), axis=1)
     goal = np.median(year.baseline, axis=1)[:, None] + year.world.goal_rate * weeks
@@ -111,7 +115,7 @@ def slope_interval(year: Year) -> Array:
 
 
 def eb_slope(year: Year) -> Array:
-    """Returns how far the shrunken slope is below the goal's rate g, as a part of g."""
+    """Returns how far the empirical-Bayes slope is below the goal's growth rate g, as a part of g."""
     n, _, _, spread, slope = _fit(year)
     error = year.world.stated_sem**2 / spread
     prior = (PRIOR_SPREAD * year.world.goal_rate) ** 2

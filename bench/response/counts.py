@@ -1,4 +1,7 @@
-"""`python -m bench.response.counts`: measures the rules for counts and percentages in a separate simulated year."""
+"""Measures the rules for counts and percentages in a separate simulated year.
+
+`python -m bench.response.counts`
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,20 @@ from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import NonresponseKind, State
 
 WEEKS, BEFORE, WANTED = 18, (4.0, 12.0), 0.4
-"""Weeks, the range of incidents a week before the support (uniform), and the goal as a part of each student's own."""
+"""The number of weeks, the range of weekly incidents before the support, and the goal as a part of a student's own
+number.
+
+The incidents before the support are uniformly distributed.
+"""
 
 
 RISES, FALLS = 3, (7, 12)
-"""The weeks in which a responder moves to the goal, and the first to last week in which a collapse begins."""
+"""The number of weeks in which a responder reaches the goal, and the range of weeks in which a collapse begins."""
 COURSES = ("responds", "between", "never", "collapses")
-"""A quarter of the students each: to a little beyond the goal; half of the way; nowhere; to the goal and then back."""
+"""The courses that the students take, a quarter of the students each.
+
+They move a little beyond the goal, half of the way, nowhere, or to the goal and then back.
+"""
 
 
 def main() -> None:
@@ -41,7 +51,10 @@ def main() -> None:
 
 
 def shares(rows: dict[str, list[tuple[int, int, bool]]]) -> list[float]:
-    """Returns the figures of a row of the table; those after a collapse leave out who was flagged before it."""
+    """Returns the figures in a row of the table.
+
+    The figures after a collapse leave out students who were flagged before it.
+    """
     flags = {course: np.array([week for week, _, _ in rows[course]]) for course in COURSES}
     never, collapses = flags["never"], flags["collapses"]
     begins = np.array([begin for _, begin, _ in rows["collapses"]])
@@ -58,7 +71,9 @@ def shares(rows: dict[str, list[tuple[int, int, bool]]]) -> list[float]:
 
 
 def scores(kind: str, course: str, begins: int, rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
-    """Returns baseline, goal and scores of one student; a collapse begins in the given week."""
+    """Returns the baseline, the goal and the scores of one student, whose collapse, if any, begins in the given
+    week.
+    """
     week = np.arange(1, WEEKS + 1)
     reached = {"responds": 1.0, "between": 0.5, "never": 0.0, "collapses": 1.0}[course]
     moved = reached * np.minimum(week / RISES, 1)
@@ -68,23 +83,25 @@ def scores(kind: str, course: str, begins: int, rng: np.random.Generator) -> tup
         usual = rng.uniform(*BEFORE)
         mean = usual * (1 - moved * (1 - 0.8 * WANTED))
         # The counts are over-dispersed: a student's weeks differ by a gamma of shape 4.
-        seen = rng.poisson(mean * rng.gamma(4, 1 / 4, WEEKS)).astype(float)
+        observed = rng.poisson(mean * rng.gamma(4, 1 / 4, WEEKS)).astype(float)
         base = rng.poisson(usual * rng.gamma(4, 1 / 4, 3))
         baseline = max(float(np.median(base)), 1.0)
-        return baseline, WANTED * baseline, seen
+        return baseline, WANTED * baseline, observed
     if kind == "yes/no":
         usual = rng.uniform(0.05, 0.3)
         return 0.0, 1.0, rng.binomial(1, usual + moved * (0.9 - usual)).astype(float)
     usual = rng.uniform(0.3, 0.6)
     level = usual + moved * (0.88 - usual)
-    seen = 100 * rng.binomial(20, np.clip(level + 0.06 * rng.normal(size=WEEKS), 0, 1)) / 20
+    observed = 100 * rng.binomial(20, np.clip(level + 0.06 * rng.normal(size=WEEKS), 0, 1)) / 20
     percent_before = 100 * rng.binomial(20, np.full(3, usual)) / 20
-    return min(float(np.median(percent_before)), 75.0), 80.0, seen
+    return min(float(np.median(percent_before)), 75.0), 80.0, observed
 
 
 def first(rule: str, baseline: float, goal: float, seen: np.ndarray) -> tuple[int, bool]:
-    """Returns the first week in which the rule concludes "not responding", 0 for never, and whether it names the kind
+    """Returns the first week in which the rule concludes "not responding", and whether it then names the kind
     `stopped`.
+
+    The week is 0 if the rule never does.
     """
     direction = "down" if goal < baseline else "up"
     for week in range(1, WEEKS + 1):

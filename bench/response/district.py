@@ -1,6 +1,7 @@
-"""`python3 dev.py python -m bench.response.district`: measures judging a district in its database, and one score.
+"""Measures judging all series of a district in its database, and judging one new score.
 
-First it measures, without a database, the rule's own part of a request, as `bench.response.one` does.
+`python3 dev.py python -m bench.response.district`. First it measures, without a database, the rule's own part of a
+request, as `bench.response.one` does.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ async def _codes(work: Work) -> Codes:
 
 @needs(Can.SYNC_ROSTER)
 async def _create_series(work: Work, codes: Codes, students: int) -> list[UUID]:
-    """Creates schools of one grade and class each, with a series for each student; returns the students in order."""
+    """Creates schools with one grade and one class each, and a series for each student; returns the students' ids in
+    order.
+    """
     year = simulate(World(weeks=WEEKS, cohort=CLASS), students, 1)
     rows: dict[type[Any], list[dict[str, Any]]] = {
         kind: [] for kind in (Org, SchoolWeek, Person, Support, Phase, Score)
@@ -96,9 +99,9 @@ async def _create_series(work: Work, codes: Codes, students: int) -> list[UUID]:
 
 
 def _person(of: dict[str, Any], person: UUID, school: UUID) -> dict[str, Any]:
-    named = {"role": "student", "is_student": True, "given_name": "A", "family_name": "B", "enabled": True}
+    fields = {"role": "student", "is_student": True, "given_name": "A", "family_name": "B", "enabled": True}
     lists: dict[str, list[Any]] = {"grades": ["03"], "user_ids": [], "agent_sourced_ids": [], "pinned": []}
-    return {**of, "id": person, **named, **lists, "school_ids": [school]}
+    return {**of, "id": person, **fields, **lists, "school_ids": [school]}
 
 
 def _support(about: dict[str, Any], support: UUID, codes: Codes, at: datetime) -> dict[str, Any]:
@@ -119,7 +122,7 @@ def _score(about: dict[str, Any], measure: UUID, day: date, value: float, form: 
 
 
 async def _timed(run: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
-    """Returns seconds by the clock and of this process's processor."""
+    """Returns the elapsed seconds and the processor seconds of a call."""
     began, used = time.perf_counter(), time.process_time()
     await run()
     return time.perf_counter() - began, time.process_time() - used
@@ -148,7 +151,7 @@ async def _run(settings: Settings, students: int, times: int) -> None:
 
 
 async def _requests(settings: Settings, api: AsyncEngine, district: UUID, ids: Sequence[UUID], times: int) -> None:
-    """Sends one score after another, each of another student, in a unit of work as a request does."""
+    """Sends one score after another, each of another student, in a unit of work of its own, as a request does."""
     client = client_principal(district, new_id(), "bench", frozenset(str(can) for can in Can) | {"area:sel"}, ())
     statements = [0]
     event.listen(api.sync_engine, "before_cursor_execute", lambda *_: statements.__setitem__(0, statements[0] + 1))

@@ -1,4 +1,7 @@
-"""`python -m bench.response.dosage`: measures how often a support that works but was not delivered is blamed."""
+"""Measures how often the rules blame a support that would work but was not delivered.
+
+`python -m bench.response.dosage`
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from app.response.rules.monitor.panel import STOPPED
 from app.response.rules.monitor.rule import DOSAGE, SHORTEST
 from app.response.rules.rates import threshold_at
 from app.response.rules.series import DeliveredMinutes
-from bench.response.monitor import watch
+from bench.response.monitor import run_monitor
 from bench.response.world import RESPONDER, World, simulate
 
 DELIVERED = 0.6
-"""The probability of each of three sessions a week; growth is reduced to the same part."""
+"""The probability with which each of three weekly sessions takes place; growth is reduced to the same share."""
 
 
 def main() -> None:
@@ -29,7 +32,7 @@ def main() -> None:
     )
     year = simulate(slowed, options.students, options.seed)
     works = year.group == RESPONDER
-    watched = watch(replace(year, world=whole), only=works)
+    watched = run_monitor(replace(year, world=whole), only=works)
     rng = np.random.default_rng(options.seed)
     students, weeks = watched.statistic.shape
     delivered = 30.0 * rng.binomial(3, DELIVERED, (students, weeks))

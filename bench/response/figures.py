@@ -1,4 +1,4 @@
-"""Computes the figures of a rule in a population: false alarms, delays and hits. It does not define rules."""
+"""Computes the figures of a rule in a population: false alarms, delays and hits."""
 
 from __future__ import annotations
 
@@ -16,33 +16,36 @@ NAMES = ("FAR", "between", "N8", "N12", "S6", "S8", "S10", "delay", "PPV")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one rule by name, and the number of students behind each (for its standard error)."""
+    """The figures of one rule by name, with the number of students behind each, from which its standard error
+    follows.
+    """
 
     value: dict[str, float]
     count: dict[str, int]
 
 
 def first_flag(excess: Array, threshold: float) -> NDArray[np.int64]:
-    """Returns the week (from 1) in which the statistic first exceeds the threshold; 0 for never."""
+    """Returns the week (from 1) in which the statistic first exceeds the threshold, or 0 for never."""
     over = excess > threshold
     return np.where(over.any(axis=1), over.argmax(axis=1) + 1, 0)
 
 
 def threshold_for(excess: Array, year: Year, far: float) -> float:
-    """Returns the threshold at which this share of a population's responders is ever flagged."""
+    """Returns the threshold at which the share `far` of a population's responders is ever flagged."""
     worst = excess[year.group == RESPONDER].max(axis=1)
     return float(np.quantile(worst, 1 - far))
 
 
 def figures(flag: NDArray[np.int64], year: Year) -> Figures:
-    """Returns the figures from each student's first flag. A stopper flagged before the stop is a false alarm.
+    """Returns a rule's figures, computed from the week in which it first flags each student.
 
-    Such a stopper counts as one in PPV, and leaves the denominator of S6 to S10: nothing is left to detect.
+    A stopper who is flagged before the stop is a false alarm. Such a student counts as one in the positive predictive
+    value (PPV), and is left out of the denominator of S6 to S10, because no stop can be detected any more.
     """
     never, stopper, responder = (year.group == kind for kind in (NEVER, STOPPER, RESPONDER))
     late = np.where(flag > year.stop, flag - year.stop, 0)[stopper & ((flag == 0) | (flag > year.stop))]
     hit = flag > 0
-    right = hit & (never | (stopper & (flag > year.stop)))
+    true_flags = hit & (never | (stopper & (flag > year.stop)))
     wrong = hit & (responder | (stopper & (flag <= year.stop)))
     value = {
         "FAR": _share(hit[responder]),
@@ -50,11 +53,11 @@ def figures(flag: NDArray[np.int64], year: Year) -> Figures:
         **{f"N{w}": _share((hit & (flag <= w))[never]) for w in (8, 12)},
         **{f"S{w}": _share((late > 0) & (late <= w)) for w in (6, 8, 10)},
         "delay": np.median(late[late > 0]) if (late > 0).any() else np.nan,
-        "PPV": right.sum() / max(right.sum() + wrong.sum(), 1),
+        "PPV": true_flags.sum() / max(true_flags.sum() + wrong.sum(), 1),
     }
     of = {"N": never, "S": stopper, "F": responder}
     count = {name: int(of.get(name[0], year.group == BETWEEN).sum()) for name in NAMES}
-    count["PPV"] = int(right.sum() + wrong.sum())
+    count["PPV"] = int(true_flags.sum() + wrong.sum())
     return Figures({name: float(value[name]) for name in NAMES}, count)
 
 

@@ -16,8 +16,11 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """By student and week: statistic, P(stopped rather than never), likeliest week of change, interval, P(slow)."""
+class MonitorResults:
+    """The monitor's results by student and week.
+
+    They are the statistic, P(stopped rather than never), the likeliest week of the change, its interval, and P(slow).
+    """
 
     statistic: Array
     stopped: Array
@@ -28,7 +31,7 @@ class Watched:
 
 
 def panel(year: Year) -> Panel:
-    """Returns a population in the monitor's form: three baseline slots at week 0, then a slot for each week."""
+    """Returns a population in the monitor's input form: three baseline slots at week 0, then one slot for each week."""
     world, (students, weeks) = year.world, year.scores.shape
     times = np.concatenate([np.zeros(BASELINES, np.int64), np.arange(1, weeks + 1)])
     values = np.concatenate([year.baseline, year.scores], axis=1).T / world.stated_sem
@@ -36,19 +39,24 @@ def panel(year: Year) -> Panel:
     return Panel(times, values, g, year.cohort, np.ones(len(times)))
 
 
-def watch(
+def run_monitor(
     year: Year, calibration: Calibration = PUBLISHED, *, adjust: bool = True, only: NDArray[np.bool_] | None = None
-) -> Watched:
-    """Judges every student (or some only) in every week, each time from data up to that week only."""
+) -> MonitorResults:
+    """Judges all students, or those in `only`, in every week, each time from data up to that week."""
     whole, weeks = panel(year), year.scores.shape[1]
     whole = replace(whole, values=whole.values / calibration.noise, g=whole.g / calibration.noise)
     readings = judge_weeks(whole, calibration.prior, range(1, weeks + 1), adjust=adjust, only=only)
-    columns = {name: np.stack([getattr(f, name) for f in readings], axis=1) for name in Watched.__dataclass_fields__}
-    return Watched(**columns)
+    columns = {
+        name: np.stack([getattr(f, name) for f in readings], axis=1) for name in MonitorResults.__dataclass_fields__
+    }
+    return MonitorResults(**columns)
 
 
-def kind_accuracy(watched: Watched, year: Year, threshold: float, split: float = STOPPED) -> dict[str, float]:
-    """Returns, of students flagged rightly, the shares of right kinds and the change week's median error."""
+def kind_accuracy(watched: MonitorResults, year: Year, threshold: float, split: float = STOPPED) -> dict[str, float]:
+    """Returns how well the monitor explains the rightly flagged students.
+
+    The figures are the shares of right kinds, and the median error of the week of the change.
+    """
     flag = first_flag(watched.statistic, threshold)
     at = np.maximum(flag - 1, 0)[:, None]
     stopped, change = (np.take_along_axis(a, at, axis=1)[:, 0] for a in (watched.stopped, watched.change))
@@ -66,11 +74,18 @@ def kind_accuracy(watched: Watched, year: Year, threshold: float, split: float =
 BINS = 10
 
 FIRST_WEEK = 3
-"""The first week in which odds are evaluated: a rule concludes nothing before three scores."""
+"""The first week in which the stated probabilities are evaluated, because a rule concludes nothing before three
+scores.
+"""
 
 
-def odds_by_bin(watched: Watched, year: Year) -> tuple[Array, Array, Array]:
-    """Returns, for ten bins of P(rate now < g / 2): cases, mean stated, share true; all students, from week 3."""
+def odds_by_bin(watched: MonitorResults, year: Year) -> tuple[Array, Array, Array]:
+    """Returns how well stated and true probabilities of slow growth agree, in ten bins of the stated P(rate now < g /
+    2).
+
+    For each bin, these are the number of cases, the mean stated probability, and the true share. All students are
+    included, from week 3.
+    """
     stated = watched.slow[:, FIRST_WEEK - 1 :].ravel()
     true = (year.rate[:, FIRST_WEEK - 1 :] < year.world.goal_rate / 2).ravel()
     at = np.minimum((stated * BINS).astype(int), BINS - 1)
@@ -79,7 +94,9 @@ def odds_by_bin(watched: Watched, year: Year) -> tuple[Array, Array, Array]:
         return number, sums / number, hits / number
 
 
-def calibration_error(watched: Watched, year: Year) -> float:
-    """Returns the expected calibration error: the mean distance of stated and true, weighted by the bins' cases."""
+def calibration_error(watched: MonitorResults, year: Year) -> float:
+    """Returns the expected calibration error: the mean difference of stated and true share, weighted by the bins'
+    cases.
+    """
     number, stated, true = odds_by_bin(watched, year)
     return float(np.nansum(number * np.abs(stated - true)) / number.sum())

@@ -1,4 +1,7 @@
-"""`python -m bench.response.one`: measures the milliseconds of judging one score of a request, with its classmates."""
+"""Measures the milliseconds for judging one new score of a request, together with its classmates' scores.
+
+`python -m bench.response.one`
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,10 @@ COHORT = MEASURE.id, UUID(int=3), "03"
 RULE = ChosenRule("monitor", {}, UUID(int=2))
 
 
-def followed(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
-    """Returns the series of a student and classmates, as a request loads them: a score and a form a week."""
+def make_series(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
+    """Returns the series of a student and of classmates, with one score and one form a week, as a request loads
+    them.
+    """
     size = classmates + 1
     year = simulate(World(weeks=weeks, cohort=size), size, seed)
     series = []
@@ -33,28 +38,28 @@ def followed(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
         base = float(sorted(year.baseline[row])[1])
         # No two classmates have the same goal, so that no computation for one of them serves another.
         goal = base + 39 * (0.8 + 0.4 * row / size)
-        seen = [week for week, value in enumerate(year.scores[row].tolist(), 1) if value == value]
+        weeks_with_score = [week for week, value in enumerate(year.scores[row].tolist(), 1) if value == value]
         scores = Scores(
-            ids=tuple(UUID(int=row * 1000 + week) for week in seen),
-            days=tuple(BEGINS + timedelta(weeks=week) for week in seen),
-            weeks=tuple(seen),
-            values=tuple(year.scores[row, week - 1].item() for week in seen),
-            forms=tuple(f"F{week}" for week in seen),
+            ids=tuple(UUID(int=row * 1000 + week) for week in weeks_with_score),
+            days=tuple(BEGINS + timedelta(weeks=week) for week in weeks_with_score),
+            weeks=tuple(weeks_with_score),
+            values=tuple(year.scores[row, week - 1].item() for week in weeks_with_score),
+            forms=tuple(f"F{week}" for week in weeks_with_score),
         )
         line = ScoreSeries(UUID(int=10_000 + row), 1, BEGINS, base, goal, 26, MEASURE, COHORT, scores, {})
         series.append(MonitoredSeries(line, Support(id=line.support_id), Phase(id=UUID(int=20_000 + row)), RULE))
     return series
 
 
-def upto(monitored: MonitoredSeries, week: int) -> MonitoredSeries:
-    """Returns the same series as it was at the end of a week."""
+def truncate(monitored: MonitoredSeries, week: int) -> MonitoredSeries:
+    """Returns the same series as it was at the end of the given week."""
     return replace(
         monitored, score_series=replace(monitored.score_series, scores=monitored.score_series.scores.upto(week))
     )
 
 
 def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]:
-    """Returns median milliseconds of the processor and by the clock, of judging the first of each cohort."""
+    """Returns the median milliseconds, of the processor and elapsed, for judging the first series of each cohort."""
     used, took = [], []
     for mine, *others in cohorts:
         cohort_lines = [other.score_series for other in others]
@@ -66,9 +71,9 @@ def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]
 
 
 def report(*, classmates: int, weeks: int, times: int) -> None:
-    """Prints the cost of one score with its classmates, and alone."""
-    cohorts = [followed(classmates, weeks, seed) for seed in range(times)]
-    later = [[upto(monitored, weeks - 1) for monitored in cohort] for cohort in cohorts[:20]]
+    """Prints the cost of judging one score with its classmates' scores, and without them."""
+    cohorts = [make_series(classmates, weeks, seed) for seed in range(times)]
+    later = [[truncate(monitored, weeks - 1) for monitored in cohort] for cohort in cohorts[:20]]
     # A request's garbage collector does not have to examine the data made for the measurement.
     gc.freeze()
     medians(later)

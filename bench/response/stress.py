@@ -1,4 +1,7 @@
-"""`python -m bench.response.stress`: measures the monitor at its stated threshold in other worlds."""
+"""Measures the response monitor, at its stated threshold, in simulated years that differ from the usual one.
+
+`python -m bench.response.stress`
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from functools import partial
 from app.response.rules.calibrate.district import calibrate
 from app.response.rules.monitor.calibration import PUBLISHED
 from bench.response.figures import figures, first_flag
-from bench.response.monitor import panel, watch
+from bench.response.monitor import panel, run_monitor
 from bench.response.world import BETWEEN, World, simulate
 
 WORLDS: dict[str, World] = {
@@ -42,7 +45,7 @@ WORLDS: dict[str, World] = {
 }
 
 
-SHOWN = ("FAR", "N12", "S8", "S10", "PPV")
+COLUMNS = ("FAR", "N12", "S8", "S10", "PPV")
 
 
 def main() -> None:
@@ -53,27 +56,36 @@ def main() -> None:
     ask.add_argument("--processes", type=int, default=os.cpu_count())
     options = ask.parse_args()
     worlds = {name: world for name, world in WORLDS.items() if not options.world or name in options.world}
-    print("| world | as published: " + " | ".join(SHOWN) + " | calibrated: " + " | ".join((*SHOWN, "threshold")) + " |")
-    print("|---" * (2 + 2 * len(SHOWN)) + "|")
+    print(
+        "| world | as published: "
+        + " | ".join(COLUMNS)
+        + " | calibrated: "
+        + " | ".join((*COLUMNS, "threshold"))
+        + " |"
+    )
+    print("|---" * (2 + 2 * len(COLUMNS)) + "|")
     near = [0, 0]
     with ProcessPoolExecutor(options.processes) as pool:
         rows = pool.map(partial(run_world, options.students, options.seed), worlds.values())
         for name, (plain, own, threshold) in zip(worlds, rows, strict=True):
-            cells = [f"{value[figure]:.3f}" for value in (plain, own) for figure in SHOWN]
+            cells = [f"{value[figure]:.3f}" for value in (plain, own) for figure in COLUMNS]
             print(f"| {name} | " + " | ".join(cells) + f" | {threshold:.2f} |", flush=True)
             near = [n + (abs(value["FAR"] - 0.10) <= 0.02) for n, value in zip(near, (plain, own), strict=True)]
     print(f"\nWithin .02 of the stated rate: {near[0]} as published, {near[1]} calibrated, of {len(worlds)}.")
 
 
 def run_world(students: int, seed: int, world: World) -> tuple[dict[str, float], dict[str, float], float]:
-    """Returns the figures in one world at the threshold for .10: as published, and calibrated on other students."""
+    """Returns the monitor's figures in one simulated world at the threshold for .10.
+
+    The first figures are with the published parameters, the second with parameters calibrated on other students.
+    """
     own = calibrate(panel(simulate(world, students, seed + 1)))
     year = simulate(world, students, seed)
     clear_cases = year.group != BETWEEN
     scored = replace(year, group=year.group[clear_cases], stop=year.stop[clear_cases])
     values = []
     for calibration in (PUBLISHED, own):
-        statistic = watch(year, calibration, only=clear_cases).statistic
+        statistic = run_monitor(year, calibration, only=clear_cases).statistic
         values.append(figures(first_flag(statistic, calibration.threshold_at(0.10)), scored).value)
     return values[0], values[1], own.threshold_at(0.10)
 

@@ -1,4 +1,4 @@
-"""Simulates a world: students who grow or stop, and their noisy scores. It never judges a score."""
+"""Simulates a school year: students who grow or stop growing, and their noisy scores."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 BASELINES = 3
-"""The number of baseline scores of a student, taken just before week 1."""
+"""The number of baseline scores of a student, which are taken just before week 1."""
 
 RESPONDER, BETWEEN, NEVER, STOPPER = 0, 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The parameters of the simulated year. The defaults are the benchmark's; a stress world changes some of them."""
+    """The parameters of the simulated year. The defaults are the benchmark's; a stress test changes some of them."""
 
     weeks: int = 26
     cohort: int = 25
@@ -44,11 +44,11 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Year:
-    """One population: `baseline` (students, 3), `scores` (students, weeks) with nan where none was taken.
+    """One population: `baseline` (students, 3) and `scores` (students, weeks), with nan where no score was taken.
 
-    `group` is one of RESPONDER, BETWEEN, NEVER, STOPPER; `stop` the last week before growth changed, 0 for none;
-    `cohort` the index of the group of students that shares its forms, in order. `true` and `rate` (students, weeks),
-    the level and growth behind the scores, and `sd` (students,), each student's noise, are hidden from the rules.
+    `group` is one of RESPONDER, BETWEEN, NEVER, STOPPER. `stop` is the last week before growth changed, or 0 for none.
+    `cohort` is the index of the group of students that shares its forms, in order. The rules do not see `true` and
+    `rate` (students, weeks), the level and the growth behind the scores, nor `sd` (students,), each student's noise.
     """
 
     baseline: Array
@@ -63,7 +63,7 @@ class Year:
 
 
 def simulate(world: World, students: int, seed: int) -> Year:
-    """Returns a population of that many students (rounded down to whole cohorts).
+    """Returns a population of this many students, rounded down to whole cohorts.
 
     The same seed gives the same numbers.
     """
@@ -90,15 +90,17 @@ def simulate(world: World, students: int, seed: int) -> Year:
     day[rng.random((n, times)) < world.outliers] *= 4
     own = np.where(np.arange(times) < BASELINES, 1.0, np.sqrt(1 - world.form_share))
     own = own if not world.baseline_forms else np.full(times, np.sqrt(1 - world.form_share))
-    seen = np.concatenate([np.repeat(true[:, :1], BASELINES, axis=1), true[:, 1:]], axis=1)
+    levels = np.concatenate([np.repeat(true[:, :1], BASELINES, axis=1), true[:, 1:]], axis=1)
     cohort = np.arange(n) // world.cohort
-    seen = np.maximum(seen + forms[cohort] + own * sd[:, None] * day, 0.0)
-    scores = np.where(rng.random((n, world.weeks)) < world.missing, np.nan, seen[:, BASELINES:])
-    return Year(seen[:, :BASELINES], scores, cohort, group, stop, world, true[:, 1:], rate, sd)
+    levels = np.maximum(levels + forms[cohort] + own * sd[:, None] * day, 0.0)
+    scores = np.where(rng.random((n, world.weeks)) < world.missing, np.nan, levels[:, BASELINES:])
+    return Year(levels[:, :BASELINES], scores, cohort, group, stop, world, true[:, 1:], rate, sd)
 
 
-def more(year: Year, seed: int, times: int) -> Array:
-    """Returns further scores, (times, students, weeks): other forms, other day errors, as often missing."""
+def further_scores(year: Year, seed: int, times: int) -> Array:
+    """Returns further scores as (times, students, weeks), with other forms, other daily errors, and as many missing
+    scores.
+    """
     rng = np.random.default_rng([seed, 1])
     world, shape = year.world, (times, *year.scores.shape)
     forms = world.noise * np.sqrt(world.form_share) * rng.normal(size=(times, year.cohort.max() + 1, shape[2]))
@@ -116,6 +118,6 @@ def _rates(world: World, growth: Array, after: Array, stop: NDArray[np.int64]) -
 
 
 def _risen(world: World, rate: Array, rng: np.random.Generator) -> Array:
-    """Returns each student's gain since the start, weeks 0 to the last, including the weekly wobble of the level."""
+    """Returns each student's gain since the start in each week from 0, including the weekly variation of the level."""
     steps = rate + world.wobble * rng.normal(size=rate.shape)
     return np.concatenate([np.zeros((len(rate), 1)), np.cumsum(steps, axis=1)], axis=1)

@@ -1,1 +1,1 @@
-"""Measures webhooks and the feed, each against a limit or a bare loop in the same run: `python -m bench.webhooks`."""
+"""Measures webhooks and the feed against limits or against a bare loop in the same run: `python -m bench.webhooks`."""

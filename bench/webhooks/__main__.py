@@ -1,4 +1,4 @@
-"""The command line of the benchmarks of webhooks and the feed: it prints each figure with its limit."""
+"""Runs the benchmarks of webhooks and the feed, and prints each figure with its limit."""
 
 import argparse
 import asyncio

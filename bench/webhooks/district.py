@@ -1,4 +1,4 @@
-"""Provides a district with endpoints and a worker, for the benchmarks of webhooks. It measures nothing."""
+"""Provides a district with endpoints and a worker, for the benchmarks of webhooks."""
 
 import json
 import os
@@ -28,7 +28,7 @@ LOOPBACK = Allowed(sandbox=True)
 
 @dataclass
 class Bench:
-    """A separate district, with one endpoint at the receiver for each of `types`."""
+    """A district for one benchmark, with one endpoint at the receiver for each event type in `types`."""
 
     settings: Settings
     engine: AsyncEngine
@@ -38,11 +38,14 @@ class Bench:
 
     @property
     def principal(self) -> Principal:
-        """Returns the principal who commits the events."""
+        """Returns the principal that commits the events."""
         return system_principal(self.district_id, "bench")
 
-    async def happen(self, numbers: range) -> list[str]:
-        """Commits these events in one transaction, of the types in turn; returns their ids."""
+    async def commit_events(self, numbers: range) -> list[str]:
+        """Commits one event for each number, in one transaction, and returns the events' ids.
+
+        The event types take turns.
+        """
         async with unit(self.engine, self.principal, self.settings.keyring, "bench") as work:
             event_ids = []
             for number in numbers:
@@ -51,17 +54,19 @@ class Bench:
                 event_ids.append(format_id("event", record(work, NewEvent(type_, new_id(), 1, ids))))
         return event_ids
 
-    def came(self) -> list[tuple[float, str]]:
-        """Returns the deliveries that have arrived at the receiver since the last call."""
+    def take_arrivals(self) -> list[tuple[float, str]]:
+        """Returns the deliveries that have arrived at the receiver since the last call, each with its time and webhook
+        id.
+        """
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/") as answer:
             return [(at, event) for at, event in json.load(answer)]
 
 
 async def open_bench(settings: Settings, engine: AsyncEngine, port: int, slug: str) -> Bench:
-    """Creates a fresh district with its endpoints; each subscribes to one type of event."""
+    """Creates a new district with its endpoints, each of which subscribes to one type of event."""
     district_id = await open_district(engine, settings.keyring, slug, slug, "UTC")
-    named = [type_ for type_ in CATALOGUE.values() if not type_.name.startswith("endpoint.")]
-    types = [named[number % len(named)] for number in range(min(ENDPOINTS, len(named)))]
+    event_types = [type_ for type_ in CATALOGUE.values() if not type_.name.startswith("endpoint.")]
+    types = [event_types[number % len(event_types)] for number in range(min(ENDPOINTS, len(event_types)))]
     bench = Bench(settings, engine, district_id, port, types)
     async with unit(engine, bench.principal, settings.keyring, "bench") as work:
         for number, type_ in enumerate(types):
@@ -71,7 +76,7 @@ async def open_bench(settings: Settings, engine: AsyncEngine, port: int, slug: s
 
 @contextmanager
 def receiving() -> Iterator[int]:
-    """Runs the receiver in a process of its own and yields its port."""
+    """Runs the receiver in a separate process and yields its port."""
     with _process("bench.webhooks.receiver", {}) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline())
@@ -79,7 +84,7 @@ def receiving() -> Iterator[int]:
 
 @contextmanager
 def working(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs the product's worker in a process of its own."""
+    """Runs the product's worker in a separate process and yields the process."""
     variables = {"DATABASE_URL": settings.database_url, "KEY": settings.key, "SANDBOX": "1"}
     with _process("app.worker", {f"AIMLINE_{name}": value for name, value in variables.items()}) as process:
         yield process

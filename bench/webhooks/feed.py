@@ -1,7 +1,7 @@
-"""Measures a page of the feed at the end of ten million events against the first page. It has no threshold.
+"""Measures a page of the feed at the end of ten million events against the first page; there is no threshold.
 
-A page's time is what a request for it costs below HTTP: a unit of work of an outside client, its rows, their bodies,
-the disclosure log, the commit.
+The time of a page is what a request for it costs below HTTP: a unit of work of an outside client, its rows, their
+bodies, the disclosure log, and the commit.
 """
 
 import os
@@ -49,7 +49,7 @@ FROM pg_index WHERE indrelid = 'event'::regclass
 
 
 async def feed(bench: Bench) -> list[tuple[str, float, str]]:
-    """Returns the milliseconds of a page of 100 events: the first, and the last of ten million."""
+    """Returns the milliseconds for a page of 100 events, for the first page and for the last of ten million events."""
     district = bench.district_id
     await _fill(bench)
     async with unit(bench.engine, bench.principal, bench.settings.keyring, "bench") as work:
@@ -70,7 +70,7 @@ async def feed(bench: Bench) -> list[tuple[str, float, str]]:
 
 
 async def _fill(bench: Bench) -> None:
-    """Writes the events as the owner, a million in each statement, and restores the table's indexes."""
+    """Writes the events as the owner, a million in each statement, and rebuilds the table's indexes."""
     owner = await asyncpg.connect(bench.settings.url_of("owner"))
     try:
         lifted = await owner.fetch(LIFTED)
@@ -89,7 +89,7 @@ async def _fill(bench: Bench) -> None:
 
 
 def _cursor(bench: Bench, cursor: str, number: int) -> str:
-    """Returns a cursor at a number, in the epoch of a given cursor."""
+    """Returns a cursor at an event number, in the same feed epoch as a given cursor."""
     place = keyset(bench.district_id, "events", {}, cursor, LIMIT)
     return place.mark(place.after_id(), number)
 

@@ -1,6 +1,6 @@
 """Measures the time from the commit of an event to the first attempt at the receiver, at a steady rate.
 
-It has no threshold.
+There is no threshold.
 """
 
 import asyncio
@@ -16,16 +16,16 @@ WARM = 100  # events before the measurement, so that connections are open
 
 
 async def latency(bench: Bench) -> list[tuple[str, float, str]]:
-    """Returns the milliseconds at 50 events a second over 20 endpoints, each event for one of them."""
+    """Returns the milliseconds at 50 events a second for 20 endpoints; each event is sent to one of them."""
     committed: dict[str, float] = {}
     with working(bench.settings):
         for number in range(WARM):
-            await bench.happen(range(number, number + 1))
+            await bench.commit_events(range(number, number + 1))
         await arrived(bench, WARM)
         began = time.perf_counter()
         for number in range(RATE * SECONDS):
             await asyncio.sleep(max(0.0, began + number / RATE - time.perf_counter()))
-            (event,) = await bench.happen(range(number, number + 1))
+            (event,) = await bench.commit_events(range(number, number + 1))
             committed[event] = time.time()
         arrivals = await arrived(bench, RATE * SECONDS)
     first: dict[str, float] = {}
@@ -37,11 +37,11 @@ async def latency(bench: Bench) -> list[tuple[str, float, str]]:
 
 
 async def arrived(bench: Bench, count: int) -> list[tuple[float, str]]:
-    """Waits for a number of arrivals and returns them. Raises `TimeoutError` if none arrives any more."""
-    arrivals, last = bench.came(), time.monotonic()
+    """Waits for this many arrivals and returns them; raises `TimeoutError` if no more arrive."""
+    arrivals, last = bench.take_arrivals(), time.monotonic()
     while len(arrivals) < count:
         await asyncio.sleep(0.25)
-        if new_arrivals := bench.came():
+        if new_arrivals := bench.take_arrivals():
             arrivals, last = arrivals + new_arrivals, time.monotonic()
         elif time.monotonic() - last > PATIENCE:
             raise TimeoutError(f"{len(arrivals)} of {count} came.")

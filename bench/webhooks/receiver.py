@@ -1,9 +1,7 @@
-"""Serves a receiver as fast as asyncio allows: it answers 204 to every POST and records its arrival.
+"""Runs a webhook receiver that is as fast as asyncio allows: it answers 204 to every POST and records its arrival.
 
-It verifies nothing.
-
-`python -m bench.webhooks.receiver` prints its port. `GET /` returns the arrivals since the last `GET /`: their number,
-and for each the instant (seconds since 1970) with the webhook-id.
+It verifies no signatures. `python -m bench.webhooks.receiver` prints its port. `GET /` returns the arrivals since the
+last `GET /`: their number, and for each the instant (seconds since 1970) with the webhook-id.
 """
 
 import asyncio
@@ -14,7 +12,7 @@ NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
-    """One open connection; requests come one after another."""
+    """One open connection, on which requests arrive one after another."""
 
     came: list[tuple[float, str]] = []  # noqa: RUF012  # all connections share one list
 
@@ -54,7 +52,7 @@ def _header(head: bytes, name: bytes) -> bytes:
 
 
 async def main() -> None:
-    """Serves until it is stopped."""
+    """Runs the receiver until the process is stopped."""
     server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

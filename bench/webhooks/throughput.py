@@ -1,4 +1,4 @@
-"""Measures deliveries a second against a bare loop of httpx over the aiohttp transport, and the worker's memory."""
+"""Measures deliveries per second against a bare loop of httpx over the aiohttp transport, and the worker's memory."""
 
 import asyncio
 import os
@@ -24,16 +24,16 @@ TRANSACTION = 500  # events committed at once
 
 
 async def throughput(bench: Bench) -> list[tuple[str, float, str]]:
-    """Returns the deliveries a second of one worker, and their share of the bare loop's best."""
+    """Returns the deliveries per second of one worker, and their share of the bare loop's best figure."""
     rates = {at_once: await _bare(bench, at_once) for at_once in CONCURRENCIES}
     best = max(rates, key=lambda at_once: rates[at_once])
-    bench.came()
+    bench.take_arrivals()
     await _lay(bench, DELIVERIES)
     with working(bench.settings):
         rate = _rate(await arrived(bench, DELIVERIES))
     repeated = await _bare(bench, best)
     bare = (rates[best] + repeated) / 2
-    bench.came()
+    bench.take_arrivals()
     return [
         (f"bare loop, posts a second at {best} at once", bare, ""),
         ("deliveries a second, one worker", rate, ""),
@@ -42,14 +42,17 @@ async def throughput(bench: Bench) -> list[tuple[str, float, str]]:
 
 
 async def backlog(bench: Bench) -> list[tuple[str, float, str]]:
-    """Returns the rate over a backlog, and the worker's memory at nine tenths of it relative to that at one tenth."""
+    """Returns the rate of deliveries from a long backlog, and how much the worker's memory grows meanwhile.
+
+    The memory after nine tenths of the backlog is compared with that after one tenth.
+    """
     await _lay(bench, BACKLOG)
     memory: dict[int, int] = {}
     arrivals: list[tuple[float, str]] = []
     with working(bench.settings) as worker:
         while len(arrivals) < BACKLOG:
             await asyncio.sleep(0.2)
-            arrivals += bench.came()
+            arrivals += bench.take_arrivals()
             for mark in (BACKLOG // 10, BACKLOG * 9 // 10):
                 if len(arrivals) >= mark and mark not in memory:
                     memory[mark] = _resident(worker.pid)
@@ -65,7 +68,7 @@ async def backlog(bench: Bench) -> list[tuple[str, float, str]]:
 
 async def _lay(bench: Bench, count: int) -> None:
     for begin in range(0, count, TRANSACTION):
-        await bench.happen(range(begin, begin + TRANSACTION))
+        await bench.commit_events(range(begin, begin + TRANSACTION))
 
 
 def _rate(arrivals: list[tuple[float, str]]) -> float:
@@ -73,7 +76,7 @@ def _rate(arrivals: list[tuple[float, str]]) -> float:
 
 
 def _resident(pid: int) -> int:
-    """Returns the bytes of memory of a process (Linux)."""
+    """Returns the bytes of memory that a process uses (Linux)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return int(line.split()[1]) * 1024
@@ -81,7 +84,7 @@ def _resident(pid: int) -> int:
 
 
 async def _bare(bench: Bench, at_once: int) -> float:
-    """Returns the posts a second of a loop that signs and posts, and stores nothing."""
+    """Returns the requests per second of a loop that signs and sends, and stores nothing."""
     secret = b"x" * sign.SECRET_BYTES
     body = orjson.dumps({"type": "concern.raised", "timestamp": "2026-11-22T00:00:00Z", "data": {"id": "x" * 200}})
     numbers = iter(range(POSTS))

@@ -1,1 +1,1 @@
-"""Holds the tables of the first revision, written out as they were made then; frozen, as every revision is."""
+"""Defines the tables of the first revision as they were then; like every revision, they are frozen."""

@@ -1,4 +1,4 @@
-"""Schemas, the binding of a principal, districts, clients and the disclosure log."""
+"""Creates the schemas, the function that binds a principal, and the tables of districts, clients and disclosures."""
 
 from alembic import op
 
@@ -62,7 +62,7 @@ def create_schemas() -> None:
 
 
 def create_tables() -> None:
-    """Creates the tables and their directory functions."""
+    """Creates the tables and the functions that read them before a district is known."""
     tenant_table(
         "district",
         "slug text NOT NULL CONSTRAINT district_slug_key UNIQUE, name text NOT NULL, "
@@ -70,7 +70,7 @@ def create_tables() -> None:
         key=(),
         api="SELECT",
     )
-    # A row for each thing that only one transaction of a district does at a time: whoever does it locks the row.
+    # There is a row for each purpose that only one transaction of a district may have at a time; it locks the row.
     tenant_table("district_lock", "name text NOT NULL", key=("name",), refs={"district_id": "district"})
     op.execute(
         "CREATE TABLE client (client_id uuid NOT NULL, name text NOT NULL, created_at timestamptz NOT NULL, "
@@ -81,7 +81,7 @@ def create_tables() -> None:
         "created_at timestamptz NOT NULL, revoked_at timestamptz, "
         "CONSTRAINT client_secret_pkey PRIMARY KEY (client_id, fingerprint))"
     )
-    # Nobody changes a client; on Citus, whoever writes a secret must have the right to lock the client on every node.
+    # Clients are never changed. The privilege is for Citus, where writing a secret locks the client on every node.
     grant("SELECT, INSERT, UPDATE", "client", "worker")
     grant("SELECT, INSERT, UPDATE", "client_secret", "worker")
     distribute("client")

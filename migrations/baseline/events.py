@@ -1,4 +1,4 @@
-"""Events, the district's counter that orders them, the feed's named consumers, and the reminders already sent."""
+"""Creates the tables of events, of the counters that number them, of the feed's consumers, and of sent reminders."""
 
 from migrations.tenant import directory_function, tenant_table
 
@@ -11,7 +11,7 @@ $$
 
 
 def create_tables() -> None:
-    """Creates the tables and the function that lists districts in turn."""
+    """Creates the tables and the function that lists the districts in turn."""
     tenant_table(
         "event_counter",
         "last bigint NOT NULL, epoch uuid NOT NULL, expired bigint NOT NULL DEFAULT 0",

@@ -1,4 +1,4 @@
-"""The gradebook: categories, line items, results, score scales, assessments; and the roles of OneRoster 1.2."""
+"""Creates the gradebook's tables, such as line items and results, and the table of the roles of OneRoster 1.2."""
 
 from migrations.tenant import tenant_table
 
@@ -6,10 +6,16 @@ FROM_SOURCE = """
     removed_at timestamptz,
     arrived_in uuid
 """
-"""A row that a source brings: when it was removed (a tombstone), and the run that brought it first."""
+"""The columns of every row that comes from a source.
+
+They are the time at which it was removed (a tombstone), and the run that brought it first.
+"""
 
 OWN_ALIAS = f"source_id uuid NOT NULL, sourced_id text NOT NULL, {FROM_SOURCE}"
-"""A row to which no other refers: it keeps its sourcedId itself, and a million need no alias rows."""
+"""The columns of a row that no other row refers to.
+
+Such a row has its sourcedId itself, so that a million of them need no rows in the alias table.
+"""
 
 LIKE_THE_ROSTER = {"api": "SELECT", "worker": "SELECT, INSERT, UPDATE, MAINTAIN"}
 
@@ -28,7 +34,7 @@ SCORED = """
     missing boolean,
     learning_objectives jsonb,
 """
-"""What a result and an assessment result have in common. Both are about a student, in the student's schools."""
+"""The columns that results and assessment results have in common; both are about a student at the student's schools."""
 
 FOR_SCORES = """
     title text NOT NULL,
@@ -39,7 +45,7 @@ FOR_SCORES = """
     result_value_max double precision,
     learning_objectives jsonb,
 """
-"""What a line item and an assessment line item have in common."""
+"""The columns that line items and assessment line items have in common."""
 
 
 def create_tables() -> None:
@@ -98,7 +104,7 @@ def _create_items() -> None:
 
 
 def _create_results() -> None:
-    # No key to the source, as with enrollments: a million rows would each look it up.
+    # There is no foreign key to the source, because checking it for each of a million rows would be slow.
     tenant_table(
         "result",
         f"line_item_id uuid NOT NULL, class_id uuid, {SCORED} {OWN_ALIAS}",

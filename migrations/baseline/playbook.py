@@ -1,10 +1,10 @@
-"""The playbook: areas, levels, measures, published versions, and the calibrations of measures."""
+"""Creates the playbook's tables: areas, levels, measures, published versions, and the calibrations of measures."""
 
 from migrations.tenant import tenant_table
 
 
 def create_tables() -> None:
-    """Creates the tables. A version of the playbook is published through a face and never changed."""
+    """Creates the tables. The APIs publish a version of the playbook, which then never changes."""
     tenant_table(
         "area",
         "code text NOT NULL, name text NOT NULL, parent_id uuid, secured boolean NOT NULL",

@@ -1,9 +1,9 @@
-"""Scores and their changes, verdicts, the state of each support's response, and the settlements of a week."""
+"""Creates the tables of scores and their changes, verdicts, each support's state, and the settlements of weeks."""
 
 from migrations.tenant import directory_function, student_table, tenant_table
 
 APPENDED = "SELECT, INSERT"
-"""What the api may do with rows that nobody changes; the worker may also move them to a student's new school."""
+"""The privileges of the api on rows that never change; the worker may also move them to a student's new school."""
 
 DISTRICTS_DUE = """
 CREATE FUNCTION app.districts_with_settlements_due(most integer) RETURNS SETOF uuid
@@ -16,7 +16,7 @@ $$
 
 
 def create_tables() -> None:
-    """Creates the tables and the function that lists the districts with settlements due."""
+    """Creates the tables and the function that lists the districts with due settlements."""
     _create_scores()
     _create_verdicts()
     tenant_table(

@@ -1,4 +1,4 @@
-"""The roster: sources, aliases, orgs, terms, people, classes, enrollments, caseload, school weeks and breaks."""
+"""Creates the roster's tables: sources, aliases, orgs, terms, people, classes, enrollments, caseload, school weeks."""
 
 from migrations.tenant import tenant_table
 
@@ -6,10 +6,16 @@ FROM_SOURCE = """
     removed_at timestamptz,
     arrived_in uuid
 """
-"""A row that a source brings: when it was removed (a tombstone), and the run that brought it first."""
+"""The columns of every row that comes from a source.
+
+They are the time at which it was removed (a tombstone), and the run that brought it first.
+"""
 
 READ_ONLY = {"api": "SELECT", "worker": "SELECT, INSERT, UPDATE, MAINTAIN"}
-"""The sync refreshes the statistics of what it loads, which MAINTAIN allows without owning the table."""
+"""The privileges on tables that only syncs write.
+
+MAINTAIN lets a sync refresh the statistics of what it loads without owning the table.
+"""
 
 
 def create_tables() -> None:
@@ -92,7 +98,7 @@ def create_tables() -> None:
         f"""class_id uuid NOT NULL, person_id uuid NOT NULL, school_id uuid NOT NULL, role text NOT NULL,
         is_student boolean NOT NULL, is_primary boolean NOT NULL, begins_on date, ends_on date,
         source_id uuid NOT NULL, sourced_id text NOT NULL, {FROM_SOURCE}""",
-        # No key to the source: the sync writes one source at a time, and a million rows would each look it up.
+        # There is no foreign key to the source, because checking it for each of a million rows would be slow.
         refs={"class_id": "class", "person_id": "person", "school_id": "org"},
         uniques=(("source_id", "sourced_id"),),
         indexes=(("person_id",), ("class_id",)),
@@ -133,7 +139,7 @@ def create_tables() -> None:
         api="SELECT, UPDATE",
         worker=READ_ONLY["worker"],
     )
-    # Whoever declares a break also says what its weeks are, in the same transaction.
+    # The transaction that declares a break also changes its weeks.
     tenant_table(
         "school_break",
         """

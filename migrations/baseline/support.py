@@ -1,13 +1,13 @@
-"""Concerns, supports with their phases and sessions, and the decisions about them."""
+"""Creates the tables of concerns, of supports with their phases and sessions, and of decisions about supports."""
 
 from migrations.tenant import student_table
 
 APPENDED = "SELECT, INSERT"
-"""What the api may do with rows that nobody changes; the worker may also move them to a student's new school."""
+"""The privileges of the api on rows that never change; the worker may also move them to a student's new school."""
 
 
 def create_tables() -> None:
-    """Creates all of these tables but the decisions, which refer to verdicts."""
+    """Creates the tables of concerns and supports; those of decisions come later, because they refer to verdicts."""
     student_table(
         "concern",
         """
@@ -85,7 +85,7 @@ def create_tables() -> None:
 
 
 def create_decisions() -> None:
-    """Creates the decisions."""
+    """Creates the table of decisions."""
     student_table(
         "decision",
         """

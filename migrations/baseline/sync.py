@@ -1,4 +1,7 @@
-"""The sync: sources and their settings, runs, rows in quarantine, the change log with before-images, and uploads."""
+"""Creates the sync's tables: sources with settings, runs, quarantined rows, the change log and uploads.
+
+The change log contains before-images.
+"""
 
 from migrations.tenant import directory_function, tenant_table
 
@@ -34,7 +37,7 @@ SETTINGS = """
     version integer NOT NULL
 """
 READABLE = ", ".join(line.split()[0] for line in SETTINGS.strip().splitlines())
-"""The columns of a source that the api may read: it seals a secret, and cannot even read what it sealed."""
+"""The columns of a source that the api may read; the columns with encrypted secrets are not among them."""
 
 DISTRICTS_DUE = """
 CREATE FUNCTION app.districts_with_syncs_due(most integer) RETURNS SETOF uuid
@@ -80,7 +83,7 @@ def create_tables() -> None:
         "sis_source",
         SETTINGS.rstrip() + ",\n    client_secret_sealed text",
         refs={"id": "source"},
-        # Each index holds only what waits: a district where nothing does costs nothing.
+        # Each index contains only rows that wait, so a district without any costs nothing.
         more_indexes=(
             "sis_source_due_idx ON sis_source (district_id, due) WHERE due IS NOT NULL",
             "sis_source_overdue_idx ON sis_source (district_id, overdue_at) WHERE overdue_at IS NOT NULL",
@@ -129,7 +132,7 @@ def _create_runs() -> None:
             "WHERE state = 'approved' OR (state = 'discarded' AND plan IS NOT NULL)",
             "sis_run_open_idx ON sis_run (district_id) WHERE state IN ('pending', 'running')",
         ),
-        # A face answers a held run; the worker carries the answer out.
+        # An API records the answer to a held run; the worker carries the answer out.
         api="SELECT, INSERT, UPDATE (state, answer, sentence)",
     )
     tenant_table(
@@ -146,7 +149,7 @@ def _create_runs() -> None:
         indexes=(("run_id", "kind"),),
         api="SELECT",
     )
-    # A face shows which row a run changed, and whether the run can still be undone; not how the row was.
+    # The APIs show which rows a run changed, and whether it can still be undone, but not the rows' earlier values.
     tenant_table(
         "sis_change",
         """

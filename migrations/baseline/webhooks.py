@@ -1,4 +1,4 @@
-"""Webhooks: endpoints with sealed secrets, deliveries, attempts, and how far each district is dispatched."""
+"""Creates the webhooks' tables: endpoints, deliveries, attempts, and each district's position in the feed."""
 
 from migrations.tenant import directory_function, tenant_table
 
@@ -25,7 +25,7 @@ $$
 
 
 def create_tables() -> None:
-    """Creates the tables and the function that lists the districts with webhooks due."""
+    """Creates the tables and the function that lists the districts with due deliveries."""
     tenant_table(
         "webhook_endpoint",
         """
@@ -72,14 +72,14 @@ def create_tables() -> None:
         """,
         refs={"endpoint_id": "webhook_endpoint"},
         uniques=(("endpoint_id", "event_seq"),),
-        # Small whatever the history is: pending deliveries in the order of their turn; leased ones.
+        # Both indexes stay small: one has the pending deliveries in the order of their turns, the other the leased.
         more_indexes=(
             "webhook_delivery_turn_idx ON webhook_delivery (district_id, endpoint_id, due, id) WHERE state = 'pending'",
             "webhook_delivery_out_idx ON webhook_delivery (district_id, endpoint_id) WHERE leased_until IS NOT NULL",
         ),
         worker="SELECT, INSERT, UPDATE, DELETE",
     )
-    # An answer whose network is not known counts as private, and is not shown.
+    # A response from an unknown network counts as private, and is not shown.
     tenant_table(
         "webhook_attempt",
         """

@@ -1,6 +1,6 @@
-"""Creates the first schema: every table, policy, grant and directory function, in the order of their references.
+"""Creates the first schema: all tables, policies, grants and directory functions, in the order of their references.
 
-Because it is long, its tables are defined in `migrations/baseline`, by subject. Both are frozen.
+Because there are many, its tables are defined in `migrations/baseline`, by subject. Both are frozen.
 """
 
 from alembic import op

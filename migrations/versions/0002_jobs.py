@@ -1,4 +1,4 @@
-"""Jobs have a claim number beside their attempts, the last fault and its worker; one function lists what is due."""
+"""Adds to jobs a claim number, the last fault and its worker, and adds one function that lists the due jobs."""
 
 from alembic import op
 
@@ -9,8 +9,8 @@ down_revision = "0001"
 
 COLUMNS = """ADD COLUMN claim_number integer NOT NULL DEFAULT 0, ADD COLUMN worker text,
     ADD COLUMN fault text, ADD COLUMN fault_place text"""
-# The number under which a job was claimed last goes on from the count of its attempts: it must never be used twice.
-# An answer is a job from the moment at which it is given: a face says when, and counts its attempts from there.
+# Claim numbers continue from the count of attempts, because no number may be used twice. The answer to a held run is
+# now a job: it becomes due when an API receives it, and its attempts are counted from then on.
 COUNTED = """
 DO $$ DECLARE d uuid; BEGIN
     FOR d IN SELECT district_id FROM district LOOP
@@ -22,7 +22,7 @@ DO $$ DECLARE d uuid; BEGIN
     END LOOP;
 END $$
 """
-# Every arm reads a partial index of what waits: a district where nothing does costs nothing.
+# Every part of the UNION reads a partial index of rows that wait, so a district without any costs nothing.
 DUE = """
 CREATE FUNCTION app.districts_with_jobs_due(most integer) RETURNS TABLE (job text, district_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,4 +1,4 @@
-"""The address of a source is stored twice: as it is shown, without secrets, and sealed as a whole, for the worker."""
+"""Stores a source's address twice: without secrets to be shown, and completely but encrypted for the worker."""
 
 from alembic import op
 

@@ -1,4 +1,6 @@
-"""The answers of requests with an idempotency key, the versions of measures, and the origins of a client's pages."""
+"""Adds the responses of requests with an idempotency key, the versions of measures, and the origins of clients'
+pages.
+"""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Tokens and a client's access to a district can be revoked; one function lists the revocations in force."""
+"""Adds the revocations of tokens and of clients' access to a district, with a function that lists them."""
 
 from alembic import op
 

@@ -1,8 +1,8 @@
-"""Creates the sync's staging tables, which runs created themselves before, and the table of districts' sync leases.
+"""Creates the sync's staging tables, which runs themselves created before, and the table of districts' sync leases.
 
 A run writes its rows with its own id and deletes them before it commits. The tables whose rows do not outlive a run are
 unlogged; on Citus they are logged, because an unlogged table blocks the online move of a district. `kept_plan` and
-`kept_rekey` contain plans that wait for an answer; they are logged, and readable by their district only.
+`kept_rekey` contain plans that wait for an answer; they are logged, and only their own district can read them.
 """
 
 from alembic import context, op
@@ -77,7 +77,7 @@ KINDS = {
     ),
 }
 WITHOUT_KEYS = ("enrollment", "demographics", "role", "result", "assessment_result")
-"""The kinds to whose rows no other row refers by a sourcedId."""
+"""The kinds whose rows no other row refers to by a sourcedId."""
 OTHERS = {
     "repeat": ("kind text, first bigint, sourced_id text, differs boolean", "kind, first"),
     "id_list": ("kind text, ref text, place bigint, list text, ids uuid[], whole boolean", "kind, ref, place"),
@@ -152,14 +152,14 @@ def _split(columns: str) -> list[str]:
 
 
 def _create(name: str, columns: list[str], key: str) -> None:
-    """Creates a table whose rows belong to one run and do not outlive it. Only the worker reaches it."""
+    """Creates a table whose rows belong to one run and are deleted with it; only the worker can access the table."""
     unlogged = "" if context.config.attributes.get("citus") else "UNLOGGED "
     _create_table(f"CREATE {unlogged}TABLE", name, ", ".join(columns), key)
     _grant_and_distribute(name)
 
 
 def _create_kept(name: str, columns: str, key: str) -> None:
-    """Creates a table whose rows outlive their run, under the policy of their district."""
+    """Creates a table whose rows outlive their run, with the row-level security policy of their district."""
     table = f"staging.{name}"
     _create_table("CREATE TABLE", name, columns, key)
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")

@@ -1,4 +1,4 @@
-"""A quarantined row names its sourcedId and can be acknowledged; a run keeps its exit code and its likely re-keys."""
+"""Lets quarantined rows name their sourcedId and be acknowledged, and stores a run's exit code and likely re-keys."""
 
 from alembic import op
 

@@ -1,4 +1,6 @@
-"""One function lists the heads of several districts' feeds, for the streams of a process."""
+"""Adds a function that returns the last event numbers of several districts' feeds, for the event streams of a
+process.
+"""
 
 from migrations.tenant import directory_function
 

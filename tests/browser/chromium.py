@@ -33,7 +33,7 @@ START_LIMIT, WAIT_LIMIT = 60.0, 60.0
 
 
 class Page:
-    """The one page of a browser: its requests, what its console reported, and what can be done with it."""
+    """The page of a browser, with its requests and the messages of its console."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -67,7 +67,7 @@ class Page:
         return result["result"].get("value")
 
     async def wait_for(self, expression: str) -> Any:
-        """Waits until an expression is true and returns its value; says what the page shows if it never is."""
+        """Waits until an expression is true, and returns its value. Fails with the page's text if it never is."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + WAIT_LIMIT
         while not (value := await self.evaluate(expression)):
@@ -89,7 +89,7 @@ class Page:
         await self.call("Input.insertText", text=text)
 
     async def picture(self) -> bytes:
-        """Returns what the window shows as a PNG."""
+        """Returns a picture of the window as PNG."""
         answer = await self.call("Page.captureScreenshot", format="png")
         return base64.b64decode(answer["data"])
 

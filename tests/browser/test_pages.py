@@ -50,7 +50,7 @@ def _assert_only_ours(page: Page) -> None:
 async def test_the_rest_page_authorizes_and_runs_a_request(
     page: Page, serving: str, credentials: tuple[str, str], width: int
 ) -> None:
-    """Swagger UI's dialog takes the client's id and secret, and a request that it sends has an answer with rows."""
+    """Swagger UI's dialog accepts the client's id and secret, and its request is answered with rows."""
     await page.open(_address(serving, "/docs"), width)
     await page.click("button.authorize")
     for place, text in zip(("client_id", "client_secret"), credentials, strict=True):

@@ -1,1 +1,1 @@
-"""What programs of others make of the contracts: an audit of GraphQL over HTTP, and three generators of clients."""
+"""Tests the contracts with other makers' programs: an audit of GraphQL over HTTP, and three generators of clients."""

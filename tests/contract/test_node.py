@@ -1,4 +1,4 @@
-"""Protects the contracts for clients of other makers: tools from npm audit the face and compile the contracts."""
+"""Protects other makers' clients: tools from npm audit the API and compile the contracts."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ async def test_every_audit_of_graphql_over_http_passes(
 
 
 def test_relay_compiles_the_schema(workshop: Path) -> None:
-    """Relay's compiler holds the schema to its conventions: connections, page info, nodes, refetching."""
+    """Relay's compiler accepts the schema, with its conventions for connections, nodes and refetching."""
     (workshop / "relay").mkdir()
     (workshop / "relay.config.json").write_text(json.dumps(RELAY))
     ran = run(tool("relay-compiler"), "relay.config.json", cwd=workshop)
@@ -58,7 +58,7 @@ def test_relay_compiles_the_schema(workshop: Path) -> None:
 
 
 def test_graphql_code_generator_compiles_the_schema(workshop: Path) -> None:
-    """What it generates type-checks strictly."""
+    """The types that GraphQL Code Generator generates pass a strict type check."""
     (workshop / "codegen.json").write_text(json.dumps(CODEGEN))
     ran = run(tool("graphql-codegen"), "--config", "codegen.json", cwd=workshop)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -67,7 +67,7 @@ def test_graphql_code_generator_compiles_the_schema(workshop: Path) -> None:
 
 
 def test_openapi_typescript_compiles_the_contract(workshop: Path) -> None:
-    """What it generates type-checks strictly, with a client that sends the smallest bodies."""
+    """The types that openapi-typescript generates pass a strict type check, with a client that sends small bodies."""
     ran = run(tool("openapi-typescript"), CONTRACTS / "rest.json", "-o", "rest.ts", cwd=workshop)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     checked = run(tool("tsc"), *STRICT, "client.ts", cwd=workshop)

@@ -1,4 +1,4 @@
-"""Protects the REST contract for tools of others: linters find nothing, generated clients are complete and harmless."""
+"""Protects the REST contract for other makers' tools: linters find nothing, and generated clients are complete."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ REST = CONTRACTS / "rest.json"
 NO_LICENCE = {"info-license"}
 """The one finding that is not ours to remove: the owner of the project chooses its licence."""
 GENERATOR = ("openapi-python-client==0.29.1", "mypy==2.4.1")
-"""It needs another version of a library than the product does, so it has an environment of its own."""
+"""The generator and the type checker, which have an environment of their own because of other versions of a library."""
 SOURCE = {
     "name": "nightly",
     "kind": "oneroster-1.1",
@@ -94,7 +94,7 @@ def test_the_generated_python_client_has_every_operation(python_client: Path) ->
 
 
 def test_the_generated_python_client_type_checks(python_client: Path, python_tools: Path) -> None:
-    """With the strictest settings of mypy."""
+    """The generated Python client passes mypy's strictest settings."""
     ran = run(python_tools / "mypy", "--strict", "aimline_client", cwd=python_client, within=600)
     assert ran.returncode == 0, ran.stdout[-3000:]
 
@@ -124,8 +124,8 @@ def _token(settings: Settings, town: Town) -> str:
     return Tokens(settings.keyring, settings.base_url, 900).issue(client, grant, tuple(sorted(ALL_SCOPES))).token
 
 
-def _changed(told: dict[str, Any]) -> set[str]:
-    return {name for name, value in told["before"].items() if told["after"][name] != value}
+def _changed(returned: dict[str, Any]) -> set[str]:
+    return {name for name, value in returned["before"].items() if returned["after"][name] != value}
 
 
 async def test_a_python_client_changes_what_it_names_and_nothing_else(
@@ -154,7 +154,7 @@ console.log(JSON.stringify(change));
 async def test_a_typescript_client_changes_what_it_names_and_nothing_else(
     workshop: Path, serving: str, north: Town, settings: Settings
 ) -> None:
-    """The generated types accept a body with one field; sent as it is, it changes that field alone."""
+    """The generated types accept a body with one field, which changes that field only."""
     ran = run(tool("openapi-typescript"), REST, "-o", "rest.ts", cwd=workshop)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     (workshop / "change.ts").write_text(TYPESCRIPT)

@@ -11,7 +11,7 @@ OLDEST_NODE = 20
 
 
 def run(*command: object, cwd: Path, within: float = 300) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end; it reads nothing and asks nobody."""
+    """Runs a program to its end, without input, and returns its result."""
     return subprocess.run(
         [str(part) for part in command],
         cwd=cwd,

@@ -11,9 +11,9 @@ from sqlalchemy.engine import make_url
 
 @dataclass
 class CuttingProxy:
-    """Passes bytes on; where `cut_after` comes from the client, the connection is cut once the server has answered it.
+    """A proxy that cuts the connection after the server has answered a message that contains `cut_after`.
 
-    Each cut serves once. `cuts` counts them.
+    Each cut happens once; `cuts` counts them.
     """
 
     url: str
@@ -25,10 +25,10 @@ class CuttingProxy:
 @asynccontextmanager
 async def cutting_proxy(url: str, folder: Path) -> AsyncIterator[CuttingProxy]:
     """A proxy to the PostgreSQL of this address, with an address of its own."""
-    there = make_url(url)
-    host, port = str(there.query.get("host") or there.host), int(str(there.query.get("port") or there.port or 5432))
-    here = there.set(host=None, port=None, query={"host": str(folder), "port": "5432"})
-    proxy = CuttingProxy(here.render_as_string(hide_password=False))
+    remote = make_url(url)
+    host, port = str(remote.query.get("host") or remote.host), int(str(remote.query.get("port") or remote.port or 5432))
+    local = remote.set(host=None, port=None, query={"host": str(folder), "port": "5432"})
+    proxy = CuttingProxy(local.render_as_string(hide_password=False))
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if host.startswith("/"):

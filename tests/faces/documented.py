@@ -77,7 +77,7 @@ ALWAYS = {"Trace-Id", "WWW-Authenticate", "Location"}
 
 @cache
 def committed_contract() -> Contract:
-    """Returns the committed contract, which the house tests hold current."""
+    """Returns the committed contract, which other tests compare with the generated one."""
     return Contract(orjson.loads((REPOSITORY / "openapi" / "rest.json").read_bytes()))
 
 

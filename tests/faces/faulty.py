@@ -51,7 +51,7 @@ async def failing(town: Town, sqlstate: str, times: int, table: str = "concern")
 
 
 async def raise_concern(app: FastAPI, town: Town, face: str, description: str = "Quiet.") -> httpx.Response:
-    """Raises a concern about amy through one of the faces."""
+    """Raises a concern about amy through REST or GraphQL."""
     new = {
         "student": format_id("student", town.students["amy"]),
         "area": format_id("area", next(iter(town.areas.values()))),
@@ -71,14 +71,14 @@ async def ask_graphql(app: FastAPI, town: Town, query: str, variables: object = 
 
 
 async def list_concerns(app: FastAPI, town: Town, face: str) -> httpx.Response:
-    """Reads the concerns through one of the faces."""
+    """Reads the concerns through REST or GraphQL."""
     if face == "rest":
         return await caller(app, town).get("/v1/concerns")
     return await ask_graphql(app, town, "{ concerns { edges { node { id } } } }")
 
 
 def succeeded(answer: httpx.Response) -> bool:
-    """Whether the concern was raised, as the face says it."""
+    """Returns whether the answer means that the concern was raised."""
     if answer.status_code == 201:
         return True
     body = answer.json()
@@ -86,7 +86,7 @@ def succeeded(answer: httpx.Response) -> bool:
 
 
 def code_of(answer: httpx.Response) -> str:
-    """The stable code of a refusal, as the face says it."""
+    """Returns the stable code of a refusal."""
     body = answer.json()
     return str(body["errors"][0]["extensions"]["code"] if "errors" in body else body["code"])
 

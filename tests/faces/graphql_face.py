@@ -23,7 +23,7 @@ MODERN = "application/graphql-response+json"
 
 @dataclass(frozen=True)
 class Here:
-    """What the face runs on."""
+    """The engine and the settings with which the API runs."""
 
     engine: AsyncEngine
     keyring: Keyring
@@ -32,12 +32,12 @@ class Here:
 
 
 def tokens(settings: Settings) -> Tokens:
-    """As the product issues them."""
+    """Issues tokens as the product does."""
     return Tokens(settings.keyring, settings.base_url, 900)
 
 
 def token(town: Town, scopes: frozenset[str] = ALL_SCOPES) -> str:
-    """An access token of a client of this town."""
+    """Returns an access token of a client of this district."""
     grant = Grant(town.district_id, town.slug, scopes, ())
     client = KnownClient(new_id(), "test client", (), (grant,))
     return tokens(town.settings).issue(client, grant, tuple(sorted(scopes))).token
@@ -45,7 +45,7 @@ def token(town: Town, scopes: frozenset[str] = ALL_SCOPES) -> str:
 
 @asynccontextmanager
 async def http(engine: AsyncEngine, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the face."""
+    """Returns an HTTP client of the API."""
     app = FastAPI()
     app.include_router(graphql_router(Here(engine, settings.keyring, tokens(settings))))
     transport = httpx.ASGITransport(app=app)
@@ -61,7 +61,7 @@ async def ask(
     scopes: frozenset[str] = ALL_SCOPES,
     act_for: str | None = None,
 ) -> httpx.Response:
-    """Posts one operation as a client of the town."""
+    """Sends one operation as a client of the district, and returns the answer."""
     headers = {"Authorization": f"Bearer {token(town, scopes)}", "Accept": MODERN}
     if act_for is not None:
         headers["Aimline-Act-For"] = act_for

@@ -31,7 +31,7 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
 
 @dataclass
 class Caller:
-    """A client with one token; `act_for` names the person for whom it asks."""
+    """A client with one token; `act_for` names the person for whom it acts."""
 
     app: FastAPI
     token: str
@@ -59,13 +59,13 @@ class Caller:
 
     async def items(self, path: str, **params: Any) -> list[dict[str, Any]]:
         """All items of a list, page by page."""
-        found: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
         while True:
             answer = await self.get(path, **params)
             assert answer.status_code == 200, answer.text
-            found += answer.json()["items"]
+            rows += answer.json()["items"]
             if answer.json().get("next") is None:
-                return found
+                return rows
             params["after"] = answer.json()["next"]
 
 
@@ -84,8 +84,8 @@ def caller(
     schools: tuple[UUID, ...] = (),
     act_for: str | None = None,
 ) -> Caller:
-    """A client of this town with these scopes, by default all there are."""
+    """Returns a client of this district with these scopes, by default all."""
     services: Services = app.state.services
     grant = Grant(town.district_id, town.slug, scopes, schools)
-    known = KnownClient(town.client_id, "test client", (), (grant,))
-    return Caller(app, services.tokens.issue(known, grant, tuple(sorted(scopes))).token, act_for)
+    known_client = KnownClient(town.client_id, "test client", (), (grant,))
+    return Caller(app, services.tokens.issue(known_client, grant, tuple(sorted(scopes))).token, act_for)

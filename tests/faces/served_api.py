@@ -18,7 +18,7 @@ from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
 def served_api(
     settings: Settings, log: Path | None = None, **more: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The process and its address within the block; what it logs goes to a file, if one is given."""
+    """Runs an api process, and yields it with its address; its log may go to a file."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "app", "serve", "--port", str(port)]

@@ -1,4 +1,4 @@
-"""A client of server-sent events over ASGI, which reads what comes and leaves when it likes."""
+"""Implements a client of server-sent events over ASGI, which can leave at any time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -43,7 +43,7 @@ class Stream:
                     return data
 
     async def receive(self) -> dict[str, Any]:
-        """What the app hears from the client: its request, and in the end that it has left."""
+        """Returns the messages that the app receives: the request, and finally the disconnection."""
         if not self.status and not self.body:
             self.body = b" "
             return {"type": "http.request", "body": b"", "more_body": False}
@@ -51,7 +51,7 @@ class Stream:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Any) -> None:
-        """What the app sends."""
+        """Stores the messages that the app sends."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}

@@ -29,21 +29,21 @@ ITEM = re.compile(r'"([a-z-]+)";(?:q=(\d+);w=(\d+)|r=(\d+);t=(\d+))')
 
 
 def another_client(app: FastAPI, town: Town) -> Caller:
-    """A second client of this town."""
+    """Returns a second client of this district."""
     services: Services = app.state.services
     grant = Grant(town.district_id, town.slug, frozenset({"roster:read"}), ())
-    known = KnownClient(new_id(), "another client", (), (grant,))
-    return Caller(app, services.tokens.issue(known, grant, ("roster:read",)).token)
+    known_client = KnownClient(new_id(), "another client", (), (grant,))
+    return Caller(app, services.tokens.issue(known_client, grant, ("roster:read",)).token)
 
 
 def items(field: str) -> dict[str, tuple[int, int]]:
     """A RateLimit field: its two numbers by policy."""
-    numbers = {found[0]: [int(one) for one in found[1:] if one] for found in ITEM.findall(field)}
+    numbers = {match[0]: [int(one) for one in match[1:] if one] for match in ITEM.findall(field)}
     return {policy: (quota, window) for policy, (quota, window) in numbers.items()}
 
 
 async def test_every_response_announces_what_is_left(built: Built, north: Town) -> None:
-    """Policy and rest of client and district, on what went well and on what did not, over both faces."""
+    """Every response has the quotas of client and district and the remaining requests, in both APIs."""
     async with built(client_requests=10, district_requests=20) as app:
         client = caller(app, north)
         answers = [await client.get("/v1/schools"), await client.get("/v1/schools/none"), await graphql(client)]
@@ -56,7 +56,9 @@ async def test_every_response_announces_what_is_left(built: Built, north: Town) 
 
 
 async def test_a_client_without_quota_is_refused_in_the_form_of_the_face(built: Built, north: Town) -> None:
-    """429 with Retry-After: a problem in REST, an error in GraphQL with the same code; another client goes on."""
+    """A client without quota gets 429 with Retry-After and the same code in both APIs; other clients are not
+    affected.
+    """
     async with built(client_requests=2) as app:
         client = caller(app, north)
         for _ in range(2):
@@ -77,7 +79,7 @@ async def test_a_client_without_quota_is_refused_in_the_form_of_the_face(built: 
 
 
 async def test_a_district_has_a_quota_for_all_its_clients(built: Built, north: Town, south: Town) -> None:
-    """Two clients of north use it up; south is not touched, nor is a client's own quota by what was refused."""
+    """All clients of a district share its quota; another district is not affected."""
     async with built(client_requests=3, district_requests=4) as app:
         first, second = caller(app, north), another_client(app, north)
         answers = [await one.get("/v1/schools") for one in (first, second, first, second, second)]
@@ -88,7 +90,7 @@ async def test_a_district_has_a_quota_for_all_its_clients(built: Built, north: T
 
 
 async def test_the_quotas_are_divided_by_the_processes(built: Built, north: Town) -> None:
-    """Each process enforces and announces its part."""
+    """Each process enforces and announces its part of the quota."""
     async with built(client_requests=9, district_requests=12, workers=4) as app:
         client = caller(app, north)
         answers = [await client.get("/v1/schools") for _ in range(3)]
@@ -136,7 +138,7 @@ async def test_an_address_has_a_quota_of_token_requests(built: Built) -> None:
 def test_a_verified_token_is_known_until_it_expires(
     settings: Settings, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A signature is verified once; a token that has expired is refused, and no more than so many are known."""
+    """A token is verified once and remembered until it expires, up to a maximum number of tokens."""
     at, verified = now(), list[str]()
     tokens = Tokens(settings.keyring, settings.base_url, 60)
     verify = tokens.verify

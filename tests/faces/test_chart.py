@@ -21,11 +21,11 @@ from tests.town import Town
 @pytest.fixture
 async def support(north: Town) -> Support:
     """Amy's support: five scores that rise, five that do not, and a week of sessions."""
-    found = await served(north, "amy")
+    supported = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES + STALLS))
-        await record_sessions(work, found.id, [NewSession(BEGINS, attended=True)])
-    return found
+        await record_sessions(work, supported.id, [NewSession(BEGINS, attended=True)])
+    return supported
 
 
 def path_of(support: Support, picture: str) -> str:
@@ -34,25 +34,25 @@ def path_of(support: Support, picture: str) -> str:
 
 
 async def test_the_data_says_what_the_verdict_rests_on(app: FastAPI, north: Town, support: Support) -> None:
-    """Scores in their weeks, the aimline, the weeks without a score, sessions, and the verdict that holds."""
+    """The chart data has scores, aimline, missed weeks, sessions and the current verdict."""
     north_caller = caller(app, north)
-    told = (await north_caller.get(path_of(support, "chart"))).json()
+    chart = (await north_caller.get(path_of(support, "chart"))).json()
     verdict = (await north_caller.get(path_of(support, "verdict"))).json()
-    assert [point["value"] for point in told["points"]] == RISES + STALLS
-    assert [point["place"] for point in told["points"]][:2] == [0.8, 1.8]
-    (phase,) = told["phases"]
+    assert [point["value"] for point in chart["points"]] == RISES + STALLS
+    assert [point["place"] for point in chart["points"]][:2] == [0.8, 1.8]
+    (phase,) = chart["phases"]
     assert (phase["baseline"], phase["goal"], phase["required_rate"]) == (40.0, 70.0, 1.5)
     assert phase["aimline"] == {"from_week": 0, "from_value": 40.0, "to_week": 20, "to_value": 70.0}
-    assert [week["week"] for week in told["weeks"] if week["is_missed"]] == [11]
-    assert told["sessions"][0] == {"week": 0, "known_minutes": 30, "delivered_minutes": 30, "unknown_sessions": 2}
-    assert {name: told["verdict"][name] for name in ("id", "state", "kind", "sentence")} == {
+    assert [week["week"] for week in chart["weeks"] if week["is_missed"]] == [11]
+    assert chart["sessions"][0] == {"week": 0, "known_minutes": 30, "delivered_minutes": 30, "unknown_sessions": 2}
+    assert {name: chart["verdict"][name] for name in ("id", "state", "kind", "sentence")} == {
         name: verdict[name] for name in ("id", "state", "kind", "sentence")
     }
-    assert told["fitted"]["rate"] == verdict["rate"]
+    assert chart["fitted"]["rate"] == verdict["rate"]
 
 
 async def test_the_svg_is_shut_and_names_nobody(app: FastAPI, north: Town, support: Support) -> None:
-    """It runs nothing, is kept by nobody between, and has neither a name nor an id of a student in it."""
+    """The SVG has secure headers and contains neither a script nor a name or id of a student."""
     answer = await caller(app, north).get(path_of(support, "chart.svg"), width=320, theme="dark")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "image/svg+xml"
@@ -68,13 +68,13 @@ async def test_the_svg_is_shut_and_names_nobody(app: FastAPI, north: Town, suppo
 async def test_what_cannot_be_drawn_is_refused(
     app: FastAPI, north: Town, support: Support, query: dict[str, object]
 ) -> None:
-    """A width out of bounds, a theme that there is none of, a misspelt parameter."""
+    """An invalid width, theme or parameter is refused."""
     assert (await caller(app, north).get(path_of(support, "chart.svg"), **query)).status_code == 400
 
 
 @pytest.mark.parametrize("picture", ["chart", "chart.svg"])
 async def test_who_may_look(app: FastAPI, north: Town, south: Town, support: Support, picture: str) -> None:
-    """Scores and verdicts both must be readable; another district, and who does not teach the student, find nothing."""
+    """The chart requires the permissions for scores and verdicts, and is within the caller's reach."""
     path = path_of(support, picture)
     for scope in ("score:read", "verdict:read", "support:read"):
         assert (await caller(app, north, CLIENT_SCOPES - {scope}).get(path)).status_code == 403, scope
@@ -106,6 +106,6 @@ async def test_a_support_without_a_score_has_a_picture(app: FastAPI, north: Town
     answer = await caller(app, north).get(path_of(support, "chart.svg"))
     assert answer.status_code == 200
     assert "goal 70" in answer.text
-    told = (await caller(app, north).get(path_of(support, "chart"))).json()
-    assert told["points"] == []
-    assert told["phases"][0]["goal_on"] == str(BEGINS + timedelta(weeks=20))
+    chart = (await caller(app, north).get(path_of(support, "chart"))).json()
+    assert chart["points"] == []
+    assert chart["phases"][0]["goal_on"] == str(BEGINS + timedelta(weeks=20))

@@ -33,7 +33,7 @@ def score(day: date, value: float, purpose: str = "progress") -> Score:
 
 
 def phase(number: int = 1, begins: date = BEGINS, ends: date | None = None, **more: Any) -> Phase:
-    """A phase from 40 to 70 in twenty weeks, but for what is said."""
+    """Returns a phase from 40 to 70 in twenty weeks, with the given differences."""
     plan = {"baseline": 40.0, "goal": 70.0, "goal_on": on(20, 0)} | more
     return Phase(id=uuid4(), number=number, begins_on=begins, ends_on=ends, **plan)
 
@@ -45,7 +45,7 @@ def drawn(
     name: str = "Oral reading fluency",
     today: date = on(12),
     off: frozenset[date] = frozenset(),
-    said: dict[str, Any] | None = None,
+    verdict_fields: dict[str, Any] | None = None,
     sessions: tuple[DosageWeek, ...] = (),
     limits: tuple[float, float] = (0.0, 300.0),
     ends: date | None = None,
@@ -58,7 +58,7 @@ def drawn(
         id=uuid4(), name=name, unit="words a minute", kind=kind, direction="up", lowest=limits[0], highest=limits[1]
     )
     verdict = None
-    if said is not None:
+    if verdict_fields is not None:
         row = {
             "kind": None,
             "because": [],
@@ -67,7 +67,7 @@ def drawn(
             "rate_low": None,
             "rate_high": None,
             "sentence": "So it is.",
-        } | said
+        } | verdict_fields
         ids = [one.id for one in scores]
         verdict = VerdictRow(id=uuid4(), phase_id=phases[-1].id, score_ids=ids, **row)
     return picture(support, measure, phases, scores, verdict, off=off, sessions=sessions, today=today)
@@ -85,24 +85,24 @@ def texts(document: str) -> list[str]:
 
 def classed(document: str, tag: str, name: str) -> list[ElementTree.Element]:
     """The elements of a class."""
-    found = parsed(document).iter(f"{SVG}{tag}")
-    return [one for one in found if name in one.get("class", "").split()]
+    elements = parsed(document).iter(f"{SVG}{tag}")
+    return [one for one in elements if name in one.get("class", "").split()]
 
 
 def test_a_week_without_a_score_is_marked_and_a_break_is_none() -> None:
-    """Weeks 3 and 6 had none, and are marked; of the two weeks off, none is; the week that runs is not missed yet."""
+    """Past weeks without a score are marked; weeks of a break and the present week are not."""
     off = frozenset({on(4, 0), on(5, 0)})
     scores = [score(on(week), 40.0 + week) for week in (1, 2, 6, 8)]
-    found = drawn(scores, off=off, today=on(9))
-    assert [found.weeks[week] for week in found.missed] == [on(3, 0), on(7, 0)]
-    assert [(one.after_week, one.weeks) for one in found.breaks] == [(3, 2)]
-    assert [point.week for point in found.points] == [1, 2, 4, 6]
-    assert len(classed(svg(found), "path", "missed")) == 3  # and one in the legend
-    assert len(classed(svg(found), "rect", "break")) == 2
+    chart = drawn(scores, off=off, today=on(9))
+    assert [chart.weeks[week] for week in chart.missed] == [on(3, 0), on(7, 0)]
+    assert [(one.after_week, one.weeks) for one in chart.breaks] == [(3, 2)]
+    assert [point.week for point in chart.points] == [1, 2, 4, 6]
+    assert len(classed(svg(chart), "path", "missed")) == 3  # and one in the legend
+    assert len(classed(svg(chart), "rect", "break")) == 2
 
 
 def test_the_aimline_stands_where_the_rule_has_it() -> None:
-    """From the baseline in week 0 to the goal, by instructional weeks: a break does not move it."""
+    """The aimline goes from the baseline in week 0 to the goal by instructional weeks, without breaks."""
     (stretch,) = drawn([], off=frozenset({on(4, 0), on(5, 0)})).stretches
     assert (stretch.from_week, stretch.goal_week) == (0, 18)
     assert stretch.at(0) == 40.0
@@ -111,50 +111,52 @@ def test_the_aimline_stands_where_the_rule_has_it() -> None:
 
 
 def test_scores_stand_on_the_side_of_the_aimline_on_which_they_were_judged() -> None:
-    """A score above the line of its week stands above it, whatever the day; y grows downwards."""
-    found = drawn([score(on(4, 4), 47.0), score(on(5, 0), 47.0)], today=on(6))
-    circles = classed(svg(found), "circle", "score")[:2]
+    """A score above the aimline is drawn above it on any day; y grows downwards."""
+    chart = drawn([score(on(4, 4), 47.0), score(on(5, 0), 47.0)], today=on(6))
+    circles = classed(svg(chart), "circle", "score")[:2]
     assert float(circles[0].get("cy", "")) == float(circles[1].get("cy", ""))
-    assert found.points[0].value > found.stretches[0].at(found.points[0].week)
-    assert found.points[1].value < found.stretches[0].at(found.points[1].week)
+    assert chart.points[0].value > chart.stretches[0].at(chart.points[0].week)
+    assert chart.points[1].value < chart.stretches[0].at(chart.points[1].week)
 
 
 def test_baseline_scores_are_told_from_the_series() -> None:
-    """Three before the beginning are hollow; what is older than six weeks is left out."""
+    """Baseline scores are drawn as hollow circles, and those older than six weeks are left out."""
     before = [score(BEGINS - timedelta(days=days), 40.0, "baseline") for days in (90, 5, 3, 1)]
-    found = drawn([*before, score(on(1), 42.0)])
-    assert [point.kind for point in found.points] == ["baseline"] * 3 + ["score"]
+    chart = drawn([*before, score(on(1), 42.0)])
+    assert [point.kind for point in chart.points] == ["baseline"] * 3 + ["score"]
     old = drawn([score(BEGINS - timedelta(days=90), 40.0)])
     assert old.points == []
 
 
 @pytest.mark.parametrize(("kind", "drawn_line"), [("growth", True), ("count", False), ("percentage", False)])
 def test_no_slope_is_drawn_through_a_count(kind: str, drawn_line: bool) -> None:
-    """A verdict from before may have a rate; for a measure without a growth line it means nothing."""
+    """For a count no fitted line is drawn, even if an older verdict has a rate."""
     scores = [score(on(week), 50.0) for week in range(1, 8)]
-    said = {"state": "not_responding", "kind": "never", "rate": 0.2}
-    found = drawn(scores, said=said, kind=kind)
-    assert (found.fit is not None) is drawn_line
-    assert bool(classed(svg(found), "path", "fit")) is drawn_line
-    assert any("rate now" in one for one in texts(svg(found))) is drawn_line
+    verdict_fields = {"state": "not_responding", "kind": "never", "rate": 0.2}
+    chart = drawn(scores, verdict_fields=verdict_fields, kind=kind)
+    assert (chart.fit is not None) is drawn_line
+    assert bool(classed(svg(chart), "path", "fit")) is drawn_line
+    assert any("rate now" in one for one in texts(svg(chart))) is drawn_line
 
 
 def test_the_scores_of_a_day_are_one_point_and_screening_is_none() -> None:
-    """The chart shows what is judged: a day's median; the baseline's scores of one day stay three circles."""
+    """A day's scores are one point; screening scores are none, and baseline scores stay separate."""
     before = [score(BEGINS - timedelta(days=3), value, "baseline") for value in (38.0, 40.0, 45.0)]
     one_day = [score(on(1), value) for value in (50.0, 30.0, 42.0)]
-    found = drawn([*before, *one_day, score(on(2), 90.0, "screening"), score(on(3), 44.0)])
-    assert [(point.kind, point.value) for point in found.points] == [
+    chart = drawn([*before, *one_day, score(on(2), 90.0, "screening"), score(on(3), 44.0)])
+    assert [(point.kind, point.value) for point in chart.points] == [
         *(("baseline", value) for value in (38.0, 40.0, 45.0)),
         *(("score", value) for value in (42.0, 44.0)),
     ]
-    assert found.points[3].score_ids == tuple(one.id for one in one_day)
-    assert on(2, 0) in [found.weeks[week] for week in found.missed]
+    assert chart.points[3].score_ids == tuple(one.id for one in one_day)
+    assert on(2, 0) in [chart.weeks[week] for week in chart.missed]
 
 
 def test_the_verdict_is_said_in_a_heading_a_shape_and_a_description() -> None:
-    """When it stopped, and the sentence for who hears it; the likely week is marked and dated."""
-    said = {
+    """The verdict is shown as a heading and a shape, and described for screen readers; the change is marked and
+    dated.
+    """
+    verdict_fields = {
         "state": "not_responding",
         "kind": "stopped",
         "change_on": on(6, 0),
@@ -162,10 +164,10 @@ def test_the_verdict_is_said_in_a_heading_a_shape_and_a_description() -> None:
         "sentence": "Six times more.",
     }
     scores = [score(on(week), 40.0 + min(week, 6) * 1.5) for week in range(1, 12)]
-    found = drawn(scores, said=said)
-    document = svg(found)
-    assert found.change is not None
-    assert found.change.monday == on(6, 0)
+    chart = drawn(scores, verdict_fields=verdict_fields)
+    document = svg(chart)
+    assert chart.change is not None
+    assert chart.change.monday == on(6, 0)
     assert "Stopped responding about 16 Feb" in texts(document)
     assert "slowed about 16 Feb" in texts(document)
     assert len(classed(document, "rect", "change")) == 1
@@ -180,14 +182,14 @@ def test_the_verdict_is_said_in_a_heading_a_shape_and_a_description() -> None:
 
 
 def test_the_fitted_rate_runs_through_the_scores_since_the_change() -> None:
-    """Its slope is the verdict's, its place the middle of those scores; without a rate there is no line."""
-    said = {"state": "not_responding", "kind": "stopped", "change_on": on(6, 0), "rate": 0.2}
+    """The fitted line has the verdict's rate and goes through the middle of the scores since the change."""
+    verdict_fields = {"state": "not_responding", "kind": "stopped", "change_on": on(6, 0), "rate": 0.2}
     scores = [score(on(week), 50.0) for week in range(1, 12)]
-    fit = drawn(scores, said=said).fit
+    fit = drawn(scores, verdict_fields=verdict_fields).fit
     assert fit is not None
     assert (fit.from_week, fit.to_week, fit.through_week, fit.through_value) == (6, 11, 8.5, 50.0)
     assert fit.at(9.5, fit.rate) - fit.at(8.5, fit.rate) == pytest.approx(0.2)
-    assert drawn(scores, said={"state": "insufficient_data"}).fit is None
+    assert drawn(scores, verdict_fields={"state": "insufficient_data"}).fit is None
     assert drawn(scores).fit is None
 
 
@@ -205,34 +207,34 @@ def test_the_fitted_rate_runs_through_the_scores_since_the_change() -> None:
 )
 def test_every_state_has_a_heading_that_fits(state: str, kind: str | None, words: str) -> None:
     """At length where there is room; at 320 pixels shorter, and never cut off."""
-    found = drawn([score(on(1), 42.0)], said={"state": state, "kind": kind})
-    assert words in texts(svg(found))
-    (heading,) = classed(svg(found, 320), "text", "title")
+    chart = drawn([score(on(1), 42.0)], verdict_fields={"state": state, "kind": kind})
+    assert words in texts(svg(chart))
+    (heading,) = classed(svg(chart, 320), "text", "title")
     assert "…" not in (heading.text or "")
 
 
 def test_what_more_scores_would_not_mend_is_not_called_too_few() -> None:
     """A measure without a standard error has enough scores, and is not judged all the same."""
     for code, words in (("no_sem", "Cannot be judged"), ("too_few_scores", "Too few scores to say")):
-        said = {"state": "insufficient_data", "because": [{"code": code, "values": {}}]}
-        assert words in texts(svg(drawn([score(on(week), 42.0) for week in range(9)], said=said)))
+        verdict_fields = {"state": "insufficient_data", "because": [{"code": code, "values": {}}]}
+        assert words in texts(svg(drawn([score(on(week), 42.0) for week in range(9)], verdict_fields=verdict_fields)))
 
 
 def test_a_theme_is_as_asked() -> None:
-    """Without one the reader's preference decides; with one, nothing does."""
-    found = drawn([])
-    free, light, dark = svg(found), svg(found, theme="light"), svg(found, theme="dark")
+    """A requested theme is used; without one, the reader's preference."""
+    chart = drawn([])
+    free, light, dark = svg(chart), svg(chart, theme="light"), svg(chart, theme="dark")
     assert "prefers-color-scheme" in free
     assert "prefers-color-scheme" not in light + dark
     assert light != dark
 
 
 def test_sessions_are_shown_as_far_as_they_are_known() -> None:
-    """Nothing where none was recorded; else a box a week, dashed where nothing is known of it."""
-    known = DosageWeek(on(1, 0), 3, 2, 1, 90, 60, 45)
+    """Sessions are shown as one box a week, dashed if unknown, and not at all if none was recorded."""
+    sessions = DosageWeek(on(1, 0), 3, 2, 1, 90, 60, 45)
     unknown = DosageWeek(on(2, 0), 3, 0, 3, 90, 0, 0)
     assert classed(svg(drawn([], sessions=(unknown,))), "rect", "asked") == []
-    boxes = classed(svg(drawn([], sessions=(known, unknown))), "rect", "asked")
+    boxes = classed(svg(drawn([], sessions=(sessions, unknown))), "rect", "asked")
     assert sum("unknown" in box.get("class", "") for box in boxes) == 2  # and one in the legend
     assert len(boxes) == 3
 
@@ -240,8 +242,8 @@ def test_sessions_are_shown_as_far_as_they_are_known() -> None:
 def test_phases_have_a_line_and_an_aimline_each() -> None:
     """A change draws a line; the trace of scores does not run over it."""
     phases = [phase(ends=on(6, 0)), phase(2, on(6, 0), baseline=49.0, goal=75.0)]
-    found = drawn([score(on(week), 45.0) for week in range(1, 11)], phases)
-    document = svg(found)
+    chart = drawn([score(on(week), 45.0) for week in range(1, 11)], phases)
+    document = svg(chart)
     assert len(classed(document, "line", "phase")) == 1
     assert len(classed(document, "path", "aim")) == 3  # and one in the legend
     assert len(classed(document, "path", "trace")) == 8
@@ -256,10 +258,16 @@ def rich() -> Picture:
     phases = [phase(ends=on(8, 0)), phase(2, on(8, 0), baseline=49.0, goal=75.0)]
     before = [score(BEGINS - timedelta(days=days), 40.0, "baseline") for days in (5, 3, 1)]
     scores = [score(on(week), 40.0 + min(week, 6) * 1.5) for week in (1, 2, 3, 6, 7, 8, 9, 10, 11)]
-    said = {"state": "not_responding", "kind": "stopped", "change_on": on(9, 0)}
-    said |= {"rate": 0.2, "rate_low": -0.4, "rate_high": 0.8}
+    verdict_fields = {"state": "not_responding", "kind": "stopped", "change_on": on(9, 0)}
+    verdict_fields |= {"rate": 0.2, "rate_low": -0.4, "rate_high": 0.8}
     sessions = (DosageWeek(on(1, 0), 3, 2, 1, 90, 60, 45), DosageWeek(on(2, 0), 3, 0, 3, 90, 0, 0))
-    return drawn([*before, *scores], phases, off=frozenset({on(4, 0), on(5, 0)}), said=said, sessions=sessions)
+    return drawn(
+        [*before, *scores],
+        phases,
+        off=frozenset({on(4, 0), on(5, 0)}),
+        verdict_fields=verdict_fields,
+        sessions=sessions,
+    )
 
 
 @pytest.mark.parametrize(("theme", "ground"), [(None, "#ffffff"), ("light", "#ffffff"), ("dark", "#12161c")])
@@ -320,16 +328,16 @@ def test_any_series_is_a_picture(
     phases = [phase()] if cut is None else [phase(ends=on(cut, 1)), phase(2, on(cut, 1), baseline=50.0)]
     ends = on(14) if ended else None
     phases[-1].ends_on = ends
-    found = drawn(
+    chart = drawn(
         [score(BEGINS + timedelta(days=days), value) for days, value in sorted(scores)],
         phases,
         name=name,
         off=off,
         today=on(22),
-        said={"state": "not_responding", "kind": "stopped", "change_on": on(change, 0), "rate": rate},
+        verdict_fields={"state": "not_responding", "kind": "stopped", "change_on": on(change, 0), "rate": rate},
         ends=ends,
     )
-    document = svg(found, width)
+    document = svg(chart, width)
     root = parsed(document)
     tall = float(root.get("height", "nan"))
     assert root.get("width") == str(width)
@@ -341,7 +349,7 @@ def test_any_series_is_a_picture(
 
 
 def test_nothing_of_a_text_becomes_markup() -> None:
-    """A measure's name is shown as it is written."""
+    """A measure's name is escaped in the SVG."""
     name = '<script>alert("x")</script> & \x01 <b>'
     document = svg(drawn([], name=name), 1600)
     assert not list(parsed(document).iter(f"{SVG}script"))

@@ -1,4 +1,4 @@
-"""Protects an operator's commands for districts, clients and tokens, as processes, and that a revocation holds."""
+"""Protects an operator's commands for districts, clients and tokens, run as processes."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from tests.town import Town
 
 
 async def _run(town: Town, *arguments: str, code: int = 0) -> dict[str, Any]:
-    """Runs a command with `--json` and returns what it prints; one that fails prints nothing there."""
+    """Runs a command with `--json` and returns its output; a failing command prints nothing there."""
     ran = await asyncio.to_thread(aimline, town.settings, *arguments, "--json")
     assert ran.returncode == code, ran.stderr
     assert "Traceback" not in ran.stderr
@@ -35,7 +35,7 @@ async def _client(town: Town, *more: str) -> dict[str, Any]:
 
 
 async def test_districts_are_listed_and_shown(north: Town, south: Town) -> None:
-    """Both districts are in the list, and each is shown with what was said when it was made."""
+    """Every district is listed, and shown with its values."""
     listed = {one["slug"]: one for one in (await _run(north, "district", "list"))["districts"]}
     assert {north.slug, south.slug} <= listed.keys()
     shown = await _run(north, "district", "show", north.slug)
@@ -48,7 +48,7 @@ async def test_districts_are_listed_and_shown(north: Town, south: Town) -> None:
 
 
 async def test_a_client_is_listed_shown_and_revoked(north: Town) -> None:
-    """From creation to revocation; its secret is in no later output, and it can be granted again."""
+    """A client can be created, listed, shown, revoked and granted again, and its secret is shown only once."""
     made = await _client(north, "--name", "Reading app")
     name = made["client_id"]
     (listed,) = (await _run(north, "client", "list", "--district", north.slug))["clients"]
@@ -68,7 +68,7 @@ async def test_a_client_is_listed_shown_and_revoked(north: Town) -> None:
 
 @pytest.mark.parametrize("command", ["show", "rotate", "revoke"])
 async def test_another_districts_client_is_unknown(north: Town, south: Town, command: str) -> None:
-    """An operator who names the wrong district changes nothing: the client keeps its one secret and its access."""
+    """A command with the wrong district does not change the client."""
     made = await _client(south)
     refused = await _run(north, "client", command, made["client_id"], "--district", north.slug, code=2)
     assert refused["stderr"] == "There is no such client.\n"
@@ -81,7 +81,7 @@ async def test_another_districts_client_is_unknown(north: Town, south: Town, com
 async def test_a_revocation_holds_on_every_process(
     north: Town, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A token, all tokens, a client: what is revoked on the command line is refused by both processes, the rest not."""
+    """Revoked tokens and clients are refused by all processes, and others are accepted."""
     monkeypatch.setattr("app.access.directory.EVERY", 0.2)
     clients = [await _client(north) for _ in range(3)]
     with served(settings) as first, served(settings) as second:
@@ -102,7 +102,7 @@ async def test_a_revocation_holds_on_every_process(
 
 
 async def test_a_token_that_is_none_is_named_so(north: Town) -> None:
-    """A wrong token, or none, is a sentence and exit 2, and the token is not repeated."""
+    """An invalid token gives a sentence and exit 2, and is not repeated."""
     for text in ("eyJhbGciOiJub25lIn0.e30.x", ""):
         ran = await asyncio.to_thread(_pipe, north.settings, text)
         assert ran.returncode == 2
@@ -111,7 +111,7 @@ async def test_a_token_that_is_none_is_named_so(north: Town) -> None:
 
 
 async def test_a_process_that_cannot_read_the_revocations_accepts_no_token(settings: Settings, north: Town) -> None:
-    """It would otherwise honour a revoked token for as long as the database is away."""
+    """A process that cannot read the list of revocations accepts no token."""
     url = make_url(settings.url_of("api")).set(database="nowhere").render_as_string(hide_password=False)
     tokens, nowhere = Tokens(settings.keyring, settings.base_url, 60), open_engine(url, name="tests nowhere")
     grant = Grant(north.district_id, north.slug, frozenset({"roster:read"}), ())

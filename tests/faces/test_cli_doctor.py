@@ -28,8 +28,8 @@ async def test_the_doctor_finds_and_repairs(north: Town) -> None:
     await plant(north)
     done = aimline(north.settings, *command, "--json")
     assert done.returncode == 3, done.stderr
-    found = {"district": slug, "out_of_step": {"concern": 1}, "repaired": False}
-    assert json.loads(done.stdout) == {"districts": [found]}
+    result = {"district": slug, "out_of_step": {"concern": 1}, "repaired": False}
+    assert json.loads(done.stdout) == {"districts": [result]}
     done = aimline(north.settings, *command)
     assert (done.returncode, done.stdout) == (3, f"{slug}: concern: 1 with other schools than their student\n")
     done = aimline(north.settings, *command, "--repair")

@@ -42,13 +42,13 @@ def _below(command: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def test_every_command_has_an_example() -> None:
-    """And no example is left of a command that is gone."""
+    """Every command has an example, and every example a command."""
     assert EXAMPLES.keys() == commands().keys()
 
 
 @pytest.mark.parametrize("path", EXAMPLES)
 def test_an_example_can_be_copied(path: str) -> None:
-    """Its options and arguments are those of the command, which shows it in its help text."""
+    """Each example has valid options and arguments and is in the command's help."""
     command = commands()[path]
     assert command.epilog == f"Example: {EXAMPLES[path]}"
     line = re.split(r" [<>] ", EXAMPLES[path])[0]

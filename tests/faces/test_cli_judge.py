@@ -18,7 +18,7 @@ from app.response.rules.choose import RULES
 from app.response.rules.field.counts import GROWTH_RULES, LEVEL_RULES
 from app.response.rules.offline import Options
 from bench.response.classic import RULES as BEYOND
-from bench.response.monitor import watch
+from bench.response.monitor import run_monitor
 from bench.response.world import World, Year, simulate
 
 
@@ -116,7 +116,7 @@ def test_lines_of_one_cohort_that_stand_apart_are_refused() -> None:
 
 
 def test_a_line_without_a_cohort_is_answered_before_the_next_is_read() -> None:
-    """Who reads along sees each verdict at once; lines of a cohort wait for its last."""
+    """A line without a cohort is answered before the next is read; lines of a cohort are answered together."""
     out = io.BytesIO()
     seen: list[int] = []
 
@@ -148,7 +148,7 @@ def test_a_byte_order_mark_and_line_ends_of_another_system_are_no_fault() -> Non
     ],
 )
 def test_an_error_out_of_all_proportion_is_refused(changes: dict[str, Any]) -> None:
-    """Floats that overflow say nothing, and least of all that a student does not respond."""
+    """Values out of proportion to the error are refused, because floats would overflow."""
     result, answers = run([line(**changes), line()])
     assert (result.exit_code, len(answers)) == (3, 1)
     assert "out of all proportion" in result.stderr
@@ -157,7 +157,7 @@ def test_an_error_out_of_all_proportion_is_refused(changes: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("rule", [name.value for name in RuleName])
 def test_nothing_is_said_of_a_phase_without_a_week_behind_it(rule: str) -> None:
-    """However many scores the first week has, and whoever asks about the weeks after it."""
+    """A phase in its first week gets no verdict, however many scores it has."""
     first = [{"week": 0, "value": 30.0 + n} for n in range(9)]
     for given, options in (([], ()), ([{"week": 9, "value": 36.0}], ("--every-week",))):
         _, answers = run([line(scores=first + given)], "--rule", rule, *options)
@@ -166,7 +166,7 @@ def test_nothing_is_said_of_a_phase_without_a_week_behind_it(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", [name.value for name in RuleName if name is not RuleName.MONITOR])
 def test_only_the_monitor_asks_for_more_than_a_score_a_week(rule: str) -> None:
-    """The field's rules do not say how near they are: their statistics are in other units."""
+    """Only the monitor requests more than one score a week."""
     for options in ((),) if rule in LEVEL_RULES else ((), ("--far", "0.10")):
         answers = run([line()], "--rule", rule, "--adaptive", "--every-week", *options)[1]
         assert {answer["probe"] for answer in answers} == {1}
@@ -213,7 +213,7 @@ def test_a_week_is_judged_by_what_was_known_up_to_it() -> None:
 def test_every_week_is_what_the_benchmark_scores() -> None:
     """The command and the benchmark's arrays give the same statistic for every student and week."""
     year = simulate(World(), 75, 4)
-    watched = watch(year).statistic
+    watched = run_monitor(year).statistic
     answers = judged(year_lines(year), Options(every_week=True))
     assert len(answers) > 75 * 20
     for answer in answers:

@@ -18,7 +18,7 @@ async def _aimline(town: Town, *arguments: str) -> subprocess.CompletedProcess[s
 
 
 async def test_a_source_is_made_looked_at_run_and_shown(north: Town, tmp_path: Path) -> None:
-    """From `add` over `doctor` to `run`, whole and then as a delta; the secret from a file, and nowhere after."""
+    """A source is added, inspected and run, in full and as a delta; its secret comes from a file and is not printed."""
     secret = tmp_path / "secret"
     secret.write_text(f"{SECRET}\n")
     with running("--students", "40") as address:
@@ -31,8 +31,12 @@ async def test_a_source_is_made_looked_at_run_and_shown(north: Town, tmp_path: P
             "--json",
         )
         assert (added.returncode, added.stderr) == (0, "")
-        told = json.loads(added.stdout)
-        assert (told["limits"], told["cron"], told["left_out"]) == ({"removed": 0.2}, "0 2 * * *", ["demographics"])
+        output = json.loads(added.stdout)
+        assert (output["limits"], output["cron"], output["left_out"]) == (
+            {"removed": 0.2},
+            "0 2 * * *",
+            ["demographics"],
+        )
         looked = await _aimline(north, "sis", "doctor", "sis-of-north")
         assert (looked.returncode, "A sync can read this source." in looked.stdout) == (0, True), looked.stdout
         done = await _aimline(north, "sync", "run", "sis-of-north", "--json")
@@ -49,7 +53,7 @@ async def test_a_source_is_made_looked_at_run_and_shown(north: Town, tmp_path: P
 
 
 async def test_the_doctor_fails_until_what_it_finds_is_set(north: Town, tmp_path: Path) -> None:
-    """The token endpoint is found and not set: a sync would be refused, so exit 5; and 0 once it is set as told."""
+    """The doctor exits with 5 until the token endpoint that it found is set, and then with 0."""
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
     with running("--students", "20") as address:
@@ -88,14 +92,14 @@ async def test_what_cannot_be_is_said_in_a_sentence_each(north: Town, tmp_path: 
 
 
 async def test_a_file_is_set_changed_run_and_paused(north: Town, tmp_path: Path) -> None:
-    """What `set` does not name stays; a paused source says so; a file that was taken is not taken again."""
+    """`set` keeps other settings, a paused source is shown as such, and an imported file is not imported again."""
     path = Export().write(tmp_path / "roster.zip")
     made = ("sis", "add", "--name", "drop", "--kind", "oneroster-csv", "--url", str(path), "--jitter", "0")
     assert (await _aimline(north, *made)).returncode == 0
     changed = await _aimline(north, "sis", "set", "drop", "--schedule", "0 2 * * *", "--limit", "lost=0.6", "--json")
-    told = json.loads(changed.stdout)
-    assert (told["url"], told["jitter_minutes"], told["limits"]) == (str(path), 0, {"lost": 0.6})
-    assert told["due"] is not None
+    output = json.loads(changed.stdout)
+    assert (output["url"], output["jitter_minutes"], output["limits"]) == (str(path), 0, {"lost": 0.6})
+    assert output["due"] is not None
     first = await _aimline(north, "sync", "run", "drop", "--json")
     assert (first.returncode, json.loads(first.stdout)["state"]) == (0, "applied")
     second = await _aimline(north, "sync", "run", "drop")

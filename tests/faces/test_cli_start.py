@@ -21,28 +21,28 @@ from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
 
 
 def _told(app: Typer) -> dict[str, str]:
-    """The commands and what they are for, as the help shows it."""
+    """Returns the commands and their summaries in the help."""
     commands = getattr(get_command(app), "commands", {})
     return {name: command.get_short_help_str(200).rstrip(".") for name, command in commands.items()}
 
 
 def test_the_overview_says_of_every_command_what_it_says_itself() -> None:
-    """A command that is not listed would be called unknown; and the overview loads none of them."""
+    """The overview lists every command with its own summary, without loading the commands."""
     assert _told(overview()) == _told(command_line())
-    asked = "import sys; from app.cli import overview; overview(); print(*sys.modules)"
-    assert not {"sqlalchemy", "pydantic", "numpy"} & _loaded_by(asked)
+    code = "import sys; from app.cli import overview; overview(); print(*sys.modules)"
+    assert not {"sqlalchemy", "pydantic", "numpy"} & _loaded_by(code)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_there_when_it_is_loaded_alone(command: str) -> None:
-    """By its own module, under its own name."""
+    """Each command can be loaded alone."""
     assert command in _told(command_line(command))
 
 
 def test_judging_offline_loads_no_database() -> None:
     """`aimline judge` is for people without a server, and begins at once."""
-    asked = "import sys; from app.cli import command_line; command_line('judge'); print(*sys.modules)"
-    loaded = _loaded_by(asked)
+    code = "import sys; from app.cli import command_line; command_line('judge'); print(*sys.modules)"
+    loaded = _loaded_by(code)
     assert "app.cli.judge" in loaded
     assert not {"sqlalchemy", "asyncpg", "fastapi"} & loaded
 
@@ -54,7 +54,7 @@ def _loaded_by(program: str) -> set[str]:
 
 
 def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
-    """A collector reads every line, whichever process wrote it; and no process prints a fault with what it held."""
+    """Every api process logs JSON lines, without values in faults."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--workers", "2"]
@@ -67,11 +67,11 @@ def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
             # The quotas are of the whole service: each of the two processes announces half.
             assert client.get("/oauth/jwks.json").headers["ratelimit-policy"] == '"address";q=3000;w=60'
         serving.terminate()
-        said, _ = serving.communicate(timeout=120)
+        output, _ = serving.communicate(timeout=120)
     finally:
         serving.kill()
         serving.wait()
-    lines = said.splitlines()
+    lines = output.splitlines()
     assert lines
     assert {json.loads(line)["event"] for line in lines} == {"request"}
     assert all(json.loads(line)["trace_id"] for line in lines)
@@ -86,7 +86,7 @@ def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
 def test_a_command_names_the_reason_why_the_server_refuses_it(
     settings: Settings, changed: dict[str, Any], reason: str
 ) -> None:
-    """A server that answers is not asked whether it runs."""
+    """If the server refuses a connection, the sentence has the server's reason."""
     url = make_url(settings.url_of("worker")).set(**changed).render_as_string(hide_password=False)
     command = [sys.executable, "-m", "app", "district", "create", "nobody", "--name", "Nobody", "--time-zone", "UTC"]
     surroundings = environment(settings) | {"AIMLINE_WORKER_DATABASE_URL": url}

@@ -8,13 +8,13 @@ import pytest
 from fastapi import FastAPI
 
 from app.core import ids
-from app.rest.compress import SMALLEST
+from app.rest.compress import MIN_BYTES
 from tests.faces.rest_town import Caller, caller
 from tests.town import Town
 
 
 async def raw(client: Caller, method: str, path: str, accepts: str, body: Any = None) -> tuple[dict[str, str], bytes]:
-    """The headers and the bytes of an answer as they come over the line: the client would decompress them."""
+    """Returns the headers and the bytes of an answer without decompressing them."""
     sent, content = b"" if body is None else orjson.dumps(body), [b"content-type", b"application/json"]
     headers = [(b"authorization", f"Bearer {client.token}".encode()), (b"accept-encoding", accepts.encode()), content]
     scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
@@ -44,7 +44,7 @@ async def concerns(app: FastAPI, north: Town) -> Caller:
 
 
 async def test_a_large_answer_is_compressed(app: FastAPI, north: Town) -> None:
-    """The same content in fewer bytes, for those who accept it; caches are told that the answers differ."""
+    """A large answer is compressed for clients that accept it, with Vary."""
     client = await concerns(app, north)
     headers, plain_bytes = await raw(client, "GET", "/v1/concerns", "identity")
     assert "content-encoding" not in headers
@@ -65,17 +65,17 @@ async def test_who_does_not_accept_it_gets_it_plain(app: FastAPI, north: Town, a
 
 
 async def test_an_answer_with_a_secret_is_not_compressed(app: FastAPI, north: Town) -> None:
-    """The description is the caller's own, the secret is not: compressed together, lengths would tell."""
+    """An answer with a secret is not compressed, because lengths could reveal it."""
     client, long = caller(app, north), "whsec_" * 300
     new = {"url": "http://127.0.0.1:9999/hook", "event_types": ["concern.raised"], "description": long[:500]}
     new["event_types"] = [one["name"] for one in (await client.get("/v1/event-types")).json()["items"]]
     headers, body = await raw(client, "POST", "/v1/webhook-endpoints", "gzip", new)
-    assert len(body) > SMALLEST
+    assert len(body) > MIN_BYTES
     assert b"whsec_" in body
     assert "content-encoding" not in headers
     path = "/v1/webhook-endpoints/" + (await client.get("/v1/webhook-endpoints")).json()["items"][0]["id"]
     headers, body = await raw(client, "POST", f"{path}/rotate", "gzip", {})
-    assert len(body) > SMALLEST
+    assert len(body) > MIN_BYTES
     assert "content-encoding" not in headers
     headers, _ = await raw(client, "GET", path, "gzip")
     assert headers["content-encoding"] == "gzip"

@@ -31,9 +31,10 @@ async def cut_app(north: Town, proxy: CuttingProxy) -> AsyncIterator[FastAPI]:
 async def test_a_commit_whose_answer_is_lost_is_of_unknown_outcome(
     cut_app: FastAPI, proxy: CuttingProxy, north: Town, face: str
 ) -> None:
-    """503 that says so and how to find out. It was a 500 that said that nothing was changed, though it was.
+    """A commit whose answer is lost is answered with 503 and an unknown outcome.
 
-    There is no Retry-After: a client that repeats by itself would raise the concern twice.
+    It was a 500 that said that nothing was changed, though it was. There is no Retry-After: a client that repeats by
+    itself would raise the concern twice.
     """
     proxy.cut_after = b"COMMIT"
     answer = await raise_concern(cut_app, north, face)
@@ -49,7 +50,7 @@ async def test_a_commit_whose_answer_is_lost_is_of_unknown_outcome(
 async def test_a_read_whose_commit_is_lost_is_read_again(
     cut_app: FastAPI, proxy: CuttingProxy, north: Town, face: str
 ) -> None:
-    """A read changes nothing: it is answered as if nothing had happened."""
+    """A read whose commit is lost is repeated and answered."""
     proxy.cut_after = b"COMMIT"
     answer = await list_concerns(cut_app, north, face)
     assert proxy.cuts == 1
@@ -61,7 +62,7 @@ async def test_a_read_whose_commit_is_lost_is_read_again(
 async def test_a_connection_that_is_cut_before_the_commit_is_begun_again(
     cut_app: FastAPI, proxy: CuttingProxy, north: Town, face: str
 ) -> None:
-    """Nothing was committed, so that the second attempt is the only one that counts."""
+    """A request whose connection breaks before the commit is repeated once."""
     proxy.cut_after = b"INSERT INTO concern"
     answer = await raise_concern(cut_app, north, face)
     assert proxy.cuts == 1

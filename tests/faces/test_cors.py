@@ -1,4 +1,4 @@
-"""Protects districts' records from web pages that nobody registered, and lets the registered ones call."""
+"""Protects districts' records from web pages of origins that are not registered."""
 
 import json
 from uuid import UUID
@@ -18,7 +18,7 @@ HERE, THERE = "https://here.example.org", "https://there.example.org"
 
 
 async def client_with(app: FastAPI, town: Town, *origins: str) -> Caller:
-    """A client of the town that has registered these origins."""
+    """Creates a client of the district with these registered origins."""
     async with town.house() as work:
         made = await register_client(work, NewClient("page", ("roster:read",)))
         await set_origins(work, made.client_id, origins)
@@ -28,7 +28,7 @@ async def client_with(app: FastAPI, town: Town, *origins: str) -> Caller:
 
 
 async def preflight(app: FastAPI, origin: str, path: str = "/v1/students") -> httpx.Response:
-    """What a browser asks before a request that is not simple."""
+    """Sends a preflight, which browsers send before a request that is not simple."""
     headers = {"Origin": origin, "Access-Control-Request-Method": "PATCH"}
     async with plain(app) as client:
         return await client.options(path, headers=headers)
@@ -122,7 +122,7 @@ async def test_what_is_no_origin_is_not_registered(app: FastAPI, north: Town) ->
 
 
 def test_an_operator_registers_origins(north: Town) -> None:
-    """With a new client and later, shown with the client; what is no origin is refused, and nothing is created."""
+    """An operator registers origins with a new client and later; an invalid origin is refused."""
     of_district = ("--district", north.slug, "--json")
     create = ("client", "create", "--scope", "roster:read", "--origin")
     made = aimline(north.settings, *create, HERE, "--origin", THERE, *of_district)

@@ -29,7 +29,7 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
-    """A town with everything in it."""
+    """A district with all kinds of rows."""
     return await tell(await found_town("north", engine, worker_engine, settings))
 
 
@@ -39,7 +39,7 @@ def decoded(cursor: str) -> bytes:
 
 
 async def test_no_cursor_of_rest_decodes_to_a_name(app: FastAPI, told: Told) -> None:
-    """Of every list with pages: neither the cursor nor the Link header holds anything of the town's people."""
+    """No cursor and no Link header of any list contains a person's data."""
     north, seen = caller(app, told.town), 0
     for operation in operations(app):
         if "after" not in operation.names("query"):
@@ -65,7 +65,7 @@ async def test_no_cursor_of_graphql_decodes_to_a_name(told: Told) -> None:
 
 
 async def test_an_edited_cursor_is_refused_by_graphql(told: Told) -> None:
-    """Each sign of it, a sign more, a sign less: the code and the pointer that REST gives, and no rows."""
+    """A cursor with one changed, added or removed character is refused with REST's code and pointer."""
     cursor = (await data_of(told.town, PAGES))["students"]["pageInfo"]["endCursor"]
     edits = [cursor[:at] + ("A" if cursor[at] != "A" else "B") + cursor[at + 1 :] for at in range(0, len(cursor), 7)]
     for edited in [*edits, cursor[:-1], cursor + "A", cursor + "=", "", "x", "A" * 100_000]:
@@ -75,7 +75,7 @@ async def test_an_edited_cursor_is_refused_by_graphql(told: Told) -> None:
 
 @pytest.mark.parametrize("query", OTHERS.values(), ids=OTHERS)
 async def test_a_cursor_of_graphql_is_bound_to_its_list_and_filter(query: str, told: Told) -> None:
-    """As in REST: of another list or with another filter it is refused."""
+    """A cursor of another list or with another filter is refused, as in REST."""
     cursor = (await data_of(told.town, PAGES))["students"]["pageInfo"]["endCursor"]
     _refused((await ask(told.town, query, {"after": cursor})).json())
 
@@ -83,7 +83,7 @@ async def test_a_cursor_of_graphql_is_bound_to_its_list_and_filter(query: str, t
 async def test_a_cursor_of_another_district_is_refused(
     app: FastAPI, told: Told, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
-    """In both faces, for the same list and filter."""
+    """A cursor of another district is refused in both APIs."""
     south = await found_town("south", engine, worker_engine, settings)
     cursor = (await caller(app, told.town).get("/v1/students", limit=1)).json()["next"]
     answer = await caller(app, south).get("/v1/students", limit=1, after=cursor)
@@ -111,7 +111,7 @@ async def test_another_process_and_a_rotated_key_open_a_cursor(app: FastAPI, tol
 
 
 def test_every_list_of_the_product_is_sealed_with_its_keyring() -> None:
-    """Without the keyring a cursor opens in one process only, which no test with one process would show."""
+    """The cursors of every list are encrypted with the keyring, so that other processes can open them."""
     calls = [
         (name, call)
         for name, tree in modules().items()

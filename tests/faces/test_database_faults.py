@@ -46,7 +46,7 @@ async def test_a_fault_that_passes_is_not_the_callers(app: FastAPI, north: Town,
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("sqlstate", REFUSED)
 async def test_a_fault_that_stays_is_told_alike(app: FastAPI, north: Town, face: str, sqlstate: str) -> None:
-    """Status, code and Retry-After do not depend on the face; nothing is changed and no value is shown."""
+    """A lasting fault gives the same status, code and Retry-After in both APIs, and no value."""
     if (sqlstate, face) == ("23505", "graphql"):
         pytest.skip("a unique violation within a mutation is a problem of its field")
     status, code = REFUSED[sqlstate]
@@ -66,7 +66,7 @@ async def test_whoever_has_waited_is_not_made_to_wait_again(app: FastAPI, north:
 
 
 async def test_another_fault_is_ours_and_runs_once(app: FastAPI, north: Town) -> None:
-    """What is no temporary fault stays a 500, and is not repeated."""
+    """A fault that is not temporary gives 500 and is not repeated."""
     async with failing(north, "22012", times=1):
         answer = await raise_concern(app, north, "rest")
     assert (answer.status_code, code_of(answer)) == (500, "internal")
@@ -94,7 +94,7 @@ async def test_a_session_that_is_ended_while_it_waits_begins_again(app: FastAPI,
 
 @pytest.mark.parametrize("face", FACES)
 async def test_a_read_is_begun_again_on_another_connection(app: FastAPI, north: Town, face: str) -> None:
-    """Every idle connection of the pool is ended by the server: reads go on without an error."""
+    """If the server ends the pool's idle connections, reads are repeated and succeed."""
     api = await asyncpg.connect(north.settings.url_of("api"), server_settings={"application_name": "tests ender"})
     try:
         assert (await list_concerns(app, north, face)).status_code == 200
@@ -118,14 +118,14 @@ async def test_a_database_that_is_away_is_no_fault_of_ours(north: Town) -> None:
         ready = await client.get("/health/ready")
     assert (token.status_code, token.json()["error"]) == (503, "temporarily_unavailable")
     assert ready.status_code == 503
-    asked = [await ask(app, north, face) for ask in (list_concerns, raise_concern) for face in FACES]
-    for answer in asked:
+    answers = [await ask(app, north, face) for ask in (list_concerns, raise_concern) for face in FACES]
+    for answer in answers:
         assert (answer.status_code, code_of(answer)) == (503, "database.unavailable")
-    assert {answer.headers["retry-after"] for answer in (token, *asked)} == {"2"}
+    assert {answer.headers["retry-after"] for answer in (token, *answers)} == {"2"}
 
 
 async def hold_counter(connection: asyncpg.Connection, town: Town) -> None:
-    """Locks the row of the district's event counter, as a transaction that is about to commit holds it."""
+    """Locks the row of the district's event counter, as a transaction does before its commit."""
     await connection.execute(f"SELECT app.enter('{town.district_id}', 'district', '{{}}', '{{}}', '{{*}}')")
     await connection.execute("SELECT last FROM event_counter WHERE district_id = $1 FOR UPDATE", town.district_id)
 

@@ -1,4 +1,6 @@
-"""Tests the documents that are the same for everybody: built once and served with an ETag; nothing else is cached."""
+"""Tests the documents that are the same for all callers: they are built once and have an ETag; nothing else is
+cached.
+"""
 
 import asyncio
 
@@ -73,12 +75,12 @@ async def test_a_document_that_could_not_be_made_is_made_by_the_next_caller() ->
 
 @pytest.fixture
 async def told(north: Town) -> Told:
-    """A town with everything in it."""
+    """A district with all kinds of rows."""
     return await tell(north)
 
 
 async def test_no_answer_about_a_person_may_be_stored_or_guessed_at(app: FastAPI, told: Told) -> None:
-    """Every operation, taken or refused, in both faces: `no-store` and `nosniff`. Faults and unknown routes as well."""
+    """Every operation in both APIs answers with `no-store` and `nosniff`, also refusals, faults and unknown routes."""
     north = caller(app, told.town)
     for operation in operations(app):
         path = own_request(operation, told).path if operation.name not in OPEN else operation.path
@@ -97,7 +99,7 @@ async def test_no_answer_about_a_person_may_be_stored_or_guessed_at(app: FastAPI
 
 
 async def test_a_token_request_is_small(app: FastAPI) -> None:
-    """Nobody has to be known to send one, so a large one is not read."""
+    """A large token request is refused, because it needs no token."""
     async with plain(app) as client:
         answer = await client.post("/oauth/token", data={"grant_type": "x" * 20_000})
     assert answer.status_code == 413

@@ -30,7 +30,7 @@ async def test_whether_the_process_lives_is_always_answered(built: Built, north:
 
 @pytest.mark.parametrize("face", ["rest", "graphql"])
 async def test_one_districts_backlog_does_not_delay_another(built: Built, north: Town, south: Town, face: str) -> None:
-    """Twenty requests of north wait when south's comes: it runs at once, over REST and over GraphQL."""
+    """Another district's request runs at once although twenty requests of the first wait."""
     async with built(concurrency=1) as app:
         gate, ended = gate_of(app), list[str]()
         holder = gate.enqueue(north.district_id)
@@ -51,7 +51,7 @@ async def test_one_districts_backlog_does_not_delay_another(built: Built, north:
 
 
 async def test_requests_without_a_token_are_a_class_of_their_own(built: Built, north: Town) -> None:
-    """A flood of them waits behind one another, and the district's request passes them."""
+    """Requests without a token wait for each other and do not delay a district's request."""
     async with built(concurrency=1) as app:
         gate, ended = gate_of(app), list[str]()
         holder = gate.enqueue(NOBODY)
@@ -99,7 +99,7 @@ async def test_a_client_that_leaves_while_it_waits_takes_no_turn(built: Built, n
 
 
 async def test_a_slow_reader_and_a_slow_sender_hold_no_slot(built: Built, north: Town) -> None:
-    """A body that does not end, and a response that nobody takes: the only slot is free for others."""
+    """A body that does not end, and a response that is not read, occupy no slot."""
     async with built(concurrency=1) as app:
         gate, never, begun = gate_of(app), asyncio.Event(), list[str]()
 
@@ -146,7 +146,7 @@ async def test_a_full_queue_is_refused_with_a_time_to_return(built: Built, north
 
 
 async def test_a_running_request_pauses_between_its_steps(built: Built, north: Town, south: Town) -> None:
-    """Requests of north that have begun, and the tasks that they start, end only after south's, which came last."""
+    """Running requests of one district pause for another district's request."""
     async with built(concurrency=4) as app:
         gate, ended = gate_of(app), list[str]()
         waits, began = asyncio.Event(), list[int]()
@@ -174,9 +174,9 @@ async def test_a_running_request_pauses_between_its_steps(built: Built, north: T
 async def test_a_request_beside_another_districts_load_waits_for_one_request_at_most(
     built: Built, north: Town, south: Town, face: str
 ) -> None:
-    """Sixteen closed loops of north: south's request takes its own time and that of north's longest at most.
+    """Under another district's load a request waits for one of its requests at most.
 
-    The time is the processor's, in this thread: what other programs take of the machine is not in it.
+    The time is the processor time of this thread, so that other programs have no influence.
     """
     async with built() as app:
         loud, quiet, stop = caller(app, north), caller(app, south), asyncio.Event()

@@ -1,4 +1,4 @@
-"""Tests that other callers continue while a frozen process holds the district's event counter.
+"""Tests that other callers continue while a frozen process has the district's event counter locked.
 
 Uses real processes: one is stopped by SIGSTOP in the middle of a write, while another one serves.
 """
@@ -25,7 +25,7 @@ PATIENT = {"AIMLINE_LOCK_TIMEOUT": "60", "AIMLINE_IDLE_TIMEOUT": "120"}
 
 @asynccontextmanager
 async def client_of(app: FastAPI, town: Town, address: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a process, with a token of the town."""
+    """Returns a client of a process, with a token of the district."""
     headers = {"Authorization": f"Bearer {caller(app, town).token}"}
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(
@@ -41,9 +41,9 @@ def concern(town: Town, description: str) -> dict[str, str]:
 
 
 async def test_a_healthy_api_answers_beside_a_frozen_one(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """22 writers get 503 with Retry-After in place of no answer; reads and readiness go on while all of them wait.
+    """22 writers get 503 with Retry-After while reads and readiness continue.
 
-    The pool has eight connections, so that the writers would have them all.
+    The pool has eight connections, so that the writers would occupy all of them.
     """
     healthy = {"AIMLINE_LOCK_TIMEOUT": "3", "AIMLINE_CONNECT_TIMEOUT": "3", "AIMLINE_POOL_SIZE": "4"}
     async with (
@@ -71,7 +71,9 @@ async def test_a_healthy_api_answers_beside_a_frozen_one(app: FastAPI, north: To
 
 
 async def test_a_frozen_api_loses_what_it_holds(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """The server ends its transaction after the idle timeout; when it goes on, its request is carried out once."""
+    """The server ends a frozen process's transaction after the idle timeout, and its request is executed once
+    afterwards.
+    """
     short = PATIENT | {"AIMLINE_IDLE_TIMEOUT": "1"}
     async with (
         gate(north, "event", "api") as (holder, watcher),
@@ -92,7 +94,7 @@ async def test_a_frozen_api_loses_what_it_holds(app: FastAPI, north: Town, tmp_p
 
 @pytest.mark.parametrize("name", ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"])
 async def test_the_roles_have_limits_of_their_own(north: Town, name: str) -> None:
-    """`aimline migrate` sets them on both roles: behind a pooler that drops what a client asks for, they still hold."""
+    """`aimline migrate` sets timeouts on both roles, so that they apply behind a pooler too."""
     for role in ("api", "worker"):
         plain = await asyncpg.connect(north.settings.url_of(role))
         try:

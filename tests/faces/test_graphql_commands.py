@@ -1,4 +1,4 @@
-"""Protects a client that sends a mutation twice, or changes a row that somebody else has changed since."""
+"""Protects a client that sends a mutation twice, or changes a row that was changed since it was read."""
 
 import asyncio
 from pathlib import Path
@@ -39,7 +39,7 @@ async def send(app: FastAPI, town: Town, key: str | None = "k", **more: Any) -> 
 
 
 async def test_the_second_mutation_is_answered_as_the_first(app: FastAPI, north: Town) -> None:
-    """The same data, marked in the extensions; one concern."""
+    """A repeated mutation gets the first one's data, marked in the extensions, and raises one concern."""
     first, again = await send(app, north), await send(app, north)
     assert first.json()["data"] == again.json()["data"]
     assert first.json()["data"]["raiseConcern"]["concern"]["id"]
@@ -49,7 +49,7 @@ async def test_the_second_mutation_is_answered_as_the_first(app: FastAPI, north:
 
 
 async def test_other_variables_are_refused(app: FastAPI, north: Town) -> None:
-    """The code of REST, and nothing is changed."""
+    """A key with other variables is refused with REST's code."""
     assert (await send(app, north)).status_code == 200
     other = await send(app, north, description="Loud.")
     assert code_of(other) == "idempotency.mismatch"
@@ -58,7 +58,7 @@ async def test_other_variables_are_refused(app: FastAPI, north: Town) -> None:
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\nb", "é"])
 async def test_a_bad_key_is_refused(app: FastAPI, north: Town, key: str) -> None:
-    """400 with the code of REST, and nothing is changed."""
+    """An invalid key is refused with 400 and REST's code, and nothing is changed."""
     answer = await send(app, north, key)
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["extensions"]["problems"][0]["code"] == "idempotency.key_malformed"
@@ -66,7 +66,7 @@ async def test_a_bad_key_is_refused(app: FastAPI, north: Town, key: str) -> None
 
 
 async def test_each_field_has_a_key_of_its_own(app: FastAPI, north: Town) -> None:
-    """Of two fields, the one that was refused is run again, and the other is only answered again."""
+    """Each field has a key of its own: a refused field runs again, and a finished one is only answered."""
     wrong = {"input": concern(north), "other": concern(north, area="no-such-area")}
     first = (await ask_graphql(app, north, TWICE, wrong)).json()
     assert first["data"]["one"]["concern"] is not None
@@ -88,7 +88,7 @@ async def test_of_sixteen_at_once_one_has_an_effect(app: FastAPI, north: Town) -
 
 
 async def test_a_commit_whose_answer_is_lost_is_asked_for_again(north: Town, tmp_path: Path) -> None:
-    """With a key in each field nothing is of unknown outcome."""
+    """With a key in each field, a lost commit is repeated and has no unknown outcome."""
     async with cutting_proxy(north.settings.url_of("api"), tmp_path) as proxy:
         app = build(north.settings.model_copy(update={"api_database_url": proxy.url}))
         proxy.cut_after = b"COMMIT"
@@ -100,7 +100,7 @@ async def test_a_commit_whose_answer_is_lost_is_asked_for_again(north: Town, tmp
 
 
 async def test_a_change_needs_the_version_that_was_read(app: FastAPI, north: Town) -> None:
-    """As PATCH does: a problem without one, and with a former one."""
+    """A change without the current version is a problem, as with PATCH."""
     given = {"input": {"measure": "orf", "name": "Mine"}}
     for version, problem in ((None, "version.required"), (7, "version.mismatch")):
         answer = (await ask_graphql(app, north, AMEND, {**given, "version": version})).json()

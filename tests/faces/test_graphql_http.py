@@ -27,7 +27,7 @@ AREAS = "{ areas { code } }"
 
 
 async def send(town: Town, method: str = "POST", *, accept: str | None = MODERN, **more: Any) -> httpx.Response:
-    """One request as it is given."""
+    """Sends one request unchanged and returns the answer."""
     headers = {"Authorization": f"Bearer {token(town)}", **({"Accept": accept} if accept else {})}
     async with http(town.engine, town.settings) as client:
         return await client.request(method, "/graphql", headers={**headers, **more.pop("headers", {})}, **more)
@@ -47,7 +47,7 @@ async def test_without_a_token_there_is_nothing(north: Town, given: str | None) 
 
 @pytest.mark.parametrize("extensions", ["text", 0, 1, False, True, ["list"]])
 async def test_extensions_are_an_object(north: Town, extensions: object) -> None:
-    """What is false in Python is malformed too: 0 and false were once taken for no extensions."""
+    """Extensions must be an object; 0 and false are refused as well."""
     answer = await send(north, json={"query": AREAS, "extensions": extensions})
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["extensions"]["code"] == "extensions.malformed"
@@ -58,7 +58,7 @@ async def test_extensions_are_an_object(north: Town, extensions: object) -> None
     [(MODERN, MODERN), (f"{MODERN}, {LEGACY};q=0.9", MODERN), (LEGACY, LEGACY), ("*/*", LEGACY), (None, LEGACY)],
 )
 async def test_the_answer_has_the_media_type_that_is_taken(north: Town, accept: str | None, media: str) -> None:
-    """The draft's own type where it is accepted, plain JSON else; both for a good request with 200."""
+    """The answer has the media type that the client accepts; a valid request gets 200."""
     answer = await send(north, accept=accept, json={"query": AREAS})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, f"{media}; charset=utf-8")
     assert "errors" not in answer.json()
@@ -117,7 +117,7 @@ async def test_a_request_that_ran_nothing_leaves_no_principal_behind(north: Town
     ],
 )
 async def test_a_body_that_is_no_request(north: Town, content: bytes, kind: str, status: int) -> None:
-    """Told by status whatever is accepted."""
+    """A body that is no request is refused with its status, whatever the client accepts."""
     for accept in (MODERN, LEGACY):
         answer = await send(north, accept=accept, content=content, headers={"Content-Type": kind})
         assert answer.status_code == status
@@ -125,7 +125,7 @@ async def test_a_body_that_is_no_request(north: Town, content: bytes, kind: str,
 
 
 async def test_a_get_reads_and_never_writes(north: Town) -> None:
-    """A query by GET works; a mutation is 405; without a query there is no page of somebody's else."""
+    """A query by GET works, a mutation gives 405, and no foreign page is shown."""
     query = "query A($x: ID!) { node(id: $x) { id } }"
     answer = await send(north, "GET", params={"query": query, "variables": '{"x": ""}'})
     assert (answer.status_code, answer.json()["data"]) == (200, {"node": None})
@@ -159,7 +159,7 @@ async def test_the_named_operation_is_run(north: Town) -> None:
     ids=["depth", "aliases", "tokens"],
 )
 async def test_there_are_limits(north: Town, query: str) -> None:
-    """A document that asks for too much is refused before anything is read."""
+    """A document beyond the limits is refused before anything is read."""
     answer = await ask(north, query)
     assert answer.status_code == 400
     assert "data" not in answer.json()
@@ -200,14 +200,14 @@ async def test_introspection_works(north: Town) -> None:
     ],
 )
 async def test_no_error_shows_a_submitted_value(north: Town, query: str, variables: dict[str, Any] | None) -> None:
-    """A child's name in the wrong place does not come back in an error, nor reach whoever logs it."""
+    """No error and no log contains a submitted value."""
     answer = await ask(north, query, variables)
     assert answer.json()["errors"][0]["message"]
     assert "CanaryChild" not in answer.text
 
 
 async def test_an_error_still_says_what_to_mend(north: Town) -> None:
-    """The place, the type and the missing field are told; only the value is not."""
+    """An error still names the place, the type and the missing field."""
     record = "mutation($i: RecordScoresInput!) { recordScores(input: $i) { problems { code } } }"
     for query, variables, message in (
         (
@@ -251,7 +251,7 @@ def test_the_sdl_says_what_each_read_and_command_asks_for() -> None:
 
 
 def test_the_words_are_those_of_the_rooms() -> None:
-    """An enum of the face never falls behind the rules that it shows."""
+    """The enums have exactly the values of the rooms' rules."""
     assert tuple(ConcernState) == CONCERN_STATES
     assert tuple(SupportState) == SUPPORT_STATES
     assert tuple(ScorePurpose) == PURPOSES

@@ -31,7 +31,7 @@ FIELDS = {
 
 
 def document(*commands: tuple[str, dict[str, Any]], literal: bool = False) -> dict[str, Any]:
-    """A mutation of these commands in order; the inputs are variables, or stand in the document."""
+    """Returns a mutation of these commands in order, with variables or literals."""
     heads, fields, variables = [], [], {}
     for number, (name, given) in enumerate(commands):
         kind, selected = FIELDS[name]
@@ -51,7 +51,7 @@ def concern(student: str) -> tuple[str, dict[str, Any]]:
 
 
 def decision(student: str) -> tuple[str, dict[str, Any]]:
-    """Decides that a support goes on; it names the support, and so its student."""
+    """Returns a command that decides to continue a support, and so names its student."""
     return "decide", {"kind": "CONTINUE", "support": student}
 
 
@@ -100,12 +100,12 @@ async def test_documents_in_opposite_orders_do_not_deadlock(
 
     before = await deadlocks(north)
     for _ in range(ROUNDS):
-        there = document(make(amy), make(ben), literal=how == "literals")
+        forward = document(make(amy), make(ben), literal=how == "literals")
         back = document(make(ben), make(amy), literal=how == "literals")
-        for answer in await both(as_client, there, back):
-            told = answer.json()
-            assert "errors" not in told, told
-            assert all(not one["problems"] for one in told["data"].values()), told
+        for answer in await both(as_client, forward, back):
+            body = answer.json()
+            assert "errors" not in body, body
+            assert all(not one["problems"] for one in body["data"].values()), body
     assert await deadlocks(north) == before
 
 
@@ -116,9 +116,9 @@ async def test_scores_of_one_cohort_in_opposite_orders_of_weeks_do_not_deadlock(
     (amy, _), (ben, _) = supports
     before = await deadlocks(north)
     for number in range(ROUNDS):
-        there = document(*(score(amy, "orf", week, 40.0 + number) for week in (1, 2)))
+        forward = document(*(score(amy, "orf", week, 40.0 + number) for week in (1, 2)))
         back = document(*(score(ben, "orf", week, 40.0 + number) for week in (2, 1)))
-        for answer in await both(as_client, there, back):
+        for answer in await both(as_client, forward, back):
             assert "errors" not in answer.json(), answer.json()
     assert await deadlocks(north) == before
 
@@ -150,21 +150,21 @@ async def test_amendments_of_the_same_measures_in_opposite_orders_do_not_deadloc
         orf, maze = (ids.format_id("measure", north.measures[code]) for code in ("orf", "maze"))
     before = await deadlocks(north)
     for number in range(ROUNDS):
-        there, back = (
+        forward, back = (
             document(*(amendment(name, f"Round {number}") for name in names), literal=how == "literals")
             for names in ((orf, maze), (maze, orf))
         )
-        for answer in await both(as_client, there, back):
-            told = answer.json()
-            assert "errors" not in told, told
-            assert all(one["measure"] == {"name": f"Round {number}"} for one in told["data"].values()), told
+        for answer in await both(as_client, forward, back):
+            body = answer.json()
+            assert "errors" not in body, body
+            assert all(one["measure"] == {"name": f"Round {number}"} for one in body["data"].values()), body
     assert await deadlocks(north) == before
 
 
 async def test_a_measure_and_a_student_in_opposite_orders_do_not_deadlock(
     as_client: Caller, north: Town, supports: list[tuple[str, str]]
 ) -> None:
-    """Students come first, whichever command a document begins with: a score also holds its measure's key."""
+    """Commands lock students before measures, in any order in a document, so that they do not deadlock."""
     amy = supports[0][0]
     before = await deadlocks(north)
     for number in range(ROUNDS):

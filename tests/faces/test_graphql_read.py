@@ -56,7 +56,7 @@ query Many {
 
 
 async def in_the_loop(town: Town, name: str) -> dict[str, str]:
-    """A student with a concern, a support that stopped working, and a decision; ids as faces show them."""
+    """Creates a student with a concern, a support that stopped working and a decision; returns public ids."""
     await by_four_points(town)
     async with town.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(town, name), "ela.fluency", f"Slow {town.canary}."))
@@ -111,8 +111,8 @@ async def test_three_students_cost_as_many_statements_as_one(north: Town) -> Non
     """The guard against N+1: nested reads go by batches."""
     statements: list[str] = []
 
-    def count(*told: Any) -> None:
-        statements.append(told[2])
+    def count(*arguments: Any) -> None:
+        statements.append(arguments[2])
 
     event.listen(north.engine.sync_engine, "before_cursor_execute", count)
     try:
@@ -121,8 +121,8 @@ async def test_three_students_cost_as_many_statements_as_one(north: Town) -> Non
             for name in names:
                 await in_the_loop(north, name)
             statements.clear()
-            found = (await told(north, MANY))["students"]["edges"]
-            assert sum(bool(edge["node"]["concerns"]) for edge in found) == len(names) + (names != ("amy",))
+            edges = (await told(north, MANY))["students"]["edges"]
+            assert sum(bool(edge["node"]["concerns"]) for edge in edges) == len(names) + (names != ("amy",))
             counts.append(len(statements))
     finally:
         event.remove(north.engine.sync_engine, "before_cursor_execute", count)
@@ -131,7 +131,7 @@ async def test_three_students_cost_as_many_statements_as_one(north: Town) -> Non
 
 
 async def test_node_reads_the_prefix(north: Town) -> None:
-    """Every kind of id that the face shows leads back to its row."""
+    """`node` reads every kind of public id."""
     made = await in_the_loop(north, "amy")
     query = "query($id: ID!) { node(id: $id) { __typename id } }"
     for kind, row_id in made.items():
@@ -142,7 +142,7 @@ async def test_node_reads_the_prefix(north: Town) -> None:
 
 
 async def test_another_district_is_not_there(north: Town, south: Town) -> None:
-    """Its ids give null and empty pages, no error, and no byte of it anywhere."""
+    """Ids of another district give null and empty pages, without an error."""
     made = await in_the_loop(south, "amy")
     school = made["school"]
     reads = [f'{kind}: {kind}(id: "{made[kind]}") {{ id }}' for kind in ("student", "concern", "support", "score")]
@@ -211,7 +211,7 @@ async def test_pages_go_on_where_they_ended(north: Town) -> None:
 
 
 async def test_supports_are_found_by_what_a_screen_needs(north: Town) -> None:
-    """By verdict, level, area, state, caseload: each filter takes and leaves."""
+    """Supports can be filtered by verdict, level, area, state and caseload."""
     made = await in_the_loop(north, "amy")
     for taken, left in (
         ("verdict: NOT_RESPONDING", "verdict: RESPONDING"),
@@ -229,7 +229,7 @@ async def test_supports_are_found_by_what_a_screen_needs(north: Town) -> None:
 
 
 async def test_whom_a_nested_read_shows_is_logged(north: Town) -> None:
-    """One row a request, with the students and kinds that it showed and the schema's names of what was asked."""
+    """One row is logged per request, with all shown students and kinds and the requested fields."""
     await in_the_loop(north, "amy")
     await in_the_loop(north, "cy")
     await told(north, MANY)
@@ -247,7 +247,7 @@ async def test_whom_a_nested_read_shows_is_logged(north: Town) -> None:
 
 
 async def test_a_missing_permission_is_told_and_leaves_the_rest(north: Town) -> None:
-    """Access is told at the top with its code; what the caller may read is there."""
+    """A missing permission is an error with its code, and other fields are answered."""
     await in_the_loop(north, "amy")
     query = "{ students { edges { node { id concerns { id } } } } areas { code } }"
     answer = await ask(north, query, scopes=frozenset({"roster:read"}))
@@ -260,7 +260,7 @@ async def test_a_missing_permission_is_told_and_leaves_the_rest(north: Town) -> 
 
 @pytest.mark.parametrize("scope", ["area:sel"])
 async def test_a_secured_area_stays_shut(north: Town, scope: str) -> None:
-    """Without its scope, a secured concern is not there."""
+    """Without its scope, a secured concern is not shown."""
     async with north.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(north, "amy"), "sel", "Keeps apart."))
     query = 'query($id: ID!) { concern(id: $id) { id } student(id: "sis:sis:amy-1") { concerns { id } } }'
@@ -282,6 +282,6 @@ async def test_resolvers_reach_the_session_one_at_a_time(north: Town) -> None:
 
     prepared = preparation(Limits()).prepare(Operation("{ areas { code } }", None, None), "POST")
     async with north.unit() as work:
-        asked = OperationContext(work, prepared, Budget(10))
-        await asyncio.gather(*(asked.read(slow) for _ in range(5)))
+        context = OperationContext(work, prepared, Budget(10))
+        await asyncio.gather(*(context.read(slow) for _ in range(5)))
     assert len(inside) == 10

@@ -62,7 +62,7 @@ async def raised(town: Town) -> list[str]:
 
 
 def worry(town: Town, says: str, **more: Any) -> dict[str, Any]:
-    """A concern as it is raised about amy."""
+    """Returns the input of a concern about amy."""
     return {"student": stu(town, "amy"), "area": "ela.fluency", "description": says, **more}
 
 
@@ -94,7 +94,7 @@ async def test_a_concern_is_raised_and_told_with_the_object(north: Town) -> None
 async def test_what_cannot_be_taken_is_a_problem_of_the_payload(
     north: Town, more: dict[str, str], code: str, pointer: str
 ) -> None:
-    """REST's codes and pointers, no error at the top, nothing written."""
+    """An invalid command gives problems with REST's codes and pointers, and nothing is written."""
     payload = (await told(north, RAISE, {"input": worry(north, "Reads slowly.", **more)}))["raiseConcern"]
     assert payload["concern"] is None
     assert [(one["code"], one["pointer"]) for one in payload["problems"]] == [(code, pointer)]
@@ -113,7 +113,7 @@ async def test_another_districts_student_is_a_problem_and_untouched(north: Town,
 
 
 async def test_each_score_has_its_result(north: Town) -> None:
-    """A bad one is refused alone and named; the others are taken and judged in the same transaction."""
+    """Each score has its own result; valid ones are recorded and judged in the same transaction."""
     await served(north, "amy")
     scores = [
         {"student": "sis:sis:amy-1", "measure": "orf", "takenOn": str(BEGINS + timedelta(weeks=week)), "value": value}
@@ -152,7 +152,7 @@ async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north
 
 
 async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: Town) -> None:
-    """What the first command's payload read is read anew after the second command."""
+    """The payload of a second command has the rows as they are after both commands."""
     made = await in_the_loop(north, "amy")
     query = """mutation($scores: RecordScoresInput!, $input: DecideInput!) {
       recordScores(input: $scores) { results { score { student { ...now } } } }
@@ -169,7 +169,7 @@ async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: T
 
 
 async def test_a_refused_field_leaves_the_next_one_standing(north: Town) -> None:
-    """Each root field is in a savepoint: what the first cannot do is undone alone, and told."""
+    """A refused root field is undone alone, and the next one is executed."""
     made = await in_the_loop(north, "amy")
     query = """mutation($input: DecideInput!, $worry: RaiseConcernInput!) {
       decide(input: $input) { decision { id } problems { code } }
@@ -189,7 +189,7 @@ async def test_a_refused_field_leaves_the_next_one_standing(north: Town) -> None
 
 
 async def test_a_missing_permission_leaves_the_next_field_standing(north: Town) -> None:
-    """Access is told at the top; the command that is allowed is done."""
+    """A missing permission is an error, and the next, permitted field is executed."""
     query = """mutation($input: DecideInput!, $worry: RaiseConcernInput!) {
       decide(input: $input) { decision { id } problems { code } }
       raiseConcern(input: $worry) { concern { id } problems { code } } }"""
@@ -202,7 +202,7 @@ async def test_a_missing_permission_leaves_the_next_field_standing(north: Town) 
 
 
 async def test_a_secured_area_without_its_scope_is_a_problem(north: Town) -> None:
-    """The verb is the caller's, this row is not: REST's 403 is a problem here, and nothing is written."""
+    """A row in a secured area without its scope gives a problem, and nothing is written."""
     answer = await told(
         north, RAISE, {"input": worry(north, "Keeps apart.", area="sel")}, scopes=ALL_SCOPES - {"area:sel"}
     )
@@ -227,7 +227,7 @@ async def test_a_fault_in_a_read_says_nothing(north: Town, monkeypatch: pytest.M
 async def test_a_fault_undoes_the_whole_operation_and_says_nothing(
     north: Town, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No exception's text in the answer or the log, no data, nothing written by either field."""
+    """An internal fault undoes the whole operation, and no text of it is shown or logged."""
     from app.concern.service import raise_concern
 
     @needs(Can.RAISE_CONCERN)

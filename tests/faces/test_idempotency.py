@@ -65,7 +65,7 @@ async def test_the_second_request_is_answered_as_the_first(app: FastAPI, north: 
 
 
 async def test_the_order_of_members_makes_no_other_payload(app: FastAPI, north: Town) -> None:
-    """A client that writes the same JSON anew may order it differently."""
+    """The same JSON with its members in another order is the same request."""
     client, body = caller(app, north), concern(north)
     first = await send(client, KEY, body)
     again = await send(client, KEY, dict(reversed(body.items())))
@@ -74,7 +74,7 @@ async def test_the_order_of_members_makes_no_other_payload(app: FastAPI, north: 
 
 
 async def test_another_payload_is_refused(app: FastAPI, north: Town) -> None:
-    """422 for another body or another path under the same key, and nothing is changed."""
+    """Another body or path with the same key is refused with 422."""
     client = caller(app, north)
     first, second = [(await send(client, None, concern(north))).json()["id"] for _ in range(2)]
     assert (await send(client, KEY, concern(north))).status_code == 201
@@ -99,7 +99,7 @@ async def test_a_key_is_of_one_client_one_operation_and_one_person(app: FastAPI,
 
 @pytest.mark.parametrize("key", ["", '""', "x" * 256, '"open', '"a"b', "a\tb", "caf\xe9", '"\\n"', '"x";p=1'])
 async def test_a_bad_key_is_refused(app: FastAPI, north: Town, key: str) -> None:
-    """400 for an empty key, a long one, and what no key can be; it is not ignored, which would lose its promise."""
+    """An invalid key is refused with 400 and not ignored."""
     client = caller(app, north)
     headers = [("Idempotency-Key", key.encode("latin-1"))]
     answer = await client.ask("POST", "/v1/concerns", json=concern(north), headers=dict(headers))
@@ -117,7 +117,7 @@ async def test_every_printable_key_is_taken(app: FastAPI, north: Town, key: str)
 
 
 async def test_a_refused_request_uses_no_key_up(app: FastAPI, north: Town) -> None:
-    """It changed nothing: corrected, it may have the same key."""
+    """A refused request leaves its key unused."""
     client = caller(app, north)
     refused = await send(client, KEY, concern(north, area="no-such-area"))
     assert refused.status_code == 422
@@ -141,7 +141,7 @@ async def test_of_sixteen_at_once_one_has_an_effect(app: FastAPI, north: Town) -
 
 
 async def test_a_request_in_flight_is_not_waited_for(app: FastAPI, north: Town) -> None:
-    """While the first one stands at a lock of the database, the second gets its 409 at once."""
+    """While the first request runs, a second one with its key gets 409 at once."""
     client = caller(app, north)
     connection = await asyncpg.connect(north.settings.url_of("owner"))
     try:
@@ -159,7 +159,7 @@ async def test_a_request_in_flight_is_not_waited_for(app: FastAPI, north: Town) 
 
 
 async def test_a_passing_fault_is_tried_again_under_the_key(app: FastAPI, north: Town) -> None:
-    """The attempt that a deadlock rolled back kept nothing, and the second one is the first that counts."""
+    """After a deadlock the request is repeated with its key and executed once."""
     client = caller(app, north)
     async with failing(north, "40P01", 1):
         first = await send(client, KEY, concern(north))
@@ -169,7 +169,7 @@ async def test_a_passing_fault_is_tried_again_under_the_key(app: FastAPI, north:
 
 
 async def test_a_commit_whose_answer_is_lost_is_asked_for_again(north: Town, tmp_path: Path) -> None:
-    """With a key nothing is of unknown outcome: the second attempt finds what the first one has committed."""
+    """With a key, a lost commit is repeated, and the second attempt returns the first one's answer."""
     proxy: CuttingProxy
     async with cutting_proxy(north.settings.url_of("api"), tmp_path) as proxy:
         app = build(north.settings.model_copy(update={"api_database_url": proxy.url}))
@@ -183,7 +183,7 @@ async def test_a_commit_whose_answer_is_lost_is_asked_for_again(north: Town, tmp
 
 
 async def test_a_kept_answer_is_as_secret_as_its_rows(app: FastAPI, north: Town, owner: asyncpg.Connection) -> None:
-    """The table holds neither the key nor a byte of the answer in clear, and another district sees no row of it."""
+    """The stored answer and key are encrypted, and other districts see no row."""
     first = await send(caller(app, north), KEY, concern(north, description=f"About {north.canary}."))
     rows = await owner.fetch("SELECT * FROM idempotent_request WHERE district_id = $1", north.district_id)
     assert len(rows) == 1
@@ -194,7 +194,7 @@ async def test_a_kept_answer_is_as_secret_as_its_rows(app: FastAPI, north: Town,
 
 
 async def test_a_kept_answer_is_not_shown_beyond_the_caseload(app: FastAPI, north: Town) -> None:
-    """410 for a teacher whose student has left the caseload since; the effect remains one."""
+    """A stored answer is refused with 410 to a teacher whose student has left the caseload."""
     client = Caller(app, caller(app, north).token, ids.format_id("person", north.staff["teacher"]))
     assert (await send(client, KEY, concern(north))).status_code == 201
     owner = await asyncpg.connect(north.settings.url_of("owner"))
@@ -208,7 +208,7 @@ async def test_a_kept_answer_is_not_shown_beyond_the_caseload(app: FastAPI, nort
 
 
 async def test_a_replay_is_logged_as_a_disclosure(app: FastAPI, north: Town, owner: asyncpg.Connection) -> None:
-    """It shows the record of a student again."""
+    """A repeated answer is written to the disclosure log."""
     client = caller(app, north)
     await send(client, KEY, concern(north))
     since = ids.new_id()

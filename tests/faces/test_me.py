@@ -1,4 +1,4 @@
-"""Protects the screens that show what a caller may do: what they are told is what the service then allows."""
+"""Protects screens that show a caller's rights: the shown operations are those that the service allows."""
 
 from fastapi import FastAPI
 
@@ -13,7 +13,7 @@ QUERY = "{ me { clientId districtId personId reach schoolIds caseload scopes sec
 
 
 async def test_a_client_learns_who_it_is(app: FastAPI, north: Town) -> None:
-    """Client, district, reach and scopes, in both faces alike; no permission is needed."""
+    """A client reads its id, district, reach and scopes, in both APIs and without a permission."""
     client = caller(app, north, frozenset({"concern:read", "area:sel"}))
     me = (await client.get("/v1/me")).json()
     assert me["client"] == {"id": ids.format_id("client", north.client_id), "name": "test client"}
@@ -24,7 +24,7 @@ async def test_a_client_learns_who_it_is(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_person_learns_their_caseload(app: FastAPI, north: Town) -> None:
-    """A teacher with one student, and an administrator of one school; each has only what both may do."""
+    """A person's token has only the rights that both the client and the person have."""
     teacher = ids.format_id("person", north.staff["teacher"])
     me = (await caller(app, north, act_for=teacher).get("/v1/me")).json()
     assert (me["person"], me["reach"], me["caseload"]) == (teacher, "caseload", 1)
@@ -39,7 +39,7 @@ async def test_a_person_learns_their_caseload(app: FastAPI, north: Town) -> None
 
 
 async def test_the_allowed_operations_are_those_that_are_allowed(app: FastAPI, north: Town) -> None:
-    """With few scopes: each read that is named answers, and each that is not is refused for its scope."""
+    """Each read that is listed as allowed succeeds, and each other one is refused for its scope."""
     few = caller(app, north, frozenset({"concern:read", "support:read"}))
     allowed = set((await few.get("/v1/me")).json()["operations"])
     everything = set((await caller(app, north).get("/v1/me")).json()["operations"])
@@ -52,7 +52,7 @@ async def test_the_allowed_operations_are_those_that_are_allowed(app: FastAPI, n
 
 
 async def test_the_allowed_mutations_follow_the_scopes(app: FastAPI, north: Town) -> None:
-    """None without a scope that writes, and all with every scope."""
+    """The allowed mutations follow from the scopes."""
     everything = (await ask_graphql(app, north, QUERY)).json()["data"]["me"]
     assert "raiseConcern" in everything["mutations"]
     reader = caller(app, north, frozenset({"concern:read"}))

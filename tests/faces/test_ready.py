@@ -18,7 +18,7 @@ from tests.faces.rest_town import plain
 
 @asynccontextmanager
 async def changed(settings: Settings, change: str, back: str) -> AsyncIterator[None]:
-    """The database of this run with a change by the owner, which is taken back."""
+    """Changes this run's database as the owner, and reverts the change at the end."""
     owner = await asyncpg.connect(settings.url_of("owner"))
     try:
         await owner.execute(change)
@@ -54,7 +54,7 @@ async def test_a_schema_that_is_behind_is_not_ready(
     status: int,
     event: str,
 ) -> None:
-    """Behind is not ready, ahead is: migrations come before the processes are exchanged. Both are in the log."""
+    """A schema that is too old is not ready, a newer one is; both are logged."""
     monkeypatch.setattr(health, "migrations", lambda: ("0000", *migrations()))
     async with plain(app) as client:
         async with changed(settings, change, back):
@@ -67,13 +67,13 @@ async def test_a_schema_that_is_behind_is_not_ready(
 
 
 def test_the_files_of_the_migrations_are_in_alembics_order(settings: Settings) -> None:
-    """What code takes for its newest migration, by the names of files, is what alembic upgrades to."""
+    """The newest migration by file name is the one to which alembic upgrades."""
     script = ScriptDirectory.from_config(alembic_config(settings))
     assert [one.revision for one in script.walk_revisions()][::-1] == list(migrations())
 
 
 def test_a_database_without_a_version_is_behind() -> None:
-    """Nothing was migrated, or the migrations were not allowed to be read."""
+    """A database without a version, or one whose version cannot be read, is not ready."""
     assert schema_state(None, ("0001", "0002")) is SchemaState.BEHIND
     assert schema_state("0001", ("0001", "0002")) is SchemaState.BEHIND
     assert schema_state("0002", ("0001", "0002")) is SchemaState.CURRENT

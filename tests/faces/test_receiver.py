@@ -55,7 +55,7 @@ def signed(body: str = BODY, secret: str = SECRET, at: datetime | None = None) -
 
 
 def test_a_good_signature_is_204_and_all_else_401(tmp_path: Path) -> None:
-    """Only who has the secret is believed: no stranger, no changed body, no old message, no garbled one."""
+    """Only a valid signature is accepted; a changed, old or malformed message gives 401."""
     with receiver(tmp_path) as client:
         assert client.post("/", content=BODY, headers=signed()).status_code == 401, "no secret written yet"
         (tmp_path / "secret").write_text(SECRET + "\n")
@@ -112,7 +112,7 @@ def test_a_poll_waits_for_what_is_new_and_misses_nothing(tmp_path: Path) -> None
     ],
 )
 def test_it_fails_as_told(tmp_path: Path, options: list[str], answers: list[int]) -> None:
-    """A sender's retries can be tried against an endpoint that is down or gone; what came is written down."""
+    """The receiver fails as requested, so that retries can be tried, and records what arrived."""
     (tmp_path / "secret").write_text(SECRET)
     with receiver(tmp_path, *options) as client:
         assert [client.post("/", content=BODY, headers=signed()).status_code for _ in answers] == answers
@@ -122,7 +122,7 @@ def test_it_fails_as_told(tmp_path: Path, options: list[str], answers: list[int]
 
 
 def test_a_taken_port_is_said_in_a_sentence(tmp_path: Path) -> None:
-    """Starting on a port in use ends with a sentence that says what to do, not with a traceback."""
+    """If the port is in use, the receiver ends with a sentence and without a traceback."""
     with receiver(tmp_path) as client:
         command = [sys.executable, "-m", "app.sandbox.receiver", "--secret-file", "none", "--port"]
         ended = subprocess.run([*command, str(client.base_url.port)], capture_output=True, text=True, timeout=120)

@@ -76,7 +76,7 @@ async def _counted(work: Work) -> int:
 async def test_a_commit_that_fails_is_not_answered_with_success(
     broken: FastAPI, north: Town, how: str, status: int
 ) -> None:
-    """The client sees the failure, not a 200 that was sent too early; nothing of the request remains."""
+    """If the commit fails, the client gets an error, and nothing of the request remains."""
     answer = await caller(broken, north).get(f"/v1/fails-at-commit/{how}")
     assert answer.status_code == status
     assert SECRET not in answer.text
@@ -116,7 +116,7 @@ async def test_the_log_names_a_route_and_never_a_path(app: FastAPI, north: Town)
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")  # the package reads its files the old way
 async def test_the_documentation_asks_no_other_host(app: FastAPI) -> None:
-    """It works with no internet: every address on the page is our own, and answers."""
+    """The documentation page loads nothing from other hosts."""
     async with plain(app) as client:
         page = (await client.get("/docs")).text
         named = set(re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)""", page))
@@ -129,7 +129,7 @@ async def test_the_documentation_asks_no_other_host(app: FastAPI) -> None:
 
 
 async def test_scores_in_bulk_have_a_result_each(app: FastAPI, north: Town) -> None:
-    """Bad ones are named by their place and refused; the others are taken, and are there."""
+    """Each score of a batch has its result; invalid ones are refused with their position."""
     good = {"student": "sis:sis:amy-1", "measure": "orf", "taken_on": str(BEGINS), "value": 40}
     scores: list[dict[str, Any]] = [
         good,
@@ -157,7 +157,7 @@ async def test_scores_in_bulk_have_a_result_each(app: FastAPI, north: Town) -> N
 
 
 async def test_a_body_over_the_limit_is_refused_before_it_is_read(app: FastAPI, north: Town) -> None:
-    """Announced or not: 413. Whoever has no token is told that instead; a body that is not announced stays unread."""
+    """A body over the limit is refused with 413 before it is read; without a token, 401 comes first."""
     sent = 0
 
     async def parts() -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""Tests what a derived read can be asked for: links as rows, single fields, a total, and an order."""
+"""Tests the options of derived reads: links as rows, single fields, a total, and an order."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ from tests.town import found_town
 
 @pytest.fixture(scope="module")
 async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
-    """A town with everything in it."""
+    """A district with all kinds of rows."""
     return await tell(await found_town("north", engine, worker_engine, settings))
 
 
 def shared(row: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
-    """Returns of a row what another representation of it has too."""
+    """Returns the members of a row that another representation has too."""
     return {name: value for name, value in row.items() if name in whole}
 
 
@@ -41,7 +41,7 @@ async def test_a_caseload_is_one_request(app: FastAPI, told: Told) -> None:
 
 
 async def test_rows_are_beside_their_ids(app: FastAPI, told: Told) -> None:
-    """`expand` adds members and changes none, for one parameter with commas and for several alike."""
+    """`expand` adds members and changes none, whether it is repeated or has commas."""
     asks = caller(app, told.town)
     path = f"/v1/concerns/{told.shown['concern']}"
     plain = (await asks.get(path)).json()
@@ -53,7 +53,7 @@ async def test_rows_are_beside_their_ids(app: FastAPI, told: Told) -> None:
 
 
 async def test_a_link_needs_the_scope_of_its_rows(app: FastAPI, told: Told) -> None:
-    """Without it the read is refused before anything is looked up, as a read of these rows is."""
+    """A link without its scope is refused before anything is read."""
     asks = caller(app, told.town, scopes=frozenset({Can.READ_CONCERNS}))
     assert (await asks.get("/v1/concerns")).status_code == 200
     answer = await asks.get("/v1/concerns", expand="student", student="sis:sis:nobody")
@@ -96,7 +96,7 @@ async def test_what_cannot_be_shown_is_a_bad_request(
 
 
 async def test_the_total_counts_all_pages(app: FastAPI, told: Told) -> None:
-    """It is shown only when it was asked for."""
+    """The total counts all pages, and is shown only on request."""
     asks = caller(app, told.town)
     for path in ("/v1/students", "/v1/scores", f"/v1/supports/{told.shown['support']}/sessions"):
         every = await asks.items(path, limit=200)

@@ -23,7 +23,7 @@ serializer.alias(ZIP, "application/octet-stream")  # bytes, of which it knows by
 
 
 def cases(contract: dict[str, Any], operation: Operation) -> list[Any]:
-    """Requests of one operation, such as the contract takes."""
+    """Generates requests of one operation that the contract accepts."""
     made: list[Any] = []
     described = openapi.from_dict(contract)[operation.path][operation.method]
 
@@ -44,7 +44,7 @@ def cases(contract: dict[str, Any], operation: Operation) -> list[Any]:
 
 
 async def test_no_request_that_is_made_up_is_a_fault(app: FastAPI, north: Town) -> None:
-    """Bodies, filters and paths such as the contract takes, at its edges: an answer below 500."""
+    """No generated request gives a status of 500 or above."""
     contract, asks = app.openapi(), caller(app, north)
     sent = 0
     for operation in operations(app):
@@ -74,9 +74,9 @@ def _texts(query: Any) -> dict[str, Any]:
 
 
 def _printable(headers: Any) -> dict[str, str]:
-    told = {str(name): str(value) for name, value in (headers or {}).items()}
+    printable = {str(name): str(value) for name, value in (headers or {}).items()}
     return {
         name: value
-        for name, value in told.items()
+        for name, value in printable.items()
         if value and name.lower() != "authorization" and all(one in string.printable[:95] for one in value)
     }

@@ -26,7 +26,7 @@ SCOPES = ("roster:read", "concern:read")
 
 
 async def made(town: Town, *more: Town, schools: tuple[UUID, ...] = ()) -> tuple[str, str]:
-    """A client of these districts: its id as it is shown, and its secret."""
+    """Creates a client of these districts, and returns its public id and secret."""
     async with town.house() as work:
         client = await register_client(work, NewClient("vendor", SCOPES, schools))
     for other in more:
@@ -61,16 +61,16 @@ async def test_a_client_gets_a_token_by_header_or_body(app: FastAPI, north: Town
     ):
         assert answer.status_code == 200, answer.text
         assert answer.headers["cache-control"] == "no-store"
-        told = answer.json()
-        assert (told["token_type"], told["scope"]) == ("Bearer", "concern:read roster:read")
-        assert told["district"] == ids.format_id("district", north.district_id)
-        caller = Caller(app, told["access_token"])
+        body = answer.json()
+        assert (body["token_type"], body["scope"]) == ("Bearer", "concern:read roster:read")
+        assert body["district"] == ids.format_id("district", north.district_id)
+        caller = Caller(app, body["access_token"])
         assert len(await caller.items("/v1/students")) == 3
         assert (await caller.get("/v1/scores")).status_code == 403
 
 
 async def test_what_is_wrong_is_said_as_oauth_says_it(app: FastAPI, north: Town) -> None:
-    """Codes of RFC 6749 §5.2; 401 asks for Basic; a wrong secret and an unknown client look the same."""
+    """Errors have the codes of RFC 6749 §5.2, and a wrong secret and an unknown client are answered alike."""
     client_id, secret = await made(north)
     wrong = [
         await ask(app, client_id=client_id, client_secret="aim_wrong"),
@@ -104,12 +104,12 @@ async def test_a_client_of_several_districts_names_one(app: FastAPI, north: Town
     assert error(await ask(app, None, **given)) == (400, "invalid_request")
     for town, name in ((north, north.slug), (south, ids.format_id("district", south.district_id))):
         token = (await ask(app, None, **given, district=name)).json()["access_token"]
-        found = await Caller(app, token).items("/v1/students")
-        assert {one["family_name"] for one in found} == {f"Family{town.canary}"}
+        students = await Caller(app, token).items("/v1/students")
+        assert {one["family_name"] for one in students} == {f"Family{town.canary}"}
 
 
 async def test_scopes_can_be_narrowed(app: FastAPI, north: Town) -> None:
-    """A token has what was asked for, not what was granted."""
+    """A token has only the requested scopes."""
     client_id, secret = await made(north)
     answer = await ask(app, client_id=client_id, client_secret=secret, scope="concern:read")
     assert answer.json()["scope"] == "concern:read"
@@ -120,8 +120,8 @@ async def test_a_client_of_some_schools_keeps_to_them(app: FastAPI, north: Town)
     """The reach of the grant is in the token."""
     client_id, secret = await made(north, schools=(north.schools[1],))
     token = (await ask(app, client_id=client_id, client_secret=secret)).json()["access_token"]
-    found = await Caller(app, token).items("/v1/students")
-    assert [one["id"] for one in found] == [ids.format_id("student", north.students["cy"])]
+    students = await Caller(app, token).items("/v1/students")
+    assert [one["id"] for one in students] == [ids.format_id("student", north.students["cy"])]
 
 
 async def test_two_secrets_live_while_one_replaces_the_other(app: FastAPI, north: Town) -> None:
@@ -159,7 +159,7 @@ def _unsigned(token: str) -> str:
 
 
 async def test_a_token_that_does_not_hold_is_refused(app: FastAPI, north: Town) -> None:
-    """Expired, another issuer's, another key's, unsigned, spoilt, absent: 401, and nothing said of why."""
+    """An invalid token of any kind gives 401 without a reason."""
     services: Services = app.state.services
     grant = Grant(north.district_id, north.slug, frozenset(SCOPES), ())
     client = KnownClient(new_id(), "vendor", (), (grant,))
@@ -183,12 +183,14 @@ async def test_a_token_that_does_not_hold_is_refused(app: FastAPI, north: Town) 
 
 @pytest.mark.parametrize("claims", [{"district": None}, {"scope": 7}, {"schools": "x"}, {"sub": "stu_1"}])
 async def test_a_signed_token_of_another_shape_is_refused(app: FastAPI, north: Town, claims: dict[str, Any]) -> None:
-    """A token of ours that says something else than ours do is not read halfway."""
+    """A signed token with other claims than ours is refused."""
     services: Services = app.state.services
     grant = Grant(north.district_id, north.slug, frozenset(SCOPES), ())
     token = services.tokens.issue(KnownClient(new_id(), "vendor", (), (grant,)), grant, SCOPES).token
-    told = jwt.decode(token, services.tokens._keys, algorithms=["ES256"]).claims | claims  # to sign what is spoilt
-    spoilt = jwt.encode({"alg": "ES256", "kid": services.tokens._signing.kid}, told, services.tokens._signing)
+    claims_to_sign = (
+        jwt.decode(token, services.tokens._keys, algorithms=["ES256"]).claims | claims
+    )  # to sign what is spoilt
+    spoilt = jwt.encode({"alg": "ES256", "kid": services.tokens._signing.kid}, claims_to_sign, services.tokens._signing)
     assert (await Caller(app, spoilt).get("/v1/students")).status_code == 401
 
 

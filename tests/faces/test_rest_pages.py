@@ -16,7 +16,7 @@ from tests.town import found_town
 
 @pytest.fixture(scope="module")
 async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
-    """A town with everything in it."""
+    """A district with all kinds of rows."""
     return await tell(await found_town("north", engine, worker_engine, settings))
 
 
@@ -26,18 +26,18 @@ def paged(app: FastAPI) -> list[Operation]:
 
 
 async def test_all_pages_together_are_all_rows_once(app: FastAPI, told: Told) -> None:
-    """In pages of one as in a page of 200, over the cursor and over the Link header alike."""
+    """The pages of any size together have every row once, by cursor and by Link header."""
     north = caller(app, told.town)
     walked = 0
     for operation in paged(app):
         path = own_request(operation, told).path
         whole = (await north.get(path, limit=200)).json()["items"]
-        found, answer = [], await north.get(path, limit=1)
+        rows, answer = [], await north.get(path, limit=1)
         while True:
             page = answer.json()["items"]
             if not page:
                 break
-            found += page
+            rows += page
             if "next" in answer.links:
                 assert answer.links["next"]["url"].endswith(f"after={answer.json()['next']}")
                 answer = await north.ask("GET", answer.links["next"]["url"])
@@ -45,13 +45,13 @@ async def test_all_pages_together_are_all_rows_once(app: FastAPI, told: Told) ->
                 answer = await north.get(path, limit=1, after=answer.json()["next"])
             else:
                 break
-        assert found == whole, operation.name
-        walked += len(found) > 1
+        assert rows == whole, operation.name
+        walked += len(rows) > 1
     assert walked >= 9
 
 
 async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, told: Told) -> None:
-    """Of another list, with another filter, or spoilt: a bad request that names the parameter."""
+    """A cursor of another list or filter, or a changed one, is refused with its parameter."""
     north = caller(app, told.town)
     for operation in paged(app):
         path = own_request(operation, told).path
@@ -83,7 +83,7 @@ async def test_a_cursor_as_it_was_once_made_is_refused(app: FastAPI, told: Told,
 
 @pytest.mark.parametrize("limit", ["0", "-1", "201", "x", "1e3", "99999999999999999999", ""])
 async def test_an_unfit_limit_is_a_bad_request(app: FastAPI, told: Told, limit: str) -> None:
-    """1 to 200, and nothing else."""
+    """A limit other than 1 to 200 is refused."""
     for operation in paged(app):
         await _refused(caller(app, told.town), own_request(operation, told).path, name="limit", limit=limit)
 

@@ -23,12 +23,12 @@ PROBLEM = {"type", "code", "title", "status", "detail", "trace_id", "violations"
 
 @pytest.fixture(scope="module")
 async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
-    """A town with everything in it."""
+    """A district with all kinds of rows."""
     return await tell(await found_town("north", engine, worker_engine, settings))
 
 
 def commands(app: FastAPI) -> list[Operation]:
-    """Every operation that takes a body."""
+    """Returns every operation that takes a body."""
     return [one for one in operations(app) if one.body is not None and one.name not in OPEN]
 
 
@@ -100,7 +100,7 @@ async def test_no_read_breaks_or_shows_what_was_asked(app: FastAPI, told: Told) 
 
 
 async def test_everything_that_is_wrong_is_said_at_once(app: FastAPI, told: Told) -> None:
-    """Of shapes and of values, each with its JSON Pointer and a stable code."""
+    """All violations of types and of values are reported at once, with pointers and codes."""
     north = caller(app, told.town)
     shape = await north.post("/v1/concerns", {"student": 7, "raised_on": "x", "planted": 1})
     assert shape.status_code == 422
@@ -132,10 +132,10 @@ async def test_unknown_parameters_are_refused_everywhere(app: FastAPI, told: Tol
         if operation.name in OPEN:
             continue
         request = own_request(operation, told)
-        asked: dict[str, Any] = {"json": request.json, "params": {"studnet": SECRET}}
+        arguments: dict[str, Any] = {"json": request.json, "params": {"studnet": SECRET}}
         if operation.method == "PATCH":
-            asked["headers"] = {"If-Match": "*"}
-        answer = await north.ask(operation.method, request.path, **asked)
+            arguments["headers"] = {"If-Match": "*"}
+        answer = await north.ask(operation.method, request.path, **arguments)
         assert answer.status_code == 400, (operation.name, answer.text)
         assert answer.json()["violations"][0]["pointer"] == "/studnet"
         assert SECRET not in answer.text
@@ -157,7 +157,7 @@ async def test_what_is_not_there_and_what_is_not_allowed_differ(app: FastAPI, to
 async def test_every_operation_asks_for_each_of_its_scopes(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
-    """The scopes that the contract names are those without which the operation is refused, and nothing is done."""
+    """Without any one of the scopes in the contract an operation is refused and does nothing."""
     told = await tell(await found_town("north", engine, worker_engine, settings))
     contract = app.openapi()
     for operation in operations(app):

@@ -30,20 +30,20 @@ DAY = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 
 
 class Normal:
-    """Replaces what differs between two districts and two days: ids, the canary, instants and dates."""
+    """Replaces values that differ between districts and days: ids, the canary, instants and dates."""
 
     def __init__(self, town: Town) -> None:
         self.town = town
         self.names: dict[str, str] = {}
 
     def text(self, text: str) -> str:
-        """Returns a text without what differs."""
+        """Returns a text without these values."""
         for own in (self.town.canary, self.town.canary.lower(), self.town.slug):
             text = text.replace(own, "OWN")
         return DAY.sub(self._day, INSTANT.sub("INSTANT", ID.sub(self._id, text)))
 
     def value(self, value: Any) -> Any:
-        """Returns a JSON value without what differs."""
+        """Returns a JSON value without these values."""
         if isinstance(value, dict):
             return {name: "CURSOR" if name == "next" and inner else self.value(inner) for name, inner in value.items()}
         if isinstance(value, list):
@@ -75,19 +75,19 @@ async def answers(app: FastAPI, town: Town) -> dict[str, Any]:
     """Returns the answer of each read; of a filtered list only the ids."""
     told, normal = await tell(town), Normal(town)
     asks = caller(app, town)
-    found: dict[str, Any] = {}
+    recorded: dict[str, Any] = {}
     for name, request in requests(app, told):
         answer = await asks.get(request.path, **(request.params or {}))
         body = normal.value(answer.json())
         if " by " in name and answer.status_code == 200:
             body = [item.get("id", item) for item in body["items"]] if "items" in body else body
-            name = name.rpartition(" ")[0] + f" {sum(one.startswith(name.rpartition(' ')[0]) for one in found)}"
-        found[name] = {"status": answer.status_code, "body": body}
-    return found
+            name = name.rpartition(" ")[0] + f" {sum(one.startswith(name.rpartition(' ')[0]) for one in recorded)}"
+        recorded[name] = {"status": answer.status_code, "body": body}
+    return recorded
 
 
 def within(recorded: Any, now: Any) -> Any:
-    """Returns of an answer what the recorded one has too."""
+    """Returns those members of an answer that the recorded answer has."""
     if isinstance(recorded, dict) and isinstance(now, dict):
         return {name: within(value, now[name]) if name in now else "<lost>" for name, value in recorded.items()}
     if isinstance(recorded, list) and isinstance(now, list) and len(recorded) == len(now):

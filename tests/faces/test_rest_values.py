@@ -24,7 +24,7 @@ WRONG: dict[str, list[Any]] = {
 
 @pytest.fixture
 async def told(north: Town) -> Told:
-    """A town with everything in it."""
+    """A district with all kinds of rows."""
     return await tell(north)
 
 
@@ -73,7 +73,7 @@ async def test_a_filter_by_day_takes_a_day_only(app: FastAPI, told: Told) -> Non
 
 
 async def test_a_repeated_parameter_is_refused(app: FastAPI, told: Told) -> None:
-    """Of `?student=A&student=B` one would be ignored silently. Parameters that are lists may be repeated."""
+    """A repeated parameter is refused unless it is a list, because one value would be ignored silently."""
     north = caller(app, told.town)
     for operation in operations(app):
         if operation.name in OPEN or not operation.reads:

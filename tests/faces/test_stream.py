@@ -38,7 +38,7 @@ async def raise_concern(client: Caller, town: Town, student: str = "amy") -> str
 
 
 async def test_an_event_is_streamed_as_the_feed_has_it(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
-    """Its type, the body of the feed, and a cursor; proxies are told not to hold it back, and it is not compressed."""
+    """A streamed event has the feed's body and a cursor, and is neither buffered nor compressed."""
     client = caller(app, north)
     async with streaming(app, client.token) as stream:
         assert stream.status == 200
@@ -53,7 +53,9 @@ async def test_an_event_is_streamed_as_the_feed_has_it(app: FastAPI, north: Town
 
 
 async def test_a_client_that_comes_back_misses_nothing(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
-    """By Last-Event-ID, and by a cursor of the feed; cursors of the stream serve the feed."""
+    """A client that reconnects with Last-Event-ID or a cursor misses no event; the feed accepts the stream's
+    cursors.
+    """
     client = caller(app, north)
     async with streaming(app, client.token) as stream:
         begin = stream.last_id
@@ -71,7 +73,7 @@ async def test_a_client_that_comes_back_misses_nothing(app: FastAPI, north: Town
 async def test_only_what_the_caller_reaches_is_streamed(
     app: FastAPI, north: Town, south: Town, hub: hubs.FeedHub
 ) -> None:
-    """A client of one school sees its events only, another district none, and one type comes where one is asked for."""
+    """A client is sent events within its reach and of the requested types only."""
     client, of_school = caller(app, north), caller(app, north, schools=(north.schools[0],))
     async with (
         streaming(app, of_school.token) as theirs,
@@ -108,7 +110,7 @@ async def test_a_stream_ends_with_its_token(
 
 
 async def test_a_stream_ends_when_its_token_is_revoked(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
-    """The event that comes after the revocation is not sent."""
+    """After a token is revoked its stream ends before the next event."""
     services: Services = app.state.services
     async with north.house() as work:
         north.client_id = (await register_client(work, NewClient("stream", ("event:read",)))).client_id
@@ -137,32 +139,32 @@ async def test_a_quiet_stream_sends_heartbeats(
 
 
 async def test_many_streams_share_one_look(app: FastAPI, north: Town, hub: hubs.FeedHub) -> None:
-    """Twenty streams cost as many statements for the head as one, and none is left when they have gone."""
+    """Twenty streams cause no more polls than one, and none remains when they have ended."""
     client = caller(app, north)
     async with streaming(app, client.token) as one:
         many = [streaming(app, client.token) for _ in range(19)]
         streams = [await other.__aenter__() for other in many]
         assert len(hub) == 20
-        before = hub.looks
+        polls_at_start = hub.polls
         await raise_concern(client, north)
         for stream in (one, *streams):
             assert (await stream.event())["type"] == "concern.raised"
-        looked = hub.looks
+        polls_before = hub.polls
         await asyncio.sleep(0.5)
-        assert hub.looks - looked <= 20
-        assert looked > before
+        assert hub.polls - polls_before <= 20
+        assert polls_before > polls_at_start
         for other in many:
             await other.__aexit__(None, None, None)
-    looked = hub.looks
+    polls_before = hub.polls
     await asyncio.sleep(0.3)
-    assert hub.looks <= looked + 1
+    assert hub.polls <= polls_before + 1
 
 
 async def test_the_streams_of_a_district_are_bounded(
     app: FastAPI, north: Town, south: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """429 with Retry-After beyond the bound, which is no other district's."""
-    monkeypatch.setattr(hubs, "OF_DISTRICT", 1)
+    monkeypatch.setattr(hubs, "MAX_DISTRICT_STREAMS", 1)
     client = caller(app, north)
     async with streaming(app, client.token):
         async with streaming(app, client.token) as refused:

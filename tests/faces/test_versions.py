@@ -1,4 +1,4 @@
-"""Protects two people who change the same row: the later one learns that the row is no longer as it was read."""
+"""Protects two people who change the same row: the later change is refused if the row has changed since it was read."""
 
 import asyncio
 from typing import Any
@@ -48,7 +48,7 @@ async def test_a_change_needs_the_version_that_was_read(app: FastAPI, north: Tow
 
 
 async def test_of_changes_at_once_one_is_made(app: FastAPI, north: Town) -> None:
-    """Eight read the same version and change it at the same moment: one is taken, and seven are told."""
+    """Of eight concurrent changes with the same version, one is accepted."""
     client = caller(app, north)
     for path, body in (
         (f"/v1/webhook-endpoints/{(await endpoint_of(client))['id']}", {"description": "x"}),
@@ -60,7 +60,7 @@ async def test_of_changes_at_once_one_is_made(app: FastAPI, north: Town) -> None
 
 
 async def test_changes_without_a_version_are_still_counted(app: FastAPI, north: Town) -> None:
-    """Eight changes of any version at once are eight versions: none is lost, and none shares its number."""
+    """Eight concurrent changes without a version give eight versions."""
     client = caller(app, north)
     path = f"/v1/webhook-endpoints/{(await endpoint_of(client))['id']}"
     changes = [{"description": str(number)} for number in range(8)]
@@ -82,7 +82,7 @@ async def test_a_verb_takes_a_version(app: FastAPI, north: Town) -> None:
 
 
 async def test_a_command_that_changes_nothing_is_held_to_its_version(app: FastAPI, north: Town) -> None:
-    """Pausing what is paused writes nothing, and still must not tell a late client that it was in time."""
+    """A command that changes nothing still checks its version."""
     client = caller(app, north)
     path = f"/v1/webhook-endpoints/{(await endpoint_of(client))['id']}/pause"
     assert (await client.ask("POST", path, headers={"If-Match": '"1"'})).status_code == 200
@@ -112,8 +112,8 @@ async def test_what_a_client_has_is_not_sent_again(app: FastAPI, north: Town) ->
     client = caller(app, north)
     path = await concern_of(client, north)
     tag = (await client.get(path)).headers["etag"]
-    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
-        same = await client.ask("GET", path, headers={"If-None-Match": known})
+    for matching in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        same = await client.ask("GET", path, headers={"If-None-Match": matching})
         assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
     await client.post(f"{path}/accept", {})
     assert (await client.ask("GET", path, headers={"If-None-Match": tag})).status_code == 200
@@ -136,7 +136,7 @@ async def test_a_member_that_changes_without_a_version_changes_the_tag(app: Fast
 
 
 async def test_an_answer_that_was_known_counts_against_no_quota(built: Built, north: Town) -> None:
-    """Of five requests that are allowed, none is used up by a hundred that were answered with 304."""
+    """Answers with 304 use no quota."""
     async with built(client_requests=5) as app:
         client = caller(app, north)
         path = await concern_of(client, north)

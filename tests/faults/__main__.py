@@ -42,44 +42,44 @@ WHAT = {"webhooks": _webhooks, "syncs": _syncs, "records": _records}
 def _play(first: int, schedules: int, play: Callable[[Machine, int, Path], Awaitable[Told]]) -> list[Told]:
     async def go(place: Path) -> list[Told]:
         async with machine(place) as ours:
-            told = []
+            outcomes = []
             with Progress(transient=True) as bar:
                 task = bar.add_task("schedules", total=schedules)
                 for seed in range(first, first + schedules):
-                    told.append(await play(ours, seed, place))
+                    outcomes.append(await play(ours, seed, place))
                     bar.advance(task)
                     if not bar.console.is_terminal:
                         sys.stderr.write(f"seed {seed} holds\n")
-            return told
+            return outcomes
 
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         return asyncio.run(go(Path(name)))
 
 
-def _syncs_summary(told: list[syncs.Told]) -> str:
-    steps = Counter(step.split(" at ")[0] for one in told for step in one.steps)
+def _syncs_summary(outcomes: list[syncs.Told]) -> str:
+    steps = Counter(step.split(" at ")[0] for one in outcomes for step in one.steps)
     return "\n".join(
         [
-            f"{len(told)} schedules (seeds {told[0].seed}–{told[-1].seed}): all hold.",
-            f"after a fault: as before {sum(one.unchanged for one in told)}, "
-            f"as after {sum(one.applied for one in told)}, between 0; every run completed, one more changed nothing",
+            f"{len(outcomes)} schedules (seeds {outcomes[0].seed}–{outcomes[-1].seed}): all hold.",
+            f"after a fault: as before {sum(one.unchanged for one in outcomes)}, "
+            f"as after {sum(one.applied for one in outcomes)}, between 0; every run completed, one more changed none",
             "faults: " + ", ".join(f"{name} {count}" for name, count in steps.most_common()),
-            "at the end of a run: " + str(sum(step.endswith("the end") for one in told for step in one.steps)),
-            f"written meanwhile {sum(one.written.total() for one in told):,}, rows out of step 0",
+            "at the end of a run: " + str(sum(step.endswith("the end") for one in outcomes for step in one.steps)),
+            f"written meanwhile {sum(one.written.total() for one in outcomes):,}, rows out of step 0",
         ]
     )
 
 
-def _webhooks_summary(told: list[webhooks.Told]) -> str:
-    steps = Counter(step for one in told for step in one.steps)
+def _webhooks_summary(outcomes: list[webhooks.Told]) -> str:
+    steps = Counter(step for one in outcomes for step in one.steps)
     lines = [
-        f"{len(told)} schedules (seeds {told[0].seed}–{told[-1].seed}): all hold.",
-        f"committed {sum(len(one.committed) for one in told):,}, "
-        f"rolled back {sum(len(one.rolled_back) for one in told):,}",
-        f"requests {sum(one.requests for one in told):,}, lost 0, phantom 0, "
-        f"acknowledged twice {sum(one.repeats for one in told):,} (one event at most "
-        f"{1 + max(one.most_repeats for one in told)} times), replayed {sum(one.replayed for one in told):,}",
+        f"{len(outcomes)} schedules (seeds {outcomes[0].seed}–{outcomes[-1].seed}): all hold.",
+        f"committed {sum(len(one.committed) for one in outcomes):,}, "
+        f"rolled back {sum(len(one.rolled_back) for one in outcomes):,}",
+        f"requests {sum(one.requests for one in outcomes):,}, lost 0, phantom 0, "
+        f"acknowledged twice {sum(one.repeats for one in outcomes):,} (one event at most "
+        f"{1 + max(one.most_repeats for one in outcomes)} times), replayed {sum(one.replayed for one in outcomes):,}",
         "faults: " + ", ".join(f"{name} {count}" for name, count in steps.most_common()),
     ]
     return "\n".join(lines)
@@ -94,19 +94,19 @@ def main() -> None:
     parser.add_argument("--schedules", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1, help="machines at once")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     began = time.monotonic()
-    if asked.jobs > 1:
-        each = -(-asked.schedules // asked.jobs)
-        parts = range(asked.first, asked.first + asked.schedules, each)
-        last = asked.first + asked.schedules
-        command = [sys.executable, "-m", "tests.faults", asked.what]
+    if arguments.jobs > 1:
+        each = -(-arguments.schedules // arguments.jobs)
+        parts = range(arguments.first, arguments.first + arguments.schedules, each)
+        last = arguments.first + arguments.schedules
+        command = [sys.executable, "-m", "tests.faults", arguments.what]
         runs = [
             subprocess.Popen([*command, "--first", str(part), "--schedules", str(min(each, last - part))])
             for part in parts
         ]
         raise SystemExit(max(run.wait() for run in runs))
-    summary = WHAT[asked.what](asked.first, asked.schedules)
+    summary = WHAT[arguments.what](arguments.first, arguments.schedules)
     sys.stdout.write(f"{summary}\n{time.monotonic() - began:,.0f} s\n")
 
 

@@ -1,4 +1,4 @@
-"""A separate machine for a schedule of faults: a PostgreSQL that can be ended, and processes that can be killed.
+"""Runs a machine for a schedule of faults: a PostgreSQL that can be stopped, and processes that can be killed.
 
 A process is killed at a point that it logs. The server is never shared with anything else.
 """
@@ -47,7 +47,7 @@ class Process:
     killed: bool = False
 
     async def until(self, *points: str) -> str:
-        """Reads its log until it says that it is at one of these points; which one."""
+        """Reads the log until the process is at one of these points, and returns the point."""
         return await asyncio.wait_for(asyncio.to_thread(self._read, points), PATIENCE)
 
     def _read(self, points: tuple[str, ...]) -> str:
@@ -58,7 +58,7 @@ class Process:
         raise AssertionError(f"The process ended before it came to {' or '.join(points)}.")
 
     def kill(self) -> None:
-        """SIGKILL: it says and does nothing more."""
+        """Kills the process with SIGKILL."""
         if not self.killed:
             self.killed = True
             self.end()
@@ -100,7 +100,7 @@ class Machine:
         self.running.clear()
 
     async def restart_server(self, how: signal.Signals) -> None:
-        """Ends PostgreSQL (SIGINT: fast, SIGQUIT: immediate, SIGKILL) and starts it anew; our own pools too."""
+        """Stops PostgreSQL (SIGINT: fast, SIGQUIT: immediate, SIGKILL) and starts it again, with new pools."""
         pid = int((self.postgres.folder / "pgdata" / "postmaster.pid").read_text().split("\n")[0])
         os.kill(pid, how)
         self.postgres.stop()
@@ -108,12 +108,12 @@ class Machine:
         await self.close_pools()
 
     async def close_pools(self) -> None:
-        """Closes the connections that lie idle in our own pools, also those whose server has ended."""
+        """Closes the idle connections of the pools, also those whose server has ended."""
         await self.engine.dispose()
         await self.worker_engine.dispose()
 
     async def sessions_end(self, *names: str) -> None:
-        """Returns when the server has ended every session of killed processes: what they sent last is settled."""
+        """Waits until the server has ended every session of killed processes."""
         connection = await asyncpg.connect(self.settings.url_of("worker"))
         try:
             while await connection.fetchval(

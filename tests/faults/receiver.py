@@ -18,12 +18,12 @@ ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 REFUSED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
 QUICK = ("error", "reset", "half", "torn")
 SLOW = ("silent", "drip")
-"""What a receiver may do in place of 204. A slow one is waited for until the sender gives up."""
+"""The behaviours of a receiver for which the sender waits until it gives up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """One request: where, which event, its bytes, whether it verified, and whether its sender was told 2xx."""
+    """A received request: its path, event, bytes, whether it verified, and whether it was answered with 2xx."""
 
     path: str
     webhook_id: str
@@ -34,7 +34,9 @@ class Came:
 
 @dataclass
 class Receiver:
-    """Behaviours by path, taken one a request; then it is well. `secrets` are those that verify now, by path."""
+    """A receiver with a list of behaviours for each path, one for each request. `secrets` are the current ones, by
+    path.
+    """
 
     behaviours: dict[str, deque[str]] = field(default_factory=lambda: defaultdict(deque))
     secrets: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -67,7 +69,7 @@ class Receiver:
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """One request; whether the connection goes on."""
+        """Answers one request, and returns whether the connection stays open."""
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))

@@ -11,7 +11,7 @@ from tests.records.races import Outcome, race
 from tests.town import found_town
 
 SHAPES = ((3, 30, 6, 0.0), (4, 18, 11, 0.0), (2, 18, 12, 0.2))
-"""Writers, students who move, syncs, and the seconds that a writer pauses."""
+"""The sizes of races: writers, students who move, syncs, and a writer's pause in seconds."""
 
 
 async def play(machine: Machine, seed: int, folder: Path) -> Outcome:
@@ -30,7 +30,7 @@ async def play(machine: Machine, seed: int, folder: Path) -> Outcome:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """What all schedules came to."""
+    """Returns the lines that summarize all schedules."""
     written: Counter[str] = sum((one.written for one in outcomes), Counter())
     put_off: Counter[str] = sum((one.put_off for one in outcomes), Counter())
     return "\n".join(

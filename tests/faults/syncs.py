@@ -1,4 +1,4 @@
-"""Seeded schedules of faults during a sync: the worker is killed, or PostgreSQL ended, at the boundary of a stage.
+"""Runs seeded schedules of faults during a sync: a worker is killed, or PostgreSQL stopped, between two stages.
 
 Meanwhile, writers write about the students through both APIs; each record must end at its student's schools. After each
 fault the database equals the state before or after, never one between; the run is attempted again and completes;
@@ -34,8 +34,10 @@ SOURCE = "csv"
 FAULTS, WRITERS = 2, 2
 MAX_STAGES = 26  # a run logs some 22: beyond its last stage a fault comes after its end
 ENDINGS = (signal.SIGINT, signal.SIGQUIT)
-"""Not SIGKILL of the postmaster alone: its backends then abort without a log, and PostgreSQL 18 may refuse to start for
-the file of an unlogged table ("could not create file: File exists"). See docs/decisions.md, 13.
+"""The signals that stop PostgreSQL.
+
+SIGKILL of the postmaster alone is not among them: its backends then abort without a log, and PostgreSQL 18 may refuse
+to start for the file of an unlogged table ("could not create file: File exists"). See docs/decisions.md, 13.
 """
 OPEN = ("pending", "running")
 LOOKS = 600  # at a run that completes, ten a second
@@ -63,7 +65,7 @@ ALIAS = (
 
 @dataclass
 class Told:
-    """What a schedule did and found."""
+    """The outcome of a schedule: its steps and its counts."""
 
     seed: int
     steps: list[str] = field(default_factory=list)
@@ -75,11 +77,11 @@ class Told:
 
 async def content(town: Town) -> dict[str, list[Any]]:
     """The roster as its source names it: the same in a twin, whatever the ids."""
-    found = {}
+    rows_by_table = {}
     for kind, sql in CONTENT.items():
         rows = await ask(town, sql.format(alias=ALIAS.format(kind=kind)), source=SOURCE)
-        found[kind] = sorted(str(tuple(row)) for row in rows)
-    return found
+        rows_by_table[kind] = sorted(str(tuple(row)) for row in rows)
+    return rows_by_table
 
 
 def _changed(dice: random.Random) -> Export:
@@ -100,7 +102,7 @@ def _changed(dice: random.Random) -> Export:
 
 async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULTS) -> Told:
     """Plays the schedule of a seed and judges it; raises `AssertionError` with the seed and its steps."""
-    dice, told, built = random.Random(seed), Told(seed), build(machine.settings)
+    dice, outcome, built = random.Random(seed), Told(seed), build(machine.settings)
     north = await found_town("north", machine.engine, machine.worker_engine, machine.settings)
     twin = await found_town("south", machine.engine, machine.worker_engine, machine.settings)
     zip_file = folder / f"roster-{seed}.zip"
@@ -121,18 +123,18 @@ async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULT
         for _ in range(faults):
             if await _state(north, run_id) not in OPEN:
                 break  # the fault before came after the commit
-            await _fault(machine, north, dice, told)
+            await _fault(machine, north, dice, outcome)
             now = await content(north)
-            assert now in (before, after), f"seed {seed}: {', '.join(told.steps)}: between"
-            told.unchanged += now == before
-            told.applied += now == after
-            told.out_of_step.update(await rows_out_of_step(north))
-        await _completes(machine, north, run_id, after, told)
+            assert now in (before, after), f"seed {seed}: {', '.join(outcome.steps)}: between"
+            outcome.unchanged += now == before
+            outcome.applied += now == after
+            outcome.out_of_step.update(await rows_out_of_step(north))
+        await _completes(machine, north, run_id, after, outcome)
         writers.stop.set()
         await asyncio.gather(*writing)
-        told.out_of_step.update(await rows_out_of_step(north))
-        told.written = writers.written
-        assert not told.out_of_step, f"seed {seed}: {', '.join(told.steps)}: {told.out_of_step}"
+        outcome.out_of_step.update(await rows_out_of_step(north))
+        outcome.written = writers.written
+        assert not outcome.out_of_step, f"seed {seed}: {', '.join(outcome.steps)}: {outcome.out_of_step}"
         again = await sync(north, next_day, folder)
         assert (again.state, again.total("changes")) == ("applied", 0), f"seed {seed}: {again.sentence}"
     finally:
@@ -140,7 +142,7 @@ async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULT
         await asyncio.gather(*writing)
         await built.state.services.engine.dispose()
         machine.end_all()
-    return told
+    return outcome
 
 
 async def _source(town: Town, path: Path) -> UUID:
@@ -155,7 +157,7 @@ async def _ask_for_run(town: Town, source_id: UUID) -> UUID:
 
 
 async def _fault(machine: Machine, town: Town, dice: random.Random, told: Told) -> None:
-    """A worker takes the run up; at the boundary of some stage it, or the server, ends."""
+    """Lets a worker execute the run, and kills it or the server between two stages."""
     stages = dice.randrange(MAX_STAGES)
     ending = dice.choice(ENDINGS) if dice.random() < 0.3 else None
     worker = machine.start("app.worker")
@@ -166,7 +168,7 @@ async def _fault(machine: Machine, town: Town, dice: random.Random, told: Told) 
     told.steps.append(f"{'worker killed' if ending is None else f'server ended by {ending.name}'} at {came}")
     await machine.sessions_end("aimline worker", "aimline worker jobs")
     async with town.house() as work:
-        await _lease_ends(work)
+        await _time_goes_by(work)
 
 
 async def _stage(worker: Process, number: int) -> str:
@@ -184,13 +186,18 @@ async def _state(town: Town, run_id: UUID) -> str:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _lease_ends(work: Work) -> None:
-    sql = "UPDATE sis_run SET leased_until = now() WHERE district_id = :district AND leased_until > now()"
-    await work.db.execute(text(sql), {"district": work.district_id})
+async def _time_goes_by(work: Work) -> None:
+    """Ends the leases of the run and of the district, and the wait before the next attempt."""
+    for sql in (
+        "UPDATE sis_run SET leased_until = now() WHERE district_id = :district AND leased_until > now()",
+        "UPDATE sis_run SET due = now() WHERE district_id = :district AND state = 'pending' AND due > now()",
+        "UPDATE sis_lease SET leased_until = now() WHERE district_id = :district AND leased_until > now()",
+    ):
+        await work.db.execute(text(sql), {"district": work.district_id})
 
 
 async def _completes(machine: Machine, town: Town, run_id: UUID, after: dict[str, list[Any]], told: Told) -> None:
-    """The run is taken up and ends as applied."""
+    """Checks that the run is executed again and applied."""
     worker = machine.start("app.worker")
     state = await _state(town, run_id)
     for _ in range(LOOKS):

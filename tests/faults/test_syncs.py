@@ -10,6 +10,6 @@ from tests.faults.syncs import play
 
 @pytest.mark.parametrize("seed", range(10))
 async def test_a_fault_leaves_the_state_before_or_after(seed: int, ours: Machine, tmp_path: Path) -> None:
-    """Never between; the run completes, and one more of the same changes nothing."""
-    told = await play(ours, seed, tmp_path, faults=1)
-    assert told.steps
+    """After a fault the state is that before or after the sync; the run completes, and another one changes nothing."""
+    outcome = await play(ours, seed, tmp_path, faults=1)
+    assert outcome.steps

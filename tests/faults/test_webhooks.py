@@ -9,6 +9,6 @@ from tests.faults.webhooks import FAULTS, play
 # The lease that ends in mid-send is shown by the whole command only: it waits for a sender to give up.
 @pytest.mark.parametrize("seed", range(len(FAULTS) - 1))
 async def test_nothing_is_lost_and_nothing_is_made_up(seed: int, ours: Machine) -> None:
-    """Lost 0, phantom 0, same id same bytes, repeats bounded, the feed the same set, nothing across districts."""
-    told = await play(ours, seed, faults=1, slow=False)
-    assert told.committed
+    """After faults no event is lost or invented, repeats have the same bytes, and nothing crosses districts."""
+    outcome = await play(ours, seed, faults=1, slow=False)
+    assert outcome.committed

@@ -46,12 +46,12 @@ MAX_ROUNDS = 40  # turns of the last worker before something is wrong
 
 
 class RolledBack(Exception):
-    """A transaction that fails after it has laid its event."""
+    """Raised in a transaction after it has recorded its event."""
 
 
 @dataclass
 class Told:
-    """What a schedule did and found."""
+    """The outcome of a schedule: its steps, its events and its counts."""
 
     seed: int
     steps: list[str] = field(default_factory=list)
@@ -94,7 +94,7 @@ class Schedule:
         await self._killed_at(self.machine.start("app.worker"), self.dice.choice(POINTS))
 
     async def two_workers(self) -> None:
-        """Two at once, both killed; what one claimed the other left alone."""
+        """Runs two workers at the same time and kills both."""
         first, second = self.machine.start("app.worker"), self.machine.start("app.worker")
         point = self.dice.choice(POINTS)
         looking = [asyncio.create_task(one.until(point)) for one in (first, second)]
@@ -105,19 +105,19 @@ class Schedule:
         await asyncio.gather(*looking, return_exceptions=True)
 
     async def clock_is_wrong(self) -> None:
-        """A worker whose clock is ten minutes off; it is killed as well, having sent."""
+        """Runs a worker whose clock is ten minutes off, and kills it after it has sent."""
         worker = self.machine.start("tests.faults.skewed_worker", self.dice.choice(SKEWS))
         await self._killed_at(worker, "webhooks.recorded")
 
     async def api_is_killed(self) -> None:
-        """The api dies just after a commit: its caller learns nothing, and the event is there."""
+        """Kills the api just after a commit, so that the caller gets no answer although the event exists."""
         async with self.north.house() as work:
             client = await register_client(work, NewClient("faults", ("concern:raise", "concern:read")))
         api, address = await self.machine.serve()
         async with httpx.AsyncClient(base_url=address, trust_env=False, verify=TRUSTS_NOBODY, timeout=30) as caller:
-            asked = {"grant_type": "client_credentials"}
+            form = {"grant_type": "client_credentials"}
             by = (format_id("client", client.client_id), client.secret)
-            token = await caller.post("/oauth/token", data=asked, auth=by)
+            token = await caller.post("/oauth/token", data=form, auth=by)
             bearer = {"Authorization": f"Bearer {token.json()['access_token']}"}
             amy = format_id("student", self.north.students["amy"])
             new = {"student": amy, "area": "ela.fluency", "description": "Reads slowly."}
@@ -128,7 +128,7 @@ class Schedule:
         await self._time_goes_by("aimline api")
 
     async def server_is_restarted(self) -> None:
-        """PostgreSQL ends in the middle of a worker's work; the worker goes on when it is there again."""
+        """Restarts PostgreSQL while a worker is working."""
         worker = self.machine.start("app.worker")
         await worker.until(self.dice.choice(POINTS))
         await self.machine.restart_server(self.dice.choice(ENDINGS))
@@ -138,7 +138,7 @@ class Schedule:
         await self._killed_at(worker, "webhooks.recorded")
 
     async def lease_ends_in_mid_send(self) -> None:
-        """A receiver is silent until the lease is over; another worker takes the delivery up meanwhile."""
+        """Lets a receiver be silent until the lease ends, so that another worker claims the delivery."""
         self.receiver.behaviours[self.paths[-1]].appendleft("silent")
         self.receiver.arrived.clear()
         worker = self.machine.start("app.worker")
@@ -159,7 +159,7 @@ class Schedule:
         self.receiver.secrets[self.paths[-1]] = [secret, *keeps]
 
     async def address_changes(self) -> None:
-        """Another address during retries; what is under way may still come at the old one."""
+        """Changes the endpoint's address during retries; a running delivery may still go to the old one."""
         new = f"{self.paths[0]}-{len(self.paths)}"
         self.receiver.secrets[new] = self.receiver.secrets[self.paths[-1]]
         self.receiver.behaviours[new] = self.receiver.behaviours[self.paths[-1]]
@@ -187,7 +187,7 @@ class Schedule:
         await make_due(self.north)
 
     async def settle(self) -> None:
-        """All is well again, and everything is sent; what had used up its attempts is replayed."""
+        """Ends all faults and waits until everything is sent; failed deliveries are replayed."""
         for _ in range(MAX_ROUNDS):
             await self._make_all_due()
             if await drain(self.machine.settings, {self.north.district_id, self.south.district_id}):
@@ -201,22 +201,22 @@ class Schedule:
 
     async def judge(self) -> None:
         """Every invariant; raises `AssertionError` with the seed."""
-        told, where = self.told, f"seed {self.told.seed}: {', '.join(self.told.steps)}"
+        outcome, where = self.told, f"seed {self.told.seed}: {', '.join(self.told.steps)}"
         rows = await _committed(self.north)
-        assert told.committed <= rows, where
+        assert outcome.committed <= rows, where
         came = [one for one in self.receiver.came if one.path in self.paths]
         acknowledged = {one.webhook_id for one in came if one.acknowledged}
         assert acknowledged == rows, f"{where}: lost {len(rows - acknowledged)}, phantom {len(acknowledged - rows)}"
-        assert not {one.webhook_id for one in came} & told.rolled_back, f"{where}: a rolled-back event came"
+        assert not {one.webhook_id for one in came} & outcome.rolled_back, f"{where}: a rolled-back event came"
         assert {one.webhook_id for one in came} <= rows, f"{where}: an event that is not there came"
         bodies: dict[str, set[bytes]] = {}
         for one in came:
             bodies.setdefault(one.webhook_id, set()).add(one.body)
         assert all(len(some) == 1 for some in bodies.values()), f"{where}: other bytes under the same id"
         times = Counter(one.webhook_id for one in came if one.acknowledged)
-        told.requests, told.repeats = len(came), sum(times.values()) - len(times)
-        told.most_repeats = max(times.values(), default=1) - 1
-        assert told.most_repeats <= self.deaths, f"{where}: acknowledged {told.most_repeats} times too often"
+        outcome.requests, outcome.repeats = len(came), sum(times.values()) - len(times)
+        outcome.most_repeats = max(times.values(), default=1) - 1
+        assert outcome.most_repeats <= self.deaths, f"{where}: acknowledged {outcome.most_repeats} times too often"
         assert not [one for one in self.receiver.came if one.path == "/south"], f"{where}: south was told"
         assert await _feed(self.north) == rows, f"{where}: the feed is another set"
 
@@ -234,9 +234,9 @@ FAULTS: dict[str, Callable[[Schedule], Awaitable[None]]] = {
 
 
 async def play(machine: Machine, seed: int, *, faults: int = STEPS, slow: bool = True) -> Told:
-    """Plays the schedule of a seed, with so many faults, and judges it.
+    """Runs the schedule of a seed with this number of faults, and checks its outcome.
 
-    Without `slow`, nothing waits for a sender to give up.
+    Without `slow`, no fault waits for a sender to give up.
     """
     dice = random.Random(seed)
     kinds = [name for name in FAULTS if slow or name != "lease over"]
@@ -250,19 +250,19 @@ async def play(machine: Machine, seed: int, *, faults: int = STEPS, slow: bool =
         receiver.secrets["/north"], receiver.secrets["/south"] = [secret], [other]
         bad = dice.choices(QUICK + (SLOW if slow and dice.random() < 0.2 else ()), k=dice.randint(0, 4))
         receiver.behaviours["/north"] = deque(bad)
-        told = Told(seed)
-        schedule = Schedule(machine, receiver, north, south, endpoint, dice, told, ["/north"])
+        outcome = Told(seed)
+        schedule = Schedule(machine, receiver, north, south, endpoint, dice, outcome, ["/north"])
         try:
             for step in steps:
                 await schedule.commit()
-                told.steps.append(step)
+                outcome.steps.append(step)
                 await FAULTS[step](schedule)
             await schedule.commit()
             await schedule.settle()
             await schedule.judge()
         finally:
             machine.end_all()
-    return told
+    return outcome
 
 
 async def _register(town: Town, url: str) -> tuple[WebhookEndpoint, str]:
@@ -275,31 +275,33 @@ async def _register(town: Town, url: str) -> tuple[WebhookEndpoint, str]:
 
 async def _committed(town: Town) -> set[str]:
     async with town.house() as work:
-        return {format_id("event", UUID(str(found))) for found in await _ids(work)}
+        return {format_id("event", UUID(str(event_id))) for event_id in await _ids(work)}
 
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def _ids(work: Work) -> list[UUID]:
-    asked = {"district": work.district_id, "type": CONCERN_RAISED.name}
-    found = await work.db.scalars(text("SELECT id FROM event WHERE district_id = :district AND type = :type"), asked)
-    return list(found)
+    parameters = {"district": work.district_id, "type": CONCERN_RAISED.name}
+    rows = await work.db.scalars(
+        text("SELECT id FROM event WHERE district_id = :district AND type = :type"), parameters
+    )
+    return list(rows)
 
 
 async def _feed(town: Town) -> set[str]:
     """The feed of concerns, page by page, as a client reads it."""
-    found: set[str] = set()
+    event_ids: set[str] = set()
     after: str | None = None
     while True:
         async with town.unit() as work:
             page = await events_after(work, keyset(town.district_id, "events", {}, after, 50), [CONCERN_RAISED.name])
-        found |= {format_id("event", event.id) for event in page.rows}
+        event_ids |= {format_id("event", event.id) for event in page.rows}
         if not page.rows:
-            return found
+            return event_ids
         after = page.next
 
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def _move(work: Work, endpoint_id: UUID, url: str) -> None:
-    asked = {"district": work.district_id, "endpoint": endpoint_id, "url": url}
+    parameters = {"district": work.district_id, "endpoint": endpoint_id, "url": url}
     sql = "UPDATE webhook_endpoint SET url = :url WHERE district_id = :district AND id = :endpoint"
-    await work.db.execute(text(sql), asked)
+    await work.db.execute(text(sql), parameters)

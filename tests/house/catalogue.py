@@ -1,6 +1,6 @@
-"""The checks that PostgreSQL's catalogue must pass for every table. Each returns its findings and asserts nothing.
+"""Checks PostgreSQL's catalogue for every table. Each check returns its findings and asserts nothing.
 
-They read the actual schema, not what a migration meant to create, so that a new table cannot forget anything.
+The checks read the actual schema, not what a migration meant to create, so that a new table cannot forget anything.
 Exceptions are listed in `LET_OFF`, with their reasons.
 """
 
@@ -51,7 +51,7 @@ ABOUT_PEOPLE = {
     "person_role": "person_id",
     "demographics": "person_id",
 }
-"""Tables about a person, students among them, that do not say `student_id`."""
+"""Tables about a person whose column for the person is not `student_id`, with the name of that column."""
 ON_EVERY_NODE = ["district", "client", "client_secret"]
 """The tables that Citus copies to every node: those without a district, and the districts themselves."""
 NEVER_THE_APIS = ("sis_change", "client", "client_secret")
@@ -61,12 +61,12 @@ OURS = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.
 
 
 def let_off(findings: list[tuple[str, str]]) -> list[str]:
-    """The findings, as (name, sentence), that nobody has let off."""
+    """Returns the findings, as pairs of name and sentence, without the listed exceptions."""
     return [f"{name}: {sentence}" for name, sentence in findings if name not in LET_OFF]
 
 
 async def tenant_tables(db: asyncpg.Connection) -> list[asyncpg.Record]:
-    """Every table in public that is not let off, with what the catalogue says of it."""
+    """Returns every table in public that is no listed exception, with its properties in the catalogue."""
     rows = await db.fetch(
         """SELECT c.oid, c.relname AS name, c.relrowsecurity AS secured, c.relforcerowsecurity AS forced,
                   (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'district_id'
@@ -81,7 +81,7 @@ async def tenant_tables(db: asyncpg.Connection) -> list[asyncpg.Record]:
 
 async def every_table_has_a_district(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """`district_id uuid NOT NULL` in every table, and no table elsewhere but the worker's staging."""
-    found = [
+    findings = [
         (f"table {row['name']}", "has no district_id uuid NOT NULL")
         for row in await tenant_tables(db)
         if row["district"] is None
@@ -90,45 +90,45 @@ async def every_table_has_a_district(db: asyncpg.Connection, roles: dict[str, st
         f"""SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE {OURS} AND c.relkind IN ('r', 'p', 'f') AND n.nspname NOT IN ('public', 'staging')"""
     )
-    return let_off(found + [(f"table {row['name']}", "lies in a schema that nobody checks") for row in elsewhere])
+    return let_off(findings + [(f"table {row['name']}", "lies in a schema that nobody checks") for row in elsewhere])
 
 
 async def every_row_is_locked(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """Row-level security is on and FORCEd: it binds the owner as well."""
-    found = []
+    findings = []
     for row in await tenant_tables(db):
         if not row["secured"]:
-            found.append((f"table {row['name']}", "has no row-level security"))
+            findings.append((f"table {row['name']}", "has no row-level security"))
         if not row["forced"]:
-            found.append((f"table {row['name']}", "does not FORCE row-level security"))
-    return let_off(found)
+            findings.append((f"table {row['name']}", "does not FORCE row-level security"))
+    return let_off(findings)
 
 
 async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """One permissive policy for both run-time roles, the owner's own, and no more; USING equals WITH CHECK."""
     running = set(roles.values())
-    found = []
+    findings = []
     for table in await tenant_tables(db):
         policies = await policies_of(db, table["oid"])
         name = f"table {table['name']}"
         for policy in policies:
             if not policy["permissive"]:
-                found.append((name, f"its policy {policy['name']} is RESTRICTIVE: shards would open it"))
+                findings.append((name, f"its policy {policy['name']} is RESTRICTIVE: shards would open it"))
             if policy["command"] != "*":
-                found.append((name, f"its policy {policy['name']} is for one command only"))
+                findings.append((name, f"its policy {policy['name']} is for one command only"))
         theirs = [policy for policy in policies if running & set(policy["roles"]) or "public" in policy["roles"]]
         if len(theirs) != 1 or set(theirs[0]["roles"]) != running:
-            found.append((name, f"has not exactly one policy for {sorted(running)}"))
+            findings.append((name, f"has not exactly one policy for {sorted(running)}"))
         for policy in theirs:
             if policy["using"] is None or policy["using"] != policy["check"]:
-                found.append((name, f"the policy {policy['name']} has a WITH CHECK that is not its USING"))
-            found += [(name, said) for said in unfit_policy(policy["using"] or "")]
-    return let_off(found)
+                findings.append((name, f"the policy {policy['name']} has a WITH CHECK that is not its USING"))
+            findings += [(name, finding) for finding in unfit_policy(policy["using"] or "")]
+    return let_off(findings)
 
 
 async def people_are_within_reach(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """A row about a student is under the reach; a row with a secured area is under its lock."""
-    found = []
+    findings = []
     for table in await tenant_tables(db):
         text = " ".join(
             policy["using"] or ""
@@ -140,41 +140,41 @@ async def people_are_within_reach(db: asyncpg.Connection, roles: dict[str, str])
         if about is not None:
             for setting in ("app.reach", "app.schools"):
                 if f"current_setting('{setting}'" not in text:
-                    found.append((name, f"is about students, and its policy does not read {setting}"))
+                    findings.append((name, f"is about students, and its policy does not read {setting}"))
             part = f"current_setting(('app.students_'::text || \"right\"(({about})::text, 1)), true)"
             if f"strpos({part}, ({about})::text) > 0" not in text:
-                found.append((name, f"its policy does not hold {about} against the caseload"))
+                findings.append((name, f"its policy does not hold {about} against the caseload"))
         elif people := {"person_id", "staff_id", "student_ids", "person_ids"} & set(table["columns"]):
-            found += [(f"reach {table['name']}.{column}", "names people outside the reach") for column in people]
+            findings += [(f"reach {table['name']}.{column}", "names people outside the reach") for column in people]
         secured = "secured_area" in table["columns"]
         if secured and "secured_area = ANY" not in text:
-            found.append((name, "has secured areas, and its policy does not lock them"))
+            findings.append((name, "has secured areas, and its policy does not lock them"))
         if table["name"] == "demographics" and "'demographics'" not in text:
-            found.append((name, "demographics are not locked"))
-    return let_off(found)
+            findings.append((name, "demographics are not locked"))
+    return let_off(findings)
 
 
 async def the_district_leads_every_key(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """`district_id` is the first column of every primary key, unique constraint and index; each table has a key."""
-    found = []
+    findings = []
     for table in await tenant_tables(db):
         indexes = await db.fetch(
             "SELECT indexrelid::regclass::text AS name, indkey[0] AS first, indisprimary AS main FROM pg_index "
             "WHERE indrelid = $1",
             table["oid"],
         )
-        found += [
+        findings += [
             (f"key {table['name']}.{index['name']}", "is not led by district_id")
             for index in indexes
             if index["first"] != table["district"]
         ]
         if not any(index["main"] for index in indexes):
-            found.append((f"table {table['name']}", "has no primary key"))
-    return let_off(found)
+            findings.append((f"table {table['name']}", "has no primary key"))
+    return let_off(findings)
 
 
 async def references_stay_within_the_district(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Foreign keys begin with the district on both sides, and do nothing on DELETE or UPDATE."""
+    """Finds foreign keys that do not begin with the district on both sides, or that act on DELETE or UPDATE."""
     rows = await db.fetch(
         """SELECT k.conname AS name, h.relname AS here, t.relname AS there, k.confdeltype::text AS deletes,
                   k.confupdtype::text AS updates,
@@ -183,20 +183,22 @@ async def references_stay_within_the_district(db: asyncpg.Connection, roles: dic
            FROM pg_constraint k JOIN pg_class h ON h.oid = k.conrelid JOIN pg_class t ON t.oid = k.confrelid
            WHERE k.contype = 'f'"""
     )
-    found = []
+    findings = []
     for row in rows:
         name = f"key {row['here']}.{row['name']}"
         if row["deletes"] not in "ar" or row["updates"] not in "ar":
-            found.append((name, "does something on DELETE or UPDATE of what it refers to"))
+            findings.append((name, "does something on DELETE or UPDATE of what it refers to"))
         if f"table {row['here']}" in LET_OFF and f"table {row['there']}" in LET_OFF:
             continue
         if (row["first_here"], row["first_there"]) != ("district_id", "district_id"):
-            found.append((name, f"could refer to a {row['there']} of another district"))
-    return let_off(found)
+            findings.append((name, f"could refer to a {row['there']} of another district"))
+    return let_off(findings)
 
 
 async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """What Citus copies to every node refers to nothing else, and whoever writes it may lock what it refers to."""
+    """Finds tables on every node of Citus that refer to other tables, or whose referenced rows their writer cannot
+    lock.
+    """
     rows = await db.fetch(
         """SELECT h.relname AS here, t.relname AS there,
                   ARRAY (SELECT r FROM unnest($1::text[]) AS r WHERE has_table_privilege(r, h.oid, 'INSERT')
@@ -206,18 +208,18 @@ async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[s
         list(roles.values()),
         ON_EVERY_NODE,
     )
-    found = [
+    findings = [
         (f"table {row['here']}", f"is on every node and refers to {row['there']}, which is not")
         for row in rows
         if row["there"] not in ON_EVERY_NODE
     ]
     for row in rows:
-        found += [(f"table {row['here']}", f"{role} cannot lock {row['there']}") for role in row["cannot_lock"]]
-    return [f"{name}: {words}" for name, words in found]
+        findings += [(f"table {row['here']}", f"{role} cannot lock {row['there']}") for role in row["cannot_lock"]]
+    return [f"{name}: {words}" for name, words in findings]
 
 
 async def nothing_runs_by_itself(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """No triggers, no rules, no sequences: numbers that order events come from the district's counter row."""
+    """Finds triggers, rules and sequences, which are not allowed: events are numbered by the district's counter row."""
     triggers = await db.fetch("SELECT tgrelid::regclass::text AS t, tgname FROM pg_trigger WHERE NOT tgisinternal")
     rules = await db.fetch(
         f"""SELECT r.rulename, c.relname FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
@@ -228,16 +230,16 @@ async def nothing_runs_by_itself(db: asyncpg.Connection, roles: dict[str, str]) 
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE {OURS} AND c.relkind IN ('S', 'v', 'm') AND n.nspname <> 'staging'"""
     )
-    found = [(f"trigger {row['t']}.{row['tgname']}", "no triggers") for row in triggers]
-    found += [(f"rule {row['relname']}.{row['rulename']}", "no rules") for row in rules]
+    findings = [(f"trigger {row['t']}.{row['tgname']}", "no triggers") for row in triggers]
+    findings += [(f"rule {row['relname']}.{row['rulename']}", "no rules") for row in rules]
     for row in others:
         if row["kind"] == "S":
-            found.append((f"sequence {row['name']}", "orders by arrival, not by commit, and not by district"))
+            findings.append((f"sequence {row['name']}", "orders by arrival, not by commit, and not by district"))
         elif row["kind"] == "m":
-            found.append((f"view {row['name']}", "a materialized view has no row-level security"))
+            findings.append((f"view {row['name']}", "a materialized view has no row-level security"))
         elif "security_invoker=true" not in (row["options"] or []):
-            found.append((f"view {row['name']}", "reads with its owner's rights: make it security_invoker"))
-    return let_off(found)
+            findings.append((f"view {row['name']}", "reads with its owner's rights: make it security_invoker"))
+    return let_off(findings)
 
 
 async def policies_of(db: asyncpg.Connection, table: int) -> list[asyncpg.Record]:
@@ -254,18 +256,18 @@ async def policies_of(db: asyncpg.Connection, table: int) -> list[asyncpg.Record
 
 
 def unfit_policy(text: str) -> list[str]:
-    """What a policy's condition may not hold."""
-    found = []
+    """Returns the parts of a policy's condition that are not allowed."""
+    findings = []
     if not (text.startswith(f"({DISTRICT_IN_POLICY}") or text.startswith(f"(({DISTRICT_IN_POLICY}")):
-        found.append("its policy does not begin with the district")
+        findings.append("its policy does not begin with the district")
     if " OR " in _outermost(text):
-        found.append("its policy has an OR outside of every parenthesis: the district must always hold")
+        findings.append("its policy has an OR outside of every parenthesis: the district must always hold")
     if re.search(r"\bselect\b", text, re.IGNORECASE):
-        found.append("its policy holds a subquery")
+        findings.append("its policy holds a subquery")
     called = {name.lower() for name in re.findall(r"([A-Za-z_][\w.]*)\s*\(", text)} - ALLOWED_IN_POLICY
     if called:
-        found.append(f"its policy calls {sorted(called)}")
-    return found
+        findings.append(f"its policy calls {sorted(called)}")
+    return findings
 
 
 def _outermost(text: str) -> str:

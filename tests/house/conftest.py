@@ -19,7 +19,9 @@ async def told_north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: 
 
 @pytest.fixture(scope="module")
 async def told_south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
-    """South with everything in it: what its client sends is good, but for what is north's."""
+    """Returns the second district with all kinds of rows; the requests of its client are valid except for north's
+    ids.
+    """
     return await tell(await found_town("south", engine, worker_engine, settings))
 
 

@@ -22,7 +22,7 @@ VOLATILE = "v"
 
 @dataclass
 class Catalogue:
-    """What the database says of its functions, by the object ids that a tree prints."""
+    """The properties of functions in the database, keyed by the object ids that a query tree prints."""
 
     volatility: Mapping[str, str]
     names: Mapping[str, str]
@@ -71,13 +71,13 @@ async def read_catalogue(db: asyncpg.Connection) -> Catalogue:
 
 
 async def unfit(db: asyncpg.Connection, catalogue: Catalogue, sql: str) -> list[str]:
-    """Returns what Citus would refuse in a statement."""
+    """Returns the parts of a statement that Citus would refuse."""
     trees = await analysed(db, sql)
     return [finding for tree in trees for finding in unfit_in(tree, catalogue)]
 
 
 def unfit_in(query: Node, catalogue: Catalogue) -> list[str]:
-    """Returns what Citus would refuse in an analysed query and in those within it."""
+    """Returns the parts of an analysed query, and of the queries within it, that Citus would refuse."""
     findings = [*_correlated(query, catalogue)]
     if query.text("commandType") in WRITES:
         findings += _in_write(query, catalogue)
@@ -110,12 +110,12 @@ def _in_write(query: Node, catalogue: Catalogue) -> Iterator[str]:
 
 def _correlated(query: Node, catalogue: Catalogue) -> Iterator[str]:
     tables = {catalogue.relations.get(entry.text("relid"), "") for entry in query.children("rtable")}
-    here = sorted(tables & set(ON_EVERY_NODE))
-    if not here:
+    shared = sorted(tables & set(ON_EVERY_NODE))
+    if not shared:
         return
     for node in query.within("targetList", "jointree", "havingQual", "returningList"):
         if node.kind == "SUBLINK" and any(_reaches_out(inner, 1) for inner in node.children("subselect")):
-            yield f"a correlated subquery next to {', '.join(here)}"
+            yield f"a correlated subquery next to {', '.join(shared)}"
 
 
 def _reaches_out(query: Node, depth: int) -> bool:

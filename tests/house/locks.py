@@ -28,7 +28,7 @@ LET_OFF = {"test"}
 
 @dataclass
 class Transaction:
-    """What a unit of work locked and wrote, in order, as `lock person` or `write concern`."""
+    """The locks and writes of a unit of work, in order, as `lock person` or `write concern`."""
 
     operation: str
     steps: list[str] = field(default_factory=list)
@@ -36,22 +36,22 @@ class Transaction:
 
     def findings(self, about_students: set[str]) -> list[str]:
         """Where it breaks the order."""
-        found = ["locks students in no order"] if self.unordered else []
+        findings = ["locks students in no order"] if self.unordered else []
         locked, late, numbered = False, "", False
         for step in self.steps:
             table = step.split(" ")[1]
             if step == "lock person":
                 locked = True
                 if late:
-                    found.append(f"locks students after it wrote {late}")
+                    findings.append(f"locks students after it wrote {late}")
             elif table in about_students and not locked:
-                found.append(f"{step} before any student was locked")
+                findings.append(f"{step} before any student was locked")
             if table in ("settlement", "event_counter"):
                 late = table
             if numbered and (table in about_students or table in ("settlement", "person")):
-                found.append(f"{step} after the event counter")
+                findings.append(f"{step} after the event counter")
             numbered = numbered or table == "event_counter"
-        return [f"{self.operation}: {one}: {', '.join(self.steps)}" for one in found]
+        return [f"{self.operation}: {one}: {', '.join(self.steps)}" for one in findings]
 
 
 class Recorder:
@@ -90,7 +90,7 @@ class Recorder:
 
 
 def _locking(statement: str) -> Iterator[tuple[str, str]]:
-    """The table that each query within a statement locks, with the query; what stands in parentheses comes first."""
+    """Yields the table that each query within a statement locks, with the query; inner queries come first."""
     replaced = 1
     while replaced:
         for query in INNERMOST.findall(statement):
@@ -101,7 +101,7 @@ def _locking(statement: str) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def recording() -> Iterator[Recorder]:
-    """Records while the block runs, what goes through SQLAlchemy and what a sync sends by itself."""
+    """Records the statements that are sent through SQLAlchemy and by syncs while the block runs."""
     recorder = Recorder()
     made, bound = Work.__init__, Stage._bound
 

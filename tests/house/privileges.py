@@ -5,18 +5,22 @@ import asyncpg
 from tests.house.catalogue import LET_OFF, NEVER_THE_APIS, OURS, let_off
 
 SEARCH_PATH = "pg_catalog, pg_temp"
-"""`pg_temp` unnamed is searched first; with `public` on it, a name without a schema would be found."""
+"""The required search_path. If `pg_temp` is not named it is searched first; with `public`, unqualified names would be
+found.
+"""
 
 
 async def roles_cannot_pass_the_rows(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """`api` and `worker` are plain: no superuser, no BYPASSRLS, owning nothing, members of nothing."""
-    found = []
+    """Finds rights by which `api` or `worker` could bypass row-level security: superuser, BYPASSRLS, ownership,
+    membership.
+    """
+    findings = []
     for purpose, role in roles.items():
         row = await db.fetchrow("SELECT * FROM pg_roles WHERE rolname = $1", role)
         assert row is not None
         for flag in ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb", "rolreplication"):
             if row[flag]:
-                found.append((f"role {purpose}", f"has {flag}"))
+                findings.append((f"role {purpose}", f"has {flag}"))
         owns = await db.fetch(
             f"""SELECT n.nspname || '.' || c.relname AS name FROM pg_class c
                 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -25,80 +29,82 @@ async def roles_cannot_pass_the_rows(db: asyncpg.Connection, roles: dict[str, st
                 UNION ALL SELECT n.nspname FROM pg_namespace n WHERE n.nspowner = $1""",
             row["oid"],
         )
-        found += [(f"role {purpose}", f"owns {one['name']}") for one in owns]
+        findings += [(f"role {purpose}", f"owns {one['name']}") for one in owns]
         groups = await db.fetch(
             "SELECT roleid::regrole::text AS name FROM pg_auth_members WHERE member = $1", row["oid"]
         )
-        found += [(f"role {purpose}", f"is a member of {one['name']}") for one in groups]
-    return let_off(found)
+        findings += [(f"role {purpose}", f"is a member of {one['name']}") for one in groups]
+    return let_off(findings)
 
 
 async def privileges_are_few(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """Nothing is PUBLIC's, nobody deletes but where it is let off, `api` reaches neither staging nor the secrets."""
+    """Finds privileges that are not allowed: for PUBLIC, to delete, and of `api` on staging and secrets."""
     rows = await db.fetch(
         f"""SELECT n.nspname AS schema, c.relname AS name, a.privilege_type AS privilege,
                    CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END AS who
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a
             WHERE {OURS} AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND a.grantee <> c.relowner"""
     )
-    found = []
+    findings = []
     for row in rows:
         purpose = next((purpose for purpose, role in roles.items() if role == row["who"]), row["who"])
-        said = f"{row['privilege']} to {purpose}"
+        granted = f"{row['privilege']} to {purpose}"
         if purpose not in roles:
-            found.append((f"privilege {row['schema']}.{row['name']}", f"{said}: only api and worker have any"))
+            findings.append((f"privilege {row['schema']}.{row['name']}", f"{granted}: only api and worker have any"))
         elif row["privilege"] == "MAINTAIN" and purpose == "worker":
             continue  # statistics: it reads and changes no row
         elif row["schema"] == "public" and row["privilege"] not in ("SELECT", "INSERT", "UPDATE"):
             kind = row["privilege"].lower()
-            found.append((f"{kind} {row['name']} to {purpose}", "rows are removed by a tombstone"))
+            findings.append((f"{kind} {row['name']} to {purpose}", "rows are removed by a tombstone"))
         if purpose == "api" and (row["schema"] != "public" or row["name"] in NEVER_THE_APIS):
-            found.append((f"privilege {row['schema']}.{row['name']}", f"{said}: never the api's"))
+            findings.append((f"privilege {row['schema']}.{row['name']}", f"{granted}: never the api's"))
     for purpose, role in roles.items():
         for privilege in ("TEMPORARY", "CREATE"):
             if await db.fetchval("SELECT has_database_privilege($1, current_database(), $2)", role, privilege):
-                found.append((f"database to {purpose}", f"{privilege}: it can make objects that take a table's place"))
+                findings.append(
+                    (f"database to {purpose}", f"{privilege}: it can make objects that take a table's place")
+                )
         for schema in ("public", "app", "staging"):
             usage, create = await db.fetchrow(  # type: ignore[misc]  # always one row
                 "SELECT has_schema_privilege($1, $2, 'USAGE'), has_schema_privilege($1, $2, 'CREATE')", role, schema
             )
             if schema == "staging" and purpose == "api" and usage:
-                found.append(("schema staging", "the api can reach it"))
+                findings.append(("schema staging", "the api can reach it"))
             if create and (schema, purpose) != ("staging", "worker"):
-                found.append((f"schema {schema}", f"{purpose} can make objects in it"))
-    return let_off(found)
+                findings.append((f"schema {schema}", f"{purpose} can make objects in it"))
+    return let_off(findings)
 
 
 async def owners_rights_are_listed(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """SECURITY DEFINER functions are those let off, exactly, and PUBLIC cannot call them."""
     rows = [row for row in await _functions(db) if row["definer"]]
-    found = []
+    findings = []
     for row in rows:
-        found.append((f"definer {row['name']}", "runs with the owner's rights and is not let off"))
+        findings.append((f"definer {row['name']}", "runs with the owner's rights and is not let off"))
         if row["anybody"]:
-            found.append((f"function {row['name']}", "PUBLIC may execute it"))
+            findings.append((f"function {row['name']}", "PUBLIC may execute it"))
     gone = {name for name in LET_OFF if name.startswith("definer ")} - {f"definer {row['name']}" for row in rows}
-    return [*let_off(found), *(f"{name} is let off and is not there" for name in sorted(gone))]
+    return [*let_off(findings), *(f"{name} is let off and is not there" for name in sorted(gone))]
 
 
 async def functions_name_their_schemas(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """No function can be led to another table by its caller: its search_path is closed, its names are qualified.
+    """Finds functions that a caller could lead to another table: with an open search_path or with unqualified names.
 
-    PostgreSQL itself judges the body, by the validator that CREATE FUNCTION runs, with nothing on the path. It looks
-    into SQL only, so a function with the owner's rights is written in SQL.
+    PostgreSQL itself checks the body by the validator that CREATE FUNCTION runs, with an empty path. It checks SQL
+    only, so a function with the owner's rights is written in SQL.
     """
-    found = []
+    findings = []
     for row in await _functions(db):
         name = f"function {row['name']}"
         path = [one for one in row["config"] or [] if one.startswith("search_path=")]
         if path != [f"search_path={SEARCH_PATH}"]:
-            found.append((name, f"its search_path is not {SEARCH_PATH}"))
+            findings.append((name, f"its search_path is not {SEARCH_PATH}"))
         if row["language"] == "sql":
             if (refusal := await _refusal(db, row["oid"])) is not None:
-                found.append((name, f"names something without its schema: {refusal}"))
+                findings.append((name, f"names something without its schema: {refusal}"))
         elif row["definer"]:
-            found.append((name, f"is in {row['language']}, whose names PostgreSQL cannot check before they run"))
-    return let_off(found)
+            findings.append((name, f"is in {row['language']}, whose names PostgreSQL cannot check before they run"))
+    return let_off(findings)
 
 
 async def _functions(db: asyncpg.Connection) -> list[asyncpg.Record]:
@@ -112,7 +118,7 @@ async def _functions(db: asyncpg.Connection) -> list[asyncpg.Record]:
 
 
 async def _refusal(db: asyncpg.Connection, function: int) -> str | None:
-    """Why PostgreSQL would not make this SQL function anew with nothing on the search_path."""
+    """Returns PostgreSQL's reason for refusing this SQL function with an empty search_path, or None."""
     attempt = db.transaction()
     await attempt.start()
     try:

@@ -18,7 +18,7 @@ class Node:
     fields: dict[str, list[object]] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
-        """The value of a field that has one, as it is printed; empty where there is none."""
+        """Returns the printed value of a field, or an empty text if there is no such field."""
         values = self.fields.get(name, [])
         return str(values[0]) if values and values[0] != "<>" else ""
 
@@ -28,7 +28,9 @@ class Node:
             yield from _nodes(self.fields.get(name, []))
 
     def within(self, *names: str) -> Iterator["Node"]:
-        """This node and all beneath it but what belongs to a query inside; with names, beneath these fields only."""
+        """Yields this node and the nodes below it, except those of inner queries; with names, only below these
+        fields.
+        """
         if not names:
             yield self
         for child in self.children(*names):

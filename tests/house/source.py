@@ -35,7 +35,7 @@ def import_models() -> None:
 
 
 def functions(tree: ast.Module) -> Iterator[ast.AsyncFunctionDef | ast.FunctionDef]:
-    """The functions of a module and the methods of its classes; not what is nested in them."""
+    """Returns the functions of a module and the methods of its classes, without nested ones."""
     for node in tree.body:
         if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef):
             yield node

@@ -1,6 +1,6 @@
-"""Owns the checks that PostgreSQL's catalogue must pass for the staging tables. Each gives its findings, none asserts.
+"""Checks PostgreSQL's catalogue for the staging tables. Each check returns its findings and asserts nothing.
 
-They read what is there, not what a migration meant to make.
+The checks read the actual schema, not what a migration meant to create.
 """
 
 import asyncpg
@@ -11,7 +11,7 @@ from app.sis.kinds import KINDS, SQL_TYPES
 from tests.house.catalogue import let_off, policies_of, unfit_policy
 
 KEPT = ("kept_plan", "kept_rekey")
-"""The tables whose rows outlive their run."""
+"""The tables whose rows are kept after their run."""
 TABLES = """
 SELECT c.oid, c.relname::text AS name, c.relrowsecurity AS secured, c.relforcerowsecurity AS forced,
        c.relpersistence::text AS how, pg_get_userbyid(c.relowner)::text AS owner,
@@ -28,45 +28,45 @@ FROM pg_class c WHERE c.relnamespace = 'staging'::regnamespace AND c.relkind IN 
 
 async def staged_rows_are_of_a_run(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """District and run lead every staging table and its primary key, and no run has left a table of its own."""
-    found = []
+    findings = []
     for row in await db.fetch(TABLES):
         name = f"staging {row['name']}"
         if row["owner"] in roles.values():
-            found.append((name, "was made by a run, and outlives it"))
+            findings.append((name, "was made by a run, and outlives it"))
             continue
         if row["columns"][:2] != ["district_id uuid NOT NULL", "run_id uuid NOT NULL"]:
-            found.append((name, "does not begin with district and run"))
+            findings.append((name, "does not begin with district and run"))
         if not any(key.startswith("district_id run_id") for key in row["keys"]):
-            found.append((name, "has no primary key that district and run lead"))
-    return let_off(found)
+            findings.append((name, "has no primary key that district and run lead"))
+    return let_off(findings)
 
 
 async def kept_plans_are_locked(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """What is logged outlives its run, and is its district's alone; nothing else in staging is logged."""
-    found = []
+    """Finds logged staging tables without the district's policy, and unlogged tables whose rows are kept."""
+    findings = []
     for row in await db.fetch(TABLES):
         name = f"staging {row['name']}"
         if row["how"] != "p":
             if row["name"] in KEPT:
-                found.append((name, "is unlogged, and outlives its run"))
+                findings.append((name, "is unlogged, and outlives its run"))
             continue
         if not (row["secured"] and row["forced"]):
-            found.append((name, "has no FORCEd row-level security"))
+            findings.append((name, "has no FORCEd row-level security"))
         policies = await policies_of(db, row["oid"])
         theirs = [policy for policy in policies if policy["roles"] != [row["owner"]]]
         if [policy["roles"] for policy in theirs] != [[roles["worker"]]]:
-            found.append((name, "has not exactly one policy, the worker's"))
+            findings.append((name, "has not exactly one policy, the worker's"))
         for policy in theirs:
             if policy["using"] != policy["check"]:
-                found.append((name, "has a WITH CHECK that is not its USING"))
-            found += [(name, sentence) for sentence in unfit_policy(policy["using"] or "")]
-    return let_off(found)
+                findings.append((name, "has a WITH CHECK that is not its USING"))
+            findings += [(name, sentence) for sentence in unfit_policy(policy["using"] or "")]
+    return let_off(findings)
 
 
 async def staging_has_the_columns_of_the_kinds(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """Every kind has its tables, with the columns that its statements name: a new field needs a migration."""
     rows = await db.fetch(TABLES)
-    there = {row["name"]: {column.removesuffix(" NOT NULL") for column in row["columns"]} for row in rows}
+    existing = {row["name"]: {column.removesuffix(" NOT NULL") for column in row["columns"]} for row in rows}
     needed: dict[str, set[str]] = {name: set() for name in (*STAGING_TABLES, *KEPT)}
     for kind in KINDS:
         fields = [(field.column, SQL_TYPES[field.type]) for field in kind.fields]
@@ -75,11 +75,11 @@ async def staging_has_the_columns_of_the_kinds(db: asyncpg.Connection, roles: di
         needed[f"plan_{kind.name}"] |= _typed(planned_columns(kind))
     for kind in ALIASED:
         needed[f"key_{kind.name}"] |= {"sourced_id text", "id uuid"}
-    found = [(f"staging {name}", "is not there") for name in needed if name not in there]
-    found += [(f"staging {name}", "no statement knows it") for name in there if name not in needed]
+    findings = [(f"staging {name}", "is not there") for name in needed if name not in existing]
+    findings += [(f"staging {name}", "no statement knows it") for name in existing if name not in needed]
     for name, columns in needed.items():
-        found += [(f"staging {name}", f"lacks {column}") for column in sorted(columns - there.get(name, columns))]
-    return let_off(found)
+        findings += [(f"staging {name}", f"lacks {column}") for column in sorted(columns - existing.get(name, columns))]
+    return let_off(findings)
 
 
 def _typed(columns: list[tuple[str, str]]) -> set[str]:

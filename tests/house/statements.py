@@ -13,7 +13,7 @@ DISTRICT = "district_id"
 VALUE = "<value>"
 STATEMENTS = (exp.Select, exp.Update, exp.Delete, exp.Insert, exp.Merge)
 CONJUNCTION = (exp.And, exp.Paren, exp.Where, exp.Join)
-"""What may stand between a condition and its statement for the condition to hold of every row."""
+"""The expressions between a condition and its statement for which the condition must hold for every row."""
 
 
 class Districts:
@@ -84,7 +84,7 @@ class Districts:
                 yield f"{table.name} (inserted without its district)"
 
     def _node_of(self, side: exp.Expr) -> str | None:
-        """Returns the table whose district this is, or None where it is no district column."""
+        """Returns the table to which a `district_id` column belongs, or None for another column."""
         while isinstance(side, exp.Cast | exp.Paren):
             side = side.this
         if not isinstance(side, exp.Column) or side.name != self._column:
@@ -92,7 +92,7 @@ class Districts:
         return self._node_named(side, side.table)
 
     def _node_named(self, place: exp.Expr, alias: str) -> str:
-        """Returns the node of an alias here or in a statement around it; what is no tenant table counts as a value."""
+        """Returns the table of an alias in this or an enclosing statement; anything else counts as a value."""
         statement = _statement_of(place)
         while statement is not None:
             nodes = self._nodes.get(id(statement), {})
@@ -118,9 +118,9 @@ class Districts:
 
 
 def unbound(sql: str, tenants: Collection[str], column: str = DISTRICT) -> list[str]:
-    """Returns the tenant tables of a statement whose district is neither bound nor joined to one that is.
+    """Returns the tenant tables of a statement whose district is neither bound nor joined to a bound one.
 
-    With another `column` the same of that column, such as the run of a staged row.
+    With another `column` it checks that column, such as the run of a staged row.
     """
     try:
         trees = sqlglot.parse(sql, dialect="postgres", error_level=sqlglot.ErrorLevel.RAISE)
@@ -138,7 +138,9 @@ def _statement_of(place: exp.Expr) -> exp.Expr | None:
 
 
 def _always_holds(condition: exp.Expr) -> bool:
-    """Whether a condition must hold for every row of its statement: joined by AND, neither assigned nor selected."""
+    """Returns whether a condition must hold for every row of its statement: joined by AND, neither assigned nor
+    selected.
+    """
     above = condition.parent
     while isinstance(above, CONJUNCTION):
         if isinstance(above, exp.Where | exp.Join):

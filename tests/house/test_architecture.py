@@ -1,4 +1,4 @@
-"""Tests the layout: import directions, sizes, first lines, names, and what must never be in a tracked file."""
+"""Tests the layout: import directions, sizes, docstrings, names, and texts that no tracked file may contain."""
 
 import ast
 import os
@@ -16,7 +16,7 @@ from tests.house.source import APP, REPOSITORY, modules
 MAX_LINES = 400
 MAX_FILES = 12
 NOT_ROOMS = {"rest", "graphql", "cli", "sandbox", "core"}
-"""The faces, the sandbox, and the floor that all rooms stand on."""
+"""Folders that are no rooms: the APIs, the command line, the sandbox, and the packages that all rooms use."""
 TYPES_ONLY = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import app.access.work\n"
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc", "data"}
 # Put together here, so that this file does not hold what it looks for.
@@ -34,7 +34,7 @@ def tracked() -> list[Path]:
 
 
 def refused(text: str) -> list[str]:
-    """What of the refused is in a text."""
+    """Returns the refused patterns that occur in a text."""
     return [
         pattern
         for pattern in (*REGISTRIES, *PLACES)
@@ -43,19 +43,19 @@ def refused(text: str) -> list[str]:
 
 
 def broken_module(name: str, tree: ast.Module, lines: int) -> list[str]:
-    """What is wrong with a module's shape."""
-    found = []
+    """Returns the findings about a module's size, docstring and name."""
+    findings = []
     if lines > MAX_LINES:
-        found.append(f"{name} has {lines} lines; {MAX_LINES} is the most")
+        findings.append(f"{name} has {lines} lines; {MAX_LINES} is the most")
     if ast.get_docstring(tree) is None:
-        found.append(f"{name} does not begin by saying what it owns")
+        findings.append(f"{name} does not begin by saying what it owns")
     if NAMES_THAT_SAY_NOTHING & set(name.split(".")):
-        found.append(f"{name} has a name that says nothing")
-    return found
+        findings.append(f"{name} has a name that says nothing")
+    return findings
 
 
 def broken_contracts(folder: Path) -> str:
-    """Returns what import-linter reports about the `app` in a folder, or nothing where every contract is kept."""
+    """Returns import-linter's findings about the `app` in a folder."""
     program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     command = [sys.executable, "-c", program, "--no-cache"]
     environment = {**os.environ, "PYTHONPATH": str(folder)}
@@ -64,7 +64,7 @@ def broken_contracts(folder: Path) -> str:
 
 
 def test_imports_go_down_the_layers() -> None:
-    """The contracts of import-linter in pyproject.toml hold."""
+    """The contracts of import-linter in pyproject.toml hold, so imports go down the layers."""
     assert broken_contracts(REPOSITORY) == ""
 
 
@@ -101,28 +101,28 @@ def test_a_planted_import_fault_is_found(tmp_path: Path, planted: str, source: s
 
 
 def test_every_module_is_small_and_says_what_it_owns() -> None:
-    """No file over 400 lines, each begins with a docstring, none has a name that says nothing."""
-    found = []
+    """Every file has at most 400 lines, a docstring at its beginning, and a name that says something."""
+    findings = []
     for name, tree in modules().items():
         path = REPOSITORY / Path(*name.split("."))
         source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        found += broken_module(name, tree, source.read_text().count("\n"))
-    assert found == []
+        findings += broken_module(name, tree, source.read_text().count("\n"))
+    assert findings == []
 
 
 def sub_rooms(folder: Path) -> set[Path]:
-    """Returns the folders below a room whose import arrows pyproject.toml declares, by the `app` in a folder."""
+    """Returns the folders below a room that have layers of their own in pyproject.toml."""
     contracts = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     names = {name for one in contracts if one["type"] == "layers" for name in one["containers"]}
     return {folder.joinpath(*name.split(".")) for name in names if name != "app"}
 
 
 def rooms_too_large(folder: Path) -> list[str]:
-    """Returns the rooms and declared sub-rooms of the `app` in a folder with too many files.
+    """Returns the rooms and declared sub-rooms of the `app` in a folder that have too many files.
 
-    Files of a folder that is not declared count where it stands; a declared sub-room counts as one.
+    Files of a folder that is not declared count for the room; a declared sub-room counts as one file.
     """
-    declared, found = sub_rooms(folder), []
+    declared, findings = sub_rooms(folder), []
     rooms = {path for path in (folder / "app").iterdir() if path.is_dir() and path.name not in NOT_ROOMS}
     for room in sorted(rooms | declared):
         inside = [other for other in declared if room in other.parents]
@@ -133,17 +133,17 @@ def rooms_too_large(folder: Path) -> list[str]:
             if path.name != "__init__.py" and not any(other in path.parents for other in nearest)
         ]
         if len(files) + len(nearest) > MAX_FILES:
-            found.append(f"{room.relative_to(folder)} has {len(files)} files and {len(nearest)} sub-rooms")
-    return found
+            findings.append(f"{room.relative_to(folder)} has {len(files)} files and {len(nearest)} sub-rooms")
+    return findings
 
 
 def test_a_room_has_at_most_twelve_files() -> None:
-    """The faces and the sandbox have one file a resource, and are no rooms."""
+    """A room has at most twelve files; the APIs and the sandbox are no rooms."""
     assert rooms_too_large(REPOSITORY) == []
 
 
 def test_a_planted_thirteenth_file_is_found(tmp_path: Path) -> None:
-    """Protects the counting: a file in a folder that nobody declared counts for the room, at any depth."""
+    """A file in an undeclared folder counts for its room, at any depth."""
     (tmp_path / "app").mkdir()
     shutil.copytree(APP / "sis", tmp_path / "app" / "sis", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
@@ -156,33 +156,33 @@ def test_a_planted_thirteenth_file_is_found(tmp_path: Path) -> None:
 
 
 def test_no_tracked_file_names_a_registry_or_a_place_of_some_machine() -> None:
-    """What is pushed holds for every machine and names no index."""
-    found = []
+    """No tracked file contains the name of a package registry or a path of some machine."""
+    findings = []
     for path in tracked():
         name = str(path.relative_to(REPOSITORY))
         if name in MAY_NAME:
             continue
         try:
-            found += [f"{name}: {pattern}" for pattern in refused(path.read_text())]
+            findings += [f"{name}: {pattern}" for pattern in refused(path.read_text())]
         except UnicodeDecodeError:
             continue
-    assert found == []
+    assert findings == []
 
 
 @pytest.mark.parametrize("pattern", [*REGISTRIES, *PLACES])
 def test_a_planted_name_is_found(pattern: str) -> None:
-    """The search sees what it is there for."""
+    """The search finds a planted name."""
     assert refused(f"see {pattern}x") == [pattern]
 
 
 def test_a_planted_module_is_found() -> None:
     """The shape of a module is looked at."""
-    found = broken_module("app.concern.helpers", ast.parse("x = 1"), MAX_LINES + 1)
-    assert len(found) == 3
+    findings = broken_module("app.concern.helpers", ast.parse("x = 1"), MAX_LINES + 1)
+    assert len(findings) == 3
 
 
 def test_what_one_step_of_ci_leaves_out_the_other_runs() -> None:
-    """The long tests are left out by `dev.py test` without arguments, and by nothing else."""
+    """The tests that one step of CI leaves out are run by the other one."""
     steps = (REPOSITORY / ".ci" / "run").read_text()
     assert re.search(r"^step .* python3 dev\.py test$", steps, re.MULTILINE)
     assert re.search(r"^step .* python3 dev\.py test .*-m long$", steps, re.MULTILINE)

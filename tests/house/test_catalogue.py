@@ -20,7 +20,7 @@ GOOD = POLICY.format(kind="", using=DISTRICT, check=DISTRICT)
 
 
 def planted(more: str = "", *, using: str = DISTRICT, check: str | None = None, kind: str = "") -> str:
-    """A table with everything that a table needs, but for what a test spoils."""
+    """The SQL of a table that passes all checks, which each test then spoils."""
     rule = POLICY.format(kind=kind, using=using, check=using if check is None else check)
     return f"{TABLE.format(more=more)}; {LOCK}; {rule}"
 
@@ -161,13 +161,13 @@ async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture(scope="session")
 def roles(settings: Settings) -> dict[str, str]:
-    """What the server calls `api` and `worker`."""
+    """Returns the names of the roles `api` and `worker` on this server."""
     return {purpose: settings.role_name(purpose) for purpose in ("api", "worker")}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_the_catalogue_holds(check: Check, owner: asyncpg.Connection, roles: dict[str, str]) -> None:
-    """The schema as it stands passes."""
+    """The actual schema passes every check."""
     assert await check(owner, roles) == []
 
 
@@ -175,7 +175,7 @@ async def test_the_catalogue_holds(check: Check, owner: asyncpg.Connection, role
 async def test_a_planted_fault_is_found(
     check: Check, fault: str, words: str, owner: asyncpg.Connection, roles: dict[str, str]
 ) -> None:
-    """The check sees what it is there for; nothing of the plant stays."""
+    """Each check finds a planted fault, and the planted table is removed."""
     fault = fault.replace("{database}", await owner.fetchval("SELECT quote_ident(current_database())"))
     for purpose, role in roles.items():
         fault = fault.replace(f" {purpose}", f' "{role}"') if role != purpose else fault
@@ -185,8 +185,8 @@ async def test_a_planted_fault_is_found(
 @pytest.mark.parametrize(("fault", "words"), ROLES, ids=[words for _, words in ROLES])
 async def test_a_role_that_could_pass_is_found(fault: str, words: str, owner: asyncpg.Connection) -> None:
     """A run-time role with a right too many, made for the test and gone with it."""
-    found = await _found(owner, fault, privileges.roles_cannot_pass_the_rows, {"api": "planted"})
-    assert words in "\n".join(found)
+    findings = await _found(owner, fault, privileges.roles_cannot_pass_the_rows, {"api": "planted"})
+    assert words in "\n".join(findings)
 
 
 async def _found(owner: asyncpg.Connection, fault: str, check: Check, roles: dict[str, str]) -> list[str]:
@@ -201,7 +201,7 @@ async def _found(owner: asyncpg.Connection, fault: str, check: Check, roles: dic
 
 
 async def test_what_is_let_off_is_there(owner: asyncpg.Connection) -> None:
-    """An exception whose table is gone must go too."""
+    """Every listed exception names a table that exists."""
     tables = {row["name"] for row in await owner.fetch("SELECT relname::text AS name FROM pg_class")}
     for name in catalogue.LET_OFF:
         kind, rest = name.split(" ", 1)

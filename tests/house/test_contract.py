@@ -10,7 +10,7 @@ from tests.house.walk_knows import OPEN
 
 
 def test_the_committed_contracts_have_not_drifted() -> None:
-    """Whoever changes a shape sees the change in the contract. Write them anew with: aimline contracts"""
+    """The committed contracts equal the generated ones, so that a change of a shape is visible in the diff."""
     made = _contracts()
     assert {path.name for path in FOLDER.iterdir() if path.is_file()} == set(made)
     for name, text in made.items():
@@ -18,28 +18,28 @@ def test_the_committed_contracts_have_not_drifted() -> None:
 
 
 def test_every_operation_says_all_of_itself(app: FastAPI) -> None:
-    """An id of its own, a summary and a description, the scopes, and what each answer means."""
+    """Every operation has an id, a summary, a description, its scopes, and a meaning for each answer."""
     contract = app.openapi()
     names = [one.name for one in operations(app)]
     assert len(names) == len(set(names))
     for operation in operations(app):
-        told = contract["paths"][operation.path][operation.method.lower()]
-        assert told.get("summary"), operation.name
-        assert told.get("description", "").endswith("."), operation.name
+        described = contract["paths"][operation.path][operation.method.lower()]
+        assert described.get("summary"), operation.name
+        assert described.get("description", "").endswith("."), operation.name
         if operation.name in OPEN:
             continue
-        assert told["tags"], operation.name
-        (security,) = told["security"]
+        assert described["tags"], operation.name
+        (security,) = described["security"]
         assert set(security["oauth2"]) <= {can.value for can in GRANTABLE}, operation.name
-        for status, answer in told["responses"].items():
+        for status, answer in described["responses"].items():
             if status >= "400":
                 assert set(resolved(contract, answer)["content"]) == {"application/problem+json"}, (
                     operation.name,
                     status,
                 )
-        assert {"400", "401", "403", "429", "500", "503"} <= told["responses"].keys(), operation.name
-        assert ("404" in told["responses"]) == ("{" in operation.path), operation.name
-        assert ("409" in told["responses"]) == (not operation.reads), operation.name
+        assert {"400", "401", "403", "429", "500", "503"} <= described["responses"].keys(), operation.name
+        assert ("404" in described["responses"]) == ("{" in operation.path), operation.name
+        assert ("409" in described["responses"]) == (not operation.reads), operation.name
 
 
 def test_scopes_are_explained(app: FastAPI) -> None:

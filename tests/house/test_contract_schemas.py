@@ -1,4 +1,4 @@
-"""Tests the schemas of the contract: the names that generators give them, and what clients may send and receive."""
+"""Tests the schemas of the contract: the names that generators use, and what clients may send and receive."""
 
 import re
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def test_a_schema_has_a_plain_name(contract: dict[str, Any]) -> None:
 
 
 def test_no_property_is_called_like_its_schema(contract: dict[str, Any]) -> None:
-    """A generator uses the schema's name, in lower case, for a variable beside those of the properties."""
+    """No property has the name of its schema, because a generator uses both names for variables."""
     for name, schema in contract["components"]["schemas"].items():
         snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
         assert snake not in schema.get("properties", {}), name
@@ -82,7 +82,7 @@ def test_no_request_has_a_default(contract: dict[str, Any]) -> None:
 
 
 def test_answers_are_open_and_requests_are_closed(contract: dict[str, Any]) -> None:
-    """A later version adds members to answers; a misspelt member of a request is refused, and the contract says so."""
+    """Answers may get more members, and requests with unknown members are refused; the contract states both."""
     requests = _bodies(contract, "post", "put", "patch")
     answers = {
         name
@@ -98,7 +98,7 @@ def test_answers_are_open_and_requests_are_closed(contract: dict[str, Any]) -> N
 
 
 def test_every_field_and_parameter_is_described(contract: dict[str, Any]) -> None:
-    """A reader of the contract sees nothing else: a name alone tells neither unit nor form."""
+    """Every field and parameter has a description."""
     fields = [
         (name, field)
         for name, schema in contract["components"]["schemas"].items()

@@ -29,7 +29,7 @@ EXCEPTIONS = {
 
 
 def ddl_in(tree: ast.Module) -> list[str]:
-    """Returns the beginnings of DDL among the texts of a module; what documents the code is no text of it."""
+    """Returns the beginnings of DDL statements in the texts of a module, without docstrings."""
     return [match[0] for text in _texts(tree) for match in DDL.finditer(text)]
 
 
@@ -41,7 +41,7 @@ def _texts(tree: ast.Module) -> Iterator[str]:
 
 
 def test_the_schema_is_changed_by_migrations_only() -> None:
-    """A module with DDL is listed with its reason; one that has none any more is taken off the list."""
+    """Only listed modules outside of migrations contain DDL, and each listed one does."""
     assert {name for name, tree in modules().items() if ddl_in(tree)} == EXCEPTIONS.keys()
 
 
@@ -67,10 +67,10 @@ def test_no_run_analyzes_what_it_stages() -> None:
     ],
 )
 def test_planted_ddl_is_found(source: str) -> None:
-    """In an f-string, a constant, an argument, behind another statement, over several lines."""
+    """Planted DDL is found in f-strings, constants and arguments, and after another statement."""
     assert len(ddl_in(ast.parse(source))) == 1
 
 
 def test_what_documents_the_code_is_no_ddl() -> None:
-    """A docstring, also of a constant, may say CREATE TABLE."""
+    """A docstring may contain the words CREATE TABLE."""
     assert ddl_in(ast.parse('"""CREATE TABLE a"""\nA = 1\n"""DROP TABLE a"""')) == []

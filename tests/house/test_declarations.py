@@ -32,11 +32,11 @@ from tests.town import Town
 MOST = 10_000
 """The most rows that a link without pages may have."""
 EXAMPLES = (str, int, float)
-"""Types of which a value tells more than the type."""
+"""Types that need an example, because it tells more than the type."""
 
 
 def undescribed() -> Iterator[str]:
-    """Yields what a contract could not describe or give an example of."""
+    """Yields members and filters that a contract cannot describe or has no example for."""
     for resource in CATALOG.resources:
         name = declaration(resource).name
         for member in CATALOG.members(resource).values():
@@ -63,7 +63,7 @@ def undescribed() -> Iterator[str]:
 
 
 def undescribed_commands() -> Iterator[str]:
-    """Yields what a contract could not say about a command, and what a face could not derive."""
+    """Yields commands that a contract cannot describe or that an API cannot derive."""
     for command in CATALOG.commands.values():
         inputs = command.inputs
         fields = dict(inputs.fields) | (dict(input_fields(inputs.type)) if inputs.items else {})
@@ -86,7 +86,7 @@ def undescribed_commands() -> Iterator[str]:
 
 
 def test_every_command_is_described_and_can_be_derived() -> None:
-    """Each input with words and an example, each command with its permission, its events and its place in REST."""
+    """Each command's inputs have descriptions and examples, and the command has permission, events and a REST path."""
     assert list(undescribed_commands()) == []
 
 
@@ -101,12 +101,12 @@ def _undescribed_value(where: str, shape: Any) -> Iterator[str]:
 
 
 def test_every_member_and_filter_is_described_with_an_example_and_bounded() -> None:
-    """Both contracts take their words from here, so that nothing in them is left to be guessed."""
+    """Every member and filter has a description, an example and a bound, for both contracts."""
     assert list(undescribed()) == []
 
 
 def test_a_resource_with_a_student_is_about_the_student() -> None:
-    """What the disclosure log must name cannot be forgotten: also of every person who may be a student."""
+    """A resource with a student declares that it is about the student, so that the disclosure log is complete."""
     silent = []
     for resource in CATALOG.resources:
         facts = declaration(resource)
@@ -193,8 +193,8 @@ async def _explain(work: Work, root: Root) -> dict[str, Any]:
         await connection.exec_driver_sql(f"SET LOCAL {setting} = off")
     parameters = tuple(given[name] for name in plan.parameters)
     answer = (await connection.exec_driver_sql(f"EXPLAIN (VERBOSE, FORMAT JSON) {plan.sql}", parameters)).scalar_one()
-    found: dict[str, Any] = (orjson.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
-    return found
+    root_plan: dict[str, Any] = (orjson.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
+    return root_plan
 
 
 async def indexed(db: asyncpg.Connection) -> dict[str, set[str]]:
@@ -227,9 +227,9 @@ def conditions(plan: dict[str, Any]) -> Iterator[str]:
 
 
 def unserved(plan: dict[str, Any], columns: dict[str, set[str]]) -> Iterator[str]:
-    """Yields the tables of a plan that have no index which begins with a column that the statement compares.
+    """Yields the tables of a plan that have no index that begins with a compared column.
 
-    Which index is used depends on statistics, and a test has none; whether one can serve does not.
+    Which index is used depends on statistics, and a test has none; whether one can be used does not.
     """
     text = " ".join(conditions(plan))
     for alias, table in scans(plan):
@@ -240,12 +240,12 @@ def unserved(plan: dict[str, Any], columns: dict[str, set[str]]) -> Iterator[str
 
 async def test_an_index_serves_every_link_and_every_narrow_filter(north: Town, owner: asyncpg.Connection) -> None:
     """Under row-level security, no statement has to read a district to find a row's children."""
-    columns, found = await indexed(owner), {}
+    columns, findings = await indexed(owner), {}
     async with north.unit(north.client()) as work:
         for name, root in reads():
             if faults := list(unserved(await _explain(work, root), columns)):
-                found[name] = faults
-    assert found == {}
+                findings[name] = faults
+    assert findings == {}
 
 
 @pytest.mark.parametrize("name", ["concerns", "supports", "scores", "decisions", "students"])

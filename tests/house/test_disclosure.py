@@ -22,13 +22,13 @@ STUDENT = re.compile(r"stu_[0-9a-hjkmnp-tv-z]{26}")
 
 @pytest.fixture(scope="module")
 async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
-    """A town with everything in it."""
+    """A district with all kinds of rows."""
     return await tell(await found_town("north", engine, worker_engine, settings))
 
 
 def shown_in(text: str) -> set[UUID]:
-    """The students whose ids stand in an answer."""
-    return {ids.parse_id("student", found) for found in STUDENT.findall(text)}
+    """Returns the students whose ids are in an answer."""
+    return {ids.parse_id("student", student_id) for student_id in STUDENT.findall(text)}
 
 
 async def logged(owner: asyncpg.Connection, told: Told, since: UUID) -> tuple[int, set[UUID]]:
@@ -40,7 +40,7 @@ async def logged(owner: asyncpg.Connection, told: Told, since: UUID) -> tuple[in
 
 
 async def test_every_answer_over_rest_is_logged(app: FastAPI, told: Told, owner: asyncpg.Connection) -> None:
-    """Each read and each filter, then each command: one row a request, with everybody whom the answer names."""
+    """Every REST read, filter and command logs one row with all students in the answer."""
     seen = 0
     walked = [one for one in operations(app) if one.name not in OPEN]
     for operation in sorted(
@@ -59,10 +59,10 @@ async def test_every_answer_over_rest_is_logged(app: FastAPI, told: Told, owner:
 
 
 async def test_every_answer_over_graphql_is_logged(app: FastAPI, told: Told, owner: asyncpg.Connection) -> None:
-    """Each field with its nested rows, and each mutation."""
+    """Every GraphQL field, with nested rows, and every mutation logs the students in its answer."""
     seen = 0
-    asked = [*reads(told), *((name, document, given) for name, document, given, _ in commands(told, None))]
-    for name, document, variables in asked:
+    requests_to_send = [*reads(told), *((name, document, given) for name, document, given, _ in commands(told, None))]
+    for name, document, variables in requests_to_send:
         north, since = caller(app, told.town), ids.new_id()
         answer = await north.post("/graphql", {"query": document, "variables": variables})
         _, students = await logged(owner, told, since)
@@ -72,6 +72,6 @@ async def test_every_answer_over_graphql_is_logged(app: FastAPI, told: Told, own
 
 
 async def test_a_student_who_is_not_logged_is_found(told: Told, owner: asyncpg.Connection) -> None:
-    """The comparison sees an id in any place of an answer, and the log of a client that asked nothing is empty."""
+    """The comparison finds a student's id at any place of an answer."""
     assert shown_in(f'{{"a": ["{told.shown["student"]}"]}}') == {told.town.students["amy"]}
     assert await logged(owner, told, ids.new_id()) == (0, set())

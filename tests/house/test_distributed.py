@@ -68,11 +68,11 @@ async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.mark.parametrize("statement", FIT, ids=range(len(FIT)))
 async def test_a_fit_statement_passes(owner: asyncpg.Connection, statement: str) -> None:
-    """Times in plain assignments and conditions, and what stands in a WITH query without tables."""
+    """A statement that Citus accepts passes."""
     assert await unfit(owner, await read_catalogue(owner), statement) == []
 
 
 @pytest.mark.parametrize(("statement", "words"), FAULTS, ids=[words for _, words in FAULTS])
 async def test_a_planted_fault_is_found(owner: asyncpg.Connection, statement: str, words: str) -> None:
-    """Each place in which a function that is not IMMUTABLE is refused, and a correlated subquery."""
+    """Each kind of statement that Citus refuses is found."""
     assert words in "\n".join(await unfit(owner, await read_catalogue(owner), statement))

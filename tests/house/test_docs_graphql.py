@@ -10,18 +10,18 @@ from tests.processes import REPOSITORY
 PAGE = (REPOSITORY / "docs" / "graphql.md").read_text()
 CODE = re.compile(r'"((?:document|variables|introspection|cost|answer|operation)\.[a-z_]+)"')
 ELSEWHERE = {"operation.unknown", "operation.too_much", "variables.malformed"}
-"""Codes that are of no limit: what is not in the document, the base of all limits, and what is no object."""
+"""Codes of refusals that belong to no limit of the page."""
 UNTOLD = {"printed"}
-"""A limit of what the library does, which no client meets."""
+"""A limit of the library that no client meets, and that the page leaves out."""
 
 
 def test_the_page_tells_every_limit() -> None:
     """A limit that is changed is changed there as well."""
     limits = Limits()
-    told = re.findall(r"\d+", PAGE)
+    numbers = re.findall(r"\d+", PAGE)
     for field in fields(limits):
         if field.name not in UNTOLD:
-            assert f"{getattr(limits, field.name):.0f}" in told, field.name
+            assert f"{getattr(limits, field.name):.0f}" in numbers, field.name
 
 
 def test_the_page_tells_every_code() -> None:

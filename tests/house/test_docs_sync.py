@@ -16,26 +16,26 @@ LONG = re.compile(r"^\$ aimline [^\n]*\\\n(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
 
 
 def commands() -> list[str]:
-    """Every command that the page tells, those over several lines as one."""
+    """Returns every command on the page; a command over several lines is one."""
     page = PAGE.read_text()
     long = [one.removeprefix("$ ").replace("\\\n", " ") for one in LONG.findall(page)]
     return sorted({*TOLD.findall(LONG.sub("", page)), *long})
 
 
 def test_the_page_tells_commands() -> None:
-    """The pattern finds them: without it the next test would look at nothing."""
+    """The pattern finds the commands, so that the next test checks something."""
     assert len(commands()) > 15
 
 
 @pytest.mark.parametrize("told", commands())
 def test_the_command_line_knows_it(told: str) -> None:
-    """Its command is there, and every option that the page gives it."""
+    """Every command on the page exists, with all of its options."""
     words = shlex.split(told)[1:]
     command: Any = get_command(command_line(words[0]))
     while words and (group := getattr(command, "commands", None)):
         assert words[0] in group, f"There is no command {words[0]!r}."
         command, words = group[words[0]], words[1:]
-    known: set[str] = set()
+    known_options: set[str] = set()
     for parameter in command.params:
-        known |= {*parameter.opts, *parameter.secondary_opts}
-    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
+        known_options |= {*parameter.opts, *parameter.secondary_opts}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known_options

@@ -25,7 +25,7 @@ async def test_a_transaction_without_a_principal_does_not_begin(north: Town) -> 
 
 
 async def test_a_pooled_connection_keeps_no_principal(north: Town) -> None:
-    """Lock 1: after a commit the same connection is nobody's again."""
+    """Lock 1: after a commit, a pooled connection has no principal."""
     async with north.unit() as work:
         await _everyone(work)
     async with north.engine.connect() as connection:
@@ -41,14 +41,14 @@ async def test_the_session_is_shut_outside_needs(north: Town) -> None:
 
 
 async def test_a_missing_permission_is_refused_before_any_statement(north: Town) -> None:
-    """Lock 2: the permission is asked before the session opens."""
+    """Lock 2: a missing permission is refused before the session opens."""
     async with north.unit(north.client(frozenset({"event:read"}))) as work:
         with pytest.raises(Forbidden):
             await _everyone(work)
 
 
 async def test_rows_of_another_district_do_not_show(north: Town, south: Town) -> None:
-    """Lock 3: row-level security holds where a statement forgets the district."""
+    """Lock 3: row-level security hides other districts' rows if a statement forgets the district."""
     async with north.unit() as work:
         names = await _everyone(work)
     assert names
@@ -88,7 +88,7 @@ async def test_a_row_cannot_point_into_another_district(north: Town, south: Town
 
 
 async def test_a_step_as_the_district_gives_the_reach_back(north: Town) -> None:
-    """Judging sees whom a caseload hides; after it, and after its failure, the caller is bound as before."""
+    """After a step with the district's reach, and after its failure, the caller's reach is restored."""
     from dataclasses import replace
 
     from app.access.principal import Reach

@@ -38,7 +38,7 @@ def postmaster(server: EmbeddedPostgres) -> int:
 
 
 async def test_rows_outlive_a_restart(server: EmbeddedPostgres) -> None:
-    """What was committed is there after stop and start, under the same passwords."""
+    """Committed rows are there after a stop and a start, under the same passwords."""
     await ask(server, "CREATE TABLE kept AS SELECT 42 AS n")
     before = server.url()
     server.stop()
@@ -48,7 +48,7 @@ async def test_rows_outlive_a_restart(server: EmbeddedPostgres) -> None:
 
 
 async def test_a_killed_server_starts_again(tmp_path: Path) -> None:
-    """kill -9 leaves a stale postmaster.pid and socket; the next start recovers what was committed."""
+    """After kill -9 the next start recovers committed rows, in spite of a stale postmaster.pid and socket."""
     with EmbeddedPostgres(tmp_path / "one", settings={"fsync": "off"}) as server:
         await ask(server, "CREATE TABLE kept AS SELECT 42 AS n")
         os.kill(postmaster(server), signal.SIGKILL)
@@ -114,7 +114,7 @@ async def test_a_lost_socket_folder_is_made_again(server: EmbeddedPostgres) -> N
 
 
 async def test_two_servers_side_by_side(server: EmbeddedPostgres, tmp_path: Path) -> None:
-    """Two folders are two servers, whose rows and passwords have nothing in common."""
+    """Servers in two folders share neither rows nor passwords."""
     with EmbeddedPostgres(tmp_path / "two", settings=QUICK) as other:
         await ask(server, "CREATE TABLE mine (n int)")
         assert await ask(other, "SELECT to_regclass('mine')") is None
@@ -122,7 +122,7 @@ async def test_two_servers_side_by_side(server: EmbeddedPostgres, tmp_path: Path
 
 
 async def test_no_tcp_and_no_trust(server: EmbeddedPostgres) -> None:
-    """It listens on its socket alone, and every line of pg_hba asks for a password."""
+    """The server listens on its socket only, and every line of pg_hba requires a password."""
     assert await ask(server, "SHOW listen_addresses") == ""
     assert server.url().split("host=")[1].startswith("/")
     lines = [line.split() for line in (server.folder / "pgdata" / "pg_hba.conf").read_text().splitlines()]

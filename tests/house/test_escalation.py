@@ -75,9 +75,9 @@ async def test_a_running_role_makes_nothing_and_becomes_nobody(
 
 
 async def test_no_function_is_led_to_a_table_of_its_caller(role: asyncpg.Connection, owner: asyncpg.Connection) -> None:
-    """A temporary view in the place of every table: no function with the owner's rights reads one of them.
+    """No function with the owner's rights reads a temporary view in the place of a table.
 
-    The right to make temporary objects is given back for this test: the functions hold without its revocation.
+    The right to make temporary objects is granted for this test, so that the functions are safe without its revocation.
     """
     who = await role.fetchval("SELECT quote_ident(current_user)")
     database = await owner.fetchval("SELECT quote_ident(current_database())")
@@ -100,7 +100,7 @@ async def test_no_function_is_led_to_a_table_of_its_caller(role: asyncpg.Connect
 async def test_a_right_that_cannot_be_revoked_stops_the_migration(
     settings: Settings, owner: asyncpg.Connection
 ) -> None:
-    """A right that comes to `worker` from elsewhere is named, with the statement that takes it away, not left there."""
+    """A right of `worker` that cannot be revoked stops the migration, with the statement that revokes it."""
     database = await owner.fetchval("SELECT quote_ident(current_database())")
     worker = f'"{settings.role_name("worker")}"'
     await owner.execute(f"CREATE ROLE planted_maker; GRANT TEMPORARY ON DATABASE {database} TO planted_maker")

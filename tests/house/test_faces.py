@@ -1,4 +1,4 @@
-"""Holds REST and GraphQL together: each operation of REST has its field in GraphQL, or a reason why it has none.
+"""Compares REST with GraphQL: each operation of REST has a field in GraphQL, or a listed reason for having none.
 
 A new operation fails the test until its field is named here, unless it is a declared command.
 """
@@ -75,14 +75,14 @@ def operations() -> dict[str, str]:
 
 
 def exists(place: str) -> bool:
-    """Tells whether the SDL has a field `Type.field`."""
+    """Returns whether the SDL has a field `Type.field`."""
     name, field = place.split(".")
     type_ = schema._schema.type_map.get(name)  # the library gives its own schema by no other name
     return isinstance(type_, GraphQLObjectType) and field in type_.fields
 
 
 def test_each_operation_has_its_field() -> None:
-    """A read or command that only one of the two APIs has, without a reason, is found."""
+    """An operation that only one API has, without a listed reason, is found."""
     missing = []
     for name in operations():
         place = READS.get(name) or f"Mutation.{camel(name)}"
@@ -92,7 +92,7 @@ def test_each_operation_has_its_field() -> None:
 
 
 def test_no_exception_is_out_of_date() -> None:
-    """Each exception is an operation, and has no field yet."""
+    """Each listed exception is an operation without a field."""
     named = operations()
     assert (ONLY_REST.keys() | NOT_DECLARED | READS.keys()) - named.keys() == set()
     assert [name for name in NOT_DECLARED | ONLY_REST.keys() if exists(f"Mutation.{camel(name)}")] == []

@@ -1,6 +1,6 @@
-"""Every argument and every input field of GraphQL with values that nobody should send, over real HTTP.
+"""Sends unusual values in every argument and input field of GraphQL, over real HTTP.
 
-Each is answered without a fault of ours, and no text of it stands in PostgreSQL's log or in the process's own.
+Each request is answered without an internal error, and no text of it is in PostgreSQL's log or in the process's own.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ def texts(word: str) -> Iterator[str]:
 
 
 def hostile(value: Any, word: str) -> Iterator[Any]:
-    """What a leaf is replaced by."""
+    """Returns the values by which a leaf is replaced."""
     if isinstance(value, str):
         yield from texts(word)
     else:
@@ -50,10 +50,12 @@ def hostile(value: Any, word: str) -> Iterator[Any]:
 
 
 def requests(told: Told, word: str) -> Iterator[Request]:
-    """Each read with each of its arguments, each mutation with each field of its input, and what stands around them."""
-    asked = [(document, variables) for _, document, variables in reads(told) if variables]
+    """Yields each query with each of its arguments, and each mutation with each field of its input, with hostile
+    values.
+    """
+    documents = [(document, variables) for _, document, variables in reads(told) if variables]
     places = set()
-    for document, variables in [*asked, *((text, given) for _, text, given, _ in commands(told, None))]:
+    for document, variables in [*documents, *((text, given) for _, text, given, _ in commands(told, None))]:
         for path in list(leaves(variables)):
             if (document, path) in places:
                 continue  # another good value of the same argument
@@ -78,7 +80,7 @@ def requests(told: Told, word: str) -> Iterator[Request]:
 async def test_no_value_is_a_fault_or_is_logged(
     engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, server_log: Path, tmp_path: Path
 ) -> None:
-    """Valid and failing operations, each mutation, two at once; then every row that came of it is read again."""
+    """No hostile value causes an internal error or is logged, and every resulting row can be read."""
     word, own_log = f"Zanary{secrets.token_hex(6)}", tmp_path / "api.log"
     told = await tell(await found_town("north", engine, worker_engine, settings))
     limits = {"AIMLINE_DISTRICT_REQUESTS": "10000000", "AIMLINE_CLIENT_REQUESTS": "10000000"}
@@ -110,7 +112,7 @@ async def test_a_null_that_may_only_be_left_out_is_the_callers(app: FastAPI, nor
     assert "Maybe" not in error["message"]
 
 
-async def _send(address: str, bearer: str, asked: Iterator[Request]) -> tuple[list[Any], int]:
+async def _send(address: str, bearer: str, requests: Iterator[Request]) -> tuple[list[Any], int]:
     """Sends all, some at once: the ones that were answered by a fault, and how many were sent."""
     faults: list[Any] = []
     sent = 0
@@ -119,7 +121,7 @@ async def _send(address: str, bearer: str, asked: Iterator[Request]) -> tuple[li
     async def send() -> None:
         nonlocal sent
         async with httpx.AsyncClient(trust_env=False, verify=TRUSTS_NOBODY, base_url=address, timeout=60) as client:
-            for request in asked:
+            for request in requests:
                 body = json.dumps(request)  # as ASCII, so that half a surrogate can be sent at all
                 twice = [client.post("/graphql", content=body, headers=headers) for _ in range(1 + (sent % 5 == 0))]
                 for answer in await asyncio.gather(*twice):
@@ -133,7 +135,7 @@ async def _send(address: str, bearer: str, asked: Iterator[Request]) -> tuple[li
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where a value has values that hold no others."""
+    """Yields the paths of the values that contain no other values."""
     if isinstance(value, dict | list) and value:
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from leaves(inner, (*path, key))
@@ -142,7 +144,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def at(value: Any, path: tuple[Any, ...]) -> Any:
-    """What stands at a path."""
+    """Returns the value at a path."""
     for key in path:
         value = value[key]
     return value

@@ -1,4 +1,4 @@
-"""Tests that the container image is built from what the repository names, and from nothing that can move."""
+"""Tests that the container image is built from pinned inputs that the repository names."""
 
 import re
 from pathlib import Path

@@ -41,13 +41,13 @@ async def _delivery(work: Work, delivery_id: UUID) -> tuple[str, int, list[int]]
     query = select(WebhookDelivery).where(
         WebhookDelivery.district_id == work.district_id, WebhookDelivery.id == delivery_id
     )
-    found = (await work.db.scalars(query)).one()
+    delivery = (await work.db.scalars(query)).one()
     numbers = await work.db.scalars(
         select(WebhookAttempt.number)
         .where(WebhookAttempt.district_id == work.district_id, WebhookAttempt.delivery_id == delivery_id)
         .order_by(WebhookAttempt.number)
     )
-    return found.state, found.attempts, list(numbers)
+    return delivery.state, delivery.attempts, list(numbers)
 
 
 def _came(parcel: OutboundDelivery, outcome: Outcome) -> Attempt:
@@ -80,7 +80,9 @@ async def test_claims_at_the_same_time_are_disjoint(north: Town) -> None:
 
 
 async def test_an_endpoint_has_no_more_than_its_number_at_once(north: Town) -> None:
-    """While one claims, another passes the endpoint by; after it, what is out counts until its leases end."""
+    """While a claim is open, another worker claims no more than the key's limit; claimed jobs count until their leases
+    end.
+    """
     await _endpoint(north)
     for _ in range(DELIVERIES.at_once + 4):
         await happen(north)
@@ -98,7 +100,7 @@ async def test_an_endpoint_has_no_more_than_its_number_at_once(north: Town) -> N
 
 
 async def test_a_key_that_ails_has_fewer_at_once(north: Town) -> None:
-    """What only fails is tried, and holds no more than that; once it is well it has its full number again."""
+    """A key whose jobs only fail has fewer jobs at the same time, until it succeeds again."""
     await _endpoint(north)
     for _ in range(DELIVERIES.at_once + 4):
         await happen(north)
@@ -114,7 +116,7 @@ async def test_a_key_that_ails_has_fewer_at_once(north: Town) -> None:
 
 
 async def test_of_two_attempts_in_one_record_the_later_counts(north: Town) -> None:
-    """A worker that took up again what it had lost itself settles it once, as the later attempt went."""
+    """If one record has two attempts of a job, the later attempt determines its state."""
     await _endpoint(north)
     await happen(north)
     (slow,) = await _parcels(north)
@@ -127,7 +129,7 @@ async def test_of_two_attempts_in_one_record_the_later_counts(north: Town) -> No
 
 
 async def test_a_claim_takes_no_more_than_it_was_asked_to(north: Town) -> None:
-    """The bound holds inside a plan that could run the limited part more than once."""
+    """A claim takes no more jobs than requested, whatever plan PostgreSQL chooses."""
     for _ in range(3):
         await _endpoint(north)
     for _ in range(6):
@@ -138,7 +140,7 @@ async def test_a_claim_takes_no_more_than_it_was_asked_to(north: Town) -> None:
 
 
 async def test_a_lease_that_ended_is_taken_up_and_the_late_one_is_fenced_off(north: Town) -> None:
-    """A worker that stalled past its lease cannot undo what the next one does; its attempt is still in the log."""
+    """After a lease has ended, another worker claims the job, and the former worker's result is refused but logged."""
     await _endpoint(north)
     await happen(north)
     (slow,) = await _parcels(north)
@@ -155,7 +157,7 @@ async def test_a_lease_that_ended_is_taken_up_and_the_late_one_is_fenced_off(nor
 
 
 async def test_a_late_success_counts_while_nobody_else_has_taken_it_up(north: Town) -> None:
-    """The lease ended, the number is still ours: what was delivered is not sent again."""
+    """A late success counts if no other worker has claimed the job."""
     await _endpoint(north)
     await happen(north)
     (slow,) = await _parcels(north)
@@ -188,7 +190,7 @@ async def test_nothing_of_another_district_is_claimed_or_settled(north: Town, so
 
 
 async def test_a_rolled_back_claim_leaves_the_row_due(north: Town) -> None:
-    """Until the commit nothing is claimed: a worker that dies before it has taken nothing."""
+    """A claim that is rolled back leaves the job due."""
     await _endpoint(north)
     await happen(north)
 

@@ -21,17 +21,17 @@ from tests.records.races import race
 from tests.town import Town, found_town, maintain
 
 COMMANDS = {"concern", "support", "session", "score", "decision"}
-"""What commands write about students."""
+"""The tables about students that commands write."""
 
 
 @pytest.fixture(scope="module")
 async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
-    """A town with everything in it."""
+    """A district with all kinds of rows."""
     return await tell(await found_town("north", engine, worker_engine, settings))
 
 
 async def test_every_command_locks_in_one_order(app: FastAPI, told: Told) -> None:
-    """Each command of the contract, called as its own client calls it; so are settling and the worker's reminders."""
+    """Each command of the contract, finalizing and reminders lock rows in the documented order."""
     client, town = caller(app, told.town), told.town
     with recording() as recorder:
         for operation in operations(app):
@@ -45,7 +45,7 @@ async def test_every_command_locks_in_one_order(app: FastAPI, told: Told) -> Non
 
 
 async def test_syncs_and_both_faces_lock_in_one_order(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """A sync that moves students, and what writers send through REST and GraphQL meanwhile."""
+    """A sync that moves students, and commands through both APIs meanwhile, lock rows in the documented order."""
     with recording() as recorder:
         await race(north, app, tmp_path, writers=2, moved=6, syncs=1)
     assert not recorder.findings(), "\n".join(recorder.findings())

@@ -35,7 +35,7 @@ from tests.town import Town
 
 DOOR = ("app.access", "app.requests", "app.resources")
 OUTSIDE = (*DOOR, "app.core", "app.cli", "app.sandbox", "app.rest", "app.graphql", "app.main", "app.worker")
-"""The door itself, what knows no `Work`, and the faces: these reach rooms only through marked functions.
+"""The packages that are not rooms: the door, those without a `Work`, and the APIs.
 
 The engine of resources belongs to the door: it marks each read with the permissions that its selection requires.
 """
@@ -47,7 +47,7 @@ WITHIN = {
     "app.support.lookup": "finds a support and its dosage for commands of its room and above",
     "app.support.phase": "writes a phase for the commands of its room",
 }
-"""Modules whose functions open nothing themselves, and why they are apart."""
+"""Modules whose functions use the caller's unit of work without a mark, with the reason."""
 ENDS = {"commit", "rollback", "begin", "begin_nested", "close"}
 MAKES_SESSIONS = {"AsyncSession", "async_sessionmaker", "sessionmaker", "_open_for"}
 HOLDS_ENGINE = {
@@ -58,49 +58,51 @@ HOLDS_ENGINE = {
 
 
 def unmarked(name: str, tree: ast.Module) -> list[str]:
-    """What takes or touches a session in a room without a mark."""
-    found = []
+    """Returns the functions of a room that use a session without a mark."""
+    findings = []
     for function in functions(tree):
         where = f"{name}.{function.name}"
         public = not function.name.startswith("_")
         asynchronous = isinstance(function, ast.AsyncFunctionDef)
         if touches_the_session(function) and not takes_work(function) and "db" not in _arguments(function):
-            found.append(f"{where} touches a session that nobody gave it")
+            findings.append(f"{where} touches a session that nobody gave it")
         if not takes_work(function) or marked(function) or name in WITHIN:
             continue
         if public and asynchronous:
-            found.append(f"{where} takes a Work and is not marked @needs")
+            findings.append(f"{where} takes a Work and is not marked @needs")
         elif public and touches_the_session(function):
-            found.append(f"{where} touches the session and is not marked @needs")
-    return found
+            findings.append(f"{where} touches the session and is not marked @needs")
+    return findings
 
 
 def broken_habits(name: str, tree: ast.Module) -> list[str]:
-    """Ends of transactions outside of the door, sessions made elsewhere, lookups that name no district, local time."""
-    found = []
+    """Returns the places that end transactions outside of the door, make sessions, forget the district or use local
+    time.
+    """
+    findings = []
     for node in ast.walk(tree):
         line = f"{name}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Attribute):
             on_a_session = _name(node.value) in ("db", "session", "_session", "connection")
             if node.attr in ENDS and on_a_session and name not in HOLDS_ENGINE and not _is_drivers(name):
-                found.append(f"{line} calls {node.attr}: only the door ends a transaction")
+                findings.append(f"{line} calls {node.attr}: only the door ends a transaction")
             if node.attr == "_session" and _name(node.value) != "self":
-                found.append(f"{line} goes around the lock of Work.db")
+                findings.append(f"{line} goes around the lock of Work.db")
             if node.attr == "run_step" and not name.startswith(DOOR):
-                found.append(f"{line} runs a step of the door without a permission")
+                findings.append(f"{line} runs a step of the door without a permission")
             if node.attr == "get" and _name(node.value) in ("db", "session"):
-                found.append(f"{line} gets a row by its key: a select names the district")
+                findings.append(f"{line} gets a row by its key: a select names the district")
             clock = name == "app.core.clock" or name.startswith("app.sandbox")
             if node.attr in ("now", "utcnow", "today") and _name(node.value) in ("datetime", "date") and not clock:
-                found.append(f"{line} asks for the time around core.clock")
+                findings.append(f"{line} asks for the time around core.clock")
         made = isinstance(node, ast.Name) and node.id in MAKES_SESSIONS and not _annotation_only(tree, node)
         if made and name != "app.access.work":
-            found.append(f"{line} uses {_name(node)}: sessions are made at the door")
-    return found
+            findings.append(f"{line} uses {_name(node)}: sessions are made at the door")
+    return findings
 
 
 def rooms() -> Iterator[tuple[str, ast.Module]]:
-    """Every module that is neither the door nor a face."""
+    """Yields every module that is neither the door nor an API."""
     for name, tree in modules().items():
         if not name.startswith(OUTSIDE):
             yield name, tree
@@ -116,37 +118,37 @@ def marks() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 def test_every_function_that_takes_a_work_is_marked() -> None:
     """Commands and reads of every room carry their permissions."""
-    assert [said for name, tree in rooms() for said in unmarked(name, tree)] == []
+    assert [finding for name, tree in rooms() for finding in unmarked(name, tree)] == []
 
 
 def test_faces_and_the_rest_never_touch_the_session() -> None:
-    """A face calls rooms; `.db` is not in it."""
+    """The APIs call rooms and never use `.db` themselves."""
     faces = {name: tree for name, tree in modules().items() if name.startswith(("app.rest", "app.graphql"))}
     assert faces
     assert [name for name, tree in faces.items() if touches_the_session(tree)] == []
 
 
 def test_only_the_door_ends_a_transaction() -> None:
-    """No commit, rollback, session or local time of anybody else's."""
-    assert [said for name, tree in modules().items() for said in broken_habits(name, tree)] == []
+    """Only the door commits, rolls back and makes sessions."""
+    assert [finding for name, tree in modules().items() for finding in broken_habits(name, tree)] == []
 
 
 def test_every_mark_names_permissions() -> None:
-    """A mark without a permission would open to everybody; every permission is asked for somewhere."""
-    found = dict(marks())
-    assert found
-    for name, function in found.items():
-        asked = required_permissions(function)
-        assert asked, name
-        assert all(isinstance(can, Can) for can in asked), name
+    """Every mark names permissions, and every permission is required somewhere."""
+    permissions_by_function = dict(marks())
+    assert permissions_by_function
+    for name, function in permissions_by_function.items():
+        required = required_permissions(function)
+        assert required, name
+        assert all(isinstance(can, Can) for can in required), name
         assert inspect.iscoroutinefunction(function), name
-    asked_by_marks = {can for function in found.values() for can in required_permissions(function)}
+    asked_by_marks = {can for function in permissions_by_function.values() for can in required_permissions(function)}
     asked_by_reads = {can for resource in CATALOG.resources for can in declaration(resource).requires}
     assert asked_by_marks | asked_by_reads == set(Can)
 
 
 def test_every_permission_is_told_or_internal() -> None:
-    """What a client can be granted has a sentence for the contract; what is internal is nobody's."""
+    """Every permission that a client can be granted has a sentence for the contract; the others are internal."""
     assert set(MEANING) == set(GRANTABLE)
     assert set(Can) == GRANTABLE | INTERNAL
     assert all(not opened & INTERNAL for opened in ROLE_OPENS.values())
@@ -199,7 +201,7 @@ FIT = {
 
 @pytest.mark.parametrize("name", WITHIN)
 async def test_what_opens_nothing_itself_is_refused_by_itself(name: str, north: Town) -> None:
-    """Called by nobody who is marked, each function is refused at the lock; and so for who has no permission."""
+    """Each unmarked function is refused if it is called without a permission."""
     tried = 0
     for function in functions(modules()[name]):
         if function.name.startswith("_") or not isinstance(function, ast.AsyncFunctionDef):
@@ -226,9 +228,9 @@ async def _inner(work: Work): await work.db.scalar(x)
 
 
 def test_planted_functions_without_a_mark_are_found() -> None:
-    """Public, asynchronous or not, with or without a `Work`: each is named; what is marked or private is not."""
-    told = [said.split()[0].rsplit(".", 1)[-1] for said in unmarked("app.concern.planted", ast.parse(PLANTED))]
-    assert told == ["read_all", "by_another_name", "quick", "from_nowhere"]
+    """Planted unmarked functions are found, and marked and private ones are not."""
+    names = [finding.split()[0].rsplit(".", 1)[-1] for finding in unmarked("app.concern.planted", ast.parse(PLANTED))]
+    assert names == ["read_all", "by_another_name", "quick", "from_nowhere"]
 
 
 @pytest.mark.parametrize(
@@ -245,13 +247,13 @@ def test_planted_functions_without_a_mark_are_found() -> None:
     ],
 )
 def test_a_planted_habit_is_found(line: str, words: str) -> None:
-    """Each is named with its line."""
+    """Each planted fault is found with its line."""
     tree = ast.parse(f"async def f(work: Work):\n    {line}")
-    assert any(words in said for said in broken_habits("app.concern.planted", tree))
+    assert any(words in finding for finding in broken_habits("app.concern.planted", tree))
 
 
 async def test_a_mark_without_its_permission_is_refused(north: Town) -> None:
-    """Every marked function of every room refuses who lacks what it asks for, before anything else happens."""
+    """Every marked function refuses a caller without the permission, before anything else."""
     nobody = north.client(frozenset())
     for name, function in marks():
         async with north.unit(nobody) as work:
@@ -261,7 +263,7 @@ async def test_a_mark_without_its_permission_is_refused(north: Town) -> None:
 
 
 def test_a_mark_on_a_plain_function_is_refused() -> None:
-    """The lock is asynchronous; a plain function would open nothing and be believed to."""
+    """A mark on a function that is not asynchronous is refused."""
     from app.access.work import needs
 
     def plain(work: Work) -> None: ...
@@ -285,7 +287,7 @@ def _is_drivers(name: str) -> bool:
     return name in ("app.core.db", "app.cli.citus", "app.cli.migrate") or name.startswith("app.sandbox")
 
 
-def _annotation_only(tree: ast.Module, wanted: ast.Name) -> bool:
+def _annotation_only(tree: ast.Module, name: ast.Name) -> bool:
     annotations = [node.annotation for node in ast.walk(tree) if isinstance(node, ast.arg)]
     annotations += [node.returns for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    return any(wanted is inner for node in annotations if node is not None for inner in ast.walk(node))
+    return any(name is inner for node in annotations if node is not None for inner in ast.walk(node))

@@ -23,9 +23,9 @@ from tests.operations.conftest import as_owner, with_database
 
 MIGRATIONS = REPOSITORY / "migrations"
 NOT_FROZEN = ("env.py",)
-"""Runs the revisions with the settings of today, and says nothing of the schema."""
+"""Files that run the revisions with the present settings and do not define the schema."""
 MAY_BE_IMPORTED = ("alembic", "sqlalchemy", "migrations", "collections")
-"""`migrations` is frozen itself; of the rest, only what does not depend on the product."""
+"""The packages that migrations may import, because they are frozen or independent of the product."""
 BASELINE = "0001"
 ORDER = ("CREATE TABLE", "CREATE INDEX", "CREATE POLICY", "GRANT", "SELECT create_", "FOREIGN KEY")
 STEP = re.compile(
@@ -34,11 +34,11 @@ STEP = re.compile(
     r"|(?P<step>CREATE INDEX|CREATE POLICY|GRANT) .*? ON (?P<on>[\w.]+))"
 )
 RECOUNTED = {"settlement": ("attempts",), "webhook_delivery": ("attempts", "asked_after")}
-"""Columns whose count of attempts 0002 begins anew beside the claim number that goes on from it."""
+"""The columns whose count of attempts 0002 sets to zero, next to the claim number that continues from it."""
 
 
 def frozen_files() -> list[Path]:
-    """Returns the files that say what a revision does."""
+    """Returns the files that define the effect of a revision."""
     return [path for path in sorted(MIGRATIONS.rglob("*.py")) if path.name not in NOT_FROZEN]
 
 
@@ -56,8 +56,8 @@ def imports_that_change(source: str) -> list[str]:
 def out_of_order(sql: str) -> list[str]:
     """Returns the steps of a new table that come too early or too late.
 
-    Columns, indexes, policies, grants and then foreign keys: a foreign key within CREATE TABLE, or before the
-    policies, would be there before the table is distributed.
+    The order is columns, indexes, policies, grants and then foreign keys: a foreign key within CREATE TABLE, or before
+    the policies, would exist before the table is distributed.
     """
     findings = []
     reached: dict[str, int] = {}
@@ -84,7 +84,7 @@ def out_of_order(sql: str) -> list[str]:
 
 
 def test_migrations_import_nothing_that_can_change() -> None:
-    """A revision makes tomorrow what it made when it was written."""
+    """Migrations import nothing that can change, so that a revision always has the same effect."""
     files = frozen_files()
     assert {path.name: imports_that_change(path.read_text()) for path in files} == {path.name: [] for path in files}
 
@@ -131,7 +131,7 @@ def test_tables_are_made_in_the_order_of_a_distributed_database(settings: Settin
     ],
 )
 def test_a_step_out_of_order_is_found(sql: str, finding: str) -> None:
-    """The check sees what it is there for."""
+    """A planted step in the wrong order is found."""
     assert out_of_order(f"CREATE TABLE a (b int);\n{sql}") == [finding]
 
 
@@ -147,7 +147,7 @@ async def empty(server: Settings) -> AsyncIterator[Settings]:
 
 
 async def test_a_filled_database_of_the_first_revision_is_upgraded(empty: Settings) -> None:
-    """Two districts' rows are kept, the schema is that of a fresh database, and each district sees its own rows."""
+    """A filled database of the first revision is upgraded: all rows are kept, and the schema equals a fresh one."""
     districts = [uuid4(), uuid4()]
     await make_roles(empty)
     await limit_database(empty)
@@ -172,7 +172,7 @@ async def test_a_filled_database_of_the_first_revision_is_upgraded(empty: Settin
 
 
 async def _visible(settings: Settings, district: UUID, columns: Columns) -> set[str]:
-    """The districts whose rows the worker sees in any table when it is bound to this one."""
+    """Returns the districts whose rows the worker sees in any table if it is bound to this one."""
     tables = [table for table, names in columns.items() if "district_id" in names]
     worker = await asyncpg.connect(settings.url_of("worker"))
     try:

@@ -42,7 +42,7 @@ def playground(*arguments: object, **environment: str) -> subprocess.CompletedPr
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
-    """Nothing is started, and the sentence names the port and `--port`."""
+    """If the port is in use, nothing is started, and the sentence names the port and `--port`."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = playground("--port", port, "--folder", tmp_path / "folder")
@@ -81,7 +81,7 @@ def test_a_process_that_ends_early_is_named_with_its_last_words(tmp_path: Path) 
 
 
 def _found(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What a command says that is told of no database, only of the folder of a playground."""
+    """Returns the output of a command that gets only the folder of a playground."""
     command = ["aimline", *(arguments or ("district", "list", "--json"))]
     return warm().run(command, environment(AIMLINE_PLAYGROUND=str(folder)))
 
@@ -96,7 +96,9 @@ def _running(folder: Path, settings: Settings) -> Iterator[None]:
 
 
 def test_the_command_line_finds_a_running_playground(tmp_path: Path, settings: Settings, north: Town) -> None:
-    """By the file in its folder, readable by its owner only; it says which one it uses, and not on standard output."""
+    """The command line finds a running playground by a file that only the owner can read, and names it on standard
+    error.
+    """
     with _running(tmp_path, settings):
         assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
         ran = _found(tmp_path)
@@ -111,7 +113,7 @@ def test_the_command_line_finds_a_running_playground(tmp_path: Path, settings: S
 
 
 def test_a_file_that_a_killed_playground_left_is_not_used(tmp_path: Path, settings: Settings) -> None:
-    """Its lock is gone with it: the command says that there is no database instead of waiting for one."""
+    """A file of a killed playground is not used, because its lock is free."""
     with _running(tmp_path, settings):
         left = (tmp_path / FILE).read_text()
     (tmp_path / FILE).write_text(left)
@@ -123,14 +125,14 @@ def test_a_file_that_a_killed_playground_left_is_not_used(tmp_path: Path, settin
 
 
 def test_a_file_that_others_could_have_written_is_not_used(tmp_path: Path, settings: Settings) -> None:
-    """It could lead an operator to a database of a stranger's."""
+    """A file that other users could have written is not used."""
     with _running(tmp_path, settings):
         (tmp_path / FILE).chmod(0o660)
         assert "No database" in _found(tmp_path).stderr
 
 
 def test_a_fresh_start_empties_the_embedded_database(tmp_path: Path) -> None:
-    """What was there is gone; the owner has a new database to migrate."""
+    """A fresh start empties the embedded database."""
     with EmbeddedPostgres(tmp_path, settings={"fsync": "off"}) as postgres:
         assert asyncio.run(_tables_after(postgres.url(), "CREATE TABLE kept (id int)")) == ["kept"]
         recreate_database(postgres)
@@ -147,7 +149,7 @@ async def _tables_after(url: str, statement: str) -> list[str]:
 
 
 class _Playground:
-    """`dev.py run` until it serves: what it printed, and its end."""
+    """A running `dev.py run`, with its output."""
 
     def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(
@@ -169,7 +171,7 @@ class _Playground:
         watch.cancel()
 
     def named(self, pattern: str) -> str:
-        """What the printed lines give for a pattern."""
+        """Returns the value in the printed lines that matches a pattern."""
         match = re.search(pattern, self.printed)
         assert match is not None, self.printed[-3000:]
         return match[1]
@@ -199,7 +201,7 @@ def _token(playground: _Playground) -> str:
 
 @pytest.mark.long
 def test_a_playground_keeps_its_district_though_it_was_killed(tmp_path: Path) -> None:
-    """The caseload covers every verdict; the client works at both starts; an orderly end leaves nothing behind."""
+    """A playground that was killed keeps its district and client, and an orderly end leaves no file."""
     first = _Playground(tmp_path)
     client = _token(first)
     assert "A caseload to look at" in first.printed

@@ -14,7 +14,7 @@ from tests.faces.rest_town import plain
 from tests.house.source import APP
 
 COMMAND_LINE = ("cli", "sandbox")
-"""Packages whose errors reach an operator only."""
+"""Packages whose errors only an operator sees."""
 NOT_PROBLEMS = {"OAuthError", "Violation", "ViolationShape", "Problem", "Reason"}
 """Classes with a code that is no problem's."""
 CODE = re.compile(r"[a-z_]+(\.[a-z_]+)?")
@@ -48,7 +48,7 @@ def _is_status(argument: ast.expr) -> bool:
 
 
 def _codes() -> set[str]:
-    found = {
+    codes = {
         value.value
         for tree in _trees()
         for node in ast.walk(tree)
@@ -56,11 +56,11 @@ def _codes() -> set[str]:
         for value in _named(node)
         if isinstance(value, ast.Constant) and isinstance(value.value, str) and CODE.fullmatch(value.value)
     }
-    return found | {error.code for error in _errors() if error.__module__.startswith("app.")}
+    return codes | {error.code for error in _errors() if error.__module__.startswith("app.")}
 
 
 def test_every_code_is_listed_and_every_listed_code_exists(app: FastAPI) -> None:
-    """A client looks a code up: one that is missing leads nowhere, one that nothing answers is noise."""
+    """Every problem code in the code is listed, and every listed code is used."""
     text = "\n".join(path.read_text() for path in sorted(Path(APP).rglob("*.py")) if path.name != "problem_types.py")
     codes = {code for code in _codes() if code not in COMMAND_LINE_CODES}
     assert codes - PROBLEM_TYPES.keys() == set()
@@ -73,7 +73,7 @@ COMMAND_LINE_CODES = {"invalid_request", "invalid_client", "invalid_scope"}
 
 @pytest.mark.parametrize("code", sorted(PROBLEM_TYPES))
 async def test_every_problem_has_a_page(app: FastAPI, code: str) -> None:
-    """The page names the code, the status and what to do, and loads nothing."""
+    """Every problem has a page with its code, status and advice, which loads nothing else."""
     problem = PROBLEM_TYPES[code]
     async with plain(app) as client:
         answer = await client.get(f"{PAGES}{code}")

@@ -38,19 +38,19 @@ NO_STUDENTS = {
 
 @pytest.fixture(scope="module")
 async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
-    """A town with everything in it: amy and ben at school one, cy at school two; the teacher has amy."""
+    """A district with all kinds of rows: amy and ben at school one, cy at school two; the teacher has amy."""
     return await tell(await found_town("north", engine, worker_engine, settings))
 
 
 def lists(app: FastAPI) -> list[Operation]:
     """Every list of the live routes about students."""
-    found = [
+    listed = [
         one
         for one in operations(app)
         if one.reads and one.path.startswith("/v1/") and ("after" in one.names("query") or one.name in NO_STUDENTS)
     ]
-    assert {one.name for one in found} >= NO_STUDENTS.keys()
-    return [one for one in found if one.name not in NO_STUDENTS]
+    assert {one.name for one in listed} >= NO_STUDENTS.keys()
+    return [one for one in listed if one.name not in NO_STUDENTS]
 
 
 async def seen(asks: Caller, operation: Operation, told: Told) -> tuple[int, str]:
@@ -67,12 +67,12 @@ async def seen(asks: Caller, operation: Operation, told: Told) -> tuple[int, str
 
 
 def acting(app: FastAPI, told: Told, person: str, scopes: frozenset[str] = CLIENT_SCOPES) -> Caller:
-    """A client with everything that acts for a person of the town, named as the source does."""
+    """Returns a client with all scopes that acts for a person of the district."""
     return caller(app, told.town, scopes, act_for=f"sis:sis:{person}-1")
 
 
 def whom(text: str, told: Told) -> set[str]:
-    """The students whose ids, rows or names stand in an answer."""
+    """Returns the students whose ids, rows or names are in an answer."""
     return {
         name
         for name, row in told.town.students.items()
@@ -82,17 +82,17 @@ def whom(text: str, told: Told) -> set[str]:
 
 @pytest.fixture(scope="module")
 async def owned(told: Told, settings: Settings) -> dict[str, str]:
-    """Every id of a row about a student, as faces show it: whose it is."""
+    """Returns the student of every public id of a row about a student."""
     names = {row: name for name, row in told.town.students.items()}
-    found = {ids.format_id("student", row): name for row, name in names.items()}
+    owners = {ids.format_id("student", row): name for row, name in names.items()}
     connection = await asyncpg.connect(settings.url_of("owner"))
     for kind in ("concern", "support", "phase", "session", "score", "verdict", "decision"):
         rows = await connection.fetch(
             f"SELECT id, student_id FROM {kind} WHERE district_id = $1", told.town.district_id
         )
-        found |= {ids.format_id(kind, row["id"]): names[row["student_id"]] for row in rows}
+        owners |= {ids.format_id(kind, row["id"]): names[row["student_id"]] for row in rows}
     await connection.close()
-    return found
+    return owners
 
 
 REACHES = [
@@ -107,14 +107,16 @@ REACHES = [
 async def test_every_list_is_bound_by_whom_it_acts_for(
     app: FastAPI, told: Told, owned: dict[str, str], person: str, reached: set[str]
 ) -> None:
-    """A caseload, or a school: nobody else's row is on any list; what the role may not read at all is 403."""
+    """Every list contains only rows of the acting person's caseload or school; lists that the role may not read give
+    403.
+    """
     answered = 0
     for operation in lists(app):
         if operation.names("path"):
             continue
         status, text = await seen(acting(app, told, person), operation, told)
         assert status in (200, 403), (operation.name, text)
-        assert {owned.get(found, "nobody") for found in ABOUT.findall(text)} <= reached, operation.name
+        assert {owned.get(row_id, "nobody") for row_id in ABOUT.findall(text)} <= reached, operation.name
         assert whom(text, told) <= reached, operation.name
         if status == 200 and operation.name in ("list_students", "list_scores", "list_decisions", "list_supports"):
             assert whom(text, told) == reached, operation.name
@@ -126,12 +128,12 @@ async def test_every_list_is_bound_by_whom_it_acts_for(
 async def test_every_graphql_list_is_bound_as_well(
     app: FastAPI, told: Told, owned: dict[str, str], person: str, reached: set[str]
 ) -> None:
-    """The same rows through the other face, with everything that is nested in them."""
+    """Every GraphQL list, with its nested rows, contains only rows within the acting person's reach."""
     for name, document, variables in reads(told):
         answer = await acting(app, told, person).post("/graphql", {"query": document, "variables": variables})
         sent = set(map(str, variables.values()))
-        found = {owned.get(one, "nobody") for one in ABOUT.findall(answer.text) if one not in sent}
-        assert found <= reached, (name, variables, answer.text)
+        names = {owned.get(one, "nobody") for one in ABOUT.findall(answer.text) if one not in sent}
+        assert names <= reached, (name, variables, answer.text)
         assert whom(answer.text.replace(str(variables.get("id")), ""), told) <= reached, (name, variables)
 
 
@@ -158,7 +160,7 @@ async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, told:
 async def test_a_role_that_opens_nothing_is_refused_everywhere(
     app: FastAPI, told: Told, scopes: frozenset[str]
 ) -> None:
-    """A parent is in the roster and opens nothing; nor does a student, or somebody who is not known."""
+    """A parent, a student and an unknown person get no access anywhere."""
     for operation in lists(app):
         answer = await acting(app, told, "parent", scopes).get(own_request(operation, told).path)
         assert (answer.status_code, answer.json()["code"]) == (403, "act_for.role"), operation.name
@@ -168,7 +170,7 @@ async def test_a_role_that_opens_nothing_is_refused_everywhere(
 
 
 async def test_only_a_client_that_may_names_a_person(app: FastAPI, told: Told) -> None:
-    """Without the scope the header is refused: it never widens, and is never ignored."""
+    """Without the scope `act-for`, a request that names a person is refused."""
     answer = await acting(app, told, "teacher", CLIENT_SCOPES - {"act-for"}).get("/v1/students")
     assert (answer.status_code, answer.json()["code"]) == (403, "permission.missing")
 
@@ -176,7 +178,7 @@ async def test_only_a_client_that_may_names_a_person(app: FastAPI, told: Told) -
 async def test_a_departed_teacher_opens_nothing(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
-    """Who left the roster is refused, whatever they once taught."""
+    """A teacher who left the roster is refused."""
     town = await found_town("north", engine, worker_engine, settings)
 
     @needs(Can.SYNC_ROSTER)
@@ -193,20 +195,22 @@ async def test_a_departed_teacher_opens_nothing(
 async def test_a_client_of_some_schools_reaches_their_students_only(
     app: FastAPI, told: Told, owned: dict[str, str]
 ) -> None:
-    """By itself and through a person: neither an administrator nor a teacher widens what it was granted."""
+    """A client of some schools reaches their students only, for whomever it acts."""
     second = (told.town.schools[1],)
     for operation in lists(app):
         if not operation.names("path"):
             status, text = await seen(caller(app, told.town, schools=second), operation, told)
             assert status == 200, (operation.name, text)
-            assert {owned.get(found, "nobody") for found in ABOUT.findall(text)} <= {"cy"}, operation.name
+            assert {owned.get(row_id, "nobody") for row_id in ABOUT.findall(text)} <= {"cy"}, operation.name
     for person in ("administrator", "teacher"):
         both = caller(app, told.town, schools=second, act_for=f"sis:sis:{person}-1")
         assert (await both.items("/v1/students")) == [], person
 
 
 async def test_a_secured_area_is_shut_on_every_list(app: FastAPI, told: Told) -> None:
-    """Without its scope, and to a teacher even with it, a secured concern is nowhere: no row, no event, no story."""
+    """Without its scope, and for a teacher even with it, a secured concern is on no list, in no event and in no
+    story.
+    """
     secured = told.shown["secured concern"]
     without = caller(app, told.town, CLIENT_SCOPES - {"area:sel"})
     whole = caller(app, told.town)

@@ -1,4 +1,4 @@
-"""Protects what every operation has by its declaration: idempotency keys and versions, over both faces."""
+"""Protects the idempotency keys and versions that every operation has by its declaration, in both APIs."""
 
 import re
 
@@ -19,7 +19,7 @@ WITHOUT_KEY = {
 
 
 def test_every_post_takes_a_key(app: FastAPI) -> None:
-    """The contract says so for each POST that is not listed with its reason."""
+    """The contract gives every POST an idempotency key, unless it is listed with a reason."""
     posts = [one for one in operations(app) if one.method == "POST"]
     without = {one.name for one in posts if "Idempotency-Key" not in one.names("header")}
     assert without == WITHOUT_KEY.keys()
@@ -30,7 +30,7 @@ def test_every_post_takes_a_key(app: FastAPI) -> None:
 
 
 async def test_every_post_refuses_a_bad_key(app: FastAPI, told_north: Told) -> None:
-    """400 before anything is done: a key that is not read would promise what nobody keeps."""
+    """Every POST refuses an invalid key with 400 before it does anything."""
     client = caller(app, told_north.town)
     for operation in operations(app):
         if operation.method != "POST" or operation.name in WITHOUT_KEY:
@@ -57,7 +57,7 @@ def test_the_contract_says_who_takes_a_version(app: FastAPI) -> None:
 
 
 async def test_every_tag_is_sent(app: FastAPI, told_north: Told) -> None:
-    """What the contract says has an ETag has one, and answers 304 to it."""
+    """Every operation with an ETag in the contract sends one, and answers 304 to it."""
     client = caller(app, told_north.town)
     for operation in operations(app):
         if not operation.reads or "If-None-Match" not in operation.names("header"):
@@ -68,7 +68,7 @@ async def test_every_tag_is_sent(app: FastAPI, told_north: Told) -> None:
 
 
 async def test_a_row_without_a_version_refuses_one(app: FastAPI, told_north: Told) -> None:
-    """400 and nothing changed, and not a condition that is silently left out."""
+    """If-Match for a row without a version is refused with 400."""
     client = caller(app, told_north.town)
     path = f"/v1/sync-runs/{told_north.shown['held run to discard']}/discard"
     answer = await client.ask("POST", path, headers={"If-Match": '"1"'})
@@ -76,7 +76,7 @@ async def test_a_row_without_a_version_refuses_one(app: FastAPI, told_north: Tol
 
 
 def test_every_mutation_takes_a_key_and_a_version_as_its_operation_in_rest(app: FastAPI) -> None:
-    """Every mutation has `idempotencyKey`. One whose operation in REST has If-Match has `version`, required alike."""
+    """Every mutation has `idempotencyKey`, and `version` if its REST operation has If-Match."""
     rest = {one.name: one for one in operations(app)}
     mutations = schema._schema.mutation_type
     assert mutations is not None

@@ -16,23 +16,23 @@ CHANGES = "app.sis.engine.state"
 
 def spelled_out(tree: ast.Module) -> list[str]:
     """Returns the states of runs that a module compares, passes or puts into SQL as literals."""
-    found = []
+    texts = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare) and _is_state(node.left):
-            found += [text for one in node.comparators for text in _texts(one)]
+            texts += [text for one in node.comparators for text in _texts(one)]
         elif isinstance(node, ast.keyword) and node.arg == "state":
-            found += _texts(node.value)
+            texts += _texts(node.value)
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = [one for target in targets for one in (target.elts if isinstance(target, ast.Tuple) else [target])]
             if any(_is_state(name) for name in names):
-                found += _texts(node.value)
+                texts += _texts(node.value)
         elif isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
-            found += [text for key, value in pairs if key and _texts(key) == ["state"] for text in _texts(value)]
+            texts += [text for key, value in pairs if key and _texts(key) == ["state"] for text in _texts(value)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and (match := IN_SQL.search(node.value)):
-            found.append(match[2])
-    return [text for text in found if text in STATES]
+            texts.append(match[2])
+    return [text for text in texts if text in STATES]
 
 
 def changes_a_state(tree: ast.Module) -> bool:
@@ -86,7 +86,7 @@ def test_one_function_changes_states() -> None:
     ],
 )
 def test_a_planted_literal_is_found(source: str) -> None:
-    """In a comparison, an assignment, an argument, a dictionary, a default, SQL."""
+    """A planted literal state is found in each kind of place, also in SQL."""
     assert len(spelled_out(ast.parse(source))) == 1
 
 
@@ -100,5 +100,5 @@ def test_a_planted_literal_is_found(source: str) -> None:
     ],
 )
 def test_a_planted_change_is_found(source: str) -> None:
-    """By assigning to a row, by an UPDATE."""
+    """A planted change of a state is found, by assignment or by UPDATE."""
     assert changes_a_state(ast.parse(source))

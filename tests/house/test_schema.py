@@ -25,14 +25,14 @@ SPELT = {
     "DOUBLE PRECISION": "double precision",
     "TIMESTAMP WITH TIME ZONE": "timestamp with time zone",
 }
-"""What SQLAlchemy compiles a type to, where PostgreSQL's catalogue spells it otherwise."""
+"""The catalogue's names of types, keyed by SQLAlchemy's, where the two differ."""
 
 Described = dict[str, tuple[dict[str, tuple[str, bool]], list[str]]]
 """Table: (column: (type, may be null)), primary key in order."""
 
 
 def of_models(metadata: MetaData) -> Described:
-    """What the models say."""
+    """Returns the tables and columns of the models."""
     return {
         table.name: (
             {column.name: (_type(column), bool(column.nullable)) for column in table.columns},
@@ -43,7 +43,7 @@ def of_models(metadata: MetaData) -> Described:
 
 
 async def of_database(db: asyncpg.Connection) -> Described:
-    """What the catalogue says of public."""
+    """Returns the tables and columns of the database."""
     columns = await db.fetch(
         """SELECT c.relname AS t, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
                   NOT a.attnotnull AS optional
@@ -56,30 +56,30 @@ async def of_database(db: asyncpg.Connection) -> Described:
                   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.n ORDER BY u.place) AS key
            FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.contype = 'p'"""
     )
-    found: Described = {}
+    described: Described = {}
     for row in columns:
-        found.setdefault(row["t"], ({}, []))[0][row["name"]] = (row["type"], row["optional"])
+        described.setdefault(row["t"], ({}, []))[0][row["name"]] = (row["type"], row["optional"])
     for row in keys:
-        if row["t"] in found:
-            found[row["t"]][1].extend(row["key"])
-    return found
+        if row["t"] in described:
+            described[row["t"]][1].extend(row["key"])
+    return described
 
 
 def differences(models: Described, database: Described) -> list[str]:
     """Everything in which the two do not agree."""
-    found = [f"{name} has a model and no table" for name in models.keys() - database.keys()]
-    found += [f"{name} has no model" for name in database.keys() - models.keys() - WITHOUT_MODEL.keys()]
+    findings = [f"{name} has a model and no table" for name in models.keys() - database.keys()]
+    findings += [f"{name} has no model" for name in database.keys() - models.keys() - WITHOUT_MODEL.keys()]
     for name in sorted(models.keys() & database.keys()):
-        (here, key), (there, their_key) = models[name], database[name]
-        found += [f"{name}.{column} is in one of the two only" for column in here.keys() ^ there.keys()]
-        found += [
-            f"{name}.{column} is {here[column]} in the model and {there[column]} in the database"
-            for column in here.keys() & there.keys()
-            if here[column] != there[column]
+        (model, key), (table, their_key) = models[name], database[name]
+        findings += [f"{name}.{column} is in one of the two only" for column in model.keys() ^ table.keys()]
+        findings += [
+            f"{name}.{column} is {model[column]} in the model and {table[column]} in the database"
+            for column in model.keys() & table.keys()
+            if model[column] != table[column]
         ]
         if sorted(key) != sorted(their_key):
-            found.append(f"{name} has the key {key} in the model and {their_key} in the database")
-    return sorted(found)
+            findings.append(f"{name} has the key {key} in the model and {their_key} in the database")
+    return sorted(findings)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_models_and_tables_agree(database: Described) -> None:
 
 
 def test_each_planted_difference_is_found(database: Described) -> None:
-    """The comparison sees what it is there for."""
+    """Each planted difference is found."""
     import_models()
     models = of_models(Base.metadata)
     columns, key = models["concern"]
@@ -112,7 +112,7 @@ def test_each_planted_difference_is_found(database: Described) -> None:
     )
     models["planted"] = ({}, [])
     del models["area"]
-    told = "\n".join(differences(models, database))
+    report = "\n".join(differences(models, database))
     for words in (
         "planted has a model and no table",
         "area has no model",
@@ -121,7 +121,7 @@ def test_each_planted_difference_is_found(database: Described) -> None:
         "concern.settled_at is",
         "concern has the key",
     ):
-        assert words in told
+        assert words in report
 
 
 def test_types_are_compared_as_postgresql_spells_them() -> None:
@@ -139,7 +139,7 @@ def test_the_migrations_are_one_line(settings: Settings) -> None:
 
 
 def test_the_migrations_can_be_written_as_sql(settings: Settings, database: Described) -> None:
-    """A district's IT may apply them by hand: every table is in the SQL, and nothing needs a connection."""
+    """The migrations can be written as SQL without a connection, and every table is in it."""
     config, out = alembic_config(settings), io.StringIO()
     config.output_buffer = out
     command.upgrade(config, "head", sql=True)

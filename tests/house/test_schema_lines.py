@@ -26,7 +26,7 @@ async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def test_the_file_is_what_the_migrations_make(owner: asyncpg.Connection) -> None:
-    """Whoever writes a migration generates the lines anew, and sees in the diff what it does to the schema."""
+    """The committed file of schema lines equals the schema that the migrations create."""
     assert await schema_text(owner, ROLES) == EXPECTED.read_text(), "Run: aimline schema --write"
 
 
@@ -93,9 +93,9 @@ async def _after(owner: asyncpg.Connection, change: str) -> list[str]:
 
 @pytest.mark.parametrize(("change", "words"), CHANGES, ids=[change[:40] for change, _ in CHANGES])
 async def test_a_change_is_found(owner: asyncpg.Connection, change: str, words: str) -> None:
-    """Each kind of object that the product's safety stands on is compared."""
-    found = await _after(owner, change)
-    assert [line for line in found if line.startswith(words)], found
+    """A change of any kind of object that safety depends on is found."""
+    differences_after = await _after(owner, change)
+    assert [line for line in differences_after if line.startswith(words)], differences_after
 
 
 @pytest.mark.parametrize("change", ADDITIONS, ids=[change[:40] for change in ADDITIONS])
@@ -119,8 +119,8 @@ async def test_migrate_fails_on_what_is_not_its_version(server: Settings) -> Non
         assert failed.returncode == 1
         assert "is not what its version says" in failed.stderr
         assert "and 1 more" in failed.stderr
-        told = aimline(broken, "schema")
-        assert (told.returncode, len(told.stdout.splitlines())) == (1, 6)
+        done = aimline(broken, "schema")
+        assert (done.returncode, len(done.stdout.splitlines())) == (1, 6)
         await as_owner(broken, "UPDATE alembic_version SET version_num = '9999'")
         newer = aimline(broken, "migrate")
         assert (newer.returncode, "of a newer Aimline" in newer.stderr) == (1, True), newer.stderr

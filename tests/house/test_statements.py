@@ -61,14 +61,14 @@ UNBOUND = [
 
 @pytest.mark.parametrize("sql", BOUND)
 def test_a_statement_that_names_its_district_passes(sql: str) -> None:
-    """By a value, or over a table that is bound."""
+    """A statement that binds its district, directly or through another table, passes."""
     assert unbound(sql, TENANTS) == []
 
 
 @pytest.mark.parametrize(("sql", "table"), UNBOUND)
 def test_a_statement_that_leaves_it_out_is_found(sql: str, table: str) -> None:
-    """Each form in which a table can be left unbound is named."""
-    assert any(said.startswith(table) for said in unbound(sql, TENANTS))
+    """Each form in which a table can be left unbound is found."""
+    assert any(finding.startswith(table) for finding in unbound(sql, TENANTS))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_statement_that_leaves_the_run_out_is_found(sql: str, is_bound: bool) 
 
 
 async def test_the_watch_sees_what_the_rooms_send(north: Town) -> None:
-    """A planted query through the session, and one in plain SQL, as either role: both are found."""
+    """Planted statements without the district are found, through the session and in plain SQL, in both roles."""
 
     @needs(Can.READ_CONCERNS, Can.READ_ROSTER)
     async def forgetful(work: Work) -> None:
@@ -105,12 +105,12 @@ async def test_the_watch_sees_what_the_rooms_send(north: Town) -> None:
             await careful(work)
             assert watch.findings == []
             await forgetful(work)
-        assert [said.split()[0] for said in watch.findings] == ["concern", "person", "concern"]
+        assert [finding.split()[0] for finding in watch.findings] == ["concern", "person", "concern"]
     watch.findings.clear()
     assert watch.seen()
 
 
 def test_every_tenant_table_is_watched() -> None:
-    """What has a district is looked for."""
+    """Every table with a district is checked."""
     assert {"person", "concern", "score", "verdict", "event", "webhook_delivery", "sis_run"} <= watch.tenant_tables()
     assert not {"client", "client_secret"} & watch.tenant_tables()

@@ -1,4 +1,4 @@
-"""Tests the story and the README's requests as a newcomer meets them: separate processes, public HTTP."""
+"""Tests the story and the README's requests as a newcomer runs them: separate processes, public HTTP."""
 
 import asyncio
 import re
@@ -60,7 +60,7 @@ def _requests() -> list[str]:
 async def test_a_request_of_the_readme_works_when_pasted(
     request_: str, serving: str, north: Town, settings: Settings
 ) -> None:
-    """What the README gives to paste answers with data."""
+    """Each request of the README returns data when it is pasted into a shell."""
     grant = Grant(north.district_id, north.slug, ALL_SCOPES, ())
     client = KnownClient(new_id(), "reader", (), (grant,))
     token = Tokens(settings.keyring, settings.base_url, 900).issue(client, grant, tuple(sorted(ALL_SCOPES))).token

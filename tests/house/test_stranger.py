@@ -32,7 +32,7 @@ from tests.town import found_town
 
 
 def test_the_walk_sees_every_live_route(app: FastAPI) -> None:
-    """A route that is mounted and not in the contract is walked by nobody: it must be listed with its reason."""
+    """Every mounted route is in the contract or listed with a reason, so that the walk calls all of them."""
     walked = {(one.method, one.path) for one in operations(app)}
     live = {(method, path) for method, path in live_routes(app) if path not in UNWALKED}
     assert live == walked
@@ -52,7 +52,7 @@ def test_an_operation_that_cannot_be_walked_fails(told_north: Told) -> None:
 
 
 async def test_the_towns_own_client_reads_everything(app: FastAPI, told_north: Told) -> None:
-    """The walk is not passed by being broken: each read, and each filter, answers the town's own client with rows."""
+    """Each read and filter of the walk returns rows to the district's own client, so that the walk is valid."""
     north = caller(app, told_north.town)
     for operation in operations(app):
         if not operation.reads or operation.name in OPEN:
@@ -68,7 +68,7 @@ async def test_the_towns_own_client_reads_everything(app: FastAPI, told_north: T
 async def test_a_stranger_gets_nothing(
     app: FastAPI, told_north: Told, told_south: Told, owner: asyncpg.Connection
 ) -> None:
-    """No canary, no id, 404 for what a path names, refusals for what a body names, and not a byte of north changed."""
+    """Another district's client gets no value, 404 or a refusal for every id, and changes no row."""
     before = await rows_of(owner, told_north.town.district_id)
     assert all(before[table][0] for table in ("person", "score", "verdict", "decision", "webhook_delivery", "event"))
     spelt = spellings(await ids_of(owner, told_north.town.district_id))
@@ -104,7 +104,7 @@ async def test_a_cursor_of_another_district_is_refused(app: FastAPI, told_north:
 async def test_the_towns_own_client_can_do_everything(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
-    """The bodies of the walk are good: carried out by a client of the town, every command is taken."""
+    """The district's own client can execute every command of the walk."""
     told = await tell(await found_town("north", engine, worker_engine, settings))
     north = caller(app, told.town)
     commands = [one for one in operations(app) if not one.reads and one.name not in OPEN]
@@ -118,9 +118,9 @@ async def test_the_towns_own_client_can_do_everything(
 
 @pytest.mark.parametrize("text", ["a Canary01 b", "stu_01k", "x"])
 def test_a_planted_byte_is_found(text: str) -> None:
-    """What was not sent and is another's is a leak; what the request sent itself is not."""
-    found = leaks(text, "", "Canary01", {"01k": None})
-    assert found == {"a Canary01 b": ["Canary01"], "stu_01k": ["01k"], "x": []}[text]
+    """A planted value of the other district is found, and a value that the request sent itself is not."""
+    leaked = leaks(text, "", "Canary01", {"01k": None})
+    assert leaked == {"a Canary01 b": ["Canary01"], "stu_01k": ["01k"], "x": []}[text]
     assert leaks(text, "Canary01 01k", "Canary01", {"01k": None}) == []
 
 
@@ -129,14 +129,14 @@ def _in_order(operation: Operation, mine: Told, theirs: Told) -> list[Request]:
 
 
 async def _as_south(app: FastAPI, south: Told, request: Request) -> httpx.Response:
-    asked = request.operation.method, request.path
-    return await caller(app, south.town).ask(*asked, params=request.params, **request.body)
+    call = request.operation.method, request.path
+    return await caller(app, south.town).ask(*call, params=request.params, **request.body)
 
 
 def _nothing_is_norths(request: Request, answer: httpx.Response, canary: str, spelt: dict[str, UUID]) -> None:
     sent = f"{request.path} {request.params} {request.json}"
-    told = f"{answer.text} {dict(answer.headers)}"
-    assert leaks(told, sent, canary, spelt) == [], str(request)
+    shown = f"{answer.text} {dict(answer.headers)}"
+    assert leaks(shown, sent, canary, spelt) == [], str(request)
     assert answer.status_code < 500, (str(request), answer.text)
 
 

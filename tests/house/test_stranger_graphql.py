@@ -32,12 +32,12 @@ from tests.house.walk import Unwalkable, leaks
 from tests.house.walk_knows import FIELDS, LEFT_OUT, LISTED, OWN_FIELDS, OWN_ROW, PATHS, REFERENCES, VALUES
 
 ROWS = ("student", "person", "org", "class", "concern", "support", "phase", "session", "score", "verdict", "decision")
-"""What `node` is asked for, by the names of a told town's rows; and the type of each."""
+"""The rows for which `node` is called, by their names in the district, with their types."""
 TYPES = {"student": "Student", "person": "Staff", "org": "School", "class": "Class"}
 NAMED_OTHERWISE = {"school": "org", "sisSource": "source", "syncRun": "run", "webhookEndpoint": "endpoint"}
-"""Reads of one row whose row has another name in a told town."""
+"""Single-row reads whose row has another name in the district."""
 NOT_KEPT = {"term"}
-"""Reads of one row of which a told town keeps none."""
+"""Single-row reads of which the district has no row."""
 OF_ITS_CLIENT = {"webhookEndpoint"}
 """Rows that only the client that made them can see."""
 OPERATION = {
@@ -60,7 +60,7 @@ VERSIONED = {"amendMeasure"}
 """Mutations that require a version; 0 is any."""
 IN_BULK = {"recordScores": "scores", "recordSessions": "sessions"}
 NESTED = {"previewPlaybook": "rules", "publishPlaybook": "rules"}
-"""Mutations that take a list, whose result has an entry for each."""
+"""Mutations that take a list and return a result for each entry."""
 CORE: GraphQLSchema = schema._schema  # the library gives its own schema by no other name
 
 
@@ -72,9 +72,9 @@ def roots(kind: str) -> dict[str, GraphQLField]:
 
 
 def reads(told: Told) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Every field of the query root: its name, a document, variables; by itself and with each argument.
+    """Yields every field of the query root as name, document and variables, alone and with each argument.
 
-    A row is read deep, a list with the rows beside its own, a filtered list by itself.
+    A row is read with nested rows, a list with the rows next to its own, a filtered list alone.
     """
     for name, one in roots("query").items():
         needed = [arg for arg, spec in one.args.items() if str(spec.type).endswith("!") and not spec.default_value]
@@ -128,7 +128,7 @@ def commands(mine: Told, theirs: Told | None) -> Iterator[tuple[str, str, dict[s
 
 
 async def test_the_towns_own_client_reads_everything(app: FastAPI, told_north: Told) -> None:
-    """Each field answers the town's own client without an error, and with rows where it is asked for one."""
+    """Each field returns rows without an error to the district's own client."""
     north = caller(app, told_north.town)
     for name, document, variables in reads(told_north):
         answer = await north.post("/graphql", {"query": document, "variables": variables})
@@ -163,7 +163,7 @@ async def test_a_stranger_reads_and_changes_nothing(
 
 
 async def test_the_towns_own_client_can_do_everything(app: FastAPI, told_north: Told) -> None:
-    """The inputs of the walk are good: each mutation is carried out for a client of the town."""
+    """The district's own client can execute each mutation of the walk."""
     north = caller(app, told_north.town)
     for name, document, variables, _ in commands(told_north, None):
         answer = (await north.post("/graphql", {"query": document, "variables": variables})).json()
@@ -174,12 +174,12 @@ async def test_the_towns_own_client_can_do_everything(app: FastAPI, told_north: 
 
 
 def test_there_are_no_subscriptions_yet() -> None:
-    """A third root would be walked by nobody."""
+    """There is no subscription root, which the walk would not call."""
     assert CORE.subscription_type is None
 
 
 def test_an_unknown_argument_fails_the_walk(told_north: Told) -> None:
-    """Whoever adds an argument or a field says what it is."""
+    """An argument or field that the walk does not know fails the test."""
     with pytest.raises(Unwalkable, match="planted"):
         _values("students", "planted", CORE.type_map["String"], told_north)
 
@@ -192,7 +192,7 @@ def _document(kind: str, name: str, one: GraphQLField, args: list[str], shown: s
 
 
 def _selection(type_: GraphQLNamedType, deep: int, shown: str = "") -> str:
-    """Every scalar of a type, and of what it leads to, so deep."""
+    """Returns a selection of every scalar of a type, and of the types that it leads to, up to a depth."""
     if isinstance(type_, GraphQLInterfaceType):
         return f"{{ __typename id ... on {shown} {_selection(CORE.type_map[shown], deep)} }}"
     if not isinstance(type_, GraphQLObjectType):
@@ -260,7 +260,7 @@ def _input(mutation: str, type_: GraphQLInputObjectType, told: Told) -> dict[str
 
 
 def _subject(mutation: str, snake: str) -> str | None:
-    """The row that a declared command is about, or None for another field of its input."""
+    """Returns the row that a declared command is about, or None for another field of its input."""
     noun = snake.removesuffix("_id")
     if noun == snake or noun not in PATHS or snake in REFERENCES:
         return None

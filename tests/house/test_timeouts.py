@@ -37,7 +37,7 @@ async def test_a_session_has_the_limits_of_its_engine(settings: Settings) -> Non
 
 
 def test_each_process_has_limits_by_default() -> None:
-    """Without any setting nothing waits for ever; a sync may take longer than a request."""
+    """By default every process has timeouts, and those of a sync are longer than those of a request."""
     requests, syncs = Settings().timeouts, Settings().sync_timeouts
     assert min(requests.lock, requests.statement, requests.idle, requests.connect) > 0
     assert (syncs.lock, syncs.statement, syncs.idle) > (requests.lock, requests.statement, requests.idle)
@@ -45,7 +45,7 @@ def test_each_process_has_limits_by_default() -> None:
 
 
 async def test_our_side_of_a_connection_asks_whether_the_other_is_there() -> None:
-    """The options are on the socket of a TCP connection; a Unix socket has none and is left alone."""
+    """Keep-alive options are set on TCP connections, and not on Unix sockets."""
     async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0) as server:
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
         keep_alive(writer.transport)
@@ -60,7 +60,7 @@ async def test_our_side_of_a_connection_asks_whether_the_other_is_there() -> Non
 
 
 async def test_writers_leave_connections_to_reads() -> None:
-    """Of twenty connections writers get fifteen; the next waits and is refused, and a read does not wait."""
+    """Writers use fifteen of twenty connections; the next writer waits and is refused, and a read does not wait."""
     share = WriterShare(20, wait=0.01)
     async with AsyncExitStack() as stack:
         for _ in range(share.most):
@@ -82,7 +82,7 @@ def test_there_is_always_a_connection_for_each(connections: int) -> None:
 
 
 def test_what_a_library_logs_shows_no_value() -> None:
-    """Neither the arguments of its text nor an exception's message; the place is there, and what was bound."""
+    """A library's log record shows its place, but neither arguments nor an exception's message."""
     logger = logging.Logger("asyncio")
     logger.addHandler(PlainHandler())
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:

@@ -49,14 +49,14 @@ ALIAS_KIND = {"student": "person", "person": "person", "org": "org", "class": "c
 
 @dataclass
 class Told:
-    """The town and its rows by a name: `shown` as faces show them, `alias` as its source names them alone."""
+    """A district with all kinds of rows, by name: `shown` has public ids, `alias` the source's ids."""
 
     town: Town
     shown: dict[str, str] = field(default_factory=dict)
     alias: dict[str, str] = field(default_factory=dict)
 
     def note(self, name: str, kind: str, row_id: UUID) -> str:
-        """Keeps a row's id under a name; gives it as faces show it."""
+        """Stores a row's id under a name, and returns the public id."""
         self.shown[name] = ids.format_id(kind, row_id)
         return self.shown[name]
 
@@ -97,7 +97,7 @@ async def tell(town: Town) -> Told:
 
 async def rows_of(db: asyncpg.Connection, district_id: UUID) -> dict[str, tuple[int, str]]:
     """Every table: how many rows of the district it has, and a digest of all their bytes."""
-    found = {}
+    rows = {}
     for table in await _tables(db):
         row = await db.fetchrow(
             f"SELECT count(*) AS n, md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) AS digest "
@@ -105,13 +105,13 @@ async def rows_of(db: asyncpg.Connection, district_id: UUID) -> dict[str, tuple[
             district_id,
         )
         assert row is not None
-        found[table] = (row["n"], row["digest"])
-    return found
+        rows[table] = (row["n"], row["digest"])
+    return rows
 
 
 async def ids_of(db: asyncpg.Connection, district_id: UUID) -> set[UUID]:
     """Every id of the district's rows, and the district's own."""
-    found = {district_id}
+    row_ids = {district_id}
     for table in await _tables(db):
         columns = [
             row["name"]
@@ -125,17 +125,17 @@ async def ids_of(db: asyncpg.Connection, district_id: UUID) -> set[UUID]:
             f'SELECT {", ".join(columns)} FROM "{table}" WHERE district_id = $1',
             district_id,
         ):
-            found.update(value for value in row.values() if value is not None)
-    return found
+            row_ids.update(value for value in row.values() if value is not None)
+    return row_ids
 
 
 def spellings(row_ids: Iterable[UUID]) -> dict[str, UUID]:
-    """Each id as it could stand in an answer: the body of an identifier, the UUID with and without hyphens."""
-    found = {}
+    """Returns each id in every form in which it could be in an answer."""
+    spelt = {}
     for row_id in row_ids:
         for text in (ids.format_id("student", row_id).partition("_")[2], str(row_id), row_id.hex):
-            found[text] = row_id
-    return found
+            spelt[text] = row_id
+    return spelt
 
 
 async def _tables(db: asyncpg.Connection) -> list[str]:
@@ -314,20 +314,22 @@ async def _sync(told: Told) -> None:
     @needs(Can.SYNC_ROSTER)
     async def ran(work: Work) -> None:
         of = {"district_id": town.district_id}
-        said = {"counts": {}, "warnings": [], "sentence": f"Done {town.canary}."}
+        report = {"counts": {}, "warnings": [], "sentence": f"Done {town.canary}."}
         work.db.add(
-            SisRun(**of, id=run_id, source_id=town.source_id, state="applied", dry=False, began_at=now(), **said)
+            SisRun(**of, id=run_id, source_id=town.source_id, state="applied", dry=False, began_at=now(), **report)
         )
         await work.db.flush()
         of_run = {"state": "applied", "dry": False, "began_at": now(), "ended_at": now()}
-        work.db.add(SisRun(**of, id=undone_id, source_id=town.source_id, **of_run, **said))
+        work.db.add(SisRun(**of, id=undone_id, source_id=town.source_id, **of_run, **report))
         for name, held_id in held.items():
             rekeyed = name == "held run to rekey"
             files = {"person": {"file": "users.csv", "header": ["identifier"]}} if rekeyed else {}
             more = {"plan": {"digest": "0123456789abcdef", "files": files}, "held_because": [f"Few {town.canary}."]}
             # One that is asked for waits for no other of its source.
             source_id = keys.source.id if rekeyed else town.source_id
-            run = SisRun(**of, id=held_id, source_id=source_id, state="held", dry=False, began_at=now(), **said, **more)
+            run = SisRun(
+                **of, id=held_id, source_id=source_id, state="held", dry=False, began_at=now(), **report, **more
+            )
             work.db.add(run)
         touched = {"row_id": town.students["amy"], "before": {"given_name": f"Was {town.canary}"}}
         work.db.add(SisChange(**of, id=new_id(), run_id=run_id, kind="person", action="absent", **touched))

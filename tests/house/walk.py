@@ -28,7 +28,7 @@ from tests.house.walk_knows import (
 
 
 class Unwalkable(Exception):
-    """The walk does not know what this operation takes."""
+    """Raised if the walk does not know how to call an operation."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Operation:
     reads: bool = field(default=False)
 
     def names(self, place: str) -> list[str]:
-        """Its parameters in the path, the query or the header."""
+        """Returns the names of the operation's parameters in the path, the query or the header."""
         return [one["name"] for one in self.parameters if one["in"] == place]
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request of the walk, and what of another's it names."""
+    """A request of the walk, with the ids of the other district that it contains."""
 
     operation: Operation
     path: str
@@ -60,7 +60,7 @@ class Request:
 
     @property
     def body(self) -> dict[str, Any]:
-        """What is sent with it, as the client takes it."""
+        """Returns the body and its media type in the form that the client takes."""
         headers = {
             one["name"]: HEADERS[one["name"]]
             for one in self.operation.parameters
@@ -76,9 +76,9 @@ class Request:
 
 
 def leaks(text: str, request_text: str, canary: str, spelt: Iterable[str]) -> list[str]:
-    """What of another's stands in an answer and was not sent by the request itself."""
-    found = [canary] if canary.lower() in text.lower() and canary.lower() not in request_text.lower() else []
-    return found + [one for one in spelt if one in text and one not in request_text]
+    """Returns the values of the other district that are in an answer and were not sent by the request."""
+    leaked = [canary] if canary.lower() in text.lower() and canary.lower() not in request_text.lower() else []
+    return leaked + [one for one in spelt if one in text and one not in request_text]
 
 
 def live_routes(app: FastAPI) -> set[tuple[str, str]]:
@@ -98,19 +98,19 @@ def operations(app: FastAPI) -> list[Operation]:
         Operation(
             method=method.upper(),
             path=path,
-            name=told["operationId"],
-            parameters=tuple(told.get("parameters", ())),
-            body=_body_of(contract, told),
+            name=described["operationId"],
+            parameters=tuple(described.get("parameters", ())),
+            body=_body_of(contract, described),
             reads=method == "get",
         )
         for path, methods in contract["paths"].items()
-        for method, told in methods.items()
-        if told["operationId"] not in STREAMS
+        for method, described in methods.items()
+        if described["operationId"] not in STREAMS
     ]
 
 
 def own_request(operation: Operation, told: Told) -> Request:
-    """The request that a client of the town itself makes, and that is taken."""
+    """Returns a valid request of the district's own client."""
     path = _path(operation, told)
     return Request(operation, path, json=_body(operation, told) if operation.body is not None else None)
 
@@ -129,8 +129,8 @@ def strangers_requests(operation: Operation, mine: Told, theirs: Told) -> Iterat
     body = _body(operation, mine) if operation.body is not None else None
     if operation.names("path"):
         for spelt in (theirs.shown, theirs.alias):
-            known = all(PATHS[name] in spelt for name in operation.names("path"))
-            if known and operation.name not in NAMES_ITS_OWN:
+            is_known = all(PATHS[name] in spelt for name in operation.names("path"))
+            if is_known and operation.name not in NAMES_ITS_OWN:
                 yield Request(operation, _path(operation, theirs, spelt), json=body, named="path", in_path=True)
         own_row = Request(operation, _path(operation, mine), json=body)
     else:
@@ -184,8 +184,8 @@ def _query_values(operation: Operation, name: str, told: Told) -> list[Any]:
     raise Unwalkable(f"{operation.name} takes {name} in its query: say in REFERENCES or VALUES what it is.")
 
 
-def _body_of(contract: Mapping[str, Any], told: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    content = told.get("requestBody", {}).get("content", {})
+def _body_of(contract: Mapping[str, Any], described: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    content = described.get("requestBody", {}).get("content", {})
     if "application/json" not in content:
         return None
     body: Mapping[str, Any] = _resolved(contract, content["application/json"]["schema"])
@@ -248,6 +248,6 @@ def _bodies_with_one_of_theirs(operation: Operation, path: str, mine: Told, thei
             if operation.name == "decide" and name == "student":
                 body = {"kind": "refer", "student": value}
             else:
-                found = next((one for one in body.values() if isinstance(one, list) and items), None)
-                (found[0] if items and found else body)[name] = value
+                items_sent = next((one for one in body.values() if isinstance(one, list) and items), None)
+                (items_sent[0] if items and items_sent else body)[name] = value
             yield Request(operation, path, json=body, named=name)

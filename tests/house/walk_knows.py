@@ -31,7 +31,7 @@ STREAMS = {"stream_events": "its answer does not end; tests/faces/test_stream.py
 OPEN = {"live", "ready", "token", "jwks", "authorization_server"}
 """Operations that ask for no token and read no district's rows but by a client's secret."""
 WITHOUT_SCOPE = {"get_me"}
-"""Operations that tell a caller only what its token says, and need no scope."""
+"""Operations that need no scope, because they return only what the caller's token contains."""
 
 PATHS = {
     "student": "student",
@@ -52,9 +52,9 @@ PATHS = {
     "name": "consumer",
     "measure": "measure",
 }
-"""Path parameter: the name of a row of a told town."""
+"""The name of a row of the district for each path parameter."""
 NAMES_ITS_OWN = {"keep_consumer"}
-"""Operations whose path gives a name to a row of the caller's own: another's row of that name is not named by it."""
+"""Operations whose path names a row of the caller's own, so that another district's row is not addressed."""
 OWN_ROW = {
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
@@ -72,7 +72,7 @@ OWN_ROW = {
     "send_scores": "source of scores",
     "remove_break": "break to remove",
 }
-"""The row in whose state the operation can be carried out, where it is not the first of its kind."""
+"""The row whose state allows the operation, if it is not the first of its kind."""
 REFERENCES = {
     **{"student": "student", "school": "org", "class": "class", "caseload": "person", "support": "support"},
     **{"area": "area ela.fluency", "measure": "measure", "verdict": "verdict"},
@@ -101,7 +101,7 @@ VALUES: dict[str, Any] = {
     "width": 320,
     "dry": "true",
 }
-"""Query parameter: a value that matches rows of a told town."""
+"""For each query parameter, a value that matches rows of the district."""
 HEADERS = {"If-Match": "*"}
 """Header that an operation requires: its value."""
 FIELDS: dict[str, Any] = {
@@ -153,7 +153,7 @@ FIELDS: dict[str, Any] = {
     "parameters": {"far_percent": 10},
     "parameter": "far_percent",
 }
-"""Field of a body that refers to no row: a value that is taken."""
+"""For each field of a body that refers to no row, an accepted value."""
 _SOURCE = {
     "gradebook_url": "http://127.0.0.1:9999/grades",
     "token_url": "http://127.0.0.1:9999/token",

@@ -33,11 +33,11 @@ _seen: dict[str, list[str]] = {}
 
 @event.listens_for(Engine, "before_cursor_execute")
 def _look(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-    found = _seen.get(statement)
-    if found is None:
-        found = _seen[statement] = findings_of(statement)
+    cached = _seen.get(statement)
+    if cached is None:
+        cached = _seen[statement] = findings_of(statement)
         writes.keep(statement)
-    findings.extend(found)
+    findings.extend(cached)
 
 
 @event.listens_for(Event, "after_insert")
@@ -45,11 +45,11 @@ def _emitted(_mapper: Any, _connection: Any, happened: Event) -> None:
     misshapen.extend(misshapen_in(orjson.loads(orjson.dumps(body(happened, "http://aimline.test")))))
 
 
-def misshapen_in(told: dict[str, Any]) -> list[str]:
-    """Where the body of an event is not as the catalogue's schema of its type says."""
+def misshapen_in(body: dict[str, Any]) -> list[str]:
+    """Returns the differences between an event's body and the schema of its type."""
     return [
-        f"{told['type']} {error.instance_path}: {error.message}"
-        for error in _validator(CATALOGUE[told["type"]].at(told["data"]["version"])).iter_errors(told)
+        f"{body['type']} {error.instance_path}: {error.message}"
+        for error in _validator(CATALOGUE[body["type"]].at(body["data"]["version"])).iter_errors(body)
     ]
 
 
@@ -59,7 +59,7 @@ def _validator(type_: EventType) -> Any:
 
 
 def findings_of(statement: str) -> list[str]:
-    """The statement, once for each table whose district it does not bind."""
+    """Returns the findings about a statement, one for each table whose district it does not bind."""
     plain = " ".join(statement.split())
     return [] if plain in LET_OFF else [f"{table}: {plain}" for table in unbound(statement, tenant_tables())]
 
@@ -82,16 +82,16 @@ _tenants: set[str] = set()
 
 @pytest.fixture(autouse=True)
 def every_event_is_as_its_schema_says() -> Iterator[None]:
-    """Fails the test that made an event with another body than the catalogue says."""
+    """Fails the test that emitted an event whose body differs from the schema."""
     misshapen.clear()
     yield
-    found, misshapen[:] = list(misshapen), []
-    assert not found, "Not as the schema says:\n" + "\n".join(found)
+    findings, misshapen[:] = list(misshapen), []
+    assert not findings, "Not as the schema says:\n" + "\n".join(findings)
 
 
 @pytest.fixture(autouse=True)
 def every_statement_names_its_district() -> Iterator[None]:
-    """Fails the test whose statements left a district out."""
+    """Fails the test whose statements left out the district."""
     findings.clear()
     yield
     left_out, findings[:] = list(findings), []

@@ -49,7 +49,7 @@ def keep(statement: str) -> None:
 
 
 def watch_the_sync() -> None:
-    """Keeps what every sync sends from now on."""
+    """Records the statements of every sync from now on."""
     run, rows, insert_parallel = Stage.run, Stage.rows, Stage.insert_parallel
 
     async def watched_run(stage: Stage, sql: str) -> int:
@@ -78,7 +78,7 @@ async def _keep_staged(stage: Stage, sql: str) -> None:
 
 
 async def unfit_statements(url: str) -> list[str]:
-    """Returns what Citus would refuse, of all that was kept and of the directory functions; changes nothing."""
+    """Returns the findings about recorded statements and directory functions that Citus would refuse."""
     owner = await asyncpg.connect(url)
     try:
         catalogue = await read_catalogue(owner)

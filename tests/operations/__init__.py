@@ -1,1 +1,1 @@
-"""Tests of what an operator does with a whole installation: backup, restore, deployment."""
+"""Tests an operator's work on a whole installation: backup, restore, deployment."""

@@ -36,7 +36,7 @@ SIS_SECRET = "s3cret-of-a-source"
 
 @dataclass
 class Installation:
-    """A database with a district that has events, secrets, an upload that waits, and a sync that is held."""
+    """A database with a district that has events, secrets, a waiting upload and a held sync."""
 
     settings: Settings
     town: Town
@@ -44,12 +44,12 @@ class Installation:
     endpoint_id: UUID
     held_run: UUID
     cursor: str
-    """Of the feed, behind its last event."""
+    """A cursor of the feed after its last event."""
     made: list[str] = field(default_factory=list)
 
 
 def with_database(settings: Settings, name: str, **more: str) -> Settings:
-    """The same settings over another database of the server."""
+    """Returns the same settings with another database of the server."""
     urls = {"database_url": settings.database_url, **{key: value for key, value in more.items() if value}}
     changed = {key: make_url(url).set(database=name).render_as_string(hide_password=False) for key, url in urls.items()}
     return settings.model_copy(update=changed)
@@ -80,7 +80,7 @@ async def empty(server: Settings) -> AsyncIterator[Callable[[], "EmptyDatabase"]
 
 @dataclass
 class EmptyDatabase:
-    """A database that is made when it is first asked for."""
+    """A database that is created when its settings are first used."""
 
     server: Settings
     name: str
@@ -116,7 +116,7 @@ async def installed(settings: Settings, folder: Path) -> AsyncIterator[Installat
 
 
 async def hold_a_sync(town: Town, folder: Path) -> UUID:
-    """A class loses most of its students: the guard holds the run, with its plan in staging."""
+    """Runs a sync that removes most students of a class, so that the guard holds it."""
     export = Export()
     await sync(town, export, folder)
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
@@ -154,13 +154,13 @@ async def source(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def in_thread(run: Callable[[], None]) -> None:
-    """Runs what has an event loop of its own, such as `migrate`, where one runs already."""
+    """Runs a function that starts its own event loop, such as `migrate`, in a thread."""
     with ThreadPoolExecutor(1) as threads:
         threads.submit(run).result()
 
 
 async def run_aimline(settings: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command over these settings, and what it said."""
+    """Runs a command with these settings and returns its result."""
     command = ["aimline", *arguments]
     return await asyncio.to_thread(warm().run, command, environment(settings, **more))
 
@@ -188,7 +188,7 @@ async def backup(source: Installation, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("backups") / "one"
     done = await run_aimline(source.settings, "backup", str(folder), "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["tables"]["public.person"] > 40
-    assert told["tables"]["public.sis_upload"] > 0
+    manifest = json.loads(done.stdout)
+    assert manifest["tables"]["public.person"] > 40
+    assert manifest["tables"]["public.sis_upload"] > 0
     return folder

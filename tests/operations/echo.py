@@ -8,7 +8,7 @@ import uvicorn
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the caller's address, the scheme, the headers, and how many bytes came in how many parts."""
+    """Answers with the caller's address, the scheme, the headers, and the size and number of parts of the body."""
     if scope["type"] != "http":
         return
     size = 0

@@ -43,7 +43,7 @@ http {{
 
 @dataclass
 class Proxied:
-    """A proxy in front of something: its port over TLS, its port without, and what trusts its certificate."""
+    """A running proxy: its ports with and without TLS, and an SSL context that trusts its certificate."""
 
     port: int
     plain_port: int
@@ -55,7 +55,7 @@ class Proxied:
         return f"https://localhost:{self.port}"
 
     def client(self, source: str = "127.0.0.1", **more: object) -> httpx.Client:
-        """A client that comes from this address."""
+        """Returns an HTTP client that connects from this address."""
         transport = httpx.HTTPTransport(verify=self.trust, local_address=source, **more)  # type: ignore[arg-type]  # options by name
         return httpx.Client(transport=transport, base_url=self.address, timeout=PATIENCE)
 
@@ -68,12 +68,12 @@ class Proxied:
 
 def block(language: str) -> str:
     """The one block of the page in this language."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    return str(found)
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return str(text)
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has."""
+    """Returns a free port of loopback."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         return int(server.getsockname()[1])
 
@@ -152,7 +152,7 @@ def proxied(name: str, folder: Path, upstream: int) -> Iterator[Proxied]:
     port, plain = free_port(), free_port()
     command = COMMANDS[name](folder, upstream, port, plain, chain, key)
     env = environment() | {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    with (folder / "said").open("wb") as said, running(command, port, said=said, env=env):
+    with (folder / "said").open("wb") as output, running(command, port, said=output, env=env):
         yield Proxied(port, plain, ssl.create_default_context(cafile=str(chain)))
 
 
@@ -179,7 +179,7 @@ def running(command: list[str], port: int, said: object = None, env: dict[str, s
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[int]:
-    """Runs `aimline serve` as the page says; the port on which it listens."""
+    """Runs `aimline serve` as in the documentation, and yields its port."""
     port = free_port()
     command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
     command.append("--behind-proxy")
@@ -189,7 +189,7 @@ def serving(settings: Settings) -> Iterator[int]:
 
 @contextmanager
 def echoing() -> Iterator[int]:
-    """Runs an app that says how a request reached it, behind a proxy as the api is; its port."""
+    """Runs an app that describes received requests, and yields its port."""
     port = free_port()
     with ExitStack() as stack:
         stack.enter_context(running([sys.executable, "-m", "tests.operations.echo", str(port)], port))

@@ -25,7 +25,7 @@ Empty = Callable[[], EmptyDatabase]
 
 
 def test_files_are_private_and_whole(backup: Path) -> None:
-    """Nobody else on the machine reads the backup; a flipped or missing byte is found before anything is restored."""
+    """Other users cannot read a backup, and a changed or missing byte is found before a restore."""
     assert stat.S_IMODE(backup.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in backup.iterdir()} == {0o600}
     assert not [path for path in backup.parent.iterdir() if path.name.endswith(".partial")]
@@ -57,7 +57,7 @@ async def test_a_backup_takes_no_folder_that_is_there(source: Installation, tmp_
 
 
 async def test_a_hidden_table_is_refused(source: Installation, tmp_path: Path) -> None:
-    """Without the owner's policy a dump of that table would be empty and look whole."""
+    """A table without the owner's policy is refused, because its dump would be empty."""
     await as_owner(source.settings, "ALTER POLICY owner ON concern USING (false)")
     try:
         with pytest.raises(UnfitServer, match=r"public\.concern"):
@@ -70,7 +70,7 @@ async def test_a_hidden_table_is_refused(source: Installation, tmp_path: Path) -
 async def test_rows_that_come_meanwhile_are_not_in_it(
     source: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counts and dump are of one snapshot: rows and staged tables that come in between do not matter."""
+    """Rows that are written during a backup are not in it, because counts and dump use one snapshot."""
     done: list[str] = []
 
     async def write_between(connection: Any, table: str) -> int:
@@ -104,7 +104,7 @@ async def _stage(source: Installation) -> None:
 
 
 async def test_an_interrupted_backup_leaves_nothing(source: Installation, tmp_path: Path) -> None:
-    """SIGTERM while pg_dump waits for a table: exit 130, no folder, no pg_dump left behind."""
+    """After SIGTERM the command exits with 130 and leaves neither a folder nor pg_dump."""
     connection = await connect(source.settings.url_of("owner"), "owner")
     try:
         async with connection.transaction():
@@ -118,22 +118,22 @@ async def test_an_interrupted_backup_leaves_nothing(source: Installation, tmp_pa
                     break
                 await asyncio.sleep(0.1)
             process.send_signal(signal.SIGTERM)
-            _, said = await asyncio.wait_for(process.communicate(), 60)
+            _, output = await asyncio.wait_for(process.communicate(), 60)
     finally:
         await connection.close()
-    assert process.returncode == 130, said
+    assert process.returncode == 130, output
     assert _names(tmp_path) == []
 
 
 async def test_a_dump_is_counted_row_by_row(backup: Path) -> None:
-    """What the backup checks itself by: the rows in the dump are those of the manifest, also rows of a megabyte."""
+    """The rows in the dump are counted and equal those of the manifest, also rows of a megabyte."""
     manifest = read_manifest(backup)
     counted = await count_dumped(programs.find_program("pg_restore", manifest.dump_major), backup / DUMP)
     assert {table: counted.get(table, 0) for table in manifest.tables} == manifest.tables
 
 
 def test_programs_too_old_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An older pg_dump cannot read a newer server; the wheel's cannot encrypt. The sentence says what is needed."""
+    """A pg_dump that is too old, or cannot use TLS, is not used, and the sentence states what is needed."""
     old = tmp_path / "pg_dump"
     old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)'\n")
     old.chmod(0o755)
@@ -148,7 +148,7 @@ def test_programs_too_old_are_not_used(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 async def test_errors_show_no_row(tmp_path: Path) -> None:
-    """pg_restore repeats the row at which COPY failed: of its words only what holds no value is shown."""
+    """An error of pg_restore is shown without the row that it repeats."""
     fails = tmp_path / "pg_restore"
     fails.write_text(
         "#!/bin/sh\n"
@@ -165,13 +165,13 @@ def test_the_password_is_on_no_command_line(source: Installation) -> None:
     """Everybody on the machine reads command lines."""
     for query in ("", "&password=hunter2"):
         server = programs.Server(source.settings.url_of("owner") + query, 18, False)
-        told = " ".join(server.arguments())
-        assert "hunter2" not in told
-        assert server.variables()["PGPASSWORD"] not in told
+        arguments = " ".join(server.arguments())
+        assert "hunter2" not in arguments
+        assert server.variables()["PGPASSWORD"] not in arguments
 
 
 def test_an_empty_database_is_not_backed_up(server: Settings, tmp_path: Path) -> None:
-    """In a sentence, exit 2."""
+    """An empty database is refused with a sentence and exit 2."""
     done = aimline(with_database(server, "postgres"), "backup", str(tmp_path / "one"))
     assert (done.returncode, done.stderr.strip()) == (
         2,
@@ -180,10 +180,10 @@ def test_an_empty_database_is_not_backed_up(server: Settings, tmp_path: Path) ->
 
 
 async def test_every_sealed_column_is_probed(source: Installation) -> None:
-    """A new sealed column must say to what it is bound, or a restore would not try to open it."""
+    """Every encrypted column is tried at a restore."""
     connection = await connect(source.settings.url_of("owner"), "owner")
     try:
-        assert set(await contents.sealed_columns(connection)) == set(contents.SEALED)
+        assert set(await contents.sealed_columns(connection)) == set(contents.BOUND_NAMES)
         await connection.execute("BEGIN")
         await connection.execute("ALTER TABLE district ADD COLUMN planted_sealed text")
         assert ("district", "planted_sealed") in await contents.sealed_columns(connection)

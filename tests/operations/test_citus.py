@@ -39,7 +39,7 @@ CREATE FUNCTION stand_in.create_distributed_table(name regclass, of text, coloca
 AS $$ INSERT INTO stand_in.pg_dist_partition VALUES (name, of, colocate_with) $$;
 ALTER ROLE owner SET search_path = public, stand_in
 """
-"""Functions of Citus's names that write down what they were asked for."""
+"""Functions with the names of Citus's, which record their calls."""
 
 
 @pytest.fixture
@@ -73,9 +73,9 @@ async def test_a_role_whose_principal_stays_on_one_node_is_refused(
 
 
 async def test_an_empty_database_is_distributed_by_district(tmp_path: Path) -> None:
-    """Every table once, all on the node of their district; what has no district is on every node.
+    """An empty database is distributed: each table once, by district, and tables without a district to every node.
 
-    It is refused without the extension. What was distributed stays so without asking, and is not distributed again.
+    It is refused without the extension. A distributed table is not distributed again.
     """
     with EmbeddedPostgres(tmp_path, settings=FAST) as server:
         settings = Settings(database_url=server.url(), key=generate_key("k1"))
@@ -121,7 +121,7 @@ async def test_a_filled_database_is_distributed_with_its_keys_and_policies(tmp_p
 
 
 def test_the_statements_come_in_an_order_that_a_cluster_accepts() -> None:
-    """Keys go before the first distribution and come after the last; FORCE is lifted only while rows are copied."""
+    """Keys are dropped before the first distribution and created after the last; FORCE is lifted only for copying."""
     tables = [
         LocalTable("public.a", forced=True),
         LocalTable("staging.b", unlogged=True),

@@ -18,7 +18,7 @@ from tests.operations.conftest import Installation, as_owner, in_thread
 from tests.processes import environment, warm
 
 NAMES = {"owner": "school-owner", "api": "school api", "worker": "school.worker"}
-"""Names that must be quoted wherever they stand."""
+"""Names of roles that must be quoted everywhere."""
 PASSWORD = "of-a-managed-role"
 
 
@@ -28,7 +28,7 @@ def _quoted(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def managed(source: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings over another server whose owner may make neither roles nor databases."""
+    """Settings of another server whose owner may create neither roles nor databases."""
     with EmbeddedPostgres(tmp_path_factory.mktemp("managed"), settings=FAST) as server:
         in_thread(lambda: asyncio.run(_provide(server.url("postgres", "postgres"))))
 
@@ -45,7 +45,7 @@ def managed(source: Installation, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 async def _provide(url: str) -> None:
-    """What an administrator of such a server does, beforehand."""
+    """Creates the roles and the database, as the server's administrator does."""
     connection = await asyncpg.connect(url)
     try:
         for name in NAMES.values():
@@ -67,10 +67,10 @@ async def _run(settings: Settings, *arguments: str) -> subprocess.CompletedProce
 
 
 async def test_there_and_back_without_a_superuser(source: Installation, managed: Settings, tmp_path: Path) -> None:
-    """From a server whose roles are owner, api and worker to one where they are called otherwise, and on from there.
+    """A backup and restore works without a superuser, to a server with other role names and back.
 
-    The policies and grants follow the names; the running roles are let in; nothing asks for a right that an owner of
-    the database does not have. The sync is held in the source meanwhile.
+    Policies and grants get the new names, running roles get access, and no right beyond those of a database owner is
+    needed. The sync is held in the source meanwhile.
     """
     assert (await _run(source.settings, "backup", str(tmp_path / "one"))).returncode == 0
     restored = await _run(managed, "restore", str(tmp_path / "one"), "--json")

@@ -1,4 +1,4 @@
-"""Tests the proxies of `docs/deploy.md` in front of the api: what they pass on, what they end, and how."""
+"""Tests the proxies of `docs/deploy.md` in front of the api: the requests that they pass on, and their limits."""
 
 import io
 import time
@@ -36,13 +36,13 @@ def api(name: str, settings: Settings, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def echo(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
-    """The proxy before an app that says how a request reached it."""
+    """A proxy in front of an app that describes the requests that it receives."""
     with echoing() as port, proxied(name, tmp_path_factory.mktemp(name), port) as proxy:
         yield proxy
 
 
 def test_the_api_answers_over_tls(api: Proxied) -> None:
-    """Its headers pass; the browser is told to stay with HTTPS; nothing names the software behind."""
+    """The api answers over TLS with its headers and HSTS, and no header names the software."""
     with api.client() as client:
         answer = client.get("/health/ready")
         assert (answer.status_code, answer.json()) == (200, {"ok": True})
@@ -56,7 +56,7 @@ def test_the_api_answers_over_tls(api: Proxied) -> None:
 
 
 def test_plain_http_is_sent_on_to_https(api: Proxied) -> None:
-    """Nobody's token is asked for without encryption."""
+    """A request by plain HTTP is redirected to HTTPS."""
     with api.client() as client:
         answer = client.get(f"http://localhost:{api.plain_port}/v1/students?limit=1")
     assert answer.status_code == 308
@@ -64,20 +64,20 @@ def test_plain_http_is_sent_on_to_https(api: Proxied) -> None:
 
 
 def test_the_callers_address_is_the_real_one(echo: Proxied) -> None:
-    """What a caller says of itself counts for nothing: limits by address would not hold."""
+    """The caller's address is the real one, whatever headers the caller sends."""
     lies = {"X-Forwarded-For": CANARY, "X-Forwarded-Proto": "http", "Forwarded": f"for={CANARY}", "X-Real-IP": CANARY}
     with echo.client("127.0.0.2") as client:
-        told = client.get("/", headers=lies).json()
-    assert (told["client"], told["scheme"]) == ("127.0.0.2", "https")
-    assert CANARY not in told["headers"]["x-forwarded-for"]
-    assert told["headers"]["host"].partition(":")[0] == "localhost"
+        body = client.get("/", headers=lies).json()
+    assert (body["client"], body["scheme"]) == ("127.0.0.2", "https")
+    assert CANARY not in body["headers"]["x-forwarded-for"]
+    assert body["headers"]["host"].partition(":")[0] == "localhost"
 
 
 def test_a_body_that_is_too_large_gets_the_apis_own_answer(api: Proxied) -> None:
-    """Problem details, with a sentence, because the proxy's limit is a little wider than the api's.
+    """A body that is too large gets the api's own problem details.
 
-    A body beyond the proxy's own limit ends at the proxy. Caddy streams: it answers 413 or 502, whichever it meets
-    first, its own limit or the connection that it then breaks off.
+    The proxy's limit is a little wider than the api's. A body beyond the proxy's own limit ends at the proxy. Caddy
+    streams: it answers 413 or 502, depending on whether its own limit or the broken connection comes first.
     """
     with api.client() as client:
         larger = client.post("/v1/scores", content=b"x" * (2 * 1024 * 1024 + 1000))
@@ -122,8 +122,8 @@ def test_a_roster_zip_passes_as_it_comes(api: Proxied, app: FastAPI, north: Town
 def test_a_large_roster_zip_is_let_through(echo: Proxied) -> None:
     """40 MB, where any other path ends at 3: counted where it arrives. Caddy, which streams, may answer 502 there."""
     with echo.client() as client:
-        told = client.post("/v1/sis-sources/src_1/roster", content=bytes(40_000_000)).json()
-        assert told["bytes"] == 40_000_000
+        body = client.post("/v1/sis-sources/src_1/roster", content=bytes(40_000_000)).json()
+        assert body["bytes"] == 40_000_000
         assert client.post("/v1/sis-sources/src_1/rosters", content=bytes(40_000_000)).status_code in (413, 502)
 
 
@@ -138,7 +138,7 @@ def test_a_half_sent_request_is_ended(api: Proxied) -> None:
 
 
 def test_connections_to_the_api_are_kept(api: Proxied) -> None:
-    """Many requests one after the other, some after a pause: none meets a connection that the api has just closed."""
+    """Connections to the api are kept, and none is used after the api has closed it."""
     with api.client() as client:
         for pause in (0, 0, 0, 6, 0):
             time.sleep(pause)

@@ -25,14 +25,14 @@ COMMAND = re.compile(r"(?:^\$? ?|`|&& )(aimline [a-z][^`\n#|;&]*)", re.MULTILINE
 
 def script(page: str) -> str:
     """The one block of a page that is marked as bash."""
-    (found,) = re.findall(r"^```bash\n(.*?)^```", (REPOSITORY / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
-    return str(found)
+    (text,) = re.findall(r"^```bash\n(.*?)^```", (REPOSITORY / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
+    return str(text)
 
 
 async def test_the_rehearsal_runs_as_written(source: Installation, server: Settings, tmp_path: Path) -> None:
-    """Each line of it, in a shell that stops at the first failure, while a sync is held and an upload waits."""
+    """Each command of the rehearsal in the documentation works, with a held sync and a waiting upload."""
     name = f"aimline_rehearsal_{secrets.token_hex(4)}"
-    told = script("backup.md").replace("aimline_rehearsal", name)
+    commands = script("backup.md").replace("aimline_rehearsal", name)
     programs = tmp_path / "bin"
     _link(programs)
     target = with_database(server, name)
@@ -44,7 +44,7 @@ async def test_the_rehearsal_runs_as_written(source: Installation, server: Setti
             "-euo",
             "pipefail",
             "-c",
-            told,
+            commands,
             env=env,
             cwd=REPOSITORY,
             stdout=asyncio.subprocess.PIPE,
@@ -52,11 +52,11 @@ async def test_the_rehearsal_runs_as_written(source: Installation, server: Setti
         )
         out, errors = await asyncio.wait_for(process.communicate(), 240)
         assert process.returncode == 0, errors.decode()
-        said = out.decode()
-        assert "The backup is complete, its keys are available, and the database is empty." in said
-        assert "Held syncs were discarded (1): run them again." in said
-        assert "The schema is the one of version" in said
-        assert "discarded. The database was restored from a backup" in said
+        output = out.decode()
+        assert "The backup is complete, its keys are available, and the database is empty." in output
+        assert "Held syncs were discarded (1): run them again." in output
+        assert "The schema is the one of version" in output
+        assert "discarded. The database was restored from a backup" in output
         assert await as_owner(target, "SELECT count(*) FROM person") == await as_owner(
             source.settings, "SELECT count(*) FROM person"
         )
@@ -72,28 +72,28 @@ def _link(programs: Path) -> None:
 
 
 def told_commands() -> list[str]:
-    """Every command that the pages tell."""
-    found: set[str] = set()
+    """Returns every command on the pages."""
+    commands: set[str] = set()
     for page in PAGES:
         path = REPOSITORY / "docs" / page
-        found |= {one.strip() for one in COMMAND.findall(path.read_text().replace("\\\n", " "))}
-    return sorted(found)
+        commands |= {one.strip() for one in COMMAND.findall(path.read_text().replace("\\\n", " "))}
+    return sorted(commands)
 
 
 def test_the_pages_tell_commands() -> None:
-    """The pattern finds them: without it the next test would look at nothing."""
+    """The pattern finds the commands, so that the next test checks something."""
     assert len(told_commands()) > 8
 
 
 @pytest.mark.parametrize("told", told_commands())
 def test_the_command_line_knows_it(told: str) -> None:
-    """Its command is there, and every option that a page gives it."""
+    """Every command on the pages exists, with all of its options."""
     words = shlex.split(told)[1:]
     command: Any = get_command(command_line(words[0]))
     while words and (group := getattr(command, "commands", None)):
         assert words[0] in group, f"There is no command {words[0]!r}."
         command, words = group[words[0]], words[1:]
-    known: set[str] = set()
+    known_options: set[str] = set()
     for parameter in command.params:
-        known |= {*parameter.opts, *parameter.secondary_opts}
-    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
+        known_options |= {*parameter.opts, *parameter.secondary_opts}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known_options

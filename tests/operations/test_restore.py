@@ -17,19 +17,19 @@ Empty = Callable[[], EmptyDatabase]
 
 
 async def test_every_row_comes_back(source: Installation, backup: Path, empty: Empty) -> None:
-    """All but what a restore changes and says: the feed's epoch, and the run whose plan a backup cannot hold.
+    """A restore returns every row, except for the documented changes: the feed's epoch, and the run with the held plan.
 
     Before `aimline backup`, pg_dump as the owner failed at the held plan's tables, and under row-level security.
     """
     target = await empty().settings()
     done = await run_aimline(target, "restore", str(backup), "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["discarded_runs"], told["districts"], told["secrets"]) == (1, 1, 2)
+    report = json.loads(done.stdout)
+    assert (report["discarded_runs"], report["districts"], report["secrets"]) == (1, 1, 2)
     before, after = await rows_of_tables(source.settings), await rows_of_tables(target)
     changed = {table for table in before if before[table] != after[table]}
     assert changed == {"public.event_counter", "public.sis_run"}
-    counts_before, counts_after = ({table: rows for table, [(rows, _)] in found.items()} for found in (before, after))
+    counts_before, counts_after = ({table: rows for table, [(rows, _)] in counts.items()} for counts in (before, after))
     assert counts_before == counts_after
     runs = await as_owner(target, "SELECT state, sentence, plan FROM sis_run WHERE id = $1", source.held_run)
     assert (runs[0]["state"], runs[0]["plan"]) == ("discarded", None)
@@ -39,9 +39,9 @@ async def test_every_row_comes_back(source: Installation, backup: Path, empty: E
 
 
 async def test_a_cursor_from_before_is_refused(source: Installation, backup: Path, empty: Empty) -> None:
-    """Numbers of the feed are given out again after a restore: a late cursor would skip what happened since.
+    """A cursor from before the restore gets 410, because numbers of the feed are assigned again.
 
-    The restored api serves with the same token, reads the same students, and answers 410 to the cursor.
+    The restored api serves with the same token and reads the same students.
     """
     target = await empty().settings()
     assert (await run_aimline(target, "restore", str(backup))).returncode == 0
@@ -73,7 +73,7 @@ def _damaged(backup: Path, copy: Path, damage: str) -> Path:
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "no manifest"])
 async def test_a_damaged_backup_is_refused(backup: Path, empty: Empty, tmp_path: Path, damage: str) -> None:
-    """In a sentence, with nothing written to the database."""
+    """A damaged backup is refused with a sentence, and nothing is written."""
     copy = _damaged(backup, tmp_path / "copy", damage)
     target = await empty().settings()
     done = await run_aimline(target, "restore", str(copy))
@@ -93,7 +93,10 @@ async def test_a_restore_writes_over_nothing(source: Installation, backup: Path)
 
 
 async def test_a_restore_without_the_key_is_refused(backup: Path, empty: Empty) -> None:
-    """Its id is named. Another key under the same id is found by opening what is sealed, before any role is let in."""
+    """A restore without the right key is refused before any role gets access.
+
+    A missing key is named by its id; another key with the same id is found by decrypting a value.
+    """
     target = await empty().settings()
     wrong = target.model_copy(update={"key": generate_key("other")})
     missing = await run_aimline(wrong, "restore", str(backup), "--check")

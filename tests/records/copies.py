@@ -4,7 +4,7 @@ from tests.sis.roster_zip import ask
 from tests.town import Town
 
 STAYS = {"event", "disclosure"}
-"""What happened stays where it happened."""
+"""Tables whose rows keep the schools of the time at which they were written."""
 COPIES = """SELECT c.relname FROM pg_class c
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'school_ids'
     JOIN pg_attribute s ON s.attrelid = c.oid AND s.attname = 'student_id'
@@ -14,7 +14,7 @@ COPIES = """SELECT c.relname FROM pg_class c
 async def rows_out_of_step(town: Town) -> dict[str, int]:
     """Returns how many rows of each table are in other schools than their student."""
     tables = {name: "student_id" for (name,) in await ask(town, COPIES) if name not in STAYS}
-    found = {}
+    rows_by_table = {}
     for table, student in sorted((tables | {"demographics": "person_id"}).items()):
         ((count,),) = await ask(
             town,
@@ -22,5 +22,5 @@ async def rows_out_of_step(town: Town) -> dict[str, int]:
                 WHERE t.district_id = :district AND t.school_ids IS DISTINCT FROM p.school_ids""",
         )
         if count:
-            found[table] = count
-    return found
+            rows_by_table[table] = count
+    return rows_by_table

@@ -16,9 +16,9 @@ from tests.town import Town
 
 @dataclass
 class Outcome:
-    """What came of a race: rows out of step by table, deadlocks of the database, syncs by state, what was written.
+    """The outcome of a race: rows in other schools by table, deadlocks, syncs by state, and written rows.
 
-    `put_off` counts the answers that told a writer to send the same again.
+    `put_off` counts the answers that asked a writer to repeat the request.
     """
 
     out_of_step: Counter[str] = field(default_factory=Counter)

@@ -28,10 +28,10 @@ MAX_WAIT = 2
 
 @dataclass
 class Writers:
-    """Writers about some students; `written` counts what was taken and what was answered otherwise.
+    """Writers about some students; `written` counts accepted and other answers.
 
-    A 503 with `Retry-After` is an honest answer on a busy machine: nothing was changed, and the writer sends the same
-    once more, as a client does. `put_off` counts these, by their code.
+    A 503 with `Retry-After` is a valid answer on a busy machine: nothing was changed, and the writer repeats the
+    request, as a client does. `put_off` counts these, by their code.
     """
 
     town: Town
@@ -46,7 +46,7 @@ class Writers:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def plan_supports(self) -> None:
-        """Gives each student an active support, so that what is written is judged."""
+        """Gives each student an active support, so that scores are judged."""
         as_client = caller(self.app, self.town)
         for student in self.students:
             new = {
@@ -127,7 +127,7 @@ class Writers:
 
 @dataclass
 class Patient:
-    """A client of the town that sends again where it is told to."""
+    """A client of the district that repeats a request if the answer asks for it."""
 
     writers: Writers
 
@@ -145,7 +145,7 @@ class Patient:
 
 
 async def shown_students(town: Town, *sourced_ids: str) -> list[str]:
-    """Returns the ids, as faces show them, of students whom the roster's source names so."""
+    """Returns the public ids of the students with these sourcedIds."""
     return [ids.format_id("student", await row_id(town, "person", sourced_id)) for sourced_id in sourced_ids]
 
 

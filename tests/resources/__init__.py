@@ -1,1 +1,1 @@
-"""Tests of the resource engine: what a selection reads, and that it equals what the APIs returned before."""
+"""Tests the resource engine: the rows that a selection reads, and that the APIs return the same as before."""

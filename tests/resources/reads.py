@@ -46,7 +46,7 @@ def shown(members: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Read:
-    """One root field: the text of its document and what the engine is asked."""
+    """A read of one root field, as the text of a document and as the engine's selection."""
 
     text: str
     key: str
@@ -207,5 +207,5 @@ def _literal(value: Any) -> str:
 
 
 def is_list(type_: Any) -> bool:
-    """Tells whether a field's type is a list."""
+    """Returns whether a field's type is a list."""
     return isinstance(type_.of_type if isinstance(type_, GraphQLNonNull) else type_, GraphQLList)

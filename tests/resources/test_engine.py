@@ -1,4 +1,4 @@
-"""Protects the engine of resources: what it refuses, what it never reads, and how it writes ids, texts and numbers."""
+"""Protects the engine of resources: its refusals, its statements, and its rendering of ids, texts and numbers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -55,18 +55,18 @@ NAME: Picks = (Pick("id", "id"), Pick("name", "given_name"))
 
 
 async def answered(town: Town, *roots: Root, **more: Any) -> list[Answer]:
-    """Reads roots as a client of the town."""
+    """Reads roots as a client of the district, and returns the answer."""
     async with town.unit(more.get("principal")) as work:
         return await read(work, CATALOG, roots, more.get("style", REST_STYLE))
 
 
 def students(picks: Picks = NAME, first: int | None = None, **more: Any) -> ListRoot:
-    """The list of students as REST asks for it."""
+    """Returns the list of students in the form that REST requests it."""
     return ListRoot("", "students", Page((Rows("items", picks), Next("next")), first, **more))
 
 
 def test_ids_and_disclosures_are_rendered_in_one_pass() -> None:
-    """Every kind of id as `format_id` writes it, with what stands around it; the tokens of disclosures are gone."""
+    """Every kind of id is rendered as by `format_id`, and the marks of disclosures are removed."""
     rows = [(kind, new_id()) for kind in ids.PREFIXES for _ in range(3)]
     one, other = new_id(), new_id()
     text = "".join(f'{id_token(kind)}{row_id},"é☂",' for kind, row_id in rows)
@@ -79,7 +79,7 @@ def test_ids_and_disclosures_are_rendered_in_one_pass() -> None:
 
 
 async def test_what_nobody_declared_is_refused(north: Town) -> None:
-    """A misspelt filter must not list everybody; a sort, a member or a page that is not there is a face's fault."""
+    """An undeclared filter, sort, member or page is refused, so that a misspelt filter never lists everybody."""
     page = Page((Rows("items", NAME),))
     for root in (
         ListRoot("", "students", page, filters={"class_": new_id()}),
@@ -97,7 +97,7 @@ async def test_what_nobody_declared_is_refused(north: Town) -> None:
 
 
 def test_an_annotation_that_differs_from_its_column_is_refused() -> None:
-    """What mypy cannot see: a nullable column without `| None`, and a member without a description."""
+    """An annotation that differs from its column is refused if mypy cannot see it."""
     with pytest.raises(Misuse, match="nullable"):
 
         class _Wrong(Resource[Measure], kind="measure", requires=Can.READ_PLAYBOOK):
@@ -152,7 +152,7 @@ async def test_a_forged_cursor_must_fit_the_order(north: Town) -> None:
 
 
 async def test_pages_go_both_ways(north: Town) -> None:
-    """Forwards and backwards over one list: each student once, and the facts of Relay hold at both ends."""
+    """A list can be paged forwards and backwards, with each student once and Relay's page info right at both ends."""
 
     async def page(after: str | None, *, backward: bool) -> Any:
         facts = tuple(Fact(one, one) for one in ("has_next_page", "has_previous_page", "start_cursor", "end_cursor"))
@@ -175,7 +175,7 @@ async def test_pages_go_both_ways(north: Town) -> None:
 
 
 async def test_a_cursor_of_one_row_is_of_no_use_below_another(north: Town) -> None:
-    """The pages of a link are bound to their row: elsewhere the link is null with an error, and nothing is skipped."""
+    """A cursor of one row's link gives null with an error below another row."""
     made = {name: await in_the_loop(north, name) for name in ("amy", "ben")}
     verdicts = Page((Rows("items", (Pick("number", "number"),)), Next("next")), 1)
 
@@ -193,7 +193,7 @@ async def test_a_cursor_of_one_row_is_of_no_use_below_another(north: Town) -> No
 
 
 async def test_a_refused_link_is_null_where_it_stands(north: Town) -> None:
-    """One error for each row, by its place; what needs no scope of its own is shown, and the root is refused whole."""
+    """A refused link is null with an error for each row, and a refused root is refused as a whole."""
     await in_the_loop(north, "amy")
     picks = (Pick("id", "id"), Pick("concerns", "concerns", (Pick("id", "id"),)))
     (answer,) = await answered(north, students(picks), principal=north.client(frozenset({"roster:read"})))
@@ -213,7 +213,7 @@ async def test_a_refused_link_is_null_where_it_stands(north: Town) -> None:
 
 
 async def test_the_row_beyond_the_page_is_not_shown_nor_disclosed(north: Town) -> None:
-    """The row that tells that more follow is only counted: the log names the students on the page."""
+    """The row after the page is neither shown nor logged as disclosed."""
     async with north.unit() as work:
         (answer,) = await read(work, CATALOG, (students(first=1),), REST_STYLE)
         (item,) = orjson.loads(answer.text)["items"]
@@ -229,8 +229,8 @@ async def test_several_roots_are_one_statement(north: Town) -> None:
     supports = Pick("supports", "supports", (Pick("id", "id"), Pick("scores", "scores", (Pick("value", "value"),))))
     statements: list[str] = []
 
-    def count(*told: Any) -> None:
-        statements.append(told[2])
+    def count(*arguments: Any) -> None:
+        statements.append(arguments[2])
 
     async with north.unit() as work:
         await work.finish()
@@ -282,7 +282,7 @@ async def test_a_link_with_too_many_rows_is_refused(north: Town, monkeypatch: py
 
 
 def test_the_cost_is_known_before_anything_is_read() -> None:
-    """`first` times what is below it; a total adds; a link without pages has the length that it declares."""
+    """The cost is computed before anything is read, from `first`, totals and declared lengths."""
     below = (Pick("concerns", "concerns", (Pick("id", "id"),)), Pick("x", "id"), Constant("t", '"T"'))
     assert cost(CATALOG, students(NAME, 10)) == 10
     assert cost(CATALOG, students(below, 10)) == 10 * (1 + 5)

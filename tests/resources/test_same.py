@@ -1,6 +1,6 @@
-"""Protects what callers read: a document gives the same JSON, errors and disclosures as its selection.
+"""Protects the answers that callers read: a document gives the same JSON, errors and disclosures as its selection.
 
-Random documents are read both ways by five callers over the same district; each page is followed to the list's end.
+Random documents are read in both ways by five callers over the same district; each page is followed to the list's end.
 """
 
 import re
@@ -59,7 +59,9 @@ class Filled:
 
 @pytest.fixture
 async def filled(north: Town) -> Filled:
-    """Five students, of whom three have supports that were judged; one is at four schools, one concern is secured."""
+    """Fills a district with five students, three of them with judged supports, one at four schools, one concern
+    secured.
+    """
     made = {name: await in_the_loop(north, name) for name in ("amy", "ben", "cy")}
     mates = await classmates(north, 2)
     more = [new_id() for _ in range(2)]
@@ -123,7 +125,7 @@ async def _attend(work: Work, town: Town, schools: Mapping[str, list[Any]]) -> N
 
 @dataclass
 class Seen:
-    """What one way of reading showed."""
+    """The result of one way of reading: the JSON, the errors and the disclosures."""
 
     data: Any
     errors: set[tuple[tuple[Any, ...], str]]
@@ -232,7 +234,7 @@ async def test_both_ways_read_the_same(filled: Filled, seed: int) -> None:
 
 
 def test_every_field_of_the_sdl_is_declared() -> None:
-    """Nothing that a caller reads today is missing from the declarations."""
+    """Every field of the SDL is declared by a resource."""
     missing = []
     for resource in CATALOG.resources:
         type_ = SDL.type_map.get(declaration(resource).name)

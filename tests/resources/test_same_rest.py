@@ -1,4 +1,4 @@
-"""Protects what REST shows today: the engine gives every list and row with the same values and disclosures."""
+"""Protects the answers of REST: the engine gives every list and row with the same values and disclosures."""
 
 from typing import Any
 from uuid import UUID
@@ -75,7 +75,7 @@ CHANGED: dict[str, set[str]] = {"sis_sources": {"due", "pulled_until", "full_at"
 
 
 def rest_picks(resource: type[Resource[Any]]) -> Picks:
-    """Returns what REST shows of a resource without `expand`."""
+    """Returns the members that REST shows of a resource without `expand`."""
     picks: list[Pick] = []
     for member in CATALOG.members(resource).values():
         name = member.shown_as("rest")
@@ -91,7 +91,7 @@ def rest_picks(resource: type[Resource[Any]]) -> Picks:
 
 
 def within(theirs: Any, ours: Any) -> Any:
-    """Returns of `ours` what `theirs` has too: the declarations add members, and lose none."""
+    """Returns those members of `ours` that `theirs` has too."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         return {name: within(value, ours[name]) if name in ours else "<lost>" for name, value in theirs.items()}
     if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
@@ -104,8 +104,8 @@ async def _disclosed(work: Work, since: UUID) -> tuple[set[Any], set[str]]:
     rows = await work.db.scalars(
         select(Disclosure).where(Disclosure.district_id == work.district_id, Disclosure.id > since)
     )
-    found = list(rows)
-    return {one for row in found for one in row.student_ids}, {kind for row in found for kind in row.kinds}
+    disclosures = list(rows)
+    return {one for row in disclosures for one in row.student_ids}, {kind for row in disclosures for kind in row.kinds}
 
 
 async def _ours(town: Town, principal: Principal, root: Root) -> tuple[Any, set[Any], set[str]]:
@@ -160,7 +160,7 @@ async def test_every_list_and_row_is_as_rest_shows_it(app: FastAPI, north: Town,
 
 @pytest.mark.parametrize("reach", ["district", "school", "caseload"])
 async def test_every_row_is_as_rest_shows_it(app: FastAPI, north: Town, south: Town, reach: str) -> None:
-    """By its id: the values, the students and kinds in the log, and nothing where REST answers 403 or 404."""
+    """Every row has REST's values and disclosures, and is missing if REST answers 403 or 404."""
     told, other = await tell(north), await tell(south)
     asks, principal = await _caller(app, north, reach)
     seen = set()

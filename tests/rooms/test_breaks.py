@@ -45,14 +45,16 @@ async def off(town: Town, school: int = 0) -> list[date]:
 
 
 async def said(app: FastAPI, town: Town, **body: Any) -> str:
-    """The id of a break that was taken."""
+    """Saves a break and returns its id."""
     answer = await caller(app, town).post("/v1/breaks", body)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
 
 
 async def test_a_break_is_said_listed_and_taken_back(app: FastAPI, north: Town) -> None:
-    """Of the whole district or of a school; its weeks go and come back; said again, it is the same."""
+    """A break of the district or of a school can be saved and deleted, and the weeks follow. Saving it twice creates
+    one break.
+    """
     asks, south = caller(app, north), ids.format_id("org", north.schools[1])
     winter = await said(app, north, **of_weeks(week(3), 2, name="Winter"))
     snow = await said(app, north, **of_weeks(week(6), school=south))
@@ -74,7 +76,9 @@ async def test_a_break_is_said_listed_and_taken_back(app: FastAPI, north: Town) 
 
 
 async def test_a_week_is_a_break_when_all_its_weekdays_are(app: FastAPI, north: Town) -> None:
-    """Days alone leave the week; two breaks may share one, of district and school; each takes its own part back."""
+    """A week becomes a break only if its weekdays are covered, also by two breaks together; each deletion restores its
+    part.
+    """
     monday, school = week(3), ids.format_id("org", north.schools[0])
     days = {"begins_on": str(monday - timedelta(days=3)), "ends_on": str(monday + timedelta(days=2))}
     await said(app, north, **days)
@@ -90,7 +94,7 @@ async def test_a_week_is_a_break_when_all_its_weekdays_are(app: FastAPI, north: 
 
 
 async def test_what_is_wrong_with_a_break_is_said_at_once(app: FastAPI, north: Town, south: Town) -> None:
-    """Its end, its length, its year, its school: every violation, at its place; nothing is kept."""
+    """An invalid break is refused with every violation and its pointer, and nothing is saved."""
     asks, theirs = caller(app, north), ids.format_id("org", south.schools[0])
     answer = await asks.post("/v1/breaks", {"begins_on": "2001-12-24", "ends_on": "2001-12-20", "school": theirs})
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
@@ -108,7 +112,7 @@ async def test_what_is_wrong_with_a_break_is_said_at_once(app: FastAPI, north: T
 
 
 async def test_another_district_neither_sees_nor_takes_back(app: FastAPI, north: Town, south: Town) -> None:
-    """Its list is empty, its weeks are as they were, and north's break is not there for it."""
+    """Another district's client neither sees nor deletes the break, and its own weeks stay unchanged."""
     winter = await said(app, north, **of_weeks(week(3)))
     asks = caller(app, south)
     assert await asks.items("/v1/breaks") == []
@@ -117,7 +121,7 @@ async def test_another_district_neither_sees_nor_takes_back(app: FastAPI, north:
 
 
 async def test_who_may_say_breaks(app: FastAPI, north: Town) -> None:
-    """No teacher; a client of some schools says theirs, and neither the district's nor another school's."""
+    """A teacher may not save a break. A client of some schools may save breaks of these schools only."""
     winter = await said(app, north, **of_weeks(week(3)))
     teacher = caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1")
     assert (await teacher.post("/v1/breaks", of_weeks(week(5)))).status_code == 403
@@ -134,7 +138,7 @@ async def test_who_may_say_breaks(app: FastAPI, north: Town) -> None:
 
 
 async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app: FastAPI, north: Town) -> None:
-    """The last score's week, the change week and the rate asked for move with the calendar; nobody is alarmed by it."""
+    """After a break the weeks in a verdict are those of the new calendar, and no alert is raised."""
     support, other = await supported(north, "amy"), await supported(north, "cy")
     for name in ("amy", "cy"):
         # The fifth week has no score: there was no school.
@@ -158,7 +162,7 @@ async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app
 
 
 async def test_an_alert_that_rests_on_a_break_is_judged_without_alarm(app: FastAPI, north: Town) -> None:
-    """A verdict that turns because of the calendar raises nothing, whichever way it turns."""
+    """A verdict that changes because of the calendar raises and ends no alert."""
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", [*RISES, *STALLS]), backfill=True)
     await settle_all(north)
@@ -170,7 +174,7 @@ async def test_an_alert_that_rests_on_a_break_is_judged_without_alarm(app: FastA
 
 
 async def test_days_that_change_no_week_ask_for_nothing(app: FastAPI, north: Town) -> None:
-    """A day off, and a week outside of the school's year: kept, and nothing is judged for it."""
+    """A break that changes no week (one day, or outside the school's year) is saved, and nothing is judged."""
     await supported(north, "amy")
     await said(app, north, begins_on=str(week(2)), ends_on=str(week(2)))
     await said(app, north, **of_weeks(YEAR_BEGINS - timedelta(weeks=9), 5))
@@ -178,7 +182,7 @@ async def test_days_that_change_no_week_ask_for_nothing(app: FastAPI, north: Tow
 
 
 async def test_no_session_is_expected_in_a_break(app: FastAPI, north: Town) -> None:
-    """The plan of a phase asks for nothing in a week without instruction."""
+    """The dosage expects no session in a week without instruction."""
     support = await supported(north, "amy")
     async with north.unit() as work:
         await record_sessions(work, support.id, [NewSession(week(0), attended=True)])
@@ -193,7 +197,7 @@ async def test_no_session_is_expected_in_a_break(app: FastAPI, north: Town) -> N
 
 @pytest.mark.parametrize("school", [None, 0])
 async def test_graphql_says_the_same(north: Town, school: int | None) -> None:
-    """Said, listed with its school, taken back; what is wrong is a problem with REST's code and pointer."""
+    """GraphQL saves, lists and deletes breaks like REST, and returns problems with REST's codes and pointers."""
     named = None if school is None else ids.format_id("org", north.schools[school])
     say = """mutation ($input: DeclareBreakInput!) { declareBreak(input: $input) {
         schoolBreak { id school { id } } problems { code pointer } } }"""

@@ -27,9 +27,11 @@ from tests.rooms.webhook_town import age, happen, ids_of
 from tests.town import ALL_SCOPES, Town
 
 
-async def _keep(town: Town, wanted: NewConsumer | None = None, principal: Principal | None = None) -> ConsumerPosition:
+async def _keep(
+    town: Town, settings: NewConsumer | None = None, principal: Principal | None = None
+) -> ConsumerPosition:
     async with town.unit(principal) as work:
-        place, _ = await consumers.save_consumer(work, "nightly", wanted or NewConsumer(()))
+        place, _ = await consumers.save_consumer(work, "nightly", settings or NewConsumer(()))
     return place
 
 
@@ -50,7 +52,7 @@ async def _seek(town: Town, to: consumers.SeekTarget, **more: object) -> Consume
 
 
 async def test_a_consumer_goes_on_from_what_was_committed(north: Town) -> None:
-    """Reading moves nothing: what was not committed comes again; what was does not; nothing is passed over."""
+    """Reading moves no position: uncommitted events are returned again, committed ones are not, and none is skipped."""
     earlier = await happen(north)
     await _keep(north)
     made = [await happen(north) for _ in range(5)]
@@ -66,7 +68,7 @@ async def test_a_consumer_goes_on_from_what_was_committed(north: Town) -> None:
 
 
 async def test_a_commit_never_moves_back(north: Town) -> None:
-    """Two readers of one consumer: the slower one's commit, of less, changes nothing."""
+    """If two readers share a consumer, the later commit of an earlier position changes nothing."""
     await _keep(north)
     made = [await happen(north) for _ in range(4)]
     slow, fast = await _read(north, 1), await _read(north, 3)
@@ -77,7 +79,7 @@ async def test_a_commit_never_moves_back(north: Town) -> None:
 
 
 async def test_what_was_read_before_a_seek_commits_nothing(north: Town) -> None:
-    """Who moved a consumer back is not overtaken by a reader that still holds a page of before."""
+    """After a seek, a reader cannot commit a cursor that it received before the seek."""
     await _keep(north)
     made = [await happen(north) for _ in range(3)]
     page = await _read(north)
@@ -129,7 +131,7 @@ async def test_a_seek_to_a_time_skips_nothing_that_was_told_late(north: Town) ->
 
 
 async def test_a_seek_far_back_looks_at_few_rows(north: Town) -> None:
-    """Of thousands of events the look reads those about the instant, whatever lies before and after it."""
+    """A seek to an instant reads only few events, however many there are before and after it."""
     await happen(north)
     owner = await asyncpg.connect(north.settings.url_of("owner"))
     try:
@@ -159,7 +161,7 @@ FROM event, generate_series(2, 20000) AS n WHERE district_id = $1 AND seq = 1
 
 
 async def test_a_seek_says_where_to(north: Town) -> None:
-    """A cursor without `to: cursor`, a time without its own, a cursor of another consumer: refused, nothing moves."""
+    """An invalid target of a seek is refused, and the position does not move."""
     await _keep(north)
     async with north.unit() as work:
         other, _ = await consumers.save_consumer(work, "other", NewConsumer())
@@ -177,7 +179,7 @@ async def test_a_seek_says_where_to(north: Town) -> None:
 
 
 async def test_types_are_a_consumers_own(north: Town) -> None:
-    """It reads its types only, and goes on past the others; given other types, it keeps its place."""
+    """A consumer reads only its event types and moves past the others. If its types change, it keeps its position."""
     await _keep(north, NewConsumer((CONCERN_ACCEPTED.name,)))
     await happen(north)
     accepted = await happen(north, type_=CONCERN_ACCEPTED)
@@ -219,7 +221,7 @@ async def test_a_page_of_before_more_types_commits_nothing(north: Town) -> None:
 
 
 async def test_a_reader_of_a_rare_type_does_not_fall_out(north: Town) -> None:
-    """A page that is not full goes up to the head: what it has looked at may expire without a 410."""
+    """A page with few events moves the position to the end of the feed, so that expired events cause no 410."""
     await _keep(north, NewConsumer((CONCERN_ACCEPTED.name,)))
     old = await happen(north)
     await _commit(north, (await _read(north)).next)
@@ -259,7 +261,7 @@ async def test_a_place_that_fell_out_says_how_to_go_on(north: Town) -> None:
 
 
 async def test_a_new_epoch_ends_every_place(north: Town) -> None:
-    """After a restore a consumer does not go on as if nothing were; nor does a cursor that it gave."""
+    """After a restore a consumer with an old epoch, and a cursor from it, are refused."""
     await _keep(north)
     made = await happen(north)
     cursor = (await _read(north)).next
@@ -276,7 +278,7 @@ async def test_a_new_epoch_ends_every_place(north: Town) -> None:
 
 
 async def test_a_place_beyond_the_head_is_refused(north: Town) -> None:
-    """Even where nobody gave the restored feed a new epoch."""
+    """A position beyond the end is refused, even if nobody gave the restored feed a new epoch."""
     await happen(north)
     await _keep(north)
     owner = await asyncpg.connect(north.settings.url_of("owner"))
@@ -289,7 +291,7 @@ async def test_a_place_beyond_the_head_is_refused(north: Town) -> None:
 
 
 async def test_a_consumer_is_its_clients_own(north: Town) -> None:
-    """Another client of the district has none of this name, may have its own, and moves only that."""
+    """Each client of a district has its own consumers, even if they have the same name."""
     await _keep(north)
     other = client_principal(north.district_id, new_id(), "another", ALL_SCOPES)
     async with north.unit(other) as work:
@@ -307,14 +309,14 @@ async def test_a_consumer_is_its_clients_own(north: Town) -> None:
 
 
 async def test_a_consumer_of_no_client_is_refused(north: Town) -> None:
-    """The house has no consumers: there is nobody to whom one could belong."""
+    """A request without a client cannot have a consumer."""
     async with north.house() as work:
         with pytest.raises(Forbidden):
             await consumers.save_consumer(work, "nightly", NewConsumer())
 
 
 async def test_a_removed_consumer_begins_anew(north: Town) -> None:
-    """Made again under its name it has no old place, and an old cursor commits nothing."""
+    """A consumer that was removed and created again has no old position, and old cursors cannot be committed."""
     await _keep(north)
     await happen(north)
     cursor = (await _read(north)).next
@@ -328,9 +330,9 @@ async def test_a_removed_consumer_begins_anew(north: Town) -> None:
 
 
 async def test_a_consumer_reads_what_its_client_reads(north: Town) -> None:
-    """Row-level security bounds it: a client of one school sees that school's, a secured area only where it is open.
+    """A consumer reads only the events within its client's reach and areas.
 
-    What it read is in the disclosure log.
+    Its reads are written to the disclosure log.
     """
     plain = north.client(frozenset({"event:read"}), schools=(north.schools[0],))
     await _keep(north, principal=plain)
@@ -351,7 +353,7 @@ async def test_a_consumer_reads_what_its_client_reads(north: Town) -> None:
 
 
 async def test_a_consumer_over_rest(app: FastAPI, north: Town) -> None:
-    """201, then 200; events in the pinned version; commit, seek, 409, 410, 404 and 422 as the contract says."""
+    """REST creates, reads, commits and seeks consumers with the statuses that the contract documents."""
     client = caller(app, north)
     path = "/v1/events/consumers/nightly"
     new = {"event_types": ["concern.raised"], "versions": {"concern.raised": 1}}

@@ -28,15 +28,16 @@ from tests.town import Town
 
 async def _read(town: Town, cursor: str | None, *types: str, limit: int | None = None) -> Page[Event]:
     async with town.unit() as work:
-        asked = keyset(town.district_id, "events", {"type": list(types)}, cursor, limit)
-        return await events_after(work, asked, types)
+        position = keyset(town.district_id, "events", {"type": list(types)}, cursor, limit)
+        return await events_after(work, position, types)
 
 
 async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
-    """Laid first and committed last, it stands behind the cursor of whoever has read the other one.
+    """An event that was recorded first and committed last comes after the cursor of a reader who has read the other
+    event.
 
-    By its id, or any number or time taken when it was laid, it comes before the other: a reader who keeps the last
-    one seen would never see it. The test says so as well, so that it cannot pass by accident.
+    By its id, or by any number or time assigned when it was recorded, it would come before the other event, and a
+    reader that keeps the last one would never see it. The test also checks this, so that it cannot pass by accident.
     """
     async with north.unit() as late:
         laid_first = lay(late, north)
@@ -86,7 +87,7 @@ async def test_an_event_that_was_rolled_back_leaves_no_gap_and_no_trace(north: T
 
 
 async def test_several_types_are_read_at_once(north: Town) -> None:
-    """Each event of the types asked for, in order; a type that is not in the catalogue is refused."""
+    """The feed returns the events of several types in order, and refuses a type that is not in the catalogue."""
     raised, applied = await happen(north), await happen(north, student=None, type_=SYNC_APPLIED)
     await happen(north, type_=CONCERN_ACCEPTED)
     page = await _read(north, None, CONCERN_RAISED.name, SYNC_APPLIED.name)
@@ -110,7 +111,9 @@ async def test_the_feed_is_paged_and_always_says_where_to_go_on(north: Town) -> 
 
 
 async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> None:
-    """The feed is kept 30 days. Who comes without a cursor begins there; a cursor with a hole behind it is 410."""
+    """A cursor is answered with 410 if an event after it has expired. Without a cursor, reading begins with the oldest
+    kept event.
+    """
     start = (await _read(north, None)).next
     old, kept = await happen(north), await happen(north)
     past_old = (await _read(north, start, limit=1)).next
@@ -123,9 +126,9 @@ async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> 
 
 
 async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
-    """At the edge of the 30 days too: an event with a lower number and a later instant is not passed over.
+    """At the limit of 30 days no event with a lower number and a later instant is skipped.
 
-    The older one beside it, committed later, ends no reader that has begun there.
+    An older event that commits later gives no 410 to a reader that began there.
     """
     first, late, last = await happen(north), await happen(north), await happen(north)
     await age(north, first, KEPT - timedelta(minutes=5))
@@ -137,7 +140,7 @@ async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
 
 
 async def test_what_expires_while_a_page_is_read_is_not_passed_over(north: Town) -> None:
-    """An expiry that commits between the look at the head and the rows is told, not skipped."""
+    """If events expire while a page is read, the reader gets 410 and misses none silently."""
     old, kept = await happen(north), await happen(north)
     async with north.unit() as work:
         at = await feed_end(work)
@@ -150,7 +153,7 @@ async def test_what_expires_while_a_page_is_read_is_not_passed_over(north: Town)
 
 
 async def test_a_new_epoch_refuses_every_older_cursor(north: Town) -> None:
-    """After a restore numbers are given out again: the operator says so, and no reader goes on as if nothing were."""
+    """After a new epoch every older cursor is refused, because the same numbers are assigned again."""
     first = await happen(north)
     cursor = (await _read(north, None)).next
     async with north.house() as work:
@@ -163,7 +166,7 @@ async def test_a_new_epoch_refuses_every_older_cursor(north: Town) -> None:
 
 
 async def test_a_cursor_beyond_the_head_is_refused(north: Town) -> None:
-    """Even where nobody gave the restored feed a new epoch."""
+    """A cursor beyond the end is refused, even if nobody gave the restored feed a new epoch."""
     await happen(north)
     cursor = (await _read(north, None)).next
     owner = await asyncpg.connect(north.settings.url_of("owner"))
@@ -176,7 +179,7 @@ async def test_a_cursor_beyond_the_head_is_refused(north: Town) -> None:
 
 
 async def test_what_is_gone_is_said_over_rest(app: FastAPI, north: Town) -> None:
-    """410, and how to go on; types can be repeated."""
+    """REST answers 410 with advice for an expired cursor, and accepts several types."""
     north_client = caller(app, north)
     await happen(north)
     answer = await north_client.ask("GET", "/v1/events?type=concern.raised&type=sync.applied")
@@ -192,18 +195,18 @@ async def test_what_is_gone_is_said_over_rest(app: FastAPI, north: Town) -> None
 
 
 async def test_the_catalogue_has_a_schema_for_every_type(app: FastAPI, north: Town) -> None:
-    """At GET /v1/event-types and in the contract's `webhooks`, the same; what the feed shows is as it says."""
+    """The event types have the same schemas over REST and in the contract, and the feed's events match them."""
     await happen(north)
     north_client = caller(app, north)
-    told = {one["name"]: one["body"] for one in (await north_client.get("/v1/event-types")).json()["items"]}
-    assert told.keys() == CATALOGUE.keys()
+    bodies_by_type = {one["name"]: one["body"] for one in (await north_client.get("/v1/event-types")).json()["items"]}
+    assert bodies_by_type.keys() == CATALOGUE.keys()
     contract = app.openapi()["webhooks"]
-    for name, schema in told.items():
+    for name, schema in bodies_by_type.items():
         content = contract[name]["post"]["requestBody"]["content"]
         assert content["application/json"]["schema"] == schema
         jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
     (item,) = await _items(north_client.token, app)
-    assert jsonschema_rs.is_valid(told["concern.raised"], item)
+    assert jsonschema_rs.is_valid(bodies_by_type["concern.raised"], item)
 
 
 async def _items(token: str, app: FastAPI) -> list[dict[str, object]]:

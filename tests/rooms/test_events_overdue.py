@@ -31,14 +31,14 @@ TODAY = today_in("America/Chicago")
 
 
 async def _told(town: Town) -> list[tuple[str, UUID]]:
-    """What the feed says of these, by type and subject."""
+    """Returns the subjects of the reminders of these types in the feed."""
 
     @needs(Can.READ_EVENTS)
     async def read(work: Work) -> list[tuple[str, UUID]]:
         types = ("concern.unanswered", "support.not_started", "score.overdue", "decision.overdue")
         query = select(Event.type, Event.subject_id).where(Event.district_id == work.district_id)
-        told = await work.db.execute(query.where(Event.type.in_(types)).order_by(Event.seq))
-        return [(row.type, row.subject_id) for row in told]
+        rows = await work.db.execute(query.where(Event.type.in_(types)).order_by(Event.seq))
+        return [(row.type, row.subject_id) for row in rows]
 
     async with town.unit() as work:
         return await read(work)
@@ -90,7 +90,7 @@ async def _score(town: Town, on: date, value: float = 45.0, student: str = "amy"
 
 
 async def test_a_concern_that_nobody_answers_is_told_once(north: Town) -> None:
-    """After ten days, not before; a second round says nothing; one that was answered is not told."""
+    """A concern without an answer gets one reminder after ten days, and an answered concern gets none."""
     old = await _raise(north, 10)
     await _raise(north, 9, "ben")
     answered = await _raise(north, 30, "cy")
@@ -102,7 +102,7 @@ async def test_a_concern_that_nobody_answers_is_told_once(north: Town) -> None:
 
 
 async def test_two_rounds_at_once_tell_once(north: Town) -> None:
-    """Two workers go round at the same time: one of them tells."""
+    """Two maintenance runs at the same time send one reminder."""
     for _ in range(5):
         await _raise(north, 20)
     assert sum(await asyncio.gather(*(_round(north) for _ in range(4)))) == 5
@@ -110,7 +110,7 @@ async def test_two_rounds_at_once_tell_once(north: Town) -> None:
 
 
 async def test_a_secured_area_and_the_schools_go_with_it(north: Town) -> None:
-    """What is told of a secured concern is under its lock."""
+    """A reminder about a secured concern has the concern's secured area and schools."""
     await _raise(north, 20, area="sel")
     await _round(north)
     plain = north.client(frozenset({"event:read"}))
@@ -126,7 +126,7 @@ async def test_a_secured_area_and_the_schools_go_with_it(north: Town) -> None:
 
 
 async def test_a_support_that_did_not_begin_is_told(north: Town) -> None:
-    """A week after its planned day; one that began in time is not; planned anew (changed) it is told anew."""
+    """A support that did not begin gets a reminder a week after its planned day, and another one if it was changed."""
     late = await _plan(north, TODAY - timedelta(days=7), start=False)
     await _plan(north, TODAY - timedelta(days=6), start=False, student="ben")
     await _plan(north, TODAY - timedelta(days=7), start=True, student="cy")
@@ -142,7 +142,7 @@ async def test_a_support_that_did_not_begin_is_told(north: Town) -> None:
 
 
 async def test_a_score_that_is_overdue_is_told_until_one_comes(north: Town) -> None:
-    """Three weeks without a score, from the beginning or the last one; a new score begins the wait anew."""
+    """An overdue score gets a reminder after three weeks without a score; a new score begins a new wait."""
     support = await _plan(north, TODAY - timedelta(days=60), start=True)
     await _plan(north, TODAY - timedelta(days=20), start=True, student="ben")
     await _round(north)
@@ -156,7 +156,7 @@ async def test_a_score_that_is_overdue_is_told_until_one_comes(north: Town) -> N
 
 
 async def test_a_decision_that_nobody_made_is_told(north: Town) -> None:
-    """Not responding for two weeks and no decision since; a decision ends it."""
+    """A student who has not responded for two weeks gets a reminder, unless a decision was recorded since."""
     support = await _plan(north, YEAR_BEGINS, start=True)
     for week in range(1, 11):
         await _score(north, YEAR_BEGINS + timedelta(weeks=week), 41.0)
@@ -179,7 +179,7 @@ async def test_a_decision_that_nobody_made_is_told(north: Town) -> None:
 
 
 async def test_weeks_without_instruction_do_not_count(north: Town) -> None:
-    """A break of two weeks: what would be overdue is not; of a school whose weeks are not known, every day counts."""
+    """Days of a break do not count. If a school's weeks are unknown, every day counts."""
     await _raise(north, 20)
     await _write(
         north,
@@ -195,25 +195,27 @@ async def test_weeks_without_instruction_do_not_count(north: Town) -> None:
 
 @pytest.mark.parametrize(("days_ago", "counted"), [(0, 0), (1, 1), (28, 28)])
 async def test_days_of_instruction_are_days(north: Town, days_ago: int, counted: int) -> None:
-    """Where all weeks are of instruction, so many days; where the school is not known, as well."""
+    """The days of instruction equal the calendar days if all weeks are instructional, or if the school is unknown."""
 
     @needs(Can.OPERATE)
     async def count(work: Work) -> list[int]:
         of = f"ARRAY['{north.schools[0]}']::uuid[]"
-        found = []
+        numbers = []
         for schools in (of, "ARRAY[]::uuid[]"):
             column: ColumnClause[list[UUID]] = literal_column(f"({schools})", ARRAY(PgUUID))  # type: ignore[arg-type]  # its values are lists
             since = literal(TODAY - timedelta(days=days_ago), Date)
             days = days_of_instruction(work.district_id, column, since, TODAY)
-            found.append(await work.db.scalar(select(days)))
-        return [int(one or 0) for one in found]
+            numbers.append(await work.db.scalar(select(days)))
+        return [int(one or 0) for one in numbers]
 
     async with north.house() as work:
         assert await count(work) == [counted, counted]
 
 
 async def test_the_playbook_sets_the_days(north: Town) -> None:
-    """Its own days, and 0 for never; a change of rules keeps them; what is no number of days is refused."""
+    """The playbook sets the days of reminders; 0 turns one off, other changes keep them, and invalid numbers are
+    refused.
+    """
     old = await _raise(north, 3)
     async with north.house() as work:
         await publish_reminders(work, {"concern_unanswered": 0})
@@ -232,7 +234,7 @@ async def test_the_playbook_sets_the_days(north: Town) -> None:
 
 
 async def test_who_left_is_not_nagged_about(north: Town) -> None:
-    """The concern stays with the record; nobody is to answer it now."""
+    """A concern about a student who left gets no reminder."""
     await _raise(north, 30)
     await _write(
         north,
@@ -244,7 +246,7 @@ async def test_who_left_is_not_nagged_about(north: Town) -> None:
 
 
 async def test_a_round_visits_a_district(north: Town, south: Town) -> None:
-    """The worker's round tells and deletes in each district by itself."""
+    """One maintenance run sends reminders and deletes expired rows in each district."""
     old = await _raise(north, 20)
     done = await maintain(north)
     assert done[TaskKind.REMINDERS] == 1

@@ -10,7 +10,7 @@ from tests.town import Town
 
 
 async def test_a_students_results_come_in_pages_with_what_they_were_given_for(app: FastAPI, north: Town) -> None:
-    """Extra credit above the highest value as it is; the class and category of the line item stand beside."""
+    """Results are paged, keep extra credit, and contain the class and category of their line item."""
     made = await grade(north)
     amy = ids.format_id("student", north.students["amy"])
     asks = caller(app, north)
@@ -18,15 +18,15 @@ async def test_a_students_results_come_in_pages_with_what_they_were_given_for(ap
     assert [item["id"] for item in first["items"]] == [ids.format_id("result", made["result of amy"])]
     items = await asks.items(f"/v1/students/{amy}/results")
     assert [(item["score"], item["result_value_max"]) for item in items] == [(17.0, 20.0), (23.5, 20.0)]
-    told = items[0]
-    assert told["class_id"] == ids.format_id("class", north.classes[0])
-    assert told["category"] == f"Tests {north.canary}"
-    assert told["score_status"] == f"graded {north.canary}"
-    assert told["learning_objectives"] == [
+    result = items[0]
+    assert result["class_id"] == ids.format_id("class", north.classes[0])
+    assert result["category"] == f"Tests {north.canary}"
+    assert result["score_status"] == f"graded {north.canary}"
+    assert result["learning_objectives"] == [
         {"source": "case", "id": f"K.1 {north.canary}", "score": 3.0, "text_score": None}
     ]
     (assessed,) = await asks.items(f"/v1/students/{amy}/assessment-results")
-    assert (assessed["score"], assessed["score_percentile"], assessed["title"]) == (12.0, 40.0, told["title"])
+    assert (assessed["score"], assessed["score_percentile"], assessed["title"]) == (12.0, 40.0, result["title"])
 
 
 async def test_results_can_be_asked_for_by_class_and_day(app: FastAPI, north: Town) -> None:
@@ -34,15 +34,15 @@ async def test_results_can_be_asked_for_by_class_and_day(app: FastAPI, north: To
     await grade(north)
     path = f"/v1/students/{ids.format_id('student', north.students['amy'])}/results"
     asks = caller(app, north)
-    here, elsewhere = (ids.format_id("class", one) for one in north.classes)
-    assert len(await asks.items(path, **{"class": here})) == 2
+    first, elsewhere = (ids.format_id("class", one) for one in north.classes)
+    assert len(await asks.items(path, **{"class": first})) == 2
     assert await asks.items(path, **{"class": elsewhere}) == []
     assert len(await asks.items(path, since="2026-09-09", until="2026-09-09")) == 2
     assert await asks.items(path, since="2026-09-10") == []
 
 
 async def test_a_classs_line_items(app: FastAPI, north: Town) -> None:
-    """With their category's title; no student is in them."""
+    """The line items of a class contain their category's title and no student."""
     made = await grade(north)
     (item,) = await caller(app, north).items(f"/v1/classes/{ids.format_id('class', north.classes[0])}/line-items")
     assert (item["id"], item["category"]) == (ids.format_id("line_item", made["line item 1"]), f"Tests {north.canary}")
@@ -50,7 +50,7 @@ async def test_a_classs_line_items(app: FastAPI, north: Town) -> None:
 
 @pytest.mark.parametrize(("student", "status"), [("amy", 200), ("ben", 404), ("cy", 404)])
 async def test_a_teacher_reads_the_grades_of_the_caseload(app: FastAPI, north: Town, student: str, status: int) -> None:
-    """Whom the teacher does not teach is not there."""
+    """A teacher reads the grades of the caseload only."""
     await grade(north)
     asks = caller(app, north, act_for="sis:sis:teacher-1")
     answer = await asks.get(f"/v1/students/{ids.format_id('student', north.students[student])}/results")
@@ -58,7 +58,7 @@ async def test_a_teacher_reads_the_grades_of_the_caseload(app: FastAPI, north: T
 
 
 async def test_grades_ask_for_a_scope_of_their_own(app: FastAPI, north: Town) -> None:
-    """Who reads the roster and the scores of the loop does not read grades by that."""
+    """Reading grades requires the scope `grades:read`; the scopes for the roster and for scores are not enough."""
     await grade(north)
     asks = caller(app, north, CLIENT_SCOPES - {"grades:read"})
     for path in (

@@ -26,7 +26,7 @@ FIRST, SECOND = uuid.UUID(int=1), uuid.UUID(int=2)
 
 
 class Deadlock(asyncpg.DeadlockDetectedError):
-    """As PostgreSQL raises it."""
+    """A deadlock as PostgreSQL raises it."""
 
 
 def test_waits_grow_and_end() -> None:
@@ -65,7 +65,7 @@ async def test_a_district_that_fails_rests_and_delays_no_other() -> None:
 
 
 async def test_a_failing_reminder_keeps_no_expiry_from_running(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each task is a job: the reminders wait for their next attempt, the others have their turn in an hour."""
+    """A reminder that fails is attempted again later, and the other tasks are executed meanwhile."""
 
     async def broken(_: Any) -> int:
         raise Deadlock
@@ -95,7 +95,7 @@ async def test_a_failing_reminder_keeps_no_expiry_from_running(north: Town, monk
 async def test_a_settlement_that_meets_a_deadlock_waits_for_seconds(
     north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not until its lease ends: the row says the fault, and the next attempt settles it."""
+    """After a deadlock a finalization is attempted again within seconds, and its row records the fault."""
     await supported(north, "amy")
     async with north.unit() as work:
         await record_scores(work, scores(north, "amy", [40.0]))

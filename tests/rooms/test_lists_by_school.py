@@ -44,29 +44,29 @@ async def _attend(work: Work, schools: dict[str, list[UUID]], town: Town) -> Non
 
 
 async def _listed(town: Town, principal: Principal, school: UUID | None, limit: int) -> list[UUID]:
-    found: list[UUID] = []
+    student_ids: list[UUID] = []
     cursor = None
     while True:
         async with town.unit(principal) as work:
             place = keyset(town.district_id, "concerns", {"school": school}, cursor, limit)
             page = await concerns(work, place, ConcernFilter(school_id=school))
-        found += [row.student_id for row in page.rows]
+        student_ids += [row.student_id for row in page.rows]
         assert len(page.rows) == limit or page.next is None
         if page.next is None:
-            return found
+            return student_ids
         cursor = page.next
 
 
 @pytest.mark.parametrize("limit", [1, 2, 50])
 async def test_a_list_by_school_has_every_student_of_it(north: Town, places: list[UUID], limit: int) -> None:
-    """By the filter, and for a principal of some schools: first, second, third and any further school alike."""
+    """A list by school has all students of the school, whether it is their first, second, third or a later school."""
     amy, ben, cy = (north.students[name] for name in ("amy", "ben", "cy"))
     expected = [{amy, ben, cy}, {ben, cy}, {cy}, {cy}, {cy}, {cy}]
     for school, whom in zip(places, expected, strict=True):
-        for principal, asked in ((north.client(), school), (north.client(schools=(school,)), None)):
-            found = await _listed(north, principal, asked, limit)
-            assert set(found) == whom
-            assert len(found) == 3 * len(whom)
+        for principal, school_id in ((north.client(), school), (north.client(schools=(school,)), None)):
+            student_ids = await _listed(north, principal, school_id, limit)
+            assert set(student_ids) == whom
+            assert len(student_ids) == 3 * len(whom)
     both = north.client(schools=(places[0], places[1], places[4]))
     assert len(await _listed(north, both, None, limit)) == 9
 
@@ -74,24 +74,24 @@ async def test_a_list_by_school_has_every_student_of_it(north: Town, places: lis
 async def test_students_by_school_keep_the_order_of_names(north: Town, places: list[UUID]) -> None:
     """A page of students of one school, and of a principal of several, in the order of all of them."""
     whole: list[UUID] = []
-    for principal, asked in (
+    for principal, school_id in (
         (north.client(), None),
         (north.client(), places[0]),
         (north.client(schools=(*places,)), None),
     ):
-        found: list[UUID] = []
+        student_ids: list[UUID] = []
         cursor = None
-        while cursor is not None or not found:
+        while cursor is not None or not student_ids:
             async with north.unit(principal) as work:
                 place = keyset(north.district_id, "students", {}, cursor, 2)
-                page = await students(work, place, StudentFilter(school_id=asked))
-            found += [row.id for row in page.rows]
+                page = await students(work, place, StudentFilter(school_id=school_id))
+            student_ids += [row.id for row in page.rows]
             cursor = page.next
             if cursor is None:
                 break
-        whole = whole or found
-        assert found == whole
-        assert len(found) == 3
+        whole = whole or student_ids
+        assert student_ids == whole
+        assert len(student_ids) == 3
 
 
 async def test_the_generated_columns_follow_the_schools(north: Town, places: list[UUID]) -> None:

@@ -30,7 +30,7 @@ BEGINS = YEAR_BEGINS + timedelta(weeks=2)
 
 
 def stu(town: Town, name: str) -> str:
-    """A student's id as faces show it."""
+    """Returns a student's id in its public form."""
     return ids.format_id("student", town.students[name])
 
 
@@ -91,7 +91,7 @@ async def test_a_student_who_stops_is_found_and_told_once(north: Town) -> None:
 
 
 async def test_recording_again_changes_nothing(north: Town) -> None:
-    """A score is upserted: the same batch twice records, then leaves all unchanged, and judges nothing anew."""
+    """Recording the same batch again leaves all scores unchanged and judges nothing."""
     await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES))
@@ -101,7 +101,7 @@ async def test_recording_again_changes_nothing(north: Town) -> None:
 
 
 async def test_one_bad_score_of_many_is_refused_alone(north: Town) -> None:
-    """Nothing is lost: the others are taken, the bad one is named by its place."""
+    """One invalid score of a batch is refused with its position, and the others are recorded."""
     bad = NewScore(stu(north, "amy"), "orf", BEGINS, 9999.0)
     unknown = NewScore("sis:sis:nobody", "orf", BEGINS, 40.0)
     async with north.unit() as work:
@@ -113,7 +113,7 @@ async def test_one_bad_score_of_many_is_refused_alone(north: Town) -> None:
 
 
 async def test_an_external_id_names_the_same_student(north: Town) -> None:
-    """A vendor knows `sourcedId`s, not our ids."""
+    """A student can be named by the source's sourcedId."""
     async with north.unit() as work:
         taken = await record_scores(work, [NewScore("sis:sis:amy-1", "orf", BEGINS, 40.0)])
     assert taken[0].score is not None
@@ -121,7 +121,7 @@ async def test_an_external_id_names_the_same_student(north: Town) -> None:
 
 
 async def test_a_decision_to_intensify_draws_a_phase_line(north: Town) -> None:
-    """The next level, a new phase, a verdict that begins anew, and the verdict that the team saw is kept."""
+    """A decision to intensify begins a new phase on the next level, and keeps the verdict that the team saw."""
     support = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES + STALLS))
@@ -151,7 +151,7 @@ async def test_a_referral_needs_nothing_before_it_and_is_in_no_event(north: Town
 
 
 async def test_an_accepted_concern_without_support_is_listed_until_it_is_served(north: Town) -> None:
-    """The one thing that is always wrong can be asked for."""
+    """Accepted concerns without a support can be listed, until they have a support."""
     async with north.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Reads slowly."))
         await accept_concern(work, concern.id)
@@ -209,8 +209,8 @@ async def test_the_story_is_one_call_and_is_logged_as_a_disclosure(north: Town) 
     """One row a request, in the transaction of the request, with the student and the kinds shown."""
     await served(north, "amy")
     async with north.unit(operation="story") as work:
-        found = await story(work, "sis:sis:amy-1")
-        assert len(found.supports) == 1
+        result = await story(work, "sis:sis:amy-1")
+        assert len(result.supports) == 1
 
     @needs(Can.READ_ROSTER)
     async def logged(work: Work) -> list[Disclosure]:
@@ -225,9 +225,9 @@ async def test_the_story_is_one_call_and_is_logged_as_a_disclosure(north: Town) 
 
 
 async def test_a_batch_that_contradicts_itself_is_refused_where_it_does(north: Town) -> None:
-    """Which of two values is right nobody knows: both places are named and neither is taken, the rest is.
+    """Two contradicting scores of a batch are both refused with their positions, and the others are recorded.
 
-    The same student by another spelling is the same student; the same score sent twice is one.
+    A student with an external id is the same student; a score that was sent twice is one score.
     """
     amy, ben, other = stu(north, "amy"), stu(north, "ben"), "sis:sis:amy-1"
     batch = [
@@ -247,14 +247,14 @@ async def test_a_batch_that_contradicts_itself_is_refused_where_it_does(north: T
         *("refused", "recorded", "refused", "unchanged", "recorded", "refused", "refused", "refused", "refused")
     ]
     assert taken[1].score is taken[3].score
-    said = {place: one.violations for place, one in enumerate(taken) if one.violations}
-    assert {place: [two.code for two in some] for place, some in said.items()} == {
+    violations_by_place = {place: one.violations for place, one in enumerate(taken) if one.violations}
+    assert {place: [two.code for two in some] for place, some in violations_by_place.items()} == {
         **{place: ["score.doubled"] for place in (0, 2, 5, 6, 8)},
         7: ["score.out_of_range", "score.doubled"],
     }
     for place, second in ((0, 2), (2, 0), (5, 6), (6, 5)):
-        assert said[place][0].pointer == f"/scores/{place}"
-        assert all(f"/scores/{one} " in said[place][0].detail for one in (place, second))
+        assert violations_by_place[place][0].pointer == f"/scores/{place}"
+        assert all(f"/scores/{one} " in violations_by_place[place][0].detail for one in (place, second))
     async with north.unit() as work:
         again = await record_scores(work, [batch[2]])
     assert again[0].outcome == "recorded"
@@ -270,7 +270,7 @@ async def test_another_senders_name_for_a_score_is_not_ours(north: Town) -> None
 
 
 async def test_a_decision_that_has_no_way_to_go_says_where(north: Town) -> None:
-    """Beyond the highest level there is none: said of the decision, and nothing is changed."""
+    """A decision to intensify at the highest level is refused, and nothing is changed."""
     support = await served(north, "amy")
     named = ids.format_id("support", support.id)
     on = BEGINS + timedelta(weeks=1)
@@ -351,7 +351,7 @@ async def test_two_scores_of_one_sender_do_not_become_one(north: Town) -> None:
 async def test_a_decision_does_not_contradict_itself(
     north: Town, kind: str, change: SupportChange, pointer: str
 ) -> None:
-    """What a team chose and what it changes agree."""
+    """A decision is refused if its kind contradicts its changes."""
     support = await served(north, "amy")
     new = NewDecision(kind, support=ids.format_id("support", support.id), change=change)
     with pytest.raises(Invalid) as caught:

@@ -37,8 +37,8 @@ async def made(asks: Caller, **more: Any) -> dict[str, Any]:
     """A measure, made."""
     answer = await asks.post("/v1/measures", NEW | more)
     assert answer.status_code == 201, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    measure: dict[str, Any] = answer.json()
+    return measure
 
 
 async def codes(asks: Caller, measure: str, **changes: Any) -> list[tuple[str, str]]:
@@ -55,7 +55,7 @@ async def scored(asks: Caller, town: Town, **more: Any) -> Any:
 
 
 async def test_a_measure_is_made_and_its_forms_hold(app: FastAPI, north: Town) -> None:
-    """It is listed and scored at once; a form that it does not list is refused, none at all is taken."""
+    """A new measure is listed and can be scored at once. Only a form that it does not list is refused."""
     asks = caller(app, north)
     measure = await made(asks)
     assert (measure["sem"], measure["kind"], measure["forms"]) == (7.5, "growth", ["A", "B"])
@@ -72,7 +72,7 @@ async def test_a_measure_is_made_and_its_forms_hold(app: FastAPI, north: Town) -
 
 
 async def test_a_measure_that_cannot_be_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:
-    """All at once, by pointer; a code that is taken is a conflict, a field that is not known no field."""
+    """An invalid measure is refused with every violation; a code that exists already gives a conflict."""
     asks = caller(app, north)
     wrong = {"code": "ORF:2", "name": " ", "area": "nothing", "sem": 0, "forms": ["A", "", "A"]}
     answer = await asks.post("/v1/measures", NEW | wrong)
@@ -94,7 +94,7 @@ async def test_a_measure_that_cannot_be_is_refused_with_every_reason(app: FastAP
 
 
 async def test_another_district_has_nothing_of_it(app: FastAPI, north: Town, south: Town) -> None:
-    """Not in its list, not to be amended by id or code; the same code there is another measure."""
+    """Another district neither lists nor amends the measure, and may have a measure with the same code."""
     measure = await made(caller(app, north))
     asks = caller(app, south)
     assert measure["id"] not in (await asks.get("/v1/measures")).text
@@ -116,7 +116,7 @@ async def test_who_may_not_publish_changes_no_measure(app: FastAPI, north: Town)
 
 
 async def test_a_measure_without_use_changes_in_all_but_its_code(app: FastAPI, north: Town) -> None:
-    """What is not named stays; a code is named by rules and mappings, and stays as well."""
+    """All values except the code can be changed while a measure is unused; values that are not named stay."""
     asks = caller(app, north)
     measure = await made(asks)
     changes = {"direction": "down", "kind": "count", "area": "behaviour", "lowest": -5, "sem": None, "forms": None}
@@ -126,8 +126,8 @@ async def test_a_measure_without_use_changes_in_all_but_its_code(app: FastAPI, n
     assert answer.json() == measure | changes | {"area": area, "lowest": -5.0, "version": 2}
     assert answer.json() in await asks.items("/v1/measures")
     assert await codes(asks, "orf-2") == [("", "measure.nothing")]
-    found = await codes(asks, "orf-2", code="orf-4", name="", highest=-6, area="nothing")
-    assert found == [
+    violations = await codes(asks, "orf-2", code="orf-4", name="", highest=-6, area="nothing")
+    assert violations == [
         *(("/name", "measure.name"), ("/highest", "measure.range")),
         *(("/code", "measure.code_stays"), ("/area", "area.unknown")),
     ]
@@ -160,7 +160,7 @@ async def test_what_gives_kept_scores_their_meaning_stays(app: FastAPI, north: T
 
 
 async def test_a_support_alone_keeps_the_direction(app: FastAPI, north: Town) -> None:
-    """Its goal was set by it; the SEM is nobody's goal."""
+    """A support without scores fixes the direction, but not the SEM."""
     asks = caller(app, north)
     await supported(north, "amy")
     assert await codes(asks, "orf", direction="down") == [("/direction", "measure.in_use")]
@@ -174,14 +174,14 @@ async def _due(work: Work) -> None:
 
 
 async def judged_again(town: Town) -> int:
-    """What the worker settles of what was laid."""
+    """Finalizes the scheduled weeks as the worker does, and returns the verdicts."""
     async with town.house() as work:
         await _due(work)
     return await finalize_district(town.worker_engine, town.settings.keyring, town.district_id)
 
 
 async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: FastAPI, north: Town) -> None:
-    """As the verdict without one says: enter it. The worker judges that measure's series, and tells nobody."""
+    """After the SEM of a measure is entered, its series are judged again, without alerts."""
     asks = caller(app, north)
     assert (await asks.patch("/v1/measures/orf", {"sem": None})).status_code == 200
     support = await supported(north, "amy")
@@ -217,7 +217,9 @@ async def test_what_no_verdict_rests_on_has_nothing_judged_again(
 
 
 async def test_the_same_over_graphql(app: FastAPI, north: Town) -> None:
-    """Made and amended by mutations: a null that is named is a null, what is not named stays, problems are REST's."""
+    """GraphQL creates and amends measures like REST: a null that is sent is a null, and members that are not sent
+    stay.
+    """
     asks = caller(app, north)
     make = (
         "mutation ($input: MakeMeasureInput!) { makeMeasure(input: $input) { measure { code sem forms area { code } }"

@@ -63,7 +63,7 @@ async def test_a_score_that_cannot_be_is_refused(
 
 
 async def test_a_score_is_amended_and_removed_and_all_of_it_can_be_read(app: FastAPI, north: Town) -> None:
-    """By whom, why, and how it was before; a removed score is gone from lists, and its changes are not."""
+    """The changes of a score can be read with author, reason and earlier values, even after it was removed."""
     await supported(north, "amy")
     asks = caller(app, north)
     score = (await asks.post("/v1/scores", new(north))).json()
@@ -82,7 +82,7 @@ async def test_a_score_is_amended_and_removed_and_all_of_it_can_be_read(app: Fas
 
 
 async def test_an_amendment_is_held_to_the_same_rules(app: FastAPI, north: Town) -> None:
-    """It says why, changes something, stays in range, and does not become another score."""
+    """An amendment is validated like a new score, requires a reason, and cannot take another score's key."""
     asks = caller(app, north)
     score = (await asks.post("/v1/scores", new(north))).json()
     await asks.post("/v1/scores", new(north, taken_on=str(BEGINS + timedelta(days=1))))
@@ -101,7 +101,7 @@ async def test_an_amendment_is_held_to_the_same_rules(app: FastAPI, north: Town)
 
 
 async def test_of_two_amendments_onto_one_day_the_later_is_refused(north: Town) -> None:
-    """The later one waits for the student, sees what the first made of the day, and nothing of it stays."""
+    """Of two concurrent amendments to the same day, the second is refused and changes nothing."""
     day = BEGINS + timedelta(days=9)
     student = ids.format_id("student", north.students["amy"])
     async with north.unit() as work:

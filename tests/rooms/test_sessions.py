@@ -38,23 +38,23 @@ def on(week: int, weekday: int = 0) -> date:
 
 
 def held(week: int, weekday: int = 0, **more: Any) -> NewSession:
-    """A session that was held as planned, but for what is said."""
+    """Returns a session that took place as planned, with the given differences."""
     return NewSession(**({"held_on": on(week, weekday), "attended": True} | more))  # type: ignore[arg-type]  # fields by name
 
 
 async def recorded(town: Town, support: Support, *new: NewSession) -> list[RecordedSession]:
-    """What became of these sessions."""
+    """Records these sessions and returns the results."""
     async with town.unit() as work:
         return await record_sessions(work, support.id, new)
 
 
 async def codes(town: Town, support: Support, *new: NewSession) -> list[set[str]]:
     """The codes with which each was refused."""
-    return [{said.code for said in one.violations} for one in await recorded(town, support, *new)]
+    return [{violation.code for violation in one.violations} for one in await recorded(town, support, *new)]
 
 
 async def test_a_session_is_recorded_as_planned_and_changes_nothing_when_sent_again(north: Town) -> None:
-    """Minutes come from the phase; a session sent again is unchanged, one that says something else is amended."""
+    """A session gets its minutes from the phase. Sent again it is unchanged, and with other values it is amended."""
     support = await served(north, "amy")
     lost = held(0, 2, attended=False, lost_because="absent", external_id="b")
     first = await recorded(north, support, held(0, external_id="a"), lost)
@@ -73,7 +73,9 @@ async def test_a_session_is_recorded_as_planned_and_changes_nothing_when_sent_ag
 
 
 async def test_an_external_id_follows_its_session_to_another_day(north: Town) -> None:
-    """A session that is moved keeps its name, also when another takes its place in the same request."""
+    """A session with an external id can move to another day, even if another session takes its day in the same
+    request.
+    """
     support = await served(north, "amy")
     await recorded(north, support, held(0, external_id="a"))
     taken = await recorded(north, support, held(0, 1, external_id="a"), held(0, external_id="b"))
@@ -85,7 +87,7 @@ async def test_an_external_id_follows_its_session_to_another_day(north: Town) ->
 
 
 async def test_twice_in_one_request_is_one_session(north: Town) -> None:
-    """The second of two for the same day amends the first; what it said is kept."""
+    """A second session for the same day in one request amends the first, and the first values are logged."""
     support = await served(north, "amy")
     taken = await recorded(north, support, held(0), held(0, delivered_minutes=20, lost_because="schedule"))
     assert [one.outcome for one in taken] == ["recorded", "amended"]
@@ -111,16 +113,16 @@ async def test_twice_in_one_request_is_one_session(north: Town) -> None:
     ],
 )
 async def test_what_does_not_fit_is_refused_alone(north: Town, more: dict[str, Any], code: str) -> None:
-    """The bad one is named, the good one beside it is taken."""
+    """An invalid session of a request is refused, and the others are recorded."""
     support = await served(north, "amy")
     taken = await recorded(north, support, held(1, **more), held(1, 1))
     assert [one.outcome for one in taken] == ["refused", "recorded"]
-    assert {said.code for said in taken[0].violations} == {code}
-    assert all(said.pointer.startswith("/sessions/0/") for said in taken[0].violations)
+    assert {violation.code for violation in taken[0].violations} == {code}
+    assert all(violation.pointer.startswith("/sessions/0/") for violation in taken[0].violations)
 
 
 async def test_sessions_belong_to_a_support_that_has_begun(north: Town) -> None:
-    """A planned support takes none; one that ended takes those of its time, and none after."""
+    """Sessions are refused for a planned support, and after the end of an ended one."""
     async with north.unit() as work:
         planned = await plan_support(work, support_for(north, "amy"))
     with pytest.raises(Conflict, match="start it"):
@@ -132,7 +134,7 @@ async def test_sessions_belong_to_a_support_that_has_begun(north: Town) -> None:
 
 
 async def test_how_many_are_taken_at_once_is_bounded(north: Town) -> None:
-    """None, or over 500, is no batch."""
+    """A request with no session, or with more than 500, is refused."""
     support = await served(north, "amy")
     for count in (0, 501):
         with pytest.raises(Invalid):
@@ -140,7 +142,7 @@ async def test_how_many_are_taken_at_once_is_bounded(north: Town) -> None:
 
 
 async def test_an_amendment_keeps_what_was_said(north: Town) -> None:
-    """Attended after all: the minutes follow, the reason goes, the trace has what stood there and who changed it."""
+    """An amended session logs the earlier values and the author; the minutes and the reason follow the attendance."""
     support = await served(north, "amy")
     (taken, other) = await recorded(north, support, held(0, attended=False, lost_because="absent"), held(0, 1))
     assert taken.session is not None
@@ -162,7 +164,7 @@ async def test_an_amendment_keeps_what_was_said(north: Town) -> None:
 
 
 async def test_a_removed_session_is_unknown_again_and_can_come_back(north: Town) -> None:
-    """It is on no list and in no sum; its trace stays; sent again, it is the same session."""
+    """A removed session is in no list and no sum, keeps its log, and is restored if it is sent again."""
     support = await served(north, "amy")
     (taken,) = await recorded(north, support, held(0, external_id="a"))
     assert taken.session is not None
@@ -181,7 +183,7 @@ async def test_a_removed_session_is_unknown_again_and_can_come_back(north: Town)
 
 
 async def test_who_may(north: Town) -> None:
-    """Recording asks for its own permission; a teacher records for those on the caseload, and sees no other's."""
+    """Recording sessions requires its permission; a teacher records and sees sessions of the caseload only."""
     amys, cys = await served(north, "amy"), await served(north, "cy")
     async with north.unit(north.client(ALL_SCOPES - {"session:record"})) as work:
         with pytest.raises(Forbidden):
@@ -203,7 +205,7 @@ async def test_who_may(north: Town) -> None:
 
 
 async def test_dosage_is_read_over_phases_and_breaks(north: Town) -> None:
-    """The plan of each phase, nothing in a week off, the unknown apart, lost minutes by reason."""
+    """Dosage follows the plan of each phase, leaves out breaks, and separates unknown sessions and lost minutes."""
     support = await served(north, "amy")
     async with north.unit() as work:
         await change_support(
@@ -235,7 +237,7 @@ async def test_dosage_is_read_over_phases_and_breaks(north: Town) -> None:
 
 
 async def test_many_dosages_are_what_each_is_by_itself(north: Town) -> None:
-    """The set-based read gives for each support what reading it alone gives, in the order asked."""
+    """The set-based dosage equals the dosage of each support alone, in the requested order."""
     supports = [await served(north, name) for name in ("amy", "ben", "cy")]
     for place, support in enumerate(supports):
         await recorded(north, support, *(held(week) for week in range(place + 1)))
@@ -255,7 +257,7 @@ async def test_many_dosages_are_what_each_is_by_itself(north: Town) -> None:
 
 
 async def test_a_window_that_ends_before_it_begins_is_refused(north: Town) -> None:
-    """A misspelt window answers with its fault, not with nothing."""
+    """A period that ends before it begins is refused."""
     support = await served(north, "amy")
     async with north.unit() as work:
         with pytest.raises(Invalid):

@@ -41,7 +41,7 @@ from tests.town import Town, by_four_points
 RISES = [42.0, 44.0, 45.0, 47.0, 48.0]
 STALLS = [47.0, 47.0, 46.0, 47.0]
 BEYOND_NAMES = {"phase_id", "score_ids", "playbook_version_id"}
-"""What two districts with the same scores do not share."""
+"""The columns in which the verdicts of two districts with the same scores differ."""
 
 
 async def send(town: Town, new: list[NewScore], *, backfill: bool = False) -> None:
@@ -52,12 +52,12 @@ async def send(town: Town, new: list[NewScore], *, backfill: bool = False) -> No
 
 
 def content(row: VerdictRow) -> dict[str, object]:
-    """What a verdict says."""
+    """Returns the content of a verdict without the columns in which districts differ."""
     return {name: getattr(row, name) for name in CONTENT if name not in BEYOND_NAMES}
 
 
 async def settle_all(town: Town) -> int:
-    """Makes everything due that is laid, and settles it as the worker does."""
+    """Makes all scheduled finalizations due and executes them as the worker does."""
 
     @needs(Can.JUDGE)
     async def due(work: Work) -> None:
@@ -76,7 +76,9 @@ async def settle_all(town: Town) -> int:
 
 
 async def test_a_new_district_is_judged_by_the_monitor_and_all_is_kept(north: Town) -> None:
-    """Interval, odds, stated rate, required rate, rule and what it rested on stand in the row."""
+    """A new district is judged by the monitor, and the verdict stores the estimates and everything that it depends
+    on.
+    """
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", [40.0, 39.0, 41.0, 38.0, 40.0, 37.0, 39.0, 38.0, 36.0, 37.0]))
     row = (await verdicts(north, support))[-1]
@@ -93,7 +95,9 @@ async def test_a_new_district_is_judged_by_the_monitor_and_all_is_kept(north: To
 
 
 async def test_judging_again_changes_nothing(north: Town) -> None:
-    """In a request, again, or all of the district at once: the same bytes, so no new verdict and no event."""
+    """Judging again, in a request or for the whole district, gives the same bytes and so no new verdict and no
+    event.
+    """
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", reader(1, 9)))
     before, events = await verdicts(north, support), await told(north)
@@ -105,10 +109,10 @@ async def test_judging_again_changes_nothing(north: Town) -> None:
 
 
 async def test_a_district_is_read_by_key_and_written_by_two_statements(north: Town) -> None:
-    """However unlike its verdicts are, with a kind or without, with numbers or none: never a statement for each.
+    """Judging a district takes the same few statements, however different its verdicts are.
 
-    And no table is joined freely: of a district that was just loaded the planner knows next to nothing, and once went
-    through all scores for each support.
+    No table is joined freely: the planner knows hardly anything about a district that was just loaded, and once read
+    all scores again for each support.
     """
     values = {"mate0": [40.0] * 9, "mate1": reader(1, 9), "mate2": [40.0] * 9, "mate3": [40.0], "mate4": reader(2, 9)}
     for name in await classmates(north, len(values)):
@@ -157,7 +161,7 @@ async def test_the_order_of_arrival_changes_nothing_once_a_week_is_settled(north
 
 
 async def test_a_hard_passage_is_seen_in_the_class(north: Town) -> None:
-    """With classmates who took the same form, a week that was hard for all weighs less than it does alone."""
+    """A week in which the whole class scored low has less weight than it has for a student alone."""
     names = await classmates(north, 6)
     supports = [await supported(north, name) for name in names]
     alone = await supported(north, "cy")
@@ -173,7 +177,7 @@ async def test_a_hard_passage_is_seen_in_the_class(north: Town) -> None:
 
 
 async def test_an_amended_score_takes_the_alert_back(north: Town) -> None:
-    """A score that was wrong is amended, with who and why: judged again, retracted, told, and all can be read."""
+    """After a wrong score is amended, its alert is retracted by an event."""
     await by_four_points(north)
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", RISES + STALLS))
@@ -193,7 +197,7 @@ async def test_an_amended_score_takes_the_alert_back(north: Town) -> None:
 
 
 async def test_a_backfill_that_ends_an_alert_says_so(north: Town) -> None:
-    """A backfill raises nothing; but who heard of an alert hears that it is over."""
+    """A backfill raises no alert, but it can end an alert that was sent, by an event."""
     await by_four_points(north)
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", RISES + STALLS))
@@ -224,7 +228,7 @@ async def test_a_removed_score_takes_the_alert_back_and_comes_back_when_sent_aga
 
 
 async def test_a_verdict_is_never_changed(north: Town, settings: object) -> None:
-    """The api may not write over a verdict, whatever it is told."""
+    """The role api may not update a verdict."""
     await supported(north, "amy")
     await send(north, scores(north, "amy", RISES))
     connection = await asyncpg.connect(north.settings.url_of("api"))
@@ -252,7 +256,7 @@ async def test_a_week_is_settled_when_it_is_in(north: Town) -> None:
 
 
 async def test_two_workers_settle_each_week_once(north: Town) -> None:
-    """What one worker has claimed, another leaves alone."""
+    """Two workers never finalize the same week."""
     await supported(north, "amy")
     await send(north, scores(north, "amy", reader(1, 8)))
     settled = await asyncio.gather(
@@ -262,7 +266,7 @@ async def test_two_workers_settle_each_week_once(north: Town) -> None:
 
 
 async def test_a_backfill_is_judged_and_raises_no_alert(north: Town) -> None:
-    """The state shows it; nothing is told, not even by the next score."""
+    """A backfill changes the state but raises no alert, not even with the next score."""
     await by_four_points(north)
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", RISES + STALLS), backfill=True)
@@ -310,7 +314,7 @@ async def test_no_two_claims_share_a_number(north: Town) -> None:
 
 
 async def _stalls_unjudged(town: Town) -> tuple[Support, list[str]]:
-    """Amy, whose last score would be an alert and is judged by the settlement only; two classmates of hers."""
+    """Prepares a student whose last score would raise an alert, and two classmates, without judging them."""
     await by_four_points(town)
     names = await classmates(town, 3)
     amy, *_ = [await supported(town, name) for name in names]
@@ -322,14 +326,14 @@ async def _stalls_unjudged(town: Town) -> tuple[Support, list[str]]:
 
 
 async def _settle(town: Town, mondays: list[date]) -> None:
-    """Settles these weeks, and not yet those that wait beside them."""
+    """Finalizes these weeks and no others."""
 
     @needs(Can.JUDGE)
     async def due(work: Work) -> None:
-        here = (FinalizationJob.district_id == town.district_id, FinalizationJob.state == "pending")
+        pending = (FinalizationJob.district_id == town.district_id, FinalizationJob.state == "pending")
         late, these = now() + timedelta(days=1), [monday_of(day) for day in mondays]
-        await work.db.execute(update(FinalizationJob).where(*here).values(due=late))
-        first = update(FinalizationJob).where(*here, FinalizationJob.monday.in_(these))
+        await work.db.execute(update(FinalizationJob).where(*pending).values(due=late))
+        first = update(FinalizationJob).where(*pending, FinalizationJob.monday.in_(these))
         await work.db.execute(first.values(due=now() - timedelta(minutes=1)))
 
     async with town.house() as work:
@@ -338,7 +342,7 @@ async def _settle(town: Town, mondays: list[date]) -> None:
 
 
 async def test_too_little_delivered_is_not_blamed_on_the_student(north: Town) -> None:
-    """Under 80 % of the planned sessions: `under_delivered`, with the estimate, by any rule, and told once."""
+    """With less than 80 % of the sessions delivered, the state is `under_delivered` under any rule, with one event."""
     await by_four_points(north)
     support = await supported(north, "amy")
     given = [
@@ -375,8 +379,8 @@ async def test_a_school_has_its_own_rule_and_an_area_and_a_measure(north: Town) 
         "ben": await supported(north, "ben", measure="maze", baseline=10.0, goal=20.0),
         "cy": await supported(north, "cy"),
     }
-    found = {name: (await verdicts(north, one))[-1].rule for name, one in supports.items()}
-    assert found == {"amy": "median", "ben": "trend", "cy": "three-point"}
+    rules_by_name = {name: (await verdicts(north, one))[-1].rule for name, one in supports.items()}
+    assert rules_by_name == {"amy": "median", "ben": "trend", "cy": "three-point"}
 
 
 async def test_counts_have_a_rule_of_their_own_and_no_slope_is_forced_on_them(north: Town) -> None:

@@ -34,7 +34,7 @@ async def move(town: Town, name: str, schools: list[UUID]) -> None:
 
 
 async def test_who_is_at_two_schools_is_judged_with_the_class_of_the_first_alone(north: Town) -> None:
-    """The other school's weeks and rules leave the verdict as it is: the same scores, the same bytes."""
+    """A student at two schools is judged with the cohort of the first; the other school's rules change nothing."""
     names = await classmates(north, 8)
     await move(north, names[0], north.schools)
     support, *_ = [await supported(north, name) for name in names]
@@ -56,7 +56,9 @@ async def test_who_is_at_two_schools_is_judged_with_the_class_of_the_first_alone
 
 
 async def test_a_passage_stays_as_hard_as_it_was_when_classmates_begin_anew(north: Town) -> None:
-    """Phases that are over tell of their weeks' forms: no verdict turns because others' supports changed or ended."""
+    """Phases that have ended still show how hard the forms of their weeks were, so no verdict changes because of
+    them.
+    """
     names = await classmates(north, 8)
     support, *others = [await supported(north, name) for name in names]
     series = [
@@ -81,7 +83,7 @@ async def test_a_passage_stays_as_hard_as_it_was_when_classmates_begin_anew(nort
 
 
 async def test_new_rules_judge_also_who_is_at_no_school(north: Town) -> None:
-    """A support whose student has left every school has a rule as well."""
+    """New rules also judge a support whose student has left every school."""
     await move(north, "amy", [])
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", [40.0] * 10))
@@ -92,7 +94,7 @@ async def test_new_rules_judge_also_who_is_at_no_school(north: Town) -> None:
 
 
 async def test_an_alert_that_was_laid_quietly_and_told_later_can_be_taken_back(north: Town) -> None:
-    """New rules flag quietly, are published again to alert, and a score proves wrong: what was told is retracted."""
+    """An alert that new rules raised quietly and that was sent later can be retracted."""
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", [42.0, 44.0, 45.0, 47.0, 46.0, 47.0, 48.0, 49.0]))
     for alert in (False, True):

@@ -12,11 +12,11 @@ STATES = st.sampled_from([state for state in State if state is not State.INSUFFI
 NOT, BETWEEN, GOOD = State.NOT_RESPONDING, State.UNCERTAIN, State.RESPONDING
 
 
-def told(said: list[ConclusionOfWeek], memory: Memory | None = None) -> tuple[Memory, list[AlertSignal]]:
-    """Everything that is told of a sequence of verdicts."""
+def told(conclusions: list[ConclusionOfWeek], memory: Memory | None = None) -> tuple[Memory, list[AlertSignal]]:
+    """Applies a sequence of verdicts, and returns the memory and all signals."""
     kept = memory or Memory("phase")
     tells: list[AlertSignal] = []
-    for one in said:
+    for one in conclusions:
         kept, more = advance(kept, one)
         tells += more
     return kept, tells
@@ -28,20 +28,20 @@ def weekly(*states: State) -> list[ConclusionOfWeek]:
 
 
 def test_an_alert_is_told_once_and_recovers_after_two_calm_weeks() -> None:
-    """One calm week is not recovery; two are, and it is told once."""
+    """An alert is signalled once, and recovers after two calm weeks, not after one."""
     assert told(weekly(GOOD, NOT, NOT, NOT))[1] == [AlertSignal.ALERT]
     assert told(weekly(GOOD, NOT, GOOD))[1] == [AlertSignal.ALERT]
     assert told(weekly(GOOD, NOT, GOOD, GOOD, GOOD))[1] == [AlertSignal.ALERT, AlertSignal.RECOVERED]
 
 
 def test_between_the_thresholds_nothing_changes() -> None:
-    """Under the alert threshold and over the watch threshold an alert stands, however long."""
+    """An alert stays active while the statistic is between the watch and the alert threshold."""
     assert told(weekly(NOT, BETWEEN, BETWEEN, NOT, BETWEEN, NOT))[1] == [AlertSignal.ALERT]
     assert told(weekly(NOT, GOOD, BETWEEN, GOOD, NOT))[1] == [AlertSignal.ALERT]
 
 
 def test_a_week_that_took_an_alert_back_raises_no_other() -> None:
-    """What still holds in the next week is told then."""
+    """In a week in which an alert was retracted no other alert is raised; the next week may raise one."""
     _, tells = told(
         [
             *weekly(NOT, GOOD),
@@ -64,7 +64,7 @@ def test_a_week_that_took_an_alert_back_raises_no_other() -> None:
 
 
 def test_a_probe_is_asked_for_once_on_the_way_up() -> None:
-    """Extra scores are asked for at the watch threshold, and not again on the way down from an alert."""
+    """Extra scores are requested once at the watch threshold, and not again after an alert."""
     assert told(weekly(GOOD, BETWEEN, BETWEEN, NOT))[1] == [AlertSignal.PROBE, AlertSignal.ALERT]
     assert told(weekly(NOT, BETWEEN))[1] == [AlertSignal.ALERT]
     assert told(weekly(BETWEEN, GOOD, GOOD, BETWEEN))[1] == [AlertSignal.PROBE, AlertSignal.PROBE]
@@ -80,7 +80,7 @@ def test_what_was_not_delivered_is_told_once() -> None:
 
 
 def test_a_provisional_alert_is_retracted_when_its_week_is_settled() -> None:
-    """The week's other scores said otherwise: taken back, by an event, and not before the week is in."""
+    """An alert that the finalized week does not confirm is retracted, but not before the week is complete."""
     first = [ConclusionOfWeek(GOOD, 4, finalized=True), ConclusionOfWeek(NOT, 5)]
     assert told([*first, ConclusionOfWeek(GOOD, 5)])[1] == [AlertSignal.ALERT]
     assert told([*first, ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 5, finalized=True)])[1] == [
@@ -94,14 +94,14 @@ def test_a_provisional_alert_is_retracted_when_its_week_is_settled() -> None:
 
 
 def test_an_amended_score_takes_its_alert_back_at_once() -> None:
-    """What would not be raised again on today's scores is retracted, not recovered."""
+    """After an amendment, an alert that would no longer be raised is retracted at once, and not recovered."""
     alert = weekly(GOOD, NOT, NOT)
     assert told([*alert, ConclusionOfWeek(GOOD, 3, retractable=True)])[1] == [AlertSignal.ALERT, AlertSignal.RETRACTED]
     assert told([*alert, ConclusionOfWeek(NOT, 3, retractable=True)])[1] == [AlertSignal.ALERT]
 
 
 def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
-    """A backfill tells nothing, also later on: nobody hears the end of what they never heard of."""
+    """The end of an alert that was raised quietly gives no signal."""
     kept, tells = told([ConclusionOfWeek(NOT, 3, quiet=True)])
     assert tells == []
     assert kept.alert.active
@@ -109,7 +109,7 @@ def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
 
 
 def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
-    """Who heard of an alert is not left with it: a backfill or new rules that end it say so, and raise nothing."""
+    """The end of an alert that was sent is signalled, even if a backfill or new rules end it."""
     alert = weekly(GOOD, NOT, NOT)
     assert told([*alert, ConclusionOfWeek(GOOD, 3, quiet=True, retractable=True)])[1] == [
         AlertSignal.ALERT,
@@ -127,7 +127,7 @@ def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
 
 
 def test_new_rules_may_be_asked_to_alert() -> None:
-    """What was laid quietly is told when it is asked for, once."""
+    """If new rules are to raise alerts, an alert that was raised quietly is signalled once."""
     kept, _ = told([ConclusionOfWeek(NOT, 3, quiet=True)])
     assert told([ConclusionOfWeek(NOT, 3, raise_alerts=True), ConclusionOfWeek(NOT, 3, raise_alerts=True)], kept)[
         1
@@ -135,7 +135,7 @@ def test_new_rules_may_be_asked_to_alert() -> None:
 
 
 def test_what_is_told_is_what_the_verdict_says() -> None:
-    """An alert that its week could not raise any more waits for the next verdict that says so, and for no other."""
+    """An alert is raised only by a verdict that gives it, not by an earlier pending one."""
     under = State.UNDER_DELIVERED
     back = [ConclusionOfWeek(NOT, 8), ConclusionOfWeek(GOOD, 8, retractable=True), ConclusionOfWeek(NOT, 8)]
     for other in (GOOD, BETWEEN, State.GOAL_MET, under):
@@ -161,7 +161,7 @@ def test_what_is_told_is_what_the_verdict_says() -> None:
 
 
 def test_a_phase_line_begins_anew() -> None:
-    """The memory of one phase says nothing in the next."""
+    """A new phase starts with an empty memory."""
     kept, _ = told(weekly(NOT, NOT))
     stored = json.loads(json.dumps(as_json(kept)))
     assert from_json(stored, "phase") == kept
@@ -172,8 +172,8 @@ def test_a_phase_line_begins_anew() -> None:
 def test_within_a_week_an_alert_is_told_at_most_once(past: list[State], week: list[tuple[State, bool]]) -> None:
     """Whatever the verdicts of a week, settled or not, it brings one alert at most, and one retraction."""
     kept, _ = told(weekly(*past))
-    said = [ConclusionOfWeek(state, len(past) + 1, finalized=settled) for state, settled in week]
-    _, tells = told(said, kept)
+    conclusions = [ConclusionOfWeek(state, len(past) + 1, finalized=settled) for state, settled in week]
+    _, tells = told(conclusions, kept)
     assert tells.count(AlertSignal.ALERT) <= 1
     assert tells.count(AlertSignal.RETRACTED) + tells.count(AlertSignal.RECOVERED) <= 1
     assert tells.count(AlertSignal.PROBE) <= 1
@@ -183,7 +183,7 @@ def test_within_a_week_an_alert_is_told_at_most_once(past: list[State], week: li
 def test_the_order_of_arrival_leaves_no_trace(
     past: list[State], one: list[State], other: list[State], settled: State
 ) -> None:
-    """Once a week is settled, what is latched is the same, whatever was said on the way."""
+    """The memory after a finalized week does not depend on the order in which the scores arrived."""
     kept, _ = told(weekly(*past))
     week, last = len(past) + 1, ConclusionOfWeek(settled, len(past) + 1, finalized=True)
     first, _ = told([*(ConclusionOfWeek(state, week) for state in one), last], kept)
@@ -201,7 +201,7 @@ def test_alternating_around_the_threshold_is_one_alert(flips: list[bool]) -> Non
 
 @given(st.lists(STATES, min_size=1, max_size=12))
 def test_judging_twice_changes_nothing(states: list[State]) -> None:
-    """The same verdict again tells nothing and keeps the same memory."""
+    """Applying the same verdict twice gives no signal and keeps the memory."""
     kept, _ = told(weekly(*states))
     again, tells = advance(kept, weekly(*states)[-1])
     assert tells == ()

@@ -85,7 +85,7 @@ async def many(town: Town, students: int, weeks: int) -> list[UUID]:
 
 
 async def test_too_little_data_keeps_the_published_defaults(app: FastAPI, north: Town) -> None:
-    """The run is kept and says so; verdicts name no calibration."""
+    """With too little data the run is saved and states this, and verdicts name no calibration."""
     support = await supported(north, "amy")
     async with north.unit() as work:
         await record_scores(work, scores(north, "amy", reader(1, 8)))
@@ -99,14 +99,14 @@ async def test_too_little_data_keeps_the_published_defaults(app: FastAPI, north:
 
 
 async def test_estimates_that_no_longer_hold_are_no_longer_judged_by(north: Town) -> None:
-    """Where too little is left of last year's series, all are judged anew by the published defaults."""
+    """If too little of last year's data is left, all series are judged again by the published defaults."""
     support = await supported(north, "amy")
 
     @needs(Can.OPERATE)
     async def estimated(work: Work) -> None:
         of = {"district_id": north.district_id, "id": new_id(), "number": 1, "made_at": now()}
-        said = {"series": 400, "scores": 5000, "published": False, "estimates": PUBLISHED.as_json(), "report": {}}
-        work.db.add(CalibrationRow(**of, **said, measure_id=north.measures["orf"], grade="03"))
+        values = {"series": 400, "scores": 5000, "published": False, "estimates": PUBLISHED.as_json(), "report": {}}
+        work.db.add(CalibrationRow(**of, **values, measure_id=north.measures["orf"], grade="03"))
 
     async with north.house() as work:
         await estimated(work)
@@ -123,7 +123,9 @@ async def test_estimates_that_no_longer_hold_are_no_longer_judged_by(north: Town
 async def test_enough_data_is_estimated_and_verdicts_name_it(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Growth, noise and form share by measure; the same bytes when it is run again; all judged anew, quietly."""
+    """Calibration estimates growth, noise and forms by measure, is repeatable, and has all series judged again without
+    alerts.
+    """
     monkeypatch.setattr("app.response.rules.calibrate.district.IMAGINED", 1500)
     await many(north, 350, 12)
     async with north.house() as work:

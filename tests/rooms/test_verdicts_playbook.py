@@ -27,7 +27,7 @@ async def told_to(town: Town, name: str) -> object:
 
 
 async def test_a_new_district_states_its_rule_and_its_rate(app: FastAPI, north: Town) -> None:
-    """The monitor, .10, and where that is known not to hold."""
+    """A new district has the monitor at a rate of .10, with the cases in which that rate does not hold."""
     answer = await caller(app, north).get("/v1/playbook")
     rule, counts = answer.json()["rules"]
     assert (counts["rule"], counts["measure"]) == ("level-change", "referrals")
@@ -36,15 +36,15 @@ async def test_a_new_district_states_its_rule_and_its_rate(app: FastAPI, north: 
 
 
 async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAPI, north: Town) -> None:
-    """Within the reach of who asks: a teacher hears of the own caseload only."""
+    """A preview saves nothing and contains only supports within the caller's reach."""
     for name in ("amy", "ben", "cy"):
         await told_to(north, name)
     asks = caller(app, north)
     answer = await asks.post("/v1/playbook/preview", FOUR)
     assert answer.status_code == 200, answer.text
-    found = answer.json()
-    assert (found["judged"], found["after"]["not_responding"], found["cleared"]) == (3, 3, [])
-    assert {one["student"] for one in found["flagged"]} == {
+    preview = answer.json()
+    assert (preview["judged"], preview["after"]["not_responding"], preview["cleared"]) == (3, 3, [])
+    assert {one["student"] for one in preview["flagged"]} == {
         ids.format_id("student", row) for row in north.students.values()
     }
     mine = (
@@ -57,7 +57,7 @@ async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAP
 
 
 async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, north: Town) -> None:
-    """The next version stands at once; the worker judges every series by it, quietly."""
+    """Published rules are in force at once, and the worker judges every series by them without alerts."""
     support = await told_to(north, "amy")
     answer = await caller(app, north).post("/v1/playbook", FOUR)
     assert (answer.status_code, answer.json()["number"]) == (201, 2)
@@ -77,7 +77,7 @@ async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, no
 
 
 async def test_a_rule_that_cannot_be_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:
-    """Names and parameters are checked before anything judges by them; all that is wrong is said at once."""
+    """Invalid rules are refused before anything is judged, with every violation."""
     wrong = {
         "rules": [
             {"rule": "guess"},

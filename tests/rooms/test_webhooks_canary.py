@@ -26,7 +26,7 @@ class Canary:
     port: int
 
     def seen(self) -> int:
-        """How many connections came since the last look."""
+        """Returns the number of connections since the last call."""
         count = 0
         for listener in self.listeners:
             while True:
@@ -64,13 +64,13 @@ def canary() -> Iterator[Canary]:
 
 
 def own_address() -> str:
-    """This machine's address on its network; asked of the kernel, without a packet."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+    """Returns this machine's address on its network, without sending a packet."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            asked.connect(("192.0.2.1", 9))
+            probe.connect(("192.0.2.1", 9))
         except OSError:
             return "127.0.0.2"
-        return str(asked.getsockname()[0])
+        return str(probe.getsockname()[0])
 
 
 HOSTS = {
@@ -113,7 +113,7 @@ async def _post(url: str, allowed: Allowed, timeout: float = 3) -> Outcome:
 
 
 async def test_the_canary_sings(canary: Canary) -> None:
-    """Where loopback is opened, the same POST is seen: what it does not see below did not happen."""
+    """The receiver sees the request if loopback is allowed, which proves that the other tests would see one."""
     for host in ("127.0.0.1", "[::1]"):
         await _post(f"http://{host}:{canary.port}/", Allowed(sandbox=True), timeout=2)
         assert canary.seen() > 0, host
@@ -144,12 +144,14 @@ async def test_the_socket_refuses_what_the_text_let_through(
 async def test_a_public_name_that_leads_here_makes_no_connection(
     canary: Canary, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that somebody points at us, at any of our addresses, also with a public one beside it."""
+    """A public name that resolves to one of our own addresses gets no connection, even with a public address beside
+    it.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    here = (family, socket.SOCK_STREAM, 6, "", (address, canary.port, 0, 0)[: 4 if ":" in address else 2])
-    there = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", canary.port))
-    for found in ([here], [there, here]):
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, found=found, **__: found)
+    own = (family, socket.SOCK_STREAM, 6, "", (address, canary.port, 0, 0)[: 4 if ":" in address else 2])
+    public = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", canary.port))
+    for addresses in ([own], [public, own]):
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, addresses=addresses, **__: addresses)
         outcome = await _post(f"https://hooks.example.org:{canary.port}/", Allowed())
         assert (outcome.status, outcome.failure) == (None, "address_refused")
     assert canary.seen() == 0
@@ -157,7 +159,7 @@ async def test_a_public_name_that_leads_here_makes_no_connection(
 
 @pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS.keys())
 async def test_no_spelling_can_be_saved(north: Town, canary: Canary, host: str) -> None:
-    """What would be refused at connect is refused at save, and saving asks nobody."""
+    """An address that is refused at connection is also refused when it is saved, without a DNS request."""
     async with north.unit() as work:
         with pytest.raises(Invalid):
             await register_endpoint(work, NewEndpoint(f"https://{host}:{canary.port}/", ("concern.raised",)))

@@ -52,7 +52,7 @@ async def _came(receiver: Receiver, made: WebhookEndpoint) -> list[str]:
 
 
 async def test_an_overloaded_endpoint_rests_as_long_as_it_asks(north: Town, tmp_path: Path) -> None:
-    """429 with Retry-After: nothing more is sent to it meanwhile, not even what is new; then all of it."""
+    """After 429 with Retry-After nothing is sent to the endpoint for that time, and then everything."""
     with receiving(tmp_path, "--fail-first", "1", "--status", "429", "--retry-after", "3600") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -61,9 +61,9 @@ async def test_an_overloaded_endpoint_rests_as_long_as_it_asks(north: Town, tmp_
         await happen(north)
         await make_due(north)
         assert await drained(north) == 0
-        found = await _endpoint(north, made)
-        assert found.slowed_until is not None
-        assert began + timedelta(hours=1) <= found.slowed_until <= now() + timedelta(hours=1)
+        row = await _endpoint(north, made)
+        assert row.slowed_until is not None
+        assert began + timedelta(hours=1) <= row.slowed_until <= now() + timedelta(hours=1)
         first, _ = await log_of(north, made)
         assert first.attempts[0].answer == "Answered 429."
         async with north.unit() as work:
@@ -73,7 +73,7 @@ async def test_an_overloaded_endpoint_rests_as_long_as_it_asks(north: Town, tmp_
 
 
 async def test_a_waiting_delivery_is_not_due_before_the_receiver_asked(north: Town, tmp_path: Path) -> None:
-    """The log shows when it will be tried again: after what Retry-After says, not after five seconds."""
+    """The log shows the time of the next attempt, which follows the receiver's Retry-After."""
     with receiving(tmp_path, "--status", "503", "--retry-after", "7200") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -84,7 +84,7 @@ async def test_a_waiting_delivery_is_not_due_before_the_receiver_asked(north: To
 
 
 async def test_five_days_of_failure_disable_an_endpoint_and_say_so(north: Town, tmp_path: Path) -> None:
-    """The district's other endpoint and the feed are told, and nothing is deleted; one success begins anew."""
+    """After five days of failures an endpoint is disabled, with an event and without losing deliveries."""
     (tmp_path / "dead").mkdir()
     with receiving(tmp_path) as well, receiving(tmp_path / "dead", "--status", "500") as dead:
         other = await register(north, well, types=["endpoint.disabled"])
@@ -96,19 +96,19 @@ async def test_five_days_of_failure_disable_an_endpoint_and_say_so(north: Town, 
         await _failing_since(north, made, now() - timedelta(days=5, seconds=1))
         await happen(north)
         await drained(north)
-        found = await _endpoint(north, made)
-        assert found.disabled_because == "failed_for_days"
+        row = await _endpoint(north, made)
+        assert row.disabled_because == "failed_for_days"
         await drained(north)
-        (told,) = well.at(other)
-        assert told["type"] == "endpoint.disabled"
-        assert told["body"]["data"]["endpoint"] == format_id("endpoint", made.id)
+        (event,) = well.at(other)
+        assert event["type"] == "endpoint.disabled"
+        assert event["body"]["data"]["endpoint"] == format_id("endpoint", made.id)
         assert len(await log_of(north, made)) == 2
     async with north.unit() as work:
         assert await _types(work) == ["concern.raised", "concern.raised", "endpoint.disabled"]
 
 
 async def test_a_success_ends_a_row_of_failures(north: Town, tmp_path: Path) -> None:
-    """Five days of nothing but failure: a single delivery among them keeps an endpoint open."""
+    """A single success within five days keeps an endpoint active."""
     with receiving(tmp_path, "--fail-first", "1") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -116,12 +116,12 @@ async def test_a_success_ends_a_row_of_failures(north: Town, tmp_path: Path) -> 
         await _failing_since(north, made, now() - timedelta(days=6))
         await happen(north)
         await drained(north)
-        found = await _endpoint(north, made)
-        assert (found.failing_since, found.disabled_at) == (None, None)
+        row = await _endpoint(north, made)
+        assert (row.failing_since, row.disabled_at) == (None, None)
 
 
 async def test_gone_tells_the_feed(north: Town, tmp_path: Path) -> None:
-    """410 disables at once, and says so like five days of failure."""
+    """After 410 the endpoint is disabled and an event is emitted."""
     with receiving(tmp_path, "--status", "410") as receiver:
         await register(north, receiver)
         await happen(north)
@@ -131,14 +131,14 @@ async def test_gone_tells_the_feed(north: Town, tmp_path: Path) -> None:
 
 
 async def test_a_secret_is_rotated_with_an_overlap(north: Town, tmp_path: Path) -> None:
-    """During the overlap a receiver that knows either secret verifies; with none, only the new one signs."""
+    """During the overlap of a rotation both secrets sign; without an overlap only the new one does."""
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver)
         old = receiver.secrets.read_text()
         async with north.unit() as work:
-            found, fresh = await service.rotate_secret(work, made.id)
-        assert found.former_until is not None
-        assert timedelta(hours=23) < found.former_until - now() <= timedelta(hours=24)
+            row, fresh = await service.rotate_secret(work, made.id)
+        assert row.former_until is not None
+        assert timedelta(hours=23) < row.former_until - now() <= timedelta(hours=24)
         await happen(north)
         await drained(north)
         assert fresh is not None
@@ -168,7 +168,7 @@ async def test_an_overlap_has_a_bound(north: Town, tmp_path: Path) -> None:
 
 
 async def test_what_happens_during_a_pause_waits(north: Town, tmp_path: Path) -> None:
-    """Nothing is sent, nothing is lost, and a test is refused until somebody resumes."""
+    """Deliveries of a paused endpoint wait, and a test is refused until the endpoint is resumed."""
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver)
         async with north.unit() as work:
@@ -185,7 +185,7 @@ async def test_what_happens_during_a_pause_waits(north: Town, tmp_path: Path) ->
 
 
 async def test_a_test_event_reaches_one_endpoint_only(north: Town, tmp_path: Path) -> None:
-    """Whatever types it takes, and not the endpoint beside it; the feed has it as well."""
+    """A test event is sent to one endpoint only, whatever its types, and is in the feed."""
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver)
         beside = await register(north, receiver, types=["endpoint.tested"])
@@ -207,7 +207,7 @@ async def _deliver(town: Town, receiver: Receiver) -> tuple[WebhookEndpoint, UUI
 
 
 async def test_a_delivery_is_sent_again_with_the_same_id_and_body(north: Town, tmp_path: Path) -> None:
-    """Also one that was delivered; its waits begin anew and its attempts are counted on."""
+    """A delivery can be sent again, even after a success, with the same id and body; its attempts count on."""
     with receiving(tmp_path) as receiver:
         made, delivery_id = await _deliver(north, receiver)
         async with north.unit() as work:
@@ -221,7 +221,7 @@ async def test_a_delivery_is_sent_again_with_the_same_id_and_body(north: Town, t
 
 
 async def test_a_resend_names_a_delivery_of_its_endpoint(north: Town, tmp_path: Path) -> None:
-    """A delivery of another endpoint, or one whose event the caller cannot read, is not there."""
+    """A delivery of another endpoint, or with an event that the caller cannot read, is not found."""
     with receiving(tmp_path) as receiver:
         _, delivery_id = await _deliver(north, receiver)
         opened = north.client(frozenset({"webhook:manage", "event:read", "area:sel"}))
@@ -237,7 +237,7 @@ async def test_a_resend_names_a_delivery_of_its_endpoint(north: Town, tmp_path: 
 
 
 async def test_all_that_failed_is_replayed(north: Town, tmp_path: Path) -> None:
-    """After an outage: each failed delivery since then once more, and what was delivered is left alone."""
+    """A replay sends each failed delivery once more, and no delivered one."""
     with receiving(tmp_path, "--fail-first", "3", "--status", "410") as receiver:
         made = await register(north, receiver)
         ids = [await happen(north) for _ in range(3)]
@@ -264,7 +264,7 @@ async def test_all_that_failed_is_replayed(north: Town, tmp_path: Path) -> None:
 
 
 async def test_what_was_missed_is_replayed_once(north: Town, tmp_path: Path) -> None:
-    """What happened before the endpoint, as far as it reaches; a second replay finds nothing."""
+    """A replay of missing events sends each event within the endpoint's reach once."""
     missed = await happen(north)
     await happen(north, secured_area="sel")
     with receiving(tmp_path) as receiver:

@@ -46,7 +46,7 @@ async def _raised_at_school(town: Town) -> UUID:
 
 
 async def test_an_endpoint_gets_the_schools_that_it_chose(north: Town, receiver: Receiver) -> None:
-    """By id and by the source's own; a student of both schools counts, and what is the district's comes as well."""
+    """An endpoint gets the events of its chosen schools and of the district, also about students of several schools."""
     types = [CONCERN_RAISED.name, SYNC_APPLIED.name]
     one = await register(north, receiver, types=types, schools=(format_id("org", north.schools[0]),))
     two = await register(north, receiver, types=types, schools=("sis:sis:school-2",))
@@ -67,7 +67,9 @@ async def test_an_endpoint_gets_the_schools_that_it_chose(north: Town, receiver:
 
 
 async def test_schools_are_within_the_clients_reach(north: Town, south: Town) -> None:
-    """A client of one school cannot choose another; nobody chooses another district's, or an org that is none."""
+    """An endpoint cannot choose a school outside its client's reach, another district's school, or an org that is no
+    school.
+    """
     bound = north.client(schools=(north.schools[0],))
     for principal, school in (
         (bound, format_id("org", north.schools[1])),
@@ -91,31 +93,31 @@ async def test_schools_are_within_the_clients_reach(north: Town, south: Town) ->
 async def test_an_endpoint_stays_in_the_version_that_it_was_made_with(
     north: Town, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A type gets a second version: who was there before goes on with the first; who comes later has the second.
+    """After a type gets a second version, old endpoints keep the first and new ones get the second.
 
-    Each body is as the schema of its version says; asked for, the first is told to a new endpoint as well.
+    Each body matches the schema of its version; a new endpoint may request the first one.
     """
     old = await register(north, receiver)
     monkeypatch.setitem(CATALOGUE, "concern.raised", RAISED_AT_SCHOOL)
     new = await register(north, receiver)
-    asked = await register(north, receiver, versions={"concern.raised": 1})
+    registered = await register(north, receiver, versions={"concern.raised": 1})
     await _raised_at_school(north)
     await drained(north)
-    for made, type_ in ((old, CONCERN_RAISED), (new, RAISED_AT_SCHOOL), (asked, CONCERN_RAISED)):
+    for made, type_ in ((old, CONCERN_RAISED), (new, RAISED_AT_SCHOOL), (registered, CONCERN_RAISED)):
         (came,) = receiver.at(made)
         assert came["verified"]
         assert _fits(came["body"]) == {type_.version}
         assert ("school" in came["body"]["data"]) == (type_ is RAISED_AT_SCHOOL)
 
 
-def _fits(told: dict[str, Any]) -> set[int]:
-    return {one.version for one in (CONCERN_RAISED, RAISED_AT_SCHOOL) if jsonschema_rs.is_valid(schema(one), told)}
+def _fits(body: dict[str, Any]) -> set[int]:
+    return {one.version for one in (CONCERN_RAISED, RAISED_AT_SCHOOL) if jsonschema_rs.is_valid(schema(one), body)}
 
 
 async def test_what_happened_before_a_version_is_told_in_its_own(
     north: Town, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An event of the first version has nothing to fill the second with: a new reader gets it as it happened."""
+    """An event from before the second version is rendered in its own version, even for new readers."""
     await register(north, receiver)
     await happen(north)
     monkeypatch.setitem(CATALOGUE, "concern.raised", RAISED_AT_SCHOOL)
@@ -125,7 +127,7 @@ async def test_what_happened_before_a_version_is_told_in_its_own(
 
 
 async def test_the_feed_tells_the_version_asked_for(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By `version`, or pinned by a consumer when it was made; without either the first, which never changes."""
+    """The feed renders the version that is requested or that a consumer pinned, and otherwise the first."""
     client = caller(app, north)
     path = "/v1/events/consumers"
     await client.ask("PUT", f"{path}/old", json={})
@@ -134,7 +136,7 @@ async def test_the_feed_tells_the_version_asked_for(app: FastAPI, north: Town, m
     await client.ask("PUT", f"{path}/asked", json={"versions": {"concern.raised": 1}})
     await client.ask("PUT", f"{path}/old", json={})
     await _raised_at_school(north)
-    for asked, version in (
+    for version_asked, version in (
         ("/v1/events", 1),
         ("/v1/events?version=concern.raised:1", 1),
         ("/v1/events?version=concern.raised:2&version=sync.applied:1", 2),
@@ -142,8 +144,8 @@ async def test_the_feed_tells_the_version_asked_for(app: FastAPI, north: Town, m
         (f"{path}/new/events", 2),
         (f"{path}/asked/events", 1),
     ):
-        (item,) = (await client.ask("GET", asked)).json()["items"]
-        assert _fits(item) == {version}, asked
+        (item,) = (await client.ask("GET", version_asked)).json()["items"]
+        assert _fits(item) == {version}, version_asked
     for wrong in ("concern.raised:3", "concern.raised", "concern.invented:1", "concern.raised:²"):
         assert (await client.get("/v1/events", version=wrong)).status_code == 400, wrong
 
@@ -151,17 +153,17 @@ async def test_the_feed_tells_the_version_asked_for(app: FastAPI, north: Town, m
 async def test_the_catalogue_has_the_schema_of_each_version(
     app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """GET /v1/event-types lists every version that is still told; the newest stands in front."""
+    """The catalogue lists every version that is still rendered, the newest first."""
     monkeypatch.setitem(CATALOGUE, "concern.raised", RAISED_AT_SCHOOL)
     items = (await caller(app, north).get("/v1/event-types")).json()["items"]
-    told = next(one for one in items if one["name"] == "concern.raised")
-    assert (told["version"], [one["version"] for one in told["versions"]]) == (2, [1, 2])
-    assert told["body"] == told["versions"][1]["body"] != told["versions"][0]["body"]
-    assert "school" in told["ids"]
+    described = next(one for one in items if one["name"] == "concern.raised")
+    assert (described["version"], [one["version"] for one in described["versions"]]) == (2, [1, 2])
+    assert described["body"] == described["versions"][1]["body"] != described["versions"][0]["body"]
+    assert "school" in described["ids"]
 
 
 async def test_a_version_is_one_that_there_is(north: Town) -> None:
-    """Of a type of the endpoint, and in the catalogue."""
+    """A requested version must exist, for a type of the endpoint."""
     for versions in ({"concern.raised": 2}, {"concern.accepted": 1}, {"concern.invented": 1}, {"concern.raised": 0}):
         async with north.unit() as work:
             with pytest.raises(Invalid) as refused:
@@ -192,7 +194,7 @@ async def test_a_changed_address_gets_what_waits(north: Town, tmp_path: Path, re
 
 
 async def test_types_change_and_versions_stay(north: Town, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A type that is kept stays in its version; one that is added is told in the newest; a named one changes."""
+    """If types change, kept types keep their version, added types get the newest, and named ones the named version."""
     made = await register(north, receiver, description="Ours.")
     monkeypatch.setitem(CATALOGUE, "concern.raised", RAISED_AT_SCHOOL)
     change = Change(event_types=("concern.raised", "sync.held"), description="")
@@ -206,16 +208,16 @@ async def test_types_change_and_versions_stay(north: Town, receiver: Receiver, m
 
 
 async def test_endpoints_over_rest(app: FastAPI, north: Town) -> None:
-    """Schools, versions and the kind of signature, as the contract says them; PATCH changes what it names alone."""
+    """REST sets schools, versions and the kind of signature, and PATCH changes only the members that it contains."""
     client = caller(app, north)
     school = format_id("org", north.schools[0])
-    asked = {
+    settings = {
         "url": "http://127.0.0.1:9999/x",
         "event_types": ["concern.raised"],
         "schools": ["sis:sis:school-1"],
         "signature": "ed25519",
     }
-    made = (await client.post("/v1/webhook-endpoints", asked)).json()
+    made = (await client.post("/v1/webhook-endpoints", settings)).json()
     assert (made["schools"], made["versions"], made["secret"]) == ([school], {"concern.raised": 1}, None)
     assert made["public_key"].startswith("whpk_")
     path = f"/v1/webhook-endpoints/{made['id']}"

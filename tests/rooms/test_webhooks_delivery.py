@@ -35,7 +35,7 @@ async def test_a_committed_event_arrives_and_verifies(north: Town, receiver: Rec
 
 
 async def test_what_arrives_names_nobody(north: Town, receiver: Receiver) -> None:
-    """A payload is thin: every name, address and source id of the town carries its canary, and none is in it."""
+    """A payload contains no name, address or source id; each of them would contain the district's canary."""
     made = await register(north, receiver)
     await happen(north)
     await drained(north)
@@ -45,7 +45,7 @@ async def test_what_arrives_names_nobody(north: Town, receiver: Receiver) -> Non
 
 
 async def test_an_event_of_a_rolled_back_transaction_is_never_sent(north: Town, receiver: Receiver) -> None:
-    """No phantom: the event was laid and its transaction failed."""
+    """An event whose transaction was rolled back is never sent."""
     made = await register(north, receiver)
 
     async def fail() -> None:
@@ -61,7 +61,7 @@ async def test_an_event_of_a_rolled_back_transaction_is_never_sent(north: Town, 
 
 
 async def test_an_endpoint_gets_no_history(north: Town, receiver: Receiver) -> None:
-    """What was before an endpoint is not sent to it, even while it still waits to go to an older endpoint."""
+    """An endpoint gets no event from before it was created, even if that event still waits for an older endpoint."""
     await happen(north)
     first = await register(north, receiver)
     await happen(north)
@@ -82,7 +82,7 @@ async def test_an_endpoint_gets_the_types_that_it_asked_for(north: Town, receive
 
 
 async def test_an_endpoint_reaches_no_further_than_its_maker(north: Town, receiver: Receiver) -> None:
-    """A client of one school gets that school's events only, and of a secured area only what was opened to it."""
+    """An endpoint of a client of one school gets that school's events only, and only allowed secured areas."""
     scopes = frozenset({"webhook:manage", "event:read"})
     one_school = await register(north, receiver, principal=north.client(scopes, (north.schools[0],)))
     opened = await register(north, receiver, principal=north.client(scopes | {"area:sel"}))
@@ -123,7 +123,7 @@ async def test_a_failure_is_tried_again_with_the_same_id_and_body(north: Town, t
 
 
 async def test_gone_disables_the_endpoint(north: Town, tmp_path: Path) -> None:
-    """410 ends it: nothing more is sent, what waited for it ends, and the log stays."""
+    """After 410 nothing more is sent, waiting deliveries end, and the log stays."""
     with receiving(tmp_path, "--status", "410") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -132,9 +132,9 @@ async def test_gone_disables_the_endpoint(north: Town, tmp_path: Path) -> None:
         await drained(north)
         assert len(receiver.at(made)) == 1
     async with north.unit() as unit:
-        found = await endpoint(unit, made.id)
-    assert found.disabled_at is not None
-    assert found.disabled_because == "answered_gone"
+        row = await endpoint(unit, made.id)
+    assert row.disabled_at is not None
+    assert row.disabled_because == "answered_gone"
     assert [logged.delivery.state for logged in await log_of(north, made)] == [DeliveryState.FAILED]
 
 
@@ -168,12 +168,12 @@ async def test_loopback_is_not_reached_outside_a_sandbox(north: Town, receiver: 
     await drain(production, {north.district_id})
     assert receiver.at(made) == []
     async with north.unit() as unit:
-        found = await endpoint(unit, made.id)
-    assert found.disabled_at is None
+        row = await endpoint(unit, made.id)
+    assert row.disabled_at is None
 
 
 async def test_what_waits_for_a_removed_endpoint_ends(north: Town, tmp_path: Path) -> None:
-    """After a removal nothing is sent, and nothing stays due for ever."""
+    """After an endpoint is removed, nothing is sent and no delivery stays due."""
     with receiving(tmp_path, "--fail-first", "1") as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -187,26 +187,30 @@ async def test_what_waits_for_a_removed_endpoint_ends(north: Town, tmp_path: Pat
 
 
 async def test_every_attempt_is_in_the_disclosure_log(north: Town, receiver: Receiver) -> None:
-    """An id with an event is personal information: who was in what was sent, and to whom, is written with the claim."""
+    """Every delivery is written to the disclosure log with its claim, because an id with an event is personal
+    information.
+    """
 
     @needs(Can.DELIVER_WEBHOOKS)
     async def shown(unit: Work) -> list[Disclosure]:
-        here = Disclosure.district_id == unit.district_id
-        return list(await unit.db.scalars(select(Disclosure).where(here)))
+        in_district = Disclosure.district_id == unit.district_id
+        return list(await unit.db.scalars(select(Disclosure).where(in_district)))
 
     await register(north, receiver)
     await happen(north, student="ben")
     await drained(north)
     async with north.house() as unit:
         rows = await shown(unit)
-    told = [(row.kinds, row.student_ids, row.client_id, row.operation) for row in rows]
-    assert told == [(["event"], [north.students["ben"]], north.client_id, "webhook delivery")]
+    logged = [(row.kinds, row.student_ids, row.client_id, row.operation) for row in rows]
+    assert logged == [(["event"], [north.students["ben"]], north.client_id, "webhook delivery")]
 
 
 async def test_the_worker_delivers_on_its_own_and_stops_when_told(
     north: Town, receiver: Receiver, settings: Settings
 ) -> None:
-    """The loop finds what commits while it idles, and lands what is in flight before it ends."""
+    """The worker delivers events that are committed while it is idle, and finishes running deliveries before it
+    ends.
+    """
     made = await register(north, receiver)
     stop = asyncio.Event()
     async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:

@@ -51,7 +51,7 @@ RECEIVERS = [
 async def test_the_receiver_of_the_page_takes_what_we_send(
     north: Town, tmp_path: Path, interpreter: str, language: str, words: str, name: str
 ) -> None:
-    """Saved and started as the page says: it verifies, answers, does nothing twice, and refuses another's secret."""
+    """The receiver in the documentation verifies our deliveries, ignores repeats, and refuses another secret."""
     (tmp_path / name).write_text(_code(language, words))
     secret_file = tmp_path / "secret.txt"
     with _started(interpreter, tmp_path / name, secret_file) as process:
@@ -66,8 +66,8 @@ async def test_the_receiver_of_the_page_takes_what_we_send(
                 await send_test(work, made.id)
             await happen(north)
             await drain(north.settings, {north.district_id})
-            said = {process.stdout.readline().split()[0], process.stdout.readline().split()[0]}
-            assert said == {"endpoint.tested", "concern.raised"}
+            output = {process.stdout.readline().split()[0], process.stdout.readline().split()[0]}
+            assert output == {"endpoint.tested", "concern.raised"}
             secret_file.write_text("whsec_" + "A" * 43 + "=")
             await happen(north)
             await drain(north.settings, {north.district_id})
@@ -79,7 +79,7 @@ async def test_the_receiver_of_the_page_takes_what_we_send(
 
 
 async def test_the_page_verifies_ed25519(north: Town) -> None:
-    """The function of the page takes a real delivery with the endpoint's public key, and refuses a changed byte."""
+    """The function in the documentation verifies an ed25519 delivery, and refuses a changed byte."""
     page: dict[str, Any] = {}
     exec(_code("python", "Ed25519PublicKey"), page)  # noqa: S102  # code from our own page
     async with capturing() as (address, came):

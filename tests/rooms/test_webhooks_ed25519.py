@@ -45,15 +45,15 @@ async def capturing() -> AsyncIterator[tuple[str, list[Captured]]]:
 
 
 def verified(public: str, captured: Captured) -> bool:
-    """By the rules of Standard Webhooks: any `v1a` signature over `id.timestamp.body` counts, others are passed by."""
+    """Returns whether any `v1a` signature over `id.timestamp.body` is valid, as in Standard Webhooks."""
     headers, body = captured
     key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public.removeprefix("whpk_")))
-    told = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     for one in headers["webhook-signature"].split(" "):
         kind, _, signature = one.partition(",")
         try:
             if kind == "v1a":
-                key.verify(base64.b64decode(signature), told)
+                key.verify(base64.b64decode(signature), signed)
                 return True
         except InvalidSignature:
             continue
@@ -92,7 +92,9 @@ async def test_a_receiver_verifies_with_the_public_key(north: Town) -> None:
 
 
 async def test_a_key_is_rotated_with_an_overlap(north: Town) -> None:
-    """During the overlap both keys sign, and both can be read; with none, the new one alone."""
+    """During the overlap of a rotation both keys sign and both public keys are shown; without an overlap only the new
+    one.
+    """
     async with capturing() as (address, came):
         made = await _register(north, address)
         old = str(made.public_key)
@@ -116,13 +118,13 @@ async def test_a_key_is_rotated_with_an_overlap(north: Town) -> None:
 
 
 async def test_the_private_key_is_sealed_and_never_shown(north: Town) -> None:
-    """What is at rest opens to the key whose public half is shown, under its own endpoint only."""
+    """The stored private key is encrypted, can be decrypted under its own endpoint only, and is never returned."""
     made = await _register(north, "http://127.0.0.1:9999/")
     async with north.unit() as work:
-        found = await endpoint(work, made.id)
-    seed = north.settings.keyring.open(found.secret_sealed, "webhook_endpoint", north.district_id, found.id)
-    assert public_key(seed) == found.public_key
-    assert base64.b64encode(seed).decode() not in f"{found.public_key} {found.secret_sealed}"
+        row = await endpoint(work, made.id)
+    seed = north.settings.keyring.open(row.secret_sealed, "webhook_endpoint", north.district_id, row.id)
+    assert public_key(seed) == row.public_key
+    assert base64.b64encode(seed).decode() not in f"{row.public_key} {row.secret_sealed}"
 
 
 @pytest.mark.parametrize("signature", list(Signature))

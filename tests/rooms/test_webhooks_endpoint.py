@@ -34,8 +34,8 @@ async def test_everything_wrong_is_said_at_once(north: Town) -> None:
     async with north.unit() as work:
         with pytest.raises(Invalid) as refused:
             await register_endpoint(work, new)
-    found = {(violation.pointer, violation.code) for violation in refused.value.violations}
-    assert found == {
+    violations = {(violation.pointer, violation.code) for violation in refused.value.violations}
+    assert violations == {
         ("/url", "url.scheme"),
         ("/url", "url.user_info"),
         ("/url", "url.fragment"),
@@ -47,7 +47,7 @@ async def test_everything_wrong_is_said_at_once(north: Town) -> None:
 
 
 async def test_a_caseload_makes_no_endpoint(north: Town) -> None:
-    """A caseload changes from day to day; an endpoint would keep what its maker may no longer read."""
+    """A caller whose reach is a caseload cannot create an endpoint, because a caseload changes from day to day."""
     bound = replace(north.client(), reach=Reach.CASELOAD, students=(north.students["amy"],))
     async with north.unit(bound) as work:
         with pytest.raises(Forbidden):
@@ -55,7 +55,7 @@ async def test_a_caseload_makes_no_endpoint(north: Town) -> None:
 
 
 async def test_a_secret_is_sealed_to_its_row(north: Town) -> None:
-    """At rest there is no secret, and what is there opens under its own endpoint and district only."""
+    """A secret is stored encrypted, and can be decrypted only under its own endpoint and district."""
 
     @needs(Can.MANAGE_WEBHOOKS)
     async def stored(work: Work, made: WebhookEndpoint) -> str:
@@ -78,7 +78,7 @@ async def test_a_secret_is_sealed_to_its_row(north: Town) -> None:
 
 
 async def test_who_reaches_less_does_not_see_the_endpoint(north: Town, south: Town) -> None:
-    """A client of one school sees endpoints of that school only; another district none."""
+    """A client of one school sees only endpoints of that school, and another district's client sees none."""
     whole, _ = await _make(north)
     school_one, _ = await _make(north, (0,))
     listing = keyset(north.district_id, "endpoints", {}, None, 50)
@@ -97,7 +97,7 @@ async def test_who_reaches_less_does_not_see_the_endpoint(north: Town, south: To
 
 
 async def test_a_list_is_paged_by_its_cursor(north: Town) -> None:
-    """Each endpoint once, over pages."""
+    """Every endpoint is on exactly one page of the list."""
     made = [(await _make(north))[0].id for _ in range(3)]
     seen, cursor = [], None
     while True:

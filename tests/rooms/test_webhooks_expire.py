@@ -20,7 +20,7 @@ OLD = KEPT + timedelta(hours=1)
 
 
 async def _age(town: Town, table: str, column: str, by: timedelta = OLD) -> None:
-    """Time goes by for every row of a table of the town."""
+    """Makes every row of a table of the district older."""
     owner = await asyncpg.connect(town.settings.url_of("owner"))
     try:
         await owner.execute(
@@ -31,7 +31,7 @@ async def _age(town: Town, table: str, column: str, by: timedelta = OLD) -> None
 
 
 async def _left(town: Town) -> dict[str, int]:
-    """How many rows there are of what expires, and of what does not."""
+    """Returns the number of rows, of those that expire and of the others."""
     owner = await asyncpg.connect(town.settings.url_of("owner"))
     try:
         return {
@@ -46,9 +46,9 @@ async def _all_gone(town: Town) -> int:
     gone = 0
     while True:
         async with town.house() as work:
-            found = await expire(work, 2)
-        gone += found
-        if not found:
+            deleted = await expire(work, 2)
+        gone += deleted
+        if not deleted:
             return gone
 
 
@@ -58,7 +58,7 @@ async def _first_cursor(town: Town) -> str | None:
 
 
 async def test_old_events_and_their_log_go_and_the_rest_stays(north: Town, receiver: Receiver) -> None:
-    """In batches: the event, its deliveries and attempts; the disclosure log and what is younger stay."""
+    """Old events, deliveries and attempts are deleted in batches; the disclosure log and newer rows stay."""
     cursor = await _first_cursor(north)
     made = await register(north, receiver)
     for _ in range(5):
@@ -83,7 +83,7 @@ async def test_old_events_and_their_log_go_and_the_rest_stays(north: Town, recei
 
 
 async def test_what_waits_keeps_its_event(north: Town, receiver: Receiver) -> None:
-    """An endpoint that was paused for longer than the feed is kept loses nothing."""
+    """An event is kept while a delivery of it waits, even for a paused endpoint."""
     made = await register(north, receiver)
     async with north.unit() as work:
         await service.pause_endpoint(work, made.id)

@@ -24,7 +24,7 @@ PATIENT = partial(Sender, timeout=10 * SOON)
 
 @dataclass
 class Bare:
-    """A receiver in this process: it takes POSTs, and answers when it is let."""
+    """A receiver in this process that accepts requests and answers when the test allows it."""
 
     answers: asyncio.Event = field(default_factory=asyncio.Event)
     came: int = 0
@@ -64,7 +64,10 @@ async def bare(folder: Path, *, answers: bool) -> AsyncIterator[tuple[Bare, Rece
 async def delivering(
     settings: Settings, only: set[UUID], let_go: Bare
 ) -> AsyncIterator[Callable[[Callable[[], bool]], Awaitable[None]]]:
-    """Delivers in these districts; gives what waits for a condition. Lets go of who hangs before it ends."""
+    """Delivers in these districts, and yields a function that waits for a condition.
+
+    Before it ends, all waiting requests are answered.
+    """
     with patch("app.worker.Sender", PATIENT):
         async with deliveries(settings) as ours:
 
@@ -83,7 +86,7 @@ async def delivering(
 async def test_an_endpoint_that_does_not_answer_delays_no_other(
     north: Town, settings: Settings, tmp_path: Path
 ) -> None:
-    """Forty events for two endpoints: one gets all of them while the other still holds its first few."""
+    """An endpoint that does not answer does not delay the deliveries of another one."""
     async with bare(tmp_path, answers=False) as (dead, to_dead), bare(tmp_path, answers=True) as (well, to_well):
         await register(north, to_dead)
         await register(north, to_well)

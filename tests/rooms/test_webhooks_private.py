@@ -26,7 +26,7 @@ def with_networks(settings: Settings, **lists: str) -> Settings:
 
 
 async def test_an_answer_of_an_allowed_network_is_kept_and_not_shown(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """In the log of deliveries and where one is sent again; the status is shown, and the operator has the rest."""
+    """An answer from a private network is stored for the operator; the APIs show only its status."""
     opened = with_networks(north.settings, webhook_allow_networks="127.0.0.0/8")
     with receiving(tmp_path, *REFUSES) as receiver:
         made = await register(north, receiver)
@@ -47,7 +47,7 @@ async def test_an_answer_of_an_allowed_network_is_kept_and_not_shown(app: FastAP
 
 
 async def test_an_answer_of_a_sandbox_is_shown(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """A developer sees what their own receiver said; so does everybody of a public receiver."""
+    """Answers from the sandbox's loopback and from public receivers are shown."""
     with receiving(tmp_path, *REFUSES) as receiver:
         made = await register(north, receiver)
         await happen(north)
@@ -58,7 +58,7 @@ async def test_an_answer_of_a_sandbox_is_shown(app: FastAPI, north: Town, tmp_pa
 
 
 def test_webhooks_and_sources_have_a_list_of_their_own(settings: Settings) -> None:
-    """What is opened for one is closed for the other, and a refusal names the list that would open it."""
+    """Webhooks and sources have separate lists of networks, and a refusal names the list that applies."""
     separate = with_networks(settings, webhook_allow_networks="10.1.0.0/16", sis_allow_networks="10.2.0.0/16")
     webhooks, sources = separate.webhook_allowed, separate.sis_allowed
     assert [str(network) for network in webhooks.networks] == ["10.1.0.0/16"]

@@ -68,7 +68,7 @@ SAYS = plainly(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
 
 @pytest.mark.parametrize("network", ["127.0.0.0/8", "127.0.0.1/32"])
 async def test_an_answer_from_an_allowed_network_is_marked(network: str) -> None:
-    """By the address that was connected to, on a new connection and on one that was kept; a sandbox's own is not."""
+    """An answer is marked as private by the address of its connection, whether the connection is new or kept."""
     opened = Allowed((ipaddress.ip_network(network),), sandbox=True)
     async with listening(SAYS) as (port, heads):
         for times in (1, 3):
@@ -110,7 +110,7 @@ async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monk
 
 
 async def test_one_inner_address_among_public_ones_refuses_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that resolves to both is no receiver's; which one would be taken is not left to chance."""
+    """A name that resolves to a public and a private address is refused."""
 
     def both(*_: object, **__: object) -> list[object]:
         return [
@@ -124,18 +124,18 @@ async def test_one_inner_address_among_public_ones_refuses_the_name(monkeypatch:
 
 
 async def test_a_redirect_is_an_answer_and_not_a_way() -> None:
-    """The second server is never asked."""
-    async with listening(OK) as (other, asked):
+    """A redirect is recorded as an answer and not followed."""
+    async with listening(OK) as (other, requests):
         location = f"HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:{other}/\r\nContent-Length: 0\r\n\r\n"
         async with listening(plainly(location.encode())) as (port, heads):
             outcome = await post(f"http://127.0.0.1:{port}/")
     assert outcome.status == 307
     assert len(heads) == 1
-    assert asked == []
+    assert requests == []
 
 
 async def test_the_environment_and_cookies_do_not_travel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the environment is used, and what one receiver sets is not sent back."""
+    """No proxy of the environment is used, and no cookie is sent back."""
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     cookie = plainly(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 0\r\n\r\n")
@@ -147,7 +147,7 @@ async def test_the_environment_and_cookies_do_not_travel(monkeypatch: pytest.Mon
 
 
 async def test_an_endless_answer_is_cut() -> None:
-    """Four kilobytes are read of an answer, not what a receiver chooses to send."""
+    """At most four kilobytes of an answer are read, however long it is."""
     sent = 0
 
     async def pour(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -165,7 +165,7 @@ async def test_an_endless_answer_is_cut() -> None:
 
 
 async def test_what_a_receiver_says_is_kept_as_far_as_it_can_be_stored() -> None:
-    """The first 4,096 bytes, whatever they are: PostgreSQL takes neither a NUL nor half a letter."""
+    """The first 4,096 bytes of an answer are stored, even if they are no valid text for PostgreSQL."""
     body = b"no\x00\xff" + "é".encode() * 4000
     head = f"HTTP/1.1 500 X\r\nRetry-After: 7\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     async with listening(plainly(head + body)) as (port, _):
@@ -197,7 +197,7 @@ async def test_a_byte_now_and_then_is_not_waited_for() -> None:
     ids=["nothing", "half a line", "something else"],
 )
 async def test_a_broken_answer_is_a_failure_with_a_name(response: bytes, failure: str) -> None:
-    """A receiver that closes or talks another protocol is an attempt like others; nothing is raised."""
+    """A broken answer is recorded as a failed attempt with a name, and raises nothing."""
 
     async def break_off(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(response)
@@ -210,7 +210,7 @@ async def test_a_broken_answer_is_a_failure_with_a_name(response: bytes, failure
 
 
 async def test_the_socket_is_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even past the resolver's check no socket is made for an inner address."""
+    """No socket is opened to a private address, even if the resolver's check is bypassed."""
 
     async def inside(_: CheckedResolver, __: str, port: int, family: int) -> list[dict[str, object]]:
         return [

@@ -21,7 +21,7 @@ from tests.town import Town
 
 
 async def test_the_process_delivers_and_ends_when_told(north: Town, tmp_path: Path) -> None:
-    """SIGTERM ends it with 0 after what is in flight is recorded; its log is JSON lines that name nobody."""
+    """SIGTERM ends the process with 0 after running deliveries are recorded; its log is JSON and names no person."""
     with receiving(tmp_path) as receiver, start_worker(north.settings) as worker:
         try:
             made = await register(north, receiver)
@@ -45,7 +45,7 @@ async def test_the_process_delivers_and_ends_when_told(north: Town, tmp_path: Pa
 
 
 async def test_a_killed_worker_loses_nothing(north: Town, tmp_path: Path) -> None:
-    """SIGKILL in the middle: what was claimed and not recorded is taken up when its lease ends, with the same id."""
+    """After SIGKILL, claimed deliveries are sent when their leases end, with the same id."""
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver)
         ids = [await happen(north) for _ in range(20)]
@@ -57,10 +57,10 @@ async def test_a_killed_worker_loses_nothing(north: Town, tmp_path: Path) -> Non
         await end_leases(north)
         with start_worker(north.settings) as second:
             try:
-                while known := receiver.count():
+                while count := receiver.count():
                     if len({one["webhook-id"] for one in receiver.at(made)}) == len(ids):
                         break
-                    await receiver.news(known)
+                    await receiver.news(count)
             finally:
                 second.kill()
         assert all(one["verified"] for one in receiver.at(made))

@@ -1,4 +1,4 @@
-"""Supports and series for the tests of verdicts: classmates of one grade, who take the same forms."""
+"""Creates supports and series for the tests of verdicts: classmates of one grade who take the same forms."""
 
 from datetime import date, timedelta
 from random import Random
@@ -70,7 +70,7 @@ def scores(town: Town, name: str, values: list[float], *, since: int = 1, form: 
 
 
 def reader(seed: int, weeks: int, rate: float = 1.5, hard: dict[int, float] | None = None) -> list[float]:
-    """A made-up series about a line; `hard` takes so much off in a week."""
+    """Returns the scores of an invented series around a line; `hard` is subtracted in a given week."""
     rng = Random(seed)
     return [
         float(round(40 + rate * week + rng.gauss(0, 4) - (hard or {}).get(week, 0.0))) for week in range(1, weeks + 1)
@@ -78,7 +78,7 @@ def reader(seed: int, weeks: int, rate: float = 1.5, hard: dict[int, float] | No
 
 
 async def told(town: Town) -> list[str]:
-    """What the feed tells of responses, in order."""
+    """Returns the response events in the feed, in order."""
     async with town.unit() as work:
         feed = await events_after(work, keyset(town.district_id, "events", {}, None, 200))
     return [event.type for event in feed.rows if event.type.startswith(LOOP)]
@@ -89,8 +89,8 @@ async def rows(town: Town, model: type[Any]) -> list[Any]:
 
     @needs(Can.JUDGE)
     async def read(work: Work) -> list[Any]:
-        found = await work.db.scalars(select(model).where(model.district_id == town.district_id))
-        return list(found)
+        result = await work.db.scalars(select(model).where(model.district_id == town.district_id))
+        return list(result)
 
     async with town.house() as work:
         return await read(work)
@@ -98,8 +98,8 @@ async def rows(town: Town, model: type[Any]) -> list[Any]:
 
 async def verdicts(town: Town, support: Support) -> list[VerdictRow]:
     """The verdicts of a support, oldest first."""
-    found = [row for row in await rows(town, VerdictRow) if row.support_id == support.id]
-    return sorted(found, key=lambda row: row.number)
+    own = [row for row in await rows(town, VerdictRow) if row.support_id == support.id]
+    return sorted(own, key=lambda row: row.number)
 
 
 async def state(town: Town, support: Support) -> ResponseState:
@@ -109,5 +109,5 @@ async def state(town: Town, support: Support) -> ResponseState:
 
 
 async def settlements(town: Town) -> list[FinalizationJob]:
-    """What is or was to settle."""
+    """Returns the finalizations, finished or not."""
     return sorted(await rows(town, FinalizationJob), key=lambda row: (row.kind, row.monday))

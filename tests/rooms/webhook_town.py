@@ -42,18 +42,18 @@ class Receiver:
     secrets: Path
 
     def at(self, endpoint: WebhookEndpoint) -> list[dict[str, Any]]:
-        """What came for an endpoint, in order."""
+        """Returns the requests that arrived for an endpoint, in order."""
         came: list[dict[str, Any]] = httpx.get(f"{self.address}received", trust_env=False, verify=TRUSTS_NOBODY).json()
         return [one for one in came if endpoint.url.endswith(one["path"])]
 
-    async def news(self, known: int) -> None:
-        """Returns when more has come than was known."""
+    async def news(self, count: int) -> None:
+        """Waits until more requests have arrived than this number."""
         async with httpx.AsyncClient(trust_env=False, verify=TRUSTS_NOBODY, timeout=60) as client:
-            asked = {"after": known, "wait": 30}
-            assert (await client.get(f"{self.address}received", params=asked)).json()
+            parameters = {"after": count, "wait": 30}
+            assert (await client.get(f"{self.address}received", params=parameters)).json()
 
     def count(self) -> int:
-        """How many requests came so far."""
+        """Returns the number of requests so far."""
         return len(httpx.get(f"{self.address}received", trust_env=False, verify=TRUSTS_NOBODY).json())
 
 
@@ -77,7 +77,7 @@ async def register(
     principal: Principal | None = None,
     **more: Any,
 ) -> WebhookEndpoint:
-    """An endpoint of the town's at a path of the receiver's own, its secret handed to the receiver."""
+    """Registers an endpoint with a path of the receiver, and gives the receiver its secret."""
     new = NewEndpoint(f"{receiver.address}{new_id().hex}", tuple(types), **more)
     async with town.unit(principal) as work:
         made, secret = await register_endpoint(work, new, SANDBOX)
@@ -109,7 +109,7 @@ def lay(
     type_: EventType = CONCERN_RAISED,
     secured_area: str | None = None,
 ) -> UUID:
-    """Lays an event to commit with this unit of work; its id."""
+    """Records an event in this unit of work, and returns its id."""
     about = town.students[student] if student else None
     happened = NewEvent(
         type=type_,
@@ -126,7 +126,7 @@ def lay(
 
 
 async def drained(town: Town) -> int:
-    """Delivers what is due in the town; how many attempts were made."""
+    """Sends all due deliveries of the district, and returns the number of attempts."""
     return await drain(town.settings, {town.district_id})
 
 

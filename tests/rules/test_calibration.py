@@ -28,24 +28,24 @@ pytestmark = pytest.mark.long
     ],
 )
 def test_noise_forms_and_correlation_are_found_again(world: World, own: float, form: float, correlation: float) -> None:
-    found = estimate_scatter(panel(simulate(world, 2500, 21)))
-    assert found.own == pytest.approx(own, rel=0.08)
-    assert found.form == pytest.approx(form, abs=0.05)
-    assert found.correlation == pytest.approx(correlation, abs=0.08)
+    scatter = estimate_scatter(panel(simulate(world, 2500, 21)))
+    assert scatter.own == pytest.approx(own, rel=0.08)
+    assert scatter.form == pytest.approx(form, abs=0.05)
+    assert scatter.correlation == pytest.approx(correlation, abs=0.08)
 
 
 def test_growth_is_found_again_and_thresholds_follow_the_noise() -> None:
     """Slow growth with larger, correlated errors: the estimates are near, the threshold higher than published."""
     world = World(growth=(1.0, 0.45), noise=9.0, autocorrelation=0.3)
-    found = calibrate(panel(simulate(world, 1000, 22)), imagined=1500)
-    estimates = dict(found.estimates)
+    calibration = calibrate(panel(simulate(world, 1000, 22)), imagined=1500)
+    estimates = dict(calibration.estimates)
     assert estimates["growth_mean"] == pytest.approx(1.0 / 1.5, abs=0.08)
     assert estimates["growth_sd"] == pytest.approx(0.45 / 1.5, abs=0.08)
     assert estimates["noise"] == pytest.approx(9 / 8, abs=0.06)
-    assert found.threshold_at(0.10) > PUBLISHED.threshold_at(0.10)
-    assert found.observed is not None
-    assert found.expected is not None
-    assert abs(found.observed - found.expected) < 0.15
+    assert calibration.threshold_at(0.10) > PUBLISHED.threshold_at(0.10)
+    assert calibration.observed is not None
+    assert calibration.expected is not None
+    assert abs(calibration.observed - calibration.expected) < 0.15
 
 
 def batch(year: Year) -> Batch:
@@ -67,7 +67,7 @@ def test_the_same_scores_give_the_same_calibration_in_any_unit() -> None:
 
 
 def test_too_little_data_keeps_the_published_defaults() -> None:
-    """A few series, or none that can be judged: nothing is estimated, and the report says on how much."""
+    """With too few series, or none that can be judged, nothing is estimated and the report states the numbers."""
     few = batch(simulate(World(), 100, 24))
     kept = calibrate_batch(few)
     assert (kept.prior, kept.thresholds, kept.series) == (PUBLISHED.prior, PUBLISHED.thresholds, 100)

@@ -1,4 +1,4 @@
-"""Protects the playground's caseload: it covers what a viewer should find, and a later start continues each series."""
+"""Protects the playground's caseload: it has every kind of case, and a later start continues each series."""
 
 from datetime import date, timedelta
 
@@ -45,7 +45,7 @@ def test_a_later_start_sends_what_is_missing_and_nothing_twice(series: Series, d
 
 
 def test_an_ended_support_gets_no_more_scores() -> None:
-    """A start in the years to come adds nothing to a support that its team ended."""
+    """A later start adds no scores to a support that has ended."""
     later = MONDAY + timedelta(days=700)
     for series in ALL:
         if series.plan.ends:

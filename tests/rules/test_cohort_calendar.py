@@ -40,14 +40,14 @@ def line(number: int, begins: date, rate: float) -> ScoreSeries:
 
 
 def verdict(mine: ScoreSeries, others: list[ScoreSeries]) -> bytes:
-    """The bytes of what the monitor says of one of them."""
+    """Returns the bytes of the monitor's verdict on one of these series."""
     chosen = ChosenRule("monitor", {"far_percent": 10}, UUID(int=3))
     one = MonitoredSeries(mine, Support(id=mine.support_id), Phase(), chosen)
     return canonical_bytes(judge_series([one], others)[mine.support_id].verdict)
 
 
 def test_a_break_over_the_whole_series_is_no_verdict() -> None:
-    """Scores of a break have no week of instruction behind them, however many they are."""
+    """Scores during a break give no verdict, because no instructional week has passed."""
     begins = BREAK - timedelta(weeks=2)
     weeks = counted([week for week in CALENDAR if week[0] >= begins])
     days = [BREAK + timedelta(days=n) for n in range(-7, 5)]
@@ -57,14 +57,14 @@ def test_a_break_over_the_whole_series_is_no_verdict() -> None:
     )
     mine = replace(line(1, begins, 1.5), weeks=weeks, scores=scores)
     assert set(at) == {0}
-    said = verdict(mine, [line(number, BEGINS, 1.5) for number in range(2, 10)])
-    assert b'"insufficient_data"' in said
-    assert b"no_instructional_week" in said
+    verdict_of_mine = verdict(mine, [line(number, BEGINS, 1.5) for number in range(2, 10)])
+    assert b'"insufficient_data"' in verdict_of_mine
+    assert b"no_instructional_week" in verdict_of_mine
 
 
 @pytest.mark.parametrize("begins", [BEGINS, BEGINS + timedelta(weeks=3), BREAK - timedelta(weeks=1), BREAK, AFTER])
 def test_a_week_is_the_same_week_for_the_whole_class(begins: date) -> None:
-    """Whenever a phase begins, in a break too, its weeks stand in the columns of its classmates' same weeks."""
+    """The weeks of each phase are in the columns of its classmates' same weeks, even if it begins in a break."""
     first, other = on_one_calendar([line(1, BEGINS, 1.5), line(2, begins, 1.5)])
     for monday, instructional in CALENDAR:
         if instructional and monday >= begins:
@@ -72,7 +72,7 @@ def test_a_week_is_the_same_week_for_the_whole_class(begins: date) -> None:
 
 
 def test_a_phase_that_begins_in_a_break_has_its_passages_difficulty_taken_out() -> None:
-    """What begins in a break says what it would if it began with the first week after: the same scores and weeks."""
+    """A phase that begins in a break has the same verdict as one that begins in the week after it."""
     mates = [line(number, BEGINS, 1.5) for number in range(2, 10)]
     mine, late = line(1, AFTER, 0.2), line(1, BREAK, 0.2)
     assert late.scores == mine.scores

@@ -42,7 +42,7 @@ WHOLE = {
 @pytest.mark.parametrize("what", WHOLE)
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
 def test_a_file_that_fits_passes_as_it_is(what: str, size: int) -> None:
-    """Byte for byte, wherever its chunks are cut: the check changes nothing that it need not."""
+    """A valid file passes unchanged, however it is divided into chunks."""
     given, screen = _screened(WHOLE[what], size)
     assert given.rstrip(b"\r\n") == WHOLE[what].rstrip(b"\r\n")
     assert _faults(screen) == []
@@ -60,7 +60,7 @@ BAD = {
 @pytest.mark.parametrize("what", BAD)
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
 def test_a_bad_row_costs_that_row_alone(what: str, size: int) -> None:
-    """It keeps its place and its sourcedId, its other values never reach COPY, and the rows beside it are there."""
+    """A malformed row keeps its place and its sourcedId, its other values are dropped, and other rows pass."""
     bad, instead, code = BAD[what]
     before, after = b'a,b,c\r\n"b","b\r\nb",c\r\n', b'c,b,c\r\nd,"b, b",c\r\n'
     given, screen = _screened(before + bad + b"\r\n" + after, size)
@@ -71,7 +71,7 @@ def test_a_bad_row_costs_that_row_alone(what: str, size: int) -> None:
 
 
 def test_quotes_within_a_value_and_nul_are_kept_visible_and_noted() -> None:
-    """COPY would drop the quotes, and PostgreSQL stores no NUL; a value is read as it was meant, which the run says."""
+    """Quotes within a value and NUL characters are kept in a readable form and noted."""
     given, screen = _screened(b'a,Robert "Bob" Smith,c\r\nd,\0e,f\r\n')
     assert given == b'a,"Robert ""Bob"" Smith",c\r\nd,\xef\xbf\xbde,f\r\n'
     assert (list(screen.quotes), screen.nuls, _faults(screen)) == ([1], 1, [])
@@ -97,7 +97,7 @@ def test_line_ends_that_differ_from_the_headers_are_mended(end: bytes) -> None:
 
 
 def test_lines_without_anything_are_no_rows() -> None:
-    """They count as lines of the file, so that what is said of later rows names their place."""
+    """Empty lines count as lines of the file but not as rows, so that later rows have the right numbers."""
     given, screen = _screened(b"a,b,c\r\n\r\nd,e\r\n\r\n")
     assert (list(screen.blank), _faults(screen)) == ([2, 4], [(3, COLUMNS)])
     assert given == b"a,b,c\r\n,,\r\nd,,\r\n,,\r\n"
@@ -112,14 +112,14 @@ def test_lines_without_anything_are_no_rows() -> None:
     ],
 )
 def test_what_spoils_a_whole_file_is_refused_in_a_sentence(rows: bytes, words: str) -> None:
-    """Where no row can be told to be the bad one, the file is refused, without a value of it."""
+    """A file in which no single row is faulty is refused with a sentence and without a value."""
     with pytest.raises(SourceRefused, match=words) as refused:
         _screened(rows)
     assert "Secr" not in refused.value.detail
 
 
 def test_faults_beyond_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is remembered of a file that was made to harm is bounded."""
+    """The number of recorded faults is limited."""
     monkeypatch.setattr("app.sis.engine.intake.screen.MAX_FAULTS", 100)
     with pytest.raises(SourceRefused, match="has over 100 lines that do not match"):
         _screened(b"x\r\n" * 101)
@@ -145,7 +145,7 @@ def test_whatever_is_written_as_csv_is_read_as_it_was(rows: list[list[str]], siz
     size=st.integers(1, 60),
 )
 def test_no_bytes_at_all_break_it(data: bytes, size: int) -> None:
-    """Whatever comes is rows of the header's width, or a refusal: nothing else reaches COPY."""
+    """Any bytes give rows of the header's width or a refusal."""
     try:
         given, _ = _screened(data, size)
     except SourceRefused:

@@ -31,14 +31,14 @@ def ring(*lines: str) -> Keyring:
 @pytest.mark.long
 @given(PLACES)
 def test_a_cursor_opens_to_its_place(place: list[object]) -> None:
-    """Whatever a place holds comes back as it was, in the same text each time."""
+    """A cursor decodes to its position, and the same position gives the same cursor."""
     cursor = SEAL.seal(BOUND, tuple(place))
     assert SEAL.open(BOUND, cursor) == tuple(place)
     assert SEAL.seal(BOUND, tuple(place)) == cursor
 
 
 def test_a_cursor_shows_nothing_of_its_place() -> None:
-    """Neither the text nor what it decodes to holds a name or an id."""
+    """A cursor shows no name and no id, in its text or decoded as base64."""
     raw = base64.urlsafe_b64decode(CURSOR + "=" * (-len(CURSOR) % 4))
     for part in PLACE:
         assert part not in CURSOR
@@ -56,7 +56,7 @@ def test_an_edited_cursor_opens_nothing(at: int, removed: int, inserted: str) ->
 
 
 def test_every_last_sign_but_its_own_is_refused() -> None:
-    """The last sign has bits that no byte holds: a cursor has one spelling."""
+    """A cursor has one spelling, so another last character is refused."""
     for sign in ALPHABET:
         if sign != CURSOR[-1]:
             assert SEAL.open(BOUND, CURSOR[:-1] + sign) is None
@@ -64,7 +64,7 @@ def test_every_last_sign_but_its_own_is_refused() -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_opens_nothing(text: str) -> None:
-    """What is no cursor is refused and breaks nothing."""
+    """Any other text is refused without a fault."""
     assert SEAL.open(BOUND, text) is None
 
 
@@ -78,7 +78,7 @@ def test_a_long_text_is_refused_and_long_names_are_not() -> None:
 
 
 def test_a_cursor_of_an_older_key_opens_after_a_rotation() -> None:
-    """A feed's reader comes back weeks later: each key of the ring opens what it sealed, in any process."""
+    """A cursor opens with any key of the keyring, in any process, also after a rotation."""
     before = cursor_seal(ring(OLD)).seal(BOUND, PLACE)
     rotated = cursor_seal(ring(NEW, OLD))
     assert rotated.open(BOUND, before) == PLACE
@@ -107,7 +107,7 @@ def _keyset(
     ids=["district", "list", "filter's value", "filter", "no filter"],
 )
 def test_a_cursor_is_of_one_list(district: UUID, listing: str, filters: dict[str, object]) -> None:
-    """It opens for its own district, list and filter, and for no other."""
+    """A cursor opens only for its own district, list and filter."""
     cursor = _keyset().mark(*PLACE)
     assert _keyset(cursor=cursor).after == PLACE
     with pytest.raises(Malformed):
@@ -115,7 +115,7 @@ def test_a_cursor_is_of_one_list(district: UUID, listing: str, filters: dict[str
 
 
 def test_a_cursor_without_a_keyring_is_of_this_process() -> None:
-    """What a list that no face gives out seals, no installation's keys open."""
+    """A cursor without a keyring opens in its own process only."""
     cursor = keyset(DISTRICT, "students", {"grade": "03"}, None, 10).mark(*PLACE)
     assert keyset(DISTRICT, "students", {"grade": "03"}, cursor, 10).after == PLACE
     with pytest.raises(Malformed):

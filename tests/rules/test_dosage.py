@@ -30,7 +30,7 @@ def day(week: int, weekday: int = 0) -> date:
 def session_record(
     held_on: date, planned: int, delivered: int, attended: bool, lost_because: str | None
 ) -> DeliveredSessions:
-    """One session as the sums over a week take it; minutes given beyond the plan lose nothing."""
+    """Returns one session as a week's sums; minutes beyond the plan lose nothing."""
     given = delivered if attended else 0
     return DeliveredSessions(
         monday=monday_of(held_on),
@@ -57,15 +57,15 @@ def over(weeks: int, records: list[DeliveredSessions], off: frozenset[date] = fr
 
 
 def test_what_has_no_record_is_unknown_and_not_missed() -> None:
-    """Two of six sessions were recorded, both held: two known, four unknown, nothing lost."""
-    found = over(2, [held(0, 0), held(0, 2)])
-    assert (found.planned_sessions, found.delivered_sessions, found.unknown_sessions) == (6, 2, 4)
-    assert (found.planned_minutes, found.known_minutes, found.delivered_minutes) == (180, 60, 60)
-    assert found.lost == {}
+    """With two of six sessions recorded and held, four are unknown and none is lost."""
+    result = over(2, [held(0, 0), held(0, 2)])
+    assert (result.planned_sessions, result.delivered_sessions, result.unknown_sessions) == (6, 2, 4)
+    assert (result.planned_minutes, result.known_minutes, result.delivered_minutes) == (180, 60, 60)
+    assert result.lost == {}
 
 
 def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
-    """Under half known there is no share, and so no gate; from half on it is that of the known sessions alone."""
+    """If less than half of the sessions is known, there is no share; otherwise it is that of the known sessions."""
     assert over(2, [held(0, 0), held(0, 2)]).share is None
     half = over(2, [held(0, 0), held(0, 2), held(1, 0, 0)])
     assert half.is_known
@@ -73,19 +73,19 @@ def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
 
 
 def test_the_share_is_the_lesser_session_records_and_minutes() -> None:
-    """Each session given, each cut to a third: all sessions, a third of the minutes."""
-    found = over(1, [held(0, weekday, 10) for weekday in range(3)])
-    assert found.session_share == 1.0
-    assert found.share == found.minute_share == pytest.approx(1 / 3)
-    assert found.lost == {"schedule": 60}
+    """The share is the lower one of sessions and minutes."""
+    result = over(1, [held(0, weekday, 10) for weekday in range(3)])
+    assert result.session_share == 1.0
+    assert result.share == result.minute_share == pytest.approx(1 / 3)
+    assert result.lost == {"schedule": 60}
 
 
 def test_a_session_that_makes_up_for_another_is_no_plan_of_its_own() -> None:
     """Missed on Monday, made up for on Thursday: three planned, three delivered."""
     records = [held(0, 0, 0), held(0, 1), held(0, 2), held(0, 3, planned=0)]
-    found = over(1, records)
-    assert (found.planned_sessions, found.delivered_sessions, found.unknown_sessions) == (3, 3, 0)
-    assert found.share == 1.0
+    result = over(1, records)
+    assert (result.planned_sessions, result.delivered_sessions, result.unknown_sessions) == (3, 3, 0)
+    assert result.share == 1.0
 
 
 def test_a_week_without_instruction_asks_for_nothing() -> None:
@@ -97,7 +97,7 @@ def test_a_week_without_instruction_asks_for_nothing() -> None:
 
 
 def test_a_window_that_cuts_a_week_asks_for_its_share() -> None:
-    """From Wednesday to Tuesday: three of five days, then two; a weekend has none."""
+    """A window that contains a part of a week has a proportional number of planned sessions."""
     days = school_days(day(0, 2), day(1, 1), ())
     assert days == {day(0): 3, day(1): 2}
     assert [planned_in(one, 3) for one in (0, 1, 2, 3, 4, 5)] == [0, 1, 1, 2, 2, 3]
@@ -136,16 +136,16 @@ def made(records: list[DeliveredSessions], off: frozenset[date], weekly: int) ->
 
 @given(RECORDS, OFF, WEEKLY)
 def test_sums_hold_together(records: list[DeliveredSessions], off: frozenset[date], weekly: int) -> None:
-    """Known and unknown make the plan; delivered is what the records say; what is not lost of the known was given."""
-    found = made(records, off, weekly)
-    assert found.known_sessions + found.unknown_sessions == found.planned_sessions
-    assert found.known_sessions == sum(one.planned_sessions for one in records)
-    assert found.delivered_sessions <= len(records)
-    assert found.delivered_minutes == sum(one.delivered_minutes for one in records)
-    assert found.planned_minutes == found.known_minutes + 45 * found.unknown_sessions
-    assert sum(found.lost.values()) >= found.known_minutes - found.delivered_minutes
-    assert set(found.lost) <= set(LOST_BECAUSE)
-    assert min(getattr(found, name) for name in ("unknown_sessions", "delivered_minutes", "known_minutes")) >= 0
+    """Known and unknown sessions sum to the plan, and delivered and lost minutes to the known ones."""
+    result = made(records, off, weekly)
+    assert result.known_sessions + result.unknown_sessions == result.planned_sessions
+    assert result.known_sessions == sum(one.planned_sessions for one in records)
+    assert result.delivered_sessions <= len(records)
+    assert result.delivered_minutes == sum(one.delivered_minutes for one in records)
+    assert result.planned_minutes == result.known_minutes + 45 * result.unknown_sessions
+    assert sum(result.lost.values()) >= result.known_minutes - result.delivered_minutes
+    assert set(result.lost) <= set(LOST_BECAUSE)
+    assert min(getattr(result, name) for name in ("unknown_sessions", "delivered_minutes", "known_minutes")) >= 0
 
 
 @given(RECORDS, OFF, WEEKLY, st.randoms(use_true_random=False))
@@ -162,7 +162,7 @@ def test_the_order_of_records_changes_nothing(
 def test_the_unknown_is_never_counted_as_missed(
     records: list[DeliveredSessions], off: frozenset[date], weekly: int, week: int
 ) -> None:
-    """A plan that asks for more, with the same records, loses no minute and moves no share: at most it hides it."""
+    """Unknown sessions never count as missed: a larger plan changes no share and loses no minutes."""
     less, more = made(records, off, weekly), made(records, off, weekly + 3)
     assert more.lost == less.lost
     assert more.delivered_minutes == less.delivered_minutes
@@ -187,7 +187,7 @@ def test_two_windows_make_the_whole(
 
 
 def test_a_window_knows_of_the_weeks_of_its_own_time_only() -> None:
-    """A calendar that was read for others as well says the same of a window as one read for it alone."""
+    """The dosage of a window is the same with a calendar that was read for other windows too."""
     weeks = [(day(n), n != 2) for n in (0, 1, 2, 3, 6, 7)]
     assert off_between(weeks, day(1, 3), day(3, 4)) == frozenset({day(2)})
     assert off_between(weeks, day(0), day(5)) == frozenset({day(2)})
@@ -196,7 +196,7 @@ def test_a_window_knows_of_the_weeks_of_its_own_time_only() -> None:
 
 
 def test_what_a_plan_asks_is_not_changed_by_what_another_student_was_given() -> None:
-    """Students with one plan share what it asks of each week; a record is of one of them."""
+    """The cached plan of students with the same plan is not changed by one student's records."""
     before = dosage(day(0), day(1, 4), (), [], **PLAN)
     given = dosage(day(0), day(1, 4), (), [session_record(day(0), 30, 20, True, None)], **PLAN)
     assert (given.delivered_minutes, given.known_sessions, given.planned_sessions) == (20, 1, 6)

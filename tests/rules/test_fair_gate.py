@@ -37,7 +37,7 @@ async def test_a_key_without_a_request_under_way_is_let_in_at_once() -> None:
 
 
 async def test_the_key_with_most_under_way_pauses_while_another_runs() -> None:
-    """A district's one request shares the processor with none of another's four; the pause ends with it, or in time."""
+    """A request pauses while one of a district with fewer running requests runs, and then continues."""
     clock = _Clock()
     gate = Gate(Limits(slots=4, most_of_one_key=8, most=16, slot_seconds=3600, pause_seconds=0.25), clock=clock)
     loud = [gate.enqueue("a") for _ in range(4)]
@@ -57,7 +57,7 @@ async def test_the_key_with_most_under_way_pauses_while_another_runs() -> None:
 
 
 async def test_a_pause_is_bounded_where_others_come_all_the_time() -> None:
-    """Whatever many small districts send, the requests of a large one go on for about half of the time."""
+    """The pauses of a large district's request are limited, even if small districts always send requests."""
     clock = _Clock()
     gate = Gate(Limits(slots=4, most_of_one_key=8, most=16, slot_seconds=3600, pause_seconds=0.25), clock=clock)
     loud = [gate.enqueue("a") for _ in range(4)]
@@ -71,7 +71,7 @@ async def test_a_pause_is_bounded_where_others_come_all_the_time() -> None:
 
 
 async def test_a_districts_weight_counts_where_requests_pause() -> None:
-    """With the share of three, three requests are as much as another district's one."""
+    """A district with the weight three may run three requests for one of another district."""
     gate = Gate(Limits(slots=8, most_of_one_key=8, most=16, slot_seconds=3600), {"a": 3.0})
     heavy = [gate.enqueue("a") for _ in range(3)]
     gate.enqueue("b")
@@ -81,7 +81,7 @@ async def test_a_districts_weight_counts_where_requests_pause() -> None:
 
 
 async def test_after_a_long_step_the_loop_takes_in_what_has_come() -> None:
-    """Steps of other requests do not follow it at once: a request that has just come would wait for all of them."""
+    """After a long step the loop accepts new input before other requests continue."""
     gate = Gate(ROOMY)
     first, second = gate.enqueue("a"), gate.enqueue("a")
     first.stepped(0.0001)
@@ -94,7 +94,7 @@ async def test_after_a_long_step_the_loop_takes_in_what_has_come() -> None:
 
 
 async def test_a_waiting_request_that_is_given_up_leaves_the_queue() -> None:
-    """A client that has gone takes no slot, before and after its turn came."""
+    """A waiting request that is cancelled leaves the queue and takes no slot."""
     gate = Gate(ROOMY)
     running = [gate.enqueue("a") for _ in range(2)]
     waiting = [gate.enqueue("a") for _ in range(3)]
@@ -165,7 +165,7 @@ async def test_a_long_request_gives_its_slot_back_and_its_key_stays_bounded() ->
 
 
 async def test_a_long_request_that_uses_the_processor_keeps_its_slot() -> None:
-    """Where the processor is what all wait for, another request at once would only slow the others down."""
+    """A long request that uses the processor keeps its slot."""
     clock, processor = _Clock(), _Clock()
     gate = Gate(Limits(slots=1, most_of_one_key=3, most=8, slot_seconds=3600), clock=clock, processor=processor)
     long, next_one = gate.enqueue("a"), gate.enqueue("a")
@@ -179,7 +179,7 @@ async def test_a_long_request_that_uses_the_processor_keeps_its_slot() -> None:
 
 
 async def test_the_timer_takes_the_slot_of_a_long_request() -> None:
-    """Nobody has to ask for it."""
+    """The timer takes the slot of a long request without being called."""
     gate = Gate(Limits(slots=1, most_of_one_key=8, most=16, slot_seconds=0.01), processor=lambda: 0.0)
     gate.enqueue("a")
     second = gate.enqueue("a")

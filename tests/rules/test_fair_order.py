@@ -1,4 +1,4 @@
-"""Tests weighted fair queuing: nobody waits while a slot is free, nobody starves, and each key gets its share."""
+"""Tests weighted fair queuing: no request waits while a slot is free, and each key gets its share."""
 
 from collections import Counter
 from collections.abc import Hashable
@@ -25,7 +25,7 @@ STEPS = st.lists(
 def test_a_request_waits_only_where_its_key_has_enough_in_service(
     steps: list[tuple[str, int, int, float]],
 ) -> None:
-    """Work-conserving under any history of joins, takes, cancellations and costs; and the counts stay right."""
+    """After any sequence of joins, takes, cancellations and costs, a request waits only if all slots are in use."""
     order, waiting, serving = FairOrder(), list[Ticket](), list[Ticket]()
     for step, key, flow, cost in steps:
         if step == "join":
@@ -103,7 +103,7 @@ def test_a_newcomer_is_served_before_those_who_have_been_served() -> None:
 
 
 def test_a_key_that_was_away_has_saved_nothing_up() -> None:
-    """Idleness is no credit: who returns gets its share from now on, and does not shut the others out."""
+    """A key without requests accumulates no credit."""
     order = FairOrder()
     for _ in range(50):
         order.join("a")
@@ -134,7 +134,7 @@ def test_the_flows_of_a_key_take_turns() -> None:
 
 
 def test_keys_are_forgotten_while_others_are_served() -> None:
-    """Memory is bounded by who is there now, not by who ever came."""
+    """Keys without requests are forgotten, so that memory is bounded."""
     order = FairOrder()
     for _ in range(3):
         order.join("busy")

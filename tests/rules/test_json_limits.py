@@ -1,4 +1,4 @@
-"""Tests the scan of a JSON document: it counts every value that a parser would build, and builds none."""
+"""Tests the scan of a JSON document, which counts all values of a document without building them."""
 
 import json
 import re
@@ -34,14 +34,14 @@ def code_of(document: bytes) -> str | None:
 @pytest.mark.long
 @given(JSON)
 def test_an_ordinary_document_passes(value: Any) -> None:
-    """Whatever the texts hold (commas, quotes, brackets, escapes), a small document is within the limits."""
+    """A small document is within the limits, whatever its texts contain."""
     check_json(json.dumps(value).encode())
     check_json(json.dumps(value, ensure_ascii=False, indent=1).encode())
 
 
 @given(JSON)
 def test_a_long_list_is_counted_behind_any_text(value: Any) -> None:
-    """No content of a text hides what follows it: the list behind it is still counted."""
+    """A long list is counted after any text."""
     document = json.dumps([value, [0] * MAX_VALUES], ensure_ascii=False).encode()
     assert code_of(document) in ("body.too_many_values", "body.too_many_keys")
 
@@ -61,7 +61,7 @@ def test_a_long_list_is_counted_behind_any_text(value: Any) -> None:
     ],
 )
 def test_the_limits_are_where_they_are_said_to_be(value: Any, code: str | None) -> None:
-    """Values and keys are counted; what stands in a text is not."""
+    """Values and keys are counted exactly up to the limits; the content of texts does not count."""
     assert code_of(json.dumps(value).encode()) == code
 
 
@@ -82,7 +82,7 @@ def test_another_encoding_is_refused() -> None:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_counting_is_cheap(name: str) -> None:
-    """No body of the corpus takes more than a few copies of itself, or a tenth of a second of processor time."""
+    """The scan costs little time and memory for each body of the corpus."""
     body = BODIES[name]()
     assert len(body) <= 2 << 20
     began = time.process_time()
@@ -99,7 +99,7 @@ def test_counting_is_cheap(name: str) -> None:
 
 
 def test_a_detail_is_a_sentence() -> None:
-    """It names the limit and nothing of the document."""
+    """The detail of an error names the limit and nothing of the document."""
     with pytest.raises(Invalid) as refused:
         check_json(b"[" * 100)
     assert re.fullmatch(r"[A-Z].*\d+ deep\.", refused.value.violations[0].detail)

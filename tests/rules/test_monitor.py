@@ -20,7 +20,7 @@ from app.response.rules.rates import GRID, THRESHOLDS, threshold_at
 from app.response.rules.series import DeliveredMinutes, Observation, Series
 from app.response.rules.verdict import NonresponseKind, State
 from bench.response.figures import figures, first_flag
-from bench.response.monitor import kind_accuracy, panel, watch
+from bench.response.monitor import kind_accuracy, panel, run_monitor
 from bench.response.world import World, simulate
 
 PRIOR = Prior()
@@ -36,7 +36,7 @@ def series(
 def dense(
     times: NDArray[np.int64], y: Array, g: float, start: tuple[float, float], prior: Prior
 ) -> dict[tuple[int, int], tuple[float, float, float]]:
-    """The same posterior by whole covariance matrices: weights, means, SDs of the rate now, by (change, noise)."""
+    """Computes the same posterior with whole covariance matrices: weights, means and standard deviations."""
     last = int(times[-1])
     out: dict[tuple[int, int], tuple[float, float, float]] = {}
     seen = ~np.isnan(y)
@@ -65,7 +65,7 @@ def test_the_two_filters_give_the_exact_gaussian_posterior() -> None:
     times = np.array([0, 0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9])
     y = 4 + 0.19 * np.minimum(times, 5) + 0.5 * rng.normal(size=len(times))
     y[5] = np.nan
-    found = posterior(
+    result = posterior(
         times, y[:, None], np.full((12, 1), PRIOR.share), np.array([0.19]), (np.array([4.2]), np.array([1.5])),
         np.full(12, 1 - PRIOR.share), PRIOR, np.array([0]), np.array([9]),
     )  # fmt: skip
@@ -74,9 +74,9 @@ def test_the_two_filters_give_the_exact_gaussian_posterior() -> None:
     total = sum(np.exp(value[0] - top) for value in expected.values())
     for (week, n), (ll, rate, sd) in expected.items():
         change = week and week + 1
-        assert found.weight[change, n, 0] == pytest.approx(np.exp(ll - top) / total, rel=1e-8)
-        assert found.mean[change, n, 0] == pytest.approx(rate, abs=1e-9)
-        assert found.sd[change, n, 0] == pytest.approx(sd, abs=1e-9)
+        assert result.weight[change, n, 0] == pytest.approx(np.exp(ll - top) / total, rel=1e-8)
+        assert result.mean[change, n, 0] == pytest.approx(rate, abs=1e-9)
+        assert result.sd[change, n, 0] == pytest.approx(sd, abs=1e-9)
 
 
 def test_the_normal_distribution_holds_in_both_tails() -> None:
@@ -95,7 +95,7 @@ def effects(of: Panel) -> tuple[Array, Array]:
 
 
 def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By one factorisation for all goals, and grown score by score: the inverse of each student's own covariance."""
+    """The shared factorisation gives each student's own inverse covariance, also when scores are added one by one."""
     whole = panel(simulate(World(weeks=20, missing=0.3), 50, 3))
     whole = replace(whole, g=np.linspace(0.1, 0.4, 50), began=np.repeat([0, 3], 25))
     own, cohorts = (1 - PRIOR.share) * whole.noise, Cohorts.of(whole.cohort)
@@ -116,7 +116,7 @@ def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyP
 
 
 def test_the_difficulty_of_forms_is_recovered() -> None:
-    """With 25 students the estimates correlate .85 or better with what a thousand say of the same forms."""
+    """The estimated difficulties of forms correlate with those from a thousand students by .85 or more."""
     many = panel(simulate(World(cohort=1000), 1000, 12))
     truth, _ = effects(many)
     seen, variance = effects(replace(many, cohort=np.arange(1000) // 25))
@@ -126,7 +126,7 @@ def test_the_difficulty_of_forms_is_recovered() -> None:
 
 
 def test_a_cohort_is_judged_by_itself_alone() -> None:
-    """Other cohorts in the same array, and the order of cohorts, change nothing."""
+    """The judgement of a cohort does not depend on other cohorts in the array."""
     whole = panel(simulate(World(weeks=12), 75, 2))
     alone = judge_panel(whole.part(slice(25, 50)), PRIOR)
     together = judge_panel(whole, PRIOR)
@@ -152,21 +152,21 @@ def test_a_hard_passage_for_everyone_is_nobodys_stall() -> None:
 
 def test_a_group_that_stalls_as_a_whole_is_not_explained_away() -> None:
     year = simulate(World(growth=(1.8, 0.2), stopping=1.0, stops=(10, 10)), 500, 5)
-    flags = first_flag(watch(year).statistic, threshold_at("monitor", 0.10))
+    flags = first_flag(run_monitor(year).statistic, threshold_at("monitor", 0.10))
     assert figures(flags, year).value["S10"] > 0.3
 
 
 def test_week_by_week_is_what_each_week_alone_would_say() -> None:
-    """Carrying a cohort's arithmetic on from week to week changes nothing beyond rounding."""
+    """Judging week by week gives the same as judging each week alone, up to rounding."""
     whole = panel(simulate(World(weeks=12), 50, 4))
-    for week, found in zip((5, 9, 12), judge_weeks(whole, PRIOR, (5, 9, 12)), strict=True):
+    for week, estimate in zip((5, 9, 12), judge_weeks(whole, PRIOR, (5, 9, 12)), strict=True):
         alone = judge_panel(whole, PRIOR, week=week)
-        assert found.statistic == pytest.approx(alone.statistic, abs=1e-9)
-        assert list(found.change) == list(alone.change)
+        assert estimate.statistic == pytest.approx(alone.statistic, abs=1e-9)
+        assert list(estimate.change) == list(alone.change)
 
 
 def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:
-    """Shifting a cohort's weeks, with the week in which its phases began, moves nothing."""
+    """A series that is shifted in the calendar has the same result."""
     whole = panel(simulate(World(weeks=12), 50, 4))
     later = replace(whole, times=whole.times + 7, began=np.full(50, 7))
     one, other = judge_panel(whole, PRIOR), judge_panel(later, PRIOR)
@@ -176,9 +176,9 @@ def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:
 
 @pytest.mark.long
 def test_the_stated_rate_holds_in_a_small_population() -> None:
-    """2,000 students of another seed: a coarse guard against a change that nobody measured."""
+    """The stated false-alarm rate holds for 2,000 students of another seed."""
     year = simulate(World(), 2000, 99)
-    watched, threshold = watch(year), threshold_at("monitor", 0.10)
+    watched, threshold = run_monitor(year), threshold_at("monitor", 0.10)
     value = figures(first_flag(watched.statistic, threshold), year).value
     assert value["FAR"] < 0.14
     assert value["N12"] > 0.72

@@ -62,7 +62,7 @@ async def _cleans_up(log: list[str]) -> None:
 
 @pytest.mark.parametrize("is_paused", [False, True])
 async def test_a_cancellation_is_delivered_at_once(is_paused: bool) -> None:
-    """While the coroutine waits, and while it is paused; what it does at its end is done."""
+    """A cancellation is delivered at once, whether the coroutine waits or is paused, and its cleanup runs."""
     log: list[str] = []
     pacer = _Pacer()
     task = asyncio.create_task(paced(_cleans_up(log), pacer))
@@ -79,7 +79,7 @@ async def test_a_cancellation_is_delivered_at_once(is_paused: bool) -> None:
 
 
 async def test_tasks_of_a_paced_coroutine_pause_with_it_and_others_do_not() -> None:
-    """What a request starts counts as the request; a task from elsewhere in the same loop goes on."""
+    """The tasks of a paced coroutine pause with it, and other tasks do not."""
     loop = asyncio.get_running_loop()
     before = loop.get_task_factory()
     pace_tasks(loop)

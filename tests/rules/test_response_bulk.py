@@ -16,7 +16,7 @@ from app.response.rules.monitor.bulk import STATES, Batch, find_bulk, judge_bulk
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import State
-from bench.response.one import followed
+from bench.response.one import make_series
 from bench.response.world import World, Year, simulate
 from tests.rules.verdict_bytes import canonical_bytes
 
@@ -74,7 +74,7 @@ def test_the_order_of_rows_changes_nothing() -> None:
 
 
 def test_once_a_cohorts_week_is_settled_the_order_of_arrival_changes_nothing() -> None:
-    """Scores that came in one by one, classmates first or last, end where those that came at once do."""
+    """After a week is finalized, the verdict does not depend on the order in which scores arrived."""
     of = batch(simulate(World(weeks=10), 50, 12))
     late = of.values.copy()
     late[::2, 9] = np.nan
@@ -90,25 +90,25 @@ def test_once_a_cohorts_week_is_settled_the_order_of_arrival_changes_nothing() -
 
 
 def test_who_alone_is_asked_for_is_judged_as_among_all() -> None:
-    """One row of a cohort, classmates only telling of the forms: what the whole batch says of it, of nobody else."""
+    """A student who is judged alone among classmates gets the same result as in the whole batch."""
     of = batch(simulate(World(weeks=20), 75, 13))
     of = replace(of, goal_rate=np.linspace(1, 2, 75), began=np.where(np.arange(75) % 3, 0, 2))
     of = replace(of, values=np.where(of.weeks <= of.began[:, None], np.nan, of.values))
     together = judge_bulk(of).estimate
-    for asked in ([7], [30, 31, 60]):
-        only = np.isin(np.arange(75), asked)
-        found = find_bulk(of, only=only)
-        for f in fields(found):
-            here, there = getattr(found, f.name), getattr(together, f.name)
-            assert here[only] == pytest.approx(there[only], abs=1e-9)
-        assert list(found.statistic[only].round(9)) == list(together.statistic[only].round(9))
-        assert np.isnan(found.statistic[~only]).all()
+    for chosen in ([7], [30, 31, 60]):
+        only = np.isin(np.arange(75), chosen)
+        judged_alone = find_bulk(of, only=only)
+        for f in fields(judged_alone):
+            alone, among_all = getattr(judged_alone, f.name), getattr(together, f.name)
+            assert alone[only] == pytest.approx(among_all[only], abs=1e-9)
+        assert list(judged_alone.statistic[only].round(9)) == list(together.statistic[only].round(9))
+        assert np.isnan(judged_alone.statistic[~only]).all()
 
 
 def test_asked_alone_or_together_gives_the_same_bytes() -> None:
-    """Verdicts of a class asked for at once, in threes and one by one, also where phases began apart."""
+    """Verdicts have the same bytes whether a class is judged together, in parts or one by one."""
     for seed, later in ((1, 0), (2, 3)):
-        whole = [began_later(one, later * (n % 2)) for n, one in enumerate(followed(24, 15, seed))]
+        whole = [began_later(one, later * (n % 2)) for n, one in enumerate(make_series(24, 15, seed))]
         # Who has too few scores for a verdict still tells of the forms.
         whole[5] = replace(
             whole[5], score_series=replace(whole[5].score_series, scores=whole[5].score_series.scores.upto(2))
@@ -123,25 +123,25 @@ def test_asked_alone_or_together_gives_the_same_bytes() -> None:
 
 @pytest.mark.long
 def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
-    """A class in which everybody reads passages of their own says nothing of how hard they are."""
+    """Forms are adjusted only if several students took the same form."""
     for shared in (True, False):
-        whole = followed(24, 12, 4)
+        whole = make_series(24, 12, 4)
         if not shared:
             own = [tuple(f"{n}.{at}" for at in range(len(one.score_series.scores))) for n, one in enumerate(whole)]
             whole = [of_forms(one, forms) for one, forms in zip(whole, own, strict=True)]
-        said = judge_series(whole[:1], [one.score_series for one in whole[1:]])[
+        judgement = judge_series(whole[:1], [one.score_series for one in whole[1:]])[
             whole[0].score_series.support_id
         ].verdict.sentence
-        assert ("allowing for how hard each passage was" in said) == shared
+        assert ("allowing for how hard each passage was" in judgement) == shared
 
 
 def of_forms(one: MonitoredSeries, forms: tuple[str, ...]) -> MonitoredSeries:
-    """The same scores, on other forms."""
+    """Returns the same scores with other forms."""
     return replace(one, score_series=replace(one.score_series, scores=replace(one.score_series.scores, forms=forms)))
 
 
 def began_later(one: MonitoredSeries, weeks: int) -> MonitoredSeries:
-    """The same series without its first weeks' scores, those that follow counted from there."""
+    """Returns the same series without its first weeks, with later weeks counted from its new beginning."""
     scores = one.score_series.scores
     kept = Scores(
         scores.ids[weeks:],

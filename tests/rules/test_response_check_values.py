@@ -1,4 +1,4 @@
-"""Tests the classic decision rules against known numbers, each computed by another method."""
+"""Tests the classic decision rules with known numbers, each of which was computed by another method."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_four_point_flags_a_student_on_the_aimline_with_the_known_probability() 
 
 
 def test_the_whole_rule_agrees_with_its_inner_count_of_runs() -> None:
-    """The exact count above holds for `judge` itself: a sample of patterns, judged score by score."""
+    """The exact count of runs agrees with `judge` for a sample of patterns."""
     for pattern in np.random.default_rng(7).choice((-1, 1), size=(60, 15)):
         for end in range(4, 16):
             verdict = judge("four-point", weekly(10 + 1.5 * np.arange(1, end + 1) + 3.0 * pattern[:end]))
@@ -61,7 +61,7 @@ def test_slope_agrees_with_an_independent_least_squares() -> None:
 
 
 def test_best_break_agrees_with_an_independent_search() -> None:
-    """The break found is the one of least squared error by numpy's solver over the same candidates."""
+    """The best break is the one that numpy's solver finds among the same candidates."""
     values = np.random.default_rng(5).normal(40, 4, 14)
     t = np.arange(1, 15)
 

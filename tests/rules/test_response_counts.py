@@ -31,7 +31,7 @@ def series(values: Iterable[float], *, baseline: float = 10.0, goal: float = 4.0
 def test_the_level_against_the_baseline(
     values: list[float], state: State, kind: NonresponseKind | None, week: int | None
 ) -> None:
-    """Incidents from ten a week, of which the goal is four: what each course of them is called."""
+    """Each course of a count from ten to a goal of four a week has its expected state."""
     verdict = judge("level-change", series(values))
     assert (verdict.state, verdict.kind, verdict.change_week) == (state, kind, week)
 
@@ -57,7 +57,7 @@ def test_a_criterion_met_so_often_of_so_many(values: list[float], state: State, 
 @pytest.mark.parametrize("baseline", [0.0, 5.0, 20.0, 40.0])
 @pytest.mark.parametrize("before", [[90.0] * 3, [35.0, 60.0, 90.0, 85.0, 90.0, 90.0], [90.0, 20.0, 90.0, 90.0, 85.0]])
 def test_a_collapse_is_stopped_at_the_third_such_score(rule: str, baseline: float, before: list[float]) -> None:
-    """From 90 to 23, 28 and 6 %, a student stayed responding, below pace or uncertain for weeks."""
+    """A collapse is judged as stopped at its third score."""
     fallen = [23.0, 28.0, 6.0]
     verdict = judge(rule, series([*before, *fallen], baseline=baseline, goal=80.0))
     assert (verdict.state, verdict.kind) == (State.NOT_RESPONDING, NonresponseKind.STOPPED)
@@ -71,26 +71,26 @@ def test_a_collapse_is_stopped_at_the_third_such_score(rule: str, baseline: floa
 
 @pytest.mark.parametrize("rule", ["level-change", "criterion"])
 def test_incidents_that_come_back_are_a_collapse_too(rule: str) -> None:
-    """The same for a measure that should go down: from two a week back to ten."""
+    """Incidents that come back are a collapse too, for a measure for which lower is better."""
     verdict = judge(rule, series([9, 4, 2, 2, 3, 2, 10, 9, 11], baseline=10.0, goal=4.0))
     assert (verdict.state, verdict.kind) == (State.NOT_RESPONDING, NonresponseKind.STOPPED)
 
 
 @pytest.mark.parametrize("rule", ["level-change", "criterion"])
 def test_a_dip_is_no_collapse(rule: str) -> None:
-    """Three weaker scores of a student who keeps over half of the way change no verdict to an alarm."""
+    """Three weaker scores of a student who stays above half of the way raise no alert."""
     verdict = judge(rule, series([85.0, 90.0, 85.0, 90.0, 85.0, 70.0, 65.0, 72.0], baseline=20.0, goal=80.0))
     assert verdict.state is not State.NOT_RESPONDING
 
 
 @pytest.mark.parametrize("rule", ["level-change", "criterion"])
 def test_no_rate_is_stated_for_a_count(rule: str) -> None:
-    """A slope through counts means nothing, and was stated with every verdict."""
+    """A verdict on a count states no rate."""
     assert judge(rule, series([10, 9, 11, 10, 12, 10])).rate is None
 
 
 def test_a_measure_that_is_no_growth_line_refuses_a_slope_with_the_reason() -> None:
-    """Each kind has a rule that fits, and names it where another is asked for."""
+    """A rule about slopes is refused for another kind of measure, with the rules that fit."""
     for kind, fitting in FITTING.items():
         for rule in RULES:
             if rule in fitting:

@@ -33,7 +33,7 @@ def test_the_scores_of_a_day_are_one_point_their_median() -> None:
 
 
 def test_a_series_of_single_scores_is_left_as_it_is() -> None:
-    """The usual case keeps its columns, so that judging a district costs nothing more."""
+    """A series with one score a day keeps its columns."""
     columns = (IDS[2:5], DAYS[2:5], (1.0, 2.0, 3.0), ("", "", ""))
     assert combine_by_day(columns)[:4] == columns
 
@@ -66,7 +66,7 @@ def test_a_steady_baseline_is_seldom_called_improving() -> None:
 
 
 def test_the_verdict_notes_a_baseline_that_improved_already() -> None:
-    """The growth of such a student is no evidence about the support; the state stays what it was."""
+    """A verdict mentions a baseline that already improved, and keeps its state."""
     rising, plain = (judge("four-point", series(before)) for before in ((30.0, 32.0, 35.0, 36.0, 40.0), ()))
     assert rising.state is plain.state
     assert [reason.as_json() for reason in rising.because][-1] == {

@@ -97,7 +97,7 @@ def test_whole_numbers_and_decimals_are_the_same_numbers() -> None:
 
 
 def test_a_score_on_the_line_is_neither_below_nor_above() -> None:
-    """Also where floats cannot hold the line: a tenth of a unit a week."""
+    """A score on the line counts as neither below nor above, even if floats cannot represent the line."""
     on = Series(tuple(Observation(t, 0.3 + 0.1 * t) for t in range(1, 10)), 0.3, 0.3 + 0.1 * 30, 30)
     for rule in RULES:
         if rule in GROWTH_RULES - {"eb-slope", "monitor"}:  # one shrinks to a prior below the line, one needs a SEM
@@ -129,7 +129,7 @@ def test_trend_below_the_required_rate_flags_and_tells_where_growth_stopped() ->
 
 
 def test_goal_met_holds_against_every_rule() -> None:
-    """The median of the last three meets the final goal: never not_responding, whatever the rule says."""
+    """If the median of the last three scores meets the final goal, no rule gives not responding."""
     long_past = tuple(Observation(t, 41 - 0.01 * t) for t in range(21, 32))
     sentence = "The median of the last three scores (weeks 29 to 31) is 40.7, which meets the goal of 40."
     for rule in RULES:
@@ -223,7 +223,7 @@ def test_the_aimline_runs_from_baseline_to_goal() -> None:
 
 
 def test_a_verdict_says_the_false_alarm_rate_of_its_rule_where_it_was_measured() -> None:
-    """As the field uses a rule, and of the monitor the rate that was chosen; of other parameters nothing is claimed."""
+    """A verdict states the false-alarm rate of its rule if it was measured, and otherwise none."""
     scores = series([10.0 + 0.5 * t for t in range(1, 11)])
     assert judge("four-point", scores).stated_far == 0.296
     assert judge("four-point", scores, {"k": 5}).stated_far is None

@@ -33,7 +33,7 @@ def any_series(draw: st.DrawFn) -> Series:
 
 
 def moved(series: Series, scale: float, shift: float) -> Series:
-    """The same series on another scale of the measure; a negative scale turns "up" into "down"."""
+    """Returns the same series on another scale; a negative scale reverses the direction."""
     direction = series.direction if scale > 0 else ("down" if series.direction == "up" else "up")
     observations = tuple(o._replace(value=scale * o.value + shift) for o in series.observations)
     baseline, goal = (scale * v + shift for v in (series.baseline, series.goal))

@@ -1,4 +1,4 @@
-"""Tests the rules of slope and median: known values by another method, and each state by example."""
+"""Tests the rules of slope and median with known values from another method, and with an example of each state."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_one_outlying_score_moves_least_squares_and_not_theil_sen() -> None:
 
 
 def test_dual_discrepancy_needs_both() -> None:
-    """A student far below the line who now grows faster than it is not flagged."""
+    """A student far below the line who grows faster than the line is not flagged."""
     assert judge("dual-discrepancy", weekly([-5 + 1.8 * t for t in range(1, 13)], sem=2.0)).state is State.RESPONDING
     assert judge("dual-discrepancy", weekly([25 + 0.5 * t for t in range(1, 13)], sem=2.0)).state is State.RESPONDING
 

@@ -8,7 +8,7 @@ ENDED = {RunState.APPLIED, RunState.FAILED, RunState.DRY, RunState.SKIPPED, RunS
 
 
 def test_every_state_says_what_may_follow() -> None:
-    """A new state cannot be forgotten, and what has ended stays ended."""
+    """Every state lists the states that may follow, and an ended run stays ended."""
     assert NEXT.keys() == set(RunState)
     assert {state for state, following in NEXT.items() if not following} == ENDED
 
@@ -42,6 +42,6 @@ def test_a_run_goes_on(states: tuple[RunState, ...], following: RunState) -> Non
     ],
 )
 def test_a_run_never_takes_another_way(states: tuple[RunState, ...], following: RunState) -> None:
-    """One state that may not become the other is enough: nothing is applied unapproved, nothing ended begins again."""
+    """A transition that is not allowed from one of several states is refused."""
     with pytest.raises(IllegalTransition):
         require_transition(states, following)

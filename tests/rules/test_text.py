@@ -19,7 +19,7 @@ class _Input:
 
 
 def test_what_is_declared_is_found() -> None:
-    """Also beside `| None`; a field that declares nothing is not there."""
+    """Declared lengths are found, also with `| None`, and undeclared ones are not."""
     assert texts_of(_Input) == {"name": Text(min=2, max=4), "note": Text(max=3)}
     assert texts_of(NewConcern) == {"description": Text(min=1, max=4000)}
 
@@ -35,12 +35,12 @@ def test_what_is_declared_is_found() -> None:
     ],
 )
 def test_every_violation_is_named_with_its_place(new: object, found: list[tuple[str, str]]) -> None:
-    """The limit itself still passes; an input within another stands under its name."""
+    """A text at its limit is accepted, and each longer one is named with its place, also in nested inputs."""
     assert [(one.pointer, one.code) for one in text_violations(new)] == found
 
 
 def test_what_does_not_fit_is_refused_for_every_caller() -> None:
-    """A service refuses by itself, whichever face was asked; no submitted value is in the answer."""
+    """A service refuses texts that are too long for every caller, without repeating a value."""
     with pytest.raises(Invalid) as refused:
         require_texts(_Input("secret"))
     assert all("secret" not in one.detail for one in refused.value.violations)

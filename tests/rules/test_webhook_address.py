@@ -65,13 +65,13 @@ def test_an_inner_address_is_not_public(address: str) -> None:
 
 @pytest.mark.parametrize("address", OUTSIDE)
 def test_a_public_address_is_public(address: str) -> None:
-    """The deny-list takes no more than it should."""
+    """Public addresses are allowed."""
     assert is_public(ip_address(address))
 
 
 @given(st.ip_addresses())
 def test_what_the_standard_library_calls_inner_is_refused(address: object) -> None:
-    """Whatever `ipaddress` knows to be private, we refuse; its list of what is global misses some."""
+    """All addresses that `ipaddress` calls private are refused, and some more."""
     assert isinstance(address, type(ip_address("::1")) | type(ip_address("127.0.0.1")))
     if address.is_private or address.is_multicast or address.is_loopback or address.is_link_local:
         exempt = ["192.0.0.9/32", "192.0.0.10/32"]
@@ -103,7 +103,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("url", SPELLINGS.values(), ids=SPELLINGS.keys())
 def test_an_odd_spelling_of_an_inner_address_is_refused(url: str) -> None:
-    """One spelling is read from all: what a resolver would take is what is judged."""
+    """An unusual spelling of a private address is refused, as a resolver would understand it."""
     with pytest.raises(Invalid) as refused:
         validate_url(url)
     assert [violation.code for violation in refused.value.violations] == ["url.address"]
@@ -160,14 +160,14 @@ def test_what_is_no_fit_url_is_refused_with_its_code(code: str, url: str) -> Non
     ],
 )
 def test_a_fit_url_is_kept_in_one_spelling(url: str, kept: str) -> None:
-    """What is saved is what is connected to; and reading it again changes nothing."""
+    """A valid URL is stored in one spelling, which stays the same when it is read again."""
     assert validate_url(url) == kept
     assert validate_url(kept) == kept
 
 
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_check(text: str) -> None:
-    """Any text is taken or refused; what is taken is stable."""
+    """Any text is accepted or refused without a fault, and an accepted one is stable."""
     for url in (text, f"https://{text}", f"https://example.org/{text}"):
         try:
             kept = validate_url(url)
@@ -177,7 +177,7 @@ def test_no_text_breaks_the_check(text: str) -> None:
 
 
 def test_a_sandbox_opens_loopback_only() -> None:
-    """Over plain HTTP too; and nothing else of the inner networks."""
+    """A sandbox allows loopback, also over plain HTTP, and no other private network."""
     assert validate_url("http://127.0.0.1:8123/x", SANDBOX) == "http://127.0.0.1:8123/x"
     assert validate_url("http://localhost:8123/", SANDBOX) == "http://localhost:8123/"
     for url in ("http://10.0.0.1/", "https://10.0.0.1/", "http://example.org/", "https://[::ffff:127.0.0.1]/"):
@@ -186,7 +186,7 @@ def test_a_sandbox_opens_loopback_only() -> None:
 
 
 def test_an_operator_opens_a_network() -> None:
-    """Only the one that is named, over https only."""
+    """An operator's network is allowed, over HTTPS only."""
     allowed = Allowed.parse("10.1.0.0/16, fd12::/32", "AIMLINE_WEBHOOK_ALLOW_NETWORKS")
     assert allowed.reaches(ip_address("10.1.2.3"))
     assert allowed.reaches(ip_address("fd12::1"))
@@ -200,7 +200,7 @@ def test_an_operator_opens_a_network() -> None:
 
 
 def test_a_private_network_is_one_that_the_operator_opened() -> None:
-    """What is public stays public where a list names it, and a sandbox's loopback is its own until a list names it."""
+    """Only addresses in the operator's networks count as private."""
     allowed = Allowed.parse("10.1.0.0/16, 8.8.8.0/24, fd12::/32", "", sandbox=True)
     private = {"10.1.2.3": True, "fd12::1": True, "8.8.8.8": False, "9.9.9.9": False, "127.0.0.1": False, "::1": False}
     assert {text: allowed.opens_private(ip_address(text)) for text in private} == private

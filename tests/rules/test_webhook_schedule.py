@@ -1,4 +1,4 @@
-"""Tests when a delivery is retried, and what a response means. Pure."""
+"""Tests when a delivery is attempted again, and what a response means. Pure."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -32,31 +32,31 @@ def test_the_first_attempt_is_at_once_and_the_last_after_three_days() -> None:
 
 @given(NUMBERS, JITTERS)
 def test_a_wait_is_never_shorter_than_stated_and_little_longer(number: int, jitter: float) -> None:
-    """Jitter spreads what failed together; it never hurries."""
+    """Jitter lengthens a wait by little and never shortens it."""
     stated = DELAYS[number - 1]
     assert stated <= wait_before(number, jitter) <= stated * (1 + JITTER)
 
 
 @pytest.mark.parametrize("jitter", [-0.1, 1.0, float("nan")])
 def test_a_jitter_outside_its_range_is_refused(jitter: float) -> None:
-    """A fault of ours, said at once."""
+    """A jitter outside its range raises an error."""
     with pytest.raises(ValueError, match="jitter"):
         wait_before(1, jitter)
 
 
 @given(NUMBERS, STATUSES, JITTERS)
 def test_every_answer_means_exactly_one_thing(number: int, status: int | None, jitter: float) -> None:
-    """2xx delivered, 410 disables, all else (redirects, silence) is tried again until the attempts are used up."""
-    found = next_step(number, status, jitter)
+    """2xx means delivered, 410 disables, and anything else is retried until the attempts are used up."""
+    step = next_step(number, status, jitter)
     if status is not None and 200 <= status <= 299:
-        assert found.meaning is Meaning.DELIVERED
+        assert step.meaning is Meaning.DELIVERED
     elif status == 410:
-        assert found.meaning is Meaning.DISABLE
+        assert step.meaning is Meaning.DISABLE
     elif number == len(DELAYS):
-        assert found.meaning is Meaning.FAILED
+        assert step.meaning is Meaning.FAILED
     else:
-        assert found.meaning is Meaning.RETRY
-    assert (found.wait is not None) == (found.meaning is Meaning.RETRY)
+        assert step.meaning is Meaning.RETRY
+    assert (step.wait is not None) == (step.meaning is Meaning.RETRY)
 
 
 @pytest.mark.parametrize(
@@ -77,35 +77,35 @@ def test_every_answer_means_exactly_one_thing(number: int, status: int | None, j
     ],
 )
 def test_retry_after_is_seconds_or_a_date(header: str | None, waits: timedelta | None) -> None:
-    """Both forms of RFC 9110; a day at most; what is neither is as if it were not there."""
+    """`Retry-After` is read in both forms of RFC 9110, at most a day; anything else is ignored."""
     assert retry_after(header, datetime(2026, 3, 2, 12, tzinfo=UTC)) == waits
 
 
 @given(st.text(max_size=60))
 def test_no_header_breaks_the_reading(header: str) -> None:
-    """A receiver writes what it likes."""
-    found = retry_after(header, datetime(2026, 3, 2, 12, tzinfo=UTC))
-    assert found is None or timedelta(0) <= found <= MAX_REST
+    """No value of the header causes a fault."""
+    wait = retry_after(header, datetime(2026, 3, 2, 12, tzinfo=UTC))
+    assert wait is None or timedelta(0) <= wait <= MAX_REST
 
 
 @given(NUMBERS, STATUSES, JITTERS, st.timedeltas(timedelta(0), MAX_REST))
 def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, jitter: float, asked: timedelta) -> None:
-    """A retry is never sooner than asked, nor sooner than the schedule; the endpoint rests as long."""
-    found = next_step(number, status, jitter, asked)
-    if found.meaning is Meaning.RETRY:
-        assert found.wait == max(wait_before(number + 1, jitter), asked)
-        assert found.rest == asked
+    """A retry is not earlier than the receiver's or the schedule's time, and the endpoint pauses as long."""
+    step = next_step(number, status, jitter, asked)
+    if step.meaning is Meaning.RETRY:
+        assert step.wait == max(wait_before(number + 1, jitter), asked)
+        assert step.rest == asked
 
 
 @pytest.mark.parametrize("status", [429, 502, 504])
 def test_an_overloaded_receiver_gets_a_rest(status: int) -> None:
-    """Also where it does not say for how long; other failures are of one delivery, not of the endpoint."""
+    """An overloaded receiver gets a pause even without a stated time; other failures concern one delivery."""
     assert next_step(1, status, 0).rest == SLOWED
     assert next_step(1, 500, 0).rest is None
 
 
 def test_five_days_of_failure_are_hopeless() -> None:
-    """To the instant."""
+    """An endpoint is disabled after exactly five days of failures."""
     began = datetime(2026, 3, 2, 12, tzinfo=UTC)
     assert not has_failed_too_long(began, began + timedelta(days=5, seconds=-1))
     assert has_failed_too_long(began, began + timedelta(days=5))

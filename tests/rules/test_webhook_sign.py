@@ -27,12 +27,12 @@ def test_a_receiver_verifies_what_we_sign() -> None:
 
 
 def test_two_secrets_make_two_signatures() -> None:
-    """Joined by one space, as Standard Webhooks has it: who knows either one verifies, who knows neither does not."""
+    """Two secrets give two signatures, separated by a space, and each verifies with its own secret only."""
     other = bytes(range(32, 64))
     sent = headers([SECRET, other], "evt_1", datetime.now(UTC), BODY)
     assert len(sent["webhook-signature"].split(" ")) == 2
-    for known in (SECRET, other):
-        Webhook(format_secret(known)).verify(BODY, sent)
+    for secret in (SECRET, other):
+        Webhook(format_secret(secret)).verify(BODY, sent)
     with pytest.raises(WebhookVerificationError):
         Webhook(format_secret(bytes(32))).verify(BODY, sent)
 
@@ -50,7 +50,7 @@ def test_a_known_signature() -> None:
 
 @pytest.mark.parametrize("zone", [None, timezone(timedelta(hours=-6))])
 def test_only_an_instant_in_utc_is_signed(zone: timezone | None) -> None:
-    """The library takes a local time for UTC: a signature that no receiver could verify."""
+    """Only a time in UTC is signed, because the library takes a local time for UTC."""
     with pytest.raises(ValueError, match="UTC"):
         headers([SECRET], "evt_1", datetime(2026, 3, 2, tzinfo=zone), BODY)
 
@@ -69,11 +69,11 @@ def test_an_asymmetric_signature_is_over_id_time_and_body() -> None:
     """`v1a,` and base64, one for each key, joined by one space; verified with the public halves alone."""
     at = datetime(2026, 3, 2, 12, 0, 0, 999_999, tzinfo=UTC)
     sent = headers([PRIVATE, SECRET], "evt_1", at, BODY, Signature.ED25519)
-    told = b"evt_1.%d." % int(at.timestamp()) + BODY
+    signed = b"evt_1.%d." % int(at.timestamp()) + BODY
     for one, public in zip(sent["webhook-signature"].split(" "), (PUBLIC, _public(SECRET)), strict=True):
         kind, _, signature = one.partition(",")
         assert kind == "v1a"
-        Ed25519PublicKey.from_public_bytes(public).verify(base64.b64decode(signature), told)
+        Ed25519PublicKey.from_public_bytes(public).verify(base64.b64decode(signature), signed)
 
 
 def _public(private: bytes) -> bytes:

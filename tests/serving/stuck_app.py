@@ -5,7 +5,7 @@ from typing import Any
 
 
 def create() -> Any:
-    """For uvicorn. The product is loaded here, so that the parent does without it."""
+    """Returns the app for uvicorn. The product is imported here, so that the parent process does not load it."""
     from app.main import build
     from app.serving.process import ServedApp
     from app.settings import Settings

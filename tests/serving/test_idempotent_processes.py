@@ -1,4 +1,4 @@
-"""Protects a command that is sent to several processes, and one whose process dies: it has one effect."""
+"""Protects commands that are sent to several processes, or whose process dies: each has one effect."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ def post(address: str, token: str, key: str, body: dict[str, str]) -> httpx.Resp
 
 
 async def test_one_effect_over_processes_and_their_end(settings: Settings, app: FastAPI, north: Town) -> None:
-    """Sixteen at once over two processes have one effect; so has a request whose process is killed in the middle."""
+    """Sixteen concurrent requests over two processes have one effect, and so has one whose process is killed."""
     area = ids.format_id("area", next(iter(north.areas.values())))
     body = {"student": ids.format_id("student", north.students["amy"]), "area": area, "description": "Quiet."}
     token = caller(app, north).token

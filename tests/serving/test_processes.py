@@ -27,7 +27,7 @@ NOWHERE = "postgresql://api:secret@127.0.0.1:1/none"
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Returns a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
@@ -36,7 +36,7 @@ def free_port() -> int:
 def served(
     settings: Settings, *command: str, log: int | IO[str] = subprocess.DEVNULL, **more: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """A process of the product's within the block; `log` is a file for what it logs, which may be more than a pipe."""
+    """Runs the product's server within the block; `log` is a file for its output."""
     serving = subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=REPOSITORY,
@@ -57,14 +57,14 @@ def served(
 
 
 def ask(port: int, path: str, timeout: float = 1.0) -> Any:
-    """An answer on a connection of its own; None where there is none in time."""
+    """Returns the answer on a connection of its own, or None if there is none in time."""
     with suppress(httpx.TransportError):
         return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=timeout, trust_env=False, verify=TRUSTS_NOBODY)
     return None
 
 
 def pids(port: int, seconds: float, wanted: int, without: frozenset[int] = frozenset()) -> set[int]:
-    """The processes that answer, once there are as many as wanted beside those to do without."""
+    """Returns the answering processes, once there are as many as requested without the excluded ones."""
     seen: set[int] = set()
     until = time.monotonic() + seconds
     while len(seen) < wanted and time.monotonic() < until:
@@ -76,7 +76,7 @@ def pids(port: int, seconds: float, wanted: int, without: frozenset[int] = froze
 
 @pytest.mark.parametrize("how", ["stopped", "stuck"])
 def test_a_process_that_answers_no_more_is_replaced(settings: Settings, tmp_path: Path, how: str) -> None:
-    """Whether the system has stopped it or a computation holds its loop; the other one answers meanwhile."""
+    """A process that is stopped or blocked is replaced, and the other one answers meanwhile."""
     port, log = free_port(), tmp_path / "log"
     with log.open("w") as file, served(settings, "tests.serving.stuck_app", str(port), "2", log=file) as serving:
         first = pids(port, 90, 2)
@@ -101,7 +101,7 @@ def test_a_process_that_answers_no_more_is_replaced(settings: Settings, tmp_path
 
 
 def test_a_process_ends_in_time_whatever_holds_it(settings: Settings) -> None:
-    """SIGTERM while the loop is held and while another caller is half-way: one process, 30 s."""
+    """SIGTERM ends a process within 30 s, even if its loop is blocked."""
     port = free_port()
     with served(settings, "tests.serving.stuck_app", str(port), "1") as serving:
         assert len(pids(port, 90, 1)) == 1
@@ -110,12 +110,12 @@ def test_a_process_ends_in_time_whatever_holds_it(settings: Settings) -> None:
             assert ask(port, "/stick", 0.5) is None
             serving.terminate()
             assert serving.wait(30) == 1
-        told = serving.stderr.read() if serving.stderr else ""
-    assert "stuck_app.py" in told  # where it was held
+        log = serving.stderr.read() if serving.stderr else ""
+    assert "stuck_app.py" in log  # where it was held
 
 
 def test_a_watch_tells_a_held_loop_from_a_stopped_machine() -> None:
-    """It ends a process whose loop does not turn, and leaves one alone whose loop does."""
+    """The watch ends a process whose loop is blocked, and no other."""
     ended: list[str] = []
     watch = Watch(0.5, ended.append)
     until = time.monotonic() + 1.5
@@ -134,7 +134,7 @@ def test_a_watch_tells_a_held_loop_from_a_stopped_machine() -> None:
 
 
 async def test_a_start_that_fails_says_one_sentence(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """What uvicorn is told holds no stack trace; the reason is one line."""
+    """A failing start logs one line with the reason and no stack trace."""
     engine = open_engine(settings.url_of("api"), name="test")
 
     async def app(_: Any, receive: Any, send: Any) -> None:
@@ -142,17 +142,17 @@ async def test_a_start_that_fails_says_one_sentence(settings: Settings, capsys: 
         await send({"type": "lifespan.startup.failed", "message": "Traceback ..."})
         raise UnfitServer("The database went away.\nMore of it.")
 
-    told: list[Any] = []
+    answers: list[Any] = []
 
     async def receive() -> Any:
         return {"type": "lifespan.startup"}
 
     async def send(message: Any) -> None:
-        told.append(message)
+        answers.append(message)
 
     await ServedApp(app, engine)({"type": "lifespan"}, receive, send)
     await engine.dispose()
-    assert told == [{"type": "lifespan.startup.failed", "message": ""}]
+    assert answers == [{"type": "lifespan.startup.failed", "message": ""}]
     assert capsys.readouterr().err == "The database went away.\n"
 
 
@@ -160,16 +160,16 @@ async def test_a_start_that_fails_says_one_sentence(settings: Settings, capsys: 
 def test_the_database_goes_away_at_start_up(settings: Settings, workers: str) -> None:
     """After the first look, when the process itself looks: a sentence and exit 1, no stack trace."""
     with served(settings, "tests.serving.stuck_app", "0", workers, AIMLINE_API_DATABASE_URL=NOWHERE) as serving:
-        _, told = serving.communicate(timeout=60)
+        _, output = serving.communicate(timeout=60)
     assert serving.returncode == 1
-    lines = [line for line in told.splitlines() if line]
+    lines = [line for line in output.splitlines() if line]
     assert lines
     assert set(lines) == {lines[0]}
     assert lines[0].startswith("The database is out of reach as api: ")
 
 
 async def test_a_server_that_hangs_up_is_out_of_reach(settings: Settings) -> None:
-    """`serve` says so in a sentence, also where the server takes a connection and drops it."""
+    """If the database drops connections, `serve` prints one sentence."""
 
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()

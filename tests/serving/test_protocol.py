@@ -1,4 +1,4 @@
-"""Tests the limits of connections before their caller is known: what they may send, how long, and how many."""
+"""Tests the limits of connections before their caller is known: the size, the time and the number."""
 
 import json
 import resource
@@ -52,15 +52,15 @@ def test_a_head_beyond_64_kb_is_refused(name: str) -> None:
                         break
                 status, answer = connection.answer()
                 assert status == 431, (name, size, answer[:200])
-                told = json.loads(answer.partition(b"\r\n\r\n")[2])
-                assert told["code"] == "headers.too_large"
-                assert told.keys() == {"type", "code", "title", "status", "detail", "trace_id", "violations"}
+                body = json.loads(answer.partition(b"\r\n\r\n")[2])
+                assert body["code"] == "headers.too_large"
+                assert body.keys() == {"type", "code", "title", "status", "detail", "trace_id", "violations"}
                 assert b"cache-control: no-store" in answer
                 assert connection.is_closed()
 
 
 def test_a_head_within_64_kb_is_taken() -> None:
-    """Also the second one on a connection: what was counted before does not count again."""
+    """Headers of up to 64 kB are accepted, also in the second request of a connection."""
     with serving() as port, Connection(port) as connection:
         for _ in range(3):
             connection.send(head(b"A: " + b"x" * 60 * KB + b"\r\n"))
@@ -83,7 +83,7 @@ def test_memory_does_not_grow_with_what_is_sent() -> None:
 
 
 def test_trailers_and_marks_of_chunks_are_bounded() -> None:
-    """What comes beside a body is kept by the parser as a header would be, and counts."""
+    """The trailers of a body count as headers."""
     chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     for tail in (b"0\r\n" + b"a: b\r\n" * 50_000, b"0\r\nA: " + b"x" * 300 * KB, b"1;" + b"x" * 300 * KB):
         with serving() as port, Connection(port) as connection:
@@ -100,7 +100,7 @@ def test_trailers_and_marks_of_chunks_are_bounded() -> None:
 
 
 def test_the_limit_of_waiting_is_under_15_seconds() -> None:
-    """With the pause between two looks."""
+    """The time limit is under 15 seconds, including the interval of the check."""
     assert protocol.PROGRESS_PERIOD + 2 * protocol.CHECK_INTERVAL < 15
 
 
@@ -116,7 +116,7 @@ def test_the_limit_of_waiting_is_under_15_seconds() -> None:
     ],
 )
 def test_a_request_that_is_half_sent_is_closed(data: bytes, status: int) -> None:
-    """Nothing, half a head, half a body, half of a second request: each is closed in its time."""
+    """An incomplete request is closed after its time limit."""
     with serving() as port, Connection(port) as connection:
         connection.send(data)
         assert connection.answer()[0] == status
@@ -157,7 +157,7 @@ def test_who_moves_or_waits_for_us_is_left_alone() -> None:
 
 @pytest.mark.usefixtures("short")
 def test_who_does_not_take_an_answer_is_cut_off() -> None:
-    """Otherwise each such caller would hold what it was sent, for ever."""
+    """A caller that does not read the response is disconnected."""
     with serving() as port, Connection(port) as connection:
         connection.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(3)
@@ -172,7 +172,7 @@ def test_who_does_not_take_an_answer_is_cut_off() -> None:
 
 
 def test_a_body_that_nobody_wants_is_not_read_to_its_end() -> None:
-    """A caller that was refused early cannot go on sending."""
+    """The body of a refused request is not read to its end."""
     with serving() as port, Connection(port) as connection:
         connection.send(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (100 * MB))
         assert connection.answer()[0] == 200
@@ -183,7 +183,7 @@ def test_a_body_that_nobody_wants_is_not_read_to_its_end() -> None:
 
 
 def test_connections_are_bounded_and_idle_ones_make_room() -> None:
-    """Beyond the number, an idle connection is closed for a new one; where none is idle, the new one is told 503."""
+    """Beyond the maximum number, an idle connection is closed for a new one, or the new one gets 503."""
     with serving(most_connections=3) as port:
         idle = [Connection(port) for _ in range(3)]
         for one in idle:
@@ -211,7 +211,7 @@ def test_connections_are_bounded_and_idle_ones_make_room() -> None:
 
 
 def test_pipelined_requests_are_answered_in_order_and_bounded() -> None:
-    """Some are taken; thousands in one packet are not queued."""
+    """Pipelined requests are answered in order, and their number is limited."""
     with serving() as port:
         with Connection(port) as connection:
             connection.send(

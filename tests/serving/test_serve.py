@@ -55,14 +55,14 @@ class Served:
         raise TimeoutError
 
     def end(self) -> str:
-        """Ends it; what it has said on standard error."""
+        """Ends the process and returns its standard error."""
         self.process.terminate()
         try:
-            _, told = self.process.communicate(timeout=40)
+            _, log = self.process.communicate(timeout=40)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-        return told
+        return log
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -81,7 +81,7 @@ def test_the_api_serves_metrics_of_all_its_processes(
         assert served.get(f"{base}/metrics").status_code == 404
         shown = served.get(f"http://127.0.0.1:{served.metrics}/metrics").text
     finally:
-        told = served.end()
+        log = served.end()
     assert 'aimline_http_requests_total{method="GET",route="/v1/students",status="200"} 12.0' in shown
     assert 'aimline_http_request_seconds_count{route="/v1/students"} 12.0' in shown
     assert 'aimline_refusals_total{code="unauthenticated"} 1.0' in shown
@@ -90,7 +90,7 @@ def test_the_api_serves_metrics_of_all_its_processes(
     assert 'aimline_district_request_seconds_total{district="' in shown
     assert north.canary not in shown
     assert north.slug not in shown.replace("aimline", "")
-    assert told == ""
+    assert log == ""
 
 
 def _self_signed(folder: Path) -> tuple[Path, Path]:
@@ -119,7 +119,7 @@ def _pem(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializa
 
 
 def test_it_serves_https_and_closes_a_handshake_that_does_not_go_on(settings: Settings, tmp_path: Path) -> None:
-    """With a certificate it does not warn on a public address; who only connects is closed within 15 s."""
+    """With a certificate there is no warning, and a connection without a handshake is closed within 15 s."""
     certificate, key = _self_signed(tmp_path)
     served = Served(settings, "--host", "0.0.0.0", "--certificate", str(certificate), "--key", str(key))  # noqa: S104  # the test needs every address
     try:
@@ -131,8 +131,8 @@ def test_it_serves_https_and_closes_a_handshake_that_does_not_go_on(settings: Se
                 silent.recv(1)
             assert time.monotonic() - began < 25  # twelve seconds, and a machine that is busy
     finally:
-        told = served.end()
-    assert "Warning" not in told
+        log = served.end()
+    assert "Warning" not in log
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_it_warns_of_a_public_address_without_tls(
 
 
 def test_a_certificate_that_cannot_be_served_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    """No file, another's key, an encrypted key, a key alone: said before anything starts."""
+    """An unusable certificate is refused with a sentence before anything starts."""
     certificate, key = _self_signed(tmp_path)
     check_certificate(certificate, key)
     check_certificate(None, None)

@@ -52,11 +52,11 @@ def _row(sourced_id: str, **cells: str) -> Row:
 
 @dataclass
 class Delivered(Export):
-    """The roster of `Export` with a gradebook beside it; a delta has only the rows that a test lays there."""
+    """A delivery with the roster of `Export` and a gradebook; a delta has only the rows that a test adds."""
 
     files: ClassVar[Iterable[str]] = FILES
     more: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Columns that a file has beyond those of its version."""
+    """Columns that a file has in addition to those of its version."""
 
     def __post_init__(self) -> None:
         self.rows |= _gradebook()
@@ -78,7 +78,7 @@ class Delivered(Export):
         return _row(sourced_id, userSourcedId=user, role=role, orgSourcedId=org, roleType=role_type, **cells)
 
     def delta(self, **rows: list[Row]) -> "Delivered":
-        """A delta of these files, changed just now unless a row says otherwise; the others are absent."""
+        """Returns a delta of these files, changed just now unless a row says otherwise; the other files are absent."""
         made = Delivered(version=self.version)
         made.rows = {
             name: [{"status": "active", "dateLastModified": STAMP} | row for row in of] for name, of in rows.items()

@@ -1,4 +1,4 @@
-"""A live SIS that means harm; its responses for users are what a function of the path returns."""
+"""Runs a SIS that tries to do harm; a function of the path returns its responses for users."""
 
 import asyncio
 import gzip
@@ -14,7 +14,7 @@ TOKEN = {"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600}
 
 @dataclass
 class Hostile:
-    """What it is, and the paths that it was asked for."""
+    """A hostile SIS: its address, and the paths that were requested from it."""
 
     users: Write
     address: str = ""

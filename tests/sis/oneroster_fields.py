@@ -78,9 +78,9 @@ def faults(version: str, kind: str, row: dict[str, Any]) -> list[str]:
         name, _, type_of = field.partition(":")
         types[name.rstrip("*")] = type_of
         required |= {name.rstrip("*")} if name.endswith("*") else set()
-    found = [f"{name} is missing" for name in required - row.keys()]
-    found += [f"{name} is not a field" for name in row.keys() - types.keys()]
-    return found + [
+    faults_of_row = [f"{name} is missing" for name in required - row.keys()]
+    faults_of_row += [f"{name} is not a field" for name in row.keys() - types.keys()]
+    return faults_of_row + [
         f"{name} is no {types[name]}: {value!r}"
         for name, value in row.items()
         if name in types and not fits(version, types[name], value)

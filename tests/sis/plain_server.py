@@ -36,8 +36,8 @@ class Said:
 
 @contextmanager
 def answering(answer: Callable[[Asked], Said]) -> Iterator[tuple[str, list[Asked]]]:
-    """The address of a server, and everything that it was asked so far."""
-    asked: list[Asked] = []
+    """Runs a server, and yields its address and the list of received requests."""
+    requests: list[Asked] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -47,11 +47,11 @@ def answering(answer: Callable[[Asked], Said]) -> Iterator[tuple[str, list[Asked
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
             headers = {name.lower(): value for name, value in self.headers.items()}
             one = Asked(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body)
-            asked.append(one)
-            said = answer(one)
-            sent = said.body.encode() if isinstance(said.body, str) else json.dumps(said.body).encode()
-            self.send_response(said.status)
-            for name, value in said.headers.items():
+            requests.append(one)
+            response = answer(one)
+            sent = response.body.encode() if isinstance(response.body, str) else json.dumps(response.body).encode()
+            self.send_response(response.status)
+            for name, value in response.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(sent)))
             self.end_headers()
@@ -66,7 +66,7 @@ def answering(answer: Callable[[Asked], Said]) -> Iterator[tuple[str, list[Asked
     thread = Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/", asked
+        yield f"http://127.0.0.1:{server.server_port}/", requests
     finally:
         server.shutdown()
         thread.join()

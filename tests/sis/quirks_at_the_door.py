@@ -25,7 +25,7 @@ IN_BODY = GRANT | {"client_id": "north", "client_secret": "of-a-test"}
 
 
 def shows(quirk: str) -> Callable[[Show], Show]:
-    """What follows shows this quirk, on a server that has it and no other."""
+    """Registers a function that shows this quirk on a server with this quirk only."""
 
     def keep(show: Show) -> Show:
         SHOWN[quirk] = show
@@ -40,7 +40,7 @@ def behave(client: httpx.Client, *quirks: str) -> None:
 
 
 def both(path: str) -> Callable[[Callable[[list[Row], list[Row]], Any]], Callable[[httpx.Client], None]]:
-    """Compares all rows of a path as the quirk serves them with those of a source that behaves."""
+    """Compares all rows of a path with the quirk with those of a well-behaved source."""
 
     def wrap(compare: Callable[[list[Row], list[Row]], Any]) -> Callable[[httpx.Client], None]:
         def show(client: httpx.Client) -> None:
@@ -155,10 +155,10 @@ def _(client: httpx.Client) -> None:
 def _(client: httpx.Client) -> None:
     query = {"sort": "familyName", "limit": "5000"}
     with ThreadPoolExecutor(8) as pool:
-        found = list(
+        rows = list(
             pool.map(lambda _: client.get(f"{BOOK}/results", params={"filter": "score>='1'"}).status_code, range(24))
         )
-    assert set(found) == {200, 429}
+    assert set(rows) == {200, 429}
     assert client.get(f"{V12}/users", params=query).status_code == 200
 
 

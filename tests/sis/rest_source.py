@@ -17,7 +17,7 @@ from tests.sis.sandbox_sis import V11, V12
 
 Version = Literal["1.1", "1.2"]
 Rows = dict[str, dict[str, dict[str, str]]]
-"""By kind, by sourcedId."""
+"""Rows by kind, then by sourcedId."""
 
 HASTY = RetryPolicy(tries=8, first=0.01, longest=0.05, total=20.0, answer=20.0)
 FLAGS = {
@@ -27,7 +27,7 @@ FLAGS = {
 
 
 def quiet(_doing: str, _done: int, _of: int) -> None:
-    """A progress that nobody sees."""
+    """Ignores all progress."""
 
 
 def connect(address: str, version: Version, **changed: Any) -> Connection:
@@ -48,8 +48,8 @@ def connect(address: str, version: Version, **changed: Any) -> Connection:
 
 def behave(address: str, *quirks: str, day: int = 0) -> None:
     """Has a running sandbox SIS behave like this from now on, on this day."""
-    asked = httpx.post(f"{address}sandbox/quirks", params={"name": list(quirks)}, verify=TRUSTS_NOBODY)
-    assert asked.status_code == 200, asked.text
+    answer = httpx.post(f"{address}sandbox/quirks", params={"name": list(quirks)}, verify=TRUSTS_NOBODY)
+    assert answer.status_code == 200, answer.text
     httpx.post(f"{address}sandbox/day/{day}", verify=TRUSTS_NOBODY)
 
 
@@ -60,14 +60,14 @@ async def pulled(connection: Connection, since: datetime | None = None) -> tuple
 
 
 def rows_of(source: OpenedSource) -> Rows:
-    """The rows of a source; no id comes twice."""
-    found: Rows = {}
+    """Returns the rows of a source, and checks that no id occurs twice."""
+    rows_by_kind: Rows = {}
     for kind, delivery in source.deliveries.items():
         rows = cells_of(delivery.read())
         assert all(tuple(row) == delivery.header for row in rows)
-        found[kind] = {row["sourcedId"]: row for row in rows}
-        assert len(found[kind]) == len(rows), f"{kind} came twice"
-    return found
+        rows_by_kind[kind] = {row["sourcedId"]: row for row in rows}
+        assert len(rows_by_kind[kind]) == len(rows), f"{kind} came twice"
+    return rows_by_kind
 
 
 def cells_of(chunks: Iterable[bytes]) -> list[dict[str, str]]:
@@ -78,8 +78,8 @@ def cells_of(chunks: Iterable[bytes]) -> list[dict[str, str]]:
 def without(rows: Rows, *columns: str) -> Rows:
     """The rows without some columns."""
     return {
-        kind: {one: {name: cell for name, cell in row.items() if name not in columns} for one, row in found.items()}
-        for kind, found in rows.items()
+        kind: {one: {name: cell for name, cell in row.items() if name not in columns} for one, row in kind_rows.items()}
+        for kind, kind_rows in rows.items()
     }
 
 
@@ -89,7 +89,7 @@ def alike(rows: Rows) -> Rows:
     return {
         kind: {
             one: {name: form.get(cell, cell) if name in FLAGS else cell for name, cell in row.items()}
-            for one, row in found.items()
+            for one, row in kind_rows.items()
         }
-        for kind, found in rows.items()
+        for kind, kind_rows in rows.items()
     }

@@ -116,7 +116,7 @@ class Export:
         return next(row for row in self.rows[name] if row["sourcedId"] == sourced_id)
 
     def without(self, name: str, *sourced_ids: str) -> list[Row]:
-        """Takes rows out; gives them back."""
+        """Removes rows and returns them."""
         gone = [row for row in self.rows[name] if row["sourcedId"] in sourced_ids]
         self.rows[name] = [row for row in self.rows[name] if row["sourcedId"] not in sourced_ids]
         return gone
@@ -171,7 +171,7 @@ async def sync(
     limits: GuardLimits | None = None,
     progress: Callable[[str, int, int], None] = lambda _doing, _done, _of: None,
 ) -> Report:
-    """Syncs the town from a delivery."""
+    """Syncs the test district from a delivery, and returns the report."""
     path = _path(export, folder)
     keyring = town.settings.keyring
     return await sync_csv(town.worker_engine, keyring, town.district_id, path, source, dry, progress, limits)
@@ -179,24 +179,24 @@ async def sync(
 
 @needs(Can.SYNC_ROSTER)
 async def _rows_of(work: Work, sql: str, values: dict[str, Any]) -> list[Any]:
-    found = await work.db.execute(text(sql), {"district": work.district_id, **values})
-    return list(found.all()) if cast("CursorResult[Any]", found).returns_rows else []
+    result = await work.db.execute(text(sql), {"district": work.district_id, **values})
+    return list(result.all()) if cast("CursorResult[Any]", result).returns_rows else []
 
 
 async def ask(town: Town, sql: str, **values: Any) -> list[Any]:
-    """Rows of a statement as the worker of the town; it may name `:district`."""
+    """Returns the rows of a statement, executed as the district's worker; it may use `:district`."""
     async with town.house() as work:
         return await _rows_of(work, sql, values)
 
 
 async def staged_rows(town: Town) -> dict[str, int]:
-    """The staged rows of the town that do not outlive a run, by table, where there are any."""
+    """Returns the district's staged rows that should not outlive a run, by table."""
     counts = {name: f"SELECT count(*) FROM staging.{name} WHERE district_id = :district" for name in STAGING_TABLES}
     return {name: rows for name, sql in counts.items() if (rows := (await ask(town, sql))[0][0])}
 
 
 async def lose_a_worker(town: Town) -> None:
-    """A worker takes up the run that waits and is lost; what it left waits again."""
+    """Claims the waiting run as a worker that then dies, so that the run waits again."""
     async with town.house() as work:
         (claimed,) = await claim_run(work)
     await ask(
@@ -228,7 +228,9 @@ ROSTER = (
 
 
 async def fingerprint(town: Town, tables: Iterable[str] = ROSTER) -> dict[str, list[Any]]:
-    """Where every roster row of the town lies and which transaction wrote it: any write changes it."""
+    """Returns the place and the transaction of every roster row of the district, so that any write changes the
+    result.
+    """
     return {
         table: await ask(
             town, f"SELECT ctid::text, xmin::text, t::text FROM {table} t WHERE t.district_id = :district ORDER BY 1"

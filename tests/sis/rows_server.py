@@ -110,7 +110,7 @@ async def sync_rows(
     limits: GuardLimits | None = None,
     **settings: Any,
 ) -> Report:
-    """Syncs a town from the rows over REST, as the source `csv`."""
+    """Syncs a district from these rows over REST, as the source `csv`."""
     with rows.running(**settings) as connection:
         opener = partial(open_rest, connection, since=since, progress=quiet)
         keyring = town.settings.keyring

@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 @contextmanager
 def running(*arguments: str, origin: Warm | None = None) -> Iterator[str]:
-    """The address of a sandbox SIS whose client is `north` with the secret `of-a-test`; origin: what forks it."""
+    """Runs a sandbox SIS with the client `north` and the secret `of-a-test`, and yields its address."""
     forks = origin or warm()
     command = ["aimline", "sandbox", "sis", "--on", ON, "--client", "north:of-a-test", "--until-stdin-closes"]
     (its_input, ours), (answer, its_output) = os.pipe(), os.pipe()
@@ -43,8 +43,8 @@ def running(*arguments: str, origin: Warm | None = None) -> Iterator[str]:
 
 def signed_in(address: str, scope: str = ALL) -> httpx.Client:
     """A client that bears a token of these scopes."""
-    asked = {"grant_type": "client_credentials", "scope": scope}
-    answer = httpx.post(f"{address}oauth/token", data=asked, auth=("north", "of-a-test"), verify=TRUSTS_NOBODY)
+    form = {"grant_type": "client_credentials", "scope": scope}
+    answer = httpx.post(f"{address}oauth/token", data=form, auth=("north", "of-a-test"), verify=TRUSTS_NOBODY)
     assert answer.status_code == 200, answer.text
     token = answer.json()["access_token"]
     return httpx.Client(
@@ -62,21 +62,21 @@ def client_of(*arguments: str, origin: Warm | None = None) -> Iterator[httpx.Cli
 def rows(answer: httpx.Response) -> list[Row]:
     """The rows of a list's answer."""
     assert answer.status_code == 200, answer.text
-    (found,) = answer.json().values()
-    assert isinstance(found, list)
-    return found
+    (listed,) = answer.json().values()
+    assert isinstance(listed, list)
+    return listed
 
 
 def everything(client: httpx.Client, path: str, limit: int = 5000, **query: str) -> list[Row]:
     """All pages, by offset, until one is empty."""
-    found: list[Row] = []
-    while page := rows(client.get(path, params={"limit": limit, "offset": len(found), **query})):
-        found += page
-    return found
+    all_rows: list[Row] = []
+    while page := rows(client.get(path, params={"limit": limit, "offset": len(all_rows), **query})):
+        all_rows += page
+    return all_rows
 
 
 def error(answer: httpx.Response) -> tuple[int, str]:
-    """Status and imsx_codeMinorFieldValue of a refusal, whose form is checked."""
+    """Returns the status and the imsx_codeMinorFieldValue of an error, after checking its form."""
     info = answer.json()
     assert info["imsx_codeMajor"] == "failure"
     assert info["imsx_severity"] == "error"

@@ -1,4 +1,6 @@
-"""Protects children from a delivery that contradicts itself, and from new ids for those who have records."""
+"""Protects students from a delivery that contradicts itself, and from new ids that would separate them from their
+records.
+"""
 
 from datetime import date
 from pathlib import Path
@@ -39,7 +41,9 @@ async def _give_score(town: Town, sourced_id: str) -> None:
 
 
 async def test_a_student_whom_enrollments_name_is_not_removed(north: Town, tmp_path: Path) -> None:
-    """Missing from users, named by the enrollments of the same delivery: nobody is removed, and the rows wait."""
+    """A student who is missing in users but named by enrollments of the delivery is not removed; the enrollments
+    wait.
+    """
     await _sync(north, CaseZip(), tmp_path)
     report = await _sync(north, CaseZip().drop("users", "U002", "U003"), tmp_path)
     assert (report.state, report.exit_code, report.total("changes")) == ("applied", 3, 0), report.sentence
@@ -63,7 +67,7 @@ async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: T
 
 
 async def test_a_student_whose_enrollments_ended_is_removed(north: Town, tmp_path: Path) -> None:
-    """An enrollment that has ended contradicts nothing."""
+    """A student whose enrollments have ended is removed, because ended enrollments contradict nothing."""
     await _sync(north, CaseZip(), tmp_path)
     ended = (
         CaseZip()
@@ -91,7 +95,9 @@ async def test_new_ids_are_named_however_few_they_are(north: Town, tmp_path: Pat
 
 @pytest.mark.parametrize("by", ["identifier", "name and birth date", "email"])
 async def test_a_student_with_records_is_set_aside(north: Town, tmp_path: Path, by: str) -> None:
-    """The old one stays with all rows, the new one waits, and the rest of the night goes on; nobody is lost."""
+    """If a student with records seems to have a new id, both people stay unchanged and the rest of the plan is
+    applied.
+    """
 
     def delivered(case: CaseZip) -> CaseZip:
         if by != "identifier":
@@ -127,7 +133,7 @@ async def test_a_student_with_records_is_set_aside(north: Town, tmp_path: Path, 
 
 
 async def test_siblings_who_share_an_e_mail_are_two_people(north: Town, tmp_path: Path) -> None:
-    """One leaves and the other comes: no re-key."""
+    """Siblings with one e-mail address are not taken for one person with a new id."""
     first = CaseZip().change("users", ",1001,", ",,")
     await _sync(north, first, tmp_path)
     second = CaseZip().drop("users", "U001").drop("enrollments", "E001")
@@ -137,7 +143,9 @@ async def test_siblings_who_share_an_e_mail_are_two_people(north: Town, tmp_path
 
 
 async def test_those_set_aside_get_their_new_ids_by_the_named_command(north: Town, tmp_path: Path) -> None:
-    """The map of an applied run is planned, approved, and the next run goes on with the same person."""
+    """The people who were set aside get their new ids by the command that the report names, also after an applied
+    run.
+    """
     await _sync(north, CaseZip(), tmp_path)
     await _give_score(north, "U001")
     person = await row_id(north, "person", "U001")

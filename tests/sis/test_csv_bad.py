@@ -72,7 +72,7 @@ async def test_a_spoilt_file_is_refused_and_everything_is_as_it_was(north: Town,
 
 
 async def test_a_row_of_10_000_columns_is_one_row_in_quarantine(north: Town, tmp_path: Path) -> None:
-    """It takes no other row with it, and what was known of it stays."""
+    """A row of 10,000 columns is quarantined alone, and the stored row stays."""
     export = Delivered(version="1.2")
     await sync(north, export, tmp_path)
     before = await fingerprint(north, GRADEBOOK)
@@ -124,7 +124,7 @@ def _twice(path: Path) -> None:
 
 
 def _lies_about_its_size(path: Path) -> None:
-    """The directory says a few bytes; what is packed would be a gigabyte."""
+    """Returns a zip whose directory states a few bytes for a file that would be a gigabyte."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.csv", "propertyName,value\r\noneroster.version,1.1\r\nfile.users,bulk\r\n")
         archive.writestr("users.csv", b"sourcedId," * (100 << 20 >> 3))
@@ -147,7 +147,7 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize("what", SPOILT)
 def test_a_zip_made_to_harm_is_refused(tmp_path: Path, what: str) -> None:
-    """Nothing is unpacked to a folder, and no more is read than was said."""
+    """A harmful zip is refused: nothing is unpacked to a folder, and no more bytes are read than it states."""
     spoil, words = SPOILT[what]
     path = tmp_path / "spoilt.zip"
     spoil(path)

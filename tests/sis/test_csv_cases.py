@@ -67,7 +67,7 @@ READ: dict[str, tuple[Change, str]] = {
 
 @pytest.mark.parametrize("name", READ)
 async def test_a_row_in_another_form_is_the_same_row(north: Town, tmp_path: Path, name: str) -> None:
-    """Nothing changes, nobody is lost, exit 0; what was read otherwise than written is said."""
+    """A row that is only written differently changes nothing, and the report mentions the difference."""
     change, note = READ[name]
     assert (await _sync(north, CaseZip(), tmp_path)).state == "applied"
     before = await fingerprint(north)
@@ -91,7 +91,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize("name", TEXTS)
 async def test_a_text_in_another_form_is_read_and_reported(north: Town, tmp_path: Path, name: str) -> None:
-    """The value is what REST would give; the rest of the file goes on."""
+    """A text in another form gets the value that REST would give, and the rest of the file is imported."""
     written, value, note = TEXTS[name]
     report = await _sync(north, CaseZip().change("users", "Given1,", f"{written},"), tmp_path)
     assert (report.state, report.exit_code) == ("applied", 0), report.sentence
@@ -146,7 +146,7 @@ async def test_a_file_that_cannot_be_read_is_named_with_its_fault(north: Town, t
 
 
 async def test_different_rows_of_one_user_wait_and_the_rest_goes_on(north: Town, tmp_path: Path) -> None:
-    """Both are in quarantine, the known person stays, and somebody else is changed."""
+    """Two different rows of one user are quarantined, the stored person stays, and other rows are imported."""
     await _sync(north, CaseZip(), tmp_path)
     before = await _person(north, "U001")
     row = CaseZip().files["users"].split("\r\n")[1].replace(",S1,", ",S2,")
@@ -160,14 +160,14 @@ async def test_different_rows_of_one_user_wait_and_the_rest_goes_on(north: Town,
 
 
 async def test_demographics_without_a_birth_date_are_taken(north: Town, tmp_path: Path) -> None:
-    """What is optional over REST is optional in CSV."""
+    """Demographics without a birth date are imported, as over REST."""
     case = CaseZip().add("demographics", "sourcedId,status,dateLastModified,sex", "U001,,,male")
     report = await _sync(north, case, tmp_path)
     assert (report.state, report.exit_code, report.kinds["demographics"].created) == ("applied", 0, 1)
 
 
 async def test_a_file_that_is_left_out_is_not_read(north: Town, tmp_path: Path) -> None:
-    """Not even its header: a broken file that the district does without stops nothing, and its rows stay."""
+    """A file that the settings leave out is not read at all, even if it is broken, and its rows stay."""
     good = CaseZip().add("demographics", "sourcedId,status,dateLastModified,birthDate", "U001,,,2018-01-01")
     assert (await _sync(north, good, tmp_path)).kinds["demographics"].created == 1
     bad = CaseZip().add("demographics", "no,header", "at,all").write(tmp_path / "bad.zip")
@@ -179,7 +179,7 @@ async def test_a_file_that_is_left_out_is_not_read(north: Town, tmp_path: Path) 
 
 
 async def test_rows_marked_as_deleted_that_are_not_known_are_ignored(north: Town, tmp_path: Path) -> None:
-    """They are not unchanged: nothing of them is there."""
+    """Rows that are marked as deleted and unknown count as ignored, not as unchanged."""
     case = CaseZip().change("users", "U012,,", "U012,tobedeleted,").drop("enrollments", "E012")
     report = await _sync(north, case, tmp_path)
     people = report.kinds["person"]

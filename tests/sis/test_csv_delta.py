@@ -25,7 +25,7 @@ async def _live(town: Town, table: str) -> int:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_delta_changes_what_it_names_and_no_more(north: Town, tmp_path: Path, version: str) -> None:
-    """A change, a newcomer who names rows known before, and a removal; the rest is not taken for gone."""
+    """A delta changes, adds and removes only the rows that it contains."""
     export = Delivered(version=version)
     await sync(north, export, tmp_path)
     enrollments, results = await _live(north, "enrollment"), await _live(north, "result")
@@ -57,7 +57,7 @@ async def test_a_delta_changes_what_it_names_and_no_more(north: Town, tmp_path: 
 
 
 async def test_a_delta_can_be_mixed_with_bulk(north: Town, tmp_path: Path) -> None:
-    """Modes are each file's own: an enrollment that bulk does not list is gone, a user whom no row names is not."""
+    """In a zip with bulk and delta files, absence means removal in the bulk files only."""
     export = Delivered()
     await sync(north, export, tmp_path)
     mixed = export.delta(users=[{**export.row("users", "s2"), "familyName": "Renamed"}])
@@ -80,7 +80,7 @@ async def test_a_delta_without_rows_says_that_nothing_changed(north: Town, tmp_p
 
 @pytest.mark.parametrize("column", ["status", "dateLastModified"])
 async def test_a_row_of_a_delta_says_what_became_of_it_and_when(north: Town, tmp_path: Path, column: str) -> None:
-    """Else nobody knows what is meant: it goes into quarantine, and its column must be there at all."""
+    """A row of a delta without status or time of change is quarantined, and a file without these columns is refused."""
     export = Delivered()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
@@ -96,7 +96,7 @@ async def test_a_row_of_a_delta_says_what_became_of_it_and_when(north: Town, tmp
 
 
 async def test_a_delta_on_an_unknown_row_is_an_orphan(north: Town, tmp_path: Path) -> None:
-    """What is neither here nor known cannot be referred to; what was removed before cannot either."""
+    """A row of a delta that refers to an unknown or removed row is quarantined."""
     export = Delivered()
     await sync(north, export, tmp_path)
     gone = export.delta(lineItems=[{"sourcedId": "quiz-north", "status": "tobedeleted"}])

@@ -59,7 +59,7 @@ ZIPS: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("what", ZIPS)
 def test_a_directory_that_is_large_is_never_read(tmp_path: Path, what: str) -> None:
-    """However the end record lies about it: the sentence says why, and memory stays at some megabytes."""
+    """A zip with a large directory is refused without reading it, whatever its end record states."""
     path = tmp_path / "crowd.zip"
     path.write_bytes(ZIPS[what]())
     tracemalloc.start()
@@ -76,7 +76,7 @@ def test_a_directory_that_is_large_is_never_read(tmp_path: Path, what: str) -> N
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_method_that_unpacks_without_bound_is_refused(tmp_path: Path, method: int) -> None:
-    """Of bzip2 a few kilobytes become a gigabyte in one call, before anybody can count them."""
+    """A zip with a compression that `zipfile` unpacks without a limit is refused."""
     path = tmp_path / "packed.zip"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("manifest.csv", "propertyName,value\r\noneroster.version,1.1\r\nfile.users,bulk\r\n")

@@ -43,7 +43,7 @@ def _rows(path: Path, name: str) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_export_with_grades_is_taken_whole(north: Town, tmp_path: Path, version: str) -> None:
-    """Nothing is odd about it, nobody is in quarantine, and the second run of it changes nothing."""
+    """An export with grades is imported without warnings and quarantine, and a second run changes nothing."""
     path = _exported(tmp_path, version)
     report = await sync(north, path, tmp_path)
     assert (report.state, report.exit_code, report.warnings, report.not_taken) == ("applied", 0, [], [])
@@ -71,7 +71,7 @@ def test_headers_and_manifest_are_those_of_the_binding(tmp_path: Path, version: 
 
 
 def test_roles_of_1_2_say_what_users_said_in_1_1(tmp_path: Path) -> None:
-    """Each user has a primary role; of administrators 1.2 has several kinds."""
+    """The roles of a 1.2 export equal those of 1.1, and each user has one primary role."""
     before = {row["sourcedId"]: row for row in _rows(_exported(tmp_path, "1.1"), "users")}
     after = _rows(_exported(tmp_path, "1.2"), "roles")
     primary = {row["userSourcedId"]: row for row in after if row["roleType"] == "primary"}
@@ -84,27 +84,27 @@ def test_roles_of_1_2_say_what_users_said_in_1_1(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quirk", SPOILT)
 def test_a_badly_made_export_is_refused(tmp_path: Path, quirk: str) -> None:
-    """Each in the way that the sync must survive."""
+    """Each kind of bad export is refused as the sync must refuse it."""
     path = _exported(tmp_path, quirks=(quirk,))
     with pytest.raises(SourceRefused, match=SPOILT[quirk]), open_zip(path):
         pass
 
 
 def test_an_export_that_fills_in_the_status_is_warned_of(tmp_path: Path) -> None:
-    """It says bulk, and is taken as bulk."""
+    """A bulk export with a status gives a warning and is imported as bulk."""
     with open_zip(_exported(tmp_path, quirks=("status-filled",))) as source:
         assert any("announced as bulk, with status" in warning for warning in source.warnings)
 
 
 @pytest.mark.parametrize("quirk", ["loud", "utf-16", "utf-16:nowhere", "status-filled:users"])
 def test_a_quirk_that_is_none_is_refused(quirk: str) -> None:
-    """With those that there are."""
+    """An unknown quirk is refused with the list of quirks."""
     with pytest.raises(UnknownCsvQuirk, match="There are: status-filled"):
         csv_quirks((quirk,), Binding("1.2", gradebook=True).headers)
 
 
 def test_results_stream() -> None:
-    """However many there are of a district of 100,000, none is held once it was given."""
+    """Results are generated one by one, so that memory does not depend on their number."""
     rows = Grades(District(3, 100_000, DATE), items=1).rows("results")
     tracemalloc.start()
     assert sum(1 for _ in islice(rows, 20_000)) == 20_000

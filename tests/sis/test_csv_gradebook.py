@@ -53,15 +53,15 @@ async def test_a_gradebook_comes_with_the_roster_and_again_without_a_write(
 
 
 async def test_extra_credit_exemption_and_a_vendors_words_are_taken(north: Town, tmp_path: Path) -> None:
-    """A score above the highest value, no score, a status nobody defined, flags of 1.2: as the source has them."""
+    """Extra credit, missing scores, unknown statuses and the flags of 1.2 are stored as the source has them."""
     export = Delivered(version="1.2")
     export.row("results", "r-quiz-s0").update(score="112.5", scoreStatus="Locked (final)", comment="Well done")
     export.row("results", "r-quiz-s1").update(score="", scoreStatus="exempt", textScore="EX", late="true", missing="0")
     report = await sync(north, export, tmp_path)
     assert report.exit_code == 0
     assert await _result(north, "r-quiz-s0", "score, score_status, comment") == (112.5, "Locked (final)", "Well done")
-    told = await _result(north, "r-quiz-s1", "score, score_status, text_score, late, missing, incomplete")
-    assert told == (None, "exempt", "EX", True, False, None)
+    result = await _result(north, "r-quiz-s1", "score, score_status, text_score, late, missing, incomplete")
+    assert result == (None, "exempt", "EX", True, False, None)
 
 
 FAULTS = {
@@ -77,7 +77,7 @@ FAULTS = {
 async def test_a_result_that_cannot_be_taken_is_named_and_kept_as_it_was(
     north: Town, tmp_path: Path, what: str
 ) -> None:
-    """Exit 3; what was known of it stays, and nothing else is lost."""
+    """A result that cannot be imported is quarantined with exit 3, and the stored result stays."""
     cells, (field, code) = FAULTS[what]
     export = Delivered()
     await sync(north, export, tmp_path)
@@ -90,7 +90,7 @@ async def test_a_result_that_cannot_be_taken_is_named_and_kept_as_it_was(
 
 
 async def test_results_follow_a_student_to_another_school(north: Town, tmp_path: Path) -> None:
-    """Who reaches the student reaches the grades, also those of the old school."""
+    """A caller who reaches a student also reaches the grades from the student's former school."""
     export = Delivered()
     await sync(north, export, tmp_path)
     export.row("users", "s1")["orgSourcedIds"] = "north"
@@ -100,13 +100,13 @@ async def test_results_follow_a_student_to_another_school(north: Town, tmp_path:
 
 
 async def test_a_result_that_is_now_another_students_is_in_that_students_schools(north: Town, tmp_path: Path) -> None:
-    """The reach of a row is that of whom it is about."""
+    """A result that now belongs to another student has that student's schools."""
     export = Delivered()
     await sync(north, export, tmp_path)
     export.row("results", "r-quiz-s1")["studentSourcedId"] = "s0"
     await sync(north, export, tmp_path)
-    found = await _result(north, "r-quiz-s1", "student_id, school_ids")
-    assert found == (await row_id(north, "person", "s0"), [await row_id(north, "org", "north")])
+    result = await _result(north, "r-quiz-s1", "student_id, school_ids")
+    assert result == (await row_id(north, "person", "s0"), [await row_id(north, "org", "north")])
 
 
 async def test_results_that_vanish_are_held_and_come_back_by_an_undo(north: Town, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ async def test_results_that_vanish_are_held_and_come_back_by_an_undo(north: Town
 
 
 async def test_a_delivery_without_grades_leaves_those_that_are_known(north: Town, tmp_path: Path) -> None:
-    """Rosters come each night, grades when the gradebook is exported: neither a hold nor a loss."""
+    """A delivery without grades keeps the stored grades and is not held."""
     export = Delivered()
     await sync(north, export, tmp_path)
     before = await fingerprint(north, GRADEBOOK)
@@ -145,7 +145,9 @@ async def test_a_delivery_without_grades_leaves_those_that_are_known(north: Town
 
 
 async def test_scales_and_objectives_become_part_of_what_they_add_to(north: Town, tmp_path: Path) -> None:
-    """The four files of 1.2 that only add: read with their line item or result; a row that names nothing is named."""
+    """The four supplementary files of 1.2 become part of their line items or results; rows without a target are
+    quarantined.
+    """
     export = Delivered(version="1.2")
     export.rows["scoreScales"] = [
         {"sourcedId": "abc", "title": "Letters", "type": "letter", "scoreScaleValue": "{A:90-100},{B:80-89}"}
@@ -173,9 +175,9 @@ async def test_scales_and_objectives_become_part_of_what_they_add_to(north: Town
     assert (report.exit_code, report.refusals) == (3, refusals)
     assert report.kinds["result"].created == GRADED * len(ITEMS)
     scale = await row_id(north, "score_scale", "abc")
-    found = await _result(north, "r-quiz-s0", "score_scale_id, learning_objectives::text")
-    assert found[0] == scale
-    assert found[1] == (
+    result = await _result(north, "r-quiz-s0", "score_scale_id, learning_objectives::text")
+    assert result[0] == scale
+    assert result[1] == (
         '[{"id": "K.1", "score": 3.5, "source": "case"}, {"id": "K.2", "source": "case", "text_score": "B"}]'
     )
     (item,) = await ask(
@@ -197,8 +199,8 @@ async def test_scales_and_objectives_become_part_of_what_they_add_to(north: Town
     )
     changed = await sync(north, delta, tmp_path)
     assert (changed.exit_code, changed.kinds["result"].updated, changed.total("changes")) == (0, 1, 1)
-    found = await _result(north, "r-quiz-s0", "score, learning_objectives::text")
-    assert found == (
+    result = await _result(north, "r-quiz-s0", "score, learning_objectives::text")
+    assert result == (
         70.0,
         '[{"id": "K.2", "source": "case", "text_score": "B"}, {"id": "K.3", "score": 1, "source": "case"}]',
     )

@@ -53,7 +53,7 @@ async def test_a_carriage_return_in_a_value_is_kept(north: Town, tmp_path: Path,
 
 
 async def test_a_row_of_too_many_columns_with_a_carriage_return_is_refused_alone(north: Town, tmp_path: Path) -> None:
-    """What has both is named with its place in the file; the row beside it keeps its carriage return."""
+    """A row with too many columns and a carriage return is refused alone; the next row keeps its carriage return."""
     export = Export()
     people = len(export.rows["users"])
     export.row("users", "s3")["givenName"] = "X3X"
@@ -70,7 +70,7 @@ async def test_a_row_of_too_many_columns_with_a_carriage_return_is_refused_alone
 
 
 async def test_lines_that_end_in_a_carriage_return_alone(north: Town, tmp_path: Path) -> None:
-    """Files of old Macs are taken, also row by row: one row of too many columns is refused, and only that one."""
+    """Files whose lines end in a carriage return alone are imported, also when they are checked row by row."""
     export = Export()
     people = len(export.rows["users"])
     export.row("users", "s3")["givenName"] = "X3X"

@@ -1,4 +1,4 @@
-"""Protects the invariant that CSV and REST judge the same rows alike, whatever stands in their cells."""
+"""Protects the rule that CSV and REST treat the same rows in the same way, whatever their cells contain."""
 
 import random
 from pathlib import Path
@@ -55,7 +55,7 @@ def _refused(report: Report) -> set[tuple[str, str | None, str, str]]:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_the_same_rows_have_the_same_outcome(north: Town, tmp_path: Path, seed: int) -> None:
-    """After CSV, the same rows over REST change nothing, and refuse the same rows by the same code."""
+    """After CSV, the same rows over REST change nothing and are refused with the same codes."""
     dice, export = random.Random(seed), Export()
     await sync(north, export, tmp_path)
     for file, values in VALUES.items():

@@ -60,7 +60,7 @@ async def test_roles_make_what_a_person_is(north: Town, tmp_path: Path) -> None:
 
 
 async def test_shuffled_roles_change_nothing(north: Town, tmp_path: Path) -> None:
-    """The order of rows says nothing."""
+    """Roles in another order change nothing."""
     export = _delivered()
     export.rows["roles"] += [role("a", "s0", "student", "south", "secondary"), role("z", "t-south", "aide", "north")]
     await sync(north, export, tmp_path)
@@ -72,7 +72,7 @@ async def test_shuffled_roles_change_nothing(north: Town, tmp_path: Path) -> Non
 
 
 async def test_a_role_of_nobody_is_named_by_its_file_and_row(north: Town, tmp_path: Path) -> None:
-    """And a user without a role by theirs; the others are taken."""
+    """A role without a user, and a user without a role, are quarantined with file and row; the others are imported."""
     export = _delivered()
     export.rows["roles"].append(role("a", "nobody", "student", "south"))
     export.without("roles", "ro-s5")
@@ -86,7 +86,7 @@ async def test_a_role_of_nobody_is_named_by_its_file_and_row(north: Town, tmp_pa
 
 
 async def test_users_in_bulk_without_roles_are_refused(north: Town, tmp_path: Path) -> None:
-    """Nobody is read as nothing."""
+    """Users in bulk without a file of roles are refused."""
     export = _delivered()
     await sync(north, export, tmp_path)
     del export.rows["roles"]
@@ -96,7 +96,7 @@ async def test_users_in_bulk_without_roles_are_refused(north: Town, tmp_path: Pa
 
 
 async def test_a_delta_of_roles_alone_moves_a_student(north: Town, tmp_path: Path) -> None:
-    """The user's own row need not come: a transfer is two rows of roles.csv, and nothing else changes."""
+    """A delta with two rows of roles.csv moves a student to another school without a row of the user."""
     export = _delivered()
     await sync(north, export, tmp_path)
     delta = export.delta(
@@ -118,7 +118,7 @@ async def test_a_delta_of_roles_alone_moves_a_student(north: Town, tmp_path: Pat
 
 
 async def test_a_delta_of_users_keeps_their_roles(north: Town, tmp_path: Path) -> None:
-    """Roles that did not come are known."""
+    """A delta of users keeps roles that it does not contain."""
     export = _delivered()
     await sync(north, export, tmp_path)
     user = {**export.row("users", "s0"), "familyName": "Renamed"}
@@ -128,7 +128,7 @@ async def test_a_delta_of_users_keeps_their_roles(north: Town, tmp_path: Path) -
 
 
 async def test_roles_in_bulk_beside_users_in_delta(north: Town, tmp_path: Path) -> None:
-    """The modes are each file's own: a role that is not in the bulk has ended, also for a user who did not come."""
+    """A role that is missing in a bulk file of roles has ended, even for users who are not in the delta of users."""
     export = _delivered()
     export.rows["roles"].append(role("more", "s0", "student", "south", "secondary"))
     await sync(north, export, tmp_path)

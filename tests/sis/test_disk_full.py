@@ -36,13 +36,13 @@ def _files_up_to(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def _users(asked: Asked) -> Said:
-    """Ten thousand users, and nothing else, as a OneRoster service gives them."""
-    if asked.name == "token":
+def _users(request: Asked) -> Said:
+    """Returns a page of ten thousand users, and nothing for other collections."""
+    if request.name == "token":
         return Said(body={"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600})
-    first, limit = int(asked.query.get("offset", 0)), int(asked.query.get("limit", 100))
+    first, limit = int(request.query.get("offset", 0)), int(request.query.get("limit", 100))
     rows = [{"sourcedId": f"u{first + n}", "givenName": "x" * 200} for n in range(min(limit, 10_000 - first))]
-    return Said(body={asked.name: rows if asked.name == "users" else []})
+    return Said(body={request.name: rows if request.name == "users" else []})
 
 
 async def _state(town: Town) -> tuple[str, str]:
@@ -52,10 +52,10 @@ async def _state(town: Town) -> tuple[str, str]:
 
 @pytest.mark.parametrize("kind", ["oneroster-1.1", "oneroster-csv"])
 async def test_no_room_for_what_is_fetched(north: Town, kind: str) -> None:
-    """Pages of a service, or a zip that is downloaded: the run says which disk is full, not that a source failed."""
+    """If the disk is full while data is fetched, the run says so and does not blame the source."""
 
-    def serve(asked: Asked) -> Said:
-        return Said(body=" " * (2 << 20)) if asked.path.endswith(".zip") else _users(asked)
+    def serve(request: Asked) -> Said:
+        return Said(body=" " * (2 << 20)) if request.path.endswith(".zip") else _users(request)
 
     with answering(serve) as (address, _):
         rest: dict[str, Any] = {"token_url": f"{address}token", "client_id": "north", "client_secret": "of-a-test"}
@@ -64,18 +64,18 @@ async def test_no_room_for_what_is_fetched(north: Town, kind: str) -> None:
         async with north.unit() as work:
             made = await sources.register_source(work, "full", new, ALLOWED)
         before = await fingerprint(north)
-        with _files_up_to(1 << 20), capture_logs() as logged, pytest.raises(StorageFull) as told:
+        with _files_up_to(1 << 20), capture_logs() as logged, pytest.raises(StorageFull) as raised:
             await run_source(
                 north.worker_engine, north.settings.keyring, north.district_id, made.source.id, quiet, ALLOWED
             )
-    assert "disk for temporary files" in told.value.detail
-    assert await _state(north) == ("failed", f"{told.value.detail} The roster is as it was.")
+    assert "disk for temporary files" in raised.value.detail
+    assert await _state(north) == ("failed", f"{raised.value.detail} The roster is as it was.")
     assert [one["log_level"] for one in logged if one["event"] == "syncs.disk_full"] == ["error"]
     assert await fingerprint(north) == before
 
 
 async def test_no_room_at_the_database(north: Town, settings: Settings, tmp_path: Path) -> None:
-    """PostgreSQL says that its disk is full while the roster is written: so does the run, and nothing is half done."""
+    """If PostgreSQL's disk is full during the apply, the run says so and the roster is unchanged."""
     owner = await asyncpg.connect(settings.url_of("owner"))
     before = await fingerprint(north, KEPT)
     try:

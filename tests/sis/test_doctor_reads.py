@@ -27,14 +27,14 @@ async def test_a_source_that_a_run_reads_is_read() -> None:
     ready, exit_code, sentences = await _exit_of(rows)
     assert (ready, exit_code) == (True, 0), sentences
     assert "A sync can read this source." in sentences
-    assert [asked for asked in rows.asked if asked.name == "users" and asked.query.get("offset") == "40"]
+    assert [request for request in rows.asked if request.name == "users" and request.query.get("offset") == "40"]
 
 
 @pytest.mark.parametrize("name", FAILURES)
 async def test_an_optional_collection_that_fails_is_named_with_its_option(name: str) -> None:
     """Exit 3, as the run would."""
     rows = RowsServer()
-    rows.answer = lambda asked: FAILURES[name] if asked.name == "demographics" else None
+    rows.answer = lambda request: FAILURES[name] if request.name == "demographics" else None
     ready, exit_code, sentences = await _exit_of(rows)
     assert (ready, exit_code) == (True, 3), sentences
     assert "--leave-out demographics" in sentences
@@ -45,10 +45,10 @@ async def test_a_later_page_that_fails_fails_the_doctor() -> None:
     """The first page of users is there, a later one is not: the run would fail, and so does the doctor."""
     rows = RowsServer()
 
-    def later(asked: Asked) -> Said | None:
+    def later(request: Asked) -> Said | None:
         return (
             Said(500)
-            if asked.name == "users" and asked.query["limit"] == "20" and asked.query["offset"] != "0"
+            if request.name == "users" and request.query["limit"] == "20" and request.query["offset"] != "0"
             else None
         )
 

@@ -24,7 +24,7 @@ SANDBOX = Allowed(sandbox=True)
 
 @asynccontextmanager
 async def frozen_worker(town: Town, folder: Path, idle: str) -> AsyncIterator[tuple[Frozen, asyncpg.Connection, int]]:
-    """A worker that is frozen while it applies a sync of the town, and whose lease has ended."""
+    """Yields a worker that is frozen while it applies a sync, after its lease has ended."""
     path = Export().write(folder / "a.zip")
     async with town.unit() as work:
         new = SourceSettings(kind="oneroster-csv", url=str(path), cron="0 2 * * *")
@@ -40,7 +40,7 @@ async def frozen_worker(town: Town, folder: Path, idle: str) -> AsyncIterator[tu
 
 
 def status(town: Town) -> tuple[str, str]:
-    """What `aimline sync status` says of the newest run."""
+    """Returns the output of `aimline sync status` about the newest run."""
     done = aimline(town.settings, "sync", "status", "--district", town.slug, "--json")
     assert done.returncode == 0, done.stderr
     newest = orjson.loads(done.stdout)[0]
@@ -48,7 +48,7 @@ def status(town: Town) -> tuple[str, str]:
 
 
 async def test_the_status_names_the_frozen_worker(north: Town, tmp_path: Path) -> None:
-    """It said that the sync was running, or that it waited for a worker; it says which process holds it up."""
+    """The status names the frozen process that blocks the run."""
     async with frozen_worker(north, tmp_path, idle="120"):
         state, sentence = status(north)
         assert state == "running"
@@ -60,7 +60,7 @@ async def test_the_status_names_the_frozen_worker(north: Town, tmp_path: Path) -
 
 
 async def test_a_frozen_worker_does_not_block_the_districts_syncs(north: Town, tmp_path: Path) -> None:
-    """The server ends the sessions that hold its locks, and another worker applies the run; the first adds nothing."""
+    """The server ends the sessions of a frozen worker, and another worker applies the run once."""
     async with frozen_worker(north, tmp_path, idle="1") as (worker, watcher, pid):
         await session_ends(watcher, pid)
         for _ in range(200):

@@ -26,7 +26,7 @@ OBJECTIVES = '[{"id": "RF.3.4", "score": 2, "source": "case"}]'
 
 @dataclass(frozen=True)
 class Given:
-    """A source of these deliveries and nothing else."""
+    """A source with these deliveries and nothing else."""
 
     deliveries: dict[str, Delivery]
     not_taken: tuple[str, ...] = ()
@@ -72,12 +72,21 @@ async def _pull(town: Town, results: list[Row], *, complete: bool = False) -> Re
 
 def _result(student: int, **cells: str) -> Row:
     about = {"assessmentLineItemSourcedId": "ORF", "studentSourcedId": f"s{student}"}
-    told = {"score": str(80 + student), "scoreDate": "2026-09-14T09:30:00-05:00", "scoreStatus": "fully graded"}
-    return {"sourcedId": f"a{student}", **about, **told, "scorePercentile": "35.5", "learningObjectiveSet": "", **cells}
+    result = {"score": str(80 + student), "scoreDate": "2026-09-14T09:30:00-05:00", "scoreStatus": "fully graded"}
+    return {
+        "sourcedId": f"a{student}",
+        **about,
+        **result,
+        "scorePercentile": "35.5",
+        "learningObjectiveSet": "",
+        **cells,
+    }
 
 
 async def test_assessments_and_their_results_are_taken(north: Town, tmp_path: Path) -> None:
-    """With parent, percentile and objectives; the day of a date and time; an unknown student is an orphan."""
+    """Assessments and their results are imported with parent, percentile and objectives; an unknown student is
+    quarantined.
+    """
     await sync(north, Delivered(), tmp_path)
     results = [_result(0, learningObjectiveSet=OBJECTIVES), _result(1), _result(2, studentSourcedId="nobody")]
     results.append(_result(3, learningObjectiveSet="[{"))
@@ -111,7 +120,7 @@ async def test_assessments_and_their_results_are_taken(north: Town, tmp_path: Pa
 
 
 async def test_results_of_an_assessment_become_scores(north: Town, tmp_path: Path) -> None:
-    """By its sourcedId or its title; a rule for line items does not take them."""
+    """Results of an assessment become scores by its sourcedId or title, but not by a rule for line items."""
     await sync(north, Delivered(), tmp_path)
     await lay_mapping(
         north,

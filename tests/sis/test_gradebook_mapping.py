@@ -78,7 +78,7 @@ async def _score_id(town: Town, external_id: str) -> Any:
 
 @pytest.fixture
 async def mapped(north: Town, tmp_path: Path) -> Delivered:
-    """A source whose quizzes are mapped, before its gradebook came."""
+    """Creates a source whose quizzes are mapped, before its gradebook is imported."""
     export = Delivered()
     grades = {name: export.rows.pop(name) for name in ("categories", "lineItems", "results")}
     await sync(north, export, tmp_path)
@@ -90,7 +90,7 @@ async def mapped(north: Town, tmp_path: Path) -> Delivered:
 async def test_mapped_results_become_scores_and_the_others_stay_grades(
     north: Town, tmp_path: Path, mapped: Delivered
 ) -> None:
-    """Each quiz a score of its student on its day; an essay is none. The next night changes nothing."""
+    """Mapped results become scores, other results stay grades only, and the next run changes nothing."""
     mapped.row("results", "r-quiz-s1")["score"] = ""
     report = await sync(north, mapped, tmp_path)
     assert (report.state, report.exit_code, report.warnings) == ("applied", 0, [])
@@ -111,7 +111,9 @@ async def test_mapped_results_become_scores_and_the_others_stay_grades(
 
 
 async def test_a_score_follows_its_result(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """Amended, removed, and back again, with the trace of each; an undo takes the scores along."""
+    """A score is amended, removed and restored with its result, each with a log entry; an undo reverts the scores
+    too.
+    """
     await sync(north, mapped, tmp_path)
     mapped.row("results", "r-quiz-s0").update(score="91", scoreDate="2026-09-10")
     gone = mapped.without("results", "r-quiz-s3")
@@ -141,7 +143,7 @@ async def test_a_score_follows_its_result(north: Town, tmp_path: Path, mapped: D
 async def test_what_people_amended_or_removed_stays_as_they_left_it(
     north: Town, tmp_path: Path, mapped: Delivered
 ) -> None:
-    """The source goes on saying what it said; it is not heard any more of that score."""
+    """A score that a person amended or removed is no longer changed by the source."""
     await sync(north, mapped, tmp_path)
     async with north.unit() as work:
         await amend_score(work, await _score_id(north, "result:r-quiz-s0"), Amendment("Read wrongly.", value=75.0))
@@ -155,7 +157,7 @@ async def test_what_people_amended_or_removed_stays_as_they_left_it(
 
 
 async def test_only_a_score_of_nobody_becomes_the_sources(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """Same student, measure, date and attempt: what a client or a teacher recorded keeps its place and its value."""
+    """A result takes over only a score without client and giver; other scores keep their attempt and value."""
     students = {n: ids.format_id("student", await row_id(north, "person", f"s{n}")) for n in range(4)}
     async with north.unit() as work:
         taken = await record_scores(
@@ -181,7 +183,7 @@ async def test_only_a_score_of_nobody_becomes_the_sources(north: Town, tmp_path:
 
 
 async def test_two_results_of_a_day_are_two_attempts(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """And swapping their days is no crash: each keeps a place of its own."""
+    """Two results of a day become two attempts, even after they swap their days."""
     await lay_mapping(north, {"rules": [{"category_title": "tests", "measure": "orf"}]})
     await sync(north, mapped, tmp_path)
     scores = await _scores(north)
@@ -200,7 +202,7 @@ async def test_two_results_of_a_day_are_two_attempts(north: Town, tmp_path: Path
 async def test_results_that_cannot_be_scores_are_counted_and_stay_grades(
     north: Town, tmp_path: Path, mapped: Delivered
 ) -> None:
-    """Beyond the measure, of a day to come, without a day; a measure that the playbook has not."""
+    """Results that cannot become scores stay grades, and the report counts them."""
     mapped.row("results", "r-quiz-s0")["score"] = "100000"
     mapped.row("results", "r-quiz-s1")["scoreDate"] = "2046-01-01"
     mapped.row("results", "r-quiz-s2")["scoreDate"] = ""
@@ -234,7 +236,7 @@ GRADED_WORDS = ("fully graded", "FullyGraded", "Graded - Final", "ext:graded", "
 
 @pytest.mark.parametrize("status", UNGRADED)
 async def test_what_is_not_graded_is_no_score(north: Town, tmp_path: Path, mapped: Delivered, status: str) -> None:
-    """The 0 beside an assignment that was not handed in says nothing of the student; one that was a score goes."""
+    """The 0 of work that was not handed in becomes no score; a score of such a result is removed."""
     await sync(north, mapped, tmp_path)
     mapped.row("results", "r-quiz-s0").update(scoreStatus=status, score="0")
     mapped.row("results", "r-quiz-s1").update(scoreStatus="Graded - Final")
@@ -255,7 +257,7 @@ async def test_a_known_word_for_graded_is_a_score(north: Town, tmp_path: Path, m
 
 
 async def test_what_is_missing_or_in_progress_is_no_score(north: Town, tmp_path: Path) -> None:
-    """The flags of 1.2 say it as well as a status; a result that is only late counts."""
+    """The flags missing, inProgress and incomplete keep a result from becoming a score; late does not."""
     export = Delivered(version="1.2")
     await sync(north, export, tmp_path)
     await lay_mapping(north, BY_TITLE)
@@ -269,7 +271,7 @@ async def test_what_is_missing_or_in_progress_is_no_score(north: Town, tmp_path:
 
 
 async def test_a_mapping_that_changes_is_followed(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """The scores of a rule that is taken out go, and come back with it."""
+    """After a change of the mapping, the scores of a removed rule are removed, and restored with the rule."""
     await sync(north, mapped, tmp_path)
     await lay_mapping(north, {"rules": [{"line_item": "essay-north", "measure": "orf", "attempt": 3}]})
     await sync(north, mapped, tmp_path)
@@ -304,14 +306,14 @@ MALFORMED: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("what", MALFORMED)
 def test_a_mapping_that_is_none_is_refused_by_its_place(what: str) -> None:
     """Every violation has a pointer and a code."""
-    rules, told = MALFORMED[what]
+    rules, violations = MALFORMED[what]
     with pytest.raises(Invalid) as caught:
         read_mapping({"rules": rules})
-    assert told in [f"{one.pointer} {one.code}" for one in caught.value.violations]
+    assert violations in [f"{one.pointer} {one.code}" for one in caught.value.violations]
 
 
 async def _support(town: Town, student: str) -> Any:
-    """An active support of a student who must gain, from the end of August on."""
+    """Creates an active support, from the end of August on, for a student who must gain."""
     begins = date(2026, 8, 31)
     new = NewSupport(
         student=ids.format_id("student", await row_id(town, "person", student)),
@@ -337,15 +339,15 @@ def _flat(export: Delivered, student: str, weeks: int) -> None:
     for week in range(1, weeks + 1):
         on = str(date(2026, 9, 2) + timedelta(weeks=week))
         export.rows["lineItems"].append({**item, "sourcedId": f"w{week}", "title": f"Quiz of week {week}"})
-        told = {"lineItemSourcedId": f"w{week}", "studentSourcedId": student, "score": "40", "scoreDate": on}
-        export.rows["results"].append({**result, "sourcedId": f"flat{week}", **told})
+        fields = {"lineItemSourcedId": f"w{week}", "studentSourcedId": student, "score": "40", "scoreDate": on}
+        export.rows["results"].append({**result, "sourcedId": f"flat{week}", **fields})
 
 
 @pytest.mark.parametrize("as_news", [False, True])
 async def test_the_first_load_is_judged_and_raises_alerts_only_when_asked(
     north: Town, tmp_path: Path, mapped: Delivered, as_news: bool
 ) -> None:
-    """A student who gained nothing in eleven weeks is known as such; that it was so is no news of the first night."""
+    """The first load is judged but raises no alert, unless the mapping asks for alerts."""
     support_id = await _support(north, "s4")
     await lay_mapping(north, {**BY_TITLE, "alerts_on_first_load": as_news})
     _flat(mapped, "s4", 11)
@@ -355,17 +357,17 @@ async def test_the_first_load_is_judged_and_raises_alerts_only_when_asked(
         north, "SELECT state FROM response_state WHERE district_id = :district AND support_id = :id", id=support_id
     )
     assert states == [("not_responding",)]
-    told = await ask(
+    events = await ask(
         north,
         "SELECT type FROM event WHERE district_id = :district AND subject_id = :id AND type IN "
         "('response.never', 'response.stopped')",
         id=support_id,
     )
-    assert len(told) == as_news
+    assert len(events) == as_news
 
 
 async def test_a_later_night_is_news(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """Scores that came with the gradebook are judged as those that were typed in, once for the night."""
+    """Scores of a later run are judged like recorded scores, once for the run."""
     await sync(north, mapped, tmp_path)
     support_id = await _support(north, "s4")
     _flat(mapped, "s4", 11)
@@ -373,7 +375,7 @@ async def test_a_later_night_is_news(north: Town, tmp_path: Path, mapped: Delive
     rows = await ask(
         north, "SELECT count(*) FROM verdict WHERE district_id = :district AND support_id = :id", id=support_id
     )
-    told = await ask(
+    events = await ask(
         north,
         "SELECT type FROM event WHERE district_id = :district AND subject_id = :id AND type LIKE 'response.%'",
         id=support_id,
@@ -381,4 +383,4 @@ async def test_a_later_night_is_news(north: Town, tmp_path: Path, mapped: Delive
     laid = await ask(north, "SELECT state, quiet FROM settlement WHERE district_id = :district AND kind = 'week'")
     assert [tuple(row) for row in laid] == [("pending", False)] * 11
     assert rows == [(2,)]  # of the support's beginning, and of the night
-    assert [row[0] for row in told] in (["response.never"], ["response.stopped"])
+    assert [row[0] for row in events] in (["response.never"], ["response.stopped"])

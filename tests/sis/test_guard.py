@@ -1,4 +1,4 @@
-"""Tests the guard: which plans are held, by their numbers alone."""
+"""Tests which plans the guard holds, from their numbers alone."""
 
 import pytest
 
@@ -41,13 +41,13 @@ def _held(seen: PlannedKind, *shrunk: ShrunkGroup, rekeyed: int = 0) -> bool:
     ],
 )
 def test_shares_are_held_above_their_limit_and_their_floor(seen: PlannedKind, held: bool) -> None:
-    """The limit itself still passes; a first load and a small district are not held for one row."""
+    """A plan is held above the share and the minimum number of rows, not at them."""
     assert _held(seen) is held
 
 
 @pytest.mark.parametrize(("lost", "of", "held"), [(2, 4, False), (4, 4, False), (2, 5, False), (3, 5, True)])
 def test_a_school_or_class_of_five_may_not_lose_over_half(lost: int, of: int, held: bool) -> None:
-    """Smaller ones come and go."""
+    """A school or class of at least five students may not lose over half of them."""
     for what in ("school", "class"):
         assert _held(_seen(), ShrunkGroup(what, lost, of)) is held
 
@@ -59,7 +59,7 @@ def test_people_under_new_ids_are_held_above_two_in_a_hundred() -> None:
 
 
 def test_every_reason_is_named_with_its_numbers() -> None:
-    """One sentence each, with what would happen and what the limit is."""
+    """Each reason for holding a plan is one sentence with the number and the limit."""
     shrunk = (ShrunkGroup("class", 9, 10), ShrunkGroup("class", 6, 10))
     assert _reasons(_seen(removed=200, refused=100), *shrunk, rekeyed=30, people=1000) == [
         "200 of 1,000 people (20%) would be removed; the limit is 10%.",
@@ -81,7 +81,7 @@ def test_what_had_come_to_its_end_counts_as_no_removal(removed: int, expired: in
 
 @pytest.mark.parametrize(("silent", "held"), [(False, True), (True, False)])
 def test_an_empty_collection_is_held_unless_nothing_need_come(silent: bool, held: bool) -> None:
-    """Also where everything that is known had come to its end: an empty answer is never believed by itself."""
+    """A delivery without rows of a known kind is held, even if all known rows had ended."""
     seen = PlannedKind("enrollments", 10, True, 0, 0, 10, 0, may_be_silent=silent, expired=10)
     assert bool(_reasons(seen)) is held
 
@@ -114,16 +114,16 @@ def test_an_empty_collection_is_held_unless_nothing_need_come(silent: bool, held
 def test_each_limit_is_the_sources_own_to_set(
     name: str, value: float, seen: PlannedKind, shrunk: tuple[ShrunkGroup, ...], rekeyed: int, held: bool
 ) -> None:
-    """The value itself still passes, one more is held."""
+    """A source's own limit applies: the value itself passes, one more is held."""
     limits = GuardLimits(**{name: value})  # type: ignore[arg-type]  # the name determines the type
     assert bool(_reasons(seen, *shrunk, rekeyed=rekeyed, people=1000, limits=limits)) is held
 
 
 def test_the_report_has_what_was_weighed_against_each_limit() -> None:
-    """Also what stayed within it: a person sees how near the night came."""
+    """The report has the value of each limit, also of those that were not exceeded."""
     weighed = weigh([_seen(removed=90, changed=3)], [ShrunkGroup("class", 2, 10)], 1, 1000, GuardLimits())
-    told = [(one.rule, one.what, one.count, one.of, one.limit, one.rows, one.held) for one in weighed]
-    assert told == [
+    results = [(one.rule, one.what, one.count, one.of, one.limit, one.rows, one.held) for one in weighed]
+    assert results == [
         ("removed", "people", 90, 1000, 0.10, 25, False),
         ("changed", "people", 3, 1000, 0.75, 25, False),
         ("shrunk", "classes", 2, 10, 0.50, 4, False),

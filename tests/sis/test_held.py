@@ -62,7 +62,7 @@ async def _living(town: Town, table: str) -> int:
 
 
 async def test_an_approved_plan_is_applied_whole(north: Town, tmp_path: Path) -> None:
-    """As the sync would have: removals, changes, creations and memberships; a next run of the file finds no news."""
+    """An approved plan is applied completely, as an unheld sync would apply it."""
     export, report = await _held(north, tmp_path)
     assert report.plan is not None
     assert {"person", "enrollment"} <= set(await _kept_kinds(north)), "the plan is kept"
@@ -81,7 +81,7 @@ async def test_an_approved_plan_is_applied_whole(north: Town, tmp_path: Path) ->
 
 
 async def test_a_plan_can_be_approved_without_its_removals(north: Town, tmp_path: Path) -> None:
-    """Who is new comes and what changed changes; nobody goes."""
+    """With `without_removals`, an approved plan creates and changes rows but removes none."""
     _, report = await _held(north, tmp_path)
     assert report.plan is not None
     done = await _answer(north, report.run_id, report.plan["digest"], without_removals=True)
@@ -91,7 +91,7 @@ async def test_a_plan_can_be_approved_without_its_removals(north: Town, tmp_path
 
 
 async def test_only_the_plan_that_was_read_is_approved(north: Town, tmp_path: Path) -> None:
-    """Another digest, a run that is not there, a second answer: each is refused and nothing is marked."""
+    """An approval with another digest, of an unknown run, or a second one is refused."""
     _, report = await _held(north, tmp_path)
     assert report.plan is not None
     before = await fingerprint(north)
@@ -110,7 +110,7 @@ async def test_only_the_plan_that_was_read_is_approved(north: Town, tmp_path: Pa
 
 @pytest.mark.parametrize("change", ["roster", "plan", "gone"])
 async def test_a_plan_that_no_longer_fits_is_refused(north: Town, tmp_path: Path, change: str) -> None:
-    """Somebody pinned a name in between, or the kept plan is another: nothing is applied, the run is discarded."""
+    """A plan that no longer matches the roster is not applied, and its run is discarded."""
     _, report = await _held(north, tmp_path)
     assert report.plan is not None
     of_run = "district_id = :district AND run_id = :run AND kind = 'person' AND id = :id"
@@ -131,7 +131,7 @@ async def test_a_plan_that_no_longer_fits_is_refused(north: Town, tmp_path: Path
 
 
 async def test_the_worker_carries_out_what_a_face_answered(north: Town, south: Town, tmp_path: Path) -> None:
-    """Approved in one district, discarded in another: one call does both, and the next finds nothing."""
+    """The worker executes the answers of two districts in one call, and the next call finds none."""
     _, approved = await _held(north, tmp_path)
     _, discarded = await _held(south, tmp_path)
     assert approved.plan is not None
@@ -148,7 +148,7 @@ async def test_the_worker_carries_out_what_a_face_answered(north: Town, south: T
 
 
 async def test_a_later_sync_takes_the_place_of_a_held_one(north: Town, tmp_path: Path) -> None:
-    """A plan is of the day on which it was made: the next night's, applied or held, discards it; a dry run does not."""
+    """A later run, applied or held, discards a held plan; a dry run does not."""
     export, report = await _held(north, tmp_path)
     assert (await sync(north, export, tmp_path, dry=True)).state == "dry"
     assert [row[0] for row in await _state(north)] == ["dry", "held", "applied"]
@@ -163,7 +163,7 @@ async def test_a_later_sync_takes_the_place_of_a_held_one(north: Town, tmp_path:
 
 
 async def test_the_worker_carries_out_what_was_approved(north: Town, tmp_path: Path) -> None:
-    """Over REST a run is only answered; what the worker does each second applies it, whatever else is due."""
+    """The worker applies an approved plan, whatever other work is due."""
     _, report = await _held(north, tmp_path)
     assert report.plan is not None
     async with north.unit() as work:

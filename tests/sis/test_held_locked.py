@@ -15,7 +15,7 @@ from tests.town import Town, maintain
 
 
 async def _held(town: Town, folder: Path) -> Report:
-    """People under new sourcedIds: held, and the map that says who is who is held as well."""
+    """Creates a held run with people under new sourcedIds, and its held map."""
     export = Export()
     await sync(town, export, folder)
     for row in export.rows["users"]:
@@ -41,7 +41,7 @@ async def _kept(town: Town, report: Report) -> int:
 
 
 async def test_another_districts_plan_cannot_be_read(north: Town, south: Town, tmp_path: Path) -> None:
-    """While runs are held, the worker, bound to one district, finds no row of another's, whatever it asks for."""
+    """A worker that is bound to one district cannot read another district's held plan."""
     held = await _held(north, tmp_path)
     rekey = await plan_rekey(north.worker_engine, north.settings.keyring, north.district_id, held.run_id, "identifier")
     assert await _kept(north, held) > 40
@@ -53,7 +53,7 @@ async def test_another_districts_plan_cannot_be_read(north: Town, south: Town, t
 
 
 async def test_what_a_crash_left_is_swept(north: Town, south: Town, tmp_path: Path) -> None:
-    """A plan whose run has ended goes with the next round of its district; one that waits for an answer stays."""
+    """Maintenance deletes the plan of an ended run and keeps a plan that waits for an answer."""
     left, waits = await _held(north, tmp_path), await _held(south, tmp_path)
     await ask(north, "UPDATE sis_run SET state = 'failed' WHERE district_id = :district AND id = :run", run=left.run_id)
     await ask(north, "INSERT INTO staging.moved (district_id, run_id, id) VALUES (:district, :run, :run)", run=new_id())
@@ -75,7 +75,7 @@ async def test_what_a_crash_left_is_swept(north: Town, south: Town, tmp_path: Pa
 
 @pytest.mark.parametrize("how", ["cancelled", "broken"])
 async def test_a_run_that_breaks_off_leaves_nothing_staged(north: Town, tmp_path: Path, how: str) -> None:
-    """In the middle of its pipeline, by a cancellation or a fault: its rows and raw tables go with its transaction."""
+    """A run that is cancelled or fails leaves no staged rows or raw tables."""
     task: asyncio.Task[Any]
 
     def break_off(doing: str, _done: int, _of: int) -> None:

@@ -17,7 +17,7 @@ async def _told(town: Town, name: str) -> list[tuple[str, str]]:
 
 
 async def test_why_a_student_disappeared_has_an_answer(north: Town, app: FastAPI, tmp_path: Path) -> None:
-    """Came, changed, was no longer in the file: each step names its run; nobody else's steps are among them."""
+    """The history of a student has each change with its run, and nobody else's changes."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s3")["givenName"] = "New"
@@ -37,22 +37,22 @@ async def test_why_a_student_disappeared_has_an_answer(north: Town, app: FastAPI
     ]
     assert await _told(north, "sis:csv:s1") == [("person", "create"), ("enrollment", "create")]
     answer = await caller(app, north).get("/v1/students/sis:csv:s3/sync-history")
-    told = answer.json()
-    assert (answer.status_code, told["departed"]) == (200, True)
-    assert told["steps"][0]["sentence"] == "The person was removed: it was no longer in csv."
-    assert told["steps"][1]["class_id"].startswith("cls_")
+    body = answer.json()
+    assert (answer.status_code, body["departed"]) == (200, True)
+    assert body["steps"][0]["sentence"] == "The person was removed: it was no longer in csv."
+    assert body["steps"][1]["class_id"].startswith("cls_")
     assert "New" not in answer.text
     assert "Given" not in answer.text
 
 
 async def test_the_history_of_staff_is_told_as_well(north: Town, tmp_path: Path) -> None:
-    """A teacher who is not there is asked for just as often."""
+    """The history of a teacher can be read as well."""
     await sync(north, Export(), tmp_path)
     assert await _told(north, "sis:csv:t-north") == [("person", "create"), ("enrollment", "create")]
 
 
 async def test_the_history_of_staff_is_told_over_rest(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Also of a parent, who is no student either, and of a teacher who has left; newest first, no name in it."""
+    """REST returns the history of staff and parents, also of those who have left, newest first and without names."""
     export = Export()
     export.rows["users"].append({**export.row("users", "t-south"), "sourcedId": "p1", "role": "parent"})
     await sync(north, export, tmp_path)
@@ -61,23 +61,23 @@ async def test_the_history_of_staff_is_told_over_rest(app: FastAPI, north: Town,
     assert (await sync(north, export, tmp_path)).state == "applied"
     asks = caller(app, north)
     answer = await asks.get("/v1/staff/sis:csv:t-north/sync-history")
-    told = answer.json()
-    assert (answer.status_code, told["departed"]) == (200, True), answer.text
-    assert [(one["kind"], one["action"]) for one in told["steps"]] == [
+    body = answer.json()
+    assert (answer.status_code, body["departed"]) == (200, True), answer.text
+    assert [(one["kind"], one["action"]) for one in body["steps"]] == [
         ("person", "absent"),
         ("enrollment", "absent"),
         ("person", "create"),
         ("enrollment", "create"),
     ]
-    assert told["steps"][1]["class_id"].startswith("cls_")
-    assert (await asks.get(f"/v1/staff/{told['person']}/sync-history")).json() == told
+    assert body["steps"][1]["class_id"].startswith("cls_")
+    assert (await asks.get(f"/v1/staff/{body['person']}/sync-history")).json() == body
     assert "Given" not in answer.text
     parent = await asks.get("/v1/staff/sis:csv:p1/sync-history")
     assert [(one["kind"], one["action"]) for one in parent.json()["steps"]] == [("person", "create")]
 
 
 async def test_no_student_is_reached_as_staff(app: FastAPI, north: Town, south: Town, tmp_path: Path) -> None:
-    """By none of the student's names, also where the caller could read it at the student's own path."""
+    """A student cannot be read through the history of staff, under any id."""
     await sync(north, Export(), tmp_path)
     asks = caller(app, north)
     student = (await asks.get("/v1/students/sis:csv:s3")).json()["id"]

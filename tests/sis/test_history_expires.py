@@ -73,7 +73,7 @@ async def _kept(town: Town, run_id: UUID) -> tuple[int, int]:
 
 
 async def test_old_names_do_not_stay_for_ever(north: Town, tmp_path: Path) -> None:
-    """A round blanks what is older than a year; what is younger, and that a row changed, stays."""
+    """Maintenance deletes before-images older than a year, and keeps younger ones and the log entries."""
     await sync(north, Export(), tmp_path)
     young = await _changed(north, tmp_path, "New")
     old = await _age(north, young, 366)
@@ -104,7 +104,7 @@ async def _erase(work: Work, person_id: UUID) -> int:
 
 
 async def test_erasure_reaches_what_rows_were_before(north: Town, south: Town, tmp_path: Path) -> None:
-    """Every row about the person goes, by whatever column it names them, and nobody else's; no undo brings it back."""
+    """Erasing a person deletes the before-images of all rows about the person only, and no undo restores them."""
     for town in (north, south):
         await sync(town, Export(), tmp_path)
     run_id, other = await _changed(north, tmp_path, "New"), await _changed(south, tmp_path, "New")
@@ -117,17 +117,17 @@ async def test_erasure_reaches_what_rows_were_before(north: Town, south: Town, t
         run=run_id,
     )
     assert left == [(await row_id(north, "person", "s4"),)]
-    told = await ask(
+    before_images = await ask(
         north, "SELECT count(*) FROM sis_change WHERE district_id = :district AND before::text LIKE '%s3%'"
     )
-    assert (told, await _kept(south, other)) == ([(0,)], (3, 3))
+    assert (before_images, await _kept(south, other)) == ([(0,)], (3, 3))
     with pytest.raises(Conflict) as refused:
         await _undo(north, run_id)
     assert refused.value.code == "run.expired"
 
 
 async def test_an_operator_erases_a_person(north: Town, tmp_path: Path) -> None:
-    """By the id that faces show; an id of something else is refused."""
+    """An operator erases a person by the public id; an id of another kind is refused."""
     await sync(north, Export(), tmp_path)
     run_id = await _changed(north, tmp_path, "New")
     shown = ids.format_id("student", await row_id(north, "person", "s3"))

@@ -42,7 +42,7 @@ REFUSED: dict[str, tuple[Write, str]] = {
 
 @pytest.mark.parametrize("what", REFUSED)
 async def test_a_hostile_answer_is_refused(what: str) -> None:
-    """Nothing of what it says is told, no more than some pages are held, and it ends."""
+    """A hostile response is refused within limits, and no text of it is shown."""
     users, words = REFUSED[what]
     async with hostile(users) as sis:
         tracemalloc.start()
@@ -83,7 +83,7 @@ async def test_a_link_leads_nowhere_else(link: str) -> None:
 
 
 async def test_a_worker_serves_the_others(north: Town, south: Town, settings: Settings, tmp_path: Path) -> None:
-    """While three districts' sources drip, the worker syncs a fourth; told to stop it ends, and their runs wait."""
+    """A worker syncs one district while the sources of three others are slow, and stops when it is told to."""
     slow = [north, *[await found_town(f"slow{n}", north.engine, north.worker_engine, settings) for n in range(2)]]
     allowed = Allowed(sandbox=True)
     async with hostile(hostile_sis.drip) as sis:

@@ -37,7 +37,9 @@ ROSTER = ["person", "enrollment"]
 
 @asynccontextmanager
 async def failing(settings: Settings, town: Town, state: str) -> AsyncIterator[Callable[[], Any]]:
-    """Makes every enrollment that is written in a town fail with an SQLSTATE, until the function is called."""
+    """Makes every insertion of an enrollment in a district fail with this SQLSTATE until the returned function is
+    called.
+    """
     owner = await asyncpg.connect(settings.url_of("owner"))
     name = f"fail_{town.district_id.hex}"
 
@@ -60,7 +62,7 @@ async def failing(settings: Settings, town: Town, state: str) -> AsyncIterator[C
 
 
 async def _asked(town: Town, path: Path) -> None:
-    """A source whose run was asked for."""
+    """Creates a source with a requested run."""
     async with town.unit() as work:
         new = SourceSettings(kind="oneroster-csv", url=str(path))
         made = await sources.register_source(work, "csv", new, SANDBOX, local=True)
@@ -69,7 +71,7 @@ async def _asked(town: Town, path: Path) -> None:
 
 
 async def _work(town: Town) -> None:
-    """A worker looks once at the town's syncs."""
+    """Lets a worker poll the district's syncs once."""
     await SyncScheduler(town.worker_engine, town.settings.keyring, SANDBOX)._district(town.district_id)
 
 
@@ -83,7 +85,7 @@ async def _events(town: Town) -> list[str]:
 
 
 async def _held(town: Town, folder: Path) -> tuple[Report, str]:
-    """A held run that would remove half of the enrollments, and its plan's digest."""
+    """Returns a held run that would remove half of the enrollments, and the digest of its plan."""
     export = Export()
     await sync(town, export, folder)
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
@@ -97,7 +99,7 @@ def _told(logged: list[Any], *events: str) -> list[tuple[Any, ...]]:
 
 
 async def test_a_deadlocked_run_is_attempted_again(north: Town, settings: Settings, tmp_path: Path) -> None:
-    """It waits for seconds and not for the next schedule; the row says by which fault, where, and who worked on it."""
+    """A run that meets a deadlock is attempted again within seconds, and its row records fault, place and worker."""
     await _asked(north, Export().write(tmp_path / "a.zip"))
     with capture_logs() as logged:
         async with failing(settings, north, DEADLOCK) as end:
@@ -141,7 +143,7 @@ async def test_a_run_that_only_meets_deadlocks_has_failed(north: Town, settings:
 
 
 async def test_a_killed_worker_is_named(north: Town, tmp_path: Path) -> None:
-    """Its lease ends and another worker takes the run up; the log and the row say whom it was lost by."""
+    """After a worker is killed, another one executes the run, and the log and the row name the lost worker."""
     await _asked(north, Export().write(tmp_path / "a.zip"))
     killed = "UPDATE sis_run SET state = 'running', worker = 'school-1:77', attempts = 1, claim_number = 1 "
     await ask(north, f"{killed} WHERE district_id = :district")
@@ -211,7 +213,7 @@ async def test_an_answer_over_which_workers_are_lost_is_given_up(north: Town, tm
 async def test_a_failing_answer_is_not_due_while_it_waits(
     north: Town, south: Town, settings: Settings, tmp_path: Path
 ) -> None:
-    """Between its attempts a district is not listed, so that it takes no turn from another."""
+    """While an answer waits for its next attempt, its district is not listed as due."""
     for town in (north, south):
         report, plan = await _held(town, tmp_path)
         async with town.unit() as work:
@@ -224,7 +226,7 @@ async def test_a_failing_answer_is_not_due_while_it_waits(
 
 
 async def test_no_worker_takes_an_answer_from_the_command_line(north: Town, tmp_path: Path) -> None:
-    """What is answered and carried out at once is claimed in the same transaction."""
+    """An answer from the command line is claimed in its own transaction, so that no worker claims it."""
     report, plan = await _held(north, tmp_path)
     async with north.house() as work:
         await approve(work, report.run_id, plan, False)

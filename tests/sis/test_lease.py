@@ -1,4 +1,4 @@
-"""Protects the lease of a district's sync: one holder at a time, and none for longer than its process is well."""
+"""Protects the lease of a district's sync: one process has it, and only as long as that process renews it."""
 
 from datetime import timedelta
 
@@ -36,7 +36,7 @@ async def test_a_lease_has_one_holder(north: Town, south: Town) -> None:
 
 
 async def test_a_dead_processs_lease_ends_and_a_late_one_renews_nothing(north: Town) -> None:
-    """Its length has passed: another takes it, and who comes back changes nothing of the new holder's."""
+    """After the lease has ended another process takes it, and the former holder cannot renew it."""
     dead, alive = new_id(), new_id()
     async with north.house() as work:
         length = await take_lease(work, dead)

@@ -49,7 +49,7 @@ async def _set(work: Work, sql: str, values: dict[str, Any]) -> None:
 
 
 async def _due(town: Town, made: sources.ConfiguredSource, **times: Any) -> None:
-    """Lays the source's times anew."""
+    """Sets the times of a source again."""
     sets = ", ".join(f"{name} = :{name}" for name in times)
     async with town.house() as work:
         await _set(
@@ -60,7 +60,7 @@ async def _due(town: Town, made: sources.ConfiguredSource, **times: Any) -> None
 
 
 async def _night(town: Town, **more: Any) -> None:
-    """A night of this district alone, until nothing is under way."""
+    """Runs the district's due syncs until none is running."""
     night = SyncScheduler(town.worker_engine, town.settings.keyring, SANDBOX, **more)
     await night._district(town.district_id)
     await night.drain()
@@ -78,7 +78,7 @@ async def _events(town: Town) -> list[str]:
 
 
 async def test_what_the_schedule_asks_for_is_run_once(north: Town, tmp_path: Path) -> None:
-    """The run is applied, the next time is laid; a second look finds nothing due."""
+    """A scheduled run is executed once, and the next time is set."""
     made = await _make(north, Export().write(tmp_path / "a.zip"), cron="0 2 * * *")
     await _due(north, made, due=now() - timedelta(minutes=1))
     await _night(north)
@@ -92,7 +92,7 @@ async def test_what_the_schedule_asks_for_is_run_once(north: Town, tmp_path: Pat
 
 
 async def test_what_was_due_before_a_freeze_waits_until_it_is_over(north: Town, tmp_path: Path) -> None:
-    """A worker that was down on the eve begins nothing on a frozen day; the next time lies behind the freeze."""
+    """A run that was due before a freeze begins only after the freeze."""
     first, last = now().date() - timedelta(days=2), now().date() + timedelta(days=2)
     made = await _make(north, Export().write(tmp_path / "a.zip"), cron="0 2 * * *", freeze=((first, last),))
     await _due(north, made, due=now() - timedelta(minutes=1))
@@ -103,7 +103,7 @@ async def test_what_was_due_before_a_freeze_waits_until_it_is_over(north: Town, 
 
 
 async def test_a_paused_source_is_never_due(north: Town, tmp_path: Path) -> None:
-    """Pausing lifts what was laid; by hand it can still be asked for."""
+    """A paused source has no scheduled runs, but a run can be requested."""
     made = await _make(north, Export().write(tmp_path / "a.zip"), cron="0 2 * * *")
     async with north.unit() as work:
         await sources.pause_source(work, made.source.id)
@@ -116,7 +116,7 @@ async def test_a_paused_source_is_never_due(north: Town, tmp_path: Path) -> None
 
 
 async def test_one_run_a_district_at_a_time(north: Town, tmp_path: Path) -> None:
-    """While another sync goes on the run waits, due again shortly; nobody counts it as failed."""
+    """While another sync of the district runs, a run waits without a counted attempt."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         await request_run(work, made.source.id)
@@ -134,7 +134,7 @@ async def test_one_run_a_district_at_a_time(north: Town, tmp_path: Path) -> None
 
 
 async def test_a_lost_workers_run_begins_anew_and_a_late_one_is_fenced_off(north: Town, tmp_path: Path) -> None:
-    """Its lease has ended: another takes it up; who comes back with the old number may not begin it."""
+    """After a lost lease another worker executes the run, and the former worker is refused."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         run = await request_run(work, made.source.id)
@@ -159,7 +159,7 @@ async def test_a_lost_workers_run_begins_anew_and_a_late_one_is_fenced_off(north
 
 
 async def test_a_run_that_loses_three_workers_has_failed(north: Town, tmp_path: Path) -> None:
-    """It is not tried for ever: it says so, with an event."""
+    """A run that loses three workers fails with an event."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         await request_run(work, made.source.id)
@@ -176,7 +176,7 @@ async def test_a_run_that_loses_three_workers_has_failed(north: Town, tmp_path: 
 
 
 async def test_silence_is_told_once_until_a_run_comes(north: Town, tmp_path: Path) -> None:
-    """No run for 26 hours: one event, about the source; after a run it can be told again."""
+    """A source without a run for 26 hours gives one event, and again only after a run."""
     path = Export().write(tmp_path / "a.zip")
     made = await _make(north, path, cron="0 2 * * *")
     past = now() - timedelta(minutes=1)
@@ -198,20 +198,20 @@ async def test_silence_is_told_once_until_a_run_comes(north: Town, tmp_path: Pat
 
 
 async def test_a_look_that_is_asked_for_is_noted(north: Town, tmp_path: Path) -> None:
-    """The worker looks; a face only asks and reads."""
+    """The worker executes a requested inspection and saves its findings."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         await sources.request_inspection(work, made.source.id)
     await _night(north)
     async with north.unit() as work:
-        found = (await sources.load_source(work, made.source.id)).settings
-    assert found.findings is not None
-    assert (found.findings["ready"], found.look_asked_at) == (True, None)
+        settings = (await sources.load_source(work, made.source.id)).settings
+    assert settings.findings is not None
+    assert (settings.findings["ready"], settings.look_asked_at) == (True, None)
     assert await _runs(north) == []
 
 
 async def test_a_look_stays_asked_for_until_it_is_noted(north: Town, tmp_path: Path) -> None:
-    """A worker that is killed over it loses nothing: the next one looks."""
+    """An inspection whose worker is killed is executed by the next worker."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         await sources.request_inspection(work, made.source.id)
@@ -224,7 +224,7 @@ async def test_a_look_stays_asked_for_until_it_is_noted(north: Town, tmp_path: P
 async def test_a_look_that_breaks_off_is_noted_and_holds_nothing_up(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not begun again for ever, and the run that waits behind it is carried out."""
+    """An inspection that fails is recorded and not repeated, and does not delay a waiting run."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
 
     async def broken(*_: Any) -> dict[str, Any]:
@@ -236,14 +236,14 @@ async def test_a_look_that_breaks_off_is_noted_and_holds_nothing_up(
         await request_run(work, made.source.id)
     await _night(north)
     async with north.unit() as work:
-        found = (await sources.load_source(work, made.source.id)).settings
-    assert found.findings is not None
-    assert (found.findings["ready"], found.look_asked_at) == (False, None)
+        settings = (await sources.load_source(work, made.source.id)).settings
+    assert settings.findings is not None
+    assert (settings.findings["ready"], settings.look_asked_at) == (False, None)
     assert [row[0] for row in await _runs(north)] == ["applied"]
 
 
 async def test_an_undo_that_is_asked_for_is_carried_out(north: Town, tmp_path: Path) -> None:
-    """As a run of its own; asked for twice it is refused."""
+    """A requested undo is executed as a run of its own; a second request is refused."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         run = await request_run(work, made.source.id)
@@ -262,7 +262,7 @@ async def test_an_undo_that_is_asked_for_is_carried_out(north: Town, tmp_path: P
 
 
 async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path) -> None:
-    """Hours since the last applied run, held, failed, silent: by ids, from the database, without a name."""
+    """The metrics show each source's hours, held and failed runs and silence, by ids only."""
     export = Export()
     made = await _make(north, export.write(tmp_path / "a.zip"), cron="0 2 * * *")
     async with north.unit() as work:
@@ -276,19 +276,19 @@ async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path
     await _due(north, made, overdue_at=None)
     assert await read_metrics(north.worker_engine) >= 1
     of = {"district": north.slug, "source": made.source.name}
-    told = {
+    values = {
         name: REGISTRY.get_sample_value(f"aimline_sync_{name}", of)
         for name in ("hours_since_applied", "held", "failed", "overdue")
     }
-    hours = told.pop("hours_since_applied")
+    hours = values.pop("hours_since_applied")
     assert hours is not None
     assert 0 <= hours < 0.5
-    assert told == {"held": 1, "failed": 0, "overdue": 1}
+    assert values == {"held": 1, "failed": 0, "overdue": 1}
     assert north.slug not in generate_latest(REGISTRY).decode()
 
 
 async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, tmp_path: Path) -> None:
-    """As text and as JSON, without a student's data."""
+    """The report shows the guard's results and the next steps, as text and JSON, without student data."""
     export = Export()
     made = await _make(north, export.write(tmp_path / "a.zip"))
     run_ids: list[UUID] = []
@@ -301,22 +301,22 @@ async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, t
         export.write(tmp_path / "a.zip")
     async with north.unit() as work:
         report = await read_report(work, run_ids[-1])
-    told = render_report(report)
+    text = render_report(report)
     assert report.state == "held"
-    assert "HELD shrunk classes: " in told
-    assert "limit 50% over 4" in told
-    assert "In quarantine: enrollments.csv row" in told
-    assert "beginDate: date.malformed" in told
-    assert f"aimline sync approve {ids.format_id('run', run_ids[-1])} --district DISTRICT --plan " in told
-    for line in told.splitlines():
+    assert "HELD shrunk classes: " in text
+    assert "limit 50% over 4" in text
+    assert "In quarantine: enrollments.csv row" in text
+    assert "beginDate: date.malformed" in text
+    assert f"aimline sync approve {ids.format_id('run', run_ids[-1])} --district DISTRICT --plan " in text
+    for line in text.splitlines():
         assert line.count(": aimline s") == line.count(" --district "), f"no command goes without its district: {line}"
     assert "--without-removals" in " ".join(next_steps(report))
     for canary in ("Synthetic", "Given s", "@example.org", "id-s", "soon"):
-        assert canary not in told + str(report.as_json())
+        assert canary not in text + str(report.as_json())
 
 
 async def test_the_worker_runs_the_night_and_serves_the_alarms(north: Town, tmp_path: Path) -> None:
-    """The process itself: a run that is due is applied, Prometheus is answered, and it stops when it is told to."""
+    """The worker process runs a due sync, serves metrics and stops when it is told to."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         await request_run(work, made.source.id)
@@ -346,7 +346,7 @@ async def test_prometheus_is_answered(north: Town) -> None:
 
 
 async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) -> None:
-    """No event, no alarm, and silence is news when it was: only who asked hears of it, by the run's own row."""
+    """A failed dry run emits no event, and changes nothing about the time of the last run."""
     made = await _make(north, tmp_path / "gone.zip", cron="0 2 * * *")
     soon = now() + timedelta(minutes=5)
     await _due(north, made, overdue_at=soon)
@@ -369,7 +369,7 @@ async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) ->
 
 
 async def test_a_secret_that_no_key_opens_is_a_failed_run_with_its_reason(north: Town) -> None:
-    """The key file lost the line: the run says so at once, and does not break off three times over."""
+    """If no key decrypts the source's secret, the run fails at once with the reason."""
     new = SourceSettings(kind="oneroster-1.2", url="https://sis.example.org/v1p2", client_id="a", client_secret="b")
     async with north.unit() as work:
         made = await sources.register_source(work, "rest", new)
@@ -383,7 +383,7 @@ async def test_a_secret_that_no_key_opens_is_a_failed_run_with_its_reason(north:
 
 
 async def test_a_worker_that_ends_leaves_its_run_to_another(north: Town) -> None:
-    """A source may take hours: the run waits again, at once and uncounted, and the next worker takes it up."""
+    """If a worker ends, its run waits without a counted attempt for another worker."""
     came, go = Event(), Event()
 
     def silent(_: object) -> Said:

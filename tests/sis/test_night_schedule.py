@@ -30,7 +30,7 @@ def test_a_night_is_of_the_districts_own_clock() -> None:
 
 
 def test_a_time_that_the_clocks_skip_runs_right_after_it() -> None:
-    """On 8 March 2026 there is no 02:30 in Chicago: that night is not left out, and runs once."""
+    """A run at a time that the change of clocks skips begins right after the change, once."""
     first = next_run(NIGHTLY, CHICAGO, _local("2026-03-07T12:00"))
     assert first == _local("2026-03-08T03:00")
     assert next_run(NIGHTLY, CHICAGO, first) == _local("2026-03-09T02:30")
@@ -51,7 +51,7 @@ def test_a_time_that_comes_twice_runs_once() -> None:
     st.integers(0, 720),
 )
 def test_the_next_run_is_always_later_and_never_far(at: datetime, zone: str, cron: str, minutes: int) -> None:
-    """Whatever the clocks do, time goes on: no run is due before, or at, the one that was."""
+    """The next run is always later than the last, and not far away."""
     after, jitter = at.replace(tzinfo=UTC), timedelta(minutes=minutes)
     due = next_run(cron, zone, after, jitter)
     assert after < due <= after + timedelta(days=32)
@@ -60,10 +60,10 @@ def test_the_next_run_is_always_later_and_never_far(at: datetime, zone: str, cro
 
 def test_the_jitter_is_a_sources_own_and_stays() -> None:
     """Sources are spread over the window, each always at its own moment of it."""
-    found = [jitter_of(UUID(int=n), 30) for n in range(200)]
-    assert found == [jitter_of(UUID(int=n), 30) for n in range(200)]
-    assert all(timedelta(0) <= one < timedelta(minutes=30) for one in found)
-    assert len(set(found)) > 150
+    delays = [jitter_of(UUID(int=n), 30) for n in range(200)]
+    assert delays == [jitter_of(UUID(int=n), 30) for n in range(200)]
+    assert all(timedelta(0) <= one < timedelta(minutes=30) for one in delays)
+    assert len(set(delays)) > 150
     assert jitter_of(UUID(int=1), 0) == timedelta(0)
     late = next_run(NIGHTLY, "UTC", _utc("2026-01-15T02:40"), timedelta(minutes=20))
     assert late == _utc("2026-01-15T02:50"), "the run of tonight, which its jitter has still before it"
@@ -81,12 +81,12 @@ def test_no_run_begins_on_a_frozen_day() -> None:
 def test_the_day_on_which_a_run_begins_is_that_after_its_jitter() -> None:
     """Ten to midnight on the eve of a freeze, plus the jitter, is a frozen day; and on its last day no longer one."""
     late, jitter, freeze = "50 23 * * *", timedelta(minutes=25), [(date(2026, 12, 21), date(2027, 1, 1))]
-    found = next_run(late, "America/Chicago", _utc("2026-12-20T12:00"), jitter, freeze)
-    assert found == _utc("2027-01-02T06:15")
+    following = next_run(late, "America/Chicago", _utc("2026-12-20T12:00"), jitter, freeze)
+    assert following == _utc("2027-01-02T06:15")
 
 
 def test_a_run_is_full_when_the_reconcile_has_come_since_the_last() -> None:
-    """Without a schedule for it, or without a full one applied, always: a delta cannot prove that somebody is gone."""
+    """A run is full if a full run is due, was never applied, or has no schedule of its own."""
     saturday = "0 3 * * 6"
     full_at = _utc("2026-11-14T03:10")  # a Saturday
     assert is_full_due(None, "UTC", full_at, _utc("2026-11-15T03:00"))
@@ -105,7 +105,7 @@ def test_silence_is_news_after_26_hours_or_after_the_schedule_itself_has_spoken(
 
 @pytest.mark.parametrize("text", ["", "* * * *", "61 * * * *", "0 0 30 2 *", "0 2 * * * *", "@daily", "a b c d e"])
 def test_what_is_no_cron_expression_is_none(text: str) -> None:
-    """Five fields that come to pass at some time."""
+    """A text that is no cron expression with a possible time is refused."""
     assert not is_cron(text)
 
 
@@ -118,7 +118,7 @@ def test_a_freeze_to_the_end_of_the_calendar_leaves_no_run(cron: str) -> None:
 
 
 def test_a_schedule_by_the_minute_outlasts_its_freezes() -> None:
-    """Holidays have more minutes than anybody would count: the run after them comes all the same."""
+    """A schedule with a run every minute gets its next run after a long freeze without delay."""
     freeze = [(date(2026, 12, 21), date(2027, 1, 31)), (date(2027, 1, 31), date(2027, 2, 28))]
-    found = next_run("*/5 * * * *", "UTC", _utc("2026-12-20T23:55"), freeze=freeze)
-    assert found == _utc("2027-03-01T00:00")
+    following = next_run("*/5 * * * *", "UTC", _utc("2026-12-20T23:55"), freeze=freeze)
+    assert following == _utc("2027-03-01T00:00")

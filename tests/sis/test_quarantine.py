@@ -1,4 +1,4 @@
-"""Protects that a quarantined row can be found, handed to the SIS's clerk, and acknowledged until it changes."""
+"""Protects that a quarantined row can be identified, listed for the SIS's clerk, and acknowledged until it changes."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from tests.town import Town
 
 
 async def test_the_list_for_the_clerk_names_file_row_id_field_and_code(north: Town, tmp_path: Path) -> None:
-    """As CSV, without a value of the row."""
+    """The CSV list has file, row, id, field and code, and no value of the row."""
     await sync(north, CaseZip().write(tmp_path / "a.zip"), tmp_path)
     bad = CaseZip().change("users", "U002,,,true", "U002,,,perhaps").change("enrollments", "C1,S1,U003", "X,S1,U003")
     report = await sync(north, bad.write(tmp_path / "b.zip"), tmp_path)
@@ -31,7 +31,7 @@ async def test_the_list_for_the_clerk_names_file_row_id_field_and_code(north: To
 
 
 async def test_an_acknowledged_row_no_longer_counts_until_it_changes(north: Town, tmp_path: Path) -> None:
-    """Exit 0 while the same bad row comes again; exit 3 for another content, and for another bad row."""
+    """An acknowledged row no longer causes exit 3, until its content changes or another row is bad."""
     await sync(north, CaseZip().write(tmp_path / "a.zip"), tmp_path)
     bad = CaseZip().change("users", "U002,,,true", "U002,,,perhaps")
     report = await sync(north, bad.write(tmp_path / "b.zip"), tmp_path)
@@ -48,7 +48,7 @@ async def test_an_acknowledged_row_no_longer_counts_until_it_changes(north: Town
 
 
 async def test_a_row_over_rest_is_acknowledged_as_one_of_csv(north: Town) -> None:
-    """The collection stands where the file would."""
+    """A row over REST can be acknowledged, with the collection in place of the file."""
     rows = RowsServer()
     await sync_rows(north, rows)
     rows.row("users", "s3")["enabledUser"] = "perhaps"
@@ -62,7 +62,7 @@ async def test_a_row_over_rest_is_acknowledged_as_one_of_csv(north: Town) -> Non
 
 
 async def test_a_row_without_an_id_cannot_be_acknowledged(north: Town, tmp_path: Path) -> None:
-    """It could not be known again."""
+    """A row without an id cannot be acknowledged, because it could not be recognized later."""
     bad = CaseZip().change("users", "U002,", ",")
     report = await sync(north, bad.drop("enrollments", "E002").write(tmp_path / "b.zip"), tmp_path)
     async with north.unit() as work:
@@ -73,7 +73,7 @@ async def test_a_row_without_an_id_cannot_be_acknowledged(north: Town, tmp_path:
 
 
 async def test_the_report_of_a_held_run_says_exit_code_4(north: Town, tmp_path: Path) -> None:
-    """As the command line exited that ran it; one of an applied run with refused rows says 3."""
+    """The report over REST has the exit code of the command line: 4 for a held run, 3 for one with refused rows."""
     await sync(north, CaseZip().write(tmp_path / "a.zip"), tmp_path)
     bad = CaseZip().change("users", "U002,,,true", "U002,,,perhaps")
     applied = await sync(north, bad.write(tmp_path / "b.zip"), tmp_path)

@@ -87,7 +87,7 @@ async def test_a_row_written_before_its_student_moves_goes_along(north: Town, tm
 async def test_a_row_written_while_its_student_moves_waits_for_it(
     north: Town, tmp_path: Path, command: Command
 ) -> None:
-    """A command that comes when the sync has moved its student, and not committed, writes the new school."""
+    """A command waits for a sync that is moving its student, and then writes the new school."""
     await sync(north, Export(), tmp_path)
     student = ids.format_id("student", await row_id(north, "person", "s0"))
     written: list[asyncio.Task[None]] = []
@@ -108,7 +108,7 @@ async def test_a_row_written_while_its_student_moves_waits_for_it(
 
 
 async def test_a_sync_repairs_what_is_out_of_step_and_counts_it(north: Town, tmp_path: Path) -> None:
-    """Rows in another school than their student are put right by the next sync, though its files hold no change."""
+    """A sync corrects rows in other schools than their student and counts them."""
     await sync(north, Export(), tmp_path)
     student = await row_id(north, "person", "s0")
     async with north.unit() as work:

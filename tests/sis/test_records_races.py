@@ -13,7 +13,7 @@ from tests.town import Town
 async def test_writers_and_syncs_do_not_meet(
     app: FastAPI, north: Town, tmp_path: Path, writers: int, moved: int, syncs: int
 ) -> None:
-    """Through both faces, while the students of every write move: what was written is where they are."""
+    """Rows that both APIs write while syncs move the students end at the students' schools."""
     outcome = await race(north, app, tmp_path, writers=writers, moved=moved, syncs=syncs)
     assert (outcome.out_of_step, outcome.deadlocks, outcome.syncs) == ({}, 0, {"applied": syncs}), outcome
     taken = {name for name in outcome.written if " " not in name}

@@ -55,13 +55,13 @@ async def _states(town: Town) -> list[str]:
 
 
 async def test_people_go_on_under_their_new_ids(north: Town, tmp_path: Path) -> None:
-    """The same rows, their history kept: the next run creates nobody, removes nobody and changes nothing."""
+    """After a rekey the people keep their rows and history, and the next run changes nothing."""
     export, held = await _held(north, tmp_path)
     before = await row_id(north, "person", "s3")
     planned = await _plan(north, held.run_id)
     assert planned.plan is not None
-    told = planned.plan["rekey"]
-    assert (told["gone"], told["matched"], told["ambiguous"], told["unmatched"]) == (PEOPLE, PEOPLE, 0, 0)
+    counts = planned.plan["rekey"]
+    assert (counts["gone"], counts["matched"], counts["ambiguous"], counts["unmatched"]) == (PEOPLE, PEOPLE, 0, 0)
     assert await _states(north) == ["applied", "held", "held"], "the held run waits beside its map"
     assert await row_id(north, "person", "s3") == before, "nothing is changed before it is approved"
     done = await _approved(north, planned)
@@ -83,7 +83,7 @@ async def test_people_go_on_under_their_new_ids(north: Town, tmp_path: Path) -> 
 
 
 async def test_a_map_can_be_taken_back(north: Town, tmp_path: Path) -> None:
-    """As a run of its own, with its own change log; the roster is to the byte as it was, and the old export fits."""
+    """A rekey can be undone: the roster is the same as before, to the byte."""
     _, held = await _held(north, tmp_path)
     before = await row_id(north, "person", "s3")
     done = await _approved(north, await _plan(north, held.run_id))
@@ -99,7 +99,7 @@ async def test_a_map_can_be_taken_back(north: Town, tmp_path: Path) -> None:
 
 
 async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_path: Path) -> None:
-    """Two with one identifier, one who has another's, one whose role is another, one who is new: none is guessed."""
+    """People who cannot be matched without doubt are counted and stay unchanged."""
     export = _rekeyed(Export())
     export.row("users", "new-s1")["identifier"] = "id-s2"
     export.row("users", "new-s5")["identifier"] = ""
@@ -109,8 +109,8 @@ async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_pat
     _, held = await _held(north, tmp_path, export)
     planned = await _plan(north, held.run_id)
     assert planned.plan is not None
-    told = planned.plan["rekey"]
-    assert told == {
+    counts = planned.plan["rekey"]
+    assert counts == {
         **{"of": str(held.run_id), "by": "identifier", "gone": PEOPLE - 1, "came": PEOPLE},
         **{"matched": PEOPLE - 5, "ambiguous": 2, "unmatched": 2},
     }
@@ -124,7 +124,7 @@ async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_pat
 
 
 async def test_a_file_says_who_is_who(north: Town, tmp_path: Path) -> None:
-    """Of its pairs those that fit the held run count; an id that stands twice is believed neither time."""
+    """Of a given map, the pairs that fit the held run are used; an id that occurs twice is not used."""
     _, held = await _held(north, tmp_path)
     file = tmp_path / "map.csv"
     file.write_text("old,new\ns1,new-s1\ns2,new-s2\ns2,new-s4\ns3,nobody\n\ns5 , new-s5\n")
@@ -140,7 +140,7 @@ async def test_a_file_says_who_is_who(north: Town, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["a,b,c\n", "a\n", "a,\n", '"a,b\n', "\xff"])
 def test_a_file_that_is_no_map_is_refused(tmp_path: Path, text: str) -> None:
-    """With the row that is wrong, never what it says."""
+    """A file that is no map is refused with its faulty row, and without the row's content."""
     file = tmp_path / "map.csv"
     file.write_text(text, encoding="latin-1")
     with pytest.raises(Invalid) as refused:
@@ -149,7 +149,7 @@ def test_a_file_that_is_no_map_is_refused(tmp_path: Path, text: str) -> None:
 
 
 async def test_only_a_held_run_with_people_can_be_rekeyed(north: Town, tmp_path: Path) -> None:
-    """Not an applied one; not by what the source does not tell."""
+    """Only a held run with people can be rekeyed, and only by a field that the delivery has."""
     applied = await sync(north, Export(), tmp_path)
     with pytest.raises(Conflict) as refused:
         await _plan(north, applied.run_id)
@@ -161,7 +161,7 @@ async def test_only_a_held_run_with_people_can_be_rekeyed(north: Town, tmp_path:
 
 
 async def test_a_map_that_no_longer_fits_is_refused(north: Town, tmp_path: Path) -> None:
-    """One of its people has the new id by now, or it is another map than was read: nothing is changed at all."""
+    """A map that no longer fits the roster, or that is not the one that was read, is refused without changes."""
     _, held = await _held(north, tmp_path)
     planned = await _plan(north, held.run_id)
     other = """UPDATE staging.kept_rekey SET new = 'other'

@@ -36,10 +36,10 @@ def _map(*pairs: tuple[str, str]) -> dict[str, Any]:
 
 async def _planned(asks: Caller, town: Town, held: Report, body: dict[str, Any] = MATCH) -> tuple[str, Any]:
     """The path of the run that plans the map, and its report once the worker has been there."""
-    asked = await asks.post(_path(held), body)
-    assert (asked.status_code, asked.json()["state"], asked.json()["mode"]) == (202, "pending", "rekey"), asked.text
-    run = asked.headers["location"]
-    assert run == f"/v1/sync-runs/{asked.json()['id']}"
+    answer = await asks.post(_path(held), body)
+    assert (answer.status_code, answer.json()["state"], answer.json()["mode"]) == (202, "pending", "rekey"), answer.text
+    run = answer.headers["location"]
+    assert run == f"/v1/sync-runs/{answer.json()['id']}"
     waiting = (await asks.get(f"{run}/report")).json()
     assert (waiting["plan"], waiting["rekey"]) == (None, None), "nothing can be approved before it is planned"
     await _night(town)
@@ -52,7 +52,7 @@ def _codes(answer: httpx.Response) -> set[tuple[str, str]]:
 
 
 async def test_people_go_on_under_their_new_ids(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Asked for, planned, counted, approved and applied over REST alone: the next run finds nothing to do."""
+    """A rekey can be requested, planned, approved and applied over REST, and the next run finds nothing to do."""
     export, held = await _held(north, tmp_path)
     before, roster = await row_id(north, "person", "s3"), await fingerprint(north)
     asks = caller(app, north)
@@ -87,21 +87,21 @@ async def test_it_is_the_plan_of_the_command_line(app: FastAPI, north: Town, tmp
     assert by_hand.plan is not None
     assert report["sentence"] == by_hand.sentence
     assert report["plan"] == by_hand.plan["digest"]
-    told = {**by_hand.plan["rekey"], "of": format_id("run", held.run_id), "roles": 0}
-    assert report["rekey"] == told
-    assert (told["matched"], told["ambiguous"], told["unmatched"]) == (PEOPLE - 3, 1, 2)
+    expected = {**by_hand.plan["rekey"], "of": format_id("run", held.run_id), "roles": 0}
+    assert report["rekey"] == expected
+    assert (expected["matched"], expected["ambiguous"], expected["unmatched"]) == (PEOPLE - 3, 1, 2)
     text = await caller(app, north).ask("GET", f"{run}/report", headers={"Accept": "text/plain"})
-    assert f"{told['ambiguous']} are ambiguous and {told['unmatched']} unmatched" in text.text
+    assert f"{expected['ambiguous']} are ambiguous and {expected['unmatched']} unmatched" in text.text
 
 
 async def test_a_map_of_ones_own_says_who_is_who(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Of its pairs those that fit the held run count, and they alone are changed once it is approved."""
+    """Of a given map, only the pairs that fit the held run are changed."""
     _, held = await _held(north, tmp_path)
     asks, before = caller(app, north), await row_id(north, "person", "s1")
     given = _map(("s1", "new-s2"), ("s2", "new-s1"), ("s3", "nobody"), (" s5 ", "new-s5"))
     run, report = await _planned(asks, north, held, given)
-    told = {"gone": 4, "came": 3, "matched": 3, "ambiguous": 0, "unmatched": 1, "roles": 0}
-    assert report["rekey"] == {"of": format_id("run", held.run_id), "by": "map", **told}
+    expected = {"gone": 4, "came": 3, "matched": 3, "ambiguous": 0, "unmatched": 1, "roles": 0}
+    assert report["rekey"] == {"of": format_id("run", held.run_id), "by": "map", **expected}
     assert "by the map that was given" in report["sentence"]
     approved = await asks.post(f"{run}/approve", {"plan": report["plan"]})
     assert approved.status_code == 200, approved.text
@@ -111,7 +111,7 @@ async def test_a_map_of_ones_own_says_who_is_who(app: FastAPI, north: Town, tmp_
 
 
 async def test_what_is_wrong_with_a_map_is_said_at_once(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """Each id that stands twice, by its place and never by what it says; no run is laid."""
+    """A faulty map is refused with the position of each repeated id, and no run is created."""
     _, held = await _held(north, tmp_path)
     asks, path = caller(app, north), _path(held)
     twice = await asks.post(path, _map(("s1", "new-s1"), ("s1", "new-s2"), ("s3", "new-s1"), ("s1", "new-s2")))
@@ -141,7 +141,7 @@ async def test_what_is_wrong_with_a_map_is_said_at_once(app: FastAPI, north: Tow
 async def test_only_a_held_run_with_people_can_be_rekeyed(
     app: FastAPI, north: Town, south: Town, tmp_path: Path
 ) -> None:
-    """404 for one that is not there or is another's, 409 for one that is applied or does not tell the value."""
+    """REST answers 404 for an unknown run, and 409 for an applied one or one without the field."""
     applied = await sync(north, Export(), tmp_path)
     asks = caller(app, north)
     refused = await asks.post(_path(applied), MATCH)
@@ -163,30 +163,30 @@ async def test_only_a_held_run_with_people_can_be_rekeyed(
 
 
 async def test_one_waits_at_a_time_and_outlives_its_worker(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """The second is told so; a worker that is lost leaves what was asked for to the next."""
+    """A second request is refused while one waits, and another worker executes the request of a lost one."""
     _, held = await _held(north, tmp_path)
     asks = caller(app, north)
-    asked = await asks.post(_path(held), _map(("s1", "new-s1")))
+    answer = await asks.post(_path(held), _map(("s1", "new-s1")))
     twice = await asks.post(_path(held), MATCH)
     assert (twice.status_code, twice.json()["code"]) == (409, "sis.already_running")
     await lose_a_worker(north)
     await _night(north)
-    report = (await asks.get(f"{asked.headers['location']}/report")).json()
+    report = (await asks.get(f"{answer.headers['location']}/report")).json()
     assert (report["state"], report["rekey"]["matched"]) == ("held", 1), report["sentence"]
 
 
 @pytest.mark.parametrize("answer", ["discard", "sync"])
 async def test_what_was_answered_meanwhile_has_no_map(app: FastAPI, north: Town, tmp_path: Path, answer: str) -> None:
-    """Discarded, or another run took its place, before the worker came: the map's run has failed and says why."""
+    """If the held run is answered or replaced before the worker comes, the map's run fails with the reason."""
     export, held = await _held(north, tmp_path)
     asks = caller(app, north)
-    asked = await asks.post(_path(held), MATCH)
+    second_answer = await asks.post(_path(held), MATCH)
     if answer == "discard":
         await asks.post(_path(held).replace("rekey", "discard"), None)
     else:
         await sync(north, export, tmp_path)
     before = await fingerprint(north)
     await _night(north)
-    run = (await asks.get(asked.headers["location"])).json()
+    run = (await asks.get(second_answer.headers["location"])).json()
     assert (run["state"], "Only a run that is held" in run["sentence"]) == ("failed", True), run
     assert await fingerprint(north) == before

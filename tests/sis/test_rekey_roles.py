@@ -23,7 +23,7 @@ ROLES = """SELECT id, sourced_id FROM person_role
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """One sandbox SIS, whose behaviour each test sets."""
+    """A sandbox SIS whose behaviour each test sets."""
     with running("--students", "60") as address:
         yield address
 
@@ -40,12 +40,12 @@ async def _approved(town: Town, planned: Report) -> Report:
 
 
 async def _roles(town: Town) -> dict[UUID, str]:
-    """The roles that stand, by their own key."""
+    """Returns the current roles by their key."""
     return dict([tuple(row) for row in await ask(town, ROLES)])
 
 
 async def test_over_rest_the_run_after_a_rekey_is_quiet(north: Town, sis: str) -> None:
-    """Held, planned, approved; the next run holds nothing, removes nothing and makes nothing. And all of it back."""
+    """Over REST the run after a rekey changes nothing, and the rekey can be undone."""
     behave(sis, day=DAY)
     assert (await sync_rest(north, connect(sis, "1.2"))).state == "applied"
     before = await _roles(north)
@@ -76,7 +76,7 @@ async def test_over_rest_the_run_after_a_rekey_is_quiet(north: Town, sis: str) -
 
 
 def _rekeyed() -> Delivered:
-    """Every person under another id, and every role under one that says nothing of its person."""
+    """Returns a delivery with every person under another id, and every role under an independent id."""
     export = Delivered(version="1.2")
     for row in export.rows["users"] + export.rows["demographics"]:
         row["sourcedId"] = f"new-{row['sourcedId']}"
@@ -90,7 +90,7 @@ def _rekeyed() -> Delivered:
 
 
 async def test_ids_of_roles_that_say_nothing_are_taken_as_they_came(north: Town, tmp_path: Path) -> None:
-    """Of CSV, roles have ids of their own: which is which is seen by person, role, org and begin, twice in one too."""
+    """Roles with independent ids are matched by person, role, org and begin."""
     first, second = Delivered(version="1.2"), _rekeyed()
     first.rows["roles"].append(Delivered.role("twice", "s1", "student", "south", "secondary"))
     first.rows["roles"].append(Delivered.role("aide", "s1", "aide", "north", "secondary"))

@@ -25,41 +25,43 @@ ROSTER = {"orgs", "academicSessions", "courses", "classes", "users", "enrollment
 
 
 def with_users(users: Callable[[Asked], Said]) -> Callable[[Asked], Said]:
-    """A source that has nothing but users, as `users` gives them."""
+    """Returns a source that has only users, which the function `users` serves."""
 
-    def answer(asked: Asked) -> Said:
-        if asked.name == "token":
+    def answer(request: Asked) -> Said:
+        if request.name == "token":
             return Said(body=TOKEN)
-        if asked.name == "users":
-            return users(asked)
-        return Said(body={asked.name: []}) if asked.name in ROSTER else Said(404)
+        if request.name == "users":
+            return users(request)
+        return Said(body={request.name: []}) if request.name in ROSTER else Said(404)
 
     return answer
 
 
-def in_a_circle(asked: Asked) -> Said:
+def in_a_circle(request: Asked) -> Said:
     """A page, then one that leads to the next, which leads back."""
     after = {"": "b", "b": "c", "c": "b"}
-    here = asked.query.get("cursor", "")
-    return Said(body={"users": [{"sourcedId": f"u-{here}"}]}, headers={"Link": f'<?cursor={after[here]}>; rel="next"'})
+    position = request.query.get("cursor", "")
+    return Said(
+        body={"users": [{"sourcedId": f"u-{position}"}]}, headers={"Link": f'<?cursor={after[position]}>; rel="next"'}
+    )
 
 
-def without_an_end(asked: Asked) -> Said:
-    """As many users as anybody asks for, from any offset on."""
-    first = int(asked.query["offset"])
-    return Said(body={"users": [{"sourcedId": f"u{first + number}"} for number in range(int(asked.query["limit"]))]})
+def without_an_end(request: Asked) -> Said:
+    """Returns a source that serves users from any offset on without end."""
+    first = int(request.query["offset"])
+    return Said(body={"users": [{"sourcedId": f"u{first + number}"} for number in range(int(request.query["limit"]))]})
 
 
 async def test_links_in_a_circle_are_refused() -> None:
-    """B leads to C, and C to B: the second time that a link would be followed, nobody follows it."""
-    with answering(with_users(in_a_circle)) as (address, asked):
+    """Links that lead in a circle are refused at the second visit."""
+    with answering(with_users(in_a_circle)) as (address, requests):
         with pytest.raises(SourceRefused, match="go in a circle"):
             await asyncio.wait_for(pulled(connect(address, "1.1")), 120)
-    assert len([one for one in asked if one.name == "users"]) == 3
+    assert len([one for one in requests if one.name == "users"]) == 3
 
 
 async def test_ever_new_links_to_the_same_pages_are_refused() -> None:
-    """Each link differs by a number that only grows; behind the first page it leads to the same two."""
+    """New links that always lead to the same pages are refused."""
     number = itertools.count()
 
     def users(_: Asked) -> Said:
@@ -67,21 +69,21 @@ async def test_ever_new_links_to_the_same_pages_are_refused() -> None:
         rows = [{"sourcedId": f"u{at and 1 + at % 2}-{row}"} for row in range(10)]
         return Said(body={"users": rows}, headers={"Link": f'<?cursor=x{at}>; rel="next"'})
 
-    with answering(with_users(users)) as (address, asked):
+    with answering(with_users(users)) as (address, requests):
         with pytest.raises(SourceRefused, match="go in a circle"):
             await asyncio.wait_for(pulled(connect(address, "1.1")), 120)
-    assert len([one for one in asked if one.name == "users"]) < 10
+    assert len([one for one in requests if one.name == "users"]) < 10
 
 
 async def test_a_collection_without_an_end_fills_no_disk() -> None:
-    """Offsets that always find more: what may lie on the disk ends it, and the sentence names the setting."""
+    """A collection without end is stopped by the limit of disk space, and the sentence names the setting."""
     with answering(with_users(without_an_end)) as (address, _):
         with pytest.raises(SourceRefused, match=r"over 0\.001 GB and has not ended.*raise the source's pull-gb"):
             await asyncio.wait_for(pulled(connect(address, "1.1", pull_gb=0.001)), 120)
 
 
 async def test_a_collection_without_an_end_ends_with_its_time() -> None:
-    """The same with room enough: the pull's own time ends it, and the sentence says what was not read whole."""
+    """A collection without end is stopped by the time limit, and the sentence names what was not read."""
     with answering(with_users(without_an_end)) as (address, _):
         with pytest.raises(SourceRefused, match=r"0\.02 minutes and has not ended \(.*users.*pull-minutes"):
             await asyncio.wait_for(pulled(connect(address, "1.1", pull_minutes=0.02, page_size=10)), 120)
@@ -115,7 +117,7 @@ async def _trickling() -> AsyncIterator[tuple[str, list[int]]]:
 
 
 async def test_a_byte_now_and_then_is_no_answer() -> None:
-    """No byte comes so late that the silence would end it: a whole answer has its time too, and tries have theirs."""
+    """A response that sends a byte now and then is stopped by the time limit of a whole response."""
     patience = RetryPolicy(tries=8, first=0.01, longest=0.05, total=0.5, answer=5, whole=0.3)
     async with _trickling() as (address, begun):
         with pytest.raises(SourceRefused, match="does not answer in time"):
@@ -128,7 +130,7 @@ async def test_a_byte_now_and_then_is_no_answer() -> None:
 
 
 async def test_a_page_that_is_too_long_names_the_page_size() -> None:
-    """32 MB are never one page: who asked for too many rows is told which setting to lower."""
+    """A page of more than 32 MB is refused, and the sentence names the page size."""
     long = " " * (33 << 20)
     with answering(with_users(lambda _: Said(body=f'{{"users": [{long}]}}'))) as (address, _):
         with pytest.raises(SourceRefused, match=r"over 32 MB in one page at /.*lower page-size \(5,000 now\)"):
@@ -136,7 +138,7 @@ async def test_a_page_that_is_too_long_names_the_page_size() -> None:
 
 
 async def test_a_run_of_such_a_source_has_failed_and_changed_nothing(north: Town) -> None:
-    """From the settings to the run's row: state failed, exit code 5, the roster as it was, nothing left running."""
+    """A run of such a source fails with exit code 5 and leaves the roster unchanged."""
     allowed = Allowed(sandbox=True)
     with answering(with_users(in_a_circle)) as (address, _):
         new = SourceSettings(

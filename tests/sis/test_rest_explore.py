@@ -18,30 +18,30 @@ CORE = f"{PURL['1.1']}roster-core.readonly"
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """One sandbox SIS, whose behaviour each test sets."""
+    """A sandbox SIS whose behaviour each test sets."""
     with running("--students", "40") as address:
         yield address
 
 
-def said(found: Findings) -> str:
+def said(findings: Findings) -> str:
     """All sentences."""
-    assert json.loads(json.dumps(found.facts)) == found.facts
-    return " ".join(found.sentences)
+    assert json.loads(json.dumps(findings.facts)) == findings.facts
+    return " ".join(findings.sentences)
 
 
 async def test_a_well_behaved_source_is_described(sis: str) -> None:
-    """Its endpoint, its token, its bases, its collections with their totals, its headers, its deltas, its removals."""
+    """The findings about a well-behaved source describe its sign-in, addresses, collections, headers and deltas."""
     behave(sis, day=8)
-    found = await explore(connect(sis, "1.2"))
-    text = said(found)
-    assert found.ready
-    assert found.facts["token_auth"] == ["oauth2-basic", "oauth2-body"]
-    assert found.facts["settings"]["url"] == f"{sis}{V12}"
-    assert found.facts["collections"]["orgs"] == {"status": 200, "total": 4, "sampled": 4}
-    assert found.facts["headers"] == {"X-Total-Count": True, "Link": True, "a revision": False}
-    assert found.facts["page_cap"] is None
-    assert found.facts["delta"] is True
-    assert found.facts["tobedeleted"] is True
+    findings = await explore(connect(sis, "1.2"))
+    text = said(findings)
+    assert findings.ready
+    assert findings.facts["token_auth"] == ["oauth2-basic", "oauth2-body"]
+    assert findings.facts["settings"]["url"] == f"{sis}{V12}"
+    assert findings.facts["collections"]["orgs"] == {"status": 200, "total": 4, "sampled": 4}
+    assert findings.facts["headers"] == {"X-Total-Count": True, "Link": True, "a revision": False}
+    assert findings.facts["page_cap"] is None
+    assert findings.facts["delta"] is True
+    assert findings.facts["tobedeleted"] is True
     assert "gradebook answers under /ims/oneroster/gradebook/v1p2" in text
     assert "A sync can read this source." in text
 
@@ -50,74 +50,74 @@ async def test_an_odd_source_is_found_out(sis: str) -> None:
     """Another base, Basic only, cut pages, no totals, one time for all rows, no demographics: with the settings."""
     odd = ["base:learningdata/v1", "token-basic", "clamp:50", "no-total", "modified-same", "missing:demographics"]
     behave(sis, *odd, "no-tombstones", day=8)
-    found = await explore(connect(sis, "1.2", auth="oauth2-body", token_url=None))
-    text = said(found)
-    assert not found.ready, "a sync uses what is set, and what is set leads nowhere"
+    findings = await explore(connect(sis, "1.2", auth="oauth2-body", token_url=None))
+    text = said(findings)
+    assert not findings.ready, "a sync uses what is set, and what is set leads nowhere"
     assert text.endswith("A sync cannot read this source as it is set.")
-    settings = found.facts["settings"]
+    settings = findings.facts["settings"]
     assert settings["auth"] == "oauth2-basic"
     assert settings["url"] == f"{sis}learningdata/v1"
     assert settings["token_url"] == f"{sis}oauth/token"
     assert (settings["page_size"], settings["leave_out"]) == (50, ["demographics"])
-    assert (found.facts["delta"], found.facts["tobedeleted"]) == (False, False)
+    assert (findings.facts["delta"], findings.facts["tobedeleted"]) == (False, False)
     assert "at most 50 rows" in text
     assert f"--url {sis}learningdata/v1 --token-url {sis}oauth/token --auth oauth2-basic" in text
     assert "Not readable: demographics." in text
 
 
 async def test_a_gradebook_at_another_base_is_to_be_set(sis: str) -> None:
-    """1.2 with grades under the base of rostering: a sync as it is set would leave the grades out."""
+    """If the gradebook has another address than the settings imply, the findings name the option to set."""
     behave(sis, f"base:{V12}")
-    found = await explore(connect(sis, "1.2"))
-    assert not found.ready
-    assert f"aimline sis set NAME --district DISTRICT --gradebook-url {sis}{V12}" in said(found)
+    findings = await explore(connect(sis, "1.2"))
+    assert not findings.ready
+    assert f"aimline sis set NAME --district DISTRICT --gradebook-url {sis}{V12}" in said(findings)
     assert (await explore(connect(sis, "1.2", gradebook_url=f"{sis}{V12}"))).ready
     assert (await explore(connect(sis, "1.2", leave_out=GRADES))).ready, "nobody wants its grades"
 
 
 @pytest.mark.parametrize("signature", ["HMAC-SHA256", "HMAC-SHA1"])
 async def test_a_way_to_sign_in_that_is_set_and_works_is_left(sis: str, signature: str) -> None:
-    """The source gives tokens as well, and takes either signature: nothing is to be set anew."""
+    """A configured sign-in that works is kept, even if the source accepts others."""
     behave(sis)
-    found = await explore(connect(sis, "1.1", token_url=None, auth="oauth1", signature=signature))
-    assert found.ready, found.sentences
-    assert not [one for one in found.sentences if "aimline sis set" in one or "token" in one]
+    findings = await explore(connect(sis, "1.1", token_url=None, auth="oauth1", signature=signature))
+    assert findings.ready, findings.sentences
+    assert not [one for one in findings.sentences if "aimline sis set" in one or "token" in one]
 
 
 async def test_a_source_that_only_signs_is_found_out(sis: str) -> None:
-    """Without a token endpoint OAuth 1.0a is tried, with both signatures."""
+    """Without a token endpoint both signatures of OAuth 1.0a are tried."""
     behave(sis, "oauth1-only", "modified-null")
     assert not (await explore(connect(sis, "1.1", token_url=None))).ready, "as it is set, no sync would sign in"
-    found = await explore(connect(sis, "1.1", token_url=None, auth="oauth1"))
-    assert found.ready
-    assert found.facts["settings"]["auth"] == "oauth1"
-    assert "signed with HMAC-SHA256" in said(found)
-    assert "finds nothing" in said(found)
+    findings = await explore(connect(sis, "1.1", token_url=None, auth="oauth1"))
+    assert findings.ready
+    assert findings.facts["settings"]["auth"] == "oauth1"
+    assert "signed with HMAC-SHA256" in said(findings)
+    assert "finds nothing" in said(findings)
 
 
 async def test_a_wrong_secret_is_told(sis: str) -> None:
-    """And nothing further is asked."""
+    """A wrong secret is reported, and nothing more is requested."""
     behave(sis)
-    found = await explore(connect(sis, "1.2", client_secret="another"))
-    assert not found.ready
-    assert "refuses the client (invalid_client)" in said(found)
-    assert "cannot read this source" in said(found)
+    findings = await explore(connect(sis, "1.2", client_secret="another"))
+    assert not findings.ready
+    assert "refuses the client (invalid_client)" in said(findings)
+    assert "cannot read this source" in said(findings)
 
 
 async def test_it_asks_with_get_only_and_tells_no_value() -> None:
-    """Beside the token's POST nothing is sent; a name in a row, an error or a token's scopes is in no finding."""
+    """Only GET requests are sent besides that for a token, and no finding contains a value or a scope of the source."""
 
-    def answer(asked: Asked) -> Said:
-        if asked.name == "token":
+    def answer(request: Asked) -> Said:
+        if request.name == "token":
             return Said(body={"access_token": "opaque", "scope": f"{CORE} Canary {CORE}Canary"})
-        if asked.name == "results":
+        if request.name == "results":
             return Said(418, {"imsx_description": "Canary"})
-        return Said(body={asked.name: [{"sourcedId": "canary-1", "givenName": "Canary", "name": "Canary"}]})
+        return Said(body={request.name: [{"sourcedId": "canary-1", "givenName": "Canary", "name": "Canary"}]})
 
-    with answering(answer) as (address, asked):
-        found = await explore(connect(address, "1.1"))
-    assert found.facts["scopes"] == [CORE]
-    assert {one.method for one in asked if one.name != "token"} == {"GET"}
-    assert "anary" not in f"{said(found)} {found.facts}"
-    assert "of-a-test" not in f"{said(found)} {found.facts}"
-    assert "filter by dateLastModified does nothing" in said(found)
+    with answering(answer) as (address, request):
+        findings = await explore(connect(address, "1.1"))
+    assert findings.facts["scopes"] == [CORE]
+    assert {one.method for one in request if one.name != "token"} == {"GET"}
+    assert "anary" not in f"{said(findings)} {findings.facts}"
+    assert "of-a-test" not in f"{said(findings)} {findings.facts}"
+    assert "filter by dateLastModified does nothing" in said(findings)

@@ -1,4 +1,4 @@
-"""Protects what a REST sync does without: an optional collection that fails, and a filter that the source refuses."""
+"""Protects a REST sync from the failure of an optional collection, and from a source that refuses the filter."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -21,11 +21,13 @@ FAILURES: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", FAILURES)
 async def test_an_optional_collection_that_fails_keeps_what_is_known(north: Town, name: str) -> None:
-    """The roster goes on, exit 3; the sentence names the option that does without the collection."""
+    """If an optional collection fails, its rows stay, the roster is synced (exit 3), and the sentence names the
+    option.
+    """
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
     before = await fingerprint(north, ["demographics"])
-    rows.answer = lambda asked: FAILURES[name] if asked.name == "demographics" else None
+    rows.answer = lambda request: FAILURES[name] if request.name == "demographics" else None
     rows.row("users", "s3")["givenName"] = "Renamed"
     report = await sync_rows(north, rows)
     assert (report.state, report.exit_code, report.kinds["person"].updated) == ("applied", 3, 1), report.sentence
@@ -35,19 +37,19 @@ async def test_an_optional_collection_that_fails_keeps_what_is_known(north: Town
 
 @pytest.mark.parametrize("name", FAILURES)
 async def test_a_collection_that_a_roster_needs_fails_the_run(north: Town, name: str) -> None:
-    """Without users there is nothing to sync: exit 5."""
+    """If a required collection fails, the run fails with exit 5."""
     rows = RowsServer()
-    rows.answer = lambda asked: FAILURES[name] if asked.name == "users" else None
+    rows.answer = lambda request: FAILURES[name] if request.name == "users" else None
     report = await sync_rows(north, rows)
     assert (report.state, report.exit_code) == ("failed", 5)
 
 
 @pytest.mark.parametrize("said", [Said(500), Said(400), Said(body="<html>")], ids=["500", "400", "HTML"])
 async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, said: Said) -> None:
-    """The run says so, is a full one, and removes who is gone."""
+    """If the filter is refused, the run is a full one, says so, and removes people who are gone."""
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
-    rows.answer = lambda asked: said if "filter" in asked.query else None
+    rows.answer = lambda request: said if "filter" in request.query else None
     rows.users.remove(rows.row("users", "s3"))
     for name, sourced_id in (("enrollments", "e3"), ("demographics", "s3")):
         rows.rows[name].remove(rows.row(name, sourced_id))
@@ -57,17 +59,17 @@ async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, s
 
 
 async def test_a_role_that_a_delta_no_longer_lists_is_removed(north: Town) -> None:
-    """A user of 1.2 comes with all of its roles: those that are missing are gone, those of others stay."""
+    """In a delta, a role that its user no longer has is removed, and roles of other users stay."""
     rows = RowsServer("1.2")
     second = {"roleType": "secondary", "role": "student", "org": {"sourcedId": "south"}}
     rows.row("users", "s4")["roles"].append(second)
     assert (await sync_rows(north, rows)).state == "applied"
     rows.row("users", "s4")["roles"].remove(second)
 
-    def changes(asked: Asked) -> Said | None:
-        if "filter" not in asked.query:
+    def changes(request: Asked) -> Said | None:
+        if "filter" not in request.query:
             return None
-        return Said(body={asked.name: [rows.row("users", "s4")] if asked.name == "users" else []})
+        return Said(body={request.name: [rows.row("users", "s4")] if request.name == "users" else []})
 
     rows.answer = changes
     report = await sync_rows(north, rows, since=SINCE)
@@ -78,7 +80,7 @@ async def test_a_role_that_a_delta_no_longer_lists_is_removed(north: Town) -> No
 
 
 async def test_the_roles_of_a_user_that_is_refused_stay(north: Town) -> None:
-    """A role in the source's own word is not the end of the role that was known."""
+    """If a role is refused, the user's stored roles stay."""
     rows = RowsServer("1.2")
     assert (await sync_rows(north, rows)).state == "applied"
     rows.set_role("s4", "learner")

@@ -26,14 +26,14 @@ VERSIONS: tuple[Version, ...] = ("1.1", "1.2")
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """One sandbox SIS, whose behaviour each test sets."""
+    """A sandbox SIS whose behaviour each test sets."""
     with running("--students", "60") as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def well(sis: str) -> dict[Version, Rows]:
-    """What the well-behaved source gives in each version."""
+    """Returns the rows of the well-behaved source in each version."""
     behave(sis, day=DAY)
     return {version: asyncio.run(pulled(connect(sis, version)))[0] for version in VERSIONS}
 
@@ -63,7 +63,7 @@ async def test_a_quirk_of_the_wire_or_of_a_shape_changes_no_row(
     behave(sis, *quirks, day=DAY)
     left_out = GRADES if version == "1.2" else frozenset()  # 1.1 has enough pages of grades for both
     rows, warnings = await pulled(connect(sis, version, page_size=PAGE, leave_out=left_out))
-    assert rows == {kind: found for kind, found in well[version].items() if version == "1.1" or kind in ROSTER}
+    assert rows == {kind: kind_rows for kind, kind_rows in well[version].items() if version == "1.1" or kind in ROSTER}
     assert warnings == ()
     assert "made-up" not in str(rows)  # a password is in no row of ours
     assert "password" not in str(rows)
@@ -90,13 +90,13 @@ OTHERWISE = [
 async def test_a_quirk_of_a_value_changes_that_value_only(
     sis: str, well: dict[Version, Rows], quirk: str, columns: list[str], version: Version
 ) -> None:
-    """The value goes on as the source says it, for the sync's check to read; every row is there."""
+    """A quirk in a value is passed on to the sync's checks, and no row is missing."""
     more = ["americanIndianOrAlaskaNative", "nativeHawaiianOrOtherPacificIslander", "demographicRaceTwoOrMoreRaces"]
     left = [*columns, *more, "hispanicOrLatinoEthnicity"] if quirk == "booleans:null" else columns
     behave(sis, quirk, day=DAY)
     of_grades = version == "1.1" or not {"score", "scoreStatus"}.isdisjoint(columns)
     rows, warnings = await pulled(connect(sis, version, leave_out=frozenset() if of_grades else GRADES))
-    expected = {kind: found for kind, found in well[version].items() if of_grades or kind in ROSTER}
+    expected = {kind: kind_rows for kind, kind_rows in well[version].items() if of_grades or kind in ROSTER}
     assert without(rows, *left) == without(expected, *left)
     assert rows != expected
     assert warnings == ()
@@ -107,22 +107,22 @@ async def test_a_quirk_of_a_value_changes_that_value_only(
 async def test_booleans_are_read_in_every_form(
     sis: str, well: dict[Version, Rows], form: str, version: Version
 ) -> None:
-    """true, "true" and 1 come to the same. Grades of the sandbox have none."""
+    """The booleans true, "true" and 1 are read alike."""
     behave(sis, f"booleans:{form}", day=DAY)
     rows, _ = await pulled(connect(sis, version, leave_out=GRADES))
-    assert alike(rows) == {kind: found for kind, found in well[version].items() if kind in ROSTER}
+    assert alike(rows) == {kind: kind_rows for kind, kind_rows in well[version].items() if kind in ROSTER}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_rows_that_are_not_served_are_the_only_ones_missing(
     sis: str, well: dict[Version, Rows], version: Version
 ) -> None:
-    """Without tombstones, what is active comes whole."""
+    """If removed rows are not served, all active rows are still delivered."""
     behave(sis, "no-tombstones", day=DAY)
     rows, _ = await pulled(connect(sis, version))
-    for kind, found in rows.items():
+    for kind, kind_rows in rows.items():
         active = {one: row for one, row in well[version][kind].items() if row["status"] != "tobedeleted"}
-        assert found == active
+        assert kind_rows == active
     assert any(row["status"] == "tobedeleted" for row in well[version]["enrollment"].values())
     behave(sis, "current-enrollments", day=DAY)
     current, _ = await pulled(connect(sis, version, leave_out=GRADES))
@@ -133,7 +133,7 @@ async def test_rows_that_are_not_served_are_the_only_ones_missing(
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("quirk", ["row-per-school", "rekeyed", "re-enrolled", "rollover", "lagging-users"])
 async def test_a_quirk_of_identity_is_passed_on_as_it_is(sis: str, quirk: str, version: Version) -> None:
-    """Who is who is the sync's to judge; the adapter gives every row once under the id that the source says."""
+    """A quirk in ids is passed on unchanged, because the sync decides about identity."""
     behave(sis, quirk, day=DAY)
     rows, warnings = await pulled(connect(sis, version, leave_out=GRADES))
     assert warnings == ()
@@ -146,7 +146,7 @@ async def test_a_quirk_of_identity_is_passed_on_as_it_is(sis: str, quirk: str, v
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_error_answered_200_is_refused(sis: str, version: Version) -> None:
-    """No envelope, no rows: never "everyone is gone"; and the standard's word for it is told."""
+    """An error with status 200 is refused and not read as an empty collection."""
     behave(sis, "error-200:enrollments")
     with pytest.raises(SourceRefused, match=r"something other than a list \(internal_server_error\)"):
         await pulled(connect(sis, version))
@@ -157,7 +157,7 @@ async def test_an_error_answered_200_is_refused(sis: str, version: Version) -> N
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_empty_collection_is_a_delivery_without_rows(sis: str, version: Version) -> None:
-    """It came, and it is empty: the guard holds what empties."""
+    """An empty collection is a delivery without rows, which the guard holds."""
     behave(sis, "empty:enrollments", day=DAY)
     rows, _ = await pulled(connect(sis, version))
     assert rows["enrollment"] == {}
@@ -166,12 +166,12 @@ async def test_an_empty_collection_is_a_delivery_without_rows(sis: str, version:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_what_is_optional_may_be_missing(sis: str, well: dict[Version, Rows], version: Version) -> None:
-    """It is left out, in a sentence, and is no delivery."""
+    """A missing optional collection is left out with a warning."""
     behave(sis, "missing:demographics", "missing:results", "missing:gradingPeriods", day=DAY)
     rows, warnings = await pulled(connect(sis, version))
     assert warnings == ("The source has no results, demographics (404): left out.",)
     gone = {"demographics", "result"}
-    assert rows == {kind: found for kind, found in well[version].items() if kind not in gone}
+    assert rows == {kind: kind_rows for kind, kind_rows in well[version].items() if kind not in gone}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -189,7 +189,7 @@ async def test_what_is_set_to_be_left_out_is_not_asked_for(
 async def test_what_a_roster_needs_is_looked_for_elsewhere_or_refused(
     sis: str, well: dict[Version, Rows], version: Version
 ) -> None:
-    """Without /orgs the schools, without /users students and teachers; without classes there is no roster."""
+    """Required collections are read from alternatives, such as schools instead of orgs, or refused."""
     behave(sis, "missing:orgs", "missing:users", "missing:academicSessions", day=DAY)
     rows, warnings = await pulled(connect(sis, version))
     roles = {"student", "teacher"}
@@ -208,7 +208,7 @@ async def test_what_a_roster_needs_is_looked_for_elsewhere_or_refused(
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_day_that_turns_restarts_what_was_read(sis: str, version: Version) -> None:
-    """What was read under an older revision is read again; the rows are those of one day."""
+    """If the source changes during the pull, the outdated collections are read again."""
     behave(sis, "day-turns:80", day=DAY)  # a pull is about 50 pages: the second meets the turn, and no other
     await pulled(connect(sis, version, page_size=100))
     assert _day(sis) == DAY
@@ -222,7 +222,7 @@ async def test_a_day_that_turns_restarts_what_was_read(sis: str, version: Versio
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_source_that_never_stands_still_is_given_up(sis: str, version: Version) -> None:
-    """Three restarts, then exit code 6's error; nothing was given to anybody."""
+    """A source that keeps changing is refused after three restarts."""
     behave(sis, "day-turns:3")
     with pytest.raises(SourceInconsistent, match="4 times in a row"):
         await pulled(connect(sis, version))
@@ -238,7 +238,7 @@ async def test_another_base_is_a_setting(sis: str, well: dict[Version, Rows]) ->
 
 
 async def test_credentials_go_the_way_that_is_set(sis: str, well: dict[Version, Rows]) -> None:
-    """Basic, the body, and both signatures of OAuth 1.0a; the wrong way is a sentence that says what to do."""
+    """The configured method of sign-in is used, and a wrong one gives a sentence with advice."""
     behave(sis, "token-body", day=DAY)
     rows, _ = await pulled(connect(sis, "1.1", auth="oauth2-body"))
     assert rows == well["1.1"]
@@ -248,7 +248,7 @@ async def test_credentials_go_the_way_that_is_set(sis: str, well: dict[Version, 
     for signature in ("HMAC-SHA1", "HMAC-SHA256"):
         signed = connect(sis, "1.1", auth="oauth1", signature=signature, token_url=None, leave_out=GRADES)
         rows, _ = await pulled(signed)
-        assert rows == {kind: found for kind, found in well["1.1"].items() if kind in ROSTER}
+        assert rows == {kind: kind_rows for kind, kind_rows in well["1.1"].items() if kind in ROSTER}
     with pytest.raises(SourceRefused, match="oauth1"):
         await pulled(connect(sis, "1.1"))
     with pytest.raises(SourceRefused, match="does not let us read"):
@@ -268,7 +268,7 @@ async def test_what_is_not_granted_is_left_out_or_refused(sis: str, well: dict[V
 
 
 async def test_a_scope_that_is_not_granted_costs_only_itself(sis: str, well: dict[Version, Rows]) -> None:
-    """invalid_scope gives no token at all: those that are granted are asked for alone."""
+    """If one scope is not granted, a token for the granted scopes is requested."""
     behave(sis, day=DAY)
     purl = "https://purl.imsglobal.org/spec/or/v1p1/scope/"
     names = ["roster-core", "roster", "roster-demographics", "gradebook", "nonsense"]
@@ -279,14 +279,14 @@ async def test_a_scope_that_is_not_granted_costs_only_itself(sis: str, well: dic
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_delta_has_what_changed_with_its_status(sis: str, well: dict[Version, Rows], version: Version) -> None:
-    """Rows changed since, `tobedeleted` among them; nothing else."""
+    """A delta contains the rows that changed since, including removed ones, and no others."""
     behave(sis, day=DAY)
     since = datetime(2026, 11, 21, tzinfo=UTC)
     rows, warnings = await pulled(connect(sis, version), since)
     assert warnings == ()
     stamp = since.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    for kind, found in well[version].items():
-        changed = {one: row for one, row in found.items() if row["dateLastModified"] > stamp}
+    for kind, kind_rows in well[version].items():
+        changed = {one: row for one, row in kind_rows.items() if row["dateLastModified"] > stamp}
         assert rows[kind] == changed, kind
     assert any(row["status"] == "tobedeleted" for row in rows["enrollment"].values())
     assert len(rows["enrollment"]) < len(well[version]["enrollment"])

@@ -1,4 +1,4 @@
-"""Protects that a user who is listed twice stops no sync and no removals, and that a source that moves is noticed."""
+"""Protects a sync from repeated rows of a source, and from a source that changes while it is read."""
 
 import random
 from collections.abc import Mapping
@@ -34,12 +34,12 @@ class _Pages(Reader):
 
     async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
         parameters = {"limit": str(limit), "offset": str(offset), **query}
-        said = self.rows.page(Asked("GET", f"/{name}", parameters, {}, ""))
-        if said.status != 200:
-            raise CollectionAbsent(said.status)
-        found = extract_rows(name, said.body)
-        total = said.headers.get("X-Total-Count")
-        return WalkPage(found, sourced_ids(found), int(total) if total else None)
+        response = self.rows.page(Asked("GET", f"/{name}", parameters, {}, ""))
+        if response.status != 200:
+            raise CollectionAbsent(response.status)
+        rows = extract_rows(name, response.body)
+        total = response.headers.get("X-Total-Count")
+        return WalkPage(rows, sourced_ids(rows), int(total) if total else None)
 
 
 async def _users(rows: RowsServer, page_size: int) -> tuple[list[dict[str, str]], bool, tuple[str, ...]]:
@@ -62,7 +62,7 @@ def _of_one(rows: list[Row], sourced_id: str) -> set[str]:
 async def test_repeats_of_the_source_itself_are_delivered_and_complete(
     repeats: list[tuple[int, int, bool]], page_size: int, total: bool, sorts: bool
 ) -> None:
-    """Identical rows come once, different ones all, wherever they stand; what is missing may be removed."""
+    """Rows that the source itself repeats are delivered without identical repeats, and missing rows may be removed."""
     rows = RowsServer(students=STUDENTS)
     rows.total, rows.sorts = total, sorts
     for number, place, is_changed in repeats:
@@ -70,61 +70,61 @@ async def test_repeats_of_the_source_itself_are_delivered_and_complete(
         if is_changed:
             again["givenName"] = f"Other {place}"
         rows.users.insert(place, again)
-    found, complete, warnings = await _users(rows, page_size)
+    delivered, complete, warnings = await _users(rows, page_size)
     assert complete, warnings
     assert not [warning for warning in warnings if "users" in warning]
-    assert {row["sourcedId"] for row in found} == {row["sourcedId"] for row in rows.users}
+    assert {row["sourcedId"] for row in delivered} == {row["sourcedId"] for row in rows.users}
     for sourced_id in {row["sourcedId"] for row in rows.users}:
-        names = [row["givenName"] for row in found if row["sourcedId"] == sourced_id]
+        names = [row["givenName"] for row in delivered if row["sourcedId"] == sourced_id]
         assert sorted(names) == sorted(_of_one(rows.users, sourced_id))
 
 
 @pytest.mark.parametrize("total", [True, False])
 async def test_pages_in_another_order_each_time_prove_no_absence(total: bool) -> None:
-    """Rows that come twice because others did not come are no repeats of the source's own."""
+    """If pages come in another order each time, missing rows are not removed."""
     rows, dice = RowsServer(students=STUDENTS), random.Random(7)
 
-    def shuffled(asked: Asked) -> Said | None:
-        if asked.name != "users":
+    def shuffled(request: Asked) -> Said | None:
+        if request.name != "users":
             return None
         users = dice.sample(rows.users, len(rows.users))
-        offset, limit = int(asked.query["offset"]), int(asked.query["limit"])
+        offset, limit = int(request.query["offset"]), int(request.query["limit"])
         headers = {"X-Total-Count": str(len(users))} if total else {}
         return Said(body={"users": users[offset : offset + limit]}, headers=headers)
 
     rows.answer = shuffled
     try:
-        found, complete, _ = await _users(rows, 7)
+        delivered, complete, _ = await _users(rows, 7)
     except SourceInconsistent:
         return
-    assert not complete or {row["sourcedId"] for row in found} == {row["sourcedId"] for row in rows.users}
+    assert not complete or {row["sourcedId"] for row in delivered} == {row["sourcedId"] for row in rows.users}
 
 
 async def test_an_order_that_hangs_on_the_page_proves_no_absence() -> None:
-    """A source whose ties fall otherwise with each page, but alike each night: one row twice, another never."""
+    """If the order of rows depends on the page size, missing rows are not removed."""
     rows = RowsServer(students=STUDENTS)
 
-    def tied(asked: Asked) -> Said | None:
-        if asked.name != "users":
+    def tied(request: Asked) -> Said | None:
+        if request.name != "users":
             return None
-        offset, limit = int(asked.query["offset"]), int(asked.query["limit"])
+        offset, limit = int(request.query["offset"]), int(request.query["limit"])
         users = random.Random(offset * 1000 + limit).sample(rows.users, len(rows.users))
         return Said(body={"users": users[offset : offset + limit]}, headers={"X-Total-Count": str(len(users))})
 
     rows.answer = tied
     try:
-        found, complete, _ = await _users(rows, 7)
+        delivered, complete, _ = await _users(rows, 7)
     except SourceInconsistent:
         return
-    assert not complete or {row["sourcedId"] for row in found} == {row["sourcedId"] for row in rows.users}
+    assert not complete or {row["sourcedId"] for row in delivered} == {row["sourcedId"] for row in rows.users}
 
 
 async def test_a_row_that_differs_each_time_is_given_up() -> None:
-    """A row twice, never with the same content: the source changes while it is read, and this is said."""
+    """A row that differs at each reading is refused with a sentence."""
     rows, count = RowsServer(students=STUDENTS), [0]
     rows.users.insert(9, dict(rows.users[2]))
 
-    def changing(asked: Asked) -> Any:
+    def changing(request: Asked) -> Any:
         count[0] += 1
         rows.users[9]["givenName"] = f"Given {count[0]}"
 
@@ -135,7 +135,7 @@ async def test_a_row_that_differs_each_time_is_given_up() -> None:
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 async def test_a_user_listed_twice_is_quarantined_or_counted_once(north: Town, version: str) -> None:
-    """Different rows: both wait, the known person stays. Identical ones count once. Whoever left is removed."""
+    """A user who is listed twice is quarantined if the rows differ, and counted once otherwise."""
     rows = RowsServer(version)
     assert (await sync_rows(north, rows)).state == "applied"
     before = await ask(north, KNOWN, id="s3")

@@ -14,7 +14,7 @@ CELL = st.text(alphabet='ab,"\n\r\0 é', max_size=4)
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # of a loaded machine
 @given(st.lists(st.lists(st.tuples(CELL, CELL, CELL), max_size=4), max_size=4))
 def test_cells_are_read_as_they_were_written(pages: list[list[tuple[str, ...]]]) -> None:
-    """Pages that are joined, and pages with commas, quotes and line ends; a NUL becomes what PostgreSQL takes."""
+    """Cells are read as they were written, with commas, quotes and line ends; only a NUL is replaced."""
     spool = Spool("person", "users", ("x", "y", "z"), DiskBudget(1))
     for page in pages:
         spool.add(page)
@@ -29,8 +29,8 @@ def test_repeats_are_told_by_id_and_content() -> None:
     """Word for word again, but for the time of its change, is a repeat; another content is a difference."""
     spool = Spool("person", "users", ("sourcedId", "dateLastModified", "name"), DiskBudget(1))
     spool.add([("a", "1", "x"), ("b", "1", "x"), ("a", "2", "x")])
-    found = spool.repeats()
-    assert (found.again, found.differ, found.scattered, found.distinct) == ((2,), False, True, 2)
+    repeats = spool.repeats()
+    assert (repeats.again, repeats.differ, repeats.scattered, repeats.distinct) == ((2,), False, True, 2)
     spool.add([("b", "1", "y")])
     assert spool.repeats().differ
     spool.close()

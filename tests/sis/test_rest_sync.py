@@ -1,4 +1,4 @@
-"""Tests that a district over REST equals the same district as CSV, and that the guard holds what only it can judge."""
+"""Tests that a district over REST equals the same district as CSV, and that the guard holds suspicious pulls."""
 
 import json
 import zipfile
@@ -35,7 +35,7 @@ SAMPLE = Path(__file__).parents[3] / "shared/oneroster/samples/edfi-grandbend-1.
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:
-    """One sandbox SIS, whose behaviour each test sets."""
+    """A sandbox SIS whose behaviour each test sets."""
     with running("--students", "60") as address:
         yield address
 
@@ -49,10 +49,10 @@ async def sync_rest(town: Town, connection: Connection, limits: GuardLimits | No
 
 def changed(report: Report) -> dict[str, int]:
     """The kinds of the roster that changed, and by how many rows."""
-    found = {kind: report.kinds[kind] for kind in ROSTER}
+    counts_by_kind = {kind: report.kinds[kind] for kind in ROSTER}
     return {
         kind: counts.created + counts.updated + counts.removed
-        for kind, counts in found.items()
+        for kind, counts in counts_by_kind.items()
         if counts.created + counts.updated + counts.removed
     }
 
@@ -66,7 +66,7 @@ async def _from_csv(town: Town, sis: str, folder: Path) -> Report:
 
 
 async def test_rest_11_after_csv_changes_nothing(north: Town, sis: str, tmp_path: Path) -> None:
-    """The same district, the same source, another way: not one row that both have differs."""
+    """A sync over REST 1.1 after one of the same district by CSV changes nothing."""
     behave(sis, day=DAY)
     first = await _from_csv(north, sis, tmp_path)
     assert first.state == "applied", first.sentence
@@ -86,7 +86,7 @@ async def test_rest_11_after_csv_changes_nothing(north: Town, sis: str, tmp_path
 async def test_rest_12_after_csv_changes_the_roles_that_12_alone_tells_apart(
     north: Town, sis: str, tmp_path: Path
 ) -> None:
-    """1.2 says which administrators are a site's and which the district's; everything else is the same."""
+    """A sync over REST 1.2 after CSV changes only the kinds of administrators, which 1.1 does not distinguish."""
     behave(sis, day=DAY)
     await _from_csv(north, sis, tmp_path)
     heads = dict(map(tuple, await ask(north, NIGHTLY)))["administrator"]
@@ -102,7 +102,7 @@ async def test_rest_12_after_csv_changes_the_roles_that_12_alone_tells_apart(
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 async def test_days_pass_over_rest(north: Town, sis: str, version: Version) -> None:
-    """What the next days bring is applied; a full pull then is the same as a fresh one."""
+    """Deltas over several days give the same roster as a full pull."""
     few = connect(sis, version, leave_out=GRADES)
     behave(sis, day=0)
     assert (await sync_rest(north, few)).state == "applied"
@@ -160,7 +160,7 @@ TAKEN = ["no-tombstones", "re-enrolled", "lagging-users", "grades-names"]
 
 @pytest.mark.parametrize("quirk", TAKEN)
 async def test_what_is_only_odd_is_taken(north: Town, sis: str, quirk: str) -> None:
-    """A source that has always been like this is synced, night after night, and settles."""
+    """A source with permanent irregularities is synced each day without changes."""
     few = connect(sis, "1.2", leave_out=GRADES)
     for day in (0, 4):
         behave(sis, quirk, day=day)
@@ -173,18 +173,18 @@ async def test_what_is_only_odd_is_taken(north: Town, sis: str, quirk: str) -> N
 
 @contextmanager
 def _served(sample: Path) -> Iterator[str]:
-    """A plain file server: pages of the sample by limit and offset, 500 at most, and nothing that says so."""
+    """Returns a server for the sample's pages, with 500 rows at most and no statement about the limit."""
     with zipfile.ZipFile(sample) as archive:
         files = {Path(name).stem: json.loads(archive.read(name)) for name in archive.namelist()}
 
-    def answer(asked: Asked) -> Said:
-        if asked.name == "token":
+    def answer(request: Asked) -> Said:
+        if request.name == "token":
             return Said(body={"access_token": "t", "token_type": "bearer"})
-        if asked.name not in files:
+        if request.name not in files:
             return Said(404, {"imsx_codeMajor": "failure"})
-        first = int(asked.query["offset"])
-        rows = files[asked.name][asked.name][first : first + min(500, int(asked.query["limit"]))]
-        return Said(body={asked.name: rows})
+        first = int(request.query["offset"])
+        rows = files[request.name][request.name][first : first + min(500, int(request.query["limit"]))]
+        return Said(body={request.name: rows})
 
     with answering(answer) as (address, _):
         yield address

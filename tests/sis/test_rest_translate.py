@@ -81,7 +81,7 @@ def test_references_are_read_in_every_form(value: object, found: str) -> None:
     ids=str,
 )
 def test_grades_are_read_in_every_form(value: object, found: str) -> None:
-    """Codes, names, numbers, a string or a list; what is none of them stays, for a person to see."""
+    """Grades are read from codes, names, numbers and lists; unknown values are kept."""
     assert cells("person", USER | {"grades": value})["grades"] == found
 
 
@@ -91,7 +91,7 @@ def test_grades_are_read_in_every_form(value: object, found: str) -> None:
     ids=str,
 )
 def test_booleans_go_on_as_text_that_the_sync_reads(value: object, found: str) -> None:
-    """What means nothing is left to the check of values."""
+    """Booleans become text for the sync's checks, and values without meaning stay."""
     assert cells("person", USER | {"enabledUser": value})["enabledUser"] == found
 
 
@@ -124,10 +124,10 @@ ROLES = [
 
 @pytest.mark.parametrize(("held", "role", "orgs"), ROLES, ids=str)
 def test_the_roles_of_12_are_one_role_and_all_orgs(held: list[tuple[str, str, str]], role: str, orgs: str) -> None:
-    """A student first, else the primary, else the first; the organisations of all, and the primary one."""
+    """The roles of a 1.2 user become one main role and all orgs."""
     roles = [{"role": name, "roleType": kind, "org": org(where)} for name, kind, where in held]
-    found = cells("person", USER | {"roles": roles})
-    assert (found["role"], found["orgSourcedIds"]) == (role, orgs)
+    converted = cells("person", USER | {"roles": roles})
+    assert (converted["role"], converted["orgSourcedIds"]) == (role, orgs)
     both = cells("person", USER | {"roles": roles, "primaryOrg": org("z")})
     assert both["orgSourcedIds"].split(",")[-1] == "z"
     rows = [dict(zip(ROLE.header, one, strict=True)) for one in roles_of(USER | {"roles": roles})]
@@ -137,42 +137,42 @@ def test_the_roles_of_12_are_one_role_and_all_orgs(held: list[tuple[str, str, st
 
 
 def test_the_roles_and_orgs_of_11_stay_as_they_are() -> None:
-    """A 1.1 row in a 1.2 service is one that it knows."""
-    found = cells("person", USER | {"role": "teacher", "orgs": [org("a"), org("b")]})
-    assert (found["role"], found["orgSourcedIds"]) == ("teacher", "a,b")
+    """A 1.1 row in a 1.2 service is read as in 1.1."""
+    converted = cells("person", USER | {"role": "teacher", "orgs": [org("a"), org("b")]})
+    assert (converted["role"], converted["orgSourcedIds"]) == ("teacher", "a,b")
     assert roles_of(USER | {"role": "teacher"}) == []
 
 
 def test_lists_of_the_csv_binding() -> None:
     """userIds and the values of a score scale in braces, agents by id, also under a provider's misspelt name."""
     ids = [{"type": "State", "identifier": "7"}, {"type": "Badge", "identifier": "B"}]
-    found = cells("person", USER | {"userIds": ids, "agentSourceIds": [{"sourcedId": "p"}]})
-    assert found["userIds"] == "{State:7},{Badge:B}"
-    assert found["agentSourcedIds"] == "p"
+    converted = cells("person", USER | {"userIds": ids, "agentSourceIds": [{"sourcedId": "p"}]})
+    assert converted["userIds"] == "{State:7},{Badge:B}"
+    assert converted["agentSourcedIds"] == "p"
     values = [{"itemValueLHS": "A", "itemValueRHS": "90-100"}]
     assert cells("score_scale", {"sourcedId": "s", "scoreScaleValue": values})["scoreScaleValue"] == "{A:90-100}"
 
 
 def test_learning_objectives_are_json_in_a_fixed_order() -> None:
-    """By source and id; with scores, of a result."""
+    """Learning objectives become JSON in the order of source and id, with scores for a result."""
     sets = [
         {"source": "case", "learningObjectiveIds": ["b", "a"]},
         {"source": "case", "learningObjectiveResults": [{"learningObjectiveId": "c", "score": 3, "textScore": "ok"}]},
     ]
-    found = json.loads(cells("result", {"sourcedId": "r", "learningObjectiveSet": sets})["learningObjectiveSet"])
-    assert [one["id"] for one in found] == ["a", "b", "c"]
-    assert found[2] == {"source": "case", "id": "c", "score": 3.0, "text_score": "ok"}
+    parsed = json.loads(cells("result", {"sourcedId": "r", "learningObjectiveSet": sets})["learningObjectiveSet"])
+    assert [one["id"] for one in parsed] == ["a", "b", "c"]
+    assert parsed[2] == {"source": "case", "id": "c", "score": 3.0, "text_score": "ok"}
 
 
 def test_keys_are_found_in_any_case_and_passwords_never() -> None:
-    """`GivenName` is givenName; what no kind names is not read."""
-    found = cells("person", {"SOURCEDID": "u", "GivenName": "G", "familyname": "F", "password": "secret", "x": 1})
-    assert (found["sourcedId"], found["givenName"], found["familyName"]) == ("u", "G", "F")
-    assert "secret" not in str(found)
+    """Keys are found in any case, and unknown keys such as passwords are not read."""
+    converted = cells("person", {"SOURCEDID": "u", "GivenName": "G", "familyname": "F", "password": "secret", "x": 1})
+    assert (converted["sourcedId"], converted["givenName"], converted["familyName"]) == ("u", "G", "F")
+    assert "secret" not in str(converted)
 
 
 def test_what_is_no_row_is_an_empty_one() -> None:
-    """It is counted as a row that cannot be told apart, so that nothing is taken for gone on its account."""
+    """A value that is no row becomes an empty row, so that no absent row is removed because of it."""
     for row in (None, "text", 7, ["a"]):
         assert set(cells("person", row).values()) == {""}
         assert roles_of(row) == []
@@ -245,7 +245,7 @@ def test_equal_values_that_are_not_the_same_stay_apart(kind: str, name: str, val
 
 
 def test_objectives_that_are_no_list_name_nothing() -> None:
-    """What a source puts in a list's place breaks no sync."""
+    """Objectives that are not a list become an empty list."""
     assert objectives([{"source": "state", "learningObjectiveIds": 5, "learningObjectiveResults": "x"}]) == ""
 
 
@@ -254,8 +254,8 @@ def test_rows_without_an_id_are_no_repeats() -> None:
     spool = Spool("org", "orgs", ("sourcedId", "dateLastModified", "name"), DiskBudget(1))
     try:
         spool.add([("", "", "one"), ("", "", "two"), ("a", "", "three")])
-        found = spool.repeats()
+        repeats = spool.repeats()
     finally:
         spool.close()
-    assert found.again == ()
-    assert not found.differ
+    assert repeats.again == ()
+    assert not repeats.differ

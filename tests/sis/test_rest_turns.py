@@ -8,13 +8,13 @@ from app.sis.oneroster_rest.walk import Walk, WalkPage
 
 
 async def let_all_run() -> None:
-    """Until whoever can go on has gone on."""
+    """Runs all waiting tasks until none can continue."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 async def test_the_earlier_collection_goes_first() -> None:
-    """What refers is read before what it refers to, however early the later one asked; and so many at once."""
+    """Requests of earlier collections have priority, within the limit of concurrent requests."""
     turns, done, order = TurnQueue(2), asyncio.Event(), list[str]()
 
     async def ask(number: int, name: str) -> None:
@@ -56,7 +56,7 @@ async def test_no_turn_is_lost_with_one_who_left() -> None:
 
 
 async def test_all_walks_together_hold_no_more_than_the_hand() -> None:
-    """Memory: a page that is waited for stops the walks, before each has its fill; none of them for ever."""
+    """All walks together keep no more pages than the budget, and none of them waits for ever."""
     hand, held, stuck = PageBudget(4), 0, asyncio.Event()
     most = 0
 
@@ -74,17 +74,17 @@ async def test_all_walks_together_hold_no_more_than_the_hand() -> None:
 
     async def walk(slow: bool) -> list[str]:
         nonlocal held
-        found = []
+        ids_read = []
         async for page in Walk(source(slow), 10, hand).walk():  # type: ignore[arg-type]  # a coroutine is awaitable
-            found += page.ids
+            ids_read += page.ids
             held -= 1
-        return found
+        return ids_read
 
     walks = [asyncio.create_task(walk(slow)) for slow in (True, False, False)]
     await let_all_run()
     assert not walks[0].done()
     stuck.set()
-    found = await asyncio.gather(*walks)
-    assert [len(one) for one in found] == [300, 300, 300]
+    ids_read = await asyncio.gather(*walks)
+    assert [len(one) for one in ids_read] == [300, 300, 300]
     assert most <= 4 + 3
     assert sum(hand.reserve() for _ in range(9)) == 4

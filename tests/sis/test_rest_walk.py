@@ -23,7 +23,7 @@ def many(count: int) -> list[str]:
 
 
 async def walked(fetch: Fetch, limit: int = 10, ahead: int = 5) -> tuple[list[str], Walk]:
-    """Every row in the order in which it came."""
+    """Returns every row in the order of the pages, and the walk."""
     walk = Walk(fetch, limit, PageBudget(ahead - 1))
     return [row async for one in walk.walk() for row in one.rows], walk
 
@@ -35,8 +35,8 @@ def serving(rows: list[str], cap: int, short: list[int], *, total: bool, link: b
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         count = max(1, min(limit, cap) - next(cuts, 0))
         first = max(0, offset - overlap) if offset else 0
-        found = rows[first : offset + count] if offset < len(rows) else []
-        return page(found, total=len(rows) if total else None, more=offset + count < len(rows) if link else None)
+        page_rows = rows[first : offset + count] if offset < len(rows) else []
+        return page(page_rows, total=len(rows) if total else None, more=offset + count < len(rows) if link else None)
 
     return fetch
 
@@ -58,9 +58,9 @@ async def test_every_row_comes_once_whatever_the_pages(
     """Caps, short pages, repeats at a page's head, with and without totals and links, one by one and ahead."""
     rows = many(count)
     served = serving(rows, cap, short, total=total, link=link, overlap=overlap)
-    found, walk = await walked(served, limit, ahead)
-    assert list(dict.fromkeys(found)) == rows
-    assert overlap or found == rows
+    ids, walk = await walked(served, limit, ahead)
+    assert list(dict.fromkeys(ids)) == rows
+    assert overlap or ids == rows
     assert walk.whole
     assert not walk.disordered
 
@@ -70,17 +70,17 @@ async def test_a_small_collection_is_asked_about_once_more() -> None:
     rows = many(25)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
-        found = rows[offset : offset + min(limit, 10)]
-        return page(found, total=len(found))
+        ids = rows[offset : offset + min(limit, 10)]
+        return page(ids, total=len(ids))
 
-    found, walk = await walked(fetch)
-    assert found == rows
+    ids, walk = await walked(fetch)
+    assert ids == rows
     assert walk.whole
 
 
 @pytest.mark.parametrize(("count", "at"), [(60, 20), (60, 40), (20, 10)])
 async def test_a_page_that_is_empty_once_is_no_end(count: int, at: int) -> None:
-    """A slip of a source without totals and links must not cost what lies behind it."""
+    """A single empty page in the middle is requested again and is not the end."""
     rows, slips = many(count), [at]
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -89,24 +89,24 @@ async def test_a_page_that_is_empty_once_is_no_end(count: int, at: int) -> None:
             return page([])
         return page(rows[offset : offset + limit])
 
-    found, walk = await walked(fetch)
-    assert (found, walk.whole, slips) == (rows, True, [])
+    ids, walk = await walked(fetch)
+    assert (ids, walk.whole, slips) == (rows, True, [])
 
 
 async def test_a_total_that_is_too_high_proves_no_absence() -> None:
-    """Everything that came is given; but it is said that there should be more."""
+    """If the total is higher than the number of rows, all rows are delivered but marked as incomplete."""
     rows = many(25)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page(rows[offset : offset + limit], total=30)
 
-    found, walk = await walked(fetch)
-    assert found == rows
+    ids, walk = await walked(fetch)
+    assert ids == rows
     assert not walk.whole
 
 
 async def test_a_next_that_leads_to_nothing_proves_no_absence() -> None:
-    """The source promised a page and gave none."""
+    """If a `next` link leads to nothing, the collection is marked as incomplete."""
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page(many(10), more=True) if not offset else page([])
@@ -119,7 +119,7 @@ async def test_a_next_that_leads_to_nothing_proves_no_absence() -> None:
     ("count", "total", "whole"), [(25, False, True), (7, False, True), (100, False, False), (20, True, True)]
 )
 async def test_an_error_behind_full_pages_proves_no_absence(count: int, total: bool, whole: bool) -> None:
-    """Behind its end a source may say 404; one that takes no offset over 20 says so too, and has more."""
+    """If an error follows full pages, the collection is marked as incomplete."""
     rows = many(count)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -127,26 +127,26 @@ async def test_an_error_behind_full_pages_proves_no_absence(count: int, total: b
             return page([], refused=True)
         return page(rows[offset : offset + limit], total=count if total else None)
 
-    found, walk = await walked(fetch)
-    assert found == rows[:30]
+    ids, walk = await walked(fetch)
+    assert ids == rows[:30]
     assert walk.whole == whole
 
 
 @pytest.mark.parametrize("size", [7, 10, 25])
 async def test_a_source_that_never_pages_is_read_at_once(size: int) -> None:
-    """The same rows whatever limit and offset are: they are all."""
+    """A source that ignores the limit and returns everything is read once."""
 
     async def fetch(_limit: int, _offset: int, _link: str | None) -> WalkPage:
         return page(many(size))
 
-    found, walk = await walked(fetch)
-    assert found == many(size)
+    ids, walk = await walked(fetch)
+    assert ids == many(size)
     assert walk.whole
 
 
 @pytest.mark.parametrize("cap", [7, 10])
 async def test_a_source_that_ignores_the_offset_is_refused(cap: int) -> None:
-    """It cuts its page and moves on to no other: the rest would be lost."""
+    """A source that ignores the offset is refused, because its other rows cannot be read."""
 
     async def fetch(limit: int, _offset: int, _link: str | None) -> WalkPage:
         return page(many(100)[: min(limit, cap)])
@@ -157,7 +157,7 @@ async def test_a_source_that_ignores_the_offset_is_refused(cap: int) -> None:
 
 @pytest.mark.parametrize("end", ["last page again", "first page again", "nothing"])
 async def test_the_end_is_seen_however_it_looks(end: str) -> None:
-    """Behind its end a source may give its last page for ever, or begin anew."""
+    """The end is recognized if the source repeats its last page or starts again."""
     rows = many(25)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -165,38 +165,38 @@ async def test_the_end_is_seen_however_it_looks(end: str) -> None:
             return page({"last page again": rows[20:], "first page again": rows[:limit], "nothing": []}[end])
         return page(rows[offset : offset + limit])
 
-    found, walk = await walked(fetch)
-    assert found == rows
+    ids, walk = await walked(fetch)
+    assert ids == rows
     assert walk.whole == (end != "first page again")
 
 
 @pytest.mark.parametrize("ahead", [1, 5])
 @pytest.mark.parametrize("total", [None, 40])
 async def test_pages_without_an_order_are_noticed(total: int | None, ahead: int) -> None:
-    """A sort with ties gives a row on two pages, and then some other on none: seen on a provider of others."""
+    """Rows that come twice because the order of pages is not fixed are noticed."""
     rows = many(40)
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         order = rows[:] if offset < 20 else [*rows[:20], rows[19], *rows[20:39]]
         return page(order[offset : offset + limit], total=total)
 
-    found, walk = await walked(fetch, ahead=ahead)
-    assert len(set(found)) < 40
+    ids, walk = await walked(fetch, ahead=ahead)
+    assert len(set(ids)) < 40
     assert walk.disordered
 
 
 async def test_links_that_are_no_offsets_are_followed() -> None:
-    """A source with cursors; its last page has no link, and nothing more is asked for."""
-    rows, asked = many(25), []
+    """`next` links without an offset are followed until there is none."""
+    rows, links = many(25), []
 
     async def fetch(limit: int, offset: int, link: str | None) -> WalkPage:
         at = int(link or 0)
-        asked.append(link)
+        links.append(link)
         return page(rows[at : at + limit], more=at + limit < 25, beyond=str(at + limit) if at + limit < 25 else None)
 
-    found, walk = await walked(fetch)
-    assert found == rows
-    assert asked == [None, "10", "20"]
+    ids, walk = await walked(fetch)
+    assert ids == rows
+    assert links == [None, "10", "20"]
     assert walk.whole
 
 
@@ -211,13 +211,13 @@ def _turning(at: int, after: Callable[[], dict[str, object]]) -> Fetch:
 @pytest.mark.parametrize("ahead", [1, 5])
 @pytest.mark.parametrize("said", [{"total": 96, "revision": "1"}, {"total": 95, "revision": "2"}])
 async def test_a_source_that_moves_is_noticed(said: dict[str, object], ahead: int) -> None:
-    """By its total, and by its revision; one page at a time and several at once."""
+    """A change of the total or the revision during the walk is noticed, with one page at a time and with several."""
     with pytest.raises(CollectionChanged):
         await walked(_turning(40, lambda: said), ahead=ahead)
 
 
 async def test_pages_ahead_are_no_more_than_allowed_and_end_with_the_walk() -> None:
-    """So many under way at once, and no task is left behind when a walk breaks off."""
+    """No more pages are requested ahead than allowed, and no task is left after the walk."""
     under_way, most = 0, 0
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
@@ -246,8 +246,8 @@ async def test_a_place_that_the_source_keeps_is_no_circle() -> None:
         rows = next(parts, [])
         return page(rows, beyond="scroll" if rows else None)
 
-    found, walk = await walked(fetch)
-    assert found == many(40)
+    ids, walk = await walked(fetch)
+    assert ids == many(40)
     assert walk.whole
 
 
@@ -262,10 +262,10 @@ async def test_offsets_that_turn_in_a_circle_are_refused() -> None:
 
 
 async def test_a_total_ends_what_turns_in_a_circle() -> None:
-    """Where a total says where to end, repeats are walked to it: that rows are missing is seen by their number."""
+    """If pages repeat but a total states the end, the walk ends there and missing rows are noticed."""
 
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page([f"r{number % 20}" for number in range(offset, min(offset + limit, 200))], total=200)
 
-    found, _ = await walked(fetch)
-    assert (len(found), len(set(found))) == (200, 20)
+    ids, _ = await walked(fetch)
+    assert (len(ids), len(set(ids))) == (200, 20)

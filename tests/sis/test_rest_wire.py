@@ -23,11 +23,11 @@ TOKEN = {"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600}
 EMPTY = {"orgs", "academicSessions", "courses", "classes", "users", "enrollments", "demographics"}
 
 
-def well(asked: Asked) -> Said:
+def well(request: Asked) -> Said:
     """A source without rows and without grades."""
-    if asked.name == "token":
+    if request.name == "token":
         return Said(body=TOKEN)
-    return Said(body={asked.name: []}) if asked.name in EMPTY else Said(404)
+    return Said(body={request.name: []}) if request.name in EMPTY else Said(404)
 
 
 def test_signature_of_rfc_5849() -> None:
@@ -53,8 +53,8 @@ def test_signature_base_of_rfc_5849() -> None:
         "oauth_nonce": "7d8f3e4a",
         "c2": "",  # it is of the body in the RFC; it is normalized alike
     }
-    found = signature_base("get", "HTTP://EXAMPLE.COM:80/request?b5=%3D%253D&a3=a&c%40=&a2=r%20b&a3=2%20q", oauth)
-    assert found == (
+    base = signature_base("get", "HTTP://EXAMPLE.COM:80/request?b5=%3D%253D&a3=a&c%40=&a2=r%20b&a3=2%20q", oauth)
+    assert base == (
         "GET&http%3A%2F%2Fexample.com%2Frequest&a2%3Dr%2520b%26a3%3D2%2520q%26a3%3Da%26b5%3D%253D%25253D%26c%2540%3D%26"
         "c2%3D%26oauth_consumer_key%3D9djdj82h48djs9d2%26oauth_nonce%3D7d8f3e4a%26oauth_signature_method%3DHMAC-SHA1%26"
         "oauth_timestamp%3D137131201%26oauth_token%3Dkkk9d7dh3k39sjv7"
@@ -62,7 +62,7 @@ def test_signature_base_of_rfc_5849() -> None:
 
 
 def test_a_secret_is_in_no_text_of_the_settings() -> None:
-    """repr and str are what ends in a log."""
+    """The secret is in neither repr nor str of the settings."""
     connection = connect("http://127.0.0.1/", "1.1", client_secret="kept-to-ourselves")
     assert "kept-to-ourselves" not in f"{connection!r} {connection}"
 
@@ -70,24 +70,24 @@ def test_a_secret_is_in_no_text_of_the_settings() -> None:
 async def test_basic_is_encoded_and_then_tried_as_it_is() -> None:
     """RFC 6749 encodes id and secret in the header; servers that do not decode them are common."""
 
-    def answer(asked: Asked) -> Said:
-        if asked.name != "token":
-            return well(asked)
-        pair = base64.b64decode(asked.headers["authorization"].partition(" ")[2]).decode()
+    def answer(requests: Asked) -> Said:
+        if requests.name != "token":
+            return well(requests)
+        pair = base64.b64decode(requests.headers["authorization"].partition(" ")[2]).decode()
         return Said(body=TOKEN) if pair == "no:rth:a%b+c" else Said(401, {"error": "invalid_client"})
 
-    with answering(answer) as (address, asked):
+    with answering(answer) as (address, requests):
         await pulled(connect(address, "1.1", client_id="no:rth", client_secret="a%b+c"))
-    first = base64.b64decode(asked[0].headers["authorization"].partition(" ")[2]).decode()
+    first = base64.b64decode(requests[0].headers["authorization"].partition(" ")[2]).decode()
     assert first == "no%3Arth:a%25b%2Bc"
 
 
 async def test_the_secret_follows_no_redirect_to_another_host() -> None:
-    """307 on the same host is followed, elsewhere it is a sentence; nothing is sent there."""
+    """A redirect of the token endpoint to another host is refused, and no secret is sent there."""
     with answering(well) as (other, seen):
 
-        def answer(asked: Asked) -> Said:
-            return Said(307, headers={"Location": f"{other}token"}) if asked.name == "token" else well(asked)
+        def answer(request: Asked) -> Said:
+            return Said(307, headers={"Location": f"{other}token"}) if request.name == "token" else well(request)
 
         with answering(answer) as (address, _):
             with pytest.raises(SourceRefused, match="secret must not go"):
@@ -97,12 +97,12 @@ async def test_the_secret_follows_no_redirect_to_another_host() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_no_page_is_fetched_from_another_place(status: int) -> None:
-    """A redirect of a page is refused; the token goes nowhere else."""
+    """A redirect of a page is refused, and no token is sent elsewhere."""
     with answering(well) as (other, seen):
 
-        def answer(asked: Asked) -> Said:
-            there = {"Location": f"{other}{asked.name}"}
-            return Said(status, headers=there) if asked.name == "enrollments" else well(asked)
+        def answer(request: Asked) -> Said:
+            redirect = {"Location": f"{other}{request.name}"}
+            return Said(status, headers=redirect) if request.name == "enrollments" else well(request)
 
         with answering(answer) as (address, _):
             with pytest.raises(SourceRefused, match="not followed"):
@@ -111,14 +111,14 @@ async def test_no_page_is_fetched_from_another_place(status: int) -> None:
 
 
 async def test_a_next_on_another_host_gets_no_token() -> None:
-    """Not even where its link is a cursor: the pages are asked for by offset, and it is said."""
+    """A `next` link to another host is not followed with the token; pages are requested by offset instead."""
     users = [{"sourcedId": f"u{number}", "status": "active"} for number in range(5)]
     with answering(well) as (other, seen):
 
-        def answer(asked: Asked) -> Said:
-            if asked.name != "users":
-                return well(asked)
-            at = int(asked.query["offset"])
+        def answer(request: Asked) -> Said:
+            if request.name != "users":
+                return well(request)
+            at = int(request.query["offset"])
             link = {"Link": f'<{other}users?cursor=abc>; rel="next"'} if at + 2 < 5 else {}
             return Said(body={"users": users[at : at + 2]}, headers=link)
 
@@ -130,13 +130,13 @@ async def test_a_next_on_another_host_gets_no_token() -> None:
 
 
 async def test_a_cursor_is_followed_on_the_same_host() -> None:
-    """A `next` without an offset is followed as it is, with the token; also a relative one."""
+    """A `next` link without an offset on the same host is followed with the token, also a relative one."""
     pages = {"": ("u0", "b"), "b": ("u1", "c"), "c": ("u2", "")}
 
-    def answer(asked: Asked) -> Said:
-        if asked.name != "users":
-            return well(asked)
-        one, after = pages[asked.query.get("cursor", "")]
+    def answer(request: Asked) -> Said:
+        if request.name != "users":
+            return well(request)
+        one, after = pages[request.query.get("cursor", "")]
         link = {"Link": f'<?cursor={after}>; title="a, b"; rel="next"'} if after else {}
         return Said(body={"users": [{"sourcedId": one}]}, headers=link)
 
@@ -169,7 +169,7 @@ async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monk
 
 
 def test_retry_after_is_read_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds, and a date; what is neither is no answer."""
+    """`Retry-After` is read as seconds or as a date, and ignored otherwise."""
     assert parse_retry_after("7") == 7
     at = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
     monkeypatch.setattr("app.sis.oneroster_rest.wire.now", lambda: at)
@@ -180,33 +180,33 @@ def test_retry_after_is_read_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 async def test_a_source_is_waited_for_but_not_for_ever(status: int) -> None:
-    """So many tries, then a sentence that says what to do."""
-    with answering(lambda asked: Said(body=TOKEN) if asked.name == "token" else Said(status, "<html>busy")) as (
+    """Retries end after a limit with a sentence that gives advice."""
+    with answering(lambda requests: Said(body=TOKEN) if requests.name == "token" else Said(status, "<html>busy")) as (
         address,
-        asked,
+        requests,
     ):
         patience = RetryPolicy(tries=3, first=0.001, longest=0.01, total=5)
         with pytest.raises(SourceRefused, match=rf"answers {status} at /.*asked 3 times.*Try again later"):
             await pulled(connect(address, "1.1", patience=patience, concurrency=1))
-    assert len([one for one in asked if one.name == "results"]) <= 3
+    assert len([one for one in requests if one.name == "results"]) <= 3
 
 
 async def test_a_wait_beyond_patience_is_not_begun() -> None:
-    """A source that wants to be left alone for a day is, at once; and the sentence tells for how long."""
-    with answering(lambda _: Said(429, headers={"Retry-After": "86400"})) as (address, asked):
+    """A wait that exceeds the limit is not begun, and the sentence states the wait."""
+    with answering(lambda _: Said(429, headers={"Retry-After": "86400"})) as (address, requests):
         with pytest.raises(SourceRefused, match="a delay of 86,400 s"):
             await pulled(connect(address, "1.1"))
-    assert len(asked) == 1
+    assert len(requests) == 1
 
 
 async def test_a_retry_after_is_honoured_by_every_request() -> None:
-    """Nobody asks before the time that was named, and one fewer goes at once."""
+    """After a 429 no request is sent before the stated time, and the concurrency is lowered by one."""
     named: list[float] = []
     came: list[float] = []
     turn = threading.Lock()
 
-    def answer(asked: Asked) -> Said:
-        if asked.name == "token":
+    def answer(request: Asked) -> Said:
+        if request.name == "token":
             return Said(body=TOKEN)
         with turn:
             if not named:
@@ -215,7 +215,7 @@ async def test_a_retry_after_is_honoured_by_every_request() -> None:
             came.append(time.monotonic())
         # Those that were under way already end later, so that none makes room for another before the 429 is read.
         time.sleep(max(0.0, named[0] + 1.5 - time.monotonic()))
-        return well(asked)
+        return well(request)
 
     patience = RetryPolicy(tries=5, first=0.01, longest=0.1, total=120, answer=60, whole=60)
     with answering(answer) as (address, _):
@@ -230,11 +230,14 @@ GARBLED = ["", "<html>maintenance</html>", '{"orgs": [', "\ufeff"]
 
 @pytest.mark.parametrize("body", GARBLED)
 async def test_an_answer_that_is_no_json_is_asked_for_again_and_then_refused(body: str) -> None:
-    """A page that broke off may come whole; one that never does is a sentence, without a word of it."""
-    with answering(lambda asked: Said(body=body) if asked.name == "orgs" else well(asked)) as (address, asked):
+    """A response that is no JSON is requested again and finally refused, without a word of it."""
+    with answering(lambda requests: Said(body=body) if requests.name == "orgs" else well(requests)) as (
+        address,
+        requests,
+    ):
         with pytest.raises(SourceRefused, match="not JSON") as refused:
             await pulled(connect(address, "1.1"))
-    assert len([one for one in asked if one.name == "orgs"]) == 3
+    assert len([one for one in requests if one.name == "orgs"]) == 3
     assert "maintenance" not in refused.value.detail
 
 
@@ -248,10 +251,10 @@ DEEP = {
 
 @pytest.mark.parametrize("what", DEEP)
 async def test_lists_in_lists_without_end_are_refused(what: str) -> None:
-    """Deeper than Python can follow: the source is refused in a sentence, and nothing of ours breaks."""
+    """JSON that is nested too deeply is refused with a sentence."""
     form, deep = DEEP[what]
     body = form % ("[" * deep + "]" * deep)
-    with answering(lambda asked: Said(body=body) if asked.name == "orgs" else well(asked)) as (address, _):
+    with answering(lambda request: Said(body=body) if request.name == "orgs" else well(request)) as (address, _):
         with pytest.raises(SourceRefused, match="orgs"):
             await pulled(connect(address, "1.1"))
 
@@ -269,8 +272,8 @@ NO_LISTS: list[object] = [
 
 @pytest.mark.parametrize("body", NO_LISTS, ids=str)
 async def test_what_is_no_list_is_never_an_empty_one(body: object) -> None:
-    """200 without the envelope is refused; what it says in free text, which may name a child, is not told."""
-    with answering(lambda asked: Said(body=body) if asked.name == "users" else well(asked)) as (address, _):
+    """A 200 response without a list is refused, and its free text is not shown."""
+    with answering(lambda request: Said(body=body) if request.name == "users" else well(request)) as (address, _):
         with pytest.raises(SourceRefused, match="no row is removed") as refused:
             await pulled(connect(address, "1.1"))
     assert "Ada" not in refused.value.detail
@@ -282,9 +285,9 @@ async def test_what_is_no_list_is_never_an_empty_one(body: object) -> None:
 async def test_a_list_in_another_dress_is_one(body: object) -> None:
     """Another case, no envelope, one row without a list: the row is there."""
 
-    def answer(asked: Asked) -> Said:
-        more = asked.name == "users" and asked.query["offset"] == "0"
-        return Said(body=body) if more else well(asked)
+    def answer(request: Asked) -> Said:
+        more = request.name == "users" and request.query["offset"] == "0"
+        return Said(body=body) if more else well(request)
 
     with answering(answer) as (address, _):
         rows, _ = await pulled(connect(address, "1.1"))
@@ -292,10 +295,10 @@ async def test_a_list_in_another_dress_is_one(body: object) -> None:
 
 
 async def test_a_page_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory does not depend on what a source sends at once."""
+    """A response that is too long is cut off, so that memory is bounded."""
     monkeypatch.setattr("app.sis.oneroster_rest.wire.MAX_PAGE_BYTES", 10_000)
     body = {"users": [{"sourcedId": f"u{number}"} for number in range(2000)]}
-    with answering(lambda asked: Said(body=body) if asked.name == "users" else well(asked)) as (address, _):
+    with answering(lambda request: Said(body=body) if request.name == "users" else well(request)) as (address, _):
         with pytest.raises(SourceRefused, match="set a lower page-size"):
             await pulled(connect(address, "1.1"))
 
@@ -303,8 +306,8 @@ async def test_a_page_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_sort_that_is_refused_is_done_without() -> None:
     """Many sources do not sort."""
 
-    def answer(asked: Asked) -> Said:
-        return Said(400) if "sort" in asked.query else well(asked)
+    def answer(request: Asked) -> Said:
+        return Said(400) if "sort" in request.query else well(request)
 
     with answering(answer) as (address, _):
         rows, warnings = await pulled(connect(address, "1.1"), datetime(2026, 1, 2, tzinfo=UTC))
@@ -316,10 +319,10 @@ async def test_no_name_reaches_a_log_or_an_error(caplog: pytest.LogCaptureFixtur
     """Through a pull that succeeds and one that fails in the middle, at every level."""
     rows = [{"sourcedId": f"u{number}", "givenName": "Canary", "password": "canary-word"} for number in range(3)]
 
-    def answer(asked: Asked) -> Said:
-        if asked.name != "users":
-            return well(asked)
-        if asked.query["offset"] == "0":
+    def answer(request: Asked) -> Said:
+        if request.name != "users":
+            return well(request)
+        if request.query["offset"] == "0":
             return Said(body={"users": rows})
         return Said(418, {"users": rows, "imsx_description": "Canary"})
 
@@ -333,12 +336,12 @@ async def test_no_name_reaches_a_log_or_an_error(caplog: pytest.LogCaptureFixtur
 
 async def test_ids_and_scopes_are_asked_for_as_the_standard_has_them() -> None:
     """Client credentials in the body when so set, with the scopes of the version that is read."""
-    with answering(well) as (address, asked):
+    with answering(well) as (address, requests):
         await pulled(connect(address, "1.2", auth="oauth2-body", leave_out=frozenset({"demographics"})))
-    form = parse_qs(asked[0].body)
+    form = parse_qs(requests[0].body)
     assert form["grant_type"] == ["client_credentials"]
     assert (form["client_id"], form["client_secret"]) == (["north"], ["of-a-test"])
-    assert "authorization" not in asked[0].headers
+    assert "authorization" not in requests[0].headers
     scopes = [one.removeprefix("https://purl.imsglobal.org/spec/or/v1p2/scope/") for one in form["scope"][0].split()]
     assert sorted(scopes) == [
         "assessment.readonly",
@@ -347,11 +350,11 @@ async def test_ids_and_scopes_are_asked_for_as_the_standard_has_them() -> None:
         "roster-core.readonly",
         "roster.readonly",
     ]
-    assert all(one.headers["authorization"] == "Bearer opaque" for one in asked[1:])
+    assert all(one.headers["authorization"] == "Bearer opaque" for one in requests[1:])
 
 
 def test_the_gradebook_of_12_has_a_base_of_its_own() -> None:
-    """Beside rostering where the base says so, under the same where it does not, elsewhere where it is set."""
+    """The base of a 1.2 gradebook follows from rostering's, or is the configured one."""
     odd = connect("https://s.example.org/", "1.2", url="https://s.example.org/learningdata/v1/")
     assert connect("https://s.example.org/", "1.2").gradebook == "https://s.example.org/ims/oneroster/gradebook/v1p2"
     assert odd.gradebook == odd.rostering == "https://s.example.org/learningdata/v1"

@@ -1,4 +1,4 @@
-"""Tests that a killed run blocks nobody, and that a run that lost its lock does not apply its plan over a later one."""
+"""Tests that a killed run blocks nobody, and that a run without its lock does not overwrite a later one."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,7 +31,7 @@ LOST = "UPDATE sis_lease SET leased_until = now() - interval '1 s' WHERE distric
 
 
 async def _killed(town: Town, folder: Path, source: str = "csv") -> UUID:
-    """A source that is due every night, with a run by hand whose process was killed; the source's id."""
+    """Returns the id of a scheduled source whose manual run was killed."""
     path = Export().write(folder / "a.zip")
     async with town.unit() as work:
         new = SourceSettings(kind="oneroster-csv", url=str(path), cron="0 2 * * *")
@@ -55,7 +55,7 @@ async def _runs(town: Town) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("lease", ["NULL", "now() - interval '1 s'"])
 async def test_a_killed_run_by_hand_is_ended_by_the_night(north: Town, tmp_path: Path, lease: str) -> None:
-    """Its lock is free: it has failed, and tonight's run is laid and applied. So too where it never had a lease."""
+    """A manual run that was killed is ended as failed by the next scheduled run."""
     await _killed(north, tmp_path)
     await ask(north, f"UPDATE sis_run SET leased_until = {lease} WHERE district_id = :district")
     await _night(north)
@@ -69,12 +69,12 @@ async def test_a_killed_run_is_told_of_by_whoever_runs_next(north: Town, tmp_pat
     await _killed(north, tmp_path)
     assert (await sync_zip(north, Export(), tmp_path)).state == "applied"
     assert [state for state, _ in await _runs(north)] == ["failed", "applied"]
-    told = "SELECT type FROM event WHERE district_id = :district AND type LIKE 'sync.%' ORDER BY seq"
-    assert [row[0] for row in await ask(north, told)] == ["sync.failed", "sync.applied"]
+    query = "SELECT type FROM event WHERE district_id = :district AND type LIKE 'sync.%' ORDER BY seq"
+    assert [row[0] for row in await ask(north, query)] == ["sync.failed", "sync.applied"]
 
 
 async def test_a_killed_run_by_hand_keeps_nobody_from_asking(north: Town, tmp_path: Path) -> None:
-    """While its lock is held it goes on, and its lease is renewed for it; without the lock a run can be asked for."""
+    """A manual run blocks requests only as long as its process has the lease."""
     source_id = await _killed(north, tmp_path)
     await ask(north, "UPDATE sis_run SET leased_until = NULL WHERE district_id = :district")
     async with district_sync_lease(north.worker_engine, north.settings.keyring, north.district_id):
@@ -90,7 +90,7 @@ async def test_a_killed_run_by_hand_keeps_nobody_from_asking(north: Town, tmp_pa
 
 
 async def test_a_run_that_lost_its_lock_applies_nothing(north: Town, tmp_path: Path) -> None:
-    """The database restarts while it fetches, a second sync applies: the first's older rows do not come on top."""
+    """A run that lost its lock does not apply older rows after a later sync."""
     older, newer = Export(), Export()
     older.rows["orgs"][0]["name"] = "Older"
     newer.rows["orgs"][0]["name"] = "Newer"
@@ -123,7 +123,7 @@ async def test_a_run_that_lost_its_lock_applies_nothing(north: Town, tmp_path: P
 async def test_a_delta_with_rows_in_quarantine_moves_no_watermark(
     north: Town, tmp_path: Path, mode: str, refused: int, moves: bool
 ) -> None:
-    """The next delta begins where this one did, and asks for the rows again that could not be taken."""
+    """A delta with quarantined rows does not move the watermark, so that the next delta requests them again."""
     source_id = await _killed(north, tmp_path)
     before, at = now() - timedelta(days=2), now() - timedelta(days=1)
     await ask(north, "UPDATE sis_source SET pulled_until = :at WHERE district_id = :district", at=before)

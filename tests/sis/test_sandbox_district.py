@@ -68,7 +68,7 @@ def roster(exported: Path) -> dict[str, Rows]:
 
 
 def test_files_and_headers_are_those_of_the_binding(exported: Path) -> None:
-    """A strict reader takes the zip: files at its root, exact headers, CRLF, no byte-order mark."""
+    """The zip has the files, headers and line ends of the CSV binding."""
     with zipfile.ZipFile(exported) as archive:
         assert archive.namelist()[0] == "manifest.csv"
         assert {name.removesuffix(".csv") for name in archive.namelist()} == {"manifest", *PUBLISHED}
@@ -110,7 +110,7 @@ def test_values_are_in_the_bindings_forms(roster: dict[str, Rows], exported: Pat
 
 
 def complete(roster: dict[str, Rows]) -> None:
-    """Every reference is found in the zip and every id is unique within its kind."""
+    """Checks that every reference is in the zip and every id is unique within its kind."""
     ids = {}
     for name in PUBLISHED:
         ids[name] = {row["sourcedId"] for row in roster[name]}
@@ -136,13 +136,13 @@ def complete(roster: dict[str, Rows]) -> None:
 
 
 def test_references_are_complete(roster: dict[str, Rows]) -> None:
-    """A bulk delivery must be complete in itself, or a sync would hold back orphans."""
+    """The references of a bulk export are complete."""
     complete(roster)
 
 
 @pytest.mark.parametrize("students", [1, 13, 400, 4000])
 def test_any_size_is_complete(students: int, tmp_path: Path) -> None:
-    """Districts far from the default size are as sound: the exact number of students, nothing dangling."""
+    """Districts of any size have the exact number of students and complete references."""
     export_csv(District(7, students, DATE), tmp_path / "d.zip")
     roster = read(tmp_path / "d.zip")
     complete(roster)
@@ -169,7 +169,7 @@ def test_the_default_district_is_plausible(roster: dict[str, Rows]) -> None:
 
 
 def test_nobody_is_in_two_classes_at_once(roster: dict[str, Rows]) -> None:
-    """A secondary timetable holds: no student and no teacher has two classes in one period of a semester."""
+    """No student and no teacher has two classes in one period of a semester."""
     middle_and_high = {f"{grade:02}" for grade in range(6, 13)}
     meets = {
         row["sourcedId"]: [(row["periods"], term) for term in row["termSourcedIds"].split(",")]
@@ -199,7 +199,7 @@ def test_two_ids_differ_in_case_only(roster: dict[str, Rows]) -> None:
 
 
 def test_demographics_are_coherent(roster: dict[str, Rows]) -> None:
-    """A child's age fits the grade, and "two or more races" is said of those who have two."""
+    """A student's age fits the grade, and the races are consistent."""
     grades = {row["sourcedId"]: row["grades"] for row in roster["users"]}
     races = PUBLISHED["demographics"].split(",")[5:10]
     for row in roster["demographics"]:
@@ -215,8 +215,8 @@ def test_same_seed_same_bytes_in_another_process(exported: Path, tmp_path: Path)
     again, other = tmp_path / "again.zip", tmp_path / "other.zip"
     command = [sys.executable, "-m", "app.sandbox.export", str(again), "--date", "2026-11-21"]
     environment = os.environ | {"PYTHONHASHSEED": "12345"}
-    said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, encoding="utf-8")
-    assert "Unified School District" in said.stdout
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, encoding="utf-8")
+    assert "Unified School District" in done.stdout
     assert again.read_bytes() == exported.read_bytes()
     export_csv(District(2, 1500, DATE), other)
     assert not {r["sourcedId"] for r in read(other)["users"]} & {r["sourcedId"] for r in read(exported)["users"]}
@@ -264,7 +264,7 @@ def test_a_large_district_streams() -> None:
 
 
 def test_a_day_changes_about_one_in_a_hundred(tmp_path: Path) -> None:
-    """Each day some students leave, enter and transfer, a few are renamed or regraded; all else stays."""
+    """On each day about one in a hundred students leaves, enters or changes, and the rest stays."""
     first, later = District(3, 6000, DATE), District(3, 6000, DATE).on(1)
     before = {user.sourced_id: user for user in first.users()}
     after = {user.sourced_id: user for user in later.users()}
@@ -282,7 +282,7 @@ def test_a_day_changes_about_one_in_a_hundred(tmp_path: Path) -> None:
 
 
 def test_days_build_on_each_other() -> None:
-    """Who left stays away, who came stays, and the same day is the same district."""
+    """The changes of several days build on each other and are repeatable."""
     days = [{user.sourced_id for user in District(3, 3000, DATE).on(day).users()} for day in (0, 1, 2, 5, 5)]
     assert days[3] == days[4]
     for earlier, next_day in pairwise(days):
@@ -296,7 +296,7 @@ def test_days_build_on_each_other() -> None:
 def test_a_stopping_reader_is_flagged_after_the_stop_and_not_before(
     seed: int, weeks: int, baseline: float, rate: float
 ) -> None:
-    """The demo's story holds for each seed: no alarm while the student responds, one before the series ends."""
+    """In the sandbox's story a student gets no alert while responding, and one after growth stops, for each seed."""
     reader = stopping_reader(seed, weeks, baseline, rate)
     start = sorted(reader.baseline)[1]
     assert start == baseline
@@ -315,7 +315,7 @@ def test_a_stopping_reader_is_flagged_after_the_stop_and_not_before(
 
 
 def test_a_story_too_short_is_refused() -> None:
-    """Too few weeks would never show a stop; the caller is told what to ask for."""
+    """A story with too few weeks to show a stop is refused with advice."""
     with pytest.raises(ValueError, match="20 weeks"):
         stopping_reader(1, weeks=19)
     with pytest.raises(ValueError, match="at least one student"):

@@ -56,30 +56,30 @@ def client(sis: str) -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize(("base", "name"), EVERY)
 def test_every_row_has_the_published_fields(client: httpx.Client, base: str, name: str) -> None:
-    """Each list has its envelope, and each of its rows just the fields and types that the standard has."""
+    """Each list has its envelope, and each row has exactly the standard's fields and types."""
     version, lists = SERVICES[base]
     answer = client.get(f"{base}/{name}", params={"limit": 3000})
     assert list(answer.json()) == [lists[name]]
-    found = rows(answer)
-    assert found
-    for row in found:
+    listed = rows(answer)
+    assert listed
+    for row in listed:
         assert faults(version, lists[name], row) == []
-    assert len({row["sourcedId"] for row in found}) == len(found)
+    assert len({row["sourcedId"] for row in listed}) == len(listed)
 
 
 @pytest.mark.parametrize(("base", "name"), EVERY)
 def test_a_row_is_found_by_its_id(client: httpx.Client, base: str, name: str) -> None:
-    """The first, a middle and the last row of each list are the same by id; ids are case-sensitive; none is 404."""
+    """A row of a list can be read by its id, which is case-sensitive; an unknown id gives 404."""
     kind = SERVICES[base][1][name]
-    found = everything(client, f"{base}/{name}")
-    for row in (found[0], found[len(found) // 2], found[-1]):
+    listed = everything(client, f"{base}/{name}")
+    for row in (listed[0], listed[len(listed) // 2], listed[-1]):
         assert client.get(f"{base}/{name}/{row['sourcedId']}").json() == {SINGLE[kind]: row}
     assert error(client.get(f"{base}/{name}/nobody")) == (404, "unknownobject")
 
 
 @pytest.mark.parametrize(("base", "name"), EVERY)
 def test_pages_put_together_are_the_list(client: httpx.Client, base: str, name: str) -> None:
-    """However long a page is, the rows are those of one long page, in its order; the total is their number."""
+    """The pages of a list, of any size, together have its rows in order, and the total is their number."""
     whole = client.get(f"{base}/{name}", params={"limit": 50_000})
     total = int(whole.headers["x-total-count"])
     assert len(rows(whole)) == total
@@ -97,20 +97,20 @@ def test_links_lead_from_page_to_page(client: httpx.Client) -> None:
     answer = client.get(f"{V12}/users", params={"limit": 100, "filter": "enabledUser='true'"})
     assert links(answer).keys() == {"first", "next", "last"}
     last = links(answer)["last"]
-    found = rows(answer)
+    listed = rows(answer)
     address = ""
     while "next" in links(answer):
         address = links(answer)["next"]
         answer = client.get(address)
-        found += rows(answer)
+        listed += rows(answer)
         assert "prev" in links(answer)
     assert address == last
-    assert len(found) == int(answer.headers["x-total-count"])
-    assert found == everything(client, f"{V12}/users")
+    assert len(listed) == int(answer.headers["x-total-count"])
+    assert listed == everything(client, f"{V12}/users")
 
 
 def test_default_limit_is_a_hundred(client: httpx.Client) -> None:
-    """A client that asks for no limit gets 100 rows."""
+    """A request without a limit returns 100 rows."""
     assert len(rows(client.get(f"{V11}/users"))) == 100
 
 
@@ -130,7 +130,7 @@ NESTED = [
 
 @pytest.mark.parametrize(("above", "shown", "belongs"), NESTED, ids=lambda one: one if isinstance(one, str) else "")
 def test_a_nested_list_is_the_part_of_the_whole(client: httpx.Client, above: str, shown: str, belongs: Any) -> None:
-    """What a path under an id shows is what a client would choose itself from the whole list."""
+    """A nested list has the rows that a filter of the whole list gives."""
     whole = everything(client, f"{V11}/{shown}")
     for parent in everything(client, f"{V11}/{above}")[:3]:
         expected = [row for row in whole if belongs(row, parent["sourcedId"])]
@@ -146,9 +146,9 @@ def test_people_of_a_class_and_classes_of_a_person(client: httpx.Client) -> None
     of_room = [row for row in enrolled if row["class"]["sourcedId"] == room]
     active = {(row["role"], row["user"]["sourcedId"]) for row in of_room if row["status"] == "active"}
     for role, path in (("student", "students"), ("teacher", "teachers")):
-        found = {row["sourcedId"] for row in everything(client, f"{V12}/classes/{room}/{path}")}
-        assert found == {user for its, user in active if its == role}
-        user = sorted(found)[0]
+        ids = {row["sourcedId"] for row in everything(client, f"{V12}/classes/{room}/{path}")}
+        assert ids == {user for its, user in active if its == role}
+        user = sorted(ids)[0]
         classes = {row["sourcedId"] for row in everything(client, f"{V12}/{path}/{user}/classes")}
         assert classes == {
             row["class"]["sourcedId"]
@@ -206,7 +206,7 @@ FILTERS: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize(("name", "asked", "matches"), FILTERS, ids=[asked for _, asked, _ in FILTERS])
 def test_filters(client: httpx.Client, name: str, asked: str, matches: Any) -> None:
-    """Each operator gives the rows that a client would choose itself, and their number as the total."""
+    """Each filter operator returns the matching rows and their number."""
     answer = client.get(f"{V11}/{name}", params={"filter": asked, "limit": 20_000})
     if matches is None:
         assert error(answer) == (400, "invaliddata")
@@ -221,19 +221,19 @@ def test_filters(client: httpx.Client, name: str, asked: str, matches: Any) -> N
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("field", ["familyName", "sourcedId", "dateLastModified"])
 def test_sort(client: httpx.Client, field: str, order: str) -> None:
-    """All rows come, once, in the order asked for, on short pages as on long ones."""
-    found = everything(client, f"{V12}/users", 97, sort=field, orderBy=order)
-    keys = [row[field] if field == "sourcedId" else row[field].casefold() for row in found]
+    """A sort returns all rows once in order, with short and long pages."""
+    listed = everything(client, f"{V12}/users", 97, sort=field, orderBy=order)
+    keys = [row[field] if field == "sourcedId" else row[field].casefold() for row in listed]
     assert keys == sorted(keys, reverse=order == "desc")
-    assert {row["sourcedId"] for row in found} == {row["sourcedId"] for row in everything(client, f"{V12}/users")}
+    assert {row["sourcedId"] for row in listed} == {row["sourcedId"] for row in everything(client, f"{V12}/users")}
 
 
 def test_fields(client: httpx.Client) -> None:
-    """Only what was asked for comes, of a list and of one row. An unknown one: 1.2 refuses, 1.1 gives all."""
-    found = rows(client.get(f"{V12}/users", params={"fields": "sourcedId,givenName"}))
-    assert all(row.keys() == {"sourcedId", "givenName"} for row in found)
-    one = client.get(f"{V12}/users/{found[0]['sourcedId']}", params={"fields": "sourcedId,givenName"})
-    assert one.json() == {"user": found[0]}
+    """Only the requested fields are returned; 1.2 refuses an unknown field, and 1.1 returns all."""
+    listed = rows(client.get(f"{V12}/users", params={"fields": "sourcedId,givenName"}))
+    assert all(row.keys() == {"sourcedId", "givenName"} for row in listed)
+    one = client.get(f"{V12}/users/{listed[0]['sourcedId']}", params={"fields": "sourcedId,givenName"})
+    assert one.json() == {"user": listed[0]}
     assert error(client.get(f"{V12}/users", params={"fields": "shoeSize"})) == (400, "invalid_selection_field")
     assert rows(client.get(f"{V11}/users", params={"fields": "shoeSize"})) == rows(client.get(f"{V11}/users"))
 
@@ -282,13 +282,13 @@ def test_a_scope_allows_what_it_names(sis: str) -> None:
 
 
 def test_tokens(sis: str) -> None:
-    """Basic and body both serve; a wrong secret, grant or scope is told in RFC 6749's words; no token, no rows."""
-    asked = {"grant_type": "client_credentials", "scope": ALL}
-    body = asked | {"client_id": "north", "client_secret": "of-a-test"}
+    """Tokens are issued by Basic and body; wrong secrets, grants or scopes give the errors of RFC 6749."""
+    form = {"grant_type": "client_credentials", "scope": ALL}
+    body = form | {"client_id": "north", "client_secret": "of-a-test"}
     answer = httpx.post(f"{sis}oauth/token", data=body, verify=TRUSTS_NOBODY)
     assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("Bearer", 3600)
     wrong = [
-        (asked | {"client_id": "north", "client_secret": "no"}, 401, "invalid_client"),
+        (form | {"client_id": "north", "client_secret": "no"}, 401, "invalid_client"),
         (body | {"grant_type": "password"}, 400, "unsupported_grant_type"),
         (body | {"scope": "everything"}, 400, "invalid_scope"),
     ]
@@ -312,19 +312,19 @@ def test_a_token_ends() -> None:
 
 
 def test_another_process_serves_the_same(client: httpx.Client) -> None:
-    """What is served is a function of the arguments; another seed shares no id with it."""
+    """Another process with the same arguments serves the same rows; another seed has no id in common."""
 
-    def without_port(found: list[Row]) -> str:
-        return re.sub(r"127\.0\.0\.1:\d+", "", str(found))
+    def without_port(listed: list[Row]) -> str:
+        return re.sub(r"127\.0\.0\.1:\d+", "", str(listed))
 
     # Another interpreter: forks of one share the seed of their hashes.
     another = Warm()
     for seed, same in (("1", True), ("2", False)):
         with client_of("--students", "200", "--day", "6", "--seed", seed, origin=another) as other:
             for path in (f"{V11}/users", f"{V12}/enrollments", f"{BOOK}/assessmentResults"):
-                found, expected = everything(other, path), everything(client, path)
-                assert (without_port(found) == without_port(expected)) == same
-                ids = {row["sourcedId"] for row in found} & {row["sourcedId"] for row in expected}
+                listed, expected = everything(other, path), everything(client, path)
+                assert (without_port(listed) == without_port(expected)) == same
+                ids = {row["sourcedId"] for row in listed} & {row["sourcedId"] for row in expected}
                 assert same or not ids
     another.close()
 

@@ -55,7 +55,7 @@ def flat(row: Row) -> dict[str, str]:
 
 @pytest.mark.parametrize(("before", "after"), [(0, 1), (2, 5)])
 def test_a_delta_is_the_difference_of_two_exports(before: int, after: int) -> None:
-    """Of each collection: what is new or other in the later export is active; what it lacks is tobedeleted."""
+    """A delta contains the new and changed rows of the later export, and the missing ones as tobedeleted."""
     changes = 0
     with client_of("--students", "1500", "--day", str(after)) as client:
         earlier, later = exported(client, before), exported(client, after)
@@ -76,20 +76,20 @@ def test_a_delta_is_the_difference_of_two_exports(before: int, after: int) -> No
 
 
 def test_the_whole_is_the_export() -> None:
-    """What is active, of the whole list, is what the export has, cell for cell; grading periods are the API's own."""
+    """The active rows of the whole list equal the export; grading periods exist in the API only."""
     with client_of("--students", "400", "--day", "4") as client:
         bulk = exported(client, 4)
         for kind in KINDS:
-            found = [row for row in everything(client, f"{V11}/{kind}") if row["status"] == "active"]
-            found = [row for row in found if row.get("type") != "gradingPeriod"]
-            assert [row["sourcedId"] for row in found] == list(bulk[kind]) or kind == "enrollments"
-            assert {row["sourcedId"] for row in found} == bulk[kind].keys()
-            for row in found:
+            listed = [row for row in everything(client, f"{V11}/{kind}") if row["status"] == "active"]
+            listed = [row for row in listed if row.get("type") != "gradingPeriod"]
+            assert [row["sourcedId"] for row in listed] == list(bulk[kind]) or kind == "enrollments"
+            assert {row["sourcedId"] for row in listed} == bulk[kind].keys()
+            for row in listed:
                 assert flat(row).items() <= bulk[kind][row["sourcedId"]].items()
 
 
 def test_a_night_passes() -> None:
-    """A test may turn the day: the same server then serves the next day, and each grade that has come."""
+    """A test can advance the day, and the server then serves the next day."""
     with client_of("--students", "200") as client:
         first = everything(client, f"{V11}/results")
         assert client.post("sandbox/day/5").json()["day"] == 5
@@ -99,7 +99,7 @@ def test_a_night_passes() -> None:
         new = {row["sourcedId"] for row in everything(client, f"{BOOK}/lineItems", filter=SINCE[4])}
         assert items <= new
         delta = {row["sourcedId"] for row in everything(client, f"{BOOK}/results", filter=SINCE[0])}
-        before, after = ({row["sourcedId"]: _told(row) for row in found} for found in (first, later))
+        before, after = ({row["sourcedId"]: _told(row) for row in day} for day in (first, later))
         assert delta == {one for one, row in after.items() if before.get(one) != row}
 
 
@@ -108,7 +108,7 @@ def _told(row: Row) -> tuple[Any, ...]:
 
 
 def test_counts_are_those_of_the_rows() -> None:
-    """What arithmetic says of a block is what is made; an id leads to its block."""
+    """The computed counts equal the numbers of generated rows."""
     for day in (0, 7):
         rows = Rows(District(5, 1600, DATE, day), Quirks())
         for kind in ("users", "enrollments", "demographics", "results", "assessmentResults", "classes", "lineItems"):
@@ -120,7 +120,7 @@ def test_counts_are_those_of_the_rows() -> None:
 
 
 def test_what_is_made_again_as_it_was_keeps_its_day() -> None:
-    """A record's day is the last on which it changed, not on which something else about the student did."""
+    """A record's date is the last day on which it changed itself."""
 
     class Record:
         def __init__(self, sourced_id: str) -> None:
@@ -138,14 +138,18 @@ def test_what_is_made_again_as_it_was_keeps_its_day() -> None:
 
 
 def test_the_csv_is_of_either_version_with_or_without_its_grades() -> None:
-    """As the export on the command line: roles come with 1.2, grades where they are asked for."""
-    found = {}
+    """The CSV download equals the command line's export, with roles for 1.2 and grades on request."""
+    rows_by_kind = {}
     with client_of("--students", "40") as client:
         for version, grades in (("1.1", "false"), ("1.1", "true"), ("1.2", "true")):
             answer = client.get("csv/oneroster.zip", params={"oneroster": version, "gradebook": grades})
             with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
                 assert f"oneroster.version,{version}" in archive.read("manifest.csv").decode()
-                found[version, grades] = set(archive.namelist())
+                rows_by_kind[version, grades] = set(archive.namelist())
         assert client.get("csv/oneroster.zip", params={"oneroster": "1.0"}).status_code == 400
-    assert found["1.1", "true"] - found["1.1", "false"] == {"categories.csv", "lineItems.csv", "results.csv"}
-    assert found["1.2", "true"] - found["1.1", "true"] >= {"roles.csv", "scoreScales.csv"}
+    assert rows_by_kind["1.1", "true"] - rows_by_kind["1.1", "false"] == {
+        "categories.csv",
+        "lineItems.csv",
+        "results.csv",
+    }
+    assert rows_by_kind["1.2", "true"] - rows_by_kind["1.1", "true"] >= {"roles.csv", "scoreScales.csv"}

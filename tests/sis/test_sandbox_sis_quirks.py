@@ -29,22 +29,22 @@ def client(sis: str) -> Iterator[httpx.Client]:
 
 
 def test_every_quirk_is_shown() -> None:
-    """A quirk without a test may do nothing."""
+    """Every quirk has a test, because one without a test might do nothing."""
     assert {quirk.partition(":")[0] for quirk in SHOWN} == {quirk.partition(":")[0] for quirk in QUIRKS}
 
 
 @pytest.mark.parametrize("quirk", sorted(QUIRKS))
 def test_a_quirk(client: httpx.Client, quirk: str) -> None:
-    """It is seen when it is on."""
+    """Each quirk has an effect when it is switched on."""
     for name in [shown for shown in SHOWN if shown.partition(":")[0] == quirk.partition(":")[0]]:
         behave(client, name)
         SHOWN[name](client)
 
 
 def link(client: httpx.Client, rel: str = "next") -> str:
-    found = re.search(rf'<([^>]*)>; rel="{rel}"', client.get(f"{V12}/users").headers["link"])
-    assert found
-    return found[1]
+    link_match = re.search(rf'<([^>]*)>; rel="{rel}"', client.get(f"{V12}/users").headers["link"])
+    assert link_match
+    return link_match[1]
 
 
 @shows("clamp:30")
@@ -193,11 +193,11 @@ def _(client: httpx.Client) -> None:
 
 @shows("re-enrolled")
 def _(client: httpx.Client) -> None:
-    found = everything(client, f"{V12}/enrollments")
-    pairs = Counter((row["user"]["sourcedId"], row["class"]["sourcedId"]) for row in found)
+    listed = everything(client, f"{V12}/enrollments")
+    pairs = Counter((row["user"]["sourcedId"], row["class"]["sourcedId"]) for row in listed)
     assert max(pairs.values()) == 2
     twice = max(pairs, key=lambda pair: pairs[pair])
-    first, second = (row for row in found if (row["user"]["sourcedId"], row["class"]["sourcedId"]) == twice)
+    first, second = (row for row in listed if (row["user"]["sourcedId"], row["class"]["sourcedId"]) == twice)
     assert first["endDate"] == second["beginDate"]
     assert first["sourcedId"] != second["sourcedId"]
 

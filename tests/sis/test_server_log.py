@@ -35,7 +35,7 @@ VALUES = {
     "a list": "{0},{0},,{0}",
     "quotes": '{}"{}"',
 }
-"""What a cell may say that no type of ours reads; each holds the canary."""
+"""Values that no type of ours can read; each contains the canary."""
 ROWS: dict[str, Callable[[str, str], str]] = {
     "too many cells": lambda row, word: f"{row},{word},{word}",
     "too few cells": lambda row, word: f"{word},{word}",
@@ -49,7 +49,7 @@ ROWS: dict[str, Callable[[str, str], str]] = {
 
 @pytest.fixture
 def word(server_log: Path) -> Iterator[str]:
-    """A canary of this test; at its end, the log has nothing of it, though it does log."""
+    """Yields a canary, and at the end checks that the log does not contain it."""
     canary = f"Zanary{secrets.token_hex(6)}"
     yield canary
     logged = server_log.read_text(errors="replace")
@@ -58,7 +58,7 @@ def word(server_log: Path) -> Iterator[str]:
 
 
 async def test_the_log_would_show_it(settings: Settings, server_log: Path) -> None:
-    """The test is not passed by a quiet log: a row that COPY cannot read stands in it."""
+    """The log contains a row that COPY cannot read, which proves that the other tests would notice a leak."""
     canary = f"Zanary{secrets.token_hex(6)}"
     connection = await asyncpg.connect(settings.url_of("worker"))
     async with connection.transaction():
@@ -77,7 +77,7 @@ async def _bytes(text: str) -> Any:
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 async def test_a_hostile_delivery_leaves_no_value(north: Town, tmp_path: Path, word: str, version: str) -> None:
-    """Every column of every file says what cannot be read, in all ways at once; and then ids and names alike."""
+    """A delivery with unreadable values in every column leaves none of them in the log."""
     await sync(north, Delivered(version=version), tmp_path)
     for value in VALUES.values():
         export = Delivered(version=version)
@@ -95,7 +95,7 @@ async def test_a_hostile_delivery_leaves_no_value(north: Town, tmp_path: Path, w
 
 @pytest.mark.parametrize("what", ROWS)
 async def test_a_row_that_is_no_csv_leaves_no_value(north: Town, tmp_path: Path, word: str, what: str) -> None:
-    """In the middle of each file a row that COPY cannot read: it is in quarantine, and not in the log."""
+    """A row that COPY cannot read is quarantined and leaves no value in the log."""
     export = Delivered(version="1.2")
     for name in export.rows:
         lines = export.sheet(name).split("\r\n")
@@ -128,7 +128,7 @@ async def test_a_delivery_that_breaks_off_leaves_no_value(north: Town, tmp_path:
 async def test_hostile_requests_leave_no_value(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, word: str
 ) -> None:
-    """Every text of every command is the canary, alone and twice at once: refused or taken, it is not in the log."""
+    """Commands with the canary in every text leave it in the log neither when refused nor when accepted."""
     told = await tell(await found_town("north", engine, worker_engine, settings))
     north, sent, faults = caller(app, told.town), 0, []
     for operation in operations(app):
@@ -141,8 +141,8 @@ async def test_hostile_requests_leave_no_value(
             # As ASCII, so that half a surrogate can be sent at all.
             sends, kind = {"content": json.dumps(body)}, {"Content-Type": "application/json"}
             keyed = {**kind, "Idempotency-Key": f"{word}-{sent}"}
-            asked = [north.ask(operation.method, request.path, **sends, headers=one) for one in (keyed, kind)]
-            answers = await asyncio.gather(*asked)
+            tries = [north.ask(operation.method, request.path, **sends, headers=one) for one in (keyed, kind)]
+            answers = await asyncio.gather(*tries)
             sent += len(answers)
             faults += [(operation.name, body) for answer in answers if answer.status_code >= 500]
     assert faults == []
@@ -150,7 +150,7 @@ async def test_hostile_requests_leave_no_value(
 
 
 def _bodies(body: Any, word: str) -> Iterator[Any]:
-    """The body as it is, and with each of its texts and numbers in turn as what nobody should send."""
+    """Yields the body, and variants with each text and number replaced by a value that nobody should send."""
     yield body
     for path in list(_leaves(body)):
         for value in (word, f"{word}\0", f"{word}\ud800", word * 400, f"2026-02-30{word}"):

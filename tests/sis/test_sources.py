@@ -92,7 +92,7 @@ CSV = {"kind": "oneroster-csv", "client_id": None, "client_secret": None}
     ],
 )
 def test_a_setting_is_held_to_its_bounds(more: dict[str, Any], found: list[tuple[str, str]]) -> None:
-    """Each with its own pointer and code, at the bound itself and beyond it."""
+    """Each setting beyond its limit is refused with its pointer and code, and the limit itself is accepted."""
     assert _codes(more) == found
 
 
@@ -105,12 +105,12 @@ def test_a_local_path_is_an_operators_to_name() -> None:
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
-    """Not one thing after the other."""
+    """All violations are reported at once."""
     assert len(_codes({"url": "http://sis.example.org", "cron": "never", "page_size": -1})) == 3
 
 
 def test_the_rollover_changes_the_limits_on_its_days_only() -> None:
-    """Both days are within it; what it does not name is as the house has it, or as the source has it otherwise."""
+    """The rollover's limits apply on its first and last day and in between, and other limits stay."""
     rollover = {"begins_on": "2026-07-01", "ends_on": "2026-08-31"}
     set_ = {"refused": 0.2}
     for day, removed in (("2026-06-30", 0.1), ("2026-07-01", 1.0), ("2026-08-31", 1.0), ("2026-09-01", 0.1)):
@@ -126,7 +126,7 @@ async def _make(town: Town, name: str = "main", **more: Any) -> sources.Configur
 
 
 async def test_a_secret_is_sealed_and_opened_by_the_worker_only(north: Town, south: Town) -> None:
-    """No text of it in the row; sealed to its district and row; the api may not even read what it sealed."""
+    """A source's secret is stored encrypted, bound to its row, and only the worker can read it."""
     made = await _make(north)
     ((sealed,),) = await ask(north, "SELECT client_secret_sealed FROM sis_source WHERE district_id = :district")
     assert SECRET not in sealed
@@ -137,8 +137,8 @@ async def test_a_secret_is_sealed_and_opened_by_the_worker_only(north: Town, sou
 
     @needs(Can.READ_SYNC)
     async def peek(work: Work) -> Any:
-        here = SisSource.district_id == work.district_id
-        return await work.db.scalar(select(SisSource.client_secret_sealed).where(here))
+        own_source = SisSource.district_id == work.district_id
+        return await work.db.scalar(select(SisSource.client_secret_sealed).where(own_source))
 
     with pytest.raises(DBAPIError, match="permission denied"):
         async with north.unit() as work:
@@ -151,7 +151,7 @@ SHOWN = "https://files.example.org/n/roster.zip?sv=...&sig=...&..."
 
 
 async def test_a_secret_in_an_address_is_shown_to_nobody(north: Town) -> None:
-    """The signature of a shared file opens the whole roster: it is sealed, and faces show the address without it."""
+    """The signature in an address is encrypted, and the APIs show the address without it."""
     changed = {"cron": "0 2 * * *"}
     async with north.unit() as work:
         made = await sources.register_source(work, "zip", SourceSettings(kind="oneroster-csv", url=SIGNED))
@@ -176,8 +176,8 @@ async def test_a_secret_in_an_address_is_shown_to_nobody(north: Town) -> None:
 
     @needs(Can.READ_SYNC)
     async def peek(work: Work) -> Any:
-        here = SisSource.district_id == work.district_id
-        return await work.db.scalar(select(SisSource.url_sealed).where(here))
+        own_source = SisSource.district_id == work.district_id
+        return await work.db.scalar(select(SisSource.url_sealed).where(own_source))
 
     with pytest.raises(DBAPIError, match="permission denied"):
         async with north.unit() as work:
@@ -202,7 +202,7 @@ async def test_a_run_seals_an_address_that_is_not_sealed_yet(north: Town) -> Non
 
 
 async def test_a_run_seals_the_secret_under_the_newest_key(north: Town) -> None:
-    """A new line at the top of the key file: after the next run the old one opens nothing any more, and can go."""
+    """A run encrypts the secret with the newest key, so that the old key can be removed."""
     made = await _make(north)
     fresh = Keyring.parse(generate_key("k9"))
     both = Keyring({**fresh.keys, **north.settings.keyring.keys})
@@ -222,7 +222,7 @@ async def test_a_run_seals_the_secret_under_the_newest_key(north: Town) -> None:
 
 
 async def test_a_secret_follows_no_address_to_another_host(north: Town) -> None:
-    """Who may change a source could else have its secret sent to a host of their own; with the secret anew it goes."""
+    """If the address changes to another host, the secret must be sent again."""
     made = await _make(north)
     moved = {"token_url": "https://other.example.net/token"}
     async with north.unit() as work:
@@ -238,7 +238,7 @@ async def test_a_secret_follows_no_address_to_another_host(north: Town) -> None:
 
 
 async def test_a_change_leaves_what_it_does_not_name(north: Town) -> None:
-    """One setting at a time; what is refused changes nothing."""
+    """A change keeps the settings that it does not contain, and a refused change keeps all."""
     made = await _make(north, limits={"removed": 0.2}, left_out=("demographics",), scopes=("roster.readonly",))
     async with north.unit() as work:
         await sources.change_source(work, made.source.id, {"page_size": 500})
@@ -252,7 +252,7 @@ async def test_a_change_leaves_what_it_does_not_name(north: Town) -> None:
 
 
 async def test_a_source_that_was_only_named_gets_its_settings(north: Town, tmp_path: Any) -> None:
-    """Its rows stay its own; a second time the name is taken; another district's is not there."""
+    """A source without settings gets them and keeps its rows; a second registration is refused."""
     await sync(north, Export(), tmp_path)
     before = await row_id(north, "person", "s1")
     made = await _make(north, "csv", **CSV, url="https://sis.example.org/roster.zip")
@@ -269,7 +269,7 @@ async def test_a_source_that_was_only_named_gets_its_settings(north: Town, tmp_p
 
 
 async def test_only_who_may_touches_a_source(north: Town) -> None:
-    """Reading runs opens settings to the eye; changing them asks for more."""
+    """Reading the settings requires the scope for runs, and changing them another scope."""
     made = await _make(north)
     reader = north.client(frozenset({"sync:read"}))
     async with north.unit(reader) as work:

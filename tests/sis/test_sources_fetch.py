@@ -60,15 +60,15 @@ async def _run(town: Town, made: sources.ConfiguredSource, mode: Mode | None = N
 
 async def _chosen(folder: Path, taken: list[dict[str, Any]], *, again: bool = False) -> str | None:
     try:
-        async with open_path(folder, taken, again=again) as found:
-            taken.append(found.taken)
-            return str(found.taken["name"])
+        async with open_path(folder, taken, again=again) as opened:
+            taken.append(opened.taken)
+            return str(opened.taken["name"])
     except NothingNew:
         return None
 
 
 async def test_a_file_is_taken_once_unless_it_is_asked_for_again(north: Town, tmp_path: Path) -> None:
-    """A second run finds nothing new and is no failure; a dry one looks anyway; --full reads the same again."""
+    """A file is imported once: a second run is skipped, but a dry run or --full reads it again."""
     made = await _make(north, str(_drop(tmp_path, "roster.zip", Export())))
     assert (await _run(north, made, dry=True)).state == "dry"
     first = await _run(north, made)
@@ -84,7 +84,7 @@ async def test_a_file_is_taken_once_unless_it_is_asked_for_again(north: Town, tm
 
 
 async def test_the_same_bytes_under_another_time_are_the_same_file(tmp_path: Path) -> None:
-    """An export that was copied anew brings no news; other bytes of the same name do."""
+    """A file with the same bytes and another time is the same file; other bytes under the same name are not."""
     path = _drop(tmp_path, "a.zip", Export())
     taken: list[dict[str, Any]] = []
     assert await _chosen(path, taken) == "a.zip"
@@ -97,7 +97,7 @@ async def test_the_same_bytes_under_another_time_are_the_same_file(tmp_path: Pat
 
 
 async def test_of_a_drop_folder_the_newest_whole_zip_is_taken(tmp_path: Path) -> None:
-    """What is older than what was taken is never taken after it."""
+    """In a folder the newest bulk zip is imported, and no older one after it."""
     taken: list[dict[str, Any]] = []
     assert await _chosen(tmp_path, taken) is None
     for age, name in ((300, "a.zip"), (200, "b.zip"), (100, "c.ZIP")):
@@ -110,7 +110,7 @@ async def test_of_a_drop_folder_the_newest_whole_zip_is_taken(tmp_path: Path) ->
 
 
 async def test_deltas_in_a_drop_folder_are_taken_each_in_turn(tmp_path: Path) -> None:
-    """Leaving one out would lose what it says; a newer whole delivery makes older ones needless."""
+    """The deltas of a folder are imported one after the other; a newer bulk zip replaces older deltas."""
     taken: list[dict[str, Any]] = []
     export = Export()
     for age, name, mode in ((400, "a.zip", "delta"), (300, "b.zip", "bulk"), (200, "c.zip", "delta")):
@@ -144,7 +144,7 @@ async def test_a_file_that_is_still_written_is_left(tmp_path: Path) -> None:
 
 
 async def test_a_bad_zip_is_refused_each_night_until_it_is_replaced(north: Town, tmp_path: Path) -> None:
-    """It is not remembered as taken: whoever mends it under the same name and time is read."""
+    """A bad zip is refused at each run until it is replaced, even under the same name and time."""
     path = tmp_path / "roster.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("orgs.csv", "sourcedId")
@@ -153,11 +153,11 @@ async def test_a_bad_zip_is_refused_each_night_until_it_is_replaced(north: Town,
     for _ in range(2):
         failed = await _run(north, made)
         assert (failed.state, failed.exit_code, "manifest.csv is missing" in failed.sentence) == ("failed", 5, True)
-    found = await _inspect(north, made)
-    assert (found["ready"], found["sentences"][-1]) == (False, "A sync cannot read this source as it is set.")
+    run = await _inspect(north, made)
+    assert (run["ready"], run["sentences"][-1]) == (False, "A sync cannot read this source as it is set.")
     _drop(tmp_path, "roster.zip", Export())
-    found = await _inspect(north, made)
-    assert (found["ready"], found["facts"]["files"]["users.csv"]) == (True, "bulk")
+    run = await _inspect(north, made)
+    assert (run["ready"], run["facts"]["files"]["users.csv"]) == (True, "bulk")
     assert (await _run(north, made)).state == "applied"
 
 
@@ -165,8 +165,8 @@ async def test_a_bad_zip_is_refused_each_night_until_it_is_replaced(north: Town,
 def _served(body: bytes, status: int = 200, **headers: str) -> Iterator[str]:
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            wanted = self.path in ("/roster.zip", "/roster.zip?sig=whole")
-            self.send_response(status if wanted else 403)
+            is_served = self.path in ("/roster.zip", "/roster.zip?sig=whole")
+            self.send_response(status if is_served else 403)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -187,9 +187,9 @@ def _served(body: bytes, status: int = 200, **headers: str) -> Iterator[str]:
 
 
 async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path: Path) -> None:
-    """As of the time that the source says; each download is read, for the roster may be what has changed.
+    """A download has the source's time and is always read, because the roster may have changed.
 
-    The address that is asked for is the whole one, with the signature that no face shows.
+    The whole address is requested, with the signature that the APIs hide.
     """
     with _served(Export().write(tmp_path / "a.zip").read_bytes()) as url:
         made = await _make(north, f"{url}?sig=whole")
@@ -204,10 +204,10 @@ async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path
 
 @pytest.mark.parametrize("told", ["Sat, 22 Nov 2098 03:00:00 GMT", "yesterday", "Sat, 22 Nov 2025 03:00:00 GMT"])
 def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(told: str) -> None:
-    """One that runs ahead would have deltas ask for what is yet to come; one that lags only asks for more."""
+    """A source's clock that is ahead does not move the watermark ahead of our own clock."""
     for read in (_response_time, parse_http_date):
-        found = read(told)
-        assert found is None if told == "yesterday" else found is not None and found <= now()
+        instant = read(told)
+        assert instant is None if told == "yesterday" else instant is not None and instant <= now()
         assert read(None) is None
     assert parse_http_date("Sat, 22 Nov 2025 03:00:00 GMT") == datetime(2025, 11, 22, 3, tzinfo=UTC)
 
@@ -225,7 +225,7 @@ async def test_what_is_no_zip_is_refused(status: int, headers: dict[str, str], w
 
 
 async def test_a_zip_within_the_house_is_not_fetched(tmp_path: Path) -> None:
-    """Without the operator's leave no private address is reached, however its name looks."""
+    """A zip at a private address is not fetched unless the operator allows the network."""
     with _served(b"secret") as url:
         for allowed, address in ((Allowed(), url), (SANDBOX, "https://10.0.0.1/roster.zip")):
             with pytest.raises(SourceRefused, match="url cannot be used"):

@@ -33,7 +33,7 @@ async def _night(town: Town) -> None:
 
 
 async def test_a_source_is_made_changed_and_never_tells_its_secret(app: FastAPI, north: Town, south: Town) -> None:
-    """Every answer is without it; a change leaves what it does not name; another district's is not there."""
+    """No answer about a source contains its secret, and other districts' sources are not found."""
     asks = caller(app, north)
     made = await asks.post("/v1/sis-sources", REST)
     assert made.status_code == 201, made.text
@@ -72,17 +72,17 @@ async def test_a_run_is_asked_for_and_carried_out_by_the_worker(app: FastAPI, no
         made = await asks.post("/v1/sis-sources", {"name": "web", "kind": "oneroster-csv", "url": url})
         assert made.status_code == 201, made.text
         body = {"source": made.json()["id"]}
-        asked = await asks.post("/v1/sync-runs", body)
-        assert (asked.status_code, asked.json()["state"]) == (202, "pending")
-        run = asked.headers["location"]
+        answer = await asks.post("/v1/sync-runs", body)
+        assert (answer.status_code, answer.json()["state"]) == (202, "pending")
+        run = answer.headers["location"]
         twice = await asks.post("/v1/sync-runs", body)
         assert (twice.status_code, twice.json()["code"]) == (409, "sis.already_running")
         await _night(north)
     done = (await asks.get(run)).json()
     assert (done["state"], done["mode"], done["asked_by"]) == ("applied", "full", "test client")
-    told = await asks.ask("GET", f"{run}/report", headers={"Accept": "text/plain"})
-    assert told.headers["content-type"].startswith("text/plain")
-    assert "What to do next:" in told.text
+    report = await asks.ask("GET", f"{run}/report", headers={"Accept": "text/plain"})
+    assert report.headers["content-type"].startswith("text/plain")
+    assert "What to do next:" in report.text
     assert (await asks.get(f"{run}/report")).json()["next"][0].startswith("Nothing.")
     undone = await asks.post(f"{run}/undo", None)
     assert undone.status_code == 202

@@ -43,10 +43,10 @@ async def _make(town: Town, address: str, **more: Any) -> sources.ConfiguredSour
 
 
 async def _moved(town: Town, made: sources.ConfiguredSource, address: str) -> None:
-    """The same source at another port, a day later."""
-    there = {"url": f"{address}{V11}", "token_url": f"{address}oauth/token", "client_secret": "of-a-test"}
+    """Returns the settings of the same source at another port, a day later."""
+    address_of_other = {"url": f"{address}{V11}", "token_url": f"{address}oauth/token", "client_secret": "of-a-test"}
     async with town.unit() as work:
-        await sources.change_source(work, made.source.id, there, SANDBOX)
+        await sources.change_source(work, made.source.id, address_of_other, SANDBOX)
 
 
 async def _run(town: Town, made: sources.ConfiguredSource, mode: Mode | None = None, **more: Any) -> Report:
@@ -62,7 +62,7 @@ async def _row(town: Town, made: sources.ConfiguredSource) -> SisSource:
 
 
 async def test_a_source_is_pulled_whole_and_then_by_deltas(north: Town) -> None:
-    """The watermark is the time at which the pull began; it moves with what is applied, and back with an undo."""
+    """The watermark is the beginning of the pull; it moves with an applied run, and back with an undo."""
     with running(*SMALL) as address:
         made = await _make(north, address, full_cron="0 3 1 1 *", overlap_hours=24 * 30)
         with pytest.raises(Conflict, match="A delta follows a full run"):
@@ -98,7 +98,7 @@ async def test_a_source_is_pulled_whole_and_then_by_deltas(north: Town) -> None:
 
 
 async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) -> None:
-    """What was not applied is asked for again; once it is, it is known up to when it was read."""
+    """A held pull moves the watermark only when it is approved."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         await _run(north, made)
@@ -121,7 +121,7 @@ async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) 
 
 
 async def test_a_source_that_refuses_is_a_failed_run(north: Town) -> None:
-    """Wrong credentials, nobody there: exit 5, a sentence, no watermark, and the roster as it was."""
+    """A source that cannot be reached gives a failed run with exit 5, without a watermark or changes."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         async with north.unit() as work:
@@ -137,21 +137,21 @@ async def test_a_source_that_refuses_is_a_failed_run(north: Town) -> None:
 
 
 async def test_the_doctor_writes_nothing(north: Town) -> None:
-    """It finds the source readable, and the district is to the byte as it was."""
+    """The doctor finds a source readable and changes nothing in the district."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         tables = "SELECT count(*), max(version) FROM sis_source WHERE district_id = :district"
         before = await ask(north, tables)
-        found = await inspect_source(
+        findings = await inspect_source(
             north.worker_engine, north.settings.keyring, north.district_id, made.source.id, SANDBOX
         )
-        assert found["ready"], found["sentences"]
+        assert findings["ready"], findings["sentences"]
         assert await ask(north, tables) == before
         assert await ask(north, "SELECT count(*) FROM sis_run WHERE district_id = :district") == [(0,)]
 
 
 async def test_one_run_a_district_is_asked_for_at_a_time(north: Town) -> None:
-    """A second one is told so, of whichever source; a delta that cannot be is refused when it is asked for."""
+    """A second request for a run is refused, and so is a delta that is not possible."""
     made = await _make(north, "http://127.0.0.1:65000/")
     async with north.unit() as work:
         with pytest.raises(Conflict, match="A delta follows"):
@@ -164,7 +164,7 @@ async def test_one_run_a_district_is_asked_for_at_a_time(north: Town) -> None:
 
 
 async def test_what_a_source_leaves_out_is_not_missed(north: Town) -> None:
-    """Demographics are known and then left out: they stay as they are, and no night is held for want of them."""
+    """Rows of a collection that is left out stay unchanged and hold no run."""
     with running(*SMALL) as address:
         made = await _make(north, address)
         first = await _run(north, made)
@@ -176,7 +176,7 @@ async def test_what_a_source_leaves_out_is_not_missed(north: Town) -> None:
 
 
 async def test_a_file_that_is_left_out_is_neither_taken_nor_missed(north: Town, tmp_path: Path) -> None:
-    """Of CSV as well: announced as absent it holds nothing, and what is in the zip all the same is not read."""
+    """A CSV file that is left out is neither read nor missed."""
     export = Export()
     new = SourceSettings(kind="oneroster-csv", url=str(export.write(tmp_path / "a.zip")))
     async with north.unit() as work:
@@ -189,13 +189,13 @@ async def test_a_file_that_is_left_out_is_neither_taken_nor_missed(north: Town, 
     assert (await _run(north, made)).total("changes") == 0
     del export.rows["demographics"]
     export.write(tmp_path / "a.zip")
-    found = await _run(north, made)
-    assert (found.state, found.total("changes")) == ("applied", 0)
+    run = await _run(north, made)
+    assert (run.state, run.total("changes")) == ("applied", 0)
     stamped = {"sourcedId": "s1", "status": "active", "dateLastModified": "2026-11-20T06:00:00Z", "sex": "male"}
     only = Export(rows={"demographics": [stamped]}, modes={"demographics": "delta"})
     only.write(tmp_path / "a.zip")
-    found = await _run(north, made)
-    assert (found.state, found.mode, found.total("changes")) == ("applied", "delta", 0), "nothing else is missed either"
+    run = await _run(north, made)
+    assert (run.state, run.mode, run.total("changes")) == ("applied", "delta", 0), "nothing else is missed either"
 
 
 def test_what_may_be_left_out_is_what_a_pull_can_do_without() -> None:

@@ -1,4 +1,4 @@
-"""Protects runs of different districts from each other: they share their staging tables, and nothing else."""
+"""Protects the runs of different districts from each other, which share their staging tables."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ ROWS = {
     "key_org (district_id, run_id, sourced_id, id)": "'north', gen_random_uuid()",
     "moved (district_id, run_id, id)": "gen_random_uuid()",
 }
-"""Rows as another run would stage them, some of which would do harm where they were taken for one's own."""
+"""Rows as another run would stage them, which would do harm if this run used them."""
 
 
 async def test_a_run_takes_no_lock_that_another_could_wait_for(
@@ -55,7 +55,7 @@ async def test_a_run_goes_on_beside_that_of_another_district(north: Town, south:
 
 
 async def test_rows_of_another_run_are_not_ones_own(north: Town, tmp_path: Path) -> None:
-    """What another run of the district had left there changes nothing: every statement names its run."""
+    """Staged rows of another run change nothing, because every statement names its run."""
     export = Export()
     await sync(north, export, tmp_path)
     async with north.house() as work:

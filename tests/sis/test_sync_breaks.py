@@ -29,7 +29,7 @@ async def off(town: Town, sourced_id: str) -> list[date]:
 
 
 async def test_a_sync_keeps_breaks_and_lays_new_weeks_by_them(north: Town, tmp_path: Path) -> None:
-    """Said before the first load and after it, of the district and of a school, which comes later than the break."""
+    """A sync creates new weeks according to the breaks, whether these were saved before or after the first load."""
     async with north.unit() as work:
         await declare_break(work, NewBreak(MONDAY, MONDAY + timedelta(weeks=1) + WEEK, name="Winter"))
     await sync(north, Export(), tmp_path)
@@ -50,14 +50,14 @@ async def test_a_sync_keeps_breaks_and_lays_new_weeks_by_them(north: Town, tmp_p
 
 
 async def someone_waits(town: Town) -> bool:
-    """Whether a transaction waits for its turn to lay breaks or weeks."""
+    """Returns whether a transaction waits for the lock of breaks and weeks."""
     waits = """SELECT 1 FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
         WHERE a.datname = current_database() AND l.locktype IN ('transactionid', 'tuple') AND NOT l.granted"""
     return bool(await ask(town, waits))
 
 
 async def test_a_sync_that_meets_a_break_lays_its_weeks_by_it(north: Town, tmp_path: Path) -> None:
-    """A break that is not committed yet is waited for: a school that comes in the same moment has it as well."""
+    """A sync waits for a break that is not committed yet, and a new school gets it too."""
     await sync(north, Export(), tmp_path)
     export = Export()
     export.rows["orgs"].append({**export.row("orgs", "south"), "sourcedId": "west", "name": "West", "identifier": ""})
@@ -71,7 +71,7 @@ async def test_a_sync_that_meets_a_break_lays_its_weeks_by_it(north: Town, tmp_p
 
 
 async def test_two_breaks_that_share_a_week_are_laid_in_turn(north: Town, tmp_path: Path) -> None:
-    """Said at once, each half of a week: neither misses the other's days."""
+    """Two breaks that share a week and are saved at the same time both count."""
     await sync(north, Export(), tmp_path)
 
     async def second() -> None:

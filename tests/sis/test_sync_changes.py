@@ -27,7 +27,7 @@ async def _person(town: Town, sourced_id: str) -> dict[str, Any]:
 
 
 async def test_who_is_removed_and_comes_back_is_the_same_person(north: Town, tmp_path: Path) -> None:
-    """A tombstone, memberships closed; on return the same id, and the change log holds both."""
+    """A student who is removed and comes back has the same id, and the change log has both changes."""
     export = Export()
     await sync(north, export, tmp_path)
     first = await _person(north, "s3")
@@ -65,7 +65,7 @@ async def test_who_is_removed_and_comes_back_is_the_same_person(north: Town, tmp
 
 @pytest.mark.parametrize("status", ["tobedeleted", "inactive", "ToBeDeleted"])
 async def test_a_row_marked_as_deleted_is_removed(north: Town, tmp_path: Path, status: str) -> None:
-    """It counts as fetched, and once only."""
+    """A row that is marked as deleted is removed, and counts once as fetched."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("enrollments", "e3")["status"] = status
@@ -76,7 +76,7 @@ async def test_a_row_marked_as_deleted_is_removed(north: Town, tmp_path: Path, s
 
 
 async def test_an_update_keeps_the_row_as_it_was_in_the_log(north: Town, tmp_path: Path) -> None:
-    """What changed is one row; its before-image says what it was."""
+    """The change log has the values of an updated row before the update."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s3")["givenName"] = "New"
@@ -92,7 +92,7 @@ async def test_an_update_keeps_the_row_as_it_was_in_the_log(north: Town, tmp_pat
 
 
 async def test_a_field_that_people_pinned_is_left_alone(north: Town, tmp_path: Path) -> None:
-    """The pinned field stays, the others follow the source; where only the pinned one differs nothing is written."""
+    """A pinned field keeps its value, and the other fields follow the source."""
     export = Export()
     await sync(north, export, tmp_path)
     await ask(
@@ -156,7 +156,7 @@ async def test_a_transfer_takes_the_students_records_along(north: Town, tmp_path
 
 
 async def test_a_removal_of_over_a_tenth_is_held(north: Town, tmp_path: Path) -> None:
-    """Exit 4; the sentence names the numbers; the roster is as it was; the district's feed says so."""
+    """A removal of more than a tenth is held with exit 4, a sentence and an event, and the roster stays."""
     export = Export()
     export.rows["users"] += [
         {**export.row("users", "s1"), "sourcedId": f"x{n}", "identifier": f"x{n}", "email": "", "username": ""}
@@ -226,7 +226,7 @@ async def test_one_sync_a_district_at_a_time(north: Town, south: Town, tmp_path:
 
 
 async def test_an_interrupted_sync_changes_nothing_and_is_ended(north: Town, tmp_path: Path) -> None:
-    """Cancelled while it writes: the roster is as it was, the run says so, and the next one is not in its way."""
+    """A sync that is cancelled while it writes leaves the roster unchanged and does not block the next one."""
     before = await fingerprint(north, ("external_id", "org", "person", "enrollment"))
     running: list[asyncio.Task[Any]] = []
 

@@ -16,7 +16,7 @@ def _run(town: Town, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 async def test_the_command_syncs_and_says_so_in_json(north: Town, tmp_path: Path) -> None:
-    """One object on stdout, nothing on stderr where there is no terminal; exit 0, then 3 with a bad row."""
+    """The command prints one JSON object and nothing else, and exits with 0, or with 3 after a bad row."""
     export = Export()
     path = str(export.write(tmp_path / "roster.zip"))
     arguments = (path, "--district", north.slug, "--source", "csv", "--json")
@@ -41,7 +41,7 @@ async def test_the_command_syncs_and_says_so_in_json(north: Town, tmp_path: Path
 async def test_the_command_fails_with_its_own_code(
     north: Town, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
-    """A sentence that says what is wrong, and no traceback."""
+    """A failing command exits with its own code and prints one sentence without a traceback."""
     done = _run(north, "csv", *(argument.format(slug=north.slug) for argument in arguments))
     assert done.returncode == code
     assert words in done.stdout + done.stderr
@@ -58,7 +58,7 @@ async def test_the_report_for_a_person_names_the_counts(north: Town, tmp_path: P
 
 
 async def test_the_newest_runs_are_listed(north: Town, tmp_path: Path) -> None:
-    """A night's run is found without its id: newest first, by source and state."""
+    """The newest runs are listed first, with source and state."""
     arguments = ("csv", str(Export().write(tmp_path / "roster.zip")), "--district", north.slug, "--source", "nightly")
     ran = [json.loads(_run(north, *arguments, "--json").stdout)["run_id"] for _ in range(2)]
     done = _run(north, "status", "--district", north.slug, "--json")
@@ -70,7 +70,7 @@ async def test_the_newest_runs_are_listed(north: Town, tmp_path: Path) -> None:
 
 
 async def test_a_held_run_is_answered_on_the_command_line(north: Town, tmp_path: Path) -> None:
-    """Held with exit 4 and the words to go on with; a wrong plan is turned away; the right one is applied at once."""
+    """A held run exits with 4; a wrong plan is refused, and the right one is applied at once."""
     export = Export()
     path = str(export.write(tmp_path / "roster.zip"))
     arguments = ("csv", path, "--district", north.slug, "--source", "csv")

@@ -149,7 +149,7 @@ async def test_a_file_that_is_not_there_is_refused(north: Town, tmp_path: Path) 
 
 
 def test_a_byte_order_mark_and_another_order_are_taken(tmp_path: Path) -> None:
-    """Columns are read by their names; what is odd is said."""
+    """A byte order mark and another order of columns are accepted and reported."""
     export = Export()
     lines = [line.split(",") for line in export.sheet("orgs").splitlines()]
     export.raw["orgs"] = b"\xef\xbb\xbf" + "\r\n".join(",".join([line[0], *line[:0:-1]]) for line in lines).encode()
@@ -159,7 +159,7 @@ def test_a_byte_order_mark_and_another_order_are_taken(tmp_path: Path) -> None:
 
 
 def test_a_file_that_the_manifest_calls_absent_is_not_read(tmp_path: Path) -> None:
-    """It is named as left out."""
+    """A file that the manifest calls absent is not read, and is reported as left out."""
     export = Export(modes={"demographics": "absent"})
     with open_zip(export.write(tmp_path / "roster.zip")) as source:
         assert "demographics" not in source.deliveries
@@ -167,7 +167,7 @@ def test_a_file_that_the_manifest_calls_absent_is_not_read(tmp_path: Path) -> No
 
 
 def test_a_zip_with_a_password_is_refused(tmp_path: Path) -> None:
-    """The flag is enough: nothing is tried."""
+    """A zip with a password is refused by its flag alone."""
     path = Export().write(tmp_path / "roster.zip")
     raw = bytearray(path.read_bytes())
     at = raw.find(b"PK\x01\x02")

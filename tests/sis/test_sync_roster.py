@@ -27,7 +27,7 @@ SAMPLES = Path(__file__).parents[3] / "shared/oneroster/samples/gospelnerd-1.1"
 
 @pytest.fixture(scope="session")
 def alone_settings(server: Settings) -> Iterator[Settings]:
-    """A database of these tests' own, where statistics count nothing but them."""
+    """Settings of a database for these tests alone, so that its statistics count nothing else."""
     name = f"aimline_sync_{secrets.token_hex(4)}"
     asyncio.run(run_statement(server.url_of("owner"), f"CREATE DATABASE {name}"))
     url = make_url(server.url_of("owner")).set(database=name).render_as_string(hide_password=False)
@@ -40,7 +40,7 @@ def alone_settings(server: Settings) -> Iterator[Settings]:
 
 @pytest.fixture
 async def alone(alone_settings: Settings) -> AsyncIterator[Town]:
-    """A district with two connections, which are known, so that both can be asked to report what they wrote."""
+    """A district with two known connections, which can be asked for their statistics."""
     engine = open_engine(alone_settings.url_of("worker"), name="tests alone", pool_size=1)
     yield await found_town("alone", engine, engine, alone_settings)
     await engine.dispose()
@@ -155,15 +155,15 @@ async def test_what_the_files_say_is_what_the_roster_holds(north: Town, tmp_path
 
 
 async def test_new_ids_are_time_ordered_uuids(north: Town, tmp_path: Path) -> None:
-    """Ids made in SQL are UUIDv7 by shape (RFC 9562), and go through the faces' spelling and back."""
+    """Ids that are made in SQL have the form of UUIDv7 (RFC 9562) and can be formatted and parsed."""
     await sync(north, Export(), tmp_path)
-    found = await row_id(north, "person", "s1")
-    assert (found.version, found.variant) == (7, "specified in RFC 4122")
-    assert parse_any_id(format_id("student", found)) == ("student", found)
+    person_id = await row_id(north, "person", "s1")
+    assert (person_id.version, person_id.variant) == (7, "specified in RFC 4122")
+    assert parse_any_id(format_id("student", person_id)) == ("student", person_id)
 
 
 async def test_a_dry_run_plans_and_writes_nothing(north: Town, tmp_path: Path) -> None:
-    """The counts are those of the run itself; the roster is as it was; the run says that it was dry."""
+    """A dry run has the same counts as a real one and changes nothing."""
     before = await fingerprint(north, [table for table in ROSTER if table != "source"])
     dry = await sync(north, Export(), tmp_path, dry=True)
     assert (dry.state, dry.exit_code) == ("dry", 0)
@@ -205,7 +205,7 @@ async def test_columns_that_a_file_lacks_leave_what_is_known(north: Town, tmp_pa
 
 
 async def test_files_that_are_not_taken_are_named(north: Town, tmp_path: Path) -> None:
-    """Resources in the zip are said to be left out, never dropped in silence."""
+    """Files that are not imported are named in the report."""
     export = Export(raw={"resources": b"sourcedId\r\nr1\r\n"}, modes={"resources": "bulk"})
     report = await sync(north, export, tmp_path)
     assert (report.exit_code, report.not_taken) == (0, ["resources.csv"])
@@ -214,7 +214,7 @@ async def test_files_that_are_not_taken_are_named(north: Town, tmp_path: Path) -
 async def test_every_statement_of_a_sync_names_its_district(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also those that go to the driver past the watch: on each tenant table, in each join, on every path."""
+    """Every statement of a sync names its district, also those that are sent directly to the driver."""
     sent: list[str] = []
     bound = Stage._bound
 

@@ -64,7 +64,7 @@ async def test_a_row_that_cannot_be_taken_is_named_and_kept_as_it_was(north: Tow
 
 
 async def test_a_quote_that_never_closes_is_one_row(north: Town, tmp_path: Path) -> None:
-    """It takes no row behind it along, and whoever stands before it is known and not taken for gone."""
+    """A quote that is never closed costs only its row, and the people before and after it stay."""
     export = Export()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
@@ -94,7 +94,7 @@ async def test_a_row_that_does_not_fit_its_header_is_one_row(north: Town, tmp_pa
 
 
 async def test_a_row_that_cannot_be_told_apart_removes_nobody(north: Town, tmp_path: Path) -> None:
-    """Where a row has lost its sourcedId, nobody is taken for gone: it could be theirs."""
+    """If a row has lost its sourcedId, no absent row is removed, because it could be that one."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s3")["sourcedId"] = ""
@@ -105,7 +105,7 @@ async def test_a_row_that_cannot_be_told_apart_removes_nobody(north: Town, tmp_p
 
 
 async def test_a_row_repeated_word_for_word_is_taken_once(north: Town, tmp_path: Path) -> None:
-    """The same row twice is no fault."""
+    """An identical repeated row is imported once and is no fault."""
     export = Export()
     export.rows["users"].append(dict(export.row("users", "s3")))
     report = await sync(north, export, tmp_path)
@@ -114,7 +114,7 @@ async def test_a_row_repeated_word_for_word_is_taken_once(north: Town, tmp_path:
 
 
 async def test_of_rows_that_share_an_id_and_differ_none_is_believed(north: Town, tmp_path: Path) -> None:
-    """Both are named; what was known stays."""
+    """Rows with the same id and different values are all quarantined, and the stored row stays."""
     export = Export()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
@@ -129,7 +129,7 @@ async def test_of_rows_that_share_an_id_and_differ_none_is_believed(north: Town,
 
 
 async def test_quarantine_and_report_never_hold_a_value(north: Town, tmp_path: Path) -> None:
-    """Not in the quarantine, the run, the events or the report: a row is named by where it stands."""
+    """Quarantine, run, events and report contain no value of a quarantined row."""
     export = Export()
     export.row("users", "s3").update(enabledUser=CANARY, familyName=CANARY, password=CANARY)
     export.row("enrollments", "e5")["userSourcedId"] = CANARY
@@ -182,7 +182,7 @@ async def test_a_reference_that_may_be_missing_is_left_out_with_a_note(north: To
 
 
 async def test_an_id_with_a_comma_is_one_id(north: Town, tmp_path: Path) -> None:
-    """Where a list is one known id, it is that one; nobody of such a school is in quarantine, and a rerun is quiet."""
+    """A list that is one known id with a comma is read as that id."""
     export, school = Export(), "no,rth"
     for name, column in (("orgs", "sourcedId"), ("users", "orgSourcedIds")):
         for row in export.rows[name]:
@@ -192,8 +192,8 @@ async def test_an_id_with_a_comma_is_one_id(north: Town, tmp_path: Path) -> None
             row["schoolSourcedId"] = school if row["schoolSourcedId"] == "north" else row["schoolSourcedId"]
     report = await sync(north, export, tmp_path)
     assert (report.exit_code, report.total("quarantined"), report.warnings) == (0, 0, []), report.sentence
-    there = "SELECT count(*) FROM person WHERE district_id = :district AND school_ids = ARRAY[CAST(:school AS uuid)]"
-    ((members,),) = await ask(north, there, school=await row_id(north, "org", school))
+    query = "SELECT count(*) FROM person WHERE district_id = :district AND school_ids = ARRAY[CAST(:school AS uuid)]"
+    ((members,),) = await ask(north, query, school=await row_id(north, "org", school))
     assert members == sum(row["orgSourcedIds"] == school for row in export.rows["users"]) > 5
     again = await sync(north, export, tmp_path)
     assert (again.exit_code, again.total("changes"), again.warnings) == (0, 0, [])

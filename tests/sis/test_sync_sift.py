@@ -87,16 +87,16 @@ async def _plan(
         if not sift:
             patched.setattr(convert, "_sift", never)
         report = await sync(town, export, folder, dry=True, limits=LENIENT)
-    said = {name: value for name, value in report.as_json().items() if name in ("kinds", "refusals", "warnings")}
-    for refusal in said["refusals"]:
+    shown = {name: value for name, value in report.as_json().items() if name in ("kinds", "refusals", "warnings")}
+    for refusal in shown["refusals"]:
         del refusal["id"]  # it is of one run
-    return plans, said, len(sifted)
+    return plans, shown, len(sifted)
 
 
 async def test_sifted_or_read_whole_the_plan_is_the_same(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows that pass unread are those, and only those, of which nothing would have become."""
+    """A plan is the same whether unchanged rows were skipped or read."""
     await sync(north, Delivered(), tmp_path, limits=LENIENT)
     await ask(
         north,
@@ -117,7 +117,7 @@ async def test_sifted_or_read_whole_the_plan_is_the_same(
 async def test_a_repeated_row_is_found_although_it_is_as_it_was(
     north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, differs: bool
 ) -> None:
-    """Both rows of a repeated sourcedId meet the same known row: they are counted, not passed twice."""
+    """A repeated row that equals the stored one is counted and not skipped twice."""
     await sync(north, Delivered(), tmp_path, limits=LENIENT)
     export = Delivered()
     again = dict(export.row("enrollments", "e3"), **({"endDate": "2027-01-01"} if differs else {}))

@@ -1,4 +1,4 @@
-"""Tests a sync's events: students who entered, left or returned, and counts; none for a first load, and no names."""
+"""Tests a sync's events: one for each student who entered, left or returned, and counts; none for a first load."""
 
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,21 @@ from tests.town import Town
 
 
 async def _told(town: Town, prefix: str = "") -> list[dict[str, Any]]:
-    """The feed's bodies of these types, each as its schema says."""
+    """Returns the bodies of these events in the feed, after checking each with its schema."""
     async with town.unit() as work:
         page = await events_after(work, keyset(town.district_id, "events", {}, None, 200))
-    told = [body(event, "http://aimline.test") for event in page.rows]
-    assert [found for one in told for found in misshapen_in(one)] == []
-    assert [event.seq for event in page.rows] == list(range(1, len(told) + 1))
-    return [one for one in told if one["type"].startswith(prefix)]
+    bodies = [body(event, "http://aimline.test") for event in page.rows]
+    assert [fault for one in bodies for fault in misshapen_in(one)] == []
+    assert [event.seq for event in page.rows] == list(range(1, len(bodies) + 1))
+    return [one for one in bodies if one["type"].startswith(prefix)]
 
 
-async def _of(town: Town, told: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    return sorted((one["type"], one["data"]["student"], one["data"]["school"]) for one in told)
+async def _of(town: Town, bodies: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return sorted((one["type"], one["data"]["student"], one["data"]["school"]) for one in bodies)
 
 
 async def test_a_first_load_tells_of_no_student(north: Town, tmp_path: Path) -> None:
-    """Nobody came on the day of the import; the sync itself is told, with counts and nothing else."""
+    """A first load emits no student events, only the sync's own event with counts."""
     await sync(north, Export(), tmp_path)
     (only,) = await _told(north)
     assert only["type"] == "sync.applied"
@@ -37,7 +37,7 @@ async def test_a_first_load_tells_of_no_student(north: Town, tmp_path: Path) -> 
 
 
 async def test_who_enters_moves_leaves_and_returns_is_told(north: Town, tmp_path: Path) -> None:
-    """By school: a move is a leaving and an entering; a return is told where the student had been before."""
+    """A move emits one event of leaving and one of entering, and a return names the former school."""
     export = Export()
     await sync(north, export, tmp_path)
     schools = {name: format_id("org", await row_id(north, "org", name)) for name in ("north", "south")}
@@ -76,7 +76,7 @@ async def test_who_enters_moves_leaves_and_returns_is_told(north: Town, tmp_path
 
 
 async def test_an_unchanged_night_tells_nothing(north: Town, tmp_path: Path) -> None:
-    """The same delivery again: no event at all."""
+    """A sync without changes emits no event."""
     await sync(north, Export(), tmp_path)
     before = len(await _told(north))
     await sync(north, Export(), tmp_path)
@@ -98,7 +98,7 @@ async def test_a_school_hears_of_its_own_students_only(north: Town, tmp_path: Pa
 
 
 async def test_a_held_sync_tells_its_counts_and_no_student(north: Town, tmp_path: Path) -> None:
-    """What would have happened is in numbers; nobody has left while a sync is held."""
+    """A held sync emits an event with counts and no student events."""
     export = Export()
     await sync(north, export, tmp_path)
     export.rows["users"] = export.rows["users"][:5]

@@ -34,7 +34,7 @@ async def _living(town: Town) -> dict[str, list[Any]]:
 
 
 async def test_an_undone_run_leaves_the_roster_as_it_was(north: Town, tmp_path: Path) -> None:
-    """Created, changed, moved, removed, come back: all five are taken back, in a run with a log of its own."""
+    """An undo reverts created, changed, moved, removed and restored rows in a run of its own."""
     export = Export()
     export.rows["users"].append({**export.row("users", "s1"), "sourcedId": "back", "identifier": "b", "email": ""})
     await sync(north, export, tmp_path)
@@ -90,7 +90,7 @@ async def test_an_undone_run_comes_again_with_the_same_people(north: Town, tmp_p
 
 
 async def test_a_run_on_which_a_later_one_builds_is_not_undone(north: Town, tmp_path: Path) -> None:
-    """The sentence says what and how many; once the later one is undone, it can be."""
+    """A run whose rows a later run changed cannot be undone before the later one; the sentence has kinds and counts."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s3")["givenName"] = "First"
@@ -114,7 +114,7 @@ async def test_a_run_on_which_a_later_one_builds_is_not_undone(north: Town, tmp_
 
 
 async def test_only_an_applied_run_is_undone_and_once(north: Town, tmp_path: Path) -> None:
-    """Not a dry one, not one that is undone, not an undo."""
+    """Only an applied run can be undone, and only once."""
     export = Export()
     dry = await sync(north, export, tmp_path, dry=True)
     run = await sync(north, export, tmp_path)

@@ -21,7 +21,7 @@ COUNT_STUDENTS = """SELECT count(*) FROM person p JOIN external_id e ON e.distri
 
 @pytest.mark.parametrize("word", WORDS)
 async def test_a_role_that_is_unknown_keeps_the_known_one(north: Town, tmp_path: Path, word: str) -> None:
-    """The student stays one, unchanged; the row waits in quarantine, and the run says so with exit 3."""
+    """A student whose delivered role is unknown stays a student; the row is quarantined with exit 3."""
     export = Export()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
@@ -36,7 +36,7 @@ async def test_a_role_that_is_unknown_keeps_the_known_one(north: Town, tmp_path:
 
 @pytest.mark.parametrize("word", ["STUDENT", " student ", "ext:student", "Ext:Student"])
 async def test_a_role_in_another_spelling_is_the_role(north: Town, tmp_path: Path, word: str) -> None:
-    """Case, blanks and the prefix of extensions change nothing."""
+    """A role in another case, with blanks or with the prefix of extensions is the same role."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s4")["role"] = word
@@ -45,7 +45,7 @@ async def test_a_role_in_another_spelling_is_the_role(north: Town, tmp_path: Pat
 
 
 async def test_half_a_school_under_an_unknown_role_is_held_and_kept(north: Town, tmp_path: Path) -> None:
-    """Twelve of twenty: too many rows for the guard, and whatever is approved, nobody is lost."""
+    """If half of a school has an unknown role, the run is held, and even after an approval nobody is lost."""
     export = Export()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
@@ -61,7 +61,7 @@ async def test_half_a_school_under_an_unknown_role_is_held_and_kept(north: Town,
 
 @pytest.mark.parametrize("file", ["users", "enrollments"])
 async def test_students_who_become_something_else_count_as_lost(north: Town, tmp_path: Path, file: str) -> None:
-    """A known role too: a school or class that would lose over half of its students by it is held."""
+    """Students who get another role count as lost by their school or class."""
     export = Export()
     await sync(north, export, tmp_path)
     for n in range(0, 24, 2):
@@ -73,7 +73,7 @@ async def test_students_who_become_something_else_count_as_lost(north: Town, tmp
 
 
 async def test_a_role_of_1_2_that_is_unknown_keeps_the_known_one(north: Town, tmp_path: Path) -> None:
-    """In roles.csv the row is named there; the person goes on with the role that was known, beside a second one."""
+    """An unknown role in roles.csv is quarantined, and the person keeps the stored role."""
     export = Delivered(version="1.2")
     export.rows["roles"].append(export.role("ro-also", "s4", "relative", "south", role_type="secondary"))
     await sync(north, export, tmp_path)
@@ -92,11 +92,11 @@ async def test_a_role_over_rest_that_is_unknown_keeps_the_known_one(north: Town,
     """REST judges as CSV does."""
     rows = RowsServer(version)
     assert (await sync_rows(north, rows)).state == "applied"
-    (known,) = await ask(north, COUNT_STUDENTS)
-    assert known[0] == STUDENTS
+    (count,) = await ask(north, COUNT_STUDENTS)
+    assert count[0] == STUDENTS
     rows.set_role("s4", "learner")
     report = await sync_rows(north, rows)
     assert (report.state, report.exit_code, report.kinds["person"].quarantined) == ("applied", 3, 1)
     assert ("role", "role.unknown") in {(one.field, one.code) for one in report.refusals}
     assert report.kinds["person"].changes == 0
-    assert await ask(north, COUNT_STUDENTS) == [known]
+    assert await ask(north, COUNT_STUDENTS) == [count]

@@ -54,7 +54,7 @@ async def _parts(town: Town) -> int:
 
 
 def _larger(packed: bytes, more: int) -> bytes:
-    """The zip with a file that nobody takes and that does not shrink."""
+    """Returns the zip with an additional file that is not imported and cannot be compressed."""
     out = io.BytesIO(packed)
     with zipfile.ZipFile(out, "a") as archive:
         archive.writestr("notes.bin", random.Random(1).randbytes(more))
@@ -62,7 +62,7 @@ def _larger(packed: bytes, more: int) -> bytes:
 
 
 async def test_a_zip_that_is_sent_is_applied_by_the_worker(app: FastAPI, north: Town) -> None:
-    """202 with the run, the roster by the worker, the zip gone after; the next run of the source has nothing to do."""
+    """An uploaded zip is applied by the worker and deleted; the next run of the source has nothing to do."""
     asks = caller(app, north)
     path = await _source(asks)
     packed = _larger(Export().packed(), 3 << 20)
@@ -77,15 +77,15 @@ async def test_a_zip_that_is_sent_is_applied_by_the_worker(app: FastAPI, north: 
     report = (await asks.get(f"{sent.headers['location']}/report")).json()
     assert "notes.bin" in report["not_taken"]
     assert await _parts(north) == 0
-    asked = await asks.post("/v1/sync-runs", {"source": path.split("/")[-2]})
-    assert asked.status_code == 202, asked.text
+    answer = await asks.post("/v1/sync-runs", {"source": path.split("/")[-2]})
+    assert answer.status_code == 202, answer.text
     await _night(north)
-    again = (await asks.get(asked.headers["location"])).json()
+    again = (await asks.get(answer.headers["location"])).json()
     assert (again["state"], "No zip was uploaded" in again["sentence"]) == ("skipped", True)
 
 
 async def test_it_may_be_tried_dry(app: FastAPI, north: Town) -> None:
-    """The plan is reported, and nothing is written or kept."""
+    """An upload can be a dry run, which reports the plan and stores nothing."""
     asks = caller(app, north)
     path = await _source(asks)
     before = await fingerprint(north)
@@ -97,7 +97,7 @@ async def test_it_may_be_tried_dry(app: FastAPI, north: Town) -> None:
 
 
 async def test_what_is_wrong_is_said_at_once_and_all_of_it(app: FastAPI, north: Town) -> None:
-    """Two files with a header that cannot be: both are named, no row of either, and no run is laid."""
+    """All faulty headers of a zip are reported at once, without a row, and no run is created."""
     asks = caller(app, north)
     path = await _source(asks)
     export = Export()
@@ -119,7 +119,7 @@ async def test_what_is_wrong_is_said_at_once_and_all_of_it(app: FastAPI, north: 
 
 
 async def test_who_may_not_send_is_turned_away_before_the_body(app: FastAPI, north: Town, south: Town) -> None:
-    """No token, no scope, another district's source, one that is no CSV, another type: nothing of a body is read."""
+    """A caller who may not upload is refused before the body is read."""
     asks = caller(app, north)
     path = await _source(asks)
     rest = (await asks.post("/v1/sis-sources", REST)).json()["id"]
@@ -143,7 +143,7 @@ async def test_who_may_not_send_is_turned_away_before_the_body(app: FastAPI, nor
 
 
 async def test_one_waits_at_a_time(app: FastAPI, north: Town) -> None:
-    """The second is told so, and nothing of it is kept; a worker that is lost leaves the zip for the next."""
+    """While one upload waits, a second one is refused; a lost worker leaves the zip for the next."""
     asks = caller(app, north)
     path = await _source(asks)
     sent = await _send(asks, path, Export().packed())
@@ -180,7 +180,7 @@ async def test_a_body_beyond_the_operators_limit_is_refused(north: Town, setting
 
 
 async def test_a_district_sends_two_at_a_time(app: FastAPI, settings: Settings, north: Town, south: Town) -> None:
-    """The third is told when to come again, also by another process; another district is not kept, nor for long."""
+    """A district's third concurrent upload is refused with a time to retry, over all processes."""
     asks, other = caller(app, north), build(settings)
     path, held = await _source(asks), asyncio.Event()
 
@@ -205,7 +205,7 @@ async def test_a_district_sends_two_at_a_time(app: FastAPI, settings: Settings, 
 
 
 async def test_a_lost_process_keeps_no_place(app: FastAPI, north: Town) -> None:
-    """A place whose lease has ended is taken by the next, and its late holder does not give it away."""
+    """A slot whose lease has ended can be claimed, and its former holder does not release it."""
     slots = []
     for _ in range(upload.AT_ONCE):
         async with north.unit() as work:
@@ -263,7 +263,7 @@ async def test_a_full_disk_is_told_to_the_sender(app: FastAPI, north: Town) -> N
 
 
 async def test_a_large_upload_takes_little_memory(app: FastAPI, north: Town, tmp_path: Path) -> None:
-    """The body goes to disk and to the database in parts: as large as an operator allows, some megabytes are held.
+    """The memory of an upload is bounded, because the body is written in parts.
 
     `UPLOAD_MB=510` sends as much as the default allows.
     """

@@ -17,12 +17,12 @@ import typer
 from app.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-EVERY = 10.0
-"""Seconds between two progress lines when standard error is not a terminal."""
+PROGRESS_INTERVAL = 10.0
+"""The seconds between two progress lines when standard error is not a terminal."""
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds the commands to the command line."""
+    """Adds `aimline backup` and `aimline restore` to the command line."""
 
     @app.command()
     def backup(
@@ -77,7 +77,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 class Progress:
-    """Reports progress on standard error: every step on a terminal, elsewhere a line every few seconds."""
+    """Reports progress on standard error: every step on a terminal, and otherwise a line every few seconds."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._terminal = sys.stderr.isatty() and not quiet
@@ -90,7 +90,7 @@ class Progress:
             print(doing, file=sys.stderr)
         elif self._terminal:
             print(f"\r\033[K{doing}", end="", file=sys.stderr, flush=True)
-        elif not self._quiet and time.monotonic() - self._last > EVERY:
+        elif not self._quiet and time.monotonic() - self._last > PROGRESS_INTERVAL:
             self._last = time.monotonic()
             print(doing, file=sys.stderr, flush=True)
 

@@ -1,6 +1,4 @@
-"""Reads from the database what a backup must contain: tables, numbers of rows, and ids of the keys of encrypted
-values.
-"""
+"""Reads from the database what a backup must contain: its tables, their row counts, and the ids of encryption keys."""
 
 from collections.abc import Mapping
 
@@ -8,19 +6,19 @@ import asyncpg
 
 from app.core.crypto import KeyFault, Keyring
 from app.core.db import UnfitServer
-from app.core.schema_lines import OURS
+from app.core.schema_lines import IS_OWN_OBJECT
 from app.sis.sources.service import SEALED_AS, URL_SEALED_AS
 
 SCHEMAS = ("public", "app", "staging")
-SEALED: Mapping[tuple[str, str], str] = {
+BOUND_NAMES: Mapping[tuple[str, str], str] = {
     ("webhook_endpoint", "secret_sealed"): "webhook_endpoint",
     ("webhook_endpoint", "former_sealed"): "webhook_endpoint",
     ("sis_source", "client_secret_sealed"): SEALED_AS,
     ("sis_source", "url_sealed"): URL_SEALED_AS,
 }
-"""For each encrypted column, the name to which its values are bound besides district and row.
+"""The names that are bound to encrypted values in addition to district and row, keyed by table and column.
 
-The names of encrypted columns end in `_sealed`.
+A value can be decrypted only with the name that was bound to it. The names of encrypted columns end in `_sealed`.
 """
 BATCH = 1000
 
@@ -31,7 +29,7 @@ def quoted(name: str) -> str:
 
 
 def qualified(table: str) -> str:
-    """Returns a table `schema.name` as a quoted SQL name."""
+    """Returns a table's name, given as `schema.name`, as a quoted SQL name."""
     schema, _, name = table.partition(".")
     return f"{quoted(schema)}.{quoted(name)}"
 
@@ -39,9 +37,9 @@ def qualified(table: str) -> str:
 async def own_tables(connection: asyncpg.Connection) -> list[str]:
     """Returns the owner's tables as `schema.name`; raises `UnfitServer` for a table whose rows the owner may not see.
 
-    Under FORCE ROW LEVEL SECURITY the owner sees the rows only through a policy of its own; without it the dump of the
-    table would be empty without an error. Tables of staged rows are left out, because a backup does not contain their
-    rows.
+    Under FORCE ROW LEVEL SECURITY the owner sees the rows only through a policy of its own. Without such a policy the
+    dump of the table would be empty without an error. Tables of staged rows are left out, because a backup does not
+    contain their rows.
     """
     rows = await connection.fetch(
         f"""SELECT n.nspname || '.' || c.relname AS name,
@@ -53,7 +51,7 @@ async def own_tables(connection: asyncpg.Connection) -> list[str]:
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'staging'
               AND c.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
-              AND {OURS.format(oid="c.oid", catalogue="pg_class")}
+              AND {IS_OWN_OBJECT.format(oid="c.oid", catalogue="pg_class")}
             ORDER BY 1"""  # noqa: S608 - only our own names are formatted into it
     )
     hidden = [row["name"] for row in rows if row["hidden"]]
@@ -66,7 +64,7 @@ async def own_tables(connection: asyncpg.Connection) -> list[str]:
 
 
 async def foreign_relations(connection: asyncpg.Connection) -> list[str]:
-    """Returns the relations in our schemas that belong to another role and that the owner may not read."""
+    """Returns the relations in Aimline's schemas that belong to another role and that the owner may not read."""
     rows = await connection.fetch(
         """SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname = ANY ($1)
@@ -77,7 +75,7 @@ async def foreign_relations(connection: asyncpg.Connection) -> list[str]:
 
 
 async def count_rows(connection: asyncpg.Connection, table: str) -> int:
-    """Returns the number of a table's rows that the owner sees."""
+    """Returns the number of those rows of a table that the owner can see."""
     return int(await connection.fetchval(f"SELECT count(*) FROM {qualified(table)}"))  # noqa: S608 - a quoted name
 
 
@@ -106,14 +104,14 @@ async def key_ids(connection: asyncpg.Connection) -> list[str]:
 
 
 async def open_sealed(connection: asyncpg.Connection, keyring: Keyring) -> int:
-    """Decrypts every encrypted value; returns their number.
+    """Decrypts every encrypted value and returns the number of values.
 
     Raises `KeyFault` if one cannot be decrypted, because the key file has another key under the same id.
     """
     opened = 0
     async with connection.transaction(readonly=True):
         for table, column in await sealed_columns(connection):
-            name, bound_to = quoted(column), SEALED.get((table, column))
+            name, bound_to = quoted(column), BOUND_NAMES.get((table, column))
             if bound_to is None:
                 continue
             query = (

@@ -1,6 +1,6 @@
 """Creates a backup: takes a snapshot, counts its rows, dumps it, and checks that the dump has every row.
 
-The backup is written to a temporary folder, which is renamed when it is complete. The database is not changed.
+The backup is written to a temporary folder, which is renamed when it is complete.
 """
 
 import asyncio
@@ -26,9 +26,12 @@ from app.settings import Settings
 
 Report = Callable[[str], None]
 RUN_TABLES = "staging.*_[0-9a-f]{32}"
-"""The pattern of a sync's tables of raw rows, which may be created during the dump and are excluded from it."""
-STAGED = "staging.*"
-"""The pattern of the tables of staged rows; a backup contains these tables without their rows."""
+"""The name pattern of the tables with a sync's raw rows.
+
+They may be created during the dump and are excluded from it.
+"""
+STAGED_TABLES = "staging.*"
+"""The name pattern of the tables of staged rows; a backup contains these tables without their rows."""
 DUMPING = re.compile(r'dumping contents of table "?([\w.]+)')
 COPIED = re.compile(rb"^COPY ([\w\".$]+) \(")
 
@@ -55,7 +58,7 @@ async def create_backup(settings: Settings, folder: Path, report: Report) -> Man
 
 @contextmanager
 def _unfinished(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder; renames it to the requested one at the end, or removes it after an error."""
+    """Yields a temporary folder, which is renamed to the requested one at the end, or removed after an error."""
     folder = folder.absolute()
     if folder.exists() or folder.is_symlink():
         raise Conflict(f"{folder} exists already. Name a new folder.", code="backup.taken")
@@ -130,23 +133,23 @@ async def _create(
 async def _dump(
     pg_dump: str, server: Server, snapshot: str, foreign: list[str], path: Path, tables: int, report: Report
 ) -> None:
-    done = 0
+    dumped_tables = 0
 
     def on_line(line: str) -> None:
-        nonlocal done
+        nonlocal dumped_tables
         if match := DUMPING.search(line):
-            done += 1
-            report(f"dumping {match[1]} ({done} of {tables})")
+            dumped_tables += 1
+            report(f"dumping {match[1]} ({dumped_tables} of {tables})")
 
     arguments = ["--format=custom", "--enable-row-security", f"--snapshot={snapshot}", f"--file={path}", "--verbose"]
     arguments += [f"--schema={schema}" for schema in contents.SCHEMAS]
     arguments += [f"--exclude-table={contents.qualified(name)}" for name in foreign]
-    arguments += [f"--exclude-table={RUN_TABLES}", f"--exclude-table-data={STAGED}"]
+    arguments += [f"--exclude-table={RUN_TABLES}", f"--exclude-table-data={STAGED_TABLES}"]
     await programs.run(pg_dump, arguments, server=server, on_line=on_line)
 
 
 async def count_dumped(pg_restore: str, path: Path) -> dict[str, int]:
-    """Returns the number of rows of each table in a dump; the dump is read in constant memory."""
+    """Returns the number of rows of each table in a dump, which it reads in constant memory."""
     counts: dict[str, int] = {}
     table, line_start = "", b""
     # A row may be megabytes long, so only the beginning of a line is kept.

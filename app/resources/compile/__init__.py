@@ -1,1 +1,1 @@
-"""Compiles selections into one statement, and renders the JSON text that the statement returns."""
+"""Compiles selections into one SQL statement, and renders the JSON text that the statement returns."""

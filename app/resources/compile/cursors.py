@@ -1,7 +1,8 @@
-"""Decrypts the cursors of a selection before the read, and encrypts those of the answer after it.
+"""Decrypts the cursors of a selection before the read, and encrypts the cursors of the answer after it.
 
-A cursor is bound to the district, the list, its filters and its order, and below a row also to that row. A forged or
-foreign cursor is refused, and so is a genuine one whose values do not match the types of the order's columns.
+A cursor is bound to the district, the list, its filters and its order. The cursor of a link is also bound to the row
+that has the link. A forged cursor or one of another list is refused, and so is a genuine one whose values do not match
+the types of the order's columns.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,14 +25,14 @@ from app.resources.members import ManyMember, OneMember
 from app.resources.select import ListRoot, Page, Path, Pick, Picks, ResourceType, Root, parts_with_rows
 
 DETAIL = "This cursor was edited, or belongs to another list, filter or district. Start again without a cursor."
-WRITTEN: dict[type[Any], tuple[type[Any], Any]] = {
+STORED_FORMS: dict[type[Any], tuple[type[Any], Any]] = {
     Uuid: (str, UUID),
     Integer: (int, int),
     Float: (int | float, float),  # type: ignore[dict-item]  # isinstance accepts a union
     DateTime: (str, datetime.fromisoformat),
     Date: (str, date.fromisoformat),
 }
-"""How values of a cursor's position are stored, keyed by the type of the column.
+"""The forms in which a cursor stores the values of its position, keyed by the type of the column.
 
 Each entry has the type of the stored value and the function that parses it. The values of all other columns are stored
 as text.
@@ -40,7 +41,7 @@ as text.
 
 @dataclass(frozen=True, slots=True)
 class OpenPage:
-    """A page of a selection, with the name, the filters and the order of its list."""
+    """A page of a selection whose cursor is being decrypted, with the name, the filters and the order of its list."""
 
     page: Page
     listing: str
@@ -53,7 +54,7 @@ class OpenPage:
 class Places:
     """The decrypted positions of a selection's pages, and what is needed to encrypt the cursors of the next pages.
 
-    `values` has the positions as parameters, keyed by path.
+    `values` has the parts of the positions as statement parameters, keyed by path.
     """
 
     values: dict[Path, Any] = field(default_factory=dict)
@@ -62,9 +63,9 @@ class Places:
     following: str | None = None
 
     def seal(self, cursors: Sequence[CursorSlot], slot: int, raw: bytes) -> bytes:
-        """Returns the cursor of a position in the answer, as JSON.
+        """Returns the encrypted cursor of a position in the answer, as JSON.
 
-        `slot` is the number of the page in `cursors`, and `raw` is the position.
+        `slot` is the index of the page in `cursors`, and `raw` is the position.
         """
         cursor = self.keysets[cursors[slot].path].mark(*orjson.loads(raw))
         if cursors[slot].following:
@@ -72,12 +73,12 @@ class Places:
         return f'"{cursor}"'.encode()
 
     def foreign(self) -> Malformed:
-        """Returns the error for a cursor that belongs to the same link of a different row."""
+        """Returns the error for a cursor that was issued for the same link of another row."""
         return Malformed([Violation(f"/{self.after_name}", "page.cursor", DETAIL)])
 
 
 def open_pages(work: Work, catalog: Catalog, root: Root) -> Places:
-    """Returns the positions of every page of a root; raises `Malformed` for an invalid cursor or limit."""
+    """Returns the decrypted positions of all pages of a root; raises `Malformed` for an invalid cursor or limit."""
     places = Places()
     for path, opened in _pages(catalog, root):
         page = opened.page
@@ -130,8 +131,9 @@ def _below(catalog: Catalog, resource: ResourceType, picks: Picks, path: Path) -
 
 
 def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[Any]:
-    """Returns the values of a position in the types of the columns. Raises `Malformed` if a value does not have its
-    column's type.
+    """Returns the values of a cursor's position, converted to the types of the columns.
+
+    Raises `Malformed` if a value does not have its column's type.
     """
     invalid = Malformed([Violation(f"/{page.after_name}", "page.cursor", DETAIL)])
     if len(position) != len(columns):
@@ -139,8 +141,8 @@ def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[
     typed: list[Any] = []
     for value, column in zip(position, columns, strict=True):
         type_ = type(table_of(column.class_).c[column.key].type)
-        held, parse = next((read for base, read in WRITTEN.items() if issubclass(type_, base)), (str, str))
-        if isinstance(value, bool) or not isinstance(value, held):
+        stored_type, parse = next((read for base, read in STORED_FORMS.items() if issubclass(type_, base)), (str, str))
+        if isinstance(value, bool) or not isinstance(value, stored_type):
             raise invalid
         try:
             typed.append(parse(value))
@@ -150,7 +152,7 @@ def _typed(position: Sequence[Any], columns: Sequence[Any], page: Page) -> list[
 
 
 def _renamed(error: Malformed, page: Page) -> Malformed:
-    """Returns an error about a page in which the limit and the cursor have the names that the API uses."""
+    """Returns an error about a page, with the API's own names for the limit and the cursor."""
     names = {"/limit": f"/{page.limit_name}", "/after": f"/{page.after_name}"}
     return Malformed(
         [

@@ -1,6 +1,6 @@
-"""Explains reads instead of running them: statement, PostgreSQL's plan, permissions, and the records it would disclose.
+"""Explains reads instead of running them: the statement, its plan, the required permissions and the disclosed records.
 
-While `explaining` is in force, `run.read` runs EXPLAIN in place of each statement and answers null, so that nothing is
+Within an `explaining` block, `run.read` runs EXPLAIN in place of each statement and answers null, so that nothing is
 disclosed.
 """
 
@@ -20,7 +20,10 @@ from app.resources.select import ListRoot, Pick, Picks, ResourceType, Root, part
 
 @dataclass(frozen=True)
 class Explanation:
-    """One statement: its SQL, its plan as text, the permissions of its roots, and the kinds of record that it shows."""
+    """The explanation of one statement.
+
+    It has the SQL, the plan as text, the permissions of the roots, and the kinds of record that the statement shows.
+    """
 
     sql: str
     plan: str
@@ -33,7 +36,7 @@ _explanations: ContextVar[list[Explanation] | None] = ContextVar("_explanations"
 
 @contextmanager
 def explaining() -> Iterator[list[Explanation]]:
-    """Makes `run.read` explain its statements within a block; yields the list of explanations."""
+    """Makes `run.read` explain its statements within a block, and yields the list to which it adds the explanations."""
     explanations: list[Explanation] = []
     token = _explanations.set(explanations)
     try:
@@ -43,19 +46,19 @@ def explaining() -> Iterator[list[Explanation]]:
 
 
 def open_explanations() -> list[Explanation] | None:
-    """Returns the list to which explanations are to be added, or None outside of `explaining`."""
+    """Returns the list to which explanations must be added, or None outside of an `explaining` block."""
     return _explanations.get()
 
 
 async def plan_of(work: Work, sql: str, parameters: tuple[Any, ...]) -> str:
-    """Returns PostgreSQL's plan of a statement as text; nothing is read."""
+    """Returns PostgreSQL's plan of a statement as text, without executing the statement."""
     connection = await work.db.connection()
     rows = await connection.exec_driver_sql(f"EXPLAIN {sql}", parameters)
     return "\n".join(row[0] for row in rows)
 
 
 def disclosed_kinds(catalog: Catalog, roots: Sequence[Root]) -> tuple[str, ...]:
-    """Returns the kinds of record about students that roots can show, sorted."""
+    """Returns the sorted kinds of records about students that these roots can show."""
     kinds: set[str] = set()
     for root in roots:
         if not isinstance(root, ListRoot):

@@ -1,7 +1,7 @@
 """Compiles a row into a JSON object, with its links as correlated subqueries.
 
-The children of each row are read by an index whatever the statistics say, because PostgreSQL cannot turn a correlated
-subquery into a join. Every table names its district.
+PostgreSQL cannot turn a correlated subquery into a join, so it reads the children of each row by an index, whatever its
+statistics say. Every subquery names its district.
 """
 
 from collections.abc import Sequence
@@ -34,9 +34,9 @@ from app.resources.values import Figures, JsonObject
 def object_of(
     scope: Scope, level: Level, picks: Picks, path: Path, pattern: Path, around: Level | None
 ) -> ColumnElement[Any]:
-    """Returns the SQL of one row as a JSON object. The object is preceded by a token for the disclosure log.
+    """Returns the SQL of one row as a JSON object, which a token for the disclosure log precedes.
 
-    `picks` are the selected members, `path` and `pattern` are the row's place in the answer, and `around` is the level
+    `picks` are the selected members. `path` and `pattern` are the row's place in the answer, and `around` is the level
     of the enclosing row.
     """
     pieces: list[Piece] = [*_disclosure(scope, level, around), "{"]
@@ -60,8 +60,8 @@ def _disclosure(scope: Scope, level: Level, around: Level | None) -> list[Piece]
     letter = record_letter(scope.records.index(record))
     outer = None if around is None else around.student
     if level.may_have_no_student:
-        named = func.concat(text(ABOUT + letter), student)
-        return [case((student.is_(None), text(ROW)), else_=named)]
+        student_token = func.concat(text(ABOUT + letter), student)
+        return [case((student.is_(None), text(ROW)), else_=student_token)]
     if outer is None:
         return [ABOUT + letter, student]
     return [case((student == outer, text(SAME + letter)), else_=func.concat(text(ABOUT + letter), student))]
@@ -101,8 +101,8 @@ def _one(scope: Scope, level: Level, member: OneMember, pick: Pick, path: Path, 
         conditions.append(adapt(member.condition, child.linked, level))
     else:
         conditions.append(child.key == adapt(member.expression, level))
-    shown = object_of(scope, child, pick.picks, path, pattern, level)
-    return func.coalesce(_correlated(select(shown), child, level, conditions), text("null"))
+    linked_object = object_of(scope, child, pick.picks, path, pattern, level)
+    return func.coalesce(_correlated(select(linked_object), child, level, conditions), text("null"))
 
 
 def _many(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path, pattern: Path) -> ColumnElement[Any]:
@@ -115,10 +115,10 @@ def _many(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path
     else:
         conditions.append(adapt(member.condition, child.linked, level))
     conditions += link_filters(scope, child, member, pick, path)
-    shown = object_of(scope, child, pick.picks, path, pattern, level)
+    linked_object = object_of(scope, child, pick.picks, path, pattern, level)
     slot = len(scope.links)
     scope.links.append(LinkSlot(member.name, member.most))
-    rows = func.string_agg(shown, aggregate_order_by(literal_column("','"), *(order or [child.key])))
+    rows = func.string_agg(linked_object, aggregate_order_by(literal_column("','"), *(order or [child.key])))
     listed = case(
         (func.count() > literal_column(str(member.most)), text(f"{TOO_MANY}{slot}:{END}")),
         else_=func.concat(text("["), rows, text("]")),

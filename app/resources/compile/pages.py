@@ -1,7 +1,7 @@
-"""Compiles pages: the rows of one page in order, with cursors, page information and totals, at the root or below a row.
+"""Compiles pages: the rows of one page in order, with cursors, page information and totals.
 
-A page is selected before its rows are numbered, so that the children of the extra row, which only shows that more rows
-follow, are not read.
+A page is at the root of a selection or below a row. It is selected before its rows are numbered. The extra row, which
+only shows that more rows follow, is therefore read without its children.
 """
 
 from collections.abc import Callable, Sequence
@@ -67,7 +67,7 @@ class Paged:
 def linked_page(
     scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path, pattern: Path, object_of: ObjectOf
 ) -> ColumnElement[Any]:
-    """Returns the SQL of the page of a link below a row. The page's cursors are valid below that row only."""
+    """Returns the SQL of the page of a link below a row. The page's cursors are valid for that row only."""
     page = pick.page
     if page is None or not member.paged:
         raise CannotCompile(f"{member.name} has no pages.")
@@ -75,13 +75,13 @@ def linked_page(
     conditions.append(adapt(member.condition, child.linked, level))
     conditions += link_filters(scope, child, member, pick, path)
     order = Order(member.order or (child.facts.key,), member.descending)
-    shown = page_of(scope, page, child, conditions, order, path, pattern, level, object_of, tuple(level.parts), None)
+    page_sql = page_of(scope, page, child, conditions, order, path, pattern, level, object_of, tuple(level.parts), None)
     if page.after is None:
-        return shown
+        return page_sql
     # A cursor from one row's page is not valid below another row; there the link is null, with an error.
     scope.moved.append(pattern)
     parent = scope.bind((*path, "after", 0), table_of(level.facts.model).c[level.facts.key.key].type)
-    return case((level.key == parent, shown), else_=NULL)
+    return case((level.key == parent, page_sql), else_=NULL)
 
 
 def page_of(
@@ -100,7 +100,7 @@ def page_of(
     """Returns the SQL of a page as JSON text.
 
     `restrict` limits the rows to some schools through the indexes of these schools. `around` is the level of the
-    enclosing row, and `outer` are that row's tables.
+    enclosing row, and `outer` contains that row's tables.
     """
     descending = order.descending != page.backward
     shift = 0 if around is None else 1
@@ -125,12 +125,13 @@ def page_of(
     rows = query.order_by(*ordered).limit(more).correlate(*outer).subquery(_name(scope))
     tables = {name: _renamed(rows, name) for name in child.tables}
     inner = Level(child.resource, tables, rows, (rows,))
-    again = [adapt(column, inner) for column in order.columns]
-    number = func.row_number().over(order_by=[column.desc() if descending else column.asc() for column in again])
+    inner_columns = [adapt(column, inner) for column in order.columns]
+    directions = [column.desc() if descending else column.asc() for column in inner_columns]
+    number = func.row_number().over(order_by=directions)
     count = func.count().over()
     numbered = select(rows, number.label("row_number"), count.label("row_count")).subquery(_name(scope))
-    shown = Level(child.resource, {name: _renamed(numbered, name) for name in child.tables}, numbered, (numbered,))
-    places = [*([around.key] if around is not None else []), *(adapt(column, shown) for column in order.columns)]
+    row_level = Level(child.resource, {name: _renamed(numbered, name) for name in child.tables}, numbered, (numbered,))
+    places = [*([around.key] if around is not None else []), *(adapt(column, row_level) for column in order.columns)]
     position = position_pieces(places)
 
     def total() -> ColumnElement[Any]:
@@ -142,7 +143,9 @@ def page_of(
         return case((count > literal_column(str(MAX_COUNTED)), text(scope.style.more)), else_=func.concat(count))
 
     limit = scope.bind((*path, "limit"), literal_column("1").type)
-    paged = Paged(scope, page, shown, numbered.c.row_number, limit, position, path, pattern, around, object_of, total)
+    paged = Paged(
+        scope, page, row_level, numbered.c.row_number, limit, position, path, pattern, around, object_of, total
+    )
     # HAVING makes it one row, also where nothing of the page is selected that counts or joins its rows.
     answer: Select[Any] = select(_shape(paged)).select_from(numbered).having(literal_column("true"))
     return answer.correlate(*outer).scalar_subquery()
@@ -192,7 +195,7 @@ def _row(paged: Paged, picks: Picks, keys: Path, pattern: Path) -> ColumnElement
 
 
 def _each(paged: Paged, row: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Returns the page's rows without the extra row. A CASE keeps the children of the extra row from being read."""
+    """Returns the SQL of the page's rows without the extra row; a CASE keeps PostgreSQL from reading its children."""
     order = paged.number.desc() if paged.page.backward else paged.number.asc()
     return func.string_agg(case((paged.number <= paged.limit, row)), aggregate_order_by(literal_column("','"), order))
 
@@ -219,7 +222,7 @@ def _has_more(paged: Paged) -> ColumnElement[bool]:
 
 
 def _cursor_at(paged: Paged, *, first: bool, following: bool = False) -> ColumnElement[Any]:
-    """Returns the SQL of the cursor of the page's first or last row; with `following`, that of REST's `next`."""
+    """Returns the SQL of the cursor of the page's first or last row; with `following`, of REST's `next`."""
     place = literal_column("1") if first else func.least(paged.limit, paged.level.source.c.row_count)
     return func.max(case((paged.number == place, _cursor(paged, following=following))))
 
@@ -236,10 +239,10 @@ def _columns(scope: Scope, level: Level, name: str, order: Order) -> Sequence[An
     model = next((candidate for candidate in models if table_of(candidate).name == name), None)
     if model is None:
         return ()
-    named = scope.catalog.columns(level.resource) | {
+    column_names = scope.catalog.columns(level.resource) | {
         (table_of(column.class_).name, column.key) for column in order.columns
     }
-    return [column for column in table_of(model).columns if (name, column.name) in named]
+    return [column for column in table_of(model).columns if (name, column.name) in column_names]
 
 
 def _renamed(source: Any, name: str) -> Callable[[str], ColumnElement[Any]]:

@@ -1,8 +1,7 @@
-"""Builds plans. A plan is the statement of a selection for PostgreSQL, the statement's parameters, and the work that
-remains for Python.
+"""Builds plans: a selection's SQL statement, the names of its parameters, and the work that remains for Python.
 
-A plan depends on the structure of a selection, the caller's scopes and kind of reach, and on which values are set; the
-values themselves are parameters. Plans are cached, and the least recently used one is dropped.
+A plan depends on the structure of a selection, on the caller's scopes and kind of reach, and on which values are set.
+The values themselves are parameters. Plans are cached, and the least recently used one is dropped.
 """
 
 from collections import OrderedDict
@@ -29,7 +28,7 @@ DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]  # an untyped 
 class RootPlan:
     """The part of a plan for one root.
 
-    `refused` are the links for which the caller lacks permission. `denied` is the permission for the root itself that
+    `refused` lists the links for which the caller lacks permission. `denied` is the permission for the root itself that
     the caller lacks, or None.
     """
 
@@ -47,7 +46,7 @@ class Plan:
     """A compiled selection: the statement, the names of its parameters in order, and its roots.
 
     `constants` are the parameters whose values come from the declarations. `records` are the kinds of record that the
-    disclosure log can name; the answer refers to a kind by its place in this list.
+    disclosure log can name; the answer refers to a kind by its index in this list.
     """
 
     sql: str
@@ -59,7 +58,7 @@ class Plan:
 
 
 class Plans:
-    """The cached plans of a process."""
+    """The cache of this process's plans."""
 
     def __init__(self, most: int = MAX_PLANS) -> None:
         self._most = most
@@ -79,7 +78,7 @@ class Plans:
 
 
 def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal, style: Style) -> Plan:
-    """Compiles roots into one statement. The statement has a column for each root that the caller may read."""
+    """Compiles roots into the plan of one statement, which has a column for each root that the caller may read."""
     records = records_of(catalog)
     columns: list[Any] = []
     plans: list[RootPlan] = []
@@ -111,6 +110,6 @@ def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal
 
 
 def records_of(catalog: Catalog) -> tuple[str, ...]:
-    """Returns every kind of record that the disclosure log can name, in a fixed order."""
-    named = {declaration(resource).discloses for resource in catalog.resources}
-    return tuple(sorted(name for name in named if name is not None))
+    """Returns all kinds of record that the disclosure log can name, in a fixed order."""
+    kinds = {declaration(resource).discloses for resource in catalog.resources}
+    return tuple(sorted(name for name in kinds if name is not None))

@@ -1,6 +1,4 @@
-"""Compiles the root of a selection: one row, or a list restricted to its filters and to the rows that the caller may
-see.
-"""
+"""Compiles the root of a selection, which is one row, or a list restricted to its filters and to the caller's reach."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -42,12 +40,12 @@ IDS = ARRAY(Uuid())
 
 
 def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
-    """Returns the SQL of a root as JSON text; null if a single row does not exist."""
+    """Returns the SQL of a root as JSON text, which is null if a single row does not exist."""
     if isinstance(root, RowRoot):
         level, conditions = level_of(scope, root.resource)
         row_id = scope.bind(("id",), Uuid())
-        shown = object_of(scope, level, root.picks, (), (), None)
-        query = select(shown).select_from(level.source).where(*conditions, level.key == row_id)
+        row_object = object_of(scope, level, root.picks, (), (), None)
+        query = select(row_object).select_from(level.source).where(*conditions, level.key == row_id)
         return query.scalar_subquery()
     if isinstance(root, WrittenRoot):
         return _written(scope, root)
@@ -55,11 +53,11 @@ def root_of(scope: Scope, root: Root) -> ColumnElement[Any]:
 
 
 def _written(scope: Scope, root: WrittenRoot) -> ColumnElement[Any]:
-    """Returns the SQL of the rows that a command has returned, including rows that the command removed."""
+    """Returns the SQL of the rows that a command returned, including rows that the command removed."""
     level, conditions = level_of(scope, root.resource, removed=True)
     row = object_of(scope, level, root.picks, (), ("*", "row"), None)
-    shown = func.concat(text('{"id":"'), level.key, text('","row":'), row, text("}"))
-    rows = func.string_agg(shown, literal_column("','"))
+    entry = func.concat(text('{"id":"'), level.key, text('","row":'), row, text("}"))
+    rows = func.string_agg(entry, literal_column("','"))
     requested = level.key == any_(scope.bind(("ids",), IDS))
     return (
         select(func.concat(text("["), rows, text("]")))
@@ -70,7 +68,7 @@ def _written(scope: Scope, root: WrittenRoot) -> ColumnElement[Any]:
 
 
 def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
-    """Returns the permissions that a root requires."""
+    """Returns the permissions that reading a root requires."""
     if isinstance(root, RowRoot):
         facts = declaration(root.resource)
         return (*facts.requires, *facts.get_requires)
@@ -80,21 +78,21 @@ def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
 
 
 def permissions_of_list(listing: Listing, filters: Mapping[str, Any]) -> tuple[Can, ...]:
-    """Returns the permissions that a list requires with these filters and flags."""
+    """Returns the permissions that reading a list with these filters and flags requires."""
     flags = [flag for flag in listing.flags if filters.get(flag.name)]
     required = [*declaration(listing.resource).requires, *listing.requires]
     return tuple(dict.fromkeys([*required, *(can for flag in flags for can in flag.requires)]))
 
 
 def order_of(listing: Listing, sort: str | None) -> Order:
-    """Returns the order with this name; raises `CannotCompile` for a name that was not declared."""
+    """Returns a listing's order with this name; raises `CannotCompile` for a name that was not declared."""
     default = listing.order or (declaration(listing.resource).key,)
     if sort is None:
         return Order(default, listing.descending)
-    named = next((sort_ for sort_ in listing.sorts if sort_.name == sort.removeprefix("-")), None)
-    if named is None:
+    matching_sort = next((sort_ for sort_ in listing.sorts if sort_.name == sort.removeprefix("-")), None)
+    if matching_sort is None:
         raise CannotCompile(f"{listing.name} is not sorted by {sort}.")
-    return Order(named.columns, sort.startswith("-"))
+    return Order(matching_sort.columns, sort.startswith("-"))
 
 
 def _list(scope: Scope, root: ListRoot) -> ColumnElement[Any]:
@@ -117,15 +115,15 @@ def _list(scope: Scope, root: ListRoot) -> ColumnElement[Any]:
 def _whole(
     scope: Scope, root: ListRoot, listing: Listing, level: Level, conditions: list[Any], order: Order
 ) -> ColumnElement[Any]:
-    """Returns the SQL of all rows of a list without pages."""
+    """Returns the SQL of all rows of a list that has no pages."""
     if listing.paged:
         raise CannotCompile(f"{listing.name} is read in pages.")
     columns = [adapt(column, level) for column in order.columns]
-    shown = object_of(scope, level, root.picks, (), ("*",), None)
+    row_object = object_of(scope, level, root.picks, (), ("*",), None)
     slot = len(scope.links)
     scope.links.append(LinkSlot(listing.name, listing.most))
     rows = func.string_agg(
-        shown,
+        row_object,
         aggregate_order_by(
             literal_column("','"), *(column.desc() if order.descending else column for column in columns)
         ),
@@ -165,13 +163,13 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 
 
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
-    """Returns the schools whose indexes are used to read the list, or None if their indexes are not used."""
+    """Returns the SQL of the schools by whose indexes the list is read, or None if it is not read by school."""
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
-    named = _school_filter(root, listing)
-    if named is not None:
+    school_filter = _school_filter(root, listing)
+    if school_filter is not None:
         school: ColumnElement[Any] = func.array(
-            select(scope.bind(("filter", named.name), Uuid())).scalar_subquery(), type_=IDS
+            select(scope.bind(("filter", school_filter.name), Uuid())).scalar_subquery(), type_=IDS
         )
         return school
     return SCHOOLS if scope.reach is Reach.SCHOOLS else None
@@ -182,17 +180,16 @@ def _reach(
 ) -> list[ColumnElement[bool]]:
     """Returns the conditions that restrict a list to the students whom the caller may see and to the filter by school.
 
-    They are added to row-level security. With `restricted`, indexes already apply the filter by school, so that
-    condition is left out.
+    They apply in addition to row-level security. With `restricted`, indexes already apply the filter by school.
     """
     conditions: list[ColumnElement[bool]] = []
     student = level.student
     if student is not None and scope.reach is Reach.CASELOAD:
         conditions.append(student == any_(STUDENTS))
-    named = _school_filter(root, listing)
-    if named is not None and not restricted:
-        school = scope.bind(("filter", named.name), Uuid())
-        column = level.tables[table_of(named.schools).name]
+    school_filter = _school_filter(root, listing)
+    if school_filter is not None and not restricted:
+        school = scope.bind(("filter", school_filter.name), Uuid())
+        column = level.tables[table_of(school_filter.schools).name]
         more = and_(column("has_more_schools").is_(True), school == any_(column("school_ids")))
         conditions.append(or_(*(column(name) == school for name in SCHOOL_COLUMNS), more))
     return conditions
@@ -239,7 +236,7 @@ def _is_narrow(root: ListRoot, listing: Listing) -> bool:
 
 
 def _school_filter(root: ListRoot, listing: Listing) -> Filter[Any] | None:
-    """Returns the filter by school, if it is set."""
+    """Returns the list's filter by school if it is set, otherwise None."""
     return next(
         (
             filter_

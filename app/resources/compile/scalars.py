@@ -1,4 +1,4 @@
-"""Compiles one value of a row into JSON text."""
+"""Compiles single values of a row (fields, ids and positions) into JSON text."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -18,7 +18,7 @@ FIRST_INSTANT, LAST_INSTANT = "0001-01-01T00:00:00.000000", "9999-12-31T23:59:59
 
 
 def field_pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> list[Piece]:
-    """Returns the SQL pieces of a field's JSON."""
+    """Returns the SQL pieces that together produce a field's JSON."""
     if member.many:
         return [_or_null(_as_text(func.to_json(column)), nullable=member.nullable)]
     if member.value_type is bool:
@@ -32,7 +32,7 @@ def field_pieces(member: FieldMember, column: ColumnElement[Any], style: Style) 
 
 
 def reference_pieces(member: ReferenceMember, column: ColumnElement[Any]) -> list[Piece]:
-    """Returns the SQL pieces of a public id, or of a list of public ids."""
+    """Returns the SQL pieces that produce a public id, or a list of public ids."""
     token = id_token(member.kind)
     if not member.many:
         return optional_id(member.kind, column) if member.nullable else [token, column]
@@ -44,21 +44,23 @@ def reference_pieces(member: ReferenceMember, column: ColumnElement[Any]) -> lis
 
 
 def optional_id(kind: str, column: ColumnElement[Any]) -> list[Piece]:
-    """Returns the SQL pieces of a public id that may be null."""
+    """Returns the SQL pieces that produce a public id, or null."""
     return [_or_null(_glued([id_token(kind), _as_text(column)]), nullable=True)]
 
 
 def reference_of_kind(member: ReferenceMember, column: ColumnElement[Any], kind: ColumnElement[Any]) -> Piece:
-    """Returns the SQL of a public id whose kind is in the column `kind`. For a kind that the member does not have, the
-    SQL yields null.
+    """Returns the SQL of a public id whose kind is in the column `kind`.
+
+    For a kind that the member does not declare, the SQL yields null.
     """
     choices = [(kind == text(choice), func.concat(text(id_token(choice)), column)) for choice in member.kinds]
     return case(*choices, else_=NULL)
 
 
 def position_pieces(columns: list[ColumnElement[Any]]) -> list[Piece]:
-    """Returns the SQL pieces of a position in a list. A position is a JSON array with the values of the columns by
-    which the list is ordered.
+    """Returns the SQL pieces that produce a position in a list.
+
+    A position is a JSON array with the values of the columns by which the list is ordered.
     """
     pieces: list[Piece] = ["["]
     for place, column in enumerate(columns):
@@ -67,8 +69,9 @@ def position_pieces(columns: list[ColumnElement[Any]]) -> list[Piece]:
 
 
 def _finite(shown: ColumnElement[Any], column: ColumnElement[Any], first: str, last: str) -> ColumnElement[Any]:
-    """Returns SQL for a date's text. The driver stores Python's first and last date as infinite ones, whose text is
-    null in PostgreSQL.
+    """Returns the SQL of a date's text, also for Python's first and last date.
+
+    The driver stores these two as infinite dates, whose text is null in PostgreSQL.
     """
     middle: ColumnElement[Any] = literal_column("DATE '2000-01-01'")
     return func.coalesce(shown, case((column < middle, text(first)), (column > middle, text(last))))
@@ -80,18 +83,18 @@ def _pieces(member: FieldMember, column: ColumnElement[Any], style: Style) -> li
         return ['"', func.upper(column) if style.upper else column, '"']
     if type_ is datetime:
         instant = func.timezone(literal_column("'UTC'"), column)
-        shown = func.to_char(instant, literal_column(f"'{INSTANT}'"))
-        return ['"', _finite(shown, instant, FIRST_INSTANT, LAST_INSTANT), style.offset + '"']
+        instant_text = func.to_char(instant, literal_column(f"'{INSTANT}'"))
+        return ['"', _finite(instant_text, instant, FIRST_INSTANT, LAST_INSTANT), style.offset + '"']
     if type_ is date:
-        shown = func.to_char(column, literal_column("'YYYY-MM-DD'"))
-        return ['"', _finite(shown, column, FIRST_DATE, LAST_DATE), '"']
+        instant_text = func.to_char(column, literal_column("'YYYY-MM-DD'"))
+        return ['"', _finite(instant_text, column, FIRST_DATE, LAST_DATE), '"']
     if type_ in (int, float):
         return [column]
     return [_as_text(func.to_json(column))]
 
 
 def _glued(pieces: list[Piece]) -> ColumnElement[Any]:
-    """Returns pieces joined by `||`. The result is null if any piece is null."""
+    """Returns the pieces joined by `||`; the result is null if any piece is null."""
     glued: ColumnElement[Any] | None = None
     for piece in pieces:
         part = text(piece) if isinstance(piece, str) else piece

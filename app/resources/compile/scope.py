@@ -1,4 +1,4 @@
-"""The state that the parts of one compilation share: parameter names, table aliases, and the work for Python."""
+"""Defines the state that the parts of one compilation share: parameters, table aliases, and what Python adds later."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,10 @@ MAX_ARGUMENTS = 90
 
 @dataclass(frozen=True, slots=True)
 class CursorSlot:
-    """A page for which a statement returns positions. With `following`, the position is that of REST's `next`."""
+    """A page for which the statement returns positions that Python encrypts into cursors.
+
+    With `following`, the position is that of REST's `next`.
+    """
 
     path: Path
     following: bool = False
@@ -30,7 +33,7 @@ class CursorSlot:
 
 @dataclass(frozen=True, slots=True)
 class ValueSlot:
-    """A structured value that Python computes: its member, the selected items, and the place in the answer."""
+    """A structured value that Python completes: its member, the selected items, and its place in the answer."""
 
     member: ValueMember
     picks: Picks
@@ -40,7 +43,7 @@ class ValueSlot:
 
 @dataclass(frozen=True, slots=True)
 class LinkSlot:
-    """A link that may have at most `most` rows."""
+    """A link to at most `most` rows; more rows are an error."""
 
     name: str
     most: int
@@ -48,7 +51,7 @@ class LinkSlot:
 
 @dataclass(frozen=True)
 class Order:
-    """The order of a list, as model columns without nulls. The last column is unique."""
+    """The order of a list, as columns that are never null; the last column is unique."""
 
     columns: tuple[Any, ...]
     descending: bool = False
@@ -56,11 +59,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Level:
-    """A resource at one level of a selection. `tables` has the aliased tables of the resource's columns, keyed by table
-    name.
+    """A resource at one level of a selection.
 
-    `source` is the FROM clause of the level, and `parts` are the tables in that clause. `through` is the intermediate
-    table of a link.
+    `tables` has the aliases of the tables that contain the resource's columns, keyed by table name. `source` is the
+    FROM clause of the level, and `parts` are the tables in that clause. `through` is the intermediate table of a link.
     """
 
     resource: ResourceType
@@ -71,7 +73,7 @@ class Level:
 
     @property
     def linked(self) -> "Level":
-        """Returns the level with the intermediate table of its link, which the link's condition needs."""
+        """Returns this level, extended by the intermediate table of its link, which the link's condition needs."""
         return replace(self, tables={**self.tables, **self.through})
 
     @property
@@ -86,12 +88,12 @@ class Level:
 
     @property
     def student(self) -> ColumnElement[Any] | None:
-        """Returns the column of the student whom a row is about, or None."""
+        """Returns the column of the student whom a row is about, or None for a resource that is not about students."""
         return None if self.facts.about is None else adapt(self.facts.about, self)
 
     @property
     def may_have_no_student(self) -> bool:
-        """Returns whether a resource about students has rows that are about no student."""
+        """Returns whether a resource about students can have rows that are about no student."""
         about = self.facts.about
         if about is None:
             return False
@@ -100,7 +102,7 @@ class Level:
 
 @dataclass
 class Scope:
-    """The state of one compilation."""
+    """The shared state of one compilation."""
 
     catalog: Catalog
     style: Style
@@ -143,18 +145,18 @@ def table_of(model: Any) -> Table:
 
 
 def column_of(column: Any) -> Column[Any]:
-    """Returns the table column of a mapped column."""
-    found: Column[Any] = table_of(column.class_).c[column.key]
-    return found
+    """Returns the table column that a mapped column stands for."""
+    table_column: Column[Any] = table_of(column.class_).c[column.key]
+    return table_column
 
 
 def columns_of(source: FromClause) -> Callable[[str], ColumnElement[Any]]:
-    """Returns a function that returns the column of a table or alias with a given name."""
+    """Returns a function that returns the column of this table or alias that has a given name."""
     return lambda name: source.c[name]
 
 
 def adapt(expression: Any, *levels: Level) -> ColumnElement[Any]:
-    """Returns a declared expression in which the levels' aliases replace the tables.
+    """Returns a declared expression in which the aliases of these levels replace the tables.
 
     If several levels have the same table, the alias of the first level is used.
     """
@@ -179,7 +181,7 @@ def text(constant: str) -> ColumnElement[Any]:
 
 
 def joined(pieces: Sequence[Piece]) -> ColumnElement[Any]:
-    """Returns constant and computed pieces of text as one expression. A piece that is null counts as an empty text."""
+    """Returns constant and computed pieces of text as one expression; a piece that is null counts as an empty text."""
     merged: list[Piece] = []
     for piece in pieces:
         if isinstance(piece, str) and merged and isinstance(merged[-1], str):

@@ -18,7 +18,7 @@ TYPES: dict[Any, Any] = {UUID: Uuid(), int: Integer(), str: Text()}
 def level_of(
     scope: Scope, resource: ResourceType, through: Any = None, *, removed: bool = False
 ) -> tuple[Level, list[ColumnElement[Any]]]:
-    """Returns a resource's aliased tables, and the conditions that each row must satisfy.
+    """Returns a level with a resource's aliased tables, and the conditions that each of its rows must satisfy.
 
     The conditions are those of the district and, unless `removed` is true, of visibility. The resource's own table
     comes first, then its joins, then the intermediate table of a link (`through`), if there is one.
@@ -50,8 +50,9 @@ def level_of(
 
 
 def link_filters(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path) -> list[ColumnElement[bool]]:
-    """Returns the conditions of a link's filters that are set; raises `CannotCompile` for a filter that was not
-    declared.
+    """Returns the conditions of those filters of a link that are set.
+
+    Raises `CannotCompile` for a filter that was not declared.
     """
     arguments = dict(pick.arguments)
     if unknown := arguments.keys() - {filter_.name for filter_ in member.filters}:
@@ -64,7 +65,7 @@ def link_filters(scope: Scope, level: Level, member: ManyMember, pick: Pick, pat
 
 
 def type_of(filter_: Filter[Any]) -> Any:
-    """Returns the SQL type of the value that a filter's condition takes."""
+    """Returns the SQL type of the value with which a filter's condition compares."""
     type_ = filter_.bound or filter_.value_type
     if type_ in TYPES:
         return TYPES[type_]

@@ -1,6 +1,4 @@
-"""Walks through a selection. Separates the parts on which a plan depends from the values on which it does not
-depend.
-"""
+"""Separates the parts of a selection on which its plan depends from the values that become parameters."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,20 +21,20 @@ from app.resources.select import (
 
 
 def structure(root: Root) -> tuple[Any, ...]:
-    """Returns everything about a root on which its plan depends. That is everything except the values."""
+    """Returns the parts of a root on which its plan depends, which is everything except the values."""
     if isinstance(root, RowRoot | WrittenRoot):
         return (type(root), root.resource, _picks(root.picks))
     shape = _picks(root.picks) if root.page is None else _page(root.page)
     flags = tuple(sorted((name, value) for name, value in root.filters.items() if isinstance(value, bool)))
-    named = tuple(sorted(name for name, value in root.filters.items() if value is not None))
+    filter_names = tuple(sorted(name for name, value in root.filters.items() if value is not None))
     is_set = (root.sort, root.updated_since is not None, root.search is not None)
-    return ("list", root.listing, named, flags, is_set, shape)
+    return ("list", root.listing, filter_names, flags, is_set, shape)
 
 
 def values(root: Root) -> Iterator[tuple[Path, Any]]:
     """Yields the values of a root's filters, limits and arguments, each with its path.
 
-    Cursors are not among them, because `cursors.open_pages` decrypts them.
+    Cursors are not included, because `cursors.open_pages` decrypts them.
     """
     if isinstance(root, RowRoot):
         yield ("id",), root.row_id

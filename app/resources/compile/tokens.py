@@ -1,15 +1,15 @@
-"""Defines the control bytes in a statement's answer, and renders them: ids and disclosures of a whole answer at once.
+r"""Defines the control bytes in the text that a statement returns, and replaces them by what Python adds.
 
 PostgreSQL returns JSON text in which control bytes mark what Python completes. JSON text contains no such byte itself,
 because every string in it is escaped.
 
-    \\x01 kind uuid        the id of a row
-    \\x02 record           a row about the same student as the row around it
-    \\x03 record uuid      a row about this student
-    \\x0e                  a row about no student
-    \\x04 slot : json \\x05  a position in a list, to be sealed into a cursor
-    \\x06 slot : json \\x07  a value that Python completes
-    \\x08 slot : \\x07       a link with more rows than it may have
+    \x01 kind uuid        the id of a row
+    \x02 record           a row about the same student as the row around it
+    \x03 record uuid      a row about this student
+    \x0e                  a row about no student
+    \x04 slot : json \x05  a position in a list, to be sealed into a cursor
+    \x06 slot : json \x07  a value that Python completes
+    \x08 slot : \x07       a link with more rows than it may have
 """
 
 import re
@@ -30,8 +30,8 @@ TOO_MANY_ROWS = re.compile(rb"\x08(\d+):\x07")
 
 _FIRST = 48
 _UUID = 36
-_WRITTEN = 32
-"""The length of an id with its quotes; its token is six bytes longer."""
+_QUOTED_ID_LENGTH = 32
+"""The number of characters of a public id with its quotes; the token that it replaces is six bytes longer."""
 
 _KINDS = tuple(ids.PREFIXES)
 _PREFIXES = np.zeros((128, 3), dtype=np.uint8)
@@ -47,18 +47,23 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def id_token(kind: str) -> str:
-    """Returns the token that is written before the uuid of a row of this kind."""
+    """Returns the token that the statement writes before the UUID of a row of this kind."""
     return ID + chr(_FIRST + _KINDS.index(kind))
 
 
 def record_letter(place: int) -> str:
-    """Returns the letter that represents a kind of record. `place` is the place of the kind in the list of kinds."""
+    """Returns the letter that stands for a kind of record in a token.
+
+    `place` is the index of the kind in the list of kinds.
+    """
     return chr(_FIRST + place)
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A rendered answer: the JSON text, the students whom it shows with the kinds of record, and the number of rows."""
+    """A rendered answer: the JSON text, the students whose records it shows with the kinds of record, and the row
+    count.
+    """
 
     text: bytes
     students: frozenset[UUID]
@@ -67,8 +72,9 @@ class Rendered:
 
 
 def render(raw: bytes) -> Rendered:
-    """Renders the text that a statement returned: replaces the id tokens by public ids, and removes the disclosure
-    tokens and returns them.
+    """Returns the rendered form of the text that a statement returned.
+
+    It replaces the id tokens by public ids, and turns the disclosure tokens into the lists of students and records.
     """
     text = np.frombuffer(raw, dtype=np.uint8).copy()
     low = np.flatnonzero(text < 15)
@@ -91,13 +97,13 @@ def _write_ids(text: Bytes, keep: npt.NDArray[np.bool_], places: npt.NDArray[np.
     bits = np.zeros((len(places), 130), dtype=np.uint8)
     bits[:, 2:] = np.unpackbits(nibbles[:, ::2] << 4 | nibbles[:, 1::2], axis=1)
     fives = np.packbits(bits.reshape(-1, 26, 5), axis=2)[:, :, 0] >> 3
-    written = np.empty((len(places), _WRITTEN), dtype=np.uint8)
-    written[:, 0] = written[:, _WRITTEN - 1] = ord('"')
+    written = np.empty((len(places), _QUOTED_ID_LENGTH), dtype=np.uint8)
+    written[:, 0] = written[:, _QUOTED_ID_LENGTH - 1] = ord('"')
     written[:, 1:4] = _PREFIXES[text[places + 1]]
     written[:, 4] = ord("_")
     written[:, 5:31] = _ALPHABET[fives]
-    text[places[:, None] + np.arange(_WRITTEN)] = written
-    keep[(places[:, None] + np.arange(_WRITTEN, 2 + _UUID)).ravel()] = False
+    text[places[:, None] + np.arange(_QUOTED_ID_LENGTH)] = written
+    keep[(places[:, None] + np.arange(_QUOTED_ID_LENGTH, 2 + _UUID)).ravel()] = False
 
 
 def _uuids(text: Bytes, places: npt.NDArray[np.intp]) -> frozenset[UUID]:

@@ -1,1 +1,1 @@
-"""Manages what judging depends on: the rules in force, calibrations, and the effects of breaks and changed measures."""
+"""Manages the inputs of judging: the rules in force, calibrations, and the effects of changed breaks and measures."""

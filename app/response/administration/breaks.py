@@ -1,7 +1,7 @@
-"""Saves and removes school breaks, and judges the series of schools whose weeks changed again, without alerts.
+"""Saves and removes school breaks, and has the affected series judged again without alerts.
 
-The roster stores breaks and weeks. A break that changes no week (a single day, a week outside the school's year) causes
-no judging.
+The roster stores breaks and weeks. Only the series of schools whose weeks changed are affected, so a break that changes
+no week (a single day, or a week outside the school's year) causes no judging.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.roster.breaks import NewBreak, SavedBreak, delete_break, save_break
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def declare_break(work: Work, new: NewBreak) -> SavedBreak:
-    """Saves a break of a school or of the whole district; saving it again only changes its name.
+    """Saves a break of a school or of the whole district. If the break exists already, only its name changes.
 
     The worker judges the affected series shortly afterwards, without raising alerts. Raises `Invalid` with every
     violation.

@@ -1,6 +1,7 @@
-"""Makes and reads calibrations: estimates for each measure from a district's own series, numbered and never changed.
+"""Makes and reads calibrations: numbered estimates for each measure, made from a district's own series and never
+changed.
 
-They are estimated from scores alone. A district's true false-alarm rate cannot be known from them and is not claimed.
+They are estimated from scores alone. A district's true false-alarm rate cannot be known from scores and is not claimed.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.roster.lookup import page_by_id, zone_of
 
 REACHES_BACK = timedelta(days=365)
-"""Phases that began longer ago than this are left out, because they had other forms and students."""
+"""The maximum age of a phase at its beginning. Older phases are left out, because they had other forms and students."""
 
 
 @needs(Can.OPERATE)
 async def calibrate_district(work: Work) -> list[CalibrationRow]:
-    """Estimates each growth measure from the last year's series, over all grades and by grade, and saves the results.
+    """Estimates each growth measure from the last year's series, over all grades and by grade. Saves and returns the
+    results.
 
     With too little data the published defaults apply, and the saved row states that. The worker judges the series again
     with the new estimates, without raising alerts.
@@ -77,7 +79,9 @@ def _can_calibrate(score_series: ScoreSeries) -> bool:
 
 
 def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], list[ScoreSeries]]:
-    """Groups series by measure over all grades, and by measure and grade where the grade is known."""
+    """Returns the series grouped by measure (with None for all grades), and by measure and grade where the grade is
+    known.
+    """
     by_measure: dict[tuple[UUID, str | None], list[ScoreSeries]] = defaultdict(list)
     for score_series in series:
         by_measure[score_series.measure.id, None].append(score_series)
@@ -87,7 +91,7 @@ def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], 
 
 
 def _place_on_calendars(series: Sequence[ScoreSeries]) -> tuple[list[Placed], list[int]]:
-    """Returns the series on the calendars of their cohorts, and for each the number of its cohort."""
+    """Returns the series, each placed on the calendar of its cohort, and the number of the cohort of each."""
     cohorts: dict[Cohort, list[ScoreSeries]] = defaultdict(list)
     for score_series in series:
         cohorts[score_series.cohort].append(score_series)

@@ -1,8 +1,7 @@
-"""Amends measures: checks how a measure is used, and has its series judged again if their verdicts depend on the
-change.
+"""Amends measures, and has a measure's series judged again if their verdicts depend on the change.
 
-Earlier verdicts keep the standard error of measurement that they used. As with new rules, the new verdicts alone raise
-no alert.
+Earlier verdicts keep the standard error of measurement that they used. The new verdicts raise no alert, as after a
+change of rules.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from app.response.judging import finalize
 from app.support.models import Support
 
 AFFECTS_VERDICTS = frozenset({"sem"})
-"""The columns that verdicts depend on, among those that can change while there are scores."""
+"""The columns that verdicts depend on, of those that may change while the measure has scores."""
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def amend_measure(work: Work, name: str, changes: Mapping[str, Any]) -> Measure:
-    """Amends the measure with this code or id as `playbook.measures.amend_measure` does.
+    """Amends the measure with this code or id, as `playbook.measures.amend_measure` does, and returns it.
 
     If its standard error of measurement changes, the worker judges its series again without raising alerts.
     """
 
     async def use_of(measure: Measure, forms: Sequence[str] | None) -> MeasureUse:
-        # Scores of other schools and of secured areas count as well.
+        # The use includes scores of other schools and of secured areas, whatever the caller may see.
         async with work.as_district("amending"):
             return await _load_use(work, measure, forms)
 

@@ -1,5 +1,4 @@
-"""Changes a district's decision rules: validates them, previews which supports they flag, and has all series judged
-again.
+"""Changes a district's decision rules: validates them, previews their effect, and has all series judged again.
 
 The playbook stores the rules; this module knows which rules exist and which parameters they take.
 """
@@ -41,9 +40,10 @@ MAX_RULES, MAX_SHOWN = 500, 1000
 
 @dataclass(frozen=True, slots=True)
 class NewRule:
-    """A rule in the input of `publish_rules`, for a measure, an area with the areas below it, or all other series.
+    """A decision rule in the input of `publish_rules`.
 
-    It applies in one school or in the whole district.
+    It applies to a measure, to an area with the areas below it, or to all other series, in one school or in the whole
+    district.
     """
 
     rule: str
@@ -55,7 +55,7 @@ class NewRule:
 
 @dataclass(frozen=True, slots=True)
 class RuleInForce:
-    """A rule of the published version, with its stated false-alarm rate and the cases in which that rate does not
+    """A rule of the version in force, with its stated false-alarm rate and the cases in which that rate does not
     hold.
     """
 
@@ -66,7 +66,7 @@ class RuleInForce:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """A support whose state the new rules would change."""
+    """A support whose state would change under the new rules, with both states."""
 
     support_id: UUID
     student_id: UUID
@@ -76,8 +76,7 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The result of a preview: how the states of the active supports that the caller may see would change under new
-    rules.
+    """A preview of new rules: how the states of the active supports that the caller may see would change.
 
     `before` and `after` are the numbers of supports by state.
     """
@@ -89,27 +88,28 @@ class Preview:
 
     @property
     def flagged(self) -> list[StateChange]:
-        """Returns the supports that would change to not responding, at most MAX_SHOWN."""
+        """Returns the supports that the new rules would newly mark as not responding, at most MAX_SHOWN."""
         return [change for change in self.changes if change.after == State.NOT_RESPONDING][:MAX_SHOWN]
 
     @property
     def cleared(self) -> list[StateChange]:
-        """Returns the supports that would change from not responding to another state, at most MAX_SHOWN."""
+        """Returns the supports that the new rules would no longer mark as not responding, at most MAX_SHOWN."""
         return [change for change in self.changes if change.before == State.NOT_RESPONDING][:MAX_SHOWN]
 
 
 @needs(Can.READ_PLAYBOOK)
 async def rules_in_force(work: Work) -> tuple[PlaybookVersion, list[RuleInForce]]:
-    """Returns the version in force and its rules, each with its stated false-alarm rate."""
+    """Returns the playbook version in force, and its rules with their stated false-alarm rates."""
     version = await published(work)
     return version, [_rule_in_force(entry_of(key, chosen)) for key, chosen in version.rules.items()]
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_rules(work: Work, rules: Sequence[NewRule], *, alert: bool = False) -> PlaybookVersion:
-    """Publishes the next version of the rules; the worker then judges all series, and raises alerts only with `alert`.
+    """Publishes the next version with these rules. The worker then judges all series; only with `alert` may this raise
+    alerts.
 
-    Without a rule for all other series, the one in force is kept. Raises `Invalid` with every violation.
+    Without a rule for all other series, the current one is kept. Raises `Invalid` with every violation.
     """
     version = await playbook.publish_rules(work, await _validate(work, rules))
     async with work.as_district("publishing"):
@@ -119,7 +119,9 @@ async def publish_rules(work: Work, rules: Sequence[NewRule], *, alert: bool = F
 
 @needs(Can.READ_PLAYBOOK, Can.READ_SUPPORTS, Can.READ_VERDICTS)
 async def preview_rules(work: Work, rules: Sequence[NewRule]) -> Preview:
-    """Returns which supports these rules would flag or clear, without saving anything; raises `Invalid`."""
+    """Returns the effect that these rules would have on the active supports, without saving anything; raises
+    `Invalid`.
+    """
     stored_rules = await _validate(work, rules)
     support_ids = await work.db.scalars(
         select(Support.id).where(
@@ -171,7 +173,7 @@ async def _compare(
 
 
 async def _validate(work: Work, rules: Sequence[NewRule]) -> dict[str, Any]:
-    """Validates rules and returns them in the form in which a version stores them; raises `Invalid`."""
+    """Returns valid rules in the form in which a version stores them; raises `Invalid`."""
     if not 1 <= len(rules) <= MAX_RULES:
         raise Invalid([Violation("/rules", "rules.count", f"Name 1 to {MAX_RULES} rules.")])
     violations: list[Violation] = []

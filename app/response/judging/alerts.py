@@ -1,7 +1,7 @@
-"""Decides when a verdict raises an alert and when the alert ends: once per transition, with hysteresis. Pure.
+"""Decides when a verdict raises an alert and when the alert ends. Pure.
 
-Looks only at successive verdicts, not at scores. What must be remembered between two verdicts is a `Memory`, which is
-stored as JSON.
+An alert is raised once, and ends only after calm verdicts in two weeks. Only successive verdicts matter here, not
+scores. What must be remembered between two verdicts is a `Memory`, which is stored as JSON.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 from app.response.rules.verdict import State
 
 CALM = frozenset({State.RESPONDING, State.BELOW_PACE, State.GOAL_MET})
-"""The states that help to end an alert. `uncertain`, which is between the watch and the alert threshold, changes
-nothing.
+"""The states that can end an alert. `uncertain`, between the watch and the alert threshold, neither raises nor ends
+one.
 """
 
 
 class AlertSignal(StrEnum):
-    """The signals that a verdict can give. Each becomes an event."""
+    """A signal that a verdict can give about an alert or a watch. Each signal becomes an event."""
 
     ALERT = "alert"
     RECOVERED = "recovered"
@@ -31,7 +31,7 @@ class AlertSignal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Latch:
-    """A switch that turns on at once, and turns off only after calm verdicts in two successive weeks with verdicts.
+    """A switch that turns on at once, and off only after calm verdicts in two successive weeks that have verdicts.
 
     `calm_since` is the first of these weeks.
     """
@@ -40,7 +40,9 @@ class Latch:
     calm_since: int | None = None
 
     def step(self, *, raised: bool, calm: bool, week: int) -> Latch:
-        """Returns the latch after a verdict of the week `week`. Applying the same verdict again changes nothing."""
+        """Returns the latch after a verdict of the week `week`. If the same verdict is applied again, nothing
+        changes.
+        """
         if raised:
             return Latch(True)
         if not self.on or not calm:
@@ -52,8 +54,8 @@ class Latch:
 
 @dataclass(frozen=True, slots=True)
 class Latches:
-    """The three latches of a phase: for the alert, for the watch before an alert, and for the under-delivered
-    support.
+    """The three latches of a phase: for the alert, for the watch (an early sign), and for a support that is
+    under-delivered.
     """
 
     alert: Latch = Latch()
@@ -73,8 +75,8 @@ class Latches:
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """Whether an alert or a watch is active, the week in which it last became active or inactive, and whether it was
-    raised quietly.
+    """The state of an alert or a watch: whether it is active, the week of its last change, and whether it was raised
+    quietly.
     """
 
     active: bool = False
@@ -84,7 +86,7 @@ class AlertRecord:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The alert state of a phase between two verdicts.
+    """The alert state of a phase, as it is stored between two verdicts.
 
     `before` has the latches at the end of the week before `week`. `now` has the latches after the latest verdict of
     `week`. All verdicts of a week start from `before`, so the order in which the scores of a week arrived makes no
@@ -102,7 +104,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class ConclusionOfWeek:
-    """The parts of a verdict that alerts depend on.
+    """The facts about a verdict on which its alerts depend.
 
     `finalized`: the cohort's week was complete. `quiet`: the verdict follows from a backfill or a change of rules, so
     it raises no alert but may end one. `retractable`: the active alert would not be raised if it were judged again as

@@ -1,4 +1,4 @@
-"""Reads which calibration applies to a measure and grade. Never estimates."""
+"""Reads the calibration that applies to a measure and grade. Never estimates."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from app.response.rules.verdict import Reason, State, Verdict
 
 MONITOR = "monitor"
 Key = tuple[UUID, str | None]
-"""The key of a calibration: a measure, and a grade or None for all grades."""
+"""The key of a calibration: a measure, with a grade or with None for all grades."""
 Whole = NDArray[np.int64]
 
 
@@ -52,7 +52,7 @@ DEFAULTS = Calibrated(None, PUBLISHED)
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict on a series as of an instructional week of its phase."""
+    """The verdict on a series, as of an instructional week of its phase."""
 
     monitored: MonitoredSeries
     verdict: Verdict
@@ -69,7 +69,7 @@ class JudgingRequest(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A series, and the week of its cohort's calendar in which its phase began."""
+    """A series on the calendar of its cohort, with the calendar's week in which the phase of the series began."""
 
     score_series: ScoreSeries
     began: int
@@ -147,8 +147,9 @@ def _has_a_statistic(monitored: MonitoredSeries, series: Series) -> bool:
 
 
 def _by_rule(monitored: MonitoredSeries, series: Series) -> Verdict:
-    """Returns the rule's verdict on a series without its cohort. If no rule can judge the series, the verdict gives the
-    reason.
+    """Returns the verdict of the rule on a series without its cohort.
+
+    If no rule can judge the series, the verdict gives the reason.
     """
     rule = monitored.chosen.rule
     try:
@@ -181,10 +182,9 @@ def _refused(monitored: MonitoredSeries, series: Series, code: str, sentence: st
 
 
 def delivered_enough(verdict: Verdict, monitored: MonitoredSeries, week: int) -> Verdict:
-    """Returns the verdict after the dosage gate.
+    """Returns the verdict, changed to under-delivered if too little of the support was delivered up to the week `week`.
 
-    If too little of the support was delivered up to the week `week`, a verdict of not responding becomes
-    under-delivered.
+    Only a verdict of not responding is changed.
     """
     since = verdict.change_week or 0
     share = monitored.dosage.share(since, week) if monitored.dosage else None
@@ -204,10 +204,10 @@ def delivered_enough(verdict: Verdict, monitored: MonitoredSeries, week: int) ->
 def _by_monitor(
     members: Sequence[ScoreSeries], requests: Mapping[UUID, JudgingRequest], calibrations: Mapping[Key, Calibrated]
 ) -> dict[UUID, Judgement]:
-    """Returns the judgements of one cohort as of each requested week, keyed by support. Each uses only what was known
-    at the end of its week.
+    """Returns the judgements of one cohort as of each requested week, keyed by support.
 
-    The series of a cohort that is too small for form adjustment are judged one at a time.
+    A judgement uses only what was known at the end of its week. The series of a cohort that is too small for form
+    adjustment are judged one at a time.
     """
     calibrated = _calibration_of(calibrations, members[0])
     placed = on_one_calendar(members)
@@ -239,8 +239,9 @@ def _by_monitor(
 
 
 def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:
-    """Returns a cohort's series, in the order of their ids, with their places on one calendar. It is the calendar of
-    the series that began first.
+    """Returns the series of a cohort on one calendar, in the order of their ids.
+
+    It is the calendar of the series that began first.
     """
     ordered = sorted(members, key=lambda score_series: (score_series.support_id.int, score_series.number))
     first = min(ordered, key=attrgetter("begins_on"))
@@ -314,7 +315,7 @@ def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np
 
 
 def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -> tuple[Whole, NDArray[np.float64]]:
-    """Returns the cells that occur, in order, and a table with the value of each row in each of these cells.
+    """Returns the cells that occur, in order, and a table that has the value of each row in each of these cells.
 
     If a row has several values in one cell, the last one is used. `count` is the number of rows.
     """
@@ -329,7 +330,7 @@ def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -
 
 
 def _repeats(rows: Whole, cells: Whole) -> Whole:
-    """Returns, for each score, the number of earlier scores with the same row and cell."""
+    """Returns, for each score, how many earlier scores have the same row and cell."""
     key = rows * (int(cells.max()) + 1) + cells
     order = np.argsort(key, kind="stable")
     repeats, position = np.empty(len(key), np.int64), np.arange(len(key))
@@ -348,8 +349,9 @@ def _conclude(
 
 
 def _calibration_of(calibrations: Mapping[Key, Calibrated], score_series: ScoreSeries) -> Calibrated:
-    """Returns the calibration for the series' measure and grade. Without one, returns that for all grades, and without
-    that the published defaults.
+    """Returns the calibration for the measure and grade of a series.
+
+    Without one, it is the calibration for all grades, and without that the published defaults.
     """
     return (
         calibrations.get((score_series.measure.id, score_series.grade))

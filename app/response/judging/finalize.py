@@ -1,4 +1,4 @@
-"""Judges series again when a cohort's week is complete, which makes their provisional verdicts final.
+"""Judges series again when a week is complete for their cohort, so that their provisional verdicts become final.
 
 A week of a measure at a school is a job that is claimed with a lease. All due weeks of a measure at a school are judged
 together, and a job that fails is attempted again after a wait.
@@ -35,13 +35,13 @@ from app.support.models import Support
 log = structlog.get_logger()
 WEEK, RULES = "week", "rules"
 Week = tuple[UUID, UUID, date]
-"""A measure, a school and the Monday of a week."""
+"""A week of a measure at a school: the ids of the measure and the school, and the Monday."""
 AT_ONCE = 64
 RETRIES = RetryPolicy(attempts=5, first=timedelta(seconds=2), longest=timedelta(minutes=5))
 WEEK_ENDS_AT = time(6)
-"""The time in UTC at which an incomplete week is finalized, on the Monday after it."""
+"""The time in UTC, on the next Monday, at which a week is finalized although scores are missing."""
 BATCH_WAIT = timedelta(seconds=2)
-"""The wait before a past week is finalized. Scores of a past week usually arrive in several batches."""
+"""The wait before a past week is finalized, because scores of a past week usually arrive in several batches."""
 
 
 def _table(model: type[FinalizationJob] | type[Measure]) -> Table:
@@ -58,7 +58,7 @@ FINALIZATIONS = JobTable(
 
 @needs(Can.JUDGE)
 async def schedule(work: Work, loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]], *, quiet: bool) -> None:
-    """Schedules the finalizing of the weeks in which scores were written.
+    """Schedules the weeks in which scores were written, so that they are finalized.
 
     `days` has triples of student, measure and day. With `quiet`, the judging raises no alert.
     """
@@ -66,8 +66,7 @@ async def schedule(work: Work, loaded: LoadedSeries, days: Collection[tuple[UUID
 
 
 def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]]) -> dict[Week, datetime]:
-    """Returns the weeks to which the scores of these days belong, each with the instant at which it is due to be
-    finalized.
+    """Returns the weeks of the scores of these days, each with the instant at which the week is to be finalized.
 
     `days` has triples of student, measure and day.
     """
@@ -86,10 +85,9 @@ def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, d
 
 @needs(Can.JUDGE)
 async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Schedules weeks to be finalized, each at the instant that is its value in `weeks`. They are written at the end of
-    the transaction.
+    """Schedules weeks to be finalized, each at its instant in `weeks`.
 
-    With `quiet`, the judging raises no alert.
+    They are written at the end of the transaction. With `quiet`, the judging raises no alert.
     """
     _schedule(work, WEEK, weeks, quiet=quiet)
 
@@ -98,8 +96,8 @@ async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: b
 async def schedule_rules(
     work: Work, *, quiet: bool, school_ids: Collection[UUID] | None = None, measure_id: UUID | None = None
 ) -> int:
-    """Schedules judging of every monitored measure at every school by the rules in force. Returns the number of
-    scheduled jobs.
+    """Schedules the judging of every monitored measure at every school by the rules in force. Returns the number of
+    jobs.
 
     With `school_ids`, only measures of monitored students at these schools are judged. With `measure_id`, only this
     measure is judged. With `quiet`, the judging raises no alert.
@@ -177,7 +175,7 @@ async def _write_weeks(work: Work) -> None:
 
 
 def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]]:
-    """Returns for each cohort the Mondays of the weeks in which every classmate has a score."""
+    """Returns, for each cohort, the Mondays of the weeks in which every student of the cohort has a score."""
     weeks_by_cohort: dict[Cohort, set[date]] = {}
     for score_series in all_series:
         mondays = {monday_of(day) for day in score_series.scores.days}
@@ -188,9 +186,9 @@ def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]
 
 
 def _due_at(monday: date, *, is_complete: bool) -> datetime:
-    """Returns the instant at which the week that begins on `monday` is finalized.
+    """Returns the instant at which the week that begins on `monday` is to be finalized.
 
-    It is now if every classmate has a score in the week, otherwise the end of the week.
+    It is now if the week is complete, otherwise the end of the week.
     """
     present = now()
     end_of_week = datetime.combine(monday + timedelta(weeks=1), WEEK_ENDS_AT, UTC)
@@ -198,9 +196,9 @@ def _due_at(monday: date, *, is_complete: bool) -> datetime:
 
 
 async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    """Judges a district's series whose finalizing is due; returns the number of finalized weeks.
+    """Judges a district's series whose weeks are due to be finalized. Returns the number of finalized weeks.
 
-    A fault in one group of weeks neither delays nor undoes the others.
+    The weeks are judged in groups; a fault in one group neither delays nor undoes the others.
     """
     finalized, principal = 0, system_principal(district_id, "finalizing")
     async with unit(engine, principal, keyring, "finalize") as work:
@@ -253,7 +251,7 @@ async def _finalize_group(work: Work, group: Sequence[ClaimedJob]) -> int:
     """Judges the series of one measure at one school for all weeks of a group of jobs. Returns the number of finalized
     weeks.
 
-    A job fails for good if its workers have died in as many attempts as a job may have.
+    A job whose workers have died in all of its attempts fails for good.
     """
     attempted = [job for job in group if job.attempts <= RETRIES.attempts]
     if attempted:
@@ -282,8 +280,9 @@ async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
 
 
 async def _lock_jobs(work: Work, ids: Collection[UUID]) -> None:
-    """Locks the jobs in the same order as `_write_weeks`. Without this, a command that is writing two of these jobs at
-    the same time could cause a deadlock.
+    """Locks the jobs in the order that `_write_weeks` uses.
+
+    Without this, a command that writes two of these jobs at the same time could cause a deadlock.
     """
     rows = select(FinalizationJob.id).where(
         FinalizationJob.district_id == work.district_id, FinalizationJob.id == any_(cast(list(ids), IdList))
@@ -293,8 +292,8 @@ async def _lock_jobs(work: Work, ids: Collection[UUID]) -> None:
 
 
 async def _backfilled_weeks(work: Work, selection: SeriesSelection, since: date) -> frozenset[date]:
-    """Returns the Mondays, from `since` on, of the weeks in which all scores of a measure at a school come from
-    backfills.
+    """Returns the Mondays of the weeks in which all scores of a measure at a school come from backfills, from `since`
+    on.
     """
     rows = await work.db.scalars(
         select(FinalizationJob.monday).where(

@@ -1,5 +1,6 @@
-"""Judges the series of one support or of a whole district: loads them, judges them and writes the verdicts. Never
-records a score.
+"""Judges the series of one support or of a whole district: loads the series and writes the verdicts.
+
+Never records a score.
 """
 
 from __future__ import annotations
@@ -21,14 +22,12 @@ from app.response.rules.verdict import State
 from app.roster.lookup import zone_of
 
 HISTORY = timedelta(weeks=8)
-"""The age from which a series counts as history, by the day of its last score. History is judged but raises no
-alert.
-"""
+"""The age of a series' last score from which the series is history. History is judged but raises no alert."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgingMode:
-    """How series are judged, and which alerts the judging may raise.
+    """The circumstances of judging, which decide which alerts it may raise.
 
     `quiet`: the judging follows from a backfill or a change of rules and raises no alert. `finalizes`: the Mondays of
     the weeks whose verdicts become final, because the cohorts' weeks are complete. `amended`: scores were changed or
@@ -49,9 +48,7 @@ DEFAULT_MODE = JudgingMode()
 
 @dataclass(frozen=True, slots=True)
 class JudgingOutcome:
-    """The result of judging: the series with their classmates, the number of judged series, and the number of new
-    verdicts.
-    """
+    """The result of judging: the loaded series, the number of judged series, and the number of new verdicts."""
 
     loaded: LoadedSeries
     judged: int
@@ -60,7 +57,7 @@ class JudgingOutcome:
 
 @needs(Can.JUDGE)
 async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMode = DEFAULT_MODE) -> JudgingOutcome:
-    """Judges the selected series with the scores recorded so far, and writes the verdicts that differ from the current
+    """Judges the selected series with the scores recorded so far. Writes the verdicts that differ from the current
     ones.
     """
     loaded = await load(work, selection, await rulebook(work))
@@ -93,9 +90,9 @@ async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMo
 
 
 def _is_concerned(monitored: MonitoredSeries, mode: JudgingMode) -> bool:
-    """Returns whether a series is judged in this mode.
+    """Returns whether a series is to be judged in this mode.
 
-    Finalizing a week concerns only series with a score in that week or later.
+    When weeks are finalized, only series with a score in such a week or later are judged.
     """
     monday = _last_monday(monitored)
     return not mode.finalizes or (monday is not None and monday >= min(mode.finalizes))
@@ -110,7 +107,7 @@ def _find_retractable(
 ) -> set[UUID]:
     """Returns the supports whose active alert would no longer be raised.
 
-    The week in which the alert was raised is judged again with the scores of today.
+    For this, the week in which the alert was raised is judged again with today's scores.
     """
     as_of: dict[UUID, int] = {}
     for support_id, judgement in judgements.items():
@@ -136,8 +133,9 @@ def _judge_earlier_by_new_rules(
     current: dict[UUID, CurrentVerdict],
     calibrated: dict[Key, Calibrated],
 ) -> dict[UUID, Judgement]:
-    """Judges the supports whose rules changed by the new rules, as of the last week of their current verdict. Returns
-    the judgements, keyed by support.
+    """Judges supports whose rules changed by the new rules, as of the last week of their current verdict.
+
+    Returns the judgements, keyed by support.
     """
     as_of = {
         support_id: previous.verdict.last_week

@@ -1,7 +1,7 @@
-"""Loads the series of a district or of some supports for judging, with their cohorts, in few statements. Never judges.
+"""Loads the series of a district or of some supports for judging, with their cohorts, in few statements.
 
-Runs as the district, because a cohort includes classmates whom a caseload hides. Over 250 lines, so that all statements
-of one judgement stay together.
+Never judges. Reads with the reach of the whole district, because a cohort includes classmates whom a caseload hides.
+Over 250 lines, so that all statements of one judgement stay together.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ Calendars = dict[UUID, list[tuple[date, bool]]]
 
 
 NOWHERE = UUID(int=0)
-"""The school's id that stands for "no school" where supports are grouped by school."""
+"""The id that stands for "no school" where supports are grouped by school."""
 
 
 def first_school() -> ColumnElement[UUID]:
-    """Returns SQL for the school whose cohort a support belongs to, which is the student's first school."""
+    """Returns SQL for the student's first school, which determines the cohort of the student's supports."""
     return func.coalesce(Support.school_ids[1], literal(NOWHERE, Uuid))
 
 
@@ -86,10 +86,10 @@ class SeriesSelection:
 
 @dataclass(frozen=True, slots=True)
 class LoadedSeries:
-    """The requested series, keyed by support, and the other series that show how hard the forms were.
+    """The result of loading: the requested series, keyed by support, and the other series of their cohorts.
 
-    `classmates` are running series of the same cohorts. `ended` are phases of the cohorts that are over. Their scores
-    show how hard a form was, too.
+    `classmates` are running series of the same cohorts. `ended` are phases of the cohorts that are over. The scores of
+    both show how hard the forms were.
     """
 
     requested: dict[UUID, MonitoredSeries] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class LoadedSeries:
 
     @property
     def running(self) -> list[ScoreSeries]:
-        """Returns all running series: those that were requested and those of their classmates."""
+        """Returns all running series, both the requested ones and those of their classmates."""
         return [*(monitored.score_series for monitored in self.requested.values()), *self.classmates.values()]
 
     def others(self, support_ids: Collection[UUID]) -> list[ScoreSeries]:
@@ -107,7 +107,7 @@ class LoadedSeries:
 
 
 class PlannedSupport(NamedTuple):
-    """A row of `_select_phases`: a support with one of its phases."""
+    """A support with one of its phases, as a row of `_select_phases`."""
 
     support_id: UUID
     student_id: UUID
@@ -124,7 +124,7 @@ class PlannedSupport(NamedTuple):
 
     @property
     def cohort(self) -> Cohort:
-        """Returns the cohort: the measure, the support's first school and the student's first grade."""
+        """Returns the cohort of the support: the measure, the support's first school and the student's first grade."""
         school = self.school_ids[0] if self.school_ids else self.support_id
         return self.measure_id, school, self.grades[0] if self.grades else None
 
@@ -175,7 +175,9 @@ async def _lock_students(work: Work, selection: SeriesSelection) -> None:
 
 @needs(Can.JUDGE)
 async def load_history(work: Work, since: date) -> list[ScoreSeries]:
-    """Returns every phase that began on a day or later, whether running or ended, as a series for calibration."""
+    """Returns every phase that began on the day `since` or later, whether running or ended, as a series for
+    calibration.
+    """
     series, _ = await _build_series(
         work, await _load_plans(work, _select_phases(BEGUN).where(Support.state != "planned"), day=since)
     )
@@ -223,7 +225,7 @@ async def _build_series(
 
 
 async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calendars: Calendars) -> None:
-    """Adds to each requested series the dosage that was delivered up to the series' last score."""
+    """Adds to each requested series the dosage that was delivered up to its last score."""
     scored = [
         (monitored, last_on)
         for monitored in requested.values()
@@ -246,8 +248,7 @@ async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calend
 
 @cache
 def _select_phases(of_phase: ColumnElement[bool], *, entities: bool = False, of_grades: bool = False) -> Select[Any]:
-    """Returns the statement that selects supports with those of their phases for which `of_phase` is true, as
-    `PlannedSupport`.
+    """Returns a SELECT of supports, each with those of its phases for which `of_phase` is true, as `PlannedSupport`.
 
     With `entities`, it also selects the rows of support and phase. With `of_grades`, it selects only students of the
     grades in GRADES or of no grade. The statement is cached, because building it takes longer than running it.
@@ -338,7 +339,7 @@ async def _load_calendars(
 
 
 def _weeks_of(plan: PlannedSupport, calendars: Calendars, counted_weeks: dict[tuple[UUID, date], Weeks]) -> Weeks:
-    """Returns the week numbers of a phase, counted from its start.
+    """Returns the numbers of a phase's weeks, counted from its start.
 
     They follow the calendar of the first of the phase's schools that has one.
     """

@@ -1,4 +1,4 @@
-"""Combines the scores of one day into one point of a series, their median. Pure."""
+"""Combines the scores of one day into one point of a series, which has their median. Pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import NamedTuple
 from uuid import UUID
 
 ScoreColumns = tuple[tuple[UUID, ...], tuple[date, ...], tuple[float, ...], tuple[str, ...]]
-"""The scores of a phase as columns: ids, days, values and forms ("" for no form)."""
+"""The scores of a phase as columns: ids, days, values and forms (an empty text for no form)."""
 
 BETWEEN_FORMS = "\x1f"
-"""Joins the forms of one day's scores. Classmates who took the same forms on a day share their difficulty."""
+"""The separator between the names of the forms of one day's scores. Classmates with the same forms on a day share their
+difficulty.
+"""
 
 
 class DayPoints(NamedTuple):
-    """The points of a series as columns, one a day. `same_day` has the other scores of a point by the id of its first
-    one, where a day has several.
+    """The points of a series as columns, one point for each day with scores.
+
+    If a day has several scores, `same_day` has the ids of the others, keyed by the id of the first.
     """
 
     ids: tuple[UUID, ...]
@@ -29,7 +32,7 @@ class DayPoints(NamedTuple):
 
 
 def combine_by_day(columns: ScoreColumns) -> DayPoints:
-    """Returns the points of these scores, which are in the order of their days."""
+    """Returns the points of these scores, which must be in the order of their days."""
     ids, days, values, forms = columns
     if len(set(days)) == len(days):
         return DayPoints(ids, days, values, forms, {})

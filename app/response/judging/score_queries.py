@@ -1,4 +1,4 @@
-"""Reads the scores of phases in one statement: those of their series, and those of their baselines. Never judges."""
+"""Reads the scores of phases, and the scores of their baselines, in one statement. Never judges."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from app.response.judging.points import ScoreColumns, combine_by_day
 from app.roster.lookup import IdList
 
 BASELINE_WINDOW = timedelta(weeks=12)
-"""The time before a support in which scores are baseline points that may show a trend."""
+"""The time before a support from which scores are read as baseline points, because they may show a trend."""
 
 DISTRICT = bindparam("district", type_=Uuid())
 DAYS: ARRAY[date] = ARRAY(Date)
 PHASE_ARRAYS = {"phase_id": IdList, "student_id": IdList, "measure_id": IdList, "begins_on": DAYS, "ends_on": DAYS}
 SCORE_ARRAYS = {**PHASE_ARRAYS, "baseline_since": DAYS}
-"""The arrays that select the scores of phases in one statement, with one item per phase; by name, their SQL types.
+"""The parameters of the statement that reads scores: the SQL type of each array, keyed by name; each array has an item
+per phase.
 
 `baseline_since` is None for a phase whose baseline points are not needed.
 """
 
 
 class PhaseKeys(Protocol):
-    """The columns of a phase that select its scores."""
+    """The properties of a phase by which its scores are selected."""
 
     @property
     def phase_id(self) -> UUID: ...
@@ -52,7 +53,7 @@ class PhaseKeys(Protocol):
 async def load_scores(
     work: Work, plans: Sequence[PhaseKeys], requested: int
 ) -> tuple[dict[UUID, ScoreColumns], dict[UUID, tuple[float, ...]]]:
-    """Returns the progress scores of each phase, oldest first, and the baseline points, both keyed by phase.
+    """Returns the progress scores of each phase, oldest first, and its baseline points, both keyed by phase.
 
     Baseline points are returned only for those of the first `requested` phases that are the first phase of a support.
     Scores of the day on which a phase ends are left out, and so are screening scores.

@@ -17,7 +17,7 @@ from app.support.dosage import Dosage, DosageWeek
 from app.support.models import Phase, Support
 
 Cohort = tuple[UUID, UUID, str | None]
-"""The measure, school and grade of students who take the same forms in the same weeks.
+"""The key of a cohort, which is the students who take the same forms in the same weeks: measure, school and grade.
 
 A support without a school is alone in its cohort.
 """
@@ -25,9 +25,10 @@ A support without a school is alone in its cohort.
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A phase's points as columns, oldest first: ids, days, instructional weeks, values, and forms ("" for none).
+    """The points of a phase as columns, oldest first: ids, days, instructional weeks, values, and forms (an empty text
+    for none).
 
-    `same_day` has the ids of a point's other scores by the id of its first one, where the point is a day's median.
+    If a point is the median of several scores, `same_day` has the ids of the others, keyed by the id of the first.
     """
 
     ids: tuple[UUID, ...] = ()
@@ -41,7 +42,7 @@ class Scores:
         return len(self.ids)
 
     def upto(self, week: int) -> Scores:
-        """Returns the scores up to the end of an instructional week."""
+        """Returns the points up to the end of an instructional week."""
         if not self.weeks or self.weeks[-1] <= week:
             return self
         positions = [position for position, score_week in enumerate(self.weeks) if score_week <= week]
@@ -64,10 +65,11 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class ScoreSeries:
-    """A phase with its aimline and scores. Its rule judges it, and its scores show how hard the cohort's forms were.
+    """A phase with its aimline and scores.
 
-    `before` are the points of the baseline, oldest first, of a requested support's first phase. `goal_week` is at least
-    1, also for a goal within the first instructional week.
+    Its scores also show how hard the forms of its cohort were. `before` are the points of the baseline, oldest first,
+    of a requested support's first phase. `goal_week` is at least 1, also for a goal within the first instructional
+    week.
     """
 
     support_id: UUID
@@ -88,12 +90,12 @@ class ScoreSeries:
 
     @property
     def last_week(self) -> int:
-        """Returns the instructional week of the last score, or 0 without scores."""
+        """Returns the instructional week of the last score, or 0 if there is no score."""
         return self.scores.weeks[-1] if self.scores.weeks else 0
 
     @property
     def last_on(self) -> date | None:
-        """Returns the day of the last score, or None without scores."""
+        """Returns the day of the last score, or None if there is no score."""
         return self.scores.days[-1] if self.scores.days else None
 
     def week_of(self, day: date) -> int:
@@ -110,7 +112,7 @@ class ScoreSeries:
 
 @dataclass(frozen=True, slots=True)
 class MonitoredSeries:
-    """A support's running phase with everything that its decision rule needs."""
+    """The running phase of a support, with everything that its decision rule needs."""
 
     score_series: ScoreSeries
     support: Support
@@ -121,19 +123,19 @@ class MonitoredSeries:
 
 @dataclass(frozen=True, slots=True)
 class WeeklyDelivery(series.DeliveredMinutes):
-    """The dosage of a phase by instructional week. The delivered share is that of sessions or of minutes, whichever is
-    less.
+    """The dosage of a phase by instructional week.
+
+    The delivered share is that of sessions or of minutes, whichever is less.
     """
 
     whole: Dosage | None = None
     by_number: tuple[tuple[int, DosageWeek], ...] = ()
 
     def share(self, after: int, upto: int) -> float | None:
-        """Returns the share that was delivered of what was planned after the week `after` up to the week `upto`. If
-        `after` is 0, it counts from the first day.
+        """Returns the share of the planned dosage that was delivered after the week `after` and up to the week `upto`.
 
-        Returns None if fewer than half of the planned sessions have a record, because a session without a record may
-        have been delivered.
+        If `after` is 0, it counts from the first day. Returns None if fewer than half of the planned sessions have a
+        record, because a session without a record may have been delivered.
         """
         if self.whole is None:
             return None

@@ -1,4 +1,5 @@
-"""Writes the results of judging: verdicts, each support's current state, and the events of a change. Never judges.
+"""Writes the results of judging: verdicts, each support's current state, and an event if the state changes. Never
+judges.
 
 A verdict is appended if it differs from the current one; a state is written if it changes.
 """
@@ -43,7 +44,9 @@ CONTENT = (
     *("odds", "stated_far", "required_rate", "change_week", "rule", "rule_version", "parameters", "score_ids"),
     *("playbook_version_id", "calibration_id", "sem"),
 )
-"""The columns that make up a verdict. Two verdicts are the same if they are equal in all of these columns."""
+"""The columns that are the content of a verdict. Two verdicts are the same if they are equal in all of these
+columns.
+"""
 
 EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
     AlertSignal.RECOVERED: RESPONSE_RECOVERED,
@@ -55,7 +58,7 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
 
 @dataclass(frozen=True, slots=True)
 class CurrentVerdict:
-    """A support's verdict and state before the support is judged again, with the week of the active alert."""
+    """The verdict and state that a support has before it is judged again, with the week of the active alert."""
 
     verdict: VerdictRow
     since: Any
@@ -65,8 +68,8 @@ class CurrentVerdict:
     settled_on: date | None
 
     def by_other_rules(self, judgement: Judgement) -> bool:
-        """Returns whether the current verdict is of the same phase but used another rule, parameters, estimates or SEM
-        than the judgement.
+        """Returns whether this verdict is of the same phase as the judgement, but with another rule, parameters,
+        estimates or SEM.
         """
         current, verdict = self.verdict, judgement.verdict
         earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)
@@ -81,7 +84,7 @@ class CurrentVerdict:
 
 @dataclass(frozen=True, slots=True)
 class VerdictStep:
-    """A judgement to be written, with what alerts depend on.
+    """A judgement that is to be written, with the facts on which its alerts depend.
 
     `earlier` is set if the rules changed: it is the verdict that the new rules give as of the week of the current
     verdict.
@@ -98,8 +101,9 @@ class VerdictStep:
 
 @needs(Can.JUDGE)
 async def current_verdicts(work: Work, support_ids: Collection[UUID]) -> dict[UUID, CurrentVerdict]:
-    """Returns the current verdicts and states, keyed by support. A support that was never judged is not in the
-    result.
+    """Returns the current verdict and state of each support, keyed by support.
+
+    A support that was never judged is not in the result.
     """
     rows = await work.db.execute(_select_current(), {"district": work.district_id, "supports": list(support_ids)})
     return {row[0].support_id: CurrentVerdict(*row) for row in rows}

@@ -1,4 +1,4 @@
-"""Notes a baseline that was improving before the support began. Never changes a state."""
+"""Adds a reason to a finding if the baseline was improving before the support began. Never changes a state."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from app.response.rules.wording import scores
 
 LEAST_POINTS = 5
 CRITICAL = 1.645
-"""The normal deviate that chance exceeds in one of twenty baselines without a trend."""
+"""The critical value of the test: without a trend, chance exceeds it in one of twenty baselines."""
 
 CALM = (State.RESPONDING, State.BELOW_PACE, State.GOAL_MET)
-"""The states that somebody may take for evidence that the support works."""
+"""The states that could be taken as evidence that the support works."""
 
 
 def note_trend(series: Series, finding: Finding) -> Finding:
@@ -34,8 +34,9 @@ def note_trend(series: Series, finding: Finding) -> Finding:
 
 
 def is_improving(values: tuple[float, ...], better: float) -> bool:
-    """Returns whether five or more points in order improve more than chance explains, by Kendall's test of trend
-    (one-sided, 5 %, normal approximation with a correction for continuity).
+    """Returns whether a baseline improves by more than chance explains; it needs five or more points in order.
+
+    This is Kendall's test of trend: one-sided, 5 %, normal approximation with a correction for continuity.
     """
     number = len(values)
     if number < LEAST_POINTS:

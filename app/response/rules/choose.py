@@ -16,15 +16,16 @@ from app.response.rules.verdict import Finding, Reason, State, Verdict
 from app.response.rules.wording import count, plain, scores, weeks
 
 TOO_LITTLE = ("too_few_scores", "too_few_weeks", "too_early")
-"""The codes of the reasons why a finding has not enough scores."""
+"""The codes of the reasons that mean that there are too few scores for a finding."""
 
 # A lack of scores must never delay help or a referral.
 AT_ANY_TIME = "a decision or a referral can be made without it at any time."
 
 
 class UnusableRule(ValueError):
-    """Raised for an unknown rule, or for parameters that a rule cannot take. `code` is for programs, `sentence` for
-    people.
+    """Raised for an unknown rule, or for parameters that the rule does not accept.
+
+    `code` is for programs, `sentence` is for people.
     """
 
     def __init__(self, code: str, sentence: str) -> None:
@@ -35,7 +36,7 @@ class UnusableRule(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A whole-number parameter that a district may set, from lowest to highest."""
+    """A parameter of a rule that a district may set: a whole number from `lowest` to `highest`."""
 
     name: str
     default: int
@@ -47,7 +48,7 @@ class Parameter:
 class DecisionRule:
     """A decision rule with its parameters.
 
-    The value of `parameter` is also the smallest number of scores that the rule needs. If a rule's verdicts change, its
+    The value of `parameter` is also the minimum number of scores that the rule needs. If a rule's verdicts change, its
     version number must change, because under one number the same series always gets the same verdict.
     """
 
@@ -88,7 +89,7 @@ class DecisionRule:
         return resolved
 
     def finding(self, series: Series, resolved: Mapping[str, int]) -> Finding:
-        """Returns the rule's finding. Does not consider whether the goal is met already."""
+        """Returns the rule's finding, without checking whether the goal is already met."""
         return _too_little(self, series, resolved) or self.find(series, resolved)
 
     def judge(self, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
@@ -161,7 +162,7 @@ def _too_little(rule: DecisionRule, series: Series, parameters: Mapping[str, int
 def _unless_goal_met(series: Series, finding: Finding) -> Finding:
     """Returns `goal_met` if the median of the last three scores meets the final goal, otherwise the finding itself.
 
-    A finding `goal_met` keeps the rule's own reasons, statistic and threshold.
+    With `goal_met`, the rule's own reasons, statistic and threshold are kept.
     """
     level = series.level_now()
     has_too_few = any(reason.code in TOO_LITTLE for reason in finding.because)
@@ -235,7 +236,7 @@ RULES: dict[str, DecisionRule] = {
 
 
 def judge(rule: str, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
-    """Returns the named rule's verdict on a series; parameters that are left out have their defaults.
+    """Returns the verdict of the rule with this name on a series. Parameters that are left out have their defaults.
 
     Raises UnusableRule (`unknown_rule`, `unknown_parameter`, `parameter_out_of_range`) and UnjudgeableSeries.
     """

@@ -1,4 +1,4 @@
-"""Parses and validates a series written as one line of JSON. Errors never repeat a value."""
+"""Parses and validates a series that is written as one line of JSON. An error never repeats a value."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from app.response.rules.monitor.rule import MAX_WEEKS
 from app.response.rules.series import DeliveredMinutes, Observation, Series
 
 GOAL_WEEK = 26
-"""The week of the goal for a line without `goal_week`. It is the length of the benchmark's year."""
+"""The goal's week for a line without `goal_week`: the length of the benchmark's year."""
 
 PROPORTION = 1e6
-"""A limit for the proportion of values to the SEM.
+"""The maximum ratio between values of a line and its SEM.
 
-With no measure is a score further than this many SEM from the baseline, or the goal's rate smaller than one SEM divided
+In no measure is a score further than this many SEM from the baseline, or the goal's rate smaller than one SEM divided
 by this number.
 """
 
@@ -34,8 +34,9 @@ class OfflineScore:
 
 @dataclass(frozen=True, slots=True)
 class OfflineSeries:
-    """A series parsed from a line. `goal_rate` is per week in the measure's units, so it is negative if lower is
-    better.
+    """A series that was parsed from a line.
+
+    `goal_rate` is per week in the measure's units, so it is negative if lower is better.
     """
 
     id: str
@@ -111,8 +112,8 @@ def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
 
 
 def _check_scale(line: OfflineSeries) -> None:
-    """Raises UnjudgeableSeries if floats cannot compare the values of a line because they are far out of proportion to
-    the SEM.
+    """Raises UnjudgeableSeries if the values of a line are too large or too small, relative to the SEM, for exact
+    comparisons.
     """
     if line.sem is None:
         return
@@ -146,7 +147,10 @@ def _text(given: Mapping[str, Any], name: str) -> str:
 
 
 def _goal_rate(given: Mapping[str, Any]) -> float:
-    """Returns the rate that a line gives or that its goal needs: counts and percentages have a goal and no rate."""
+    """Returns the required rate of a line: the rate that it gives, or the rate at which its goal is reached in time.
+
+    Lines of counts and percentages have a goal and no rate.
+    """
     if given.get("goal") is None:
         return _number(given, "goal_rate")
     if given.get("goal_rate") is not None:

@@ -1,5 +1,6 @@
-"""Applies the field's rules at a stated false-alarm rate. For this, a series must exceed the rule's limit by a margin.
-Contains no rule itself.
+"""Applies the field's rules at a stated false-alarm rate.
+
+For this, a series must exceed the rule's limit by a margin. Contains no rule itself.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from app.response.rules.wording import plain
 
 
 def beyond(rule: str, series: Series, finding: Finding) -> float:
-    """Returns how far a series is beyond the rule's own limit. The number is above zero exactly if the rule says not
-    responding.
+    """Returns how far a series is beyond the rule's own limit: above zero if and only if the rule says not responding.
 
     The unit depends on the rule. It is SEM for the k-point rules (the smallest of the last k distances), for the median
     and for the slope interval. It is a part of the required rate g for the rules about slopes, and standard errors for
@@ -38,7 +38,7 @@ def beyond(rule: str, series: Series, finding: Finding) -> float:
 
 
 def at_rate(rule: str, series: Series, finding: Finding, far: float) -> Finding:
-    """Returns the finding of the rule with the margin that gives the false-alarm rate `far` in the benchmark.
+    """Returns the rule's finding, with the margin that gives the false-alarm rate `far` in the benchmark.
 
     The margin can change the finding's state.
     """

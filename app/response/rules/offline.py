@@ -1,4 +1,6 @@
-"""Judges a cohort of lines by any rule, as of its last week or week by week. Reads and writes no files."""
+"""Judges a cohort of lines (series in JSON) by any rule, as of its last week or week by week. Reads and writes no
+files.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,12 @@ NO_WEEK = Finding(
     (Reason("no_instructional_week", {}),),
     "Every score so far is from the week in which the phase began.",
 )
-"""The finding for a phase without a complete week, however many scores it has."""
+"""The finding for a phase that has no complete week yet, however many scores it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The rule that judges, and its settings.
+    """The options of judging lines: the rule, and its settings.
 
     Without `far`, a field's rule is applied without a margin, and the monitor at a false-alarm rate of .10.
     """
@@ -47,10 +49,10 @@ class Options:
 
 
 def judge_cohort(lines: Sequence[OfflineSeries], options: Options) -> Iterator[dict[str, Any]]:
-    """Yields the answers for the lines of one cohort, in the order of the lines. With `every_week`, each line has an
-    answer for every week.
+    """Yields the answers for the lines of one cohort, in the order of the lines.
 
-    An answer as of a week depends only on what was known at the end of that week, also about the cohort's other series.
+    With `every_week`, each line has an answer for every week. An answer as of a week depends only on what was known at
+    the end of that week, also about the cohort's other series.
     """
     weeks = {line.last_week for line in lines}
     if options.every_week:
@@ -88,7 +90,7 @@ def _find_by_rule(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, op
 
 
 def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:
-    """Returns the monitor's findings for the cohort as it was in each week.
+    """Returns the monitor's findings for the cohort as of each week.
 
     Series with another SEM or direction are treated as another measure.
     """
@@ -135,7 +137,10 @@ def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek,
 
 
 def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
-    """Returns one cohort as a panel on common slots; scores of a week without a form are assumed to be of one form."""
+    """Returns one cohort as a panel with common slots.
+
+    Scores of a week without a form are assumed to be of one form.
+    """
     better = 1.0 if lines[0].goal_rate > 0 else -1.0
     zero = float(np.median([value for line in lines for value in line.baseline]))
     cells: list[dict[tuple[int, int, str, int], float]] = []
@@ -161,7 +166,7 @@ def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
 
 
 def batch_of(lines: Sequence[OfflineSeries]) -> Batch:
-    """Converts lines into the batch that calibration takes, with the first score of each week.
+    """Returns the lines as the batch that calibration takes, with the first score of each week.
 
     A line without a cohort is a cohort of its own.
     """

@@ -1,4 +1,4 @@
-"""Defines the stated false-alarm rates, and the threshold that gives each of them in the benchmark.
+"""Defines the stated false-alarm rates, and for each of them the thresholds that give it in the benchmark.
 
 They are never a district's own rates.
 """
@@ -20,9 +20,9 @@ AS_USED = {
     "level-change": 0.146,
     "criterion": 0.075,
 }
-"""The share of the benchmark's responders that each rule with default parameters ever flags, keyed by rule.
+"""The share of the benchmark's responders whom each rule with default parameters flags at some time, keyed by rule.
 
-The last two are for simulated counts (`bench/response/counts.py`), where they do worse than for percentages.
+The last two are for simulated counts (`bench/response/counts.py`), for which these rules do worse than for percentages.
 """
 
 GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
@@ -50,31 +50,32 @@ HOLDS_BADLY: dict[str, str] = dict.fromkeys(AS_USED, ELSEWHERE) | {
     "monitor": "without calibration: errors correlated from week to week, noise above or under the SEM, growth more or "
     "less alike than in the benchmark",
 }
-"""The cases in which the stated rate of a rule does not hold, or is not known to hold, keyed by rule. docs/response.md
-has the tables.
+"""The cases in which the stated rate of a rule does not hold, or is not known to hold, keyed by rule.
+
+docs/response.md has the tables.
 """
 
 
 def stated_far(rule: str, parameters: Mapping[str, int], defaults: Mapping[str, int]) -> float | None:
-    """Returns the stated false-alarm rate of a rule with these parameters. Returns None if the rate was not
-    measured.
-    """
+    """Returns the stated false-alarm rate of a rule with these parameters, or None if it was not measured."""
     if "far_percent" in parameters:
         return parameters["far_percent"] / 100
     return AS_USED.get(rule) if dict(parameters) == dict(defaults) else None
 
 
 def threshold_at(rule: str, far: float) -> float:
-    """Returns the threshold that the share `far` of responders ever exceeds in the benchmark's 26 weeks.
+    """Returns the threshold for the false-alarm rate `far`.
 
-    Raises KeyError for a rule without a table.
+    In the benchmark's 26 weeks, the share `far` of the responders exceeds it at some time. Raises KeyError for a rule
+    without a table.
     """
     return between(GRID, THRESHOLDS[rule], far)
 
 
 def between(rates: Sequence[float], thresholds: Sequence[float], far: float) -> float:
-    """Returns the threshold for the rate `far`, linearly interpolated from a table. For a rate outside the table,
-    returns the threshold at the nearest end.
+    """Returns the threshold for the rate `far`, interpolated linearly between the rates of a table.
+
+    For a rate outside the table, returns the threshold at the nearest end.
     """
     if far <= rates[0]:
         return thresholds[0]

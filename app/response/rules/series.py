@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.response.aimline import SLACK, Aimline, Direction, UnjudgeableSeries, usable
 
-# Every rule takes the median of this many last scores as the current level.
+# Every rule takes the median of the last three scores as the current level.
 LEVEL_SCORES = 3
 
 
@@ -31,7 +31,8 @@ class Observation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeliveredMinutes:
-    """The minutes planned and delivered, by instructional week from week 1 on, or one number for the whole phase.
+    """The planned and the delivered minutes, either by instructional week from week 1 on, or as one number for the
+    whole phase.
 
     Weeks without a record are unknown, not missed: give nan for both numbers, or end the lists earlier.
     """
@@ -41,8 +42,9 @@ class DeliveredMinutes:
     by_week: bool = True
 
     def share(self, after: int, upto: int) -> float | None:
-        """Returns the delivered share of the minutes planned after week `after` up to week `upto`. Returns None if no
-        minutes are known.
+        """Returns the delivered share of the minutes planned after the week `after` and up to the week `upto`.
+
+        Returns None if no minutes are known.
         """
         window = slice(after, upto) if self.by_week else slice(None)
         pairs = zip(self.planned[window], self.delivered[window], strict=False)
@@ -55,7 +57,7 @@ class DeliveredMinutes:
 
 @dataclass(frozen=True)
 class Series:
-    """The scores of the current phase, with baseline, goal and the week of the goal.
+    """The scores of the current phase in the form that rules judge, with baseline, goal and the week of the goal.
 
     Observations may be given in any order. They are sorted by week; within a week they keep the given order, so
     attempts must be given in order. Nothing is validated before `check` or `aimline` is used. `sem` is the measure's
@@ -120,7 +122,7 @@ class Series:
 
     @property
     def score_ids(self) -> tuple[UUID | str, ...]:
-        """Returns the ids of all scores in order, those of one day together."""
+        """Returns the ids of all scores in order; the ids of one day's scores are adjacent."""
         return tuple(
             [
                 score_id
@@ -144,7 +146,7 @@ class Series:
         )
 
     def level_now(self) -> float | None:
-        """Returns the median of the last three scores, in units. Returns None if there are fewer than three."""
+        """Returns the median of the last three scores, in units, or None if there are fewer."""
         if len(self.observations) < LEVEL_SCORES:
             return None
         return median(self.values[-LEVEL_SCORES:])
@@ -156,7 +158,7 @@ class Series:
 
 
 def side(lead: float, slack: float) -> int:
-    """Returns the side of the aimline from a distance `lead`: +1, -1, or 0 if the distance is within the rounding error
+    """Returns the side of the aimline for a distance `lead`: +1 better, -1 worse, 0 if the distance is within
     `slack`.
     """
     return 0 if abs(lead) <= slack else (1 if lead > 0 else -1)

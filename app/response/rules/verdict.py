@@ -1,4 +1,4 @@
-"""Defines what a rule returns: states, reasons, and the verdict with its serialization. Never computes a state."""
+"""Defines the results of a rule: states, reasons, and the verdict with its serialization. Never computes a state."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ class State(StrEnum):
 
 
 class NonresponseKind(StrEnum):
-    """The ways in which a student does not respond: growth never kept pace, or it kept pace and then stopped."""
+    """A way in which a student does not respond: growth never kept pace, or it kept pace and then stopped."""
 
     NEVER = "never"
     STOPPED = "stopped"
 
 
 def rounded(number: float) -> float:
-    """Returns the number, rounded to the precision of all verdicts, so that equal input gives equal bytes. Minus zero
-    becomes zero.
+    """Returns the number, rounded to the precision that all verdicts use, so that equal input gives equal bytes.
+
+    Minus zero becomes zero.
     """
     return number if isinstance(number, int) else round(number, DECIMALS) + 0.0
 
@@ -62,7 +63,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The finding of one rule, before the steps that all rules share. The fields have the same meaning as in
+    """The conclusion of one rule, before the steps that all rules share. The fields have the same meaning as in
     `Verdict`.
     """
 
@@ -83,17 +84,16 @@ class Finding:
 class Verdict:
     """The verdict of a rule on a series, with everything that it depends on.
 
-    kind: only with `not_responding`. sentence: one, for a teacher, made from the numbers.
-    statistic, threshold: the rule's own, whatever the state; None while there are too few scores.
-    rate: least-squares slope, units a week; None under three scores, within a single week, and
-    from a rule for counts, percentages or criteria.
-    required_rate: units a week.
-    change_week: the instructional week, counted as the series counts them, about which growth slowed.
-    rate_low, rate_high: the middle 80 % of the rate now, from a rule that estimates it; odds: of "growth is slow"
-    against "growth keeps pace"; left out of the JSON where the rule gives none.
-    stated_far: share of the benchmark's responders whom the rule with these parameters ever flags in 26 weeks; left out
-    where it was not measured. docs/response.md says where it does not hold.
-    parameters: all of the rule's, defaults included. scores: the ids of the phase's scores, in order.
+    * `kind` is set only with `not_responding`; `sentence` is one sentence for a teacher, made from the numbers.
+    * `statistic` and `threshold` are the rule's own, whatever the state, or None while there are too few scores.
+    * `rate` is the least-squares slope, in units a week. It is None with under three scores, within a single week, and
+      for a rule about counts, percentages or criteria. `required_rate` is in units a week.
+    * `change_week` is the instructional week about which growth slowed, counted as the series counts weeks.
+    * `rate_low` and `rate_high` are the bounds of the middle 80 % of the present rate. `odds` are the odds of slow
+      growth against growth that keeps pace. The JSON leaves them out if the rule does not estimate them.
+    * `stated_far` is the share of the benchmark's responders whom the rule with these parameters flags at some time in
+      26 weeks. It is left out if it was not measured; docs/response.md says where it does not hold.
+    * `parameters` are all of the rule's parameters, with defaults. `scores` are the ids of the phase's scores in order.
     """
 
     state: State

@@ -1,4 +1,4 @@
-"""Words numbers for a teacher's sentence. Never compares with other children or with adults."""
+"""Puts numbers into words for a teacher's sentence. Never compares with other children or with adults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = (
 
 
 def count(number: int) -> str:
-    """Returns a small count as a word and a larger one as digits."""
+    """Returns a number as a word if it is small, otherwise as digits."""
     return WORDS[number] if 0 <= number < len(WORDS) else str(number)
 
 
@@ -34,20 +34,21 @@ def scores(number: int) -> str:
 
 
 def growth(direction: Direction) -> str:
-    """Returns the word for the intended change. It is "growth" only if higher is better, because fewer incidents are
-    progress and not growth.
+    """Returns the word for the intended change.
+
+    It is "growth" only if higher is better, because fewer incidents are progress and not growth.
     """
     return "growth" if direction == "up" else "progress"
 
 
 def weeks(numbers: Sequence[int]) -> str:
-    """Returns the text for the first to the last of some weeks: "week 9", "weeks 9 to 12"."""
+    """Returns the text for a range of weeks: "week 9", "weeks 9 to 12"."""
     first, last = numbers[0], numbers[-1]
     return f"week {first}" if first == last else f"weeks {first} to {last}"
 
 
 def plain(number: float, digits: int = 2) -> str:
-    """Returns a number without trailing zeros."""
+    """Returns a number as text without trailing zeros."""
     text = f"{number:.{digits}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text

@@ -1,4 +1,4 @@
-"""Completes the OpenAPI document in a fixed order of steps. Each step is a function of the document alone."""
+"""Completes the OpenAPI document in a fixed order of steps, each of which is a function of the document alone."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def complete_contract(app: FastAPI) -> None:
 
 
 def complete(document: dict[str, Any]) -> None:
-    """Completes a document that FastAPI derived, in place."""
+    """Completes a document that FastAPI derived, by changing it in place."""
     document["info"]["contact"] = CONTACT
     document["servers"] = SERVERS
     document["tags"] = [{"name": name, "description": description} for name, description in TAGS.items()]

@@ -1,4 +1,4 @@
-"""States in the contract that the choices of responses are open: a later version may add values."""
+"""States in the contract that the lists of choices in responses are open, because a later version may add values."""
 
 from typing import Any
 
@@ -9,7 +9,9 @@ OPEN = "A later version may add values."
 
 
 def open_choices(document: dict[str, Any]) -> None:
-    """States at every choice of a response that a later version may add values. The choices of requests are closed."""
+    """Adds to every choice in a response the statement that a later version may add values; choices in requests are
+    closed.
+    """
     schemas = document["components"]["schemas"]
     for name in references(document, [operation["responses"] for _, _, operation in operations(document)]):
         for field in schemas[name].get("properties", {}).values():

@@ -1,4 +1,4 @@
-"""Moves the defaults of requests in the contract into descriptions.
+"""Moves the defaults of request fields in the contract into the fields' descriptions.
 
 Client generators take `default` for a value that the client sends, and then make the field required in their types.
 """

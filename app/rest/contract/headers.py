@@ -39,7 +39,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 
 def describe_headers(document: dict[str, Any]) -> None:
-    """Adds the headers of every response to the document. A header that a route declares itself is not changed."""
+    """Adds to the document the headers of every response, except those that a route declares itself."""
     document["components"].setdefault("headers", {}).update(HEADERS)
     for path, _, operation in operations(document):
         for status, answer in operation["responses"].items():

@@ -44,7 +44,7 @@ def remove_unused_schemas(document: dict[str, Any]) -> None:
 
 
 def references(document: dict[str, Any], part: Any) -> set[str]:
-    """Returns the names of the schemas to which a part of the document refers, directly or through other schemas."""
+    """Returns the names of the schemas that a part of the document refers to, directly or through other schemas."""
     names: set[str] = set()
     waiting = [part]
     while waiting:

@@ -1,6 +1,4 @@
-"""Shares parts of the contract that many operations have. Each such part is stated once, and the operations refer to
-it.
-"""
+"""Moves the parts that many operations have in common to one place of the contract, to which the operations refer."""
 
 from collections import Counter
 from typing import Any
@@ -47,7 +45,7 @@ def share_responses(document: dict[str, Any]) -> None:
 
 
 def resolved(document: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    """Returns a response of an operation. If the response is a reference, returns what it refers to."""
+    """Returns a response of an operation; if it is a reference, returns the response that it refers to."""
     name = answer.get("$ref", "").rpartition("/")[2]
     response: dict[str, Any] = document["components"]["responses"][name] if name else answer
     return response

@@ -1,4 +1,4 @@
-"""Documents for each operation the statuses that it can answer, and no others.
+"""Documents for each operation exactly the statuses that it can answer.
 
 Most statuses follow from the operation: whether it needs a token, has an id in its path, changes something, or takes a
 body. The tests of the APIs compare every response with the contract.
@@ -129,22 +129,21 @@ def _takes_key(operation: dict[str, Any]) -> bool:
 
 
 def _filters(operation: dict[str, Any]) -> bool:
-    """Returns whether an operation has filters.
-
-    A filter's value can be of the right type and still be unacceptable.
-    """
+    """Returns whether an operation has filters, whose values can be of the right type and still be unacceptable."""
     parameters = [parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
     return any(parameter["name"] not in PAGING and _is_free(parameter["schema"]) for parameter in parameters)
 
 
 def _is_free(schema: dict[str, Any]) -> bool:
-    """Returns whether a type allows values that only the service can refuse: it is not a choice and has no bounds."""
+    """Returns whether a type allows values that only the service can refuse, because it has no choices and no
+    bounds.
+    """
     types = [type_ for type_ in schema.get("anyOf", [schema]) if type_.get("type") != "null"]
     return any(type_.get("type") != "boolean" and "enum" not in type_ and "maximum" not in type_ for type_ in types)
 
 
 def _is_assumed(answer: dict[str, Any]) -> bool:
-    """Returns whether a response is the one that FastAPI adds for invalid values."""
+    """Returns whether a response is the one that FastAPI adds to every route for invalid values."""
     schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
     return bool(schema.get("$ref") == PREFIX + "HTTPValidationError")
 
@@ -156,10 +155,10 @@ def _content(path: str, status: str) -> dict[str, Any]:
 
 
 def _success(document: dict[str, Any], answer: dict[str, Any]) -> str:
-    """Returns the description of a successful response: the first sentence of its schema's description."""
+    """Returns the description of a successful response, which is the first sentence of its schema's description."""
     schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
-    named = document["components"]["schemas"].get(str(schema.get("$ref", "")).removeprefix(PREFIX), {})
-    sentence, _, _ = str(named.get("description", "")).partition(".")
+    named_schema = document["components"]["schemas"].get(str(schema.get("$ref", "")).removeprefix(PREFIX), {})
+    sentence, _, _ = str(named_schema.get("description", "")).partition(".")
     return f"{sentence}." if sentence else "Done."
 
 

@@ -1,4 +1,4 @@
-"""Lists the descriptions of fields that no resource declares. The key is the field's name, or schema and field."""
+"""Lists the descriptions of fields that no resource declares, keyed by the field's name or by schema and field."""
 
 WORDS = {
     "access_token": "The token, for the header Authorization.",
@@ -187,4 +187,4 @@ DECLARED_AS = {
     "SyncReport": "Run",
     "SyncRun": "Run",
 }
-"""The resources, by name, whose fields a schema with another name has, keyed by schema."""
+"""The resource that declares the fields of a schema, for schemas whose name differs from the resource's."""

@@ -1,1 +1,1 @@
-"""Derives REST from the declared resources: shapes, parameters, selections, answers and routes. Names no resource."""
+"""Derives REST from the declared resources: response models, parameters, selections, answers and routes."""

@@ -1,4 +1,4 @@
-"""Answers a derived read: resolves the request into roots, reads them with one statement, and sends the JSON bytes."""
+"""Answers a derived read: converts the request into roots, reads them with one statement, and sends the JSON bytes."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -34,20 +34,20 @@ from app.rest.derived.selection import Tree, permissions_of_picks, picks_of, req
 from app.rest.derived.shapes import Shapes
 
 MAX_ROWS = 30_000
-"""The most rows that an answer with `expand` may have by its declaration, counting the rows of links."""
+"""The largest number of rows that an answer with `expand` could have, including the rows of links."""
 JSON = "application/json"
 NEXT = re.compile(rb'"next":"([^"]*)"\}+$')
 
 
 class Reader:
-    """Answers the derived reads with the shapes of the resources that REST serves."""
+    """Answers the derived reads with the models of the resources that REST serves."""
 
     def __init__(self, shapes: Shapes) -> None:
         self.shapes = shapes
         self.catalog = shapes.catalog
 
     async def answer_list(self, work: Work, request: Request, listing: Listing, given: Mapping[str, Any]) -> Response:
-        """Answers a page of a list, or a whole list without pages."""
+        """Returns the response with a page of a list, or with a whole list that has no pages."""
         criteria = listing.by_face("rest")
         texts = {name: value for name in criteria if (value := given.get(name, given.get(f"{name}_"))) is not None}
         picks = self._picks(work, listing.resource, given)
@@ -73,7 +73,7 @@ class Reader:
     async def answer_row(
         self, work: Work, request: Request, resource: ResourceType, name: str, given: Mapping[str, Any]
     ) -> Response:
-        """Answers one row, which an id or another name identifies; raises `NotFound`."""
+        """Returns the response with one row, which an id or another name identifies; raises `NotFound`."""
         picks = self._picks(work, resource, given)
         root = RowRoot("", resource, await self.find(work, resource, name), picks)
         self._check_cost(root, given)
@@ -88,7 +88,9 @@ class Reader:
         name: str,
         given: Mapping[str, Any],
     ) -> Response:
-        """Answers what a link of a row leads to: one row, a page of rows, or all rows of a link without pages."""
+        """Returns the response with the target of a row's link: one row, a page of rows, or all rows of a link without
+        pages.
+        """
         picks = self._picks(work, link.target, given)
         if isinstance(link, OneMember):
             one = RowRoot("", resource, await self.find(work, resource, name), (Pick("row", link.name, picks),))
@@ -115,7 +117,7 @@ class Reader:
         return await self._row(work, RowRoot("", resource, row_id, picks_of(self.shapes, resource, {})))
 
     async def read(self, work: Work, *roots: Root) -> list[Answer]:
-        """Reads roots with one statement; raises the first error of any of them."""
+        """Reads roots with one statement and returns their answers; raises the first error in them."""
         answers = await read(work, self.catalog, roots, REST_STYLE)
         for answer in answers:
             for error in answer.errors:
@@ -123,11 +125,11 @@ class Reader:
         return answers
 
     async def find(self, work: Work, resource: ResourceType, name: str) -> UUID:
-        """Returns the row id for a name in a path; raises `NotFound` for a text that is none."""
+        """Returns the id of the row that a name in a path stands for; raises `NotFound` if there is no such row."""
         facts = declaration(resource)
         if facts.locate is not None:
-            found: UUID = await facts.locate(work, name, None)
-            return found
+            row_id: UUID = await facts.locate(work, name, None)
+            return row_id
         try:
             return ids.parse_id(str(facts.kind), name)
         except Invalid:
@@ -140,7 +142,7 @@ class Reader:
         return tuple(dict.fromkeys((*declaration(resource).requires, *more, *inner)))
 
     def _picks(self, work: Work, resource: ResourceType, given: Mapping[str, Any]) -> Picks:
-        """Returns the selection that a request asks for; raises `Forbidden` before anything is looked up."""
+        """Returns the selection that a request asks for; raises `Forbidden` before any row is looked up."""
         expand = tree_of(given.get("expand") or ())
         picks = picks_of(self.shapes, resource, expand, _fields(given.get("fields")))
         require(work, permissions_of_picks(self.catalog, resource, picks))

@@ -15,35 +15,37 @@ from app.rest.route import Route
 
 
 async def run_path(router: APIRouter, work: Work, target: str) -> None:
-    """Runs the read of a path such as `/v1/concerns?state=raised`; raises `Malformed` for a path that is none."""
+    """Performs the read that a path such as `/v1/concerns?state=raised` asks for; raises `Malformed` for any other
+    path.
+    """
     parts = urlsplit(target)
     for route in router.routes:
         if isinstance(route, Route) and (match := route.path_regex.match(parts.path)) is not None:
-            given = _values(route.endpoint, match.groupdict(), parse_qs(parts.query, keep_blank_values=True))
+            arguments = _values(route.endpoint, match.groupdict(), parse_qs(parts.query, keep_blank_values=True))
             with suppress(NotFound):  # an explained read finds nothing
-                await route.endpoint(work=work, request=None, **given)
+                await route.endpoint(work=work, request=None, **arguments)
             return
     detail = "This is no read that is derived from the resources. Give a path such as /v1/concerns?state=raised."
     raise Malformed([Violation("/path", "path.unknown", detail)])
 
 
 def _values(endpoint: Any, path: Mapping[str, str], query: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Returns the arguments of a derived endpoint, converted to their types."""
+    """Returns the arguments of a derived endpoint, converted to their types from the path and the query."""
     parameters = {_alias(parameter): parameter for parameter in signature(endpoint).parameters.values()}
-    given: dict[str, Any] = dict(path)
+    arguments: dict[str, Any] = dict(path)
     for name, values in query.items():
         if name not in parameters or name in path:
             raise Malformed([Violation(f"/{name}", "parameter.unknown", f"{name} is no parameter of this path.")])
         parameter = parameters[name]
         adapter: TypeAdapter[Any] = TypeAdapter(parameter.annotation)
         try:
-            given[parameter.name] = adapter.validate_python(values if name == "expand" else values[-1])
+            arguments[parameter.name] = adapter.validate_python(values if name == "expand" else values[-1])
         except ValidationError:
             detail = f"{name} has a value that is not accepted."
             raise Malformed([Violation(f"/{name}", "parameter.invalid", detail)]) from None
-    return given
+    return arguments
 
 
 def _alias(parameter: Parameter) -> str:
-    """Returns the name of a parameter in a query, such as `class` of `class_`."""
+    """Returns the name that a parameter has in a query, such as `class` for `class_`."""
     return parameter.name.removesuffix("_")

@@ -28,44 +28,44 @@ MAX_EXPANDED = 20
 
 
 def row_parameters(shapes: Shapes, resource: ResourceType) -> list[Parameter]:
-    """Returns `expand` and `fields` of a resource."""
+    """Returns the parameters `expand` and `fields` of a resource."""
     names = tuple(expandable(shapes, resource))
-    made = []
+    parameters = []
     if names:
         listed: Any = Annotated[cast(Any, list)[_literal(names)], Field(max_length=MAX_EXPANDED)]
         kind = Annotated[Optional[listed], BeforeValidator(split), Query(description=EXPAND)]  # noqa: UP045  # built at run time
-        made.append(_parameter("expand", kind, None))
+        parameters.append(_parameter("expand", kind, None))
     example = list(shapes.members(resource))[1]
     text = Annotated[str | None, Query(description=FIELDS.format(example=example), max_length=MAX_FIELDS)]
-    return [*made, _parameter("fields", text, None)]
+    return [*parameters, _parameter("fields", text, None)]
 
 
 def list_parameters(shapes: Shapes, listing: Listing) -> list[Parameter]:
-    """Returns the parameters of a list: filters, order, search, links, fields, and the page."""
-    made = [criterion_parameter(name, one) for name, one in listing.by_face("rest").items()]
+    """Returns the parameters of a list: its filters, order, search, links, fields and page."""
+    parameters = [criterion_parameter(name, criterion) for name, criterion in listing.by_face("rest").items()]
     if listing.search is not None:
         kind: Any = Annotated[str | None, Query(description=f"Only rows that match: {SEARCH}", max_length=200)]
-        made.append(_parameter("q", kind, None))
+        parameters.append(_parameter("q", kind, None))
     if listing.changed_at is not None:
         words = "Only rows that were changed at this instant or later."
-        made.append(_parameter("updated_since", Annotated[AwareDatetime | None, Query(description=words)], None))
+        parameters.append(_parameter("updated_since", Annotated[AwareDatetime | None, Query(description=words)], None))
     if listing.sorts:
         orders = tuple(f"{sign}{sort.name}" for sort in listing.sorts for sign in ("", "-"))
         words = " ".join(f"`{sort.name}`: {sort.description}" for sort in listing.sorts)
         order: Any = _literal(orders)
         kind = Annotated[Optional[order], Query(description=f"{words} `-` reverses the order.")]  # noqa: UP045  # built at run time
-        made.append(_parameter("sort", kind, None))
-    made += row_parameters(shapes, listing.resource)
+        parameters.append(_parameter("sort", kind, None))
+    parameters += row_parameters(shapes, listing.resource)
     if listing.paged:
-        made += page_parameters()
-    return made
+        parameters += page_parameters()
+    return parameters
 
 
 SEARCH = "names, and of staff also the e-mail address, that begin with this text, in upper or lower case."
 
 
 def page_parameters() -> list[Parameter]:
-    """Returns the parameters of a page: whether it shows the total, its cursor and its length."""
+    """Returns the parameters of a page: its cursor, its length, and whether it shows the total."""
     total = _parameter("include_total", Annotated[bool, Query(description=INCLUDE_TOTAL)], False)
     return [total, _parameter("after", After, None), _parameter("limit", Limit, None)]
 

@@ -1,4 +1,4 @@
-"""Adds the derived routes to a router: lists, rows, and the rows that belong to a row."""
+"""Adds the derived routes to a router: those for lists, for single rows, and for the links of a row."""
 
 from collections.abc import Awaitable, Callable
 from inspect import Parameter, Signature
@@ -43,7 +43,10 @@ def add_row(
     tag: str,
     always: tuple[str, ...] = (),
 ) -> None:
-    """Adds the route of one row, whose name is the parameter of the path; `always` are links that it shows at once."""
+    """Adds the route of one row, whose name is the parameter of the path.
+
+    `always` lists the links that the row shows even without `expand`.
+    """
     name = _parameter_of(path)
 
     async def answer(work: Any, request: Request, **given: Any) -> Response:
@@ -132,5 +135,5 @@ def _in_path(resource: ResourceType, name: str) -> Parameter:
 
 
 def _words(name: str) -> str:
-    """Returns the name of a type as words: `SchoolBreak` as `school break`."""
+    """Returns the name of a type as separate words, such as `school break` for `SchoolBreak`."""
     return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()

@@ -1,4 +1,4 @@
-"""Turns `expand` and `fields` into a selection, and collects the permissions that it requires."""
+"""Converts `expand` and `fields` into a selection, and collects the permissions that the selection requires."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -26,14 +26,14 @@ def expandable(shapes: Shapes, resource: ResourceType, depth: int = MAX_DEPTH) -
 
 
 def split(values: Any) -> Any:
-    """Splits values at commas, so that `a,b` and two parameters have the same meaning."""
+    """Returns values split at commas, so that `a,b` means the same as two parameters."""
     if not isinstance(values, list):
         return values
     return [part.strip() for value in values for part in str(value).split(",")]
 
 
 def tree_of(names: Iterable[str]) -> Tree:
-    """Returns dotted names as a tree."""
+    """Returns dotted names, arranged as a tree."""
     tree: Tree = {}
     for name in names:
         branch = tree
@@ -43,18 +43,18 @@ def tree_of(names: Iterable[str]) -> Tree:
 
 
 def picks_of(shapes: Shapes, resource: ResourceType, expand: Tree, fields: Tree | None = None) -> Picks:
-    """Returns what an answer shows of a resource.
+    """Returns the members of a resource that an answer shows.
 
-    `expand` has the links that are shown as rows, `fields` the members to which the answer is limited. The id is always
-    shown, if there is one. Raises `Malformed` for a field that is not shown.
+    `expand` has the links that are shown as rows, and `fields` the members to which the answer is limited. The id is
+    always shown, if there is one. Raises `Malformed` for a field that is not shown.
     """
     members, links = shapes.members(resource), shapes.links(resource)
     expanded = {shapes.key_of(resource, name): name for name in expand}
-    shown: dict[str, Any] = {**members, **{key: links[name] for key, name in expanded.items()}}
+    shown_members: dict[str, Any] = {**members, **{key: links[name] for key, name in expanded.items()}}
     if fields is not None:
-        _check_fields(fields, shown)
+        _check_fields(fields, shown_members)
     picks: list[Pick] = []
-    for name, member in shown.items():
+    for name, member in shown_members.items():
         if fields is not None and name not in fields and name != "id":
             continue
         inner = (fields or {}).get(name) or None

@@ -1,4 +1,4 @@
-"""Derives the response models of the contract from the declared resources. No answer is validated against them."""
+"""Derives the response models of the contract from the declared resources; no answer is validated against them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, ForwardRef, Literal, Optional, cast
@@ -22,7 +22,10 @@ TOTAL = "The number of rows on all pages, or `more` above 25,000; only with `inc
 
 
 class Shapes:
-    """The response models of the resources that REST serves; `served` limits the links to those resources."""
+    """The response models of the resources that REST serves.
+
+    `served` lists these resources; links to any other resource are left out.
+    """
 
     def __init__(self, catalog: Catalog, served: Iterable[ResourceType]) -> None:
         self.catalog = catalog
@@ -66,11 +69,11 @@ class Shapes:
         return make_model(title, model.__doc__, fields, model)
 
     def members(self, resource: ResourceType) -> Mapping[str, Member]:
-        """Returns the members that REST shows without `expand`, by their names in REST."""
+        """Returns the members that REST shows without `expand`, keyed by their names in REST."""
         return {name: member for name, member in self._named(resource) if is_always_shown(member)}
 
     def links(self, resource: ResourceType) -> Mapping[str, OneMember | ManyMember]:
-        """Returns the links that `expand` accepts, by their names in REST."""
+        """Returns the links that `expand` accepts, keyed by their names in REST."""
         return {
             name: member
             for name, member in self._named(resource)
@@ -81,13 +84,16 @@ class Shapes:
         }
 
     def key_of(self, resource: ResourceType, link: str) -> str:
-        """Returns the name under which `expand` shows the rows of a link; ids of the same name stay beside them."""
+        """Returns the name of the member in which `expand` shows the rows of a link.
+
+        It is the link's name, extended by `_expanded` if the model already has a member with this name.
+        """
         return f"{link}_expanded" if link in self.members(resource) else link
 
     def render(self, resource: ResourceType, row: Any) -> Shape:
-        """Returns a stored row as its model, for the answer of a command.
+        """Returns a stored row in its response model, for the answer of a command.
 
-        The row must have every member in columns of its own; another resource is read with `read_row`.
+        All members of the row must be in columns of its own; other resources are read with `read_row`.
         """
         values = {name: _stored(member, row) for name, member in self.members(resource).items()}
         return self.of(resource).model_construct(**values)
@@ -112,7 +118,7 @@ class Shapes:
         return make_model(facts.name, facts.description, fields)
 
     def _type(self, member: Member) -> Any:
-        """Returns the type of a member that is always shown."""
+        """Returns the Python type of a member that is always shown."""
         kind: Any
         if isinstance(member, FieldMember):
             kind = Literal[tuple(member.choices)] if member.choices is not None else member.value_type
@@ -160,7 +166,7 @@ def make_model(name: str, description: str | None, fields: Mapping[str, Any], ba
 
 
 def is_always_shown(member: Member) -> bool:
-    """Returns whether REST shows a member without `expand`: a link to several rows only if it is inline."""
+    """Returns whether REST shows a member without `expand`; a link to several rows is shown only if it is inline."""
     if isinstance(member, OneMember):
         return member.inline or member.expression is not None
     return not isinstance(member, ManyMember) or member.inline
@@ -172,7 +178,7 @@ def _wrapped(kind: Any, *, many: bool, nullable: bool) -> Any:
 
 
 def _absent(description: str) -> Any:
-    """Returns the field of a member that is left out unless it was asked for."""
+    """Returns the model's field for a member that is left out unless the request asks for it."""
     return Field(
         default=None,
         description=description,
@@ -186,7 +192,7 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 
 def _stored(member: Member, row: Any) -> Any:
-    """Returns the value of a member in a stored row."""
+    """Returns the value that a member has in a stored row."""
     is_plain = isinstance(member, FieldMember | ReferenceMember | OneMember)
     is_object = isinstance(member, ValueMember) and member.shape is JsonObject
     expression = getattr(member, "expression", None)

@@ -1,3 +1,4 @@
-"""The sync engine. It stages, checks, plans and applies the deliveries of all sources with the same statements, and
-holds a run that would change too much.
+"""The sync engine: stages, checks, plans and applies the deliveries of all sources with the same statements.
+
+A run that would change too much is held for a person to review.
 """

@@ -62,7 +62,7 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
 
 
 async def apply(stage: Stage, kind: Kind, delivery: Delivery, planned: dict[str, int]) -> None:
-    """Applies one kind's plan, whose planned rows by action are `planned`.
+    """Applies the plan of one kind; `planned` has the number of planned rows by action.
 
     Raises `SourceInconsistent` if the number of changed rows differs from the plan.
     """
@@ -88,7 +88,7 @@ def _changed_meanwhile(kind: Kind) -> SourceInconsistent:
 
 
 async def _save_before_images(stage: Stage, kind: Kind) -> None:
-    """Writes the before-image of each row that the plan will change to the change log."""
+    """Saves the values of each row that the plan will change (its before-image) in the change log."""
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
             SELECT :district, {fresh_id("change " + kind.name, "p.id::text")}, :run, '{kind.name}', p.id,
@@ -143,7 +143,7 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _about(kind: Kind) -> str:
-    """Returns the column of a kind's plan that refers to the student whom the row is about."""
+    """Returns the column in a kind's plan that refers to the student whom the row is about."""
     return "id" if kind.about == kind.key else str(kind.about)
 
 
@@ -218,12 +218,12 @@ async def update_memberships(stage: Stage) -> None:
 
 
 async def write_school_weeks(stage: Stage) -> None:
-    """Creates the missing rows for the weeks of each school's year.
+    """Creates the missing week rows of each school's year.
 
     A week's number `n` counts from 1 in every school year. A week that the district's breaks cover is not
     instructional. Existing rows are not changed.
     """
-    # The lock keeps anybody from saving a break meanwhile, which these weeks would not include.
+    # The lock keeps other transactions from saving a break meanwhile, which these weeks would not include.
     await stage.run(WAIT.replace(":name", f"'{DistrictLock.SCHOOL_BREAK}'"))
     await stage.run(
         f"""INSERT INTO school_week (district_id, school_id, monday, instructional, n)

@@ -25,12 +25,12 @@ from app.sis.models import SisLease
 from app.sis.port import AlreadyRunning
 
 MAX_LENGTH = timedelta(seconds=30)
-"""The length of a lease, unless the server ends idle transactions of the process sooner."""
-BEATS = 4  # renewals within the length of a lease
+"""The duration of a lease, unless the server ends idle transactions of the process sooner."""
+BEATS = 4  # The number of renewals during a lease.
 IDLE_TIMEOUT = text(
     "SELECT s.setting::integer FROM pg_settings AS s WHERE s.name = 'idle_in_transaction_session_timeout'"
 )
-"""The milliseconds after which the server ends an idle transaction of this process; 0 means never."""
+"""A query for the milliseconds after which the server ends an idle transaction of this process; 0 means never."""
 
 
 @asynccontextmanager
@@ -57,9 +57,10 @@ async def district_sync_lease(engine: AsyncEngine, keyring: Keyring, district_id
 
 @asynccontextmanager
 async def renewed(renew: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
-    """Calls `renew` every so many seconds until the block ends.
+    """Calls `renew` again and again, every so many seconds, until the block ends.
 
-    A call that fails is left to the next one, which is still in time. If none is, the run is refused as it writes.
+    A call that fails is repeated by the next one, which is still early enough. If all of them fail, the lease ends, and
+    the run is refused when it writes.
     """
 
     async def repeat() -> None:
@@ -79,7 +80,7 @@ async def renewed(renew: Callable[[], Awaitable[None]], seconds: float) -> Async
 
 @needs(Can.SYNC_ROSTER)
 async def take_lease(work: Work, holder: UUID) -> timedelta:
-    """Takes the lease for the process `holder`, and returns the lease's length.
+    """Takes the lease for the process `holder`, and returns the lease's duration.
 
     Raises `AlreadyRunning` if another process has the lease, or if the lease has ended but its process is still
     writing.
@@ -126,7 +127,9 @@ async def is_syncing(work: Work) -> bool:
 
 @needs(Can.SYNC_ROSTER)
 async def describe_holder(work: Work) -> str:
-    """Returns a sentence that says which process is syncing the district, and since when it has been silent."""
+    """Returns a sentence that says which process is syncing the district, and since when that process has been
+    silent.
+    """
     silent = func.extract("epoch", func.now() - SisLease.renewed_at)
     ended = SisLease.leased_until <= func.now()
     query = select(SisLease.worker, silent.label("silent"), ended.label("ended"))

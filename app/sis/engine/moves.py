@@ -1,8 +1,8 @@
 """Changes the schools of every row about a student when the student moves, so that they equal the student's schools.
 
-Also finds and repairs rows whose schools differ. The tables are read from PostgreSQL's catalogue, so that a new table
-cannot be forgotten. People are locked in the order of their ids before anything about them is written, as the other
-packages do (`roster.student_lock`).
+Also finds and repairs rows whose schools differ from the student's. The tables are read from PostgreSQL's catalogue, so
+that a new table cannot be forgotten. People are locked in the order of their ids before anything about them is written,
+as the other packages do (`roster.student_lock`).
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -75,9 +75,7 @@ async def note_moves(stage: Stage) -> None:
 
 
 async def lock_people(stage: Stage, *, planned: bool) -> None:
-    """Locks the people who change schools. With `planned`, locks all people whom the plan changes. Raises
-    `RosterBusy`.
-    """
+    """Locks the people who change schools, or with `planned` all people whom the plan changes. Raises `RosterBusy`."""
     people = f"SELECT m.id FROM {stage.of_run('moved')} AS m"
     if planned:
         people += f" UNION SELECT p.id FROM {stage.of_run('plan', 'person')} AS p WHERE p.action IN {TOUCHED}"

@@ -18,7 +18,7 @@ from app.sis.port import Delivery
 
 
 async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
-    """Stages the table that maps a kind's sourcedIds to ids, for existing rows and for rows to be created.
+    """Stages a table with the id of each sourcedId of a kind, for existing rows and for rows to be created.
 
     Without a delivery, the existing rows keep their ids. For a delta, the table has the delivered rows and the existing
     rows that the delta does not mention.
@@ -65,8 +65,8 @@ def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
 
 
 def known_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
-    """Returns the columns, by name and SQL type, in which a staged row holds the values of the roster row that it
-    changes.
+    """Returns the columns of staged rows, by name and SQL type, that hold the values of the roster row to be
+    changed.
     """
     compared = [(f"t_{column}", sql) for column, sql in plan_columns(kind, delivery)]
     pinned = [("t_pinned", "text[]")] if kind.pinnable else []
@@ -74,7 +74,9 @@ def known_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
 
 
 def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
-    """Returns SQL for the roster rows of this source with their sourcedIds and `columns`. Removed rows are included."""
+    """Returns SQL that selects the roster rows of this source with their sourcedIds and `columns`. Removed rows are
+    included.
+    """
     selected = ", ".join(f"t.{column}" for column in ("district_id", kind.key, "removed_at", *columns))
     if kind.own_alias:
         return (
@@ -91,7 +93,7 @@ def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
 
 
 def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL for the staged rows in which ids replace the references.
+    """Returns SQL that selects the staged rows with ids instead of references.
 
     A column names the first required reference that is unknown.
     """
@@ -189,7 +191,7 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 
 
 def _within_sql(stage: Stage, delivery: Delivery) -> str:
-    """Returns an SQL condition that is true for a roster row `t` whose absence from the delivery means that it is gone.
+    """Returns an SQL condition for a roster row `t`: that its absence from the delivery means that it is gone.
 
     It concerns rows that are delivered inside a row of another kind. In a delta, such a row is gone if its outer row
     was delivered without it. In a complete delivery, it is gone unless its outer row was refused.
@@ -203,7 +205,7 @@ def _within_sql(stage: Stage, delivery: Delivery) -> str:
 
 
 def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
-    """Returns SQL for the roster rows that are compared with the staged rows.
+    """Returns SQL that selects the roster rows with which the staged rows are compared.
 
     If unchanged rows were not staged, only the other roster rows are compared.
     """
@@ -215,16 +217,15 @@ def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
 
 
 def pin_of(column: str) -> str:
-    """Returns the name under which a pin of this column is stored."""
+    """Returns the name under which `Person.pinned` lists this column."""
     return "role" if column == "is_student" else column
 
 
 async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[str, Any]:
-    """Copies the plan, without refused rows, into a table that outlives the run and a crash. Only the plan's district
-    can read it.
+    """Copies the plan, without refused rows, into a table that outlives the run and a crash.
 
-    Returns what the run's row stores about the plan: the digest that an approval must name, and the header of each
-    file.
+    Only the plan's district can read the copy. Returns what the run's row stores about the plan: the digest that an
+    approval must name, and the header of each file.
     """
     for kind in deliveries:
         table = stage.table("plan", kind)
@@ -241,7 +242,7 @@ async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[st
 
 
 async def load_plan(stage: Stage, run_id: UUID, kinds: Iterable[str]) -> None:
-    """Copies the kept plan of a run into the staged plan of the current run."""
+    """Copies the kept plan of a run into the plan of the current run."""
     for kind in kinds:
         names = [name for name, _ in planned_columns(BY_NAME[kind])]
         await stage.insert(
@@ -275,7 +276,7 @@ def kept_deliveries(plan: Mapping[str, Any]) -> dict[str, Delivery]:
 
 
 async def digest(stage: Stage, kinds: Iterable[str]) -> str:
-    """Returns 16 hexadecimal digits that change with each row of the plan and each roster row that it would change."""
+    """Returns a digest of the plan and of the roster rows that it would change, as 16 hexadecimal digits."""
     hasher = hashlib.sha256()
     names = set(kinds)
     for kind in (kind for kind in KINDS if kind.name in names):
@@ -289,7 +290,7 @@ async def digest(stage: Stage, kinds: Iterable[str]) -> str:
 
 
 async def drop_removals(stage: Stage, kinds: Iterable[str]) -> None:
-    """Deletes all removals from the plan."""
+    """Deletes all planned removals, so that the plan removes nothing."""
     for kind in kinds:
         await stage.run(
             f"""DELETE FROM {stage.table("plan", kind)} AS p

@@ -1,4 +1,4 @@
-"""Defines the report of a run, and counts what the guard compares with its limits. Never changes a row.
+"""Defines the report of a run, and counts the values that the guard compares with its limits. Never changes a row.
 
 The guard holds a run that would change or remove more rows than its limits allow.
 """
@@ -20,8 +20,8 @@ from app.sis.kinds import BY_NAME, Kind
 from app.sis.port import Delivery
 from app.sis.rules import RunState
 
-MANY: Final = 500  # the number of changes up to which PostgreSQL's statistics of the tables remain good enough
-FIRST: Final = 20  # quarantined rows that a report lists
+MANY: Final = 500  # The number of changes up to which PostgreSQL's statistics of the tables remain good enough.
+FIRST: Final = 20  # The maximum number of quarantined rows in a report.
 CAME: Final = "('create', 'restore', 'update')"
 WENT: Final = "('remove', 'absent')"
 CHANGED: Final = "('update', 'remove', 'absent')"
@@ -58,7 +58,7 @@ class Counts:
         return self.created + self.updated + self.removed + self.absent
 
     def take(self, action: str, rows: int) -> None:
-        """Subtracts planned rows with this action from the counts, because they were removed from the plan."""
+        """Subtracts planned rows with this action from the counts, because they were taken out of the plan."""
         name = {"create": "created", "update": "updated", "restore": "updated", "remove": "removed"}.get(action, action)
         setattr(self, name, getattr(self, name) - rows)
         if action == "restore":
@@ -114,7 +114,9 @@ class Report:
 
     @property
     def overturned(self) -> list[str]:
-        """Returns the kinds whose statistics need an update, because a run changed at least a tenth of their rows."""
+        """Returns the kinds of which a run changed at least a tenth of the rows, so that their statistics need an
+        update.
+        """
         if self.total("changes") < MANY:
             return []
         return [
@@ -176,7 +178,7 @@ async def count_quarantined(stage: Stage, kind: Kind) -> int:
 
 
 async def first_refusals(stage: Stage) -> list[Refusal]:
-    """Returns the first rows in quarantine, in the order of kind and row."""
+    """Returns the first quarantined rows of a run, in the order of kind and row."""
     rows = await stage.rows(
         "SELECT file, row_number, field, code, sourced_id, id::text AS id, acknowledged FROM sis_quarantine "
         f"WHERE district_id = :district AND run_id = :run ORDER BY kind, row_number LIMIT {FIRST}"
@@ -186,20 +188,22 @@ async def first_refusals(stage: Stage) -> list[Refusal]:
 
 
 async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Delivery) -> list[str]:
-    """Returns sentences about unknown optional references. Their rows are imported without the reference."""
+    """Returns sentences about references that are optional and unknown. Their rows are imported without the
+    reference.
+    """
     warnings = []
     for ref in kind.refs:
         if ref.header not in delivery.header or (ref.required and not ref.many):
             continue
         key = stage.of_run("key", ref.kind)
         item = "unnest(string_to_array(s.ref_{0}, ','))" if ref.many else "s.ref_{0}"
-        one = f"SELECT FROM {key} AS o WHERE o.sourced_id = btrim(s.ref_{ref.column})"
+        whole_list = f"SELECT FROM {key} AS o WHERE o.sourced_id = btrim(s.ref_{ref.column})"
         rows = await stage.count(
             f"""SELECT count(DISTINCT u.row_number) FROM (
                     SELECT s.row_number, {item.format(ref.column)} AS item
                     FROM {stage.delivered(kind.name)} AS s
                     WHERE s.fault IS NULL AND NOT s.gone
-                      AND s.ref_{ref.column} IS NOT NULL AND NOT EXISTS ({one})) AS u
+                      AND s.ref_{ref.column} IS NOT NULL AND NOT EXISTS ({whole_list})) AS u
                 WHERE NOT EXISTS (SELECT FROM {key} AS k WHERE k.sourced_id = btrim(u.item))"""
         )
         if rows:

@@ -1,4 +1,4 @@
-"""Begins, concludes and ends the row of a run, and updates its source at the end.
+"""Creates the row of a run, sets its outcome, and updates its source at the end.
 
 Also owns the lock of the transaction that writes a sync. Never stages, plans or applies. Over 250 lines, so that
 everything that decides which process owns a run is in one place.
@@ -38,8 +38,9 @@ EVENTS: dict[str, EventType] = {
     RunState.FAILED: SYNC_FAILED,
 }
 LENGTH = timedelta(minutes=2)
-"""The length of a run's lease. A worker renews it; a run from the command line is protected by the district's lease
-instead.
+"""The duration of a run's lease.
+
+A worker renews it; a run from the command line is protected by the district's lease instead.
 """
 EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
 DROP_KEPT_PLAN = tuple(
@@ -52,7 +53,7 @@ DROP_KEPT_PLAN = tuple(
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A request for a run: the id of its existing row, and the number of the claim that may execute it.
+    """The request that a run executes: the id of its existing row, and the number of the claim that may execute it.
 
     `mode` is full or delta; if it is None, the delivery determines it.
     """
@@ -160,12 +161,12 @@ async def begin(
 
 
 def pluralize(count: int, singular: str, plural: str) -> str:
-    """Returns a number with its noun, such as `1 change` or `2 changes`."""
+    """Returns a number with its noun in the singular or plural, such as `1 change` or `2 changes`."""
     return f"{count:,} {singular if count == 1 else plural}"
 
 
 def conclude(report: Report, dry: bool) -> None:
-    """Sets the state, exit code and sentence of a run that has reached its end."""
+    """Sets the state, exit code and sentence of the report of a run that has reached its end."""
     changes, refused = report.total("changes"), report.total("quarantined") - report.total("acknowledged")
     rows = pluralize(refused, "row could not be taken and is", "rows could not be taken and are")
     left = f" {rows} in quarantine." if refused else ""
@@ -199,9 +200,9 @@ async def end(
 ) -> None:
     """Ends the run's row and emits its event. An applied or held run replaces the held runs of its source.
 
-    A dry run emits no event, even if it fails: it changes nothing. An applied run moves the source's watermark to the
-    time at which the source was read. The next delta begins at that time. Raises `Superseded` if the run's state is
-    none of `of` or if another claim owns the run; the caller's transaction must then be rolled back.
+    A dry run emits no event, even if it fails, because it changes nothing. An applied run moves the source's watermark
+    to the time at which the source was read. The next delta begins at that time. Raises `Superseded` if the run's state
+    is none of `of` or if another claim owns the run; the caller's transaction must then be rolled back.
     """
     mine = (
         SisRun.id == report.run_id,

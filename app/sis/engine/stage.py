@@ -33,7 +33,7 @@ _TYPES = {
 }
 FEW = 20  # if a kind has this many times more known rows than rows to look up, lookups by key are cheaper than a scan
 ALIASED = tuple(kind for kind in KINDS if not kind.own_alias and kind.key == "id")
-"""The kinds whose sourcedIds are in `external_id`, so that other rows can refer to them."""
+"""The kinds whose sourcedIds are stored in `external_id`, so that other rows can refer to them."""
 STAGING_TABLES = (
     *(f"{name}_{kind.name}" for kind in KINDS for name in ("staged", "plan")),
     *(f"key_{kind.name}" for kind in ALIASED),
@@ -47,7 +47,7 @@ A plan that waits for approval is in `kept_plan`, and a map of old to new source
 `kept_rekey`.
 """
 EmitStudentEvents = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
-"""Records an event for each of these pairs of student and school, in the run's transaction."""
+"""A function that records an event for each of these pairs of student and school, in the run's transaction."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Stage:
     raw_tables: dict[str, str] = field(default_factory=dict)
     """The table with the raw rows of a file, which only this run uses, by kind."""
     staged_early: dict[str, int] = field(default_factory=dict)
-    """The number of staged rows by kind, for each kind that was staged together with another kind."""
+    """The number of staged rows of each kind that was staged together with another kind, keyed by kind."""
     known_rows: dict[str, int] = field(default_factory=dict)
     """The number of known rows by kind, for each kind that was counted."""
     raw_rows: dict[str, int] = field(default_factory=dict)
@@ -92,14 +92,15 @@ class Stage:
         return f"(SELECT * FROM {self.table(name, kind)} AS w WHERE w.district_id = :district AND w.run_id = :run)"
 
     def delivered(self, kind: str) -> str:
-        """Returns SQL that selects the delivered rows among the staged rows of a kind, without the known rows that were
-        not delivered.
+        """Returns SQL that selects those staged rows of a kind that were delivered.
+
+        Staged rows also include known rows that were not delivered.
         """
         return f"(SELECT * FROM {self.of_run('staged', kind)} AS w WHERE w.row_number IS NOT NULL)"
 
     def composed(self, name: str) -> str:
-        """Returns SQL that selects the values that were computed from supplementary files and staged under this
-        name.
+        """Returns SQL that selects values computed from supplementary files, by the name under which they are
+        staged.
         """
         return f"(SELECT * FROM {self.of_run('composed')} AS w WHERE w.name = '{name}')"
 
@@ -178,9 +179,7 @@ class Stage:
         self.filled.clear()
 
     def fills(self, name: str, kind: str = "") -> str:
-        """Returns the name of a staging table, and notes that the run's rows in this table must be deleted when the run
-        ends.
-        """
+        """Notes that the run has rows in a staging table, to be deleted at its end, and returns the table's name."""
         table = self.table(name, kind)
         if table not in self.filled:
             self.filled.append(table)
@@ -212,7 +211,7 @@ class Stage:
         return (text, *(values[name] for name in used))
 
     def _spelled_out(self, sql: str) -> str:
-        """Returns a statement in which literals replace the parameters, because COPY takes no parameters.
+        """Returns a statement with literals instead of parameters, because COPY takes no parameters.
 
         This is safe, because the program itself chose all of these values.
         """
@@ -236,7 +235,7 @@ def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
 
 
 def key_filter_sql(stage: Stage, kind: Kind, actions: str) -> str:
-    """Returns an SQL condition that looks up the known rows `t` of a plan by their key, if `actions` affect few rows.
+    """Returns an SQL condition that finds the known rows `t` of a plan by their keys, if `actions` affect few rows.
 
     If they affect many rows, returns an empty string, because one scan of the table is then faster. The planned rows
     must have been counted before.

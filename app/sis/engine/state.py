@@ -1,4 +1,4 @@
-"""Changes the state of runs in the database, as far as `app.sis.rules` allows it. Never creates a run."""
+"""Changes the state of runs in the database, with the transitions that `app.sis.rules` allows. Never creates a run."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ async def change_states(
     *,
     of: Collection[RunState] = (RunState.RUNNING,),
 ) -> Sequence[Row[UUID, UUID, bool]]:
-    """Sets the state of the district's runs that are in one of the states `of` and that match `where`.
+    """Sets the state of those of the district's runs that are in one of the states `of` and match `where`.
 
     `following` is the new state, and `values` are other columns to set. Returns the id, the source and `dry` of each
     changed run. Raises `IllegalTransition` if the new state may not follow each state in `of`, even if no run matches.

@@ -1,5 +1,4 @@
-"""Emits the events of a run: one for each student who entered, left or returned to a school, and one with the run's
-counts.
+"""Emits the events of a run: one for each student who entered, left or returned to a school, and one with counts.
 
 Never changes a roster row. A source's first load emits no student events, because nobody came on the day of the import.
 """

@@ -38,7 +38,7 @@ COMPOSED: Final = {
 
 
 class ZipRefused(SourceRefused):
-    """A zip with one or several errors, each with a sentence."""
+    """Raised for a zip with one or several errors. Each error is a sentence."""
 
     def __init__(self, sentences: Sequence[str]) -> None:
         super().__init__(" ".join(sentences))
@@ -82,7 +82,9 @@ class CsvZip:
         return tuple(self._warnings)
 
     def _standard_names(self, entries: Mapping[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-        """Returns the files by their standard OneRoster names, and adds a warning for each name in another case."""
+        """Returns the files, keyed by their standard OneRoster names. Adds a warning for each name that is written in
+        another case.
+        """
         standard = {f"{name}.csv".lower(): f"{name}.csv" for name in ("manifest", *FILES)}
         renamed: dict[str, zipfile.ZipInfo] = {}
         for file, entry in entries.items():
@@ -208,7 +210,7 @@ def _add_supplements(base: Delivery, composed: tuple[str, ...], supplements: lis
 
 
 def _empty_delta(kind: str, file: str) -> Delivery:
-    """Returns an empty delta of a kind, for which only a supplement was delivered."""
+    """Returns an empty delta of a kind, for a delta that has only a supplement of this kind."""
     line = f"{','.join(COMMON)}\r\n".encode()
     return Delivery(kind, file, False, COMMON, len(line), lambda: iter((line,)))
 

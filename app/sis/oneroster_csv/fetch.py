@@ -29,8 +29,8 @@ from app.sis.oneroster_csv.scores import ScoreFile
 from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import Delivery, NothingNew, OpenedSource, Progress, SourceRefused
 
-MAX_ZIP_BYTES: Final = 8 << 30  # bytes of a zip
-QUIET_SECONDS: Final = 20.0  # seconds without a change after which a file counts as complete
+MAX_ZIP_BYTES: Final = 8 << 30  # The maximum number of bytes of a zip.
+QUIET_SECONDS: Final = 20.0  # Seconds without a change after which a file counts as complete.
 TIMEOUT: Final = aiohttp.ClientTimeout(total=4 * 3600, sock_connect=30, sock_read=120)
 CHUNK: Final = 1 << 20
 AGENT: Final = "Aimline-Sync/1"
@@ -145,7 +145,7 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
     except aiohttp.ClientConnectorDNSError:
         raise SourceRefused(f"The {form.noun} could not be fetched: the host name in its URL is not known.") from None
     except (AddressRefused, aiohttp.ClientError, TimeoutError, OSError) as error:
-        if is_full(error):  # a full disk is not a fault of the source
+        if is_full(error):  # A full disk is not a fault of the source.
             raise
         raise SourceRefused(
             f"The {form.noun} could not be fetched ({type(error).__name__}). Try again later."
@@ -153,9 +153,7 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
 
 
 def _response_time(header: str | None) -> datetime | None:
-    """Returns the time of a `Date` header, but never a time ahead of this machine's clock. Returns None if the header
-    is malformed.
-    """
+    """Returns the time in a `Date` header, but never a time ahead of this machine's clock; None if it is malformed."""
     try:
         return min(parsedate_to_datetime(header).astimezone(UTC), now()) if header else None
     except (ValueError, OverflowError):

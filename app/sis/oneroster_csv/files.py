@@ -30,7 +30,7 @@ class CsvFile:
 
     @property
     def taken(self) -> frozenset[str]:
-        """Returns the names of the columns that are imported."""
+        """Returns the names of the file's columns that are imported."""
         if self.supplement:
             return frozenset((*COMMON, *self.columns))
         kind = BY_NAME[self.kind]

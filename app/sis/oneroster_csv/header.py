@@ -64,8 +64,9 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
 
 
 def standard_columns(header: tuple[str, ...], file: CsvFile) -> tuple[tuple[str, ...], list[str]]:
-    """Returns the columns' standard OneRoster names. The second value has a warning if some columns are written in
-    another case.
+    """Returns the columns' standard OneRoster names, and a list of warnings.
+
+    There is a warning if some columns are written in another case.
     """
     standard = {column.lower(): column for column in (*COMMON, *file.columns)}
     renamed = tuple(standard.get(column.lower(), column) for column in header)
@@ -111,8 +112,8 @@ def _warnings(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]
 
 
 def has_delta_values(head: bytes, header: tuple[str, ...], file: str) -> bool:
-    """Returns whether any of the first rows of a bulk file has a status or dateLastModified, which should be blank
-    there.
+    """Returns whether a bulk file has a status or dateLastModified, which should be blank there, in any of its first
+    rows.
     """
     places = [header.index(column) for column in ("status", "dateLastModified") if column in header]
     text = head.removeprefix(BOM).decode("utf-8", "replace")

@@ -10,9 +10,9 @@ from app.sis.oneroster_csv.header import BOM
 from app.sis.port import SourceRefused
 
 CHUNK = 1 << 20
-HEAD = 1 << 16  # bytes within which a header must end
-UNPACKED_LIMIT = 16 << 30  # bytes of all unpacked files together
-RATIO_LIMIT = 200  # the largest ratio of unpacked to packed bytes; rosters have 5 to 40
+HEAD = 1 << 16  # The bytes within which a header must end.
+UNPACKED_LIMIT = 16 << 30  # The maximum number of bytes of all unpacked files together.
+RATIO_LIMIT = 200  # The maximum ratio of unpacked to packed bytes; rosters have 5 to 40.
 MAX_ENTRIES = 200
 DIRECTORY_LIMIT = 256 << 10  # bytes of the central directory: about a thousand for each entry
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -25,10 +25,11 @@ MANY = "The zip holds far more files than OneRoster has: not opened."
 
 
 class _BoundedFile:
-    """A file that limits the size of each read until the zip is open. The limit is the size of a small zip's directory.
+    """A file that limits the size of each read until the zip is open.
 
-    `zipfile` reads the end record first, and then as many bytes as that record states for the directory. The limit
-    applies whatever the record states, and whichever of several records `zipfile` chooses.
+    The limit is the size of a small zip's directory. `zipfile` reads the end record first, and then as many bytes as
+    that record states for the directory. The limit applies whatever the record states, and whichever of several records
+    `zipfile` chooses.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -88,8 +89,9 @@ def list_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def stream(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int | None = None) -> Iterator[bytes]:
-    """Yields the bytes of a file without its byte order mark. With a limit, reading stops soon after that many
-    bytes.
+    """Yields the bytes of a file without its byte order mark.
+
+    With a limit, reading stops soon after that many bytes.
     """
     yielded = 0
     try:

@@ -10,9 +10,9 @@ from app.sis.oneroster_rest.walk import Walk
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A collection of OneRoster and the kind of its rows.
+    """A collection of OneRoster, with the kind of its rows.
 
-    The collections in `instead` together contain the same rows, for a source that lacks this collection.
+    A source that lacks this collection may have the collections in `instead`, which together contain the same rows.
     """
 
     name: str
@@ -38,7 +38,8 @@ COLLECTIONS: Final = (
 )
 """The collections in the order in which they are read.
 
-Rows that refer to others are read first, so that a row that is added meanwhile is missing together with its references.
+A collection whose rows refer to another one is read before it. If a row and its reference are added meanwhile, both are
+then missing.
 """
 
 IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessmentResults"})
@@ -46,7 +47,7 @@ IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessment
 
 @dataclass(slots=True)
 class PulledCollection:
-    """A collection that was read, or the status with which the source refused it."""
+    """A collection that was read, or the status with which the source refused to send it."""
 
     spool: Spool | None = None
     roles: Spool | None = None
@@ -81,7 +82,7 @@ def missing_sentence(collection: Collection, status: int) -> str:
 
 
 def failed_sentence(name: str, detail: str) -> str:
-    """Returns the sentence that says that an optional collection could not be read, with the reason `detail`."""
+    """Returns a sentence for the report: that an optional collection could not be read, with the reason `detail`."""
     sentence = f"{detail} What is known of {name} stays as it is."
     if name in MAY_BE_LEFT_OUT:
         sentence += f" To go on without it: aimline sis set NAME --district DISTRICT --leave-out {name}"

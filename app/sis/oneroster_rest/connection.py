@@ -30,7 +30,7 @@ address.
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """The limits, in seconds, for how long one request is tried, waited for and repeated.
+    """The limits, in seconds, for trying and repeating one request.
 
     The waits between tries double from `first` up to `longest`, each with jitter. `total` limits the sum of the waits
     and the failed tries of one request. A wait that the source states in `Retry-After` is kept if it fits into `total`.
@@ -76,17 +76,17 @@ class Connection:
 
     @property
     def allowed(self) -> Allowed:
-        """Returns the networks to which a connection is allowed."""
+        """Returns the networks to which connections are allowed."""
         return Allowed(self.allow_networks, self.sandbox, SETTING)
 
     @property
     def rostering(self) -> str:
-        """Returns the validated base of rostering without a trailing slash; raises `SourceRefused`."""
+        """Returns the validated base URL of the rostering service without a trailing slash; raises `SourceRefused`."""
         return normalize_url(self.url, self.allowed, "url")
 
     @property
     def gradebook(self) -> str:
-        """Returns the validated base of the gradebook without a trailing slash; raises `SourceRefused`."""
+        """Returns the validated base URL of the gradebook service without a trailing slash; raises `SourceRefused`."""
         if self.gradebook_url:
             return normalize_url(self.gradebook_url, self.allowed, "gradebook-url")
         if self.version == "1.1":
@@ -107,9 +107,10 @@ class Connection:
 
 
 def normalize_url(url: str, allowed: Allowed, setting: str) -> str:
-    """Returns a URL of the settings in normalized form, without a trailing slash.
+    """Returns a URL from the settings in normalized form, without a trailing slash.
 
-    Raises `SourceRefused` if a connection to it is not allowed, or if it has a query.
+    Raises `SourceRefused` if a connection to it is not allowed, or if it has a query. `setting` is the setting's name
+    for the error.
     """
     try:
         checked = validate_url(url, allowed)

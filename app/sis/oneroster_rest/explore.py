@@ -1,4 +1,4 @@
-"""Inspects a source without writing anything (`aimline sis doctor`). Never reports a value of a row.
+"""Inspects a source for an operator without writing anything (`aimline sis doctor`). Never reports a value of a row.
 
 Each check runs separately, so that a check that fails does not prevent the others. Over 250 lines, because there are
 many checks.
@@ -21,7 +21,7 @@ from app.sis.oneroster_rest.wire import Wire
 from app.sis.port import SourceInconsistent, SourceRefused
 
 SHORT: Final = RetryPolicy(tries=3, first=0.3, longest=5.0, total=15.0, answer=30.0, whole=60.0)
-MAX_SECONDS: Final = 900.0  # seconds that a whole inspection may take
+MAX_SECONDS: Final = 900.0  # Seconds that a whole inspection may take.
 TOKENS: Final = ("/oauth/token", "/oauth2/token", "/token", "/connect/token")
 BASES: Final = {
     "1.1": ("/ims/oneroster/v1p1", "/v1p1", "/learningdata/v1"),
@@ -31,7 +31,7 @@ BASES: Final = {
     ),
 }
 AUTHS: Final[tuple[Literal["oauth2-basic", "oauth2-body", "oauth1"], ...]] = ("oauth2-basic", "oauth2-body", "oauth1")
-MAX_PAGE_ROWS: Final = 10_000  # rows requested in one page, to find the largest page size
+MAX_PAGE_ROWS: Final = 10_000  # The rows requested in one page, to find the largest possible page size.
 PAST, FUTURE = "1970-01-01T00:00:00.000Z", "2999-01-01T00:00:00.000Z"
 SAMPLE: Final = 100
 CANNOT_READ: Final = "A sync cannot read this source as it is set."
@@ -44,8 +44,8 @@ CAN_READ: Final = {
 
 @dataclass(slots=True)
 class Findings:
-    """The findings of an inspection: sentences, facts as JSON, and whether a sync with the source's settings can read
-    the source.
+    """The findings of an inspection: sentences, facts as JSON, and whether a sync with the source's own settings would
+    work.
     """
 
     ready: bool = False
@@ -105,7 +105,7 @@ async def _explore(connection: Connection, findings: Findings) -> None:
 
 
 def _missing_options(current: Connection, working: Connection, facts: dict[str, Any]) -> list[str]:
-    """Returns the command-line options to change, if the source could be read only with settings other than its own.
+    """Returns the command-line options to change, if the source could be read only with other settings than its own.
 
     `current` has the source's settings, and `working` those with which it was read.
     """
@@ -129,7 +129,7 @@ async def _reading(connection: Connection) -> AsyncIterator[Reader]:
 
 
 async def _sign_in(connection: Connection, findings: Findings) -> Connection | None:
-    """Returns the connection with the sign-in that the token endpoint accepts. Returns None if it accepts none.
+    """Returns the connection with a method of sign-in that the token endpoint accepts, or None if it accepts none.
 
     A signature is only tested later, when a collection is read.
     """
@@ -177,8 +177,7 @@ def _report_token(token: BearerToken, findings: Findings) -> None:
 
 
 async def _find_base(connection: Connection, findings: Findings) -> Connection | None:
-    """Returns the connection with the first base address at which organizations can be read. Returns None if there is
-    none.
+    """Returns the connection with a base address at which organizations can be read, or None if there is none.
 
     The configured base address is tried first.
     """
@@ -215,8 +214,9 @@ async def _find_base(connection: Connection, findings: Findings) -> Connection |
 
 
 async def _with_gradebook(connection: Connection, findings: Findings) -> Connection:
-    """Returns the connection with the base address at which the gradebook answers. If it answers nowhere, returns the
-    connection unchanged.
+    """Returns the connection with the base address at which the gradebook answers.
+
+    If it answers at no address, the connection is returned unchanged.
     """
     base = connection.url.rstrip("/")
     urls = dict.fromkeys(filter(None, (connection.gradebook_url, base.replace(ROSTERING, GRADEBOOK), base)))

@@ -1,5 +1,4 @@
-"""Pulls a source completely: reads the collections in order, reads them again when the source changes, and collects
-warnings.
+"""Pulls a source completely: reads the collections in order, and reads a collection again if it changes meanwhile.
 
 Everything is written to disk before the pull yields anything, and no transaction is open meanwhile. Over 250 lines, so
 that everything that decides whether a collection is complete or must be read again is in one place.
@@ -41,7 +40,7 @@ SIDE_BY_SIDE: Final = 5  # collections read at the same time, so that first and 
 
 @dataclass(slots=True)
 class RestSource:
-    """The result of a pull as an `OpenedSource`.
+    """The result of a pull in the form of an `OpenedSource`.
 
     If a delta was requested but the source could only be read in full, `mode` is full. `failed` has the kinds of the
     optional collections that could not be read.
@@ -110,7 +109,7 @@ class RestPull:
         self.page_budget = PageBudget(AHEAD * self.connection.concurrency)
 
     async def source(self, reader: Reader) -> RestSource:
-        """Pulls all collections, and pulls each collection again that changed meanwhile. Returns the result.
+        """Pulls all collections, repeats those that changed meanwhile, and returns the result.
 
         If only changes were requested and the source cannot send changes for one collection, all collections are pulled
         in full.
@@ -143,7 +142,7 @@ class RestPull:
         )
 
     def timeout_sentence(self) -> str:
-        """Returns the sentence for a source that could not be read completely within the time limit."""
+        """Returns a sentence for the error of a source that could not be read completely within the time limit."""
         missing = [
             collection.name
             for collection in COLLECTIONS
@@ -156,7 +155,7 @@ class RestPull:
         )
 
     def close(self) -> None:
-        """Deletes all rows from disk."""
+        """Deletes all rows of the pull from disk."""
         for pulled in self.done.values():
             pulled.close()
 
@@ -200,7 +199,7 @@ class RestPull:
             raise _first(errors) from None
 
     async def _one(self, reader: Reader, collection: Collection) -> PulledCollection | None:
-        """Pulls a collection. If the source does not have it, pulls the collections that contain the same rows.
+        """Pulls one collection, or the collections that contain the same rows if the source does not have it.
 
         Returns None if the collection changed meanwhile.
         """
@@ -287,10 +286,10 @@ class RestPull:
         return query
 
     def _page_size(self, collection: Collection) -> int:
-        """Returns the number of rows to request per page. If a collection is read again, the pages are smaller than
-        before.
+        """Returns the number of rows to request per page.
 
-        If the rows are then at the same places, their order is fixed and does not depend on the pages.
+        If a collection is read again, the pages are smaller than before. If the rows are then at the same places, their
+        order is fixed and does not depend on the pages.
         """
         size, attempt = self.sizes.get(collection.name, (0, 0))
         return max(2, (3 + attempt % 2) * size // 5) if size else self.connection.page_size

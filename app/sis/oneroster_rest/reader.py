@@ -1,7 +1,6 @@
-"""Reads one page of one collection: its URL, its envelope, its status and its headers. Does not decide which page comes
-next.
+"""Reads one page of one collection: its URL, its envelope, its status and its headers.
 
-Never reports free text of a response, because it may contain a name.
+Does not decide which page comes next. Never reports free text of a response, because it may contain a name.
 """
 
 import asyncio
@@ -29,13 +28,11 @@ ENVELOPES: Final = {
     "students": "users",
     "teachers": "users",
 }
-"""The keys under which a page has its rows, for collections whose key differs from their path. They are keyed by
-path.
-"""
+"""The names of the list of rows in a page, keyed by the collection's path, where the two differ."""
 
 ABSENT: Final = frozenset({403, 404, 405, 410, 501})
-GARBLED: Final = 3  # responses in a row without valid JSON after which the pull fails
-SHARED: Final = 4  # refused tokens of one request after which it is sent alone
+GARBLED: Final = 3  # The number of responses in a row without valid JSON after which the pull fails.
+SHARED: Final = 4  # The number of refused tokens of one request after which it is sent alone.
 _ID = itemgetter("sourcedId")
 _NEXT = re.compile(r"<([^>]*)>([^<]*)")
 _REVISION = re.compile(r"x-[a-z-]*(revision|snapshot|generation)")
@@ -74,10 +71,11 @@ class Reader:
     _one_by_one: asyncio.Lock = field(init=False)
 
     async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
-        """Returns a page. Raises `CollectionAbsent` or `BadQuery` if the first page cannot be read.
+        """Returns a page of a collection.
 
-        For a later page, the statuses that mean one of these errors mark the end of the collection. `query` has the
-        filter and the order, and `link` is the `next` link to follow instead of an offset.
+        Raises `CollectionAbsent` or `BadQuery` if the first page cannot be read. For a later page, the statuses that
+        mean one of these errors mark the end of the collection. `query` has the filter and the order, and `link` is the
+        `next` link to follow instead of an offset.
         """
         url = link or page_url(self.bases[name in GRADES], name, limit, offset, query)
         try:
@@ -111,11 +109,10 @@ class Reader:
                 await asyncio.sleep(self.connection.patience.first * garbled)
 
     async def get(self, url: str) -> Answer:
-        """Returns the response to an authorized request. The response has the status 401 only if new tokens do not
-        help.
+        """Returns the response to an authorized request.
 
-        If a token is valid for a few uses only, concurrent requests use up each new token. Then requests are sent one
-        by one.
+        The response has the status 401 only if new tokens do not help. If a token is valid for a few uses only,
+        concurrent requests use up each new token. Then requests are sent one by one.
         """
         for _ in range(SHARED):
             if self._alone:
@@ -202,7 +199,7 @@ def parse_json(body: bytes) -> Any:
 
 
 def extract_rows(name: str, content: Any) -> list[Any]:
-    """Returns the rows in the envelope of a list. Raises `SourceRefused` if there is no list, whatever the response's
+    """Returns the rows in a page's JSON. Raises `SourceRefused` if it has no list of rows, whatever the response's
     status.
     """
     if isinstance(content, list):
@@ -224,7 +221,7 @@ def extract_rows(name: str, content: Any) -> list[Any]:
 
 
 def sourced_ids(rows: list[Any]) -> list[str]:
-    """Returns the ids of rows. In the usual case, all ids are non-empty strings, and a faster way is used."""
+    """Returns the ids of rows. If all ids are non-empty strings, as is usual, a faster way is used."""
     try:
         ids = list(map(_ID, rows))
     except (KeyError, TypeError):

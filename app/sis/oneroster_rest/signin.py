@@ -22,9 +22,9 @@ from app.sis.oneroster_rest.connection import PURL, Connection, normalize_url
 from app.sis.oneroster_rest.wire import Answer, Wire
 from app.sis.port import SourceRefused
 
-HOPS: Final = 3  # redirects of the token endpoint that are followed
-MAX_REFUSALS: Final = 3  # refused tokens or signatures in a row after which no other is tried
-MARGIN: Final = 60.0  # seconds before its end at which a token is renewed; at most a tenth of its lifetime
+HOPS: Final = 3  # The maximum number of redirects of the token endpoint that are followed.
+MAX_REFUSALS: Final = 3  # The number of refused tokens or signatures in a row after which no other is tried.
+MARGIN: Final = 60.0  # Seconds before the end of a token at which it is renewed; at most a tenth of its lifetime.
 _SCOPE: Final = re.compile(rf"(?:{'|'.join(map(re.escape, PURL.values()))})[a-z.-]{{1,60}}")
 ERRORS: Final = frozenset(
     {
@@ -48,13 +48,17 @@ class Credentials(Protocol):
 
 
 def credentials(wire: Wire, warnings: list[str]) -> Credentials:
-    """Returns the credentials for a source. Irregularities are appended to `warnings`."""
+    """Returns the credentials for a source, by the connection's method of sign-in. Irregularities are appended to
+    `warnings`.
+    """
     connection = wire.connection
     return OAuth1Signature(connection) if connection.auth == "oauth1" else BearerToken(wire, warnings)
 
 
 class OAuth1Signature:
-    """OAuth 1.0a without a token and without a body (RFC 5849). Each request is signed together with its query."""
+    """Signs requests by OAuth 1.0a (RFC 5849) without a token and without a body. Each signature covers the request's
+    query.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -76,8 +80,9 @@ class OAuth1Signature:
         return header
 
     async def renew(self, used: str) -> bool:
-        """Returns whether to sign again. A nonce may have been used before, or a clock may be wrong. Returns False
-        after several refusals.
+        """Returns whether to sign again, which is false after several refusals in a row.
+
+        A nonce may have been used before, or a clock may be wrong.
         """
         self._refusals += 1
         return self._refusals < MAX_REFUSALS
@@ -88,7 +93,10 @@ class OAuth1Signature:
 
 
 def sign(method: str, base: str, client_secret: str, token_secret: str = "") -> str:
-    """Returns the signature of RFC 5849, 3.4.2. HMAC-SHA256, which the RFC does not define, works in the same way."""
+    """Returns the signature of a base string (RFC 5849, 3.4.2).
+
+    HMAC-SHA256, which the RFC does not define, works in the same way.
+    """
     if method == SIGNATURE_HMAC_SHA1:
         signature: str = hmac_sha1_signature(base, client_secret, token_secret)
         return signature

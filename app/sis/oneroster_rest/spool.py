@@ -1,4 +1,4 @@
-"""Stores a collection's rows temporarily: CSV in an unnamed file, and digests of the rows in another.
+"""Stores the rows of a collection temporarily: CSV in an unnamed file, and digests of the rows in another.
 
 The files are readable by this process only (0600) and disappear when it ends. Only one page of rows is in memory. When
 the collection is complete, the digests of its rows are in memory too, a part of them at a time.
@@ -19,8 +19,8 @@ from app.sis.oneroster_rest.translate import Cells
 from app.sis.port import Delivery, SourceRefused
 
 CHUNK: Final = 1 << 20
-PART: Final = 4_000_000  # rows whose digests are compared at once
-WIDTH: Final = 3  # the numbers stored for each row: the digests of its id and its values, and its place
+PART: Final = 4_000_000  # The number of rows whose digests are compared at once.
+WIDTH: Final = 3  # The numbers that are stored for each row: the digests of its id and its values, and its place.
 _ID: Final = itemgetter(0)
 _REST: Final = itemgetter(slice(2, None))
 
@@ -60,7 +60,7 @@ class DiskBudget:
         self.left = int(gb * (1 << 30))
 
     def reserve(self, size: int) -> None:
-        """Reserves `size` bytes. If `size` is negative, releases bytes. Raises `SourceRefused` if the budget is
+        """Reserves `size` bytes, or releases bytes if `size` is negative. Raises `SourceRefused` if the budget is
         exceeded.
         """
         self.left -= size
@@ -72,7 +72,7 @@ class DiskBudget:
 
 
 class Spool:
-    """The rows of one kind in temporary files."""
+    """The rows of one kind, stored in temporary files."""
 
     def __init__(self, kind: str, file: str, header: Cells, budget: DiskBudget) -> None:
         self.kind, self.file, self.header, self._budget = kind, file, header, budget
@@ -228,8 +228,9 @@ def _digest(*columns: "np.ndarray") -> int:
 
 
 def _lines(rows: Sequence[Cells]) -> str:
-    """Returns rows as CSV. If the numbers of commas and lines show that no cell needs quotes, the cells are joined
-    directly.
+    """Returns rows as CSV.
+
+    If the numbers of commas and lines show that no cell needs quotes, the cells are joined directly.
     """
     plain = "\n".join([*map(",".join, rows), ""])
     commas = sum(map(len, rows)) - len(rows)

@@ -17,8 +17,8 @@ from app.sis.kinds import BY_NAME, ROLES, WORDS, Field, Kind, Ref
 Row = Mapping[str, Any]
 Cells = tuple[str, ...]
 BASE: Final = ("sourcedId", "dateLastModified", "status")
-SHAPES: Final = 512  # the number of sets of keys whose columns are cached
-ALIKE: Final = 16  # the smallest number of rows with the same keys that are read by column
+SHAPES: Final = 512  # The number of sets of keys whose columns are cached.
+ALIKE: Final = 16  # The minimum number of rows with the same keys that are read by column.
 _PLAIN: Final = ({str}, {int}, {float}, {bool})
 _ID: Final = itemgetter("sourcedId")
 _KNOWN_WORDS: Final = {word.lower(): word for word in WORDS}
@@ -38,7 +38,7 @@ themselves.
 
 
 def text(value: Any) -> str:
-    """Returns a value as text. For an object or null, returns an empty text."""
+    """Returns a value as text. An object or null becomes an empty text."""
     if type(value) is str:
         return value
     if value is None or isinstance(value, dict):
@@ -59,14 +59,15 @@ def word(value: Any) -> str:
 
 
 def day(value: Any) -> str:
-    """Returns a date as text. Of a date and time, returns the date."""
+    """Returns a date as text; of a date with a time, only the date."""
     raw = text(value)
     return raw[:10] if len(raw) > 10 and raw[4] == raw[7] == "-" and raw[10] in "T " else raw
 
 
 def ref(value: Any) -> str:
-    """Returns the id in a GUIDRef, or a plain id. If there is only an href, returns the last part of the href's
-    path.
+    """Returns the id in a GUIDRef, or a plain id.
+
+    If there is only an href, returns the last part of the href's path.
     """
     if isinstance(value, dict):
         sourced_id = value.get("sourcedId") or _any_case(value, "sourcedId")
@@ -157,8 +158,8 @@ SPECIAL: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], str]]]] = {
 
 
 def _column(column: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], str]]:
-    """Returns three things about a column: its header, the JSON fields from which it can come, and the function that
-    converts it.
+    """Returns a column's header, the JSON fields from which its value can come, and the function that converts the
+    value.
     """
     if column.header in SPECIAL:
         return (column.header, *SPECIAL[column.header])
@@ -170,8 +171,9 @@ def _column(column: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], 
 
 
 class _Shape(NamedTuple):
-    """How rows with the same keys are read. It has the converter and the key of each column, and whether the rows have
-    the roles of 1.2.
+    """The way in which rows with the same keys are read.
+
+    It has the converter and the key of each column, and whether the rows have the roles of 1.2.
     """
 
     columns: tuple[tuple[Callable[[Any], str], str | None], ...]
@@ -179,7 +181,7 @@ class _Shape(NamedTuple):
 
 
 class Translator:
-    """Translates the rows of one kind to cells."""
+    """Translates the JSON rows of one kind to cells of CSV."""
 
     def __init__(self, kind: Kind) -> None:
         own: tuple[Field | Ref, ...] = (*kind.fields, *kind.refs)
@@ -194,8 +196,8 @@ class Translator:
         )
 
     def page(self, rows: Sequence[Any]) -> list[Cells]:
-        """Returns the cells of each row, the same as `cells` does. Rows with the same keys are read column by column,
-        which is faster.
+        """Returns the cells of each row, as `cells` does, but faster: rows with the same keys are read column by
+        column.
         """
         if set(map(type, rows)) != {dict}:
             return list(map(self.cells, rows))
@@ -212,8 +214,9 @@ class Translator:
         return result
 
     def cells(self, row: Any) -> Cells:
-        """Returns the cells of a row. A value that is not an object gives empty cells, so that the row is
-        quarantined.
+        """Returns the cells of a row.
+
+        A value that is not an object gives empty cells, so that the row is quarantined.
         """
         if not isinstance(row, dict):
             return ("",) * len(self.header)
@@ -247,7 +250,7 @@ class Translator:
         return tuple(changed)
 
     def _shape(self, keys: tuple[str, ...]) -> _Shape:
-        """Returns how rows with these keys are read. The result is cached."""
+        """Returns the way in which rows with these keys are read. The result is cached."""
         lower = {key.lower(): key for key in reversed(keys)}
         exact = dict(zip(keys, keys, strict=True))
         columns = []
@@ -261,7 +264,7 @@ class Translator:
 
 
 def _read(read: Callable[[Any], str], values: list[Any]) -> list[str]:
-    """Returns `read(value)` for each value.
+    """Returns `read(value)` for each of the values.
 
     Equal values of one plain type are read once. (1 and true are equal, but differ in type.)
     """
@@ -285,8 +288,9 @@ ROLE: Final = Translator(BY_NAME["role"])
 
 
 def roles_of(row: Any) -> list[Cells]:
-    """Returns the roles of a 1.2 user as rows. Role ids exist only in the CSV binding, so here they are built from the
-    values of the role.
+    """Returns the roles of a 1.2 user as rows of the kind role.
+
+    Role ids exist only in the CSV binding, so here they are built from the values of the role.
     """
     roles = _any_case(row, "roles") if isinstance(row, dict) else None
     if not isinstance(roles, list):
@@ -304,14 +308,14 @@ def roles_of(row: Any) -> list[Cells]:
 
 
 def _one_role(roles: list[dict[str, Any]]) -> str:
-    """Returns the main role of a person. It is student if that is one of the roles, otherwise the primary role,
-    otherwise the first.
+    """Returns the main role of a person: student if that is one of the roles, otherwise the primary role, otherwise the
+    first.
 
     A role that OneRoster does not define counts only for a person who has no other.
     """
     named = [(word(_any_case(role, "role")), text(_any_case(role, "roleType")).lower()) for role in roles]
-    known = [(name, kind) for name, kind in named if name.strip().lower() in _ROLES]
-    if any(name.strip().lower() == "student" for name, _ in known):
+    standard = [(name, kind) for name, kind in named if name.strip().lower() in _ROLES]
+    if any(name.strip().lower() == "student" for name, _ in standard):
         return "student"
-    pairs = known or [pair for pair in named if pair[0]]
+    pairs = standard or [pair for pair in named if pair[0]]
     return next((name for name, kind in pairs if kind == "primary"), pairs[0][0] if pairs else "")

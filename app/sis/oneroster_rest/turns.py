@@ -1,4 +1,4 @@
-"""Orders the page requests, and limits the fetched pages that wait to be read. Never fetches a page.
+"""Orders the page requests of a pull, and limits the fetched pages that wait to be read. Never fetches a page.
 
 Several collections are read at the same time, so that a request is always running. Collections that are earlier in the
 order have priority. A later collection is read only while the earlier ones have no request to send.
@@ -12,8 +12,9 @@ from itertools import count
 
 
 class TurnQueue:
-    """Limits concurrent requests. The request with the lowest number is next; of equal numbers, the one that has waited
-    longest.
+    """Limits concurrent requests.
+
+    The request with the lowest number is next; of equal numbers, the one that has waited longest.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -53,7 +54,7 @@ class TurnQueue:
 
 
 class PageBudget:
-    """The number of pages that all walks together may request ahead. Each walk may request one page more."""
+    """The number of pages that all walks of a pull together may request ahead. Each walk may request one page more."""
 
     def __init__(self, pages: int) -> None:
         self._free = pages

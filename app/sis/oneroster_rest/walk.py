@@ -1,4 +1,4 @@
-"""Walks through the pages of one collection, so that no row is lost, whatever a source says about its pages.
+"""Reads the pages of one collection in order, so that no row is lost, whatever a source says about its pages.
 
 The offset advances by the number of new rows in a page; rows that the previous page had too do not count. A page
 without new rows is the end. A total is trusted once two pages have stated the same, unless there is a `next` link. If
@@ -13,7 +13,8 @@ from typing import Any, Final
 from app.sis.oneroster_rest.turns import PageBudget
 from app.sis.port import CollectionRefused
 
-ROUND: Final = 3  # repeated pages in a row after which a source without a total counts as going in circles
+# The number of repeated pages in a row after which a source without a total counts as going in circles.
+ROUND: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +46,19 @@ class CollectionChanged(Exception):
 
 
 Fetch = Callable[[int, int, str | None], Awaitable[WalkPage]]
-"""A function that fetches a page. Its arguments are the limit, the offset, and the link of the previous page, or
-None.
+"""A function that fetches a page.
+
+Its arguments are the limit, the offset, and the link of the previous page, or None.
 """
 
 
 class Walk:
-    """One walk through a collection. Afterwards `whole` is true if nothing indicates that there are more rows.
+    """A walk through all pages of a collection.
 
-    `disordered` is true if rows came again in a way that overlapping pages do not explain: the pages may have no fixed
-    order, and some row may be missing. `promised` is true if the source announced more than it sent. `start` is the
-    place of the page that was yielded last, and `largest` the number of rows of the largest page.
+    Afterwards `whole` is true if nothing indicates that there are more rows. `disordered` is true if rows came again in
+    a way that overlapping pages do not explain: the pages may have no fixed order, and some row may be missing.
+    `promised` is true if the source announced more than it sent. `start` is the place of the page that was yielded
+    last, and `largest` the number of rows of the largest page.
     """
 
     def __init__(self, fetch: Fetch, limit: int, budget: PageBudget) -> None:
@@ -100,14 +103,13 @@ class Walk:
             yield page
 
     def _has_repeats(self, page: WalkPage) -> bool:
-        """Returns whether a page without new ids has repeated rows of its own, and is not only a repetition of the
-        previous page.
+        """Returns whether a page without new ids repeats rows within itself, instead of only repeating the previous
+        page.
         """
         return bool(page.rows) and all(map(self._seen.__contains__, page.ids)) and page.rows != self._before
 
     def _is_suspicious(self, page: WalkPage) -> bool:
-        """Returns whether an empty page may be an error. This is so if it follows a full page and nothing else marks
-        the end.
+        """Returns whether an empty page may be an error, because it follows a full page and nothing else marks the end.
 
         Such a page is requested once more, because the rows after it would otherwise count as removed.
         """
@@ -169,7 +171,7 @@ class Walk:
         return link
 
     def _check_for_circle(self, ids: list[str]) -> None:
-        """Raises `SourceRefused` if several pages in a row have no new rows and no total tells where the collection
+        """Raises `SourceRefused` if several pages in a row have no new rows and no total states where the collection
         ends.
         """
         page = hash(tuple(ids))
@@ -234,10 +236,10 @@ class Walk:
             self.revision = page.revision
 
     async def _probe(self, first: WalkPage) -> None:
-        """Handles a second page that equals the first. Raises `SourceRefused` if there may be more rows.
+        """Checks a second page that equals the first. Raises `SourceRefused` if there may be more rows.
 
-        A request for one row at offset 1 returns all rows if the source never pages, and the second row if there are
-        no more. A source that applies the limit but ignores the offset returns the first row.
+        A request for one row at offset 1 returns all rows if the source never pages, and the second row if there are no
+        more. A source that applies the limit but ignores the offset returns the first row.
         """
         single = await self._fetch(1, 1, None)
         if first.ids[1] not in single.ids:
@@ -254,7 +256,7 @@ class Walk:
         return is_first_again and self.total is None and self.pages > 1
 
     def _ended(self) -> bool:
-        """Returns whether the end is reached. A trusted total shows this, or that there is no further link."""
+        """Returns whether the walk has reached the end, as a trusted total or a missing link shows."""
         if self._last is None or self._last.beyond:
             return False
         if self._first and self._first.beyond:

@@ -1,4 +1,4 @@
-"""Sends one request to a source, with limits, concurrency, waiting and retries. Knows nothing of pages.
+"""Sends one request to a source, with limits, concurrency, waits and retries. Knows nothing of pages.
 
 Never reports any text of a response body, because it may contain a name.
 """
@@ -24,11 +24,12 @@ from app.sis.oneroster_rest.connection import SETTING, Connection
 from app.sis.port import CollectionRefused, SourceRefused
 
 AGENT: Final = "Aimline-OneRoster/1"
-MAX_PAGE_BYTES: Final = 32 << 20  # bytes of one unpacked response; ten may be in memory, and each grows when parsed
+# The maximum number of bytes of one unpacked response; ten may be in memory, and each grows when parsed.
+MAX_PAGE_BYTES: Final = 32 << 20
 KEPT_OPEN: Final = 15.0
 CONNECTING: Final = 20.0
 WAITS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-CALM: Final = 50  # responses without a 429 after which the concurrency is raised by one again
+CALM: Final = 50  # The number of responses without a 429 after which the concurrency is raised by one again.
 BROKEN = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
 NO_SUCH_HOST = "has a host name that is not known"
@@ -46,7 +47,7 @@ class Answer:
 
 
 class Wire:
-    """The connections to one source for one pull, with at most `concurrency` requests at the same time.
+    """The connections to one source during one pull, with at most `concurrency` requests at the same time.
 
     After a 429 the concurrency is lowered by one, and no request is sent before the time that the source stated.
     """
@@ -58,7 +59,7 @@ class Wire:
         self._gate = asyncio.Semaphore(self._most)
         self._withheld, self._calm, self._quiet_until = 0, 0, 0.0
         self._web: aiohttp.ClientSession | None = None
-        self.as_of: datetime | None = None  # the time of the first page by the source's clock
+        self.as_of: datetime | None = None  # The time of the first page by the source's clock.
 
     async def __aenter__(self) -> Self:
         self._web = checked_session(self.connection.allowed, KEPT_OPEN)
@@ -69,10 +70,10 @@ class Wire:
             await self._web.close()
 
     async def send(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
-        """Returns the response to a request, whatever its status. Retries while the source is busy or the network
-        fails.
+        """Returns the response to a request, whatever its status.
 
-        `headers` is called again for each try. Raises `SourceRefused` when the limits of the retry policy are reached.
+        Retries while the source is busy or the network fails. `headers` is called again for each try. Raises
+        `SourceRefused` when the limits of the retry policy are reached.
         """
         policy, tries, waited = self._policy, 0, 0.0
         while True:
@@ -161,8 +162,9 @@ class Wire:
 
 
 def parse_http_date(header: str | None) -> datetime | None:
-    """Returns the instant of a `Date` header (RFC 9110, 6.6.1). An instant in the future becomes now, because a
-    watermark must not be in the future.
+    """Returns the instant in a `Date` header (RFC 9110, 6.6.1).
+
+    An instant in the future becomes now, because a watermark must not be in the future.
     """
     try:
         instant = parsedate_to_datetime(header) if header else None
@@ -172,7 +174,7 @@ def parse_http_date(header: str | None) -> datetime | None:
 
 
 def parse_retry_after(header: str | None) -> float | None:
-    """Returns the seconds of a `Retry-After` (RFC 9110, 10.2.3), which is a number or a date. Returns None if it is
+    """Returns the seconds in a `Retry-After` header (RFC 9110, 10.2.3), which has a number or a date; None if it is
     malformed.
     """
     if header is None:

@@ -1,1 +1,3 @@
-"""Executes and answers sync runs: pulls from a source, approves, undoes, rekeys and lists runs."""
+"""Executes sync runs and people's answers to them, and lists runs: pulls from a source, approves, undoes, renames
+sourcedIds.
+"""

@@ -51,7 +51,7 @@ from app.sis.runs.queries import read_report
 from app.sis.runs.queries import run as find_run
 from app.sis.service import open_stage, refresh_statistics
 
-KEPT_SIZE = 64 << 20  # bytes; the assumed size of a kept plan, whose files no longer exist
+KEPT_SIZE = 64 << 20  # The assumed size of a kept plan in bytes; its files no longer exist.
 RESTORED = "The database was restored from a backup, which has no plans: it is discarded. Run the sync again."
 
 
@@ -63,10 +63,10 @@ class RosterChanged(SourceInconsistent):
 
 @needs(Can.APPROVE_SYNC)
 async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -> None:
-    """Marks a held run, or one that failed to apply, as approved. `plan` is the digest that the report shows;
-    `without_removals` drops the removals from the plan.
+    """Marks a held run, or one that failed to apply, as approved.
 
-    Raises `NotFound`, and `Conflict` if the run has another state or its plan has another digest.
+    `plan` is the digest that the report shows; `without_removals` drops the removals from the plan. Raises `NotFound`,
+    or `Conflict` if the run has another state or its plan has another digest.
     """
     run = await _load_held(work, run_id)
     if run.plan is None or run.plan["digest"] != plan:
@@ -80,7 +80,7 @@ async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -
 async def discard(work: Work, run_id: UUID) -> None:
     """Marks a held run, or one that failed to apply, as discarded.
 
-    Raises `NotFound`, and `Conflict` if the run is in another state.
+    Raises `NotFound`, or `Conflict` if the run is in another state.
     """
     await _load_held(work, run_id)
     await _record_answer(work, run_id, RunState.DISCARDED, "Discarded. The roster is as it was.", False)
@@ -88,7 +88,7 @@ async def discard(work: Work, run_id: UUID) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def discard_unkept_plans(work: Work) -> int:
-    """Discards every plan that waits for approval, and returns the number of runs.
+    """Discards every plan that waits for approval. Returns the number of discarded runs.
 
     This is needed after a restore, because backups do not contain staged rows.
     """
@@ -210,8 +210,8 @@ async def undo(
     """Reverts an applied run in one transaction, as a run of its own with its own change log.
 
     Created rows are removed; updated, removed and restored rows get their former values, except for pinned fields.
-    Raises `NotFound`; `Conflict` if the run was not applied, is undone already, has expired, or a later run changed
-    the same rows; `AlreadyRunning` while the district syncs.
+    Raises `NotFound`; `Conflict` if the run was not applied, is undone already, has expired, or a later run changed the
+    same rows; `AlreadyRunning` while the district syncs.
     """
     principal = system_principal(district_id, "sync")
     report = Report(request.run_id or new_id(), began_at=now())
@@ -267,8 +267,8 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
 async def require_undoable(work: Work, run: SisRun) -> None:
     """Raises `Conflict` if a run was not applied, is undone already, or a later run changed the same rows."""
     if run.state != RunState.APPLIED or run.undoes is not None:
-        what = "undid another" if run.undoes else f"is {run.state}"
-        raise Conflict(f"The run {what}: only a sync that was applied can be undone.", code="run.not_applied")
+        reason = "undid another" if run.undoes else f"is {run.state}"
+        raise Conflict(f"The run {reason}: only a sync that was applied can be undone.", code="run.not_applied")
     in_district = SisRun.district_id == work.district_id
     undoes = select(SisRun.undoes).where(in_district, SisRun.undoes.is_not(None), SisRun.state == RunState.APPLIED)
     undone = set(await work.db.scalars(undoes))
@@ -310,7 +310,7 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
-    """Counts the rows of a kind that this run changed and that one of the runs `later` changed again.
+    """Returns how many rows of a kind this run changed and one of the runs `later` changed again.
 
     Also counts rows that a later run created under an id that this run had created.
     """
@@ -361,8 +361,9 @@ async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
 
 
 async def reopen_memberships(stage: Stage, ran_on: date) -> None:
-    """Reopens the school memberships that a run on the date `ran_on` had ended. Without this, an undo would leave a gap
-    in them.
+    """Reopens the school memberships that a run on the date `ran_on` had ended.
+
+    Without this, an undo would leave a gap in them.
     """
     await stage.run(
         f"""UPDATE school_membership AS m SET ends_on = NULL FROM {stage.of_run("plan", "person")} AS p
@@ -375,8 +376,7 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Removes again the rows that the run `run_id` had restored, with their former values and their former time of
-    removal.
+    """Removes again the rows that the run `run_id` had restored, with their former values and time of removal.
 
     The schools of records are not changed, because the records of a student who left stay in their current schools.
     """

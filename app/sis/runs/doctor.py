@@ -1,5 +1,6 @@
-"""Checks that every row about a student has the student's schools, and repairs rows that do not. Never reads a
-source.
+"""Checks that every row about a student has the student's schools, and repairs rows that do not.
+
+Never reads a source.
 """
 
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ from app.sis.engine.run import lock_district_writes
 from app.sis.service import open_stage
 
 NO_SOURCE = UUID(int=0)
-SIZE = 1 << 26  # bytes; the check gets as much memory as a sync with a file of this size
+SIZE = 1 << 26  # Bytes; the check gets as much memory as a sync with a file of this size.
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """The result for one district: the number of rows whose schools differ from the student's, keyed by table."""
+    """The result of the check of one district: by table, the number of rows whose schools differ from the student's."""
 
     district: str
     rows_by_table: dict[str, int]

@@ -1,4 +1,4 @@
-"""Requests and starts the runs of a source: full or delta, by the source's adapter. Never plans or applies.
+"""Requests and starts the runs of a source, full or delta, by the source's adapter. Never plans or applies.
 
 A request to an API creates a row that the worker executes; the command line executes its runs at once. Over 250 lines,
 so that the requests and the inputs of a run are in one place.
@@ -48,16 +48,15 @@ from app.sis.sources.service import open_url as open_address
 from app.sis.sources.settings import FILE_KINDS, UPLOADS, SourceSettings, is_local, path_of
 
 Mode = Literal["full", "delta"]
-PAGE_SIZE = 1000  # rows of a page, if the source's settings have no page size
-REMEMBERED = 1000  # the number of earlier imported files with which a new file is compared
+PAGE_SIZE = 1000  # The rows of a page, if the source's settings have no page size.
+REMEMBERED = 1000  # The number of earlier imported files with which a new file is compared.
 READ_STATES = (RunState.APPLIED, RunState.HELD, RunState.APPROVED, RunState.FAILED_TO_APPLY, RunState.DISCARDED)
 """The states of a run that has already read its source completely."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunInputs:
-    """The inputs of a run: the source with its settings, its secrets, the mode, and descriptions of the files imported
-    before.
+    """The inputs of a run: the source with its settings, its secrets, the mode, and the files imported before.
 
     `upload_run` is the id of the run if a zip was uploaded for it; the zip is then read instead of the source.
     """
@@ -74,11 +73,11 @@ class RunInputs:
 async def request_run(
     work: Work, source_id: UUID, mode: Mode | None = None, *, dry: bool = False, pointer: str | None = None
 ) -> SisRun:
-    """Requests a run of a source for the worker to execute. Without a mode, the source's schedule determines the mode.
+    """Requests a run of a source for the worker to execute, and returns the run.
 
-    Raises `NotFound` for an unknown source, or `Invalid` at the JSON pointer `pointer` if one is given. Raises
-    `AlreadyRunning` if a run of the source is pending or a run of the district is running. Raises `Conflict` if a delta
-    is requested but the source had no full run before.
+    Without a mode, the source's schedule determines the mode. Raises `NotFound` for an unknown source, or `Invalid` at
+    the JSON pointer `pointer` if one is given. Raises `AlreadyRunning` if a run of the source is pending or a run of
+    the district is running. Raises `Conflict` if a delta is requested but the source had no full run before.
     """
     try:
         configured = await load_source(work, source_id)
@@ -92,7 +91,7 @@ async def request_run(
 
 @needs(Can.APPROVE_SYNC)
 async def request_undo(work: Work, run_id: UUID) -> SisRun:
-    """Requests a run that undoes an applied run; raises the errors of `approval.require_undoable`."""
+    """Requests a run that undoes an applied run, and returns it. Raises the errors of `approval.require_undoable`."""
     undone = (await find_run(work, run_id)).run
     await require_undoable(work, undone)
     return await _create_run(work, undone.source_id, None, False, work.principal.name, run_id)
@@ -100,7 +99,7 @@ async def request_undo(work: Work, run_id: UUID) -> SisRun:
 
 @needs(Can.APPROVE_SYNC)
 async def request_rekey(work: Work, run_id: UUID, match: str | None, pairs: rekey.Pairs | None) -> SisRun:
-    """Requests a run that plans a map of old to new sourcedIds for the people of a held run.
+    """Requests a run that plans a map of old to new sourcedIds for the people of a held run, and returns it.
 
     People are matched by the field `match` or by the given `pairs`. The planned map is then held for approval. Raises
     `NotFound`, `AlreadyRunning`, and the errors of `rekey.validate_map` and `rekey.files_to_rekey`.
@@ -167,8 +166,9 @@ async def run_source(
     request: RunRequest = RunRequest(),
     limits: GuardLimits | None = None,
 ) -> Report:
-    """Syncs a district from a source at once, with the source's settings; returns the report. Raises the errors of
-    `service.sync`.
+    """Syncs a district from a source at once, with the source's settings, and returns the report.
+
+    Raises the errors of `service.sync`.
     """
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync settings") as work:
         inputs = await _load_inputs(work, source_id, mode, request.run_id, renew=not dry)
@@ -299,8 +299,8 @@ async def inspect_source(
 
 
 def _read_rows(deliveries: Sequence[Delivery]) -> dict[str, int]:
-    """Reads every file to its end, as a run would. Returns the number of malformed rows, keyed by file, for files that
-    have such rows.
+    """Reads every file to its end, as a run would. Returns the number of malformed rows by file, without files that
+    have none.
 
     Raises `SourceRefused`.
     """

@@ -19,7 +19,7 @@ from app.core.ids import new_id
 from app.sis.models import SisAcknowledgement, SisQuarantine
 from app.sis.runs.queries import run as find_run
 
-MOST_LISTED: Final = 100_000
+MAX_LISTED: Final = 100_000
 COLUMNS: Final = ("file", "row", "sourcedId", "field", "code", "acknowledged")
 
 
@@ -31,7 +31,7 @@ async def quarantine_csv(work: Work, run_id: UUID) -> str:
         select(SisQuarantine)
         .where(SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id)
         .order_by(SisQuarantine.file, SisQuarantine.row_number)
-        .limit(MOST_LISTED)
+        .limit(MAX_LISTED)
     )
     sheet = io.StringIO(newline="")
     writer = csv.writer(sheet)
@@ -60,17 +60,17 @@ async def find_rows(work: Work, run_id: UUID, places: Collection[str]) -> list[U
 
 @needs(Can.APPROVE_SYNC)
 async def acknowledge_rows(work: Work, run_id: UUID, rows: Collection[UUID] | None = None) -> int:
-    """Acknowledges these quarantined rows of a run, or all of its rows if `rows` is None. Returns the number of newly
-    acknowledged rows.
+    """Acknowledges these quarantined rows of a run, or all of its rows if `rows` is None.
 
-    The next runs of the source do not count an acknowledged row as long as its content and its fault stay the same.
-    Raises `NotFound`, and `Invalid` for rows that cannot be told from others, because they have no sourcedId.
+    Returns the number of newly acknowledged rows. The next runs of the source do not count an acknowledged row as long
+    as its content and its fault stay the same. Raises `NotFound`, and `Invalid` for rows that cannot be identified,
+    because they have no sourcedId.
     """
     run = (await find_run(work, run_id)).run
     mine = [SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id]
     if rows is not None:
         mine.append(SisQuarantine.id.in_(rows))
-    matching = (await work.db.scalars(select(SisQuarantine).where(*mine).limit(MOST_LISTED))).all()
+    matching = (await work.db.scalars(select(SisQuarantine).where(*mine).limit(MAX_LISTED))).all()
     unknown = set(rows or ()) - {row.id for row in matching}
     nameless = {row.id for row in matching if rows is not None and (row.sourced_id is None or row.content is None)}
     if unknown or nameless:

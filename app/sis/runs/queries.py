@@ -65,8 +65,9 @@ class RunOfSource:
 
     @property
     def sentence(self) -> str:
-        """Returns the sentence about the run. If the run's lease has ended, the sentence says since when the worker has
-        been silent.
+        """Returns the sentence about the run.
+
+        If the run's lease has ended, the sentence says since when the worker has been silent.
         """
         run = self.run
         if run.state != RunState.RUNNING or run.leased_until is None or run.leased_until > now():
@@ -145,7 +146,7 @@ def _exit_code(run: SisRun) -> int:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """A change that one run made to a person or to one of the person's enrollments."""
+    """A change that one run made to a person or to an enrollment of the person."""
 
     run: RunOfSource
     kind: str
@@ -156,7 +157,7 @@ class HistoryEntry:
 
 @needs(Can.READ_SYNC, Can.READ_ROSTER)
 async def history_of(work: Work, name: str) -> tuple[Person, list[HistoryEntry]]:
-    """Returns a person by id or external id, with all changes that syncs made to the person, newest first.
+    """Returns the person with this id or external id, and all changes that syncs made to the person, newest first.
 
     An entry names the kind of change but no values, because the APIs may not read before-images. Raises `NotFound`.
     """
@@ -213,7 +214,7 @@ async def quarantine(work: Work, keyset: Keyset, run_id: UUID) -> Page[SisQuaran
 
 @dataclass(frozen=True, slots=True)
 class ChangeOfRun:
-    """A row that a run changed, with its kind. It has the row's public id, if there is one."""
+    """A row that a run changed, with its kind and, if there is one, its public id."""
 
     id: UUID
     kind: str

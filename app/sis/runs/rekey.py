@@ -1,4 +1,4 @@
-"""Maps old to new sourcedIds, for people whose sourcedId has changed in the source.
+"""Gives people new sourcedIds by a map of old to new ones, if their sourcedId has changed in the source (rekey).
 
 A map is planned from a held run, then applied or discarded. An applied map can be undone. An old and a new sourcedId
 match if, in the compared field, exactly one person to be removed and one person to be created have the same value, and
@@ -40,9 +40,9 @@ from app.sis.service import open_stage
 MODE: Final = "rekey"
 MATCHES: Final = ("identifier", "email")
 LIKELY: Final = "likely"
-"""The name of the method that matches the people whom the run's report names as likely the same."""
+"""The name of the method that matches those people whom the run's report names as likely the same."""
 GIVEN: Final = "map"
-"""The name of the matching method for a request that contains the map itself."""
+"""The name of the method for a request that contains the map itself."""
 FORMER: Final = "person.former"
 """The kind of the external id under which a person's former sourcedId is kept; rows are never matched by it."""
 MAX_PAIRS: Final = 5_000_000
@@ -106,11 +106,10 @@ def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict
 
 
 def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
-    """Returns the old and new sourcedIds of the people whom a run's report names as likely the same, without ids that
-    are in two pairs.
+    """Returns the old and new sourcedIds of the people whom a run's report names as likely the same.
 
-    For an applied run, only the pairs that the run left unchanged are returned. The new people of the other pairs were
-    created.
+    Ids that are in two pairs are left out. For an applied run, only the pairs that the run left unchanged are returned.
+    The new people of the other pairs were created.
     """
     pairs = [(pair["old"], pair["new"]) for pair in run.rekeys if pair["set_aside"] or run.state == RunState.HELD]
     olds, news = Counter(old for old, _ in pairs), Counter(new for _, new in pairs)
@@ -118,8 +117,9 @@ def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
 
 
 async def plan_requested_rekey(engine: AsyncEngine, keyring: Keyring, district_id: UUID, request: RunRequest) -> Report:
-    """Plans the map that was requested through an API, with the parameters in the run's row. Raises the errors of
-    `plan_rekey`.
+    """Plans the map that was requested through an API, with the parameters in the run's row, and returns the report.
+
+    Raises the errors of `plan_rekey`.
     """
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
         held_id, match, pairs = await _load_request(work, request)
@@ -193,8 +193,9 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
 
 
 async def _match_known(stage: Stage, pairs: Pairs) -> dict[str, int]:
-    """Writes the given pairs whose old sourcedId is known and whose new one is free to the map that awaits approval.
-    Returns the counts.
+    """Writes the usable ones of the given pairs to the map that awaits approval, and returns the counts.
+
+    A pair is usable if its old sourcedId is known and its new one is free.
     """
     await stage.insert_records(
         "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
@@ -212,8 +213,9 @@ async def _match_known(stage: Stage, pairs: Pairs) -> dict[str, int]:
 
 
 async def _match_people(stage: Stage) -> dict[str, int]:
-    """Writes the matched people to the map that awaits approval. Returns the counts of gone, new, matched, ambiguous
-    and unmatched people.
+    """Writes the matched people to the map that awaits approval.
+
+    Returns the counts of gone, new, matched, ambiguous and unmatched people.
     """
     people = stage.of_run("candidate")
     matched = await stage.run(
@@ -315,7 +317,7 @@ async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
 
 
 def file_of(run: SisRun, kind: Kind) -> str:
-    """Returns the name of a kind in a run's report: its file or collection, or the kind's plural if it had neither."""
+    """Returns the name of a kind in a run's report: its file or collection, or else the kind's plural."""
     return str((run.counts.get(kind.name) or {}).get("file") or kind.plural)
 
 

@@ -43,8 +43,9 @@ SENTENCE = case(
 
 @needs(Can.READ_SYNC)
 async def shown_urls(work: Work, keys: Sequence[tuple[str]]) -> list[str]:
-    """Returns the addresses of sources as remote callers see them. An address has no secret, and of a local file only
-    the name is shown.
+    """Returns the addresses of sources as remote callers may see them.
+
+    An address has no secret, and of a local file only the name is shown.
     """
     return [without_path(hide_secrets(url)) for (url,) in keys]
 
@@ -147,7 +148,7 @@ class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name=
     acknowledged: bool = field(
         SisQuarantine.acknowledged, "Whether a person has acknowledged it: it is known, until it changes."
     )
-    # The last one, because the name hides the function from here on.
+    # This is the last use of the function, because the name hides it from this line on.
     field: str = field(SisQuarantine.field, "The field.", "email")
 
 

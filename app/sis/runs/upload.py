@@ -32,10 +32,11 @@ from app.sis.port import NothingNew, OpenedSource, SourceRefused
 from app.sis.sources.service import load_source
 
 PART: Final = 1 << 20
-AT_ONCE: Final = 2  # uploads of one district at the same time, over all processes
-LEASE: Final = timedelta(minutes=2)  # of an upload slot; when it ends, the slot of a process that died becomes free
-SILENCE: Final = 30.0  # seconds without a byte after which an upload is aborted
-MAX_UPLOAD_SECONDS: Final = 3600.0  # seconds that one upload may take in total
+AT_ONCE: Final = 2  # The number of uploads of one district at the same time, over all processes.
+# The lease of an upload slot; when it ends, the slot of a process that died becomes free.
+LEASE: Final = timedelta(minutes=2)
+SILENCE: Final = 30.0  # Seconds without a byte after which an upload is aborted.
+MAX_UPLOAD_SECONDS: Final = 3600.0  # Seconds that one upload may take in total.
 _FILE = re.compile(r"[A-Za-z]+\.csv\b")
 
 

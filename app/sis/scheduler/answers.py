@@ -28,13 +28,13 @@ from app.sis.rules import RunState
 from app.sis.runs.approval import execute_answer
 from app.sis.scheduler.leases import BUSY, RETRIES, claim_answers, postpone_answer, renewed_lease
 
-AT_ONCE = 8  # answers of one district that are claimed together, one per source
+AT_ONCE = 8  # The maximum number of answers of one district that are claimed together, one per source.
 
 log = structlog.get_logger()
 
 
 async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    """Executes the due answers of a district, and returns their number."""
+    """Executes the due answers of a district, and returns the number of executed answers."""
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync answers") as work:
         claimed = await claim_answers(work, AT_ONCE)
     done = 0
@@ -54,10 +54,10 @@ async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job
 
 
 async def attempt_answer(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> Report | None:
-    """Executes a claimed answer, renews the job's lease meanwhile, and returns the report. A fault is saved on the
-    run's row and raised.
+    """Executes a claimed answer, renews the job's lease meanwhile, and returns the report.
 
-    Returns None if the answer is given up because the worker died in every attempt.
+    A fault is saved on the run's row and raised. Returns None if the answer is given up because the worker died in
+    every attempt.
     """
     principal, where = system_principal(district_id, "sync"), {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:

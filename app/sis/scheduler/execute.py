@@ -22,7 +22,7 @@ from app.core import ids
 from app.core.address import Allowed
 from app.core.clock import now, today_in
 from app.core.crypto import KeyFault, Keyring
-from app.core.district_tasks import Rests, end_tasks, start_districts
+from app.core.district_tasks import SkippedDistricts, end_tasks, start_districts
 from app.core.errors import AimlineError, StorageFull
 from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
 from app.core.faults import fault_of
@@ -47,8 +47,10 @@ from app.sis.sources.schedule import is_frozen
 from app.sis.sources.service import write_schedule
 from app.sis.sources.settings import freeze_of
 
-AT_ONCE = 2  # districts that this process syncs at the same time, not counting those that wait for their source
-MAX_RUNNING = 8  # districts in total; each uses a database connection
+# The maximum number of districts that this process syncs at the same time, not counting those that wait for their
+# source.
+AT_ONCE = 2
+MAX_RUNNING = 8  # The maximum number of districts in total; each uses a database connection.
 WAITING = ("", "fetching", "downloading", "starting")
 """The first words of the stages in which a run waits for its source; a slow source must not delay other districts."""
 
@@ -65,12 +67,10 @@ class SyncScheduler:
     length: timedelta = LENGTH
     running: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
     stages: dict[UUID, "_StageLog"] = field(default_factory=dict)
-    rests: Rests = field(default_factory=Rests)
+    rests: SkippedDistricts = field(default_factory=SkippedDistricts)
 
     def start_due(self, due: Sequence[UUID]) -> int:
-        """Starts the syncs of due districts as far as there is capacity, and returns the number of districts whose
-        syncs were started.
-        """
+        """Starts the syncs of due districts as far as there is capacity. Returns the number of these districts."""
         waiting = sum(key not in self.stages or self.stages[key].is_waiting for key in self.running)
         room = min(AT_ONCE - (len(self.running) - waiting), MAX_RUNNING - len(self.running))
         return start_districts(due, room, self.running, self.rests, self._district)
@@ -282,7 +282,7 @@ def _principal(district_id: UUID) -> Principal:
 
 @dataclass
 class _StageLog:
-    """Logs when a run reaches its next stage, because nobody watches a scheduled run."""
+    """Writes a log line when a run reaches its next stage, because nobody watches a scheduled run."""
 
     request: RunRequest
     stage: str = ""

@@ -53,8 +53,9 @@ async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
 
 @needs(Can.APPROVE_SYNC)
 async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
-    """Claims a run that is answered in this transaction. The process that records the answer then executes it
-    itself.
+    """Claims a run that is answered in this transaction, and returns the job.
+
+    The process that records the answer then executes it itself.
     """
     claimed = await work.db.execute(
         update(SisRun)
@@ -75,8 +76,9 @@ async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
 async def renewed_lease(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob, length: timedelta = LENGTH
 ) -> AsyncIterator[None]:
-    """Renews the lease of a claimed run until the block ends. During each period of `length` the lease is renewed three
-    times.
+    """Renews the lease of a claimed run until the block ends.
+
+    During each period of `length` the lease is renewed three times.
     """
 
     async def renew() -> None:

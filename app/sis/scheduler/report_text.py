@@ -9,8 +9,8 @@ COLUMNS = ("known", "fetched", "created", "updated", "removed", "absent", "quara
 
 
 def render_report(report: Report) -> str:
-    """Returns the report as text: its sentence, the counts by kind, the results of the guard's limits, the first errors
-    and the next steps.
+    """Returns the report of a run as text: its sentence, counts, the guard's results, the first errors and the next
+    steps.
     """
     shown = ids.format_id("run", report.run_id)
     ended = report.ended_at.strftime("%Y-%m-%d %H:%M UTC") if report.ended_at else "not ended"
@@ -38,7 +38,7 @@ def render_report(report: Report) -> str:
 
 
 def render_rekeys(report: Report) -> list[str]:
-    """Returns a line for each person who likely has a new sourcedId, and the command that keeps such a person's
+    """Returns a line for each person who likely has a new sourcedId, and the command that keeps such people's
     records.
     """
     lines = [
@@ -59,7 +59,7 @@ def render_rekeys(report: Report) -> list[str]:
 
 
 def render_guard_result(result: dict[str, object]) -> str:
-    """Returns the result of one guard rule, such as `removed people: 90 of 1,000, limit 10% over 25`."""
+    """Returns the result of one rule of the guard as text, such as `removed people: 90 of 1,000, limit 10% over 25`."""
     limit = (
         f"limit {float(str(result['limit'])):.0%} over {int(str(result['rows'])):,}"
         if result["rule"] != "empty"
@@ -69,7 +69,9 @@ def render_guard_result(result: dict[str, object]) -> str:
 
 
 def next_steps(report: Report) -> list[str]:
-    """Returns sentences about what a person can do about a run. The commands in them lack only the district's name."""
+    """Returns sentences about the next steps of a person after a run. The commands in them lack only the district's
+    name.
+    """
     shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
     held = {result["rule"] for result in report.weighed if result["held"]}
     steps = []

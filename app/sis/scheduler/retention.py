@@ -22,7 +22,7 @@ from app.sis.models import SisChange, SisRun
 from app.sis.rules import WITH_PLAN, RunState
 
 KEPT: Final = timedelta(days=365)
-BATCH: Final = 2000  # rows of one batch
+BATCH: Final = 2000  # The maximum number of rows in one batch.
 ABOUT: Final = tuple(sorted({ref.column for kind in KINDS for ref in kind.refs if ref.kind == "person"}))
 """The columns of any kind that refer to the person whom a row is about."""
 _PROBE: Final = " UNION ALL ".join(
@@ -36,8 +36,8 @@ _DROP_KEPT: Final = """DELETE FROM staging.{table} AS k WHERE k.district_id = :d
 
 @needs(Can.SYNC_ROSTER)
 async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) -> int:
-    """Deletes one batch of the before-images of runs that ended longer than `kept` ago, and returns the number of
-    deleted images.
+    """Deletes one batch of the before-images of runs that ended longer than `kept` ago. Returns the number of deleted
+    images.
 
     The ids of runs ascend with time, so that an index finds the oldest runs first and does not read newer ones. `most`
     is the size of a batch.
@@ -100,5 +100,5 @@ async def _blank(work: Work, which: ColumnElement[bool]) -> int:
 
 
 def _first_id(at: datetime) -> UUID:
-    """Returns the smallest possible UUIDv7 of an instant."""
+    """Returns the lowest possible UUIDv7 of an instant."""
     return UUID(int=int(at.timestamp() * 1000) << 80)

@@ -41,8 +41,9 @@ _WORDS: Final = tuple(MappingRule.__dataclass_fields__)
 
 @dataclass(frozen=True, slots=True)
 class MappingRules:
-    """The mapping of a source. If `alerts_on_first_load` is true, scores from the source's first load can raise
-    alerts.
+    """The mapping of a source from results to scores.
+
+    If `alerts_on_first_load` is true, scores from the source's first load can raise alerts.
     """
 
     rules: tuple[MappingRule, ...] = ()

@@ -13,12 +13,12 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-SILENCE = timedelta(hours=26)  # the time after which a source without a run is overdue
-GRACE = timedelta(hours=2)  # the time after a scheduled run, if the schedule has gaps of more than a day
-MAX_FREEZE = timedelta(days=3660)  # from now on; a freeze that ends later counts as endless
+SILENCE = timedelta(hours=26)  # The time after which a source without a run is overdue.
+GRACE = timedelta(hours=2)  # The time after a scheduled run, if the schedule has gaps of more than a day.
+MAX_FREEZE = timedelta(days=3660)  # Counted from now on; a freeze that ends later counts as endless.
 LAST_SECOND = time(23, 59, 59)
 Freeze = Sequence[tuple[date, date]]
-"""The first and last days of periods in which no run begins, both included."""
+"""The periods in which no run begins, each as its first and its last day, both included."""
 
 
 def is_cron(expression: str) -> bool:
@@ -33,7 +33,7 @@ def is_cron(expression: str) -> bool:
 
 
 def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
-    """Returns whether a schedule has any run after an instant that lies outside of all freezes."""
+    """Returns whether a schedule has any run after an instant and outside of all freezes."""
     try:
         next_run(cron, "UTC", after, freeze=freeze)
     except ValueError:
@@ -42,8 +42,9 @@ def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
 
 
 def jitter_of(source_id: UUID, minutes: int) -> timedelta:
-    """Returns the delay of a source's runs after the scheduled time. It is less than `minutes`, and always the same for
-    a source.
+    """Returns the delay of a source's runs after the scheduled time.
+
+    It is less than `minutes`, and always the same for a source.
     """
     number = int.from_bytes(hashlib.sha256(source_id.bytes).digest()[:8])
     return timedelta(seconds=number % (minutes * 60)) if minutes else timedelta(0)
@@ -85,11 +86,11 @@ def is_frozen(day: date, freeze: Freeze) -> bool:
 
 
 def is_full_due(full_cron: str | None, zone: str, full_at: datetime | None, at: datetime) -> bool:
-    """Returns whether a run at the instant `at` must be a full one. This is so if no full run was applied yet, or if a
-    full run has become due since the last one.
+    """Returns whether a run at the instant `at` must be a full one.
 
-    `full_at` is the time of the last full run. Without a schedule for full runs every run is full, because a delta
-    cannot prove that a row is gone.
+    This is so if no full run was applied yet, or if a full run has become due since the last one. `full_at` is the time
+    of the last full run. Without a schedule for full runs every run is full, because a delta cannot prove that a row is
+    gone.
     """
     return full_cron is None or full_at is None or next_run(full_cron, zone, full_at) <= at
 

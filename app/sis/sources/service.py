@@ -34,7 +34,10 @@ _PLAIN: Final = tuple(name for name in SETTABLE if name not in ("client_secret",
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredSource:
-    """A source with its settings. A source that was only named on the command line has no settings."""
+    """A source with its settings.
+
+    A source that was only named on the command line has no settings.
+    """
 
     source: Source
     settings: SisSource
@@ -215,7 +218,7 @@ async def write_schedule(work: Work, row: SisSource, last: datetime | None = Non
         row.due = (keep_due and due) or schedule.next_run(row.cron, zone, now(), jitter, freeze)
         row.overdue_at = schedule.overdue_at(row.cron, zone, last or now(), jitter, freeze)
     except ValueError:
-        return  # the freeze is endless, so there is no next run
+        return  # The freeze is endless, so there is no next run.
 
 
 @needs(Can.READ_SYNC)
@@ -251,7 +254,10 @@ def _seal_secret(work: Work, source_id: UUID, secret: str | None) -> str | None:
 
 
 def render_source(configured: ConfiguredSource) -> dict[str, Any]:
-    """Returns a source as plain values for the APIs; they show neither the secret nor whether there is one."""
+    """Returns a source as plain values for the APIs.
+
+    They show neither the secret nor whether there is one.
+    """
     row, settings = configured.settings, settings_of(configured)
     times = {name: getattr(row, name) for name in ("due", "pulled_until", "full_at", "paused_at", "created_at")}
     return {

@@ -47,7 +47,7 @@ _RANGES: Final = {
 }
 _URLS: Final = ("url", "gradebook_url", "token_url")
 HIDDEN: Final = "..."
-"""Stands in a shown address for what may be a secret, such as the signature of a shared file."""
+"""The text that replaces possible secrets in a shown address, such as the signature of a shared file."""
 UPLOADS: Final = "upload:"
 """The `url` of a CSV source without an address, whose files are uploaded."""
 
@@ -141,7 +141,9 @@ def is_local(url: str) -> bool:
 
 
 def without_path(url: str) -> str:
-    """Returns an address as remote callers see it; of a local file or folder, only the last part of the path."""
+    """Returns an address as remote callers may see it. Of a local file or folder it has only the last part of the
+    path.
+    """
     return f"file:{PurePosixPath(path_of(url)).name}" if is_local(url) else url
 
 
@@ -295,7 +297,7 @@ def _schedule(new: SourceSettings) -> Iterator[Violation]:
 
 
 def _moves_host(before: SourceSettings, after: SourceSettings) -> bool:
-    """Returns whether an address has an origin (scheme, host, port) that no address had before."""
+    """Returns whether an address has an origin (scheme, host, port) that no address of the source had before."""
     hosts = {_origin(getattr(before, name)) for name in _URLS}
     return any(_origin(getattr(after, name)) not in hosts | {None} for name in _URLS)
 

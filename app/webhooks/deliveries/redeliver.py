@@ -1,4 +1,4 @@
-"""Creates deliveries for new events, sends existing ones again on request, and creates test deliveries.
+"""Creates deliveries for new events, reschedules existing ones on request, and creates test deliveries.
 
 Does not send requests itself.
 """
@@ -34,10 +34,10 @@ INSERT_DELIVERIES = text(
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def send_test(work: Work, endpoint_id: UUID) -> UUID:
-    """Records the event `endpoint.tested` for this endpoint alone, whatever its event types; returns the event's
+    """Records the event `endpoint.tested` for this endpoint alone, whatever its event types, and returns the event's
     id.
 
-    Raises `NotFound`, and `Conflict` if the endpoint is paused or disabled.
+    Raises `NotFound`, or `Conflict` if the endpoint is paused or disabled.
     """
     row = await _require_active(work, endpoint_id)
     return record(work, NewEvent(ENDPOINT_TESTED, row.id, row.version, {}))
@@ -47,7 +47,7 @@ async def send_test(work: Work, endpoint_id: UUID) -> UUID:
 async def resend(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDelivery:
     """Schedules one delivery again, whatever its state, with the same id and body.
 
-    A delivery that is being sent at the moment is not changed. Raises `NotFound` and `Conflict`.
+    A delivery that is being sent at this moment is not changed. Raises `NotFound` or `Conflict`.
     """
     await _require_active(work, endpoint_id)
     await delivery(work, endpoint_id, delivery_id)
@@ -61,9 +61,9 @@ async def resend(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDeli
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def replay_failed(work: Work, endpoint_id: UUID, since: datetime) -> int:
-    """Schedules all deliveries that finally failed since an instant again; returns their number.
+    """Schedules again all deliveries of an endpoint that finally failed since an instant, and returns their number.
 
-    Raises `NotFound` and `Conflict`.
+    Raises `NotFound` or `Conflict`.
     """
     await _require_active(work, endpoint_id)
     of_endpoint = (WebhookDelivery.district_id == work.district_id, WebhookDelivery.endpoint_id == endpoint_id)
@@ -81,10 +81,10 @@ async def replay_failed(work: Work, endpoint_id: UUID, since: datetime) -> int:
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
-    """Creates deliveries for events since an instant that this endpoint has no delivery of; returns their number.
+    """Creates deliveries for those events since an instant for which this endpoint has none, and returns their number.
 
     These are events from before the endpoint was created or while it was disabled; oldest first, at most 1,000 per
-    call. Raises `NotFound` and `Conflict`.
+    call. Raises `NotFound` or `Conflict`.
     """
     await _require_active(work, endpoint_id)
     last = select(EventCounter.last).where(EventCounter.district_id == work.district_id)
@@ -97,8 +97,9 @@ async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
 
 
 def insert_deliveries(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) -> tuple[TextClause, dict[str, Any]]:
-    """Returns the statement and its parameters for inserting deliveries; `pairs` are rows of event number, event id,
-    endpoint id.
+    """Returns the statement that inserts deliveries, and its parameters.
+
+    `pairs` are rows of an event's number, the event's id and an endpoint's id.
     """
     numbers, events, endpoints = zip(*pairs, strict=True)
     ids = [new_id() for _ in pairs]
@@ -112,7 +113,9 @@ def insert_deliveries(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) 
 
 
 def _reschedule(district_id: UUID) -> Any:
-    """Returns an update that makes deliveries without a current lease due now and resets their waits."""
+    """Returns an UPDATE that makes deliveries due now and resets their waits, except deliveries with a current
+    lease.
+    """
     free = or_(WebhookDelivery.leased_until.is_(None), WebhookDelivery.leased_until <= func.now())
     return (
         update(WebhookDelivery)
@@ -128,7 +131,7 @@ def _reschedule(district_id: UUID) -> Any:
 
 
 async def _require_active(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
-    """Returns an endpoint that can receive deliveries now; raises `NotFound` and `Conflict`."""
+    """Returns the endpoint if it can receive deliveries now; raises `NotFound` or `Conflict`."""
     row = await endpoint(work, endpoint_id)
     if row.disabled_at is not None or row.paused_at is not None:
         raise Conflict("This endpoint is paused or disabled. Resume it first.", code="endpoint.closed")

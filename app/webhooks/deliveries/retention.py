@@ -1,6 +1,6 @@
-"""Deletes events after 30 days, and logged deliveries 30 days after they ended.
+"""Deletes events after 30 days, and deliveries from the log 30 days after they ended.
 
-An event is kept while one of its deliveries is waiting or ended less than 30 days ago, so that it can still be
+An event is kept while one of its deliveries is waiting or ended less than 30 days ago, so that its payload can still be
 rendered. The disclosure log is not deleted.
 """
 
@@ -52,7 +52,9 @@ async def expire(work: Work, most: int = AT_ONCE) -> int:
 
 
 async def _ended(work: Work, upto: int, most: int) -> list[UUID]:
-    """Returns deliveries that ended more than 30 days ago, of events up to a number."""
+    """Returns the ids of up to `most` deliveries that ended more than 30 days ago, of events with numbers up to
+    `upto`.
+    """
     query = (
         select(WebhookDelivery.id)
         .join(WebhookEndpoint, _of_endpoint())

@@ -1,1 +1,1 @@
-"""Tests with requests made to exhaust a process: what each may cost, and what stays available meanwhile."""
+"""Tests requests that are made to exhaust a process: their cost, and what stays available meanwhile."""

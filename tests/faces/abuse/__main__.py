@@ -1,4 +1,4 @@
-"""Prints what each request of the abuse corpus costs: `python3 dev.py python -m tests.faces.abuse`."""
+"""Prints the cost of each request of the abuse corpus: `python3 dev.py python -m tests.faces.abuse`."""
 
 import asyncio
 import sys
@@ -31,8 +31,8 @@ async def report(settings: Settings) -> None:
         for abuse in corpus():
             seconds, answer = await processor_seconds(app, token, abuse.body)
             megabytes = await peak_bytes(app, token, abuse.body) / 1e6
-            told = answer.code or f"{answer.status}"
-            _write(f"{abuse.name:42} {len(abuse.body):9} {seconds * 1000:7.1f} {megabytes:6.1f}  {told}")
+            outcome = answer.code or f"{answer.status}"
+            _write(f"{abuse.name:42} {len(abuse.body):9} {seconds * 1000:7.1f} {megabytes:6.1f}  {outcome}")
         drawn_seconds = []
         for seed in range(DRAWN):
             drawn_seconds.append((await processor_seconds(app, token, drawn(seed).body))[0])

@@ -41,4 +41,4 @@ BODIES: dict[str, Callable[[], bytes]] = {
     "only commas": lambda: b"," * (2 * MB - 64),
     "another encoding": lambda: ("[" + "[]," * 300_000 + "1]").encode("utf-16"),
 }
-"""By what they do."""
+"""The bodies of the corpus, keyed by a description."""

@@ -88,7 +88,7 @@ async def peak_bytes(app: FastAPI, token: str, body: bytes) -> int:
 
 
 def pace() -> float:
-    """How much slower than usual this machine is now: 1 where a loop of the interpreter takes 10 ms or less."""
+    """Returns how much slower than usual this machine is; 1 if a loop of the interpreter takes 10 ms or less."""
     least = float("inf")
     for _ in range(3):
         began = time.process_time()

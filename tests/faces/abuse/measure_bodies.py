@@ -1,4 +1,4 @@
-"""Sends every body of a folder to an app in this process, and prints what each cost.
+"""Sends every body of a folder to an app in this process, and prints the cost of each.
 
 It is a separate process, because the peak memory of a process can be read but not reset. The bodies come from files,
 because building them takes more memory than having them.
@@ -32,7 +32,7 @@ ROUTES = (
 
 
 def memory_peak() -> int:
-    """The most that this process has had since `memory_now` was asked, in bytes; elsewhere than on Linux, ever."""
+    """Returns the peak memory of this process in bytes since `memory_now`; except on Linux, since its start."""
     if STATUS.exists():
         return _status("VmHWM")
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -40,7 +40,7 @@ def memory_peak() -> int:
 
 
 def memory_now() -> int:
-    """What this process has, in bytes; the peak begins here."""
+    """Returns the present memory of this process in bytes, and resets the peak."""
     if STATUS.exists():
         (STATUS.parent / "clear_refs").write_text("5")
         return _status("VmRSS")

@@ -38,7 +38,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_no_body_costs_much_time_or_memory(
     app: FastAPI, north: Town, settings: Settings, corpus: Path, record_property: Any
 ) -> None:
-    """Under 50 MB beyond the body and half a second for each body, with every scope and with none."""
+    """A body costs under half a second and 50 MB beyond its own size, with all scopes and with none."""
     tokens = {"every scope": caller(app, north).token, "no scope": caller(app, north, frozenset()).token}
     lines = await asyncio.to_thread(_measured, settings, corpus, tokens)
     assert {line["body"] for line in lines} == set(BODIES)
@@ -73,7 +73,7 @@ def _measured(settings: Settings, corpus: Path, tokens: dict[str, str]) -> list[
 
 
 def test_every_route_with_a_body_checks_scopes_before_it(app: FastAPI) -> None:
-    """A route that takes a body, or that asks for a token, is of the class that checks first, and states scopes."""
+    """Every route with a body or a token uses the class that checks scopes before it reads the body."""
     routes = {route.operation_id: route for route in _routes(app.routes)}
     for operation in operations(app):
         if operation.name in OPEN:
@@ -84,7 +84,7 @@ def test_every_route_with_a_body_checks_scopes_before_it(app: FastAPI) -> None:
 
 
 async def test_the_scope_is_judged_before_the_body(app: FastAPI, north: Town) -> None:
-    """Whoever lacks the scope is told that, and nothing of what a body should look like; without a token likewise."""
+    """A caller without the scope or a token is refused before the body is read."""
     few = caller(app, north, frozenset({"roster:read"}))
     for operation in operations(app):
         if operation.body is None or operation.name in OPEN:
@@ -103,16 +103,16 @@ async def test_a_hundred_violations_and_then_how_many_more(app: FastAPI, north: 
     scores = [{"student": 1, "measure": "orf", "taken_on": "2026-01-05", "value": 1}] * 140
     answer = await caller(app, north).post("/v1/scores/bulk", {"scores": scores})
     assert answer.status_code == 422
-    told = answer.json()
-    assert [one["pointer"] for one in told["violations"]] == [f"/scores/{number}/student" for number in range(100)]
-    assert told["detail"].endswith("and 40 more are not.")
+    body = answer.json()
+    assert [one["pointer"] for one in body["violations"]] == [f"/scores/{number}/student" for number in range(100)]
+    assert body["detail"].endswith("and 40 more are not.")
     few = await caller(app, north).post("/v1/scores/bulk", {"scores": scores[:100]})
     assert len(few.json()["violations"]) == 100
     assert "more" not in few.json()["detail"]
 
 
 async def test_a_long_map_is_not_validated_to_its_end(app: FastAPI, north: Town) -> None:
-    """Wrong pairs have their own places, also far behind; a map that is wrong throughout stops early."""
+    """A long map with wrong pairs is validated only up to the maximum number of violations."""
     path = f"/v1/sync-runs/{ids.format_id('run', new_id())}/rekey"
     good = {"old": "a", "new": "b"}
     pairs: list[Any] = [good] * 1000
@@ -140,13 +140,13 @@ async def test_parameters_are_bounded_as_bodies_are(app: FastAPI, north: Town) -
 
 
 def test_every_list_and_every_map_that_comes_in_has_a_bound(app: FastAPI) -> None:
-    """In the contract, so that callers know it: arrays have `maxItems`, free objects have `maxProperties`."""
+    """Every list and every free object in the contract has a maximum size."""
     contract = app.openapi()
     unbound: list[str] = []
     for path, methods in contract["paths"].items():
-        for method, told in methods.items():
-            shapes = [one["schema"] for one in told.get("parameters", ())]
-            shapes += [one["schema"] for one in told.get("requestBody", {}).get("content", {}).values()]
+        for method, operation in methods.items():
+            shapes = [one["schema"] for one in operation.get("parameters", ())]
+            shapes += [one["schema"] for one in operation.get("requestBody", {}).get("content", {}).values()]
             for shape in shapes:
                 unbound += [f"{method} {path}: {where}" for where in _unbound(contract, shape)]
     assert unbound == []
@@ -165,17 +165,17 @@ def _routes(routes: Any) -> Any:
 def _unbound(contract: Any, shape: Any, at: str = "") -> list[str]:
     if "$ref" in shape:
         return _unbound(contract, contract["components"]["schemas"][shape["$ref"].rsplit("/", 1)[-1]], at)
-    found = []
+    unbounded = []
     if shape.get("type") == "array":
-        found += [at] if "maxItems" not in shape else []
-        found += _unbound(contract, shape["items"], f"{at}/*")
+        unbounded += [at] if "maxItems" not in shape else []
+        unbounded += _unbound(contract, shape["items"], f"{at}/*")
     elif shape.get("type") == "object" and not shape.get("properties"):
-        found += [at] if "maxProperties" not in shape else []
+        unbounded += [at] if "maxProperties" not in shape else []
     for name, inner in shape.get("properties", {}).items():
-        found += _unbound(contract, inner, f"{at}/{name}")
+        unbounded += _unbound(contract, inner, f"{at}/{name}")
     for inner in shape.get("anyOf", ()):
-        found += _unbound(contract, inner, at)
-    return found
+        unbounded += _unbound(contract, inner, at)
+    return unbounded
 
 
 @pytest.mark.parametrize("code", ["body.too_deep", "body.too_many_values", "body.too_many_keys"])

@@ -71,7 +71,7 @@ def test_the_number_of_rows_may_be_a_variable() -> None:
 
 
 def test_a_command_costs_by_what_it_is_given() -> None:
-    """Its results are as many as its items, in a literal or a variable."""
+    """The cost of a command counts its items, in a literal or a variable."""
     payload = "{ results { score { student { id } } } }"
     by_variable = f"mutation($i: RecordScoresInput!) {{ recordScores(input: $i) {payload} }}"
     by_list = f"mutation($s: [NewScoreInput!]!) {{ recordScores(input: {{scores: $s}}) {payload} }}"
@@ -82,7 +82,7 @@ def test_a_command_costs_by_what_it_is_given() -> None:
 
 
 def test_only_the_named_operation_costs() -> None:
-    """A document may hold operations that are not run."""
+    """Only the operation that runs counts, not others in the document."""
     document = "query A { students(first: 2) { edges { cursor } } } query B { staff { edges { cursor } } }"
     assert (cost_of(document, name="A"), cost_of(document, name="B")) == (2, 50)
 
@@ -94,7 +94,7 @@ def test_a_cost_is_a_number_that_every_reader_takes() -> None:
 
 
 def test_the_lists_that_are_known_are_there() -> None:
-    """A field that is renamed takes its number along."""
+    """Every field in the table of costs exists."""
     for name in (*LISTS, *BATCHES):
         type_name, field_name = name.split(".")
         type_ = CORE.type_map[type_name]
@@ -105,21 +105,21 @@ def test_the_lists_that_are_known_are_there() -> None:
 
 
 def test_every_page_is_known_as_one() -> None:
-    """Whatever takes `first` returns a connection, and costs what its pages hold."""
+    """Every field that takes `first` returns a connection and counts as a page."""
     rows = Rows(CORE)
     taking = 0
     for type_ in (one for one in CORE.type_map.values() if isinstance(one, GraphQLObjectType)):
         for name, field in type_.fields.items():
             if "first" in getattr(field, "args", {}):
                 node = parse(f"{{ {name}(first: 3) }}").definitions[0].selection_set.selections[0]  # type: ignore[attr-defined]  # an operation
-                found = rows.of(type_, node, field, {})
-                assert (found.times, found.own) == (3, 1), name
+                is_page = rows.of(type_, node, field, {})
+                assert (is_page.times, is_page.own) == (3, 1), name
                 taking += 1
     assert taking > 8
 
 
 def test_introspection_returns_no_more_than_it_is_weighed_at() -> None:
-    """The numbers that stand for the schema's lists are never too small: counted in the answers of drawn documents."""
+    """The assumed sizes of introspection lists are at least the real ones."""
     draw = random.Random(7)
     documents = [FULL_INTROSPECTION, *("{" + _introspecting(draw, "Query", 6) + "}" for _ in range(400))]
     passed = 0
@@ -161,7 +161,7 @@ def _keys(value: Any) -> int:
 
 
 def test_pairs_are_counted_as_the_fields_are_merged() -> None:
-    """Each pair of fields with one response key counts, through fragments and below merged fields."""
+    """Each pair of fields with one response key counts, also in fragments and below merged fields."""
     assert comparisons(parse("{ a b c }"), 99) == 0
     assert comparisons(parse("{ a a a }"), 99) == 3
     assert comparisons(parse("{ x: a x: a }"), 99) == 1

@@ -43,7 +43,7 @@ def checkouts(app: FastAPI) -> Iterator[list[int]]:
 
 @pytest.mark.parametrize("abuse", corpus(), ids=lambda abuse: abuse.name)
 async def test_a_document_takes_little_and_is_refused(app: FastAPI, token: str, abuse: Abuse) -> None:
-    """No document holds a process for 100 ms of its processor; a refused one reaches no database."""
+    """No document takes 100 ms of processor time, and a refused one reaches no database."""
     with checkouts(app) as used:
         seconds, answer = await processor_seconds(app, token, abuse.body)
     assert answer.code == abuse.code, answer.body[:500]
@@ -62,7 +62,7 @@ async def test_a_document_takes_little_memory(app: FastAPI, token: str, abuse: A
 
 
 async def test_a_document_drawn_at_random_takes_little(app: FastAPI, token: str) -> None:
-    """What nobody thought of is cheap as well: fragments, repetitions and lists in random amounts."""
+    """Random documents with fragments, repetitions and lists cost little."""
     most = MAX_SECONDS * pace()
     for seed in DRAWN:
         seconds, answer = await processor_seconds(app, token, drawn(seed).body)
@@ -71,7 +71,7 @@ async def test_a_document_drawn_at_random_takes_little(app: FastAPI, token: str)
 
 
 async def test_twice_as_many_fragments_take_no_longer_each(app: FastAPI, token: str) -> None:
-    """The walk is linear: the work for a document that doubles is counted by its length, not by what it expands to."""
+    """The work for a document is linear in its length, not in its expanded size."""
     for fragments in (10, 20, 40, 60):
         seconds, answer = await processor_seconds(app, token, _body(doubling(fragments)))
         assert answer.code in (None, "document.too_large"), fragments
@@ -85,7 +85,7 @@ async def test_nobody_without_a_token_has_a_document_read(app: FastAPI) -> None:
 
 
 async def test_the_cost_is_in_every_answer(app: FastAPI, token: str) -> None:
-    """Good or refused, an answer says what its document costs and what is allowed; null where it cannot be weighed."""
+    """Every answer states the document's cost and the limit, also a refusal."""
     for query, cost in (
         ("{ students(first: 7) { edges { node { id } } } }", 7),
         ("{ students(first: 200) { edges { node { concerns { supports { phases { id } } } } } } }", 200 * 156),
@@ -105,7 +105,7 @@ async def test_the_introspection_of_tools_passes(app: FastAPI, token: str) -> No
 
 
 async def test_an_answer_lists_few_errors(app: FastAPI, north: Town) -> None:
-    """A hundred errors say what is wrong; the rest is a number, whether they come before or while it runs."""
+    """An answer lists at most a hundred errors and the number of the others."""
     unknown = await post(app, caller(app, north).token, _body("{" + " ".join(f"x{n}" for n in range(500)) + "}"))
     assert len(unknown.content["errors"]) <= ERRORS + 1
     assert "more errors" in unknown.content["errors"][-1]["message"]

@@ -23,7 +23,7 @@ from tests.town import Town
 LIVE_SECONDS = 0.2
 END_SECONDS = 30
 NEVER_SECONDS = 20
-"""By the clock, on the slowest of machines: a process that is held by one document takes longer."""
+"""A time in seconds that a process exceeds only if a document blocks it, even on a slow machine."""
 SENDERS = 4
 SCHEDULER = Path("/proc/self/schedstat")
 
@@ -48,9 +48,9 @@ def serving(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str]]
 def test_a_process_stays_available_and_ends(
     serving: tuple[subprocess.Popen[bytes], str], north: Town, what: str
 ) -> None:
-    """Beside every request of the corpus, four at a time, liveness is told at once; then SIGTERM ends the process.
+    """During the corpus, with four requests at a time, liveness is answered at once, and SIGTERM ends the process.
 
-    What counts is how long the process itself works while liveness waits: the machine may be busy with others.
+    Only the time counts in which the process itself works, because the machine may be busy.
     """
     process, address = serving
     headers = {"Authorization": f"Bearer {token(north)}", "Content-Type": "application/json"}

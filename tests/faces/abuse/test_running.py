@@ -33,7 +33,7 @@ BRIEF = Limits(seconds=1.5)
 
 @pytest.fixture
 async def engine_of_its_own(north: Town) -> AsyncIterator[AsyncEngine]:
-    """An engine whose connections a test can find in pg_stat_activity."""
+    """An engine whose connections can be found in pg_stat_activity."""
     engine = open_engine(north.settings.url_of("api"), name=NAME, pool_size=2)
     yield engine
     await engine.dispose()
@@ -41,7 +41,7 @@ async def engine_of_its_own(north: Town) -> AsyncIterator[AsyncEngine]:
 
 @asynccontextmanager
 async def locked(town: Town, table: str) -> AsyncIterator[asyncpg.Connection]:
-    """Holds a table, so that whoever reads it waits; gives the connection that holds it."""
+    """Locks a table, so that its readers wait, and yields the connection that has the lock."""
     connection = await asyncpg.connect(town.settings.url_of("owner"))
     try:
         await connection.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
@@ -53,7 +53,7 @@ async def locked(town: Town, table: str) -> AsyncIterator[asyncpg.Connection]:
 async def ask(
     town: Town, engine: AsyncEngine, limits: Limits, query: str, variables: dict[str, Any] | None = None, **headers: str
 ) -> httpx.Response:
-    """Posts an operation to a face with these limits."""
+    """Sends an operation to an app with these limits, and returns the answer."""
     app = FastAPI()
     app.include_router(graphql_router(Here(engine, town.settings.keyring, tokens(town.settings)), limits))
     sent = {"Authorization": f"Bearer {token(town)}", "Accept": MODERN} | headers
@@ -62,7 +62,7 @@ async def ask(
 
 
 async def running(connection: asyncpg.Connection) -> list[str]:
-    """The statements of the engine's connections that have not ended, or whose transaction has not."""
+    """Returns the statements of the engine's connections that have not ended."""
     rows: list[asyncpg.Record] = []
     for _ in range(100):
         rows = await connection.fetch(
@@ -88,7 +88,7 @@ async def running(connection: asyncpg.Connection) -> list[str]:
 async def test_an_operation_is_stopped_with_its_statement(
     north: Town, engine_of_its_own: AsyncEngine, table: str, query: str, headers: dict[str, str]
 ) -> None:
-    """An operation that runs for too long is answered, and nothing of it goes on in PostgreSQL."""
+    """An operation that runs too long is answered, and its statement in PostgreSQL ends."""
     async with locked(north, table) as connection:
         answer = await ask(north, engine_of_its_own, BRIEF, query, None, **headers)
         assert answer.status_code == 503
@@ -140,7 +140,7 @@ async def test_rows_are_counted_as_they_are_read(north: Town) -> None:
 
 
 async def test_an_answer_is_not_written_out_where_it_is_too_long(north: Town) -> None:
-    """A text of 4,000 characters that is asked for under thirty names does not make an answer of any length."""
+    """An answer that would be too long is refused before it is rendered."""
     async with north.unit() as work:
         for _ in range(5):
             await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Slow. " * 600))
@@ -164,7 +164,7 @@ def test_a_budget_ends_at_its_limit() -> None:
 
 
 async def test_resolvers_leave_others_their_turn() -> None:
-    """Of a thousand resolvers that one batch wakes, at most a stretch of them runs before the loop looks elsewhere."""
+    """Of a thousand resolvers of one batch, only some run before other requests get a turn."""
     budget, resolvers = Budget(10), 200
     turns: list[int] = []
     work = 0

@@ -1,1 +1,4 @@
-"""Estimates growth, noise and form effects from a district's own series (calibration). Uses scores, never labels."""
+"""Estimates growth, noise and form effects from a district's own series (calibration).
+
+It uses scores only, and no labels that say which students responded.
+"""

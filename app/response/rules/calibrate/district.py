@@ -1,4 +1,7 @@
-"""Calibrates the monitor on a district's own series. Uses scores only, never labels."""
+"""Calibrates the monitor on a district's own series.
+
+It uses scores only, and no labels that say which students responded.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +22,26 @@ from app.response.rules.rates import GRID
 from app.response.rules.series import LEVEL_SCORES
 
 MIN_SERIES, MIN_SCORES, MIN_WEEKS = 300, 3000, 12
-"""The smallest numbers of series, scores and weeks for a calibration.
+"""The minimum numbers of series, scores and weeks for a calibration.
 
-With fewer, noise and growth cannot be told apart, and the published defaults are used.
+With fewer, noise and growth cannot be distinguished, and the published defaults are used.
 """
 
 SAMPLE = 1500
-"""The number of series, in whole cohorts, from which growth is estimated."""
+"""The approximate number of series, in whole cohorts, from which growth is estimated."""
 
 IMAGINED = 12_000
 """The number of simulated students from whom the thresholds are computed.
 
-About a third of them grow as the goal requires, which determines each rate to half a percent.
+About a third of them grow as the goal requires. From these, each rate is determined to half a percent.
 """
 
 
 def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """Returns the calibration of a batch of series, in the form that `judge_bulk` takes. Series that cannot be judged
-    are left out.
+    """Returns the calibration of a batch of series, in the form that `judge_bulk` takes.
 
-    `imagined` is the number of simulated students, and `seed` makes the simulation repeatable.
+    Series that cannot be judged are left out. `imagined` is the number of simulated students, and `seed` makes the
+    simulation repeatable.
     """
     judgeable = np.isfinite(batch.sem) & (batch.sem > 0) & (batch.goal_rate != 0) & np.isfinite(batch.baseline)
     rows = np.flatnonzero(judgeable)
@@ -49,7 +52,8 @@ def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1)
 
 
 def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """Returns estimates of noise, form effects and growth from a panel, and thresholds for the stated rates.
+    """Returns a calibration: estimates of noise, form effects and growth from a panel, and thresholds for the stated
+    rates.
 
     `panel` contains series of one measure and grade. The unit of its values is the measure's published SEM, and the
     series of a cohort are adjacent. The thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993):
@@ -128,7 +132,7 @@ def _select(panel: Panel, chosen: NDArray[np.bool_]) -> Panel:
 
 
 def _sample(panel: Panel, students: int) -> Panel:
-    """Returns evenly spaced whole cohorts of about this many students."""
+    """Returns a sample of the panel: evenly spaced whole cohorts with about this many students."""
     cohorts = Cohorts.of(panel.cohort)
     step = max(len(panel.g) / students, 1.0)
     chosen = np.unique((np.arange(0, len(cohorts.first), step)).astype(int))
@@ -136,8 +140,9 @@ def _sample(panel: Panel, students: int) -> Panel:
 
 
 def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> ImaginedDistrict:
-    """Returns the district to simulate. Its sizes, gaps and errors are those of the panel; everything else comes from
-    the estimates.
+    """Returns the district to simulate.
+
+    Its sizes, gaps and errors are those of the panel; everything else comes from the estimates.
     """
     table = weekly(panel)
     has_score = ~np.isnan(table)
@@ -184,12 +189,12 @@ def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
 
 
 def _later_pace(panel: Panel, prior: Prior) -> Array:
-    """Returns the pace that all students have in common, by week: the growth in the last third of the year, relative to
-    the growth before.
+    """Returns the pace that all students have in common, by week.
 
-    It is estimated from the mean difference, in each cohort, between the scores and the model's prediction, after
-    subtracting the slowing that the model itself expects. The estimate is shrunk towards 1 by twice its standard error
-    over the cohorts, because a pace that arose by chance would move the thresholds more than it would help.
+    The pace is the growth in the last third of the year, relative to the growth before. It is estimated from the mean
+    difference, in each cohort, between the scores and the model's prediction, after subtracting the slowing that the
+    model itself expects. The estimate is shrunk towards 1 by twice its standard error over the cohorts, because a pace
+    that arose by chance would move the thresholds more than it would help.
     """
     pace = np.ones(WEEKS)
     cohorts = Cohorts.of(panel.cohort)

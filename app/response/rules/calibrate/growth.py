@@ -11,7 +11,7 @@ from app.response.rules.monitor.model import DEFAULT, Array, Prior
 from app.response.rules.monitor.panel import Panel, PreparedScores, parts_of, prepare
 
 STEPS = ((0.12, 0.20), (0.04, 0.06))
-"""The step sizes of the search: for the mean in required rates g, and for the logarithm of the SD."""
+"""The step sizes of the search: for the mean in required rates g, and for the logarithm of the standard deviation."""
 
 RARELY = 0.003
 """The assumed probability per week that growth changes, while growth is estimated.
@@ -30,11 +30,11 @@ def log_evidence(scores: Sequence[PreparedScores], prior: Prior) -> float:
 
 
 def estimate_growth(panel: Panel, prior: Prior) -> Prior:
-    """Returns the prior with the mean and SD of growth that make the scores most likely.
+    """Returns the prior with the mean and standard deviation of growth that make the scores most likely.
 
-    The mean and the SD are improved alternately; each step takes the maximum of a parabola through three points. How
-    often growth stops is not estimated, because scores cannot tell stopped growth from slow growth. A monitor that
-    expects hardly any stops would notice them late.
+    The two are improved alternately; each step takes the maximum of a parabola through three points. How often growth
+    stops is not estimated, because scores cannot distinguish stopped growth from slow growth. A monitor that expects
+    hardly any stops would notice them late.
     """
     x = np.array([prior.before[0], np.log(prior.before[1])])
 

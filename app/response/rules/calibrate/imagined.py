@@ -1,4 +1,4 @@
-"""Simulates a district: students drawn from the calibration's estimates, never real ones."""
+"""Simulates the students of a district from the estimates of a calibration. No real student is used."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class ImaginedDistrict:
 
 
 def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float) -> tuple[Panel, NDArray[np.bool_]]:
-    """Returns simulated students in whole cohorts over 26 weeks, and whether each of them grows as the goal requires to
-    the end.
+    """Returns simulated students in whole cohorts over 26 weeks, and for each whether the growth meets the requirement
+    throughout.
 
     `hazard` is the probability per week that a student's growth changes.
     """
@@ -69,7 +69,7 @@ def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float)
 
 
 def worst_of_responders(district: ImaginedDistrict, prior: Prior, students: int, seed: int, hazard: float) -> Array:
-    """Returns the highest statistic in 26 weeks of each simulated student who grows as the goal requires, or faster.
+    """Returns the highest statistic in 26 weeks of each simulated student who grows at least as the goal requires.
 
     Some of these students' classmates stop growing. Therefore the forms look harder than they were, and the students
     look better than they are. `hazard` is the probability per week that a student's growth changes.

@@ -18,7 +18,8 @@ from app.response.rules.monitor.panel import Panel
 LAGS = (1, 2, 3, 4, 6)
 
 WOBBLE_SD, CORRELATION_SD = 0.004, 0.25
-"""SDs of two priors: of the wobble's variance around its default, and of the correlation around zero.
+"""The standard deviations of two priors: of the wobble's variance around its default, and of the correlation around
+zero.
 
 Some thousand series determine the variance to about .003. With wider priors chance would move false-alarm rates.
 """
@@ -63,12 +64,12 @@ def weekly(panel: Panel) -> Array:
 
 
 def contrasts(table: Array, k: int) -> Array:
-    """Returns the second differences at lag k (see the module), as an array of shape (students, weeks - 2 k)."""
+    """Returns the contrasts at lag k (see the module) as an array of shape (students, weeks - 2 k)."""
     return np.asarray(table[:, : -2 * k] - 2 * table[:, k:-k] + table[:, 2 * k :])
 
 
 def estimate_scatter(panel: Panel) -> Scatter:
-    """Estimates the variances and the correlation from the contrasts of all students.
+    """Returns the variances and the correlation, estimated from the contrasts of all students.
 
     Some hundreds of series of ten weeks or more are needed. The product of two classmates' contrasts contains only the
     form's variance, and the square of a contrast contains all variances. The squares minus the form's part are, for
@@ -96,7 +97,7 @@ def estimate_scatter(panel: Panel) -> Scatter:
 
 
 def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
-    """Returns the sum of the products of two classmates' contrasts over the same weeks, and the number of these
+    """Returns the sum of the products of two classmates' contrasts in the same weeks, and the number of these
     products.
     """
     has_score, filled = ~np.isnan(c), np.nan_to_num(c)
@@ -127,7 +128,7 @@ def _fit(k: NDArray[np.int64], own: Array, error: Array) -> tuple[float, float, 
 
 
 def _spread(table: Array, form: float) -> float:
-    """Returns the SD of the log of students' noise.
+    """Returns the standard deviation of the log of students' noise.
 
     It is estimated from products of squared contrasts that share no score, so the tails of the errors do not affect it.
     `form` is the variance of a form's effect.

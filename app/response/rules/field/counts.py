@@ -10,7 +10,7 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import count, plain, scores, weeks
 
 HALF, THIRD, QUARTER = 0.5, 1 / 3, 0.25
-"""Parts of the way from baseline to goal. Half or more is a response, and under a quarter is no response."""
+"""Shares of the way from baseline to goal: half or more is a response, and under a quarter is no response."""
 
 GROWTH_RULES = frozenset(
     {"four-point", "three-point", "median", "trend", "theil-sen", "dual-discrepancy", "slope-interval", "eb-slope"}
@@ -151,13 +151,13 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def _parts(series: Series, values: Sequence[float]) -> list[float]:
-    """Returns the part of the way from baseline to goal that each value covers."""
+    """Returns the share of the way from baseline to goal that each value covers."""
     # Rounded, so that a half is exactly a half in every unit.
     return [round((value - series.baseline) / (series.goal - series.baseline), 9) for value in values]
 
 
 def _fallen_below(parts: Sequence[float]) -> float | None:
-    """Returns the part of the way that the last three scores are all below after a collapse; None without one.
+    """Returns, after a collapse, the share of the way that each of the last three scores is below; otherwise None.
 
     A collapse: three earlier scores in a row had covered half of the way or more, by their median, and each of the last
     three covers less than a quarter of the way, or than a third of what the scores before the fall covered, by their

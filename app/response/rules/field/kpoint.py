@@ -8,12 +8,14 @@ from app.response.rules.series import Series
 from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import count, growth, scores, weeks
 
-# The least number of earlier scores from which a verdict can say that growth had kept pace.
+# The minimum number of earlier scores from which a verdict can say that growth had kept pace.
 EARLIER_SCORES = 3
 
 
 def last_run(sides: Sequence[int], on_side: int) -> int:
-    """Returns the number of last consecutive scores on one side of the line: -1 worse, +1 better, 0 on the line."""
+    """Returns how many of the last scores in a row are on the side `on_side`: -1 worse than the line, +1 better, 0 on
+    it.
+    """
     run = 0
     for side in reversed(sides):
         if side != on_side:
@@ -54,13 +56,13 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def _not_responding(series: Series, sides: Sequence[int], run: int, k: int) -> Finding:
-    """Returns a finding `not_responding` of the kind `never` or `stopped`. The kind depends on the scores before the
-    final run of worse scores.
+    """Returns a finding `not_responding` of the kind `never` or `stopped`.
 
-    The kind is `stopped` if there are at least three earlier scores and at least half of them are on the aimline or
-    better. Growth then slowed about the week of the first score of the run. Otherwise the kind is `never`. The week is
-    the one in which the scores fell behind. A student who was well ahead of the aimline slowed some weeks earlier.
-    Early scores of a student who never grew can be above the aimline because of noise or a low baseline.
+    The kind depends on the scores before the final run of worse scores. It is `stopped` if there are at least three
+    earlier scores and at least half of them are on the aimline or better. Growth then slowed about the week of the
+    first score of the run. Otherwise the kind is `never`. The week is the one in which the scores fell behind. A
+    student who was well ahead of the aimline slowed some weeks earlier. Early scores of a student who never grew can be
+    above the aimline because of noise or a low baseline.
     """
     earlier = sides[:-run]
     kept_pace = sum(1 for side in earlier if side >= 0)
@@ -108,7 +110,9 @@ def _last_scores(series: Series, run: int) -> str:
 
 
 def _side_name(series: Series, side: int) -> str:
-    """Returns the word for where better (+1) or worse (-1) scores are on the chart: above or below."""
+    """Returns the word for the side of the aimline on which better (+1) or worse (-1) scores are in a chart: above or
+    below.
+    """
     return "above" if side * series.aimline.better > 0 else "below"
 
 

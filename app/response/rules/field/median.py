@@ -11,12 +11,13 @@ from app.response.rules.wording import growth, plain, scores, weeks
 
 
 def find(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges median(y(t) - A(t)) of the last three scores, A(t) = b + g * t: on the worse side, `not_responding`.
+    """Judges by the median distance of the last three scores from the aimline; on its worse side, it is
+    `not_responding`.
 
-    The statistic is that median, with better as positive, in the measure's units; the threshold is 0. A lead is a
-    score's distance from the aimline. The kind is `stopped` if there are three or more earlier leads and their median
-    is on the aimline or better. Growth then slowed about the week of the first of the last three scores. Otherwise it
-    is `never`. The caller checks the minimum number of scores.
+    The statistic is median(y(t) - A(t)) with A(t) = b + g * t, with better as positive, in the measure's units; the
+    threshold is 0. A lead is a score's distance from the aimline. The kind is `stopped` if there are three or more
+    earlier leads and their median is on the aimline or better. Growth then slowed about the week of the first of the
+    last three scores. Otherwise it is `never`. The caller checks the minimum number of scores.
 
     Source: a median of three in place of single scores, among the decision rules reviewed by Ardoin, Christ, Morena,
     Cormier and Klingbeil (2013).

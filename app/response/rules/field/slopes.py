@@ -1,4 +1,4 @@
-"""Judges slopes by other methods than plain least squares."""
+"""Judges the slope of the scores by other methods than plain least squares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, plainly, scores, weeks
 
 PRIOR_RATE, PRIOR_SPREAD = 0.87, 0.40
-"""The mean and SD of the true rates of supported students, in required rates g. They are used if there is no cohort."""
+"""The mean and standard deviation of the true rates of supported students, in required rates g, if there is no
+cohort.
+"""
 
 
 def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
@@ -41,8 +43,9 @@ def residual_error(times: Sequence[float], values: Sequence[float]) -> float:
 
 
 def _least_squares(series: Series) -> tuple[float, float]:
-    """Returns the slope and the slope's standard error. The error comes from the measure's SEM, or from the residuals
-    if the SEM is unknown.
+    """Returns the least-squares slope and its standard error.
+
+    The error comes from the measure's SEM, or from the residuals if the SEM is unknown.
     """
     rate = slope(series.weeks, series.values)
     if rate is None:
@@ -52,8 +55,9 @@ def _least_squares(series: Series) -> tuple[float, float]:
 
 
 def _fell_short(series: Series, reason: Reason, sentence: str, statistic: float, threshold: float) -> Finding:
-    """Returns a finding `not_responding` of the kind `never` or `stopped`. The best single break determines the kind,
-    as in the trend rule.
+    """Returns a finding `not_responding` of the kind `never` or `stopped`.
+
+    As in the trend rule, the kind depends on the growth before the best single break.
     """
     at, before, after = best_break(series) or (None, 0.0, 0.0)
     if at is None or series.aimline.better * (before - series.goal_rate) < -series.slack:
@@ -65,10 +69,12 @@ def _fell_short(series: Series, reason: Reason, sentence: str, statistic: float,
 
 
 def find_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges the median of the pairwise slopes: worse than the required rate g is `not_responding`, else `responding`.
+    """Judges by the median of the slopes between all pairs of scores; one that is worse than the required rate is
+    `not_responding`.
 
-    The statistic is that median, the threshold is g, in units a week. A single outlying score hardly moves it; like the
-    trend rule it has no margin for noise. Source: Theil (1950), Sen (1968).
+    Otherwise the state is `responding`. The statistic is that median, the threshold is the required rate g, in units a
+    week. A single outlying score hardly moves it; like the trend rule it has no margin for noise. Source: Theil (1950),
+    Sen (1968).
     """
     rate, needed = theil_sen(series.weeks, series.values), series.goal_rate
     shown, needed_text = plainly(rate, needed)
@@ -82,7 +88,7 @@ def find_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def find_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges level and slope together; `not_responding` if both are discrepant, because one alone is not enough.
+    """Judges level and slope together; only if both are clearly too low is the state `not_responding`.
 
     Both are measured in standard errors. z is the normal quantile of `percentile` (25 gives -.674). The level is
     discrepant if the median lead of the last three scores, divided by its standard error .67 * SEE, is below z. The
@@ -120,13 +126,14 @@ def find_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Find
 
 
 def find_slope_interval(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges whether the interval of the fitted line reaches the goal G at week W; if it does not, `not_responding`.
+    """Judges whether the fitted line, with its interval, reaches the goal in time; if it does not, it is
+    `not_responding`.
 
-    yhat(W) +- z * SE(slope) * (W - t) is the least-squares line continued to the goal's week, with t the last week, SE
-    = SEE / sqrt(sum((t - mean t)^2)), SEE the residual standard error of the series, and z the two-sided normal
-    quantile of `confidence` (75 gives 1.15). The statistic is the distance from the interval's better end to the goal,
-    in units. It is positive if the goal is outside of the interval on the better side. The threshold is 0. Judges from
-    week `from_week` on.
+    The goal is G at week W. The interval is yhat(W) +- z * SE(slope) * (W - t): the least-squares line continued to the
+    goal's week, with t the last week, SE = SEE / sqrt(sum((t - mean t)^2)), SEE the residual standard error of the
+    series, and z the two-sided normal quantile of `confidence` (75 gives 1.15). The statistic is the distance from the
+    interval's better end to the goal, in units. It is positive if the goal is outside of the interval on the better
+    side. The threshold is 0. Judges from week `from_week` on.
 
     Source: the standard error of the slope is that of Christ (2006); see `trend.slope_se`.
     """
@@ -149,12 +156,12 @@ def find_slope_interval(series: Series, parameters: Mapping[str, int]) -> Findin
 
 
 def find_shrunken(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges the empirical-Bayes slope: worse than the required rate g is `not_responding`, else `responding`.
+    """Judges by the empirical-Bayes slope; one that is worse than the required rate g is `not_responding`.
 
-    (slope / SE^2 + m / v) / (1 / SE^2 + 1 / v), with m and v the mean and the variance of the true rates in the cohort.
-    Here m = .87 g and v = (.40 g)^2, this project's published defaults for supported students; SE comes from the
-    measure's SEM, or from the residuals if the SEM is unknown. Because m is below g, the rule requires evidence of
-    pace.
+    Otherwise the state is `responding`. The slope is (slope / SE^2 + m / v) / (1 / SE^2 + 1 / v), with m and v the mean
+    and the variance of the true rates in the cohort. Here m = .87 g and v = (.40 g)^2, this project's published
+    defaults for supported students; SE comes from the measure's SEM, or from the residuals if the SEM is unknown.
+    Because m is below g, the rule requires evidence of pace.
 
     Source: the empirical-Bayes estimate of growth in hierarchical linear models (Bryk and Raudenbush, 1987).
     """

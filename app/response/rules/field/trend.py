@@ -9,20 +9,21 @@ from app.response.rules.series import Series
 from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, plainly, scores, weeks
 
-# The least number of scores on each side of a break; fewer show no trend.
+# The minimum number of scores on each side of a break; fewer show no trend.
 BEFORE_BREAK, AFTER_BREAK = 4, 3
 
 
 def _spread(left: Sequence[float], right: Sequence[float]) -> float:
-    """Returns the sum of products of the deviations from the means. The sums are exact, so the order of the terms does
-    not matter.
+    """Returns the sum of products of the deviations from the means.
+
+    The sum is exact, so the order of the terms does not matter.
     """
     mean_left, mean_right = math.fsum(left) / len(left), math.fsum(right) / len(right)
     return math.fsum((a - mean_left) * (b - mean_right) for a, b in zip(left, right, strict=True))
 
 
 def slope(times: Sequence[float], values: Sequence[float]) -> float | None:
-    """Returns the ordinary least-squares slope, Sty / Stt, in units a week. Returns None if all scores are of a single
+    """Returns the ordinary least-squares slope, Sty / Stt, in units a week, or None if all scores are of a single
     week.
     """
     if len(set(times)) < 2:
@@ -43,11 +44,11 @@ def slope_se(times: Sequence[float], see: float) -> float:
 
 
 def find(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges the least-squares slope: worse than the required rate g is `not_responding`, else `responding`.
+    """Judges by the least-squares slope; one that is worse than the required rate is `not_responding`.
 
-    The statistic is the slope, the threshold is g, both in units a week (negative where down is better). The caller
-    checks the minimum number of scores. A student exactly on the line is flagged with probability one half each time,
-    because the rule has no margin for noise.
+    Otherwise the state is `responding`. The statistic is the slope, the threshold is the required rate g, both in units
+    a week (negative where down is better). The caller checks the minimum number of scores. A student exactly on the
+    line is flagged with probability one half each time, because the rule has no margin for noise.
 
     Source: the trend-line rule of curriculum-based measurement, reviewed by Ardoin, Christ, Morena, Cormier and
     Klingbeil (2013).
@@ -83,8 +84,8 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def best_break(series: Series) -> tuple[int, float, float] | None:
-    """Returns the best single break: its week, and the slopes before and after that week in units per week. Returns
-    None if there are too few scores.
+    """Returns the best single break: its week, and the slopes before and after it in units per week, or None with too
+    few scores.
 
     The candidates are the lines y = a + before * min(t, w) + after * max(t - w, 0). Week w has a score, at least four
     scores are in or before it, and at least three after it. The best line has the least squared error; of equals, the

@@ -1,6 +1,7 @@
-"""Runs the monitor's two filters for single series in plain floats, because a numpy call would cost more than its work.
+"""Computes the monitor's two filters for a few series with plain floats, because a numpy call would cost more than its
+work.
 
-Returns exactly the same numbers as `filters`, by the same operations in the same order.
+It returns exactly the same numbers as `filters`, by the same operations in the same order.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import numpy as np
 from app.response.rules.monitor.model import Array, Prior, Weeks
 
 FEW = 2
-"""The largest number of series for which plain floats are faster than arrays."""
+"""The maximum number of series for which plain floats are faster than arrays."""
 
 
 def both(
     weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
 ) -> tuple[Array, Array]:
-    """Returns the states of the forward and of the backward filter, as `filters` does. Both arrays have the shape
-    (weeks, 7, noise, n).
+    """Returns the states of the forward and of the backward filter, exactly as `filters` computes them.
+
+    Both arrays have the shape (weeks, 7, noise, n).
     """
     first, q = int(weeks[0]), prior.wobble**2
     forward: list[float] = []

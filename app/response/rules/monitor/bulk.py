@@ -1,4 +1,5 @@
-"""Judges all of a district's series in arrays, including form adjustment. Contains no sentence and no database access.
+"""Judges all series of a district at once with arrays, including form adjustment. Contains no sentence and no database
+access.
 
 For a whole district, call `judge_bulk`. Only few series change their state. For each of these,
 `rule.conclude(judged.estimate, n, facts, far, calibration)` returns the finding with its sentence, and
@@ -22,20 +23,20 @@ from app.response.rules.series import LEVEL_SCORES
 from app.response.rules.verdict import State
 
 STATES = tuple(State)
-"""The states in the order of the indices in `BulkJudgement.state`."""
+"""The states, in the order of the numbers in `BulkJudgement.state`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """N series on T common columns, of one measure or of several, each in its own units.
+    """A table of N series with T columns in common, of one measure or of several, each in its own units.
 
-    weeks: (T,) instructional weeks in order, of one calendar; a week occurs once for each form given in it. values: (N,
-    T) scores in the measure's units, nan where there is none. baseline: (N,) medians of three, in units. goal_rate:
-    (N,) units a week in the measure's direction, below zero where down is better. goal: (N,) in units. sem: (N,) units;
-    nan where it is unknown. began: (N,) the calendar week in which each phase began (week 0 of its aimline); earlier
-    scores are not part of the phase: leave them nan. cohort: (N,) numbers; students with the same number took the same
-    form in the same column, on one measure, and share one calendar. A series without a cohort has a number of its own.
-    A cohort of over 1,000 is treated as several.
+    `weeks` (T,) are instructional weeks in order, of one calendar; a week occurs once for each form given in it.
+    `values` (N, T) are scores in the measure's units, nan where there is none. `baseline` (N,) are medians of three
+    scores, in units. `goal_rate` (N,) is in units a week and in the measure's direction, so it is below zero where down
+    is better. `goal` (N,) is in units. `sem` (N,) is in units, nan where it is unknown. `began` (N,) is the calendar
+    week in which each phase began (week 0 of its aimline); earlier scores are not part of the phase and must be nan.
+    `cohort` (N,) are numbers. Students with the same number took the same form in the same column, on one measure, and
+    share one calendar. A series without a cohort has a number of its own. A cohort of over 1,000 is treated as several.
     """
 
     weeks: Weeks
@@ -48,7 +49,7 @@ class Batch:
     cohort: NDArray[np.int64]
 
     def rows(self, chosen: NDArray[np.int64]) -> Batch:
-        """Returns the batch with only the rows `chosen`."""
+        """Returns a batch that has only the rows `chosen`."""
         return Batch(self.weeks, *(getattr(self, name)[chosen] for name in ROWS))
 
 
@@ -58,12 +59,12 @@ FOUND = tuple(f.name for f in fields(PanelEstimate))
 
 @dataclass(frozen=True, slots=True)
 class BulkJudgement:
-    """For each of the N series, in the given order: the state before the dosage gate, and the monitor's estimates.
+    """The result of judging N series, in the order of the batch: a state and an estimate for each.
 
-    The dosage gate keeps a series from being judged as not responding if too little of the support was delivered. It is
-    applied one by one to the series whose state changed (`rule.conclude`). state: index of STATES. last: the week of
-    the phase in which the last score was given; the series was judged as of this week. estimate: the estimated rates in
-    required rates g.
+    `state` has each state as an index of STATES, before the dosage gate. The dosage gate keeps a series from being
+    judged as not responding if too little of the support was delivered; `rule.conclude` applies it one by one to the
+    series whose state changed. `last` is the week of the phase in which the last score was given; the series was judged
+    as of this week. `estimate` has the estimated rates, in required rates g.
     """
 
     state: NDArray[np.int8]
@@ -72,7 +73,7 @@ class BulkJudgement:
 
 
 MAX_COHORT = 1000
-"""The largest number of students of a cohort that are judged together.
+"""The maximum number of students of a cohort that are judged together.
 
 More students would not improve the estimate of a form.
 """
@@ -103,11 +104,10 @@ def find_bulk(
     adjust: bool = True,
     only: NDArray[np.bool_] | None = None,
 ) -> PanelEstimate:
-    """Returns the monitor's estimate of each series as of its last score. The estimate is nan if the series has no
-    usable score.
+    """Returns the monitor's estimate of each series as of its last score, or nan for a series without a usable score.
 
-    only: (N,), the series to estimate; without it, all. The other series only show how hard the forms were, and their
-    estimates are nan.
+    `only` (N,) marks the series to estimate; without it, all are estimated. The other series only show how hard the
+    forms were, and their estimates are nan.
     """
     has_score = ~np.isnan(batch.values)
     estimate, last = _empty_estimate(len(batch.cohort)), _last(batch, has_score)
@@ -127,10 +127,10 @@ def find_bulk(
 def find_cohort(
     batch: Batch, calibration: Calibration, only: NDArray[np.bool_], *, adjust: bool = True
 ) -> PanelEstimate:
-    """Returns the estimates of the requested series of one cohort; see `find_bulk`.
+    """Returns the estimates of the requested series of one cohort, as `find_bulk` does.
 
-    only: (N,), the requested series. They must be judgeable and have a score. Other series that are not judgeable are
-    not used to estimate the forms.
+    `only` (N,) marks the requested series, which must be judgeable and have a score. Other series that are not
+    judgeable are not used to estimate the forms.
     """
     has_score = ~np.isnan(batch.values)
     last, judgeable = _last(batch, has_score), _usable(batch) & has_score.any(axis=1)
@@ -160,8 +160,9 @@ def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
 
 
 def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
-    """Returns the state of each series, which follows from the statistic and the interval: not_responding, uncertain,
-    below_pace or responding.
+    """Returns the state of each series: not_responding, uncertain, below_pace or responding.
+
+    It follows from the statistic and the interval.
     """
     threshold = calibration.threshold_at(far)
     watch = min(threshold, calibration.threshold_at(WATCH))
@@ -174,7 +175,7 @@ def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDA
 
 
 def goal_met(values: Array, better: Array, goal: Array) -> NDArray[np.bool_]:
-    """Returns whether the median of the last three scores meets the goal."""
+    """Returns, for each series, whether the median of the last three scores meets the goal."""
     has_score = ~np.isnan(values)
     after = has_score[:, ::-1].cumsum(axis=1, dtype=np.int32)[:, ::-1]
     enough = has_score.sum(axis=1) >= LEVEL_SCORES
@@ -190,7 +191,11 @@ def _empty_estimate(n: int) -> PanelEstimate:
 
 
 def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Returns the indices of whole cohorts in runs of some thousand students, so that less memory is used at a time."""
+    """Splits the students into groups of some thousand, so that less memory is used at a time; returns the groups'
+    indices.
+
+    No cohort is split.
+    """
     if len(cohort) <= 4000:
         return [np.arange(len(cohort))] if len(cohort) else []
     edges = np.flatnonzero(np.r_[True, cohort[1:] != cohort[:-1], True])
@@ -199,10 +204,11 @@ def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
-    """Returns a batch as a panel. Values are in SEM, relative to the first baseline of the cohort, and better is up.
+    """Returns a batch as a panel, with values in SEM, relative to the first baseline of the cohort, and higher for
+    better.
 
-    The series of a cohort must be adjacent. The baseline becomes a column at the earliest start. noise: the SD of the
-    errors, in the measure's SEM.
+    The series of a cohort must be adjacent. The baseline becomes a column at the earliest start. `noise` is the
+    standard deviation of the errors, in the measure's SEM.
     """
     unit, is_one_cohort = batch.sem * noise, len(batch.cohort) <= MAX_COHORT and batch.cohort[0] == batch.cohort[-1]
     number: NDArray[np.int64] = np.zeros(len(batch.cohort), np.int64)

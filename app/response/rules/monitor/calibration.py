@@ -1,4 +1,4 @@
-"""Defines the estimates that are made for one measure and grade from a district's own series. Does not make them."""
+"""Defines a calibration: the estimates for one measure and grade from a district's own series. Does not make them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The monitor's prior for a measure and grade, and its thresholds at the stated rates of GRID.
+    """The monitor's prior for one measure and grade, and its thresholds at the stated rates of GRID.
 
-    noise: SD of the errors, in the measure's SEM. prior: its rates are in required rates g, everything else is in the
-    measure's SEM times `noise`. thresholds: log odds, one for each rate, falling. adaptive: the thresholds for
-    districts that give extra scores when requested. series, scores: the numbers of series and scores from which it was
-    estimated; 0 for the published defaults. estimates: intermediate estimates, by name. observed: the share of these
-    series that passed the threshold for the rate .10. expected: the share that would pass it according to the estimated
-    model. A district's true false-alarm rate cannot be known, and is not claimed.
+    `noise` is the standard deviation of the errors, in the measure's SEM. `prior` has its rates in required rates g,
+    everything else in the measure's SEM times `noise`. `thresholds` are log odds, one for each rate, falling;
+    `adaptive` are those for districts that give extra scores when requested. `series` and `scores` are the numbers from
+    which it was estimated, 0 for the published defaults. `estimates` are intermediate estimates, by name. `observed` is
+    the share of these series that passed the threshold for the rate .10, and `expected` the share that would pass it
+    according to the estimated model. A district's true false-alarm rate cannot be known, and is not claimed.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -49,22 +49,24 @@ class Calibration:
                 raise ValueError(f"A calibration has {len(GRID)} thresholds, which fall as the stated rate rises.")
 
     def threshold_at(self, far: float, *, adaptive: bool = False) -> float:
-        """Returns the threshold in log odds for the stated false-alarm rate `far`: this share of responders ever
-        exceeds it in 26 weeks.
+        """Returns the threshold, in log odds, for the stated false-alarm rate `far`.
 
-        With `adaptive`, the threshold is for districts that give extra scores when requested.
+        Within 26 weeks, the share `far` of the responders exceeds it at some time. With `adaptive`, the threshold is
+        for districts that give extra scores when requested.
         """
         return between(GRID, self.adaptive if adaptive else self.thresholds, far)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns rounded, JSON-ready values that `from_json` reads; the same estimates give the same bytes."""
+        """Returns rounded values for JSON, which `from_json` can read. The same estimates give the same bytes."""
         values = asdict(self) | {"prior": {name: _round(value) for name, value in asdict(self.prior).items()}}
         values["estimates"] = {name: rounded(value) for name, value in self.estimates}
         return {name: _round(value) for name, value in values.items()}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Calibration:
-        """Parses the output of `as_json`. Missing fields get their published values. Raises ValueError."""
+        """Returns the calibration that `as_json` rendered. Missing fields get their published values. Raises
+        ValueError.
+        """
         estimates = stored.get("estimates", {}) if isinstance(stored, Mapping) else None
         values = {**stored, "estimates": sorted(estimates.items())} if isinstance(estimates, Mapping) else stored
         # Imported here, so that a process that never reads a calibration does not load the library.
@@ -95,4 +97,4 @@ def _round(value: Any) -> Any:
 
 
 PUBLISHED = Calibration()
-"""The published defaults, from the simulated year of docs/response.md."""
+"""The published defaults, which come from the simulated year in docs/response.md."""

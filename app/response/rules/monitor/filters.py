@@ -1,4 +1,5 @@
-"""Computes the evidence of a series for a change of growth in each week (the response monitor's arithmetic).
+"""Computes the response monitor's arithmetic: the evidence, for each week, that a series changed its growth in that
+week.
 
 Works on arrays of many students; one student is a batch of one. Contains no sentence, threshold or state.
 """
@@ -15,12 +16,13 @@ from app.response.rules.monitor.model import NODES, Array, Prior, Weeks
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """The probability of each hypothesis at the last week, and the rates under it. The axes are the week of the change
-    (0: no change), the noise multiple, and the student.
+    """The probability of each hypothesis at the last week, and the rates under it.
 
-    weight sums to 1 over the first two axes. mean, sd: of the present rate, in g. was_mean, was_sd: of the rate just
-    before the change, from the scores up to then; without a change, of the present rate. week: the week of each change,
-    from the second index of the first axis on. evidence: (students,), the log probability density of the scores.
+    The axes are the week of the change (0: no change), the noise multiple, and the student. `weight` sums to 1 over the
+    first two axes. `mean` and `sd` describe the present rate, in g. `was_mean` and `was_sd` describe the rate just
+    before the change, from the scores up to then; without a change, they describe the present rate. `week` is the week
+    of each change, from the second index of the first axis on. `evidence` (students,) is the log probability density of
+    the scores.
     """
 
     weight: Array
@@ -45,7 +47,8 @@ def posterior(
     began: Weeks,
     last: Weeks,
 ) -> Posterior:
-    """Returns the exact posterior over change weeks and rates as of week `last`, from the scores at these times.
+    """Returns the exact posterior over the weeks of a change and the rates, as of the week `last`, from the scores up
+    to then.
 
     times: (slots,), whole weeks in order. values: (slots, students) in SEM, nan where there is no score, better is up.
     extra: (slots, students) or (slots, 1), variance of each score besides the student's own, SEM^2. g: (students,), the
@@ -102,8 +105,9 @@ def posterior(
 
 @dataclass(frozen=True, slots=True)
 class _Filtered:
-    """The forward filter's level, rate, variances and log likelihood at the end of each week. Each array has the shape
-    (weeks, noise, n).
+    """The result of the forward filter at the end of each week: level, rate, variances and log likelihood.
+
+    Each array has the shape (weeks, noise, n).
     """
 
     level: Array
@@ -128,10 +132,10 @@ def _run_filters(
 def _run_forward(
     weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
 ) -> Array:
-    """Returns the states of the Kalman filter if growth does not change, as deviations from the expected path.
+    """Returns the states of the Kalman filter under the assumption that growth does not change.
 
-    The second axis has the level, the rate, their variances and covariance (indices 2 to 4), and the two terms of the
-    log likelihood.
+    They are deviations from the expected path. The second axis has the level, the rate, their variances and covariance
+    (indices 2 to 4), and the two terms of the log likelihood.
     """
     shape, q = inverse.shape[1:], prior.wobble**2
     states, state = np.empty((len(weeks), 7, *shape)), np.zeros((7, *shape))
@@ -168,7 +172,7 @@ def _run_forward(
 
 
 def _run_backward(edges: list[int], y: Array, inverse: Array, prior: Prior) -> Array:
-    """Returns what the scores after the end of each week show about the level and rate at that time.
+    """Returns the information that the scores after the end of each week give about the level and rate at that time.
 
     The log likelihood of level and rate x is c + h'x - x'Lx / 2. The second axis has, in this order: L of level and
     level, L of level and rate, h of the level, h of the rate, L of rate and rate, and the two terms of c.
@@ -205,8 +209,8 @@ def _run_backward(edges: list[int], y: Array, inverse: Array, prior: Prior) -> A
 
 
 def _join(filtered: _Filtered, backward: Array, g: Array, prior: Prior) -> tuple[Array, Array, Array]:
-    """Returns three arrays for a change at the end of each week: the mean of the new rate, its variance, and the
-    evidence of all scores.
+    """Returns the mean of the new rate, its variance, and the evidence of all scores, each for a change at the end of
+    each week.
     """
     ll, lr, hl, hr, rr, lost, size = backward.swapaxes(0, 1)
     c = -0.5 * (lost + np.log(size))

@@ -1,5 +1,4 @@
-"""Estimates how hard each form was for a cohort, from the cohort's scores up to a week (form adjustment). Estimates no
-rate.
+"""Estimates the difficulty of each form from a cohort's scores up to a week (form adjustment). Estimates no rate.
 
 Over 250 lines, so that the covariance of one series' scores and a cohort's evidence about a form stay together.
 """
@@ -15,17 +14,18 @@ from numpy.typing import NDArray
 from app.response.rules.monitor.model import Array, Prior, Weeks
 
 MIN_COHORT = 5
-"""The smallest number of students from whose scores the difficulty of a form is estimated: the student and four
+"""The minimum number of students from whose scores the difficulty of a form is estimated: one student and four
 classmates.
 """
 
 COMMON_LEVEL, COMMON_RATE = 2.0, 0.15
-"""The SDs of what the students of a cohort may share besides forms: of the common level in SEM, and of the common rate
-in g.
+"""The assumed standard deviations of the level (in SEM) and of the rate (in g) that all students of a cohort have in
+common.
 """
 
 TURNS = ((0.0, 0.9), (0.3, 0.1))
-"""The SDs of the weekly change of a cohort's common rate in g, each with its prior probability.
+"""The assumed standard deviations of the weekly change of a cohort's common rate, in g, each with its prior
+probability.
 
 The students of a cohort seldom change together.
 """
@@ -34,12 +34,13 @@ CHANCE = np.array([part for _, part in TURNS])[:, None, None]
 
 
 CLIP = 3.0
-"""The limit, in standard errors, for the difference between a score and the value that the student's other scores
-predict. A larger difference counts as this limit.
+"""The limit, in standard errors, for the distance of a score from the value that the student's other scores predict.
+
+A larger distance counts as this limit.
 """
 
 WILD = 4
-"""The largest number of scores of a series that are clipped."""
+"""The maximum number of scores of a series that are clipped."""
 
 Some = NDArray[np.int64] | slice
 """The indices of some students in an array."""
@@ -47,7 +48,7 @@ Some = NDArray[np.int64] | slice
 
 @lru_cache(maxsize=64)
 def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
-    """Returns the mean (in g) and the covariance (in g^2) of a student's gain since week 0, for the weeks 0 to
+    """Returns the mean (in g) and the covariance (in g^2) of a student's gain from week 0 to each week up to
     `weeks`.
     """
     t, last = np.arange(weeks + 1.0), max(weeks, 1)
@@ -66,11 +67,11 @@ def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
 
 @lru_cache(maxsize=64)
 def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array]:
-    """Returns those parts of the scores' covariance that do not depend on the goal: V, e, and the rows of V, V'1 and 0.
+    """Returns the parts of the scores' covariance that do not depend on the goal: V, e, and the rows of V, V'1 and 0.
 
-    grown: weeks since the start, int64. own: variances of the errors. C is the covariance from wobble and errors, and
-    g^2 S that from growth. V and e solve the generalized symmetric eigenproblem V'CV = 1 and V'SV = diag(e), by a
-    Cholesky factor of C. Then V diag(1 / (1 + g^2 e)) V' is the inverse of g^2 S + C for every g.
+    `grown` are the weeks since the start, as int64. `own` are the variances of the errors. C is the covariance from
+    wobble and errors, and g^2 S that from growth. V and e solve the generalized symmetric eigenproblem V'CV = 1 and
+    V'SV = diag(e), by a Cholesky factor of C. Then V diag(1 / (1 + g^2 e)) V' is the inverse of g^2 S + C for every g.
     """
     weeks, errors = np.frombuffer(grown, np.int64), np.frombuffer(own)
     spread = path_moments(int(weeks.max()), prior)[1][weeks[:, None], weeks]
@@ -81,12 +82,12 @@ def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array
 
 
 class Paths:
-    """Every student's scores under the monitor's own Gaussian model of paths: the inverse of the scores' covariance.
+    """The scores of all students, with the inverse of their covariance under the monitor's Gaussian model of growth.
 
     The first axis of every array is the students, except of `values`, which is (slots, students). `values` may be
-    filled in until a slot is used. alone: (students,), true for students whose form effects are part of the errors; for
-    the others the effects are estimated and subtracted. inverse: (students, slots, slots), zero except for rounding
-    where there is no score.
+    filled in until a slot is used. `alone` (students,) is true for students whose form effects are part of the errors;
+    for the others the effects are estimated and subtracted. `inverse` (students, slots, slots) is zero, except for
+    rounding, where there is no score.
     """
 
     def __init__(
@@ -109,10 +110,10 @@ class Paths:
             self.groups = [np.flatnonzero(group == value) for value in np.unique(group)]
 
     def upto(self, slots: int, own: Array, prior: Prior, form: Array | float = 0.0) -> Array:
-        """Includes the scores up to a slot. Returns the differences of the scores from the expected path, (students,
-        slots), with 0 where there is no score.
+        """Includes the scores up to a slot, and returns their distances from the expected path.
 
-        own: (slots,), variance of each slot's error without the form's effect. form: the variance of the form's effect.
+        The result has the shape (students, slots), with 0 where there is no score. `own` (slots,) is the variance of
+        each slot's error without the form's effect, and `form` the variance of the form's effect.
         """
         values, included, previous = self.values[:slots].T, self.inverse.shape[1], self.inverse
         self.has_score = ~np.isnan(values)
@@ -145,11 +146,11 @@ class Paths:
     def _at_once(
         grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior
     ) -> Array:
-        """Returns the inverse covariance for the first scores. It is a part that all students share, minus a block for
-        each student's level and missing scores.
+        """Returns the inverse covariance for the first scores, computed for all students together.
 
-        An unknown level adds v 11' to a covariance, and a missing score has infinite variance. Both enter the inverse
-        by the matrix inversion lemma.
+        It is a part that all students share, minus a block for each student's level and missing scores. An unknown
+        level adds v 11' to a covariance, and a missing score has infinite variance. Both enter the inverse by the
+        matrix inversion lemma.
         """
         v, e, rows_of = _design(grown.tobytes(), own.tobytes(), prior)
         part = 1 / (1 + g**2 * e)
@@ -173,8 +174,9 @@ class Paths:
 
     @staticmethod
     def _each(grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior) -> Array:
-        """Returns the same as `_at_once`, but by one inversion per student. This is faster if few students share the
-        weeks.
+        """Returns the same as `_at_once`, but by one inversion for each student.
+
+        This is faster if few students share the weeks.
         """
         spread = path_moments(int(grown.max()), prior)[1]
         covariance = (g**2)[:, :, None] * spread[grown[:, None], grown] + variance[:, :, None]
@@ -187,7 +189,10 @@ class Paths:
         return np.asarray(inverse)
 
     def _grow(self, group: Some, t: int, covariance: Array) -> None:
-        """Adds one score to the inverse, which changes by a term of rank one and gets a row and a column."""
+        """Adds one score to the inverse covariance.
+
+        The inverse changes by a term of rank one and gets a row and a column.
+        """
         has_score, past = self.has_score[group], self.inverse[group, :t, :t]
         covariances = covariance[:, :t] * has_score[:, :t]
         projected = (past @ covariances[:, :, None])[:, :, 0]
@@ -198,19 +203,22 @@ class Paths:
         self.inverse[group, t, t] = weight[:, 0]
 
     def weighted(self, surprise: Array) -> Array:
-        """Returns the inverse covariance times the surprise, (students, slots). The surprise is the difference of the
-        scores from the expected path.
+        """Returns the inverse covariance times the surprise, which is the distance of the scores from the expected
+        path.
+
+        The result has the shape (students, slots).
         """
         return np.asarray((self.inverse @ surprise[:, :, None])[:, :, 0])
 
     def clipped(
         self, surprise: Array, form: Array | float, only: NDArray[np.bool_] | None = None
     ) -> tuple[Array, Array]:
-        """Returns the surprise with outliers moved to CLIP standard errors, and the inverse covariance times it.
+        """Returns the surprise with outliers moved to CLIP standard errors, and the inverse covariance times this
+        surprise.
 
         An outlier is a score that is further than CLIP standard errors from the value that the student's other scores
-        predict. The worst is clipped first, so that it does not cast doubt on the others. form: variance of each
-        score's form effect. only: the students whose scores are clipped; without it, all.
+        predict. The worst is clipped first, so that it does not cast doubt on the others. `form` is the variance of
+        each score's form effect. `only` marks the students whose scores are clipped; without it, all are.
         """
         inverse = self.inverse if only is None else self.inverse[only]
         own = np.maximum(inverse.diagonal(axis1=1, axis2=2), 1e-12)
@@ -234,8 +242,9 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Cohorts:
-    """Cohorts of adjacent students. `first` has the index at which each cohort begins, and `index` has each student's
-    cohort.
+    """The division of the students of an array into cohorts, which are adjacent in the array.
+
+    `first` has the index at which each cohort begins, and `index` has each student's cohort.
     """
 
     first: NDArray[np.int64]
@@ -244,7 +253,7 @@ class Cohorts:
 
     @classmethod
     def of(cls, cohort: NDArray[np.int64]) -> Cohorts:
-        """Returns the cohorts from the number in `cohort` of each series. Equal numbers must be adjacent."""
+        """Returns the division into cohorts by the cohort number of each series. Equal numbers must be adjacent."""
         if len(cohort) and cohort[0] == cohort[-1]:
             return cls(np.zeros(1, np.int64), np.zeros(len(cohort), np.int64), np.array([len(cohort)]))
         new = np.ones(len(cohort), np.bool_)
@@ -253,7 +262,10 @@ class Cohorts:
         return cls(first, new.cumsum() - 1, np.diff(first, append=len(cohort)))
 
     def sums(self, values: Array) -> Array:
-        """Returns the sums over the students of each cohort; the first axis then has cohorts instead of students."""
+        """Returns the sums over the students of each cohort.
+
+        The first axis of the result has cohorts instead of students.
+        """
         if len(self.first) == 1:
             return np.asarray(values.sum(axis=0, keepdims=True))
         if len(self.first) and (self.size == self.size[0]).all():
@@ -263,8 +275,7 @@ class Cohorts:
 
 @lru_cache(maxsize=64)
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
-    """Returns the prior covariance, by slot, of a form's effect and of what a cohort shares. The third array is the
-    identity.
+    """Returns the prior covariance, by slot, of a form's effect and of the common growth of a cohort, and the identity.
 
     The covariance has two parts: one that is the same for all cohorts, and one for each of TURNS that growth adds, in
     g^2. `share` is the variance of a form's effect.
@@ -276,10 +287,10 @@ def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]
 
 
 def _solve(a: Array, b: Array, common: Array, own: Array, share: float) -> tuple[Array, Array, Array]:
-    """Returns the cohorts' form effects, their variances, and the log evidence, each for every one of TURNS.
+    """Returns the cohorts' form effects, the variances of these, and the log evidence, each for every one of TURNS.
 
-    common: the prior covariance of a form's effect and of what the cohort shares, (turns, cohorts, slots, slots). With
-    K = 1 + a common, where `a` is the information of the scores, the effects are share K^-1 b.
+    `common` is the prior covariance of a form's effect and of the common growth of a cohort, (turns, cohorts, slots,
+    slots). With K = 1 + a common, where `a` is the information of the scores, the effects are share K^-1 b.
     """
     k = a @ common + own
     inverse, size = np.linalg.inv(k), np.linalg.slogdet(k)[1]
@@ -290,15 +301,16 @@ def _solve(a: Array, b: Array, common: Array, own: Array, share: float) -> tuple
 
 
 def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) -> tuple[Array, Array]:
-    """Returns how hard each slot was for each student's cohort, in SEM, and the variance of this estimate, in SEM^2.
-    Both arrays have the shape (students, slots).
+    """Returns the difficulty of each slot's form for each student's cohort, in SEM, and the variance of this estimate,
+    in SEM^2.
 
-    weighted: the inverse covariance times the scores' surprise, (students, slots). A slot is a form in a week. Each
-    student's path is Gaussian with the monitor's own mean and covariance, so the weight of a score is known exactly.
-    The weighted sum over the cohort, shrunk by its variance, is the best linear estimate of the form's effect. What the
-    whole cohort shares from week to week (its level, its growth, a turn of its growth) stays in the scores: a group
-    that stalls is not explained away. In cohorts of fewer than five students and slots of fewer than five scores, the
-    scores are not adjusted, and the form's whole variance remains.
+    Both arrays have the shape (students, slots). `weighted` (students, slots) is the inverse covariance times the
+    scores' surprise. A slot is a form in a week. Each student's path is Gaussian with the monitor's own mean and
+    covariance, so the weight of a score is known exactly. The weighted sum over the cohort, shrunk by its variance, is
+    the best linear estimate of the form's effect. What the whole cohort shares from week to week (its level, its
+    growth, a turn of its growth) stays in the scores: a group that stalls is not explained away. In cohorts of fewer
+    than five students and slots of fewer than five scores, the scores are not adjusted, and the form's whole variance
+    remains.
     """
     if prior.share <= 0 or int(cohorts.size.max(initial=0)) < MIN_COHORT:
         return np.zeros_like(weighted), np.full_like(weighted, prior.share)

@@ -1,4 +1,4 @@
-"""Defines the response monitor's prior and its log odds. Contains no score, threshold or state."""
+"""Defines the response monitor's prior and computes its log odds. Contains no score, threshold or state."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ Array = NDArray[np.floating]
 Weeks = NDArray[np.int64]
 
 NODES = np.linspace(-1.4, 1.4, 5)
-"""The nodes for the log of a student's own noise, in its SDs; seven or more nodes would move the statistic by .002 on
-average.
+"""The nodes at which a student's own noise is assumed, as the log of the noise in its standard deviations.
+
+Seven or more nodes would move the statistic by .002 on average.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """The monitor's prior, before the first score. Rates are in required rates g, the rest in the measure's SEM.
+    """The monitor's assumptions before the first score.
 
-    before, after: mean and SD of the rate before and after a change. hazard: probability of a change a week. wobble: SD
-    of the weekly step of the true level. noise_spread: SD of the log of a student's own noise. share: the part of the
-    SEM's variance that comes from the form. slow, pace: the rates that the statistic compares, in g; once: a student
-    whose rate was at least this before growth stopped had kept pace.
+    Rates are in required rates g, the rest in the measure's SEM. `before` and `after` are the mean and standard
+    deviation of the rate before and after a change. `hazard` is the probability of a change per week. `wobble` is the
+    standard deviation of the weekly step of the true level. `noise_spread` is the standard deviation of the log of a
+    student's own noise. `share` is the part of the SEM's variance that comes from the form. `slow` and `pace` are the
+    rates that the statistic compares, in g. A student whose rate was at least `once` before growth stopped had kept
+    pace.
     """
 
     before: tuple[float, float] = (0.87, 0.40)
@@ -47,9 +50,9 @@ DEFAULT = Prior()
 
 
 def normal_cdf(z: Array) -> Array:
-    """Returns the standard normal distribution function, relative error under 2e-7 in both tails.
+    """Returns the standard normal distribution function, with a relative error under 2e-7 in both tails.
 
-    A Chebyshev fit of erfc in t = 1 / (1 + |x| / 2) (Press and others, Numerical Recipes, "erfcc").
+    It is a Chebyshev fit of erfc in t = 1 / (1 + |x| / 2) (Press and others, Numerical Recipes, "erfcc").
     """
     x = np.abs(z)
     x *= 0.7071067811865476
@@ -69,13 +72,16 @@ def normal_cdf(z: Array) -> Array:
 
 
 def log_odds(slow: Array, pace: Array) -> Array:
-    """Returns log [ P(rate now < slow g) / P(rate now >= pace g) ], (students,), limited to +-15."""
+    """Returns the log odds of slow growth, log [ P(rate now < slow g) / P(rate now >= pace g) ], limited to +-15.
+
+    `slow` and `pace` are the two probabilities of each student.
+    """
     floor = 1e-30
     return np.asarray(np.clip(np.log((slow + floor) / (pace + floor)), -15, 15))
 
 
 DISPLAYED_ODDS = (-0.6, 0.9)
-"""The intercept and slope of the log odds that people see, fitted in the benchmark by logistic regression.
+"""The intercept and slope of the log odds that people see, which were fitted in the benchmark by logistic regression.
 
 The statistic gives changes of growth a larger weight than they have in the benchmark, so that it reacts quickly; the
 displayed odds do not. docs/response.md has the check.
@@ -83,7 +89,8 @@ displayed odds do not. docs/response.md has the check.
 
 
 def calibrated_log_odds(log_odds: Array) -> Array:
-    """Returns the log odds that are shown to people. They are calibrated in the benchmark and have the same order as
-    `log_odds`.
+    """Returns the log odds that are shown to people.
+
+    They are calibrated in the benchmark and have the same order as `log_odds`.
     """
     return np.asarray(DISPLAYED_ODDS[0] + DISPLAYED_ODDS[1] * log_odds)

@@ -1,4 +1,4 @@
-"""Judges many series at once with the response monitor: panels of scores in, arrays out. Writes no sentence."""
+"""Judges many series at once with the response monitor, from panels of scores. Writes no sentence."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from app.response.rules.monitor.forms import MIN_COHORT, Cohorts, Paths, form_ef
 from app.response.rules.monitor.model import Array, Prior, Weeks, calibrated_log_odds, log_odds, normal_cdf
 
 WIDE = 100.0
-"""The variance of the level in SEM^2 that is assumed if no cohort shows which level to expect."""
+"""The variance of the level, in SEM^2, that is assumed if no cohort shows which level to expect."""
 
 STOPPED = 0.62
-"""The probability from which a student counts as stopped rather than as never responding."""
+"""The probability from which a student who does not respond counts as stopped and not as never responding."""
 
 MIDDLE_80 = 1.2815515655446004
 
 CHUNK = 200
-"""The number of students judged at a time, which is what fits into a processor's cache."""
+"""The number of students that are judged at a time, which is the number that fits into a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Series on common slots: a slot is one form in one week, or one administration where no form is known.
+    """A table of the scores of several series in common slots.
 
-    times: (slots,) instructional weeks, in order; 0 for the baseline. values: (slots, students) in SEM, nan where there
-    is none, with better as up. g: (students,), the required rate, SEM a week, above zero. cohort: (students,), the
-    number of each student's cohort; equal numbers are adjacent. noise: (slots,), variance of a slot's error in SEM^2, 1
-    for one score. began: (students,), the week of `times` in which each phase began; without it, every phase began in
-    the first week. Earlier scores are baseline.
+    A slot is one form in one week, or one administration where no form is known. `times` (slots,) are instructional
+    weeks, in order; 0 for the baseline. `values` (slots, students) are in SEM, nan where there is none, with higher for
+    better. `g` (students,) is the required rate, in SEM a week, above zero. `cohort` (students,) is the number of each
+    student's cohort; equal numbers are adjacent. `noise` (slots,) is the variance of a slot's error in SEM^2, 1 for one
+    score. `began` (students,) is the week of `times` in which each phase began; without it, every phase began in the
+    first week. Earlier scores are baseline.
     """
 
     times: Weeks
@@ -44,14 +45,14 @@ class Panel:
     began: Weeks | None = None
 
     def upto(self, week: int) -> Panel:
-        """Returns the panel as it was known at the end of week `week`."""
+        """Returns the panel with the scores up to the end of the week `week`."""
         if not len(self.times) or self.times[-1] <= week:
             return self
         past = self.times <= week
         return Panel(self.times[past], self.values[past], self.g, self.cohort, self.noise[past], self.began)
 
     def part(self, students: slice) -> Panel:
-        """Returns the panel of these students."""
+        """Returns the panel with only these students."""
         began = None if self.began is None else self.began[students]
         return Panel(self.times, self.values[:, students], self.g[students], self.cohort[students], self.noise, began)
 
@@ -63,11 +64,11 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class PanelEstimate:
-    """For each student: the statistic (log odds), the present rate in g with the interval that contains it with a
-    probability of 80 %, and the change.
+    """The monitor's estimate for each student: the statistic, the present rate with its interval, and the change.
 
-    slow: the probability that the rate is below .5 g, calibrated for display. stopped: the probability that growth kept
-    pace before it changed, if it is slow now. change: the likeliest week of the change, counted from the phase's start;
+    The statistic is in log odds. The rate is in g; the interval contains it with a probability of 80 %. `slow` is the
+    probability that the rate is below .5 g, calibrated for display. `stopped` is the probability that growth kept pace
+    before it changed, if it is slow now. `change` is the likeliest week of the change, counted from the phase's start;
     0 if no change was possible.
     """
 
@@ -81,15 +82,15 @@ class PanelEstimate:
 
     @classmethod
     def together(cls, parts: Sequence[PanelEstimate]) -> PanelEstimate:
-        """Joins the estimates of several panels into one."""
+        """Returns the estimates of several panels, joined into one."""
         if len(parts) == 1:
             return parts[0]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
 
 def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
-    """Returns the mean and variance of each student's level at the start of the phase. Both come from the baselines of
-    the student's cohort.
+    """Returns the mean and variance of each student's level at the start of the phase, from the baselines of the
+    cohort.
 
     For a student in a cohort of fewer than five, or with a classmate without a baseline, the mean is the student's own
     first score, and the variance is so large that the level stays open.
@@ -116,7 +117,7 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, slots=True)
 class PreparedScores:
-    """Scores without form effects. They are in the form that `filters.posterior` takes together with a prior."""
+    """Scores after form adjustment, in the form that `filters.posterior` takes together with a prior."""
 
     times: Weeks
     values: Array
@@ -143,10 +144,11 @@ def prepare(
     last: Weeks | None = None,
     only: NDArray[np.bool_] | None = None,
 ) -> Iterator[PreparedScores]:
-    """Yields the scores that were known at the end of each of `weeks`, in order, ready to be judged.
+    """Yields, for each of `weeks` in order, the scores that were known at its end, ready to be judged.
 
-    last: (students,), to judge each student as of a week of their own instead of the last of `weeks`. only:
-    (students,), the students to judge; without it, all. The others only show how hard the forms were.
+    With `last` (students,), each student is judged as of a week of the student's own instead of the last of `weeks`.
+    `only` (students,) marks the students to judge; without it, all are judged. The others only show how hard the forms
+    were.
     """
     chosen = slice(None) if only is None else only
     cohorts = Cohorts.of(panel.cohort)
@@ -181,10 +183,9 @@ def prepare(
 def judge_weeks(
     panel: Panel, prior: Prior, weeks: Sequence[int], *, adjust: bool = True, only: NDArray[np.bool_] | None = None
 ) -> list[PanelEstimate]:
-    """Returns the monitor's estimates as of each of `weeks`, in order. Each estimate uses only what was known at the
-    end of its week.
+    """Returns the monitor's estimates as of each of `weeks`, in order.
 
-    adjust, only: as in `prepare`.
+    Each estimate uses only what was known at the end of its week. `adjust` and `only` are as in `prepare`.
     """
     parts = []
     for part in parts_of(panel):
@@ -203,10 +204,10 @@ def judge_panel(
     last: Weeks | None = None,
     only: NDArray[np.bool_] | None = None,
 ) -> PanelEstimate:
-    """Returns the monitor's estimates as of `week`, or of each student's week in `last`. Without both, as of the last
-    week with a score.
+    """Returns the monitor's estimates as of `week`, or as of each student's week in `last`.
 
-    adjust, only: as in `prepare`. Time and memory grow with students x slots.
+    Without both, it is the last week with a score. `adjust` and `only` are as in `prepare`. Time and memory grow with
+    students x slots.
     """
     week = int(panel.times[-1]) if week is None else week
     panel = panel.upto(week)
@@ -221,7 +222,7 @@ def judge_panel(
 
 
 def parts_of(panel: Panel) -> list[slice]:
-    """Returns the students in runs of whole cohorts, with about CHUNK students each. A larger cohort is not split."""
+    """Splits the students into groups of about CHUNK, without splitting a cohort, and returns each group as a slice."""
     cohort = panel.cohort
     if len(cohort) <= CHUNK:
         return [slice(0, len(cohort))]
@@ -234,7 +235,7 @@ def parts_of(panel: Panel) -> list[slice]:
 
 
 def summarize(posterior: Posterior) -> PanelEstimate:
-    """Returns the odds, the rate, the interval, the kind and the week of a posterior.
+    """Returns the odds, the rate, the interval, the kind and the week that follow from a posterior.
 
     The interval treats the mixture of hypotheses as one normal distribution.
     """

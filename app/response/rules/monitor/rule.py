@@ -1,5 +1,6 @@
-"""Converts the response monitor's estimates into a finding: state, kind and one sentence. Does not compute the
-estimates.
+"""Converts the response monitor's estimates into findings with a state, a kind and one sentence.
+
+Does not compute the estimates.
 """
 
 from __future__ import annotations
@@ -20,31 +21,36 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain
 
 WATCH = 0.25
-"""The stated false-alarm rate of the watch threshold. A series above that threshold is worth the time for extra
-scores.
+"""The stated false-alarm rate of the watch threshold.
+
+For a series above that threshold, extra scores are worth their time.
 """
 
 DEFAULT_FAR = 0.10
 
 DOSAGE = 0.8
-"""The share of the planned delivery below which a support cannot be judged by its outcome."""
+"""The share of the planned dosage below which a support cannot be judged by its outcome."""
 
 SHORTEST = 6
-"""The smallest number of weeks over which delivery is assessed. Over fewer weeks the delivered share depends on
-chance.
+"""The minimum number of weeks over which delivery is assessed.
+
+Over fewer weeks the delivered share depends on chance.
 """
 
 MAX_WEEKS = 260
-"""The largest number of instructional weeks of a series, because the work grows with the square of its length."""
+"""The maximum number of instructional weeks of a series. It is limited, because the work grows with the square of its
+length.
+"""
 
 MEDIAN_NOISE = 0.45
-"""The variance of a median of three, relative to that of one score."""
+"""The variance of a median of three scores, relative to that of one score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The facts about one series that `conclude` needs besides its scores. `goal_rate` is in the measure's units per
-    week.
+    """The facts about one series that `conclude` needs besides its scores.
+
+    `goal_rate` is in the measure's units per week.
     """
 
     goal_rate: float
@@ -56,14 +62,16 @@ class Facts:
 
 
 def find(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges one series without a cohort, and so without form adjustment, by the published defaults.
+    """Judges one series by the published defaults, without a cohort and so without form adjustment. Returns the
+    finding.
 
-    A Gaussian model of the series with the measure's SEM. Hypotheses: the rate never changed, or it changed after week
-    w, for every w. Rate before ~ N(.87 g, .40 g), after ~ N(.07 g, .20 g); hazard .0165 a week; the level is open; the
-    noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35); the true level wobbles by
-    SEM/16 a week; a score further than three standard errors from what the student's others predict counts as three.
-    Statistic: log [ P(rate now < .5 g) / P(rate now >= .8 g) ], threshold by stated false-alarm rate (`far_percent`).
-    The baseline, a median of three, is a score at week 0 with .45 of the variance. Without a SEM: `insufficient_data`.
+    The series is described by a Gaussian model with the measure's SEM. The hypotheses are that the rate never changed,
+    or that it changed after week w, for every w. The rate before a change is N(.87 g, .40 g), after it N(.07 g, .20 g);
+    the hazard is .0165 a week; the level is open. The noise is marginalised over five multiples of the SEM with
+    log-normal weights (log SD .35). The true level wobbles by SEM/16 a week. A score further than three standard errors
+    from the value that the student's other scores predict counts as three. The statistic is log [ P(rate now < .5 g) /
+    P(rate now >= .8 g) ], with a threshold for each stated false-alarm rate (`far_percent`). The baseline, a median of
+    three, is a score at week 0 with .45 of the variance. Without a SEM the state is `insufficient_data`.
 
     Source: this project's; filters over change times (Kalman, 1960; Adams and MacKay, 2007) read as a sequential ratio
     with an indifference zone (Wald, 1945). Measured in docs/response.md.
@@ -72,8 +80,9 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def find_calibrated(series: Series, far: float, calibration: Calibration) -> Finding:
-    """Judges a series as `find` does, but with the estimates from the district's own series, at the stated false-alarm
-    rate `far`.
+    """Judges a series as `find` does, but with the estimates `calibration` from the district's own series.
+
+    `far` is the stated false-alarm rate.
     """
     insufficient = cannot_judge(series)
     if insufficient is not None:
@@ -113,7 +122,7 @@ def conclude(
     *,
     adaptive: bool = False,
 ) -> Finding:
-    """Returns the finding for the student with the index `student` of a panel: state, reasons, and one sentence for a
+    """Returns the finding for the student with the index `student` in a panel: state, reasons and one sentence for a
     teacher.
 
     `far` is the stated false-alarm rate. With `adaptive`, the thresholds for extra scores are used.
@@ -162,9 +171,9 @@ def conclude(
 
 
 NEAR, NEARER = 2.0, 1.0
-"""Distances below the threshold, in log odds.
+"""The distances below the threshold, in log odds, from which extra scores are requested.
 
-From the first distance on two scores a week are requested, and from the second, nearer one three.
+From the first distance on two scores a week are requested, and from the second, which is nearer, three.
 """
 
 
@@ -175,7 +184,7 @@ def scores_to_request(statistic: Array, threshold: float) -> NDArray[np.int64]:
 
 
 def probes(finding: Finding) -> int:
-    """Returns how many scores to request next week, from 1 to 3. Returns 1 if there is no statistic yet."""
+    """Returns how many scores to request next week, from 1 to 3; 1 if there is no statistic yet."""
     if finding.statistic is None or finding.threshold is None:
         return 1
     return int(scores_to_request(np.array(finding.statistic), finding.threshold))
@@ -195,8 +204,7 @@ def _sentence(
     share: float | None,
     facts: Facts,
 ) -> str:
-    """Returns the finding's sentence, which states the posterior odds in words. The sentence never advises to hold back
-    help.
+    """Returns the finding's sentence, which states the posterior odds in words and never advises to hold back help.
 
     `rate` is the estimated rate with its interval, `change` the week of the change, and `share` the delivered share.
     """

@@ -1,1 +1,1 @@
-"""Stages the deliveries of a source: screens, loads and converts them."""
+"""Stages the deliveries of a source: checks the files, loads them and converts their rows."""

@@ -37,7 +37,7 @@ _NUMBER = r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*$"
 
 
 def _word_sql(x: str) -> str:
-    """Returns SQL that normalizes the case of a word of OneRoster's vocabulary. Other words stay unchanged."""
+    """Returns SQL that writes a word of OneRoster's vocabulary in its standard case. Other words stay unchanged."""
     exact = ", ".join(f"'{word}'" for word in WORDS)
     other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in WORDS)
     return (
@@ -46,8 +46,8 @@ def _word_sql(x: str) -> str:
 
 
 def _role_sql(x: str) -> str:
-    """Returns SQL that normalizes the case of a role and removes the prefix of extensions. For an unknown role the SQL
-    yields null.
+    """Returns SQL that writes a role in its standard case, without the prefix of extensions; null for an unknown
+    role.
     """
     exact = ", ".join(f"'{word}'" for word in ROLES)
     other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in ROLES)
@@ -116,7 +116,7 @@ def no_null_sql(x: str) -> str:
 
 
 def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str:
-    """Returns SQL for a row's first fault as `<field> <code>`, or null for a row without faults."""
+    """Returns SQL that yields a row's first fault as `<field> <code>`, or null for a row without faults."""
     faults = [
         ("q.raw_fault IS NOT NULL", "' ' || q.raw_fault"),
         ("q.sourced_id IS NULL", "'sourcedId value.missing'"),
@@ -141,7 +141,7 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
 
 
 async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Stages a kind's changed rows with typed values; returns the number of all rows without repeats."""
+    """Stages a kind's changed rows with typed values. Returns the number of delivered rows, without repeats."""
     unchanged = await _sift(stage, kind, delivery)
     if unchanged is not None:
         rows = await stage.count(f"SELECT count(*) FROM {stage.delivered(kind.name)} AS s")
@@ -152,12 +152,13 @@ async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _converted_sql(
-    kind: Kind, delivery: Delivery, rows: str, place: str, known: Sequence[tuple[str, str]] = ()
+    kind: Kind, delivery: Delivery, rows: str, place: str, roster_columns: Sequence[tuple[str, str]] = ()
 ) -> tuple[list[str], str]:
     """Returns the columns of the staged rows, and the SQL that converts the raw rows of the query `rows`.
 
-    `place` is SQL for the position by which the staged rows are ordered. `known` has the name and type of each column
-    that holds a value of the roster row that the raw row changes. A roster row without a raw row has no row number.
+    `place` is SQL for the position by which the staged rows are ordered. `roster_columns` has the name and type of each
+    column that holds a value of the roster row that the raw row changes. A roster row without a raw row has no row
+    number.
     """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     fields = tuple(field for field in kind.fields if field.header in at)
@@ -166,15 +167,16 @@ def _converted_sql(
     converted = [f"{typed_sql(f, at[f.header])} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
     converted += [f"{no_null_sql(at[r.header])} AS ref_{r.column}" for r in refs]
     converted += [f"nullif(btrim({at[column]}), '') AS required_{column}" for column in delivery.required_columns]
-    converted += [f"r.{column}" for column, _ in known]
+    converted += [f"r.{column}" for column, _ in roster_columns]
     columns = ["place", "row_number", "sourced_id", "gone", "fault", *(f.column for f in fields)]
-    columns += [*(f"ref_{r.column}" for r in refs), *(column for column, _ in known)]
+    columns += [*(f"ref_{r.column}" for r in refs), *(column for column, _ in roster_columns)]
     # OFFSET 0 keeps the planner from merging the two levels, so that each value is converted only once.
     query = f"""
         SELECT :district, :run, {place}, q.row_number, q.sourced_id, coalesce(q.gone, false),
                CASE WHEN q.row_number IS NOT NULL THEN {_fault_sql(kind, fields, delivery)} END
                {"".join(f", coalesce(q.{f.column}, {f.default})::{SQL_TYPES[f.type]}" for f in fields)}
-               {"".join(f", q.ref_{r.column}" for r in refs)}{"".join(f", q.{column}::{sql}" for column, sql in known)}
+               {"".join(f", q.ref_{r.column}" for r in refs)}
+               {"".join(f", q.{column}::{sql}" for column, sql in roster_columns)}
         FROM (SELECT r.row_number, r.fault AS raw_fault, {at["sourcedId"]} AS sourced_id,
                      {gone} AS gone, {", ".join(converted)}
               FROM {rows} OFFSET 0) AS q
@@ -250,9 +252,9 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
             f"""SELECT :district, :run, '{kind.name}', '{ref.column}', row_number() OVER (), l.list, l.ids, l.whole
                 FROM ({lists}) AS l WHERE l.list IS NOT NULL""",
         )
-    known = known_columns(kind, delivery)
+    roster_columns = known_columns(kind, delivery)
     changed = f"({_remaining_sql(stage, kind, delivery)}) AS r"
-    columns, query = _converted_sql(kind, delivery, changed, "row_number() OVER ()", known)
+    columns, query = _converted_sql(kind, delivery, changed, "row_number() OVER ()", roster_columns)
     await stage.insert_parallel("staged", kind.name, columns, query)
     raw_rows = stage.raw_rows[kind.name]
     (row,) = await stage.rows(
@@ -290,9 +292,9 @@ def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
             is_same, is_empty = f"{name}.id = t.{ref.column}", f"t.{ref.column} IS NULL"
         conditions.append(f"({is_same})" if ref.required else f"({is_same} OR ({raw_column} IS NULL AND {is_empty}))")
     conditions += [f"t.{column} = {sql.replace('s.', 't.')}" for column, sql in kind.derived]
-    known = [(column.removeprefix("t_"), column) for column, _ in known_columns(kind, delivery)]
-    selected = ", ".join(f"t.{kind.key if name == 'key' else name} AS {column}" for name, column in known)
-    compared = [name for name, _ in known if name not in ("sourced_id", "key", "removed_at")]
+    roster_columns = [(column.removeprefix("t_"), column) for column, _ in known_columns(kind, delivery)]
+    selected = ", ".join(f"t.{kind.key if name == 'key' else name} AS {column}" for name, column in roster_columns)
+    compared = [name for name, _ in roster_columns if name not in ("sourced_id", "key", "removed_at")]
     return f"""SELECT r.*, {selected}
         FROM {stage.raw(kind.name)} AS r{joins}
         FULL JOIN ({known_rows_sql(kind, compared)}) AS t ON t.sourced_id = {at["sourcedId"]}

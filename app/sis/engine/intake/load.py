@@ -1,4 +1,4 @@
-"""Loads a delivery into its raw table: sends the screened bytes to COPY, and marks refused rows.
+"""Loads a delivery into its raw table: sends the checked bytes to COPY, and marks refused rows.
 
 If a COPY is cancelled or fails at a row, PostgreSQL writes that row, with a child's data, to its log. Therefore COPY
 gets only rows that it can read and has no statement timeout. It is never cancelled; instead its stream is ended.
@@ -29,7 +29,10 @@ nor prevent parallel plans.
 
 
 class Stream:
-    """The screened bytes of a delivery, read ahead in a thread. An error ends the stream and is stored in `error`."""
+    """The bytes of a delivery, checked and read ahead in a thread.
+
+    An error ends the stream and is stored in `error`.
+    """
 
     def __init__(self, delivery: Delivery, screen: Screen, progress: Progress) -> None:
         self.file, self._size = delivery.file, delivery.size
@@ -86,7 +89,7 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
 
 
 async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: str) -> None:
-    """Trims the sourcedIds of the raw rows, and notes in the report which values were changed for import."""
+    """Trims the sourcedIds of the raw rows, and notes for the report which values were changed for import."""
     if screen.padded and (rows := await _trim_ids(stage, delivery, name)):
         stage.notes.append(f"{delivery.file}: {rows:,} rows have blanks around a sourcedId, which are left out.")
     if screen.quotes:
@@ -99,7 +102,7 @@ async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: 
 
 
 async def _trim_ids(stage: Stage, delivery: Delivery, name: str) -> int:
-    """Removes blanks around the ids and references of raw rows, and returns the number of changed rows."""
+    """Removes blanks around the ids and references of raw rows. Returns the number of changed rows."""
     columns = [f"c{n}" for n, header in enumerate(delivery.header, start=1) if header.lower().endswith(ID_ENDINGS)]
     columns = [column for column in columns if int(column[1:]) <= len(delivery.header) - len(delivery.composed)]
     trimmed = {column: f"nullif(btrim({column}, {BLANKS}), '')" for column in columns}
@@ -142,7 +145,7 @@ async def _copy(stage: Stage, name: str, columns: list[str], stream: Stream) -> 
 
 
 async def _wait_for_copy(copying: "asyncio.Future[str]") -> None:
-    """Waits until a COPY has ended whose stream has ended, even if this task is cancelled again while it waits.
+    """Waits until a COPY whose stream has ended is finished, even if this task is cancelled again meanwhile.
 
     A connection that returns to the pool during a COPY would be unusable.
     """
@@ -173,11 +176,10 @@ async def drop_raw(stage: Stage) -> None:
 
 
 async def _create_raw(stage: Stage, kind: str, columns: Sequence[str], prefix: str = "raw") -> str:
-    """Creates the raw table of a kind, with a text column for each column of the file. Returns the table's name, which
-    begins with `prefix`.
+    """Creates the raw table of a kind, with a text column for each column of the file. Returns the table's name.
 
-    The table exists on one node only, and no transaction except the one that creates it sees it. It is not TEMPORARY,
-    because PostgreSQL runs no parallel plan over a temporary table.
+    The name begins with `prefix`. The table exists on one node only, and no transaction except the one that creates it
+    sees it. It is not TEMPORARY, because PostgreSQL runs no parallel plan over a temporary table.
     """
     name = f"{prefix}_{kind}_{stage.run_id.hex}"
     await stage.driver.execute(

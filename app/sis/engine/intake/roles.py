@@ -1,4 +1,4 @@
-"""Determines the role and the orgs of a person from OneRoster 1.2 roles, and renames roles under new ids.
+"""Determines a person's role and orgs from OneRoster 1.2 roles, and gives renamed roles their new ids.
 
 A student's role has precedence, then the primary role, then the first by sourcedId. The person's orgs are the orgs of
 all current roles. A role that has ended (its end date is exclusive) does not count, and a role that has not begun
@@ -24,7 +24,7 @@ _OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
 async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
     """Stages the roles, and for each person the resulting role (`made_1`) and the sourcedIds of the orgs (`made_2`).
 
-    Returns the name under which the resulting values are staged.
+    Returns the name under which these results are staged.
     """
     roles = next(iter(people.supplements), None)
     if roles is not None:
@@ -47,7 +47,7 @@ async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> s
 
 
 async def stage_affected_people(stage: Stage, people: Delivery) -> int:
-    """Stages the people whose roles a delta changes or ends although the delta does not contain the people.
+    """Stages the people whose roles a delta changes or ends although the delta does not contain the people themselves.
 
     Returns the number of these people.
     """
@@ -75,7 +75,7 @@ async def stage_affected_people(stage: Stage, people: Delivery) -> int:
 
 
 def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
-    """Returns SQL for all roles as they are after this delivery.
+    """Returns SQL that selects all roles as they are after this delivery.
 
     The columns are person, role, is_primary, org, begins_on, ends_on and key.
     """
@@ -111,7 +111,7 @@ def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
 
 
 def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
-    """Returns SQL for the people whose roles may have changed.
+    """Returns SQL that selects the people whose roles may have changed.
 
     Each person comes with the number of the delivered row that made the change; the number is 0 if no delivered row
     did.
@@ -133,7 +133,7 @@ def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
 
 
 async def match_roles(stage: Stage, columns: Collection[str]) -> int:
-    """Matches roles that the staged plan would remove with equal roles of the same person that it would create.
+    """Matches each role that the plan would remove with an equal role of the same person that it would create.
 
     The people must be matched before. `columns` are the columns of the plan of roles. Returns the number of matched
     roles.
@@ -166,7 +166,7 @@ async def match_roles(stage: Stage, columns: Collection[str]) -> int:
 
 
 async def rename_roles(stage: Stage, pairs: str) -> tuple[int, int]:
-    """Renames roles and writes the renaming to the change log.
+    """Gives roles new sourcedIds, and writes the change to the change log.
 
     `pairs` is a query that returns old, new and role_id. Returns the expected and the actual number of renamed roles.
     The actual number is lower if a role has got another sourcedId meanwhile, or if another role has the new sourcedId.

@@ -1,4 +1,4 @@
-"""Checks a CSV byte stream before COPY: columns, quotes, line ends, encoding. Never checks a value.
+"""Checks the bytes of a CSV file before COPY: columns, quotes, line ends, encoding. Never checks a value.
 
 COPY writes a line that it cannot read to the server's log, so it must only get lines that it can read. A block of rows
 that match the header passes unchanged. In any other block, each row that does not match is replaced by an empty row,
@@ -43,7 +43,7 @@ class Screen:
         self.blank = array("q")
         """The numbers of the empty lines, which count neither as rows nor as faults."""
         self.padded = False
-        """Whether any cell may begin or end with a blank."""
+        """Whether a cell may begin or end with a blank."""
         self.nuls = 0
         """The number of NUL characters, which are replaced because PostgreSQL cannot store them."""
         self.quotes: array[int] = array("q")
@@ -102,7 +102,7 @@ class Screen:
         return data
 
     def _last_end(self, block: bytes, quotes: "np.ndarray") -> tuple[int, "np.ndarray"]:
-        """Returns the position after the last whole row of a block, and the positions of the quotes before it."""
+        """Returns the position after the last complete row of a block, and the positions of the quotes before it."""
         cut, count = len(block), len(quotes)
         while count % 2:
             cut = block.rfind(self._mark, 0, int(quotes[count - 1])) + 1
@@ -178,8 +178,8 @@ class Screen:
     def _sift(self, data: bytes, *, last: bool) -> tuple[bytes, int]:
         """Checks rows one by one up to the first incomplete row.
 
-        Returns the checked rows in a form that COPY can read, and the number of bytes of `data` that they took. `last`
-        states that no data follows.
+        Returns the checked rows in a form that COPY can read, and the number of bytes of `data` that these rows used.
+        `last` states that no data follows.
         """
         written: list[bytes] = []
         at = 0
@@ -318,7 +318,7 @@ def _has_padding(block: bytes) -> bool:
 
 
 def _count_outside(block: bytes, mark: bytes) -> int:
-    """Returns the number of line ends outside of quotes."""
+    """Returns the number of times that `mark`, a line end, occurs outside of quotes."""
     letters = np.frombuffer(block, np.uint8)
     inside = np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1
     return int(np.count_nonzero((letters == mark[0]) & (inside == 0)))

@@ -1,7 +1,7 @@
 """Stages the supplementary files, whose rows become columns of another kind: score scales and learning objectives.
 
 A bulk file replaces all values of its columns; a delta changes only the values that it mentions. A row that refers to
-no known row goes into quarantine under its own file. Never writes the gradebook.
+an unknown row goes into quarantine under its own file. Never writes the gradebook.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -57,7 +57,7 @@ async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, p
 
 
 async def _add_composed_columns(stage: Stage, file: Delivery, composed: Sequence[str]) -> None:
-    """Widens the raw table of a kind by the columns whose values were computed from its supplements.
+    """Adds to the raw table of a kind the columns whose values were computed from its supplements.
 
     `composed` has the names under which these values are staged.
     """

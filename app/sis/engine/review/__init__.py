@@ -1,3 +1,4 @@
-"""Reviews the staged rows of a run: finds contradictions and people who likely have a new sourcedId, and identifies the
-quarantined rows.
+"""Reviews the staged rows of a run.
+
+It finds contradictions and people who likely have a new sourcedId, and identifies the quarantined rows.
 """

@@ -1,4 +1,4 @@
-"""Changes a plan that would do harm although it follows the delivery. Changes plans only, never the roster.
+"""Takes out of a plan those changes that would do harm although they follow the delivery. Never changes the roster.
 
 A plan must not remove people or classes that the same delivery names elsewhere. It must also not take the records from
 a student who only has a new sourcedId.
@@ -29,7 +29,7 @@ ARRIVES: Final = "('create', 'restore')"
 
 @dataclass(frozen=True, slots=True)
 class LikelyRekey:
-    """A person whom the plan would remove and a person whom it would create, who are likely the same.
+    """Two people who are likely the same: one whom the plan would remove and one whom it would create.
 
     `by` names the field in which both agree. `set_aside` is true if the plan leaves both unchanged, because the first
     one has records.
@@ -42,7 +42,8 @@ class LikelyRekey:
 
 
 async def keep_contradicted(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> int:
-    """Keeps the people and classes that are absent although current enrollments of the same delivery name them.
+    """Keeps those people and classes that the plan would remove although current enrollments of the same delivery name
+    them.
 
     These enrollments go into quarantine. Returns the number of people and classes that are kept.
     """
@@ -69,8 +70,8 @@ async def keep_contradicted(stage: Stage, kinds: Mapping[str, Counts], deliverie
 
 
 async def find_likely_rekeys(stage: Stage, deliveries: Mapping[str, Delivery]) -> list[LikelyRekey]:
-    """Returns the people whom the plan would remove and create again with another sourcedId. Each pair is returned
-    once.
+    """Returns the people whom the plan would remove and create again with another sourcedId, as pairs without
+    repeats.
     """
     if "person" not in deliveries:
         return []
@@ -117,11 +118,10 @@ def _pairs_sql(plan: str, name: str, condition: str) -> str:
 async def set_aside(
     stage: Stage, pairs: list[LikelyRekey], kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]
 ) -> None:
-    """Takes the pairs whose first person has records out of the plans. The old person and all rows about that person
-    stay unchanged, and the new person is not created.
+    """Takes the pairs whose first person has records out of the plans.
 
-    The rows about the new person go into quarantine, and so do the rows that would move a row of the old person to the
-    new one.
+    The old person and all rows about that person stay unchanged, and the new person is not created. The rows about the
+    new person go into quarantine, and so do the rows that would move a row of the old person to the new one.
     """
     chosen = [pair for pair in pairs if pair.set_aside]
     if not chosen:
@@ -148,7 +148,7 @@ async def _set_aside_kind(
     `column` is the kind's column that refers to the person.
     """
     plan = stage.table("plan", kind.name)
-    known = "id" if kind.name == "person" else kind.key if kind.name == "demographics" else column
+    person_column = "id" if kind.name == "person" else kind.key if kind.name == "demographics" else column
     header_column = "sourcedId" if kind.name in ("person", "demographics") else "userSourcedId"
     if kind.about == "student_id":
         header_column = "studentSourcedId"
@@ -156,7 +156,7 @@ async def _set_aside_kind(
     is_aside = f"""p.district_id = :district AND p.run_id = :run AND p.action <> 'refuse' AND (
         p.{column} = ANY {aside}
         OR p.id IN (SELECT t.{kind.key} FROM {kind.table} AS t
-                    WHERE t.district_id = :district AND t.{known} = ANY {aside}))"""
+                    WHERE t.district_id = :district AND t.{person_column} = ANY {aside}))"""
     await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + kind.name, "p.row_number::text")}, :run, '{kind.name}',

@@ -1,5 +1,4 @@
-"""Adds to each quarantined row what identifies it: its sourcedId, a digest of its content, and whether a person has
-acknowledged it.
+"""Adds to each quarantined row its sourcedId, a digest of its content, and whether a person has acknowledged it.
 
 Never stores a value of a row.
 """
@@ -10,8 +9,8 @@ from app.sis.engine.stage import Stage
 from app.sis.kinds import Kind
 from app.sis.port import Delivery
 
-MOST_NAMED = 50_000
-"""The number of quarantined rows of one file that get a sourcedId and a digest.
+MAX_NAMED = 50_000
+"""The maximum number of quarantined rows of one file that get a sourcedId and a digest.
 
 Nobody corrects a file with more faults row by row.
 """
@@ -38,14 +37,14 @@ async def _name_rows_of(stage: Stage, file: Delivery) -> None:
         row["row_number"]
         for row in await driver.fetch(
             "SELECT q.row_number FROM sis_quarantine AS q WHERE q.district_id = $1 AND q.run_id = $2 AND q.file = $3 "
-            f"AND q.content IS NULL ORDER BY q.row_number LIMIT {MOST_NAMED}",
+            f"AND q.content IS NULL ORDER BY q.row_number LIMIT {MAX_NAMED}",
             *keys,
         )
     ]
     if not numbers:
         return
     own = file.header[: len(file.header) - len(file.composed)]
-    # The time of a change is no part of the content: some sources renew it every night.
+    # The time of a change is not part of the content, because some sources renew it every night.
     content = ", ".join(f"r.c{n}" for n, name in enumerate(own, start=1) if name != "dateLastModified")
     rows = await driver.fetch(
         f"""SELECT r.row_number + 1 AS number, r.c{own.index("sourcedId") + 1} AS sourced_id,

@@ -1,4 +1,4 @@
-"""Records scores from the source's results that a mapping rule selects. Never changes a grade.
+"""Records scores from those of the source's results that a mapping rule selects. Never changes a grade.
 
 After each sync these scores are recorded, amended and removed so that they match their results. Then each changed
 series is judged once. The scores of a source's first load are history and raise no alerts.
@@ -179,8 +179,8 @@ async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
         "beyond": "outside the range of the measure",
     }
     reasons = [f"{row[name]:,} {words}" for name, words in why.items() if row[name]]
-    what = "results" if kind == "result" else "assessment results"
-    return [f"Mapped {what} that stay grades only: {', '.join(reasons)}."] if reasons else []
+    noun = "results" if kind == "result" else "assessment results"
+    return [f"Mapped {noun} that stay grades only: {', '.join(reasons)}."] if reasons else []
 
 
 @needs(Can.SYNC_ROSTER)

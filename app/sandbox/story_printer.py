@@ -1,7 +1,4 @@
-"""Prints the story in a terminal: headings, one line for each step, a table of weeks.
-
-The steps themselves are in `story`.
-"""
+"""Prints the story in a terminal: headings, one line for each step, and a table of weeks."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -25,11 +22,11 @@ WORDS = {
 
 
 class StepFailed(Exception):
-    """Raised when a step did not give the expected result. The message names the actual result."""
+    """Raised when a step did not give the expected result; the message states the actual one."""
 
 
-class Telling:
-    """Prints the steps as they happen, with the time that each took."""
+class Printer:
+    """Prints the steps of the story as they happen, with the time that each took."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -40,8 +37,8 @@ class Telling:
         """Prints a heading."""
         self.console.print(f"\n[bold]{title}[/]")
 
-    def does(self, step: str, run: Callable[[], Answer]) -> Answer:
-        """Runs a step, prints it and returns its result. A failure is reported under the step's name."""
+    def run(self, step: str, run: Callable[[], Answer]) -> Answer:
+        """Runs a step, prints it and returns its result; a failure is reported under the step's name."""
         self.step = step
         began = time.perf_counter()
         result = run()
@@ -49,21 +46,23 @@ class Telling:
         self.console.print(f"  [green]✓[/] {step} [dim]{took:.2f} s[/]", highlight=False)
         return result
 
-    def held(self) -> None:
-        """Prints the current step as done, if it was shown in another way."""
+    def mark_done(self) -> None:
+        """Prints the current step as done, after its result was shown in another way."""
         self.console.print(f"  [green]✓[/] {self.step}", highlight=False)
 
-    def says(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Prints a line beneath a step."""
         self.console.print(f"    [dim]{text}[/]", highlight=False)
 
     def weeks(self, title: str) -> "Weeks":
-        """Returns a table that grows as scores arrive."""
+        """Returns a new table of weeks, to which rows are added as scores arrive."""
         return Weeks(self.console, title, self._pace)
 
     @contextmanager
     def progress(self, step: str, steps: int) -> Iterator[Callable[[], None]]:
-        """Shows a step that has many parts as a progress bar. Yields the function that advances the bar by one part."""
+        """Shows a step that has many parts as a progress bar, and yields the function that advances the bar by one
+        part.
+        """
         self.step = step
         began = time.perf_counter()
         with Progress(console=self.console, transient=True) as bar:
@@ -95,7 +94,7 @@ class Weeks:
             self._console.print()
 
     def add(self, week: int, score: float, aimline: float, state: str) -> None:
-        """Adds a week."""
+        """Adds a week to the table."""
         colour = "green" if score >= aimline else "red"
         length = max(1, round(score / 90 * BAR))
         bar = f"[{colour}]{'█' * min(length, BAR)}[/]"
