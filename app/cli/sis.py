@@ -68,6 +68,7 @@ def add_to(app: typer.Typer) -> None:
     _set(sis)
     _show(sis)
     _forget(sis)
+    _alerts(sis)
 
 
 def _add(sis: typer.Typer) -> None:
@@ -221,6 +222,34 @@ def _forget(sis: typer.Typer) -> None:
             return await erase_person(work, row)
 
         print(f"{_run(district, operation):,} rows are no longer kept as they were.")
+
+
+def _alerts(sis: typer.Typer) -> None:
+    @sis.command("alerts")
+    def alerts(
+        district: District,
+        email: Annotated[list[str] | None, typer.Option(help='An address; may be repeated. "" clears them.')] = None,
+        chat_url_file: Annotated[
+            str | None, typer.Option(metavar="FILE", help='A file with the webhook of a chat. "" clears it.')
+        ] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Shows or sets who is told of held, failed and missing runs; without any, those of the server's settings."""
+        # Imported here, because it loads many modules that the other commands do not need.
+        from app.sis.scheduler.alerts import load_recipients, save_recipients, shown
+
+        async def go(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
+            district_id = await find_district(engine, district)
+            async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sis") as work:
+                if email is None and chat_url_file is None:
+                    return shown(await load_recipients(work))
+                emails = None if email is None else tuple(filter(None, email))
+                chat_url = _secret(Path(chat_url_file)) if chat_url_file else chat_url_file
+                return shown(await save_recipients(work, emails, chat_url, settings.webhook_allowed))
+
+        values = _or_refuse(lambda: as_operator(go))
+        lines = (f"{name:16} {value or 'none'}" for name, value in values.items())
+        print(orjson.dumps(values).decode() if as_json else "\n".join(lines))
 
 
 def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Answer:

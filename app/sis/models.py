@@ -195,3 +195,31 @@ class SisUploadSlot(Tenant, Base):
     holder: Mapped[UUID]
     taken_at: Mapped[datetime]
     leased_until: Mapped[datetime]
+
+
+class SisNotice(JobColumns, TenantRow, Base):
+    """A notice to people that a source's run was held, has failed, or did not come; sent as a job.
+
+    `kind` is the state of the run, or `overdue`. `channel` is email or chat. `state` is pending, sent, skipped if
+    nobody is to be told this way, or failed.
+    """
+
+    __tablename__ = "sis_notice"
+
+    source_id: Mapped[UUID]
+    run_id: Mapped[UUID | None]
+    kind: Mapped[str]
+    channel: Mapped[str]
+    state: Mapped[str]
+    due: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class SisRecipients(Tenant, Base):
+    """The district's own recipients of notices. The address of a chat is a secret."""
+
+    __tablename__ = "sis_recipients"
+
+    emails: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    chat_url_sealed: Mapped[str | None]
+    changed_at: Mapped[datetime]

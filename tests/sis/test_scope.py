@@ -75,7 +75,7 @@ async def test_only_the_chosen_schools_come(north: Town, tmp_path: Path) -> None
     report = await _run(north, made, Export(), path)
     assert (report.state, report.exit_code, report.total("quarantined")) == ("applied", 0, 0), report.sentence
     assert (await _people(north, "north"), await _people(north, "south")) == (STUDENTS // 2 + 1, 0)
-    assert f"users.csv: {STUDENTS // 2 + 1} rows are left out" in " ".join(report.warnings)
+    assert f"users.csv: {STUDENTS // 2 + 1} new or changed rows are left out" in " ".join(report.warnings)
     assert "enrollments.csv: " in " ".join(report.warnings)
     again = await _run(north, made, Export(), path)
     assert (again.total("changes"), again.total("quarantined")) == (0, 0)
@@ -96,7 +96,8 @@ async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> No
     assert (narrowed.state, narrowed.total("changes"), narrowed.total("quarantined")) == ("applied", 0, 0)
     assert await _living(north) == before
     said = " ".join(narrowed.warnings)
-    assert f"Known of other schools or of excluded users: {STUDENTS // 2 + 1} people" in said
+    assert f", {STUDENTS // 2 + 1} people, {STUDENTS // 2 + 1} enrollments" in said
+    assert "users.csv: 1 new or changed rows are left out" in said
     # The other school vanishes from the delivery altogether, as a vendor does who restricts its own export.
     export.rows["users"] = [row for row in export.rows["users"] if row["orgSourcedIds"] != "south"]
     there = {row["sourcedId"] for row in export.rows["users"]}
