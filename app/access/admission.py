@@ -1,8 +1,8 @@
 """Determines which quota and which share of the process a request uses, before any other work begins.
 
-Requests with a token share the process by district, and within a district by client. Requests without a token share one
-class of their own by address. The quotas are counted per process, so each process enforces the policy divided by the
-number of processes.
+Requests with a token share the process by district, and within a district by client. All requests without a token
+together count as one district, which their addresses share. The quotas are counted per process, so each process
+enforces the policy divided by the number of processes.
 """
 
 from collections.abc import Hashable

@@ -32,14 +32,18 @@ class ConcernResource(
     area: One[AreaResource] = one(Concern.area_id, AreaResource, "The area of the concern.")
     state: ConcernState = choice(Concern.state, "The state of the concern.")
     description: str = field(
-        Concern.description, "What worries the person who raised it.", "Reads 40 words a minute, far below the class."
+        Concern.description,
+        "The observation that worries the person who raised the concern.",
+        "Reads 40 words a minute, far below the class.",
     )
     raised_by: One[StaffResource] | None = one(
-        Concern.raised_by, StaffResource, "The person who raised it, if a person did."
+        Concern.raised_by, StaffResource, "The person who raised the concern, if a person did."
     )
     raised_on: date = field(Concern.raised_on, "The date on which it was raised.")
     settled_by: One[StaffResource] | None = one(
-        Concern.settled_by, StaffResource, "The person who settled it, if a person did."
+        Concern.settled_by,
+        StaffResource,
+        "The person who accepted, dismissed or resolved the concern, if a person did.",
     )
     settled_at: datetime | None = field(Concern.settled_at, "When it was accepted, dismissed or resolved.")
     settled_because: str | None = field(
@@ -77,6 +81,7 @@ LISTINGS = (
             ),
         ),
         schools=Concern,
+        changed_at=Concern.updated_at,
     ),
 )
 

@@ -40,7 +40,10 @@ class NewConcern:
     description: Annotated[
         str,
         Text(min=1, max=4000),
-        About("What worries the person who raises it.", "Reads 40 words a minute, far below the class."),
+        About(
+            "The observation that worries the person who raises the concern.",
+            "Reads 40 words a minute, far below the class.",
+        ),
     ]
     raised_by: Annotated[
         str | None,
@@ -50,7 +53,7 @@ class NewConcern:
         ),
     ] = None
     raised_on: Annotated[
-        date | None, About("The day on which it was raised; by default, today.", date(2026, 9, 14))
+        date | None, About("The day on which the concern was raised; by default, today.", date(2026, 9, 14))
     ] = None
 
 
@@ -93,7 +96,7 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
 async def accept_concern(
     work: Work,
     concern_id: UUID,
-    because: Annotated[str | None, BECAUSE, About("Why.", "Screening confirms it.")] = None,
+    because: Annotated[str | None, BECAUSE, About("The reason for the acceptance.", "Screening confirms it.")] = None,
 ) -> Concern:
     """Accepts a concern, which means that a team takes it up."""
     return await _transition(work, concern_id, "accept", because, CONCERN_ACCEPTED)
@@ -103,7 +106,7 @@ async def accept_concern(
 async def dismiss_concern(
     work: Work,
     concern_id: UUID,
-    because: Annotated[str | None, BECAUSE, About("Why.", "Screening confirms it.")] = None,
+    because: Annotated[str | None, BECAUSE, About("The reason for the dismissal.", "Screening confirms it.")] = None,
 ) -> Concern:
     """Dismisses a concern, with a reason."""
     return await _transition(work, concern_id, "dismiss", because, CONCERN_DISMISSED)
@@ -113,7 +116,7 @@ async def dismiss_concern(
 async def resolve_concern(
     work: Work,
     concern_id: UUID,
-    because: Annotated[str | None, BECAUSE, About("Why.", "Screening confirms it.")] = None,
+    because: Annotated[str | None, BECAUSE, About("The reason for the resolution.", "Screening confirms it.")] = None,
 ) -> Concern:
     """Resolves an accepted concern."""
     return await _transition(work, concern_id, "resolve", because, CONCERN_RESOLVED)

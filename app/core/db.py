@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from sqlalchemy import DateTime, FromClause, MetaData, Select, event, literal_column
+from sqlalchemy import DateTime, FromClause, MetaData, Select, event, func, literal_column
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DisconnectionError
@@ -56,6 +56,18 @@ class TenantRow(Tenant):
     """Mixin for a table whose rows belong to one district and have ids of their own."""
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
+
+
+class Changing:
+    """Mixin for a row that knows when it was last changed, which the lists' `updated_since` compares.
+
+    Every update through a mapped class sets the column. A statement that is written as text must set it itself; a test
+    finds those that do not.
+    """
+
+    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": False}
+
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now(), deferred=True)
 
 
 def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:

@@ -1,7 +1,7 @@
 """Reads how a command's inputs are declared: their types, bounds, descriptions and examples.
 
 Bounds and descriptions are written once, at the service's own dataclass or parameter: `because: Annotated[str | None,
-Text(max=4000), About("Why.", "Screening confirms it.")] = None`.
+Text(max=4000), About("The reason.", "Screening confirms it.")] = None`.
 """
 
 import inspect

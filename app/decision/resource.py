@@ -36,7 +36,7 @@ class DecisionResource(
     support: One[SupportResource] | None = one(
         Decision.support_id, SupportResource, "The support that it is about; a referral may have none."
     )
-    kind: DecisionKind = choice(Decision.kind, "What the team chose.")
+    kind: DecisionKind = choice(Decision.kind, "The kind of the decision.")
     verdict_id: Id | None = reference(Decision.verdict_id, "verdict", "The verdict that the team saw.", rest="verdict")
     phase_id: Id | None = reference(Decision.phase_id, "phase", "The phase that the decision began.", rest="phase")
     decided_by: One[StaffResource] | None = one(Decision.decided_by, StaffResource, "The person who decided, if known.")
@@ -98,6 +98,7 @@ LISTINGS = (
             ),
         ),
         schools=Decision,
+        changed_at=Decision.updated_at,
     ),
 )
 

@@ -40,7 +40,7 @@ from app.support.service import SupportChange, end_support
 class NewDecision:
     """The input of `decide`. Without `verdict`, the decision refers to the support's current verdict."""
 
-    kind: Annotated[str, About("What the team chose.", "continue")]
+    kind: Annotated[str, About("The kind of the decision.", "continue")]
     support: Annotated[
         str | None, About("The support; only a referral can be without one.", "sup_01jq4n6d9zf3vbs0x5k2m7e8tf")
     ] = None
@@ -64,7 +64,7 @@ class NewDecision:
     ] = None
     decided_on: Annotated[date | None, About("The day of the decision; by default, today.", date(2026, 11, 30))] = None
     note: Annotated[str, Text(max=4000), About("A note.", "Two weeks of absence; look again in May.")] | None = None
-    change: Annotated[SupportChange | None, About("What changes from that day on.")] = None
+    change: Annotated[SupportChange | None, About("The changes of the plan from that day on.")] = None
 
 
 @needs(Can.DECIDE)

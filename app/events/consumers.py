@@ -3,7 +3,8 @@ feed.
 
 Reading does not move the position. A commit only moves it forward, so that two readers of one consumer never undo each
 other's progress; a seek moves it anywhere. Cursors from before a seek, or from before event types were added, can no
-longer be committed.
+longer be committed. Over 250 lines, so that all operations of a consumer and their checks of its cursor are in one
+place.
 """
 
 import re

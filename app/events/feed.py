@@ -108,7 +108,7 @@ async def feed_start(work: Work) -> int:
 
 @needs(Can.READ_EVENTS)
 async def position_before(work: Work, instant: datetime) -> int:
-    """Returns a number such that all events since an instant have higher numbers; without such events, the last number.
+    """Returns the number before the first event since an instant, or the last number if there is no event since.
 
     Events are not in the order of their instants, because an event gets its instant when it is recorded and its number
     at the commit. Therefore the lowest matching number is searched for between a number that is certainly too early and

@@ -17,6 +17,7 @@ from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
+from app.evidence.latest import find_last_scores
 from app.evidence.models import Score, ScoreChange
 from app.evidence.rules import Range, unknown_form, violations_of
 from app.playbook.lookup import measure_by_id
@@ -34,7 +35,7 @@ class Amendment:
     who corrects it.
     """
 
-    because: Annotated[str, About("Why it is amended.", "Scored again")]
+    because: Annotated[str, About("The reason for the amendment.", "Scored again")]
     by: Annotated[
         str | None,
         About(
@@ -42,11 +43,11 @@ class Amendment:
             "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
         ),
     ] = None
-    value: Annotated[float | None, About("Another value.", 47.0)] = None
-    taken_on: Annotated[date | None, About("Another day.", date(2026, 9, 29))] = None
-    attempt: Annotated[int | None, About("Another attempt.", 2)] = None
-    purpose: Annotated[str | None, About("Another purpose.", "baseline")] = None
-    form: Annotated[str | None, About("Another form.", "B")] = None
+    value: Annotated[float | None, About("The corrected value.", 47.0)] = None
+    taken_on: Annotated[date | None, About("The corrected day.", date(2026, 9, 29))] = None
+    attempt: Annotated[int | None, About("The corrected attempt.", 2)] = None
+    purpose: Annotated[str | None, About("The corrected purpose.", "baseline")] = None
+    form: Annotated[str | None, About("The corrected form.", "B")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Amend
         setattr(score, name, value)
     score.version += 1
     await work.db.flush()
+    if "taken_on" in changed:
+        await find_last_scores(work, [score.student_id])
     return AmendedScore(score, days)
 
 
@@ -103,6 +106,7 @@ async def remove_score(work: Work, score_id: UUID, because: str, by: str | None 
     score.removed_at = now()
     score.version += 1
     await work.db.flush()
+    await find_last_scores(work, [score.student_id])
     return AmendedScore(score, frozenset({score.taken_on}))
 
 

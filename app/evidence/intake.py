@@ -20,6 +20,7 @@ from sqlalchemy import text
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
+from app.evidence.latest import find_last_scores
 
 COLUMNS: Final = (
     *("student_id", "school_ids", "measure_id", "secured_area", "purpose", "taken_on"),
@@ -82,6 +83,7 @@ async def record_batch(work: Work, sender: UUID, rows_sql: str) -> RecordedBatch
     removed = await statements.run(_REMOVE)
     amended = await statements.run(_AMEND.format(slots=_slots("JOIN", "AND " + _DIFFERS)))
     recorded = await statements.run(_RECORD.format(slots=_slots("LEFT JOIN", "")))
+    await find_last_scores(work, {student_id for student_id, _ in days})
     return RecordedBatch(recorded, amended, removed, days)
 
 
@@ -103,7 +105,7 @@ class _IntakeStatements:
         return len(await self.rows(sql)) if "RETURNING" in sql else 0
 
 
-_ADOPT = f"""UPDATE score AS s SET sender = :sender, external_id = w.external_id
+_ADOPT = f"""UPDATE score AS s SET sender = :sender, external_id = w.external_id, updated_at = now()
     FROM (SELECT DISTINCT ON (w.student_id, w.measure_id, w.taken_on, coalesce(w.attempt, 1)) w.*
           FROM {{intake}} AS w WHERE w.district_id = :district
           ORDER BY w.student_id, w.measure_id, w.taken_on, coalesce(w.attempt, 1), w.external_id) AS w
@@ -131,13 +133,13 @@ _KEEP_CHANGES = """INSERT INTO score_change (district_id, id, student_id, school
     FROM score AS s WHERE s.district_id = :district AND s.sender = :sender AND {which}
     ON CONFLICT DO NOTHING RETURNING 1"""
 
-_REMOVE = f"""UPDATE score AS s SET removed_at = :now, version = s.version + 1
+_REMOVE = f"""UPDATE score AS s SET removed_at = :now, updated_at = now(), version = s.version + 1
     WHERE s.district_id = :district AND s.sender = :sender AND {_NO_LONGER_SENT} RETURNING 1"""
 
 _AMEND = """WITH slot AS ({slots})
     UPDATE score AS s SET student_id = w.student_id, school_ids = w.school_ids, measure_id = w.measure_id,
         secured_area = w.secured_area, purpose = w.purpose, taken_on = w.taken_on, attempt = w.slot, value = w.value,
-        form = w.form, removed_at = NULL, version = s.version + 1
+        form = w.form, removed_at = NULL, updated_at = now(), version = s.version + 1
     FROM slot AS w WHERE s.district_id = :district AND s.id = w.existing_id RETURNING 1"""
 
 _RECORD = """WITH slot AS ({slots})

@@ -29,9 +29,9 @@ class ScoreResource(
 ):
     """One administration of a measure to a student."""
 
-    student: One[StudentResource] = one(Score.student_id, StudentResource, "The student whose score it is.")
+    student: One[StudentResource] = one(Score.student_id, StudentResource, "The student to whom the score belongs.")
     measure: One[MeasureResource] = one(Score.measure_id, MeasureResource, "The measure.")
-    taken_on: date = field(Score.taken_on, "The day on which it was taken.")
+    taken_on: date = field(Score.taken_on, "The day on which the score was taken.")
     attempt: int = field(Score.attempt, "The attempt's number, where there were several on the day.", 1)
     value: float = field(Score.value, "The value in the measure's unit.", 46.0)
     purpose: ScorePurpose = choice(Score.purpose, "The purpose of the score.")
@@ -62,7 +62,7 @@ class ScoreChangeResource(
     """The values of a score before it was amended or removed, with the person and the reason."""
 
     version: int = field(ScoreChange.version, "The score's version before the change.", 1)
-    action: ScoreAction = choice(ScoreChange.action, "What was done to the score.")
+    action: ScoreAction = choice(ScoreChange.action, "The kind of the change.")
     because: str | None = field(
         ScoreChange.because, "The reason; null where the sender only sent the score again.", "Scored again"
     )
@@ -117,5 +117,6 @@ LISTINGS = (
             ),
         ),
         schools=Score,
+        changed_at=Score.updated_at,
     ),
 )

@@ -22,6 +22,7 @@ from app.core.errors import AimlineError, Invalid, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
 from app.evidence.amend import change_of
+from app.evidence.latest import add_to_last_scores, find_last_scores
 from app.evidence.models import Score
 from app.evidence.rules import MAX_BATCH, Range, find_contradictions, unknown_form, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
@@ -40,7 +41,7 @@ class NewScore:
         About("The student: an id, or an external id `sis:<source>:<sourcedId>`.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
     ]
     measure: Annotated[str, About("The measure: a code or an id.", "orf")]
-    taken_on: Annotated[date, About("The day on which it was taken.", date(2026, 9, 28))]
+    taken_on: Annotated[date, About("The day on which the score was taken.", date(2026, 9, 28))]
     value: Annotated[float, About("The value in the measure's unit.", 46.0)]
     attempt: Annotated[int, About("The attempt's number, where there were several on the day.", 1)] = 1
     purpose: Annotated[str, About("The purpose of the score.", "progress")] = "progress"
@@ -112,6 +113,11 @@ async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scor
         except AimlineError as error:
             results.append(RecordedScore("refused", violations=(Violation(pointer, error.code, error.detail),)))
     await work.db.flush()
+    await add_to_last_scores(
+        work, (result.score for result in results if result.outcome == "recorded" and result.score)
+    )
+    amended = {result.score.student_id for result in results if result.outcome == "amended" and result.score}
+    await find_last_scores(work, amended)
     return results
 
 

@@ -1,5 +1,6 @@
 """Derives the fields of the query root: all lists, all reads of one row, `node` and `nodes`."""
 
+from datetime import datetime
 from typing import Any, Final
 
 import strawberry
@@ -19,7 +20,7 @@ from app.graphql.types import (
     type_of,
 )
 from app.resources.declare import GRAPHQL, declaration
-from app.resources.listing import Listing
+from app.resources.listing import SEARCH, Listing, sort_words, updated_since_words
 
 NODE: Final = "node"
 NODES: Final = "nodes"
@@ -86,7 +87,10 @@ def _listing_field(listing: Listing) -> StrawberryField:
     else:
         type_ = connection_of(listing.resource) | None
         arguments = page_arguments() + arguments
+    if listing.search is not None:
+        arguments.append(make_argument("q", str | None, SEARCH))
+    if listing.changed_at is not None:
+        arguments.append(make_argument("updated_since", datetime | None, updated_since_words(listing)))
     if listing.sorts:
-        names = ", ".join(f"`{sort.name}`" for sort in listing.sorts)
-        arguments.append(make_argument("sort", str | None, f"{names}; with `-` before it, in reverse."))
+        arguments.append(make_argument("sort", str | None, sort_words(listing)))
     return make_field(listing.name, type_, listing.description, permissions_of_listing(listing), arguments)

@@ -26,7 +26,7 @@ from app.core.errors import Malformed, Misuse, NotFound, Violation
 from app.graphql.types import cached, camel
 from app.resources.compile.roots import permissions_of_list
 from app.resources.declare import GRAPHQL, declaration
-from app.resources.listing import Filter, Flag, Listing
+from app.resources.listing import Filter, Flag, Listing, check_offset
 from app.resources.members import ManyMember, Member, OneMember, ValueMember
 from app.resources.run import forbidden
 from app.resources.select import (
@@ -71,18 +71,17 @@ class Selector:
         return get_argument_values(definition, details[0].node, self.variables)
 
     async def list_root(self, key: str, listing: Listing, definition: GraphQLField, details: Details) -> ListRoot:
-        """Returns the selection of a list at the root; checks permissions before it looks up the row that a filter
-        names.
-        """
+        """Returns the selection of a list at the root; permissions are checked before a filter's row is looked up."""
         arguments = self.arguments(definition, details)
-        for can in permissions_of_list(listing, arguments):
+        for can in permissions_of_list(listing, arguments, arguments.get("sort")):
             if not self.work.principal.may(can):
                 raise forbidden(can)
         filters = await self._filters(listing.by_face(GRAPHQL), arguments)
         type_ = _object(definition)
-        sort, more = _sort(listing, arguments.get("sort")), {}
+        sort = _sort(listing, arguments.get("sort"))
+        more: dict[str, Any] = {}
         if listing.changed_at is not None:
-            more["updated_since"] = arguments.get("updatedSince")
+            more["updated_since"] = check_offset("/updatedSince", arguments.get("updatedSince"))
         if listing.search is not None:
             more["search"] = arguments.get("q")
         if not listing.paged:
@@ -234,7 +233,7 @@ def _typename(key: str, type_: GraphQLObjectType) -> Constant:
 
 
 def _sort(listing: Listing, sort: str | None) -> str | None:
-    if sort is not None and sort.removeprefix("-") not in {sort_.name for sort_ in listing.sorts}:
+    if sort is not None and listing.sort_named(sort) is None:
         raise Malformed([Violation("/sort", "sort.unknown", f"{listing.name} cannot be sorted in this way.")])
     return sort
 

@@ -15,7 +15,7 @@ CODE = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 `school:…/…`, `*`.
 """
 MAX_NAME_LENGTH, MAX_UNIT_LENGTH, MAX_FORM_LENGTH, MAX_FORMS = 200, 100, 100, 500
-FURTHEST = 1e9
+MAX_VALUE = 1e9
 FIXED_IN_USE = {"direction": "direction", "kind": "kind", "area_id": "area"}
 """The columns whose values cannot change once the measure has a score or a support, with the names of the input's
 fields.
@@ -84,8 +84,8 @@ def violations_of_change(use: MeasureUse, changed: Mapping[str, Any]) -> list[Vi
 
 
 def _violations_of_range(lowest: float, highest: float, sem: float | None) -> list[Violation]:
-    if not all(isfinite(limit) and abs(limit) <= FURTHEST for limit in (lowest, highest)) or lowest >= highest:
-        detail = f"The lowest value lies below the highest, both within {FURTHEST:.0f} of zero."
+    if not all(isfinite(limit) and abs(limit) <= MAX_VALUE for limit in (lowest, highest)) or lowest >= highest:
+        detail = f"The lowest value lies below the highest, both within {MAX_VALUE:.0f} of zero."
         return [Violation("/highest", "measure.range", detail)]
     if sem is not None and not 0 < sem < highest - lowest:
         detail = "A standard error of measurement is above zero and below the measure's range; null means unknown."

@@ -43,7 +43,32 @@ class MeasureResource(Resource[Measure], kind="measure", requires=Can.READ_PLAYB
 
 
 LISTINGS = (
-    Listing("areas", AreaResource, "All areas, by code.", order=(Area.code,), paged=False, most=5000),
-    Listing("levels", LevelResource, "All levels, by rank.", order=(Level.rank,), paged=False, most=100, assumed=10),
-    Listing("measures", MeasureResource, "All measures, by code.", order=(Measure.code,), paged=False, most=5000),
+    Listing(
+        "areas",
+        AreaResource,
+        "All areas, by code.",
+        order=(Area.code,),
+        paged=False,
+        most=5000,
+        changed_at=Area.updated_at,
+    ),
+    Listing(
+        "levels",
+        LevelResource,
+        "All levels, by rank.",
+        order=(Level.rank,),
+        paged=False,
+        most=100,
+        assumed=10,
+        changed_at=Level.updated_at,
+    ),
+    Listing(
+        "measures",
+        MeasureResource,
+        "All measures, by code.",
+        order=(Measure.code,),
+        paged=False,
+        most=5000,
+        changed_at=Measure.updated_at,
+    ),
 )

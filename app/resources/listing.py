@@ -6,14 +6,23 @@ for every value.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement
 
 from app.access.permission import Can
 from app.access.work import Work
+from app.core.errors import Malformed, Violation
 
 T = TypeVar("T")
+MAX_SEARCH = 200
+"""The largest length of the text of a search."""
+SEARCH = (
+    "Only people whose given or family name, or both in either order, or e-mail address (of staff) begins with this "
+    "text, in upper or lower case."
+)
+"""The description of `q` in both contracts."""
 Resolver = Callable[[Work, str, str | None], Awaitable[Any]]
 """A function that resolves a caller's text, such as `sis:…` or an area's code, into a filter's value, such as a row
 id.
@@ -69,23 +78,26 @@ class Flag:
 
 @dataclass(frozen=True)
 class Sort:
-    """An order of a list, as columns that are never null, the last of which is unique. A caller reverses the order
-    with `-`.
+    """An order of a list, as columns without nulls. The last column is unique. A caller reverses the order with `-`.
+
+    `requires`: the permissions to read what the order tells about the rows.
     """
 
     name: str
     columns: tuple[Any, ...]
     description: str
+    requires: tuple[Can, ...] = ()
 
 
 @dataclass(frozen=True)
 class Listing:
     """A list of a resource, which is a root field in GraphQL and the path `/<name>` in REST.
 
-    `order` is the order without `sort`; by default it is the order of ids, which is the order of creation. `descending`
-    reverses it. `schools` is the model with the school columns by which rows are read for a caller who may see some
-    schools only. With `paged=False`, all rows are returned at once, up to `most`. `changed_at` is the column that
-    `updated_since` compares. `search` is the condition of `q`. `condition` is true for every row of the list.
+    `order`: the order without `sort`; by default it is the order of ids, which is the order of creation. `descending`
+    reverses it. `schools`: the model with the school columns by which rows are read for a caller who may see some
+    schools only. `paged=False`: all rows at once, up to `most`. `changed_at`: the column that `updated_since`
+    compares; with it the rows come in the order of this column, so that an index serves it. `search`: the condition of
+    `q`. `condition` is true for every row of the list.
     """
 
     name: str
@@ -105,6 +117,10 @@ class Listing:
     changed_at: Any = None
     search: Callable[[Any], ColumnElement[bool]] | None = None
 
+    def sort_named(self, name: str) -> Sort | None:
+        """Returns the order with this name; a leading `-` is ignored."""
+        return next((sort for sort in self.sorts if sort.name == name.removeprefix("-")), None)
+
     def filter_named(self, name: str) -> Filter[Any] | Flag | None:
         """Returns the filter or flag that has this name in REST."""
         return self.by_face("rest").get(name)
@@ -113,3 +129,29 @@ class Listing:
         """Returns the filters and flags, keyed by their names in the API `face`, in snake case."""
         criteria: tuple[Filter[Any] | Flag, ...] = (*self.filters, *self.flags)
         return {filter_.shown_as(face): filter_ for filter_ in criteria}
+
+
+def updated_since_words(listing: Listing) -> str:
+    """Returns the description of `updated_since` in both contracts."""
+    order = ", in the order of their changes unless `sort` is given" if listing.paged else ""
+    return (
+        f"Only rows that were created or changed at this instant or later{order}. A change shows when it is committed: "
+        "begin ten minutes before the last read. Removed rows are not listed; the events tell of them."
+    )
+
+
+def sort_words(listing: Listing) -> str:
+    """Returns the description of `sort` in both contracts."""
+    words = []
+    for sort in listing.sorts:
+        scopes = "".join(f" It needs `{can.value}` too." for can in sort.requires)
+        words.append(f"`{sort.name}`: {sort.description}{scopes}")
+    return f"{' '.join(words)} `-` before the name reverses the order."
+
+
+def check_offset(pointer: str, instant: datetime | None) -> datetime | None:
+    """Returns an instant; raises `Malformed` at `pointer` for one without an offset, which is ambiguous."""
+    if instant is not None and instant.tzinfo is None:
+        detail = "An instant has an offset, such as 2026-09-28T10:00:00Z."
+        raise Malformed([Violation(pointer, "instant.no_offset", detail)])
+    return instant

@@ -67,8 +67,9 @@ class Aimline:
 
     @property
     def better(self) -> int:
-        """Returns +1 if higher scores are better, -1 if lower scores are. Multiplied by it, a difference is positive
-        for the better.
+        """Returns +1 if higher scores are better, and -1 if lower scores are better.
+
+        A difference of scores times this factor is positive for an improvement.
         """
         return 1 if self.direction == "up" else -1
 

@@ -1,5 +1,6 @@
-"""Builds the data of a support's chart: scores, aimlines, weeks and the verdict. Draws nothing; the data has no
-names.
+"""Builds the data of a support's chart: scores, aimlines, weeks and the verdict. Draws nothing; the data has no names.
+
+Over 250 lines, so that the parts of a chart and their computation are in one place.
 """
 
 from __future__ import annotations

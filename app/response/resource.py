@@ -9,7 +9,7 @@ from app.playbook.filters import by_area, by_level
 from app.playbook.resource import MeasureResource
 from app.resources.declare import Link, OneLink, Resource
 from app.resources.fields import choice, field, one, reference, references, stored
-from app.resources.listing import Filter, Listing
+from app.resources.listing import Filter, Listing, Sort
 from app.resources.members import Id, One
 from app.resources.terms import DISTRICT
 from app.resources.values import Figures, Value, item
@@ -41,7 +41,7 @@ class VerdictResource(
     support_id: Id = reference(VerdictRow.support_id, "support", "The support.", rest="support")
     phase_id: Id = reference(VerdictRow.phase_id, "phase", "The phase.", rest="phase")
     number: int = field(VerdictRow.number, "Its number among the verdicts on the support.", 3)
-    state: State = choice(VerdictRow.state, "What the rule concludes about the series.")
+    state: State = choice(VerdictRow.state, "The conclusion of the rule about the series.")
     kind: NonresponseKind | None = choice(
         VerdictRow.kind, "How the student does not respond; only with `not_responding`."
     )
@@ -173,12 +173,21 @@ LISTINGS = (
                 State.NOT_RESPONDING,
             ),
         ),
+        sorts=(
+            Sort(
+                "last_verdict",
+                (Support.last_verdict_at, Support.id),
+                "By the instant of the support's last verdict; a support without one comes first.",
+            ),
+        ),
         schools=Support,
+        changed_at=Support.updated_at,
         requires=(Can.READ_VERDICTS,),
     ),
     Listing(
         "calibrations",
         CalibrationResource,
         "The district's calibrations, in the order in which they were made.",
+        changed_at=CalibrationRow.made_at,
     ),
 )

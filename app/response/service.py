@@ -71,7 +71,7 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Score
 async def remove_score(
     work: Work,
     score_id: UUID,
-    because: Annotated[str, About("Why it is removed.", "Another child's paper")],
+    because: Annotated[str, About("The reason for the removal.", "Another child's paper")],
     by: Annotated[
         str | None,
         About(

@@ -48,7 +48,7 @@ class ChartWeek(Shape):
 
 
 class ChartBreak(Shape):
-    """Weeks without instruction that follow a week of the axis; both days are included."""
+    """A break: weeks without instruction that follow a week of the axis. Its first and last day are included."""
 
     after_week: int
     begins_on: date

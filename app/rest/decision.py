@@ -34,7 +34,7 @@ class NewDecision(Input):
     decided_by: str | None = Field(default=None, description="An id or an external id.")
     decided_on: date | None = Field(default=None, description="Without it, today.")
     note: str | None = text_field(service.NewDecision, "note", default=None)
-    change: SupportChange | None = Field(default=None, description="What changes from that day on.")
+    change: SupportChange | None = Field(default=None, description="The changes of the plan from that day on.")
 
 
 @router.post("/decisions", status_code=201, operation_id="decide", response_model=DECISION, **requires(service.decide))

@@ -32,7 +32,9 @@ class Me(Shape):
     district: Named = Field(description="The district that the token is for.")
     time_zone: str = Field(description="The IANA time zone in which the district's days begin.")
     person: str | None = Field(description="The person for whom the request acts, if it names one.")
-    reach: Literal["district", "schools", "caseload"] = Field(description="Whose records the caller can see.")
+    reach: Literal["district", "schools", "caseload"] = Field(
+        description="The part of the district whose records the caller can see."
+    )
     schools: list[str] = Field(description="The schools to which the reach is limited; none means no such limit.")
     caseload: int | None = Field(description="The number of students on the caseload, where that is the reach.")
     scopes: list[str] = Field(description="What the caller may do, as scopes: those of the client and of the person.")

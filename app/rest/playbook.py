@@ -22,7 +22,9 @@ Parameters = Annotated[dict[str, Count], Field(max_length=10)]
 
 
 class RuleInput(Input):
-    """A rule for a measure, for an area with the areas below it, or for all other series; in one school or in all."""
+    """A rule for a measure, for an area with the areas below it, or for all other series. It applies in one school or
+    in all.
+    """
 
     rule: str = Field(max_length=50)
     parameters: Parameters = Field(

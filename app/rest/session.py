@@ -35,7 +35,7 @@ class NewSession(Input):
     Sending the same session again changes nothing.
     """
 
-    held_on: date = Field(description="The day on which it was held, or should have been.")
+    held_on: date = Field(description="The day on which the session took place, or should have taken place.")
     number: int = Field(default=1, description="The session's number, where there are several on the day.")
     attended: bool = Field(description="Whether the student was present.")
     planned_minutes: int | None = Field(

@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 
 class SyncRun(Shape):
-    """One sync: what it changed, or why it changed nothing."""
+    """One sync of a source, with its changes or the reason why it changed nothing."""
 
     id: str
     source: str
@@ -34,7 +34,9 @@ class SyncRun(Shape):
         "applied), discarded, failed, dry, or skipped (nothing new)."
     )
     mode: str | None = Field(description="full or delta, once it is known; rekey for a map of new sourcedIds.")
-    asked_by: str | None = Field(description="Who requested it; `schedule` for the schedule.")
+    asked_by: str | None = Field(
+        description="The person or client that requested the run; `schedule` for a scheduled run."
+    )
     sentence: str = Field(description="The run's result in one sentence.")
     began_at: datetime
     ended_at: datetime | None
@@ -55,7 +57,7 @@ class Approval(Input):
 
 
 class NewRun(Input):
-    """A sync run to be requested."""
+    """A sync run to request."""
 
     source: str = Field(max_length=64, description="A source's id.")
     mode: Literal["full", "delta"] | None = Field(
@@ -129,7 +131,7 @@ class SyncReport(SyncRun):
     rekeys: list[LikelyRekey] = Field(description="People who likely came back with another sourcedId.")
     exit_code: int = Field(description="The exit code of the command line for the run in its state; 4 while held.")
     first_quarantined: list[QuarantinedRow]
-    next: list[str] = Field(description="What a person may do about the run.")
+    next: list[str] = Field(description="The next steps for a person.")
 
 
 class SyncStep(Shape):

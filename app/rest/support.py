@@ -25,7 +25,9 @@ class NewSupport(Input):
     """A support to plan."""
 
     student: str = Field(description="An id or an external id.")
-    intervention: str = text_field(service.NewSupport, "intervention", description="What is done.")
+    intervention: str = text_field(
+        service.NewSupport, "intervention", description="The intervention, such as repeated reading."
+    )
     level: int = Field(description="The rank of a level: 2 is targeted by default.")
     measure: str = Field(description="The measure that follows the response: a code or an id.")
     starts_on: date

@@ -27,7 +27,7 @@ from app.roster.models import Org, SchoolBreak
 from app.roster.references import parse
 
 MAX_BREAK = timedelta(days=366)
-FARTHEST = timedelta(days=5 * 366)
+MAX_DISTANCE = timedelta(days=5 * 366)
 """The maximum distance of a break from today, before or after. A date beyond it is probably a typing error."""
 OUT_OF_REACH = "This caller reaches only some schools. Declare breaks for one of its schools at a time."
 
@@ -186,7 +186,7 @@ async def _validate(work: Work, new: NewBreak) -> UUID | None:
 
 def _violations(new: NewBreak, today: date) -> list[Violation]:
     violations = []
-    if abs(new.begins_on - today) > FARTHEST:
+    if abs(new.begins_on - today) > MAX_DISTANCE:
         detail = "A break begins within five years of today. Look at its year."
         violations.append(Violation("/begins_on", "break.far_off", detail))
     if new.ends_on < new.begins_on:

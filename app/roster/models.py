@@ -1,21 +1,30 @@
 """Defines the roster's tables.
 
-Rows come from sources, which identify them by external ids. Removed rows stay as tombstones.
+Rows come from sources, which identify them by external ids. Removed rows stay as tombstones. Over 250 lines, so that
+all tables of the roster are in one place.
 """
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Text
+from sqlalchemy import Computed, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
-from app.core.db import Base, Tenant, TenantRow
+from app.core.db import Base, Changing, Tenant, TenantRow
 
 Texts = ARRAY(Text)
 Ids = ARRAY(PgUUID)
+NEVER_ON: Final = date(1900, 1, 1)
+NEVER_AT: Final = datetime(1900, 1, 1, tzinfo=UTC)
+"""Stand for no date in a column by which a list is sorted, because a page cannot begin after a null."""
+
+
+def _generated(expression: str) -> Any:
+    return mapped_column(Computed(expression, persisted=True), deferred=True)
 
 
 class FromSource(TenantRow):
@@ -54,7 +63,7 @@ class ExternalId(Tenant, Base):
     row_id: Mapped[UUID]
 
 
-class Org(FromSource, Base):
+class Org(Changing, FromSource, Base):
     """An OneRoster org: a district, school or department."""
 
     __tablename__ = "org"
@@ -65,7 +74,7 @@ class Org(FromSource, Base):
     identifier: Mapped[str | None]
 
 
-class AcademicSession(FromSource, Base):
+class AcademicSession(Changing, FromSource, Base):
     """A school year, semester, term or grading period; `ends_on` is exclusive.
 
     `school_year` is the calendar year in which the school year ends.
@@ -95,7 +104,7 @@ class Course(FromSource, Base):
     subject_codes: Mapped[list[str]] = mapped_column(Texts)
 
 
-class SchoolClass(FromSource, Base):
+class SchoolClass(Changing, FromSource, Base):
     """A class: a homeroom or a scheduled section of a course."""
 
     __tablename__ = "class"
@@ -113,10 +122,12 @@ class SchoolClass(FromSource, Base):
     academic_session_ids: Mapped[list[UUID]] = mapped_column(Ids)
 
 
-class Person(ListedBySchool, FromSource, Base):
+class Person(ListedBySchool, Changing, FromSource, Base):
     """A student or a member of staff.
 
-    `pinned` names the fields that people have edited and a sync does not overwrite.
+    `pinned` names the fields that people have edited and a sync does not overwrite. PostgreSQL generates the columns
+    that a search or a filter by grade uses. `last_score_on` and `last_verdict_at` order the list of students; they are
+    `NEVER_ON` and `NEVER_AT` for a student without scores or verdicts, and leave out those of secured areas.
     """
 
     __tablename__ = "person"
@@ -138,6 +149,15 @@ class Person(ListedBySchool, FromSource, Base):
     agent_sourced_ids: Mapped[list[str]] = mapped_column(Texts)
     pinned: Mapped[list[str]] = mapped_column(Texts)
     merged_into: Mapped[UUID | None]
+    search_family: Mapped[str] = _generated("lower(family_name || ' ' || given_name)")
+    search_given: Mapped[str] = _generated("lower(given_name || ' ' || family_name)")
+    search_email: Mapped[str | None] = _generated("CASE WHEN NOT is_student THEN lower(email) END")
+    grade: Mapped[str | None] = _generated("grades[1]")
+    has_more_grades: Mapped[bool | None] = _generated("CASE WHEN cardinality(grades) > 1 THEN true END")
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), deferred=True)
+    """Only the sync changes people. An update of the two columns below does not set this one, nor may it."""
+    last_score_on: Mapped[date] = mapped_column(server_default=text("DATE '1900-01-01'"), deferred=True)
+    last_verdict_at: Mapped[datetime] = mapped_column(server_default=text("TIMESTAMPTZ '1900-01-01Z'"), deferred=True)
     row_lock: Mapped[bool | None] = mapped_column(deferred=True)
     """A column that is always null. The API's database role may update it, which gives the role the right to lock the
     row.
@@ -249,7 +269,7 @@ class SchoolWeek(Tenant, Base):
     n: Mapped[int | None]
 
 
-class SchoolBreak(TenantRow, Base):
+class SchoolBreak(Changing, TenantRow, Base):
     """Days without school, including the first and the last, for one school or (if it is null) for the whole
     district.
     """

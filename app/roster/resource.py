@@ -1,9 +1,12 @@
 """Declares the public shapes of the roster: students, staff, schools, classes, enrollments, terms, demographics."""
 
+from collections.abc import Callable
 from datetime import date
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, any_, select
+from sqlalchemy import ColumnElement, Select, and_, any_, collate, func, literal_column, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.access.permission import Can
 from app.resources.declare import Link, OneLink, Resource
@@ -152,6 +155,22 @@ LINKS = (
     link_external_ids(StaffResource, Person.id, "Their ids in the sources."),
 )
 
+
+def begins_with(*columns: InstrumentedAttribute[Any]) -> Callable[[Any], ColumnElement[bool]]:
+    """Returns the condition of `q`: one of the folded columns begins with a text, in upper or lower case.
+
+    It is written as a range: row-level security lets an index serve a comparison, but not a `LIKE` or a function.
+    """
+
+    def condition(text: Any) -> ColumnElement[bool]:
+        words = func.replace(func.lower(collate(func.normalize(func.btrim(text)), "pg_c_utf8")), ", ", " ")
+        first = collate(words, "C")
+        return or_(*(and_(column >= first, column < first.op("||")(LAST_CHARACTER)) for column in columns))
+
+    return condition
+
+
+LAST_CHARACTER = func.chr(literal_column("1114111"))
 BY_NAME = (Person.family_name, Person.given_name, Person.id)
 
 LISTINGS = (
@@ -165,7 +184,9 @@ LISTINGS = (
             Filter(
                 "grade",
                 str,
-                lambda grade: grade == any_(Person.grades),
+                lambda grade: or_(
+                    Person.grade == grade, and_(Person.has_more_grades.is_(True), grade == any_(Person.grades))
+                ),
                 "Only students of this grade: a CEDS code.",
                 "03",
             ),
@@ -181,8 +202,24 @@ LISTINGS = (
             Flag("include_departed", "Also students whom the source no longer sends.", off=Person.removed_at.is_(None)),
         ),
         order=BY_NAME,
-        sorts=(Sort("name", BY_NAME, "By family name, given name and id."),),
+        sorts=(
+            Sort("name", BY_NAME, "By family name, given name and id."),
+            Sort(
+                "last_verdict",
+                (Person.last_verdict_at, Person.id),
+                "By the instant of the last verdict in an area that is not secured; a student without one comes first.",
+                requires=(Can.READ_VERDICTS,),
+            ),
+            Sort(
+                "last_score",
+                (Person.last_score_on, Person.id),
+                "By the day of the last score in an area that is not secured; a student without one comes first.",
+                requires=(Can.READ_SCORES,),
+            ),
+        ),
         schools=Person,
+        changed_at=Person.updated_at,
+        search=begins_with(Person.search_family, Person.search_given),
     ),
     Listing(
         "staff",
@@ -192,5 +229,7 @@ LISTINGS = (
         order=BY_NAME,
         sorts=(Sort("name", BY_NAME, "By family name, given name and id."),),
         condition=Person.removed_at.is_(None),
+        changed_at=Person.updated_at,
+        search=begins_with(Person.search_family, Person.search_given, Person.search_email),
     ),
 )

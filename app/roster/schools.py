@@ -128,6 +128,7 @@ LISTINGS = (
         SchoolResource,
         "The district's schools.",
         condition=and_(Org.type == "school", Org.removed_at.is_(None)),
+        changed_at=Org.updated_at,
     ),
     Listing(
         "classes",
@@ -135,12 +136,14 @@ LISTINGS = (
         "The district's classes, of one school or of all.",
         filters=(of_school(SchoolClass.school_id),),
         condition=SchoolClass.removed_at.is_(None),
+        changed_at=SchoolClass.updated_at,
     ),
     Listing(
         "terms",
         TermResource,
         "The district's school years, terms and grading periods.",
         condition=AcademicSession.removed_at.is_(None),
+        changed_at=AcademicSession.updated_at,
     ),
     Listing(
         "breaks",
@@ -158,5 +161,6 @@ LISTINGS = (
                 bound=UUID,
             ),
         ),
+        changed_at=SchoolBreak.updated_at,
     ),
 )

@@ -55,7 +55,8 @@ async def lock_students(
 ) -> dict[UUID, tuple[UUID, ...]]:
     """Locks these students and returns the schools of each.
 
-    A student who does not exist is left out. Without `wait`, so is a student whom another transaction has locked.
+    A student who does not exist is left out. Without `wait`, a student whom another transaction has locked is left out
+    too.
     """
     if not student_ids:
         return {}

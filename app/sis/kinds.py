@@ -45,7 +45,7 @@ class Kind:
 
     `own_alias` is true if the sourcedId is in the table itself and not in `external_id`. `about` is the column that
     refers to the student whom a row is about. A row with such a column also has the student's schools. A delivery may
-    lack an `optional` kind, as a roster without grades does.
+    lack an `optional` kind, as a roster without grades does. The rows of a `listed` kind know when they were changed.
     """
 
     name: str
@@ -58,11 +58,17 @@ class Kind:
     pinnable: bool = False
     about: str | None = None
     optional: bool = False
+    listed: bool = False
 
     @property
     def key(self) -> str:
         """Returns the column that identifies a row of the table within its district."""
         return "person_id" if self.name == "demographics" else "id"
+
+    @property
+    def note_change(self) -> str:
+        """Returns the part of an UPDATE that notes when a row was changed; empty for a kind that is not listed."""
+        return ", updated_at = now()" if self.listed else ""
 
 
 SQL_TYPES: Final = {
@@ -130,6 +136,7 @@ KINDS: Final = (
             Field("identifier", "identifier"),
         ),
         (Ref("parent_id", "parentSourcedId", "org"),),
+        listed=True,
     ),
     Kind(
         "academic_session",
@@ -143,6 +150,7 @@ KINDS: Final = (
             Field("school_year", "schoolYear", "year"),
         ),
         (Ref("parent_id", "parentSourcedId", "academic_session"),),
+        listed=True,
     ),
     Kind(
         "course",
@@ -179,6 +187,7 @@ KINDS: Final = (
             Ref("school_id", "schoolSourcedId", "org", required=True),
             Ref("academic_session_ids", "termSourcedIds", "academic_session", many=True),
         ),
+        listed=True,
     ),
     Kind(
         "person",
@@ -202,6 +211,7 @@ KINDS: Final = (
         (Ref("school_ids", "orgSourcedIds", "org", many=True, required=True),),
         derived=(("is_student", "(s.role = 'student')"),),
         pinnable=True,
+        listed=True,
     ),
     Kind(
         "enrollment",

@@ -92,12 +92,12 @@ class SessionResource(
 
     support_id: Id = reference(Session.support_id, "support", "The support.", rest="support")
     student: One[StudentResource] = one(Session.student_id, StudentResource, "The student whom it was for.")
-    held_on: date = field(Session.held_on, "The day on which it was held, or should have been.")
+    held_on: date = field(Session.held_on, "The day on which the session took place, or should have taken place.")
     number: int = field(Session.number, "The session's number on its day.", 1)
     attended: bool = field(Session.attended, "Whether the student was present.")
     planned_minutes: int = field(Session.planned_minutes, "The planned minutes.", 30)
     delivered_minutes: int = field(Session.delivered_minutes, "The minutes that were given.", 30)
-    lost_because: LostBecause | None = choice(Session.lost_because, "Why minutes were lost.")
+    lost_because: LostBecause | None = choice(Session.lost_because, "The reason for lost minutes.")
     recorded_by: One[StaffResource] | None = one(
         Session.recorded_by, StaffResource, "The person who recorded it, if a person did."
     )

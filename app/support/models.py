@@ -4,14 +4,15 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
-from app.core.db import Base
+from app.core.db import Base, Changing
 from app.roster.models import AboutStudent
 
 
-class Support(ListedBySchool, AboutStudent, Base):
+class Support(ListedBySchool, Changing, AboutStudent, Base):
     """An intervention provided, or planned, for a student: planned, then active, then ended."""
 
     __tablename__ = "support"
@@ -29,6 +30,7 @@ class Support(ListedBySchool, AboutStudent, Base):
     ended_because: Mapped[str | None]
     playbook_version_id: Mapped[UUID]
     created_at: Mapped[datetime]
+    last_verdict_at: Mapped[datetime] = mapped_column(server_default=text("TIMESTAMPTZ '1900-01-01Z'"), deferred=True)
     version: Mapped[int]
 
 

@@ -4,8 +4,10 @@ Works under the permission that the calling command requires.
 """
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
+
+from sqlalchemy import ARRAY, DateTime, cast, func, update
 
 from app.access.work import Work
 from app.core.errors import Invalid, Violation
@@ -14,6 +16,7 @@ from app.events.catalogue import EventType, NewEvent
 from app.evidence.queries import last_values
 from app.evidence.rules import baseline_of
 from app.playbook.models import Measure
+from app.roster.lookup import IdList
 from app.support.models import Phase, Support
 from app.support.rules import Plan, violations_of
 
@@ -70,6 +73,18 @@ def student_columns(support: Support) -> dict[str, object]:
         "school_ids": support.school_ids,
         "secured_area": support.secured_area,
     }
+
+
+async def set_last_verdicts_of_supports(work: Work, instants: Mapping[UUID, datetime]) -> None:
+    """Saves the instants of the supports' new verdicts, by which supports are sorted."""
+    given = func.unnest(cast(list(instants), IdList), cast(list(instants.values()), ARRAY(DateTime(timezone=True))))
+    rows = given.table_valued("id", "at", name="given").render_derived()
+    await work.db.execute(
+        update(Support)
+        .where(Support.district_id == work.district_id, Support.id == rows.c.id)
+        .values(last_verdict_at=rows.c.at)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def support_event(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> NewEvent:

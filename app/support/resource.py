@@ -38,13 +38,17 @@ class SupportResource(
     """An intervention provided, or planned, for a student."""
 
     student: One[StudentResource] = one(Support.student_id, StudentResource, "The student whom it is for.")
-    intervention: str = field(Support.intervention, "What is done.", "Repeated reading with feedback")
+    intervention: str = field(
+        Support.intervention, "The intervention, such as repeated reading.", "Repeated reading with feedback"
+    )
     area: One[AreaResource] = one(Support.area_id, AreaResource, "The area of the support.")
     level: One[LevelResource] = one(Support.level_id, LevelResource, "Its present level.")
     measure: One[MeasureResource] = one(Support.measure_id, MeasureResource, "The measure that follows it.")
     state: SupportState = choice(Support.state, "The state of the support.")
-    lead: One[StaffResource] | None = one(Support.lead_id, StaffResource, "Who leads it.")
-    provider: One[StaffResource] | None = one(Support.provider_id, StaffResource, "The person who provides it.")
+    lead: One[StaffResource] | None = one(Support.lead_id, StaffResource, "The person who leads the support.")
+    provider: One[StaffResource] | None = one(
+        Support.provider_id, StaffResource, "The person who provides the support."
+    )
     starts_on: date = field(Support.starts_on, "The first day, planned or real.")
     ends_on: date | None = field(Support.ends_on, "The last day, once it has ended.")
     ended_because: str | None = field(Support.ended_because, "Why it ended.", "The goal is met.")
@@ -87,7 +91,7 @@ class PhaseResource(
     begins_on: date = field(Phase.begins_on, "The first day.")
     ends_on: date | None = field(Phase.ends_on, "The last day, exclusive.")
     baseline: float = field(Phase.baseline, "Where the aimline begins, in the measure's unit.", 42.0)
-    goal: float = field(Phase.goal, "Where the aimline ends, in the measure's unit.", 70.0)
+    goal: float = field(Phase.goal, "The value at which the aimline ends, in the measure's unit.", 70.0)
     goal_on: date = field(Phase.goal_on, "The day on which the aimline reaches the goal.")
     minutes_per_session: int = field(Phase.minutes_per_session, "The planned minutes of a session.", 30)
     sessions_per_week: int = field(Phase.sessions_per_week, "The planned sessions of a week.", 4)

@@ -53,23 +53,32 @@ class NewSupport:
         str,
         About("The student: an id, or an external id `sis:<source>:<sourcedId>`.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
     ]
-    intervention: Annotated[str, Text(min=1, max=400), About("What is done.", "Repeated reading with feedback")]
+    intervention: Annotated[
+        str,
+        Text(min=1, max=400),
+        About("The intervention, such as repeated reading.", "Repeated reading with feedback"),
+    ]
     level: Annotated[int, About("The rank of a level: 2 is targeted by default.", 2)]
     measure: Annotated[str, About("The measure that follows the response: a code or an id.", "orf")]
     starts_on: Annotated[date, About("The first day.", date(2026, 9, 21))]
-    goal: Annotated[float, About("Where the aimline ends, in the measure's unit.", 70.0)]
+    goal: Annotated[float, About("The value at which the aimline ends, in the measure's unit.", 70.0)]
     goal_on: Annotated[date, About("The day on which the aimline reaches the goal.", date(2027, 2, 12))]
     minutes_per_session: Annotated[int, About("The planned minutes of a session.", 30)]
     sessions_per_week: Annotated[int, About("The planned sessions of a week.", 4)]
     baseline: Annotated[
-        float | None, About("Where the aimline begins; by default, the median of the last three scores.", 42.0)
+        float | None,
+        About("The value at which the aimline begins; by default, the median of the last three scores.", 42.0),
     ] = None
     concerns: Annotated[
-        tuple[str, ...], About("The ids of the accepted concerns that it answers.", ("con_01jq4n6d9zf3vbs0x5k2m7e8te",))
+        tuple[str, ...],
+        About("The ids of the accepted concerns that the support addresses.", ("con_01jq4n6d9zf3vbs0x5k2m7e8te",)),
     ] = ()
     lead: Annotated[
         str | None,
-        About("Who leads it: an id, or an external id `sis:<source>:<sourcedId>`.", "per_01jq4n6d9zf3vbs0x5k2m7e8tb"),
+        About(
+            "The person who leads the support: an id, or an external id `sis:<source>:<sourcedId>`.",
+            "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
+        ),
     ] = None
     provider: Annotated[
         str | None,
@@ -83,18 +92,21 @@ class NewSupport:
 class SupportChange:
     """The input of `change_support`: the values of the plan from a day on; a field that is None keeps its value."""
 
-    because: Annotated[str, Text(min=1, max=4000), About("Why it changes.", "Four scores below the aimline.")]
+    because: Annotated[
+        str, Text(min=1, max=4000), About("The reason for the change.", "Four scores below the aimline.")
+    ]
     begins_on: Annotated[
         date | None, About("The first day of the new phase; by default, today.", date(2026, 11, 30))
     ] = None
-    level: Annotated[int | None, About("The rank of another level.", 3)] = None
-    goal: Annotated[float | None, About("Another goal.", 75.0)] = None
-    goal_on: Annotated[date | None, About("Another day of the goal.", date(2027, 3, 12))] = None
+    level: Annotated[int | None, About("The rank of the new level.", 3)] = None
+    goal: Annotated[float | None, About("The new goal.", 75.0)] = None
+    goal_on: Annotated[date | None, About("The new day of the goal.", date(2027, 3, 12))] = None
     baseline: Annotated[
-        float | None, About("Where the new aimline begins; by default, the median of the last three scores.", 46.0)
+        float | None,
+        About("The value at which the new aimline begins; by default, the median of the last three scores.", 46.0),
     ] = None
-    minutes_per_session: Annotated[int | None, About("Other minutes of a session.", 40)] = None
-    sessions_per_week: Annotated[int | None, About("Other sessions of a week.", 5)] = None
+    minutes_per_session: Annotated[int | None, About("The new number of minutes of a session.", 40)] = None
+    sessions_per_week: Annotated[int | None, About("The new number of sessions in a week.", 5)] = None
 
 
 BECAUSE = Text(min=1, max=4000)
@@ -228,7 +240,7 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
 async def end_support(
     work: Work,
     support_id: UUID,
-    because: Annotated[str, BECAUSE, About("Why it ends.", "The goal is met.")],
+    because: Annotated[str, BECAUSE, About("The reason for the end.", "The goal is met.")],
     on: Annotated[date | None, About("The last day; by default, today.", date(2027, 2, 12))] = None,
 ) -> Support:
     """Ends a planned or active support, and removes the student from the caseloads to which the support added the

@@ -39,7 +39,9 @@ class NewSession:
     minutes count as delivered if the student attended, otherwise none.
     """
 
-    held_on: Annotated[date, About("The day on which it was held, or should have been.", date(2026, 9, 22))]
+    held_on: Annotated[
+        date, About("The day on which the session took place, or should have taken place.", date(2026, 9, 22))
+    ]
     attended: Annotated[bool, About("Whether the student was present.", True)]
     number: Annotated[int, About("The session's number, where there are several on the day.", 1)] = 1
     planned_minutes: Annotated[
@@ -47,9 +49,10 @@ class NewSession:
         About("By default, the minutes that the phase plans; 0 for a session that makes up for another.", 30),
     ] = None
     delivered_minutes: Annotated[
-        int | None, About("The minutes that were given; by default, the planned ones of a student who attended.", 30)
+        int | None,
+        About("The delivered minutes; by default, the planned minutes if the student attended, otherwise 0.", 30),
     ] = None
-    lost_because: Annotated[str | None, About("Why minutes were lost.", "absent")] = None
+    lost_because: Annotated[str | None, About("The reason for lost minutes.", "absent")] = None
     external_id: Annotated[
         str | None, About("The sender's own id, by which the session is inserted or updated.", "log-3391")
     ] = None
@@ -62,12 +65,12 @@ class SessionAmendment:
     If no minutes are lost any more, the reason for lost minutes is cleared.
     """
 
-    held_on: Annotated[date | None, About("Another day.", date(2026, 9, 23))] = None
-    number: Annotated[int | None, About("Another number on the day.", 2)] = None
-    planned_minutes: Annotated[int | None, About("Other planned minutes.", 30)] = None
-    delivered_minutes: Annotated[int | None, About("Other minutes that were given.", 20)] = None
+    held_on: Annotated[date | None, About("The corrected day.", date(2026, 9, 23))] = None
+    number: Annotated[int | None, About("The corrected number on the day.", 2)] = None
+    planned_minutes: Annotated[int | None, About("The corrected planned minutes.", 30)] = None
+    delivered_minutes: Annotated[int | None, About("The corrected delivered minutes.", 20)] = None
     attended: Annotated[bool | None, About("Whether the student was present.", True)] = None
-    lost_because: Annotated[str | None, About("Another reason for lost minutes.", "schedule")] = None
+    lost_because: Annotated[str | None, About("The corrected reason for lost minutes.", "schedule")] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from sqlalchemy import ARRAY, BigInteger, Text
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, Tenant, TenantRow
+from app.core.db import Base, Changing, Tenant, TenantRow
 from app.core.jobs import JobColumns
 
 
@@ -24,7 +24,7 @@ class DeliveryState(StrEnum):
     FAILED = "failed"
 
 
-class WebhookEndpoint(TenantRow, Base):
+class WebhookEndpoint(Changing, TenantRow, Base):
     """A URL that receives events of some types, within the reach of the caller who created it.
 
     An empty `school_ids` means the whole district; `opens` lists the secured areas whose events it receives. Events up

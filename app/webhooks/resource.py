@@ -90,7 +90,9 @@ class AttemptResource(Resource[WebhookAttempt], requires=Can.MANAGE_WEBHOOKS, na
     at: datetime = field(WebhookAttempt.at, "When it was made.")
     milliseconds: int = field(WebhookAttempt.milliseconds, "How long it took.", 84)
     status: int | None = field(WebhookAttempt.status, "The receiver's HTTP status.", 204)
-    failure: str | None = field(WebhookAttempt.failure, "Why there was no answer.", "connect_timeout")
+    failure: str | None = field(
+        WebhookAttempt.failure, "The name of the failure, if there was no answer.", "connect_timeout"
+    )
     answer: str | None = field(
         case((~WebhookAttempt.from_private_network, WebhookAttempt.answer)),
         "The beginning of the receiver's answer: 4,096 bytes at most.",
@@ -143,5 +145,10 @@ LINKS = (
 )
 
 LISTINGS = (
-    Listing("webhook_endpoints", EndpointResource, "The caller's endpoints that are not removed, oldest first."),
+    Listing(
+        "webhook_endpoints",
+        EndpointResource,
+        "The caller's endpoints that are not removed, oldest first.",
+        changed_at=WebhookEndpoint.updated_at,
+    ),
 )

@@ -1,4 +1,7 @@
-"""Creates, changes and removes webhook endpoints. Sends nothing. A secret is returned only once."""
+"""Creates, changes and removes webhook endpoints. Sends nothing. A secret is returned only once.
+
+Over 250 lines, so that all commands on an endpoint are in one place.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

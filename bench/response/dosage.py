@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from app.response.rules.monitor.panel import STOPPED
-from app.response.rules.monitor.rule import DOSAGE, SHORTEST
+from app.response.rules.monitor.rule import DOSAGE, MIN_DELIVERY_WEEKS
 from app.response.rules.rates import threshold_at
 from app.response.rules.series import DeliveredMinutes
 from bench.response.monitor import run_monitor
@@ -43,7 +43,7 @@ def main() -> None:
         change = int(watched.change[student, week])
         since = change if watched.stopped[student, week] > STOPPED else 0
         dosage = DeliveredMinutes((90.0,) * weeks, tuple(delivered[student]))
-        share = dosage.share(min(since, max(week + 1 - SHORTEST, 0)), week + 1)
+        share = dosage.share(min(since, max(week + 1 - MIN_DELIVERY_WEEKS, 0)), week + 1)
         blamed[student] |= share is not None and share >= DOSAGE
     print(
         f"{students} students who keep pace where all is delivered, at {DELIVERED:.0%}: ever over the threshold ",

@@ -42,14 +42,14 @@ SOURCE = {
 
 
 def test_redocly_finds_nothing_but_the_licence(tools: Path) -> None:
-    """The rules that Redocly recommends."""
+    """The contract passes the rules that Redocly recommends."""
     ran = run(tool("redocly"), "lint", REST, "--extends", "recommended", "--format", "json", cwd=tools)
     findings = json.loads(ran.stdout)["problems"]
     assert [one for one in findings if one["ruleId"] not in NO_LICENCE] == []
 
 
 def test_spectral_finds_nothing(tools: Path, tmp_path: Path) -> None:
-    """Spectral's rules for OpenAPI."""
+    """The contract passes Spectral's rules for OpenAPI."""
     rules = tmp_path / "rules.json"
     rules.write_text('{"extends": ["spectral:oas"]}')
     ran = run(tool("spectral"), "lint", "--ruleset", rules, "--format", "json", "--quiet", REST, cwd=tools)
@@ -172,5 +172,5 @@ async def test_a_typescript_client_changes_what_it_names_and_nothing_else(
 
 
 def test_no_name_of_the_contract_names_a_module() -> None:
-    """Generators make files of the names."""
+    """No name in the contract is that of a module, because generators name files after them."""
     assert not re.search(r"app__|__main__|Items_", REST.read_text())

@@ -33,7 +33,7 @@ def built(settings: Settings) -> Built:
 
 
 async def graphql(client: Caller) -> httpx.Response:
-    """One query."""
+    """Answers a GraphQL query."""
     return await client.ask("POST", "/graphql", json=AREAS, headers={"Accept": MODERN})
 
 

@@ -38,7 +38,7 @@ class Caller:
     act_for: str | None = None
 
     async def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """One request. A fault of the app's is its 500, not an exception here."""
+        """Sends a request and returns the answer. A fault of the app gives a 500 and raises nothing here."""
         headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
         if self.act_for is not None:
             headers["Aimline-Act-For"] = self.act_for

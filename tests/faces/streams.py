@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 
 class Stream:
-    """One stream: its status, its headers, and its events in order."""
+    """A stream with its status, its headers, and its events in order."""
 
     def __init__(self) -> None:
         self._parts: asyncio.Queue[str] = asyncio.Queue()

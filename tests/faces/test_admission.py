@@ -122,7 +122,7 @@ async def test_guessing_a_secret_stops_the_guesser_and_not_the_client(app: FastA
 
 
 async def test_an_address_has_a_quota_of_token_requests(built: Built) -> None:
-    """Whatever clients it names: whoever tries one after the other is stopped as well."""
+    """An address has a quota of token requests for all clients together, so that secrets cannot be guessed."""
     async with built(workers=100) as app, _from(app, "192.0.2.7") as client:
         statuses = []
         for _ in range(8):

@@ -29,7 +29,7 @@ async def support(north: Town) -> Support:
 
 
 def path_of(support: Support, picture: str) -> str:
-    """Where the picture is."""
+    """Returns the path of a support's chart."""
     return f"/v1/supports/{ids.format_id('support', support.id)}/{picture}"
 
 
@@ -88,7 +88,7 @@ async def test_who_may_look(app: FastAPI, north: Town, south: Town, support: Sup
 async def test_looking_is_in_the_log(
     app: FastAPI, north: Town, settings: Settings, support: Support, picture: str
 ) -> None:
-    """One row with the student, and the kinds of record that the picture shows."""
+    """Each read of a chart writes one row to the disclosure log, with the student and the shown kinds of record."""
     since = new_id()
     await caller(app, north).get(path_of(support, picture))
     connection = await asyncpg.connect(settings.url_of("owner"))
@@ -101,7 +101,7 @@ async def test_looking_is_in_the_log(
 
 
 async def test_a_support_without_a_score_has_a_picture(app: FastAPI, north: Town) -> None:
-    """The plan alone: aimline and goal."""
+    """A support without a score has a chart with its aimline and goal."""
     support = await served(north, "ben")
     answer = await caller(app, north).get(path_of(support, "chart.svg"))
     assert answer.status_code == 200

@@ -21,7 +21,7 @@ async def plant(town: Town) -> None:
 
 
 async def test_the_doctor_finds_and_repairs(north: Town) -> None:
-    """Exit 3 and a count by table while something is out of step; with --repair it is put right, and exit 0 follows."""
+    """The doctor exits with 3 and counts by table while rows are in wrong schools; --repair corrects them."""
     command, slug = ("doctor", "--district", north.slug), north.slug
     done = aimline(north.settings, *command)
     assert (done.returncode, done.stdout) == (0, f"{slug}: every record has its student's schools.\n")

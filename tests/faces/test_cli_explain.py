@@ -10,7 +10,9 @@ from tests.town import Town
 
 
 async def test_a_read_is_explained_and_not_run(north: Town) -> None:
-    """One statement with its plan, scopes and kinds of record; the disclosure log stays as it was."""
+    """The explanation has the statement, its plan, scopes and kinds of record, and writes nothing to the disclosure
+    log.
+    """
     counted = "SELECT count(*) AS n FROM disclosure WHERE district_id = :district"
     before = await ask(north, counted)
     path = "/v1/students?expand=concerns,supports.measure&class=sis:sis:class-1&limit=5"

@@ -54,7 +54,7 @@ def judged(lines: Iterable[dict[str, Any]], options: Options) -> list[dict[str, 
 
 
 def test_every_rule_can_be_chosen() -> None:
-    """Whatever a playbook can name can be tried offline first, the rules for counts and criteria included."""
+    """Every rule that a playbook can name can be used offline, also those for counts and criteria."""
     assert {name.value for name in RuleName} == set(RULES)
     assert set(RULES) == GROWTH_RULES | LEVEL_RULES
 
@@ -224,7 +224,7 @@ def test_every_week_is_what_the_benchmark_scores() -> None:
 
 @pytest.mark.parametrize("rule", list(BEYOND))
 def test_the_fields_rules_are_what_the_benchmark_scores(rule: str) -> None:
-    """At a stated rate the command's statistic is the benchmark's margin, and as used the sign of it is the state."""
+    """At a stated rate the statistic is the benchmark's margin; without one, its sign is the state."""
     year = simulate(World(), 25, 6)
     with np.errstate(all="ignore"):  # where there is no score yet, the benchmark divides by nothing
         beyond = BEYOND[rule](year)

@@ -20,7 +20,7 @@ from app.settings import Settings
 from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
 
 
-def _told(app: Typer) -> dict[str, str]:
+def _summaries(app: Typer) -> dict[str, str]:
     """Returns the commands and their summaries in the help."""
     commands = getattr(get_command(app), "commands", {})
     return {name: command.get_short_help_str(200).rstrip(".") for name, command in commands.items()}
@@ -28,7 +28,7 @@ def _told(app: Typer) -> dict[str, str]:
 
 def test_the_overview_says_of_every_command_what_it_says_itself() -> None:
     """The overview lists every command with its own summary, without loading the commands."""
-    assert _told(overview()) == _told(command_line())
+    assert _summaries(overview()) == _summaries(command_line())
     code = "import sys; from app.cli import overview; overview(); print(*sys.modules)"
     assert not {"sqlalchemy", "pydantic", "numpy"} & _loaded_by(code)
 
@@ -36,7 +36,7 @@ def test_the_overview_says_of_every_command_what_it_says_itself() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_there_when_it_is_loaded_alone(command: str) -> None:
     """Each command can be loaded alone."""
-    assert command in _told(command_line(command))
+    assert command in _summaries(command_line(command))
 
 
 def test_judging_offline_loads_no_database() -> None:

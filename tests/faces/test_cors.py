@@ -106,7 +106,7 @@ async def test_a_removed_origin_is_refused(app: FastAPI, north: Town) -> None:
     ],
 )
 def test_an_origin_is_what_a_browser_sends(text: str, is_one: bool) -> None:
-    """No path, no wildcard, no default port: any other text would never match, and its operator would wonder."""
+    """An origin with a path, a wildcard or a default port is refused, because a browser never sends it."""
     assert is_origin(text) is is_one
 
 

@@ -55,7 +55,7 @@ async def test_no_cursor_of_rest_decodes_to_a_name(app: FastAPI, told: Told) -> 
 
 
 async def test_no_cursor_of_graphql_decodes_to_a_name(told: Told) -> None:
-    """Neither an edge's nor a page's."""
+    """No cursor of an edge or a page contains a person's data."""
     students = (await data_of(told.town, PAGES))["students"]
     assert students["pageInfo"]["hasNextPage"]
     shown = [edge["cursor"] for edge in students["edges"]] + [students["pageInfo"]["endCursor"]]

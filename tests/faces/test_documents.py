@@ -21,7 +21,7 @@ DOCUMENTS = ("/openapi.json", "/docs", "/graphiql", *ASSETS)
 
 @pytest.mark.parametrize("path", DOCUMENTS)
 async def test_a_document_has_a_strong_etag_and_is_not_sent_twice(app: FastAPI, path: str) -> None:
-    """Whoever names the ETag gets a 304 without a body; a HEAD gets the headers."""
+    """A request with the ETag gets a 304 without a body, and HEAD gets the headers."""
     async with plain(app) as client:
         first = await client.get(path)
         etag = first.headers["etag"]

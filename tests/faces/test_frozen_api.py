@@ -40,6 +40,7 @@ def concern(town: Town, description: str) -> dict[str, str]:
     return {"student": student, "area": area, "description": description}
 
 
+@pytest.mark.long
 async def test_a_healthy_api_answers_beside_a_frozen_one(app: FastAPI, north: Town, tmp_path: Path) -> None:
     """22 writers get 503 with Retry-After while reads and readiness continue.
 

@@ -65,7 +65,7 @@ async def test_the_answer_has_the_media_type_that_is_taken(north: Town, accept: 
 
 
 async def test_neither_media_type(north: Town) -> None:
-    """406, not a guess."""
+    """A client that accepts neither media type gets 406."""
     assert (await send(north, accept="text/html", json={"query": AREAS})).status_code == 406
 
 
@@ -137,7 +137,7 @@ async def test_a_get_reads_and_never_writes(north: Town) -> None:
 
 
 async def test_the_named_operation_is_run(north: Town) -> None:
-    """Several operations ask for a name."""
+    """A document with several operations requires the name of one."""
     document = "query A { areas { code } } query L { levels { rank } }"
     answer = await send(north, json={"query": document, "operationName": "L"})
     assert list(answer.json()["data"]) == ["levels"]

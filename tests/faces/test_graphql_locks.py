@@ -74,7 +74,7 @@ async def as_client(app: FastAPI, north: Town) -> Caller:
 
 @pytest.fixture
 async def supports(app: FastAPI, north: Town) -> list[tuple[str, str]]:
-    """Two students of one cohort with a running support each: (student, support)."""
+    """Creates two students of one cohort with an active support each, and returns their ids as pairs."""
     students = [ids.format_id("student", north.students[name]) for name in ("amy", "ben")]
     writers = Writers(north, app, students, random.Random(0))
     await writers.plan_supports()
@@ -90,7 +90,7 @@ async def both(as_client: Caller, first: dict[str, Any], second: dict[str, Any])
 async def test_documents_in_opposite_orders_do_not_deadlock(
     as_client: Caller, north: Town, supports: list[tuple[str, str]], how: str
 ) -> None:
-    """Two documents that name the same students the other way round, in each way in which they can be named."""
+    """Two documents that name the same students in opposite orders do not deadlock, however they name them."""
     (amy, amys), (ben, bens) = supports
     if how == "external ids":
         amy, ben = "sis:sis:amy-1", "sis:sis:ben-1"
@@ -181,7 +181,7 @@ def creation(code: str) -> tuple[str, dict[str, Any]]:
 
 
 def test_over_http_the_retry_answers_where_no_order_helps(north: Town, settings: Settings) -> None:
-    """Two documents create the same measures the other way round: PostgreSQL ends one, which runs once more."""
+    """If two documents deadlock in spite of the order of locks, PostgreSQL ends one and the service repeats it."""
     headers = {"Authorization": f"Bearer {token(north)}"}
 
     with served_api(settings) as (_, address), ThreadPoolExecutor(2) as senders:

@@ -211,7 +211,7 @@ async def test_a_secured_area_without_its_scope_is_a_problem(north: Town) -> Non
 
 
 async def test_a_fault_in_a_read_says_nothing(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One broken read, and the rest of the operation is not shown either."""
+    """If one read of an operation has a fault, nothing of the operation is shown."""
 
     async def faulty(work: Work, sql: str, parameters: tuple[Any, ...]) -> None:
         await work.db.execute(text("SELECT CAST('canary-of-a-child' AS integer)"))
@@ -264,7 +264,7 @@ async def test_what_cannot_be_committed_is_not_shown(north: Town, monkeypatch: p
 
 
 async def test_the_commit_comes_before_the_response_begins(north: Town) -> None:
-    """At the first byte of the answer another connection already sees the row."""
+    """When the first byte of the answer is sent, another connection already sees the row."""
     seen: list[list[str]] = []
     app = FastAPI()
     app.include_router(graphql_router(Here(north.engine, north.settings.keyring, tokens(north.settings))))

@@ -110,7 +110,7 @@ async def test_a_bad_key_is_refused(app: FastAPI, north: Town, key: str) -> None
 
 @pytest.mark.parametrize("key", ["x", "x" * 255, "a b!~", '"a\\"b"'])
 async def test_every_printable_key_is_taken(app: FastAPI, north: Town, key: str) -> None:
-    """1 to 255 characters of printable ASCII."""
+    """A key of 1 to 255 printable ASCII characters is accepted."""
     client = caller(app, north)
     assert (await send(client, key, concern(north))).status_code == 201
     assert (await send(client, key, concern(north))).headers[REPLAYED] == "true"

@@ -85,7 +85,7 @@ async def test_a_commit_that_fails_is_not_answered_with_success(
 
 
 async def test_a_fault_says_and_logs_nothing_of_what_was_submitted(broken: FastAPI, north: Town) -> None:
-    """No text of an exception, no parameter of a statement; in the log the class and the places."""
+    """After a fault, the answer and the log contain no text of an exception and no parameter of a statement."""
     with structlog.testing.capture_logs(processors=[merge_contextvars]) as logs:
         answer = await caller(broken, north).get("/v1/fails", name=SECRET)
     assert answer.status_code == 500
@@ -103,7 +103,7 @@ async def test_a_fault_says_and_logs_nothing_of_what_was_submitted(broken: FastA
 
 
 async def test_the_log_names_a_route_and_never_a_path(app: FastAPI, north: Town) -> None:
-    """One line a request: the template, so that no student's id is in it."""
+    """The log has one line for each request, with the route's template and so without a student's id."""
     student = ids.format_id("student", north.students["amy"])
     with structlog.testing.capture_logs() as logs:
         await caller(app, north).get(f"/v1/students/{student}", family_name="x")

@@ -7,6 +7,7 @@ import string
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode, openapi, serializer
@@ -16,6 +17,8 @@ from tests.faces.rest_town import caller
 from tests.house.walk import Operation, operations
 from tests.house.walk_knows import OPEN
 from tests.town import Town
+
+pytestmark = pytest.mark.long
 
 EXAMPLES = 8
 ZIP = "application/zip"

@@ -96,7 +96,7 @@ def within(recorded: Any, now: Any) -> Any:
 
 
 async def test_every_read_answers_as_before_it_was_derived(app: FastAPI, north: Town) -> None:
-    """No member, row, order or status of the hand-written lists and rows was lost when they were derived."""
+    """The derived reads have all members, rows, orders and statuses of the hand-written ones."""
     now = await answers(app, north)
     if os.environ.get("AIMLINE_RECORD"):
         RECORDED.write_bytes(orjson.dumps(now, option=orjson.OPT_INDENT_2) + b"\n")

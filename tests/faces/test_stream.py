@@ -96,7 +96,7 @@ async def test_only_what_the_caller_reaches_is_streamed(
 async def test_a_stream_ends_with_its_token(
     app: FastAPI, north: Town, hub: hubs.FeedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No event after the end of the token, and no silence for ever."""
+    """After its token has expired a stream sends no event and ends."""
     monkeypatch.setattr(face, "HEARTBEAT", 0.1)
     client = caller(app, north)
     async with streaming(app, client.token) as stream:

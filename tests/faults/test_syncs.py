@@ -7,6 +7,8 @@ import pytest
 from tests.faults.machine import Machine
 from tests.faults.syncs import play
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("seed", range(10))
 async def test_a_fault_leaves_the_state_before_or_after(seed: int, ours: Machine, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import pytest
 from tests.faults.machine import Machine
 from tests.faults.webhooks import FAULTS, play
 
+pytestmark = pytest.mark.long
+
 
 # The lease that ends in mid-send is shown by the whole command only: it waits for a sender to give up.
 @pytest.mark.parametrize("seed", range(len(FAULTS) - 1))

@@ -65,7 +65,7 @@ class Told:
 
 @dataclass
 class Schedule:
-    """One schedule on a machine: two districts, an endpoint in each, faults by seeded dice."""
+    """A schedule of faults on a machine: two districts, an endpoint in each, and seeded faults."""
 
     machine: Machine
     receiver: Receiver

@@ -105,7 +105,9 @@ async def every_row_is_locked(db: asyncpg.Connection, roles: dict[str, str]) -> 
 
 
 async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """One permissive policy for both run-time roles, the owner's own, and no more; USING equals WITH CHECK."""
+    """Finds tables without exactly one permissive policy for both run-time roles and one for the owner, with equal
+    conditions.
+    """
     running = set(roles.values())
     findings = []
     for table in await tenant_tables(db):

@@ -35,7 +35,7 @@ class Transaction:
     unordered: bool = False
 
     def findings(self, about_students: set[str]) -> list[str]:
-        """Where it breaks the order."""
+        """Returns the places at which the transaction violates the order of locks."""
         findings = ["locks students in no order"] if self.unordered else []
         locked, late, numbered = False, "", False
         for step in self.steps:
@@ -78,7 +78,7 @@ class Recorder:
         transaction.steps += [f"write {table}" for table in WRITES.findall(statement)]
 
     def findings(self) -> list[str]:
-        """Where any transaction that was recorded breaks the order."""
+        """Returns the places at which any recorded transaction violates the order of locks."""
         import_models()
         tables = {
             mapper.local_table.name  # type: ignore[attr-defined]  # a mapped class of ours has a table

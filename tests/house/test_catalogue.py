@@ -179,17 +179,17 @@ async def test_a_planted_fault_is_found(
     fault = fault.replace("{database}", await owner.fetchval("SELECT quote_ident(current_database())"))
     for purpose, role in roles.items():
         fault = fault.replace(f" {purpose}", f' "{role}"') if role != purpose else fault
-    assert words in "\n".join(await _found(owner, fault, check, roles))
+    assert words in "\n".join(await _findings_of(owner, fault, check, roles))
 
 
 @pytest.mark.parametrize(("fault", "words"), ROLES, ids=[words for _, words in ROLES])
 async def test_a_role_that_could_pass_is_found(fault: str, words: str, owner: asyncpg.Connection) -> None:
     """A run-time role with a right too many, made for the test and gone with it."""
-    findings = await _found(owner, fault, privileges.roles_cannot_pass_the_rows, {"api": "planted"})
+    findings = await _findings_of(owner, fault, privileges.roles_cannot_pass_the_rows, {"api": "planted"})
     assert words in "\n".join(findings)
 
 
-async def _found(owner: asyncpg.Connection, fault: str, check: Check, roles: dict[str, str]) -> list[str]:
+async def _findings_of(owner: asyncpg.Connection, fault: str, check: Check, roles: dict[str, str]) -> list[str]:
     transaction = owner.transaction()
     await transaction.start()
     try:

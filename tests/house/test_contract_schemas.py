@@ -49,7 +49,7 @@ def _bodies(contract: dict[str, Any], *methods: str) -> set[str]:
 
 
 def test_a_schema_has_a_plain_name(contract: dict[str, Any]) -> None:
-    """No module path, no type parameters, no suffix of ours: a generator makes type names of them."""
+    """Schema names have no module path, type parameters or suffix, because generators make type names of them."""
     for name in contract["components"]["schemas"]:
         assert re.fullmatch(r"[A-Z][A-Za-z0-9]*", name), name
         assert not name.endswith("Shape"), name
@@ -65,7 +65,7 @@ def test_no_property_is_called_like_its_schema(contract: dict[str, Any]) -> None
 
 
 def test_models_of_one_name_are_refused() -> None:
-    """Two models of the same name would silently become one."""
+    """Two models with the same name are refused, because they would silently become one."""
     schemas = {"app__a__Thing": {"title": "Thing"}, "app__b__Thing": {"title": "Thing"}}
     with pytest.raises(ValueError, match="Thing"):
         name_schemas({"components": {"schemas": schemas}, "paths": {}})

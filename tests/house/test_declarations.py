@@ -29,7 +29,7 @@ from app.resources.select import REST_STYLE, ListRoot, Page, Pick, Root, RowRoot
 from app.resources.values import Value
 from tests.town import Town
 
-MOST = 10_000
+MAX_ROWS = 10_000
 """The most rows that a link without pages may have."""
 EXAMPLES = (str, int, float)
 """Types that need an example, because it tells more than the type."""
@@ -45,7 +45,7 @@ def undescribed() -> Iterator[str]:
                 yield f"{where} has no description"
             if isinstance(member, FieldMember) and member.value_type in EXAMPLES and member.example is None:
                 yield f"{where} has no example"
-            if isinstance(member, ManyMember) and not member.paged and not 0 < member.most <= MOST:
+            if isinstance(member, ManyMember) and not member.paged and not 0 < member.most <= MAX_ROWS:
                 yield f"{where} has no bound"
             if isinstance(member, ReferenceMember):
                 yield from (f"{where} has the kind {kind}, which no id has" for kind in {member.kind} - set(PREFIXES))
@@ -252,7 +252,7 @@ async def test_an_index_serves_every_link_and_every_narrow_filter(north: Town, o
 async def test_a_list_of_one_school_is_read_in_the_order_of_an_index(
     north: Town, owner: asyncpg.Connection, name: str
 ) -> None:
-    """Whatever the school's size, a page reads its own rows: the indexes by school are in the order of the list."""
+    """A page of a list by school is read in the order of an index, whatever the school's size."""
     listing = CATALOG.listings[name]
     page = Page((Rows("items", (_leaf(listing.resource),)),), MAX_LIMIT)
     async with north.unit(north.client(schools=(north.schools[0],))) as work:

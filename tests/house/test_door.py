@@ -18,7 +18,7 @@ async def _everyone(work: Work) -> list[str]:
 
 
 async def test_a_transaction_without_a_principal_does_not_begin(north: Town) -> None:
-    """Lock 1: no binding, no BEGIN."""
+    """Lock 1: a transaction without a principal does not begin."""
     async with north.engine.connect() as connection:
         with pytest.raises(Misuse, match="without a principal"):
             await connection.execute(text("SELECT 1"))

@@ -89,7 +89,7 @@ time.sleep(600)
 
 
 def test_a_killed_starter_does_not_hold_the_folder(tmp_path: Path) -> None:
-    """Two starters of one folder exclude each other; after kill -9 of the first the second may begin."""
+    """Two starters of one folder exclude each other, and after kill -9 of the first the second can start."""
     folder = tmp_path / "one"
     command = [sys.executable, "-c", STARTER, str(folder)]
     with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True) as starter:

@@ -20,7 +20,7 @@ DAYS = ("0001-01-01", "9999-12-31")
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], bool]]:
-    """Where a body has a date, and whether it is an instant."""
+    """Yields the places of dates in a body, and whether each is an instant."""
     if isinstance(value, dict | list):
         for key, one in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _places(one, (*path, key))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -77,6 +78,7 @@ def requests(told: Told, word: str) -> Iterator[Request]:
     yield from ({"query": document, "variables": given} for _, document, given, _ in commands(told, None))
 
 
+@pytest.mark.long
 async def test_no_value_is_a_fault_or_is_logged(
     engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, server_log: Path, tmp_path: Path
 ) -> None:

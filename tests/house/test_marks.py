@@ -26,7 +26,7 @@ from app.events.reminders import Reminder
 from app.evidence.models import Score
 from app.playbook.models import Area, Measure
 from app.resources.declare import declaration
-from app.roster.models import Person
+from app.roster.models import NEVER_AT, Person
 from app.roster.references import Reference
 from app.support.lookup import DosageWindow
 from app.support.models import Phase, Support
@@ -43,6 +43,8 @@ WITHIN = {
     "app.roster.lookup": "finds roster rows for commands of every room",
     "app.roster.calendar": "reads school weeks for reads and commands of every room",
     "app.roster.student_lock": "locks students for commands of every room",
+    "app.roster.latest": "saves by what students are sorted, for the commands of the rooms above",
+    "app.evidence.latest": "finds the last scores for the commands of its room",
     "app.playbook.lookup": "finds playbook rows for commands of every room",
     "app.support.lookup": "finds a support and its dosage for commands of its room and above",
     "app.support.phase": "writes a phase for the commands of its room",
@@ -195,6 +197,9 @@ FIT = {
         DosageWindow(Support(id=UUID(int=2), school_ids=[]), Phase(begins_on=WHEN, ends_on=None), WHEN, WHEN)
     ],
     "Mapping[UUID, Calendar] | None": None,
+    "Mapping[UUID, date]": {UUID(int=1): WHEN},
+    "Mapping[UUID, datetime]": {UUID(int=1): NEVER_AT},
+    "Iterable[Score]": [Score(student_id=UUID(int=1), taken_on=WHEN, secured_area=None)],
 }
 """A value for each annotation in the modules of `WITHIN`."""
 

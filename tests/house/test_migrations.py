@@ -100,7 +100,7 @@ def test_migrations_import_nothing_that_can_change() -> None:
     ],
 )
 def test_an_import_of_the_product_is_found(fault: str) -> None:
-    """At the top, within a function, as a module or by name."""
+    """A planted import of the product is found, at the top or within a function."""
     assert len(imports_that_change(f"from alembic import op\n{fault}")) == 1
 
 

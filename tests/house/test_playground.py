@@ -53,7 +53,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 
 def test_a_second_playground_in_the_folder_says_so(tmp_path: Path) -> None:
-    """Two at once would share logs and a database; the second ends with a sentence."""
+    """A second playground in the same folder ends with a sentence, because both would share logs and a database."""
     with (tmp_path / "playground.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         ended = playground("--port", 0, "--folder", tmp_path)
@@ -80,7 +80,7 @@ def test_a_process_that_ends_early_is_named_with_its_last_words(tmp_path: Path) 
     assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
 
 
-def _found(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run_in_folder(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Returns the output of a command that gets only the folder of a playground."""
     command = ["aimline", *(arguments or ("district", "list", "--json"))]
     return warm().run(command, environment(AIMLINE_PLAYGROUND=str(folder)))
@@ -101,14 +101,16 @@ def test_the_command_line_finds_a_running_playground(tmp_path: Path, settings: S
     """
     with _running(tmp_path, settings):
         assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
-        ran = _found(tmp_path)
+        ran = _run_in_folder(tmp_path)
         assert ran.returncode == 0, ran.stderr
         assert north.slug in {one["slug"] for one in json.loads(ran.stdout)["districts"]}
         assert ran.stderr == f"Using the playground in {tmp_path}.\n"
-        made = _found(tmp_path, "client", "create", "--district", north.slug, "--scope", "roster:read", "--json")
+        made = _run_in_folder(
+            tmp_path, "client", "create", "--district", north.slug, "--scope", "roster:read", "--json"
+        )
         assert json.loads(made.stdout)["client_secret"]
         # Whoever migrates or serves means an installation, and names its database.
-        assert "No database" in _found(tmp_path, "migrate").stderr
+        assert "No database" in _run_in_folder(tmp_path, "migrate").stderr
     assert not (tmp_path / FILE).exists()
 
 
@@ -118,7 +120,7 @@ def test_a_file_that_a_killed_playground_left_is_not_used(tmp_path: Path, settin
         left = (tmp_path / FILE).read_text()
     (tmp_path / FILE).write_text(left)
     (tmp_path / FILE).chmod(0o600)
-    ran = _found(tmp_path)
+    ran = _run_in_folder(tmp_path)
     assert ran.returncode == 1
     assert f"No playground of this user runs in {tmp_path}." in ran.stderr
     assert "python3 dev.py run" in ran.stderr
@@ -128,7 +130,7 @@ def test_a_file_that_others_could_have_written_is_not_used(tmp_path: Path, setti
     """A file that other users could have written is not used."""
     with _running(tmp_path, settings):
         (tmp_path / FILE).chmod(0o660)
-        assert "No database" in _found(tmp_path).stderr
+        assert "No database" in _run_in_folder(tmp_path).stderr
 
 
 def test_a_fresh_start_empties_the_embedded_database(tmp_path: Path) -> None:
@@ -215,7 +217,7 @@ def test_a_playground_keeps_its_district_though_it_was_killed(tmp_path: Path) ->
     assert "The district demo is as you left it" in again.printed
     assert int(again.named(r"(\d+) scores since")) > 20
     assert _token(again) == client
-    districts = json.loads(_found(tmp_path).stdout)["districts"]
+    districts = json.loads(_run_in_folder(tmp_path).stdout)["districts"]
     assert [one["slug"] for one in districts] == ["demo"]
     again.end(signal.SIGINT)
     assert not (tmp_path / FILE).exists()

@@ -93,7 +93,7 @@ async def test_the_pages_are_listed_and_no_other_exists(app: FastAPI) -> None:
 
 
 async def test_the_type_of_a_problem_is_the_address_of_its_page(app: FastAPI) -> None:
-    """A client can follow it."""
+    """The type of a problem is the address of its page."""
     async with plain(app) as client:
         refused = (await client.get("/v1/students")).json()
         page = await client.get(refused["type"].removeprefix(app.state.services.base_url))

@@ -70,7 +70,7 @@ asyncio.run(run())
 
 
 def test_settings_show_no_secret(settings: Settings) -> None:
-    """Whatever prints them or the keys, such as a debugger or a test's report, shows no key and no password."""
+    """Printed settings and keyrings contain no key and no password."""
     shown = f"{settings!r} {settings} {settings.keyring!r} {settings.keyring}"
     password = make_url(settings.database_url).password
     assert password is not None

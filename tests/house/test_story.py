@@ -32,6 +32,7 @@ def _play(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_the_story_holds_from_an_empty_folder(tmp_path: Path) -> None:
     """SIS → roster → concern → support → scores → verdict → webhook → decision, each step checked from outside."""
     ran = _play(tmp_path)

@@ -29,7 +29,7 @@ from app.graphql.types import camel
 from tests.faces.rest_town import caller
 from tests.house.told_town import Told, ids_of, rows_of, spellings
 from tests.house.walk import Unwalkable, leaks
-from tests.house.walk_knows import FIELDS, LEFT_OUT, LISTED, OWN_FIELDS, OWN_ROW, PATHS, REFERENCES, VALUES
+from tests.house.walk_knows import DECLARED, FIELDS, LEFT_OUT, LISTED, OWN_FIELDS, OWN_ROW, PATHS, REFERENCES, VALUES
 
 ROWS = ("student", "person", "org", "class", "concern", "support", "phase", "session", "score", "verdict", "decision")
 """The rows for which `node` is called, by their names in the district, with their types."""
@@ -254,6 +254,9 @@ def _input(mutation: str, type_: GraphQLInputObjectType, told: Told) -> dict[str
             made[name] = OWN_FIELDS[OPERATION[mutation], snake]
         elif snake in FIELDS:
             made[name] = FIELDS[snake].upper() if isinstance(inner, GraphQLEnumType) else FIELDS[snake]
+        elif (OPERATION[mutation], snake) in DECLARED:
+            example = DECLARED[OPERATION[mutation], snake]
+            made[name] = example.upper() if isinstance(inner, GraphQLEnumType) else example
         else:
             raise Unwalkable(f"{mutation} takes {name} in its input: say in walk_knows what it is.")
     return made

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from tests.house.told_town import Told
 from tests.house.walk_knows import (
     CONTENT,
+    DECLARED,
     FIELDS,
     HEADERS,
     LEFT_OUT,
@@ -222,6 +223,8 @@ def _field(operation: Operation, name: str, schema: Mapping[str, Any], told: Tol
         return OWN_FIELDS[operation.name, name]
     if name in FIELDS:
         return FIELDS[name]
+    if (operation.name, name) in DECLARED:
+        return DECLARED[operation.name, name]
     inner: Mapping[str, Any] = next((one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"), {})
     if inner.get("type") == "array":
         return [_object(operation, inner["items"], told)]

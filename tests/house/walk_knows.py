@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.house.told_town import BEGINS
+from tests.house.walk_catalogue import command_values, filter_values
 from tests.sis.roster_zip import Export
 
 UNWALKED = {
@@ -85,12 +86,9 @@ REFERENCES = {
 """Query parameter or field of a body: the name of the row that it refers to."""
 LISTED = {"concerns": "concern to serve", "schools": "org"}
 """Field of a body that lists references: the name of the row that it lists."""
-VALUES: dict[str, Any] = {
-    "grade": "03",
-    "include_departed": "true",
+VALUES: dict[str, Any] = filter_values() | {
     "include_total": "true",
     "fields": "id",
-    "unserved": "true",
     "state": "active",
     "type": "concern.raised",
     "level": 2,
@@ -101,16 +99,13 @@ VALUES: dict[str, Any] = {
     "width": 320,
     "dry": "true",
 }
-"""For each query parameter, a value that matches rows of the district."""
+"""For each query parameter, a value that matches rows of the district. The catalogue has those of declared lists."""
 HEADERS = {"If-Match": "*"}
 """Header that an operation requires: its value."""
 FIELDS: dict[str, Any] = {
     "since": f"{BEGINS}T00:00:00Z",
     "which": "failed",
     "overlap_seconds": 3600,
-    "description": "Said of them.",
-    "because": "They say so.",
-    "note": "Seen.",
     "raised_on": str(BEGINS),
     "decided_on": str(BEGINS + timedelta(weeks=11)),
     "taken_on": str(BEGINS + timedelta(weeks=11)),
@@ -121,10 +116,7 @@ FIELDS: dict[str, Any] = {
     "ends_on": str(BEGINS + timedelta(weeks=12)),
     "name": "A snow week",
     "goal_on": str(BEGINS + timedelta(weeks=20)),
-    "intervention": "Reading",
-    "form": "A",
     "external_id": "theirs-1",
-    "purpose": "progress",
     "kind": "continue",
     "url": "http://127.0.0.1:9999/hook",
     "event_types": ["concern.raised"],
@@ -133,18 +125,7 @@ FIELDS: dict[str, Any] = {
     "begin": "end",
     "to": "cursor",
     "time": f"{BEGINS}T00:00:00Z",
-    "level": 2,
-    "goal": 75.0,
-    "baseline": 41.0,
-    "value": 47.0,
-    "attempt": 1,
-    "minutes_per_session": 30,
-    "sessions_per_week": 3,
     "number": 1,
-    "attended": True,
-    "planned_minutes": 30,
-    "delivered_minutes": 20,
-    "lost_because": "schedule",
     "plan": "0123456789abcdef",
     "without_removals": False,
     "backfill": False,
@@ -185,6 +166,8 @@ _MEASURE = {
     "kind": "growth",
     "forms": None,
 }
+DECLARED = command_values()
+"""Input of a declared command that refers to no row: its example."""
 OWN_FIELDS: dict[tuple[str, str], Any] = {
     **{("make_measure", name): value for name, value in _MEASURE.items()},
     **{("amend_measure", name): value for name, value in _MEASURE.items()},

@@ -51,7 +51,7 @@ class Proxied:
 
     @property
     def address(self) -> str:
-        """Where it is reached."""
+        """Returns the address at which the proxy is reached."""
         return f"https://localhost:{self.port}"
 
     def client(self, source: str = "127.0.0.1", **more: object) -> httpx.Client:

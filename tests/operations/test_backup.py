@@ -21,6 +21,8 @@ from app.settings import Settings
 from tests.operations.conftest import EmptyDatabase, Installation, as_owner, run_aimline, with_database
 from tests.processes import REPOSITORY, aimline, environment
 
+pytestmark = pytest.mark.long
+
 Empty = Callable[[], EmptyDatabase]
 
 

@@ -22,6 +22,8 @@ from app.core.schema_lines import describe_schema
 from app.settings import Settings
 from tests.conftest import FAST
 
+pytestmark = pytest.mark.long
+
 ROLE = "plain"
 RENAME = "UPDATE pg_extension SET extname = 'citus' WHERE extname = 'plpgsql'"
 STAND_INS = """

@@ -17,6 +17,8 @@ from tests.conftest import FAST
 from tests.operations.conftest import Installation, as_owner, in_thread
 from tests.processes import environment, warm
 
+pytestmark = pytest.mark.long
+
 NAMES = {"owner": "school-owner", "api": "school api", "worker": "school.worker"}
 """Names of roles that must be quoted everywhere."""
 PASSWORD = "of-a-managed-role"

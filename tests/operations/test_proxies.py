@@ -14,6 +14,8 @@ from tests.operations.proxy_town import COMMANDS, Proxied, echoing, is_installed
 from tests.sis.roster_zip import Export
 from tests.town import Town
 
+pytestmark = pytest.mark.long
+
 CANARY = "203.0.113.9"
 PROXIES = [
     pytest.param(name, marks=pytest.mark.skipif(not is_installed(name), reason=f"{name} is not installed"))
@@ -86,7 +88,7 @@ def test_a_body_that_is_too_large_gets_the_apis_own_answer(api: Proxied) -> None
 
 
 def test_headers_that_are_too_long_end_at_the_proxy(api: Proxied) -> None:
-    """No memory of the api is spent on them."""
+    """Headers that are too long are refused by the proxy and do not reach the api."""
     with api.client() as client:
         assert client.get("/health/live", headers={"X-Much": "x" * 200_000}).status_code in (400, 431, 494)
         assert client.get("/health/live").status_code == 200

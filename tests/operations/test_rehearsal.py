@@ -19,6 +19,8 @@ from tests.databases import drop_database
 from tests.operations.conftest import Installation, as_owner, with_database
 from tests.processes import REPOSITORY, environment
 
+pytestmark = pytest.mark.long
+
 PAGES = ("backup.md", "deploy.md")
 COMMAND = re.compile(r"(?:^\$? ?|`|&& )(aimline [a-z][^`\n#|;&]*)", re.MULTILINE)
 

@@ -13,6 +13,8 @@ from app.main import build
 from tests.faces.rest_town import caller
 from tests.operations.conftest import EmptyDatabase, Installation, as_owner, rows_of_tables, run_aimline
 
+pytestmark = pytest.mark.long
+
 Empty = Callable[[], EmptyDatabase]
 
 

@@ -22,7 +22,7 @@ TWO = """mutation($first: RaiseConcernInput!, $second: RaiseConcernInput!) {
   first: raiseConcern(input: $first) { concern { id } problems { code } }
   second: raiseConcern(input: $second) { concern { id } problems { code } } }"""
 
-MOST_REPEATS = 10
+MAX_REPEATS = 10
 MAX_WAIT = 2
 
 
@@ -135,7 +135,7 @@ class Patient:
         """A command; the last answer where the api stays busy."""
         as_client = caller(self.writers.app, self.writers.town)
         answer = await as_client.post(path, body)
-        for _ in range(MOST_REPEATS):
+        for _ in range(MAX_REPEATS):
             if answer.status_code != 503 or "retry-after" not in answer.headers:
                 break
             self.writers.put_off[_refusal(answer)] += 1

@@ -84,7 +84,7 @@ async def test_what_nobody_declared_is_refused(north: Town) -> None:
     for root in (
         ListRoot("", "students", page, filters={"class_": new_id()}),
         ListRoot("", "students", page, sort="age"),
-        ListRoot("", "students", page, search="a"),
+        ListRoot("", "concerns", page, search="a"),
         ListRoot("", "students", None, NAME),
         ListRoot("", "areas", Page((Rows("items", (Pick("id", "id"),)),))),
         students((Pick("age", "age"),)),
@@ -224,7 +224,7 @@ async def test_the_row_beyond_the_page_is_not_shown_nor_disclosed(north: Town) -
 
 
 async def test_several_roots_are_one_statement(north: Town) -> None:
-    """Whatever is nested in them, and however many rows there are."""
+    """Several roots are read with one statement, whatever is nested in them."""
     made = await in_the_loop(north, "amy")
     supports = Pick("supports", "supports", (Pick("id", "id"), Pick("scores", "scores", (Pick("value", "value"),))))
     statements: list[str] = []

@@ -44,7 +44,7 @@ async def off(town: Town, school: int = 0) -> list[date]:
         return sorted(await read(work))
 
 
-async def said(app: FastAPI, town: Town, **body: Any) -> str:
+async def save_a_break(app: FastAPI, town: Town, **body: Any) -> str:
     """Saves a break and returns its id."""
     answer = await caller(app, town).post("/v1/breaks", body)
     assert answer.status_code == 201, answer.text
@@ -56,8 +56,8 @@ async def test_a_break_is_said_listed_and_taken_back(app: FastAPI, north: Town) 
     one break.
     """
     asks, south = caller(app, north), ids.format_id("org", north.schools[1])
-    winter = await said(app, north, **of_weeks(week(3), 2, name="Winter"))
-    snow = await said(app, north, **of_weeks(week(6), school=south))
+    winter = await save_a_break(app, north, **of_weeks(week(3), 2, name="Winter"))
+    snow = await save_a_break(app, north, **of_weeks(week(6), school=south))
     assert (await off(north), await off(north, 1)) == ([week(3), week(4)], [week(3), week(4), week(6)])
     again = await asks.post("/v1/breaks", of_weeks(week(3), 2, name="Winter holidays"))
     assert (again.status_code, again.json()["id"], again.json()["name"]) == (200, winter, "Winter holidays")
@@ -81,12 +81,12 @@ async def test_a_week_is_a_break_when_all_its_weekdays_are(app: FastAPI, north: 
     """
     monday, school = week(3), ids.format_id("org", north.schools[0])
     days = {"begins_on": str(monday - timedelta(days=3)), "ends_on": str(monday + timedelta(days=2))}
-    await said(app, north, **days)
+    await save_a_break(app, north, **days)
     assert await off(north) == []
     rest = {"begins_on": str(monday + timedelta(days=3)), "ends_on": str(monday + FRIDAY), "school": school}
-    snow = await said(app, north, **rest)
+    snow = await save_a_break(app, north, **rest)
     assert (await off(north), await off(north, 1)) == ([monday], [])
-    whole = await said(app, north, **of_weeks(monday))
+    whole = await save_a_break(app, north, **of_weeks(monday))
     assert (await off(north), await off(north, 1)) == ([monday], [monday])
     for gone, left in ((snow, ([monday], [monday])), (whole, ([], []))):
         assert (await caller(app, north).ask("DELETE", f"/v1/breaks/{gone}")).status_code == 204
@@ -113,7 +113,7 @@ async def test_what_is_wrong_with_a_break_is_said_at_once(app: FastAPI, north: T
 
 async def test_another_district_neither_sees_nor_takes_back(app: FastAPI, north: Town, south: Town) -> None:
     """Another district's client neither sees nor deletes the break, and its own weeks stay unchanged."""
-    winter = await said(app, north, **of_weeks(week(3)))
+    winter = await save_a_break(app, north, **of_weeks(week(3)))
     asks = caller(app, south)
     assert await asks.items("/v1/breaks") == []
     assert (await asks.ask("DELETE", f"/v1/breaks/{winter}")).status_code == 404
@@ -122,7 +122,7 @@ async def test_another_district_neither_sees_nor_takes_back(app: FastAPI, north:
 
 async def test_who_may_say_breaks(app: FastAPI, north: Town) -> None:
     """A teacher may not save a break. A client of some schools may save breaks of these schools only."""
-    winter = await said(app, north, **of_weeks(week(3)))
+    winter = await save_a_break(app, north, **of_weeks(week(3)))
     teacher = caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1")
     assert (await teacher.post("/v1/breaks", of_weeks(week(5)))).status_code == 403
     assert [one["id"] for one in await teacher.items("/v1/breaks")] == [winter]
@@ -146,7 +146,7 @@ async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app
     await settle_all(north)
     before, heard = (await verdicts(north, support))[-1], await told(north)
     assert before.last_week == 10
-    snow = await said(app, north, **of_weeks(week(5), school=ids.format_id("org", north.schools[0])))
+    snow = await save_a_break(app, north, **of_weeks(week(5), school=ids.format_id("org", north.schools[0])))
     (laid,) = [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
     assert (laid.school_id, laid.quiet, laid.state) == (north.schools[0], True, "pending")
     assert await settle_all(north)
@@ -167,7 +167,7 @@ async def test_an_alert_that_rests_on_a_break_is_judged_without_alarm(app: FastA
     await send(north, scores(north, "amy", [*RISES, *STALLS]), backfill=True)
     await settle_all(north)
     assert await told(north) == []
-    await said(app, north, **of_weeks(week(1), 3))
+    await save_a_break(app, north, **of_weeks(week(1), 3))
     assert await settle_all(north)
     assert (await verdicts(north, support))[-1].last_week == 6
     assert await told(north) == []
@@ -176,8 +176,8 @@ async def test_an_alert_that_rests_on_a_break_is_judged_without_alarm(app: FastA
 async def test_days_that_change_no_week_ask_for_nothing(app: FastAPI, north: Town) -> None:
     """A break that changes no week (one day, or outside the school's year) is saved, and nothing is judged."""
     await supported(north, "amy")
-    await said(app, north, begins_on=str(week(2)), ends_on=str(week(2)))
-    await said(app, north, **of_weeks(YEAR_BEGINS - timedelta(weeks=9), 5))
+    await save_a_break(app, north, begins_on=str(week(2)), ends_on=str(week(2)))
+    await save_a_break(app, north, **of_weeks(YEAR_BEGINS - timedelta(weeks=9), 5))
     assert not [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
 
 
@@ -191,7 +191,7 @@ async def test_no_session_is_expected_in_a_break(app: FastAPI, north: Town) -> N
         {"since": week(0), "until": week(3) + FRIDAY},
     )
     planned = (await caller(app, north).get(path, **span)).json()["planned_sessions"]
-    await said(app, north, **of_weeks(week(1), 2))
+    await save_a_break(app, north, **of_weeks(week(1), 2))
     assert ((await caller(app, north).get(path, **span)).json()["planned_sessions"], planned) == (6, 12)
 
 

@@ -52,7 +52,9 @@ async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
 
 
 async def test_a_number_is_held_until_its_commit(north: Town) -> None:
-    """Whoever took a number has the district's counter until it ends: no higher number can be read before."""
+    """A transaction that has taken a number keeps the district's counter until its end, so that no higher number is
+    visible before.
+    """
 
     @needs(Can.OPERATE)
     async def counter_is_free(work: Work) -> bool:
@@ -69,7 +71,7 @@ async def test_a_number_is_held_until_its_commit(north: Town) -> None:
 
 
 async def test_an_event_that_was_rolled_back_leaves_no_gap_and_no_trace(north: Town) -> None:
-    """No phantom in the feed, and its number is the next one's."""
+    """An event that was rolled back is not in the feed, and its number is used by the next event."""
 
     async def fail() -> None:
         async with north.unit() as work:

@@ -30,7 +30,7 @@ from tests.town import YEAR_BEGINS, Town, maintain
 TODAY = today_in("America/Chicago")
 
 
-async def _told(town: Town) -> list[tuple[str, UUID]]:
+async def _reminders(town: Town) -> list[tuple[str, UUID]]:
     """Returns the subjects of the reminders of these types in the feed."""
 
     @needs(Can.READ_EVENTS)
@@ -98,7 +98,7 @@ async def test_a_concern_that_nobody_answers_is_told_once(north: Town) -> None:
         await accept_concern(work, answered)
     assert await _round(north) == 1
     assert await _round(north) == 0
-    assert await _told(north) == [("concern.unanswered", old)]
+    assert await _reminders(north) == [("concern.unanswered", old)]
 
 
 async def test_two_rounds_at_once_tell_once(north: Town) -> None:
@@ -106,7 +106,7 @@ async def test_two_rounds_at_once_tell_once(north: Town) -> None:
     for _ in range(5):
         await _raise(north, 20)
     assert sum(await asyncio.gather(*(_round(north) for _ in range(4)))) == 5
-    assert len(await _told(north)) == 5
+    assert len(await _reminders(north)) == 5
 
 
 async def test_a_secured_area_and_the_schools_go_with_it(north: Town) -> None:
@@ -122,7 +122,7 @@ async def test_a_secured_area_and_the_schools_go_with_it(north: Town) -> None:
 
     async with north.unit(plain) as work:
         assert await seen(work) == 0
-    assert len(await _told(north)) == 1
+    assert len(await _reminders(north)) == 1
 
 
 async def test_a_support_that_did_not_begin_is_told(north: Town) -> None:
@@ -131,14 +131,14 @@ async def test_a_support_that_did_not_begin_is_told(north: Town) -> None:
     await _plan(north, TODAY - timedelta(days=6), start=False, student="ben")
     await _plan(north, TODAY - timedelta(days=7), start=True, student="cy")
     await _round(north)
-    assert await _told(north) == [("support.not_started", late.id)]
+    assert await _reminders(north) == [("support.not_started", late.id)]
     await _write(
         north,
         "UPDATE support SET version = version + 1 WHERE district_id = :district AND id = :id",
         id=late.id,
     )
     await _round(north)
-    assert await _told(north) == [("support.not_started", late.id)] * 2
+    assert await _reminders(north) == [("support.not_started", late.id)] * 2
 
 
 async def test_a_score_that_is_overdue_is_told_until_one_comes(north: Town) -> None:
@@ -146,13 +146,13 @@ async def test_a_score_that_is_overdue_is_told_until_one_comes(north: Town) -> N
     support = await _plan(north, TODAY - timedelta(days=60), start=True)
     await _plan(north, TODAY - timedelta(days=20), start=True, student="ben")
     await _round(north)
-    assert await _told(north) == [("score.overdue", support.id)]
+    assert await _reminders(north) == [("score.overdue", support.id)]
     await _score(north, TODAY - timedelta(days=30))
     await _round(north)
-    assert await _told(north) == [("score.overdue", support.id)] * 2
+    assert await _reminders(north) == [("score.overdue", support.id)] * 2
     await _score(north, TODAY - timedelta(days=5))
     await _round(north)
-    assert len(await _told(north)) == 2
+    assert len(await _reminders(north)) == 2
 
 
 async def test_a_decision_that_nobody_made_is_told(north: Town) -> None:
@@ -164,18 +164,18 @@ async def test_a_decision_that_nobody_made_is_told(north: Town) -> None:
     of = "WHERE district_id = :district AND support_id = :id"
     await _write(north, state + of, days=13, id=support.id)
     await _round(north)
-    assert "decision.overdue" not in dict(await _told(north))
+    assert "decision.overdue" not in dict(await _reminders(north))
     await _write(north, state + of, days=15, id=support.id)
     await _round(north)
-    assert ("decision.overdue", support.id) in await _told(north)
-    before = len(await _told(north))
+    assert ("decision.overdue", support.id) in await _reminders(north)
+    before = len(await _reminders(north))
     async with north.unit() as work:
         await decide(work, NewDecision("continue", format_id("support", support.id)))
     await _write(
         north, "UPDATE event_told SET told_of = '' WHERE district_id = :district AND type = 'decision.overdue'"
     )
     await _round(north)
-    assert len(await _told(north)) == before
+    assert len(await _reminders(north)) == before
 
 
 async def test_weeks_without_instruction_do_not_count(north: Town) -> None:
@@ -187,10 +187,10 @@ async def test_weeks_without_instruction_do_not_count(north: Town) -> None:
         since=TODAY - timedelta(days=21),
     )
     await _round(north)
-    assert await _told(north) == []
+    assert await _reminders(north) == []
     await _write(north, "UPDATE school_week SET instructional = true WHERE district_id = :district")
     await _round(north)
-    assert len(await _told(north)) == 1
+    assert len(await _reminders(north)) == 1
 
 
 @pytest.mark.parametrize(("days_ago", "counted"), [(0, 0), (1, 1), (28, 28)])
@@ -220,13 +220,13 @@ async def test_the_playbook_sets_the_days(north: Town) -> None:
     async with north.house() as work:
         await publish_reminders(work, {"concern_unanswered": 0})
     await _round(north)
-    assert await _told(north) == []
+    assert await _reminders(north) == []
     async with north.house() as work:
         await publish_reminders(work, {"concern_unanswered": 3})
     async with north.house() as work:
         await publish_rules(work, {"*": {"rule": "four-point", "parameters": {}}})
     await _round(north)
-    assert await _told(north) == [("concern.unanswered", old)]
+    assert await _reminders(north) == [("concern.unanswered", old)]
     for wrong in ({"concern_unanswered": 366}, {"concern_unanswered": -1}, {"concern.unanswered": 3}):
         async with north.house() as work:
             with pytest.raises(Invalid):
@@ -242,7 +242,7 @@ async def test_who_left_is_not_nagged_about(north: Town) -> None:
         id=north.students["amy"],
     )
     await _round(north)
-    assert await _told(north) == []
+    assert await _reminders(north) == []
 
 
 async def test_a_round_visits_a_district(north: Town, south: Town) -> None:
@@ -250,5 +250,5 @@ async def test_a_round_visits_a_district(north: Town, south: Town) -> None:
     old = await _raise(north, 20)
     done = await maintain(north)
     assert done[TaskKind.REMINDERS] == 1
-    assert await _told(north) == [("concern.unanswered", old)]
-    assert await _told(south) == []
+    assert await _reminders(north) == [("concern.unanswered", old)]
+    assert await _reminders(south) == []

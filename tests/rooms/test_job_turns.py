@@ -38,7 +38,9 @@ def test_waits_grow_and_end() -> None:
 
 
 async def test_a_district_that_fails_rests_and_delays_no_other() -> None:
-    """One district raises, one hangs: a third is worked on meanwhile, and the first is left alone for a while."""
+    """If one district raises an error and another one hangs, a third is worked on, and the first is skipped for a
+    while.
+    """
     looked: list[UUID] = []
     hangs = asyncio.Event()
 

@@ -52,7 +52,7 @@ def support_for(town: Town, name: str, **more: object) -> NewSupport:
 
 
 def weekly(town: Town, name: str, values: list[float]) -> list[NewScore]:
-    """One score a week from the support's first full week on."""
+    """Records one score a week from the support's first full week on."""
     return [
         NewScore(stu(town, name), "orf", BEGINS + timedelta(weeks=week), value)
         for week, value in enumerate(values, start=1)
@@ -178,7 +178,7 @@ async def test_a_closed_concern_takes_no_verb(north: Town) -> None:
 
 
 async def test_a_plan_says_everything_that_is_wrong_with_it(north: Town) -> None:
-    """All violations at once."""
+    """An invalid plan is refused with all violations at once."""
     wrong = support_for(north, "amy", goal=30.0, goal_on=BEGINS, minutes_per_session=0)
     with pytest.raises(Invalid) as caught:
         async with north.unit() as work:
@@ -206,7 +206,7 @@ async def test_a_secured_area_is_shut_without_its_scope(north: Town) -> None:
 
 
 async def test_the_story_is_one_call_and_is_logged_as_a_disclosure(north: Town) -> None:
-    """One row a request, in the transaction of the request, with the student and the kinds shown."""
+    """Reading a story writes one row to the disclosure log, in its own transaction, with the student and the kinds."""
     await served(north, "amy")
     async with north.unit(operation="story") as work:
         result = await story(work, "sis:sis:amy-1")
@@ -261,7 +261,7 @@ async def test_a_batch_that_contradicts_itself_is_refused_where_it_does(north: T
 
 
 async def test_another_senders_name_for_a_score_is_not_ours(north: Town) -> None:
-    """Two vendors may use the same external id for different scores."""
+    """Two senders may use the same external id for different scores."""
     async with north.unit() as work:
         await record_scores(work, [NewScore(stu(north, "amy"), "orf", BEGINS, 40.0, external_id="a")])
     async with north.unit(replace(north.client(), client_id=ids.new_id())) as work:

@@ -42,7 +42,7 @@ async def made(asks: Caller, **more: Any) -> dict[str, Any]:
 
 
 async def codes(asks: Caller, measure: str, **changes: Any) -> list[tuple[str, str]]:
-    """Where an amendment is wrong, and how."""
+    """Returns the pointers and codes of an amendment's violations."""
     answer = await asks.patch(f"/v1/measures/{measure}", changes)
     assert answer.status_code == 422, answer.text
     return [(one["pointer"], one["code"]) for one in answer.json()["violations"]]

@@ -134,7 +134,7 @@ async def _someone_waits(town: Town) -> None:
 
 
 async def test_another_teachers_student_is_not_amended(app: FastAPI, north: Town) -> None:
-    """Out of reach is not there."""
+    """A teacher cannot amend a score of a student outside the caseload."""
     score = (await caller(app, north).post("/v1/scores", new(north))).json()
     other = caller(app, north, CLIENT_SCOPES, act_for="sis:sis:other_teacher-1")
     assert (await other.post(f"/v1/scores/{score['id']}/remove", {"because": "No."})).status_code == 404

@@ -286,7 +286,7 @@ async def _take_off(town: Town, monday: date) -> None:
 
 
 async def test_a_verdict_rests_on_what_was_delivered(north: Town) -> None:
-    """No student is blamed for sessions that were not given: once they are recorded the verdict turns, and back."""
+    """After sessions that were not delivered are recorded the verdict becomes under-delivered, and back."""
     support = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES + STALLS))

@@ -136,7 +136,9 @@ async def test_a_district_is_read_by_key_and_written_by_two_statements(north: To
 
 
 async def test_the_order_of_arrival_changes_nothing_once_a_week_is_settled(north: Town, south: Town) -> None:
-    """Two districts, the same scores in other orders and requests: after settling, the same verdicts to the byte."""
+    """Two districts with the same scores in other orders and requests have the same verdicts, to the byte, after
+    finalizing.
+    """
     hard = {6: 9.0}
     kept = []
     for town, seed in ((north, 1), (south, 2)):
@@ -240,7 +242,7 @@ async def test_a_verdict_is_never_changed(north: Town, settings: object) -> None
 
 
 async def test_a_week_is_settled_when_it_is_in(north: Town) -> None:
-    """One classmate's score of a week is still missing: the week waits; with it, the worker settles it at once."""
+    """A week waits while one classmate's score is missing, and is finalized at once when it is recorded."""
     names = await classmates(north, 2)
     supports = [await supported(north, name) for name in names]
     await send(north, scores(north, names[0], reader(1, 6)))

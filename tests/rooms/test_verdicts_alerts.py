@@ -12,37 +12,37 @@ STATES = st.sampled_from([state for state in State if state is not State.INSUFFI
 NOT, BETWEEN, GOOD = State.NOT_RESPONDING, State.UNCERTAIN, State.RESPONDING
 
 
-def told(conclusions: list[ConclusionOfWeek], memory: Memory | None = None) -> tuple[Memory, list[AlertSignal]]:
+def advance_all(conclusions: list[ConclusionOfWeek], memory: Memory | None = None) -> tuple[Memory, list[AlertSignal]]:
     """Applies a sequence of verdicts, and returns the memory and all signals."""
     kept = memory or Memory("phase")
-    tells: list[AlertSignal] = []
+    signals: list[AlertSignal] = []
     for one in conclusions:
         kept, more = advance(kept, one)
-        tells += more
-    return kept, tells
+        signals += more
+    return kept, signals
 
 
 def weekly(*states: State) -> list[ConclusionOfWeek]:
-    """One settled verdict a week."""
+    """Returns one finalized verdict for each week."""
     return [ConclusionOfWeek(state, week, finalized=True) for week, state in enumerate(states, 1)]
 
 
 def test_an_alert_is_told_once_and_recovers_after_two_calm_weeks() -> None:
     """An alert is signalled once, and recovers after two calm weeks, not after one."""
-    assert told(weekly(GOOD, NOT, NOT, NOT))[1] == [AlertSignal.ALERT]
-    assert told(weekly(GOOD, NOT, GOOD))[1] == [AlertSignal.ALERT]
-    assert told(weekly(GOOD, NOT, GOOD, GOOD, GOOD))[1] == [AlertSignal.ALERT, AlertSignal.RECOVERED]
+    assert advance_all(weekly(GOOD, NOT, NOT, NOT))[1] == [AlertSignal.ALERT]
+    assert advance_all(weekly(GOOD, NOT, GOOD))[1] == [AlertSignal.ALERT]
+    assert advance_all(weekly(GOOD, NOT, GOOD, GOOD, GOOD))[1] == [AlertSignal.ALERT, AlertSignal.RECOVERED]
 
 
 def test_between_the_thresholds_nothing_changes() -> None:
     """An alert stays active while the statistic is between the watch and the alert threshold."""
-    assert told(weekly(NOT, BETWEEN, BETWEEN, NOT, BETWEEN, NOT))[1] == [AlertSignal.ALERT]
-    assert told(weekly(NOT, GOOD, BETWEEN, GOOD, NOT))[1] == [AlertSignal.ALERT]
+    assert advance_all(weekly(NOT, BETWEEN, BETWEEN, NOT, BETWEEN, NOT))[1] == [AlertSignal.ALERT]
+    assert advance_all(weekly(NOT, GOOD, BETWEEN, GOOD, NOT))[1] == [AlertSignal.ALERT]
 
 
 def test_a_week_that_took_an_alert_back_raises_no_other() -> None:
     """In a week in which an alert was retracted no other alert is raised; the next week may raise one."""
-    _, tells = told(
+    _, signals = advance_all(
         [
             *weekly(NOT, GOOD),
             ConclusionOfWeek(GOOD, 3),
@@ -51,8 +51,8 @@ def test_a_week_that_took_an_alert_back_raises_no_other() -> None:
             ConclusionOfWeek(NOT, 3, finalized=True),
         ]
     )
-    assert tells == [AlertSignal.ALERT, AlertSignal.RECOVERED]
-    _, tells = told(
+    assert signals == [AlertSignal.ALERT, AlertSignal.RECOVERED]
+    _, signals = advance_all(
         [
             *weekly(NOT, GOOD),
             ConclusionOfWeek(GOOD, 3),
@@ -60,34 +60,34 @@ def test_a_week_that_took_an_alert_back_raises_no_other() -> None:
             ConclusionOfWeek(NOT, 4),
         ]
     )
-    assert tells == [AlertSignal.ALERT, AlertSignal.RECOVERED, AlertSignal.ALERT]
+    assert signals == [AlertSignal.ALERT, AlertSignal.RECOVERED, AlertSignal.ALERT]
 
 
 def test_a_probe_is_asked_for_once_on_the_way_up() -> None:
     """Extra scores are requested once at the watch threshold, and not again after an alert."""
-    assert told(weekly(GOOD, BETWEEN, BETWEEN, NOT))[1] == [AlertSignal.PROBE, AlertSignal.ALERT]
-    assert told(weekly(NOT, BETWEEN))[1] == [AlertSignal.ALERT]
-    assert told(weekly(BETWEEN, GOOD, GOOD, BETWEEN))[1] == [AlertSignal.PROBE, AlertSignal.PROBE]
+    assert advance_all(weekly(GOOD, BETWEEN, BETWEEN, NOT))[1] == [AlertSignal.PROBE, AlertSignal.ALERT]
+    assert advance_all(weekly(NOT, BETWEEN))[1] == [AlertSignal.ALERT]
+    assert advance_all(weekly(BETWEEN, GOOD, GOOD, BETWEEN))[1] == [AlertSignal.PROBE, AlertSignal.PROBE]
 
 
 def test_what_was_not_delivered_is_told_once() -> None:
     """Under-delivery has an event of its own, and does not take an alert back."""
     under = State.UNDER_DELIVERED
-    assert told(weekly(GOOD, under, under))[1] == [AlertSignal.UNDER_DELIVERED]
-    kept, tells = told(weekly(NOT, under, NOT))
-    assert tells == [AlertSignal.ALERT, AlertSignal.UNDER_DELIVERED]
+    assert advance_all(weekly(GOOD, under, under))[1] == [AlertSignal.UNDER_DELIVERED]
+    kept, signals = advance_all(weekly(NOT, under, NOT))
+    assert signals == [AlertSignal.ALERT, AlertSignal.UNDER_DELIVERED]
     assert kept.alert.active
 
 
 def test_a_provisional_alert_is_retracted_when_its_week_is_settled() -> None:
     """An alert that the finalized week does not confirm is retracted, but not before the week is complete."""
     first = [ConclusionOfWeek(GOOD, 4, finalized=True), ConclusionOfWeek(NOT, 5)]
-    assert told([*first, ConclusionOfWeek(GOOD, 5)])[1] == [AlertSignal.ALERT]
-    assert told([*first, ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 5, finalized=True)])[1] == [
+    assert advance_all([*first, ConclusionOfWeek(GOOD, 5)])[1] == [AlertSignal.ALERT]
+    assert advance_all([*first, ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 5, finalized=True)])[1] == [
         AlertSignal.ALERT,
         AlertSignal.RETRACTED,
     ]
-    assert told([*first, ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 6)])[1] == [
+    assert advance_all([*first, ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 6)])[1] == [
         AlertSignal.ALERT,
         AlertSignal.RETRACTED,
     ]
@@ -96,22 +96,25 @@ def test_a_provisional_alert_is_retracted_when_its_week_is_settled() -> None:
 def test_an_amended_score_takes_its_alert_back_at_once() -> None:
     """After an amendment, an alert that would no longer be raised is retracted at once, and not recovered."""
     alert = weekly(GOOD, NOT, NOT)
-    assert told([*alert, ConclusionOfWeek(GOOD, 3, retractable=True)])[1] == [AlertSignal.ALERT, AlertSignal.RETRACTED]
-    assert told([*alert, ConclusionOfWeek(NOT, 3, retractable=True)])[1] == [AlertSignal.ALERT]
+    assert advance_all([*alert, ConclusionOfWeek(GOOD, 3, retractable=True)])[1] == [
+        AlertSignal.ALERT,
+        AlertSignal.RETRACTED,
+    ]
+    assert advance_all([*alert, ConclusionOfWeek(NOT, 3, retractable=True)])[1] == [AlertSignal.ALERT]
 
 
 def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
     """The end of an alert that was raised quietly gives no signal."""
-    kept, tells = told([ConclusionOfWeek(NOT, 3, quiet=True)])
-    assert tells == []
+    kept, signals = advance_all([ConclusionOfWeek(NOT, 3, quiet=True)])
+    assert signals == []
     assert kept.alert.active
-    assert told([ConclusionOfWeek(NOT, 4), ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 6)], kept)[1] == []
+    assert advance_all([ConclusionOfWeek(NOT, 4), ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 6)], kept)[1] == []
 
 
 def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
     """The end of an alert that was sent is signalled, even if a backfill or new rules end it."""
     alert = weekly(GOOD, NOT, NOT)
-    assert told([*alert, ConclusionOfWeek(GOOD, 3, quiet=True, retractable=True)])[1] == [
+    assert advance_all([*alert, ConclusionOfWeek(GOOD, 3, quiet=True, retractable=True)])[1] == [
         AlertSignal.ALERT,
         AlertSignal.RETRACTED,
     ]
@@ -120,18 +123,18 @@ def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
         ConclusionOfWeek(GOOD, 5, quiet=True),
         ConclusionOfWeek(NOT, 6, quiet=True),
     ]
-    kept, tells = told([*alert, *quiet])
-    assert tells == [AlertSignal.ALERT, AlertSignal.RECOVERED]
+    kept, signals = advance_all([*alert, *quiet])
+    assert signals == [AlertSignal.ALERT, AlertSignal.RECOVERED]
     assert kept.alert.active
     assert kept.alert.quiet
 
 
 def test_new_rules_may_be_asked_to_alert() -> None:
     """If new rules are to raise alerts, an alert that was raised quietly is signalled once."""
-    kept, _ = told([ConclusionOfWeek(NOT, 3, quiet=True)])
-    assert told([ConclusionOfWeek(NOT, 3, raise_alerts=True), ConclusionOfWeek(NOT, 3, raise_alerts=True)], kept)[
-        1
-    ] == [AlertSignal.ALERT]
+    kept, _ = advance_all([ConclusionOfWeek(NOT, 3, quiet=True)])
+    assert advance_all(
+        [ConclusionOfWeek(NOT, 3, raise_alerts=True), ConclusionOfWeek(NOT, 3, raise_alerts=True)], kept
+    )[1] == [AlertSignal.ALERT]
 
 
 def test_what_is_told_is_what_the_verdict_says() -> None:
@@ -139,17 +142,17 @@ def test_what_is_told_is_what_the_verdict_says() -> None:
     under = State.UNDER_DELIVERED
     back = [ConclusionOfWeek(NOT, 8), ConclusionOfWeek(GOOD, 8, retractable=True), ConclusionOfWeek(NOT, 8)]
     for other in (GOOD, BETWEEN, State.GOAL_MET, under):
-        assert AlertSignal.ALERT not in told([*back, ConclusionOfWeek(other, 9)])[1][2:]
-    assert told([*back, ConclusionOfWeek(GOOD, 9), ConclusionOfWeek(NOT, 10)])[1] == [
+        assert AlertSignal.ALERT not in advance_all([*back, ConclusionOfWeek(other, 9)])[1][2:]
+    assert advance_all([*back, ConclusionOfWeek(GOOD, 9), ConclusionOfWeek(NOT, 10)])[1] == [
         AlertSignal.ALERT,
         AlertSignal.RETRACTED,
         AlertSignal.ALERT,
     ]
     undelivered = [ConclusionOfWeek(under, 8), ConclusionOfWeek(GOOD, 8, finalized=True), ConclusionOfWeek(under, 8)]
-    assert told([*undelivered, ConclusionOfWeek(GOOD, 9)])[1] == [AlertSignal.UNDER_DELIVERED]
-    assert told([*undelivered, ConclusionOfWeek(under, 9)])[1] == [AlertSignal.UNDER_DELIVERED] * 2
+    assert advance_all([*undelivered, ConclusionOfWeek(GOOD, 9)])[1] == [AlertSignal.UNDER_DELIVERED]
+    assert advance_all([*undelivered, ConclusionOfWeek(under, 9)])[1] == [AlertSignal.UNDER_DELIVERED] * 2
     assert (
-        told(
+        advance_all(
             [
                 ConclusionOfWeek(NOT, 8, quiet=True),
                 ConclusionOfWeek(GOOD, 9),
@@ -162,7 +165,7 @@ def test_what_is_told_is_what_the_verdict_says() -> None:
 
 def test_a_phase_line_begins_anew() -> None:
     """A new phase starts with an empty memory."""
-    kept, _ = told(weekly(NOT, NOT))
+    kept, _ = advance_all(weekly(NOT, NOT))
     stored = json.loads(json.dumps(as_json(kept)))
     assert from_json(stored, "phase") == kept
     assert from_json(stored, "another") == Memory("another")
@@ -170,13 +173,13 @@ def test_a_phase_line_begins_anew() -> None:
 
 @given(st.lists(STATES, min_size=1, max_size=8), st.lists(st.tuples(STATES, st.booleans()), max_size=12))
 def test_within_a_week_an_alert_is_told_at_most_once(past: list[State], week: list[tuple[State, bool]]) -> None:
-    """Whatever the verdicts of a week, settled or not, it brings one alert at most, and one retraction."""
-    kept, _ = told(weekly(*past))
+    """In one week there is at most one alert and one retraction, whatever the verdicts are."""
+    kept, _ = advance_all(weekly(*past))
     conclusions = [ConclusionOfWeek(state, len(past) + 1, finalized=settled) for state, settled in week]
-    _, tells = told(conclusions, kept)
-    assert tells.count(AlertSignal.ALERT) <= 1
-    assert tells.count(AlertSignal.RETRACTED) + tells.count(AlertSignal.RECOVERED) <= 1
-    assert tells.count(AlertSignal.PROBE) <= 1
+    _, signals = advance_all(conclusions, kept)
+    assert signals.count(AlertSignal.ALERT) <= 1
+    assert signals.count(AlertSignal.RETRACTED) + signals.count(AlertSignal.RECOVERED) <= 1
+    assert signals.count(AlertSignal.PROBE) <= 1
 
 
 @given(st.lists(STATES, max_size=8), st.lists(STATES, max_size=6), st.lists(STATES, max_size=6), STATES)
@@ -184,25 +187,25 @@ def test_the_order_of_arrival_leaves_no_trace(
     past: list[State], one: list[State], other: list[State], settled: State
 ) -> None:
     """The memory after a finalized week does not depend on the order in which the scores arrived."""
-    kept, _ = told(weekly(*past))
+    kept, _ = advance_all(weekly(*past))
     week, last = len(past) + 1, ConclusionOfWeek(settled, len(past) + 1, finalized=True)
-    first, _ = told([*(ConclusionOfWeek(state, week) for state in one), last], kept)
-    second, _ = told([*(ConclusionOfWeek(state, week) for state in other), last], kept)
+    first, _ = advance_all([*(ConclusionOfWeek(state, week) for state in one), last], kept)
+    second, _ = advance_all([*(ConclusionOfWeek(state, week) for state in other), last], kept)
     assert first.now == second.now
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=30))
 def test_alternating_around_the_threshold_is_one_alert(flips: list[bool]) -> None:
     """A statistic that goes up and down about the alert threshold, above the watch threshold, is one alert."""
-    _, tells = told(weekly(*(NOT if flip else BETWEEN for flip in flips)))
-    assert tells.count(AlertSignal.ALERT) == int(any(flips))
-    assert tells.count(AlertSignal.RETRACTED) == tells.count(AlertSignal.RECOVERED) == 0
+    _, signals = advance_all(weekly(*(NOT if flip else BETWEEN for flip in flips)))
+    assert signals.count(AlertSignal.ALERT) == int(any(flips))
+    assert signals.count(AlertSignal.RETRACTED) == signals.count(AlertSignal.RECOVERED) == 0
 
 
 @given(st.lists(STATES, min_size=1, max_size=12))
 def test_judging_twice_changes_nothing(states: list[State]) -> None:
     """Applying the same verdict twice gives no signal and keeps the memory."""
-    kept, _ = told(weekly(*states))
-    again, tells = advance(kept, weekly(*states)[-1])
-    assert tells == ()
+    kept, _ = advance_all(weekly(*states))
+    again, signals = advance(kept, weekly(*states)[-1])
+    assert signals == ()
     assert again == kept

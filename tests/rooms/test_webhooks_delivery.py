@@ -73,7 +73,7 @@ async def test_an_endpoint_gets_no_history(north: Town, receiver: Receiver) -> N
 
 
 async def test_an_endpoint_gets_the_types_that_it_asked_for(north: Town, receiver: Receiver) -> None:
-    """The filter by type."""
+    """An endpoint gets only events of its types."""
     made = await register(north, receiver, types=["sync.applied"])
     await happen(north)
     await happen(north, student=None, type_=SYNC_APPLIED)

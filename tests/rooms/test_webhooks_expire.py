@@ -111,7 +111,7 @@ async def test_what_ended_lately_keeps_its_log(north: Town, receiver: Receiver) 
 
 
 async def test_a_delivery_whose_event_is_gone_ends(north: Town, receiver: Receiver) -> None:
-    """Whatever took the event away, one delivery without it does not stop the others of the district."""
+    """A delivery whose event is missing ends, and does not stop the district's other deliveries."""
     made = await register(north, receiver)
     lost = await happen(north)
     await _lay(north)

@@ -31,7 +31,7 @@ class Bare:
     waiting: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serves one connection."""
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -120,7 +120,9 @@ async def test_a_district_full_of_dead_endpoints_delays_no_other_district(
 async def test_a_flood_leaves_another_district_its_share(
     north: Town, south: Town, settings: Settings, tmp_path: Path
 ) -> None:
-    """Two thousand deliveries of north's are due; south's only one goes out among the first."""
+    """While two thousand deliveries of one district are due, another district's only delivery is sent among the
+    first.
+    """
     async with bare(tmp_path, answers=True) as (loud, to_loud), bare(tmp_path, answers=True) as (well, to_well):
         for _ in range(4):
             await register(north, to_loud)

@@ -97,6 +97,6 @@ async def test_each_face_asks_the_list_of_its_own(settings: Settings, north: Tow
     ids=["one list for both", "webhooks", "sources"],
 )
 def test_a_list_that_cannot_be_meant_is_refused(settings: Settings, lists: dict[str, str], words: str) -> None:
-    """At the start of a process, in a sentence."""
+    """An invalid list of networks is refused with a sentence when a process starts."""
     with pytest.raises(KeyFault, match=words):
         with_networks(settings, **lists).check_networks()

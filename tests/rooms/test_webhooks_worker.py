@@ -5,6 +5,8 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from app.core import ids
 from app.core.log import FIELDS
 from app.settings import Settings
@@ -18,6 +20,8 @@ from tests.rooms.webhook_town import (
     start_worker,
 )
 from tests.town import Town
+
+pytestmark = pytest.mark.long
 
 
 async def test_the_process_delivers_and_ends_when_told(north: Town, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.rules.verdict_bytes import canonical_bytes
 SCHOOL, MEASURE = UUID(int=1), UUID(int=2)
 BEGINS = date(2025, 9, 1)
 CALENDAR = [(BEGINS + timedelta(weeks=n), n not in (4, 5)) for n in range(30)]
-"""Two weeks of break, after the fourth."""
+"""A calendar with two weeks of break after the fourth week."""
 BREAK, AFTER = BEGINS + timedelta(weeks=5), BEGINS + timedelta(weeks=6)
 
 

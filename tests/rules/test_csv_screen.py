@@ -78,7 +78,7 @@ def test_quotes_within_a_value_and_nul_are_kept_visible_and_noted() -> None:
 
 
 def test_two_forgotten_quotes_swallow_no_rows() -> None:
-    """Two rows with one quote each would pair, and everybody between would vanish into one value."""
+    """Two rows with a forgotten quote each are refused, so that the rows between them are not lost."""
     rows = b"".join(b"s%d,name,note\r\n" % number for number in range(50))
     given, screen = _screened(b'x,"Bo,z\r\n' + rows + b'y,"Jim,z\r\n')
     assert _faults(screen) == [(1, MALFORMED), (52, MALFORMED)]

@@ -19,7 +19,7 @@ class _Clock:
 
 
 async def test_the_slots_are_full_before_anybody_waits() -> None:
-    """One key alone gets every slot, and the next request waits until one is free."""
+    """A single key gets every slot, and the next request waits until one is free."""
     gate = Gate(ROOMY)
     first, second, third = (gate.enqueue("a") for _ in range(3))
     assert [one.may_run for one in (first, second, third)] == [True, True, False]

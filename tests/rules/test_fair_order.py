@@ -125,7 +125,7 @@ def test_a_key_that_was_away_has_saved_nothing_up() -> None:
 
 
 def test_the_flows_of_a_key_take_turns() -> None:
-    """One client's backlog does not keep another client of the same district waiting."""
+    """The waiting requests of one client do not delay another client of the same district."""
     order = FairOrder()
     for flow in ("loud", "loud", "loud", "quiet"):
         order.join("district", flow)

@@ -4,7 +4,7 @@ from app.core import ids
 
 
 def test_each_kind_has_a_prefix_of_its_own() -> None:
-    """Two kinds with one prefix would make `node(id)` read the wrong table: a term's id was one of a session."""
+    """Each kind has its own prefix, because otherwise `node(id)` would read the wrong table."""
     assert len(set(ids.PREFIXES.values())) == len(ids.PREFIXES)
     for kind in ids.PREFIXES:
         row_id = ids.new_id()

@@ -177,7 +177,7 @@ def test_down_is_better_and_other_units_are_the_mirror_image() -> None:
 
 
 def test_what_cannot_be_judged_is_insufficient_data() -> None:
-    """No SEM, no score, two scores, a goal rate of zero: each row by itself, and the others are judged."""
+    """A series without SEM, score or positive goal rate gives insufficient data, and the other series are judged."""
     of = batch(simulate(World(weeks=12, missing=0), 25, 10))
     values, sem, rate = of.values.copy(), of.sem.copy(), of.goal_rate.copy()
     sem[0], rate[1] = np.nan, 0.0

@@ -26,7 +26,7 @@ def series(
     direction: Literal["up", "down"] = "up",
     first_week: int = 1,
 ) -> Series:
-    """One score a week from `first_week` on; by default the aimline is 10 + 1.5 t."""
+    """Returns a series with one score a week from `first_week` on; by default the aimline is 10 + 1.5 t."""
     observations = tuple(Observation(first_week + n, v, f"sco_{n}") for n, v in enumerate(values))
     return Series(observations, baseline, goal, goal_week, direction)
 

@@ -59,7 +59,7 @@ OUTSIDE = ["1.1.1.1", "8.8.8.8", "172.15.255.255", "172.32.0.1", "100.128.0.1", 
 
 @pytest.mark.parametrize("address", INSIDE)
 def test_an_inner_address_is_not_public(address: str) -> None:
-    """The deny-list, entry by entry."""
+    """Each address in the list of private networks is refused."""
     assert not is_public(ip_address(address))
 
 

@@ -61,7 +61,7 @@ PUBLIC = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68
 
 
 def test_a_known_key_has_its_known_public_half() -> None:
-    """As Standard Webhooks writes it: `whpk_` and base64."""
+    """The public key of a known private key has the form of Standard Webhooks, `whpk_` and base64."""
     assert public_key(PRIVATE) == f"whpk_{base64.b64encode(PUBLIC).decode()}"
 
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import asyncpg
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from app.core import ids
@@ -13,6 +14,8 @@ from tests.faces.faulty import concerns_of
 from tests.faces.rest_town import caller
 from tests.faces.served_api import client, served_api
 from tests.town import Town
+
+pytestmark = pytest.mark.long
 
 AT_ONCE = 16
 

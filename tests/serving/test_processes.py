@@ -23,6 +23,8 @@ from app.serving.process import ServedApp, Watch
 from app.settings import Settings
 from tests.processes import REPOSITORY, TRUSTS_NOBODY, aimline, environment
 
+pytestmark = pytest.mark.long
+
 NOWHERE = "postgresql://api:secret@127.0.0.1:1/none"
 
 

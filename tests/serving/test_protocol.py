@@ -11,6 +11,8 @@ import pytest
 from app.serving import protocol
 from tests.serving.small_server import Connection, serving
 
+pytestmark = pytest.mark.long
+
 KB, MB = 1 << 10, 1 << 20
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -28,6 +28,8 @@ from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
 from tests.serving.test_processes import free_port
 from tests.town import Town
 
+pytestmark = pytest.mark.long
+
 
 class Served:
     """`aimline serve` as a process."""
@@ -69,7 +71,9 @@ class Served:
 def test_the_api_serves_metrics_of_all_its_processes(
     settings: Settings, app: FastAPI, north: Town, workers: str
 ) -> None:
-    """On a port of their own: requests, durations, refusals, the pool. No path, and no name of a district or person."""
+    """Metrics of all processes are on a port of their own, without a path and without a name of a district or
+    person.
+    """
     served = Served(settings, "--workers", workers)
     token = caller(app, north).token
     base = f"http://127.0.0.1:{served.port}"
@@ -151,7 +155,7 @@ def test_it_serves_https_and_closes_a_handshake_that_does_not_go_on(settings: Se
 def test_it_warns_of_a_public_address_without_tls(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], warns: bool
 ) -> None:
-    """One sentence on standard error, before anything is served."""
+    """On a public address without TLS the process logs one warning before it serves."""
     from typer.testing import CliRunner
 
     from app.cli import command_line, serve

@@ -13,7 +13,7 @@ COLUMNS_OF_USERS_1_1 = ("role", "orgSourcedIds")
 
 
 def _gradebook() -> dict[str, list[Row]]:
-    """Two line items of each of two classes, and results of the first students."""
+    """Returns two line items for each of two classes, and results of the first students."""
     return {
         "categories": [_row("tests", title="Tests"), _row("home", title="Homework")],
         "lineItems": [

@@ -50,7 +50,7 @@ def say(writer: asyncio.StreamWriter, body: object, *headers: str, kind: str = "
 
 
 def linking(link: str) -> Write:
-    """One user, and a `next` that leads there; `{}` in it is a number that only grows."""
+    """Returns a page of one user with this `next` link, in which `{}` is a growing number."""
 
     def users(self: Hostile, writer: asyncio.StreamWriter, _: str) -> None:
         number = next(self.count)

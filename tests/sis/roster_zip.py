@@ -112,7 +112,7 @@ class Export:
     version: str = "1.1"
 
     def row(self, name: str, sourced_id: str) -> Row:
-        """One row, to be changed."""
+        """Returns one row, which the test may change."""
         return next(row for row in self.rows[name] if row["sourcedId"] == sourced_id)
 
     def without(self, name: str, *sourced_ids: str) -> list[Row]:

@@ -57,7 +57,7 @@ async def test_a_student_whom_enrollments_name_is_not_removed(north: Town, tmp_p
 
 
 async def test_a_student_over_rest_whom_enrollments_name_is_not_removed(north: Town) -> None:
-    """REST is judged as CSV is."""
+    """A student whom enrollments name is not removed by a delivery over REST either."""
     rows = RowsServer()
     await sync_rows(north, rows)
     rows.users.remove(rows.row("users", "s3"))

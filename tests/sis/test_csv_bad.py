@@ -61,7 +61,7 @@ REFUSED: dict[str, tuple[Callable[[], Delivered], str]] = {
 
 @pytest.mark.parametrize("what", REFUSED)
 async def test_a_spoilt_file_is_refused_and_everything_is_as_it_was(north: Town, tmp_path: Path, what: str) -> None:
-    """Exit 5 and a sentence that names the file; neither the roster nor the gradebook has a row written."""
+    """A damaged file is refused with exit 5 and a sentence with its name, and no row is written."""
     make, words = REFUSED[what]
     await sync(north, Delivered(version="1.2"), tmp_path)
     before = await fingerprint(north), await fingerprint(north, GRADEBOOK)

@@ -27,7 +27,7 @@ KEPT = [table for table in ROSTER if table != "source"]
 
 @contextmanager
 def _files_up_to(size: int) -> Iterator[None]:
-    """No file that this process writes grows beyond this many bytes: the kernel refuses, as on a full disk."""
+    """Limits the size of every file that this process writes, so that writes fail as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

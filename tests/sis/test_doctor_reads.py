@@ -32,7 +32,7 @@ async def test_a_source_that_a_run_reads_is_read() -> None:
 
 @pytest.mark.parametrize("name", FAILURES)
 async def test_an_optional_collection_that_fails_is_named_with_its_option(name: str) -> None:
-    """Exit 3, as the run would."""
+    """If an optional collection fails, the doctor exits with 3, as the run would, and names the option."""
     rows = RowsServer()
     rows.answer = lambda request: FAILURES[name] if request.name == "demographics" else None
     ready, exit_code, sentences = await _exit_of(rows)

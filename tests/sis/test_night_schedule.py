@@ -37,7 +37,7 @@ def test_a_time_that_the_clocks_skip_runs_right_after_it() -> None:
 
 
 def test_a_time_that_comes_twice_runs_once() -> None:
-    """On 1 November 2026 it is 01:30 twice in Chicago."""
+    """A scheduled time that occurs twice gives one run, such as 01:30 on 1 November 2026 in Chicago."""
     first = next_run("30 1 * * *", CHICAGO, _local("2026-10-31T12:00"))
     assert first.astimezone(ZoneInfo(CHICAGO)).strftime("%d %H:%M") == "01 01:30"
     second = next_run("30 1 * * *", CHICAGO, first)

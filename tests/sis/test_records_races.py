@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from tests.records.races import race
 from tests.town import Town
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(("writers", "moved", "syncs"), [(3, 30, 2), (4, 18, 3)])
 async def test_writers_and_syncs_do_not_meet(

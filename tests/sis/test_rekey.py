@@ -18,7 +18,7 @@ PEOPLE = STUDENTS + 2
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """No progress."""
+    """Ignores the progress."""
 
 
 def _rekeyed(export: Export) -> Export:

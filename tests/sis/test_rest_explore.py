@@ -23,7 +23,7 @@ def sis() -> Iterator[str]:
         yield address
 
 
-def said(findings: Findings) -> str:
+def text_of(findings: Findings) -> str:
     """All sentences."""
     assert json.loads(json.dumps(findings.facts)) == findings.facts
     return " ".join(findings.sentences)
@@ -33,7 +33,7 @@ async def test_a_well_behaved_source_is_described(sis: str) -> None:
     """The findings about a well-behaved source describe its sign-in, addresses, collections, headers and deltas."""
     behave(sis, day=8)
     findings = await explore(connect(sis, "1.2"))
-    text = said(findings)
+    text = text_of(findings)
     assert findings.ready
     assert findings.facts["token_auth"] == ["oauth2-basic", "oauth2-body"]
     assert findings.facts["settings"]["url"] == f"{sis}{V12}"
@@ -51,7 +51,7 @@ async def test_an_odd_source_is_found_out(sis: str) -> None:
     odd = ["base:learningdata/v1", "token-basic", "clamp:50", "no-total", "modified-same", "missing:demographics"]
     behave(sis, *odd, "no-tombstones", day=8)
     findings = await explore(connect(sis, "1.2", auth="oauth2-body", token_url=None))
-    text = said(findings)
+    text = text_of(findings)
     assert not findings.ready, "a sync uses what is set, and what is set leads nowhere"
     assert text.endswith("A sync cannot read this source as it is set.")
     settings = findings.facts["settings"]
@@ -70,7 +70,7 @@ async def test_a_gradebook_at_another_base_is_to_be_set(sis: str) -> None:
     behave(sis, f"base:{V12}")
     findings = await explore(connect(sis, "1.2"))
     assert not findings.ready
-    assert f"aimline sis set NAME --district DISTRICT --gradebook-url {sis}{V12}" in said(findings)
+    assert f"aimline sis set NAME --district DISTRICT --gradebook-url {sis}{V12}" in text_of(findings)
     assert (await explore(connect(sis, "1.2", gradebook_url=f"{sis}{V12}"))).ready
     assert (await explore(connect(sis, "1.2", leave_out=GRADES))).ready, "nobody wants its grades"
 
@@ -91,8 +91,8 @@ async def test_a_source_that_only_signs_is_found_out(sis: str) -> None:
     findings = await explore(connect(sis, "1.1", token_url=None, auth="oauth1"))
     assert findings.ready
     assert findings.facts["settings"]["auth"] == "oauth1"
-    assert "signed with HMAC-SHA256" in said(findings)
-    assert "finds nothing" in said(findings)
+    assert "signed with HMAC-SHA256" in text_of(findings)
+    assert "finds nothing" in text_of(findings)
 
 
 async def test_a_wrong_secret_is_told(sis: str) -> None:
@@ -100,8 +100,8 @@ async def test_a_wrong_secret_is_told(sis: str) -> None:
     behave(sis)
     findings = await explore(connect(sis, "1.2", client_secret="another"))
     assert not findings.ready
-    assert "refuses the client (invalid_client)" in said(findings)
-    assert "cannot read this source" in said(findings)
+    assert "refuses the client (invalid_client)" in text_of(findings)
+    assert "cannot read this source" in text_of(findings)
 
 
 async def test_it_asks_with_get_only_and_tells_no_value() -> None:
@@ -118,6 +118,6 @@ async def test_it_asks_with_get_only_and_tells_no_value() -> None:
         findings = await explore(connect(address, "1.1"))
     assert findings.facts["scopes"] == [CORE]
     assert {one.method for one in request if one.name != "token"} == {"GET"}
-    assert "anary" not in f"{said(findings)} {findings.facts}"
-    assert "of-a-test" not in f"{said(findings)} {findings.facts}"
-    assert "filter by dateLastModified does nothing" in said(findings)
+    assert "anary" not in f"{text_of(findings)} {findings.facts}"
+    assert "of-a-test" not in f"{text_of(findings)} {findings.facts}"
+    assert "filter by dateLastModified does nothing" in text_of(findings)

@@ -41,7 +41,7 @@ def sis() -> Iterator[str]:
 
 
 async def sync_rest(town: Town, connection: Connection, limits: GuardLimits | None = None) -> Report:
-    """One sync of a district over REST."""
+    """Syncs a district over REST, and returns the report."""
     opener = partial(open_rest, connection, since=None, progress=quiet)
     keyring = town.settings.keyring
     return await sync(town.worker_engine, keyring, town.district_id, opener, "nightly", False, quiet, limits)
@@ -127,7 +127,7 @@ HELD = [
 async def test_what_looks_like_a_district_that_empties_is_held(
     north: Town, sis: str, quirk: str, version: Version, says: str
 ) -> None:
-    """Exit code 4, a sentence, and the roster as it was to the last row."""
+    """A delivery in which most rows are missing is held with exit 4 and a sentence, and the roster is unchanged."""
     few = connect(sis, version, leave_out=GRADES)
     behave(sis, day=DAY)
     assert (await sync_rest(north, few)).state == "applied"
@@ -144,7 +144,7 @@ FAILED = [(["error-200:users"], 5), (["missing:classes"], 5), (["day-turns:2"], 
 
 @pytest.mark.parametrize(("quirks", "code"), FAILED, ids=[" ".join(quirks) for quirks, _ in FAILED])
 async def test_what_cannot_be_read_whole_changes_nothing(north: Town, sis: str, quirks: list[str], code: int) -> None:
-    """Exit codes 5 and 6, before any row was touched."""
+    """A source that cannot be read completely gives exit 5 or 6 before any row is changed."""
     few = connect(sis, "1.2", leave_out=GRADES)
     behave(sis, day=DAY)
     assert (await sync_rest(north, few)).state == "applied"

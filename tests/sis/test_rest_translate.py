@@ -238,7 +238,7 @@ COLUMNS = [
 @pytest.mark.parametrize("values", COLUMNS, ids=str)
 @pytest.mark.parametrize(("kind", "name"), [("enrollment", "primary"), ("enrollment", "user"), ("result", "score")])
 def test_equal_values_that_are_not_the_same_stay_apart(kind: str, name: str, values: list[Any]) -> None:
-    """1, 1.0 and true are equal in Python and are no one cell; a reference's odd forms are read one by one."""
+    """Values that are equal in Python but differ, such as 1, 1.0 and true, give different cells."""
     rows = [{"sourcedId": str(number), name: values[number % len(values)]} for number in range(60)]
     translator = Translator(BY_NAME[kind])
     assert translator.page(rows) == list(map(translator.cells, rows))
@@ -250,7 +250,7 @@ def test_objectives_that_are_no_list_name_nothing() -> None:
 
 
 def test_rows_without_an_id_are_no_repeats() -> None:
-    """Two rows without a sourcedId do not make a source look as if it moved."""
+    """Two rows without a sourcedId do not make a source look as if it changed."""
     spool = Spool("org", "orgs", ("sourcedId", "dateLastModified", "name"), DiskBudget(1))
     try:
         spool.add([("", "", "one"), ("", "", "two"), ("a", "", "three")])

@@ -304,7 +304,7 @@ async def test_a_page_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_sort_that_is_refused_is_done_without() -> None:
-    """Many sources do not sort."""
+    """If the source refuses the sort parameter, pages are requested without it."""
 
     def answer(request: Asked) -> Said:
         return Said(400) if "sort" in request.query else well(request)

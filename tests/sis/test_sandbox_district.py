@@ -224,7 +224,7 @@ def test_same_seed_same_bytes_in_another_process(exported: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("day", [date(2026, 8, 1), date(2026, 12, 31), date(2027, 7, 31)])
 def test_the_school_year_contains_the_date(day: date) -> None:
-    """On any day of the year the demo finds a school year that is open (the end is exclusive)."""
+    """On any day of the year the sandbox's school year is open (its end is exclusive)."""
     year = next(session for session in District(1, 100, day).academic_sessions() if session.type == "schoolYear")
     assert year.start_date <= day < year.end_date
     assert year.school_year == "2027"

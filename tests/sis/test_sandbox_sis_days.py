@@ -99,11 +99,11 @@ def test_a_night_passes() -> None:
         new = {row["sourcedId"] for row in everything(client, f"{BOOK}/lineItems", filter=SINCE[4])}
         assert items <= new
         delta = {row["sourcedId"] for row in everything(client, f"{BOOK}/results", filter=SINCE[0])}
-        before, after = ({row["sourcedId"]: _told(row) for row in day} for day in (first, later))
+        before, after = ({row["sourcedId"]: _content(row) for row in day} for day in (first, later))
         assert delta == {one for one, row in after.items() if before.get(one) != row}
 
 
-def _told(row: Row) -> tuple[Any, ...]:
+def _content(row: Row) -> tuple[Any, ...]:
     return row["status"], row.get("score")
 
 

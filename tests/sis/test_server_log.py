@@ -107,7 +107,7 @@ async def test_a_row_that_is_no_csv_leaves_no_value(north: Town, tmp_path: Path,
 
 
 async def test_a_delivery_that_breaks_off_leaves_no_value(north: Town, tmp_path: Path, word: str) -> None:
-    """Whatever ends a COPY in its middle, a worker that stops as well as bytes that are no text: no row is logged."""
+    """A delivery that breaks off in the middle of a COPY leaves no row in the log."""
     export = Delivered(version="1.1")
     user = export.rows["users"][0]
     export.rows["users"] += [{**user, "sourcedId": f"{word}{n}", "givenName": word} for n in range(60_000)]

@@ -31,7 +31,7 @@ SANDBOX = Allowed(sandbox=True)
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """No progress."""
+    """Ignores the progress."""
 
 
 def _drop(folder: Path, name: str, export: Export, age: float = OLD) -> Path:
@@ -125,7 +125,7 @@ async def test_deltas_in_a_drop_folder_are_taken_each_in_turn(tmp_path: Path) ->
 
 
 async def test_a_file_that_is_still_written_is_left(tmp_path: Path) -> None:
-    """One that changed a moment ago, one without its end, a part, a hidden one, a link, a folder."""
+    """A file in a folder that is incomplete, hidden, a link, or was changed just now is not imported."""
     whole = _drop(tmp_path / "..", f"{new_id()}.zip", Export())
     _drop(tmp_path, "fresh.zip", Export(), 1)
     (tmp_path / "half.zip").write_bytes(whole.read_bytes()[:-30])

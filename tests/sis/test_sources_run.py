@@ -26,7 +26,7 @@ SMALL = ("--students", "60")
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """No progress."""
+    """Ignores the progress."""
 
 
 async def _make(town: Town, address: str, **more: Any) -> sources.ConfiguredSource:

@@ -244,7 +244,7 @@ async def test_an_interrupted_sync_changes_nothing_and_is_ended(north: Town, tmp
 
 
 async def test_a_run_that_a_crash_left_open_is_ended_by_the_next(north: Town, tmp_path: Path) -> None:
-    """No run stays `running` for ever."""
+    """A run that a crash left in state `running` is ended by the next run."""
     await sync(north, Export(), tmp_path)
     await ask(
         north,

@@ -73,7 +73,7 @@ REFUSED: dict[str, tuple[Callable[[], Export], str]] = {
 
 @pytest.mark.parametrize("what", REFUSED)
 async def test_a_delivery_is_refused_and_the_roster_is_as_it_was(north: Town, tmp_path: Path, what: str) -> None:
-    """Exit 5, state `failed`, a sentence that names the file; no roster row is written, and the run is kept."""
+    """A refused delivery gives exit 5, state `failed` and a sentence with the file, and writes no roster row."""
     make, words = REFUSED[what]
     await sync(north, Export(), tmp_path)
     before = await fingerprint(north)

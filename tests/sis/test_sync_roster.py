@@ -175,7 +175,7 @@ async def test_a_dry_run_plans_and_writes_nothing(north: Town, tmp_path: Path) -
 
 
 async def test_a_run_leaves_nothing_staged(north: Town, tmp_path: Path) -> None:
-    """No staged row outlives its run, no table of raw rows does, and with them no password of a user's row."""
+    """After a run no staged row and no table of raw rows is left."""
     export = Export()
     export.row("users", "s1")["password"] = "Secret-in-a-file"
     report = await sync(north, export, tmp_path)

@@ -12,7 +12,7 @@ from tests.sis.roster_zip import LENIENT, Export, row_id, sync
 from tests.town import Town
 
 
-async def _told(town: Town, prefix: str = "") -> list[dict[str, Any]]:
+async def _bodies(town: Town, prefix: str = "") -> list[dict[str, Any]]:
     """Returns the bodies of these events in the feed, after checking each with its schema."""
     async with town.unit() as work:
         page = await events_after(work, keyset(town.district_id, "events", {}, None, 200))
@@ -29,7 +29,7 @@ async def _of(town: Town, bodies: list[dict[str, Any]]) -> list[tuple[str, str, 
 async def test_a_first_load_tells_of_no_student(north: Town, tmp_path: Path) -> None:
     """A first load emits no student events, only the sync's own event with counts."""
     await sync(north, Export(), tmp_path)
-    (only,) = await _told(north)
+    (only,) = await _bodies(north)
     assert only["type"] == "sync.applied"
     assert only["data"]["counts"]["person"]["created"] == 42
     assert only["data"]["counts"]["person"]["removed"] == 0
@@ -51,7 +51,7 @@ async def test_who_enters_moves_leaves_and_returns_is_told(north: Town, tmp_path
     export.rows["users"].append(new)
     await sync(north, export, tmp_path, limits=LENIENT)
     s99 = format_id("student", await row_id(north, "person", "s99"))
-    first = await _told(north, "student.")
+    first = await _bodies(north, "student.")
     assert await _of(north, first) == sorted(
         [
             ("student.entered", s99, schools["north"]),
@@ -64,7 +64,7 @@ async def test_who_enters_moves_leaves_and_returns_is_told(north: Town, tmp_path
         export.rows[name] += rows
     mover["orgSourcedIds"] = "north"
     await sync(north, export, tmp_path, limits=LENIENT)
-    again = (await _told(north, "student."))[len(first) :]
+    again = (await _bodies(north, "student."))[len(first) :]
     assert await _of(north, again) == sorted(
         [
             ("student.left", s2, schools["south"]),
@@ -78,9 +78,9 @@ async def test_who_enters_moves_leaves_and_returns_is_told(north: Town, tmp_path
 async def test_an_unchanged_night_tells_nothing(north: Town, tmp_path: Path) -> None:
     """A sync without changes emits no event."""
     await sync(north, Export(), tmp_path)
-    before = len(await _told(north))
+    before = len(await _bodies(north))
     await sync(north, Export(), tmp_path)
-    assert len(await _told(north)) == before
+    assert len(await _bodies(north)) == before
 
 
 async def test_a_school_hears_of_its_own_students_only(north: Town, tmp_path: Path) -> None:
@@ -108,6 +108,6 @@ async def test_a_held_sync_tells_its_counts_and_no_student(north: Town, tmp_path
         export.rows[name] = [row for row in export.rows[name] if row[column] in kept]
     report = await sync(north, export, tmp_path)
     assert report.state == "held"
-    (held,) = await _told(north, "sync.held")
+    (held,) = await _bodies(north, "sync.held")
     assert held["data"]["counts"]["person"]["absent"] > 30
-    assert await _told(north, "student.") == []
+    assert await _bodies(north, "student.") == []

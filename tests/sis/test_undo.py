@@ -130,7 +130,7 @@ async def test_only_an_applied_run_is_undone_and_once(north: Town, tmp_path: Pat
 
 
 async def test_an_undo_names_kinds_as_the_run_did_and_counts_one_as_one(north: Town, tmp_path: Path) -> None:
-    """Whoever reads both reports finds the same files in both; one change is no `1 changes`."""
+    """The report of an undo names the same files as the report of the run, and says `1 change` for one change."""
     export = Export()
     await sync(north, export, tmp_path)
     export.row("users", "s3")["givenName"] = "Changed"

@@ -89,7 +89,7 @@ async def test_a_role_of_1_2_that_is_unknown_keeps_the_known_one(north: Town, tm
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 async def test_a_role_over_rest_that_is_unknown_keeps_the_known_one(north: Town, version: str) -> None:
-    """REST judges as CSV does."""
+    """An unknown role over REST is treated as in CSV."""
     rows = RowsServer(version)
     assert (await sync_rows(north, rows)).state == "applied"
     (count,) = await ask(north, COUNT_STUDENTS)

@@ -1,6 +1,7 @@
-"""`aimline backup` and `aimline restore`: dump the whole database into a folder, and restore it into an empty database.
+"""Defines `aimline backup`, which dumps the database into a folder, and `aimline restore`, which loads it again.
 
-They run pg_dump and pg_restore as the database's owner, which need not be a superuser.
+They run pg_dump and pg_restore as the database's owner, which need not be a superuser. A restore needs an empty
+database.
 """
 
 import asyncio

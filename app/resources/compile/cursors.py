@@ -106,7 +106,7 @@ def _pages(catalog: Catalog, root: Root) -> Iterator[tuple[Path, OpenPage]]:
             return
         filters: dict[str, Any] = {name: value for name, value in root.filters.items() if value not in (None, False)}
         filters |= {"sort": root.sort, "updated_since": root.updated_since, "q": root.search}
-        columns = order_of(listing, root.sort).columns
+        columns = order_of(listing, root).columns
         yield (), OpenPage(root.page, listing.name, filters, columns, None)
         for keys, picks in parts_with_rows(root.page):
             yield from _below(catalog, listing.resource, picks, keys)

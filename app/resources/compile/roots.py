@@ -74,31 +74,34 @@ def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
         return (*facts.requires, *facts.get_requires)
     if isinstance(root, WrittenRoot):
         return ()
-    return permissions_of_list(scope.catalog.listings[root.listing], root.filters)
+    return permissions_of_list(scope.catalog.listings[root.listing], root.filters, root.sort)
 
 
-def permissions_of_list(listing: Listing, filters: Mapping[str, Any]) -> tuple[Can, ...]:
-    """Returns the permissions that reading a list with these filters and flags requires."""
+def permissions_of_list(listing: Listing, filters: Mapping[str, Any], sort: str | None = None) -> tuple[Can, ...]:
+    """Returns the permissions that a list requires with these filters and flags, in this order."""
     flags = [flag for flag in listing.flags if filters.get(flag.name)]
-    required = [*declaration(listing.resource).requires, *listing.requires]
+    order = None if sort is None else listing.sort_named(sort)
+    required = [*declaration(listing.resource).requires, *listing.requires, *(order.requires if order else ())]
     return tuple(dict.fromkeys([*required, *(can for flag in flags for can in flag.requires)]))
 
 
-def order_of(listing: Listing, sort: str | None) -> Order:
-    """Returns a listing's order with this name; raises `CannotCompile` for a name that was not declared."""
-    default = listing.order or (declaration(listing.resource).key,)
-    if sort is None:
-        return Order(default, listing.descending)
-    matching_sort = next((sort_ for sort_ in listing.sorts if sort_.name == sort.removeprefix("-")), None)
-    if matching_sort is None:
-        raise CannotCompile(f"{listing.name} is not sorted by {sort}.")
-    return Order(matching_sort.columns, sort.startswith("-"))
+def order_of(listing: Listing, root: ListRoot) -> Order:
+    """Returns the order in which a list is read; raises `CannotCompile` for a name that was not declared."""
+    key = declaration(listing.resource).key
+    if root.sort is not None:
+        named = listing.sort_named(root.sort)
+        if named is None:
+            raise CannotCompile(f"{listing.name} is not sorted by {root.sort}.")
+        return Order(named.columns, root.sort.startswith("-"))
+    if root.updated_since is not None and listing.paged and listing.changed_at is not None:
+        return Order((listing.changed_at, key))
+    return Order(listing.order or (key,), listing.descending)
 
 
 def _list(scope: Scope, root: ListRoot) -> ColumnElement[Any]:
     listing = scope.catalog.listings[root.listing]
     level, conditions = level_of(scope, listing.resource)
-    order = order_of(listing, root.sort)
+    order = order_of(listing, root)
     if listing.condition is not None:
         conditions.append(adapt(listing.condition, level))
     conditions += _filters(scope, root, listing, level)

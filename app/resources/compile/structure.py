@@ -1,6 +1,7 @@
 """Separates the parts of a selection on which its plan depends from the values that become parameters."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from app.resources.select import (
@@ -46,9 +47,19 @@ def values(root: Root) -> Iterator[tuple[Path, Any]]:
         return
     for name, value in root.filters.items():
         yield ("filter", name), value
-    yield ("updated_since",), root.updated_since
+    yield ("updated_since",), _in_utc(root.updated_since)
     yield ("search",), root.search
     yield from _values_of_picks(root.picks, ()) if root.page is None else _values_of_page(root.page, ())
+
+
+def _in_utc(instant: datetime | None) -> datetime | None:
+    """Returns an instant in UTC, or the first or last possible one if its offset leads beyond the calendar."""
+    if instant is None:
+        return None
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        return (datetime.min if instant.year == 1 else datetime.max).replace(tzinfo=UTC)
 
 
 def pages(root: Root) -> Iterator[tuple[Path, Page]]:

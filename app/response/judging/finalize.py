@@ -1,7 +1,8 @@
 """Judges series again when a week is complete for their cohort, so that their provisional verdicts become final.
 
 A week of a measure at a school is a job that is claimed with a lease. All due weeks of a measure at a school are judged
-together, and a job that fails is attempted again after a wait.
+together, and a job that fails is attempted again after a wait. Over 250 lines, so that the scheduling and the execution
+of a week are in one place.
 """
 
 from __future__ import annotations
@@ -121,10 +122,9 @@ async def schedule_rules(
 
 
 def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Schedules jobs of this kind for weeks. They are written at the end of the transaction, together with those of its
-    other commands.
+    """Schedules jobs of this kind for weeks.
 
-    Each command names weeks in an order of its own. Because all are written together, they are locked in the order that
+    The jobs of all commands of a transaction are written together at its end, so that they are locked in the order that
     all transactions use.
     """
     if weeks:

@@ -36,8 +36,9 @@ from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, advance, 
 from app.response.judging.cohort import Judgement
 from app.response.models import ResponseState, VerdictRow
 from app.response.rules.verdict import NonresponseKind
+from app.roster.latest import set_last_verdicts
 from app.roster.lookup import IdList
-from app.support.phase import student_columns, support_event
+from app.support.phase import set_last_verdicts_of_supports, student_columns, support_event
 
 CONTENT = (
     *("phase_id", "state", "kind", "because", "sentence", "statistic", "threshold", "rate", "rate_low", "rate_high"),
@@ -127,8 +128,10 @@ def _select_current() -> Select[Any]:
 
 @needs(Can.JUDGE)
 async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
-    """Writes the verdicts and states that differ from the current ones, in two statements. Returns the number of new
-    verdicts.
+    """Writes the verdicts and states that differ from the current ones, each with one statement. Returns the number of
+    new verdicts.
+
+    The instants by which supports and students are sorted are written too.
     """
     rows = [_to_rows(work, step) for step in steps]
     verdicts = [verdict for verdict, _ in rows if verdict is not None]
@@ -137,6 +140,9 @@ async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
     options = {"render_nulls": True}
     if verdicts:
         await work.db.execute(insert(VerdictRow), verdicts, execution_options=options)
+        await set_last_verdicts_of_supports(work, {row["support_id"]: row["judged_at"] for row in verdicts})
+        unsecured = (row for row in verdicts if row["secured_area"] is None)
+        await set_last_verdicts(work, {row["student_id"]: row["judged_at"] for row in unsecured})
     if states:
         insertion = upsert(ResponseState)
         columns = ("verdict_id", "state", "kind", "since", "alert_id", "memory", "settled_on")

@@ -11,7 +11,7 @@ from app.response.rules.series import Series
 from app.response.rules.verdict import Finding, Reason, State
 from app.response.rules.wording import scores
 
-LEAST_POINTS = 5
+MIN_POINTS = 5
 CRITICAL = 1.645
 """The critical value of the test: without a trend, chance exceeds it in one of twenty baselines."""
 
@@ -39,7 +39,7 @@ def is_improving(values: tuple[float, ...], better: float) -> bool:
     This is Kendall's test of trend: one-sided, 5 %, normal approximation with a correction for continuity.
     """
     number = len(values)
-    if number < LEAST_POINTS:
+    if number < MIN_POINTS:
         return False
     slack = SLACK * max(map(abs, values))
     steps = [better * (later - earlier) for earlier, later in combinations(values, 2)]

@@ -1,5 +1,6 @@
-"""Lists the decision rules, and applies the steps that all rules have in common. Never chooses a rule for a
-district.
+"""Lists the decision rules, and applies the steps that all rules have in common. Never chooses a rule for a district.
+
+Over 250 lines, because it lists every rule with its parameters.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from app.response.rules.baseline import LEAST_POINTS, note_trend
+from app.response.rules.baseline import MIN_POINTS, note_trend
 from app.response.rules.choose import RULES
 from app.response.rules.field.counts import LEVEL_RULES
 from app.response.rules.field.trend import slope
@@ -190,7 +190,7 @@ def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) 
     scores = [score for score in line.scores if score.week <= week]
     if finding.state is not State.INSUFFICIENT_DATA and not any(score.week for score in scores):
         finding = NO_WEEK
-    if len(line.baseline) >= LEAST_POINTS:
+    if len(line.baseline) >= MIN_POINTS:
         finding = note_trend(line.upto(week).series(), finding)
     rate = finding.rate
     if rate is None and options.rule not in LEVEL_RULES and len(scores) >= LEVEL_SCORES:

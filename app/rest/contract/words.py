@@ -117,7 +117,7 @@ WORDS = {
     "source": "The source.",
     "starts_on": "The day on which the support is to start.",
     "state": "The state.",
-    "steps": "What syncs did, newest first.",
+    "steps": "The syncs of the district, newest first.",
     "student": "The id of the student, or the student.",
     "support": "The id of the support.",
     "supports": "The supports with their phases and verdicts.",
@@ -143,7 +143,7 @@ WORDS = {
     "warnings": "What the run met without being stopped by it.",
     "week": "The number of the week on the axis.",
     "weeks": "The weeks.",
-    "what": "What the rule compares.",
+    "what": "The value that the rule compares.",
     # parameters
     "break_": "A break's id.",
     "class_": "A class's id, or sis:<source>:<sourcedId>.",

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Optional, cast
 from fastapi import Query
 from pydantic import AwareDatetime, BeforeValidator, Field
 
-from app.resources.listing import Filter, Flag, Listing
+from app.resources.listing import MAX_SEARCH, SEARCH, Filter, Flag, Listing, sort_words, updated_since_words
 from app.resources.select import ResourceType
 from app.rest.derived.selection import expandable, split
 from app.rest.derived.shapes import Shapes
@@ -44,24 +44,20 @@ def list_parameters(shapes: Shapes, listing: Listing) -> list[Parameter]:
     """Returns the parameters of a list: its filters, order, search, links, fields and page."""
     parameters = [criterion_parameter(name, criterion) for name, criterion in listing.by_face("rest").items()]
     if listing.search is not None:
-        kind: Any = Annotated[str | None, Query(description=f"Only rows that match: {SEARCH}", max_length=200)]
+        kind: Any = Annotated[str | None, Query(description=SEARCH, max_length=MAX_SEARCH)]
         parameters.append(_parameter("q", kind, None))
     if listing.changed_at is not None:
-        words = "Only rows that were changed at this instant or later."
+        words = updated_since_words(listing)
         parameters.append(_parameter("updated_since", Annotated[AwareDatetime | None, Query(description=words)], None))
     if listing.sorts:
         orders = tuple(f"{sign}{sort.name}" for sort in listing.sorts for sign in ("", "-"))
-        words = " ".join(f"`{sort.name}`: {sort.description}" for sort in listing.sorts)
         order: Any = _literal(orders)
-        kind = Annotated[Optional[order], Query(description=f"{words} `-` reverses the order.")]  # noqa: UP045  # built at run time
+        kind = Annotated[Optional[order], Query(description=sort_words(listing))]  # noqa: UP045  # built at run time
         parameters.append(_parameter("sort", kind, None))
     parameters += row_parameters(shapes, listing.resource)
     if listing.paged:
         parameters += page_parameters()
     return parameters
-
-
-SEARCH = "names, and of staff also the e-mail address, that begin with this text, in upper or lower case."
 
 
 def page_parameters() -> list[Parameter]:

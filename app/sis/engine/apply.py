@@ -160,7 +160,7 @@ async def _update(stage: Stage, kind: Kind, delivery: Delivery) -> int:
         joined = f"JOIN person AS o ON o.district_id = :district AND o.id = p.{kind.about}"
     return await stage.count(
         f"""WITH changed AS (
-            UPDATE {kind.table} AS t SET removed_at = NULL, {sets}
+            UPDATE {kind.table} AS t SET removed_at = NULL{kind.note_change}, {sets}
             FROM {stage.of_run("plan", kind.name)} AS p {joined}
             WHERE t.district_id = :district AND t.{kind.key} = p.id
               AND p.action IN {KEPT}{key_filter_sql(stage, kind, KEPT)} RETURNING 1)
@@ -171,7 +171,7 @@ async def _update(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 async def _remove(stage: Stage, kind: Kind) -> int:
     return await stage.count(
         f"""WITH gone AS (
-            UPDATE {kind.table} AS t SET removed_at = :now FROM {stage.of_run("plan", kind.name)} AS p
+            UPDATE {kind.table} AS t SET removed_at = :now{kind.note_change} FROM {stage.of_run("plan", kind.name)} AS p
             WHERE t.district_id = :district AND t.{kind.key} = p.id
               AND p.action IN {report.WENT}{key_filter_sql(stage, kind, report.WENT)} AND t.removed_at IS NULL
             RETURNING 1)

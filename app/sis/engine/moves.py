@@ -9,6 +9,7 @@ as the other packages do (`roster.student_lock`).
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import asyncpg
@@ -29,18 +30,39 @@ WAIT: Final = "250ms"
 TRIES, PAUSE = 120, 0.1  # PAUSE is in seconds, between two tries
 
 
-async def followed_tables(stage: Stage) -> list[tuple[str, str]]:
-    """Returns each table that copies a student's schools, with the column that refers to the student."""
+@dataclass(frozen=True, slots=True)
+class FollowedTable:
+    """A table that copies a student's schools: its name, the column that refers to the student, and whether its rows
+    know when they were changed.
+    """
+
+    name: str
+    student: str
+    changing: bool = False
+
+    @property
+    def note_change(self) -> str:
+        """Returns the part of an UPDATE that notes when a row was changed; empty for a table without that column."""
+        return ", updated_at = now()" if self.changing else ""
+
+
+async def followed_tables(stage: Stage) -> list[FollowedTable]:
+    """Returns each table that copies a student's schools."""
     # If the worker may not update one of these tables, `follow_moves` fails.
     rows = await stage.rows(
-        """SELECT c.relname AS name FROM pg_class AS c
+        """SELECT c.relname AS name, bool_or(a.attname = 'updated_at') AS changing FROM pg_class AS c
            JOIN pg_attribute AS a ON a.attrelid = c.oid AND NOT a.attisdropped
-            AND a.attname IN ('student_id', 'school_ids')
+            AND a.attname IN ('student_id', 'school_ids', 'updated_at')
            WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-           GROUP BY c.relname HAVING count(*) = 2 ORDER BY c.relname"""
+           GROUP BY c.relname HAVING count(*) FILTER (WHERE a.attname <> 'updated_at') = 2
+           ORDER BY c.relname"""
     )
-    tables = [(str(row["name"]), "student_id") for row in rows if row["name"] not in NOT_FOLLOWING]
-    return [*tables, ("demographics", "person_id")]
+    tables = [
+        FollowedTable(str(row["name"]), "student_id", bool(row["changing"]))
+        for row in rows
+        if row["name"] not in NOT_FOLLOWING
+    ]
+    return [*tables, FollowedTable("demographics", "person_id")]
 
 
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
@@ -48,11 +70,11 @@ async def find_out_of_step(stage: Stage) -> dict[str, int]:
     table.
     """
     rows_by_table, moved = {}, stage.fills("moved")
-    for table, student in await followed_tables(stage):
-        rows_by_table[table] = await stage.count(
+    for table in await followed_tables(stage):
+        rows_by_table[table.name] = await stage.count(
             f"""WITH astray AS MATERIALIZED (
-                    SELECT p.id, count(*) AS n FROM "{table}" AS t
-                    JOIN person AS p ON p.district_id = :district AND p.id = t.{student}
+                    SELECT p.id, count(*) AS n FROM "{table.name}" AS t
+                    JOIN person AS p ON p.district_id = :district AND p.id = t.{table.student}
                     WHERE t.district_id = :district AND t.school_ids IS DISTINCT FROM p.school_ids GROUP BY p.id),
                 staged AS (
                     INSERT INTO {moved} (district_id, run_id, id) SELECT :district, :run, a.id FROM astray AS a
@@ -130,10 +152,10 @@ async def follow_moves(stage: Stage) -> None:
     moved = stage.of_run("moved")
     if not await stage.count(f"SELECT count(*) FROM {moved} AS m"):
         return
-    for table, student in await followed_tables(stage):
+    for table in await followed_tables(stage):
         await stage.run(
-            f"""UPDATE "{table}" AS t SET school_ids = p.school_ids
+            f"""UPDATE "{table.name}" AS t SET school_ids = p.school_ids{table.note_change}
                 FROM {moved} AS m JOIN person AS p ON p.district_id = :district AND p.id = m.id
-                WHERE t.district_id = :district AND t.{student} = m.id
+                WHERE t.district_id = :district AND t.{table.student} = m.id
                   AND t.school_ids IS DISTINCT FROM p.school_ids"""
         )

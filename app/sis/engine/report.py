@@ -1,6 +1,7 @@
 """Defines the report of a run, and counts the values that the guard compares with its limits. Never changes a row.
 
-The guard holds a run that would change or remove more rows than its limits allow.
+The guard holds a run that would change or remove more rows than its limits allow. Over 250 lines, so that every count
+of a report is in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound

@@ -82,9 +82,7 @@ class CsvZip:
         return tuple(self._warnings)
 
     def _standard_names(self, entries: Mapping[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-        """Returns the files, keyed by their standard OneRoster names. Adds a warning for each name that is written in
-        another case.
-        """
+        """Returns the files, keyed by standard OneRoster names; warns of each name that is written in another case."""
         standard = {f"{name}.csv".lower(): f"{name}.csv" for name in ("manifest", *FILES)}
         renamed: dict[str, zipfile.ZipInfo] = {}
         for file, entry in entries.items():

@@ -38,8 +38,8 @@ COLLECTIONS: Final = (
 )
 """The collections in the order in which they are read.
 
-A collection whose rows refer to another one is read before it. If a row and its reference are added meanwhile, both are
-then missing.
+A collection whose rows refer to another one is read before that one. Thus the row that a reference names is read too,
+even if both rows are added during the pull.
 """
 
 IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessmentResults"})

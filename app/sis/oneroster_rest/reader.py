@@ -1,6 +1,7 @@
 """Reads one page of one collection: its URL, its envelope, its status and its headers.
 
-Does not decide which page comes next. Never reports free text of a response, because it may contain a name.
+Does not decide which page comes next. Never reports free text of a response, because it may contain a name. Over 250
+lines, so that every form of a page that a source may send is in one place.
 """
 
 import asyncio

@@ -2,7 +2,8 @@
 
 The offset advances by the number of new rows in a page; rows that the previous page had too do not count. A page
 without new rows is the end. A total is trusted once two pages have stated the same, unless there is a `next` link. If
-the pages go in circles, the source is refused. Never sends a request itself.
+the pages go in circles, the source is refused. Never sends a request itself. Over 250 lines, so that every sign of the
+end of a collection is in one place.
 """
 
 import asyncio

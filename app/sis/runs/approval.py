@@ -383,7 +383,7 @@ async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
     columns = [column for column, _ in plan_columns(kind, full_column_delivery(kind)) if column != "school_ids"]
     await stage.run(
         f"""UPDATE {kind.table} AS t
-            SET removed_at = b.removed_at{"".join(f", {column} = b.{column}" for column in columns)}
+            SET removed_at = b.removed_at{kind.note_change}{"".join(f", {column} = b.{column}" for column in columns)}
             FROM sis_change AS c, LATERAL jsonb_populate_record(NULL::{kind.table}, c.before) AS b
             WHERE t.district_id = :district AND c.district_id = :district AND c.run_id = '{run_id}'
               AND c.kind = '{kind.name}' AND c.action = 'restore' AND t.{kind.key} = c.row_id"""

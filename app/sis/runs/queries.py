@@ -1,4 +1,7 @@
-"""Reads sources and runs: their results, changes and quarantine. Never returns a secret."""
+"""Reads sources and runs: their results, changes and quarantine. Never returns a secret.
+
+Over 250 lines, so that all reads of sources and runs are in one place.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

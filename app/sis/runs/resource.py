@@ -118,7 +118,7 @@ class RunResource(
     get="sync_run",
     node=False,
 ):
-    """One sync: what it changed, or why it changed nothing."""
+    """One sync of a source, with its changes or the reason why it changed nothing."""
 
     source: str = field(Source.name, "The name of the source.", "sis")
     state: RunState = choice(SisRun.state, "The state; `skipped` if there was nothing new.")
@@ -127,12 +127,14 @@ class RunResource(
         "`full` or `delta`, once known; `rekey` for a map of sourcedIds, `scores` for a file of scores.",
         "full",
     )
-    asked_by: str | None = field(SisRun.asked_by, "Who requested it; `schedule` for the schedule.", "schedule")
+    asked_by: str | None = field(
+        SisRun.asked_by, "The person or client that requested the run; `schedule` for a scheduled run.", "schedule"
+    )
     sentence: str = field(SENTENCE, "The run's result in one sentence.", "3 students came, nothing was removed.")
     began_at: datetime = field(SisRun.began_at, "When it began.")
     ended_at: datetime | None = field(SisRun.ended_at, "When it ended.")
     counts: JsonObject = stored(SisRun.counts, "Numbers of rows, by kind.")
-    warnings: JsonObject = stored(SisRun.warnings, "What somebody should look at.")
+    warnings: JsonObject = stored(SisRun.warnings, "Sentences about irregularities that a person should look at.")
 
 
 class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name="QuarantinedRow"):
@@ -211,6 +213,17 @@ LINKS = (
 )
 
 LISTINGS = (
-    Listing("sis_sources", SourceResource, "The sources that the district syncs from, oldest first."),
-    Listing("sync_runs", RunResource, "The district's sync runs, newest first.", descending=True),
+    Listing(
+        "sis_sources",
+        SourceResource,
+        "The sources that the district syncs from, oldest first.",
+        changed_at=SisSource.updated_at,
+    ),
+    Listing(
+        "sync_runs",
+        RunResource,
+        "The district's sync runs, newest first.",
+        descending=True,
+        changed_at=SisRun.updated_at,
+    ),
 )

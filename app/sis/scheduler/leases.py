@@ -27,7 +27,10 @@ from app.sis.rules import OPEN, RunState
 BUSY = timedelta(seconds=30)
 """The wait before a run is attempted again if another sync of the district was running."""
 RETRIES = RetryPolicy(attempts=3, first=timedelta(seconds=30), longest=timedelta(minutes=15))
-"""The attempts of a run after temporary faults, and of an answer after any fault."""
+"""The number of attempts and the waits between them.
+
+A run is attempted again after a temporary fault, and an answer after any fault.
+"""
 RUNS = JobTable(cast(Table, SisRun.__table__), "source_id", cast(Table, Source.__table__), 1, LENGTH)
 ANSWERS = JobTable(
     *(RUNS.table, RUNS.key, RUNS.keys, 1, LENGTH),

@@ -28,7 +28,7 @@ FULL_INTROSPECTION = get_introspection_query(
 
 @dataclass(frozen=True)
 class Abuse:
-    """One request."""
+    """A request of the corpus, with the code of its refusal."""
 
     name: str
     body: bytes

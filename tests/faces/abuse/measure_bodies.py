@@ -52,7 +52,7 @@ def _status(name: str) -> int:
 
 
 async def measure(files: list[Path], tokens: dict[str, str]) -> list[dict[str, Any]]:
-    """One line a request."""
+    """Prints one line for each request."""
     app = build(Settings())
     lines = []
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://aimline.test") as client:

@@ -20,6 +20,8 @@ from tests.faces.graphql_face import token
 from tests.faces.served_api import client, served_api
 from tests.town import Town
 
+pytestmark = pytest.mark.long
+
 LIVE_SECONDS = 0.2
 END_SECONDS = 30
 NEVER_SECONDS = 20

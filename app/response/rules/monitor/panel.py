@@ -1,4 +1,7 @@
-"""Judges many series at once with the response monitor, from panels of scores. Writes no sentence."""
+"""Judges many series at once with the response monitor, from panels of scores. Writes no sentence.
+
+Over 250 lines, because every array is described with its shape and unit.
+"""
 
 from __future__ import annotations
 

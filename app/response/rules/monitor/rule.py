@@ -31,7 +31,7 @@ DEFAULT_FAR = 0.10
 DOSAGE = 0.8
 """The share of the planned dosage below which a support cannot be judged by its outcome."""
 
-SHORTEST = 6
+MIN_DELIVERY_WEEKS = 6
 """The minimum number of weeks over which delivery is assessed.
 
 Over fewer weeks the delivered share depends on chance.
@@ -145,7 +145,7 @@ def conclude(
     if statistic <= threshold:
         below = float(estimate.high[student]) < 1
         state = State.UNCERTAIN if statistic > watch else State.BELOW_PACE if below else State.RESPONDING
-    since = min(since, max(facts.last_week - SHORTEST, 0))
+    since = min(since, max(facts.last_week - MIN_DELIVERY_WEEKS, 0))
     share = facts.dosage.share(since, facts.last_week) if facts.dosage else None
     if share is not None:
         reasons.append(Reason("dosage", {"share": share, "least": DOSAGE, "after_week": since}))

@@ -2,7 +2,8 @@
 
 COPY writes a line that it cannot read to the server's log, so it must only get lines that it can read. A block of rows
 that match the header passes unchanged. In any other block, each row that does not match is replaced by an empty row,
-which keeps the row number and, if it is readable, the sourcedId. `Screen` stores the numbers of these rows.
+which keeps the row number and, if it is readable, the sourcedId. `Screen` stores the numbers of these rows. Over 250
+lines, so that both ways of checking rows, by block and one by one, are in one place.
 """
 
 import csv

@@ -134,7 +134,8 @@ async def count_outside(stage: Stage, kind: Kind) -> int:
 def describe(report: Report, rows: Mapping[str, int], outside: Mapping[str, int]) -> list[str]:
     """Returns sentences for the report about the delivered rows that were left out, and the known rows that stay."""
     sentences = [
-        f"{report.kinds[name].file}: {count:,} new or changed rows are left out: they are of other schools or of excluded users."
+        f"{report.kinds[name].file}: {count:,} new or changed rows are left out: they are of other schools or of "
+        "excluded users."
         for name, count in rows.items()
         if count
     ]

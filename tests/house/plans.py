@@ -1,0 +1,168 @@
+"""Explains a compiled read as role `api`, and finds what no index serves under row-level security."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+from sqlalchemy import Column
+from sqlalchemy.sql import visitors
+
+from app.access.permission import GRANTABLE, Can
+from app.access.work import Work, needs
+from app.catalog import CATALOG
+from app.core.ids import new_id
+from app.resources.catalog import Catalog, plain
+from app.resources.compile.plan import compile_plan
+from app.resources.compile.structure import pages, values
+from app.resources.listing import Filter, Listing
+from app.resources.select import REST_STYLE, ListRoot, Page, Root, Total
+
+INDEX_SCANS = ("Index Scan", "Index Only Scan", "Bitmap Index Scan")
+QUOTED = re.compile(r"'[^']*'")
+COLUMN = re.compile(r"\b\w+\.(\w+)\b")
+
+
+@needs(*sorted(GRANTABLE - {Can.ACT_FOR}))
+async def explain(
+    work: Work, root: Root, *, off: Sequence[str] = ("seqscan", "sort"), catalog: Catalog = CATALOG
+) -> dict[str, Any]:
+    """Returns PostgreSQL's plan of a read for the principal of `work`, with parts of the planner turned off."""
+    plan = compile_plan(catalog, (root,), work.principal, REST_STYLE)
+    given: dict[str, Any] = {**plan.constants, "district": work.district_id}
+    given |= {"client": new_id(), "reach": "district", "schools": [], "students": [], "opens": []}
+    named: dict[Any, Any] = dict(values(root))
+    for path, _ in pages(root):
+        named |= {(*path, "limit"): 50, (*path, "more"): 51}
+    given |= {name: named.get(path) for path, name in plan.roots[0].binds.items()}
+    connection = await work.db.connection()
+    for setting in off:
+        await connection.exec_driver_sql(f"SET LOCAL enable_{setting} = off")
+    parameters = tuple(given[name] for name in plan.parameters)
+    answer = (await connection.exec_driver_sql(f"EXPLAIN (VERBOSE, FORMAT JSON) {plan.sql}", parameters)).scalar_one()
+    explained: dict[str, Any] = (orjson.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
+    return explained
+
+
+def conditions(plan: dict[str, Any]) -> Iterator[str]:
+    """Yields the conditions of a plan."""
+    yield from (str(value) for name, value in plan.items() if name.endswith(("Cond", "Filter")))
+    for inner in plan.get("Plans", ()):
+        yield from conditions(inner)
+
+
+def scans_of_a_district(plan: dict[str, Any], exceptions: set[str]) -> Iterator[str]:
+    """Yields the scans that read every row of the district: without an index, or by an index's first column alone.
+
+    An index in `exceptions` has only a few rows, and may be read as a whole.
+    """
+    kind = plan["Node Type"]
+    if kind == "Seq Scan":
+        yield f"every row of {plan['Relation Name']}"
+    if kind in INDEX_SCANS and plan["Index Name"] not in exceptions:
+        compared = set(COLUMN.findall(QUOTED.sub("", plan.get("Index Cond", "")))) - {"district_id"}
+        if not compared:
+            yield f"every row of the district in {plan['Index Name']}"
+    for inner in plan.get("Plans", ()):
+        yield from scans_of_a_district(inner, exceptions)
+
+
+async def indexes_of_exceptions(db: asyncpg.Connection) -> set[str]:
+    """Returns the indexes of the few rows that have more schools or grades than there are columns for."""
+    query = """SELECT indexrelid::regclass::text AS name FROM pg_index
+               WHERE pg_get_expr(indpred, indrelid) LIKE '%has_more%'"""
+    return {row["name"] for row in await db.fetch(query)}
+
+
+def counts(listing: Listing) -> Iterator[tuple[str, ListRoot]]:
+    """Yields the count of a list by each of its filters, by a search, and by the time of a change.
+
+    A count has no order, so the only index that can serve it is one of the filter.
+    """
+    page = Page((Total("total"),))
+    for filter_ in listing.filters:
+        yield f"{listing.name} by {filter_.name}", ListRoot("", listing.name, page, (), {filter_.name: value(filter_)})
+    if listing.search is not None:
+        yield f"{listing.name} by q", ListRoot("", listing.name, page, search="maya")
+
+
+def value(filter_: Filter[Any]) -> Any:
+    """Returns a value that the condition of a filter takes."""
+    return new_id() if filter_.bound is UUID else filter_.example
+
+
+def column_of(mapped: Any) -> Column[Any]:
+    """Returns the first column of a mapped expression."""
+    return next(element for element in visitors.iterate(plain(mapped)) if isinstance(element, Column))
+
+
+FILL = """
+INSERT INTO person (district_id, id, role, is_student, given_name, family_name, email, enabled, grades, school_ids,
+                    user_ids, agent_sourced_ids, pinned)
+SELECT p.district_id, gen_random_uuid(), p.role, p.is_student, md5(n::text), md5(n::text || 'x'), md5(n::text) || '@x',
+       true, ARRAY[(n % 13)::text], p.school_ids, '{{}}', '{{}}', '{{}}'
+FROM person p, generate_series(1, {many}) n WHERE p.district_id = $1 AND p.id = ANY ($2);
+INSERT INTO org (district_id, id, name, type) SELECT $1, gen_random_uuid(), 'School ' || n, 'school'
+FROM generate_series(1, 200) n;
+INSERT INTO class (district_id, id, school_id, title, type, grades, subjects, subject_codes, periods,
+                   academic_session_ids)
+SELECT $1, gen_random_uuid(), o.id, 'Class ' || n, 'homeroom', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}'
+FROM org o, generate_series(1, 10) n WHERE o.district_id = $1;
+INSERT INTO enrollment (district_id, id, class_id, person_id, school_id, role, is_student, is_primary, source_id,
+                        sourced_id)
+SELECT $1, gen_random_uuid(), c.id, p.id, c.school_id, p.role, p.is_student, false, gen_random_uuid(), p.n::text
+FROM (SELECT id, role, is_student, row_number() OVER () AS n FROM person WHERE district_id = $1) AS p
+JOIN (SELECT id, school_id, row_number() OVER () AS n FROM class WHERE district_id = $1) AS c ON c.n = p.n % 2000 + 1;
+INSERT INTO school_break (district_id, id, school_id, begins_on, ends_on, declared_at)
+SELECT $1, gen_random_uuid(), o.id, date '2026-01-01' + n, date '2026-01-01' + n, now()
+FROM org o, generate_series(1, 10) n WHERE o.district_id = $1;
+INSERT INTO concern (district_id, id, student_id, school_ids, area_id, state, description, raised_on, created_at,
+                     version)
+SELECT $1, gen_random_uuid(), p.id, p.school_ids, a.id, CASE p.n % 10 WHEN 0 THEN 'raised' ELSE 'resolved' END, '',
+       current_date, now(), 1
+FROM (SELECT id, school_ids, row_number() OVER () AS n FROM person WHERE district_id = $1 AND is_student) AS p
+JOIN (SELECT id, row_number() OVER () AS n FROM area WHERE district_id = $1) AS a ON a.n = p.n % 8 + 1;
+INSERT INTO support (district_id, id, student_id, school_ids, intervention, area_id, level_id, measure_id, state,
+                     lead_id, provider_id, starts_on, playbook_version_id, created_at, version)
+SELECT $1, c.id, c.student_id, c.school_ids, '', c.area_id, l.id, m.id,
+       CASE c.n % 10 WHEN 0 THEN 'active' ELSE 'ended' END, p.id, p.id, current_date, v.id, now(), 1
+FROM (SELECT *, row_number() OVER () AS n FROM concern WHERE district_id = $1) AS c
+JOIN (SELECT id, row_number() OVER () AS n FROM level WHERE district_id = $1) AS l ON l.n = c.n % 3 + 1
+JOIN (SELECT id, row_number() OVER () AS n FROM measure WHERE district_id = $1) AS m ON m.n = c.n % 5 + 1
+JOIN (SELECT id, row_number() OVER () AS n FROM person WHERE district_id = $1 AND NOT is_student) AS p
+  ON p.n = c.n % 1000 + 1
+CROSS JOIN (SELECT id FROM playbook_version WHERE district_id = $1 LIMIT 1) AS v;
+INSERT INTO phase (district_id, id, student_id, school_ids, support_id, number, level_id, begins_on, baseline, goal,
+                   goal_on, minutes_per_session, sessions_per_week, because)
+SELECT $1, id, student_id, school_ids, id, 1, level_id, current_date, 1, 2, current_date, 30, 3, ''
+FROM support WHERE district_id = $1;
+INSERT INTO verdict (district_id, id, student_id, school_ids, support_id, phase_id, number, state, because, sentence,
+                     required_rate, rule, rule_version, parameters, score_ids, playbook_version_id, judged_at)
+SELECT $1, id, student_id, school_ids, id, id, 1, 'responding', '[]', '', 1, 'r', 1, '{{}}', '{{}}',
+       playbook_version_id, now() FROM support WHERE district_id = $1;
+INSERT INTO response_state (district_id, student_id, school_ids, support_id, verdict_id, state, since)
+SELECT $1, student_id, school_ids, support_id, id,
+       CASE row_number() OVER () % 10 WHEN 0 THEN 'not_responding' ELSE 'responding' END, now()
+FROM verdict WHERE district_id = $1;
+INSERT INTO score (district_id, id, student_id, school_ids, measure_id, purpose, taken_on, attempt, value, recorded_at,
+                   version)
+SELECT $1, gen_random_uuid(), student_id, school_ids, measure_id, 'progress', date '2024-01-01' + (n % 1500)::integer,
+       1, 1, now(), 1
+FROM (SELECT *, row_number() OVER () AS n FROM support WHERE district_id = $1) AS s;
+INSERT INTO decision (district_id, id, student_id, school_ids, support_id, kind, decided_on, playbook_version_id,
+                      created_at)
+SELECT $1, id, student_id, school_ids, id, 'continue', current_date, playbook_version_id, now()
+FROM support WHERE district_id = $1;
+"""
+"""Makes a district large enough for PostgreSQL to prefer a narrow index to a wide one."""
+
+
+async def fill(owner: asyncpg.Connection, district: UUID, people: Sequence[UUID], many: int = 2000) -> None:
+    """Fills the tables of the lists with copies of these people, `many` of each, and records about the students."""
+    for statement in FILL.format(many=many).split(";")[:-1]:
+        named = [district, list(people)][: 2 if "$2" in statement else 1]
+        await owner.execute(statement, *named)
+    tables = "person, org, class, enrollment, school_break, concern, support, response_state, score, decision"
+    await owner.execute(f"ANALYZE {tables}")

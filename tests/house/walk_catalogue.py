@@ -1,0 +1,56 @@
+"""Gives the walks the inputs that the catalogue declares, so that a new filter or command is walked by its examples."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from app.catalog import CATALOG
+from app.core.inputs import input_fields
+from app.resources.listing import Filter
+from app.resources.members import ManyMember
+
+
+def filter_values() -> dict[str, Any]:
+    """Returns a value for each filter and flag of a list or a link that names no row, by the filter's name."""
+    named: dict[str, Any] = {"q": "family", "updated_since": "2020-01-01T00:00:00Z"}
+    for listing in CATALOG.listings.values():
+        named |= {flag.name: "true" for flag in listing.flags}
+        named |= _examples(listing.filters)
+    for resource in CATALOG.resources:
+        for member in CATALOG.members(resource).values():
+            named |= _examples(member.filters) if isinstance(member, ManyMember) else {}
+    return named
+
+
+def command_values() -> dict[tuple[str, str], Any]:
+    """Returns an example for each input of a declared command, by the names of command and input.
+
+    The inputs that are objects or lists of objects are left out: the walks make these from the inputs within them.
+    """
+    return {
+        (command.name, name): written(example)
+        for command in CATALOG.commands.values()
+        for name, example in _inputs(command.inputs)
+    }
+
+
+def _inputs(inputs: Any) -> Iterator[tuple[str, Any]]:
+    fields = dict(inputs.fields) | (dict(input_fields(inputs.type)) if inputs.items else {})
+    for name, field in fields.items():
+        if is_dataclass(field.type):
+            yield from ((one.name, one.example) for one in input_fields(field.type).values())
+        else:
+            yield name, field.example
+
+
+def _examples(filters: tuple[Filter[Any], ...]) -> Mapping[str, Any]:
+    return {filter_.name: written(filter_.example) for filter_ in filters if filter_.resolve is None}
+
+
+def written(example: Any) -> Any:
+    """Returns an example as JSON has it."""
+    if isinstance(example, StrEnum):
+        return example.value
+    return example.isoformat() if isinstance(example, date | datetime) else example
