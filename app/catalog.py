@@ -10,14 +10,16 @@ from app.response import commands as judging
 from app.response import resource as response
 from app.roster import resource as roster
 from app.roster import schools
+from app.sis.runs import commands as syncing
 from app.sis.runs import resource as sis
 from app.support import delivery
 from app.support import resource as support
+from app.webhooks import commands as sending
 from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
     (
         *(schools, roster, gradebook, playbook, evidence, concern, delivery, support, response, judging, decision),
-        *(sis, webhooks),
+        *(sis, syncing, webhooks, sending),
     )
 )

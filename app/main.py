@@ -119,6 +119,7 @@ def build(settings: Settings) -> FastAPI:
     )
     tokens = Tokens(settings.keyring, settings.base_url, settings.token_seconds)
     app.state.origins = origins = Origins(engine)
+    admission = _admission(settings, tokens)
     app.state.services = Services(
         engine=engine,
         keyring=settings.keyring,
@@ -129,6 +130,8 @@ def build(settings: Settings) -> FastAPI:
         attempts=TokenAttempts(settings.workers),
         writers=WriterShare(connections_of(engine), limits.connect),
         hub=FeedHub(engine),
+        admission=admission,
+        origins=origins,
         operations=me.operations_of([face.router for face in V1]),
     )
     install_problem_handlers(app)
@@ -145,7 +148,6 @@ def build(settings: Settings) -> FastAPI:
     app.add_middleware(Retries)
     app.add_middleware(Compress)
     refusals = {"/graphql": refuse_graphql, "/oauth/token": oauth.refuse}
-    admission = _admission(settings, tokens)
     app.add_middleware(Admit, admission=admission, refusals=refusals)
     app.add_middleware(Edge, largest_upload=settings.largest_upload_mb << 20)
     app.add_middleware(Cors, origins=origins, admission=admission)

@@ -5,17 +5,20 @@ together count as one district, which their addresses share. The quotas are coun
 enforces the policy divided by the number of processes.
 """
 
-from collections.abc import Hashable
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
-from typing import Self
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from app.access.authenticate import OAuthError, Tokens
 from app.core.errors import Throttled, Unauthenticated
 from app.core.fairness.gate import Gate
+from app.core.fairness.pace import pace_tasks, paced
 from app.core.fairness.quota import Policy, Quotas, QuotaState
 
+T = TypeVar("T")
 MINUTE = 60
 ADDRESS_REQUESTS = Policy("address", 6_000, MINUTE)
 """The quota of requests without a valid token, for each address."""
@@ -112,6 +115,17 @@ class Admission:
             self._of_client.give_back((requester.district_id, requester.flow))
             self._of_district.give_back(requester.district_id)
         return tuple(replace(state, remaining=state.remaining + 1) for state in counted)
+
+    async def run_in_turn(self, requester: Requester, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Runs work of a stream in its fair turn, as a request is run. Raises `Overloaded` if too many wait."""
+        turn = self.gate.enqueue(requester.key, requester.flow)
+        try:
+            if not turn.may_run:
+                await self.gate.wait(turn)
+            pace_tasks(asyncio.get_running_loop())
+            return await paced(work(), turn)
+        finally:
+            self.gate.leave(turn)
 
 
 class TokenAttempts:

@@ -26,6 +26,7 @@ from app.settings import Settings
 from app.sis.engine.report import Report
 from app.sis.port import AlreadyRunning
 from app.sis.runs import approval, quarantine, queries, rekey
+from app.sis.runs.history import history_of
 from app.sis.scheduler.answers import attempt_answer
 from app.sis.scheduler.leases import claim_answer
 
@@ -106,7 +107,7 @@ def add_to(app: typer.Typer) -> None:
         """Shows what every sync did to a person, to find out why somebody is in the roster or is not."""
 
         async def read(work: Work) -> list[dict[str, str]]:
-            _, steps = await queries.history_of(work, person)
+            _, steps = await history_of(work, person)
             runs = [(change, change.run.run) for change in steps]
             return [
                 {

@@ -6,7 +6,7 @@ Text(max=4000), About("The reason.", "Screening confirms it.")] = None`.
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -27,9 +27,33 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
+class AtMost:
+    """The largest number of items of a list or of an object."""
+
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesOf:
+    """Annotates a parameter that takes the changed fields of a dataclass by name, other than the `fixed` fields."""
+
+    type: type[Any]
+    fixed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class FromProcess:
+    """Annotates a parameter whose value is a setting of the process, under this name. A caller does not see it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class InputField:
     """One input of a command: its type (without `None` and without the list around it), its bounds and its
     description.
+
+    `most` is the largest number of items, if the input is a list or an object. `hint` is the whole annotation.
     """
 
     name: str
@@ -40,6 +64,8 @@ class InputField:
     text: Text | None = None
     description: str = ""
     example: Any = None
+    most: int | None = None
+    hint: Any = None
 
     @property
     def required(self) -> bool:
@@ -53,7 +79,8 @@ class CommandInputs:
 
     `row` is the name of the parameter for the row's id, or None. `whole` is the name of the parameter that takes the
     input's dataclass, or None where each field is a parameter of its own. `items` is the name of the parameter that
-    takes a list of the input's dataclass.
+    takes a list of the input's dataclass. `changes` is the name of the parameter that takes the changed fields of
+    the input's dataclass. `process` has the names of settings of the process, by the parameters that take them.
     """
 
     row: str | None
@@ -61,6 +88,8 @@ class CommandInputs:
     items: str | None
     type: Any
     fields: Mapping[str, InputField]
+    changes: str | None = None
+    process: Mapping[str, str] = field(default_factory=dict)
 
 
 @cache
@@ -80,13 +109,26 @@ def command_inputs(function: Callable[..., Any]) -> CommandInputs:
     """Returns the inputs of a command, read from the parameters of its function that follow the unit of work."""
     function = inspect.unwrap(function)
     hints = get_type_hints(function, include_extras=True)
-    row = whole = items = None
+    row = whole = items = changes = None
     input_type: Any = None
     declared: dict[str, InputField] = {}
+    process: dict[str, str] = {}
     for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
         default = REQUIRED if parameter.default is inspect.Parameter.empty else parameter.default
         input_ = _field(name, hints[name], default)
-        if input_.type is UUID and row is None and input_.required:
+        extras = _parts(hints[name])[3]
+        setting = next((extra.name for extra in extras if isinstance(extra, FromProcess)), None)
+        changed = next((extra for extra in extras if isinstance(extra, ChangesOf)), None)
+        if setting is not None:
+            process[name] = setting
+        elif changed is not None:
+            changes, input_type = name, changed.type
+            declared |= {
+                each.name: replace(each, default=None)
+                for each in input_fields(input_type).values()
+                if each.name not in changed.fixed
+            }
+        elif input_.type is UUID and row is None and input_.required:
             row = name
         elif is_dataclass(input_.type):
             whole, items = (None, name) if input_.many else (name, None)
@@ -94,14 +136,15 @@ def command_inputs(function: Callable[..., Any]) -> CommandInputs:
             declared |= {} if input_.many else input_fields(input_type)
         elif name != "at":  # the place of the items in the request, for the pointers of violations
             declared[name] = input_
-    return CommandInputs(row, whole, items, input_type, declared)
+    return CommandInputs(row, whole, items, input_type, declared, changes, process)
 
 
 def _field(name: str, hint: Any, default: Any) -> InputField:
     type_, nullable, many, extras = _parts(hint)
     text = next((extra for extra in extras if isinstance(extra, Text)), None)
     about = next((extra for extra in extras if isinstance(extra, About)), About(""))
-    return InputField(name, type_, nullable, many, default, text, about.description, about.example)
+    most = next((extra.items for extra in extras if isinstance(extra, AtMost)), None)
+    return InputField(name, type_, nullable, many, default, text, about.description, about.example, most, hint)
 
 
 def _parts(hint: Any) -> tuple[Any, bool, bool, list[Any]]:

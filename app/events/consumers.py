@@ -141,6 +141,11 @@ async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[Eve
     return row, Page(events.rows, page.mark(end.epoch, events.until, row.seeks))
 
 
+def cursor_after(work: Work, row: EventConsumer, event: Event) -> str:
+    """Returns the cursor to commit once a consumer has processed an event, and all before it."""
+    return _keyset(work, row.name, None, None).mark(row.epoch, event.seq, row.seeks)
+
+
 @needs(Can.READ_EVENTS)
 async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
     """Moves a consumer's position forward to a cursor that it received; an earlier cursor changes nothing.

@@ -21,8 +21,8 @@ from app.core.fault_report import describe_fault
 
 POLL_SECONDS: Final = 1.0
 """The seconds between two polls of the feeds' heads."""
-MAX_DISTRICT_STREAMS, MAX_STREAMS = 50, 500
-"""The maximum number of streams in one process, for one district and for all districts together."""
+MAX_CLIENT_STREAMS, MAX_DISTRICT_STREAMS, MAX_STREAMS = 25, 50, 500
+"""The maximum number of streams in one process: of one client in a district, of one district, and of all districts."""
 MAX_READERS: Final = 4
 """The maximum number of streams that read events at the same time in one process.
 
@@ -34,7 +34,8 @@ log = structlog.get_logger()
 class Subscription:
     """The registration of one stream at the hub; it tells the stream when the feed has new events."""
 
-    def __init__(self) -> None:
+    def __init__(self, client_id: UUID | None = None) -> None:
+        self.client_id = client_id
         self._moved = asyncio.Event()
 
     def wake(self) -> None:
@@ -68,12 +69,20 @@ class FeedHub:
         return sum(map(len, self._subscriptions.values()))
 
     @contextmanager
-    def subscribe(self, district_id: UUID) -> Iterator[Subscription]:
-        """Registers a stream until the block ends; raises `Busy` if the district or the process has too many."""
-        if len(self._subscriptions.get(district_id, ())) >= MAX_DISTRICT_STREAMS or len(self) >= MAX_STREAMS:
-            detail = f"There are too many streams already: at most {MAX_DISTRICT_STREAMS} of one district in a process."
+    def subscribe(self, district_id: UUID, client_id: UUID | None = None) -> Iterator[Subscription]:
+        """Registers a stream until the block ends.
+
+        Raises `Busy` if the client, the district or the process has too many.
+        """
+        of_district = self._subscriptions.get(district_id, set())
+        of_client = sum(client_id is not None and one.client_id == client_id for one in of_district)
+        if len(of_district) >= MAX_DISTRICT_STREAMS or len(self) >= MAX_STREAMS or of_client >= MAX_CLIENT_STREAMS:
+            detail = (
+                f"There are too many streams already: at most {MAX_CLIENT_STREAMS} of one client and "
+                f"{MAX_DISTRICT_STREAMS} of one district in a process."
+            )
             raise Busy(detail, code="streams.too_many")
-        subscription = Subscription()
+        subscription = Subscription(client_id)
         self._subscriptions[district_id].add(subscription)
         if self._task is None:
             # The task gets an empty context, because the trace id of the first request is not that of the others.

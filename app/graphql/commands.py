@@ -16,6 +16,7 @@ from strawberry.types.field import StrawberryField
 from app.core import ids
 from app.core.errors import Invalid
 from app.graphql.door import CommandTerms, OperationContext
+from app.graphql.types import camel
 from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 
 KEY: Final = "idempotencyKey"
@@ -41,11 +42,13 @@ class Command(FieldExtension):
     def __init__(self) -> None:
         self._subject: str | None = None
         self._is_required = False
+        self._input: Any = None
 
     def apply(self, field: StrawberryField) -> None:
         """Adds the idempotency key and, if it applies, the version to this mutation's arguments."""
         name = field.python_name
         self._subject, self._is_required = _subject_of(field), name in OVERWRITES
+        self._input = next((argument for argument in field.arguments if argument.python_name == "input"), None)
         added = [StrawberryArgument("idempotency_key", KEY, StrawberryAnnotation(str | None), False, KEY_WORDS, None)]
         if self._subject is not None:
             words = VERSION_WORDS + (" Required." if self._is_required else "")
@@ -63,7 +66,10 @@ class Command(FieldExtension):
             expected = ExpectedVersion(_row_of(kwargs["input"], self._subject), versions, "/version")
         is_missing = self._is_required and version is None
         context.terms = CommandTerms(str(info.path.key), expected, is_missing)
-        return await next_(source, info, **kwargs)
+        payload = await next_(source, info, **kwargs)
+        if payload is not None and self._input is not None:
+            name_as_sent(payload, self._input)
+        return payload
 
 
 def add_arguments(mutation: type) -> None:
@@ -71,6 +77,36 @@ def add_arguments(mutation: type) -> None:
     for field in _definition(mutation).fields:
         if not any(isinstance(extension, Command) for extension in field.extensions):
             field.extensions = [*field.extensions, Command()]
+
+
+def name_as_sent(payload: Any, argument: StrawberryArgument) -> None:
+    """Gives the pointers of a payload's problems the names that the fields of the input have in GraphQL."""
+    parts = (payload, *getattr(payload, "results", ()))
+    for problem in (problem for part in parts for problem in part.problems):
+        problem.pointer = pointer_of(problem.pointer, argument.type)
+
+
+def pointer_of(pointer: str, type_: Any) -> str:
+    """Returns a JSON pointer into an input of this type with GraphQL's names.
+
+    What lies within an object without a fixed shape keeps its name.
+    """
+    steps = pointer.split("/")
+    for place, step in enumerate(steps[1:], 1):
+        while hasattr(type_, "of_type"):
+            type_ = type_.of_type
+        fields = {field.python_name: field for field in _fields_of(type_)}
+        if step in fields:
+            steps[place] = fields[step].graphql_name or camel(step)
+            type_ = fields[step].type
+        elif not step.isdigit():
+            break
+    return "/".join(steps)
+
+
+def _fields_of(type_: Any) -> list[Any]:
+    definition = getattr(type_, "__strawberry_definition__", None)
+    return definition.fields if definition is not None else []
 
 
 def _subject_of(field: StrawberryField) -> str | None:

@@ -16,15 +16,19 @@ from starlette.requests import Request
 from strawberry.dataloader import DataLoader
 from strawberry.types.field import StrawberryField
 
+from app.access.admission import Admission
 from app.access.authenticate import Tokens
 from app.access.principal import Principal
 from app.access.work import Work, required_permissions
+from app.core.address import Allowed
 from app.core.crypto import Keyring
 from app.core.errors import Misuse, PreconditionRequired
 from app.core.writer_share import WriterShare
+from app.events.hub import FeedHub
 from app.graphql.budget import Budget
 from app.graphql.prepare import Prepared
 from app.graphql.types import NEEDS, with_permissions
+from app.requests.origins import Origins
 from app.requests.preconditions import ExpectedVersion
 from app.resources.run import Answer
 from app.roster.caseload import bound_to_person
@@ -53,6 +57,30 @@ class Installation(Protocol):
     def writers(self) -> WriterShare:
         """Returns the share of the engine's connections that writers may use."""
 
+    @property
+    def webhook_allowed(self) -> Allowed:
+        """Returns the networks that webhooks may reach."""
+
+    @property
+    def sis_allowed(self) -> Allowed:
+        """Returns the networks that syncs may reach."""
+
+    @property
+    def base_url(self) -> str:
+        """Returns the address of the service, for links."""
+
+    @property
+    def hub(self) -> FeedHub:
+        """Returns the hub that wakes the streams of the process."""
+
+    @property
+    def admission(self) -> Admission:
+        """Returns the quotas and the gate of the process."""
+
+    @property
+    def origins(self) -> Origins:
+        """Returns the origins that clients have registered."""
+
 
 @dataclass(frozen=True, slots=True)
 class CommandTerms:
@@ -72,8 +100,8 @@ class OperationContext:
     Resolvers run concurrently and share one database session, so a lock lets them use it one after another.
     """
 
-    def __init__(self, work: Work, prepared: Prepared, budget: Budget) -> None:
-        self.work, self.prepared, self.budget = work, prepared, budget
+    def __init__(self, work: Work, prepared: Prepared, budget: Budget, installation: Installation) -> None:
+        self.work, self.prepared, self.budget, self.installation = work, prepared, budget, installation
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self.loaders: dict[FieldNode, DataLoader[UUID, Any]] = {}
@@ -158,7 +186,10 @@ Info = strawberry.Info[OperationContext, None]
 
 
 def guarded_field(
-    description: str, *functions: Callable[..., Any], name: str | None = None
+    description: str,
+    *functions: Callable[..., Any],
+    name: str | None = None,
+    make: Callable[..., Any] = strawberry.field,
 ) -> Callable[[Callable[..., Any]], StrawberryField]:
     """Returns a decorator that makes a GraphQL field of a function.
 
@@ -169,7 +200,7 @@ def guarded_field(
         raise Misuse("A guarded field names the marked functions that it calls.")
 
     def field(resolver: Callable[..., Any]) -> StrawberryField:
-        guarded: StrawberryField = strawberry.field(
+        guarded: StrawberryField = make(
             resolver,
             name=name,
             description=with_permissions(description, permissions),
@@ -188,12 +219,17 @@ def client_of(request: Request, installation: Installation) -> Principal:
 
 
 async def principal_of(request: Request, installation: Installation, client: Principal) -> Principal:
-    """Returns the caller's principal.
+    """Returns the caller's principal; `client` is the principal of the request's client."""
+    return await _bound(installation, client, request.headers.get(ACT_FOR))
 
-    `client` is the principal of the request's client. If the request acts for a person, that person's role and caseload
-    restrict it.
-    """
-    act_for = request.headers.get(ACT_FOR)
+
+async def authorize(installation: Installation, authorization: str | None, act_for: str | None) -> Principal:
+    """Returns the principal of a caller by what was sent; raises `Unauthenticated`, or what refuses the person."""
+    return await _bound(installation, installation.tokens.read_header(authorization), act_for)
+
+
+async def _bound(installation: Installation, client: Principal, act_for: str | None) -> Principal:
+    """Returns the client's principal. If it acts for a person, that person's role and caseload restrict it."""
     if act_for is None:
         return client
     return await bound_to_person(installation.engine, installation.keyring, client, act_for)

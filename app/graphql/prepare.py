@@ -25,6 +25,8 @@ from app.graphql.request import BadRequest, Operation
 from app.graphql.rows import Rows
 from app.graphql.weight import Scale, Weight, too_deep
 
+STREAM = "STREAM"
+"""The method of an operation that is answered by a stream, over a WebSocket or as server-sent events."""
 MAX_ERRORS_WITH_SUGGESTIONS = 5
 """The largest number of errors for which validation is repeated with the library's suggestions ("Did you mean …").
 
@@ -143,7 +145,11 @@ def _operation(document: DocumentNode, name: str | None, method: str) -> Operati
     if operation is None:
         raise BadRequest("operation.unknown", "Name one of the document's operations in `operationName`.")
     if operation.operation is OperationType.SUBSCRIPTION:
-        raise BadRequest("operation.unknown", "Subscriptions are not supported.")
+        if method != STREAM:
+            detail = "A subscription runs over a WebSocket (graphql-transport-ws) or with Accept: text/event-stream."
+            raise BadRequest("operation.unknown", detail)
+    elif method == STREAM:
+        raise BadRequest("operation.unknown", "Only subscriptions are streamed: send this as a request of its own.")
     if operation.operation is OperationType.MUTATION and method == "GET":
         raise BadRequest("method", "A GET runs queries only: send this by POST.", 405, {"Allow": "POST"})
     return operation

@@ -1,6 +1,6 @@
 """Converts errors into the two forms that GraphQL callers see, neither of which contains a submitted value.
 
-A payload's problems have REST's codes and pointers. The errors at the top of the response are refusals of access,
+A payload's problems have REST's codes, and pointers with GraphQL's names. Errors at the top are refusals of access,
 faults and malformed requests. A fault shows no exception's text, neither in the response nor in the log.
 """
 
@@ -52,15 +52,14 @@ _TYPES = (
 )
 
 
-@strawberry.type(description="One violation in an input, with the same codes and pointers as in REST.")
+@strawberry.type(description="One violation in an input, with the same codes as in REST.")
 class Problem:
     """A violation, or an error about the whole input."""
 
     code: str = strawberry.field(description="A stable code.")
     pointer: str = strawberry.field(
         description=(
-            "The place: a JSON Pointer (RFC 6901) into `input`, with the names that REST gives its fields; "
-            "empty for the input as a whole."
+            "The place: a JSON Pointer (RFC 6901) into `input`, with its fields' names; empty for the input as a whole."
         )
     )
     detail: str = strawberry.field(description="A sentence.")

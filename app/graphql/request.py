@@ -1,6 +1,7 @@
 """Parses a GraphQL operation from an HTTP request (the GraphQL-over-HTTP draft)."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from app.core.json_limits import NotText, check_json
 
 MODERN = "application/graphql-response+json"
 LEGACY = "application/json"
+EVENTS = "text/event-stream"
 _NUL = re.compile(r"\x00|\\u(?:0000|\{0+\})")
 _NUL_IN_BYTES = re.compile(_NUL.pattern.encode())
 
@@ -33,6 +35,11 @@ class Operation:
     name: str | None
 
 
+def takes_events(request: Request) -> bool:
+    """Returns whether the client wants the answer as server-sent events."""
+    return dict(_ranges(request.headers.get("Accept", ""))).get(EVENTS, 0.0) > 0
+
+
 def media_type(request: Request) -> str:
     """Returns the media type of the response; raises `BadRequest` (406) if the client accepts none of the possible
     types.
@@ -50,7 +57,11 @@ def media_type(request: Request) -> str:
 
 async def operation_of(request: Request) -> Operation:
     """Returns the operation that a request contains; raises `BadRequest`."""
-    parameters = _from_query(request) if request.method == "GET" else await _from_body(request)
+    return operation_from(_from_query(request) if request.method == "GET" else await _from_body(request))
+
+
+def operation_from(parameters: Mapping[str, Any]) -> Operation:
+    """Returns the operation in the parameters of a request; raises `BadRequest`."""
     query, variables, name = (parameters.get(parameter) for parameter in ("query", "variables", "operationName"))
     if not isinstance(query, str) or not query.strip():
         raise BadRequest("query.missing", "Send the GraphQL document in `query`.")

@@ -6,11 +6,9 @@ GraphiQL belongs to the REST API, which serves all pages.
 """
 
 import asyncio
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, WebSocket
 from fastapi.responses import Response
 from graphql import GraphQLError
 from strawberry.types import ExecutionResult
@@ -20,41 +18,21 @@ from app.access.retry import run_with_retry
 from app.access.work import unit
 from app.core.errors import (
     AimlineError,
-    Conflict,
-    Forbidden,
-    Gone,
-    Invalid,
-    OutcomeUnknown,
-    Overloaded,
-    Throttled,
-    Unauthenticated,
-    Unavailable,
 )
 from app.core.faults import fault_of
+from app.graphql.answer import Answer
 from app.graphql.budget import Budget
 from app.graphql.door import Installation, OperationContext, client_of, principal_of
+from app.graphql.events_stream import stream_events
 from app.graphql.introspection import introspect, is_introspection
-from app.graphql.json_text import dump
 from app.graphql.limits import Limits, TooMuch, check_answer
 from app.graphql.prepare import Preparation, Prepared, Refused
-from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, render_error
+from app.graphql.problems import cause_of, fault, is_fault, log_fault
 from app.graphql.repetition import Repetition, repetition_of
-from app.graphql.request import MODERN, BadRequest, Operation, media_type, operation_of
+from app.graphql.request import BadRequest, Operation, media_type, operation_of, takes_events
 from app.graphql.schema import execute, preparation
+from app.graphql.socket import serve_socket
 from app.graphql.subjects import named_subjects
-
-STATUS: tuple[tuple[type[AimlineError], int], ...] = (
-    (Unauthenticated, 401),
-    (Forbidden, 403),
-    (Invalid, 400),
-    (Conflict, 409),
-    (Gone, 410),
-    (Overloaded, 503),
-    (Throttled, 429),
-    (Unavailable, 503),
-    (OutcomeUnknown, 503),
-)
-RETRY_SECONDS = 5
 
 
 class _Faulted(Exception):
@@ -74,16 +52,22 @@ def graphql_router(installation: Installation, limits: Limits = Limits()) -> API
     router = APIRouter()
     prepare = preparation(limits)
 
+    @router.websocket("/graphql")
+    async def subscriptions(websocket: WebSocket) -> None:
+        await serve_socket(websocket, installation, prepare)
+
     @router.api_route("/graphql", methods=["GET", "POST"], include_in_schema=False, name="graphql")
     async def graphql(request: Request) -> Response:
-        answer = _Answer(str(getattr(request.state, "trace_id", "")), limits)
+        answer = Answer(str(getattr(request.state, "trace_id", "")), limits)
         return await _respond(request, installation, prepare, answer)
 
     return router
 
 
-async def _respond(request: Request, installation: Installation, prepare: Preparation, answer: "_Answer") -> Response:
+async def _respond(request: Request, installation: Installation, prepare: Preparation, answer: Answer) -> Response:
     try:
+        if takes_events(request):
+            return await stream_events(request, installation, prepare, answer.trace_id)
         answer.media = media_type(request)
         client = client_of(request, installation)
         operation = await operation_of(request)
@@ -114,7 +98,7 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
 
 def refuse(request: Request, error: AimlineError) -> Response:
     """Returns the response to a request that is refused before it is read."""
-    answer = _Answer(str(getattr(request.state, "trace_id", "")), Limits())
+    answer = Answer(str(getattr(request.state, "trace_id", "")), Limits())
     try:
         answer.media = media_type(request)
     except BadRequest:
@@ -178,7 +162,7 @@ async def _run(
         if repetition is not None:
             await repetition.find(work)
             prepared = repetition.remaining(prepared)
-        context = OperationContext(work, prepared, Budget(limits.cost))
+        context = OperationContext(work, prepared, Budget(limits.cost), installation)
         try:
             is_answered = repetition is not None and repetition.is_answered
             result = ExecutionResult(data={}, errors=None) if is_answered else await execute(context, operation)
@@ -197,73 +181,3 @@ async def _run(
         # A commit that has begun is not interrupted, because its outcome would then be unknown.
         clock.reschedule(None)
     return result
-
-
-@dataclass
-class _Answer:
-    """Builds the response to one request. Once the document was parsed, every response states its `cost`."""
-
-    trace_id: str
-    limits: Limits
-    media: str = "application/json"
-    cost: int | None = None
-    is_prepared: bool = False
-
-    def give(self, body: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
-        """Returns a response with this body."""
-        if self.is_prepared:
-            body["extensions"] = {"cost": self.cost, "costLimit": self.limits.cost, **(body.get("extensions") or {})}
-        content = f"{self.media}; charset=utf-8"
-        return Response(dump(body), status, headers=headers, media_type=content)
-
-    def ran(self, result: ExecutionResult) -> Response:
-        """Returns the response with the result of an operation.
-
-        The result of an operation that could not begin, for example because of its variables, has no data.
-        """
-        errors = result.errors or []
-        if result.data is None and not any(error.path for error in errors):
-            return self.not_run(errors)
-        body: dict[str, Any] = {"data": result.data, "extensions": result.extensions}
-        if errors:
-            body["errors"] = self._listed(errors)
-        return self.give(body, 200)
-
-    def not_run(self, errors: list[GraphQLError]) -> Response:
-        """Returns the response to a malformed request; the status is 200 for clients that accept only plain JSON."""
-        return self.give({"errors": self._listed(errors)}, 400 if self.media == MODERN else 200)
-
-    def refused(self, request: Request, error: AimlineError) -> Response:
-        """Returns the response to a request that the application refuses, with the headers that the status requires."""
-        status = next((status for kind, status in STATUS if isinstance(error, kind)), 400)
-        headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
-        if (retry_after := getattr(error, "retry_after", None)) is not None:
-            headers["Retry-After"] = str(retry_after)
-        return self.give({"errors": [refusal(error, self.trace_id)]}, status, headers)
-
-    def faulted(self, result: ExecutionResult) -> Response:
-        """Returns the response to an internal fault."""
-        faults = [error for error in result.errors or [] if is_fault(error)]
-        for error in faults[: self.limits.errors]:
-            log_fault(cause_of(error))
-        return self.give({"data": None, "errors": self._listed(faults)}, 500 if self.media == MODERN else 200)
-
-    def stopped(self) -> Response:
-        """Returns the response to an operation that took too long and was stopped."""
-        detail = f"The operation ran for {self.limits.seconds:g} s and was stopped. Nothing was changed."
-        error = refusal(AimlineError(detail, code="operation.timeout"), self.trace_id)
-        return self.give({"errors": [error]}, 503, {"Retry-After": str(RETRY_SECONDS)})
-
-    def _listed(self, errors: list[GraphQLError]) -> list[dict[str, Any]]:
-        """Returns the first errors in their public form, at most as many as a response may list."""
-        most_errors = self.limits.errors
-        listed = [render_error(error, self.trace_id) for error in errors[:most_errors]]
-        if len(errors) > most_errors:
-            extensions = {"code": "errors.more", "traceId": self.trace_id}
-            listed.append({"message": f"And {len(errors) - most_errors} more.", "extensions": extensions})
-        return listed
-
-
-def _challenge(request: Request) -> str:
-    challenge = 'Bearer realm="aimline"'
-    return f'{challenge}, error="invalid_token"' if "Authorization" in request.headers else challenge

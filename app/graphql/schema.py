@@ -1,9 +1,12 @@
 """Builds the schema from the parts in this package, prints it as SDL, and executes operations against it."""
 
 from collections.abc import Iterator
+from inspect import isawaitable
+from typing import Any
 
 import strawberry
-from graphql import FieldNode, GraphQLError
+from graphql import FieldNode, GraphQLError, GraphQLSchema
+from graphql import execute as execute_by_core
 from strawberry.extensions import SchemaExtension
 from strawberry.types import ExecutionContext, ExecutionResult, get_object_definition
 from strawberry.types.graphql import OperationType
@@ -13,8 +16,10 @@ from app.core.errors import AimlineError
 from app.graphql.breaks import BreakMutations
 from app.graphql.commands import add_arguments
 from app.graphql.concern import ConcernMutations
+from app.graphql.consumers import ConsumerMutations, ConsumerQueries
 from app.graphql.decision import DecisionMutations
 from app.graphql.door import OperationContext
+from app.graphql.events import EventQueries
 from app.graphql.evidence import EvidenceMutations
 from app.graphql.execute import execute_query
 from app.graphql.limits import Limits
@@ -26,12 +31,13 @@ from app.graphql.prepare import Preparation, Prepared
 from app.graphql.request import Operation
 from app.graphql.roots import query_fields
 from app.graphql.session import SessionMutations
+from app.graphql.subscription import Subscription
 from app.graphql.types import derived_names, type_of
 from app.graphql.written import install
 
 
 @strawberry.type(description="Reads. A row that the caller may not see is null, the same as one that does not exist.")
-class Query(MeQueries, PlaybookQueries):
+class Query(MeQueries, PlaybookQueries, EventQueries, ConsumerQueries):
     """The root type of all queries that are written by hand."""
 
 
@@ -49,6 +55,7 @@ class Mutation(
     PlaybookMutations,
     BreakMutations,
     MeasureMutations,
+    ConsumerMutations,
 ):
     """The root type of all mutations that are written by hand."""
 
@@ -84,6 +91,7 @@ class PreparedDocument(SchemaExtension):
 schema = QuietSchema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     types=[type_of(resource) for resource in CATALOG.resources],
     extensions=[PreparedDocument],
 )
@@ -127,6 +135,25 @@ async def _execute_by_library(context: OperationContext, operation: Operation) -
         context_value=context,
         allowed_operation_types=(OperationType.QUERY, OperationType.MUTATION),
     )
+
+
+async def execute_event(context: OperationContext, operation: Operation, event: Any) -> ExecutionResult:
+    """Executes a prepared subscription for one event, which is the value of its field."""
+    executed = execute_by_core(
+        schema._schema,
+        context.prepared.document,
+        event,
+        context,
+        operation.variables,
+        operation.name,
+    )
+    result = await executed if isawaitable(executed) else executed
+    return ExecutionResult(data=result.data, errors=result.errors)
+
+
+def schema_of() -> GraphQLSchema:
+    """Returns the schema in the form of the library below."""
+    return schema._schema
 
 
 def sdl() -> str:

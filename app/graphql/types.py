@@ -28,11 +28,7 @@ from app.sis.rules import RunState
 
 NEEDS: Final = "needs"
 """The key in a field's metadata under which its required permissions are stored."""
-ENUM_NAMES: Final[dict[type[StrEnum], str]] = {
-    State: "VerdictState",
-    NonresponseKind: "VerdictKind",
-    RunState: "SyncRunState",
-}
+ENUM_NAMES: Final = {State: "VerdictState", NonresponseKind: "VerdictKind", RunState: "SyncRunState"}
 """The names that enums have in the SDL where they differ from the names in the code, keyed by enum."""
 PAGE_WORDS: Final = (
     "A page of a list: `first` rows (by default 50, at most 200) after a cursor, or the `last` ones before one."
@@ -165,7 +161,7 @@ def value_type(shape: Any) -> Any:
     object_type = _empty_type(name, " ".join((shape.__doc__ or "").split()))
     for item in shape.__items__.values():
         if (shown_name := item.shown_as(GRAPHQL)) is not None:
-            field = make_field(shown_name, _item_type(item), item.description)
+            field = make_field(shown_name, item_type(item), item.description)
             object_type.__strawberry_definition__.fields.append(field)
     return object_type
 
@@ -208,7 +204,8 @@ def _member_type(member: Member) -> Any:
     return _wrapped(type_, nullable=nullable, many=many)
 
 
-def _item_type(item: Item) -> Any:
+def item_type(item: Item) -> Any:
+    """Returns the type of an item of a structured value."""
     type_ = strawberry.ID if item.kind is not None else _shape_type(item.type)
     return _wrapped(type_, nullable=item.nullable, many=item.many or item.type is Figures)
 

@@ -58,7 +58,7 @@ def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
             type_.is_type_of = None
             for field in type_.fields.values():
                 field.resolve = _by_key(field)
-        elif type_ not in (schema.query_type, schema.mutation_type):
+        elif type_ not in (schema.query_type, schema.mutation_type, schema.subscription_type):
             for name, field in type_.fields.items():
                 resource = resource_named(get_named_type(field.type).name)
                 if resource is not None:
@@ -68,7 +68,9 @@ def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
 def _by_key(field: GraphQLField) -> Callable[..., Any]:
     parse = _reader(get_named_type(field.type))
 
-    def resolve(source: dict[str, Any], info: GraphQLResolveInfo[Any], **_: Any) -> Any:
+    def resolve(source: Any, info: GraphQLResolveInfo[Any], **_: Any) -> Any:
+        if not isinstance(source, dict):  # of a field that is written by hand
+            return getattr(source, to_snake_case(info.field_name))
         value = source[str(info.path.key)]
         if parse is None or value is None or isinstance(value, Exception):
             return value

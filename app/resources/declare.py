@@ -26,7 +26,7 @@ from app.core.errors import Misuse
 from app.core.inputs import CommandInputs, command_inputs
 from app.events.catalogue import EventType
 from app.resources.members import FieldMember, ManyMember, Member, OneMember, ReferenceMember, ValueMember, named
-from app.resources.values import parse_annotation
+from app.resources.values import Value, parse_annotation
 
 Model = TypeVar("Model")
 REST, GRAPHQL = "rest", "graphql"
@@ -178,7 +178,8 @@ class Command:
     Its inputs are those of `function`, which states their bounds and descriptions (`app.core.inputs`). `result` is the
     resource that the command returns, or None. `rest` has the method and the path, whose parameter is the id of the
     row. `emits` lists the events that the command can record. `bulk` is the largest number of items of one call; each
-    item has its own result, and the items are under the name `items`.
+    item has its own result, and the items are under the name `items`. `row` returns the row in what the command
+    returns, if that is not the row itself. `value` has the items of what the command returns beside the row.
     """
 
     name: str
@@ -190,6 +191,8 @@ class Command:
     status: int = 200
     bulk: int | None = None
     items: str | None = None
+    row: Callable[[Any], Any] | None = None
+    value: type[Value] | None = None
 
     @property
     def inputs(self) -> CommandInputs:

@@ -12,7 +12,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.security import OAuth2
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.admission import TokenAttempts
+from app.access.admission import Admission, TokenAttempts
 from app.access.authenticate import Tokens
 from app.access.permission import GRANTABLE, MEANING, Can
 from app.access.principal import Principal
@@ -23,6 +23,7 @@ from app.core.crypto import Keyring
 from app.core.errors import Invalid, Malformed, NotFound, Violation
 from app.core.writer_share import WriterShare
 from app.events.hub import FeedHub
+from app.requests.origins import Origins
 from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE
 from app.rest.repetition import Replayed, find_stored_response
@@ -60,6 +61,8 @@ class Services:
     attempts: TokenAttempts
     writers: WriterShare
     hub: FeedHub
+    admission: Admission
+    origins: Origins
     operations: Mapping[str, frozenset[Can]] = field(default_factory=dict)
     """The scopes that each operation requires, keyed by the operation's id."""
 

@@ -18,7 +18,7 @@ from app.rest.quarantine import QuarantinedRow
 from app.rest.route import Route
 from app.roster.queries import find_staff, find_student
 from app.sis import models
-from app.sis.runs import approval, pull, queries
+from app.sis.runs import approval, history, pull, queries
 from app.sis.scheduler.report_text import next_steps, render_report
 
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
@@ -221,14 +221,14 @@ async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncRep
 
 
 @router.get(
-    "/students/{student}/sync-history", operation_id="get_sync_history", **requires(find_student, queries.history_of)
+    "/students/{student}/sync-history", operation_id="get_sync_history", **requires(find_student, history.history_of)
 )
 async def get_sync_history(work: OpenWork, student: StudentPath) -> SyncHistory:
     """Returns what every sync did to a student and the student's enrollments, to find out why the student is listed or
     not.
     """
     await find_student(work, student)  # answers 404 for a student out of reach, whatever else the caller lacks
-    person, steps = await queries.history_of(work, student)
+    person, steps = await history.history_of(work, student)
     return SyncHistory(
         student=ids.format_id("student", person.id),
         departed=person.removed_at is not None,
@@ -237,12 +237,12 @@ async def get_sync_history(work: OpenWork, student: StudentPath) -> SyncHistory:
 
 
 @router.get(
-    "/staff/{person}/sync-history", operation_id="get_staff_sync_history", **requires(find_staff, queries.history_of)
+    "/staff/{person}/sync-history", operation_id="get_staff_sync_history", **requires(find_staff, history.history_of)
 )
 async def get_staff_sync_history(work: OpenWork, person: str) -> StaffSyncHistory:
     """Returns what every sync did to a person who is not a student, and to the person's enrollments."""
     member = await find_staff(work, person)  # refuses students, whose history has its path under /students
-    subject, steps = await queries.history_of(work, ids.format_id("person", member.id))
+    subject, steps = await history.history_of(work, ids.format_id("person", member.id))
     return StaffSyncHistory(
         person=ids.format_id("person", subject.id),
         departed=subject.removed_at is not None,
@@ -305,7 +305,7 @@ def _run(source_run: queries.RunOfSource) -> SyncRun:
     )
 
 
-def _step(step: queries.HistoryEntry) -> SyncStep:
+def _step(step: history.HistoryEntry) -> SyncStep:
     return SyncStep(
         run=ids.format_id("run", step.run.run.id),
         source=step.run.source,

@@ -1,15 +1,8 @@
-"""Streams the change feed as server-sent events, with the same events, cursors and bodies as GET /v1/events.
+"""Streams the change feed as server-sent events, with the same events, cursors and bodies as GET /v1/events."""
 
-A stream outlives its request's turn and transaction. Every batch is therefore read in a transaction of its own, by a
-caller who is authorized again: a token that ends or is revoked ends the stream, and a caseload that changes restricts
-it.
-"""
-
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated
-from uuid import UUID
 
 import orjson
 import structlog
@@ -18,45 +11,30 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.access.principal import Principal
-from app.access.retry import run_with_retry
-from app.access.work import unit
 from app.core.errors import AimlineError, Busy
 from app.core.fault_report import describe_fault
 from app.events import feed
-from app.events.models import Event
 from app.events.render import body
+from app.events.stream import HEARTBEAT, Batch, FeedReader
 from app.rest.door import After, Services, principal_of, requires
 from app.rest.events import VERSION
-from app.rest.pages import page_keyset
 from app.rest.problem import from_error
 from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["events"], route_class=Route)
-HEARTBEAT = 15.0
-"""The seconds after which a stream without events sends a comment, so that no proxy closes it."""
 RECONNECT = 5000
 """The milliseconds after which a disconnected client connects again."""
-BATCH = 200
 OPERATION = "GET /v1/events/stream"
 CONTENT = {"text/event-stream": {"schema": {"type": "string"}}}
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Events of a stream with the cursor of each, and the cursor after the last one."""
-
-    events: Sequence[tuple[str, Event]]
-    cursor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Reads the events of one stream for its caller."""
+class Caller:
+    """The caller of a stream, and the payload versions that the caller requested."""
 
     request: Request
     services: Services
-    types: list[str] | None
     versions: dict[str, int]
 
     async def authorize(self) -> Principal:
@@ -67,54 +45,34 @@ class Reader:
         self.request.state.principal = principal
         return principal
 
-    async def read(self, principal: Principal, cursor: str | None) -> Batch:
-        """Returns the events after a cursor, or without a cursor no event and the cursor of the feed's end."""
-        return await run_with_retry(partial(self._read, principal, cursor), reads=True)
-
-    async def _read(self, principal: Principal, cursor: str | None) -> Batch:
-        async with unit(self.services.engine, principal, self.services.keyring, OPERATION) as work:
-            at = page_keyset(work, "events", {"type": self.types}, cursor, BATCH)
-            if cursor is None:
-                end = await feed.feed_end(work)
-                return Batch((), at.mark(end.epoch, end.last))
-            page = await feed.events_after(work, at, self.types)
-            epoch: UUID = at.after_id()
-            return Batch([(at.mark(epoch, event.seq), event) for event in page.rows], str(page.next))
-
 
 class EventStream(StreamingResponse):
     """The response that streams events; while it lasts, the event hub counts it among its open streams."""
 
-    def __init__(self, reader: Reader, principal: Principal, first: Batch) -> None:
-        super().__init__(self._messages(reader, first), media_type="text/event-stream")
+    def __init__(self, caller: Caller, reader: FeedReader, principal: Principal, first: Batch) -> None:
+        super().__init__(self._messages(caller, reader, first), media_type="text/event-stream")
         self.headers["X-Accel-Buffering"] = "no"
-        self._reader, self._district_id = reader, principal.district_id
+        self._caller, self._district_id, self._client_id = caller, principal.district_id, principal.client_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with self._reader.services.hub.subscribe(self._district_id) as self._subscription:
+            with self._caller.services.hub.subscribe(self._district_id, self._client_id) as self._subscription:
                 scope["state"]["is_stream"] = True
                 await super().__call__(scope, receive, send)
         except Busy as error:
-            await from_error(self._reader.request, error)(scope, receive, send)
+            await from_error(self._caller.request, error)(scope, receive, send)
 
-    async def _messages(self, reader: Reader, batch: Batch) -> AsyncIterator[str]:
-        yield f"retry: {RECONNECT}\nid: {batch.cursor}\n\n"
+    async def _messages(self, caller: Caller, reader: FeedReader, first: Batch) -> AsyncIterator[str]:
+        services = caller.services
+        yield f"retry: {RECONNECT}\nid: {first.cursor}\n\n"
         try:
-            while True:
+            async for batch in reader.follow(services.hub, self._subscription, first):
                 for cursor, event in batch.events:
-                    event_json = orjson.dumps(body(event, reader.services.base_url, reader.versions)).decode()
-                    yield f"id: {cursor}\nevent: {event.type}\ndata: {event_json}\n\n"
-                has_more = len(batch.events) == BATCH
-                if not has_more and not await self._subscription.moved(HEARTBEAT):
-                    await reader.authorize()
+                    shown = orjson.dumps(body(event, services.base_url, caller.versions)).decode()
+                    yield f"id: {cursor}\nevent: {event.type}\ndata: {shown}\n\n"
+                if batch.is_idle:
                     # An id without data moves the client's position without delivering an event.
                     yield f":\nid: {batch.cursor}\n\n"
-                    batch = Batch((), batch.cursor)
-                    continue
-                async with reader.services.hub.readers:
-                    principal = await reader.authorize()
-                    batch = await reader.read(principal, batch.cursor)
         except AimlineError as error:
             # The token or the cursor is no longer valid; the client learns which when it connects again.
             yield f": {error.code}\n\n"
@@ -153,6 +111,8 @@ async def stream_events(
     event. It ends with its token; reconnect with a new one. A comment comes every 15 seconds.
     """
     services: Services = request.app.state.services
-    reader = Reader(request, services, sorted(set(type_)) if type_ else None, feed.read_versions(version or ()))
-    feed.require_types(reader.types or ())
-    return EventStream(reader, principal, await reader.read(principal, last_event_id or after))
+    caller = Caller(request, services, feed.read_versions(version or ()))
+    types = sorted(set(type_)) if type_ else None
+    reader = FeedReader(services.engine, services.keyring, caller.authorize, OPERATION, types, HEARTBEAT)
+    feed.require_types(types or ())
+    return EventStream(caller, reader, principal, await reader.read(principal, last_event_id or after))

@@ -61,6 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread_since: float | None = None
         self._unread = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._is_upgraded = False
 
     @property
     def is_idle(self) -> bool:
@@ -89,6 +90,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         CONNECTIONS.set(len(self.connections))
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hands the connection over to the WebSocket protocol. From then on only unread bytes are checked here."""
+        self._is_upgraded, self._head_began = True, None
+        super().handle_websocket_upgrade()
+
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return
@@ -99,7 +105,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._head_began is None:
                 self._head_began = self.loop.time()
         super().data_received(data)
-        if self._is_refused or self.transport.is_closing():
+        if self._is_refused or self._is_upgraded or self.transport.is_closing():
             return
         if not self._in_body and self._head_raw > MAX_HEAD_BYTES and self._head_began is not None:
             self._refuse_head()
@@ -170,9 +176,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def _check_progress(self) -> None:
         """Closes the connection if the caller makes no progress."""
         now = self.loop.time()
+        if self._is_upgraded and self.transport.is_closing():
+            return
         self._timer = self.loop.call_later(CHECK_INTERVAL, self._check_progress)
         self._check_unread(now)
-        if self.transport.is_closing():
+        if self._is_upgraded or self.transport.is_closing():
             return
         if self._in_body:
             if self.flow.read_paused or self.cycle.waiting_for_100_continue:  # our side has paused reading

@@ -9,12 +9,19 @@ import httpx
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.access.admission import Admission
 from app.access.authenticate import Tokens
 from app.access.directory import Grant, KnownClient
+from app.core.address import PUBLIC_ONLY, Allowed
 from app.core.crypto import Keyring
+from app.core.fairness.gate import Gate
+from app.core.fairness.gate import Limits as GateLimits
+from app.core.fairness.quota import Policy
 from app.core.ids import new_id
 from app.core.writer_share import WriterShare
+from app.events.hub import FeedHub
 from app.graphql.router import graphql_router
+from app.requests.origins import Origins
 from app.settings import Settings
 from tests.town import ALL_SCOPES, Town
 
@@ -28,7 +35,20 @@ class Here:
     engine: AsyncEngine
     keyring: Keyring
     tokens: Tokens
+    hub: FeedHub
+    admission: Admission
+    origins: Origins
     writers: WriterShare = field(default_factory=lambda: WriterShare(20, 5))
+    base_url: str = "http://aimline.test"
+    webhook_allowed: Allowed = PUBLIC_ONLY
+    sis_allowed: Allowed = PUBLIC_ONLY
+
+
+def here(engine: AsyncEngine, settings: Settings) -> Here:
+    """Returns what the face runs on in a test."""
+    known, most = tokens(settings), Policy("test", 1_000_000, 60)
+    admission = Admission(known, Gate(GateLimits(4, 4, 8)), most, most)
+    return Here(engine, settings.keyring, known, FeedHub(engine), admission, Origins(engine))
 
 
 def tokens(settings: Settings) -> Tokens:
@@ -47,7 +67,7 @@ def token(town: Town, scopes: frozenset[str] = ALL_SCOPES) -> str:
 async def http(engine: AsyncEngine, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """Returns an HTTP client of the API."""
     app = FastAPI()
-    app.include_router(graphql_router(Here(engine, settings.keyring, tokens(settings))))
+    app.include_router(graphql_router(here(engine, settings)))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://aimline.test") as client:
         yield client

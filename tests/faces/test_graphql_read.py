@@ -19,7 +19,7 @@ from app.graphql.request import Operation
 from app.graphql.schema import preparation
 from app.response.service import record_scores, start_support
 from app.support.service import plan_support
-from tests.faces.graphql_face import ask, told
+from tests.faces.graphql_face import ask, here, told
 from tests.rooms.test_loop import RISES, STALLS, stu, support_for, weekly
 from tests.town import ALL_SCOPES, Town, by_four_points
 
@@ -282,6 +282,6 @@ async def test_resolvers_reach_the_session_one_at_a_time(north: Town) -> None:
 
     prepared = preparation(Limits()).prepare(Operation("{ areas { code } }", None, None), "POST")
     async with north.unit() as work:
-        context = OperationContext(work, prepared, Budget(10))
+        context = OperationContext(work, prepared, Budget(10), here(north.engine, north.settings))
         await asyncio.gather(*(context.read(slow) for _ in range(5)))
     assert len(inside) == 10

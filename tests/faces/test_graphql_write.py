@@ -17,7 +17,7 @@ from app.core import ids
 from app.core.page import keyset
 from app.events.feed import events_after
 from app.graphql.router import graphql_router
-from tests.faces.graphql_face import MODERN, Here, ask, token, tokens, told
+from tests.faces.graphql_face import MODERN, ask, here, token, told
 from tests.faces.test_graphql_read import in_the_loop
 from tests.rooms.test_loop import BEGINS, RISES, STALLS, served, stu
 from tests.town import ALL_SCOPES, Town
@@ -85,8 +85,8 @@ async def test_a_concern_is_raised_and_told_with_the_object(north: Town) -> None
         ({"area": "astrology"}, "area.unknown", "/area"),
         ({"student": "sis:sis:nobody"}, "student.unknown", "/student"),
         ({"student": "nonsense"}, "id.malformed", "/student"),
-        ({"raisedBy": "sis:sis:nobody"}, "person.unknown", "/raised_by"),
-        ({"raisedOn": "2999-01-01"}, "concern.in_the_future", "/raised_on"),
+        ({"raisedBy": "sis:sis:nobody"}, "person.unknown", "/raisedBy"),
+        ({"raisedOn": "2999-01-01"}, "concern.in_the_future", "/raisedOn"),
         ({"description": "   "}, "shape.string_too_short", "/description"),
         ({"description": "x" * 4001}, "shape.string_too_long", "/description"),
     ],
@@ -94,7 +94,7 @@ async def test_a_concern_is_raised_and_told_with_the_object(north: Town) -> None
 async def test_what_cannot_be_taken_is_a_problem_of_the_payload(
     north: Town, more: dict[str, str], code: str, pointer: str
 ) -> None:
-    """An invalid command gives problems with REST's codes and pointers, and nothing is written."""
+    """An invalid command gives problems with REST's codes and GraphQL's names, and nothing is written."""
     payload = (await told(north, RAISE, {"input": worry(north, "Reads slowly.", **more)}))["raiseConcern"]
     assert payload["concern"] is None
     assert [(one["code"], one["pointer"]) for one in payload["problems"]] == [(code, pointer)]
@@ -125,7 +125,7 @@ async def test_each_score_has_its_result(north: Town) -> None:
     assert outcomes == ["REFUSED", *["RECORDED"] * len(scores), "UNCHANGED"]
     assert payload["results"][0]["problems"] == [
         {"code": "score.out_of_range", "pointer": "/scores/0/value"},
-        {"code": "score.in_the_future", "pointer": "/scores/0/taken_on"},
+        {"code": "score.in_the_future", "pointer": "/scores/0/takenOn"},
     ]
     (support,) = payload["results"][1]["score"]["student"]["supports"]
     assert support["verdict"] == {"state": "NOT_RESPONDING", "kind": "STOPPED"}
@@ -148,7 +148,7 @@ async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north
     change = {"because": "More.", "goal": 1.0}
     again = (await told(north, DECIDE, {"input": {**new, "kind": "CHANGE", "change": change}}))["decide"]
     assert again["decision"] is None
-    assert [one["pointer"] for one in again["problems"]] == ["/change/begins_on"]
+    assert [one["pointer"] for one in again["problems"]] == ["/change/beginsOn"]
 
 
 async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: Town) -> None:
@@ -267,7 +267,7 @@ async def test_the_commit_comes_before_the_response_begins(north: Town) -> None:
     """When the first byte of the answer is sent, another connection already sees the row."""
     seen: list[list[str]] = []
     app = FastAPI()
-    app.include_router(graphql_router(Here(north.engine, north.settings.keyring, tokens(north.settings))))
+    app.include_router(graphql_router(here(north.engine, north.settings)))
 
     async def watching(scope: Message, receive: Any, send: Send) -> None:
         async def watched(message: Message) -> None:

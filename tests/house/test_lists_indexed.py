@@ -6,6 +6,7 @@ role that reads. The district is large enough for PostgreSQL to prefer a narrow 
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import asyncpg
 import pytest
@@ -79,7 +80,7 @@ async def test_an_index_serves_every_order(owner: asyncpg.Connection) -> None:
 async def test_a_filter_and_an_order_without_an_index_are_found(large: Town, owner: asyncpg.Connection) -> None:
     """The planted faults: a text of a concern, a function of a name, and an order by a column without an index."""
     concerns, students = CATALOG.listings["concerns"], CATALOG.listings["students"]
-    by_text = Filter("text", str, lambda text: Concern.description == text, "Only these.", "Late.")
+    by_text: Filter[Any] = Filter("text", str, lambda text: Concern.description == text, "Only these.", "Late.")
     planted = [
         replace(concerns, filters=(by_text,), sorts=(Sort("text", (Concern.description, Concern.id), "By text."),)),
         replace(students, filters=(), search=lambda text: Person.search_family.like(text)),

@@ -24,6 +24,7 @@ from graphql import (
 )
 
 from app.catalog import CATALOG
+from app.graphql.roots import LISTINGS
 from app.graphql.schema import schema
 from app.graphql.types import camel
 from tests.faces.rest_town import caller
@@ -53,10 +54,15 @@ OPERATION = {
     "removeBreak": "remove_break",
     "makeMeasure": "make_measure",
     "amendMeasure": "amend_measure",
+    "keepConsumer": "keep_consumer",
+    "removeConsumer": "remove_consumer",
+    "commitConsumer": "commit_consumer",
+    "seekConsumer": "seek_consumer",
 }
 OPERATION |= {camel(name): name for name in CATALOG.commands}
+OF_CONSUMERS = {"keepConsumer", "commitConsumer", "seekConsumer", "removeConsumer"}
 OF_EVERY_COMMAND = {"idempotencyKey", "version"}
-VERSIONED = {"amendMeasure"}
+VERSIONED = {"amendMeasure", "changeEndpoint", "changeSource"}
 """Mutations that require a version; 0 is any."""
 IN_BULK = {"recordScores": "scores", "recordSessions": "sessions"}
 NESTED = {"previewPlaybook": "rules", "publishPlaybook": "rules"}
@@ -85,6 +91,10 @@ def reads(told: Told) -> Iterator[tuple[str, str, dict[str, Any]]]:
                     _document("query", name, one, ["ids"], TYPES.get(row, row.title())),
                     {"ids": [told.shown[row]]},
                 )
+            continue
+        if "name" in needed:
+            consumer = {"name": told.shown["consumer"]}
+            yield name, _document("query", name, one, ["name"], "", deep=2), consumer
             continue
         needed = [arg for arg in needed if arg == "id"]
         if needed:
@@ -116,7 +126,8 @@ def commands(mine: Told, theirs: Told | None) -> Iterator[tuple[str, str, dict[s
         if theirs is None:
             yield name, document, {"input": _input(name, type_, mine), **terms}, ""
             continue
-        for field, row in _references(type_):
+        named = [("name", "consumer")] if name in OF_CONSUMERS - {"keepConsumer"} else []
+        for field, row in [*named, *_references(type_)]:
             for value in _spellings(theirs, row, external=True):
                 made = _input(name, type_, mine)
                 listed = (IN_BULK | NESTED).get(name)
@@ -153,7 +164,7 @@ async def test_a_stranger_reads_and_changes_nothing(
 
     for name, document, variables in reads(told_north):
         answer = await asked(document, variables)
-        if "id" in variables:
+        if variables.keys() & {"id", "name"}:
             assert answer.json()["data"] == {name: None}, (name, variables, answer.text)
     for name, document, variables, field in commands(told_south, told_north):
         data = (await asked(document, variables)).json()["data"][name]
@@ -173,9 +184,10 @@ async def test_the_towns_own_client_can_do_everything(app: FastAPI, told_north: 
             assert answer["data"][name]["results"][0]["outcome"] != "REFUSED", answer
 
 
-def test_there_are_no_subscriptions_yet() -> None:
-    """There is no subscription root, which the walk would not call."""
-    assert CORE.subscription_type is None
+def test_every_subscription_is_walked() -> None:
+    """tests/faces/test_subscriptions.py walks these as a stranger, and as a client of one school."""
+    assert CORE.subscription_type is not None
+    assert CORE.subscription_type.fields.keys() == {"events", "verdictChanged", "syncChanged"}
 
 
 def test_an_unknown_argument_fails_the_walk(told_north: Told) -> None:
@@ -223,7 +235,7 @@ def _values(field: str, arg: str, type_: GraphQLNamedType, told: Told) -> list[A
     if arg in ("first", "last"):
         return [100]
     if arg == "sort":
-        return ["name"]
+        return [sort.name for sort in LISTINGS[field].sorts]
     if arg == "familyName":
         return [f"Family{told.town.canary}"]
     if type_.name == "Boolean":
@@ -246,12 +258,15 @@ def _input(mutation: str, type_: GraphQLInputObjectType, told: Told) -> dict[str
             made[name] = [value] if "[" in str(one.type) else value
         elif (row := _subject(mutation, snake)) is not None:
             made[name] = told.shown[row]
+        elif mutation in OF_CONSUMERS and snake == "name":
+            made[name] = told.shown["consumer"]
         elif snake in LISTED:
             made[name] = [told.shown[LISTED[snake]]]
         elif snake in REFERENCES:
             made[name] = told.shown[REFERENCES[snake]]
         elif (OPERATION[mutation], snake) in OWN_FIELDS:
-            made[name] = OWN_FIELDS[OPERATION[mutation], snake]
+            value = OWN_FIELDS[OPERATION[mutation], snake]
+            made[name] = value.upper() if isinstance(inner, GraphQLEnumType) else value
         elif snake in FIELDS:
             made[name] = FIELDS[snake].upper() if isinstance(inner, GraphQLEnumType) else FIELDS[snake]
         elif (OPERATION[mutation], snake) in DECLARED:

@@ -39,7 +39,7 @@ def command_values() -> dict[tuple[str, str], Any]:
 def _inputs(inputs: Any) -> Iterator[tuple[str, Any]]:
     fields = dict(inputs.fields) | (dict(input_fields(inputs.type)) if inputs.items else {})
     for name, field in fields.items():
-        if is_dataclass(field.type):
+        if isinstance(field.type, type) and is_dataclass(field.type):
             yield from ((one.name, one.example) for one in input_fields(field.type).values())
         else:
             yield name, field.example

@@ -81,6 +81,7 @@ REFERENCES = {
     "score_id": "score to change",
     "break_id": "break to remove",
     "source": "source",
+    "delivery": "delivery",
     **dict.fromkeys(("by", "raised_by", "given_by", "decided_by", "lead", "provider"), "person"),
 }
 """Query parameter or field of a body: the name of the row that it refers to."""

@@ -36,6 +36,7 @@ from app.response.service import record_sessions
 from app.roster.caseload import bound_to_person
 from app.roster.models import Org, Person
 from app.support.session import NewSession
+from tests.faces.graphql_face import here
 from tests.faces.test_graphql_read import in_the_loop
 from tests.resources.reads import SDL, Draw, Read, shown
 from tests.rooms.test_loop import BEGINS
@@ -139,7 +140,9 @@ async def by_document(town: Town, principal: Principal, text: str, key: str) -> 
     async with town.unit(principal) as work:
         operation = Operation(f"{{ {text} }}", None, None)
         prepared = preparation(Limits(cost=10**9, depth=30)).prepare(operation, "POST")
-        result = await execute(OperationContext(work, prepared, Budget(10**9)), operation)
+        result = await execute(
+            OperationContext(work, prepared, Budget(10**9), here(town.engine, town.settings)), operation
+        )
         errors = set()
         for error in result.errors or []:
             assert isinstance(error.original_error, AimlineError), error

@@ -4,9 +4,11 @@ import asyncio
 import gzip
 import itertools
 import json
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 
 Write = Callable[["Hostile", asyncio.StreamWriter, str], None]
 TOKEN = {"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600}
@@ -49,11 +51,14 @@ def say(writer: asyncio.StreamWriter, body: object, *headers: str, kind: str = "
     writer.write("\r\n".join([*head, "", ""]).encode() + raw)
 
 
-def linking(link: str) -> Write:
-    """Returns a page of one user with this `next` link, in which `{}` is a growing number."""
+def linking(link: str, pages: float = math.inf) -> Write:
+    """Returns a page of one user with this `next` link, in which `{}` is a growing number. After `pages`, no user."""
 
     def users(self: Hostile, writer: asyncio.StreamWriter, _: str) -> None:
         number = next(self.count)
+        if number >= pages:
+            say(writer, {"users": []})
+            return
         target = link.replace("{}", str(number)).replace("SELF", self.address.rstrip("/"))
         say(writer, {"users": [{"sourcedId": f"u{number}"}]}, f'Link: <{target}>; rel="next"')
 
@@ -67,7 +72,7 @@ def huge(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
 
 def bomb(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
     """A megabyte that unpacks to a gigabyte."""
-    say(writer, BOMB, "Content-Encoding: gzip")
+    say(writer, _bomb(), "Content-Encoding: gzip")
 
 
 def page_of_html(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
@@ -96,11 +101,9 @@ def long_headers(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
     writer.write(b"Content-Length: 0\r\n\r\n")
 
 
+@cache
 def _bomb() -> bytes:
     return gzip.compress(bytes(64 << 20), 9) * 16
-
-
-BOMB = _bomb()
 
 
 @asynccontextmanager

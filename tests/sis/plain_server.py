@@ -8,6 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import parse_qsl, urlsplit
 
+LOOKS = 0.005
+"""The seconds between two looks whether a server shall end; the standard library's half second is paid by each test."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -63,7 +66,7 @@ def answering(answer: Callable[[Asked], Said]) -> Iterator[tuple[str, list[Asked
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever)
+    thread = Thread(target=server.serve_forever, args=(LOOKS,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/", requests

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from app.sis.runs.queries import history_of
+from app.sis.runs.history import history_of
 from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.sis.roster_zip import Export, sync
 from tests.town import Town

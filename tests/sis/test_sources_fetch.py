@@ -23,6 +23,7 @@ from app.sis.port import NothingNew, SourceRefused
 from app.sis.runs.pull import Mode, inspect_source, run_source
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings
+from tests.sis.plain_server import LOOKS
 from tests.sis.roster_zip import Export, ask
 from tests.town import Town
 
@@ -176,7 +177,7 @@ def _served(body: bytes, status: int = 200, **headers: str) -> Iterator[str]:
             """Quiet."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(LOOKS,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/roster.zip"

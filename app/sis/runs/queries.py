@@ -3,7 +3,7 @@
 Over 250 lines, so that all reads of sources and runs are in one place.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -15,7 +15,7 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.lookup import locate_staff, locate_student, page_by_id
+from app.roster.lookup import page_by_id
 from app.roster.models import Enrollment, Person, Source
 from app.sis.engine.report import FIRST, Counts, Refusal, Report
 from app.sis.engine.run import LENGTH
@@ -24,14 +24,6 @@ from app.sis.models import SisChange, SisQuarantine, SisRun, SisSource
 from app.sis.rules import RunState
 from app.sis.sources.service import ConfiguredSource
 
-ACTION_SENTENCES = {
-    "create": "came for the first time from {source}.",
-    "update": "was changed, as {source} had it.",
-    "restore": "was in {source} again and came back.",
-    "remove": "was removed: {source} marked it as deleted.",
-    "absent": "was removed: it was no longer in {source}.",
-    "rekey": "is known by another sourcedId in {source}, and is the same.",
-}
 NON_STUDENT_KINDS = (
     "org",
     "academic_session",
@@ -47,11 +39,6 @@ KINDS_WITH_IDS = ("org", "academic_session", "course", "class")
 """Those of `NON_STUDENT_KINDS` whose rows have public ids."""
 KIND_ORDER = (*BY_NAME, SCORE.name)
 """The order of the kinds in a report."""
-UNDO_PHRASES = {
-    **{"create": "came", "update": "was put back", "restore": "came back", "remove": "was removed"},
-    "absent": "was removed",
-    "rekey": "is known by the earlier sourcedId again",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +76,7 @@ async def runs(work: Work, keyset: Keyset) -> Page[RunOfSource]:
         query = query.where(SisRun.id < keyset.after_id())
     rows = (await work.db.scalars(query.order_by(SisRun.id.desc()).limit(keyset.limit + 1))).all()
     page = keyset.cut(rows, lambda row: (str(row.id),))
-    names = await _source_names(work)
+    names = await source_names(work)
     return Page([RunOfSource(row, names[row.source_id]) for row in page.rows], page.next)
 
 
@@ -99,7 +86,7 @@ async def run(work: Work, run_id: UUID) -> RunOfSource:
     row = await work.db.scalar(select(SisRun).where(SisRun.district_id == work.district_id, SisRun.id == run_id))
     if row is None:
         raise NotFound("run")
-    return RunOfSource(row, (await _source_names(work))[row.source_id])
+    return RunOfSource(row, (await source_names(work))[row.source_id])
 
 
 @needs(Can.READ_SYNC)
@@ -145,66 +132,6 @@ def _exit_code(run: SisRun) -> int:
     if run.state in (RunState.HELD, RunState.APPROVED, RunState.FAILED_TO_APPLY):
         return 4
     return run.exit_code or 0
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
-    """A change that one run made to a person or to an enrollment of the person."""
-
-    run: RunOfSource
-    kind: str
-    action: str
-    class_id: UUID | None
-    sentence: str
-
-
-@needs(Can.READ_SYNC, Can.READ_ROSTER)
-async def history_of(work: Work, name: str) -> tuple[Person, list[HistoryEntry]]:
-    """Returns the person with this id or external id, and all changes that syncs made to the person, newest first.
-
-    An entry names the kind of change but no values, because the APIs may not read before-images. Raises `NotFound`.
-    """
-    try:
-        person = await locate_student(work, name)
-    except NotFound:
-        person = await locate_staff(work, name)
-    enrolled = (
-        await work.db.scalars(
-            select(Enrollment).where(Enrollment.district_id == work.district_id, Enrollment.person_id == person.id)
-        )
-    ).all()
-    classes = {enrollment.id: enrollment.class_id for enrollment in enrolled}
-    steps = [(row.arrived_in, kind, "create", row.id) for kind, row in _rows(person, enrolled) if row.arrived_in]
-    changed = await work.db.execute(
-        select(SisChange.run_id, SisChange.kind, SisChange.action, SisChange.row_id).where(
-            SisChange.district_id == work.district_id,
-            ((SisChange.kind == "person") & (SisChange.row_id == person.id))
-            | ((SisChange.kind == "enrollment") & SisChange.row_id.in_(classes)),
-        )
-    )
-    steps += [(row.run_id, row.kind, row.action, row.row_id) for row in changed]
-    runs_of = await work.db.scalars(
-        select(SisRun).where(SisRun.district_id == work.district_id, SisRun.id.in_({step[0] for step in steps}))
-    )
-    names = await _source_names(work)
-    runs_by_id = {row.id: RunOfSource(row, names[row.source_id]) for row in runs_of}
-    entries = []
-    for run_id, kind, action, row_id in steps:
-        sentence = _entry_sentence(runs_by_id[run_id], kind, action)
-        entries.append(HistoryEntry(runs_by_id[run_id], kind, action, classes.get(row_id), sentence))
-    return person, sorted(entries, key=lambda entry: (entry.run.when, entry.kind), reverse=True)
-
-
-def _rows(person: Person, enrolled: Sequence[Enrollment]) -> Iterator[tuple[str, Person | Enrollment]]:
-    yield "person", person
-    yield from (("enrollment", enrollment) for enrollment in enrolled)
-
-
-def _entry_sentence(run_of: RunOfSource, kind: str, action: str) -> str:
-    subject = "The person" if kind == "person" else "An enrollment"
-    if run_of.run.undoes is not None:
-        return f"{subject} {UNDO_PHRASES[action]} because an earlier sync was undone."
-    return f"{subject} {ACTION_SENTENCES[action].format(source=run_of.source)}"
 
 
 @needs(Can.READ_SYNC)
@@ -283,6 +210,7 @@ async def _with_sources(work: Work, rows: Sequence[SisSource]) -> list[Configure
     return [ConfiguredSource(sources_by_id[row.id], row) for row in rows]
 
 
-async def _source_names(work: Work) -> dict[UUID, str]:
+async def source_names(work: Work) -> dict[UUID, str]:
+    """Returns the names of the district's sources, by id."""
     rows = await work.db.execute(select(Source.id, Source.name).where(Source.district_id == work.district_id))
     return {row.id: row.name for row in rows}

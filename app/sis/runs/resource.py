@@ -10,16 +10,19 @@ from sqlalchemy import ARRAY, Text, any_, case, cast, func, literal_column, or_,
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.resources.declare import Join, Link, Resource
+from app.resources.declare import AddedLink, Join, Link, Resource
 from app.resources.fields import choice, computed, field, reference_of, stored
 from app.resources.listing import Listing
-from app.resources.members import Id
+from app.resources.members import Id, ValueMember
+from app.resources.select import ResourceType
 from app.resources.terms import DISTRICT
 from app.resources.values import JsonObject
 from app.roster.models import Enrollment, Person, Source
+from app.roster.resource import StaffResource, StudentResource
 from app.sis.engine.run import LENGTH
 from app.sis.models import SisChange, SisQuarantine, SisRun, SisSource
 from app.sis.rules import RunState
+from app.sis.runs.history import SyncStepValue, sync_histories
 from app.sis.runs.queries import KINDS_WITH_IDS, NON_STUDENT_KINDS
 from app.sis.sources.settings import hide_secrets, without_path
 
@@ -133,6 +136,13 @@ class RunResource(
     sentence: str = field(SENTENCE, "The run's result in one sentence.", "3 students came, nothing was removed.")
     began_at: datetime = field(SisRun.began_at, "When it began.")
     ended_at: datetime | None = field(SisRun.ended_at, "When it ended.")
+    plan: str | None = field(
+        SisRun.plan["digest"].as_string(),
+        "The digest of the plan that waits for approval, which an approval names.",
+        "0123456789abcdef",
+        rest=None,
+    )
+    held_because: JsonObject = stored(SisRun.held_because, "The guard's reasons, one sentence each.", rest=None)
     counts: JsonObject = stored(SisRun.counts, "Numbers of rows, by kind.")
     warnings: JsonObject = stored(SisRun.warnings, "Sentences about irregularities that a person should look at.")
 
@@ -191,7 +201,24 @@ class SyncChangeResource(
     )
 
 
+def _history(of: ResourceType, description: str) -> AddedLink:
+    member = ValueMember(
+        "sync_history",
+        description,
+        rest=None,
+        shape=SyncStepValue,
+        compute=sync_histories,
+        keys=(Person.id,),
+        many=True,
+        assumed=20,
+        requires=(Can.READ_SYNC,),
+    )
+    return AddedLink(of, member)
+
+
 LINKS = (
+    _history(StudentResource, "Everything that syncs did to the student and the student's enrollments, newest first."),
+    _history(StaffResource, "Everything that syncs did to the person and the person's enrollments, newest first."),
     Link(
         RunResource,
         "quarantine",

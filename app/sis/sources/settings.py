@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from pathlib import PurePosixPath
-from typing import Any, Final, get_type_hints
+from typing import Annotated, Any, Final, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
 
 from app.core.address import Allowed, validate_url
 from app.core.clock import now
 from app.core.errors import Invalid, Violation
+from app.core.inputs import About, AtMost
+from app.core.text import Text
 from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.sources.mapping import mapping_violations
@@ -65,29 +67,69 @@ class SourceSettings:
     OneRoster service, so that a service that sends without end fails.
     """
 
-    kind: str
-    url: str
-    gradebook_url: str | None = None
-    token_url: str | None = None
-    auth: str | None = None
-    client_id: str | None = None
-    client_secret: str | None = field(default=None, repr=False)
-    scopes: tuple[str, ...] = ()
-    page_size: int | None = None
-    concurrency: int = 5
-    left_out: tuple[str, ...] = ()
-    schools: tuple[str, ...] = ()
-    excluded_users: tuple[str, ...] = ()
-    limits: Mapping[str, Any] = field(default_factory=dict)
-    rollover: Mapping[str, Any] | None = None
-    mapping: Mapping[str, Any] = field(default_factory=dict)
-    cron: str | None = None
-    jitter_minutes: int = 30
-    freeze: tuple[Any, ...] = ()
-    full_cron: str | None = None
-    overlap_hours: int = 24
-    pull_minutes: int = 360
-    pull_gb: int = 20
+    kind: Annotated[str, Text(max=30), About(f"One of {', '.join(KINDS)}.", "oneroster-1.2")]
+    url: Annotated[str, Text(max=2048), About("The address.", "https://sis.example/oneroster")]
+    gradebook_url: Annotated[
+        str | None, Text(max=2048), About("The address of its gradebook service.", "https://sis.example/gradebook")
+    ] = None
+    token_url: Annotated[
+        str | None, Text(max=2048), About("Where access tokens are issued.", "https://sis.example/oauth/token")
+    ] = None
+    auth: Annotated[
+        str | None,
+        Text(max=30),
+        About("oauth2-basic, oauth2-body, oauth1 or oauth1-sha1; by default, the kind's first.", "oauth2-basic"),
+    ] = None
+    client_id: Annotated[str | None, Text(max=500), About("The client id at the source.", "aimline")] = None
+    client_secret: Annotated[
+        str | None,
+        Text(max=500),
+        About("The credential; it is stored encrypted and never returned.", "of-the-source"),
+    ] = field(default=None, repr=False)
+    scopes: Annotated[
+        tuple[str, ...], AtMost(50), About("The scopes that are requested.", ["roster-core.readonly"])
+    ] = ()
+    page_size: Annotated[int | None, About("The rows of a page; null for the source's own.", 1000)] = None
+    concurrency: Annotated[int, About("The number of concurrent requests.", 5)] = 5
+    left_out: Annotated[
+        tuple[str, ...], AtMost(50), About("Collections that are not requested.", ["demographics"])
+    ] = ()
+    schools: Annotated[
+        tuple[str, ...],
+        AtMost(MAX_SCHOOLS),
+        About("The sourcedIds of the schools to which it is restricted; empty for all.", ["school-1"]),
+    ] = ()
+    excluded_users: Annotated[
+        tuple[str, ...], AtMost(MAX_EXCLUDED), About("The sourcedIds of users who are not synced.", ["4711"])
+    ] = ()
+    limits: Annotated[
+        Mapping[str, Any], AtMost(20), About("Limits of the guard that differ from the defaults.", {"removed": 0.2})
+    ] = field(default_factory=dict)
+    rollover: Annotated[
+        Mapping[str, Any] | None,
+        About(
+            "The days on which a school year turns over, both included, and the guard's limits on these days.",
+            {"begins_on": "2026-07-01", "ends_on": "2026-08-31"},
+        ),
+    ] = None
+    mapping: Annotated[
+        Mapping[str, Any], AtMost(100), About("Which results become scores, and of which measure.", {"rules": []})
+    ] = field(default_factory=dict)
+    cron: Annotated[
+        str | None,
+        Text(max=200),
+        About("A cron expression of five fields, in the district's time zone.", "0 2 * * *"),
+    ] = None
+    jitter_minutes: Annotated[int, About("The number of minutes over which the starts of sources are spread.", 30)] = 30
+    freeze: Annotated[
+        tuple[tuple[str, ...], ...],
+        AtMost(MAX_FREEZES),
+        About("The first and last days of periods without runs.", [["2026-12-21", "2027-01-01"]]),
+    ] = ()
+    full_cron: Annotated[str | None, Text(max=200), About("When a run must be a full one.", "0 3 * * 6")] = None
+    overlap_hours: Annotated[int, About("How far back a delta reaches.", 24)] = 24
+    pull_minutes: Annotated[int, About("How long a OneRoster service may be read before the run fails.", 360)] = 360
+    pull_gb: Annotated[int, About("How much of a delivery may be on the disk at a time.", 20)] = 20
 
 
 def validate_settings(

@@ -23,7 +23,7 @@ from app.core.db import open_engine
 from app.graphql.budget import STRETCH, Budget
 from app.graphql.limits import Limits, TooMuch
 from app.graphql.router import graphql_router
-from tests.faces.graphql_face import MODERN, Here, token, tokens
+from tests.faces.graphql_face import MODERN, here, token
 from tests.rooms.test_loop import stu
 from tests.town import Town
 
@@ -55,7 +55,7 @@ async def ask(
 ) -> httpx.Response:
     """Sends an operation to an app with these limits, and returns the answer."""
     app = FastAPI()
-    app.include_router(graphql_router(Here(engine, town.settings.keyring, tokens(town.settings)), limits))
+    app.include_router(graphql_router(here(engine, town.settings), limits))
     sent = {"Authorization": f"Bearer {token(town)}", "Accept": MODERN} | headers
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://aimline.test") as client:
         return await client.post("/graphql", json={"query": query, "variables": variables}, headers=sent)

@@ -1,0 +1,142 @@
+"""The change feed in GraphQL: the same events, cursors and payloads as in REST. It contains no rules."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+from strawberry.scalars import JSON
+
+from app.access.work import Work
+from app.core.errors import Malformed, Violation
+from app.core.page import DEFAULT_LIMIT, MAX_LIMIT, Keyset, keyset
+from app.events import feed, models
+from app.events.catalogue import EventType
+from app.events.render import body, schema
+from app.graphql.door import Info, guarded_field
+from app.graphql.node import show_id
+from app.graphql.types import PageInfo
+
+TYPES = "Only events of these types."
+VERSIONS = "The payload version of a type, as `concern.raised:2`. By default, version 1 of each."
+
+
+@strawberry.type(name="Event", description="An event: its type, its time, ids and a link; never a name or a value.")
+class FeedEvent:
+    """An event of the feed."""
+
+    id: strawberry.ID
+    type: str
+    timestamp: datetime
+    subject: strawberry.ID = strawberry.field(description="The id of the row that the event is about.")
+    data: JSON = strawberry.field(description="The ids, the version and the link: the `data` of the feed in REST.")
+
+    @classmethod
+    def of(cls, event: models.Event, base_url: str, versions: Mapping[str, int]) -> "FeedEvent":
+        """Returns the GraphQL object for an event."""
+        return cls(
+            id=show_id("event", event.id),
+            type=event.type,
+            timestamp=event.at,
+            subject=show_id(event.subject_kind, event.subject_id),
+            data=JSON(body(event, base_url, versions)["data"]),
+        )
+
+
+@strawberry.type(description="An event with its cursor, which `after` takes, and so does the feed in REST.")
+class EventEdge:
+    """An edge of the feed."""
+
+    node: FeedEvent
+    cursor: str
+
+
+@strawberry.type(
+    description="Events in the order of their commits, oldest first. `endCursor` is never null: ask again with it."
+)
+class EventConnection:
+    """A page of the feed."""
+
+    edges: list[EventEdge]
+    page_info: PageInfo
+
+    @classmethod
+    def of(cls, edges: Sequence[EventEdge], end: str, *, is_full: bool) -> "EventConnection":
+        """Returns the GraphQL object for a page that ends at the cursor `end`."""
+        start = edges[0].cursor if edges else None
+        info = PageInfo(has_next_page=is_full, has_previous_page=False, start_cursor=start, end_cursor=end)
+        return cls(edges=list(edges), page_info=info)
+
+
+@strawberry.type(description="One version of the payload of a type of event.")
+class PayloadVersion:
+    """A payload version."""
+
+    version: int
+    ids: list[str] = strawberry.field(description="The names of the ids in `data`.")
+    body: JSON = strawberry.field(description="The JSON Schema of the event in REST and in webhooks.")
+
+
+@strawberry.type(name="EventType", description="A type of event, with every version that is still sent, oldest first.")
+class FeedEventType:
+    """A type of event."""
+
+    name: str
+    version: int
+    meaning: str
+    versions: list[PayloadVersion]
+
+    @classmethod
+    def of(cls, type_: EventType) -> "FeedEventType":
+        """Returns the GraphQL object for a type."""
+        versions = [
+            PayloadVersion(version=one.version, ids=list(one.ids), body=JSON(schema(one))) for one in type_.versions
+        ]
+        return cls(name=type_.name, version=type_.version, meaning=type_.meaning, versions=versions)
+
+
+def feed_keyset(work: Work, types: Sequence[str] | None, after: str | None, first: int | None) -> Keyset:
+    """Returns the place in the feed of a cursor, which REST takes as well."""
+    return keyset(work.district_id, "events", {"type": types}, after, page_size(first), work.keyring)
+
+
+def page_size(first: int | None) -> int:
+    """Returns the length of a page; raises `Malformed`."""
+    if first is None:
+        return DEFAULT_LIMIT
+    if not 1 <= first <= MAX_LIMIT:
+        raise Malformed([Violation("/first", "page.limit", f"A page has 1 to {MAX_LIMIT} rows.")])
+    return first
+
+
+@strawberry.type
+class EventQueries:
+    """The queries of the feed."""
+
+    @guarded_field(
+        "The events after a cursor, from the last 30 days; `feed.expired` if events after it are no longer kept.",
+        feed.events_after,
+    )
+    async def events(
+        self,
+        info: Info,
+        first: int | None = None,
+        after: str | None = None,
+        type_: Annotated[list[str] | None, strawberry.argument(name="type", description=TYPES)] = None,
+        version: Annotated[list[str] | None, strawberry.argument(description=VERSIONS)] = None,
+    ) -> EventConnection | None:
+        context, types = info.context, sorted(set(type_)) if type_ else None
+        versions = feed.read_versions(version or ())
+        place = feed_keyset(context.work, types, after, first)
+        page = await context.read(feed.events_after, place, types)
+        end = await context.read(feed.feed_end)
+        base_url = context.installation.base_url
+        edges = [
+            EventEdge(node=FeedEvent.of(event, base_url, versions), cursor=place.mark(end.epoch, event.seq))
+            for event in page.rows
+        ]
+        return EventConnection.of(edges, str(page.next), is_full=len(edges) == place.limit)
+
+    @guarded_field("The types of event.", feed.event_types)
+    async def event_types(self, info: Info) -> list[FeedEventType] | None:
+        return [FeedEventType.of(type_) for type_ in await info.context.read(feed.event_types)]

@@ -1,0 +1,48 @@
+"""Answers a subscription with server-sent events, as the GraphQL over SSE protocol has it for distinct connections.
+
+https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+
+from app.graphql.door import ACT_FOR, Installation, client_of
+from app.graphql.json_text import dump
+from app.graphql.prepare import STREAM, Preparation
+from app.graphql.request import EVENTS, operation_of
+from app.graphql.subscriber import Credentials, Subscriber, errors_of, payload_of
+
+COMPLETE = b"event: complete\ndata:\n\n"
+ALIVE = b":\n\n"
+
+
+async def stream_events(
+    request: Request, installation: Installation, prepare: Preparation, trace_id: str
+) -> StreamingResponse:
+    """Returns the response to a subscription; raises what refuses it before it begins."""
+    client_of(request, installation)
+    operation = await operation_of(request)
+    prepared = prepare.prepare(operation, STREAM)
+    address = request.client.host if request.client else None
+    credentials = Credentials(request.headers.get("Authorization"), request.headers.get(ACT_FOR), trace_id, address)
+    results = Subscriber(installation, credentials, prepared, operation, prepare.limits).results()
+    await anext(results)
+    request.state.is_stream = True
+    headers = {"X-Accel-Buffering": "no"}
+    return StreamingResponse(_messages(results, trace_id), media_type=EVENTS, headers=headers)
+
+
+async def _messages(results: AsyncIterator[Any], trace_id: str) -> AsyncIterator[bytes]:
+    try:
+        async for result in results:
+            yield ALIVE if result is None else _next(payload_of(result, trace_id))
+    except Exception as error:
+        yield _next({"errors": errors_of(error, trace_id)})
+    yield COMPLETE
+
+
+def _next(payload: dict[str, Any]) -> bytes:
+    return b"event: next\ndata: " + dump(payload) + b"\n\n"

@@ -1,0 +1,172 @@
+"""Derives the input types of declared commands, and converts what a caller sends into what a command takes.
+
+The bounds and words are those of the command's own inputs (`app.core.inputs`).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, is_dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Literal, cast, get_args, get_origin
+from uuid import UUID
+
+import strawberry
+from pydantic import TypeAdapter, ValidationError
+from strawberry.scalars import JSON
+
+from app.core import ids
+from app.core.errors import Invalid, Violation
+from app.core.inputs import InputField, input_fields
+from app.graphql.types import cached, camel, enum_of, list_of
+
+NAME_OF_CHOICE: Final = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What a command takes: its values by name, and the violations of what was sent."""
+
+    values: dict[str, Any]
+    violations: list[Violation]
+
+
+def title(name: str) -> str:
+    """Returns the name of a command or field in the form of a type's name."""
+    return camel(f"_{name}")
+
+
+def field_types(owner: str, fields: Mapping[str, InputField], *, changes: bool = False) -> dict[str, Any]:
+    """Returns the attributes of an input type with these fields; `owner` names the types of choices.
+
+    With `changes`, a field that is left out differs from one that is null.
+    """
+    annotations: dict[str, Any] = {}
+    members: dict[str, Any] = {"__annotations__": annotations}
+    for name, declared in fields.items():
+        type_ = _type_of(owner, declared)
+        default: dict[str, Any] = {}
+        if changes:
+            maybe: Any = strawberry.Maybe
+            annotations[name] = maybe[type_ | None] if declared.nullable else maybe[type_]
+        elif declared.required:
+            annotations[name] = type_
+        else:
+            annotations[name], default = type_ | None, {"default": None}
+        members[name] = strawberry.field(description=declared.description or None, **default)
+    return members
+
+
+def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = False, at: str = "") -> Converted:
+    """Converts an input object; `at` is the JSON pointer of the object. A field that is left out has no value."""
+    values: dict[str, Any] = {}
+    violations: list[Violation] = []
+    for name, declared in fields.items():
+        sent = getattr(given, name)
+        if sent is None:
+            continue
+        value = sent.value if changes else sent
+        values[name] = _value(declared, value, f"{at}/{name}", violations)
+    return Converted(values, violations)
+
+
+def _type_of(owner: str, declared: InputField) -> Any:
+    type_: Any = declared.type
+    if _choices(declared):
+        type_ = _enum(f"{owner}{title(declared.name)}", declared)
+    elif get_origin(type_) is Literal:
+        type_ = str
+    elif isinstance(type_, type) and issubclass(type_, StrEnum):
+        type_ = enum_of(type_)
+    elif type_ is UUID or (type_ is str and _is_id(declared.example)):
+        type_ = strawberry.ID
+    elif is_dataclass(type_):
+        type_ = _input_of(type_)
+    elif get_origin(type_) is tuple:
+        type_ = list_of(get_args(type_)[0])
+    elif _is_object(declared):
+        type_ = JSON
+    return list_of(type_) if declared.many else type_
+
+
+@cached
+def _input_of(shape: Any) -> Any:
+    members = field_types(shape.__name__, input_fields(shape)) | {"__doc__": shape.__doc__}
+    made: Callable[..., Any] = strawberry.input
+    return made(type(f"{shape.__name__}Input", (), members), description=" ".join((shape.__doc__ or "").split()))
+
+
+def _enum(name: str, declared: InputField) -> Any:
+    choices = StrEnum(name, {value.upper(): value for value in get_args(declared.type)})  # type: ignore[misc]  # made at run time
+    return strawberry.enum(choices, description=declared.description)
+
+
+def _choices(declared: InputField) -> bool:
+    """Returns whether an input is one of several values that can be the names of an enum."""
+    values = get_args(declared.type) if get_origin(declared.type) is Literal else ()
+    return bool(values) and all(NAME_OF_CHOICE.fullmatch(value) for value in values)
+
+
+def _is_object(declared: InputField) -> bool:
+    return get_origin(declared.type) in (Mapping, dict)
+
+
+def _is_id(example: Any) -> bool:
+    with suppress(Invalid):
+        return isinstance(example, str) and bool(ids.parse_any_id(example))
+    return False
+
+
+def _value(declared: InputField, sent: Any, at: str, violations: list[Violation]) -> Any:
+    if sent is None:
+        return None
+    if declared.most is not None and len(sent) > declared.most:
+        violations.append(Violation(at, "shape.too_long", f"At most {declared.most:,} items."))
+        return sent
+    if declared.many:
+        return tuple(_item(declared, item, f"{at}/{place}", violations) for place, item in enumerate(sent))
+    return _item(declared, sent, at, violations)
+
+
+def _item(declared: InputField, sent: Any, at: str, violations: list[Violation]) -> Any:
+    type_ = declared.type
+    if isinstance(sent, str) and declared.text is not None:
+        violations += declared.text.violations(sent, at)
+    if _choices(declared):
+        return cast(StrEnum, sent).value
+    if get_origin(type_) is Literal and sent not in get_args(type_):
+        words = ", ".join(get_args(type_))
+        violations.append(Violation(at, "shape.literal_error", f"One of {words}."))
+    elif type_ is UUID:
+        return _uuid(sent, at, violations)
+    elif type_ is datetime and sent.tzinfo is None:
+        violations.append(Violation(at, "shape.timezone_aware", "An instant has its offset, such as Z."))
+    elif is_dataclass(type_):
+        inner = convert(input_fields(cast(Any, type_)), sent, at=at)
+        violations += inner.violations
+        return cast(Any, type_)(**inner.values)
+    elif get_origin(type_) is tuple:
+        return tuple(sent)
+    elif _is_object(declared):
+        return _object(declared, sent, at, violations)
+    return sent
+
+
+def _uuid(text: str, at: str, violations: list[Violation]) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        violations.append(Violation(at, "shape.uuid_parsing", "This is not an id of this kind."))
+        return None
+
+
+def _object(declared: InputField, sent: Any, at: str, violations: list[Violation]) -> Any:
+    """Returns an object that has the shape that the annotation of its input states."""
+    try:
+        return TypeAdapter(declared.type).validate_python(sent, strict=True)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)[:100]:
+            place = "".join(f"/{step}" for step in problem["loc"])
+            violations.append(Violation(f"{at}{place}", f"shape.{problem['type']}", "This value has another type."))
+        return sent
