@@ -248,7 +248,8 @@ def _alerts(sis: typer.Typer) -> None:
                 return shown(await save_recipients(work, emails, chat_url, settings.webhook_allowed))
 
         values = _or_refuse(lambda: as_operator(go))
-        lines = (f"{name:16} {value or 'none'}" for name, value in values.items())
+        texts = {"emails": ", ".join(values["emails"]), "chat_url": values["chat_url"]}
+        lines = (f"{name:16} {text or 'none'}" for name, text in texts.items())
         print(orjson.dumps(values).decode() if as_json else "\n".join(lines))
 
 

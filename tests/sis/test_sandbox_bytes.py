@@ -1,12 +1,17 @@
 """Tests that two sandbox SIS of one seed answer with the same bytes, and that a token's request may name no scope."""
 
+import csv
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
 
 import httpx
 
+from app.sandbox.district import District
+from app.sandbox.score_window import export_scores
 from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
 from tests.sis.sandbox_sis import BOOK, ON, V11, V12
 
@@ -69,3 +74,18 @@ def test_two_runs_of_a_seed_are_the_same_bytes() -> None:
     assert {path: answer[0] for path, answer in first.items() if answer[0] != 200} == {f"{V11}/nothing": 404}
     for path in PATHS:
         assert first[path] == second[path], path
+
+
+def test_a_screening_window_is_of_the_districts_students(tmp_path: Path) -> None:
+    """One score of each student, within the measure's range, and the same bytes from the same seed."""
+    district = District(7, 60, date.fromisoformat(ON))
+    texts = []
+    for name in ("one.csv", "two.csv"):
+        rows = export_scores(district, tmp_path / name, "orf")
+        texts.append((tmp_path / name).read_text())
+    assert texts[0] == texts[1]
+    sheet = list(csv.DictReader(texts[0].splitlines()))
+    students = {user.sourced_id for user in district.users() if user.role == "student"}
+    assert {row["studentSourcedId"] for row in sheet} == students
+    assert len(sheet) == rows == len(students)
+    assert all(0 <= int(row["value"]) <= 300 for row in sheet)
