@@ -16,7 +16,7 @@ from app.events.catalogue import DECISION_OVERDUE
 from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.playbook.queries import reminder_days
 from app.response.models import ResponseState
-from app.response.overdue import remind_overdue_scores, remind_supports_not_started
+from app.response.overdue import expire_alerts, remind_overdue_scores, remind_supports_not_started
 from app.roster.calendar import days_of_instruction
 from app.roster.lookup import zone_of
 from app.roster.models import Person
@@ -31,7 +31,8 @@ async def send_overdue_reminders(work: Work) -> int:
     reminders.
     """
     days, zone = await reminder_days(work), await zone_of(work)
-    today, sent = today_in(zone), 0
+    today = today_in(zone)
+    sent = await expire_alerts(work, today)
     if days["concern_unanswered"]:
         sent += await remind_unanswered_concerns(work, days["concern_unanswered"], today)
     if days["support_not_started"]:
@@ -67,7 +68,7 @@ async def remind_overdue_decisions(work: Work, days: int, today: date, zone: str
         .where(
             Support.district_id == work.district_id,
             Support.state == "active",
-            ResponseState.state == "not_responding",
+            ResponseState.state.in_(("off_track", "not_responding")),
             Person.removed_at.is_(None),
             ~decided.exists(),
             days_of_instruction(work.district_id, Support.school_ids, since, today) >= days,

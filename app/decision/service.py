@@ -33,7 +33,7 @@ from app.roster.lookup import locate_student, resolve_actor, zone_of
 from app.roster.student_lock import lock_student
 from app.support.lookup import current_phase, level_rank, lock_support
 from app.support.models import Support
-from app.support.service import SupportChange, end_support
+from app.support.service import SupportChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ async def _apply_to_support(work: Work, new: NewDecision, decision: Decision) ->
     if new.kind in DRAWS_PHASE_LINE:
         decision.phase_id = await _begin_phase(work, new, decision, support)
     elif new.kind == "exit":
-        await end_support(work, support.id, new.note or "The team decided to end it.", decision.decided_on)
+        await response.end_support(work, support.id, new.note or "The team decided to end it.", decision.decided_on)
 
 
 async def _begin_phase(work: Work, new: NewDecision, decision: Decision, support: Support) -> UUID:

@@ -59,14 +59,27 @@ class NewEvent:
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-KIND_OF = {"school": "org"}
-"""The kind of row that an id refers to, keyed by the id's name, where the two names differ."""
+KIND_OF = {"school": "org", "alert": "verdict"}
+"""The kind of row that an id in a payload refers to, where it differs from the id's name."""
 
 
 def _type(name: str, subject: str, meaning: str, *ids: str, counts: bool = False) -> EventType:
     return EventType(name=name, version=1, meaning=meaning, subject=subject, ids=(subject, *ids), counts=counts)
 
 
+def _of_alert(name: str, meaning: str, former: tuple[str, ...] | None = None) -> EventType:
+    """Returns a type of event about an alert, whose id is that of the verdict that opened it.
+
+    `former` has the ids of version 1 of a type that did not name the alert.
+    """
+    ids = ("support", "student", "verdict", "alert")
+    if former is None:
+        return EventType(name=name, version=1, meaning=meaning, subject="support", ids=ids)
+    first = EventType(name=name, version=1, meaning=meaning, subject="support", ids=former)
+    return EventType(name=name, version=2, meaning=meaning, subject="support", ids=ids, former=(first,))
+
+
+WITHOUT_ALERT = ("support", "student", "verdict")
 CONCERN_RAISED = _type("concern.raised", "concern", "A concern about a student was raised.", "student")
 CONCERN_ACCEPTED = _type("concern.accepted", "concern", "A team accepted a concern.", "student")
 CONCERN_DISMISSED = _type("concern.dismissed", "concern", "A team dismissed a concern.", "student")
@@ -78,14 +91,22 @@ SUPPORT_CHANGED = _type("support.changed", "support", "A support was changed: a 
 SUPPORT_ENDED = _type("support.ended", "support", "A support ended.", "student")
 SUPPORT_NOT_STARTED = _type("support.not_started", "support", "A planned support should have begun.", "student")
 SCORE_OVERDUE = _type("score.overdue", "support", "An active support has had no score for weeks.", "student")
-RESPONSE_STOPPED = _type(
-    "response.stopped", "support", "A student who responded has stopped responding.", "student", "verdict"
+RESPONSE_OFF_TRACK = _of_alert(
+    "response.off_track", "An alert was opened: at the present rate the goal will be missed."
 )
-RESPONSE_NEVER = _type("response.never", "support", "A student has not responded so far.", "student", "verdict")
-RESPONSE_RECOVERED = _type("response.recovered", "support", "A student responds again.", "student", "verdict")
-RESPONSE_RETRACTED = _type(
-    "response.retracted", "support", "An alert no longer holds: scores were changed or added.", "student", "verdict"
+RESPONSE_STOPPED = _of_alert(
+    "response.stopped", "The open alert has a name: a student who responded has stopped responding.", WITHOUT_ALERT
 )
+RESPONSE_NEVER = _of_alert(
+    "response.never", "The open alert has a name: a student has not responded so far.", WITHOUT_ALERT
+)
+RESPONSE_RECOVERED = _of_alert("response.recovered", "An alert was closed: the student responds again.", WITHOUT_ALERT)
+RESPONSE_RETRACTED = _of_alert(
+    "response.retracted", "An alert was closed: after changed or added scores it no longer holds.", WITHOUT_ALERT
+)
+RESPONSE_SUPERSEDED = _of_alert("response.superseded", "An alert was closed: the support changed, a phase line.")
+RESPONSE_ENDED = _of_alert("response.ended", "An alert was closed: the support ended.")
+RESPONSE_EXPIRED = _of_alert("response.expired", "An alert was closed: the goal's date passed.")
 RESPONSE_UNDER_DELIVERED = _type(
     "response.under_delivered", "support", "Too little was delivered to judge by the scores.", "student", "verdict"
 )
@@ -121,10 +142,14 @@ CATALOGUE: dict[str, EventType] = {
         SUPPORT_ENDED,
         SUPPORT_NOT_STARTED,
         SCORE_OVERDUE,
+        RESPONSE_OFF_TRACK,
         RESPONSE_STOPPED,
         RESPONSE_NEVER,
         RESPONSE_RECOVERED,
         RESPONSE_RETRACTED,
+        RESPONSE_SUPERSEDED,
+        RESPONSE_ENDED,
+        RESPONSE_EXPIRED,
         RESPONSE_UNDER_DELIVERED,
         PROBE_REQUESTED,
         DECISION_MADE,
@@ -141,6 +166,22 @@ CATALOGUE: dict[str, EventType] = {
         ENDPOINT_TESTED,
     )
 }
+
+
+def expand(names: Iterable[str]) -> list[str]:
+    """Returns the event types with these names, in order; `response.*` stands for all types that begin so."""
+    return [name for named in names for name in _TYPES_BY_NAME.get(named, ())]
+
+
+def _types_by_name() -> dict[str, list[str]]:
+    types = {name: [name] for name in CATALOGUE}
+    for name in CATALOGUE:
+        types.setdefault(f"{name.partition('.')[0]}.*", []).append(name)
+    return types
+
+
+_TYPES_BY_NAME = _types_by_name()
+"""The event types that each name stands for: a type's own, and `<kind>.*` for all types of that kind."""
 
 
 def newest(names: Iterable[str], requested: Mapping[str, int] | None = None) -> dict[str, int]:

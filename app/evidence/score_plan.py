@@ -17,6 +17,7 @@ from sqlalchemy import text
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
+from app.evidence.latest import find_last_scores
 
 PLAN_COLUMNS: Final = (
     *("id", "action", "version", "student_id", "measure_id", "secured_area", "taken_on", "attempt", "value", "form"),
@@ -40,12 +41,12 @@ _KEEP_CHANGES: Final = f"""INSERT INTO score_change (district_id, id, student_id
                               'form', s.form, 'removed_at', s.removed_at), :now
     FROM {{plan}} AS p JOIN score AS s ON {_KNOWN} WHERE p.action <> 'create' ON CONFLICT DO NOTHING RETURNING 1"""
 
-_REMOVE: Final = f"""UPDATE score AS s SET removed_at = :now, version = s.version + 1 FROM {{plan}} AS p
-    WHERE {_KNOWN} AND p.action = 'remove' AND s.removed_at IS NULL RETURNING 1"""
+_REMOVE: Final = f"""UPDATE score AS s SET removed_at = :now, updated_at = now(), version = s.version + 1
+    FROM {{plan}} AS p WHERE {_KNOWN} AND p.action = 'remove' AND s.removed_at IS NULL RETURNING 1"""
 
 _AMEND: Final = f"""UPDATE score AS s SET taken_on = p.taken_on, attempt = p.attempt, value = p.value, form = p.form,
         purpose = p.purpose, external_id = coalesce(s.external_id, p.external_id), removed_at = NULL,
-        version = s.version + 1
+        updated_at = now(), version = s.version + 1
     FROM {{plan}} AS p WHERE {_KNOWN} AND p.action IN ('update', 'restore') RETURNING 1"""
 
 _CREATE: Final = """INSERT INTO score (district_id, id, student_id, school_ids, secured_area, measure_id, purpose,
@@ -91,7 +92,9 @@ async def write_plan(work: Work, sender: UUID, plan_sql: str, because: str) -> W
     days = {(row.student_id, row.measure_id): row.days for row in await run(_DAYS)}
     await run(_KEEP_CHANGES)
     removed, changed = len(await run(_REMOVE)), len(await run(_AMEND))
-    return WrittenScores(len(await run(_CREATE)), changed, removed, days)
+    created = len(await run(_CREATE))
+    await find_last_scores(work, {student_id for student_id, _ in days})
+    return WrittenScores(created, changed, removed, days)
 
 
 async def _run(work: Work, sql: str, values: Mapping[str, Any]) -> list[Any]:

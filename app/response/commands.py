@@ -2,12 +2,16 @@
 
 from app.events.catalogue import (
     PROBE_REQUESTED,
+    RESPONSE_ENDED,
     RESPONSE_NEVER,
+    RESPONSE_OFF_TRACK,
     RESPONSE_RECOVERED,
     RESPONSE_RETRACTED,
     RESPONSE_STOPPED,
+    RESPONSE_SUPERSEDED,
     RESPONSE_UNDER_DELIVERED,
     SUPPORT_CHANGED,
+    SUPPORT_ENDED,
     SUPPORT_STARTED,
 )
 from app.evidence.resource import ScoreResource
@@ -17,6 +21,7 @@ from app.support.delivery import SessionResource
 from app.support.resource import PhaseResource, SupportResource
 
 JUDGED = (
+    RESPONSE_OFF_TRACK,
     RESPONSE_STOPPED,
     RESPONSE_NEVER,
     RESPONSE_RECOVERED,
@@ -41,7 +46,15 @@ COMMANDS = (
         PhaseResource,
         "Changes a support: a new phase with another level, goal or dosage begins on the day that it names.",
         "POST /supports/{support}/change",
-        emits=(SUPPORT_CHANGED, *JUDGED),
+        emits=(SUPPORT_CHANGED, RESPONSE_SUPERSEDED, *JUDGED),
+    ),
+    Command(
+        "end_support",
+        service.end_support,
+        SupportResource,
+        "Ends a planned or active support.",
+        "POST /supports/{support}/end",
+        emits=(SUPPORT_ENDED, RESPONSE_ENDED),
     ),
     Command(
         "record_scores",

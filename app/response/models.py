@@ -18,9 +18,10 @@ from app.roster.models import AboutStudent, Ids
 class VerdictRow(AboutStudent, Base):
     """A stored verdict: the conclusion of a rule about a phase's series, with everything on which it depends.
 
-    `last_on`, `last_week`: the day and week of the last score that it took into account. `change_on`: the Monday of the
-    week about which growth slowed. `retracts`: the verdict whose alert this one retracts. `calibration_id`: null if the
-    published defaults applied. `sem`: the measure's standard error of measurement at the time.
+    `last_on`, `last_week`: the day and week of the last score that it took into account. `change_on`: the Monday of
+    the change week. `slow`, `short`, `on_pace`: the shares of growth. `label`: the verdict in a few words.
+    `retracts`: the verdict whose alert this one retracts. `calibration_id`: null if the published defaults applied.
+    `sem`: the measure's standard error of measurement at the time.
     """
 
     __tablename__ = "verdict"
@@ -39,6 +40,10 @@ class VerdictRow(AboutStudent, Base):
     rate_low: Mapped[float | None]
     rate_high: Mapped[float | None]
     odds: Mapped[float | None]
+    slow: Mapped[float | None]
+    short: Mapped[float | None]
+    on_pace: Mapped[float | None]
+    label: Mapped[str]
     stated_far: Mapped[float | None]
     required_rate: Mapped[float]
     change_week: Mapped[int | None]

@@ -7,12 +7,14 @@ from sqlalchemy.types import Date
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.events.catalogue import SCORE_OVERDUE, SUPPORT_NOT_STARTED
+from app.events.catalogue import RESPONSE_EXPIRED, SCORE_OVERDUE, SUPPORT_NOT_STARTED
 from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.evidence.models import Score
+from app.response.judging.close import close_alerts
+from app.response.models import ResponseState
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
-from app.roster.student_lock import skip_busy_students
+from app.roster.student_lock import lock_students, skip_busy_students
 from app.support.models import Phase, Support
 from app.support.phase import support_event
 
@@ -81,3 +83,31 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
     rows = (await work.db.execute(query)).all()
     reminders = [Reminder(support_event(SCORE_OVERDUE, support), day) for support, day in rows]
     return await remind_once(work, SCORE_OVERDUE, await skip_busy_students(work, reminders))
+
+
+@needs(Can.JUDGE)
+async def expire_alerts(work: Work, today: date) -> int:
+    """Closes the open alerts of active supports whose goal's date has passed; returns the number closed."""
+    query = (
+        select(Support.id, Support.student_id)
+        .join(
+            ResponseState,
+            and_(ResponseState.district_id == work.district_id, ResponseState.support_id == Support.id),
+        )
+        .join(Phase, and_(Phase.district_id == work.district_id, Phase.support_id == Support.id))
+        .where(
+            Support.district_id == work.district_id,
+            Support.state == "active",
+            Phase.ends_on.is_(None),
+            Phase.goal_on < today,
+            ResponseState.alert_id.is_not(None),
+        )
+        .order_by(Support.id)
+        .limit(AT_ONCE)
+    )
+    rows = (await work.db.execute(query)).all()
+    if not rows:
+        return 0
+    # A busy student's alert is closed by the next maintenance run.
+    locked = await lock_students(work, {student_id for _, student_id in rows}, wait=False)
+    return await close_alerts(work, [support for support, student_id in rows if student_id in locked], RESPONSE_EXPIRED)

@@ -41,7 +41,11 @@ class VerdictResource(
     support_id: Id = reference(VerdictRow.support_id, "support", "The support.", rest="support")
     phase_id: Id = reference(VerdictRow.phase_id, "phase", "The phase.", rest="phase")
     number: int = field(VerdictRow.number, "Its number among the verdicts on the support.", 3)
-    state: State = choice(VerdictRow.state, "The conclusion of the rule about the series.")
+    state: State = choice(
+        VerdictRow.state,
+        "What the rule concludes about the series. `off_track` is the alarm at the stated false-alarm rate. "
+        "`not_responding` is the alarm where growth is more likely than not under half of the required rate.",
+    )
     kind: NonresponseKind | None = choice(
         VerdictRow.kind, "How the student does not respond; only with `not_responding`."
     )
@@ -49,6 +53,21 @@ class VerdictResource(
         VerdictRow.sentence,
         "One sentence for a teacher, made from the numbers.",
         "The last four scores lie below the aimline.",
+    )
+    label: str = field(VerdictRow.label, "The verdict in a few words, for screens.", "Off track")
+    slow: float | None = field(
+        VerdictRow.slow,
+        "The calibrated probability that growth is now under half of the required rate. It adds to one with "
+        "`short` and `on_pace`. All three are null under three scores, without an SEM, and for other measures.",
+        0.41,
+    )
+    short: float | None = field(
+        VerdictRow.short,
+        "The calibrated probability of growth from half of the required rate to under all of it.",
+        0.53,
+    )
+    on_pace: float | None = field(
+        VerdictRow.on_pace, "The calibrated probability of growth at the required rate or above.", 0.06
     )
     because: list[ReasonValue] = stored(VerdictRow.because, "The reasons.")
     statistic: float | None = field(VerdictRow.statistic, "The rule's own statistic.", 4.0)

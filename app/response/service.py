@@ -12,18 +12,20 @@ from uuid import UUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.inputs import About
+from app.events.catalogue import RESPONSE_ENDED, RESPONSE_SUPERSEDED, EventType
 from app.evidence import amend
 from app.evidence import service as evidence
 from app.evidence.amend import AmendedScore, Amendment
 from app.evidence.models import Score
 from app.evidence.service import NewScore, RecordedScore
 from app.response.judging import finalize
+from app.response.judging.close import close_alerts
 from app.response.judging.judge import JudgingMode, JudgingOutcome, judge_selected
 from app.response.judging.load import SeriesSelection
 from app.support import service as supports
 from app.support import session as sessions
 from app.support.models import Phase, Session, Support
-from app.support.service import SupportChange
+from app.support.service import BECAUSE, SupportChange
 from app.support.session import NewSession, RecordedSession
 
 JUDGED_AT_ONCE = 5000  # the number of pairs of student and measure in one statement
@@ -100,8 +102,22 @@ async def start_support(
 async def change_support(work: Work, support_id: UUID, change: SupportChange) -> Phase:
     """Begins a new phase of a support and judges its scores; verdicts start again with the phase."""
     phase = await supports.change_support(work, support_id, change)
+    await _close_as_district(work, support_id, RESPONSE_SUPERSEDED)
     await _judge_as_district(work, support_id)
     return phase
+
+
+@needs(Can.PLAN_SUPPORT)
+async def end_support(
+    work: Work,
+    support_id: UUID,
+    because: Annotated[str, BECAUSE, About("Why it ends.", "The goal is met.")],
+    on: Annotated[date | None, About("The last day; by default, today.", date(2027, 2, 12))] = None,
+) -> Support:
+    """Ends a planned or active support, and closes its open alert."""
+    support = await supports.end_support(work, support_id, because, on)
+    await _close_as_district(work, support_id, RESPONSE_ENDED)
+    return support
 
 
 @needs(Can.RECORD_SESSIONS)
@@ -175,6 +191,11 @@ async def judge_written(work: Work, days: Mapping[tuple[UUID, UUID], Collection[
 async def _judge_as_district(work: Work, support_id: UUID, *, amended: bool = False) -> None:
     async with work.as_district("judging"):
         await judge_selected(work, SeriesSelection(support_ids=[support_id]), JudgingMode(amended=amended))
+
+
+async def _close_as_district(work: Work, support_id: UUID, event: EventType) -> None:
+    async with work.as_district("judging"):
+        await close_alerts(work, [support_id], event)
 
 
 async def _judge_change(work: Work, amended: AmendedScore) -> Score:

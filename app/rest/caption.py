@@ -9,10 +9,14 @@ CAPTIONS = {
     "below_pace": ("watch", "Growing, below the pace that the goal needs", "Growing, below pace"),
     "goal_met": ("good", "Goal met", "Goal met"),
     "uncertain": ("watch", "Not clear yet", "Not clear yet"),
+    "off_track": ("alert", "Off track: at the present rate the goal will be missed", "Off track"),
     "not_responding": ("alert", "Not responding", "Not responding"),
     "under_delivered": ("watch", "The support was not delivered as planned", "Not delivered as planned"),
 }
 """The colour class, the full heading and the short heading for each state of a verdict."""
+
+MAJORITY = 0.5
+"""The share of growth on pace that a heading needs in order to say that the student keeps pace."""
 
 TOO_FEW = ("too_few_scores", "too_few_weeks", "too_early", "no_instructional_week")
 """The codes of reasons that more scores will remove; for any other reason the series cannot be judged."""
@@ -27,6 +31,10 @@ def heading_for(picture: Picture) -> tuple[str, str, str]:
     if verdict.state == "insufficient_data" and lasting_reasons:
         return "quiet", "Cannot be judged", "Cannot be judged"
     kind, words, short = CAPTIONS.get(verdict.state, ("quiet", verdict.state, verdict.state))
+    if verdict.state in ("responding", "off_track") and verdict.on_pace is not None:
+        kind = "quiet" if verdict.state == "responding" and verdict.on_pace < MAJORITY else kind
+        words = words if verdict.state == "responding" or verdict.on_pace < MAJORITY else "Off track"
+        return kind, verdict.label if kind == "quiet" else words, verdict.label
     if verdict.kind == "never":
         return kind, "Not responding from the start", "Not responding"
     if verdict.kind == "stopped":

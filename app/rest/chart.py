@@ -21,6 +21,7 @@ VerdictState = Literal[
     "below_pace",
     "goal_met",
     "uncertain",
+    "off_track",
     "not_responding",
     "under_delivered",
 ]

@@ -117,9 +117,9 @@ async def change_support(work: OpenWork, support: str, change: SupportChange) ->
     "/supports/{support}/end",
     operation_id="end_support",
     response_model=SUPPORT,
-    **requires(service.end_support, *READS),
+    **requires(response_service.end_support, *READS),
 )
 async def end_support(work: OpenWork, support: str, end: SupportEnd) -> Response:
     """Ends a planned or active support."""
-    row = await service.end_support(work, row_id("support", support), end.because, end.on)
+    row = await response_service.end_support(work, row_id("support", support), end.because, end.on)
     return await _answer(work, row.id)

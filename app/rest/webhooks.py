@@ -24,11 +24,17 @@ SCHOOLS = (
 VERSIONS = "The payload version for each type; for a type that is not named, the newest version at this moment."
 
 
+EVENT_TYPES = (
+    "See GET /v1/event-types. `response.*` stands for all types that begin so, also for later ones. An alert is "
+    "opened, named and closed by events of its own, so an endpoint for alerts is best registered with it."
+)
+
+
 class NewEndpoint(Input):
     """An endpoint to register. It receives future events within the reach of the caller who registers it."""
 
     url: str = Field(max_length=2048, description="https, on a public address.")
-    event_types: list[str] = Field(max_length=100, description="See GET /v1/event-types.")
+    event_types: list[str] = Field(max_length=100, description=EVENT_TYPES)
     description: str | None = None
     schools: list[str] = Field(default=[], max_length=500, description=SCHOOLS)
     versions: dict[str, int] = Field(default={}, max_length=100, description=VERSIONS)
@@ -39,7 +45,7 @@ class EndpointChanges(Changes):
     """Changes of an endpoint; other fields keep their values. Pending deliveries go to the new address."""
 
     url: str = Field(default=NOT_NAMED, max_length=2048, description="https, on a public address.")
-    event_types: list[str] = Field(default=NOT_NAMED, max_length=100, description="See GET /v1/event-types.")
+    event_types: list[str] = Field(default=NOT_NAMED, max_length=100, description=EVENT_TYPES)
     description: str | None = Field(default=NOT_NAMED, description="Null, or an empty text, removes the description.")
     schools: list[str] = Field(default=NOT_NAMED, max_length=500, description=SCHOOLS)
     versions: dict[str, int] = Field(default=NOT_NAMED, max_length=100, description=VERSIONS)

@@ -17,6 +17,7 @@ WORDS = {
     "insufficient_data": "[dim]too few scores[/]",
     "responding": "[green]responding[/]",
     "goal_met": "[green]goal met[/]",
+    "off_track": "[red]off track[/]",
     "not_responding": "[bold red]not responding[/]",
 }
 

@@ -9,7 +9,7 @@ from app.access.permission import Can
 from app.concern.models import Concern
 from app.concern.resource import ConcernResource
 from app.concern.rules import ConcernState
-from app.events.catalogue import SUPPORT_ENDED, SUPPORT_PLANNED
+from app.events.catalogue import SUPPORT_PLANNED
 from app.evidence.models import Score
 from app.evidence.resource import BY_DATE, ScoreResource
 from app.playbook.resource import AreaResource, LevelResource, MeasureResource
@@ -191,13 +191,5 @@ COMMANDS = (
         "POST /supports",
         emits=(SUPPORT_PLANNED,),
         status=201,
-    ),
-    Command(
-        "end_support",
-        service.end_support,
-        SupportResource,
-        "Ends a planned or active support.",
-        "POST /supports/{support}/end",
-        emits=(SUPPORT_ENDED,),
     ),
 )

@@ -126,7 +126,13 @@ def matches(district_id: UUID, after: int, upto: int, *, again: UUID | None = No
             WebhookEndpoint.removed_at.is_(None),
             WebhookEndpoint.disabled_at.is_(None),
             or_(
-                and_(~is_test, Event.type == any_(WebhookEndpoint.event_types)),
+                and_(
+                    ~is_test,
+                    or_(
+                        Event.type == any_(WebhookEndpoint.event_types),
+                        func.split_part(Event.type, ".", 1).concat(".*") == any_(WebhookEndpoint.event_types),
+                    ),
+                ),
                 and_(is_test, Event.subject_id == WebhookEndpoint.id),
             ),
             or_(everywhere, Event.school_ids.bool_op("&&")(WebhookEndpoint.school_ids)),

@@ -44,7 +44,9 @@ class EndpointResource(
     url: str = field(WebhookEndpoint.url, "The address.", "https://example.org/hooks/aimline")
     description: str | None = field(WebhookEndpoint.description, "What it is for.", "Alerts for the team's board")
     event_types: list[str] = field(
-        WebhookEndpoint.event_types, "The types of event that it receives.", ["response.stopped"]
+        WebhookEndpoint.event_types,
+        "The types of event that it receives; `response.*` stands for all that begin so.",
+        ["response.*"],
     )
     school_ids: list[Id] = references(
         WebhookEndpoint.school_ids,

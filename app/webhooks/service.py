@@ -18,7 +18,7 @@ from app.core.address import PUBLIC_ONLY, Allowed, validate_url
 from app.core.clock import now
 from app.core.errors import Forbidden, Invalid, Violation
 from app.core.ids import new_id
-from app.events.catalogue import CATALOGUE, is_version, newest
+from app.events.catalogue import expand, is_version, newest
 from app.events.models import EventCounter
 from app.roster.lookup import find_row as roster_row
 from app.roster.models import Org
@@ -87,7 +87,7 @@ async def register_endpoint(
         url=url,
         description=new.description,
         event_types=sorted(set(new.event_types)),
-        versions=newest(new.event_types, new.versions),
+        versions=newest(expand(new.event_types), new.versions),
         signature=new.signature.value,
         opens=sorted(work.principal.opens),
         school_ids=school_ids,
@@ -118,9 +118,9 @@ async def change_endpoint(
     schools = row.school_ids if change.schools is None else await _schools(work, change.schools, violations)
     if violations:
         raise Invalid(violations)
-    kept = {name: row.versions.get(name, 1) for name in row.event_types}
+    kept = {name: row.versions.get(name, 1) for name in expand(row.event_types)}
     row.url, row.event_types, row.school_ids = url, types, schools
-    row.versions = newest(types, {**kept, **change.versions})
+    row.versions = newest(expand(types), {**kept, **change.versions})
     if change.description is not None:
         row.description = change.description or None
     row.version += 1
@@ -246,10 +246,10 @@ def _violations(types: Sequence[str], description: str | None, versions: Mapping
     if not types:
         violations.append(Violation("/event_types", "event_types.empty", "Name at least one event type."))
     for place, name in enumerate(types):
-        if name not in CATALOGUE:
-            detail = "There is no such event type. See GET /v1/event-types."
+        if not expand([name]):
+            detail = "There is no such event type. See GET /v1/event-types; `response.*` stands for all that begin so."
             violations.append(Violation(f"/event_types/{place}", "event_type.unknown", detail))
-    if not all(name in types and is_version(name, version) for name, version in versions.items()):
+    if not all(name in expand(types) and is_version(name, version) for name, version in versions.items()):
         detail = "A version must belong to an event type of this endpoint and be listed in GET /v1/event-types."
         violations.append(Violation("/versions", "event_type.version", detail))
     if description is not None and not _is_note(description):

@@ -5,7 +5,7 @@ from alembic import context, op
 from migrations.tenant import directory_function, distribute, grant, tenant_table
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0012"
 
 SCORE = """student_id uuid, measure_id uuid, secured_area text, taken_on date, attempt integer,
     value double precision, form text, purpose text"""

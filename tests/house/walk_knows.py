@@ -184,12 +184,12 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("rekey_sync_run", "old"): "s1",
     ("rekey_sync_run", "new"): "new-s1",
 }
-"""Field of one operation's body that refers to no row: a value that is taken."""
+"""For a field of one operation's body that refers to no row, an accepted value."""
 CONTENT = {
     "send_roster": (Export().packed(), "application/zip"),
     "send_scores": (b"studentSourcedId,measure,date,value\r\n", "text/csv"),
 }
-"""Operation whose body is no JSON: a body that is taken, and its type."""
+"""For each operation whose body is no JSON, an accepted body and its type."""
 LEFT_OUT = {
     ("decide", "student"): "a decision names the support or the student",
     ("decide", "change"): "nothing changes by a `continue`",

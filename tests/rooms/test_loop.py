@@ -72,7 +72,7 @@ STALLS = [47.0, 47.0, 46.0, 47.0, 47.0]
 
 
 async def test_a_student_who_stops_is_found_and_told_once(north: Town) -> None:
-    """Responding first, then not: one `response.stopped`, in the transaction of the score that shows it."""
+    """Responding first, then not: one `response.off_track`, in the transaction of the score that shows it."""
     support = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES))
@@ -81,12 +81,12 @@ async def test_a_student_who_stops_is_found_and_told_once(north: Town) -> None:
         taken = await record_scores(work, weekly(north, "amy", RISES + STALLS)[len(RISES) :])
         assert {one.outcome for one in taken} == {"recorded"}
         verdict = (await verdicts_now(work, [support.id]))[support.id]
-        assert (verdict.state, verdict.kind) == ("not_responding", "stopped")
+        assert (verdict.state, verdict.kind) == ("off_track", None)
         assert verdict.sentence
     async with north.unit() as work:
         feed = await events_after(work, keyset(north.district_id, "events", {}, None, 200))
     types = [event.type for event in feed.rows]
-    assert types == ["support.planned", "support.started", "response.stopped"]
+    assert types == ["support.planned", "support.started", "response.off_track"]
     assert [event.seq for event in feed.rows] == [1, 2, 3]
 
 

@@ -24,7 +24,7 @@ async def test_screening_scores_are_no_points_of_progress(north: Town) -> None:
         assert {one.outcome for one in taken} == {"recorded"}
         after = (await verdicts_now(work, [support.id]))[support.id]
         chart = await picture_of(work, support.id)
-    assert (before.state, before.kind) == ("not_responding", "stopped")
+    assert (before.state, before.kind) == ("off_track", None)
     assert after.id == before.id
     assert [point.value for point in chart.points] == RISES + STALLS
 

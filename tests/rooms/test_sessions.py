@@ -290,7 +290,7 @@ async def test_a_verdict_rests_on_what_was_delivered(north: Town) -> None:
     support = await served(north, "amy")
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES + STALLS))
-        assert (await verdicts_now(work, [support.id]))[support.id].state == "not_responding"
+        assert (await verdicts_now(work, [support.id]))[support.id].state == "off_track"
     lost = [held(week, day, attended=False, lost_because="no_provider") for week in range(11) for day in range(3)]
     async with north.unit() as work:
         taken = await judged.record_sessions(work, support.id, lost)
@@ -299,9 +299,9 @@ async def test_a_verdict_rests_on_what_was_delivered(north: Town) -> None:
         for one in taken:
             assert one.session is not None
             await judged.amend_session(work, one.session.id, SessionAmendment(attended=True))
-        assert (await verdicts_now(work, [support.id]))[support.id].state == "not_responding"
+        assert (await verdicts_now(work, [support.id]))[support.id].state == "off_track"
     async with north.unit() as work:
         for one in taken:
             assert one.session is not None
             await judged.remove_session(work, one.session.id)
-        assert (await verdicts_now(work, [support.id]))[support.id].state == "not_responding"
+        assert (await verdicts_now(work, [support.id]))[support.id].state == "off_track"

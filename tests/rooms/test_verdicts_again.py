@@ -101,10 +101,10 @@ async def test_an_alert_that_was_laid_quietly_and_told_later_can_be_taken_back(n
         async with north.unit() as work:
             await publish_rules(work, [NewRule("four-point")], alert=alert)
         await settle_all(north)
-    assert await told(north) == ["response.stopped"]
+    assert await told(north) == ["response.off_track"]
     alerted = (await verdicts(north, support))[-1]
     assert (await state(north, support)).alert_id == alerted.id
     async with north.unit() as work:
         await amend_score(work, alerted.score_ids[-1], Amendment("It was typed wrong.", value=80.0))
-    assert await told(north) == ["response.stopped", "response.retracted"]
+    assert await told(north) == ["response.off_track", "response.retracted"]
     assert (await verdicts(north, support))[-1].retracts == alerted.id

@@ -9,7 +9,7 @@ from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, Memory, a
 from app.response.rules.verdict import State
 
 STATES = st.sampled_from([state for state in State if state is not State.INSUFFICIENT_DATA])
-NOT, BETWEEN, GOOD = State.NOT_RESPONDING, State.UNCERTAIN, State.RESPONDING
+NOT, NAMED, BETWEEN, GOOD = State.OFF_TRACK, State.NOT_RESPONDING, State.UNCERTAIN, State.RESPONDING
 
 
 def advance_all(conclusions: list[ConclusionOfWeek], memory: Memory | None = None) -> tuple[Memory, list[AlertSignal]]:
@@ -40,27 +40,43 @@ def test_between_the_thresholds_nothing_changes() -> None:
     assert advance_all(weekly(NOT, GOOD, BETWEEN, GOOD, NOT))[1] == [AlertSignal.ALERT]
 
 
-def test_a_week_that_took_an_alert_back_raises_no_other() -> None:
-    """In a week in which an alert was retracted no other alert is raised; the next week may raise one."""
-    _, signals = advance_all(
-        [
-            *weekly(NOT, GOOD),
-            ConclusionOfWeek(GOOD, 3),
-            ConclusionOfWeek(NOT, 3),
-            ConclusionOfWeek(GOOD, 3),
-            ConclusionOfWeek(NOT, 3, finalized=True),
-        ]
-    )
-    assert signals == [AlertSignal.ALERT, AlertSignal.RECOVERED]
-    _, signals = advance_all(
-        [
-            *weekly(NOT, GOOD),
-            ConclusionOfWeek(GOOD, 3),
-            ConclusionOfWeek(NOT, 3, finalized=True),
-            ConclusionOfWeek(NOT, 4),
-        ]
-    )
+def test_after_a_recovery_four_weeks_open_no_other_alert() -> None:
+    """One support was reported five times in five weeks: after a recovery, an alert waits for new evidence."""
+    recovered = weekly(NOT, GOOD, GOOD)
+    for week in (3, 4, 5, 6):
+        _, signals = advance_all([*recovered, ConclusionOfWeek(NOT, week, finalized=True)])
+        assert signals == [AlertSignal.ALERT, AlertSignal.RECOVERED], week
+    _, signals = advance_all([*recovered, ConclusionOfWeek(NOT, 5), ConclusionOfWeek(NOT, 7)])
     assert signals == [AlertSignal.ALERT, AlertSignal.RECOVERED, AlertSignal.ALERT]
+
+
+def test_nobody_recovers_below_pace() -> None:
+    """A student who grows, but will miss the goal, has not recovered, however long."""
+    below = State.BELOW_PACE
+    assert advance_all(weekly(NOT, below, below, below, below))[1] == [AlertSignal.ALERT]
+    assert advance_all(weekly(NOT, GOOD, below, GOOD))[1] == [AlertSignal.ALERT]
+    assert advance_all(weekly(NOT, GOOD, below, GOOD, GOOD))[1] == [AlertSignal.ALERT, AlertSignal.RECOVERED]
+    assert advance_all(weekly(NOT, State.GOAL_MET, State.GOAL_MET))[1] == [AlertSignal.ALERT, AlertSignal.RECOVERED]
+
+
+def test_an_alert_is_named_at_most_once() -> None:
+    """The name comes when the shares bear it out, for the alert that is open, and not again."""
+    assert advance_all(weekly(NOT, NOT, NAMED, NOT, NAMED))[1] == [AlertSignal.ALERT, AlertSignal.NAMED]
+    assert advance_all(weekly(GOOD, NAMED, NAMED))[1] == [AlertSignal.ALERT, AlertSignal.NAMED]
+    assert advance_all(weekly(NOT, BETWEEN, NAMED, GOOD, GOOD))[1] == [
+        AlertSignal.ALERT,
+        AlertSignal.NAMED,
+        AlertSignal.RECOVERED,
+    ]
+
+
+def test_a_quiet_alert_is_named_in_silence() -> None:
+    """Nobody hears the name of an alert of which nobody heard; a backfill names none aloud."""
+    assert advance_all([ConclusionOfWeek(NOT, 3, quiet=True), ConclusionOfWeek(NAMED, 4)])[1] == []
+    named_quietly = [ConclusionOfWeek(NOT, 3), ConclusionOfWeek(NAMED, 4, quiet=True), ConclusionOfWeek(NAMED, 5)]
+    assert advance_all(named_quietly)[1] == [AlertSignal.ALERT]
+    raised = [ConclusionOfWeek(NAMED, 3, quiet=True), ConclusionOfWeek(NAMED, 3, raise_alerts=True)]
+    assert advance_all(raised)[1] == [AlertSignal.ALERT, AlertSignal.NAMED]
 
 
 def test_a_probe_is_asked_for_once_on_the_way_up() -> None:
@@ -121,7 +137,7 @@ def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
     quiet = [
         ConclusionOfWeek(GOOD, 4, quiet=True),
         ConclusionOfWeek(GOOD, 5, quiet=True),
-        ConclusionOfWeek(NOT, 6, quiet=True),
+        ConclusionOfWeek(NOT, 9, quiet=True),
     ]
     kept, signals = advance_all([*alert, *quiet])
     assert signals == [AlertSignal.ALERT, AlertSignal.RECOVERED]
@@ -178,6 +194,7 @@ def test_within_a_week_an_alert_is_told_at_most_once(past: list[State], week: li
     conclusions = [ConclusionOfWeek(state, len(past) + 1, finalized=settled) for state, settled in week]
     _, signals = advance_all(conclusions, kept)
     assert signals.count(AlertSignal.ALERT) <= 1
+    assert signals.count(AlertSignal.NAMED) <= 1
     assert signals.count(AlertSignal.RETRACTED) + signals.count(AlertSignal.RECOVERED) <= 1
     assert signals.count(AlertSignal.PROBE) <= 1
 
@@ -209,3 +226,20 @@ def test_judging_twice_changes_nothing(states: list[State]) -> None:
     again, signals = advance(kept, weekly(*states)[-1])
     assert signals == ()
     assert again == kept
+
+
+@given(st.lists(STATES, max_size=30))
+def test_every_alert_is_closed_before_another_is_opened(states: list[State]) -> None:
+    """A reader of the feed can always say which alert is open: opened, named at most once, closed once."""
+    is_open = named = False
+    for signal in advance_all(weekly(*states))[1]:
+        if signal is AlertSignal.ALERT:
+            assert not is_open
+            is_open, named = True, False
+        elif signal is AlertSignal.NAMED:
+            assert is_open
+            assert not named
+            named = True
+        elif signal in (AlertSignal.RECOVERED, AlertSignal.RETRACTED):
+            assert is_open
+            is_open = False

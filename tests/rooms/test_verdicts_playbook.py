@@ -43,7 +43,7 @@ async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAP
     answer = await asks.post("/v1/playbook/preview", FOUR)
     assert answer.status_code == 200, answer.text
     preview = answer.json()
-    assert (preview["judged"], preview["after"]["not_responding"], preview["cleared"]) == (3, 3, [])
+    assert (preview["judged"], preview["after"]["off_track"], preview["cleared"]) == (3, 3, [])
     assert {one["student"] for one in preview["flagged"]} == {
         ids.format_id("student", row) for row in north.students.values()
     }
@@ -72,7 +72,7 @@ async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, no
         await due(work)
     assert await finalize_district(north.worker_engine, north.settings.keyring, north.district_id)
     row = (await verdicts(north, support))[-1]  # type: ignore[arg-type]  # it is a support
-    assert (row.rule, row.state) == ("four-point", "not_responding")
+    assert (row.rule, row.state) == ("four-point", "off_track")
     assert await told(north) == []
 
 

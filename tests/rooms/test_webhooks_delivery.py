@@ -9,8 +9,9 @@ from sqlalchemy import select
 from app.access.models import Disclosure
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core.errors import Invalid
 from app.core.ids import format_id
-from app.events.catalogue import SYNC_APPLIED
+from app.events.catalogue import SYNC_APPLIED, SYNC_HELD
 from app.settings import Settings
 from app.webhooks.models import DeliveryState
 from app.webhooks.queries import endpoint
@@ -79,6 +80,19 @@ async def test_an_endpoint_gets_the_types_that_it_asked_for(north: Town, receive
     await happen(north, student=None, type_=SYNC_APPLIED)
     await drained(north)
     assert [came["type"] for came in receiver.at(made)] == ["sync.applied"]
+
+
+async def test_a_pattern_stands_for_all_types_that_begin_so(north: Town, receiver: Receiver) -> None:
+    """Whoever asks for `sync.*` gets every type of it and no other, and each in its newest version."""
+    made = await register(north, receiver, types=["sync.*"])
+    await happen(north)
+    for type_ in (SYNC_APPLIED, SYNC_HELD):
+        await happen(north, student=None, type_=type_)
+    await drained(north)
+    assert [came["type"] for came in receiver.at(made)] == ["sync.applied", "sync.held"]
+    assert made.versions["sync.held"] == SYNC_HELD.version
+    with pytest.raises(Invalid):
+        await register(north, receiver, types=["sunc.*"])
 
 
 async def test_an_endpoint_reaches_no_further_than_its_maker(north: Town, receiver: Receiver) -> None:

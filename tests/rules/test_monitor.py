@@ -195,7 +195,7 @@ def test_never_and_stopped_are_said_in_one_sentence() -> None:
     assert (stopped.state, stopped.kind) == (State.NOT_RESPONDING, NonresponseKind.STOPPED)
     assert stopped.change_week is not None
     assert abs(stopped.change_week - 10) <= 1
-    assert "more likely that growth is now under half of the 1.5 a week that the goal needs" in stopped.sentence
+    assert "growth is now under half of the 1.5 a week that the goal needs with a probability of" in stopped.sentence
     assert f"the slowdown most likely began about week {stopped.change_week}" in stopped.sentence
     low, rate, high = (one for one in (stopped.rate_low, stopped.rate, stopped.rate_high) if one is not None)
     assert low < rate < high

@@ -13,7 +13,7 @@ from app.response.rules.choose import RULES, UnusableRule, judge
 from app.response.rules.field.counts import GROWTH_RULES
 from app.response.rules.rates import HOLDS_BADLY
 from app.response.rules.series import Observation, Series
-from app.response.rules.verdict import NonresponseKind, State
+from app.response.rules.verdict import Finding, NonresponseKind, State
 from tests.rules.verdict_bytes import canonical_bytes
 
 
@@ -36,20 +36,25 @@ def beside_line(leads: Iterable[float], **kwargs: Any) -> Series:
     return series([10 + 1.5 * (n + 1) + lead for n, lead in enumerate(leads)], **kwargs)
 
 
+def find(rule: str, series: Series) -> Finding:
+    """The rule's own finding, before the shares of growth decide whether the flag has a name."""
+    return RULES[rule].finding(series, RULES[rule].defaults)
+
+
 @pytest.mark.parametrize(("rule", "k"), [("four-point", 4), ("three-point", 3)])
 def test_k_scores_below_flag_and_one_fewer_does_not(rule: str, k: int) -> None:
-    assert judge(rule, beside_line([1] + [-1] * k)).state is State.NOT_RESPONDING
+    assert judge(rule, beside_line([1] + [-1] * k)).state is State.OFF_TRACK
     assert judge(rule, beside_line([1] * 2 + [-1] * (k - 1))).state is State.RESPONDING
 
 
 def test_never_on_pace_is_told_apart_from_stopped() -> None:
-    never = judge("four-point", beside_line([-1, -2, -3, -4, -5]))
+    never = find("four-point", beside_line([-1, -2, -3, -4, -5]))
     assert (never.state, never.kind, never.change_week) == (State.NOT_RESPONDING, NonresponseKind.NEVER, None)
     assert never.sentence == (
         "All five scores of this phase (weeks 1 to 5) lie below the aimline, "
         "so growth has not kept pace since the phase began."
     )
-    stopped = judge("four-point", beside_line([1, 2, -1, 0, 1, 2, -1, 3, -1, -2, -3, -4]))
+    stopped = find("four-point", beside_line([1, 2, -1, 0, 1, 2, -1, 3, -1, -2, -3, -4]))
     assert (stopped.kind, stopped.change_week, stopped.statistic, stopped.threshold) == (
         NonresponseKind.STOPPED,
         9,
@@ -63,26 +68,26 @@ def test_never_on_pace_is_told_apart_from_stopped() -> None:
 
 
 def test_two_good_scores_are_too_few_to_say_that_growth_stopped() -> None:
-    few = judge("four-point", beside_line([5, 5, -1, -1, -1, -1]))
+    few = find("four-point", beside_line([5, 5, -1, -1, -1, -1]))
     assert few.kind is NonresponseKind.NEVER
     assert few.sentence.endswith("before them two of two scores kept pace, too few to say that growth once did.")
-    assert judge("four-point", beside_line([5, 5, 5, -1, -1, -1, -1])).kind is NonresponseKind.STOPPED
+    assert find("four-point", beside_line([5, 5, 5, -1, -1, -1, -1])).kind is NonresponseKind.STOPPED
 
 
 def test_half_of_the_earlier_scores_on_pace_is_enough_and_less_is_not() -> None:
-    assert judge("four-point", beside_line([-1, 1, -1, 0, -1, -1, -1, -1])).kind is NonresponseKind.STOPPED
-    assert judge("four-point", beside_line([-1, -1, 1, -1, 0, -1, -1, -1, -1])).kind is NonresponseKind.NEVER
+    assert find("four-point", beside_line([-1, 1, -1, 0, -1, -1, -1, -1])).kind is NonresponseKind.STOPPED
+    assert find("four-point", beside_line([-1, -1, 1, -1, 0, -1, -1, -1, -1])).kind is NonresponseKind.NEVER
 
 
 def test_all_above_suggests_a_higher_goal() -> None:
-    verdict = judge("four-point", beside_line([-1, 2, 2, 2, 2]))
+    verdict = find("four-point", beside_line([-1, 2, 2, 2, 2]))
     assert verdict.state is State.RESPONDING
     assert "suggest_higher_goal" in [reason.code for reason in verdict.because]
     assert "all lie above the aimline" in verdict.sentence
 
 
 def test_scores_on_both_sides_are_told_as_they_lie() -> None:
-    assert judge("four-point", beside_line([0, 1, -1, 0, -1])).sentence == (
+    assert find("four-point", beside_line([0, 1, -1, 0, -1])).sentence == (
         "The last four scores (weeks 2 to 5) lie one above the aimline and one on it and two below it, "
         "so this rule gives no reason to change the support."
     )
@@ -102,28 +107,23 @@ def test_a_score_on_the_line_is_neither_below_nor_above() -> None:
     for rule in RULES:
         if rule in GROWTH_RULES - {"eb-slope", "monitor"}:  # one shrinks to a prior below the line, one needs a SEM
             assert judge(rule, on).state is State.RESPONDING
-    verdict = judge("four-point", on)
+    verdict = find("four-point", on)
     assert verdict.because[0].values == {"better": 0, "first_week": 6, "last_week": 9, "on": 4, "worse": 0}
-    assert judge("four-point", beside_line([-1, -1, 0, -1])).state is State.RESPONDING
+    assert find("four-point", beside_line([-1, -1, 0, -1])).state is State.RESPONDING
 
 
 def test_several_scores_in_one_week_each_count_in_the_given_order() -> None:
     observations = tuple(Observation(2, value) for value in (30, 11, 11, 11))
-    assert judge("three-point", Series(observations, 10, 40, 20)).state is State.NOT_RESPONDING
+    assert judge("three-point", Series(observations, 10, 40, 20)).state is State.OFF_TRACK
     assert judge("three-point", Series(observations[::-1], 10, 40, 20)).state is State.RESPONDING
 
 
 def test_trend_below_the_required_rate_flags_and_tells_where_growth_stopped() -> None:
     slow = judge("trend", series([10.0 + 0.5 * t for t in range(1, 11)]))
-    assert (slow.state, slow.kind, slow.rate, slow.required_rate) == (
-        State.NOT_RESPONDING,
-        NonresponseKind.NEVER,
-        0.5,
-        1.5,
-    )
+    assert (slow.state, slow.kind, slow.rate, slow.required_rate) == (State.OFF_TRACK, None, 0.5, 1.5)
     fast = judge("trend", series([10 + 1.7 * t for t in range(1, 10)]))
     assert fast.state is State.RESPONDING
-    stopped = judge("trend", series([10 + 2.0 * min(t, 6) for t in range(1, 13)]))
+    stopped = find("trend", series([10 + 2.0 * min(t, 6) for t in range(1, 13)]))
     assert (stopped.state, stopped.kind, stopped.change_week) == (State.NOT_RESPONDING, NonresponseKind.STOPPED, 6)
     assert "up to about week 6 it was 2 a week and since then 0" in stopped.sentence
 
@@ -158,7 +158,7 @@ def test_a_trend_is_never_forced_on_one_week() -> None:
 
 def test_down_is_better_reads_the_chart_the_right_way_up() -> None:
     verdict = judge("four-point", series([9, 9, 9, 9], baseline=8, goal=2, goal_week=12, direction="down"))
-    assert verdict.state is State.NOT_RESPONDING
+    assert verdict.state is State.OFF_TRACK
     assert verdict.sentence == (
         "All four scores of this phase (weeks 1 to 4) lie above the aimline, "
         "so progress has not kept pace since the phase began."
@@ -212,7 +212,7 @@ def test_a_verdict_shows_its_rule_with_all_parameters_and_the_scores_it_used() -
         *("state", "kind", "because", "sentence", "statistic", "threshold", "rate", "required_rate"),
         *("change_week", "rule", "rule_version", "parameters", "scores"),
     ]
-    assert (shown["rule"], shown["rule_version"], shown["parameters"]) == ("four-point", 1, {"k": 5})
+    assert (shown["rule"], shown["rule_version"], shown["parameters"]) == ("four-point", 2, {"k": 5})
     assert shown["scores"] == ["sco_0", "sco_1", "sco_2", "sco_3", "sco_4"]
     assert judge("trend", beside_line([1])).parameters == {"minimum": 8}
 

@@ -40,6 +40,14 @@ async def _score_id(town: Town, name: str) -> UUID:
     return UUID(str(rows[0][0]))
 
 
+async def _last_scores(town: Town) -> set[str]:
+    """The days of the students' last scores, by which lists are sorted."""
+    rows = await ask(
+        town, "SELECT DISTINCT last_score_on::text FROM person WHERE district_id = :district AND is_student"
+    )
+    return {row[0] for row in rows}
+
+
 async def test_a_window_is_recorded_once(north: Town, tmp_path: Path) -> None:
     """Every row a score of its student; the same file again writes no row at all."""
     report = await load(north, Scores(), tmp_path)
@@ -52,6 +60,7 @@ async def test_a_window_is_recorded_once(north: Town, tmp_path: Path) -> None:
     ]
     schools = await ask(north, "SELECT school_ids FROM score WHERE district_id = :district AND external_id = 'w2'")
     assert list(schools[0][0]) == [north.schools[1]]
+    assert await _last_scores(north) == {DAY}
     before = await versions(north)
     again = await load(north, Scores(), tmp_path)
     assert (again.state, again.kinds["score"].unchanged, again.total("changes")) == ("applied", 3, 0)
@@ -81,6 +90,7 @@ async def test_a_corrected_value_keeps_what_was(north: Town, tmp_path: Path) -> 
         ("amended", "40", "The source says so."),
         ("removed", "41", "The source says so."),
     ]
+    assert await _last_scores(north) == {"2026-09-10", "1900-01-01", DAY}
     assert (await load(north, scores, tmp_path)).total("changes") == 0
 
 

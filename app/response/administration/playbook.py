@@ -28,7 +28,7 @@ from app.response.judging.load import SeriesSelection, load
 from app.response.rules.choose import RULES, UnusableRule
 from app.response.rules.field.counts import explain_misfit
 from app.response.rules.rates import HOLDS_BADLY, stated_far
-from app.response.rules.verdict import State
+from app.response.rules.verdict import ALARMS, State
 from app.roster.lookup import find_row as find_row
 from app.roster.lookup import within_reach
 from app.roster.models import Org
@@ -88,13 +88,13 @@ class Preview:
 
     @property
     def flagged(self) -> list[StateChange]:
-        """Returns the supports that the new rules would newly mark as not responding, at most MAX_SHOWN."""
-        return [change for change in self.changes if change.after == State.NOT_RESPONDING][:MAX_SHOWN]
+        """Returns the supports that would change to an alarm, at most MAX_SHOWN."""
+        return [change for change in self.changes if change.before not in ALARMS and change.after in ALARMS][:MAX_SHOWN]
 
     @property
     def cleared(self) -> list[StateChange]:
-        """Returns the supports that the new rules would no longer mark as not responding, at most MAX_SHOWN."""
-        return [change for change in self.changes if change.before == State.NOT_RESPONDING][:MAX_SHOWN]
+        """Returns the supports that would change from an alarm to another state, at most MAX_SHOWN."""
+        return [change for change in self.changes if change.before in ALARMS and change.after not in ALARMS][:MAX_SHOWN]
 
 
 @needs(Can.READ_PLAYBOOK)

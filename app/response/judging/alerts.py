@@ -1,4 +1,4 @@
-"""Decides when a verdict raises an alert and when the alert ends. Pure.
+"""Decides when a verdict opens an alert, names it, and closes it: each once, with hysteresis. Pure.
 
 An alert is raised once, and ends only after calm verdicts in two weeks. Only successive verdicts matter here, not
 scores. What must be remembered between two verdicts is a `Memory`, which is stored as JSON.
@@ -11,18 +11,25 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from app.response.rules.verdict import State
+from app.response.rules.verdict import ALARMS, State
 
-CALM = frozenset({State.RESPONDING, State.BELOW_PACE, State.GOAL_MET})
-"""The states that can end an alert. `uncertain`, between the watch and the alert threshold, neither raises nor ends
-one.
+RECOVERED = frozenset({State.RESPONDING, State.GOAL_MET})
+"""The states that help to end an alert. At `below_pace` the goal will be missed, so nobody has recovered."""
+
+CALM = RECOVERED | {State.BELOW_PACE}
+"""The states that help to end a watch. `uncertain`, which is between the watch and the alert threshold, changes
+nothing.
 """
+
+REST_WEEKS = 4
+"""The number of instructional weeks from a recovery to the first week in which another alert can be opened."""
 
 
 class AlertSignal(StrEnum):
     """A signal that a verdict can give about an alert or a watch. Each signal becomes an event."""
 
     ALERT = "alert"
+    NAMED = "named"
     RECOVERED = "recovered"
     RETRACTED = "retracted"
     UNDER_DELIVERED = "under_delivered"
@@ -65,9 +72,9 @@ class Latches:
     def step(self, state: State, week: int) -> Latches:
         """Returns the latches after a verdict of the week `week` with this state."""
         calm = state in CALM
-        slow = state in (State.UNCERTAIN, State.NOT_RESPONDING)
+        slow = state is State.UNCERTAIN or state in ALARMS
         return Latches(
-            self.alert.step(raised=state is State.NOT_RESPONDING, calm=calm, week=week),
+            self.alert.step(raised=state in ALARMS, calm=state in RECOVERED, week=week),
             self.watch.step(raised=slow or state is State.UNDER_DELIVERED, calm=calm, week=week),
             self.under.step(raised=state is State.UNDER_DELIVERED, calm=calm or slow, week=week),
         )
@@ -75,13 +82,15 @@ class Latches:
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """The state of an alert or a watch: whether it is active, the week of its last change, and whether it was raised
-    quietly.
+    """Whether an alert or a watch is active, whether it was raised quietly, and whether an alert was named.
+
+    week: the week in which it became active; for an inactive one, the last week in which no other may be opened.
     """
 
     active: bool = False
     week: int = -1
     quiet: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +132,14 @@ class ConclusionOfWeek:
 def advance(memory: Memory, conclusion: ConclusionOfWeek) -> tuple[Memory, tuple[AlertSignal, ...]]:
     """Returns the memory after a verdict, and the signals that the verdict gives.
 
-    An alert is raised once when a series passes the rule's threshold, and ends as recovered after two calm weeks. An
-    alert is retracted if it would no longer be raised. This happens at once if scores were amended, and otherwise when
-    the alert's week is finalized or over. A series gives no signal twice in a week.
+    An alert is opened once when a series passes the rule's threshold, and named at most once, when the verdict becomes
+    not responding. It ends as recovered after two weeks of responding, or of a goal that is met. It is retracted if it
+    would no longer be raised: at once if scores were amended, and otherwise when the alert's week is finalized or over.
+    A series gives no signal twice in a week.
     """
     before = memory.now if conclusion.week > memory.week else memory.before
     now = before.step(conclusion.state, conclusion.week)
-    if conclusion.retractable and conclusion.state is not State.NOT_RESPONDING:
+    if conclusion.retractable and conclusion.state not in ALARMS:
         now = replace(now, alert=Latch())
     signals: list[AlertSignal] = []
     alert = _step_alert(memory.alert, before, now, conclusion, signals)
@@ -147,14 +157,19 @@ def _step_alert(
     record: AlertRecord, before: Latches, now: Latches, conclusion: ConclusionOfWeek, signals: list[AlertSignal]
 ) -> AlertRecord:
     # A pending alert of an earlier week is not raised by a verdict with another state.
-    raised = conclusion.state is State.NOT_RESPONDING
+    raised, named = conclusion.state in ALARMS, conclusion.state is State.NOT_RESPONDING
     if raised and record.active and record.quiet and conclusion.raise_alerts:
-        signals.append(AlertSignal.ALERT)
-        return AlertRecord(True, conclusion.week)
+        signals += [AlertSignal.ALERT, AlertSignal.NAMED] if named else [AlertSignal.ALERT]
+        return AlertRecord(True, conclusion.week, named=named)
     if raised and not record.active and conclusion.week > record.week:
         if not conclusion.quiet:
-            signals.append(AlertSignal.ALERT)
-        return AlertRecord(True, conclusion.week, conclusion.quiet)
+            signals += [AlertSignal.ALERT, AlertSignal.NAMED] if named else [AlertSignal.ALERT]
+        return AlertRecord(True, conclusion.week, conclusion.quiet, named)
+    if named and record.active and not record.named:
+        # Whoever receives an alert also receives its name, but a backfill or new rules name it in silence.
+        if not record.quiet and not conclusion.quiet:
+            signals.append(AlertSignal.NAMED)
+        return replace(record, named=True)
     if now.alert.on or not record.active:
         return record
     if conclusion.retractable or not before.alert.on:
@@ -167,8 +182,9 @@ def _step_alert(
     # not sent.
     if not record.quiet:
         signals.append(end)
-    # No other alert is raised in a week in which one ended; if the reason persists, the next week raises it.
-    return replace(record, active=False, week=conclusion.week)
+    # An alert that was retracted said nothing true, so the next week may open another one.
+    rest = REST_WEEKS - 1 if end is AlertSignal.RECOVERED else 0
+    return AlertRecord(False, conclusion.week + rest, record.quiet)
 
 
 def _step_watch(
@@ -195,8 +211,13 @@ def as_json(memory: Memory) -> dict[str, Any]:
         "week": memory.week,
         "before": latches(memory.before),
         "now": latches(memory.now),
-        **{name: [record.active, record.week, record.quiet] for name, record in records.items()},
+        **{name: record_as_json(record) for name, record in records.items()},
     }
+
+
+def record_as_json(record: AlertRecord) -> list[Any]:
+    """Returns the record in the form in which it is stored."""
+    return [record.active, record.week, record.quiet, record.named]
 
 
 def from_json(stored: Mapping[str, Any] | None, phase: str) -> Memory:

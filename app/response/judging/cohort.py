@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 
 from app.response.aimline import UnjudgeableSeries
 from app.response.judging.series import Cohort, MonitoredSeries, ScoreSeries
-from app.response.rules.choose import RULES, UnusableRule, judge
+from app.response.rules.choose import RULES, UnusableRule, rule_named
 from app.response.rules.field.counts import explain_misfit
 from app.response.rules.monitor.bulk import Batch, find_cohort
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import MIN_COHORT
 from app.response.rules.monitor.panel import PanelEstimate
-from app.response.rules.monitor.rule import DOSAGE, MAX_WEEKS, Facts, conclude
+from app.response.rules.monitor.rule import DOSAGE, MAX_WEEKS, Facts, conclude, shares_at
 from app.response.rules.series import LEVEL_SCORES, Series
-from app.response.rules.verdict import Reason, State, Verdict
+from app.response.rules.verdict import ALARMS, Reason, Shares, State, Verdict
 
 MONITOR = "monitor"
 Key = tuple[UUID, str | None]
@@ -101,7 +101,7 @@ def judge_series(
             judgements[score_series.support_id] = Judgement(
                 monitored, _refused(monitored, series, "rule_misfit", misfit), None, week
             )
-        elif rule == MONITOR and _has_a_statistic(monitored, series):
+        elif _has_shares(monitored, series):
             monitor_requests[score_series.support_id] = JudgingRequest(monitored, series, week)
             cohorts[score_series.cohort] = []
         else:
@@ -131,13 +131,16 @@ def series_of(monitored: MonitoredSeries, week: int) -> Series:
     )
 
 
-def _has_a_statistic(monitored: MonitoredSeries, series: Series) -> bool:
-    """Returns whether the monitor can compute a statistic for a series.
+def _has_shares(monitored: MonitoredSeries, series: Series) -> bool:
+    """Returns whether the monitor can estimate the shares of a series, which every rule for growth states.
 
     If it cannot, judging by the rule alone gives the reason.
     """
+    rule = RULES.get(monitored.chosen.rule)
+    if rule is None or not rule.judges_growth:
+        return False
     try:
-        RULES[MONITOR].resolve_parameters(monitored.chosen.parameters)
+        rule.resolve_parameters(monitored.chosen.parameters)
         series.check()
     except (UnjudgeableSeries, UnusableRule):
         return False
@@ -146,14 +149,15 @@ def _has_a_statistic(monitored: MonitoredSeries, series: Series) -> bool:
     return 0 < series.weeks[-1] <= MAX_WEEKS
 
 
-def _by_rule(monitored: MonitoredSeries, series: Series) -> Verdict:
-    """Returns the verdict of the rule on a series without its cohort.
-
-    If no rule can judge the series, the verdict gives the reason.
+def _by_rule(monitored: MonitoredSeries, series: Series, shares: Shares | None = None) -> Verdict:
+    """Returns the rule's verdict on a series without its cohort, with the shares that the cohort gives. If no rule can
+    judge the series, the verdict gives the reason.
     """
-    rule = monitored.chosen.rule
     try:
-        verdict = judge(rule, series, monitored.chosen.parameters)
+        rule = rule_named(monitored.chosen.rule)
+        resolved = rule.resolve_parameters(monitored.chosen.parameters)
+        series.check()
+        verdict = rule.verdict(series, resolved, rule.finding(series, resolved), shares)
     except (UnjudgeableSeries, UnusableRule) as error:
         return _refused(monitored, series, error.code, error.sentence)
     if verdict.state is not State.INSUFFICIENT_DATA and series.weeks and series.weeks[-1] == 0:
@@ -188,7 +192,7 @@ def delivered_enough(verdict: Verdict, monitored: MonitoredSeries, week: int) ->
     """
     since = verdict.change_week or 0
     share = monitored.dosage.share(since, week) if monitored.dosage else None
-    if verdict.state is not State.NOT_RESPONDING or share is None or share >= DOSAGE:
+    if verdict.state not in ALARMS or share is None or share >= DOSAGE:
         return verdict
     reason = Reason("dosage", {"share": share, "least": DOSAGE, "after_week": since})
     sentence = (
@@ -341,11 +345,15 @@ def _repeats(rows: Whole, cells: Whole) -> Whole:
 def _conclude(
     request: JudgingRequest, result: PanelEstimate, row: int, calibrated: Calibrated, *, adjusted: bool
 ) -> Judgement:
-    rule, (monitored, series, week) = RULES[MONITOR], request
+    monitored, series, week = request
+    rule = RULES[monitored.chosen.rule]
+    if rule.name != MONITOR:
+        verdict = _by_rule(monitored, series, shares_at(result, row))
+        return Judgement(monitored, verdict, calibrated.id, week)
     parameters = rule.resolve_parameters(monitored.chosen.parameters)
     facts = Facts(series.goal_rate, series.direction, week, len(series.observations), monitored.dosage, adjusted)
     finding = conclude(result, row, facts, parameters["far_percent"] / 100, calibrated.calibration)
-    return Judgement(monitored, rule.verdict(series, parameters, finding), calibrated.id, week)
+    return Judgement(monitored, rule.verdict(series, parameters, finding, finding.shares), calibrated.id, week)
 
 
 def _calibration_of(calibrations: Mapping[Key, Calibrated], score_series: ScoreSeries) -> Calibrated:

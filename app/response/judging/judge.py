@@ -18,7 +18,7 @@ from app.response.judging.cohort import Calibrated, Judgement, Key, judge_series
 from app.response.judging.load import LoadedSeries, SeriesSelection, load
 from app.response.judging.series import MonitoredSeries
 from app.response.judging.write import CurrentVerdict, VerdictStep, current_verdicts, write
-from app.response.rules.verdict import State
+from app.response.rules.verdict import ALARMS
 from app.roster.lookup import zone_of
 
 HISTORY = timedelta(weeks=8)
@@ -114,17 +114,13 @@ def _find_retractable(
         alerted = current.get(support_id)
         if alerted is None or alerted.alert_week is None or not alerted.alerting(judgement.monitored.phase.id):
             continue
-        if judgement.verdict.state is State.NOT_RESPONDING:
+        if judgement.verdict.state in ALARMS:
             continue
         # More scores in the alert's own week do not retract it before that week is complete.
         if mode.amended or mode.finalizes or judgement.week > alerted.alert_week:
             as_of[support_id] = alerted.alert_week
     judged_again = _judge_as_of(loaded, as_of, calibrated)
-    return {
-        support_id
-        for support_id, judgement in judged_again.items()
-        if judgement.verdict.state is not State.NOT_RESPONDING
-    }
+    return {support_id for support_id, judgement in judged_again.items() if judgement.verdict.state not in ALARMS}
 
 
 def _judge_earlier_by_new_rules(

@@ -25,6 +25,7 @@ from app.core.ids import new_id
 from app.events.catalogue import (
     PROBE_REQUESTED,
     RESPONSE_NEVER,
+    RESPONSE_OFF_TRACK,
     RESPONSE_RECOVERED,
     RESPONSE_RETRACTED,
     RESPONSE_STOPPED,
@@ -35,21 +36,23 @@ from app.events.outbox import record
 from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
 from app.response.models import ResponseState, VerdictRow
-from app.response.rules.verdict import NonresponseKind
+from app.response.rules.labels import label
+from app.response.rules.verdict import ALARMS, NonresponseKind
 from app.roster.latest import set_last_verdicts
 from app.roster.lookup import IdList
 from app.support.phase import set_last_verdicts_of_supports, student_columns, support_event
 
 CONTENT = (
     *("phase_id", "state", "kind", "because", "sentence", "statistic", "threshold", "rate", "rate_low", "rate_high"),
-    *("odds", "stated_far", "required_rate", "change_week", "rule", "rule_version", "parameters", "score_ids"),
-    *("playbook_version_id", "calibration_id", "sem"),
+    *("odds", "slow", "short", "on_pace", "label", "stated_far", "required_rate", "change_week"),
+    *("rule", "rule_version", "parameters", "score_ids", "playbook_version_id", "calibration_id", "sem"),
 )
 """The columns that are the content of a verdict. Two verdicts are the same if they are equal in all of these
 columns.
 """
 
 EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
+    AlertSignal.ALERT: RESPONSE_OFF_TRACK,
     AlertSignal.RECOVERED: RESPONSE_RECOVERED,
     AlertSignal.RETRACTED: RESPONSE_RETRACTED,
     AlertSignal.UNDER_DELIVERED: RESPONSE_UNDER_DELIVERED,
@@ -182,14 +185,16 @@ def _to_rows(work: Work, step: VerdictStep) -> tuple[dict[str, Any] | None, dict
     is_same = current is not None and all(getattr(current.verdict, name) == row[name] for name in CONTENT)
     appended = not is_same or row["retracts"] is not None
     verdict_id = row["id"] if appended or current is None else current.verdict.id
-    for signal in (*end_signals, *signals):
-        kind = RESPONSE_STOPPED if verdict.kind is NonresponseKind.STOPPED else RESPONSE_NEVER
-        record(work, support_event(EVENT_BY_SIGNAL.get(signal, kind), support, {"verdict": verdict_id}))
-    alert_id = current.alert_id if current is not None and memory.alert.active else None
-    if memory_after.alert.active and (alert_id is None or AlertSignal.ALERT in signals):
+    alert_id = current.alert_id if current is not None and current.memory.get("phase") == str(phase.id) else None
+    if memory_after.alert.active and (not memory.alert.active or alert_id is None or AlertSignal.ALERT in signals):
         # An alert that was raised quietly can be retracted too; if it is raised openly later, the later verdict is the
         # alert.
         alert_id = verdict_id
+    for signal in (*end_signals, *signals):
+        kind = RESPONSE_STOPPED if verdict.kind is NonresponseKind.STOPPED else RESPONSE_NEVER
+        event = EVENT_BY_SIGNAL.get(signal, kind)
+        ids = {"verdict": verdict_id, "alert": alert_id or verdict_id}
+        record(work, support_event(event, support, {name: ids[name] for name in ids if name in event.carried}))
     finalized_on = current.settled_on if current is not None and step.settled_on is None else step.settled_on
     state_row = {
         **student_columns(support),
@@ -207,6 +212,9 @@ def _to_rows(work: Work, step: VerdictStep) -> tuple[dict[str, Any] | None, dict
 
 
 def _state_changed(current: CurrentVerdict, row: Mapping[str, Any]) -> bool:
+    """Returns whether the state is another one. An alarm that gets its name, or loses it, goes on since it began."""
+    if current.verdict.state in ALARMS and row["state"] in ALARMS:
+        return False
     return (current.verdict.state, current.verdict.kind) != (row["state"], row["kind"])
 
 
@@ -231,6 +239,7 @@ def _verdict_row(judgement: Judgement, number: int) -> dict[str, Any]:
         **{name: getattr(verdict, name) for name in CONTENT if hasattr(verdict, name)},
         "state": verdict.state.value,
         "kind": verdict.kind.value if verdict.kind else None,
+        "label": label(verdict.state, verdict.kind, verdict.on_pace),
         "because": [reason.as_json() for reason in verdict.because],
         "parameters": dict(sorted(verdict.parameters.items())),
         "score_ids": list(verdict.scores),

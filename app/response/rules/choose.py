@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 from app.response.rules.baseline import note_trend
 from app.response.rules.field import counts, kpoint, median, slopes, trend
+from app.response.rules.labels import without_name
 from app.response.rules.monitor import rule as monitor
 from app.response.rules.rates import stated_far
 from app.response.rules.series import LEVEL_SCORES, Series
-from app.response.rules.verdict import Finding, Reason, State, Verdict
+from app.response.rules.verdict import Finding, Reason, Shares, State, Verdict
 from app.response.rules.wording import count, plain, scores, weeks
 
 TOO_LITTLE = ("too_few_scores", "too_few_weeks", "too_early")
@@ -97,16 +98,27 @@ class DecisionRule:
         """Returns the rule's verdict. Raises UnjudgeableSeries and UnusableRule."""
         resolved = self.resolve_parameters(parameters)
         series.check()
-        return self.verdict(series, resolved, self.finding(series, resolved))
+        finding = self.finding(series, resolved)
+        shares = finding.shares or (monitor.shares_of(series) if self.judges_growth else None)
+        return self.verdict(series, resolved, finding, shares)
 
-    def verdict(self, series: Series, resolved: Mapping[str, int], finding: Finding) -> Verdict:
-        """Returns the verdict for a finding of this rule.
+    @property
+    def judges_growth(self) -> bool:
+        """Returns whether the rule judges growth, and not a level or a criterion."""
+        return self.name not in counts.LEVEL_RULES
 
-        The finding may be made for this series alone or together with the student's cohort.
+    def verdict(
+        self, series: Series, resolved: Mapping[str, int], finding: Finding, shares: Shares | None = None
+    ) -> Verdict:
+        """Returns the verdict for a finding of this rule, with the shares of the student's growth.
+
+        The finding and the shares may be made for this series alone or together with the student's cohort.
         """
         finding = _too_little(self, series, resolved) or finding
         finding = note_trend(series, _unless_goal_met(series, finding))
-        has_slope = self.name not in counts.LEVEL_RULES and len(series.observations) >= LEVEL_SCORES
+        if self.judges_growth:
+            finding = without_name(finding, shares)
+        has_slope = self.judges_growth and len(series.observations) >= LEVEL_SCORES
         return Verdict(
             state=finding.state,
             kind=finding.kind,
@@ -118,6 +130,9 @@ class DecisionRule:
             rate_low=finding.rate_low,
             rate_high=finding.rate_high,
             odds=finding.odds,
+            slow=shares.slow if shares else None,
+            short=shares.short if shares else None,
+            on_pace=shares.on_pace if shares else None,
             stated_far=stated_far(self.name, resolved, self.defaults),
             required_rate=series.goal_rate,
             change_week=finding.change_week,
@@ -193,14 +208,14 @@ def _unless_goal_met(series: Series, finding: Finding) -> Finding:
 RULES: dict[str, DecisionRule] = {
     rule.name: rule
     for rule in (
-        DecisionRule("four-point", 1, Parameter("k", 4, LEVEL_SCORES, 12), kpoint.find),
-        DecisionRule("three-point", 1, Parameter("k", 3, LEVEL_SCORES, 12), kpoint.find),
-        DecisionRule("trend", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), trend.find, least_weeks=2),
-        DecisionRule("median", 1, Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52), median.find),
-        DecisionRule("theil-sen", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_theil_sen, least_weeks=2),
+        DecisionRule("four-point", 2, Parameter("k", 4, LEVEL_SCORES, 12), kpoint.find),
+        DecisionRule("three-point", 2, Parameter("k", 3, LEVEL_SCORES, 12), kpoint.find),
+        DecisionRule("trend", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), trend.find, least_weeks=2),
+        DecisionRule("median", 2, Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52), median.find),
+        DecisionRule("theil-sen", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_theil_sen, least_weeks=2),
         DecisionRule(
             "dual-discrepancy",
-            1,
+            2,
             Parameter("minimum", 8, LEVEL_SCORES, 52),
             slopes.find_dual_discrepancy,
             least_weeks=2,
@@ -208,13 +223,13 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "slope-interval",
-            1,
+            2,
             Parameter("minimum", 4, LEVEL_SCORES, 52),
             slopes.find_slope_interval,
             least_weeks=2,
             more=(Parameter("from_week", 6, 1, 52), Parameter("confidence", 75, 50, 99)),
         ),
-        DecisionRule("eb-slope", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_shrunken, least_weeks=2),
+        DecisionRule("eb-slope", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_shrunken, least_weeks=2),
         DecisionRule(
             "criterion",
             2,
@@ -227,7 +242,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "monitor",
-            2,
+            3,
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
             monitor.find,
             more=(Parameter("far_percent", 10, 1, 50),),

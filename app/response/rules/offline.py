@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from app.response.rules.baseline import MIN_POINTS, note_trend
 from app.response.rules.choose import RULES
 from app.response.rules.field.counts import LEVEL_RULES
 from app.response.rules.field.trend import slope
+from app.response.rules.labels import label, without_name
 from app.response.rules.line import GOAL_WEEK, OfflineSeries
 from app.response.rules.margin import at_rate
 from app.response.rules.monitor.bulk import Batch
@@ -86,6 +87,10 @@ def _find_by_rule(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, op
             series = lines[n].upto(week).series()
             finding = rule.finding(series, rule.defaults)
             findings[week][n] = finding if options.far is None else at_rate(rule.name, series, finding, options.far)
+    if rule.judges_growth:
+        for week, estimated in _find_by_monitor(lines, lines_by_week, replace(options, far=None)).items():
+            for n, finding in findings[week].items():
+                findings[week][n] = replace(without_name(finding, estimated[n].shares), shares=estimated[n].shares)
     return findings
 
 
@@ -200,6 +205,10 @@ def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) 
         "week": week,
         "state": finding.state.value,
         "kind": finding.kind.value if finding.kind else None,
+        "label": label(finding.state, finding.kind, finding.shares.on_pace if finding.shares else None),
+        "slow": finding.shares.slow if finding.shares else None,
+        "short": finding.shares.short if finding.shares else None,
+        "on_pace": finding.shares.on_pace if finding.shares else None,
         "statistic": maybe_rounded(finding.statistic),
         "threshold": maybe_rounded(finding.threshold),
         "rate": maybe_rounded(rate),

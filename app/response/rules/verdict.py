@@ -9,13 +9,16 @@ from uuid import UUID
 
 DECIMALS = 6
 
-OPTIONAL_FIELDS = ("rate_low", "rate_high", "odds", "stated_far")
+OPTIONAL_FIELDS = ("rate_low", "rate_high", "odds", "slow", "short", "on_pace", "stated_far")
 """The fields that only some rules fill."""
 
 
 class State(StrEnum):
     """The state that a rule gives a series. The field's rules never give `below_pace`, `uncertain` or
     `under_delivered`.
+
+    `off_track` is the alarm: at the present rate the goal will be missed. `not_responding` is the alarm together with
+    shares that name it: growth is more likely than not under half of the required rate.
     """
 
     INSUFFICIENT_DATA = "insufficient_data"
@@ -23,6 +26,7 @@ class State(StrEnum):
     BELOW_PACE = "below_pace"
     GOAL_MET = "goal_met"
     UNCERTAIN = "uncertain"
+    OFF_TRACK = "off_track"
     NOT_RESPONDING = "not_responding"
     UNDER_DELIVERED = "under_delivered"
 
@@ -32,6 +36,10 @@ class NonresponseKind(StrEnum):
 
     NEVER = "never"
     STOPPED = "stopped"
+
+
+ALARMS = frozenset({State.OFF_TRACK, State.NOT_RESPONDING})
+"""The states of an alarm, whether or not it is named."""
 
 
 def rounded(number: float) -> float:
@@ -62,6 +70,29 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Shares:
+    """The calibrated probabilities of a student's present growth, which add to one.
+
+    slow: under half of the required rate. short: from half of it to under all of it. on_pace: all of it or more.
+    """
+
+    slow: float
+    short: float
+    on_pace: float
+
+    @classmethod
+    def below(cls, slow: float, under: float) -> Shares:
+        """Returns the shares from the probabilities of growth under half of the required rate, and under all of it."""
+        slow, under = rounded(slow), rounded(under)
+        return cls(slow, rounded(under - slow), rounded(1 - under))
+
+    @property
+    def each(self) -> tuple[float, float, float]:
+        """Returns the three shares, in the order of the fields."""
+        return self.slow, self.short, self.on_pace
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The conclusion of one rule, before the steps that all rules share. The fields have the same meaning as in
     `Verdict`.
@@ -78,6 +109,7 @@ class Finding:
     rate_low: float | None = None
     rate_high: float | None = None
     odds: float | None = None
+    shares: Shares | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +123,8 @@ class Verdict:
     * `change_week` is the instructional week about which growth slowed, counted as the series counts weeks.
     * `rate_low` and `rate_high` are the bounds of the middle 80 % of the present rate. `odds` are the odds of slow
       growth against growth that keeps pace. The JSON leaves them out if the rule does not estimate them.
+    * `slow`, `short` and `on_pace` are the shares of a growth measure with an SEM, from three scores on, whichever rule
+      judges it. The JSON leaves them out otherwise.
     * `stated_far` is the share of the benchmark's responders whom the rule with these parameters flags at some time in
       26 weeks. It is left out if it was not measured; docs/response.md says where it does not hold.
     * `parameters` are all of the rule's parameters, with defaults. `scores` are the ids of the phase's scores in order.
@@ -112,6 +146,9 @@ class Verdict:
     rate_low: float | None = None
     rate_high: float | None = None
     odds: float | None = None
+    slow: float | None = None
+    short: float | None = None
+    on_pace: float | None = None
     stated_far: float | None = None
 
     def __post_init__(self) -> None:

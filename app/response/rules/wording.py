@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.response.aimline import Direction
-from app.response.rules.verdict import DECIMALS
+from app.response.rules.verdict import DECIMALS, Shares
 
 WORDS = (
     "no",
@@ -58,3 +58,13 @@ def plainly(left: float, right: float) -> tuple[str, str]:
     """Returns two numbers as text, with as many digits as are needed to tell them apart."""
     digits = next((d for d in range(2, DECIMALS) if plain(left, d) != plain(right, d)), DECIMALS)
     return plain(left, digits), plain(right, digits)
+
+
+def percents(shares: Shares) -> tuple[int, int, int]:
+    """Returns the shares in whole percent, which add to 100: the largest remainders are rounded up."""
+    exact = [100 * share for share in shares.each]
+    whole = [int(value) for value in exact]
+    by_remainder = sorted(range(3), key=lambda n: whole[n] - exact[n])
+    for n in by_remainder[: 100 - sum(whole)]:
+        whole[n] += 1
+    return whole[0], whole[1], whole[2]

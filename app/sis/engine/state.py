@@ -41,11 +41,12 @@ async def change_states(
     if following in NOTIFIED:
         for row in rows:
             if not row.dry:
-                add_notices(work, following, row.source_id, row.id)
+                await add_notices(work, following, row.source_id, row.id)
     return rows
 
 
-def add_notices(work: Work, kind: str, source_id: UUID, run_id: UUID | None) -> None:
+@needs(Can.READ_SYNC)
+async def add_notices(work: Work, kind: str, source_id: UUID, run_id: UUID | None) -> None:
     """Adds the notices to people about a run or, without a run, about a source. A worker sends them."""
     for channel in ("email", "chat"):
         work.db.add(

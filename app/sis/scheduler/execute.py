@@ -199,7 +199,7 @@ async def schedule_due_runs(work: Work) -> list[UUID]:
             inspected.append(row.id)
         if row.overdue_at is not None and row.overdue_at <= now():
             record(work, NewEvent(SYNC_OVERDUE, row.id, row.version, {}))
-            add_notices(work, OVERDUE, row.id, None)
+            await add_notices(work, OVERDUE, row.id, None)
             row.overdue_at = None
         if row.due is not None and row.due <= now():
             await _create_due_run(work, row)

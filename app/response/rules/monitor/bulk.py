@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from app.response.rules.labels import NAMED
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.model import Array, Weeks
 from app.response.rules.monitor.panel import Panel, PanelEstimate, judge_panel
@@ -160,15 +161,15 @@ def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
 
 
 def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
-    """Returns the state of each series: not_responding, uncertain, below_pace or responding.
-
-    It follows from the statistic and the interval.
+    """Returns the state of each series, which follows from the statistic, the share of slow growth and the interval:
+    not_responding, off_track, uncertain, below_pace or responding.
     """
     threshold = calibration.threshold_at(far)
     watch = min(threshold, calibration.threshold_at(WATCH))
     statistic = np.round(estimate.statistic, 9)
-    conditions = [statistic > threshold, statistic > watch, estimate.high < 1]
-    choices = [State.NOT_RESPONDING, State.UNCERTAIN, State.BELOW_PACE]
+    alarm = statistic > threshold
+    conditions = [alarm & (estimate.slow >= NAMED), alarm, statistic > watch, estimate.high < 1]
+    choices = [State.NOT_RESPONDING, State.OFF_TRACK, State.UNCERTAIN, State.BELOW_PACE]
     return np.select(conditions, [STATES.index(name) for name in choices], STATES.index(State.RESPONDING)).astype(
         np.int8
     )

@@ -80,6 +80,24 @@ def log_odds(slow: Array, pace: Array) -> Array:
     return np.asarray(np.clip(np.log((slow + floor) / (pace + floor)), -15, 15))
 
 
+SLOW_SHARE, UNDER_SHARE = (-0.64, 0.927), (-0.07, 0.952)
+"""The intercept and slope of the log odds of the rate being below .5 g and below g, as people see them.
+
+Fitted in the benchmark by logistic regression over all students and weeks (`bench/response/shares.py`). The model
+gives changes of growth a larger weight than they have there, so that the statistic reacts quickly; the displayed shares
+do not.
+"""
+
+
+def shares_below(slow: Array, under: Array) -> tuple[Array, Array]:
+    """Returns the calibrated probabilities that the rate is below .5 g and below g, from those of the model."""
+    displayed_slow, displayed_under = (
+        1 / (1 + np.exp(-(intercept + slope * log_odds(raw, np.maximum(1 - raw, 0)))))
+        for raw, (intercept, slope) in ((slow, SLOW_SHARE), (under, UNDER_SHARE))
+    )
+    return displayed_slow, np.maximum(displayed_slow, displayed_under)
+
+
 DISPLAYED_ODDS = (-0.6, 0.9)
 """The intercept and slope of the log odds that people see, which were fitted in the benchmark by logistic regression.
 

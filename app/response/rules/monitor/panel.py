@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from app.response.rules.monitor.filters import Posterior, posterior
 from app.response.rules.monitor.forms import MIN_COHORT, Cohorts, Paths, form_effects
-from app.response.rules.monitor.model import Array, Prior, Weeks, calibrated_log_odds, log_odds, normal_cdf
+from app.response.rules.monitor.model import Array, Prior, Weeks, log_odds, normal_cdf, shares_below
 
 WIDE = 100.0
 """The variance of the level, in SEM^2, that is assumed if no cohort shows which level to expect."""
 
 STOPPED = 0.62
 """The probability from which a student who does not respond counts as stopped and not as never responding."""
+
+LEAST_THRESHOLD = -1.0
+"""A statistic below all thresholds (log odds), up to which the kind of nonresponse is not computed."""
 
 MIDDLE_80 = 1.2815515655446004
 
@@ -69,10 +72,10 @@ class Panel:
 class PanelEstimate:
     """The monitor's estimate for each student: the statistic, the present rate with its interval, and the change.
 
-    The statistic is in log odds. The rate is in g; the interval contains it with a probability of 80 %. `slow` is the
-    probability that the rate is below .5 g, calibrated for display. `stopped` is the probability that growth kept pace
-    before it changed, if it is slow now. `change` is the likeliest week of the change, counted from the phase's start;
-    0 if no change was possible.
+    slow, under: the probabilities that the rate is below .5 g and below g, calibrated for display; slow is at most
+    under. stopped: the probability that growth kept pace before it changed, if it is slow now; 0 where the statistic is
+    far below every threshold. change: the likeliest week of the change, counted from the phase's start; 0 if no change
+    was possible.
     """
 
     statistic: Array
@@ -80,6 +83,7 @@ class PanelEstimate:
     low: Array
     high: Array
     slow: Array
+    under: Array
     stopped: Array
     change: NDArray[np.int64]
 
@@ -246,22 +250,39 @@ def summarize(posterior: Posterior) -> PanelEstimate:
     z = np.empty((3, *p.mean.shape))
     np.subtract(prior.slow, p.mean, out=z[0])
     np.subtract(p.mean, prior.pace, out=z[1])
-    z[:2] /= p.sd
-    np.subtract(p.was_mean, prior.once, out=z[2])
-    z[2] /= np.maximum(p.was_sd, 1e-6)
-    below, within, kept = normal_cdf(z)
+    np.subtract(1, p.mean, out=z[2])
+    z /= p.sd
+    below, within, short = normal_cdf(z)
     # Summed over the hypotheses one axis after the other, so that other students in the panel never change the result.
     parts = np.empty((5, *p.mean.shape))
     changed = np.multiply(p.weight, below, out=parts[0])[1:]
     np.multiply(p.weight, within, out=parts[1])
-    np.multiply(p.weight, p.mean, out=parts[2])
-    np.multiply(p.weight, p.sd**2 + p.mean**2, out=parts[3])
-    np.multiply(parts[0], kept, out=parts[4])
-    parts[4, 0] = 0
-    slow, pace, rate, square, kept_and_slow = parts.sum(axis=1).sum(axis=1)
+    np.multiply(p.weight, short, out=parts[2])
+    np.multiply(p.weight, p.mean, out=parts[3])
+    np.multiply(p.weight, p.sd**2 + p.mean**2, out=parts[4])
+    slow, pace, under, rate, square = parts.sum(axis=1).sum(axis=1)
     sd = np.sqrt(np.maximum(square - rate**2, 1e-12))
+    statistic = log_odds(slow, pace)
     change = p.week[changed.sum(axis=1).argmax(axis=0)] - p.began
-    stopped = kept_and_slow / np.maximum(slow, 1e-30)
     low, high = rate - MIDDLE_80 * sd, rate + MIDDLE_80 * sd
-    displayed_slow = 1 / (1 + np.exp(-calibrated_log_odds(log_odds(slow, np.maximum(1 - slow, 0)))))
-    return PanelEstimate(log_odds(slow, pace), rate, low, high, displayed_slow, stopped, np.maximum(change, 0))
+    displayed_slow, displayed_under = shares_below(slow, under)
+    stopped = _stopped(p, parts[0], slow, np.flatnonzero(statistic > LEAST_THRESHOLD))
+    return PanelEstimate(statistic, rate, low, high, displayed_slow, displayed_under, stopped, np.maximum(change, 0))
+
+
+def _stopped(p: Posterior, below: Array, slow: Array, chosen: NDArray[np.int64]) -> Array:
+    """Returns the probability that growth kept pace before it changed, if it is slow now. Computes it only for the
+    chosen students; for the others it is 0.
+
+    `below` has the weight of each hypothesis times the probability that the rate is slow under it.
+    """
+    stopped = np.zeros(len(slow))
+    if not len(chosen):
+        return stopped
+    z = p.was_mean[:, :, chosen] - p.prior.once
+    z /= np.maximum(p.was_sd[:, :, chosen], 1e-6)
+    kept = normal_cdf(z)
+    kept *= below[:, :, chosen]
+    kept[0] = 0
+    stopped[chosen] = kept.sum(axis=0).sum(axis=0) / np.maximum(slow[chosen], 1e-30)
+    return stopped

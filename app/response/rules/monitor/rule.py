@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.aimline import Direction
+from app.response.rules.labels import bears_name
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.model import Array, calibrated_log_odds
 from app.response.rules.monitor.panel import STOPPED, Panel, PanelEstimate, judge_panel
-from app.response.rules.series import DeliveredMinutes, Series
-from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
-from app.response.rules.wording import growth, plain
+from app.response.rules.series import LEVEL_SCORES, DeliveredMinutes, Series
+from app.response.rules.verdict import ALARMS, Finding, NonresponseKind, Reason, Shares, State
+from app.response.rules.wording import growth, percents, plain
 
 WATCH = 0.25
 """The stated false-alarm rate of the watch threshold.
@@ -41,6 +42,9 @@ MAX_WEEKS = 260
 """The maximum number of instructional weeks of a series. It is limited, because the work grows with the square of its
 length.
 """
+
+MAJORITY = 0.5
+"""The share of growth on pace from which a sentence never says that the goal will be missed."""
 
 MEDIAN_NOISE = 0.45
 """The variance of a median of three scores, relative to that of one score."""
@@ -87,14 +91,20 @@ def find_calibrated(series: Series, far: float, calibration: Calibration) -> Fin
     insufficient = cannot_judge(series)
     if insufficient is not None:
         return insufficient
+    last = series.weeks[-1] if series.weeks else 0
+    facts = Facts(series.aimline.rate, series.direction, last, len(series.weeks), series.dosage)
+    return conclude(_estimate_alone(series, calibration), 0, facts, far, calibration)
+
+
+def _estimate_alone(series: Series, calibration: Calibration) -> PanelEstimate:
+    """Returns the estimate of one series without a cohort."""
     line, times = series.aimline, np.array([0, *series.weeks])
     sem = (series.sem or math.nan) * calibration.noise
-    facts = Facts(line.rate, series.direction, int(times[-1]), len(series.weeks), series.dosage)
     # Values are relative to the baseline and in SEM, so that the scale's zero and unit make no difference.
     values = np.array([0.0, *(line.better * (value - series.baseline) / sem for value in series.values)])
     noise = np.where(np.arange(len(times)) == 0, MEDIAN_NOISE, 1.0)
     panel = Panel(times, values[:, None], np.array([abs(line.rate) / sem]), np.zeros(1, np.int64), noise)
-    return conclude(judge_panel(panel, calibration.prior, adjust=False), 0, facts, far, calibration)
+    return judge_panel(panel, calibration.prior, adjust=False)
 
 
 def cannot_judge(series: Series) -> Finding | None:
@@ -134,14 +144,18 @@ def conclude(
     watch = min(threshold, calibration.threshold_at(WATCH))
     rate, low, high = (float(part[student]) * facts.goal_rate for part in (estimate.rate, estimate.low, estimate.high))
     low, high = min(low, high), max(low, high)
-    slow, displayed_odds = float(estimate.slow[student]), float(calibrated_log_odds(np.array(statistic)))
+    odds = math.exp(float(calibrated_log_odds(np.array(statistic))))
+    shares = shares_at(estimate, student)
     change = int(estimate.change[student])
     kind = NonresponseKind.STOPPED if float(estimate.stopped[student]) > STOPPED and change else NonresponseKind.NEVER
+    numbers = {"slow": shares.slow, "short": shares.short, "on_pace": shares.on_pace}
     reasons = [
-        Reason("odds", {"slow": slow, "odds": math.exp(displayed_odds), "required_rate": facts.goal_rate}),
+        Reason("odds", {"odds": odds, "required_rate": facts.goal_rate}),
+        Reason("shares", numbers),
         Reason("rate_now", {"rate": rate, "low": low, "high": high}),
     ]
-    state, since = State.NOT_RESPONDING, change if kind is NonresponseKind.STOPPED else 0
+    state = State.NOT_RESPONDING if bears_name(shares) else State.OFF_TRACK
+    since = change if kind is NonresponseKind.STOPPED else 0
     if statistic <= threshold:
         below = float(estimate.high[student]) < 1
         state = State.UNCERTAIN if statistic > watch else State.BELOW_PACE if below else State.RESPONDING
@@ -149,12 +163,12 @@ def conclude(
     share = facts.dosage.share(since, facts.last_week) if facts.dosage else None
     if share is not None:
         reasons.append(Reason("dosage", {"share": share, "least": DOSAGE, "after_week": since}))
-    if state is State.NOT_RESPONDING and share is not None and share < DOSAGE:
+    if state in ALARMS and share is not None and share < DOSAGE:
         state = State.UNDER_DELIVERED
     stopped = state is State.NOT_RESPONDING and kind is NonresponseKind.STOPPED
     if stopped:
         reasons.append(Reason("change", {"week": change}))
-    sentence = _sentence(state, displayed_odds, far, (rate, low, high), change if stopped else None, share, facts)
+    sentence = _sentence(state, shares, far, (low, high), change if stopped else None, share, facts)
     return Finding(
         state,
         tuple(reasons),
@@ -166,8 +180,25 @@ def conclude(
         rate,
         low,
         high,
-        math.exp(displayed_odds),
+        odds,
+        shares,
     )
+
+
+def shares_at(estimate: PanelEstimate, student: int) -> Shares:
+    """Returns the shares of the student with this index of a panel."""
+    return Shares.below(float(estimate.slow[student]), float(estimate.under[student]))
+
+
+def shares_of(series: Series) -> Shares | None:
+    """Returns the shares of one series without a cohort, by the published defaults, whichever rule judges it.
+
+    Returns None where the measure has no SEM, where there are fewer than three scores, or where no week of instruction
+    has passed.
+    """
+    if cannot_judge(series) is not None or len(series.observations) < LEVEL_SCORES or series.weeks[-1] <= 0:
+        return None
+    return shares_at(_estimate_alone(series, PUBLISHED), 0)
 
 
 NEAR, NEARER = 2.0, 1.0
@@ -190,46 +221,43 @@ def probes(finding: Finding) -> int:
     return int(scores_to_request(np.array(finding.statistic), finding.threshold))
 
 
-def _times(log_odds: float) -> str:
-    odds = math.exp(abs(log_odds))
-    return "over 1000 times" if odds > 1000 else f"{plain(odds, 1 if odds < 10 else 0)} times"
-
-
 def _sentence(
     state: State,
-    displayed_odds: float,
+    shares: Shares,
     far: float,
-    rate: tuple[float, float, float],
+    interval: tuple[float, float],
     change: int | None,
     share: float | None,
     facts: Facts,
 ) -> str:
-    """Returns the finding's sentence, which states the posterior odds in words and never advises to hold back help.
+    """Returns the finding's sentence, which states the shares in words. The sentence never advises to hold back help.
 
-    `rate` is the estimated rate with its interval, `change` the week of the change, and `share` the delivered share.
+    `interval` has the middle 80 % of the rate, `change` the week of the change, and `share` the delivered share.
     """
-    progress, needed = growth(facts.direction), plain(facts.goal_rate)
-    allowing = ", and allowing for how hard each passage was for everyone," if facts.adjusted else ""
-    slow, pace = f"{progress} is now under half of the {needed} a week that the goal needs", "it is still on pace"
-    if displayed_odds > 0:
-        comparison = f"it is {_times(displayed_odds)} more likely that {slow} than that {pace}"
-    else:
-        comparison = (
-            f"it is {_times(displayed_odds)} more likely that {progress} is on pace for the {needed} a week "
-            "that the goal needs than that it is under half of it"
-        )
-    parts = [f"Given these scores{allowing} {comparison}" if allowing else f"Given these scores, {comparison}"]
+    needed = plain(facts.goal_rate)
+    allowing = ", and allowing for how hard each passage was for everyone," if facts.adjusted else ","
+    slow, short, on_pace = percents(shares)
+    parts = [
+        f"Given these scores{allowing} {growth(facts.direction)} is now under half of the {needed} a week that the "
+        f"goal needs with a probability of {slow} %, between half and all of it with {short} %, and on pace with "
+        f"{on_pace} %"
+    ]
+    if state in ALARMS:
+        if shares.on_pace >= MAJORITY:
+            parts.append(f"only {plain(100 * far, 1)} % of students who keep pace ever come this near")
+        else:
+            parts.append("at the present rate the goal will be missed")
     if state is State.NOT_RESPONDING:
-        if displayed_odds <= 0:
-            parts.append(f"but only {plain(100 * far, 1)} % of students who keep pace ever come this near")
         began = "there is no sign that it was ever on pace for long"
         parts.append(began if change is None else f"the slowdown most likely began about week {change}")
+    elif state is State.OFF_TRACK:
+        parts.append("whether it has stopped is not clear yet")
     elif state is State.UNDER_DELIVERED:
         parts.append("but the support itself was not delivered as planned, so the scores cannot speak of it")
     elif state is State.UNCERTAIN:
-        parts.append("that is not enough to say so, and extra scores would settle it")
+        parts.append("that is not enough to raise an alarm, and extra scores would settle it")
     elif state is State.BELOW_PACE:
-        parts.append(f"the rate is most likely {plain(rate[1])} to {plain(rate[2])}, which will miss the goal")
+        parts.append(f"the rate is most likely {plain(interval[0])} to {plain(interval[1])}, which will miss the goal")
     if share is not None:
         parts.append(f"{plain(100 * share, 0)} % of the planned minutes were delivered")
     return "; ".join(parts) + "."

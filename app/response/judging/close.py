@@ -1,0 +1,57 @@
+"""Closes the open alerts of supports that changed or ended, or whose goal's date passed. Never judges."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import and_, any_, cast, func, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import Text
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.events.catalogue import EventType
+from app.events.outbox import record
+from app.response.judging.alerts import AlertRecord, record_as_json
+from app.response.models import ResponseState
+from app.roster.lookup import IdList
+from app.support.models import Support
+from app.support.phase import support_event
+
+LAST_WEEK: Final = 1_000_000
+"""A week after all weeks of a phase, so that the phase opens no other alert."""
+
+QUIET = 2
+"""The place of `quiet` in a stored alert record."""
+
+
+@needs(Can.JUDGE)
+async def close_alerts(work: Work, support_ids: Collection[UUID], event: EventType) -> int:
+    """Closes the open alerts of these supports with this event; returns their number. A quiet alert ends in silence."""
+    is_open = and_(
+        ResponseState.district_id == work.district_id,
+        ResponseState.support_id == any_(cast(list(support_ids), IdList)),
+        ResponseState.alert_id.is_not(None),
+    )
+    query = (
+        select(Support, ResponseState.verdict_id, ResponseState.alert_id, ResponseState.memory)
+        .join(Support, and_(Support.district_id == work.district_id, Support.id == ResponseState.support_id))
+        .where(is_open)
+        .order_by(Support.id)
+    )
+    rows = (await work.db.execute(query)).all()
+    if not rows:
+        return 0
+    for support, verdict_id, alert_id, memory in rows:
+        if not memory["alert"][QUIET]:
+            record(work, support_event(event, support, {"verdict": verdict_id, "alert": alert_id}))
+    closed = cast(literal(record_as_json(AlertRecord(week=LAST_WEEK)), JSONB), JSONB)
+    await work.db.execute(
+        update(ResponseState)
+        .where(is_open)
+        .values(alert_id=None, memory=func.jsonb_set(ResponseState.memory, cast(["alert"], ARRAY(Text)), closed))
+        .execution_options(synchronize_session=False)
+    )
+    return len(rows)

@@ -1,0 +1,133 @@
+"""`python -m bench.response.shares`: measures the shares of growth, and the alarms and names that rest on them.
+
+Counts everybody: students between half of the required rate and all of it are in every figure. With `--fit` it also
+prints the intercepts and slopes that calibrate the shares, from populations that are not scored.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.response.rules.labels import NAMED
+from app.response.rules.monitor.calibration import PUBLISHED
+from app.response.rules.monitor.model import SLOW_SHARE, UNDER_SHARE
+from app.response.rules.monitor.panel import judge_weeks
+from app.response.rules.rates import threshold_at
+from bench.response.figures import figures
+from bench.response.monitor import FIRST_WEEK, panel
+from bench.response.world import World, Year, simulate
+
+Array = NDArray[np.float64]
+BINS = 10
+FAR = 0.10
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """The statistic and the calibrated probabilities of growth below .5 g and below g, (students, weeks)."""
+
+    statistic: Array
+    slow: Array
+    under: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The figures of one population: the expected calibration error of each share, and of each alarm its figures."""
+
+    errors: dict[str, float]
+    off_track: dict[str, float]
+    not_responding: dict[str, float]
+
+
+def judge_population(year: Year) -> Population:
+    """Judges every student in every week, each time from the scores up to that week only."""
+    weeks = judge_weeks(panel(year), PUBLISHED.prior, range(1, year.scores.shape[1] + 1))
+    statistic, slow, under = (np.stack([getattr(week, name) for week in weeks], axis=1) for name in NAMES)
+    return Population(statistic, slow, under)
+
+
+NAMES = ("statistic", "slow", "under")
+
+
+def ends(judged: Population, year: Year, far: float = FAR, named: float = NAMED) -> Ends:
+    """Returns the figures of one population at the stated false-alarm rate `far`."""
+    g, late = year.world.goal_rate, slice(FIRST_WEEK - 1, None)
+    shares = {
+        "slow": (judged.slow, year.rate < g / 2),
+        "short": (judged.under - judged.slow, (year.rate >= g / 2) & (year.rate < g)),
+        "on pace": (1 - judged.under, year.rate >= g),
+    }
+    errors = {name: calibration_error(stated[:, late], true[:, late]) for name, (stated, true) in shares.items()}
+    alarm = judged.statistic > threshold_at("monitor", far)
+    alarm[:, : FIRST_WEEK - 1] = False
+    return Ends(errors, flagged(alarm, year, g), flagged(alarm & (judged.slow >= named), year, g / 2))
+
+
+def flagged(alarm: NDArray[np.bool_], year: Year, rate: float) -> dict[str, float]:
+    """Returns the figures of the first alarms, with the share of all flagged students who truly grow under `rate`."""
+    first = np.where(alarm.any(axis=1), alarm.argmax(axis=1) + 1, 0)
+    true = year.rate[np.arange(len(first)), np.maximum(first - 1, 0)]
+    return figures(first, year).value | {"true": float((true[first > 0] < rate).mean())}
+
+
+def calibration_error(stated: Array, true: NDArray[np.bool_]) -> float:
+    """Returns the mean distance of stated and true shares in ten bins, weighted by the bins' cases."""
+    at = np.minimum((stated.ravel() * BINS).astype(int), BINS - 1)
+    sums, hits = (np.bincount(at, weights=values.ravel(), minlength=BINS) for values in (stated, true))
+    return float(np.abs(sums - hits).sum() / stated.size)
+
+
+def fit(raw: Array, true: NDArray[np.bool_]) -> tuple[float, float]:
+    """Returns intercept and slope of the logistic regression of truth on log odds, by Newton's method."""
+    x, y = log_odds(raw).ravel(), true.ravel().astype(float)
+    design, beta = np.stack([np.ones_like(x), x]), np.array([0.0, 1.0])
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-beta @ design))
+        beta = beta + np.linalg.solve((design * (p * (1 - p))) @ design.T, design @ (y - p))
+    return float(beta[0]), float(beta[1])
+
+
+def log_odds(share: Array) -> Array:
+    """Returns the log odds of probabilities."""
+    kept = np.clip(share, 1e-9, 1 - 1e-9)
+    return np.asarray(np.log(kept / (1 - kept)))
+
+
+def uncalibrated(share: Array, calibration: tuple[float, float]) -> Array:
+    """Returns the model's own probabilities from the calibrated ones."""
+    intercept, slope = calibration
+    return np.asarray(1 / (1 + np.exp(-(log_odds(share) - intercept) / slope)))
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(prog="python -m bench.response.shares", description=__doc__)
+    ask.add_argument("--students", type=int, default=20_000)
+    ask.add_argument("--pairs", type=int, default=5)
+    ask.add_argument("--seed", type=int, default=1)
+    ask.add_argument("--fit", action="store_true")
+    options = ask.parse_args()
+    runs: list[Ends] = []
+    for pair in range(options.pairs):
+        seed = options.seed + 2 * pair
+        if options.fit:
+            year = simulate(World(), options.students, seed)
+            judged, late = judge_population(year), slice(FIRST_WEEK - 1, None)
+            slow = fit(uncalibrated(judged.slow, SLOW_SHARE)[:, late], year.rate[:, late] < year.world.goal_rate / 2)
+            under = fit(uncalibrated(judged.under, UNDER_SHARE)[:, late], year.rate[:, late] < year.world.goal_rate)
+            print(f"seed {seed}: slow {slow[0]:.3f} {slow[1]:.3f}, under {under[0]:.3f} {under[1]:.3f}")
+        year = simulate(World(), options.students, seed + 1)
+        runs.append(ends(judge_population(year), year))
+    for name in ("errors", "off_track", "not_responding"):
+        print(f"\n{name}, mean (least, most) of {len(runs)} populations of {options.students} students")
+        for figure in getattr(runs[0], name):
+            values = [getattr(run, name)[figure] for run in runs]
+            print(f"  {figure:8} {np.mean(values):.4f} ({min(values):.4f}, {max(values):.4f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Tests the shares of growth: they add to one, name an alarm only where they bear it out, and are calibrated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.response.rules.choose import RULES, judge
+from app.response.rules.labels import LABELS, NAMED, label
+from app.response.rules.series import Observation, Series
+from app.response.rules.verdict import ALARMS, NonresponseKind, Shares, State
+from app.response.rules.wording import percents
+from bench.response.shares import ends, judge_population
+from bench.response.world import World, simulate
+
+GROWTH_RULES = [name for name, rule in RULES.items() if rule.judges_growth]
+
+
+def series(values: list[float], sem: float | None = 4.0) -> Series:
+    observations = tuple(Observation(n + 1, value, f"sco_{n}") for n, value in enumerate(values))
+    return Series(observations, 30.0, 75.0, 30, sem=sem)
+
+
+@pytest.mark.parametrize("rule", GROWTH_RULES)
+@given(values=st.lists(st.floats(0, 120), min_size=3, max_size=20))
+def test_every_growth_rule_states_shares_that_add_to_one(rule: str, values: list[float]) -> None:
+    """From three scores on, whichever rule judges, and whatever it concludes."""
+    verdict = judge(rule, series(values))
+    assert verdict.slow is not None
+    assert verdict.short is not None
+    assert verdict.on_pace is not None
+    assert min(verdict.slow, verdict.short, verdict.on_pace) >= 0
+    assert round(verdict.slow + verdict.short + verdict.on_pace, 6) == 1
+    assert (verdict.state is State.NOT_RESPONDING) <= (verdict.slow >= NAMED)
+    assert verdict.state not in ALARMS or (verdict.slow >= NAMED) == (verdict.state is State.NOT_RESPONDING)
+
+
+@pytest.mark.parametrize("rule", GROWTH_RULES)
+def test_without_an_sem_a_flag_has_no_name(rule: str) -> None:
+    """Nothing can say how slow growth is, so the headline claims no more than the field's rule found."""
+    verdict = judge(rule, series([30.0] * 12, sem=None))
+    assert (verdict.slow, verdict.kind) == (None, None)
+    assert verdict.state in (State.OFF_TRACK, State.INSUFFICIENT_DATA)
+    assert "slow" not in verdict.as_json()
+
+
+def test_a_flat_series_is_off_track_first_and_named_later() -> None:
+    """The alarm comes at the stated false-alarm rate, the name when the scores support it."""
+    rng = np.random.default_rng(3)
+    values = [30 + 0.5 * week + 3 * noise for week, noise in enumerate(rng.normal(size=26), 1)]
+    states = [judge("monitor", series(values[:number])).state for number in range(3, 27)]
+    first = next(n for n, state in enumerate(states) if state in ALARMS)
+    assert states[first] is State.OFF_TRACK
+    assert State.NOT_RESPONDING in states[first:]
+
+
+def test_the_sentence_states_the_shares_in_whole_percent() -> None:
+    """A reader can add them up."""
+    verdict = judge("monitor", series([30.0 + 0.2 * week for week in range(15)]))
+    assert verdict.slow is not None
+    assert verdict.short is not None
+    assert verdict.on_pace is not None
+    slow, short, on_pace = percents(Shares(verdict.slow, verdict.short, verdict.on_pace))
+    assert f"{slow} %, between half and all of it with {short} %, and on pace with {on_pace} %" in verdict.sentence
+
+
+@given(slow=st.floats(0, 1), under=st.floats(0, 1))
+def test_percents_add_to_a_hundred(slow: float, under: float) -> None:
+    """Rounding loses nothing and adds nothing."""
+    shares = Shares.below(slow * under, under)
+    assert sum(percents(shares)) == 100
+    assert all(abs(percent - 100 * share) <= 1 for percent, share in zip(percents(shares), shares.each, strict=True))
+
+
+def test_no_label_says_more_than_its_verdict() -> None:
+    """A screen shows the label alone: it must hold by itself."""
+    assert set(LABELS) == set(State) - {State.NOT_RESPONDING, State.RESPONDING}
+    assert label(State.NOT_RESPONDING, NonresponseKind.STOPPED, 0.02) == "Stopped responding"
+    assert label(State.RESPONDING, None, 0.7) == "Responding"
+    assert label(State.RESPONDING, None, 0.2) != "Responding"
+
+
+def test_the_shares_are_calibrated_in_a_fresh_population() -> None:
+    """The expected error of each share is under .02, all students and weeks counted."""
+    year = simulate(World(), 3000, 9001)
+    errors = ends(judge_population(year), year).errors
+    assert max(errors.values()) < 0.02, errors
+
+
+def test_fewer_than_three_scores_have_no_shares() -> None:
+    """Two scores cannot bear a rate."""
+    assert judge("monitor", series([30.0, 31.0])).slow is None
+    assert replace(judge("four-point", series([30.0, 31.0, 33.0]))).slow is not None
