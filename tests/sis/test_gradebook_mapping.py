@@ -356,7 +356,7 @@ async def test_the_first_load_is_judged_and_raises_alerts_only_when_asked(
     states = await ask(
         north, "SELECT state FROM response_state WHERE district_id = :district AND support_id = :id", id=support_id
     )
-    assert states == [("not_responding",)]
+    assert states == [("off_track",)]
     events = await ask(
         north,
         "SELECT type FROM event WHERE district_id = :district AND subject_id = :id AND type IN ('response.off_track')",
