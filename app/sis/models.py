@@ -141,7 +141,8 @@ class SisAcknowledgement(TenantRow, Base):
 class SisChange(TenantRow, Base):
     """One row that a run updated, restored or removed, with its before-image.
 
-    A created row is not logged, because the row itself names the run that created it (`arrived_in`). The action is
+    A created row is not logged, because the row itself names the run that created it (`arrived_in`). A created score is
+    logged, without a before-image, because its row does not name the run. The action is
     `remove` if the source marked the row as deleted, and `absent` if a complete delivery no longer had it. From the
     time `expired_at` on, the before-image `before` is null, and the run cannot be undone any more.
     """

@@ -263,6 +263,7 @@ async def test_a_file_that_changes_too_much_is_held(north: Town, tmp_path: Path)
         row["value"] = "5"
     held = await load(north, scores, tmp_path)
     assert (held.state, held.exit_code) == ("held", 4)
+    assert held.sentence.startswith("The sync is held, and no score has changed: ")
     assert "60 of 60 scores (100%) would be changed; the limit is 75%." in held.sentence
     assert {row[2] for row in await scores_of(north)} == {50.0}
     next_night = await load(north, scores, tmp_path)

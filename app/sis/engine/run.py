@@ -178,7 +178,8 @@ def conclude(report: Report, dry: bool) -> None:
     if report.held_because:
         report.state = RunState.DRY if dry else RunState.HELD
         report.exit_code = EXITS["held"]
-        verb = "would be held" if dry else "is held, and the roster is as it was"
+        unchanged = "no score has changed" if report.mode == "scores" else "the roster is as it was"
+        verb = "would be held" if dry else f"is held, and {unchanged}"
         report.sentence = f"The sync {verb}: {' '.join(report.held_because)}"
     elif dry:
         report.state = RunState.DRY
