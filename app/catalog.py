@@ -12,6 +12,7 @@ from app.roster import resource as roster
 from app.roster import schools
 from app.sis.runs import commands as syncing
 from app.sis.runs import resource as sis
+from app.sis.runs.plans import resource as plans
 from app.support import delivery
 from app.support import resource as support
 from app.webhooks import commands as sending
@@ -20,6 +21,6 @@ from app.webhooks import resource as webhooks
 CATALOG = Catalog(
     (
         *(schools, roster, gradebook, playbook, evidence, concern, delivery, support, response, judging, decision),
-        *(sis, syncing, webhooks, sending),
+        *(plans, sis, syncing, webhooks, sending),
     )
 )

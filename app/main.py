@@ -34,6 +34,7 @@ from app.rest import (
     me,
     measure,
     oauth,
+    planned,
     playbook,
     quarantine,
     rekey,
@@ -89,6 +90,7 @@ V1 = (
     sis,
     sources,
     uploads,
+    planned,
     quarantine,
     rekey,
 )

@@ -1,7 +1,7 @@
 """Defines the subcommands of `aimline sync` that show sync runs and decide about them.
 
-They are `status`, `report`, `approve`, `discard`, `undo`, `history` and `rekey`. The exit codes are those of `aimline
-sync`.
+They are `status`, `report`, `diff`, `approve`, `discard`, `undo`, `history` and `rekey`. The exit codes are those of
+`aimline sync`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.access.directory import find_district
 from app.access.principal import system_principal
 from app.access.work import Work, unit
+from app.cli.diff import add_to_sync as add_diff
 from app.cli.operate import AsJson, District, as_operator
 from app.cli.sync import ALREADY_RUNNING, USAGE, print_report, sync_app
 from app.core import ids
@@ -26,6 +27,7 @@ from app.settings import Settings
 from app.sis.engine.report import Report
 from app.sis.port import AlreadyRunning
 from app.sis.runs import approval, quarantine, queries, rekey
+from app.sis.runs import undo as undoing
 from app.sis.runs.history import history_of
 from app.sis.scheduler.answers import attempt_answer
 from app.sis.scheduler.leases import claim_answer
@@ -40,6 +42,7 @@ Kept = Annotated[bool, typer.Option("--without-removals", help="Do not remove an
 def add_to(app: typer.Typer) -> None:
     """Adds the commands about sync runs to `aimline sync`."""
     app.add_typer(sync_app, name="sync")
+    add_diff()
 
     @sync_app.command("status")
     def status(
@@ -83,14 +86,31 @@ def add_to(app: typer.Typer) -> None:
 
     @sync_app.command("approve")
     def approve(
-        run: Run, district: District, plan: Plan, without_removals: Kept = False, as_json: AsJson = False
+        run: Run,
+        district: District,
+        plan: Plan,
+        without_removals: Kept = False,
+        school: Annotated[
+            list[str] | None,
+            typer.Option(help="Apply this school only: an id, or sis:<source>:<sourcedId>; may be repeated."),
+        ] = None,
+        kind: Annotated[
+            list[str] | None, typer.Option(help="Apply this kind only, such as person; may be repeated.")
+        ] = None,
+        as_json: AsJson = False,
     ) -> None:
         """Applies the plan of a held run, or of one that failed to apply.
 
         The plan must be the one that was read, and the roster must not have changed.
+
+        With --school or --kind, the rest of the plan is left out, and comes again with the next run.
         """
         run_id = ids.parse_id("run", run)
-        _decide(district, run_id, lambda work: approval.approve(work, run_id, plan, without_removals), as_json)
+
+        async def mark(work: Work) -> None:
+            await approval.approve(work, run_id, plan, without_removals, school or None, kind or None)
+
+        _decide(district, run_id, mark, as_json)
 
     @sync_app.command("discard")
     def discard(run: Run, district: District, as_json: AsJson = False) -> None:
@@ -158,7 +178,7 @@ def add_to(app: typer.Typer) -> None:
 
         async def operation(engine: AsyncEngine, settings: Settings) -> Report:
             district_id, nobody = await find_district(engine, district), lambda _doing, _done, _of: None
-            return await approval.undo(engine, settings.keyring, district_id, ids.parse_id("run", run), nobody)
+            return await undoing.undo(engine, settings.keyring, district_id, ids.parse_id("run", run), nobody)
 
         report = _run_or_exit(lambda: as_operator(operation))
         _show(report, district, as_json)

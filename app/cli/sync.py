@@ -33,6 +33,7 @@ from app.sis import port
 from app.sis.engine.report import Counts, Report
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.port import AlreadyRunning
+from app.sis.rules import RunState
 from app.sis.runs.pull import Mode, run_source
 from app.sis.scheduler.report_text import render_guard_result, render_rekeys
 from app.sis.service import sync_csv, sync_scores
@@ -40,7 +41,8 @@ from app.sis.sources.service import load_source_by_name
 
 INTERNAL, USAGE, ALREADY_RUNNING, INTERRUPTED = 1, 2, 75, 130
 LOG_WIDTH = 140  # characters, if standard output is not a terminal
-COLUMNS = tuple(field_.name for field_ in fields(Counts) if field_.name not in ("file", "known", "expired", "ignored"))
+HIDDEN = ("file", "known", "expired", "ignored", "left_out")
+COLUMNS = tuple(field_.name for field_ in fields(Counts) if field_.name not in HIDDEN)
 
 sync_app = typer.Typer(help="Syncs the roster from the district's SIS.", no_args_is_help=True)
 
@@ -205,6 +207,8 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
         left_out = [name.replace("_", " ") for name, counts in report.kinds.items() if not counts.file]
         if left_out:
             console.print(f"Not delivered: {', '.join(left_out)}.", markup=False)
+        if unapproved := report.total("left_out"):
+            console.print(f"Left out of the plan that was approved: {unapproved:,} changes.", markup=False)
         if ignored := report.total("ignored"):
             console.print(f"Ignored, because marked as deleted and not known: {ignored:,} rows.", markup=False)
     for result in report.weighed if weighed else ():
@@ -226,6 +230,8 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
     for warning in report.warnings:
         console.print(f"Note: {warning}", markup=False)
     console.print(report.sentence, markup=False)
+    if report.listed and report.state in (RunState.HELD, RunState.DRY):
+        typer.echo(f"See who and what: aimline sync diff {format_id('run', report.run_id)} --district {district}")
     if report.plan:
         arguments = f"{format_id('run', report.run_id)} --district {district}"
         # Printed without wrapping, so that the command can be copied.

@@ -29,7 +29,7 @@ from app.core.log import job_context
 from app.decision.overdue import send_overdue_reminders
 from app.maintenance.models import Task, TaskKind
 from app.requests.retention import expire_answers
-from app.sis.scheduler.retention import KEPT, delete_left_rows, expire_changes
+from app.sis.scheduler.retention import KEPT, delete_left_rows, expire_changes, expire_lists
 from app.webhooks.deliveries.retention import expire
 
 INTERVAL: Final = timedelta(hours=1)
@@ -130,7 +130,7 @@ async def run_task(
     """Runs a task of a district in batches; returns the number of rows that it wrote and whether it is finished."""
 
     async def expire_history(work: Work) -> int:
-        expired = await expire_changes(work, history)
+        expired = await expire_changes(work, history) or await expire_lists(work)
         if not expired:
             await delete_left_rows(work)
         return expired

@@ -16,6 +16,8 @@ from app.rest.derived.shapes import Shapes
 from app.rest.route import Route
 from app.roster.resource import DemographicsResource, EnrollmentResource, StaffResource, StudentResource
 from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource
+from app.sis.runs.plans.resource import PlannedChangeResource
+from app.sis.runs.resource import RunResource
 from app.support.delivery import SessionChangeResource, SessionResource
 from app.support.resource import PhaseResource, SupportResource
 
@@ -44,6 +46,7 @@ SERVED: tuple[ResourceType, ...] = (
     VerdictResource,
     CalibrationResource,
     DecisionResource,
+    PlannedChangeResource,
 )
 """The resources whose shapes are in the contract; a link to another resource is not shown."""
 
@@ -91,6 +94,7 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
     (SupportResource, "sessions", "supports/{support}/sessions", "list_sessions", "sessions"),
     (SupportResource, "verdict", "supports/{support}/verdict", "get_verdict_now", "verdicts"),
     (SupportResource, "verdicts", "supports/{support}/verdicts", "list_verdicts", "verdicts"),
+    (RunResource, "planned_changes", "sync-runs/{run}/planned-changes", "list_planned_changes", "sync"),
 )
 """The reads of the rows that a link leads to, each with its resource, link, path, operation and tag."""
 

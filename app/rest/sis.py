@@ -4,7 +4,7 @@ The file has over 250 lines, because runs, reports and answers share their model
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -42,6 +42,7 @@ class SyncRun(Shape):
     ended_at: datetime | None
     counts: dict[str, Any] = Field(description="Numbers of rows, by kind.")
     warnings: list[Any]
+    listed: int = Field(description="The number of planned changes that are listed; 0 where there is no list.")
 
 
 class Approval(Input):
@@ -54,6 +55,20 @@ class Approval(Input):
         ),
     )
     without_removals: bool = Field(default=False, description="Whether removals are left out of the plan.")
+    schools: list[Annotated[str, Field(max_length=200)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="The only schools whose changes are applied: ids, or external ids `sis:<source>:<sourcedId>`. A "
+        "row that concerns several schools is applied if all of them are named. The rest comes again with the next "
+        "run.",
+    )
+    kinds: list[Annotated[str, Field(max_length=40)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=20,
+        description="The only kinds of rows that are applied, as in `counts`.",
+    )
 
 
 class NewRun(Input):
@@ -256,7 +271,7 @@ async def approve_sync_run(work: OpenWork, run: str, body: Approval) -> SyncRun:
     changed.
     """
     run_id = row_id("run", run)
-    await approval.approve(work, run_id, body.plan, body.without_removals)
+    await approval.approve(work, run_id, body.plan, body.without_removals, body.schools, body.kinds)
     return _run(await queries.run(work, run_id))
 
 
@@ -302,6 +317,7 @@ def _run(source_run: queries.RunOfSource) -> SyncRun:
         ended_at=source_run.run.ended_at,
         counts=source_run.run.counts,
         warnings=source_run.run.warnings,
+        listed=source_run.run.listed,
     )
 
 

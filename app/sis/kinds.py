@@ -5,7 +5,8 @@ and reads no file. Over 250 lines, so that all kinds of OneRoster are in one pla
 """
 
 from dataclasses import dataclass
-from typing import Final
+from enum import StrEnum
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +362,8 @@ BY_NAME: Final = {kind.name: kind for kind in KINDS}
 
 SCORE: Final = Kind("score", "scores", "score", (), about="student_id", optional=True)
 """The kind of the rows of a CSV file of scores. It is not in `KINDS`, because no roster delivery has such rows."""
+RECORD_KIND: Any = StrEnum("SyncRowKind", {kind.name.upper(): kind.name for kind in KINDS})  # type: ignore[misc]  # not literal
+"""The names of all kinds, as an enum for filters and commands."""
 
 MAY_BE_LEFT_OUT: Final = {
     "courses": "course",

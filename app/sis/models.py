@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, LargeBinary, Text
+from sqlalchemy import BigInteger, LargeBinary, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -73,7 +73,8 @@ class SisRun(JobColumns, Changing, TenantRow, Base):
 
     A held run becomes `approved` or `discarded` by the `answer` of a person. An approved run becomes `applied`, or
     `failed_to_apply` if all attempts fail. `undoes` names the run that this one reverts. `weighed` has the guard's
-    results, `taken` describes the imported file, and `pulled_at` is the time of the source's data.
+    results, `taken` describes the imported file, and `pulled_at` is the time of the source's data. `listed` is the
+    number of planned changes that are stored in `sis_planned_change`.
     """
 
     __tablename__ = "sis_run"
@@ -100,6 +101,7 @@ class SisRun(JobColumns, Changing, TenantRow, Base):
     weighed: Mapped[list[Any]] = mapped_column(default=list)
     exit_code: Mapped[int | None]
     rekeys: Mapped[list[Any]] = mapped_column(default=list)
+    listed: Mapped[int] = mapped_column(default=0)
 
 
 class SisQuarantine(TenantRow, Base):
@@ -155,6 +157,40 @@ class SisChange(TenantRow, Base):
     action: Mapped[str]
     before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     expired_at: Mapped[datetime | None]
+
+
+class SisPlannedChange(TenantRow, Base):
+    """A row that a held or dry run would create, change or remove.
+
+    `fields` has, by column, the value before and after; a third item marks values that are digests, because they are
+    personal. `student_id` and `org_ids` say whom the row is about, and in which orgs it is before and after.
+    """
+
+    __tablename__ = "sis_planned_change"
+
+    run_id: Mapped[UUID]
+    kind: Mapped[str]
+    action: Mapped[str]
+    row_id: Mapped[UUID]
+    sourced_id: Mapped[str | None]
+    student_id: Mapped[UUID | None]
+    org_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    fields: Mapped[dict[str, Any]]
+
+
+class SisPlannedValue(TenantRow, Base):
+    """The personal values of a planned change in clear, by column, before and after.
+
+    Those of demographics are in a secured area, as the demographics themselves are.
+    """
+
+    __tablename__ = "sis_planned_value"
+
+    run_id: Mapped[UUID]
+    student_id: Mapped[UUID | None]
+    org_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    secured_area: Mapped[str | None]
+    personal: Mapped[dict[str, Any]]
 
 
 class SisUpload(TenantRow, Base):

@@ -23,6 +23,17 @@ class RunState(StrEnum):
     SKIPPED = "skipped"
 
 
+class PlannedAction(StrEnum):
+    """What a run would do to a row."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    RESTORE = "restore"
+    REMOVE = "remove"
+    ABSENT = "absent"
+    REKEY = "rekey"
+
+
 NEXT: Final[dict[RunState, frozenset[RunState]]] = {
     RunState.PENDING: frozenset({RunState.RUNNING, RunState.DISCARDED, RunState.FAILED}),
     RunState.RUNNING: frozenset(

@@ -36,6 +36,7 @@ from app.sis.engine.intake.load import drop_raw
 from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.plan import keep_plan
 from app.sis.engine.report import Report
+from app.sis.engine.review.changes import list_changes
 from app.sis.engine.review.contradictions import find_likely_rekeys, keep_contradicted, set_aside
 from app.sis.engine.review.planning import name_all_quarantined, plan_kinds
 from app.sis.engine.review.scope import scope_of
@@ -70,6 +71,7 @@ from app.sis.port import (
 from app.sis.rules import RunState
 
 ROSTER_CSV, SCORES_CSV = "oneroster-csv", "scores-csv"
+KEPT_SIZE = 64 << 20  # bytes; the assumed size of a kept plan, whose files no longer exist
 log = structlog.get_logger()
 
 
@@ -287,6 +289,9 @@ async def _stage_and_apply(
         report.repaired = await apply_all(stage, deliveries, progress)
         report.warnings += await follow_results(work, stage)
     conclude(report, dry)
+    if report.state in (RunState.HELD, RunState.DRY):
+        report.listed, notes = await list_changes(stage, deliveries, rekeys)
+        report.warnings += notes
     if report.state == RunState.HELD:
         report.plan = await keep_plan(stage, deliveries)
     await clear_stage(stage)

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from app.response.rules.labels import NAMED
 from app.response.rules.monitor.calibration import PUBLISHED
 from app.response.rules.monitor.model import SLOW_SHARE, UNDER_SHARE
-from app.response.rules.monitor.panel import judge_weeks
+from app.response.rules.monitor.panel import STOPPED, judge_weeks
 from app.response.rules.rates import threshold_at
 from bench.response.figures import figures
 from bench.response.monitor import FIRST_WEEK, panel
-from bench.response.world import World, Year, simulate
+from bench.response.world import NEVER, STOPPER, World, Year, simulate
 
 Array = NDArray[np.float64]
 BINS = 10
@@ -28,11 +28,14 @@ FAR = 0.10
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """The statistic and the calibrated probabilities of growth below .5 g and below g, (students, weeks)."""
+    """The statistic, the calibrated probabilities of growth below .5 g and below g, and the probability that slow
+    growth had kept pace before it changed, (students, weeks).
+    """
 
     statistic: Array
     slow: Array
     under: Array
+    stopped: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,10 @@ class Ends:
 def judge_population(year: Year) -> Population:
     """Judges every student in every week, each time from the scores up to that week only."""
     weeks = judge_weeks(panel(year), PUBLISHED.prior, range(1, year.scores.shape[1] + 1))
-    statistic, slow, under = (np.stack([getattr(week, name) for week in weeks], axis=1) for name in NAMES)
-    return Population(statistic, slow, under)
+    return Population(*(np.stack([getattr(week, name) for week in weeks], axis=1) for name in NAMES))
 
 
-NAMES = ("statistic", "slow", "under")
+NAMES = ("statistic", "slow", "under", "stopped")
 
 
 def ends(judged: Population, year: Year, far: float = FAR, named: float = NAMED) -> Ends:
@@ -65,7 +67,18 @@ def ends(judged: Population, year: Year, far: float = FAR, named: float = NAMED)
     errors = {name: calibration_error(stated[:, late], true[:, late]) for name, (stated, true) in shares.items()}
     alarm = judged.statistic > threshold_at("monitor", far)
     alarm[:, : FIRST_WEEK - 1] = False
-    return Ends(errors, flagged(alarm, year, g), flagged(alarm & (judged.slow >= named), year, g / 2))
+    is_named = alarm & (judged.slow >= named)
+    kinds = kind_shares(is_named, judged.stopped, year)
+    return Ends(errors, flagged(alarm, year, g), flagged(is_named, year, g / 2) | kinds)
+
+
+def kind_shares(is_named: NDArray[np.bool_], stopped: Array, year: Year) -> dict[str, float]:
+    """Returns the shares of right kinds when an alarm first gets its name, of never-responders and of stoppers."""
+    first = np.where(is_named.any(axis=1), is_named.argmax(axis=1) + 1, 0)
+    says_stopped = stopped[np.arange(len(first)), np.maximum(first - 1, 0)] > STOPPED
+    never = (year.group == NEVER) & (first > 0)
+    stopper = (year.group == STOPPER) & (first > year.stop)
+    return {"never": float((~says_stopped[never]).mean()), "stopped": float(says_stopped[stopper].mean())}
 
 
 def flagged(alarm: NDArray[np.bool_], year: Year, rate: float) -> dict[str, float]:

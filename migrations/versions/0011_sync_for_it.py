@@ -5,7 +5,7 @@ from alembic import context, op
 from migrations.tenant import directory_function, distribute, grant, tenant_table
 
 revision = "0011"
-down_revision = "0012"
+down_revision = "0010"
 
 SCORE = """student_id uuid, measure_id uuid, secured_area text, taken_on date, attempt integer,
     value double precision, form text, purpose text"""
@@ -19,7 +19,7 @@ TABLES = {
         version integer, {SCORE}""",
         "id",
     ),
-    "left_out": ("kind text NOT NULL, sourced_id text NOT NULL, id uuid", "kind, sourced_id"),
+    "out_of_scope": ("kind text NOT NULL, sourced_id text NOT NULL, id uuid", "kind, sourced_id"),
     "score_measure": (
         """name text NOT NULL, measure_id uuid, secured_area text, lowest double precision,
         highest double precision, forms text[]""",

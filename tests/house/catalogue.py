@@ -43,6 +43,8 @@ LET_OFF = {
     "delete webhook_delivery to worker": "the log of what was sent is kept as long as its event, 30 days after its end",
     "delete idempotent_request to worker": "an answer is kept under its idempotency key for a day",
     "delete webhook_attempt to worker": "as above",
+    "delete sis_planned_change to worker": "the list of what a run would change is kept 30 days",
+    "delete sis_planned_value to worker": "as above, and until the person is forgotten",
 }
 ABOUT_PEOPLE = {
     "person": "id",

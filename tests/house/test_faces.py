@@ -28,6 +28,7 @@ READS = {
     "list_deliveries": "WebhookEndpoint.deliveries",
     "list_quarantine": "SyncRun.quarantine",
     "list_sync_changes": "SyncRun.changes",
+    "list_planned_changes": "SyncRun.plannedChanges",
     "list_line_items": "Class.lineItems",
     "list_results_of_student": "Student.results",
     "list_assessment_results_of_student": "Student.assessmentResults",
@@ -50,7 +51,10 @@ READS = {
 ONLY_REST = {
     **dict.fromkeys(("authorization_server", "jwks", "token"), "OAuth is a protocol of its own."),
     **dict.fromkeys(("live", "ready"), "Health is asked by machines without a token."),
-    **dict.fromkeys(("get_chart_svg", "get_quarantine_csv", "get_sync_report"), "It is a picture or a file."),
+    **dict.fromkeys(
+        ("get_chart_svg", "get_quarantine_csv", "get_planned_changes_csv", "get_sync_report"),
+        "It is a picture or a file.",
+    ),
     "get_chart": "It is the data of the picture.",
     "stream_events": "It is a stream; GraphQL's is a subscription.",
     "send_roster": "It uploads a file.",

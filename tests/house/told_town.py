@@ -29,7 +29,7 @@ from app.response.queries import verdicts_now
 from app.response.service import amend_score, record_scores, start_support
 from app.roster.breaks import NewBreak
 from app.roster.models import ExternalId
-from app.sis.models import SisChange, SisQuarantine, SisRun
+from app.sis.models import SisChange, SisPlannedChange, SisPlannedValue, SisQuarantine, SisRun
 from app.sis.sources.service import register_source
 from app.sis.sources.settings import SourceSettings as SourceSettings
 from app.support.models import Support
@@ -334,6 +334,13 @@ async def _sync(told: Told) -> None:
         touched = {"row_id": town.students["amy"], "before": {"given_name": f"Was {town.canary}"}}
         work.db.add(SisChange(**of, id=new_id(), run_id=run_id, kind="person", action="absent", **touched))
         await work.db.flush()
+        about = {"run_id": run_id, "student_id": town.students["amy"], "org_ids": [town.schools[0]]}
+        names = {"given_name": [f"Was {town.canary}", f"Is {town.canary}"]}
+        row = {"kind": "person", "action": "update", "row_id": town.students["amy"], "sourced_id": town.canary}
+        planned = SisPlannedChange(**of, id=new_id(), **about, **row, fields={"given_name": ["0a", "0b", True]})
+        work.db.add(planned)
+        await work.db.flush()
+        work.db.add(SisPlannedValue(**of, id=planned.id, **about, personal=names))
         where = {"kind": "users", "file": f"users {town.canary}", "row_number": 7, "field": "email", "code": "bad"}
         work.db.add(SisQuarantine(**of, id=new_id(), run_id=run_id, acknowledged=False, **where))
         await work.db.flush()

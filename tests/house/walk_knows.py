@@ -180,6 +180,7 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("register_source", "kind"): "oneroster-1.1",
     ("ask_for_sync", "mode"): "full",
     ("ask_for_sync", "dry"): False,
+    ("approve_sync_run", "kinds"): ["person"],
     ("rekey_sync_run", "match"): "identifier",
     ("rekey_sync_run", "old"): "s1",
     ("rekey_sync_run", "new"): "new-s1",
@@ -198,6 +199,7 @@ LEFT_OUT = {
     ("amend_score", "taken_on"): "as above",
     **dict.fromkeys((("preview_playbook", "area"), ("publish_playbook", "area")), "a rule is for a measure or an area"),
     ("seek_consumer", "time"): "to a cursor",
+    ("approve_sync_run", "kinds"): "the plan has none",
     ("rekey_sync_run", "map"): "matched by identifier",
     ("acknowledge_quarantine", "rows"): "all rows of the run are acknowledged",
 }

@@ -122,7 +122,7 @@ async def test_results_that_vanish_are_held_and_come_back_by_an_undo(north: Town
     taken = await sync(north, export, tmp_path, limits=LENIENT)
     assert taken.kinds["result"].absent == len(lost)
 
-    from app.sis.runs.approval import undo
+    from app.sis.runs.undo import undo
 
     undone = await undo(
         north.worker_engine, north.settings.keyring, north.district_id, taken.run_id, lambda _doing, _done, _of: None

@@ -17,7 +17,7 @@ from app.evidence.service import NewScore
 from app.response.service import amend_score, record_scores, remove_score, start_support
 from app.roster.models import Source
 from app.sis.models import SisSource
-from app.sis.runs.approval import undo
+from app.sis.runs.undo import undo
 from app.sis.sources.mapping import read_mapping
 from app.support.service import NewSupport, plan_support
 from tests.sis.gradebook_zip import GRADED, Delivered

@@ -13,7 +13,7 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.core.errors import Conflict
 from app.core.ids import new_id
-from app.sis.runs.approval import undo
+from app.sis.runs.undo import undo
 from app.sis.scheduler import retention
 from tests.processes import aimline
 from tests.sis.roster_zip import LENIENT, Export, ask, row_id, sync

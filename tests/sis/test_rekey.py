@@ -8,9 +8,10 @@ import pytest
 
 from app.core.errors import Conflict, Invalid
 from app.sis.engine.report import Report
-from app.sis.runs.approval import approve, discard, execute_answer, undo
+from app.sis.runs.approval import approve, discard, execute_answer
 from app.sis.runs.history import history_of
 from app.sis.runs.rekey import list_pairs, plan_rekey, read_pairs
+from app.sis.runs.undo import undo
 from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, row_id, sync
 from tests.town import Town
 

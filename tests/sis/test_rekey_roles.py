@@ -7,8 +7,9 @@ from uuid import UUID
 import pytest
 
 from app.sis.engine.report import Report
-from app.sis.runs.approval import approve, execute_answer, undo
+from app.sis.runs.approval import approve, execute_answer
 from app.sis.runs.rekey import plan_rekey
+from app.sis.runs.undo import undo
 from tests.sis.gradebook_zip import Delivered
 from tests.sis.rest_source import behave, connect, quiet
 from tests.sis.roster_zip import STUDENTS, ask, fingerprint, sync

@@ -12,7 +12,8 @@ from app.evidence.amend import Amendment
 from app.evidence.service import NewScore
 from app.response.service import amend_score, record_scores, remove_score
 from app.sis.engine.report import Report
-from app.sis.runs.approval import approve, execute_answer, undo
+from app.sis.runs.approval import approve, execute_answer
+from app.sis.runs.undo import undo
 from tests.sis.roster_zip import ask, staged_rows
 from tests.sis.score_file import Scores, line, load, refused, scores_of, versions
 from tests.town import Town

@@ -13,8 +13,9 @@ from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisSource
 from app.sis.oneroster_rest.collections import COLLECTIONS
 from app.sis.port import AlreadyRunning
-from app.sis.runs.approval import approve, execute_answer, undo
+from app.sis.runs.approval import approve, execute_answer
 from app.sis.runs.pull import Mode, inspect_source, request_run, run_source
+from app.sis.runs.undo import undo
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings
 from tests.sis.roster_zip import Export, ask

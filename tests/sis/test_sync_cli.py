@@ -93,3 +93,53 @@ async def test_a_held_run_is_answered_on_the_command_line(north: Town, tmp_path:
     assert json.loads(_run(north, "status", *named, "--json").stdout)["state"] == "applied"
     late = _run(north, "discard", *named)
     assert (late.returncode, "The run is applied" in late.stderr) == (2, True)
+
+
+async def test_a_held_run_is_shown_row_by_row_on_the_command_line(north: Town, tmp_path: Path) -> None:
+    """As a table, CSV and JSON, filtered; exit 0, 2 for what is not there and for a run without a list."""
+    export = Export()
+    path = str(export.write(tmp_path / "roster.zip"))
+    arguments = ("csv", path, "--district", north.slug, "--source", "csv", "--json")
+    applied = json.loads(_run(north, *arguments).stdout)["run_id"]
+    export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
+    export.row("users", "s3")["givenName"] = "New\x1b[31m"
+    export.write(tmp_path / "roster.zip")
+    held = json.loads(_run(north, *arguments).stdout)["run_id"]
+    table = _run(north, "diff", held, "--district", north.slug, "--kind", "person")
+    assert (table.returncode, table.stderr) == (0, "")
+    assert "givenName Given s3 -> New" in table.stdout
+    assert "\x1b" not in table.stdout
+    assert table.stdout.endswith("1 of 13 listed changes.\n")
+    chosen = ("--action", "absent", "--school", "sis:csv:north")
+    told = json.loads(_run(north, "diff", held, "--district", north.slug, *chosen, "--json").stdout)
+    assert (told["run_id"], len(told["changes"])) == (held, 12)
+    lines = _run(north, "diff", held, "--district", north.slug, "--csv", "--kind", "person").stdout.splitlines()
+    assert lines[0] == "kind,action,sourcedId,schools,field,before,after,digest"
+    for wrong in (("--kind", "people"), ("--action", "delete"), ("--school", "sis:csv:west"), ("--json", "--csv")):
+        assert _run(north, "diff", held, "--district", north.slug, *wrong).returncode == 2, wrong
+    refused = _run(north, "diff", applied, "--district", north.slug)
+    assert (refused.returncode, "only held and dry runs have one" in refused.stderr) == (2, True)
+
+
+async def test_a_part_is_approved_on_the_command_line(north: Town, tmp_path: Path) -> None:
+    """By kind or school; the report says what is left out."""
+    export = Export()
+    arguments = (
+        "csv",
+        str(export.write(tmp_path / "roster.zip")),
+        "--district",
+        north.slug,
+        "--source",
+        "csv",
+        "--json",
+    )
+    _run(north, *arguments)
+    export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
+    export.row("users", "s3")["givenName"] = "New"
+    export.write(tmp_path / "roster.zip")
+    held = json.loads(_run(north, *arguments).stdout)
+    approve = ("approve", held["run_id"], "--district", north.slug, "--plan", held["plan"])
+    assert _run(north, *approve, "--school", "sis:csv:west").returncode == 2
+    done = _run(north, *approve, "--kind", "person")
+    assert done.returncode == 0
+    assert "12 planned changes are left out: see the notes." in done.stdout

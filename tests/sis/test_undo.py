@@ -8,7 +8,7 @@ import pytest
 
 from app.core.errors import Conflict
 from app.sis.engine.report import Report
-from app.sis.runs.approval import undo
+from app.sis.runs.undo import undo
 from tests.sis.roster_zip import LENIENT, STUDENTS, Export, ask, row_id, sync
 from tests.town import Town
 

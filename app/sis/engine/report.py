@@ -36,7 +36,8 @@ class Counts:
     marks `tobedeleted`. `absent` counts roster rows that are removed because the file does not contain them; these were
     not fetched. `restored` counts those of the updated rows that had been removed before, and `expired` those of the
     removed and absent rows whose end date had passed. `ignored` counts rows that the file marks as deleted and that the
-    roster does not have. `acknowledged` counts the quarantined rows that a person has acknowledged.
+    roster does not have. `acknowledged` counts the quarantined rows that a person has acknowledged. `left_out` counts
+    the planned rows that an approval for some schools or kinds left out; those that were fetched belong to the sum.
     """
 
     file: str = ""
@@ -52,6 +53,7 @@ class Counts:
     expired: int = 0
     ignored: int = 0
     acknowledged: int = 0
+    left_out: int = 0
 
     @property
     def changes(self) -> int:
@@ -90,7 +92,7 @@ class Report:
 
     `failed` has the kinds whose optional collections could not be read. `rekeys` has the people who likely came back
     with another sourcedId: the old and the new sourcedId, the field in which both agree, and whether the plan leaves
-    both unchanged.
+    both unchanged. `listed` is the number of planned changes that can be listed one by one.
     """
 
     run_id: UUID
@@ -112,6 +114,7 @@ class Report:
     repaired: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     rekeys: list[dict[str, Any]] = field(default_factory=list)
+    listed: int = 0
 
     @property
     def overturned(self) -> list[str]:

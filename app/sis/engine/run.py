@@ -224,6 +224,7 @@ async def end(
         "repaired": report.repaired,
         "exit_code": report.exit_code,
         "rekeys": report.rekeys,
+        "listed": report.listed,
         "leased_until": None,
         "fault": fault.error,
         "fault_place": fault.place,
@@ -244,7 +245,10 @@ async def end(
         await _discard_replaced_plans(work, report.run_id, source_id, [SisRun.plan["digest"].astext == digest])
     elif report.state == RunState.APPLIED or (report.state == RunState.HELD and report.mode != "rekey"):
         await _discard_replaced_plans(work, report.run_id, source_id)
-    if report.state in EVENTS and report.mode != "rekey":
+    if report.state == RunState.APPLIED and report.total("left_out"):
+        # The next run must plan again what was left out, and a delta would not have it.
+        await update_watermarks(work, source_id, False, report.mode, None, undone=True)
+    elif report.state in EVENTS and report.mode != "rekey":
         # A delta with quarantined rows does not move the watermark, so that the next delta requests those rows again.
         is_incomplete = report.mode == "delta" and report.total("quarantined") > 0
         await update_watermarks(

@@ -38,8 +38,8 @@ STAGING_TABLES = (
     *(f"{name}_{kind.name}" for kind in KINDS for name in ("staged", "plan")),
     *(f"key_{kind.name}" for kind in ALIASED),
     *("repeat", "id_list", "composed", "moved", "mapping_rule", "mapping_item", "incoming_score"),
-    *("candidate", "given_pair"),
-    *("staged_score", "plan_score", "score_measure", "left_out"),
+    *("candidate", "given_pair", "left_out"),
+    *("staged_score", "plan_score", "score_measure", "out_of_scope"),
 )
 """The tables whose rows are deleted when their run ends.
 

@@ -117,9 +117,21 @@ async def approve_sync_run(
         ),
     ],
     without_removals: Annotated[bool, About("Whether removals are left out of the plan.", False)] = False,
+    schools: Annotated[
+        list[str] | None,
+        Text(max=200),
+        About(
+            "The only schools whose changes are applied: ids, or external ids `sis:<source>:<sourcedId>`. A row that "
+            "concerns several schools is applied if all of them are named. The rest comes again with the next run.",
+            ["org_01jq4n6d9zf3vbs0x5k2m7e8tc"],
+        ),
+    ] = None,
+    kinds: Annotated[
+        list[str] | None, Text(max=40), About("The only kinds of rows that are applied, as in `counts`.", ["person"])
+    ] = None,
 ) -> SisRun:
     """Approves a held run; raises the errors of `approval.approve`."""
-    await approval.approve(work, run_id, plan, without_removals)
+    await approval.approve(work, run_id, plan, without_removals, schools, kinds)
     return (await find_run(work, run_id)).run
 
 

@@ -38,8 +38,8 @@ from app.sis.oneroster_rest.pull import open_rest
 from app.sis.port import AlreadyRunning, Delivery, NothingNew, OpenedSource, Progress, SourceRefused
 from app.sis.rules import RunState
 from app.sis.runs import rekey
-from app.sis.runs.approval import require_undoable
 from app.sis.runs.queries import run as find_run
+from app.sis.runs.undo import require_undoable
 from app.sis.runs.upload import form_of, has_upload, open_missing_upload, open_upload
 from app.sis.service import sync
 from app.sis.sources.schedule import is_full_due
@@ -91,7 +91,7 @@ async def request_run(
 
 @needs(Can.APPROVE_SYNC)
 async def request_undo(work: Work, run_id: UUID) -> SisRun:
-    """Requests a run that undoes an applied run, and returns it. Raises the errors of `approval.require_undoable`."""
+    """Requests a run that undoes an applied run, and returns it. Raises the errors of `undo.require_undoable`."""
     undone = (await find_run(work, run_id)).run
     await require_undoable(work, undone)
     return await _create_run(work, undone.source_id, None, False, work.principal.name, run_id)

@@ -124,6 +124,7 @@ async def read_report(work: Work, run_id: UUID) -> Report:
         taken=row.taken,
         pulled_at=row.pulled_at,
         rekeys=list(row.rekeys),
+        listed=row.listed,
     )
 
 

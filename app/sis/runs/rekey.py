@@ -9,7 +9,6 @@ sourcedIds. Over 250 lines, so that planning, applying and undoing a map are in 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import csv
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -28,12 +27,14 @@ from app.sis.engine.intake.roles import match_roles, rename_roles
 from app.sis.engine.lease import district_sync_lease
 from app.sis.engine.plan import kept_deliveries, load_plan, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
+from app.sis.engine.review.changes import list_rekeyed
 from app.sis.engine.run import RunRequest, begin, end, pluralize, update_watermarks
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.models import SisRun
 from app.sis.port import SourceInconsistent
 from app.sis.rules import RunState
+from app.sis.runs.plans.likely_rekeys import CREATED, likely_pairs, match_known, reunite, separate
 from app.sis.runs.queries import run as find_run
 from app.sis.service import open_stage
 
@@ -92,7 +93,7 @@ def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict
     """Returns the files of a held run's plan; raises `Conflict` if it is not held or no file has the matching field."""
     files: dict[str, Any] = (held.plan or {}).get("files", {})
     if match == LIKELY and not likely_pairs(held):
-        raise Conflict("The run has set aside nobody who is likely the same person.", code="rekey.match")
+        raise Conflict("The run names nobody who is likely the same person.", code="rekey.match")
     if match == LIKELY and held.state == RunState.APPLIED:
         return {"person": {"file": file_of(held, BY_NAME["person"])}}
     if held.state != RunState.HELD or "person" not in files:
@@ -103,17 +104,6 @@ def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict
             code="rekey.match",
         )
     return files
-
-
-def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
-    """Returns the old and new sourcedIds of the people whom a run's report names as likely the same.
-
-    Ids that are in two pairs are left out. For an applied run, only the pairs that the run left unchanged are returned.
-    The new people of the other pairs were created.
-    """
-    pairs = [(pair["old"], pair["new"]) for pair in run.rekeys if pair["set_aside"] or run.state == RunState.HELD]
-    olds, news = Counter(old for old, _ in pairs), Counter(new for _, new in pairs)
-    return [(old, new) for old, new in pairs if olds[old] == news[new] == 1]
 
 
 async def plan_requested_rekey(engine: AsyncEngine, keyring: Keyring, district_id: UUID, request: RunRequest) -> Report:
@@ -146,7 +136,7 @@ async def plan_rekey(
 ) -> Report:
     """Plans the map for the people of a held run by `identifier`, `email`, `likely` or `pairs`, and returns its report.
 
-    With `likely`, the run may also be an applied one; the map then has the people whom that run left unchanged.
+    With `likely`, the run may also be an applied one; its people without records came as new people, and are reunited.
 
     The map is held until a person approves or discards it. Raises `NotFound`; `Conflict` if the run is not held or
     lacks the field to match by; `AlreadyRunning`.
@@ -167,7 +157,7 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
     if match == LIKELY:
         pairs = likely_pairs(held)
     if held.state == RunState.APPLIED:
-        counts = await _match_known(stage, pairs)
+        counts = await match_known(stage, pairs, held_id)
     else:
         await load_plan(stage, held_id, [kind for kind in ("person", "role") if kind in files])
         await _stage_candidates(stage, match, pairs)
@@ -176,6 +166,9 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
         columns = [name for name, _ in plan_columns(BY_NAME["role"], kept_deliveries(held.plan)["role"])]
         counts["roles"] = await match_roles(stage, columns)
     digest = await _digest(stage)
+    kept = f"SELECT r.row_id, r.old, r.new FROM {stage.of_run('kept_rekey')} AS r WHERE r.kind"
+    report.listed = await list_rekeyed(stage, "person", f"{kept} IN ('person', '{CREATED}')")
+    report.listed += await list_rekeyed(stage, "role", f"{kept} = 'role'")
     await stage.clear()
     by, matched = match if match in (*MATCHES, LIKELY) else GIVEN, counts["matched"]
     report.plan = {"digest": digest, "files": {}, "rekey": {"of": str(held_id), "by": by, **counts}}
@@ -190,26 +183,6 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
         "unchanged. Nothing is changed before this is approved."
     )
     await end(work, report, claim_number=request.claim_number)
-
-
-async def _match_known(stage: Stage, pairs: Pairs) -> dict[str, int]:
-    """Writes the usable ones of the given pairs to the map that awaits approval, and returns the counts.
-
-    A pair is usable if its old sourcedId is known and its new one is free.
-    """
-    await stage.insert_records(
-        "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
-    )
-    of_source = "e.district_id = :district AND e.source_id = :source AND e.kind = 'person'"
-    matched = await stage.run(
-        f"""INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)
-            SELECT :district, :run, 'person', e.row_id, g.old, g.new FROM {stage.of_run("given_pair")} AS g
-            JOIN external_id AS e ON {of_source} AND e.sourced_id = g.old
-            WHERE NOT EXISTS (SELECT FROM external_id AS e WHERE {of_source} AND e.sourced_id = g.new)
-            ON CONFLICT DO NOTHING"""
-    )
-    counts = {"gone": len(pairs), "came": len(pairs), "matched": matched, "ambiguous": 0}
-    return {**counts, "unmatched": len(pairs) - matched}
 
 
 async def _match_people(stage: Stage) -> dict[str, int]:
@@ -292,6 +265,8 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
     )
     await _rename(stage, people)
     await _rename_roles(stage, roles)
+    if not await reunite(stage, report):
+        raise _roster_changed()
     matched = int(run.plan["rekey"]["matched"])
     report.state, report.exit_code, report.ended_at = RunState.APPLIED, 0, now()
     renamed = pluralize(matched, "person has the", "people have their")
@@ -307,10 +282,10 @@ async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
     people, roles = (
         f"""SELECT c.before ->> 'became' AS old, c.before ->> 'sourced_id' AS new, c.row_id AS {kind}_id
             FROM sis_change AS c WHERE c.district_id = :district AND c.run_id = '{undone.id}' AND c.action = 'rekey'
-             AND c.kind = '{kind}'"""
+             AND c.kind = '{kind}' AND c.before ->> 'created' IS NULL"""
         for kind in ("person", "role")
     )
-    count = await _rename(stage, people)
+    count = await _rename(stage, people) + await separate(stage, undone.id)
     report.kinds["person"] = Counts(file_of(undone, BY_NAME["person"]), count, count, updated=count)
     if count := await _rename_roles(stage, roles):
         report.kinds["role"] = Counts(file_of(undone, BY_NAME["role"]), count, count, updated=count)
@@ -376,7 +351,7 @@ async def list_pairs(work: Work, run_id: UUID) -> list[tuple[str, str]]:
         raise Conflict("No map of sourcedIds waits in this run.", code="run.not_held")
     stage = await open_stage(work, run_id, run.source_id, SMALL)
     rows: list[Any] = await stage.rows(
-        f"SELECT r.old, r.new FROM {stage.of_run('kept_rekey')} AS r WHERE r.kind = 'person' ORDER BY r.old"
+        f"SELECT r.old, r.new FROM {stage.of_run('kept_rekey')} AS r WHERE r.kind <> 'role' ORDER BY r.old"
     )
     return [(row["old"], row["new"]) for row in rows]
 

@@ -20,9 +20,10 @@ from app.resources.values import JsonObject
 from app.roster.models import Enrollment, Person, Source
 from app.roster.resource import StaffResource, StudentResource
 from app.sis.engine.run import LENGTH
-from app.sis.models import SisChange, SisQuarantine, SisRun, SisSource
+from app.sis.models import SisChange, SisPlannedChange, SisQuarantine, SisRun, SisSource
 from app.sis.rules import RunState
 from app.sis.runs.history import SyncStepValue, sync_histories
+from app.sis.runs.plans.resource import PLANNED_FILTERS, PlannedChangeResource
 from app.sis.runs.queries import KINDS_WITH_IDS, NON_STUDENT_KINDS
 from app.sis.sources.settings import hide_secrets, without_path
 
@@ -145,6 +146,7 @@ class RunResource(
     held_because: JsonObject = stored(SisRun.held_because, "The guard's reasons, one sentence each.", rest=None)
     counts: JsonObject = stored(SisRun.counts, "Numbers of rows, by kind.")
     warnings: JsonObject = stored(SisRun.warnings, "Sentences about irregularities that a person should look at.")
+    listed: int = field(SisRun.listed, "The number of planned changes that are listed; 0 where there is no list.", 27)
 
 
 class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name="QuarantinedRow"):
@@ -219,6 +221,16 @@ def _history(of: ResourceType, description: str) -> AddedLink:
 LINKS = (
     _history(StudentResource, "Everything that syncs did to the student and the student's enrollments, newest first."),
     _history(StaffResource, "Everything that syncs did to the person and the person's enrollments, newest first."),
+    Link(
+        RunResource,
+        "planned_changes",
+        PlannedChangeResource,
+        SisPlannedChange.run_id == SisRun.id,
+        "What a held or dry run would change, row by row: new sourcedIds, fields, values before and after.",
+        order=(SisPlannedChange.id,),
+        paged=True,
+        filters=PLANNED_FILTERS,
+    ),
     Link(
         RunResource,
         "quarantine",

@@ -40,8 +40,8 @@ from app.sis.models import SisRun, SisSource
 from app.sis.port import AlreadyRunning, RosterBusy, Superseded
 from app.sis.rules import OPEN, RunState
 from app.sis.runs import rekey
-from app.sis.runs.approval import undo
 from app.sis.runs.pull import inspect_source, run_source, save_findings
+from app.sis.runs.undo import undo
 from app.sis.scheduler.alerts import OVERDUE
 from app.sis.scheduler.leases import BUSY, RETRIES, claim_run, give_up_run, postpone_run, renewed_lease
 from app.sis.sources.schedule import is_frozen

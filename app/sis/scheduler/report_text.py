@@ -49,12 +49,10 @@ def render_rekeys(report: Report) -> list[str]:
     shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
     if report.state == RunState.HELD and lines:
         lines.append(f"To keep these people: aimline sync rekey {shown} {of} --match likely")
-    elif any(rekey["set_aside"] for rekey in report.rekeys):
-        lines.append(f"To give those set aside their new ids: aimline sync rekey {shown} {of} --match likely")
-    if report.state == RunState.APPLIED and not all(rekey["set_aside"] for rekey in report.rekeys):
-        lines.append(
-            f"The others came as new people, without records to lose. To reverse: aimline sync undo {shown} {of}"
-        )
+    elif report.state == RunState.APPLIED and lines:
+        if not all(rekey["set_aside"] for rekey in report.rekeys):
+            lines.append("Those who are not set aside came as new people, without records to lose.")
+        lines.append(f"If they are the same people: aimline sync rekey {shown} {of} --match likely")
     return lines
 
 
@@ -80,7 +78,10 @@ def next_steps(report: Report) -> list[str]:
         if "rekeyed" in held:
             steps.append(f"People come back under other ids: aimline sync rekey {shown} {of} --match identifier")
         if report.plan:
+            steps.append(f"To see who and what it would change: aimline sync diff {shown} {of}")
             steps.append(f"To apply it as it is: aimline sync approve {shown} {of} --plan {report.plan['digest']}")
+            if report.mode != "rekey":
+                steps.append("To apply it for some schools or kinds only, add --school SCHOOL or --kind KIND.")
         if held & {"removed", "shrunk"}:
             steps.append("To apply everything but the removals, add --without-removals.")
         steps.append(f"To discard it: aimline sync discard {shown} {of}")
@@ -92,6 +93,8 @@ def next_steps(report: Report) -> list[str]:
         steps.append(
             f"The roster is as it was. Check the source with: aimline sis doctor NAME {of}, then run the sync again."
         )
+    elif report.state == RunState.DRY and report.listed:
+        steps.append(f"To see who and what it would change: aimline sync diff {shown} {of}")
     elif report.state == RunState.SKIPPED:
         steps.append(f"Nothing, if no new export was due. To import it again: aimline sync run NAME {of} --full")
     elif report.state == RunState.APPLIED:

@@ -1,6 +1,7 @@
 """Deletes before-images of synced rows and outdated staged rows, and erases a person from before-images.
 
 The log entry that a run changed a row is permanent. Once its before-image is deleted, the run can no longer be undone.
+The lists of planned changes are deleted too, once they are old or superseded.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -9,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, any_, cast, or_, select, text, update
+from sqlalchemy import ColumnElement, any_, cast, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 
@@ -18,11 +19,13 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.sis.engine.stage import STAGING_TABLES
 from app.sis.kinds import KINDS
-from app.sis.models import SisChange, SisRun
-from app.sis.rules import WITH_PLAN, RunState
+from app.sis.models import SisChange, SisPlannedChange, SisPlannedValue, SisRun
+from app.sis.rules import WAITING, WITH_PLAN, RunState
 
 KEPT: Final = timedelta(days=365)
 BATCH: Final = 2000  # The maximum number of rows in one batch.
+LISTS_KEPT: Final = timedelta(days=30)
+LISTS_OF_SOURCE: Final = 10
 ABOUT: Final = tuple(sorted({ref.column for kind in KINDS for ref in kind.refs if ref.kind == "person"}))
 """The columns of any kind that refer to the person whom a row is about."""
 _PROBE: Final = " UNION ALL ".join(
@@ -62,12 +65,58 @@ async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) 
 
 @needs(Can.SYNC_ROSTER)
 async def erase_person(work: Work, person_id: UUID) -> int:
-    """Deletes the before-images of all rows about a person; returns their number.
+    """Deletes the before-images and the planned changes of all rows about a person; returns their number.
 
     The runs that changed these rows can no longer be undone, because an undo would restore the person's data.
     """
+    planned = await work.db.scalars(
+        select(SisPlannedChange.id).where(
+            SisPlannedChange.district_id == work.district_id,
+            or_(
+                SisPlannedChange.student_id == person_id,
+                SisPlannedChange.kind.in_(("person", "demographics")) & (SisPlannedChange.row_id == person_id),
+            ),
+        )
+    )
+    row_ids = list(planned)
+    await _delete_planned(work, row_ids)
     names = (SisChange.before[column].astext == str(person_id) for column in ABOUT)
-    return await _blank(work, or_((SisChange.kind == "person") & (SisChange.row_id == person_id), *names))
+    return len(row_ids) + await _blank(
+        work, or_((SisChange.kind == "person") & (SisChange.row_id == person_id), *names)
+    )
+
+
+@needs(Can.SYNC_ROSTER)
+async def expire_lists(work: Work, kept: timedelta = LISTS_KEPT, most: int = BATCH) -> int:
+    """Deletes one batch of the list of planned changes of a run that needs it no more, and returns the number of rows.
+
+    A list is kept for `kept`, and while its run waits for an answer. Of one source the lists of the newest
+    `LISTS_OF_SOURCE` runs are kept.
+    """
+    rank = func.row_number().over(partition_by=SisRun.source_id, order_by=SisRun.id.desc()).label("rank")
+    listed = (
+        select(SisRun.id, SisRun.state, rank)
+        .where(SisRun.district_id == work.district_id, SisRun.listed > 0)
+        .subquery()
+    )
+    is_old = or_(listed.c.rank > LISTS_OF_SOURCE, listed.c.id < _first_id(now() - kept))
+    expired = select(listed.c.id).where(is_old, listed.c.state.not_in(WAITING)).order_by(listed.c.id).limit(1)
+    run_id = await work.db.scalar(expired)
+    if run_id is None:
+        return 0
+    of_run = (SisPlannedChange.district_id == work.district_id, SisPlannedChange.run_id == run_id)
+    rows = list(await work.db.scalars(select(SisPlannedChange.id).where(*of_run).limit(most)))
+    await _delete_planned(work, rows)
+    if len(rows) < most:
+        is_run = (SisRun.district_id == work.district_id, SisRun.id == run_id)
+        await work.db.execute(update(SisRun).where(*is_run).values(listed=0))
+    return max(len(rows), 1)
+
+
+async def _delete_planned(work: Work, row_ids: list[UUID]) -> None:
+    for model in (SisPlannedValue, SisPlannedChange):
+        of_rows = (model.district_id == work.district_id, model.id == any_(cast(row_ids, ARRAY(PgUUID))))
+        await work.db.execute(delete(model).where(*of_rows).execution_options(synchronize_session=False))
 
 
 @needs(Can.SYNC_ROSTER)

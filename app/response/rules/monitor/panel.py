@@ -22,8 +22,8 @@ WIDE = 100.0
 STOPPED = 0.62
 """The probability from which a student who does not respond counts as stopped and not as never responding."""
 
-LEAST_THRESHOLD = -1.0
-"""A statistic below all thresholds (log odds), up to which the kind of nonresponse is not computed."""
+LEAST_SLOW = 0.6
+"""The model's probability of slow growth up to which no alarm gets a name, so that its kind is not computed."""
 
 MIDDLE_80 = 1.2815515655446004
 
@@ -73,9 +73,8 @@ class PanelEstimate:
     """The monitor's estimate for each student: the statistic, the present rate with its interval, and the change.
 
     slow, under: the probabilities that the rate is below .5 g and below g, calibrated for display; slow is at most
-    under. stopped: the probability that growth kept pace before it changed, if it is slow now; 0 where the statistic is
-    far below every threshold. change: the likeliest week of the change, counted from the phase's start; 0 if no change
-    was possible.
+    under. stopped: the probability that growth kept pace before it changed, if it is slow now; 0 where no alarm could
+    be named. change: the likeliest week of the change, counted from the phase's start; 0 if no change was possible.
     """
 
     statistic: Array
@@ -247,27 +246,45 @@ def summarize(posterior: Posterior) -> PanelEstimate:
     The interval treats the mixture of hypotheses as one normal distribution.
     """
     p, prior = posterior, posterior.prior
-    z = np.empty((3, *p.mean.shape))
+    z = np.empty((2, *p.mean.shape))
     np.subtract(prior.slow, p.mean, out=z[0])
     np.subtract(p.mean, prior.pace, out=z[1])
-    np.subtract(1, p.mean, out=z[2])
     z /= p.sd
-    below, within, short = normal_cdf(z)
+    below, within = normal_cdf(z)
     # Summed over the hypotheses one axis after the other, so that other students in the panel never change the result.
-    parts = np.empty((5, *p.mean.shape))
+    parts = np.empty((4, *p.mean.shape))
     changed = np.multiply(p.weight, below, out=parts[0])[1:]
     np.multiply(p.weight, within, out=parts[1])
-    np.multiply(p.weight, short, out=parts[2])
-    np.multiply(p.weight, p.mean, out=parts[3])
-    np.multiply(p.weight, p.sd**2 + p.mean**2, out=parts[4])
-    slow, pace, under, rate, square = parts.sum(axis=1).sum(axis=1)
+    np.multiply(p.weight, p.mean, out=parts[2])
+    np.multiply(parts[2], p.mean, out=parts[3])
+    variance = np.multiply(p.sd, p.sd, out=z[0])
+    variance *= p.weight
+    parts[3] += variance
+    slow, pace, rate, square = parts.sum(axis=1).sum(axis=1)
+    under = _under(p.weight, parts[2], parts[3])
     sd = np.sqrt(np.maximum(square - rate**2, 1e-12))
     statistic = log_odds(slow, pace)
     change = p.week[changed.sum(axis=1).argmax(axis=0)] - p.began
     low, high = rate - MIDDLE_80 * sd, rate + MIDDLE_80 * sd
     displayed_slow, displayed_under = shares_below(slow, under)
-    stopped = _stopped(p, parts[0], slow, np.flatnonzero(statistic > LEAST_THRESHOLD))
+    stopped = _stopped(p, parts[0], slow, np.flatnonzero(slow > LEAST_SLOW))
     return PanelEstimate(statistic, rate, low, high, displayed_slow, displayed_under, stopped, np.maximum(change, 0))
+
+
+def _under(weight: Array, rate: Array, square: Array) -> Array:
+    """Returns the probability that the rate is below g.
+
+    `rate` and `square` have the rate and its square, times the weight of each hypothesis. For each week of a change,
+    the noise multiples together count as one normal distribution.
+    """
+    # So few numbers are added in order, so that other students in the panel never change the result.
+    total, mean, spread = weight.sum(axis=1), rate.sum(axis=1), square.sum(axis=1)
+    np.maximum(total, 1e-300, out=total)
+    mean /= total
+    spread /= total
+    spread -= mean * mean
+    z = (1 - mean) / np.sqrt(np.maximum(spread, 1e-12))
+    return np.asarray(np.add.accumulate(total * normal_cdf(z), axis=0)[-1])
 
 
 def _stopped(p: Posterior, below: Array, slow: Array, chosen: NDArray[np.int64]) -> Array:

@@ -61,7 +61,7 @@ async def find_other_schools(stage: Stage, scope: SourceScope) -> None:
     """
     if scope.excluded:
         users = [("person", sourced_id, None) for sourced_id in set(scope.excluded)]
-        await stage.insert_records("left_out", ("kind", "sourced_id", "id"), users)
+        await stage.insert_records("out_of_scope", ("kind", "sourced_id", "id"), users)
     if not scope.schools:
         return
     rows = await stage.rows(
@@ -78,7 +78,7 @@ async def find_other_schools(stage: Stage, scope: SourceScope) -> None:
             f"{unknown[0]}. Correct the schools of its settings."
         )
     others = [("org", sourced_id, row_id) for sourced_id, row_id in schools.items() if sourced_id not in scope.schools]
-    await stage.insert_records("left_out", ("kind", "sourced_id", "id"), others)
+    await stage.insert_records("out_of_scope", ("kind", "sourced_id", "id"), others)
 
 
 async def leave_out_rows(stage: Stage, kind: Kind) -> int:
@@ -95,7 +95,7 @@ async def leave_out_rows(stage: Stage, kind: Kind) -> int:
         left_out = delivered
     else:
         await stage.run(
-            f"""INSERT INTO {stage.fills("left_out")} (district_id, run_id, kind, sourced_id, id)
+            f"""INSERT INTO {stage.fills("out_of_scope")} (district_id, run_id, kind, sourced_id, id)
                 SELECT :district, :run, '{kind.name}', e.sourced_id, t.id FROM external_id AS e
                 JOIN {kind.table} AS t ON t.district_id = :district AND t.id = e.row_id AND {_known_sql(stage, kind)}
                 WHERE e.district_id = :district AND e.source_id = :source AND e.kind = '{kind.name}'
@@ -104,7 +104,7 @@ async def leave_out_rows(stage: Stage, kind: Kind) -> int:
                 ON CONFLICT (district_id, run_id, kind, sourced_id) DO UPDATE SET id = excluded.id"""
         )
         await stage.insert(
-            "left_out",
+            "out_of_scope",
             "",
             ("kind", "sourced_id"),
             f"""SELECT :district, :run, '{kind.name}', s.sourced_id FROM {stage.delivered(kind.name)} AS s
@@ -149,7 +149,7 @@ def describe(report: Report, rows: Mapping[str, int], outside: Mapping[str, int]
 
 
 def _left_out_sql(stage: Stage, kind: str) -> str:
-    return f"SELECT l.sourced_id, l.id FROM {stage.of_run('left_out')} AS l WHERE l.kind = '{kind}'"
+    return f"SELECT l.sourced_id, l.id FROM {stage.of_run('out_of_scope')} AS l WHERE l.kind = '{kind}'"
 
 
 def _delivered_sql(stage: Stage, kind: Kind) -> str:

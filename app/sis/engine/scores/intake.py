@@ -182,8 +182,8 @@ async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
     if not (scope.schools or scope.excluded):
         return 0
     names = [*(("org", name, None) for name in scope.schools), *(("person", name, None) for name in scope.excluded)]
-    await stage.insert_records("left_out", ("kind", "sourced_id", "id"), sorted(set(names)))
-    left_out = stage.of_run("left_out")
+    await stage.insert_records("out_of_scope", ("kind", "sourced_id", "id"), sorted(set(names)))
+    left_out = stage.of_run("out_of_scope")
     schools = f"""SELECT e.sourced_id, e.row_id FROM external_id AS e JOIN {left_out} AS l ON l.kind = 'org'
         AND l.sourced_id = e.sourced_id WHERE e.district_id = :district AND e.kind = 'org'"""
     known = {row["sourced_id"] for row in await stage.rows(schools)}

@@ -1,0 +1,147 @@
+"""Stores the list of what a run would change, so that a person can read it before and after answering the run.
+
+The list has a digest in the place of each personal value; the value itself is stored apart, for callers who may read
+it in the roster too. The digests of one run are made with a random text that is stored nowhere: equal values have equal
+digests within the run, and no digest can be turned into a value by trying all names or birth dates.
+"""
+
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from app.access.permission import DEMOGRAPHICS_LOCK
+from app.sis.engine.plan import plan_columns
+from app.sis.engine.review.contradictions import LikelyRekey
+from app.sis.engine.review.planned_rows import planned_rows_sql
+from app.sis.engine.stage import Stage, fresh_id
+from app.sis.kinds import BY_NAME, KINDS, Kind
+from app.sis.port import Delivery
+
+MOST_LISTED: Final = 50_000
+"""The number of planned changes of one kind that are listed. Removals come first, then changes, returns and new rows.
+
+Nobody reads more of them one by one; a plan is approved whole, or by schools and kinds.
+"""
+REKEY: Final = "rekey"
+PERSONAL_KINDS: Final = ("person", "demographics", "result", "assessment_result")
+NOT_PERSONAL: Final = ("role", "enabled", "grades")
+"""The columns of `PERSONAL_KINDS` whose values are listed in clear, as references are: what a person is in the
+district.
+"""
+ORDER: Final = "CASE p.action WHEN 'update' THEN 2 WHEN 'restore' THEN 3 WHEN 'create' THEN 4 ELSE 1 END"
+
+
+def is_personal(kind: Kind, column: str) -> bool:
+    """Returns whether the values of a column are personal, so that a list shows digests of them."""
+    return (
+        kind.name in PERSONAL_KINDS and column not in NOT_PERSONAL and column not in (ref.column for ref in kind.refs)
+    )
+
+
+async def list_changes(
+    stage: Stage, deliveries: Mapping[str, Delivery], rekeys: Sequence[LikelyRekey]
+) -> tuple[int, list[str]]:
+    """Stores the list of a run's planned changes and likely re-keys.
+
+    Returns the number of listed changes, and a sentence for each kind of which not all are listed.
+    """
+    salt, listed, notes = secrets.token_hex(16), 0, []
+    for place, kind in enumerate(KINDS):
+        planned = sum(rows for action, rows in stage.planned_rows.get(kind.name, {}).items() if action != "refuse")
+        if kind.name not in deliveries or not planned:
+            continue
+        columns = [name for name, _ in plan_columns(kind, deliveries[kind.name]) if name not in dict(kind.derived)]
+        rows = await _list_kind(stage, kind, columns, place, salt)
+        personal = [column for column in columns if is_personal(kind, column)]
+        if personal:
+            await _store_personal(stage, kind, personal)
+        if rows == MOST_LISTED < planned:
+            notes.append(f"The list of changes has the first {rows:,} of {planned:,} {kind.plural}, removals first.")
+        listed += rows
+    return listed + await _list_rekeys(stage, rekeys), notes
+
+
+async def _list_kind(stage: Stage, kind: Kind, columns: Sequence[str], place: int, salt: str) -> int:
+    """Stores the planned changes of one kind, and returns their number."""
+    first = (place + 1) * 10 * MOST_LISTED
+    return await stage.run(
+        f"""INSERT INTO sis_planned_change
+                (district_id, id, run_id, kind, action, row_id, sourced_id, student_id, org_ids, fields)
+            SELECT :district, {fresh_id("planned " + kind.name, "p.id::text", "p.place")}, :run, '{kind.name}',
+                   p.action, p.id, p.sourced_id, p.student_id, p.org_ids, {_fields_sql(kind, columns, salt)}
+            FROM (SELECT p.*, {first} + row_number() OVER (ORDER BY {ORDER}, p.sourced_id, p.id) AS place
+                  FROM ({planned_rows_sql(stage, kind, columns)}) AS p) AS p
+            WHERE p.place <= {first + MOST_LISTED} ON CONFLICT DO NOTHING"""
+    )
+
+
+async def _store_personal(stage: Stage, kind: Kind, columns: Sequence[str]) -> None:
+    """Stores the personal values of the listed changes of one kind in clear."""
+    area = f"'{DEMOGRAPHICS_LOCK}'" if kind.name == "demographics" else "NULL"
+    await stage.run(
+        f"""INSERT INTO sis_planned_value (district_id, id, run_id, student_id, org_ids, secured_area, personal)
+            SELECT :district, c.id, :run, c.student_id, c.org_ids, {area}, {_fields_sql(kind, columns, None)}
+            FROM sis_planned_change AS c JOIN ({planned_rows_sql(stage, kind, columns)}) AS p ON p.id = c.row_id
+            WHERE c.district_id = :district AND c.run_id = :run AND c.kind = '{kind.name}' ON CONFLICT DO NOTHING"""
+    )
+
+
+def _fields_sql(kind: Kind, columns: Sequence[str], salt: str | None) -> str:
+    """Returns SQL for an object with the values before and after of each column that a planned row `p` changes.
+
+    With a `salt`, personal values are digests, and a third item marks them.
+    """
+    pairs = []
+    for column in columns:
+        before, after, marks = f"to_jsonb(p.before_{column})", f"to_jsonb(p.after_{column})", ""
+        if salt is not None and is_personal(kind, column):
+            before, after, marks = _digest(salt, column, "before"), _digest(salt, column, "after"), ", true"
+        is_changed = f"p.before_{column} IS DISTINCT FROM p.after_{column}"
+        pairs.append(f"'{column}', CASE WHEN {is_changed} THEN jsonb_build_array({before}, {after}{marks}) END")
+    return f"jsonb_strip_nulls(jsonb_build_object({', '.join(pairs)}))"
+
+
+def _digest(salt: str, column: str, side: str) -> str:
+    text = f"'{salt} {column} ' || p.{side}_{column}::text"
+    return f"left(encode(sha256(convert_to({text}, 'UTF8')), 'hex'), 12)"
+
+
+async def _list_rekeys(stage: Stage, rekeys: Sequence[LikelyRekey]) -> int:
+    """Adds each likely re-key to the list, beside the removal and the creation of which it consists, if these are
+    planned.
+    """
+    if not rekeys:
+        return 0
+    await stage.insert_records(
+        "given_pair", ("number", "old", "new"), [(n, r.old, r.new) for n, r in enumerate(rekeys)]
+    )
+    return await list_rekeyed(
+        stage,
+        "person",
+        f"""SELECT e.row_id, g.old, g.new FROM {stage.of_run("given_pair")} AS g
+            JOIN external_id AS e ON e.district_id = :district AND e.source_id = :source AND e.kind = 'person'
+             AND e.sourced_id = g.old""",
+    )
+
+
+async def list_rekeyed(stage: Stage, name: str, pairs: str) -> int:
+    """Lists people or roles that continue under another sourcedId. `pairs` is SQL that returns row_id, old and new.
+
+    Returns the number of listed rows.
+    """
+    kind = BY_NAME[name]
+    student = "CASE WHEN o.is_student THEN o.id END"
+    person = "r.row_id" if name == "person" else "t.person_id"
+    joined = "" if name == "person" else f"JOIN {kind.table} AS t ON t.district_id = :district AND t.id = r.row_id"
+    fields = "jsonb_build_object('sourced_id', jsonb_build_array(r.old, r.new))"
+    return await stage.run(
+        f"""INSERT INTO sis_planned_change
+                (district_id, id, run_id, kind, action, row_id, sourced_id, student_id, org_ids, fields)
+            SELECT :district, {fresh_id("planned rekey " + name, "r.old || ' ' || r.new", "r.place")}, :run, '{name}',
+                   '{REKEY}', r.row_id, r.old, {student}, o.school_ids, {fields}
+            FROM (SELECT r.*, row_number() OVER (ORDER BY r.old, r.new) AS place FROM ({pairs}) AS r) AS r {joined}
+            JOIN person AS o ON o.district_id = :district AND o.id = {person}
+            WHERE r.place <= {MOST_LISTED} ON CONFLICT DO NOTHING"""
+    )

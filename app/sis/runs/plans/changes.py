@@ -1,0 +1,177 @@
+"""Lists what a held or dry run would change, in pages and as CSV, by kind, action and school. Never ranks people."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, any_, literal, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.permission import Can
+from app.access.principal import Principal
+from app.access.work import Work, needs, unit
+from app.core.crypto import Keyring
+from app.core.errors import Invalid, NotFound, Violation
+from app.roster.lookup import ids_by_alias
+from app.roster.models import Org
+from app.roster.references import parse
+from app.sis.models import SisPlannedChange, SisPlannedValue
+from app.sis.runs.plans.fields import FieldChange, show_fields
+
+BATCH: Final = 1000
+"""The number of changes that are read for a CSV file in one transaction."""
+COLUMNS: Final = ("kind", "action", "sourcedId", "schools", "field", "before", "after", "digest")
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""The first characters of a text that a spreadsheet would run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFilter:
+    """Which planned changes are listed; None stands for all."""
+
+    kind: str | None = None
+    action: str | None = None
+    school_id: UUID | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Returns the conditions of the filter."""
+        conditions: list[ColumnElement[bool]] = []
+        if self.kind is not None:
+            conditions.append(SisPlannedChange.kind == self.kind)
+        if self.action is not None:
+            conditions.append(SisPlannedChange.action == self.action)
+        if self.school_id is not None:
+            conditions.append(literal(self.school_id) == any_(SisPlannedChange.org_ids))
+        return conditions
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """A planned change with the sourcedIds of its schools and its fields."""
+
+    id: UUID
+    kind: str
+    action: str
+    sourced_id: str | None
+    schools: list[str]
+    fields: list[FieldChange]
+
+
+@needs(Can.READ_SYNC)
+async def planned_changes(
+    work: Work, run_id: UUID, chosen: ChangeFilter, after: UUID | None = None, limit: int = BATCH
+) -> list[PlannedChange]:
+    """Returns up to `limit` planned changes of a run after the change `after`; notes their students as disclosed."""
+    query = (
+        select(SisPlannedChange, SisPlannedValue.personal)
+        .outerjoin(
+            SisPlannedValue,
+            (SisPlannedValue.district_id == work.district_id) & (SisPlannedValue.id == SisPlannedChange.id),
+        )
+        .where(SisPlannedChange.district_id == work.district_id, SisPlannedChange.run_id == run_id)
+        .where(*chosen.conditions())
+    )
+    if after is not None:
+        query = query.where(SisPlannedChange.id > after)
+    rows = [
+        (row, personal) for row, personal in await work.db.execute(query.order_by(SisPlannedChange.id).limit(limit))
+    ]
+    work.disclose("sync", (row.student_id for row, _ in rows if row.student_id is not None))
+    fields = await show_fields(work, [(row.kind, row.run_id, row.fields, personal) for row, personal in rows])
+    schools = await _names_of_schools(work, {school_id for row, _ in rows for school_id in row.org_ids})
+    return [
+        PlannedChange(row.id, row.kind, row.action, row.sourced_id, [schools[each] for each in row.org_ids], changed)
+        for (row, _), changed in zip(rows, fields, strict=True)
+    ]
+
+
+@needs(Can.READ_SYNC)
+async def _names_of_schools(work: Work, school_ids: set[UUID]) -> dict[UUID, str]:
+    """Returns the names of schools, and the sourcedIds of schools that are to be created."""
+    orgs = await work.db.execute(
+        select(Org.id, Org.name).where(Org.district_id == work.district_id, Org.id.in_(school_ids))
+    )
+    names = {row.id: row.name for row in orgs}
+    planned = await work.db.execute(
+        select(SisPlannedChange.row_id, SisPlannedChange.sourced_id).where(
+            SisPlannedChange.district_id == work.district_id,
+            SisPlannedChange.kind == "org",
+            SisPlannedChange.row_id.in_(school_ids - names.keys()),
+        )
+    )
+    names |= {row.row_id: row.sourced_id or "" for row in planned}
+    return {school_id: names.get(school_id, str(school_id)) for school_id in school_ids}
+
+
+async def csv_of_changes(
+    engine: AsyncEngine, principal: Principal, keyring: Keyring, operation: str, run_id: UUID, chosen: ChangeFilter
+) -> AsyncIterator[str]:
+    """Yields the planned changes of a run as CSV, one line for each field.
+
+    Each batch is read in a transaction that also logs the disclosure, and that has ended before the batch is yielded.
+    """
+    yield _sheet([COLUMNS])
+    after: UUID | None = None
+    while True:
+        async with unit(engine, principal, keyring, operation) as work:
+            changes = await planned_changes(work, run_id, chosen, after)
+        yield _sheet([line for change in changes for line in _lines(change)])
+        if len(changes) < BATCH:
+            return
+        after = changes[-1].id
+
+
+def _lines(change: PlannedChange) -> list[tuple[str, ...]]:
+    row = (change.kind, change.action, change.sourced_id or "", "; ".join(change.schools))
+    if not change.fields:
+        return [(*row, "", "", "", "")]
+    return [
+        (*row, each.field, each.before or "", each.after or "", "true" if each.digest else "false")
+        for each in change.fields
+    ]
+
+
+def _sheet(lines: Sequence[Sequence[str]]) -> str:
+    sheet = io.StringIO(newline="")
+    writer = csv.writer(sheet)
+    # A spreadsheet must not run what a source has put into a value.
+    writer.writerows([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in line] for line in lines)
+    return sheet.getvalue()
+
+
+@needs(Can.READ_SYNC)
+async def locate_schools(work: Work, names: Sequence[str], pointer: str | None) -> list[UUID]:
+    """Returns the ids of schools, given as ids or external ids. A school that a listed run would create is one, too.
+
+    With a pointer raises `Invalid` for unknown schools, at `<pointer>/<place>`; otherwise `NotFound`.
+    """
+    places = [None if pointer is None else f"{pointer}/{place}" for place in range(len(names))]
+    return [await locate_school(work, name, place) for name, place in zip(names, places, strict=True)]
+
+
+@needs(Can.READ_SYNC)
+async def locate_school(work: Work, name: str, pointer: str | None) -> UUID:
+    """Returns the id of a school, given as an id or external id; raises `Invalid` at `pointer`, or `NotFound`."""
+    reference = parse("org", name, pointer)
+    school_id = reference.id
+    if school_id is None:
+        school_id = (await ids_by_alias(work, [reference])).get((reference.source, reference.sourced_id))
+    if school_id is not None and await _is_school(work, school_id):
+        return school_id
+    if pointer is None:
+        raise NotFound("org")
+    raise Invalid([Violation(pointer, "org.unknown", "There is no such school.")])
+
+
+@needs(Can.READ_SYNC)
+async def _is_school(work: Work, school_id: UUID) -> bool:
+    known = select(Org.id).where(Org.district_id == work.district_id, Org.id == school_id)
+    planned = select(SisPlannedChange.id).where(
+        SisPlannedChange.district_id == work.district_id,
+        SisPlannedChange.row_id == school_id,
+        SisPlannedChange.kind == "org",
+    )
+    return await work.db.scalar(known) is not None or await work.db.scalar(planned.limit(1)) is not None

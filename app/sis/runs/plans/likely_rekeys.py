@@ -1,0 +1,150 @@
+"""Maps of people whom a run named as likely the same person under another sourcedId.
+
+Some were left unchanged by the run (set aside), so that the new sourcedId is free. Others came as new people, because
+the former person had no records, and the former person was removed. Those are reunited: the former person comes back
+with the new sourcedId and the new person's values, and the new person goes. Nobody is reunited if the new person has
+got records meanwhile.
+"""
+
+# ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from app.sis.engine.apply import apply_all
+from app.sis.engine.plan import full_column_delivery, plan_columns
+from app.sis.engine.report import Report, count_planned
+from app.sis.engine.review.contradictions import RECORDS
+from app.sis.engine.stage import Stage, fresh_id
+from app.sis.kinds import BY_NAME
+from app.sis.models import SisRun
+
+CREATED: Final = "person.created"
+"""The kind of a pair in a map whose new person was created by the run."""
+_PERSON: Final = BY_NAME["person"]
+_OF_SOURCE: Final = "{0}.district_id = :district AND {0}.source_id = :source AND {0}.kind = 'person'"
+
+
+def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
+    """Returns the old and new sourcedIds of the people whom a run's report names as likely the same.
+
+    Ids that are in two pairs are left out.
+    """
+    pairs = [(pair["old"], pair["new"]) for pair in run.rekeys]
+    olds, news = Counter(old for old, _ in pairs), Counter(new for _, new in pairs)
+    return [(old, new) for old, new in pairs if olds[old] == news[new] == 1]
+
+
+async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UUID) -> dict[str, int]:
+    """Writes the usable ones of the given pairs to the map that awaits approval, and returns the counts.
+
+    A pair is usable if its old sourcedId is known and its new one is free, or belongs to a person whom the run `run_id`
+    created and who has no records.
+    """
+    await stage.insert_records(
+        "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
+    )
+    into = "INSERT INTO staging.kept_rekey (district_id, run_id, kind, row_id, old, new)"
+    given = f"""FROM {stage.of_run("given_pair")} AS g
+        JOIN external_id AS e ON {_OF_SOURCE.format("e")} AND e.sourced_id = g.old"""
+    matched = await stage.run(
+        f"""{into} SELECT :district, :run, 'person', e.row_id, g.old, g.new {given}
+            WHERE NOT EXISTS (SELECT FROM external_id AS n WHERE {_OF_SOURCE.format("n")} AND n.sourced_id = g.new)
+            ON CONFLICT DO NOTHING"""
+    )
+    matched += await stage.run(
+        f"""{into} SELECT :district, :run, '{CREATED}', e.row_id, g.old, g.new {given}
+            {_joined_sql("e.row_id", "g.new")} WHERE c.arrived_in = '{run_id}' ON CONFLICT DO NOTHING"""
+    )
+    counts = {"gone": len(pairs), "came": len(pairs), "matched": matched, "ambiguous": 0}
+    return {**counts, "unmatched": len(pairs) - matched}
+
+
+def _joined_sql(former: str, new: str) -> str:
+    """Returns SQL that joins a removed person `o` and the present person `c` without records, by id and sourcedId."""
+    records = " ".join(
+        f"AND NOT EXISTS (SELECT FROM {table} AS r WHERE r.district_id = :district AND r.student_id = c.id)"
+        for table in RECORDS
+    )
+    return f"""JOIN person AS o ON o.district_id = :district AND o.id = {former} AND o.removed_at IS NOT NULL
+        JOIN external_id AS n ON {_OF_SOURCE.format("n")} AND n.sourced_id = {new}
+        JOIN person AS c ON c.district_id = :district AND c.id = n.row_id AND c.removed_at IS NULL
+         AND c.is_student = o.is_student {records}"""
+
+
+async def reunite(stage: Stage, report: Report) -> bool:
+    """Reunites the people of an approved map whose new person was created.
+
+    Returns whether all of them could be, as planned.
+    """
+    planned = f"(SELECT * FROM {stage.of_run('kept_rekey')} AS w WHERE w.kind = '{CREATED}')"
+    expected = await stage.count(f"SELECT count(*) FROM {planned} AS r")
+    if not expected:
+        return True
+    pairs = f"SELECT r.row_id AS former_id, c.id AS new_id, r.old, r.new FROM {planned} AS r "
+    pairs += _joined_sql("r.row_id", "r.new")
+    names = [name for name, _ in plan_columns(_PERSON, full_column_delivery(_PERSON))]
+    rows = await stage.insert(
+        "plan",
+        "person",
+        ("id", "sourced_id", "action", *names),
+        f"""SELECT :district, :run, r.former_id, r.new, 'restore', {", ".join(f"c.{name}" for name in names)}
+            FROM ({pairs}) AS r JOIN person AS c ON c.district_id = :district AND c.id = r.new_id""",
+    )
+    if rows != expected:
+        return False
+    await stage.insert(
+        "plan",
+        "person",
+        ("id", "sourced_id", "action"),
+        f"SELECT :district, :run, r.new_id, r.old, 'remove' FROM ({pairs}) AS r",
+    )
+    await _log(stage, pairs, "old", "new")
+    await _swap_aliases(stage)
+    await _apply(stage, report)
+    return True
+
+
+async def separate(stage: Stage, undone_id: UUID) -> int:
+    """Gives both people of each pair that the run `undone_id` reunited their own sourcedIds back.
+
+    Returns the number of pairs. Their rows are put back by the undo of the run.
+    """
+    pairs = f"""SELECT c.row_id AS former_id, (c.before ->> 'created')::uuid AS new_id,
+            c.before ->> 'sourced_id' AS old, c.before ->> 'became' AS new
+        FROM sis_change AS c WHERE c.district_id = :district AND c.run_id = '{undone_id}' AND c.action = 'rekey'
+         AND c.kind = 'person' AND c.before ->> 'created' IS NOT NULL"""
+    await _log(stage, pairs, "new", "old")
+    return (
+        await stage.run(
+            f"""UPDATE external_id AS e SET row_id = CASE WHEN e.sourced_id = r.old THEN r.former_id ELSE r.new_id END
+            FROM ({pairs}) AS r WHERE {_OF_SOURCE.format("e")} AND e.sourced_id IN (r.old, r.new)"""
+        )
+        // 2
+    )
+
+
+async def _swap_aliases(stage: Stage) -> None:
+    """Gives the former person the new sourcedId, and the new person the old one."""
+    await stage.run(
+        f"""UPDATE external_id AS e SET row_id = p.id FROM {stage.of_run("plan", "person")} AS p
+            WHERE {_OF_SOURCE.format("e")} AND e.sourced_id = p.sourced_id"""
+    )
+
+
+async def _log(stage: Stage, pairs: str, before: str, after: str) -> None:
+    """Writes to the change log that the sourcedId of each former person was `before` and became `after`."""
+    await stage.run(
+        f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
+            SELECT :district, {fresh_id("rekey", "r.old")}, :run, 'person', r.former_id, 'rekey',
+                   jsonb_build_object('sourced_id', r.{before}, 'became', r.{after}, 'created', r.new_id)
+            FROM ({pairs}) AS r ON CONFLICT DO NOTHING"""
+    )
+
+
+async def _apply(stage: Stage, report: Report) -> None:
+    await count_planned(stage, _PERSON)
+    report.repaired = await apply_all(stage, {"person": full_column_delivery(_PERSON)}, lambda _doing, _done, _of: None)
+    await stage.clear()
