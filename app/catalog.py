@@ -1,4 +1,4 @@
-"""Lists every resource of the API with its links, listings and commands, as a table of contents for newcomers."""
+"""Lists every resource of the API with its links, listings and commands. It serves newcomers as a table of contents."""
 
 from app.concern import resource as concern
 from app.decision import resource as decision

@@ -157,9 +157,9 @@ def build(settings: Settings) -> FastAPI:
 
 
 def _admission(settings: Settings, tokens: Tokens) -> Admission:
-    """Returns the object that admits requests.
+    """Returns the object that decides when requests may run.
 
-    It runs as many at once as the processor can use, and at most one per database connection.
+    As many requests run at once as the processor can use, but at most one per database connection.
     """
     pool = 2 * settings.pool_size  # the pool may grow to twice its size
     limits = GateLimits(min(settings.concurrency, pool), most_of_one_key=max(1, pool // 2), most=pool)

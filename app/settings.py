@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     def url_of(self, role: str) -> str:
         """Returns the database URL of the role `owner`, `api` or `worker`.
 
-        The URLs of the last two are derived from the owner's unless they are set.
+        The URLs of `api` and `worker` are derived from the owner's unless they are set.
         """
         configured_url = {
             "owner": self.database_url,

@@ -67,7 +67,7 @@ async def deliveries(settings: Settings) -> AsyncIterator[DeliveryDispatcher]:
 
 @asynccontextmanager
 async def jobs(settings: Settings, context: DeliveryContext) -> AsyncIterator[DeliveryContext]:
-    """Yields the context for long jobs such as syncs, with a separate connection pool that has longer timeouts."""
+    """Yields the context for long jobs such as syncs, which use a separate connection pool with longer timeouts."""
     url, limits = settings.url_of("worker"), settings.sync_timeouts
     engine = open_engine(url, name="worker jobs", pool_size=settings.pool_size, timeouts=limits)
     try:
@@ -98,9 +98,9 @@ class Jobs:
     notices: DistrictTasks
 
     @classmethod
-    def over(cls, settings: Settings, webhooks: DeliveryDispatcher, long_jobs: DeliveryContext) -> "Jobs":
-        """Returns the jobs of a process, which has one dispatcher for webhook deliveries and one context for all long
-        jobs.
+    def of_process(cls, settings: Settings, webhooks: DeliveryDispatcher, long_jobs: DeliveryContext) -> "Jobs":
+        """Returns the jobs of this process, which share one dispatcher for webhook deliveries and one context for all
+        long jobs.
         """
         engine, keyring = long_jobs.engine, long_jobs.keyring
         answers = partial(execute_answered_runs, engine, keyring)
@@ -127,7 +127,9 @@ class Jobs:
         return await self.webhooks.run_once(due[JobKind.WEBHOOKS])
 
     async def drain(self) -> None:
-        """Waits for the long jobs, and cancels those that do not finish in time, which another worker then attempts."""
+        """Waits for the long jobs, and cancels those that do not finish in time. Another worker then attempts them
+        again.
+        """
         long_jobs = (self.syncs, self.answers, self.finalizations, self.tasks, self.notices)
         await asyncio.gather(*(some.drain(SHUTDOWN) for some in long_jobs))
 
@@ -143,7 +145,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
         log.info("worker.started", worker=worker_name())
         tasks.create_task(create_tasks_until_stopped(long_jobs.engine, long_jobs.keyring, stopping))
         tasks.create_task(_update_metrics(settings, long_jobs, stopping))
-        all_jobs = Jobs.over(settings, dispatcher, long_jobs)
+        all_jobs = Jobs.of_process(settings, dispatcher, long_jobs)
         while not stopping.is_set():
             try:
                 started = await all_jobs.start_due()

@@ -1,6 +1,11 @@
 """Provides a real PostgreSQL, migrated once per run, and two new districts for every test, *north* and *south*.
 
 Tests are isolated by district instead of by cleaning up, which relies on the isolation that the product promises.
+
+To keep the suite short: `north` takes some 20 ms, and tests that only read can share one town by a fixture of their
+module (`told_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for a
+process. End a lease, or make a row due, by a statement instead of waiting. What waits for a timeout or starts several
+processes is marked `long`, and runs in the second step of `.ci/run`.
 """
 
 import asyncio
@@ -34,9 +39,13 @@ from tests.town import Town, found_town
 
 FIRST = (
     "test_documents",
+    "test_cli_doctor",
     "test_webhooks_worker",
+    "test_hostile_graphql",
     "test_hostile_sis",
     "test_story",
+    "test_stranger",
+    "test_disclosure",
     "test_syncs",
     "test_rest_sync",
     "test_rest_quirks",
@@ -83,7 +92,7 @@ def server_log(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
-def settings(server: Settings) -> Iterator[Settings]:
+def settings(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings over a database of this run's own, migrated; dropped at the end."""
     name = f"aimline_test_{secrets.token_hex(4)}"
     asyncio.run(run_statement(server.url_of("owner"), f"CREATE DATABASE {name}"))
@@ -102,7 +111,8 @@ def settings(server: Settings) -> Iterator[Settings]:
         raise RuntimeError("The settings of the tests do not hold.") from error
     migrate(own)
     yield own
-    unfit = asyncio.run(unfit_statements(own.url_of("owner")))
+    claims = shared_folder(tmp_path_factory) / "statements"
+    unfit = asyncio.run(unfit_statements(own.url_of("owner"), claims))
     asyncio.run(drop_database(server.url_of("owner"), name))
     assert not unfit, "What Citus would refuse:\n" + "\n".join(unfit)
 
@@ -133,6 +143,12 @@ async def north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Setti
 async def south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
     """Another district of the same shape, of which north must never see anything."""
     return await found_town("south", engine, worker_engine, settings)
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a folder of this run, which all its processes see."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
 
 
 def _lines(server: Settings) -> list[str]:

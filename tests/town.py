@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
@@ -22,7 +23,6 @@ from app.core.db import Base
 from app.core.ids import new_id
 from app.maintenance.models import TaskKind
 from app.maintenance.service import run_task
-from app.playbook.models import Area, Level, Measure
 from app.playbook.service import publish_rules
 from app.roster.models import (
     Demographics,
@@ -31,7 +31,6 @@ from app.roster.models import (
     Org,
     Person,
     SchoolClass,
-    SchoolWeek,
     Source,
 )
 from app.settings import Settings
@@ -43,6 +42,18 @@ ALL_SCOPES = frozenset(
     {str(can) for can in Can}
     - {"sis:sync", "response:judge", "webhook:deliver", "district:maintain", "district:operate"}
 ) | {"area:sel"}
+
+CODES = text("""
+SELECT 'area', code, NULL::integer, id FROM area WHERE district_id = :district
+UNION ALL SELECT 'measure', code, NULL, id FROM measure WHERE district_id = :district
+UNION ALL SELECT 'level', NULL, rank, id FROM level WHERE district_id = :district
+""")
+WEEKS = text("""
+INSERT INTO school_week (district_id, school_id, monday, instructional, n)
+SELECT :district, school, CAST(:begins AS date) + 7 * (n - 1), true, n
+FROM unnest(CAST(:schools AS uuid[])) AS school, generate_series(1, 40) AS n
+ON CONFLICT DO NOTHING
+""")
 
 
 @dataclass
@@ -92,20 +103,25 @@ async def maintain(town: Town, history: timedelta = KEPT) -> dict[TaskKind, int]
 
 @needs(Can.SYNC_ROSTER)
 async def lay(work: Work, *rows: Base) -> None:
-    """Inserts rows table by table, in the order in which the tables first occur."""
+    """Inserts rows table by table, in the order in which the tables first occur, each by one statement.
+
+    The rows do not become part of the session, because its bookkeeping would take most of the time.
+    """
+    values: dict[tuple[type[Base], frozenset[str]], list[dict[str, Any]]] = {}
+    for row in rows:
+        attributes = {name: value for name, value in vars(row).items() if name != "_sa_instance_state"}
+        values.setdefault((type(row), frozenset(attributes)), []).append(attributes)
     for table in dict.fromkeys(map(type, rows)):
-        work.db.add_all([row for row in rows if type(row) is table])
-        await work.db.flush()
+        for (of, _), some in values.items():
+            if of is table:
+                await work.db.execute(insert(table), some)
 
 
 @needs(Can.OPERATE)
 async def _codes(work: Work, town: Town) -> None:
-    for area in await work.db.scalars(select(Area).where(Area.district_id == town.district_id)):
-        town.areas[area.code] = area.id
-    for measure in await work.db.scalars(select(Measure).where(Measure.district_id == town.district_id)):
-        town.measures[measure.code] = measure.id
-    for level in await work.db.scalars(select(Level).where(Level.district_id == town.district_id)):
-        town.levels[level.rank] = level.id
+    of_kind: dict[str, dict[Any, UUID]] = {"area": town.areas, "measure": town.measures, "level": town.levels}
+    for kind, code, rank, row_id in await work.db.execute(CODES, {"district": town.district_id}):
+        of_kind[kind][rank or code] = row_id
 
 
 async def found_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
@@ -140,7 +156,13 @@ async def found_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine,
             _enroll(town, town.classes[1], town.students["cy"], "student", 1),
         ]
         await lay(work, *rows)
+        await _weeks(work, town)
     return town
+
+
+@needs(Can.SYNC_ROSTER)
+async def _weeks(work: Work, town: Town) -> None:
+    await work.db.execute(WEEKS, {"district": town.district_id, "schools": town.schools, "begins": YEAR_BEGINS})
 
 
 async def by_four_points(town: Town) -> None:
@@ -170,16 +192,6 @@ def _school(town: Town, number: int) -> list[Base]:
             academic_session_ids=[],
         ),
         _alias(town, "class", f"class-{number}", class_id),
-        *(
-            SchoolWeek(
-                **of,
-                school_id=school,
-                monday=YEAR_BEGINS + timedelta(weeks=week),
-                instructional=True,
-                n=week + 1,
-            )
-            for week in range(40)
-        ),
     ]
 
 

@@ -1,8 +1,8 @@
 """Determines which quota and which share of the process a request uses, before any other work begins.
 
-Requests with a token share the process by district, and within a district by client. All requests without a token
-together count as one district, which their addresses share. The quotas are counted per process, so each process
-enforces the policy divided by the number of processes.
+Requests with a token share the process by district, and within a district by client. All requests without a token count
+together as one district, and within it share by address. The quotas are counted per process, so each process enforces
+the policy divided by the number of processes.
 """
 
 import asyncio
@@ -36,9 +36,9 @@ MAX_CLIENT_ID_LENGTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """The client or network address that a request is counted for.
+    """The client or network address for which a request is counted.
 
-    `key` has a share of the process, and within it the flows take turns.
+    Each `key` gets a share of the process. Within a key, the requests of its flows take turns.
     """
 
     key: Hashable
@@ -47,7 +47,7 @@ class Requester:
 
 
 class RateLimited(Throttled):
-    """Raised when a quota is used up; `standings` contains the states of all quotas that count the request."""
+    """Raised when a quota is used up; `standings` has the state of every quota in which the request is counted."""
 
     def __init__(self, standings: tuple[QuotaState, ...]) -> None:
         used_up = [state for state in standings if not state.is_allowed]
@@ -117,7 +117,10 @@ class Admission:
         return tuple(replace(state, remaining=state.remaining + 1) for state in counted)
 
     async def run_in_turn(self, requester: Requester, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Runs work of a stream in its fair turn, as a request is run. Raises `Overloaded` if too many wait."""
+        """Runs one step of a stream when its turn comes, under the same rules as a request; returns the step's result.
+
+        Raises `Overloaded` if its turn does not come in time.
+        """
         turn = self.gate.enqueue(requester.key, requester.flow)
         try:
             if not turn.may_run:
@@ -136,8 +139,9 @@ class TokenAttempts:
         self._failures = Quotas(TOKEN_FAILURES.divided(processes))
 
     def begin(self, client_id: str | None, address: str | None) -> "TokenAttempt":
-        """Returns an attempt to get a token, which counts as failed until it ends; raises `RateLimited` if a quota is
-        used up.
+        """Returns a new attempt to get a token; raises `RateLimited` if a quota is used up.
+
+        The attempt counts as failed until it ends.
         """
         network = network_of(address)
         requests = self._requests.take(network)

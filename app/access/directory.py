@@ -36,7 +36,10 @@ NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}
 
 
 EVERY, RETRY, MAX_AGE = 20.0, 5.0, 60.0
-"""The seconds between two reads of the revocations, after a failed read, and until the list may no longer be used."""
+"""Three times in seconds for this process's list of revocations.
+
+They are the wait after a successful read, the wait after a failed one, and the age at which the list is no longer used.
+"""
 log = structlog.get_logger()
 
 

@@ -39,9 +39,10 @@ def policy(
 ) -> str:
     """Returns the condition of a table's row-level security policy.
 
-    `student` is the column of the student whom a row is about, and `schools` is an expression for that student's
-    schools. `unless` is a condition for rows that are about no student (staff). `lock` is an expression for the secured
-    area, which may be null.
+    * `student` is the column of the student whom a row is about, or None.
+    * `schools` is an expression for that student's schools.
+    * `unless` is a condition for rows that are about no student (staff), or None.
+    * `lock` is an expression for the row's secured area, which may be null.
     """
     parts = [DISTRICT]
     if student is not None:

@@ -49,10 +49,12 @@ async def run_with_retry(
 ) -> Answer:
     """Runs a unit of work, and runs it once more after a deadlock, a failed serialization or a lost connection.
 
-    `reads` states that the unit changes nothing, so it can safely run twice. `may_retry` returns whether nothing was
-    sent to the caller yet and the input can be read again. `is_keyed` returns whether the unit stores its answer under
-    an idempotency key, so that it can run again even if its commit may have succeeded. Raises `Conflict`, `Unavailable`
-    or `OutcomeUnknown` in place of a temporary fault.
+    * `reads` states that the unit changes nothing, so that it can safely run twice.
+    * `may_retry` returns whether nothing was sent to the caller yet and the input can be read again.
+    * `is_keyed` returns whether the unit stores its answer under an idempotency key. It can then run again even if its
+      commit may have succeeded.
+
+    If a temporary fault remains, raises `Conflict`, `Unavailable` or `OutcomeUnknown` in its place.
     """
     may_repeat, may_be_committed = True, False
     while True:

@@ -14,9 +14,9 @@ from app.core.errors import AimlineError, Invalid
 
 
 class Command(NamedTuple):
-    """The name of the module that defines a command, with the command's help text.
+    """An entry of the command line: the name of the module that defines a command, and the command's help text.
 
-    The text is repeated here so that the overview of all commands need not load the module.
+    The help text is stated here too, so that the overview of all commands need not load the module.
     """
 
     module: str
@@ -49,10 +49,13 @@ COMMANDS = {
         "doctor", "Finds records whose schools differ from their student's, and repairs them with --repair."
     ),
     "explain": Command("explain", "Shows the statement, the plan, the scopes and the disclosures of a read over REST."),
+    "scaffold": Command("scaffold", "For developers: writes the files of a new noun about a student."),
     "contracts": Command("contracts", "Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."),
     "sandbox": Command("sandbox", "A synthetic district of people who do not exist."),
 }
-"""The commands, keyed by name. Only the module of the requested command is loaded, so that it starts quickly."""
+"""The commands, keyed by name. Only the module of the requested command is loaded, so that the command starts
+quickly.
+"""
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 DATABASES = ("AIMLINE_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL")
 LONG_RUNNING = {"serve", "worker"}
@@ -60,7 +63,7 @@ LONG_RUNNING = {"serve", "worker"}
 USE_PLAYGROUND = {"schema", "backup", "district", "client", "token", "sis", "sync", "calibrate", "doctor", "explain"}
 """The commands that use a running playground when the environment names no database.
 
-The other commands need no database, or are for an installation whose database the environment names.
+The other commands need no database, or are meant only for an installation that the environment names.
 """
 OUTDATED_SCHEMA = ("42P01", "42703", "42883", "3F000")
 """The SQLSTATEs for a missing table, column, function or schema, which mean that a migration was not run."""

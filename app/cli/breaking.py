@@ -26,8 +26,9 @@ def breaking_in_graphql(old: str, new: str) -> list[str]:
 
 
 def breaking_in_events(old: Json, new: Json) -> list[str]:
-    """Returns one sentence for each breaking change between two versions of the event schemas, which clients only
-    read.
+    """Returns one sentence for each breaking change between two versions of the event schemas.
+
+    Clients only read events, so only changes that break a reader count.
     """
     comparison = _Comparison(old, new)
     changes = []
@@ -40,7 +41,9 @@ def breaking_in_events(old: Json, new: Json) -> list[str]:
 
 
 class _Comparison:
-    """Compares two OpenAPI documents; each reference to a schema is resolved in its own document."""
+    """Compares two OpenAPI documents, and resolves each reference to a schema in the document that contains the
+    reference.
+    """
 
     def __init__(self, old: Json, new: Json) -> None:
         self._old, self._new = old, new
@@ -171,7 +174,7 @@ class _Comparison:
         """Returns both schemas without references and null, and whether this pair was compared before.
 
         A pair of objects is compared once in each direction, at the first place that refers to it. Rows refer to each
-        other in circles, and every further path to a row would repeat its changes.
+        other in circles, so comparing again would repeat the same changes for every further path to a row.
         """
         old, new = _single(self._old, old), _single(self._new, new)
         pair = (direction, id(old), id(new))

@@ -66,11 +66,11 @@ class ForeignKey:
 
 
 def distribution_statements(tables: Sequence[LocalTable], references: Sequence[ForeignKey]) -> list[str]:
-    """Returns the statements that distribute these tables, in the order in which they must run.
+    """Returns the SQL statements that distribute these tables over the cluster, in the order in which they must run.
 
-    A table cannot be distributed while it refers to a local one, so foreign keys are dropped first and added last.
-    FORCE ROW LEVEL SECURITY is lifted meanwhile, because it would keep the owner from copying rows into the shards. An
-    unlogged table would block the online move of a district.
+    * Foreign keys are dropped first and added last, because a table that refers to a local table cannot be distributed.
+    * FORCE ROW LEVEL SECURITY is off in between, because it would keep the owner from copying rows to the shards.
+    * Unlogged tables become logged, because an unlogged table would block moving a district to another node online.
     """
     moved = [table for table in tables if table.name not in LOCAL_TABLES]
     names = {table.name for table in moved}
@@ -97,7 +97,7 @@ def distribution_statements(tables: Sequence[LocalTable], references: Sequence[F
 
 
 async def is_distributed(settings: Settings) -> bool:
-    """Returns whether the tables are already distributed over a cluster, so that new ones must be distributed too."""
+    """Returns whether the tables are distributed over a cluster, so that new tables must be distributed too."""
     connection = await connect(settings.url_of("owner"), "owner")
     try:
         return await _has_citus(connection) and bool(await connection.fetchval(DISTRIBUTED))

@@ -38,7 +38,7 @@ Origin = Annotated[
 ]
 OF_AREA = "Read and write records of a secured area, such as area:sel."
 SECONDS = 60
-"""The seconds within which every process applies a revocation."""
+"""The seconds after which every process has applied a revocation."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -152,7 +152,7 @@ def add_to(app: typer.Typer) -> None:
         revoke_others: Annotated[bool, typer.Option(help="Revoke the other secrets at once.")] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Gives a client of a district a second secret; both are valid until the older one is revoked."""
+        """Gives a client of a district a second secret. The older one stays valid until it is revoked."""
         parsed_id = ids.parse_id("client", client_id)
 
         async def run(engine: AsyncEngine, settings: Settings) -> str:

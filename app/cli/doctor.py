@@ -1,4 +1,6 @@
-"""Defines `aimline doctor`, which checks that every record has its student's schools, and repairs those that do not."""
+"""Defines `aimline doctor`, which finds and repairs records whose list of schools differs from that of their
+student.
+"""
 
 from __future__ import annotations
 

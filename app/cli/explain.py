@@ -1,4 +1,4 @@
-"""Defines `aimline explain`, which shows how a read over REST would be answered."""
+"""Defines `aimline explain`, which shows how a read over REST or GraphQL would be answered."""
 
 import json
 from typing import Annotated
@@ -19,34 +19,48 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command("explain")
     def explain(
-        path: Annotated[str, typer.Argument(help="A path with its query, such as '/v1/concerns?state=raised'.")],
+        read: Annotated[
+            str,
+            typer.Argument(
+                help="A path with its query, such as '/v1/concerns?state=raised', or a GraphQL query, such as "
+                "'{ students { edges { node { id } } } }'."
+            ),
+        ],
         district: District,
         as_json: AsJson = False,
     ) -> None:
-        """Shows the statement, the plan, the scopes and the disclosures of a read over REST.
+        """Shows the statement, the plan, the scopes and the disclosures of a read, and the cost of a GraphQL query.
 
-        It reads no rows except those that the path names by an external id or a code.
+        It reads no rows except those that the read names by an external id or a code.
         """
         # The command line of all other commands starts without the web framework.
+        from app.graphql.explain import run_document
         from app.rest.derived.explain import run_path
         from app.rest.resources import router
 
-        async def run(engine: AsyncEngine, settings: Settings) -> list[Explanation]:
+        async def run(engine: AsyncEngine, settings: Settings) -> tuple[list[Explanation], int | None]:
             operator = system_principal(await find_district(engine, district), "operator")
             async with unit(engine, operator, settings.keyring, "explain") as work:
+                cost = None
                 with explaining() as explanations:
-                    await run_path(router, work, path)
-            return explanations
+                    if read.startswith("/"):
+                        await run_path(router, work, read)
+                    else:
+                        cost = await run_document(work, read)
+            return explanations, cost
 
-        explanations = as_operator(run)
+        explanations, cost = as_operator(run)
         if as_json:
-            print(json.dumps({"statements": [render(each) for each in explanations]}))
+            costs = {} if cost is None else {"cost": cost}
+            print(json.dumps({**costs, "statements": [render(each) for each in explanations]}))
             return
         for each in explanations:
             record = render(each)
             print(each.sql, "", each.plan, "", sep="\n")
             print("Scopes:", ", ".join(record["scopes"]))
             print("Discloses:", ", ".join(record["discloses"]) or "no record about a student")
+        if cost is not None:
+            print("Cost:", cost)
 
 
 def render(explanation: Explanation) -> dict[str, str | list[str]]:

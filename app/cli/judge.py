@@ -87,7 +87,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def calibrated(source: Iterable[bytes]) -> Calibration:
-    """Returns a calibration by the scores of all valid lines, which must be of one measure and grade."""
+    """Returns a calibration computed from the scores in all valid lines of the input.
+
+    All lines must be of the same measure and grade.
+    """
     # Imported only for a calibration, so that other runs start faster.
     from app.response.rules.calibrate.district import calibrate_batch
 

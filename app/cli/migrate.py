@@ -1,7 +1,7 @@
 """Implements `aimline migrate`, which creates the run-time roles if they are missing, and migrates the schema.
 
-At the end it compares the schema with the expected one of its version (`migrations/schema.txt`). The file has over 250
-lines, so that all steps of a migration are in one place.
+At the end it compares the schema with the expected one of its version (`migrations/schema.txt`). This file exceeds 250
+lines so that all steps of a migration are in one place.
 """
 
 import asyncio
@@ -128,8 +128,8 @@ SELECT array_agg(r.role || ': ' || r.privilege ORDER BY r.role, r.privilege) FRO
 async def limit_roles(settings: Settings) -> bool:
     """Sets the timeouts of both roles in this database; returns False if the owner may not set them.
 
-    They apply to database sessions that Aimline does not start itself: behind a pooler that drops a client's start-up
-    settings, and on the nodes of Citus, where the coordinator starts the sessions.
+    These timeouts are for database sessions that Aimline does not start itself. They are started behind a pooler that
+    drops a client's start-up settings, or by the coordinator on the nodes of Citus.
     """
     connection = await connect(settings.url_of("owner"), "owner")
     database = sqlalchemy_url(settings.url_of("owner")).database
@@ -150,7 +150,7 @@ async def limit_roles(settings: Settings) -> bool:
 async def current_version(settings: Settings) -> str | None:
     """Returns the database's revision, or None if the database contains nothing of Aimline.
 
-    Raises `UnfitServer` for a database with tables of Aimline but no revision, which an interrupted restore leaves.
+    Raises `UnfitServer` for a database that has tables of Aimline but no revision, as after an interrupted restore.
     """
     connection = await connect(settings.url_of("owner"), "owner")
     try:
@@ -206,8 +206,9 @@ def check_schema(settings: Settings) -> None:
 def migrate(settings: Settings, *, reset_roles: bool = False, check: bool = True, citus: bool = False) -> None:
     """Creates the roles, runs every pending migration, and compares the schema with the expected one of its version.
 
-    Without `check` the schema is not compared, which is needed to generate the expected schema. With `citus` the tables
-    are distributed by district, with their rows; in a distributed database new tables always are.
+    * Without `check`, the schema is not compared; the command that generates the expected schema needs this.
+    * With `citus`, the tables and their rows are distributed by district. In a distributed database, new tables always
+      are.
     """
     asyncio.run(make_roles(settings, reset=reset_roles))
     asyncio.run(limit_database(settings))

@@ -99,9 +99,9 @@ def add_to(app: typer.Typer) -> None:
         ] = None,
         as_json: AsJson = False,
     ) -> None:
-        """Applies the plan of a held run, or of one that failed to apply.
+        """Applies the plan of a held run, or of a run that failed to apply.
 
-        The plan must be the one that was read, and the roster must not have changed.
+        `--plan` must name the plan that the operator has read, and the roster must not have changed since.
 
         With --school or --kind, the rest of the plan is left out, and comes again with the next run.
         """
@@ -218,7 +218,9 @@ def _ask(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
 
 
 def _decide(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]], as_json: bool) -> None:
-    """Stores the decision and then carries it out; after a fault or a crash, the worker carries it out."""
+    """Stores the operator's decision about a run, and then carries it out. After a fault or a crash, the worker
+    does.
+    """
 
     async def run(engine: AsyncEngine, settings: Settings) -> Report:
         district_id = await find_district(engine, district)

@@ -28,7 +28,7 @@ Proxies keep theirs for a shorter time, so that the proxy closes a connection fi
 GRACE = 15
 """The seconds that running requests have to finish at shutdown."""
 PING = 5
-"""The seconds within which each of several processes must answer its supervisor."""
+"""The seconds within which a process must answer its supervisor; used if there are several processes."""
 PLAIN = (
     "Warning: {host} can be reached from other machines, so tokens and children's records would be unencrypted. "
     "Give --certificate and --key, or --behind-proxy if a proxy terminates TLS."

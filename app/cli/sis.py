@@ -1,6 +1,6 @@
 """Defines `aimline sis`, which creates, shows, changes, pauses and checks the SIS sources that a district syncs from.
 
-A secret is read from a file, never from the command line, which other users of the machine can see. The file has over
+A secret is read from a file, never from the command line, which other users of the machine can see. This file exceeds
 250 lines because every setting is an option of two commands.
 """
 

@@ -6,11 +6,11 @@ from uuid import UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
-from app.core.db import Base, Changing
+from app.core.db import Base, HasChangeTime
 from app.roster.models import AboutStudent
 
 
-class Concern(ListedBySchool, Changing, AboutStudent, Base):
+class Concern(ListedBySchool, HasChangeTime, AboutStudent, Base):
     """A dated concern about one student in one area: raised, then accepted or dismissed, then resolved."""
 
     __tablename__ = "concern"

@@ -17,7 +17,7 @@ Network = IPv4Network | IPv6Network
 
 MAX_LENGTH = 2048
 FIRST_OPEN_PORT = 1024
-"""The lowest port that a URL may name, apart from 443, and from 80 on loopback.
+"""The lowest port that a URL may name. The exceptions are port 443, and port 80 on loopback.
 
 Lower ports serve other protocols, such as mail, DNS and remote shells.
 """
@@ -68,7 +68,7 @@ class Allowed:
     """The networks that an operator allows in addition to the public Internet.
 
     In a sandbox, loopback is allowed too, also over plain HTTP. `setting` is the name of the environment variable that
-    lists the networks, which the error for a refused address names.
+    lists the networks. The error for a refused address states this name.
     """
 
     networks: tuple[Network, ...] = ()
@@ -100,9 +100,9 @@ class Allowed:
         return is_public(address) or any(address in network for network in networks)
 
     def opens_private(self, address: Address) -> bool:
-        """Returns whether the operator's list allows this address of a private network.
+        """Returns whether the operator's list contains this private address.
 
-        Returns False for the loopback address that a sandbox allows.
+        Unlike `reaches`, it returns False for the loopback address that a sandbox allows.
         """
         return not is_public(address) and any(address in network for network in self.networks)
 

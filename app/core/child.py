@@ -90,7 +90,7 @@ def _namespaces() -> bool:
 def processes_in(folder: Path, pid: int) -> list[int]:
     """Returns the ids of this user's live processes whose working directory is this folder.
 
-    Where the system cannot list processes, returns `pid` if its command line names the folder.
+    Where the system cannot list processes, returns at most `pid`, if the command line of that process names the folder.
     """
     if sys.platform == "linux":
         pids = []

@@ -37,8 +37,9 @@ class CursorSeal:
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def open(self, bound: bytes, cursor: str) -> tuple[Any, ...] | None:
-        """Returns the position in a cursor, or None if the cursor was encrypted with another `bound` or by another
-        installation.
+        """Returns the position in a cursor.
+
+        Returns None if the cursor was encrypted with another `bound` or by another installation.
         """
         sealed = _decode(cursor)
         if sealed is None:
@@ -52,7 +53,7 @@ class CursorSeal:
 
 
 def cursor_seal(keyring: Keyring) -> CursorSeal:
-    """Returns the encryption for cursors that is derived from these keys, and so is the same in every process."""
+    """Returns the encryption for cursors that is derived from these keys. It is the same in every process."""
     return _seal_of(tuple(keyring.keys.items()))
 
 
@@ -67,7 +68,7 @@ def _seal_of(keys: tuple[tuple[str, bytes], ...]) -> CursorSeal:
 
 
 def _decode(cursor: str) -> bytes | None:
-    """Returns the bytes of a cursor's base64 text, or None unless the text is the canonical spelling of its bytes."""
+    """Returns the bytes of a cursor's base64 text, or None if the text is not the canonical spelling of its bytes."""
     if len(cursor) > MAX_CURSOR_LENGTH:
         return None
     try:

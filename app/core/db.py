@@ -58,11 +58,11 @@ class TenantRow(Tenant):
     id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
-class Changing:
-    """Mixin for a row that knows when it was last changed, which the lists' `updated_since` compares.
+class HasChangeTime:
+    """Mixin for a row with the time of its last change, with which lists compare their filter `updated_since`.
 
-    Every update through a mapped class sets the column. A statement that is written as text must set it itself; a test
-    finds those that do not.
+    Every update through a mapped class sets the column. An UPDATE that is written as SQL text must set it itself; a
+    test finds statements that do not.
     """
 
     __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": False}
@@ -90,7 +90,9 @@ class BoundConnection(asyncpg.Connection):
         keep_alive(transport)
 
     def bind(self, statement: str) -> None:
-        """Sets the statement that the next BEGIN sends with it; it is used once, and a BEGIN without one is refused."""
+        """Sets the binding statement for the next BEGIN, which sends it along. Each later BEGIN needs a new binding
+        statement.
+        """
         self.binding = statement
 
     def transaction(self, **options: Any) -> Any:
@@ -175,7 +177,9 @@ def connections_of(engine: AsyncEngine) -> int:
 
 
 async def set_binding(connection: AsyncConnection, statement: str) -> BoundConnection:
-    """Sets the binding of the next transaction on this connection; returns the driver's connection."""
+    """Sets the binding statement of the next transaction on this connection, and returns the driver's own
+    connection.
+    """
     raw = await connection.get_raw_connection()
     driver = raw.driver_connection
     if not isinstance(driver, BoundConnection):

@@ -1,7 +1,7 @@
 """Runs one kind of job for several districts at once, so that no district delays another.
 
 At most one task runs per district. A district is skipped for a while if it had no job that could be done, or if its
-task failed before a job could record the failure. The time grows with each failure.
+task failed before a job could record the failure. The skipped time grows with each failure.
 """
 
 import asyncio
@@ -42,8 +42,8 @@ class SkippedDistricts:
         return False
 
     def note(self, district_id: UUID, done: int) -> None:
-        """Records that a district's task succeeded with `done` jobs; after 0 jobs the district is skipped for a
-        moment.
+        """Records that a district's task succeeded, and how many jobs it did; after 0 jobs the district is skipped for
+        a moment.
         """
         self.faults.pop(district_id, None)
         if not done:

@@ -148,9 +148,7 @@ class EmbeddedPostgres:
                 os.chown(path, owner, -1, follow_symlinks=False)
 
     def _stop_orphan(self) -> None:
-        """Stops the processes of an earlier server in this folder that run on although the process that started it has
-        ended.
-        """
+        """Stops an earlier server in this folder that is still running after the process that started it has ended."""
         server = int((self._pid_file() or ["0"])[0])
         deadline = time.monotonic() + RETRY_LIMIT
         while self._pgdata.exists() and (alive := processes_in(self._pgdata, server)):

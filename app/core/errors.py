@@ -79,7 +79,9 @@ OUT_OF_RANGE = Violation("", "value.out_of_range", "A date or a number is out of
 
 
 class Malformed(Invalid):
-    """Raised when the request itself is malformed (a parameter or a cursor), whatever action it asks for."""
+    """Raised when a part of the request, such as a parameter or a cursor, is malformed, whatever the request asks
+    for.
+    """
 
     code = "malformed"
 

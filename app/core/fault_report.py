@@ -33,10 +33,10 @@ NO_FAULT = FaultSummary()
 
 
 def summarize_fault(error: BaseException) -> FaultSummary:
-    """Returns the class, SQLSTATE and place of an error, without its message; the class may be `DeadlockDetectedError
-    40P01`.
+    """Returns the class, SQLSTATE and place of an error, without its message.
 
-    If a library has wrapped the driver's error, the class is the driver's.
+    The class is, for example, `DeadlockDetectedError 40P01`. If a library has wrapped the driver's error, it is the
+    class of the driver's error.
     """
     innermost, state = error, sqlstate_of(error)
     for _ in range(MAX_CAUSES):

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
 class Fault(Enum):
-    """A temporary fault of the database. Each of them rolls the transaction back."""
+    """A temporary fault of the database, which rolls the transaction back."""
 
     CONCURRENT = "deadlock or failed serialization"
     CLASH = "the same row was inserted by another transaction"

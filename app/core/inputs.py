@@ -35,7 +35,10 @@ class AtMost:
 
 @dataclass(frozen=True, slots=True)
 class ChangesOf:
-    """Annotates a parameter that takes the changed fields of a dataclass by name, other than the `fixed` fields."""
+    """Annotates a parameter that takes changes to a dataclass, as the changed fields by name.
+
+    The fields in `fixed` cannot be changed.
+    """
 
     type: type[Any]
     fixed: frozenset[str] = frozenset()
@@ -43,7 +46,7 @@ class ChangesOf:
 
 @dataclass(frozen=True, slots=True)
 class FromProcess:
-    """Annotates a parameter whose value is a setting of the process, under this name. A caller does not see it."""
+    """Annotates a parameter that is not sent by a caller; its value is the process's setting of this name."""
 
     name: str
 
@@ -75,12 +78,13 @@ class InputField:
 
 @dataclass(frozen=True, slots=True)
 class CommandInputs:
-    """The inputs of a command's function: the parameter for the affected row, and the fields.
+    """The inputs of a command's function.
 
-    `row` is the name of the parameter for the row's id, or None. `whole` is the name of the parameter that takes the
-    input's dataclass, or None where each field is a parameter of its own. `items` is the name of the parameter that
-    takes a list of the input's dataclass. `changes` is the name of the parameter that takes the changed fields of
-    the input's dataclass. `process` has the names of settings of the process, by the parameters that take them.
+    * `row` is the parameter for the id of the affected row, or None.
+    * `whole` is the parameter that takes the input's dataclass, or None if each field has its own parameter.
+    * `items` is the parameter that takes a list of the input's dataclass, or None.
+    * `changes` is the parameter that takes the changed fields of the input's dataclass, or None.
+    * `process` has the names of process settings, keyed by the parameters that take them.
     """
 
     row: str | None

@@ -98,10 +98,11 @@ together.
 class JobColumns:
     """The columns of a job table, in addition to its `state`, `due` and `ended_at`.
 
-    `claim_number` counts every claim and is never reset, so that the result of a worker whose lease has ended can be
-    refused. `attempts` counts the attempts since the job was last requested. `worker` is the process that claimed the
-    job last. `fault` and `fault_place` are the last failed attempt's error and the place in the code where it was
-    raised.
+    * `claim_number` counts every claim and is never reset, so that the result of a worker whose lease has ended can be
+      refused.
+    * `attempts` counts the attempts since the job was last requested.
+    * `worker` is the process that claimed the job last.
+    * `fault` and `fault_place` are the error of the last failed attempt, and the place in the code where it was raised.
     """
 
     claim_number: Mapped[int] = mapped_column(default=0)
@@ -136,13 +137,14 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class JobTable:
-    """A job table with the rules for claiming its rows.
+    """A job table with the rules for claiming its rows. None of its SQL conditions contains user input.
 
-    `key` is a column that refers to a row of the table `keys`; at most `at_once` jobs of one key are claimed at the
-    same time. Without a key there is no such limit. `length` is the duration of a lease. `waiting` is an SQL condition
-    on a row `t` that can be claimed. `ready` and `ailing` are SQL conditions on the key's row `k`: jobs of a key that
-    is not ready are not claimed, and at most `at_once_ailing` jobs of an ailing key are. None of these conditions
-    contains user input.
+    * `key` is a column that refers to a row of the table `keys`, or None.
+    * `at_once` is how many jobs of one key may be claimed at the same time; without a key there is no such limit.
+    * `length` is the duration of a lease.
+    * `waiting` is an SQL condition for the rows `t` that can be claimed.
+    * `ready` is an SQL condition on the key's row `k`; jobs of a key that is not ready are not claimed.
+    * `ailing` is an SQL condition on the key's row `k`; of an ailing key, at most `at_once_ailing` jobs are claimed.
     """
 
     table: Table
@@ -160,9 +162,10 @@ class JobTable:
 class ClaimedJob:
     """A job that this process has claimed until its lease ends.
 
-    `claim_number` distinguishes this claim from earlier and later ones. `attempts` counts this attempt and the earlier
-    ones since the job was last requested, including those that crashed. `claimed_at` is the instant of the claim by the
-    database's clock; `row` contains the row's columns.
+    * `claim_number` distinguishes this claim from earlier and later ones.
+    * `attempts` counts the attempts since the job was last requested, including this one and those that crashed.
+    * `claimed_at` is the instant of the claim by the database's clock.
+    * `row` contains the row's columns.
     """
 
     id: UUID

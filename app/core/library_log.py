@@ -59,8 +59,9 @@ class LineQuota:
         self._counts: dict[str, tuple[float, int]] = {}  # a line's period's end, and how often it occurred in it
 
     def take(self, line: str) -> int | None:
-        """Returns None if the line must be left out, and otherwise how many equal lines were left out in the period
-        before.
+        """Counts a line. Returns None if the line must be left out.
+
+        Otherwise returns how many equal lines were left out in the previous period.
         """
         now = time.monotonic()
         until, count = self._counts.get(line, (0.0, 0))

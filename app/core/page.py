@@ -30,7 +30,8 @@ class Page(Generic[Row]):
 class Keyset:
     """The start and the length of a requested page.
 
-    `bound` is a digest of the district, the list and its filter, which every cursor of this list carries.
+    `bound` is a digest of the district, the list and its filter. Every cursor of the list is encrypted with this
+    digest, so that it opens for no other list.
     """
 
     seal: CursorSeal
@@ -48,9 +49,9 @@ class Keyset:
             raise _invalid_cursor() from None
 
     def after_number(self, place: int = 0) -> int:
-        """Returns the number at the last place of the cursor's position, which `place` names, or 0 without a cursor.
+        """Returns the number at the end of the cursor's position, or 0 without a cursor.
 
-        Raises `Malformed` if the value is not a number.
+        `place` is the index of the number, which must be the last one. Raises `Malformed` for any other position.
         """
         if self.after is None:
             return 0
@@ -84,8 +85,8 @@ def keyset(
 ) -> Keyset:
     """Returns the keyset that a request asks for with its cursor and limit.
 
-    Raises `Malformed` for a cursor of another list or district, an outdated or edited cursor, and an invalid limit. An
-    API passes the keyring, so that its cursors open in every process; without it they open in this process only.
+    Raises `Malformed` for a cursor of another list or district, an outdated or edited cursor, and an invalid limit.
+    With the keyring, cursors can be decrypted by every process, as the APIs need it; without it, by this process only.
     """
     size = DEFAULT_LIMIT if limit is None else limit
     if not 1 <= size <= MAX_LIMIT:

@@ -24,8 +24,8 @@ def migrations() -> tuple[str, ...]:
 def schema_state(version: str | None, revisions: tuple[str, ...]) -> SchemaState:
     """Returns how a database's schema version relates to this code's migrations.
 
-    A schema that is newer than the code is usable, because migrations run before the processes are replaced, and only
-    add to the schema until the last process with the old code has ended.
+    A schema that is newer than the code is usable. Migrations run before the processes are replaced, and as long as
+    processes with the old code may run, they only add to the schema.
     """
     if not revisions or version == revisions[-1]:
         return SchemaState.CURRENT

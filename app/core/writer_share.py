@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from app.core.errors import Unavailable
 
 READS_KEEP = 4
-"""Of each group of this many connections, one is reserved for readers; at least one is always reserved."""
+"""The number of connections of which one is reserved for readers. At least one is reserved even in a smaller pool."""
 
 
 class WriterShare:
-    """The number of connections that writers may use at once; a writer waits for its turn before it takes one."""
+    """Limits how many connections writers use at once. A writer waits for its turn before it takes a connection."""
 
     def __init__(self, connections: int, wait: float) -> None:
         self.most = max(1, connections - max(1, connections // READS_KEEP))

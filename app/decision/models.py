@@ -6,11 +6,11 @@ from uuid import UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
-from app.core.db import Base, Changing
+from app.core.db import Base, HasChangeTime
 from app.roster.models import AboutStudent
 
 
-class Decision(ListedBySchool, Changing, AboutStudent, Base):
+class Decision(ListedBySchool, HasChangeTime, AboutStudent, Base):
     """A team's decision about a student, with the verdict that the team saw. A referral may have no support."""
 
     __tablename__ = "decision"

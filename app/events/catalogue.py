@@ -32,12 +32,14 @@ class EventType:
         return (*self.former, self)
 
     @property
-    def carried(self) -> frozenset[str]:
+    def required_ids(self) -> frozenset[str]:
         """Returns the names of the ids that an event of this type must have so that every version can be rendered."""
         return frozenset(name for version in self.versions for name in version.ids)
 
     def at(self, version: int) -> "EventType":
-        """Returns the version with this number; if there is none, the newest older version, or else the oldest."""
+        """Returns this version of the type's payload; without such a version, returns the next older one, or else the
+        oldest.
+        """
         if version >= self.version:
             return self
         return next(
@@ -60,7 +62,7 @@ class NewEvent:
 
 
 KIND_OF = {"school": "org", "alert": "verdict"}
-"""The kind of row that an id in a payload refers to, where it differs from the id's name."""
+"""The kinds of row to which ids in a payload refer, for ids whose name is not the kind."""
 
 
 def _type(name: str, subject: str, meaning: str, *ids: str, counts: bool = False) -> EventType:
@@ -68,9 +70,9 @@ def _type(name: str, subject: str, meaning: str, *ids: str, counts: bool = False
 
 
 def _of_alert(name: str, meaning: str, former: tuple[str, ...] | None = None) -> EventType:
-    """Returns a type of event about an alert, whose id is that of the verdict that opened it.
+    """Returns a type of event about an alert. The payload's id `alert` is that of the verdict that opened the alert.
 
-    `former` has the ids of version 1 of a type that did not name the alert.
+    `former` has the ids of version 1, for a type whose version 1 did not name the alert.
     """
     ids = ("support", "student", "verdict", "alert")
     if former is None:
@@ -169,7 +171,9 @@ CATALOGUE: dict[str, EventType] = {
 
 
 def expand(names: Iterable[str]) -> list[str]:
-    """Returns the event types with these names, in order; `response.*` stands for all types that begin so."""
+    """Returns the event types that these names stand for, in order; `response.*` stands for all types that begin with
+    `response.`.
+    """
     return [name for named in names for name in _TYPES_BY_NAME.get(named, ())]
 
 
@@ -181,7 +185,7 @@ def _types_by_name() -> dict[str, list[str]]:
 
 
 _TYPES_BY_NAME = _types_by_name()
-"""The event types that each name stands for: a type's own, and `<kind>.*` for all types of that kind."""
+"""The event types that each name stands for: a single type for its own name, and all types of a kind for `<kind>.*`."""
 
 
 def newest(names: Iterable[str], requested: Mapping[str, int] | None = None) -> dict[str, int]:

@@ -1,10 +1,10 @@
-"""Implements named consumers of the feed. A consumer belongs to a client, and the server stores its position in the
-feed.
+"""Implements named consumers of the change feed. A consumer belongs to a client, and the server stores its position.
 
 Reading does not move the position. A commit only moves it forward, so that two readers of one consumer never undo each
-other's progress; a seek moves it anywhere. Cursors from before a seek, or from before event types were added, can no
-longer be committed. Over 250 lines, so that all operations of a consumer and their checks of its cursor are in one
-place.
+other's progress. A seek moves it anywhere. Cursors that were issued before a seek, or before event types were added,
+can no longer be committed.
+
+This file exceeds 250 lines so that all operations on a consumer and their checks of its cursor are in one place.
 """
 
 import re
@@ -65,11 +65,13 @@ class ConsumerPosition:
 
 @needs(Can.READ_EVENTS)
 async def save_consumer(work: Work, name: str, new: NewConsumer) -> tuple[ConsumerPosition, bool]:
-    """Creates a consumer, or changes an existing one's event types. Returns the consumer, and whether it was created.
+    """Creates a consumer or changes an existing one; returns it, and whether it was created.
 
-    Without event types an existing consumer keeps its own, and a new one reads all. An existing consumer keeps its
-    position, and the versions of the types that it keeps. After types are added, earlier cursors can no longer be
-    committed. Raises `Invalid`, or `Forbidden` if the request acts for a person.
+    * Without event types, a new consumer reads all types, and an existing one keeps its types.
+    * An existing consumer keeps its position, and the payload versions of the types that it keeps.
+    * After types are added, cursors that were issued before can no longer be committed.
+
+    Raises `Invalid`, or `Forbidden` if the request acts for a person.
     """
     client_id = _client(work)
     _validate(name, new)
@@ -150,8 +152,8 @@ def cursor_after(work: Work, row: EventConsumer, event: Event) -> str:
 async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
     """Moves a consumer's position forward to a cursor that it received; an earlier cursor changes nothing.
 
-    Raises `NotFound` or `Invalid`; `Gone` for a cursor of another epoch; `Conflict` for a cursor from before the last
-    seek.
+    Raises `NotFound` or `Invalid`, `Gone` for a cursor of another epoch, and `Conflict` for a cursor from before the
+    last seek.
     """
     await _require(work, name)
     end = await feed_end(work)
@@ -263,7 +265,7 @@ def _keyset(work: Work, name: str, cursor: str | None, limit: int | None) -> Key
 
 
 def _number_and_seeks(work: Work, name: str, cursor: str, end: FeedEnd) -> tuple[int, int]:
-    """Returns the event number in a consumer's cursor, and the consumer's count of seeks at the time the cursor was
+    """Returns the event number in a consumer's cursor, and how many seeks the consumer had made when the cursor was
     issued.
 
     Raises `Invalid` or `Gone`.
@@ -278,9 +280,9 @@ def _number_and_seeks(work: Work, name: str, cursor: str, end: FeedEnd) -> tuple
 
 
 async def _any_number(work: Work, name: str, cursor: str, end: FeedEnd) -> int:
-    """Returns the event number in a cursor of the consumer or of the feed.
+    """Returns the event number in a cursor that was issued either by the consumer or by the feed itself.
 
-    A cursor of the feed must have been read with the consumer's types or without a filter.
+    A cursor of the feed is accepted if the feed was read with the consumer's types or without a filter.
     """
     types: Sequence[str] = (await _require(work, name)).event_types
     for filters in ({"type": None}, {"type": list(types) or None}):

@@ -42,7 +42,7 @@ class FeedEnd:
 class EventRange:
     """A batch of events after a number, with the number from which the next read continues.
 
-    Up to that number the batch has every event of the requested types.
+    The batch has every event of the requested types up to that number.
     """
 
     rows: Sequence[Event]
@@ -102,17 +102,20 @@ async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Se
 
 @needs(Can.READ_EVENTS)
 async def feed_start(work: Work) -> int:
-    """Returns the number before that of the oldest kept event. A reader without a cursor begins after it."""
+    """Returns the position at which a reader without a cursor begins: the number before that of the oldest kept
+    event.
+    """
     return await position_before(work, now() - KEPT)
 
 
 @needs(Can.READ_EVENTS)
 async def position_before(work: Work, instant: datetime) -> int:
-    """Returns the number before the first event since an instant, or the last number if there is no event since.
+    """Returns the number before that of the first event since an instant, or the last number if there is no such
+    event.
 
-    Events are not in the order of their instants, because an event gets its instant when it is recorded and its number
-    at the commit. Therefore the lowest matching number is searched for between a number that is certainly too early and
-    one that is certainly not.
+    Events are not in the order of their instants, because an event gets its instant when it is recorded, but its number
+    at the commit. Therefore the lowest matching number is searched for between two bounds: one that is certainly too
+    low, and one that is certainly high enough.
     """
     end, in_district = await feed_end(work), Event.district_id == work.district_id
     earliest = select(Event.seq).where(in_district, Event.at >= instant).order_by(Event.at, Event.seq).limit(1)

@@ -22,7 +22,7 @@ from app.core.fault_report import describe_fault
 POLL_SECONDS: Final = 1.0
 """The seconds between two polls of the feeds' heads."""
 MAX_CLIENT_STREAMS, MAX_DISTRICT_STREAMS, MAX_STREAMS = 25, 50, 500
-"""The maximum number of streams in one process: of one client in a district, of one district, and of all districts."""
+"""The maximum numbers of streams in one process: for a client in a district, for a district, and in total."""
 MAX_READERS: Final = 4
 """The maximum number of streams that read events at the same time in one process.
 
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 class Subscription:
-    """The registration of one stream at the hub; it tells the stream when the feed has new events."""
+    """The registration of one stream with the hub, through which the stream waits for new events."""
 
     def __init__(self, client_id: UUID | None = None) -> None:
         self.client_id = client_id
@@ -43,7 +43,10 @@ class Subscription:
         self._moved.set()
 
     async def moved(self, seconds: float) -> bool:
-        """Waits for new events since the last call, but at most so many seconds. Returns whether there are any."""
+        """Waits for at most this many seconds until the feed has events that are new since the last call.
+
+        Returns whether there are any.
+        """
         try:
             async with asyncio.timeout(seconds):
                 await self._moved.wait()
@@ -72,7 +75,7 @@ class FeedHub:
     def subscribe(self, district_id: UUID, client_id: UUID | None = None) -> Iterator[Subscription]:
         """Registers a stream until the block ends.
 
-        Raises `Busy` if the client, the district or the process has too many.
+        Raises `Busy` if the client, the district or the process already has the largest number of streams.
         """
         of_district = self._subscriptions.get(district_id, set())
         of_client = sum(client_id is not None and one.client_id == client_id for one in of_district)

@@ -17,7 +17,7 @@ from app.events.models import Event, EventCounter
 
 @dataclass
 class _StudentEvents:
-    """Events of one type, one for each of many students; each attribute is a column of them."""
+    """The events of one type about many students, stored as columns with one entry for each student."""
 
     type: EventType
     at: datetime = field(default_factory=now)
@@ -43,8 +43,8 @@ def record(work: Work, event: NewEvent) -> UUID:
 
     Events of referrals are not written, because a payload would reveal that a student was referred.
     """
-    if set(event.ids) | {event.type.subject} != event.type.carried:
-        raise Misuse(f"The event {event.type.name} must carry the ids {sorted(event.type.carried)}.")
+    if set(event.ids) | {event.type.subject} != event.type.required_ids:
+        raise Misuse(f"The event {event.type.name} must carry the ids {sorted(event.type.required_ids)}.")
     event_id = new_id()
     work.pending_events.append((event_id, now(), event))
     work.before_commit("events", _number_and_write, last=True)
@@ -55,7 +55,7 @@ def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, 
     """Adds one event of this type for each pair of student and school in `rows`. One statement writes them before the
     commit.
     """
-    if type_.carried != {"student", "school"}:
+    if type_.required_ids != {"student", "school"}:
         raise Misuse(f"The event {type_.name} does not carry a student and a school.")
     if rows:
         events = _StudentEvents(type_)

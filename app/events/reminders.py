@@ -1,7 +1,8 @@
 """Sends one reminder for each lasting state of a subject, such as a concern without an answer or an overdue score.
 
-Every maintenance run finds the same lasting states again. A reminder is sent when a state begins, and again when it
-changes; `SentReminder` records what was sent. If several runs find a state at the same time, one reminder is sent.
+Every maintenance run finds the same lasting states again. A reminder is sent when a state begins, and again when the
+state changes; `SentReminder` records what was sent. If several runs find a state at the same time, one reminder is
+sent.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,9 @@ class Reminder:
 
 
 def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str]) -> ColumnElement[bool]:
-    """Returns an SQL condition that is true if no reminder was sent yet for the state that `mark` identifies."""
+    """Returns an SQL condition that is true if no reminder was sent yet for the state of `subject` that `mark`
+    identifies.
+    """
     sent = select(SentReminder.subject_id).where(
         SentReminder.district_id == work.district_id,
         SentReminder.type == type_.name,

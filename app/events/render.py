@@ -24,8 +24,8 @@ _PATHS = {
 def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Returns the payload of an event: its type, time, ids and a link to its subject.
 
-    `versions` are the reader's payload versions by event type. Without a version, or if the event is older than that
-    version, the event is rendered in its own version.
+    `versions` are the reader's payload versions by event type. The event is rendered in its own version if its type is
+    not in `versions`, or if it was recorded in an older version.
     """
     version = event.version if versions is None else min(event.version, versions.get(event.type, OLDEST))
     type_ = CATALOGUE[event.type].at(version)

@@ -24,8 +24,9 @@ async def open_counter(work: Work) -> None:
 
 @needs(Can.OPERATE)
 async def begin_epoch(work: Work) -> None:
-    """Gives the feed a new epoch, which makes all earlier cursors invalid. Needed after a restore, which issues the
-    same numbers again.
+    """Gives the feed a new epoch, which makes all earlier cursors invalid.
+
+    This is needed after a restore, because the feed then issues numbers that it has issued before.
     """
     in_district = EventCounter.district_id == work.district_id
     await work.db.execute(update(EventCounter).where(in_district).values(epoch=new_id()))

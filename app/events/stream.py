@@ -1,7 +1,8 @@
-"""Follows the change feed for the streams of both APIs: reads batches of events, as they come.
+"""Follows the change feed for the event streams of both APIs, by reading batches of events as they are committed.
 
-A stream outlives its request's turn and transaction. So every batch is read in a transaction of its own, by a caller
-who is authorized again: a token that ends or is revoked ends the stream, and a caseload that changes narrows it.
+A stream lasts longer than the transaction and the turn of its request. Each batch is therefore read in a separate
+transaction, for a caller who is authorized again. A token that expires or is revoked ends the stream, and a changed
+caseload changes which events it contains.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -22,13 +23,16 @@ from app.events.hub import FeedHub, Subscription
 from app.events.models import Event
 
 HEARTBEAT: Final = 15.0
-"""Seconds after which a stream without events gives a sign of life, so that no proxy thinks it dead."""
+"""The seconds without an event after which a stream sends a sign of life, so that no proxy closes the connection."""
 BATCH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events of a stream with the cursor of each, and the cursor after them. It `is_idle` if no event came in time."""
+    """A batch of events, each with its cursor, and the cursor from which the next batch is read.
+
+    `is_idle` is true for an empty batch that only states that no event came in time.
+    """
 
     events: Sequence[tuple[str, Event]]
     cursor: str
@@ -37,9 +41,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class FeedReader:
-    """The events that a stream reads. `authorize` returns the caller as it is now, and raises once it may not read.
+    """Reads the events of one stream.
 
-    `operation` names the stream in the disclosure log.
+    * `authorize` returns the caller's principal with its present rights, or raises an error if it has lost access.
+    * `operation` is the name of the stream in the disclosure log.
+    * `types` are the types of event to read, or None for all.
+    * `heartbeat` is the number of seconds without an event after which an idle batch is yielded.
     """
 
     engine: AsyncEngine
@@ -50,11 +57,16 @@ class FeedReader:
     heartbeat: float = HEARTBEAT
 
     async def read(self, principal: Principal, cursor: str | None) -> Batch:
-        """Returns the events after a cursor; without one, no event and the cursor of the end."""
+        """Returns the first batch of events after a cursor.
+
+        Without a cursor, it returns an empty batch with the cursor of the feed's end.
+        """
         return await run_with_retry(partial(self._read, principal, cursor), reads=True)
 
     async def follow(self, hub: FeedHub, subscription: Subscription, batch: Batch) -> AsyncIterator[Batch]:
-        """Yields this batch, then each that comes, and an idle one for each stretch of time without an event."""
+        """Yields this batch, then every later batch of events, and an idle batch whenever no event has come for a
+        while.
+        """
         while True:
             yield batch
             has_more = len(batch.events) == BATCH

@@ -7,11 +7,11 @@ from uuid import UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
-from app.core.db import Base, Changing
+from app.core.db import Base, HasChangeTime
 from app.roster.models import AboutStudent
 
 
-class Score(ListedBySchool, Changing, AboutStudent, Base):
+class Score(ListedBySchool, HasChangeTime, AboutStudent, Base):
     """One administration of a measure to a student. `external_id` is the sender's own id of the score, unique per
     sender.
     """

@@ -41,7 +41,7 @@ RETRY_SECONDS = 5
 
 @dataclass
 class Answer:
-    """Builds the response to one request. After the document was parsed, every response has its `cost`."""
+    """Builds the response to one request. Once the document has been parsed, every response states its `cost`."""
 
     trace_id: str
     limits: Limits

@@ -7,7 +7,7 @@ from typing import Any
 from app.graphql.limits import TooMuch
 
 STRETCH = 0.02
-"""The seconds for which the resolvers of one operation may run before other requests of the process run."""
+"""The seconds for which the resolvers of one operation may run before they must let other requests run."""
 
 
 class Budget:

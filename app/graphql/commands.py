@@ -21,7 +21,7 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 
 KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset({"concern", "support", "session", "score", "endpoint", "source", "measure"})
-"""The nouns whose rows have a version, as inputs name them: `score` stands for the fields `score` and `score_id`."""
+"""The kinds of row that have a version. The field of an input is named after the kind: `score` or `score_id`."""
 OTHER_SUBJECTS: Final = {"decide": "support", "record_sessions": "support", "rotate_secret": "endpoint"}
 """The kind of row whose version a mutation checks, for mutations whose names do not end with that kind."""
 OVERWRITES: Final = frozenset({"amend_measure", "change_endpoint", "change_source"})
@@ -80,16 +80,16 @@ def add_arguments(mutation: type) -> None:
 
 
 def name_as_sent(payload: Any, argument: StrawberryArgument) -> None:
-    """Gives the pointers of a payload's problems the names that the fields of the input have in GraphQL."""
+    """Changes the pointers of a payload's problems, so that they have the names of the input's fields in GraphQL."""
     parts = (payload, *getattr(payload, "results", ()))
     for problem in (problem for part in parts for problem in part.problems):
         problem.pointer = pointer_of(problem.pointer, argument.type)
 
 
 def pointer_of(pointer: str, type_: Any) -> str:
-    """Returns a JSON pointer into an input of this type with GraphQL's names.
+    """Returns a JSON pointer into an input of this type, with the names that its fields have in GraphQL.
 
-    What lies within an object without a fixed shape keeps its name.
+    Below an object without declared fields, the names stay unchanged.
     """
     steps = pointer.split("/")
     for place, step in enumerate(steps[1:], 1):

@@ -1,4 +1,4 @@
-"""Named consumers of the change feed in GraphQL: shapes, queries and mutations, without rules."""
+"""Defines the GraphQL types, queries and mutations for named consumers of the change feed. It contains no rules."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -19,17 +19,17 @@ NAME = "The consumer's name, chosen by the client: a to z, 0 to 9, dots, hyphens
 VERSIONS = "The payload version for each type; for a type that is not named, the newest version at this moment."
 
 
-@strawberry.enum(description="Where a new consumer begins.")
+@strawberry.enum(description="The position at which a new consumer begins.")
 class ConsumerBegin(StrEnum):
-    """The oldest event that is kept, or the next event."""
+    """The positions at which a new consumer can begin: the oldest event that is kept, or the next event."""
 
     BEGINNING = "beginning"
     END = "end"
 
 
-@strawberry.enum(description="Where a consumer moves.")
+@strawberry.enum(description="The position to which a consumer moves.")
 class SeekTarget(StrEnum):
-    """The targets of a seek."""
+    """The positions to which a consumer can be moved."""
 
     BEGINNING = "beginning"
     END = "end"
@@ -39,7 +39,7 @@ class SeekTarget(StrEnum):
 
 @strawberry.type(name="EventConsumer", description="A named reader of the feed, whose position the service stores.")
 class Consumer:
-    """A consumer with its position."""
+    """A consumer of the feed with its position."""
 
     name: str
     event_types: list[str] = strawberry.field(description="All types, if empty.")

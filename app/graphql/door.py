@@ -156,10 +156,10 @@ class OperationContext:
             return result
 
     async def stop(self) -> None:
-        """Cancels the tasks that still use the session, and waits until their statements have ended in PostgreSQL.
+        """Cancels the tasks that still use the session, and waits until PostgreSQL has ended their statements.
 
-        Loaders run in separate tasks, which do not end with the operation. A task that was cancelled before is not
-        cancelled again, because a second cancellation would cut off the message that ends its statement.
+        Loaders run in separate tasks, which do not end with the operation. A task that is already being cancelled is
+        not cancelled again, because a second cancellation would interrupt the message that ends its statement.
         """
         running = self._tasks - {asyncio.current_task()}
         for task in running:
@@ -191,7 +191,7 @@ def guarded_field(
     name: str | None = None,
     make: Callable[..., Any] = strawberry.field,
 ) -> Callable[[Callable[..., Any]], StrawberryField]:
-    """Returns a decorator that makes a GraphQL field of a function.
+    """Returns a decorator that turns a function into a GraphQL field.
 
     The field's description in the SDL lists the permissions that `functions` require.
     """
@@ -212,7 +212,7 @@ def guarded_field(
 
 
 def client_of(request: Request, installation: Installation) -> Principal:
-    """Returns the principal of the client whose token the request has; raises `Unauthenticated`."""
+    """Returns the principal of the client that the request's token belongs to; raises `Unauthenticated`."""
     client = installation.tokens.read_header(request.headers.get("Authorization"))
     request.state.principal = client
     return client
@@ -224,7 +224,10 @@ async def principal_of(request: Request, installation: Installation, client: Pri
 
 
 async def authorize(installation: Installation, authorization: str | None, act_for: str | None) -> Principal:
-    """Returns the principal of a caller by what was sent; raises `Unauthenticated`, or what refuses the person."""
+    """Returns the principal of a caller by these two headers.
+
+    Raises `Unauthenticated` for an invalid token, and other errors for an acting person without access.
+    """
     return await _bound(installation, installation.tokens.read_header(authorization), act_for)
 
 

@@ -1,4 +1,7 @@
-"""The change feed in GraphQL: the same events, cursors and payloads as in REST. It contains no rules."""
+"""Defines the GraphQL types and queries of the change feed. It contains no rules.
+
+The events, cursors and payloads are the same as in REST.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -70,7 +73,7 @@ class EventConnection:
 
 @strawberry.type(description="One version of the payload of a type of event.")
 class PayloadVersion:
-    """A payload version."""
+    """One version of an event type's payload."""
 
     version: int
     ids: list[str] = strawberry.field(description="The names of the ids in `data`.")
@@ -88,7 +91,7 @@ class FeedEventType:
 
     @classmethod
     def of(cls, type_: EventType) -> "FeedEventType":
-        """Returns the GraphQL object for a type."""
+        """Returns the GraphQL object for a type of event."""
         versions = [
             PayloadVersion(version=one.version, ids=list(one.ids), body=JSON(schema(one))) for one in type_.versions
         ]
@@ -96,12 +99,12 @@ class FeedEventType:
 
 
 def feed_keyset(work: Work, types: Sequence[str] | None, after: str | None, first: int | None) -> Keyset:
-    """Returns the place in the feed of a cursor, which REST takes as well."""
+    """Returns the keyset of a page of the feed. Its cursors are the same as in REST."""
     return keyset(work.district_id, "events", {"type": types}, after, page_size(first), work.keyring)
 
 
 def page_size(first: int | None) -> int:
-    """Returns the length of a page; raises `Malformed`."""
+    """Returns the requested length of a page, or the default; raises `Malformed` if it is out of range."""
     if first is None:
         return DEFAULT_LIMIT
     if not 1 <= first <= MAX_LIMIT:

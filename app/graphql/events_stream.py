@@ -1,4 +1,5 @@
-"""Answers a subscription with server-sent events, as the GraphQL over SSE protocol has it for distinct connections.
+"""Answers a subscription with server-sent events, by the protocol "GraphQL over SSE" in its mode of distinct
+connections.
 
 https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
 """
@@ -22,7 +23,9 @@ ALIVE = b":\n\n"
 async def stream_events(
     request: Request, installation: Installation, prepare: Preparation, trace_id: str
 ) -> StreamingResponse:
-    """Returns the response to a subscription; raises what refuses it before it begins."""
+    """Returns the streaming response to a subscription; raises an error if the subscription is refused before it
+    begins.
+    """
     client_of(request, installation)
     operation = await operation_of(request)
     prepared = prepare.prepare(operation, STREAM)

@@ -1,6 +1,7 @@
-"""Derives the input types of declared commands, and converts what a caller sends into what a command takes.
+"""Derives the GraphQL input types of declared commands, and converts the input objects of callers into the commands'
+own inputs.
 
-The bounds and words are those of the command's own inputs (`app.core.inputs`).
+The bounds and descriptions are those of the commands' inputs (`app.core.inputs`).
 """
 
 import re
@@ -26,21 +27,22 @@ NAME_OF_CHOICE: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What a command takes: its values by name, and the violations of what was sent."""
+    """A converted input: the values that the command takes, by name, and the violations that were found."""
 
     values: dict[str, Any]
     violations: list[Violation]
 
 
 def title(name: str) -> str:
-    """Returns the name of a command or field in the form of a type's name."""
+    """Returns the name of a command or field, spelled as the name of a type: `raise_concern` gives `RaiseConcern`."""
     return camel(f"_{name}")
 
 
 def field_types(owner: str, fields: Mapping[str, InputField], *, changes: bool = False) -> dict[str, Any]:
-    """Returns the attributes of an input type with these fields; `owner` names the types of choices.
+    """Returns the attributes of an input type that has these fields.
 
-    With `changes`, a field that is left out differs from one that is null.
+    `owner` is the first part of the names of the fields' enums. With `changes`, a field that is left out differs from
+    one that is null.
     """
     annotations: dict[str, Any] = {}
     members: dict[str, Any] = {"__annotations__": annotations}
@@ -59,7 +61,10 @@ def field_types(owner: str, fields: Mapping[str, InputField], *, changes: bool =
 
 
 def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = False, at: str = "") -> Converted:
-    """Converts an input object; `at` is the JSON pointer of the object. A field that is left out has no value."""
+    """Returns the converted input object; a field that the caller left out has no value.
+
+    `at` is the JSON pointer of the object in the request.
+    """
     values: dict[str, Any] = {}
     violations: list[Violation] = []
     for name, declared in fields.items():
@@ -103,7 +108,7 @@ def _enum(name: str, declared: InputField) -> Any:
 
 
 def _choices(declared: InputField) -> bool:
-    """Returns whether an input is one of several values that can be the names of an enum."""
+    """Returns whether a field accepts a fixed list of texts that can also be the names of an enum."""
     values = get_args(declared.type) if get_origin(declared.type) is Literal else ()
     return bool(values) and all(NAME_OF_CHOICE.fullmatch(value) for value in values)
 
@@ -121,6 +126,9 @@ def _is_id(example: Any) -> bool:
 def _value(declared: InputField, sent: Any, at: str, violations: list[Violation]) -> Any:
     if sent is None:
         return None
+    if _is_object(declared) and not isinstance(sent, dict):
+        violations.append(Violation(at, "shape.dict_type", "This value has another type."))
+        return sent
     if declared.most is not None and len(sent) > declared.most:
         violations.append(Violation(at, "shape.too_long", f"At most {declared.most:,} items."))
         return sent
@@ -162,7 +170,9 @@ def _uuid(text: str, at: str, violations: list[Violation]) -> UUID | None:
 
 
 def _object(declared: InputField, sent: Any, at: str, violations: list[Violation]) -> Any:
-    """Returns an object that has the shape that the annotation of its input states."""
+    """Returns a JSON object after checking it against the field's annotation; adds a violation for each value of
+    another type.
+    """
     try:
         return TypeAdapter(declared.type).validate_python(sent, strict=True)
     except ValidationError as error:

@@ -38,7 +38,9 @@ def _field(command: Command) -> StrawberryField:
 
     def answer(result: Any, problems: list[Problem]) -> Any:
         row = result if command.row is None or result is None else command.row(result)
-        return payload(problems=problems, **_values(command, result), **({} if shown is None else {shown: row}))
+        return payload(
+            problems=problems, **_additional_values(command, result), **({} if shown is None else {shown: row})
+        )
 
     async def resolve(info: Any, input: Any) -> Any:
         converted = convert(inputs.fields, input, changes=inputs.changes is not None)
@@ -65,8 +67,11 @@ def _field(command: Command) -> StrawberryField:
     return field
 
 
-def _values(command: Command, result: Any) -> dict[str, Any]:
-    """Returns the items of what a command returned beside its row; they are null if it has failed."""
+def _additional_values(command: Command, result: Any) -> dict[str, Any]:
+    """Returns the additional values of a command's result, which are all but its row, by name.
+
+    They are null if the command has failed.
+    """
     if command.value is None:
         return {}
     items = command.value.__items__

@@ -1,4 +1,5 @@
-"""Counts the pairs of fields that validation would compare, to limit its quadratic time.
+"""Counts the pairs of fields that validation would compare. The number is limited, because validation takes quadratic
+time.
 
 GraphQL merges all fields with the same response key, and the library compares each of them with every other one. This
 module merges them too, but only counts the pairs. It expands fragments, so it may be used only on documents that have

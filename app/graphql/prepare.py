@@ -3,6 +3,7 @@
 The order matters, because each step limits the work of the next one. No unit of work is open yet, and no row is read.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ from app.graphql.request import BadRequest, Operation
 from app.graphql.rows import Rows
 from app.graphql.weight import Scale, Weight, too_deep
 
+MAX_KEPT, MAX_KEPT_LENGTH = 200, 4_000
+"""The largest number of valid documents that a process keeps, and the largest length of a kept one in characters."""
 STREAM = "STREAM"
 """The method of an operation that is answered by a stream, over a WebSocket or as server-sent events."""
 MAX_ERRORS_WITH_SUGGESTIONS = 5
@@ -66,12 +69,15 @@ class Preparation:
     def __init__(self, schema: GraphQLSchema, limits: Limits) -> None:
         self.schema, self.limits = schema, limits
         self._rows = Rows(schema)
+        self._valid: OrderedDict[str, DocumentNode] = OrderedDict()
 
     def prepare(self, request: Operation, method: str) -> Prepared:
         """Returns the operation of a request, ready for execution; raises `Refused` or `BadRequest`."""
         cost: int | None = None
         try:
-            document = self._parse(request)
+            check_text(request.query, self.limits)
+            check_variables(request.variables, self.limits)
+            document = self._valid.get(request.query) or self._parse(request)
             operation = _operation(document, request.name, method)
             variables = _defaults(operation) | (request.variables or {})
             scale = Scale(self.schema, self._rows, document, variables, self.limits)
@@ -80,14 +86,23 @@ class Preparation:
             self._check(document, operation, scale, weight)
         except GraphQLError as error:
             raise Refused([error], cost) from None
-        if errors := self._validate(document, scale.longest_literal):
+        if request.query in self._valid:
+            self._valid.move_to_end(request.query)
+        elif errors := self._validate(document, scale.longest_literal):
             raise Refused(errors, cost)
+        else:
+            self._keep(request.query, document)
         return Prepared(document, operation, cost)
+
+    def _keep(self, query: str, document: DocumentNode) -> None:
+        """Keeps a valid document, so that its text is parsed and validated once. Long texts are not kept."""
+        if len(query) <= MAX_KEPT_LENGTH:
+            self._valid[query] = document
+            if len(self._valid) > MAX_KEPT:
+                self._valid.popitem(last=False)
 
     def _parse(self, request: Operation) -> DocumentNode:
         limits = self.limits
-        check_text(request.query, limits)
-        check_variables(request.variables, limits)
         try:
             return parse(request.query, max_lexical_tokens=limits.tokens, max_comments=limits.comments)
         except GraphQLSyntaxError as error:

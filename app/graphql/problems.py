@@ -1,7 +1,8 @@
 """Converts errors into the two forms that GraphQL callers see, neither of which contains a submitted value.
 
-A payload's problems have REST's codes, and pointers with GraphQL's names. Errors at the top are refusals of access,
-faults and malformed requests. A fault shows no exception's text, neither in the response nor in the log.
+The problems in a payload have the same codes as in REST, and pointers with GraphQL's names. The errors at the top level
+of a response are refusals of access, faults and malformed requests. The text of an exception appears neither in the
+response nor in the log.
 """
 
 import re
@@ -82,7 +83,7 @@ def to_problems(violations: Sequence[Violation]) -> list[Problem]:
 def check_lengths(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Problem]:
     """Returns the problems of texts that are too short or too long.
 
-    Each item of `texts` consists of pointer, text, smallest and largest length.
+    Each item of `texts` is a tuple: pointer, text, smallest length, largest length.
     """
     problems = []
     for pointer, text, least, most in texts:
@@ -121,9 +122,7 @@ async def run_command(
 
 
 def is_fault(error: GraphQLError) -> bool:
-    """Returns whether an error is an internal fault, which is one that the request did not cause and that is no
-    refusal.
-    """
+    """Returns whether an error is an internal fault, which is neither caused by the request nor a refusal."""
     cause = _cause(error)
     if isinstance(cause, AimlineError):
         return False

@@ -50,8 +50,11 @@ class Repetition:
             name in self.requests or node.name.value == "__typename" for name, node in self.fields.items()
         )
 
-    async def find(self, work: Work) -> None:
-        """Looks up the stored responses; an error of `find_answer` is raised for the operation as a whole."""
+    async def load_answers(self, work: Work) -> None:
+        """Looks up the responses that were stored for these fields, and keeps them in `answers`.
+
+        An error of `find_answer` fails the whole operation.
+        """
         self.answers.clear()
         self.attempts += 1
         for name, request in self.requests.items():

@@ -36,7 +36,7 @@ from app.graphql.subjects import named_subjects
 
 
 class _Faulted(Exception):
-    """Raised to carry a result with a fault out of the unit of work, so that the unit is rolled back."""
+    """Raised with a result that has a fault, so that the unit of work is rolled back."""
 
     def __init__(self, result: ExecutionResult) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ async def _run(
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
         work.named_subjects = work.named_measures = named_subjects(prepared, operation.variables)
         if repetition is not None:
-            await repetition.find(work)
+            await repetition.load_answers(work)
             prepared = repetition.remaining(prepared)
         context = OperationContext(work, prepared, Budget(limits.cost), installation)
         try:

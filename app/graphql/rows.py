@@ -72,7 +72,7 @@ The value is the largest number of items that the command accepts.
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """The rows that one field returns: the field adds `own` rows, and its selection is read `times` times."""
+    """The rows that one field returns: the field itself adds `own` rows, and its selection is multiplied by `times`."""
 
     times: float
     own: int
@@ -125,7 +125,7 @@ class Rows:
     def of_introspection(self, parent: GraphQLCompositeType, name: str, field: GraphQLField, *, listed: bool) -> float:
         """Returns the assumed number of elements of an introspection field.
 
-        If all types are listed, it is the mean, which is then exact in total. For a single type it is the largest
+        If all types are listed, it is the mean number, whose total is then exact. For a single type it is the largest
         number, because the caller may have chosen the longest type.
         """
         if not _is_list(field):

@@ -152,7 +152,7 @@ async def execute_event(context: OperationContext, operation: Operation, event: 
 
 
 def schema_of() -> GraphQLSchema:
-    """Returns the schema in the form of the library below."""
+    """Returns the schema as graphql-core's own object, which Strawberry's schema contains."""
     return schema._schema
 
 

@@ -1,6 +1,6 @@
 """Converts the fields of an operation into a selection of resources.
 
-The only rows that it reads are those that filters name.
+It reads no rows except those to which filters refer by a name.
 """
 
 from collections.abc import Mapping, Sequence

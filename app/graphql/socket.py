@@ -1,6 +1,8 @@
-"""Speaks `graphql-transport-ws` over a WebSocket: the protocol is the library's, the subscriptions are ours.
+"""Serves GraphQL subscriptions over a WebSocket, by the protocol `graphql-transport-ws`.
 
-A browser names its page's origin, which must be one that the client has registered; nothing here uses cookies.
+Strawberry's handler speaks the protocol, and our own `Subscriber` runs the subscriptions. A browser sends the origin of
+its page. The connection is refused unless that origin is this service's own or the client has registered it. Cookies
+are never used.
 """
 
 import asyncio
@@ -31,26 +33,30 @@ from app.graphql.request import BadRequest, operation_from
 from app.graphql.subscriber import Credentials, Subscriber, errors_of, payload_of
 
 INIT_SECONDS: Final = 10
-"""Seconds within which a caller says who it is."""
+"""The seconds within which a caller must send `connection_init`."""
 IDLE_SECONDS: Final = 60.0
-"""Seconds after which a connection without a subscription is closed."""
+"""The seconds after which a connection without a subscription is closed."""
 MAX_SUBSCRIPTIONS: Final = 10
 """The largest number of subscriptions of one connection."""
 MAX_MESSAGE: Final = 262_144
-"""The largest number of bytes of a message; a document has at most 32,768 characters."""
+"""The largest number of characters of a message; a document has at most 32,768 of them."""
 MAX_ID: Final = 100
 FORBIDDEN, TOO_BIG, IDLE, BAD_PROTOCOL = 4403, 1009, 4408, 4406
 log = structlog.get_logger()
 
 
 class Socket:
-    """A WebSocket in the form that the library's handler takes."""
+    """A WebSocket with the interface that Strawberry's handler expects."""
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
 
     async def iter_json(self, *, ignore_parsing_errors: bool = False) -> AsyncGenerator[object, None]:
-        """Yields the messages of the caller. Raises what the handler turns into a closed connection."""
+        """Yields the parsed messages of the caller.
+
+        A message that is not text or not JSON raises an exception, on which the handler closes the connection. A
+        message that is too long closes the connection here.
+        """
         del ignore_parsing_errors
         while self._websocket.application_state != WebSocketState.DISCONNECTED:
             message = await self._websocket.receive()
@@ -65,27 +71,31 @@ class Socket:
             yield _parsed(text)
 
     async def send_json(self, message: Mapping[str, object]) -> None:
-        """Sends a message; waits until the caller has room for it."""
+        """Sends a message; waits while the caller's receive buffer is full."""
         try:
             await self._websocket.send_text(dump(dict(message)).decode())
         except (WebSocketDisconnect, RuntimeError) as error:
             raise WebSocketDisconnected from error
 
     async def close(self, code: int, reason: str) -> None:
-        """Closes the connection, unless it is closed."""
+        """Closes the connection; does nothing if it is already closed."""
         if self._websocket.application_state != WebSocketState.DISCONNECTED:
             await self._websocket.close(code, reason)
 
 
 class View:
-    """What the library's handler asks of the library's view: whether a connection is accepted."""
+    """The part of Strawberry's view that its handler calls, which decides whether a connection is accepted."""
 
     def __init__(self, installation: Installation, websocket: WebSocket, trace_id: str) -> None:
         self._installation, self._websocket, self._trace_id = installation, websocket, trace_id
         self.credentials = Credentials(None, None, trace_id)
 
     async def on_ws_connect(self, context: dict[str, Any]) -> object:
-        """Authorizes the caller by the payload of `connection_init`, or by the headers of the request."""
+        """Authorizes the caller by the payload of `connection_init`, or else by the headers of the request.
+
+        Raises `ConnectionRejectionError` for a caller without access, or for a page whose origin the client has not
+        registered.
+        """
         payload = {str(name).lower(): value for name, value in context.get("connection_params", {}).items()}
         headers = self._websocket.headers
         named = [payload.get(name, headers.get(name)) for name in ("authorization", ACT_FOR.lower())]
@@ -105,7 +115,7 @@ class View:
 
 
 class Handler(BaseGraphQLTransportWSHandler[Any, None]):
-    """The library's handler of the protocol, which runs our subscriptions."""
+    """Strawberry's handler of the protocol, changed to run subscriptions by our own `Subscriber`."""
 
     def __init__(self, installation: Installation, prepare: Preparation, websocket: WebSocket, trace_id: str) -> None:
         view: Any = View(installation, websocket, trace_id)
@@ -119,7 +129,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
         self._closing: set[asyncio.Task[None]] = set()
 
     async def handle_message(self, message: Any) -> None:
-        """Handles a message; closes the connection for one that is not of the protocol."""
+        """Handles a message; closes the connection if the message does not follow the protocol."""
         if not isinstance(message, dict) or not _has_parts(message):
             await self.handle_invalid_message("Failed to parse message")
             return
@@ -128,7 +138,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
         self._watch_idleness()
 
     async def run_operation(self, operation: Running[Any, None]) -> None:
-        """Runs one subscription until it ends."""
+        """Runs one subscription until it ends, and sends its results."""
         try:
             asked = operation_from(
                 {"query": operation.query, "variables": operation.variables, "operationName": operation.operation_name}
@@ -153,13 +163,13 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
             self._watch_idleness()
 
     async def shutdown(self) -> None:
-        """Ends the subscriptions."""
+        """Ends all subscriptions of the connection."""
         if self._idle is not None:
             self._idle.cancel()
         await super().shutdown()
 
     def _watch_idleness(self) -> None:
-        """Closes the connection later, unless it has a subscription by then."""
+        """Starts the timer that closes an idle connection, if the connection has no subscription now."""
         if self._idle is not None:
             self._idle.cancel()
         if not self.operations:
@@ -173,7 +183,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
 
 
 async def serve_socket(websocket: WebSocket, installation: Installation, prepare: Preparation) -> None:
-    """Serves one connection until it ends."""
+    """Serves one WebSocket connection until it is closed."""
     trace_id = uuid4().hex
     with log_context(trace_id=trace_id):
         if not await _may_connect(websocket, installation):
@@ -188,7 +198,11 @@ async def serve_socket(websocket: WebSocket, installation: Installation, prepare
 
 
 async def _may_connect(websocket: WebSocket, installation: Installation) -> bool:
-    """Returns whether a connection may be made: its page's origin is registered by a client, and its quota is left."""
+    """Returns whether a connection may be opened.
+
+    The caller's quota must not be used up, and the origin of the page must be this service's own or registered by some
+    client.
+    """
     headers, admission = websocket.headers, installation.admission
     address = websocket.client.host if websocket.client else None
     try:
@@ -201,7 +215,10 @@ async def _may_connect(websocket: WebSocket, installation: Installation) -> bool
 
 
 def _has_parts(message: dict[str, Any]) -> bool:
-    """Returns whether a message of an operation has what the handler reads of it."""
+    """Returns whether a message has the id and the payload that the handler reads without checking them.
+
+    Only the messages `subscribe` and `complete` need them.
+    """
     if message.get("type") not in ("subscribe", "complete"):
         return True
     name = message.get("id")

@@ -1,6 +1,7 @@
-"""Runs a subscription: follows the feed, and executes the document once for each event, in a transaction of its own.
+"""Runs a subscription: follows the change feed, and executes the document once for each event.
 
-The caller is authorized again for each event, and waits for a turn of the process as a request does.
+Each execution has a separate transaction. Before it the caller is authorized again, and waits for its turn like a
+request.
 """
 
 import asyncio
@@ -41,7 +42,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a caller of a subscription sent to be known by."""
+    """The credentials that the caller of a subscription sent, with the caller's address."""
 
     authorization: str | None
     act_for: str | None
@@ -50,7 +51,7 @@ class Credentials:
 
     @property
     def token(self) -> str | None:
-        """Returns the token of a bearer."""
+        """Returns the bearer token in the Authorization header, or None without one."""
         scheme, _, token = (self.authorization or "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else None
 
@@ -81,9 +82,10 @@ class Subscriber:
         )
 
     async def results(self) -> AsyncIterator[ExecutionResult | None]:
-        """Yields None when it begins and as a sign of life, and the result for each event.
+        """Yields the result for each event, and None at the beginning and whenever no event has come for a while.
 
-        Raises what refuses the subscription, at its beginning or later: it then ends. Counts as one request.
+        For each None, a stream of server-sent events sends a sign of life. A subscription counts as one request. If the
+        subscription is refused or the caller loses access, the error is raised and the subscription ends.
         """
         began, count = time.monotonic(), 0
         principal = await self._authorize()
@@ -109,7 +111,7 @@ class Subscriber:
             log.info("subscription", field=self._name, district=district, events=count, seconds=seconds)
 
     async def _authorize(self) -> Principal:
-        """Returns the caller as it is now."""
+        """Returns the caller's principal with its present rights."""
         return await authorize(self._installation, self._credentials.authorization, self._credentials.act_for)
 
     async def _in_turn(self, cursor: str, event: Event) -> ExecutionResult:
@@ -140,7 +142,7 @@ class Subscriber:
 
 
 def payload_of(result: ExecutionResult, trace_id: str) -> dict[str, Any]:
-    """Returns a result in the form of a response."""
+    """Returns the result for one event in the form of a GraphQL response."""
     payload: dict[str, Any] = {"data": result.data}
     if result.errors:
         payload["errors"] = [render_error(error, trace_id) for error in result.errors]
@@ -148,7 +150,9 @@ def payload_of(result: ExecutionResult, trace_id: str) -> dict[str, Any]:
 
 
 def errors_of(error: Exception, trace_id: str) -> list[dict[str, Any]]:
-    """Returns the errors with which a subscription ends, in the form of a response. Logs a fault."""
+    """Returns the errors with which a subscription ends, in the form in which a response lists them; logs an internal
+    fault.
+    """
     if isinstance(error, Refused):
         return [render_error(each, trace_id) for each in error.errors]
     if isinstance(error, BadRequest):
@@ -160,7 +164,9 @@ def errors_of(error: Exception, trace_id: str) -> list[dict[str, Any]]:
 
 
 def _field_of(prepared: Prepared, operation: Operation) -> tuple[str, Source, Mapping[str, Any]]:
-    """Returns the field of a subscription with its source and arguments; raises `Refused`."""
+    """Returns the name of a subscription's only field, its source and its arguments; raises `Refused` for an invalid
+    one.
+    """
     schema = schema_of()
     root = schema.subscription_type
     definitions = prepared.operation.variable_definitions or ()

@@ -1,6 +1,7 @@
-"""The subscriptions: events of the feed, verdicts that changed, and syncs. It contains no rules.
+"""Defines the GraphQL subscriptions: events of the feed, changed verdicts, and syncs. It contains no rules.
 
-A field of this root has no resolver of its own: `subscriber` follows the feed and makes one value for each event.
+The fields of the subscription root have no resolvers. Instead, `subscriber` follows the feed and creates the field's
+value for each event.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -24,35 +25,35 @@ from app.sis.runs.resource import RunResource
 from app.support import models as supports
 from app.support.resource import SupportResource
 
-AFTER: Final = "The cursor of the last event that was received: nothing is missed. By default, the end of the feed."
+AFTER: Final = "The subscription begins after the event with this cursor. By default, at the end of the feed."
 After = Annotated[str | None, strawberry.argument(description=AFTER)]
 
 
 @needs(Can.READ_EVENTS, Can.READ_SUPPORTS, Can.READ_VERDICTS)
 async def require_verdicts(_work: Work) -> None:
-    """Requires the permissions of `verdictChanged`."""
+    """Does nothing; its decorator requires the permissions of `verdictChanged`."""
 
 
 @needs(Can.READ_EVENTS, Can.READ_SYNC)
 async def require_syncs(_work: Work) -> None:
-    """Requires the permissions of `syncChanged`."""
+    """Does nothing; its decorator requires the permissions of `syncChanged`."""
 
 
 @needs(Can.READ_EVENTS)
 async def require_events(_work: Work) -> None:
-    """Requires the permission of `events`."""
+    """Does nothing; its decorator requires the permission of `events`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row that an event names; only its id is known."""
+    """A row to which an event refers; only its id is known."""
 
     id: UUID
 
 
-@strawberry.type(description="A support's verdict changed so that somebody should look, or need not look any more.")
+@strawberry.type(description="A change of a support's verdict: an alert began, ended or was retracted.")
 class VerdictChanged:
-    """An event about a verdict, with its rows."""
+    """An event about a verdict, with the verdict and its support."""
 
     event: FeedEvent
     cursor: str
@@ -62,7 +63,7 @@ class VerdictChanged:
 
 @strawberry.type(description="A sync was applied, was held, or failed.")
 class SyncChanged:
-    """An event about a sync, with its run."""
+    """An event about a sync, with the sync run."""
 
     event: FeedEvent
     cursor: str
@@ -76,7 +77,7 @@ class SyncChanged:
     )
 )
 class Subscription:
-    """The subscription root."""
+    """The root type of all subscriptions."""
 
     @guarded_field("Every event of the feed.", require_events, make=strawberry.subscription)
     async def events(
@@ -90,7 +91,7 @@ class Subscription:
         yield  # makes this a generator, as the library requires
 
     @guarded_field(
-        "Verdicts that changed: an alert began, ended, or was taken back.",
+        "Changed verdicts: an alert began, ended or was retracted.",
         require_verdicts,
         make=strawberry.subscription,
     )
@@ -109,19 +110,28 @@ def _no_resolver() -> Misuse:
 
 
 Make = Callable[[models.Event, str, str, Mapping[str, int]], Any]
-"""Makes the value of a field from an event, its cursor, the service's address and the payload versions."""
+"""A function that creates the value of a field from an event, its cursor, the service's base URL, and the payload
+versions.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The events of one field of the root. `types` are fixed, or None where the caller chooses them."""
+    """The source of the values of one subscription field.
+
+    * `require` is a function that requires the field's permissions.
+    * `make` creates a value from an event.
+    * `types` are the types of event that the field delivers. If they are None, the caller chooses them.
+    """
 
     require: Callable[[Work], Awaitable[None]]
     make: Make
     types: tuple[str, ...] | None = None
 
     def types_of(self, given: Mapping[str, Any]) -> list[str] | None:
-        """Returns the types of event to read; raises `Malformed` for a type that does not exist."""
+        """Returns the types of event that a subscription delivers, or None for all; raises `Malformed` for an unknown
+        type.
+        """
         if self.types is not None:
             return sorted(self.types)
         types = sorted(set(given.get("type") or ()))
@@ -161,4 +171,4 @@ SOURCES: Final = {
     "verdictChanged": Source(require_verdicts, _verdict, tuple(type_.name for type_ in _VERDICTS)),
     "syncChanged": Source(require_syncs, _sync, tuple(type_.name for type_ in _SYNCS)),
 }
-"""The sources of the root's fields, keyed by the fields' names in GraphQL."""
+"""The sources of the subscription fields, keyed by the fields' names in GraphQL."""

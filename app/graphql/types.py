@@ -61,7 +61,7 @@ class Figure:
 def cached(function: Callable[[Any], T]) -> Callable[[Any], T]:
     """Returns a function that computes the result for each argument only once.
 
-    It is used instead of the standard library's, because mypy does not see that a class is hashable.
+    It replaces the standard library's `cache`, for which mypy does not see that a class is hashable.
     """
     return functools.cache(function)
 

@@ -1,7 +1,7 @@
-"""Measures a document in one walk; each fragment is measured once, however often it is spread.
+"""Measures a document in one pass. Each fragment is measured once, however often it is spread.
 
-A spread adds the numbers of its fragment, and a list multiplies the numbers of its selection. Fragments are never
-expanded. Therefore even a document whose fragments double its size a hundred times is measured fast.
+Where a fragment is spread, its measurements are added. A list multiplies the measurements of its selection. Fragments
+are never expanded, so even a document whose fragments would double its size a hundred times is measured fast.
 """
 
 from collections.abc import Mapping

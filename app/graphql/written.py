@@ -46,8 +46,7 @@ def row_of(resource: ResourceType, description: str | None = None) -> Any:
 
 
 def install(schema: GraphQLSchema, derived: frozenset[str]) -> None:
-    """Sets the functions with which the library resolves the derived types, and other types' fields that show a
-    resource.
+    """Replaces the resolvers of the derived types, and of the fields of other types that show a resource.
 
     `derived` has the names of the derived types.
     """
@@ -121,7 +120,9 @@ def _batch(resource: ResourceType, info: GraphQLResolveInfo[Any]) -> Callable[[l
 
 
 def _place(rows: Any, path: tuple[str | int, ...], error: AimlineError) -> None:
-    """Puts an error at each place where the value is null; the library reports an exception that a resolver returns."""
+    """Puts an error into the answer at each place whose value is null; the library reports an exception that a
+    resolver returns.
+    """
     *steps, last = path
     for step in steps:
         rows = rows[step]

@@ -1,1 +1,1 @@
-"""Runs the worker's recurring tasks in every district, which send reminders and delete what has expired."""
+"""Runs the worker's recurring tasks in every district. They send reminders and delete what has expired."""

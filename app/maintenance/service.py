@@ -1,7 +1,7 @@
-"""Runs the recurring tasks of each district once an hour, which send reminders and delete expired rows.
+"""Runs each district's recurring tasks once an hour. They send reminders and delete expired rows.
 
-Each task is a job of its own, so one that fails is attempted again after a wait and delays no other. A task works in
-batches, each in a transaction of its own. No transaction covers several districts.
+Each task is a separate job, so a failed task is attempted again after a wait and delays no other. A task works in
+batches, each in a separate transaction. No transaction covers several districts.
 """
 
 import asyncio
@@ -33,9 +33,14 @@ from app.sis.scheduler.retention import KEPT, delete_left_rows, expire_changes, 
 from app.webhooks.deliveries.retention import expire
 
 INTERVAL: Final = timedelta(hours=1)
-"""The time between two runs of a task. Reminders depend on the date, and each district's day begins at its own hour."""
+"""The time between two runs of a task.
+
+It is an hour because reminders depend on the date, and the days of districts begin at different hours.
+"""
 RETRIES: Final = RetryPolicy(attempts=5, first=timedelta(minutes=1), longest=timedelta(minutes=15))
-"""How often a failed task is attempted before it waits for its next hourly run, when the count of attempts is reset."""
+"""How often a failed task is attempted. After the last attempt it waits for its next hourly run, which counts from
+zero.
+"""
 BUDGET: Final = 300.0  # seconds that the batches of one run may take; what remains is due again at once
 # seconds after the start until new districts get their tasks, so that a new process begins with deliveries
 START_DELAY: Final = 60.0
@@ -105,7 +110,7 @@ async def _attempt(
 ) -> JobOutcome:
     """Runs one task and returns its outcome with the time of its next run.
 
-    A task whose worker crashed at each allowed attempt waits like one that failed.
+    If the worker crashed at every allowed attempt, the task waits as after a failure.
     """
     where = {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:

@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, Changing, TenantRow
+from app.core.db import Base, HasChangeTime, TenantRow
 
 
-class Area(Changing, TenantRow, Base):
+class Area(HasChangeTime, TenantRow, Base):
     """An area of concern in the district's tree of areas. A secured area is visible only with a scope of its own."""
 
     __tablename__ = "area"
@@ -21,7 +21,7 @@ class Area(Changing, TenantRow, Base):
     secured: Mapped[bool]
 
 
-class Level(Changing, TenantRow, Base):
+class Level(HasChangeTime, TenantRow, Base):
     """A level of support (it describes the support, not the child); 1 is core."""
 
     __tablename__ = "level"
@@ -30,7 +30,7 @@ class Level(Changing, TenantRow, Base):
     name: Mapped[str]
 
 
-class Measure(Changing, TenantRow, Base):
+class Measure(HasChangeTime, TenantRow, Base):
     """An instrument that gives scores: its unit, direction (`up` or `down` is better), standard error of measurement,
     range.
 

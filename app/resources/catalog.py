@@ -80,7 +80,9 @@ class Catalog:
 
     @cached_property
     def gets(self) -> Mapping[str, ResourceType]:
-        """Returns the resources of which the APIs can read a single row, keyed by the name of that read."""
+        """Returns the resources of which the APIs can read a single row, keyed by the name under which the row is
+        read.
+        """
         return {facts.get: resource for resource in self.resources if (facts := declaration(resource)).get is not None}
 
     def _resources(self) -> Iterator[ResourceType]:

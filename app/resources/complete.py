@@ -1,6 +1,6 @@
-"""Adds the structured values to an answer; some come from JSON columns, others are computed for all rows at once.
+"""Adds the structured values to an answer. Some come from JSON columns; the others are computed for all rows at once.
 
-A value that cannot be computed is null, with an error at its place; the rest of the answer is not affected.
+A value that cannot be computed is null, with an error at its place. The rest of the answer is not affected.
 """
 
 import re

@@ -38,7 +38,7 @@ class CannotCompile(Misuse):
 
 @dataclass(frozen=True)
 class Join:
-    """A table that a resource joins to its own table because some of its fields are stored in it.
+    """A table that is joined to a resource's own table, because it stores some of the resource's fields.
 
     With `outer`, rows without a match are kept.
     """
@@ -52,11 +52,13 @@ class Join:
 class Declaration:
     """The options of a resource.
 
-    `kind` is the kind of its public id in `app.core.ids`, or None without a public id. `name` is the type's name in
-    both contracts. `about` is the column of the student whom a row is about, or None. `discloses` is the kind of record
-    that the disclosure log names. `visible` is a condition that a row must satisfy to be shown. `get` is the name under
-    which one row is read (GraphQL's field, REST's path parameter), or None. `locate` is a function that resolves a name
-    given in place of an id, such as an external id.
+    * `kind` is the kind of its public id in `app.core.ids`, or None without a public id.
+    * `name` is the type's name in OpenAPI and in GraphQL.
+    * `about` is the column of the student whom a row is about, or None.
+    * `discloses` is the kind of record that the disclosure log names.
+    * `visible` is a condition that a row must satisfy to be shown.
+    * `get` is the name under which one row is read (GraphQL's field, REST's path parameter), or None.
+    * `locate` is a function that resolves a name given in place of an id, such as an external id.
     """
 
     model: Any
@@ -142,7 +144,7 @@ def Link(  # it is spelled like a class because it is used as a declaration
 ) -> "AddedLink":
     """Declares a link from a resource of another package to any number of rows.
 
-    `more` are the options of `ManyMember`.
+    `more` has further options, which are those of `ManyMember`.
     """
     return AddedLink(source, ManyMember(name, description, target=target, condition=condition, **more))
 
@@ -157,7 +159,7 @@ def OneLink(
 ) -> "AddedLink":
     """Declares a link from a resource of another package to at most one row.
 
-    `more` are the options of `OneMember`.
+    `more` has further options, which are those of `OneMember`.
     """
     member = OneMember(name, description, expression=None, target=target, condition=condition, nullable=True, **more)
     return AddedLink(source, member)
@@ -175,11 +177,13 @@ class AddedLink:
 class Command:
     """A command of a package's service that both APIs offer.
 
-    Its inputs are those of `function`, which states their bounds and descriptions (`app.core.inputs`). `result` is the
-    resource that the command returns, or None. `rest` has the method and the path, whose parameter is the id of the
-    row. `emits` lists the events that the command can record. `bulk` is the largest number of items of one call; each
-    item has its own result, and the items are under the name `items`. `row` returns the row in what the command
-    returns, if that is not the row itself. `value` has the items of what the command returns beside the row.
+    * `function` is the service's function; its parameters state the inputs with bounds and descriptions.
+    * `result` is the resource that the command returns, or None.
+    * `rest` has the method and the path, whose parameter is the id of the row.
+    * `emits` lists the events that the command can record.
+    * `bulk` is the largest number of items of one call, under the name `items`; each item has its own result.
+    * `row` returns the row in the function's result, if the result is not the row itself.
+    * `value` declares the values that the command returns in addition to the row.
     """
 
     name: str

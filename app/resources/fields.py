@@ -1,7 +1,7 @@
 """Provides the functions that declare the attributes of a resource's class; at run time each returns a `Member`.
 
-The annotation of an attribute is the contract, and the value says where the member comes from. mypy compares the two:
-`field(Mapped[T]) -> T`.
+The annotation of an attribute states the type in the contract, and its value states where the data comes from. mypy
+compares the two: `field(Mapped[T]) -> T`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -17,12 +17,12 @@ from app.core.errors import Malformed, Violation
 
 T = TypeVar("T")
 MAX_SEARCH = 200
-"""The largest length of the text of a search."""
+"""The largest number of characters of a search text."""
 SEARCH = (
     "Only people whose given or family name, or both in either order, or e-mail address (of staff) begins with this "
     "text, in upper or lower case."
 )
-"""The description of `q` in both contracts."""
+"""The description of `q` in the OpenAPI document and in the GraphQL schema."""
 Resolver = Callable[[Work, str, str | None], Awaitable[Any]]
 """A function that resolves a caller's text, such as `sis:…` or an area's code, into a filter's value, such as a row
 id.
@@ -36,11 +36,12 @@ None.
 class Filter(Generic[T]):
     """A filter of a list, or an argument of a link or a computed value.
 
-    `name` is REST's name and `graphql` GraphQL's (in snake case), if the two differ. `value_type` is the type of the
-    value as a caller writes it: `str`, `int`, `bool`, `date` or a `StrEnum`. `resolve` turns the caller's value into
-    the value that the condition takes, whose type is `bound`. If `narrow` is true, the list is read by an index of this
-    filter, whatever the schools. `schools` is the model with the school columns that a filter by school uses. `most` is
-    the largest length of a text.
+    * `name` is the name in REST. `graphql` is the name in GraphQL (in snake case) if it differs.
+    * `value_type` is the type of the value as a caller writes it: `str`, `int`, `bool`, `date` or a `StrEnum`.
+    * `resolve` turns the caller's value into the value of the condition, whose type is `bound`.
+    * `narrow` states that the list is read by an index of this filter, whatever schools the caller may see.
+    * `schools` is the model that has the school columns, for a filter by school.
+    * `most` is the largest number of characters of a text.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Filter(Generic[T]):
     default: Any = None
 
     def shown_as(self, face: str) -> str:
-        """Returns the filter's name in an API, in snake case."""
+        """Returns the filter's name in an API (`rest` or `graphql`), in snake case."""
         return self.graphql or self.name if face == "graphql" else self.name
 
 
@@ -78,9 +79,10 @@ class Flag:
 
 @dataclass(frozen=True)
 class Sort:
-    """An order of a list, as columns without nulls. The last column is unique. A caller reverses the order with `-`.
+    """A sort order that a list offers, as columns that are never null; the last one is unique.
 
-    `requires`: the permissions to read what the order tells about the rows.
+    A caller reverses the order by a `-` before its name. `requires` has the permissions that a caller needs to use the
+    order, because the sequence of the rows reveals something about the values in these columns.
     """
 
     name: str
@@ -93,11 +95,15 @@ class Sort:
 class Listing:
     """A list of a resource, which is a root field in GraphQL and the path `/<name>` in REST.
 
-    `order`: the order without `sort`; by default it is the order of ids, which is the order of creation. `descending`
-    reverses it. `schools`: the model with the school columns by which rows are read for a caller who may see some
-    schools only. `paged=False`: all rows at once, up to `most`. `changed_at`: the column that `updated_since`
-    compares; with it the rows come in the order of this column, so that an index serves it. `search`: the condition of
-    `q`. `condition` is true for every row of the list.
+    * `order` is the order without `sort`. By default it is the order of ids, which is the order of creation.
+    * `descending` reverses that order.
+    * `condition` is true for every row of the list.
+    * `schools` is the model whose school columns are used to read the rows for a caller who may see only some schools.
+    * `paged` is False for a list that returns all rows at once, up to `most`.
+    * `assumed` is the length that the cost of a list without pages assumes.
+    * `changed_at` is the column that `updated_since` compares. With that filter the rows are in the order of this
+      column, so that an index can be used.
+    * `search` returns the condition of the filter `q`.
     """
 
     name: str
@@ -126,13 +132,15 @@ class Listing:
         return self.by_face("rest").get(name)
 
     def by_face(self, face: str) -> Mapping[str, Filter[Any] | Flag]:
-        """Returns the filters and flags, keyed by their names in the API `face`, in snake case."""
+        """Returns the filters and flags, keyed by their names in an API (`rest` or `graphql`, in snake case)."""
         criteria: tuple[Filter[Any] | Flag, ...] = (*self.filters, *self.flags)
         return {filter_.shown_as(face): filter_ for filter_ in criteria}
 
 
 def updated_since_words(listing: Listing) -> str:
-    """Returns the description of `updated_since` in both contracts."""
+    """Returns the text that describes the parameter `updated_since` in the OpenAPI document and in the GraphQL
+    schema.
+    """
     order = ", in the order of their changes unless `sort` is given" if listing.paged else ""
     return (
         f"Only rows that were created or changed at this instant or later{order}. A change shows when it is committed: "
@@ -141,7 +149,7 @@ def updated_since_words(listing: Listing) -> str:
 
 
 def sort_words(listing: Listing) -> str:
-    """Returns the description of `sort` in both contracts."""
+    """Returns the text that describes the parameter `sort` in the OpenAPI document and in the GraphQL schema."""
     words = []
     for sort in listing.sorts:
         scopes = "".join(f" It needs `{can.value}` too." for can in sort.requires)
@@ -150,7 +158,9 @@ def sort_words(listing: Listing) -> str:
 
 
 def check_offset(pointer: str, instant: datetime | None) -> datetime | None:
-    """Returns an instant; raises `Malformed` at `pointer` for one without an offset, which is ambiguous."""
+    """Returns the instant unchanged; raises `Malformed` at `pointer` if it has no offset, because it is then
+    ambiguous.
+    """
     if instant is not None and instant.tzinfo is None:
         detail = "An instant has an offset, such as 2026-09-28T10:00:00Z."
         raise Malformed([Violation(pointer, "instant.no_offset", detail)])

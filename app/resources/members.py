@@ -85,8 +85,10 @@ class OneMember(Member):
     """A link to the one row that a column refers to or that a condition selects; null if the caller may not see that
     row.
 
-    `expression` is the column, or None if there is a `condition`. `through` is a joined table that the condition uses.
-    REST shows the id under this name, and the object with `expand`. With `inline`, REST always shows the object.
+    * `expression` is the column, or None if there is a `condition`.
+    * `through` is a joined table that the condition uses.
+    * `inline` states that REST always shows the linked row as an object. Otherwise REST shows its id, and the object
+      only with `expand`.
     """
 
     expression: Any
@@ -102,9 +104,10 @@ class OneMember(Member):
 class ManyMember(Member):
     """A link to the rows of another resource that satisfy a condition.
 
-    `through` is a joined table that the condition uses. If `paged` is true, the APIs page through the rows; otherwise
-    more than `most` rows are an error. `array` is the column with the ids of the linked rows, if the linking row has
-    such a column. With `inline`, REST shows the rows without `expand`.
+    * `through` is a joined table that the condition uses.
+    * `paged` states that the APIs page through the rows. Otherwise more than `most` rows are an error.
+    * `array` is the column with the ids of the linked rows, if the linking row has such a column.
+    * `inline` states that REST shows the rows without `expand`.
     """
 
     target: Any
@@ -126,9 +129,10 @@ class ValueMember(Member):
     """A structured value, which comes from the JSON column `expression` or is computed for all rows of an answer at
     once.
 
-    `compute` gets the unit of work, one tuple of `keys` for each row, and the arguments by name. It returns one value
-    for each row. `shape` is the class of the value (see `values.py`). If `many` is true, the value is a list of such
-    values.
+    * `compute` takes the unit of work, one tuple of `keys` for each row, and the arguments by name. It returns one
+      value for each row.
+    * `shape` is the class of the value (see `values.py`).
+    * `many` states that the value is a list of such values.
     """
 
     shape: Any
@@ -143,5 +147,5 @@ class ValueMember(Member):
 
 
 def named(member: Member, name: str) -> Member:
-    """Returns the member with this name, which only the class that declares the member knows."""
+    """Returns the member completed by its name, which is the name of the attribute in the declaring class."""
     return replace(member, name=name)

@@ -78,12 +78,16 @@ async def resolve_filters(
     pointers: bool,
     listing: Listing | None = None,
 ) -> dict[str, Any]:
-    """Returns a list's filters with the values that a caller's texts stand for, keyed by the filters' own names.
+    """Returns a list's filters with resolved values, such as a row id for an external id, keyed by the filters' own
+    names.
 
-    `criteria` are keyed by the names that an API uses, as in `Listing.by_face`. Raises `Invalid` at `/<name>` for a row
-    that does not exist, or `NotFound` with `pointers=False`. Raises `Malformed` for a name that is not a filter. With
-    `listing`, the permissions of that list are checked before anything is looked up, and `Forbidden` is raised if one
-    is missing.
+    * `criteria` are keyed by the names that an API uses, as in `Listing.by_face`.
+    * `texts` has the values as the caller wrote them.
+    * `listing`, if given, is the list whose permissions are checked before any row is looked up; raises `Forbidden` if
+      one is missing.
+
+    Raises `Malformed` for a name that is not a filter. For a row that does not exist, raises `Invalid` at `/<name>`, or
+    `NotFound` with `pointers=False`.
     """
     if unknown := texts.keys() - criteria.keys():
         raise Malformed([Violation(f"/{name}", "filter.unknown", "There is no such filter.") for name in unknown])

@@ -1,8 +1,8 @@
 """Defines selections: the parts of the resources that a request reads, as a tree that is independent of API and SQL.
 
 An API builds a selection from its request. `run.read` compiles it into one statement, and returns JSON text with the
-keys of the selection in its order. The tree contains values (filters, limits, cursors), but a plan depends only on
-which values are set.
+same keys in the same order. The tree contains values (filters, limits, cursors), but a plan depends only on which
+values are set.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,9 +42,10 @@ class Constant:
 class Pick:
     """A key of an object, with the member that gives its value.
 
-    `picks` are the selected members of the linked resource or structured value. Without them, a link to one row shows
-    the id of that row, and a structured value shows all its items. `page` is the page of a paged link. `arguments` are
-    the resolved filters of a link or arguments of a computed value, keyed by the filter's name.
+    * `picks` are the selected members of the linked resource or structured value. Without them, a link to one row shows
+      the id of that row, and a structured value shows all its items.
+    * `page` is the page of a paged link.
+    * `arguments` are the resolved filters of a link, or the arguments of a computed value, by name.
     """
 
     key: str
@@ -170,10 +171,10 @@ class RowRoot:
 
 @dataclass(frozen=True, slots=True)
 class WrittenRoot:
-    """A root of a selection that reads rows which a command of this transaction has returned.
+    """A root of a selection that reads the rows which a command of this transaction has returned.
 
-    They are an array of objects with `id` and `row`. The rows need no permission except the command's, and are shown
-    even if the command removed them. Their links need their own permissions.
+    The answer is an array of objects with `id` and `row`. The rows need no permission except the command's, and are
+    shown even if the command removed them. Their links need their own permissions.
     """
 
     key: str

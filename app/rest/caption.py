@@ -16,10 +16,10 @@ CAPTIONS = {
 """The colour class, the full heading and the short heading for each state of a verdict."""
 
 MAJORITY = 0.5
-"""The share of growth on pace that a heading needs in order to say that the student keeps pace."""
+"""The smallest probability of growth on pace for which a heading says that the student keeps pace."""
 
 TOO_FEW = ("too_few_scores", "too_few_weeks", "too_early", "no_instructional_week")
-"""The codes of reasons that more scores will remove; for any other reason the series cannot be judged."""
+"""The codes of reasons that disappear with more scores; a series with any other reason cannot be judged at all."""
 
 
 def heading_for(picture: Picture) -> tuple[str, str, str]:

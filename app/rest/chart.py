@@ -58,10 +58,10 @@ class ChartBreak(Shape):
 
 
 class ChartPoint(Shape):
-    """A score, or the median of several scores of one day; the scores of a baseline are points of their own.
+    """A score, or the median of several scores of one day. Each score of a baseline is a separate point.
 
     `place` is its position on the axis of weeks. `baseline` is true for scores that were taken before the support
-    began. Screening scores that were taken since are left out, because they are not points of progress.
+    began. Later screening scores are left out, because they do not measure progress.
     """
 
     scores: list[str]

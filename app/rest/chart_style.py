@@ -93,7 +93,10 @@ CLASSED = pattern('<([a-z]+)( [^<>]*?)?( class="([^"]+)")')
 
 
 def style_sheet(theme: str | None) -> str:
-    """Returns the CSS of a theme, or without one the CSS of both, between which the reader's colour scheme decides."""
+    """Returns the CSS of a theme.
+
+    Without a theme, it returns the CSS of both, and the reader's colour scheme decides between them.
+    """
     light, dark = (
         ".aimline{" + ";".join(f"--{name}:{colour}" for name, colour in colours.items()) + "}"
         for colours in (LIGHT, DARK)

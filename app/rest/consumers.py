@@ -136,9 +136,7 @@ async def commit_consumer(work: OpenWork, name: Name, request: Commit) -> Consum
 
 @router.post("/{name}/seek", operation_id="seek_consumer", **requires(consumers.seek, gone=LOST))
 async def seek_consumer(work: OpenWork, name: Name, request: Seek) -> Consumer:
-    """Moves the consumer to any event that is still kept. Cursors that were returned before can no longer be
-    committed.
-    """
+    """Moves the consumer to any event that is still kept. Cursors from before the move can no longer be committed."""
     return _consumer(await consumers.seek(work, name, request.to, request.cursor, request.time))
 
 

@@ -31,7 +31,9 @@ class Replay(Input):
 
 
 class Replayed(Shape):
-    """The number of deliveries that were scheduled. For `missing`, repeat the request until the number is 0."""
+    """The number of deliveries that were scheduled. If `which` is `missing`, repeat the request until the number is
+    0.
+    """
 
     deliveries: int
 

@@ -148,9 +148,12 @@ def requires(
 ) -> dict[str, Any]:
     """Returns a route's entry in the contract, with the scopes that `functions` require and the additional `scopes`.
 
-    `app.rest.contract` adds the problem responses. `gone` is the description of a 410, which few routes answer.
-    `answers` has the successful responses besides the usual one. `has_version` is set by routes whose response does not
-    show the row in the path, although that row has a version; the route then takes `If-Match`.
+    * `gone` is the description of the response 410, if the route has one.
+    * `answers` has the successful responses in addition to the usual one.
+    * `has_version` makes the route take `If-Match`, although its response does not show the row whose version is
+      checked.
+
+    The problem responses are added by `app.rest.contract`.
     """
     required = {can for function in functions for can in required_permissions(function)} | set(scopes)
     return {

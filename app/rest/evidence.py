@@ -52,7 +52,7 @@ class NewScores(Input):
 
 
 class ScoreAmendment(Input):
-    """A correction of a score with its reason; fields that are not given keep their values."""
+    """A correction of a score with its reason; fields that are not given stay unchanged."""
 
     because: str = Field(min_length=1, max_length=500)
     by: str | None = Field(default=None, description="The person who asks for it: an id or an external id of staff.")

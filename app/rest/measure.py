@@ -41,7 +41,9 @@ class NewMeasure(Input):
 
 
 class MeasureChanges(Changes):
-    """Changes of a measure; other fields keep their values. Direction, kind and area are fixed once it is in use."""
+    """Changes of a measure; other fields stay unchanged. Direction, kind and area cannot change once the measure is in
+    use.
+    """
 
     code: str = Field(default=NOT_NAMED, max_length=63, description="Cannot be changed; another code is refused.")
     name: str = Field(default=NOT_NAMED, max_length=200)
@@ -61,7 +63,7 @@ class MeasureChanges(Changes):
 async def make_measure(work: OpenWork, new: NewMeasure) -> Shape:
     """Creates a measure.
 
-    Until a rule names the measure itself, the rule of its area judges it, or else the general rule.
+    It is judged by the rule for its area, or else by the general rule, until a rule names the measure itself.
     """
     return SHAPES.render(MeasureResource, await measures.make_measure(work, measures.NewMeasure(**new.model_dump())))
 

@@ -88,8 +88,8 @@ async def token(request: Request) -> JSONResponse:
 
 
 def refuse(_: Request, error: Throttled) -> JSONResponse:
-    """Returns the OAuth error for a request that is refused temporarily; its code `slow_down` is registered by RFC
-    8628.
+    """Returns the OAuth error for a request that is refused temporarily. RFC 8628 has registered its code
+    `slow_down`.
     """
     status = 503 if isinstance(error, Overloaded) else 429
     body = {"error": "temporarily_unavailable" if status == 503 else "slow_down", "error_description": error.detail}

@@ -1,7 +1,7 @@
 """Draws a support's chart as plain SVG, in light or dark colours, from a width of 280 pixels.
 
-The SVG contains no name and no free text. The only id in it is the end of the support's, which distinguishes two charts
-on one page.
+The SVG contains no name and no free text. The only id in it is the last part of the support's id, so that two charts on
+one page can be distinguished.
 """
 
 from collections.abc import Iterable, Iterator
@@ -202,8 +202,8 @@ def _phase_label(stretch: ChartPhase, picture: Picture, plot: Plot) -> Iterator[
 
 
 def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
-    """Yields a box for each week's sessions, filled up to the delivered share; it is dashed if no session has a
-    record.
+    """Yields a box for each week's sessions, which is filled up to the delivered share. A box without recorded
+    sessions is dashed.
     """
     tall = 14.0
     wide = max(min((plot.right - plot.left) / plot.span - 2, 16), 3)

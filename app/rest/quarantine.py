@@ -49,7 +49,7 @@ class QuarantinedRow(Shape):
 
 
 class Acknowledgement(Input):
-    """The rows in quarantine that are acknowledged."""
+    """The quarantined rows to acknowledge."""
 
     rows: list[UUID] | None = Field(
         default=None, max_length=1000, description="The ids of the rows; without them, all rows of the run."

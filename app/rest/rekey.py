@@ -36,7 +36,9 @@ class RekeyPair(Input):
 
 
 def _validate_in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Returns a long map, validated in parts; it stops after the part in which the list of violations becomes full."""
+    """Returns a validated map. A long map is validated in parts, and validation stops once there are too many
+    violations.
+    """
     if not isinstance(pairs, list) or len(pairs) <= PART:
         return validate(pairs)
     if len(pairs) > MAX_GIVEN:
@@ -63,7 +65,9 @@ Pairs = Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_
 
 
 class NewRekey(Input):
-    """How people whom the held run would remove are matched with those whom it would create: by `match` or by `map`."""
+    """How to match the people whom the held run would remove with those whom it would create: by `match` or by
+    `map`.
+    """
 
     match: Literal["identifier", "email", "likely"] | None = Field(
         default=None,
@@ -90,10 +94,10 @@ class NewRekey(Input):
     **requires(pull.request_rekey, queries.run),
 )
 async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> SyncRun:
-    """Requests a map of new sourcedIds for the people of a held run; the worker plans it as a separate run.
+    """Requests new sourcedIds for people of a held run, which the worker plans as a separate run.
 
-    The new run is held: its report counts the matches, and approving its plan applies the map. 409 if the given run is
-    not held, or while another run of its source is pending.
+    The new run is held too. Its report counts the matches, and approving its plan applies the new ids. 409 if the given
+    run is not held, or while another run of its source is pending.
     """
     pairs = None if body.map is None else [(pair.old, pair.new) for pair in body.map]
     return await accepted_run(work, response, await pull.request_rekey(work, row_id("run", run), body.match, pairs))

@@ -29,7 +29,7 @@ PARAMETER: dict[str, Any] = {
 
 
 class Replayed(Exception):
-    """Raised with the stored response, instead of executing a request that was executed before."""
+    """Raised when a request was executed before, with the stored response to return instead."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()

@@ -48,7 +48,7 @@ SERVED: tuple[ResourceType, ...] = (
     DecisionResource,
     PlannedChangeResource,
 )
-"""The resources whose shapes are in the contract; a link to another resource is not shown."""
+"""The resources that REST shows; a link to any other resource is left out."""
 
 LISTS = (
     ("students", "list_students", "roster"),

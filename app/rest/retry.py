@@ -21,7 +21,10 @@ retried.
 
 
 class Retries:
-    """Middleware that runs a request once more if `run_with_retry` allows it, and answers the errors that it raises."""
+    """Middleware that runs a request once more if `run_with_retry` allows it.
+
+    If `run_with_retry` raises an error, the middleware sends the error response.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -3,7 +3,7 @@
 FastAPI parses and validates a body before any dependency runs, so a caller without the scope could make the service do
 all of that work. Every router uses this class; a test refuses a route that takes a body without it.
 
-The class also adds what every operation has by its declaration: an idempotency key, an ETag and its conditions.
+The class also adds what follows from a route's declaration: an idempotency key, an ETag, and the conditions on it.
 """
 
 from collections.abc import Callable, Coroutine

@@ -58,7 +58,7 @@ class NewSessions(Input):
 
 
 class SessionAmendment(Input):
-    """A correction of a session; fields that are not given keep their values."""
+    """A correction of a session; fields that are not given stay unchanged."""
 
     held_on: date | None = None
     number: int | None = None
@@ -167,5 +167,9 @@ async def amend_session(work: OpenWork, session: str, amendment: SessionAmendmen
     **requires(service.remove_session, has_version=True),
 )
 async def remove_session(work: OpenWork, session: str) -> None:
-    """Removes a session that was recorded by mistake. Its values are kept, and its day counts as unknown again."""
+    """Removes a session that was recorded by mistake. Whether the support was delivered on that day is then unknown
+    again.
+
+    The session's values are kept in its history.
+    """
     await service.remove_session(work, row_id("session", session))

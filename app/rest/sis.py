@@ -1,6 +1,6 @@
 """Serves sync runs in REST.
 
-The file has over 250 lines, because runs, reports and answers share their models.
+This file exceeds 250 lines because runs, reports and answers share their models.
 """
 
 from datetime import datetime
@@ -82,8 +82,9 @@ class NewRun(Input):
 
 
 class WeighedRule(Shape):
-    """One rule of the guard and its result: the run is held above the share `limit` if more than `rows` rows are
-    affected.
+    """One rule of the guard and its result.
+
+    The run is held if the share `count` / `of` is above `limit` and more than `rows` rows are affected.
     """
 
     rule: str = Field(description="empty, removed, changed, refused, shrunk or rekeyed.")
@@ -115,9 +116,10 @@ class LikelyRekey(Shape):
 
 
 class RekeyPlan(Shape):
-    """The counts of a planned map: people to be removed, and how many of them match a person to be created.
+    """The counts of the people that a plan of new sourcedIds is about.
 
-    For a given map, the numbers count the people in it.
+    If the caller gave a map, only the people in the map are counted. Otherwise all people whom the held run would
+    remove or create are counted.
     """
 
     of: str = Field(description="The id of the held run whose people these are.")
@@ -150,7 +152,7 @@ class SyncReport(SyncRun):
 
 
 class SyncStep(Shape):
-    """The effect of one sync on a person or an enrollment."""
+    """What one sync did to a person or an enrollment."""
 
     run: str
     source: str
@@ -215,7 +217,9 @@ AS_TEXT = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
     **requires(queries.run, queries.read_report, answers=AS_TEXT),
 )
 async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncReport:
-    """Returns what a run did or would do, with its plan if it is held; as text/plain for clients that accept it."""
+    """Returns what a run did or would do, with its plan if the run is held. Clients that accept text/plain get it as
+    text.
+    """
     source_run = await queries.run(work, row_id("run", run))
     report = await queries.read_report(work, source_run.run.id)
     if "text/plain" in request.headers.get("accept", ""):
@@ -267,8 +271,9 @@ async def get_staff_sync_history(work: OpenWork, person: str) -> StaffSyncHistor
 
 @router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **requires(approval.approve, queries.run))
 async def approve_sync_run(work: OpenWork, run: str, body: Approval) -> SyncRun:
-    """Approves a held run, or one that failed to apply; it is applied shortly afterwards, unless the roster has
-    changed.
+    """Approves the plan of a held run, or of a run that failed to apply.
+
+    The plan is applied shortly afterwards, unless the roster has changed.
     """
     run_id = row_id("run", run)
     await approval.approve(work, run_id, body.plan, body.without_removals, body.schools, body.kinds)
@@ -299,7 +304,7 @@ async def accepted_run(work: OpenWork, response: Response, run: models.SisRun) -
 
 @router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **requires(approval.discard, queries.run))
 async def discard_sync_run(work: OpenWork, run: str) -> SyncRun:
-    """Discards a held run, or one that failed to apply; the roster stays as it is."""
+    """Discards the plan of a held run, or of a run that failed to apply; the roster stays as it is."""
     run_id = row_id("run", run)
     await approval.discard(work, run_id)
     return _run(await queries.run(work, run_id))

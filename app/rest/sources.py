@@ -23,7 +23,9 @@ Cron = Field(default=None, max_length=200, description="A cron expression of fiv
 
 
 class Rollover(Input):
-    """The days on which the school year changes, both included, and the guard's limits on these days."""
+    """The period in which the school year changes, from its first to its last day, and the guard's limits in this
+    period.
+    """
 
     begins_on: str = Field(max_length=10)
     ends_on: str = Field(max_length=10)
@@ -86,7 +88,7 @@ class NewSource(SourceSettings):
 
 
 class SourceChanges(Changes, SourceSettings):
-    """Changes of a source; other fields keep their values. A change of the host requires the secret again."""
+    """Changes of a source; other fields stay unchanged. A change of the host requires the secret again."""
 
     url: str = Field(default=NOT_NAMED, max_length=2048)
 

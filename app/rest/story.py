@@ -1,6 +1,6 @@
-"""Serves a student's whole story in REST.
+"""Serves a student's story in REST: everything that the service has about the student.
 
-It is written by hand, because it shows the links of a student next to the student.
+It is written by hand, because it shows the student's links next to the student instead of inside it.
 """
 
 from fastapi import APIRouter, Response

@@ -38,7 +38,10 @@ class Caller:
     versions: dict[str, int]
 
     async def authorize(self) -> Principal:
-        """Returns the caller with its present rights; raises `Unauthenticated` or `Forbidden` if it has lost them."""
+        """Returns the caller's principal with its present rights.
+
+        Raises `Unauthenticated` or `Forbidden` if the caller has lost access.
+        """
         self.request.state.principal = None
         headers = self.request.headers
         principal = await principal_of(self.request, headers.get("authorization"), headers.get("aimline-act-for"))
@@ -47,7 +50,7 @@ class Caller:
 
 
 class EventStream(StreamingResponse):
-    """The response that streams events; while it lasts, the event hub counts it among its open streams."""
+    """The response that streams events. While it is open, the event hub counts it as one of the client's streams."""
 
     def __init__(self, caller: Caller, reader: FeedReader, principal: Principal, first: Batch) -> None:
         super().__init__(self._messages(caller, reader, first), media_type="text/event-stream")
@@ -106,9 +109,10 @@ async def stream_events(
 ) -> Response:
     """Streams the change feed as server-sent events, within a second of each commit.
 
-    Each event has the type as its `event`, the body of GET /v1/events as its `data`, and a cursor of the feed as its
-    `id`: a client that reconnects with it as Last-Event-ID misses nothing. Without one the stream begins with the next
-    event. It ends with its token; reconnect with a new one. A comment comes every 15 seconds.
+    Each message has the event's type as `event`, the body of GET /v1/events as `data`, and a cursor of the feed as
+    `id`. A client that reconnects with this id as Last-Event-ID misses nothing. Without a cursor the stream begins with
+    the next event. The stream ends when its token expires; reconnect with a new token. A comment is sent every 15
+    seconds.
     """
     services: Services = request.app.state.services
     caller = Caller(request, services, feed.read_versions(version or ()))

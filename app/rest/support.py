@@ -50,7 +50,7 @@ class SupportStart(Input):
 
 
 class SupportChange(Input):
-    """Changes of a support from a day on; fields that are not given keep their values."""
+    """Changes of a support from a day on; fields that are not given stay unchanged."""
 
     because: str = text_field(service.SupportChange, "because")
     begins_on: date | None = None
@@ -95,7 +95,7 @@ async def plan_support(work: OpenWork, new: NewSupport) -> Response:
     **requires(response_service.start_support, *READS),
 )
 async def start_support(work: OpenWork, support: str, start: SupportStart) -> Response:
-    """Starts a planned support, when its first session was given."""
+    """Starts a planned support on the day of its first session."""
     row = await response_service.start_support(work, row_id("support", support), start.on)
     return await _answer(work, row.id)
 

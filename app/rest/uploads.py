@@ -113,9 +113,10 @@ async def _accept(
 async def _receive(
     request: Request, file: IO[bytes], open_unit: Callable[[], AbstractAsyncContextManager[Work]], slot: upload.Slot
 ) -> None:
-    """Writes the body to a file as it arrives, and renews the upload's slot meanwhile.
+    """Writes the body to a file as it arrives.
 
-    Raises `Malformed` if the body breaks off or takes too long, and `StorageFull` if the disk is full.
+    Meanwhile it renews the slot, which is the upload's reservation and would otherwise expire. Raises `Malformed` if
+    the body breaks off or takes too long, and `StorageFull` if the disk is full.
     """
     body = request.stream()
     began = renewed = time.monotonic()

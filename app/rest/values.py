@@ -1,7 +1,7 @@
 """Checks the JSON types of a request's values, and refuses a value of another type instead of converting it.
 
-Pydantic would accept an instant or a number as a date, a text as a number, and `1` as true. An instant is another day
-in another time zone, so only the form YYYY-MM-DD is accepted for a date.
+Pydantic would accept an instant or a number as a date, a text as a number, and `1` as true. For a date, only the form
+YYYY-MM-DD is accepted, because the day of an instant depends on the time zone.
 """
 
 import re
@@ -24,7 +24,9 @@ CODES = {date: "day", datetime: "instant", bool: "boolean", int: "number", float
 
 
 def check_value(annotation: Any, value: Any) -> None:
-    """Raises an error if a value has another JSON type than its annotation; models check their own fields."""
+    """Raises an error if a value has another JSON type than its annotation. The fields of a nested model are checked
+    by that model.
+    """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         check_value(arguments[0], value)
@@ -43,7 +45,9 @@ def check_value(annotation: Any, value: Any) -> None:
 
 
 def _check_choice(arguments: list[Any], value: Any) -> None:
-    """Checks a value whose type is optional; Pydantic alone checks a union of several types."""
+    """Checks a value that may be None and otherwise has one type. A union of several other types is left to
+    Pydantic.
+    """
     if value is not None and len(arguments) == 1:
         check_value(arguments[0], value)
 

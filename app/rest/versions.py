@@ -1,7 +1,8 @@
 """Implements the headers ETag, If-Match and If-None-Match: which routes have them, and what they contain.
 
-The ETag of a row begins with its version and ends with a digest of the response, because some members of a row (how far
-a source was read, since when an endpoint fails) change without a new version. If-Match compares only the versions.
+The ETag of a row begins with the row's version and ends with a digest of the response. The digest is needed because
+some members change without a new version, such as how far a source was read or since when an endpoint fails. If-Match
+compares only the versions.
 """
 
 import re

@@ -42,7 +42,7 @@ class NewEndpoint(Input):
 
 
 class EndpointChanges(Changes):
-    """Changes of an endpoint; other fields keep their values. Pending deliveries go to the new address."""
+    """Changes of an endpoint; other fields stay unchanged. Pending deliveries go to the new address."""
 
     url: str = Field(default=NOT_NAMED, max_length=2048, description="https, on a public address.")
     event_types: list[str] = Field(default=NOT_NAMED, max_length=100, description=EVENT_TYPES)
@@ -52,7 +52,7 @@ class EndpointChanges(Changes):
 
 
 class Rotation(Input):
-    """The time for which the replaced secret also signs."""
+    """The time for which the previous secret also signs."""
 
     overlap_seconds: int = Field(default=86_400, ge=0, le=604_800, description="By default a day; 0 ends it at once.")
 
@@ -155,7 +155,10 @@ async def remove_endpoint(work: OpenWork, endpoint: str) -> None:
 
 @router.post("/webhook-endpoints/{endpoint}/rotate", operation_id="rotate_secret", **requires(service.rotate_secret))
 async def rotate_secret(work: OpenWork, endpoint: str, rotation: Rotation) -> NewlyMadeEndpoint:
-    """Replaces the endpoint's secret and returns the new one, only once; during the overlap both sign each delivery."""
+    """Replaces the endpoint's secret and returns the new one, which is shown only once.
+
+    During the overlap, each delivery is signed with both secrets.
+    """
     overlap = timedelta(seconds=rotation.overlap_seconds)
     row, secret = await service.rotate_secret(work, row_id("endpoint", endpoint), overlap)
     return NewlyMadeEndpoint(**_endpoint(row).model_dump(), secret=secret)

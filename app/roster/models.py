@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
-from app.core.db import Base, Changing, Tenant, TenantRow
+from app.core.db import Base, HasChangeTime, Tenant, TenantRow
 
 Texts = ARRAY(Text)
 Ids = ARRAY(PgUUID)
@@ -63,7 +63,7 @@ class ExternalId(Tenant, Base):
     row_id: Mapped[UUID]
 
 
-class Org(Changing, FromSource, Base):
+class Org(HasChangeTime, FromSource, Base):
     """An OneRoster org: a district, school or department."""
 
     __tablename__ = "org"
@@ -74,7 +74,7 @@ class Org(Changing, FromSource, Base):
     identifier: Mapped[str | None]
 
 
-class AcademicSession(Changing, FromSource, Base):
+class AcademicSession(HasChangeTime, FromSource, Base):
     """A school year, semester, term or grading period; `ends_on` is exclusive.
 
     `school_year` is the calendar year in which the school year ends.
@@ -104,7 +104,7 @@ class Course(FromSource, Base):
     subject_codes: Mapped[list[str]] = mapped_column(Texts)
 
 
-class SchoolClass(Changing, FromSource, Base):
+class SchoolClass(HasChangeTime, FromSource, Base):
     """A class: a homeroom or a scheduled section of a course."""
 
     __tablename__ = "class"
@@ -122,7 +122,7 @@ class SchoolClass(Changing, FromSource, Base):
     academic_session_ids: Mapped[list[UUID]] = mapped_column(Ids)
 
 
-class Person(ListedBySchool, Changing, FromSource, Base):
+class Person(ListedBySchool, HasChangeTime, FromSource, Base):
     """A student or a member of staff.
 
     `pinned` names the fields that people have edited and a sync does not overwrite. PostgreSQL generates the columns
@@ -149,8 +149,8 @@ class Person(ListedBySchool, Changing, FromSource, Base):
     agent_sourced_ids: Mapped[list[str]] = mapped_column(Texts)
     pinned: Mapped[list[str]] = mapped_column(Texts)
     merged_into: Mapped[UUID | None]
-    search_family: Mapped[str] = _generated("lower(family_name || ' ' || given_name)")
-    search_given: Mapped[str] = _generated("lower(given_name || ' ' || family_name)")
+    search_family: Mapped[str | None] = _generated("lower(family_name || ' ' || given_name)")
+    search_given: Mapped[str | None] = _generated("lower(given_name || ' ' || family_name)")
     search_email: Mapped[str | None] = _generated("CASE WHEN NOT is_student THEN lower(email) END")
     grade: Mapped[str | None] = _generated("grades[1]")
     has_more_grades: Mapped[bool | None] = _generated("CASE WHEN cardinality(grades) > 1 THEN true END")
@@ -269,7 +269,7 @@ class SchoolWeek(Tenant, Base):
     n: Mapped[int | None]
 
 
-class SchoolBreak(Changing, TenantRow, Base):
+class SchoolBreak(HasChangeTime, TenantRow, Base):
     """Days without school, including the first and the last, for one school or (if it is null) for the whole
     district.
     """

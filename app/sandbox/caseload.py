@@ -25,8 +25,7 @@ EARLIER = timedelta(days=7)
 def record_caseload(printer: Printer, vendor: Vendor, monday: date, today: date, taken: str) -> list[dict[str, Any]]:
     """Records each planned support for a different student, and returns each support's number, student and id.
 
-    `monday` is the Monday from which the plan counts, and `taken` is the student of the story, who gets no other
-    support.
+    `monday` is the Monday from which the plan counts. `taken` is the student of the story, who gets no other support.
     """
     series = [Series(number, plan, monday) for number, plan in enumerate(CASELOAD)]
     seats = _seats(vendor, taken, len(series) + len(OTHER_CONCERNS))
@@ -76,7 +75,10 @@ def verdicts(vendor: Vendor) -> Counter[str]:
 
 
 def _seats(vendor: Vendor, taken: str, needed: int) -> list[tuple[str, str]]:
-    """Returns pairs of a student and a teacher, three for each class; the classes come from every school in turn."""
+    """Returns pairs of a student and a teacher for the supports, three from each class.
+
+    The classes are taken from every school in turn.
+    """
     seats: list[tuple[str, str]] = []
     used = {taken}
     for class_ in _classes_in_turn(vendor):
@@ -113,7 +115,7 @@ def _of_class(vendor: Vendor, people: str, class_: str) -> list[dict[str, Any]]:
 
 
 def _record(vendor: Vendor, series: Series, student: str, teacher: str, today: date) -> str:
-    """Records one support from its concern to its decision, and returns the support's id."""
+    """Records one support, from its concern to the team's decision, and returns the support's id."""
     subject, plan = series.subject, series.plan
     raised_on = min(series.begins_on - EARLIER * 2, today)
     concern = _raise(vendor, student, teacher, subject.area, subject.worry, raised_on, "accept", "Seen by the team.")

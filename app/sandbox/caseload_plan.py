@@ -17,8 +17,8 @@ LOST = ("absent", "schedule", "event", "no_provider")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The subject of a support: its measure, the usual baseline, the weekly growth that the goal requires, the
-    intervention.
+    """The subject of a support: its measure, usual baseline and intervention, and the weekly growth that the goal
+    requires.
     """
 
     measure: str
@@ -58,9 +58,10 @@ SUBJECTS = {
 class PlannedSupport:
     """One support of the planned caseload.
 
-    Until week `until` the student grows `growth` times as fast as the goal requires, and then `later` times as fast.
-    The team takes `decision` in week `decided_in`; if it ends the support, the support ends in that week. The support
-    began `weeks_ago` weeks ago.
+    * The support began `weeks_ago` weeks ago.
+    * Until week `until`, the student grows `growth` times as fast as the goal requires; after it, `later` times as
+      fast.
+    * In week `decided_in` the team takes `decision`. If the decision ends the support, the support ends in that week.
     """
 
     subject: str
@@ -124,7 +125,7 @@ OTHER_CONCERNS: tuple[tuple[str, str, int, str | None], ...] = (
 )
 """The concerns that have no support.
 
-Each has its area, its description, how many days ago it was raised, and the reason for a dismissal or None.
+Each is a tuple: the area, the description, how many days ago it was raised, and the reason for its dismissal or None.
 """
 
 
@@ -132,7 +133,7 @@ Each has its area, its description, how many days ago it was raised, and the rea
 class Series:
     """One planned support with the dates and values of its scores and sessions.
 
-    They are counted from a Monday, which is the beginning of the current week.
+    All dates are counted from `monday`, the beginning of the week in which the district was created.
     """
 
     number: int
@@ -157,7 +158,7 @@ class Series:
         return self.begins_on + timedelta(weeks=self.plan.decided_in, days=4)
 
     def baseline(self) -> list[float]:
-        """Returns the three scores that were taken before the support."""
+        """Returns the three scores that were taken before the support began."""
         rng = self._random("baseline")
         middle = self.subject.baseline + rng.randrange(-3, 4) * (abs(self.subject.rate) + 0.1)
         return [self._rounded(middle + off * self.subject.noise) for off in (-0.7, 0.0, 0.6)]

@@ -1,4 +1,6 @@
-"""Prepares the playground's district over public HTTP: plays the story in a new district, or continues the saved one.
+"""Fills the playground's district with data over public HTTP.
+
+At the first start it creates a district and runs the story in it. Later it continues the saved district.
 
 `python -m app.sandbox.demonstration --base-url URL --folder DIR [--roster FILE.zip] [--once]`; the exit code is 0 when
 every step succeeded, else 1.
@@ -18,7 +20,7 @@ from rich.console import Console
 from app.sandbox.caseload import continue_caseload, record_caseload, verdicts
 from app.sandbox.outsiders import Receiver, Vendor, aimline
 from app.sandbox.saved_district import SavedDistrict, file_of
-from app.sandbox.story import play_story
+from app.sandbox.story import run_story
 from app.sandbox.story_printer import Printer, StepFailed
 
 SLUG = "demo"
@@ -36,7 +38,7 @@ def main() -> None:
     try:
         if options.once:
             with Receiver() as receiver:
-                play_story(printer, options.base_url, _free_slug(), options.roster, receiver)
+                run_story(printer, options.base_url, _free_slug(), options.roster, receiver)
             printer.chapter("Every step held.")
         else:
             _demonstrate(printer, options.base_url, options.folder, options.roster)
@@ -47,7 +49,7 @@ def main() -> None:
 
 
 def _demonstrate(printer: Printer, base_url: str, folder: Path, roster: Path | None) -> None:
-    """Continues the saved district, or plays the story in a new district and saves it; then prints the addresses to
+    """Continues the saved district, or creates a district with the story and saves it; then prints the addresses to
     open.
     """
     file, today = file_of(folder, roster), datetime.now(UTC).date()
@@ -63,15 +65,15 @@ def _demonstrate(printer: Printer, base_url: str, folder: Path, roster: Path | N
 
 
 def _begin(printer: Printer, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
-    """Plays the story in a new district, and returns the vendor's client and the district to save.
+    """Runs the story in a new district, and returns the vendor's API client and the data to save about the district.
 
     The caseload is added only to the synthetic district, never to a given roster.
     """
     slug, monday = _free_slug(), today - timedelta(days=today.weekday())
     with Receiver() as receiver:
-        vendor, cast = play_story(printer, base_url, slug, roster, receiver)
-    student, day = str(cast.student["id"]), monday.isoformat()
-    saved = SavedDistrict(slug, vendor.client_id, vendor.client_secret, student, cast.support_id, day, day)
+        vendor, records = run_story(printer, base_url, slug, roster, receiver)
+    student, day = str(records.student["id"]), monday.isoformat()
+    saved = SavedDistrict(slug, vendor.client_id, vendor.client_secret, student, records.support_id, day, day)
     if roster is None:
         printer.chapter("A caseload to look at")
         saved.caseload = record_caseload(printer, vendor, monday, today, student)
@@ -91,7 +93,7 @@ def _continue(printer: Printer, vendor: Vendor, saved: SavedDistrict, today: dat
 
 
 def _client_of(base_url: str, saved: SavedDistrict) -> Vendor | None:
-    """Returns the client of a saved district, or None if the database no longer has that district."""
+    """Returns the API client of a saved district, or None if the database no longer has that district."""
     try:
         return Vendor(base_url, saved.client_id, saved.client_secret)
     except StepFailed:

@@ -93,7 +93,7 @@ def _settings_in(folder: Path) -> dict[str, str] | None:
 
 
 def _is_locked(lock: Path) -> bool:
-    """Returns whether a running playground has the lock, without waiting and without opening a file for writing."""
+    """Returns whether a running playground has the lock. It does not wait, and does not open a file for writing."""
     with lock.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

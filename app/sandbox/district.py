@@ -1,8 +1,9 @@
 """Generates a synthetic district, as a pure function of (seed, students, date, day).
 
 Every record is computed on demand from its own position in the district, so that even a million students are generated
-in constant memory. Ids are hashes: opaque, case-sensitive, and the same for the same seed. The file has over 250 lines,
-because the seven kinds of record refer to each other by ids that are made in one way.
+in constant memory. Ids are hashes: opaque, case-sensitive, and the same for the same seed.
+
+This file exceeds 250 lines because the seven kinds of record refer to each other by ids that are made in one way.
 """
 
 import hashlib
@@ -232,7 +233,7 @@ class District:
                     yield Seat(home, grade, number, home)
 
     def entered(self, home: School, grade: int) -> int:
-        """Returns the number of students who have entered this grade of this school since day 0."""
+        """Returns the number of students who have entered this grade of the school `home` since day 0."""
         late = Random(f"{self.seed}/entering/{home.number}/{grade}").random()
         return int(late + self.day * ENTERING * home.sizes[grade])
 
@@ -273,9 +274,9 @@ class District:
         return _terms(self.seed, self.date)
 
     def change_thresholds(self, key: str) -> list[float]:
-        """Returns four numbers in [0, 1), one for each kind of change that can happen to a student.
+        """Returns four random numbers in [0, 1), one for each kind of change that can happen to a student.
 
-        The probability of a change grows from day to day. The change has happened once its probability exceeds the
+        The probability of each change grows from day to day. A change has happened once its probability exceeds its
         number.
         """
         digest = hashlib.blake2b(f"{self.seed}/fate/{key}".encode(), digest_size=16).digest()
@@ -298,7 +299,7 @@ class District:
 def _opaque(key: str) -> str:
     """Returns an id of twelve letters and digits in upper and lower case, derived from a key.
 
-    These are 72 bits, so it is practically impossible that two ids of a source are equal.
+    With 72 bits, it is practically impossible that two ids of a source are equal.
     """
     digest = hashlib.blake2b(key.encode(), digest_size=9).digest()
     return b2a_base64(digest, newline=False).translate(_LETTERS).decode()
@@ -329,5 +330,5 @@ def _name(school: School) -> str:
 
 
 def _dates(terms: tuple[Term, Term, Term], subject: Subject) -> tuple[date, date]:
-    """Returns the first and the last date of a subject's classes; those of a whole year include the holidays."""
+    """Returns the first and the last date of a subject's classes. A class of the whole year includes the holidays."""
     return terms[0][1:] if subject.semesters == WHOLE_YEAR else terms[subject.semesters[0] + 1][1:]

@@ -52,11 +52,11 @@ class ExportOptions:
 def export_csv(
     district: District, path: Path, progress: Callable[[int], None] | None = None, options: ExportOptions | None = None
 ) -> None:
-    """Writes the district to the file `path`; the same district always gives the same bytes, as long as zlib is the
-    same.
+    """Writes the district to the file `path`. The file appears under its name only when it is complete.
 
-    Without `options`, OneRoster 1.1 without grades is written. `progress` is called with the number of rows that were
-    just written. The file appears under its name only when it is complete. Raises the file system's OSError.
+    Without `options`, OneRoster 1.1 without grades is written. The same district always gives the same bytes, as long
+    as zlib is the same. `progress` is called with the number of rows that were just written. Raises the file system's
+    OSError.
     """
     options = options or ExportOptions()
     part = path.with_name(path.name + ".part")

@@ -80,7 +80,7 @@ CSV_QUIRKS: Final = {
 }
 """The defects that a badly made zip can have, keyed by name, with their descriptions.
 
-The sandbox's other quirks are those of a service.
+The sandbox's other quirks apply only to its HTTP service.
 """
 STAMP: Final = "2026-11-20T06:00:00.000Z"
 

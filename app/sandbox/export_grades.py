@@ -26,7 +26,7 @@ class Grades:
         self.items = gradebook.line_items_by(district.day) if items is None else items
 
     def rows(self, name: str) -> Iterator[Row]:
-        """Yields the rows of a file, each as a dictionary by column that begins with `sourcedId`."""
+        """Yields the rows of one file, each as a dictionary keyed by column. Its first key is `sourcedId`."""
         match name:
             case "categories":
                 return (

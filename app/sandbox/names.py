@@ -90,7 +90,7 @@ def login(given_name: str, family: str) -> str:
 def person(rng: Random) -> tuple[str, str, str | None]:
     """Returns a given name, a family name and, for two in five people, a middle name.
 
-    Every call takes the same number of random draws.
+    Every call takes the same number of random draws from `rng`, whether or not there is a middle name.
     """
     given_name, family, middle = rng.choice(GIVEN), rng.choice(FAMILY), rng.choice(GIVEN)
     return given_name, family, middle if rng.random() < 0.4 else None

@@ -1,4 +1,6 @@
-"""Plays the outside parties of the story: the operator's command line, a vendor's client, and a webhook receiver."""
+"""Provides the outside parties of the demonstration: the operator's command line, a vendor's client, and a webhook
+receiver.
+"""
 
 import json
 import subprocess

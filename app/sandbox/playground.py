@@ -1,6 +1,6 @@
-"""Runs all of Aimline on one machine to try it: the database, the api, the worker and the story.
+"""Runs all of Aimline on one machine to try it: the database, the api, the worker and the demonstration.
 
-It is never used in production. `python3 dev.py run` replaces itself by this program. It stores everything in one
+It is never used in production. `python3 dev.py run` replaces itself by this program. Everything is stored in one
 folder, `.aimline` by default, so that a later start continues with the same district.
 """
 
@@ -57,9 +57,9 @@ def main() -> NoReturn:
 
 
 def play(folder: Path, port: int, roster: Path | None, *, once: bool, fresh: bool) -> int:
-    """Starts everything, prepares the district, and returns the exit code of the demonstration.
+    """Starts all processes, runs the demonstration, and returns the demonstration's exit code.
 
-    Unless `once` is set, it serves until the user stops it.
+    Unless `once` is set, it then serves until the user stops it.
     """
     port = _free_port(port)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -91,8 +91,8 @@ def play(folder: Path, port: int, roster: Path | None, *, once: bool, fresh: boo
 def _environment(folder: Path, port: int, resources: contextlib.ExitStack, *, fresh: bool) -> dict[str, str]:
     """Returns the environment variables of the processes.
 
-    It starts the embedded server unless AIMLINE_DATABASE_URL names another one. `fresh` empties the embedded server's
-    database. On another server it only begins a new district.
+    Unless AIMLINE_DATABASE_URL names another server, it starts the embedded one. `fresh` empties the embedded server's
+    database; on another server it only begins a new district.
     """
     if fresh:
         for file in folder.glob("district*.json"):

@@ -30,9 +30,12 @@ MAX_WAIT = 60.0
 
 
 class Receiver:
-    """A webhook receiver, with the deliveries that it has received and the status with which it answers.
+    """A webhook receiver, with the deliveries that it has received.
 
-    The first `fail_first` POSTs get the status `status`, or 500 without it. With `status` alone, every POST gets it.
+    By default it answers 204, or 401 to a delivery that it cannot verify. Options make it fail instead:
+
+    * `status` is the status of all its failures, by default 500.
+    * `fail_first` limits the failures to the first so many deliveries. With `status` alone, every delivery fails.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class Receiver:
         self.news = asyncio.Condition()
 
     async def post(self, request: Request) -> Response:
-        """Verifies a delivery, records it, and only then answers; an endpoint that must not lose a delivery needs this
+        """Verifies a delivery, records it, and only then answers. An endpoint that must not lose a delivery needs this
         order.
         """
         body = await request.body()
@@ -79,10 +82,10 @@ class Receiver:
         return Response(None if code == 204 else f"Answered {code}.", status_code=code, headers=headers)
 
     async def get(self, request: Request) -> Response:
-        """Returns the deliveries after the first `after` ones, by default all of them.
+        """Returns the received deliveries as JSON, without the first `after` ones.
 
-        With `wait`, it first waits until another delivery arrives. Without `after`, it waits for a delivery that
-        arrives after this request, and the answer lists all deliveries.
+        With `wait`, it waits for at most so many seconds until another delivery has arrived. Another one is one after
+        the first `after` ones or, without `after`, one that arrives after this request.
         """
         try:
             after = int(request.query_params["after"]) if "after" in request.query_params else None

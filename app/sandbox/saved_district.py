@@ -1,6 +1,4 @@
-"""Manages the file that stores a playground's district between starts: its client, and the last day with recorded
-data.
-"""
+"""Manages the file that stores what a playground must know about its district at the next start."""
 
 import hashlib
 import json
@@ -13,9 +11,10 @@ from typing import Any, Self
 
 @dataclass
 class SavedDistrict:
-    """The saved district of a playground.
+    """The saved data about a playground's district: its API client, and the student, support and caseload in it.
 
-    `begun_on` is the Monday of its first start, and `told_until` is the last day for which data was recorded.
+    `begun_on` is the Monday of the week in which the district was created. `told_until` is the last day for which data
+    was recorded.
     """
 
     slug: str
@@ -41,7 +40,9 @@ class SavedDistrict:
 
     @property
     def monday(self) -> date:
-        """Returns the Monday of the first start, from which all dates of the caseload are counted."""
+        """Returns the Monday of the week in which the district was created; the caseload's dates are counted from
+        it.
+        """
         return date.fromisoformat(self.begun_on)
 
     @property

@@ -18,9 +18,10 @@ WHOLE_YEAR, FIRST, SECOND = (0, 1), (0,), (1,)  # the semesters in which a class
 class Subject:
     """A subject in a student's timetable.
 
-    `slot` is the position in the day (0 is homeroom; half-year subjects share one). `area` and `sced` are the subject's
-    field and its two-digit SCED subject area. `taught_by` is the kind of teacher: the homeroom's own, one specialist
-    for the whole school, or a department with a teacher for each section.
+    * `slot` is the position in the day; 0 is homeroom, and half-year subjects share one.
+    * `area` is the subject's field, and `sced` its two-digit SCED subject area.
+    * `taught_by` is the kind of teacher: the homeroom's own, one specialist for the whole school, or a department with
+      a teacher for each section.
     """
 
     code: str
@@ -119,9 +120,9 @@ class School:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A student's original place, which identifies the student, and the student's current school.
+    """The place in the district that a student had originally, with the student's present school.
 
-    The original place consists of `home`, `grade` and `number`.
+    The original place consists of `home`, `grade` and `number`, and identifies the student.
     """
 
     home: School
@@ -149,8 +150,9 @@ class Seat:
 
 
 def schools(students: int) -> Iterator[School]:
-    """Yields the schools for a number of students: one of each level, and three more for each further group of
-    students.
+    """Yields the schools of a district with this number of students, in groups of one school of each level.
+
+    The more students, the more groups there are.
     """
     return (_school(students, number) for number in range(_trios(students) * len(LEVELS)))
 

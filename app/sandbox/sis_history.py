@@ -11,7 +11,7 @@ from app.sandbox.district import LEAVING, REGRADED, RENAMED, TRANSFERRING, Distr
 from app.sandbox.school import School, Seat, next_school
 
 State = tuple[int, Seat | None]
-"""A state in a student's history: its first day, and the student's seat from that day on.
+"""A state in a student's history: the day on which it begins, and the student's seat from that day on.
 
 The seat is None if the student has left.
 """
@@ -26,9 +26,9 @@ class Row(NamedTuple):
 
 
 def stamp(district: District, day: int) -> datetime:
-    """Returns the `dateLastModified` of a change on a day, which is 03:00 UTC of that day.
+    """Returns the `dateLastModified` of a change on a day: 03:00 UTC of that day.
 
-    For day 0, which is the first day of the school year, it is 00:00 UTC.
+    For day 0, the first day of the school year, it is 00:00 UTC.
     """
     begins = date(district.date.year - (district.date.month < 8), 8, 1)
     return datetime.combine(district.date + timedelta(days=day) if day else begins, time(3 if day else 0), UTC)

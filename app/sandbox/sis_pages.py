@@ -1,15 +1,15 @@
 """Finds the rows of a page of a list.
 
-The cost for a collection of n rows depends on the query:
+The cost depends on the query:
 
-* without a filter: the counts of the blocks by arithmetic (after day 0: one hash for each student, once), then only the
-  blocks of the page, however deep it is;
-* with a filter, or for a nested path: one scan, whose counts for each block are kept, then only the blocks of the page.
-  For `dateLastModified>` the scan makes no row of a student who has not changed since;
-* with a sort: one scan that keeps every key in memory while it sorts, then eight bytes for each row; a page makes the
-  blocks of its rows.
+* Without a filter, the rows of each block are counted by arithmetic, which after day 0 takes one hash per student. Then
+  only the blocks of the page are made, however deep it is.
+* With a filter, or for a nested path, one scan counts the matching rows of each block, and then only the blocks of the
+  page are made. For `dateLastModified>` the scan skips students who have not changed since.
+* With a sort, one scan keeps every sort key in memory. After the sort, eight bytes remain for each row, and a page
+  makes only the blocks of its rows.
 
-Counts and orders of the last few queries are kept for one day.
+The counts and orders of the last few queries are kept for one day of the simulation.
 """
 
 from bisect import bisect_right

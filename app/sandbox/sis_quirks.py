@@ -1,6 +1,7 @@
-"""Defines the faults (quirks) of a badly behaved SIS, and applies those that add or remove rows.
+"""Defines the quirks of a badly behaved SIS, and applies those that add or remove rows.
 
-A quirk is `name` or `name:value`. `QUIRKS` describes the effect of each; `aimline sandbox quirks` lists them.
+A quirk is written as `name` or `name:value`. `QUIRKS` describes the effect of each; `aimline sandbox quirks` lists
+them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -84,7 +85,10 @@ class UnknownQuirk(ValueError):
 
 
 class Quirks:
-    """The quirks that are switched on; raises `UnknownQuirk` for a name that does not exist or lacks its value."""
+    """The quirks that are switched on.
+
+    The constructor raises `UnknownQuirk` for a name that does not exist or lacks its value.
+    """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.values: dict[str, list[str]] = {}
@@ -106,7 +110,10 @@ class Quirks:
         return int(self.values[name][-1]) if name in self.values else None
 
     def text(self, name: str) -> str | None:
-        """Returns the value of a quirk `name:value`, which is the last one if the quirk is given several times."""
+        """Returns the value of a quirk `name:value`, or None if the quirk is not switched on.
+
+        If the quirk is given several times, it is the last value.
+        """
         return self.values[name][-1] if name in self.values else None
 
     def named(self, name: str, value: str) -> bool:
@@ -124,7 +131,7 @@ class Quirks:
             yield row
 
     def users(self, user: User) -> Iterator[User]:
-        """Yields the user rows of one person: normally one, or with a quirk one for each school."""
+        """Yields the user rows of one person: normally one, and with the quirk `row-per-school` one for each school."""
         if "row-per-school" not in self:
             yield user
             return
@@ -132,9 +139,8 @@ class Quirks:
             yield replace(user, sourced_id=f"{user.sourced_id}.{org[:SUFFIX_LENGTH]}", org_sourced_ids=(org,))
 
     def enrollment(self, enrollment: Enrollment) -> Enrollment:
-        """Returns the enrollment, which with a quirk refers to the user row of its own school.
-
-        That quirk gives a person a separate user row in each school.
+        """Returns the enrollment. With the quirk `row-per-school`, it refers to the person's user row for its own
+        school.
         """
         if "row-per-school" not in self:
             return enrollment
@@ -155,7 +161,7 @@ class Quirks:
             yield enrollment
 
     def result(self, result: Result) -> Result:
-        """Returns a result as the gradebook's quirks change it: above the maximum, exempt, or with the vendor's own
+        """Returns a result, changed as the active quirks require: above the maximum, exempt, or with the vendor's own
         status.
         """
         turn = sum(result.sourced_id.encode()) % 10  # the same result always gets the same quirk

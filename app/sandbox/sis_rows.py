@@ -1,8 +1,8 @@
 """Lists the rows of each collection, block by block.
 
-A block has the rows of one grade of one school, or of one school's staff. Rows are made on demand. Only these are in
-memory: a list of blocks (nine for each 1,000 students), a count for each block, and the rows of the last few blocks.
-Once a row was read by its id, there are also twelve bytes for each row of that kind.
+A block has the rows of one grade of one school, or of one school's staff. Rows are made on demand. Memory holds only a
+list of blocks (nine for each 1,000 students), a count for each block, and the rows of the last few blocks. Once a row
+was read by its id, there is also an index of twelve bytes for each row of its kind.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +26,10 @@ SEATS = {"users", "enrollments", "demographics", "results", "assessmentResults"}
 
 
 class Block(NamedTuple):
-    """A part of a collection whose rows are made together; `part` is the part of the district that they come from."""
+    """A part of a collection whose rows are generated together.
+
+    `part` names the part of the district that the rows are about, such as a school's staff or the students of a grade.
+    """
 
     part: str  # "whole", "office", "staff", "rooms" or "seats"
     school: School | None = None
@@ -100,7 +103,9 @@ class Rows:
         return self._children[kind].get(sourced_id, [])
 
     def find(self, kind: str, sourced_id: str) -> Row | None:
-        """Returns the row with this id, or None; an index or the id itself identifies the block that has the row."""
+        """Returns the row with this id, or None. The block that contains the row follows from an index or from the id
+        itself.
+        """
         for block in self.where(kind, sourced_id):
             for row in self._cached(kind, block):
                 if row.record.sourced_id == sourced_id:
@@ -147,11 +152,11 @@ class Rows:
     def _made(self, kind: str, block: Block) -> tuple[Row, ...]:
         if block.part == "seats":
             return tuple(self._seated(kind, block, -1))
-        rows = (Row(record, True, _day(kind, record)) for record in self._standing(kind, block))
+        rows = (Row(record, True, _day(kind, record)) for record in self._constant_records(kind, block))
         return tuple(self.quirks.rows(self.district, kind, rows))
 
-    def _standing(self, kind: str, block: Block) -> Iterator[Any]:
-        """Yields the records of a block that do not depend on students.
+    def _constant_records(self, kind: str, block: Block) -> Iterator[Any]:
+        """Yields the records of a block that do not depend on students, such as schools, staff and classes.
 
         They never change, except that line items are added from day to day.
         """
@@ -195,7 +200,7 @@ class Rows:
                 yield from self.quirks.rows(self.district, kind, self._of_life(kind, states))
 
     def _of_life(self, kind: str, states: list[State]) -> list[Row]:
-        marked = _marked(states, self._marks) if kind == "results" else states
+        marked = _with_line_item_days(states, self._marks) if kind == "results" else states
         return fold(marked, lambda seat, day: self._of_student(kind, seat, day))
 
     def _of_student(self, kind: str, seat: Seat, day: int) -> Iterable[Any]:
@@ -214,10 +219,8 @@ class Rows:
                 return gradebook.assessment_results(district, seat)
 
 
-def _marked(states: list[State], days: list[int]) -> list[State]:
-    """Returns a student's states, with another one for each day on which a line item was added during the
-    enrollment.
-    """
+def _with_line_item_days(states: list[State], days: list[int]) -> list[State]:
+    """Returns a student's states, extended by a state for each day of the enrollment on which a line item was added."""
     marked = dict(states)
     for day in sorted({*days} - marked.keys()):
         earlier = [seat for since, seat in states if since <= day]
@@ -231,7 +234,7 @@ def _day(kind: str, record: Any) -> int:
 
 
 def _sessions(district: District) -> Iterator[AcademicSession]:
-    """Yields the three sessions of the CSV export, and two grading periods in each semester, which only the API
+    """Yields the three sessions of the CSV export and, in each semester, two grading periods that only the API
     serves.
     """
     for session in district.academic_sessions():

@@ -1,8 +1,13 @@
-"""Implements the sandbox SIS, which serves a synthetic district over HTTP as OneRoster 1.1, 1.2 and CSV, read-only.
+"""Implements the sandbox SIS, which serves a synthetic district over HTTP as OneRoster 1.1, 1.2 and CSV. Clients only
+read.
 
-It has paths besides the standard's: `POST /oauth/token`, `GET /csv/oneroster.zip` (?day=, ?oneroster=1.2,
-?gradebook=true) and `GET /sandbox`. Two are for tests: `POST /sandbox/day/{day}` moves to another day, and `POST
-/sandbox/quirks?name=…` replaces all quirks and returns to the first day.
+In addition to the standard's paths, it has these:
+
+* `POST /oauth/token` issues a token.
+* `GET /csv/oneroster.zip` (?day=, ?oneroster=1.2, ?gradebook=true) returns the district as a zip.
+* `GET /sandbox` returns the settings.
+* `POST /sandbox/day/{day}` moves to another day; for tests.
+* `POST /sandbox/quirks?name=…` replaces all quirks and returns to the first day; for tests.
 """
 
 import os

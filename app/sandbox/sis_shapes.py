@@ -25,7 +25,9 @@ class Shapes:
         self.needed = any(name.startswith(tuple(names.split())) for name in quirks.values)
 
     def row(self, single: str, row: Json) -> Json:
-        """Returns a row in the form that the active quirks require."""
+        """Returns a row in the form that the active quirks require; `single` is its kind in the singular, such as
+        `user`.
+        """
         if not self.needed:
             return row
         row["sourcedId"] = self.outward(single, row["sourcedId"])
@@ -42,7 +44,7 @@ class Shapes:
         return row
 
     def outward(self, single: str, sourced_id: str) -> str:
-        """Returns the id under which the SIS serves a row, for the row's original id."""
+        """Returns the id under which the SIS serves the row with this original id."""
         if "rekeyed" in self.quirks and single in ("user", "demographics"):
             return NEW_KEY + sourced_id
         return NEW_YEAR + sourced_id if "rollover" in self.quirks and single in ROLLED else sourced_id

@@ -1,4 +1,8 @@
-"""Plays, over public HTTP, the story of a student whose support first works and then stops working."""
+"""Runs the story over public HTTP: a scripted example in which a student's support first works and then stops working.
+
+It syncs a roster, raises a concern, starts a support, records weekly scores, receives the webhook and records a
+decision.
+"""
 
 import json
 import tempfile
@@ -29,8 +33,8 @@ query Story($id: ID!) {
 
 
 @dataclass
-class Cast:
-    """The people in the story, with the support of the student."""
+class StoryRecords:
+    """The records that the story is about: a student, the student's teacher and class, and the student's support."""
 
     student: dict[str, Any]
     teacher: dict[str, Any]
@@ -39,7 +43,10 @@ class Cast:
 
     @property
     def student_id(self) -> str:
-        """Returns the student's external id if there is one, because a vendor need not know Aimline's ids."""
+        """Returns the student's external id, or the student's id in Aimline if there is none.
+
+        A vendor need not know Aimline's ids.
+        """
         external_ids = self.student["external_ids"]
         return (
             f"sis:{external_ids[0]['source']}:{external_ids[0]['sourced_id']}"
@@ -48,25 +55,28 @@ class Cast:
         )
 
 
-def play_story(
+def run_story(
     printer: Printer, base_url: str, slug: str, roster: Path | None, receiver: Receiver
-) -> tuple[Vendor, Cast]:
-    """Plays the whole story in a new district, and returns the vendor's client and the cast."""
+) -> tuple[Vendor, StoryRecords]:
+    """Creates a new district and runs every step of the story in it.
+
+    Returns the vendor's API client, and the records that the story is about.
+    """
     printer.chapter("A district comes in from its SIS")
     _sync(printer, slug, roster)
     vendor = printer.run("a vendor's client gets a token", lambda: _client(base_url, slug))
     printer.run("the vendor's receiver is registered, in another process", lambda: _listen(vendor, receiver))
-    cast = printer.run("a class, its teacher and a student are found", lambda: _find_cast(vendor))
+    records = printer.run("a class, its teacher and a student are found", lambda: _find_records(vendor))
     reader = stopping_reader(seed=7, weeks=WEEKS)
 
     printer.chapter("Concern → support")
-    support = _open_support(printer, vendor, cast, reader)
+    support = _open_support(printer, vendor, records, reader)
 
     printer.chapter("Support → response")
-    stopped, sent_at = _record_weeks(printer, vendor, cast, reader, support)
+    stopped, sent_at = _record_weeks(printer, vendor, records, reader, support)
     printer.print_line(stopped["sentence"])
-    cast.support_id = support["id"]
-    printer.run("the support's picture shows it at a glance", lambda: _look(vendor, cast))
+    records.support_id = support["id"]
+    printer.run("the support's picture shows it at a glance", lambda: _look(vendor, records))
     arrived = printer.run(
         "the webhook arrives in the other process, and its signature verifies",
         lambda: _receive(receiver, support),
@@ -75,9 +85,9 @@ def play_story(
     printer.print_line(f"{took.total_seconds() * 1000:.0f} ms from sending the score to the verified webhook.")
 
     printer.chapter("Response → decision")
-    printer.run("the team decides to intensify, which draws a phase line", lambda: _intensify(vendor, cast, support))
-    printer.run("GraphQL tells the same in one request", lambda: _ask_graphql(vendor, cast))
-    return vendor, cast
+    printer.run("the team decides to intensify, which draws a phase line", lambda: _intensify(vendor, records, support))
+    printer.run("GraphQL tells the same in one request", lambda: _ask_graphql(vendor, records))
+    return vendor, records
 
 
 def _sync(printer: Printer, slug: str, roster: Path | None) -> None:
@@ -113,7 +123,7 @@ def _listen(vendor: Vendor, receiver: Receiver) -> None:
     receiver.set_secret(vendor.post("/v1/webhook-endpoints", endpoint)["secret"])
 
 
-def _find_cast(vendor: Vendor) -> Cast:
+def _find_records(vendor: Vendor) -> StoryRecords:
     classes = list(vendor.all("/v1/classes"))
     # The story prefers a young reader; any class of a roster given by the user will do.
     for class_ in sorted(
@@ -126,12 +136,12 @@ def _find_cast(vendor: Vendor) -> Cast:
         ]
         students = vendor.get("/v1/students", **{"class": class_["id"]}, limit=1)["items"] if teachers else []
         if students:
-            return Cast(students[0], teachers[0], class_["title"])
+            return StoryRecords(students[0], teachers[0], class_["title"])
     raise StepFailed("the roster has no class with a teacher and a student")
 
 
-def _open_support(printer: Printer, vendor: Vendor, cast: Cast, reader: StoppingReader) -> dict[str, Any]:
-    teacher = cast.teacher["id"]
+def _open_support(printer: Printer, vendor: Vendor, records: StoryRecords, reader: StoppingReader) -> dict[str, Any]:
+    teacher = records.teacher["id"]
     begins = _first_monday()
     reach = printer.run(
         "acting for the teacher, the client sees their students only",
@@ -139,21 +149,21 @@ def _open_support(printer: Printer, vendor: Vendor, cast: Cast, reader: Stopping
     )
     printer.print_line(f"{len(reach)} students on the caseload.")
     _require(
-        any(student["id"] == cast.student["id"] for student in reach), "the student is not on the teacher's caseload"
+        any(student["id"] == records.student["id"] for student in reach), "the student is not on the teacher's caseload"
     )
-    raised = {"student": cast.student_id, "area": "ela.fluency", "description": "Reads word by word, and tires."}
+    raised = {"student": records.student_id, "area": "ela.fluency", "description": "Reads word by word, and tires."}
     concern = printer.run(
         "the teacher raises a concern about a reader", lambda: vendor.post("/v1/concerns", raised, act_for=teacher)
     )
     path = f"/v1/concerns/{concern['id']}/accept"
     printer.run("the team accepts it", lambda: vendor.post(path, {"because": "Seen by the grade team."}))
-    baseline = [_score(cast, begins - timedelta(days=5 - day), value) for day, value in enumerate(reader.baseline)]
+    baseline = [_score(records, begins - timedelta(days=5 - day), value) for day, value in enumerate(reader.baseline)]
     for student in baseline:
         student["purpose"] = "baseline"
     printer.run("three baseline scores are sent", lambda: vendor.post("/v1/scores/bulk", {"scores": baseline}))
     median = sorted(reader.baseline)[1]
     plan = {
-        "student": cast.student_id,
+        "student": records.student_id,
         "intervention": "Repeated reading in a group of four",
         "level": 2,
         "measure": "orf",
@@ -176,9 +186,12 @@ def _open_support(printer: Printer, vendor: Vendor, cast: Cast, reader: Stopping
 
 
 def _record_weeks(
-    printer: Printer, vendor: Vendor, cast: Cast, reader: StoppingReader, support: dict[str, Any]
+    printer: Printer, vendor: Vendor, records: StoryRecords, reader: StoppingReader, support: dict[str, Any]
 ) -> tuple[dict[str, Any], datetime]:
-    """Records the scores week by week until the verdict is `not_responding`; returns it with the last score's time."""
+    """Records the scores week by week until the verdict is `not_responding`.
+
+    Returns that verdict, and the time at which the last score was sent.
+    """
     printer.step = "weekly scores arrive; the student responds, then stops"
     begins, line = _first_monday(), support["phases"][0]
     states: list[str] = []
@@ -187,7 +200,7 @@ def _record_weeks(
     with printer.weeks("Words correct a minute") as weeks:
         for week, value in enumerate(reader.weekly, start=1):
             sent_at = datetime.now(UTC)
-            vendor.post("/v1/scores", _score(cast, begins + timedelta(weeks=week), value))
+            vendor.post("/v1/scores", _score(records, begins + timedelta(weeks=week), value))
             verdict = vendor.get(f"/v1/supports/{support['id']}/verdict")
             states.append(verdict["state"])
             weeks.add(week, value, line["baseline"] + GOAL_RATE * week, verdict["state"])
@@ -207,30 +220,30 @@ def _receive(receiver: Receiver, support: dict[str, Any]) -> dict[str, Any]:
     return arrived
 
 
-def _look(vendor: Vendor, cast: Cast) -> None:
-    svg = vendor.picture(f"/v1/supports/{cast.support_id}/chart.svg")
+def _look(vendor: Vendor, records: StoryRecords) -> None:
+    svg = vendor.picture(f"/v1/supports/{records.support_id}/chart.svg")
     _require(
         svg.startswith("<svg") and "Stopped responding" in svg, "the picture does not say that the student stopped"
     )
 
 
-def _intensify(vendor: Vendor, cast: Cast, support: dict[str, Any]) -> None:
+def _intensify(vendor: Vendor, records: StoryRecords, support: dict[str, Any]) -> None:
     vendor.post(
         "/v1/decisions",
         {"kind": "intensify", "support": support["id"], "note": "Daily, alone with the reading specialist."},
-        act_for=cast.teacher["id"],
+        act_for=records.teacher["id"],
     )
     phases = vendor.get(f"/v1/supports/{support['id']}")["phases"]
     _require(len(phases) == 2 and phases[0]["ends_on"] == phases[1]["begins_on"], "no phase line was drawn")
 
 
-def _ask_graphql(vendor: Vendor, cast: Cast) -> None:
-    student = vendor.graphql(ONE_CALL, id=cast.student["id"])["student"]
+def _ask_graphql(vendor: Vendor, records: StoryRecords) -> None:
+    student = vendor.graphql(ONE_CALL, id=records.student["id"])["student"]
     _require(len(student["concerns"][0]["supports"][0]["phases"]) == 2, "GraphQL does not show both phases")
 
 
-def _score(cast: Cast, taken_on: date, value: float) -> dict[str, Any]:
-    return {"student": cast.student_id, "measure": "orf", "taken_on": taken_on.isoformat(), "value": value}
+def _score(records: StoryRecords, taken_on: date, value: float) -> dict[str, Any]:
+    return {"student": records.student_id, "measure": "orf", "taken_on": taken_on.isoformat(), "value": value}
 
 
 def _first_monday() -> date:

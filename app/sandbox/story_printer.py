@@ -1,4 +1,4 @@
-"""Prints the story in a terminal: headings, one line for each step, and a table of weeks."""
+"""Prints the steps of the demonstration in a terminal: headings, one line for each step, and a table of weeks."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ class StepFailed(Exception):
 
 
 class Printer:
-    """Prints the steps of the story as they happen, with the time that each took."""
+    """Prints each step of the demonstration when it ends, with the time that it took."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -56,7 +56,7 @@ class Printer:
         self.console.print(f"    [dim]{text}[/]", highlight=False)
 
     def weeks(self, title: str) -> "Weeks":
-        """Returns a new table of weeks, to which rows are added as scores arrive."""
+        """Returns a new table of weekly scores, to which a row is added whenever a score arrives."""
         return Weeks(self.console, title, self._pace)
 
     @contextmanager

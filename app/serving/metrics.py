@@ -1,7 +1,8 @@
 """Serves the api's metrics on a separate address that clients of the api cannot reach.
 
-The metrics show how busy each district is, which clients of another district must not see. With several processes, each
-of them writes files, and the parent process adds them up. The parent answers even while all of them are stuck.
+The metrics show how busy each district is, which clients of another district must not see. Each of several processes
+writes its metrics to files, and the parent process adds them up. The parent answers even if all other processes are
+stuck.
 """
 
 import os
@@ -20,7 +21,7 @@ from prometheus_client.registry import Collector
 from app.core.errors import AimlineError
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The environment variable by which the Prometheus library notices, when imported, that there are several processes."""
+"""The environment variable that tells the Prometheus library, when it is imported, that there are several processes."""
 
 
 class Processes(Collector):

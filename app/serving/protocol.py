@@ -1,7 +1,7 @@
 """Limits what a connection may cost before its caller is known: header bytes, idle time, number of connections.
 
-The parser is httptools, which is written in C; the class here counts the bytes that pass through it. One timer per
-connection checks once a second whether the connection makes progress, so that requests need no timers of their own.
+The parser is httptools, which is written in C; the class here counts the bytes that it passes to the parser. One timer
+per connection checks once a second whether the connection makes progress, so that requests need no timers of their own.
 """
 
 import asyncio
@@ -91,7 +91,9 @@ class BoundedProtocol(HttpToolsProtocol):
         CONNECTIONS.set(len(self.connections))
 
     def handle_websocket_upgrade(self) -> None:
-        """Hands the connection over to the WebSocket protocol. From then on only unread bytes are checked here."""
+        """Hands the connection over to the WebSocket protocol. From then on, only the limit on unread bytes applies
+        here.
+        """
         self._is_upgraded, self._head_began = True, None
         super().handle_websocket_upgrade()
 

@@ -11,11 +11,11 @@ from sqlalchemy import BigInteger, LargeBinary, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, Changing, Tenant, TenantRow
+from app.core.db import Base, HasChangeTime, Tenant, TenantRow
 from app.core.jobs import JobColumns
 
 
-class SisSource(Changing, TenantRow, Base):
+class SisSource(HasChangeTime, TenantRow, Base):
     """The settings of a source: its address, credentials, schedule and limits. Its id is that of its row in `source`.
 
     `url` is the address as the APIs show it; if the shown address leaves out a secret, `url_sealed` has the whole
@@ -63,7 +63,7 @@ class SisSource(Changing, TenantRow, Base):
     url_sealed: Mapped[str | None] = mapped_column(deferred=True, deferred_raiseload=True)
 
 
-class SisRun(JobColumns, Changing, TenantRow, Base):
+class SisRun(JobColumns, HasChangeTime, TenantRow, Base):
     """One sync of a source: its state, counts by kind, and a sentence that describes the outcome.
 
     A requested or scheduled run is `pending` from `due` on, until a worker claims it with a lease. It is then

@@ -8,11 +8,11 @@ from sqlalchemy import text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
-from app.core.db import Base, Changing
+from app.core.db import Base, HasChangeTime
 from app.roster.models import AboutStudent
 
 
-class Support(ListedBySchool, Changing, AboutStudent, Base):
+class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
     """An intervention provided, or planned, for a student: planned, then active, then ended."""
 
     __tablename__ = "support"

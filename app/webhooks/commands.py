@@ -1,6 +1,6 @@
-"""Declares the commands of webhooks: of endpoints, and of the deliveries that are sent again.
+"""Declares the commands on webhook endpoints and on their deliveries.
 
-A command of this module carries out what the room's service does, and returns the row that both APIs show.
+Each command calls the service of this package, and returns the row that both APIs show.
 """
 
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ class SecretValue(Value):
 
 
 class ReplayedValue(Value):
-    """How many deliveries were scheduled."""
+    """The number of deliveries that were scheduled."""
 
     deliveries: int = item(
         "The number of deliveries that were scheduled. For `missing`, repeat the request until it is 0.", 12, get=int

@@ -4,7 +4,7 @@ Never keeps a transaction open during a network request. A delivery is claimed a
 by POST, and then it is recorded in a new transaction that checks the claim number. A worker that crashes at any point
 loses nothing. A receiver may get an event twice, with the same id and the same bytes.
 
-This file is longer than most, because whether a delivery is correct depends on all its steps.
+This file exceeds 250 lines because the correctness of a delivery depends on all steps together.
 """
 
 import random

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 class DeliveryDispatcher:
     """Sends the webhook deliveries of this process, several at the same time.
 
-    Attempts that were sent but not recorded yet occupy no slot; their leases limit them.
+    The number of deliveries that are being sent is limited. Attempts that only wait to be recorded do not count.
     """
 
     context: DeliveryContext

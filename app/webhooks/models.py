@@ -12,25 +12,28 @@ from sqlalchemy import ARRAY, BigInteger, Text
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, Changing, Tenant, TenantRow
+from app.core.db import Base, HasChangeTime, Tenant, TenantRow
 from app.core.jobs import JobColumns
 
 
 class DeliveryState(StrEnum):
-    """A state of a delivery. A final state changes only if somebody requests that the delivery is sent again."""
+    """A state of a delivery. Once it is final, it changes only if somebody requests that the delivery be sent again."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
     FAILED = "failed"
 
 
-class WebhookEndpoint(Changing, TenantRow, Base):
+class WebhookEndpoint(HasChangeTime, TenantRow, Base):
     """A URL that receives events of some types, within the reach of the caller who created it.
 
-    An empty `school_ids` means the whole district; `opens` lists the secured areas whose events it receives. Events up
-    to the number `after_seq` are older than the endpoint and are not sent. `versions` has the payload version by event
-    type, 1 if missing. Until `former_until` the previous secret also signs. `failing_since` is the first failure since
-    the last success; nothing is sent until `slowed_until`.
+    * `school_ids` is empty for the whole district.
+    * `opens` lists the secured areas whose events the endpoint receives.
+    * `after_seq` is the number of the last event before the endpoint was created; such events are not sent.
+    * `versions` has the payload version by event type; for a type that is missing it is 1.
+    * `former_until` is the time until which the previous secret also signs.
+    * `failing_since` is the first failure since the last success.
+    * `slowed_until` is the time until which nothing is sent.
     """
 
     __tablename__ = "webhook_endpoint"
@@ -60,9 +63,7 @@ class WebhookEndpoint(Changing, TenantRow, Base):
 
 
 class WebhookDelivery(JobColumns, TenantRow, Base):
-    """The delivery of one event to one endpoint. Each attempt in the log has the number of the claim under which it was
-    made.
-    """
+    """The delivery of one event to one endpoint. Each of its attempts records the number of the claim that made it."""
 
     __tablename__ = "webhook_delivery"
 

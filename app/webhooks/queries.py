@@ -80,8 +80,9 @@ async def deliveries(work: Work, endpoint_id: UUID, keyset: Keyset) -> Page[Logg
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDelivery:
-    """Returns one delivery with its attempts; raises `NotFound`, also if the caller cannot read the delivery's
-    event.
+    """Returns one delivery with its attempts.
+
+    Raises `NotFound` if it does not exist or the caller cannot read its event.
     """
     await endpoint(work, endpoint_id)
     query = (
@@ -103,13 +104,14 @@ async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDe
 
 
 def matches(district_id: UUID, after: int, upto: int, *, again: UUID | None = None) -> Select[int, UUID, UUID]:
-    """Returns a query for the pairs of an event and an endpoint that receives it, by event type, reach and secured
-    areas.
+    """Returns a query for the pairs of an event and an endpoint that receives it.
 
-    An endpoint receives what its creator may read. An event about no student and no school belongs to the district, and
-    every school's endpoint receives it too. An event of a secured area goes only to endpoints with that area. With
-    `again`, the query returns the events for which this endpoint has no delivery yet, including those from before it
-    was created.
+    * An endpoint receives its event types, if its creator may read the event.
+    * An event about no student and no school belongs to the district; every school's endpoint receives it too.
+    * An event of a secured area goes only to endpoints with that area.
+
+    With `again`, the query returns the events for which this endpoint has no delivery yet, including those from before
+    it was created.
     """
     districts = and_(Event.student_id.is_(None), func.cardinality(Event.school_ids) == 0)
     everywhere = or_(districts, func.cardinality(WebhookEndpoint.school_ids) == 0)
@@ -169,7 +171,7 @@ async def _attempts(work: Work, delivery_ids: list[UUID]) -> dict[UUID, list[Web
 def _visible(work: Work) -> ColumnElement[bool]:
     """Returns an SQL condition that selects the endpoints that the caller may see.
 
-    They are not removed, and have no school or secured area that the caller does not have.
+    These are the endpoints that were not removed and have no school or secured area that the caller does not have.
     """
     own = and_(
         WebhookEndpoint.district_id == work.district_id,

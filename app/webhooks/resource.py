@@ -1,4 +1,4 @@
-"""Declares the public shapes of webhooks: endpoints, deliveries and attempts. None shows a secret.
+"""Declares the resources of webhooks: endpoints, deliveries and attempts. None shows a secret.
 
 A caller sees only endpoints whose reach is not larger than the caller's own; other endpoints do not exist for the
 caller.

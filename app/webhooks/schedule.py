@@ -41,7 +41,9 @@ class Meaning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """The consequence of an attempt: `wait` before this delivery's next attempt, `rest` for all deliveries of the
+    """The consequences of an attempt.
+
+    `wait` is the time before the next attempt of this delivery, and `rest` the time before any delivery to the
     endpoint.
     """
 
@@ -58,7 +60,8 @@ def wait_before(number: int, jitter: float) -> timedelta:
 
 
 def retry_after(header: str | None, at: datetime) -> timedelta | None:
-    """Returns the wait that a receiver requests by `Retry-After` (RFC 9110 §10.2.3), from `at` on and at most a day.
+    """Returns the wait that a receiver requests by `Retry-After` (RFC 9110 §10.2.3), counted from `at` and at most a
+    day.
 
     Returns None without the header or for an invalid value.
     """
@@ -82,11 +85,14 @@ def has_failed_too_long(failing_since: datetime, at: datetime) -> bool:
 
 
 def next_step(number: int, status: int | None, jitter: float, requested_wait: timedelta | None = None) -> NextStep:
-    """Returns the consequence of the attempt `number`; `status` is None if there was no response.
+    """Returns the consequences of the attempt `number`; `status` is None if there was no response.
 
-    2xx means delivered; 410 Gone disables the endpoint (Standard Webhooks); anything else, including a redirect, leads
-    to another attempt, but not before the time that the receiver requested. If the receiver is overloaded or requested
-    a wait, it gets no other delivery meanwhile.
+    * 2xx means that the event was delivered.
+    * 410 Gone disables the endpoint (Standard Webhooks).
+    * Anything else, including a redirect, leads to another attempt, but not before the time that the receiver
+      requested.
+
+    If the receiver is overloaded or requested a wait, it gets no other delivery meanwhile.
     """
     if status is not None and 200 <= status < 300:
         return NextStep(Meaning.DELIVERED)

@@ -34,8 +34,10 @@ NO_LIMIT = aiohttp.ClientTimeout(total=None)  # The timeout in this module limit
 class Outcome:
     """The result of a POST: the status or the name of the failure, the duration, and the receiver's response.
 
-    `answer` is the beginning of the response body and `retry_after` that header, both unchanged. `private` states that
-    the response came from a private network, whose services an endpoint's owner must not read through us.
+    * `answer` is the beginning of the response body, unchanged.
+    * `retry_after` is the header of that name, unchanged.
+    * `private` states that the response came from a private network, whose services an endpoint's owner must not read
+      through us.
     """
 
     status: int | None
@@ -56,7 +58,7 @@ class _Answer:
 
 @lru_cache(maxsize=1000)
 def checked_url(url: str, allowed: Allowed) -> str:
-    """Returns the normalized URL, and raises for a URL that is not allowed.
+    """Returns the normalized URL; raises an error for a URL that is not allowed.
 
     The result is cached, which is safe because the address itself is checked at each connection.
     """

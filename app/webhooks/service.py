@@ -1,6 +1,6 @@
 """Creates, changes and removes webhook endpoints. Sends nothing. A secret is returned only once.
 
-Over 250 lines, so that all commands on an endpoint are in one place.
+This file exceeds 250 lines so that all commands on an endpoint are in one place.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,10 +35,11 @@ MAX_OVERLAP = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class NewEndpoint:
-    """The input for a new endpoint: its URL, event types and schools (empty means all within the caller's reach).
+    """The input for a new endpoint.
 
-    `versions` has the requested payload version for each event type (the newest for a type that is missing);
-    `description` is a free note.
+    * `schools` may be empty, which means all schools within the caller's reach.
+    * `versions` has the requested payload version for each event type; a type that is missing gets the newest version.
+    * `description` is a free note.
     """
 
     url: str
@@ -51,8 +52,9 @@ class NewEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The changes to an endpoint. A field that is None keeps its value, and an empty description removes the
-    description.
+    """The changes to an endpoint.
+
+    A field that is None leaves the stored value unchanged. An empty description removes the description.
     """
 
     url: str | None = None
@@ -66,7 +68,7 @@ class Change:
 async def register_endpoint(
     work: Work, new: NewEndpoint, allowed: Allowed = PUBLIC_ONLY
 ) -> tuple[WebhookEndpoint, str | None]:
-    """Creates an endpoint for future events within its creator's reach. Returns it with its secret, which is never
+    """Creates an endpoint for future events within its creator's reach; returns it with its secret, which is never
     shown again.
 
     With ed25519 there is no secret, because the receiver verifies with the public key. Raises `Invalid` with every
@@ -141,10 +143,10 @@ async def remove_endpoint(work: Work, endpoint_id: UUID) -> None:
 async def rotate_secret(
     work: Work, endpoint_id: UUID, overlap: timedelta = OVERLAP
 ) -> tuple[WebhookEndpoint, str | None]:
-    """Gives an endpoint a new secret (returned only once) or key. The previous one also signs until the overlap ends.
+    """Gives an endpoint a new secret or private key; returns the secret, which is shown only once.
 
-    At most two secrets sign at the same time, so another rotation ends the oldest. Raises `NotFound`, or `Invalid` for
-    an invalid overlap.
+    The previous secret or key also signs until the overlap ends. At most two of them sign at the same time, so a
+    further rotation ends the oldest. Raises `NotFound`, or `Invalid` for an invalid overlap.
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         detail = f"An overlap lasts 0 to {int(MAX_OVERLAP.total_seconds())} seconds."
@@ -187,8 +189,9 @@ async def resume_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
 
 
 def _set_new_key(work: Work, row: WebhookEndpoint) -> str | None:
-    """Stores a new encrypted secret or key in an endpoint. Returns the secret for the receiver, or None if it is a
-    key.
+    """Stores a new encrypted secret or private key in an endpoint, as its signature method requires.
+
+    Returns the secret for the receiver, or None for a private key, which the receiver does not need.
     """
     key = sign.generate_secret()
     row.secret_sealed = work.keyring.seal(key, "webhook_endpoint", work.district_id, row.id)
@@ -199,9 +202,9 @@ def _set_new_key(work: Work, row: WebhookEndpoint) -> str | None:
 
 
 async def _schools(work: Work, names: Sequence[str], violations: list[Violation]) -> list[UUID]:
-    """Returns the ids of the named schools within the caller's reach.
+    """Returns the ids of the named schools, which must be within the caller's reach.
 
-    Without names, returns the caller's own schools, or none if the caller sees the whole district.
+    Without names, returns the caller's own schools, or an empty list if the caller sees the whole district.
     """
     bound = list(work.principal.schools) if work.principal.reach is Reach.SCHOOLS else []
     chosen: list[UUID] = []
@@ -221,8 +224,8 @@ async def _schools(work: Work, names: Sequence[str], violations: list[Violation]
 
 
 async def _begin_dispatch(work: Work) -> int:
-    """Makes dispatch begin after the district's last event, unless dispatch has begun before. Returns that event's
-    number.
+    """Makes dispatch begin after the district's last event, unless it has begun before; returns the number of that
+    last event.
     """
     in_district = EventCounter.district_id == work.district_id
     last = (await work.db.scalars(select(EventCounter.last).where(in_district))).one()

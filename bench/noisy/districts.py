@@ -46,11 +46,11 @@ async def open_with_students(engine: AsyncEngine, settings: Settings, slug: str,
     return district_id
 
 
-def token_of(settings: Settings, district_id: UUID, base_url: str) -> str:
+def token_of(settings: Settings, district_id: UUID, base_url: str, scopes: tuple[str, ...] = SCOPES) -> str:
     """Returns an access token for a new client of a district, which it requests from the api."""
-    grant = Grant(district_id, "bench", frozenset(SCOPES), ())
+    grant = Grant(district_id, "bench", frozenset(scopes), ())
     client = KnownClient(new_id(), "bench", (), (grant,))
-    return Tokens(settings.keyring, base_url, 3600).issue(client, grant, SCOPES).token
+    return Tokens(settings.keyring, base_url, 3600).issue(client, grant, scopes).token
 
 
 @contextmanager
@@ -61,6 +61,7 @@ def serving(settings: Settings) -> Iterator[str]:
     base_url = f"http://127.0.0.1:{port}"
     settings_values = {"DATABASE_URL": settings.database_url, "KEY": settings.key, "SANDBOX": "1", "BASE_URL": base_url}
     settings_values["CONCURRENCY"] = str(settings.concurrency)
+    settings_values |= {name: str(getattr(settings, name.lower())) for name in ("DISTRICT_REQUESTS", "CLIENT_REQUESTS")}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
     env = {**inherited, **{f"AIMLINE_{name}": value for name, value in settings_values.items()}}
     command = [sys.executable, "-m", "app", "serve", "--port", str(port)]

@@ -24,10 +24,13 @@ class Call:
     token: str
     path: str
     query: str = ""
+    act_for: str = ""
 
     async def send(self, session: ClientSession) -> None:
         """Sends the request once; raises an error unless it is answered with 200."""
         headers = {"Authorization": f"Bearer {self.token}"}
+        if self.act_for:
+            headers["Aimline-Act-For"] = self.act_for
         more: dict[str, Any] = {}
         if self.query:
             headers["Accept"], more = MODERN, {"json": {"query": self.query}}

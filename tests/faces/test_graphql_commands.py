@@ -12,6 +12,7 @@ from app.core import ids
 from app.main import build
 from tests.faces.cutting_proxy import cutting_proxy
 from tests.faces.faulty import ask_graphql, code_of, concerns_of
+from tests.faces.graphql_face import told
 from tests.faces.rest_town import caller
 from tests.town import Town
 
@@ -118,3 +119,24 @@ async def test_a_version_is_of_its_field_only(app: FastAPI, north: Town) -> None
     data = (await ask_graphql(app, north, query)).json()["data"]
     assert data["a"]["problems"] == [{"code": "version.mismatch"}]
     assert data["b"] == {"measure": {"version": 2}, "problems": []}
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "pointer"),
+    [
+        ({"mapping": 7}, "shape.dict_type", "/mapping"),
+        ({"limits": {str(number): 0 for number in range(21)}}, "shape.too_long", "/limits"),
+        ({"leftOut": ["demographics"] * 51}, "shape.too_long", "/leftOut"),
+        ({"fullCron": "x" * 201}, "shape.string_too_long", "/fullCron"),
+        ({"clientSecret": None}, "client_secret.missing", "/clientSecret"),
+        ({"limits": {"page_size": 1}}, "limit.unknown", "/limits/page_size"),
+    ],
+)
+async def test_a_derived_command_keeps_the_bounds_of_its_inputs(
+    north: Town, more: dict[str, Any], code: str, pointer: str
+) -> None:
+    """A bound is a problem with GraphQL's names, but what is within an object keeps its own; nothing is a fault."""
+    given = {"name": "other", "kind": "oneroster-1.1", "url": "https://sis.example/a", "clientId": "a"}
+    query = "mutation ($input: RegisterSourceInput!) { registerSource(input: $input) { problems { code pointer } } }"
+    answer = await told(north, query, {"input": given | {"clientSecret": "of-a-test"} | more})
+    assert {"code": code, "pointer": pointer} in answer["registerSource"]["problems"], answer

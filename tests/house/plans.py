@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -89,7 +90,9 @@ def counts(listing: Listing) -> Iterator[tuple[str, ListRoot]]:
 
 
 def value(filter_: Filter[Any]) -> Any:
-    """Returns a value that the condition of a filter takes."""
+    """Returns a value that the condition of a filter takes, and that few rows of a filled district satisfy."""
+    if filter_.value_type is date:
+        return date(2028, 1, 1) if filter_.name == "since" else date(2024, 2, 1)
     return new_id() if filter_.bound is UUID else filter_.example
 
 
@@ -99,13 +102,15 @@ def column_of(mapped: Any) -> Column[Any]:
 
 
 FILL = """
+INSERT INTO org (district_id, id, name, type) SELECT $1, gen_random_uuid(), 'School ' || n, 'school'
+FROM generate_series(1, 200) n;
 INSERT INTO person (district_id, id, role, is_student, given_name, family_name, email, enabled, grades, school_ids,
                     user_ids, agent_sourced_ids, pinned)
 SELECT p.district_id, gen_random_uuid(), p.role, p.is_student, md5(n::text), md5(n::text || 'x'), md5(n::text) || '@x',
-       true, ARRAY[(n % 13)::text], p.school_ids, '{{}}', '{{}}', '{{}}'
-FROM person p, generate_series(1, {many}) n WHERE p.district_id = $1 AND p.id = ANY ($2);
-INSERT INTO org (district_id, id, name, type) SELECT $1, gen_random_uuid(), 'School ' || n, 'school'
-FROM generate_series(1, 200) n;
+       true, ARRAY[(n % 13)::text], ARRAY[o.id], '{{}}', '{{}}', '{{}}'
+FROM person p, generate_series(1, {many}) n
+JOIN (SELECT id, row_number() OVER () AS place FROM org WHERE district_id = $1) AS o ON o.place = n % 200 + 1
+WHERE p.district_id = $1 AND p.id = ANY ($2);
 INSERT INTO class (district_id, id, school_id, title, type, grades, subjects, subject_codes, periods,
                    academic_session_ids)
 SELECT $1, gen_random_uuid(), o.id, 'Class ' || n, 'homeroom', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}'

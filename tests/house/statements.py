@@ -5,6 +5,7 @@ or through other tables of the statement. sqlglot parses; what it cannot parse i
 """
 
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 
 import sqlglot
 from sqlglot import exp
@@ -123,10 +124,15 @@ def unbound(sql: str, tenants: Collection[str], column: str = DISTRICT) -> list[
     With another `column` it checks that column, such as the run of a staged row.
     """
     try:
-        trees = sqlglot.parse(sql, dialect="postgres", error_level=sqlglot.ErrorLevel.RAISE)
+        trees = _parse(sql)
     except sqlglot.errors.SqlglotError as error:
         return [f"(unreadable: {type(error).__name__})"] if any(name in sql for name in tenants) else []
     return [table for tree in trees if tree is not None for table in Districts(tree, tenants, column).unbound()]
+
+
+@lru_cache(maxsize=4)  # the same statement is looked at for several columns in a row
+def _parse(sql: str) -> list[exp.Expr | None]:
+    return sqlglot.parse(sql, dialect="postgres", error_level=sqlglot.ErrorLevel.RAISE)
 
 
 def _name(table: exp.Table) -> str:

@@ -9,6 +9,8 @@ from their names.
 
 import re
 from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -77,13 +79,19 @@ async def _keep_staged(stage: Stage, sql: str) -> None:
     _kept[statement] = {OF_A_RUN.sub("_run", row["table"]): row["is"] for row in shapes}
 
 
-async def unfit_statements(url: str) -> list[str]:
-    """Returns the findings about recorded statements and directory functions that Citus would refuse."""
+async def unfit_statements(url: str, claims: Path) -> list[str]:
+    """Returns what Citus would refuse, of all that was kept and of the directory functions.
+
+    Changes nothing in the database. A statement that several processes of a run have sent is checked by the first of
+    them; `claims` is a folder of the run that all of them see.
+    """
     owner = await asyncpg.connect(url)
     try:
         catalogue = await read_catalogue(owner)
         findings = []
         for statement, shapes in {**_kept, **await _bodies(owner)}.items():
+            if not _claim(claims, f"unfit {statement}"):
+                continue
             transaction = owner.transaction()
             await transaction.start()
             try:
@@ -95,17 +103,28 @@ async def unfit_statements(url: str) -> list[str]:
             finally:
                 await transaction.rollback()
             findings += [f"{one}: {' '.join(statement.split())}" for one in unfits if not _is_let_off(statement)]
-        return [*findings, *_without_run()]
+        return [*findings, *_without_run(claims)]
     finally:
         await owner.close()
 
 
-def _without_run() -> list[str]:
+def _claim(claims: Path, check: str) -> bool:
+    """Returns whether this process is the first of the run to claim a check."""
+    claims.mkdir(exist_ok=True)
+    try:
+        (claims / sha256(check.encode()).hexdigest()).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _without_run(claims: Path) -> list[str]:
     """The statements of syncs that do not name the district and the run of each staged row."""
     tables = {f"staging.{name}" for name in (*STAGING_TABLES, "kept_plan", "kept_rekey")}
     return [
         f"{table} without its {column}: {' '.join(statement.split())}"
         for statement in sorted(_staged)
+        if _claim(claims, f"run {statement}")
         for column in ("district_id", "run_id")
         for table in unbound(statement, tables, column)
     ]

@@ -21,7 +21,7 @@ from app.sis.runs.undo import undo
 from app.sis.sources.mapping import read_mapping
 from app.support.service import NewSupport, plan_support
 from tests.sis.gradebook_zip import GRADED, Delivered
-from tests.sis.roster_zip import ask, row_id, sync
+from tests.sis.roster_zip import Row, ask, row_id, sync
 from tests.town import Town
 
 BY_TITLE = {"rules": [{"title": "QUIZ*", "measure": "orf", "form": "A"}]}
@@ -234,26 +234,52 @@ UNGRADED = (
 GRADED_WORDS = ("fully graded", "FullyGraded", "Graded - Final", "ext:graded", "COMPLETE", "")
 
 
-@pytest.mark.parametrize("status", UNGRADED)
-async def test_what_is_not_graded_is_no_score(north: Town, tmp_path: Path, mapped: Delivered, status: str) -> None:
+def _quizzes(export: Delivered, words: tuple[str, ...]) -> dict[str, Row]:
+    """Adds a result of the quiz for one more student for each word, and returns the results by external id."""
+    students = range(GRADED, GRADED + len(words))
+    rows = [
+        export.row("results", f"r-quiz-s{n % 2}") | {"sourcedId": f"r-quiz-s{n}", "studentSourcedId": f"s{n}"}
+        for n in students
+    ]
+    export.rows["results"] += rows
+    return {f"result:{row['sourcedId']}": row for row in rows}
+
+
+async def test_what_is_not_graded_is_no_score(north: Town, tmp_path: Path, mapped: Delivered) -> None:
     """The 0 of work that was not handed in becomes no score; a score of such a result is removed."""
+    graded, quizzes = set(_graded()), _quizzes(mapped, UNGRADED)
     await sync(north, mapped, tmp_path)
-    mapped.row("results", "r-quiz-s0").update(scoreStatus=status, score="0")
+    assert set(await _scores(north)) == graded | set(quizzes)
+    for status, row in zip(UNGRADED, quizzes.values(), strict=True):
+        row.update(scoreStatus=status, score="0")
     mapped.row("results", "r-quiz-s1").update(scoreStatus="Graded - Final")
     report = await sync(north, mapped, tmp_path)
-    assert set(await _scores(north)) == {f"result:r-quiz-s{n}" for n in range(1, GRADED)}
+    kept = set(await _scores(north)) - graded
+    assert not kept, [quizzes[name]["scoreStatus"] for name in kept]
+    assert set(await _scores(north)) == graded
     assert report.warnings == [
-        "Mapped results that stay grades only: 1 exempt, missing, or with a status that is not known to mean graded."
+        f"Mapped results that stay grades only: {len(UNGRADED)} exempt, missing, or with a status that is not known to "
+        "mean graded."
     ]
 
 
-@pytest.mark.parametrize("status", GRADED_WORDS)
-async def test_a_known_word_for_graded_is_a_score(north: Town, tmp_path: Path, mapped: Delivered, status: str) -> None:
+async def test_a_known_word_for_graded_is_a_score(north: Town, tmp_path: Path, mapped: Delivered) -> None:
     """The standard's word and vendors' words for it count in any spelling, and so does a 0 that was earned."""
-    mapped.row("results", "r-quiz-s0").update(scoreStatus=status, score="0")
+    graded, quizzes = set(_graded()), _quizzes(mapped, GRADED_WORDS)
+    for status, row in zip(GRADED_WORDS, quizzes.values(), strict=True):
+        row.update(scoreStatus=status, score="0")
     report = await sync(north, mapped, tmp_path)
-    assert set(await _scores(north)) == {f"result:r-quiz-s{n}" for n in range(GRADED)}
+    scores = await _scores(north)
+    missing = set(quizzes) - set(scores)
+    assert not missing, [quizzes[name]["scoreStatus"] for name in missing]
+    assert set(scores) == graded | set(quizzes)
+    assert {scores[name][0] for name in quizzes} == {0}
     assert report.warnings == []
+
+
+def _graded() -> list[str]:
+    """Returns the external ids of the quiz's results in the delivery as it is built."""
+    return [f"result:r-quiz-s{n}" for n in range(GRADED)]
 
 
 async def test_what_is_missing_or_in_progress_is_no_score(north: Town, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ BOUND_NAMES: Mapping[tuple[str, str], str] = {
 }
 """The names that are bound to encrypted values in addition to district and row, keyed by table and column.
 
-A value can be decrypted only with the name that was bound to it. The names of encrypted columns end in `_sealed`.
+A value can be decrypted only together with its name. All columns with encrypted values have names that end in
+`_sealed`.
 """
 BATCH = 1000
 
@@ -104,9 +105,9 @@ async def key_ids(connection: asyncpg.Connection) -> list[str]:
 
 
 async def open_sealed(connection: asyncpg.Connection, keyring: Keyring) -> int:
-    """Decrypts every encrypted value and returns the number of values.
+    """Decrypts every encrypted value to verify the key file, and returns the number of values.
 
-    Raises `KeyFault` if one cannot be decrypted, because the key file has another key under the same id.
+    Raises `KeyFault` if a value cannot be decrypted, because the key file has another key under the same id.
     """
     opened = 0
     async with connection.transaction(readonly=True):

@@ -32,7 +32,7 @@ from app.sis.runs.approval import discard_unkept_plans
 
 Report = Callable[[str], None]
 ENTRY = re.compile(r"^\d+; \d+ \d+ (?:(POLICY|ACL|DEFAULT ACL) |(SCHEMA - public |COMMENT - SCHEMA public ))")
-"""Matches the dump's entries that are not restored unchanged.
+"""Matches those entries of the dump that are not restored unchanged.
 
 These are policies and grants, which name roles, and the schema `public`, which already exists.
 """
@@ -145,9 +145,9 @@ async def _restore(settings: Settings, folder: Path, manifest: Manifest, report:
 
 
 def _entries(scratch: Path, listed: str) -> dict[str, Path]:
-    """Writes two lists of a dump's entries, and returns their paths.
+    """Writes two lists of a dump's entries to files, and returns the files' paths by name.
 
-    One list has the entries that name roles, the other has those that can be restored unchanged.
+    The list `roles` has the entries that name roles, and `rest` those that can be restored unchanged.
     """
     roles, rest = [], []
     for line in listed.splitlines():
@@ -217,8 +217,8 @@ async def _check_counts(connection: asyncpg.Connection, manifest: Manifest, repo
 async def _reset_districts(settings: Settings, connection: asyncpg.Connection) -> tuple[int, int]:
     """Invalidates the feed's old cursors, and discards the plans that the backup does not contain, in every district.
 
-    It returns the numbers of districts and of discarded plans. It runs as the owner, because the run-time roles have no
-    access yet.
+    Returns the number of districts and the number of discarded plans. This runs as the owner, because the run-time
+    roles have no access yet.
     """
     engine = open_engine(settings.url_of("owner"), name="restore", pool_size=1)
     discarded, districts = 0, await connection.fetch("SELECT district_id FROM public.district ORDER BY district_id")

@@ -33,9 +33,9 @@ FULL_QUEUE_RETRY = 1
 class Limits:
     """The limits on how many requests run and wait, and on how long requests pause for others.
 
-    While a request has used the event loop for less than `favoured_seconds`, other requests pause for it, but at most
-    `pause_seconds` per step. No request pauses for more than `most_paused` seconds or half of its own duration,
-    whichever is more.
+    Other requests pause for a request until it has used the event loop for `favoured_seconds`. A pause lasts at most
+    `pause_seconds` per step. All pauses of one request last at most `most_paused` seconds, or half of its own duration
+    if that is more.
     """
 
     slots: int

@@ -130,7 +130,9 @@ class FairOrder:
         return max(share.served_until, self._virtual_time), share.in_service, first.number
 
     def _forget(self) -> None:
-        """Drops keys that have no requests, except those that have used more than others while the process is busy."""
+        """Drops keys without requests, but keeps those that have used more than others as long as the process is
+        busy.
+        """
         if not self.waiting and not self.in_service:
             self._shares.clear()
             self._virtual_time = 0.0

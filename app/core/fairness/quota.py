@@ -16,7 +16,7 @@ MAX_KEYS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A quota: the number of requests that are allowed in a window of so many seconds."""
+    """A quota: the number of requests that are allowed in a window of time, and the length of the window in seconds."""
 
     name: str
     quota: int

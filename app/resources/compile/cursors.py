@@ -1,8 +1,8 @@
 """Decrypts the cursors of a selection before the read, and encrypts the cursors of the answer after it.
 
 A cursor is bound to the district, the list, its filters and its order. The cursor of a link is also bound to the row
-that has the link. A forged cursor or one of another list is refused, and so is a genuine one whose values do not match
-the types of the order's columns.
+that has the link. A cursor is refused if it is forged, if it belongs to another list, or if its values do not have the
+types of the columns in the order.
 """
 
 from collections.abc import Iterator, Sequence

@@ -34,10 +34,11 @@ from app.resources.values import Figures, JsonObject
 def object_of(
     scope: Scope, level: Level, picks: Picks, path: Path, pattern: Path, around: Level | None
 ) -> ColumnElement[Any]:
-    """Returns the SQL of one row as a JSON object, which a token for the disclosure log precedes.
+    """Returns the SQL of one row as a JSON object, preceded by a token for the disclosure log.
 
-    `picks` are the selected members. `path` and `pattern` are the row's place in the answer, and `around` is the level
-    of the enclosing row.
+    * `picks` are the selected members.
+    * `path` and `pattern` are the row's place in the answer.
+    * `around` is the level of the enclosing row.
     """
     pieces: list[Piece] = [*_disclosure(scope, level, around), "{"]
     for place, pick in enumerate(picks):

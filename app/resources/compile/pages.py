@@ -1,7 +1,8 @@
 """Compiles pages: the rows of one page in order, with cursors, page information and totals.
 
-A page is at the root of a selection or below a row. It is selected before its rows are numbered. The extra row, which
-only shows that more rows follow, is therefore read without its children.
+A page is either at the root of a selection or below a row. One row more than the page needs is selected, which shows
+whether more rows follow. The selection precedes the numbering of the rows, so that this extra row is read without its
+children.
 """
 
 from collections.abc import Callable, Sequence
@@ -99,8 +100,8 @@ def page_of(
 ) -> ColumnElement[Any]:
     """Returns the SQL of a page as JSON text.
 
-    `restrict` limits the rows to some schools through the indexes of these schools. `around` is the level of the
-    enclosing row, and `outer` contains that row's tables.
+    * `restrict` limits the rows to some schools, through the indexes of these schools.
+    * `around` is the level of the enclosing row, and `outer` contains that row's tables.
     """
     descending = order.descending != page.backward
     shift = 0 if around is None else 1
@@ -195,7 +196,9 @@ def _row(paged: Paged, picks: Picks, keys: Path, pattern: Path) -> ColumnElement
 
 
 def _each(paged: Paged, row: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Returns the SQL of the page's rows without the extra row; a CASE keeps PostgreSQL from reading its children."""
+    """Returns the SQL of the page's rows without the extra row. A CASE keeps PostgreSQL from reading the extra row's
+    children.
+    """
     order = paged.number.desc() if paged.page.backward else paged.number.asc()
     return func.string_agg(case((paged.number <= paged.limit, row)), aggregate_order_by(literal_column("','"), order))
 
@@ -222,7 +225,10 @@ def _has_more(paged: Paged) -> ColumnElement[bool]:
 
 
 def _cursor_at(paged: Paged, *, first: bool, following: bool = False) -> ColumnElement[Any]:
-    """Returns the SQL of the cursor of the page's first or last row; with `following`, of REST's `next`."""
+    """Returns the SQL of a cursor: that of the page's first row if `first` is true, otherwise that of its last row.
+
+    With `following`, the cursor is REST's `next`.
+    """
     place = literal_column("1") if first else func.least(paged.limit, paged.level.source.c.row_count)
     return func.max(case((paged.number == place, _cursor(paged, following=following))))
 

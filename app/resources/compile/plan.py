@@ -45,8 +45,9 @@ class RootPlan:
 class Plan:
     """A compiled selection: the statement, the names of its parameters in order, and its roots.
 
-    `constants` are the parameters whose values come from the declarations. `records` are the kinds of record that the
-    disclosure log can name; the answer refers to a kind by its index in this list.
+    * `constants` are the parameters whose values come from the declarations.
+    * `records` are the kinds of record that the disclosure log can name; the answer contains the index of a kind in
+      this list.
     """
 
     sql: str

@@ -78,7 +78,7 @@ def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
 
 
 def permissions_of_list(listing: Listing, filters: Mapping[str, Any], sort: str | None = None) -> tuple[Can, ...]:
-    """Returns the permissions that a list requires with these filters and flags, in this order."""
+    """Returns the permissions that a list requires with these filters, these flags and this sort order."""
     flags = [flag for flag in listing.flags if filters.get(flag.name)]
     order = None if sort is None else listing.sort_named(sort)
     required = [*declaration(listing.resource).requires, *listing.requires, *(order.requires if order else ())]
@@ -166,7 +166,10 @@ def _filters(scope: Scope, root: ListRoot, listing: Listing, level: Level) -> li
 
 
 def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[Any] | None:
-    """Returns the SQL of the schools by whose indexes the list is read, or None if it is not read by school."""
+    """Returns the SQL of the ids of the schools whose indexes are used to read the list.
+
+    Returns None if the list is not read by the indexes of schools.
+    """
     if listing.schools is None or scope.reach is Reach.CASELOAD or _is_narrow(root, listing):
         return None
     school_filter = _school_filter(root, listing)
@@ -181,9 +184,11 @@ def _schools(scope: Scope, root: ListRoot, listing: Listing) -> ColumnElement[An
 def _reach(
     scope: Scope, root: ListRoot, listing: Listing, level: Level, *, restricted: bool
 ) -> list[ColumnElement[bool]]:
-    """Returns the conditions that restrict a list to the students whom the caller may see and to the filter by school.
+    """Returns the conditions that restrict a list to the caller's caseload, if there is one, and to the requested
+    school, if any.
 
-    They apply in addition to row-level security. With `restricted`, indexes already apply the filter by school.
+    They apply in addition to row-level security. `restricted` states that the list is already read by the indexes of
+    the school.
     """
     conditions: list[ColumnElement[bool]] = []
     student = level.student

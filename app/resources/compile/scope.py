@@ -22,9 +22,9 @@ MAX_ARGUMENTS = 90
 
 @dataclass(frozen=True, slots=True)
 class CursorSlot:
-    """A page for which the statement returns positions that Python encrypts into cursors.
+    """A page for which the statement returns positions, which Python then encrypts into cursors.
 
-    With `following`, the position is that of REST's `next`.
+    `following` states that the position becomes REST's `next`.
     """
 
     path: Path
@@ -61,8 +61,9 @@ class Order:
 class Level:
     """A resource at one level of a selection.
 
-    `tables` has the aliases of the tables that contain the resource's columns, keyed by table name. `source` is the
-    FROM clause of the level, and `parts` are the tables in that clause. `through` is the intermediate table of a link.
+    * `tables` has the aliases of the tables that contain the resource's columns, keyed by table name.
+    * `source` is the FROM clause of the level, and `parts` are the tables in that clause.
+    * `through` is the intermediate table of a link.
     """
 
     resource: ResourceType
@@ -151,7 +152,7 @@ def column_of(column: Any) -> Column[Any]:
 
 
 def columns_of(source: FromClause) -> Callable[[str], ColumnElement[Any]]:
-    """Returns a function that returns the column of this table or alias that has a given name."""
+    """Returns a function that looks up a column of this table or alias by its name."""
     return lambda name: source.c[name]
 
 

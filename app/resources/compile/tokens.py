@@ -1,13 +1,13 @@
-r"""Defines the control bytes in the text that a statement returns, and replaces them by what Python adds.
+r"""Defines the control bytes in the text that a statement returns, and replaces each by what it stands for.
 
-PostgreSQL returns JSON text in which control bytes mark what Python completes. JSON text contains no such byte itself,
-because every string in it is escaped.
+PostgreSQL returns JSON text in which control bytes mark the places that Python completes. JSON text contains no such
+byte itself, because every string in it is escaped.
 
     \x01 kind uuid        the id of a row
     \x02 record           a row about the same student as the row around it
     \x03 record uuid      a row about this student
     \x0e                  a row about no student
-    \x04 slot : json \x05  a position in a list, to be sealed into a cursor
+    \x04 slot : json \x05  a position in a list, to be encrypted into a cursor
     \x06 slot : json \x07  a value that Python completes
     \x08 slot : \x07       a link with more rows than it may have
 """
@@ -61,7 +61,7 @@ def record_letter(place: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A rendered answer: the JSON text, the students whose records it shows with the kinds of record, and the row
+    """A rendered answer: the JSON text, the students whose records it shows, the kinds of these records, and the row
     count.
     """
 

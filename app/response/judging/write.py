@@ -36,8 +36,8 @@ from app.events.outbox import record
 from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
 from app.response.models import ResponseState, VerdictRow
-from app.response.rules.labels import label
 from app.response.rules.verdict import ALARMS, NonresponseKind
+from app.response.rules.wording import label
 from app.roster.latest import set_last_verdicts
 from app.roster.lookup import IdList
 from app.support.phase import set_last_verdicts_of_supports, student_columns, support_event
@@ -194,7 +194,7 @@ def _to_rows(work: Work, step: VerdictStep) -> tuple[dict[str, Any] | None, dict
         kind = RESPONSE_STOPPED if verdict.kind is NonresponseKind.STOPPED else RESPONSE_NEVER
         event = EVENT_BY_SIGNAL.get(signal, kind)
         ids = {"verdict": verdict_id, "alert": alert_id or verdict_id}
-        record(work, support_event(event, support, {name: ids[name] for name in ids if name in event.carried}))
+        record(work, support_event(event, support, {name: ids[name] for name in ids if name in event.required_ids}))
     finalized_on = current.settled_on if current is not None and step.settled_on is None else step.settled_on
     state_row = {
         **student_columns(support),

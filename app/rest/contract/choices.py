@@ -9,8 +9,9 @@ OPEN = "A later version may add values."
 
 
 def open_choices(document: dict[str, Any]) -> None:
-    """Adds to every choice in a response the statement that a later version may add values; choices in requests are
-    closed.
+    """Adds the statement that a later version may add values to every choice in a response.
+
+    Choices in requests stay closed.
     """
     schemas = document["components"]["schemas"]
     for name in references(document, [operation["responses"] for _, _, operation in operations(document)]):

@@ -1,6 +1,6 @@
 """Moves the defaults of request fields in the contract into the fields' descriptions.
 
-Client generators take `default` for a value that the client sends, and then make the field required in their types.
+Client generators assume that a field with a `default` is always sent, and therefore make it required in their types.
 """
 
 from typing import Any

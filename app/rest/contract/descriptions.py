@@ -1,6 +1,6 @@
 """Adds descriptions to fields and parameters of the contract that have none.
 
-They come from the resource that declares the field, or otherwise from `words`.
+A description comes from the resource that declares the field, or otherwise from `words`.
 """
 
 from collections.abc import Mapping

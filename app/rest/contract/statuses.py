@@ -135,9 +135,7 @@ def _filters(operation: dict[str, Any]) -> bool:
 
 
 def _is_free(schema: dict[str, Any]) -> bool:
-    """Returns whether a type allows values that only the service can refuse, because it has no choices and no
-    bounds.
-    """
+    """Returns whether a type has neither choices nor bounds, so that only the service can refuse a value."""
     types = [type_ for type_ in schema.get("anyOf", [schema]) if type_.get("type") != "null"]
     return any(type_.get("type") != "boolean" and "enum" not in type_ and "maximum" not in type_ for type_ in types)
 

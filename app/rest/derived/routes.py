@@ -43,7 +43,7 @@ def add_row(
     tag: str,
     always: tuple[str, ...] = (),
 ) -> None:
-    """Adds the route of one row, whose name is the parameter of the path.
+    """Adds the route of one row. The parameter of its path is the row's id or another name of the row.
 
     `always` lists the links that the row shows even without `expand`.
     """

@@ -12,7 +12,7 @@ from app.resources.select import Pick, Picks, ResourceType
 from app.rest.derived.shapes import Shapes
 
 Tree = dict[str, Any]
-"""Dotted names as a tree: `supports.area` is `{"supports": {"area": {}}}`."""
+"""Dotted names, arranged as a tree: `supports.area` is `{"supports": {"area": {}}}`."""
 MAX_DEPTH = 2
 """The number of links that one name in `expand` may follow."""
 

@@ -93,7 +93,8 @@ class Shapes:
     def render(self, resource: ResourceType, row: Any) -> Shape:
         """Returns a stored row in its response model, for the answer of a command.
 
-        All members of the row must be in columns of its own; other resources are read with `read_row`.
+        This works only for a resource whose members all come from columns of the row's own table; use `read_row` for
+        others.
         """
         values = {name: _stored(member, row) for name, member in self.members(resource).items()}
         return self.of(resource).model_construct(**values)

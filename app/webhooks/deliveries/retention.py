@@ -52,7 +52,7 @@ async def expire(work: Work, most: int = AT_ONCE) -> int:
 
 
 async def _ended(work: Work, upto: int, most: int) -> list[UUID]:
-    """Returns the ids of up to `most` deliveries that ended more than 30 days ago, of events with numbers up to
+    """Returns the ids of at most `most` deliveries that ended more than 30 days ago and whose event number is at most
     `upto`.
     """
     query = (

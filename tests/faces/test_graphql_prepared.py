@@ -1,0 +1,58 @@
+"""Protects the documents that a process keeps: parsed and validated once, few and short, and each still measured."""
+
+from typing import Any
+
+import graphql
+import pytest
+
+from app.graphql import prepare
+from app.graphql.limits import Limits
+from app.graphql.prepare import Refused
+from app.graphql.request import Operation
+from app.graphql.schema import preparation
+
+PAGE = "query ($first: Int) { students(first: $first) { edges { node { id concerns { id state } } } } }"
+
+
+def test_a_document_is_parsed_and_validated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second request with the same text costs neither, and its own variables are measured."""
+    calls: list[str] = []
+
+    def counted(name: str) -> Any:
+        function = getattr(graphql, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            return function(*args, **kwargs)
+
+        return call
+
+    for name in ("parse", "validate"):
+        monkeypatch.setattr(prepare, name, counted(name))
+    prepared = preparation(Limits())
+    costs = [prepared.prepare(Operation(PAGE, {"first": first}, None), "POST").cost for first in (10, 20, 20)]
+    assert costs == [60, 120, 120]
+    assert calls == ["parse", "validate"]
+    small = preparation(Limits(cost=100))
+    small.prepare(Operation(PAGE, {"first": 10}, None), "POST")
+    with pytest.raises(Refused):
+        small.prepare(Operation(PAGE, {"first": 20}, None), "POST")
+
+
+def test_an_invalid_document_is_not_kept() -> None:
+    """It is refused each time."""
+    prepared = preparation(Limits())
+    for _ in range(2):
+        with pytest.raises(Refused):
+            prepared.prepare(Operation("{ nothing }", None, None), "POST")
+
+
+def test_few_and_short_documents_are_kept() -> None:
+    """A caller with ever new texts does not fill the memory."""
+    prepared = preparation(Limits())
+    for number in range(prepare.MAX_KEPT + 50):
+        prepared.prepare(Operation(f"{{ a{number}: areas {{ code }} }}", None, None), "POST")
+    long = "{ areas { code } }" + " " * prepare.MAX_KEPT_LENGTH
+    prepared.prepare(Operation(long, None, None), "POST")
+    assert len(prepared._valid) == prepare.MAX_KEPT
+    assert long not in prepared._valid

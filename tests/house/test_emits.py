@@ -1,0 +1,65 @@
+"""Protects what the catalogue says of commands: each records the events that it declares, and no other."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import asyncpg
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.catalog import CATALOG
+from app.resources.declare import Command
+from app.settings import Settings
+from tests.faces.rest_town import caller
+from tests.house.told_town import tell
+from tests.house.walk import operations, own_request
+from tests.town import found_town
+
+DECIDED = {"support.changed", "support.ended"}
+"""Events of a decision that changes or ends a support; the walk's decision lets it continue."""
+OF_A_JUDGEMENT = ("response.", "probe.")
+"""How the types of events begin that depend on the scores."""
+RECORDED = "SELECT type FROM event WHERE district_id = $1 AND seq > $2"
+LAST = "SELECT coalesce(max(seq), 0) FROM event WHERE district_id = $1"
+
+
+def findings(command: Command, recorded: Iterable[str]) -> list[str]:
+    """Returns how the events of one call differ from those that the command declares.
+
+    A judgement, or a decision, may or may not have its events; every other declared event is recorded by each call.
+    """
+    events, declared = set(recorded), {type_.name for type_ in command.emits}
+    certain = {name for name in declared if not name.startswith(OF_A_JUDGEMENT)}
+    certain -= DECIDED if command.name == "decide" else set()
+    return [f"{command.name} records {name} and does not declare it" for name in sorted(events - declared)] + [
+        f"{command.name} declares {name} and does not record it" for name in sorted(certain - events)
+    ]
+
+
+async def test_every_command_records_the_events_that_it_declares(
+    app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, owner: asyncpg.Connection
+) -> None:
+    """Integrators build on the events that the contracts name, so each command is carried out once and compared."""
+    told = await tell(await found_town("north", engine, worker_engine, settings))
+    north, found, walked = caller(app, told.town), [], set()
+    commands = [one for one in operations(app) if one.name in CATALOG.commands]
+    for operation in sorted(commands, key=lambda one: (one.method == "DELETE", one.name != "plan_support")):
+        last = await owner.fetchval(LAST, told.town.district_id)
+        request = own_request(operation, told)
+        answer = await north.ask(operation.method, request.path, **request.body)
+        assert answer.status_code < 300, (str(request), answer.text)
+        rows = await owner.fetch(RECORDED, told.town.district_id, last)
+        found += findings(CATALOG.commands[operation.name], [row["type"] for row in rows])
+        walked.add(operation.name)
+    assert found == []
+    assert walked == CATALOG.commands.keys()
+
+
+def test_a_command_with_other_events_is_found() -> None:
+    """The planted faults: an event that is not declared, and a declared one that is not recorded."""
+    accept, resolve = CATALOG.commands["accept_concern"], CATALOG.commands["resolve_concern"]
+    assert findings(accept, ["concern.accepted"]) == []
+    assert findings(replace(accept, emits=()), ["concern.accepted"])
+    assert findings(replace(accept, emits=(*accept.emits, *resolve.emits)), ["concern.accepted"])
+    assert findings(CATALOG.commands["record_scores"], []) == []
+    assert findings(CATALOG.commands["record_scores"], ["support.ended"])

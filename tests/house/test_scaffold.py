@@ -1,0 +1,72 @@
+"""Tests that `aimline scaffold` writes a noun that both APIs show and that the checks of the repository accept."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.cli.scaffold import EDITS, write_noun
+from tests.house.source import REPOSITORY
+from tests.house.test_architecture import tracked
+
+CHECKS = (
+    "ruff check --fix --select I --quiet .",
+    "ruff format --quiet .",
+    "ruff check --quiet app tests migrations",
+    "mypy --strict app/concern app/catalog.py app/rest/resources.py tests/rooms/test_home_visits.py",
+)
+COMMANDS = (
+    "app schema --write",
+    "app contracts",
+    "pytest -q -p no:cacheprovider tests/rooms/test_home_visits.py tests/house/test_declarations.py "
+    "tests/house/test_lists_indexed.py",
+)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the repository's files."""
+    for file in tracked():
+        target = tmp_path / file.relative_to(REPOSITORY)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    return tmp_path
+
+
+def _run(folder: Path, *command: str) -> None:
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
+    assert ended.returncode == 0, f"{' '.join(command)}\n{ended.stdout[-3000:]}{ended.stderr[-2000:]}"
+
+
+@pytest.mark.long
+def test_a_new_noun_passes_the_checks_and_is_in_both_apis(copy: Path) -> None:
+    """A newcomer's first noun works before a line of it is changed: lint, types, house tests, REST and GraphQL."""
+    write_noun(copy, "home_visit", "concern", "home_visits", "hvi")
+    programs = Path(sys.executable).parent
+    for check in CHECKS:
+        program, *arguments = check.split()
+        _run(copy, str(programs / program), *arguments)
+    for command in COMMANDS:
+        _run(copy, sys.executable, "-m", *command.split())
+
+
+@pytest.mark.parametrize(
+    ("noun", "room", "prefix"),
+    [
+        ("Visit", "concern", "hvi"),
+        ("home_visit", "nowhere", "hvi"),
+        ("concern", "concern", "hvi"),
+        ("visit", "concern", "con"),
+    ],
+)
+def test_a_noun_that_cannot_be_is_refused_before_anything_is_written(
+    copy: Path, noun: str, room: str, prefix: str
+) -> None:
+    """A name that is no name or is taken, a package that is not there, letters of another kind of id."""
+    before = {name: (copy / name).read_text() for name in EDITS}
+    with pytest.raises(ValueError, match=r"noun|package|prefix"):
+        write_noun(copy, noun, room, f"{noun}s", prefix)
+    assert {name: (copy / name).read_text() for name in EDITS} == before
+    assert not (copy / "app" / room / noun).exists()
