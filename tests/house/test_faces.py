@@ -63,6 +63,7 @@ ONLY_REST = {
     "get_chart": "It is the data of the picture.",
     "stream_events": "It is a stream; GraphQL's is a subscription.",
     "send_roster": "It uploads a file.",
+    "send_scores": "It uploads a file.",
     "record_score": "One score is an item of `recordScores`.",
 }
 """Operations that GraphQL will not have, with the reason."""

@@ -123,7 +123,11 @@ class Report:
         """
         if self.total("changes") < MANY:
             return []
-        return [name for name, counts in self.kinds.items() if counts.changes and 10 * counts.changes >= counts.known]
+        return [
+            name
+            for name, counts in self.kinds.items()
+            if name in BY_NAME and counts.changes and 10 * counts.changes >= counts.known
+        ]
 
     def total(self, name: str) -> int:
         """Returns the sum of one count over all kinds."""

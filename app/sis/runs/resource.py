@@ -65,7 +65,9 @@ class SourceResource(
     """A source that the district syncs from, with its settings and state."""
 
     name: str = field(Source.name, "The name by which people and external ids refer to the source.", "sis")
-    kind: str = field(Source.kind, "`oneroster-1.1`, `oneroster-1.2` or `oneroster-csv`.", "oneroster-1.2")
+    kind: str = field(
+        Source.kind, "`oneroster-1.1`, `oneroster-1.2`, `oneroster-csv` or `scores-csv`.", "oneroster-1.2"
+    )
     url: str = computed(shown_urls, (SisSource.url,), "The address, without secrets in it.")
     gradebook_url: str | None = field(
         SisSource.gradebook_url, "The address of its gradebook service.", "https://sis.example/gradebook"
@@ -79,6 +81,10 @@ class SourceResource(
     page_size: int | None = field(SisSource.page_size, "The rows of a page; null for the source's own.", 1000)
     concurrency: int = field(SisSource.concurrency, "The number of concurrent requests.", 5)
     left_out: list[str] = field(SisSource.left_out, "Collections that are not requested.", ["demographics"])
+    schools: list[str] = field(
+        SisSource.schools, "The sourcedIds of the schools to which it is restricted; empty for all.", ["school-1"]
+    )
+    excluded_users: list[str] = field(SisSource.excluded_users, "The sourcedIds of users who are not synced.", ["4711"])
     limits: Numbers = stored(SisSource.limits, "Limits of the guard that differ from the defaults.")
     rollover: JsonObject | None = stored(SisSource.rollover, "The days on which a school year turns over.")
     mapping: JsonObject = stored(SisSource.mapping, "Which results become scores, and of which measure.")
@@ -119,7 +125,11 @@ class RunResource(
 
     source: str = field(Source.name, "The name of the source.", "sis")
     state: RunState = choice(SisRun.state, "The state; `skipped` if there was nothing new.")
-    mode: str | None = field(SisRun.mode, "`full` or `delta`, once known; `rekey` for a map of sourcedIds.", "full")
+    mode: str | None = field(
+        SisRun.mode,
+        "`full` or `delta`, once known; `rekey` for a map of sourcedIds, `scores` for a file of scores.",
+        "full",
+    )
     asked_by: str | None = field(
         SisRun.asked_by, "The person or client that requested the run; `schedule` for a scheduled run.", "schedule"
     )

@@ -29,7 +29,8 @@ SEALED_AS: Final = "sis_source.client"
 URL_SEALED_AS: Final = "sis_source.url"
 
 
-_PLAIN: Final = tuple(name for name in SETTABLE if name not in ("client_secret", "scopes", "left_out", "freeze"))
+_LISTS: Final = ("scopes", "left_out", "schools", "excluded_users")
+_PLAIN: Final = tuple(name for name in SETTABLE if name not in ("client_secret", "freeze", *_LISTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ async def register_source(
         await work.db.flush()
     elif await _settings_of(work, source.id) is not None:
         raise Conflict("There is a source of this name already.", code="source.taken")
+    elif (source.kind == "scores-csv") != (new.kind == "scores-csv"):
+        raise Conflict(f"The source {name} has rows of the kind {source.kind} already.", code="source.kind")
     source.kind = new.kind
     row = SisSource(district_id=work.district_id, id=source.id, created_at=now(), version=1)
     await _apply_settings(work, row, settings)
@@ -148,6 +151,8 @@ def settings_of(configured: ConfiguredSource) -> SourceSettings:
         kind=configured.source.kind,
         scopes=tuple(row.scopes),
         left_out=tuple(row.left_out),
+        schools=tuple(row.schools),
+        excluded_users=tuple(row.excluded_users),
         freeze=tuple(tuple(pair) for pair in row.frozen),
         **{name: getattr(row, name) for name in _PLAIN},
     )
@@ -235,7 +240,8 @@ async def _apply_settings(work: Work, row: SisSource, settings: SourceSettings) 
     for name in _PLAIN:
         value = getattr(settings, name)
         setattr(row, name, dict(value) if isinstance(value, Mapping) else value)
-    row.scopes, row.left_out = list(settings.scopes), list(settings.left_out)
+    for name in _LISTS:
+        setattr(row, name, list(getattr(settings, name)))
     row.frozen = [[str(first), str(last)] for first, last in freeze_of(settings.freeze)]
     await _write_schedule(work, row)
 

@@ -29,6 +29,7 @@ class SourceKind(StrEnum):
     ONEROSTER_1_1 = "oneroster-1.1"
     ONEROSTER_1_2 = "oneroster-1.2"
     ONEROSTER_CSV = "oneroster-csv"
+    SCORES_CSV = "scores-csv"
 
 
 class SourceAuth(StrEnum):
@@ -41,10 +42,13 @@ class SourceAuth(StrEnum):
 
 
 KINDS: Final = tuple(kind.value for kind in SourceKind)
+FILE_KINDS: Final = (SourceKind.ONEROSTER_CSV.value, SourceKind.SCORES_CSV.value)
+"""The kinds that are read from files: roster zips, and CSV files of scores."""
 AUTHS: Final = {
     "oneroster-1.1": ("oauth2-basic", "oauth2-body", "oauth1", "oauth1-sha1"),
     "oneroster-1.2": ("oauth2-basic", "oauth2-body"),
     "oneroster-csv": (),
+    "scores-csv": (),
 }
 """The methods of authentication of each kind; the first is the default. `oauth1` signs with HMAC-SHA256."""
 LIMITS: Final = {name: float if hint is float else int for name, hint in get_type_hints(GuardLimits).items()}
@@ -52,6 +56,7 @@ ROLLOVER_LIMITS: Final = {"removed": 1.0, "changed": 1.0, "lost": 1.0}
 """The default limits during the change of the school year. An empty collection is held even then."""
 MAX_ROWS = 10_000_000
 MAX_FREEZES = 100
+MAX_SCHOOLS, MAX_EXCLUDED = 1000, 20_000  # sourcedIds
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ID = re.compile(r"[\x21-\x7e]{1,500}")
 _RANGES: Final = {
@@ -66,7 +71,7 @@ _URLS: Final = ("url", "gradebook_url", "token_url")
 HIDDEN: Final = "..."
 """The text that replaces possible secrets in a shown address, such as the signature of a shared file."""
 UPLOADS: Final = "upload:"
-"""The `url` of a CSV source without an address, whose zips are uploaded."""
+"""The `url` of a CSV source without an address, whose files are uploaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +95,9 @@ class SourceSettings:
     zips are added, or `upload:` if each zip is uploaded. `limits` are the guard's limits that differ from the defaults;
     `rollover` has `begins_on`, `ends_on` (both included) and the `limits` for these days. `freeze` has pairs of a first
     and a last day between which no run begins. `full_cron` is the schedule of full runs; without it, every run is full.
-    `pull_minutes` and `pull_gb` limit the time and the disk space for reading a OneRoster service, so that a service
-    that sends without end fails.
+    `schools` and `excluded_users` are sourcedIds: only the rows of these schools (of all, if there are none) are
+    synced, and none of these users. `pull_minutes` and `pull_gb` limit the time and the disk space for reading a
+    OneRoster service, so that a service that sends without end fails.
     """
 
     kind: Annotated[str, Choices(SourceKind, as_text=True), About(f"One of {', '.join(KINDS)}.", "oneroster-1.2")]
@@ -120,6 +126,14 @@ class SourceSettings:
     concurrency: Annotated[int, About("The number of concurrent requests.", 5)] = 5
     left_out: Annotated[
         tuple[str, ...], AtMost(50), About("Collections that are not requested.", ["demographics"])
+    ] = ()
+    schools: Annotated[
+        tuple[str, ...],
+        AtMost(MAX_SCHOOLS),
+        About("The sourcedIds of the schools to which it is restricted; empty for all.", ["school-1"]),
+    ] = ()
+    excluded_users: Annotated[
+        tuple[str, ...], AtMost(MAX_EXCLUDED), About("The sourcedIds of users who are not synced.", ["4711"])
     ] = ()
     limits: Annotated[
         Mapping[str, float], AtMost(20), About("Limits of the guard that differ from the defaults.", {"removed": 0.2})
@@ -234,11 +248,11 @@ def _urls(
     for name in _URLS:
         url = getattr(new, name)
         if url is None or (before is not None and url == getattr(before, name)):
-            continue  # An unchanged address is checked again at each connection.
-        if name == "url" and new.kind == "oneroster-csv" and url == UPLOADS:
+            continue  # an unchanged address is checked again at each connection
+        if name == "url" and new.kind in FILE_KINDS and url == UPLOADS:
             urls[name] = url
             continue
-        if name == "url" and new.kind == "oneroster-csv" and is_local(url):
+        if name == "url" and new.kind in FILE_KINDS and is_local(url):
             plain = PurePosixPath(path_of(url))
             if not local:
                 detail = "A file or folder of the server can only be set on its command line."
@@ -247,10 +261,10 @@ def _urls(
                 violations.append(_violation("/url", "url.malformed", "A file or folder needs its absolute path."))
             urls[name] = str(plain)
             continue
-        if name != "url" and new.kind == "oneroster-csv":
+        if name != "url" and new.kind in FILE_KINDS:
             violations.append(_violation(f"/{name}", "setting.unfit", "A CSV source has only one address."))
             continue
-        if new.kind != "oneroster-csv" and "?" in url:
+        if new.kind not in FILE_KINDS and "?" in url:
             violations.append(_violation(f"/{name}", "url.query", "The address of a OneRoster service has no query."))
         elif any(HIDDEN in (part, part.partition("=")[2]) for part in url.partition("?")[2].split("&")):
             detail = f"Send the whole address: {HIDDEN} only stands for a value that is not shown."
@@ -295,6 +309,14 @@ def _words(new: SourceSettings) -> Iterator[Violation]:
                 yield _violation(
                     f"/{name}/{place}", "left_out.unknown", f"It may leave out {', '.join(MAY_BE_LEFT_OUT)}."
                 )
+    for name, most in (("schools", MAX_SCHOOLS), ("excluded_users", MAX_EXCLUDED)):
+        words = getattr(new, name)
+        if len(words) > most:
+            yield _violation(f"/{name}", f"{name}.too_many", f"At most {most:,} sourcedIds.")
+        for place, word in enumerate(words[:most]):
+            if not isinstance(word, str) or not 0 < len(word.encode()) <= 255 or word != word.strip() or "\0" in word:
+                detail = "A sourcedId has 1 to 255 bytes, without blanks around it."
+                yield _violation(f"/{name}/{place}", f"{name}.malformed", detail)
 
 
 def _limits(limits: Any, pointer: str) -> Iterator[Violation]:
