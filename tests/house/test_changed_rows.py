@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.core.db import Base, Changing
+from app.core.db import Base, HasChangeTime
 from tests.house.source import REPOSITORY, import_models
 
 UPDATE = re.compile(r'\bUPDATE "?(\w+)"?(?: AS \w+)?\s+SET\b(.*?)(?:\bFROM\b|\bWHERE\b|"""|$)', re.DOTALL)
@@ -14,7 +14,7 @@ UPDATE = re.compile(r'\bUPDATE "?(\w+)"?(?: AS \w+)?\s+SET\b(.*?)(?:\bFROM\b|\bW
 def listed_tables() -> set[str]:
     """Returns the tables whose rows know when they were changed."""
     import_models()
-    return {mapper.class_.__tablename__ for mapper in Base.registry.mappers if issubclass(mapper.class_, Changing)}
+    return {mapper.class_.__tablename__ for mapper in Base.registry.mappers if issubclass(mapper.class_, HasChangeTime)}
 
 
 def silent(text: str, tables: set[str]) -> Iterator[str]:
