@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.response.rules.labels import NAMED
 from app.response.rules.monitor.calibration import PUBLISHED
 from app.response.rules.monitor.model import SLOW_SHARE, UNDER_SHARE
 from app.response.rules.monitor.panel import STOPPED, judge_weeks
 from app.response.rules.rates import threshold_at
+from app.response.rules.wording import NAMED
 from bench.response.figures import figures
 from bench.response.monitor import FIRST_WEEK, panel
 from bench.response.world import NEVER, STOPPER, World, Year, simulate

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.response.rules.choose import RULES, judge
-from app.response.rules.labels import LABELS, NAMED, label
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import ALARMS, NonresponseKind, Shares, State
-from app.response.rules.wording import percents
+from app.response.rules.wording import LABELS, NAMED, label, percents
 from bench.response.shares import ends, judge_population
 from bench.response.world import World, simulate
 

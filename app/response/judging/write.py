@@ -36,8 +36,8 @@ from app.events.outbox import record
 from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
 from app.response.models import ResponseState, VerdictRow
-from app.response.rules.labels import label
 from app.response.rules.verdict import ALARMS, NonresponseKind
+from app.response.rules.wording import label
 from app.roster.latest import set_last_verdicts
 from app.roster.lookup import IdList
 from app.support.phase import set_last_verdicts_of_supports, student_columns, support_event

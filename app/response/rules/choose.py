@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 
 from app.response.rules.baseline import note_trend
 from app.response.rules.field import counts, kpoint, median, slopes, trend
-from app.response.rules.labels import without_name
 from app.response.rules.monitor import rule as monitor
 from app.response.rules.rates import stated_far
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, Shares, State, Verdict
-from app.response.rules.wording import count, plain, scores, weeks
+from app.response.rules.wording import count, plain, scores, weeks, without_name
 
 TOO_LITTLE = ("too_few_scores", "too_few_weeks", "too_early")
 """The codes of the reasons that mean that there are too few scores for a finding."""

@@ -15,7 +15,6 @@ from app.response.rules.baseline import MIN_POINTS, note_trend
 from app.response.rules.choose import RULES
 from app.response.rules.field.counts import LEVEL_RULES
 from app.response.rules.field.trend import slope
-from app.response.rules.labels import label, without_name
 from app.response.rules.line import GOAL_WEEK, OfflineSeries
 from app.response.rules.margin import at_rate
 from app.response.rules.monitor.bulk import Batch
@@ -25,6 +24,7 @@ from app.response.rules.monitor.panel import Panel, judge_weeks
 from app.response.rules.monitor.rule import DEFAULT_FAR, MAX_WEEKS, Facts, conclude, probes
 from app.response.rules.series import LEVEL_SCORES
 from app.response.rules.verdict import Finding, Reason, State, maybe_rounded
+from app.response.rules.wording import label, without_name
 
 NO_WEEK = Finding(
     State.INSUFFICIENT_DATA,

@@ -15,13 +15,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from app.response.rules.labels import NAMED
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.model import Array, Weeks
 from app.response.rules.monitor.panel import Panel, PanelEstimate, judge_panel
 from app.response.rules.monitor.rule import MEDIAN_NOISE, WATCH
 from app.response.rules.series import LEVEL_SCORES
 from app.response.rules.verdict import State
+from app.response.rules.wording import NAMED
 
 STATES = tuple(State)
 """The states, in the order of the numbers in `BulkJudgement.state`."""

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.aimline import Direction
-from app.response.rules.labels import bears_name
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.model import Array, calibrated_log_odds
 from app.response.rules.monitor.panel import STOPPED, Panel, PanelEstimate, judge_panel
 from app.response.rules.series import LEVEL_SCORES, DeliveredMinutes, Series
 from app.response.rules.verdict import ALARMS, Finding, NonresponseKind, Reason, Shares, State
-from app.response.rules.wording import growth, percents, plain
+from app.response.rules.wording import bears_name, growth, percents, plain
 
 WATCH = 0.25
 """The stated false-alarm rate of the watch threshold.
