@@ -8,6 +8,7 @@ from app.playbook import resource as playbook
 from app.resources.catalog import Catalog
 from app.response import commands as judging
 from app.response import resource as response
+from app.response.administration import commands as administration
 from app.roster import resource as roster
 from app.roster import schools
 from app.sis.runs import commands as syncing
@@ -20,7 +21,8 @@ from app.webhooks import resource as webhooks
 
 CATALOG = Catalog(
     (
-        *(schools, roster, gradebook, playbook, evidence, concern, delivery, support, response, judging, decision),
+        *(schools, roster, gradebook, playbook, evidence, concern, delivery, support, response, judging),
+        *(administration, decision),
         *(plans, sis, syncing, webhooks, sending),
     )
 )

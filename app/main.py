@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 
 from app.access.admission import Admission, TokenAttempts
 from app.access.authenticate import Tokens
@@ -21,18 +21,13 @@ from app.graphql.router import graphql_router
 from app.graphql.router import refuse as refuse_graphql
 from app.requests.origins import Origins
 from app.rest import (
-    breaks,
     chart,
-    concern,
     consumers,
-    decision,
-    deliveries,
     documents,
     events,
     evidence,
     health,
     me,
-    measure,
     oauth,
     planned,
     playbook,
@@ -41,18 +36,15 @@ from app.rest import (
     resources,
     session,
     sis,
-    sources,
     story,
     stream,
-    support,
     uploads,
-    webhooks,
 )
 from app.rest.admission import Admit
 from app.rest.compress import Compress
 from app.rest.contract.assemble import complete_contract
 from app.rest.cors import Cors
-from app.rest.door import Services, refuse_unknown_parameters
+from app.rest.door import Services
 from app.rest.edge import Edge
 from app.rest.problem import install_problem_handlers
 from app.rest.retry import Retries
@@ -72,23 +64,15 @@ The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in th
 V1 = (
     me,
     resources,
-    breaks,
     playbook,
-    measure,
-    concern,
-    support,
     session,
     chart,
     evidence,
-    decision,
     story,
     events,
     stream,
     consumers,
-    webhooks,
-    deliveries,
     sis,
-    sources,
     uploads,
     planned,
     quarantine,
@@ -142,7 +126,7 @@ def build(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(oauth.router)
     for face in V1:
-        app.include_router(face.router, dependencies=[Depends(refuse_unknown_parameters)])
+        app.include_router(face.router)
     app.include_router(
         graphql_router(app.state.services, Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds))
     )

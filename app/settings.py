@@ -48,6 +48,16 @@ class Settings(BaseSettings):
         default="127.0.0.1,::1", description="Addresses and networks whose X-Forwarded-* count with --behind-proxy."
     )
     largest_upload_mb: int = Field(default=512, ge=1, le=8192, description="The largest roster zip, in MB.")
+    smtp_url: str = Field(
+        default="", description="The mail server of notices: smtp://[user:password@]host:port or smtps://…", repr=False
+    )
+    alert_from: str = Field(default="", description="The sender of notices by e-mail.")
+    alert_emails: str = Field(
+        default="", description="Addresses, comma-separated, for notices of districts that name none."
+    )
+    alert_chat_url: str = Field(
+        default="", description="The chat webhook for notices of districts that name none.", repr=False
+    )
     sync_history_days: int = Field(
         default=365,
         ge=1,

@@ -19,6 +19,7 @@ import uvloop
 from prometheus_client import start_http_server
 
 from app.access.directory import JobKind, districts_due
+from app.core.alerting import MailServer
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
 from app.core.district_tasks import DistrictTasks
@@ -28,6 +29,7 @@ from app.core.log import log_as_json
 from app.maintenance.service import create_tasks_until_stopped, run_due_tasks
 from app.response.judging.finalize import finalize_district
 from app.settings import Settings
+from app.sis.scheduler.alerts import AlertSettings, Recipients, send_notices
 from app.sis.scheduler.answers import execute_answered_runs
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
@@ -38,6 +40,7 @@ from app.webhooks.send import Sender
 DISTRICTS = 16  # districts of each kind of job in one polling pass
 ANSWERS_AT_ONCE = 2  # districts whose answered syncs this process executes at the same time
 FINALIZATIONS_AT_ONCE = 2  # districts whose weeks this process finalizes at the same time
+NOTICES_AT_ONCE = 2  # districts whose notices this process sends at the same time
 TASKS_AT_ONCE = 2  # districts whose recurring tasks this process runs at the same time
 METRICS_INTERVAL = 30.0  # seconds between two updates of the sources' metrics
 SHUTDOWN = 5.0  # seconds that a job has to finish at shutdown; otherwise another worker attempts it
@@ -73,6 +76,16 @@ async def jobs(settings: Settings, context: DeliveryContext) -> AsyncIterator[De
         await engine.dispose()
 
 
+def alert_settings(settings: Settings) -> AlertSettings:
+    """Returns where notices of syncs go; raises `KeyFault` if the mail server's address is malformed."""
+    emails = tuple(filter(None, (address.strip() for address in settings.alert_emails.split(","))))
+    try:
+        server = MailServer.parse(settings.smtp_url, settings.alert_from) if settings.smtp_url else None
+    except ValueError as error:
+        raise KeyFault(f"AIMLINE_SMTP_URL and AIMLINE_ALERT_FROM: {error}") from None
+    return AlertSettings(server, Recipients(emails, settings.alert_chat_url or None), settings.webhook_allowed)
+
+
 @dataclass
 class Jobs:
     """The jobs that this process is executing, by kind."""
@@ -82,6 +95,7 @@ class Jobs:
     answers: DistrictTasks
     finalizations: DistrictTasks
     tasks: DistrictTasks
+    notices: DistrictTasks
 
     @classmethod
     def of_process(cls, settings: Settings, webhooks: DeliveryDispatcher, long_jobs: DeliveryContext) -> "Jobs":
@@ -91,6 +105,7 @@ class Jobs:
         engine, keyring = long_jobs.engine, long_jobs.keyring
         answers = partial(execute_answered_runs, engine, keyring)
         finalizations = partial(finalize_district, engine, keyring)
+        notices = partial(send_notices, alert_settings(settings), engine, keyring)
         tasks = partial(run_due_tasks, engine, keyring, timedelta(days=settings.sync_history_days))
         return cls(
             webhooks,
@@ -98,6 +113,7 @@ class Jobs:
             DistrictTasks("sync answers", answers, ANSWERS_AT_ONCE),
             DistrictTasks("finalizing", finalizations, FINALIZATIONS_AT_ONCE),
             DistrictTasks("tasks", tasks, TASKS_AT_ONCE),
+            DistrictTasks("sync notices", notices, NOTICES_AT_ONCE),
         )
 
     async def start_due(self) -> int:
@@ -107,13 +123,14 @@ class Jobs:
         self.answers.start_due(due[JobKind.ANSWERS])
         self.finalizations.start_due(due[JobKind.FINALIZATIONS])
         self.tasks.start_due(due[JobKind.TASKS])
+        self.notices.start_due(due[JobKind.NOTICES])
         return await self.webhooks.run_once(due[JobKind.WEBHOOKS])
 
     async def drain(self) -> None:
         """Waits for the long jobs, and cancels those that do not finish in time. Another worker then attempts them
         again.
         """
-        long_jobs = (self.syncs, self.answers, self.finalizations, self.tasks)
+        long_jobs = (self.syncs, self.answers, self.finalizations, self.tasks, self.notices)
         await asyncio.gather(*(some.drain(SHUTDOWN) for some in long_jobs))
 
 

@@ -51,6 +51,7 @@ class JobKind(StrEnum):
     ANSWERS = "answers"
     FINALIZATIONS = "settlements"
     TASKS = "tasks"
+    NOTICES = "notices"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from app.core.clock import now
 from app.sandbox.district import District
 from app.sandbox.export import ExportOptions, export_with_progress
 from app.sandbox.export_files import CSV_QUIRKS, Binding, UnknownCsvQuirk, csv_quirks
+from app.sandbox.score_window import export_scores
 from app.sandbox.sis import run
 from app.sandbox.sis_auth import Gate
 from app.sandbox.sis_quirks import QUIRKS, Quirks, UnknownQuirk
@@ -60,7 +61,22 @@ def add_to(app: typer.Typer) -> None:
             raise typer.Exit(USAGE) from None
         export_with_progress(District(seed, students, within).on(day), out, options)
 
+    _add_scores(sandbox)
     _add_sis(sandbox)
+
+
+def _add_scores(sandbox: typer.Typer) -> None:
+    @sandbox.command("scores")
+    def scores(
+        out: Annotated[Path, typer.Argument(metavar="OUT.csv")],
+        students: Annotated[int, typer.Option(min=1, help="The approximate number of students.")] = 1500,
+        seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
+        on: Annotated[str, typer.Option(help="The day of the scores; by default, today.")] = "",
+        measure: Annotated[str, typer.Option(help="The code of a measure.")] = "orf",
+    ) -> None:
+        """Writes one score of each student of the district as CSV, for `aimline sync scores`."""
+        within = date.fromisoformat(on) if on else now().date()
+        print(f"{out}: {export_scores(District(seed, students, within), out, measure):,} scores")
 
 
 def _add_sis(sandbox: typer.Typer) -> None:

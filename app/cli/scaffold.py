@@ -127,7 +127,7 @@ EDITS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "app/rest/resources.py": (
         ("\nSERVED:", "from app.@room.@noun.resource import @NounResource\n"),
-        ('    DecisionResource,\n)\n"""The resources', "    @NounResource,\n"),
+        (')\n"""The resources that REST shows', "    @NounResource,\n"),
         (')\n"""The lists, each', '    ("@nouns", "list_@nouns", "@rooms"),\n'),
         (')\n"""The reads of one row', '    (@NounResource, "@paths/{@noun}", "get_@noun", "@rooms"),\n'),
     ),

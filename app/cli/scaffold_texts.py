@@ -11,11 +11,11 @@ from uuid import UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
-from app.core.db import Base, Changing
+from app.core.db import Base, HasChangeTime
 from app.roster.models import AboutStudent
 
 
-class @Noun(ListedBySchool, Changing, AboutStudent, Base):
+class @Noun(ListedBySchool, HasChangeTime, AboutStudent, Base):
     """A row about one student."""
 
     __tablename__ = "@noun"

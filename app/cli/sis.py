@@ -4,8 +4,9 @@ A secret is read from a file, never from the command line, which other users of 
 250 lines because every setting is an option of two commands.
 """
 
+import csv
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -40,6 +41,12 @@ Scope = Annotated[list[str] | None, typer.Option(help="A scope to ask for; may b
 PageSize = Annotated[int | None, typer.Option(help="Rows asked for in a page.")]
 Concurrency = Annotated[int | None, typer.Option(help="Requests at once: 5 without it.")]
 LeaveOut = Annotated[list[str] | None, typer.Option(help="A collection that is not asked for; may be repeated.")]
+Schools = Annotated[
+    list[str] | None, typer.Option(help="sourcedIds of schools, separated by commas: only these are synced.")
+]
+ExcludeUsers = Annotated[
+    str | None, typer.Option(metavar="FILE", help="A file of users' sourcedIds, one a line, who are not synced.")
+]
 Limit = Annotated[list[str] | None, typer.Option(metavar="NAME=N", help="A limit of the guard, such as removed=0.2.")]
 Rollover = Annotated[str | None, typer.Option(metavar="FIRST..LAST", help="Days on which the school year turns over.")]
 RolloverLimit = Annotated[list[str] | None, typer.Option(metavar="NAME=N", help="A limit on those days.")]
@@ -61,6 +68,7 @@ def add_to(app: typer.Typer) -> None:
     _set(sis)
     _show(sis)
     _forget(sis)
+    _alerts(sis)
 
 
 def _add(sis: typer.Typer) -> None:
@@ -68,7 +76,7 @@ def _add(sis: typer.Typer) -> None:
     def add(
         district: District,
         name: Annotated[str, typer.Option(help="A unique name for the source, which is also used in ids.")],
-        kind: Annotated[str, typer.Option(help="oneroster-1.1, oneroster-1.2 or oneroster-csv.")],
+        kind: Annotated[str, typer.Option(help="oneroster-1.1, oneroster-1.2, oneroster-csv or scores-csv.")],
         url: Annotated[str, typer.Option(help="The base of a OneRoster service, or a zip or folder of CSV files.")],
         gradebook_url: GradebookUrl = None,
         token_url: TokenUrl = None,
@@ -79,6 +87,8 @@ def _add(sis: typer.Typer) -> None:
         page_size: PageSize = None,
         concurrency: Concurrency = None,
         leave_out: LeaveOut = None,
+        schools: Schools = None,
+        exclude_users: ExcludeUsers = None,
         limit: Limit = None,
         rollover: Rollover = None,
         rollover_limit: RolloverLimit = None,
@@ -114,6 +124,8 @@ def _set(sis: typer.Typer) -> None:
         page_size: PageSize = None,
         concurrency: Concurrency = None,
         leave_out: LeaveOut = None,
+        schools: Schools = None,
+        exclude_users: ExcludeUsers = None,
         limit: Limit = None,
         rollover: Rollover = None,
         rollover_limit: RolloverLimit = None,
@@ -212,6 +224,35 @@ def _forget(sis: typer.Typer) -> None:
         print(f"{_run(district, operation):,} rows are no longer kept as they were.")
 
 
+def _alerts(sis: typer.Typer) -> None:
+    @sis.command("alerts")
+    def alerts(
+        district: District,
+        email: Annotated[list[str] | None, typer.Option(help='An address; may be repeated. "" clears them.')] = None,
+        chat_url_file: Annotated[
+            str | None, typer.Option(metavar="FILE", help='A file with the webhook of a chat. "" clears it.')
+        ] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Shows or sets who is told of held, failed and missing runs; without any, those of the server's settings."""
+        # Imported here, because it loads many modules that the other commands do not need.
+        from app.sis.scheduler.alerts import load_recipients, save_recipients, shown
+
+        async def go(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
+            district_id = await find_district(engine, district)
+            async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sis") as work:
+                if email is None and chat_url_file is None:
+                    return shown(await load_recipients(work))
+                emails = None if email is None else tuple(filter(None, email))
+                chat_url = _secret(Path(chat_url_file)) if chat_url_file else chat_url_file
+                return shown(await save_recipients(work, emails, chat_url, settings.webhook_allowed))
+
+        values = _or_refuse(lambda: as_operator(go))
+        texts = {"emails": ", ".join(values["emails"]), "chat_url": values["chat_url"]}
+        lines = (f"{name:16} {text or 'none'}" for name, text in texts.items())
+        print(orjson.dumps(values).decode() if as_json else "\n".join(lines))
+
+
 def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Answer:
     """Runs a step in the district as the operator and returns its result.
 
@@ -241,6 +282,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     settings_given = {
         "scopes": options["scope"] and tuple(item for text in options["scope"] for item in text.split()),
         "left_out": options["leave_out"] and tuple(item for item in options["leave_out"] if item),
+        "schools": options["schools"] and _names(",".join(options["schools"]).split(",")),
+        "excluded_users": options["exclude_users"] and _lines(options["exclude_users"]),
         "limits": options["limit"] and _numbers(options["limit"]),
         "freeze": options["freeze"] and tuple(_days(item) for item in options["freeze"] if item),
         "cron": options["schedule"],
@@ -252,6 +295,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
         **{name: options[name] for name in ("url", "gradebook_url", "token_url", "auth", "client_id")},
         **{name: options[name] for name in ("page_size", "concurrency", "pull_minutes", "pull_gb")},
     }
+    if settings_given["excluded_users"] == "":
+        settings_given["excluded_users"] = ()
     settings = {name: value if value != "" else None for name, value in settings_given.items() if value is not None}
     if options["rollover"] == "":
         settings["rollover"] = None
@@ -262,6 +307,20 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     elif options["rollover_limit"]:
         _refuse("Name the days of the rollover as well: --rollover FIRST..LAST")
     return settings
+
+
+def _names(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
+
+
+def _lines(file: str) -> tuple[str, ...]:
+    """Returns the sourcedIds in a file: one a line, or the first column of a CSV file with the header sourcedId."""
+    try:
+        rows = list(csv.reader(Path(file).read_text("utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        _refuse(f"The file with the excluded users cannot be read ({type(error).__name__}).")
+    names = [row[0] for row in rows if row]
+    return _names(names[1:] if names and names[0].strip().lower() == "sourcedid" else names)
 
 
 def _numbers(limits: list[str]) -> dict[str, float]:
@@ -300,7 +359,7 @@ def _print(configured: sources.ConfiguredSource, as_json: bool) -> None:
         print(orjson.dumps(values).decode())
         return
     for name, value in values.items():
-        if value not in (None, [], {}):
+        if value not in (None, [], (), {}):
             print(f"{name:16} {value if isinstance(value, str | int) else orjson.dumps(value).decode()}")
 
 

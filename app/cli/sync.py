@@ -1,4 +1,4 @@
-"""Defines `aimline sync run` and `aimline sync csv`, which sync a source into the roster and print the report.
+"""Defines `aimline sync run`, `csv` and `scores`, which sync a source and print the report.
 
 Exit codes: 0 done · 1 internal · 2 usage · 3 done with quarantined rows · 4 held · 5 source unreadable or refused · 6
 source inconsistent · 75 already running · 130 interrupted.
@@ -36,7 +36,7 @@ from app.sis.port import AlreadyRunning
 from app.sis.rules import RunState
 from app.sis.runs.pull import Mode, run_source
 from app.sis.scheduler.report_text import render_guard_result, render_rekeys
-from app.sis.service import sync_csv
+from app.sis.service import sync_csv, sync_scores
 from app.sis.sources.service import load_source_by_name
 
 INTERNAL, USAGE, ALREADY_RUNNING, INTERRUPTED = 1, 2, 75, 130
@@ -66,6 +66,22 @@ def sync_csv_zip(
         print(f"{min(unknown)!r} cannot be left out. These can: {', '.join(MAY_BE_LEFT_OUT)}.", file=sys.stderr)
         raise typer.Exit(USAGE)
     _run_command(lambda run: _sync_csv(run, file, source, dry_run, leave_out or ()), district, as_json)
+
+
+@sync_app.command("scores")
+def sync_score_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A CSV file of scores; docs/sync.md has its form.")],
+    district: Annotated[str, typer.Option(help="The district's short name.")],
+    source: Annotated[str, typer.Option(help="The source's name; created on first use.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, and write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+) -> None:
+    """Imports scores of a screening window or of a vendor from a CSV file, and judges the changed series."""
+
+    def import_file(run: RunContext) -> Awaitable[Report]:
+        return sync_scores(run.engine, run.settings.keyring, run.district_id, file, source, dry_run, run.progress)
+
+    _run_command(import_file, district, as_json)
 
 
 @sync_app.command("run")

@@ -9,7 +9,8 @@ from app.concern.rules import ConcernState
 from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_DISMISSED, CONCERN_RAISED, CONCERN_RESOLVED
 from app.playbook.filters import by_area
 from app.playbook.resource import AreaResource
-from app.resources.declare import Command, Link, Resource
+from app.resources.command import Body, Command
+from app.resources.declare import Link, Resource
 from app.resources.fields import choice, field, one
 from app.resources.listing import Filter, Listing
 from app.resources.members import One
@@ -85,6 +86,8 @@ LISTINGS = (
     ),
 )
 
+REASON = Body("ConcernReason", "The reason for a change of state.")
+
 COMMANDS = (
     Command(
         "raise_concern",
@@ -94,6 +97,8 @@ COMMANDS = (
         "POST /concerns",
         emits=(CONCERN_RAISED,),
         status=201,
+        bulk=500,
+        items="concerns",
     ),
     Command(
         "accept_concern",
@@ -102,6 +107,7 @@ COMMANDS = (
         "Accepts a concern: the team will act on it.",
         "POST /concerns/{concern}/accept",
         emits=(CONCERN_ACCEPTED,),
+        body=REASON,
     ),
     Command(
         "dismiss_concern",
@@ -110,6 +116,7 @@ COMMANDS = (
         "Dismisses a concern: the team will not act on it.",
         "POST /concerns/{concern}/dismiss",
         emits=(CONCERN_DISMISSED,),
+        body=REASON,
     ),
     Command(
         "resolve_concern",
@@ -118,5 +125,6 @@ COMMANDS = (
         "Resolves an accepted concern.",
         "POST /concerns/{concern}/resolve",
         emits=(CONCERN_RESOLVED,),
+        body=REASON,
     ),
 )

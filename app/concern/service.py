@@ -30,7 +30,7 @@ from app.roster.student_lock import lock_student, lock_student_of
 
 @dataclass(frozen=True, slots=True)
 class NewConcern:
-    """The input of `raise_concern`; the student and the person are ids or external ids, `area` is a code or an id."""
+    """A concern to be raised about one student in one area."""
 
     student: Annotated[
         str,
@@ -96,7 +96,9 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
 async def accept_concern(
     work: Work,
     concern_id: UUID,
-    because: Annotated[str | None, BECAUSE, About("The reason for the acceptance.", "Screening confirms it.")] = None,
+    because: Annotated[
+        str | None, BECAUSE, About("The reason for the change of state.", "Screening confirms it.")
+    ] = None,
 ) -> Concern:
     """Accepts a concern, which means that a team takes it up."""
     return await _transition(work, concern_id, "accept", because, CONCERN_ACCEPTED)
@@ -106,7 +108,9 @@ async def accept_concern(
 async def dismiss_concern(
     work: Work,
     concern_id: UUID,
-    because: Annotated[str | None, BECAUSE, About("The reason for the dismissal.", "Screening confirms it.")] = None,
+    because: Annotated[
+        str | None, BECAUSE, About("The reason for the change of state.", "Screening confirms it.")
+    ] = None,
 ) -> Concern:
     """Dismisses a concern, with a reason."""
     return await _transition(work, concern_id, "dismiss", because, CONCERN_DISMISSED)
@@ -116,7 +120,9 @@ async def dismiss_concern(
 async def resolve_concern(
     work: Work,
     concern_id: UUID,
-    because: Annotated[str | None, BECAUSE, About("The reason for the resolution.", "Screening confirms it.")] = None,
+    because: Annotated[
+        str | None, BECAUSE, About("The reason for the change of state.", "Screening confirms it.")
+    ] = None,
 ) -> Concern:
     """Resolves an accepted concern."""
     return await _transition(work, concern_id, "resolve", because, CONCERN_RESOLVED)

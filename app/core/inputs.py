@@ -7,12 +7,15 @@ Text(max=4000), About("The reason.", "Screening confirms it.")] = None`.
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from enum import StrEnum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from app.core.text import Text
+
+T = TypeVar("T")
 
 REQUIRED: Any = MISSING
 """The marker in place of a default value for an input that must be given."""
@@ -27,10 +30,32 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
+class Choices:
+    """The values that a text may have. With `as_text`, GraphQL takes it as a text, as it did before it had choices."""
+
+    of: type[StrEnum]
+    as_text: bool = False
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Returns the values, in the order of their definition."""
+        return tuple(choice.value for choice in self.of)
+
+
+@dataclass(frozen=True, slots=True)
 class AtMost:
-    """The largest number of items of a list or of an object."""
+    """The largest number of items of a list or of an object, and the smallest."""
 
     items: int
+    least: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The smallest and the largest value of a whole number."""
+
+    min: int
+    max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +70,13 @@ class ChangesOf:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectOf:
+    """Annotates an object that has the fields of a dataclass, and that the command takes as a mapping."""
+
+    type: type[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class FromProcess:
     """Annotates a parameter that is not sent by a caller; its value is the process's setting of this name."""
 
@@ -53,10 +85,11 @@ class FromProcess:
 
 @dataclass(frozen=True, slots=True)
 class InputField:
-    """One input of a command: its type (without `None` and without the list around it), its bounds and its
-    description.
+    """An input of a command: its type without `None` and without the list, its bounds and words.
 
-    `most` is the largest number of items, if the input is a list or an object. `hint` is the whole annotation.
+    The bounds `text` and `choices` of a list are those of each item. `most` and `least` bound the number of items, if
+    the input is a list or an object. `hint` is the whole annotation. `object` is the dataclass with the fields of an
+    object that the command takes as a mapping.
     """
 
     name: str
@@ -69,6 +102,10 @@ class InputField:
     example: Any = None
     most: int | None = None
     hint: Any = None
+    least: int = 0
+    choices: Choices | None = None
+    between: Between | None = None
+    object: type[Any] | None = None
 
     @property
     def required(self) -> bool:
@@ -80,11 +117,10 @@ class InputField:
 class CommandInputs:
     """The inputs of a command's function.
 
-    * `row` is the parameter for the id of the affected row, or None.
-    * `whole` is the parameter that takes the input's dataclass, or None if each field has its own parameter.
-    * `items` is the parameter that takes a list of the input's dataclass, or None.
-    * `changes` is the parameter that takes the changed fields of the input's dataclass, or None.
-    * `process` has the names of process settings, keyed by the parameters that take them.
+    `path` is the first parameter, which identifies a row, or None; `row` is its name, if it is the id of the row.
+    `whole` is the parameter that takes the input's dataclass, or None where each field is a parameter. `items` is the
+    parameter that takes a list of the input's dataclass. `changes` is the parameter that takes the changed fields of
+    the input's dataclass. `process` has the names of settings of the process, by the parameters that take them.
     """
 
     row: str | None
@@ -94,6 +130,7 @@ class CommandInputs:
     fields: Mapping[str, InputField]
     changes: str | None = None
     process: Mapping[str, str] = field(default_factory=dict)
+    path: InputField | None = None
 
 
 @cache
@@ -108,23 +145,33 @@ def input_fields(input_type: type) -> Mapping[str, InputField]:
     return declared
 
 
+PLACE = ("at", "pointer", "positions")
+"""The names of parameters that say where the inputs are in the request, for the pointers of violations."""
+
+
 @cache
-def command_inputs(function: Callable[..., Any]) -> CommandInputs:
-    """Returns the inputs of a command, read from the parameters of its function that follow the unit of work."""
+def command_inputs(function: Callable[..., Any], *, names_row: bool = True) -> CommandInputs:
+    """Returns the inputs of a command from the parameters of its function, those after the unit of work.
+
+    With `names_row`, the first parameter may identify a row by an id or a code.
+    """
     function = inspect.unwrap(function)
     hints = get_type_hints(function, include_extras=True)
-    row = whole = items = changes = None
+    whole = items = changes = None
     input_type: Any = None
+    path: InputField | None = None
     declared: dict[str, InputField] = {}
     process: dict[str, str] = {}
-    for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
+    for place, (name, parameter) in enumerate(list(inspect.signature(function).parameters.items())[1:]):
         default = REQUIRED if parameter.default is inspect.Parameter.empty else parameter.default
-        input_ = _field(name, hints[name], default)
+        one = _field(name, hints[name], default)
         extras = _parts(hints[name])[3]
-        setting = next((extra.name for extra in extras if isinstance(extra, FromProcess)), None)
-        changed = next((extra for extra in extras if isinstance(extra, ChangesOf)), None)
-        if setting is not None:
-            process[name] = setting
+        setting = _first(FromProcess, extras)
+        changed = _first(ChangesOf, extras)
+        if names_row and place == 0 and one.type in (UUID, str) and one.required and not one.many:
+            path = one
+        elif setting is not None:
+            process[name] = setting.name
         elif changed is not None:
             changes, input_type = name, changed.type
             declared |= {
@@ -132,23 +179,40 @@ def command_inputs(function: Callable[..., Any]) -> CommandInputs:
                 for each in input_fields(input_type).values()
                 if each.name not in changed.fixed
             }
-        elif input_.type is UUID and row is None and input_.required:
-            row = name
-        elif is_dataclass(input_.type):
-            whole, items = (None, name) if input_.many else (name, None)
-            input_type = input_.type
-            declared |= {} if input_.many else input_fields(input_type)
-        elif name != "at":  # the place of the items in the request, for the pointers of violations
-            declared[name] = input_
-    return CommandInputs(row, whole, items, input_type, declared, changes, process)
+        elif is_dataclass(one.type) and one.required:
+            whole, items = (None, name) if one.many else (name, None)
+            input_type = one.type
+            declared |= {} if one.many else input_fields(input_type)
+        elif name not in PLACE:
+            declared[name] = one
+    row = path.name if path is not None and path.type is UUID else None
+    return CommandInputs(row, whole, items, input_type, declared, changes, process, path)
 
 
 def _field(name: str, hint: Any, default: Any) -> InputField:
     type_, nullable, many, extras = _parts(hint)
-    text = next((extra for extra in extras if isinstance(extra, Text)), None)
-    about = next((extra for extra in extras if isinstance(extra, About)), About(""))
-    most = next((extra.items for extra in extras if isinstance(extra, AtMost)), None)
-    return InputField(name, type_, nullable, many, default, text, about.description, about.example, most, hint)
+    about = _first(About, extras) or About("")
+    bound, shape = _first(AtMost, extras), _first(ObjectOf, extras)
+    return InputField(
+        name,
+        type_,
+        nullable,
+        many,
+        default,
+        text=_first(Text, extras),
+        description=about.description,
+        example=about.example,
+        most=None if bound is None else bound.items,
+        hint=hint,
+        least=0 if bound is None else bound.least,
+        choices=_first(Choices, extras),
+        between=_first(Between, extras),
+        object=None if shape is None else shape.type,
+    )
+
+
+def _first(kind: type[T], extras: Sequence[Any]) -> T | None:
+    return next((extra for extra in extras if isinstance(extra, kind)), None)
 
 
 def _parts(hint: Any) -> tuple[Any, bool, bool, list[Any]]:
@@ -163,5 +227,8 @@ def _parts(hint: Any) -> tuple[Any, bool, bool, list[Any]]:
         type_, nullable, many, extras = _parts(parts[0])
         return type_, nullable or len(parts) < len(get_args(hint)), many, extras
     if origin in (tuple, list, Sequence):
-        return get_args(hint)[0], False, True, []
+        item, extras = get_args(hint)[0], []
+        if get_origin(item) is Annotated:
+            item, *extras = get_args(item)
+        return item, False, True, extras
     return hint, False, False, []

@@ -11,7 +11,8 @@ from app.decision import service
 from app.decision.models import Decision
 from app.decision.rules import DecisionKind
 from app.events.catalogue import DECISION_MADE, SUPPORT_CHANGED, SUPPORT_ENDED
-from app.resources.declare import Command, Link, Resource
+from app.resources.command import Body, Command
+from app.resources.declare import Link, Resource
 from app.resources.fields import choice, field, one, reference
 from app.resources.listing import Filter, Listing
 from app.resources.members import Id, One
@@ -108,9 +109,15 @@ COMMANDS = (
         "decide",
         service.decide,
         DecisionResource,
-        "Records a team's decision and carries it out: a change begins a new phase, an exit ends the support.",
+        "Records a team's decision and carries it out: a change begins a new phase, which needs `support:plan` and "
+        "`score:read` too, and an exit ends the support, which needs `support:plan`.",
         "POST /decisions",
+        sometimes=(Can.PLAN_SUPPORT, Can.READ_SCORES),
         emits=(DECISION_MADE, SUPPORT_CHANGED, SUPPORT_ENDED),
         status=201,
+        body=Body(
+            "NewDecision",
+            "A team's decision to be recorded. A referral can be recorded at any time and requires nothing before it.",
+        ),
     ),
 )

@@ -13,11 +13,12 @@ from app.core import ids
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.core.inputs import About
+from app.core.inputs import About, Choices
 from app.core.text import Text, require_texts
 from app.decision.models import Decision
 from app.decision.rules import (
     DRAWS_PHASE_LINE,
+    DecisionKind,
     check_goal,
     check_kind,
     check_level,
@@ -40,7 +41,7 @@ from app.support.service import SupportChange
 class NewDecision:
     """The input of `decide`. Without `verdict`, the decision refers to the support's current verdict."""
 
-    kind: Annotated[str, About("The kind of the decision.", "continue")]
+    kind: Annotated[str, Choices(DecisionKind), About("What the team chose.", "continue")]
     support: Annotated[
         str | None, About("The support; only a referral can be without one.", "sup_01jq4n6d9zf3vbs0x5k2m7e8tf")
     ] = None

@@ -16,10 +16,11 @@ from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.core.inputs import About
+from app.core.inputs import About, Choices
+from app.core.text import Text
 from app.evidence.latest import find_last_scores
 from app.evidence.models import Score, ScoreChange
-from app.evidence.rules import Range, unknown_form, violations_of
+from app.evidence.rules import Range, ScorePurpose, unknown_form, violations_of
 from app.playbook.lookup import measure_by_id
 from app.roster.lookup import resolve_actor, zone_of
 from app.roster.student_lock import lock_student_of
@@ -36,7 +37,7 @@ class Amendment:
     `by` is the id of the person who makes the correction.
     """
 
-    because: Annotated[str, About("The reason for the amendment.", "Scored again")]
+    because: Annotated[str, Text(min=1, max=500), About("Why it is amended.", "Scored again")]
     by: Annotated[
         str | None,
         About(
@@ -44,11 +45,11 @@ class Amendment:
             "per_01jq4n6d9zf3vbs0x5k2m7e8tb",
         ),
     ] = None
-    value: Annotated[float | None, About("The corrected value.", 47.0)] = None
-    taken_on: Annotated[date | None, About("The corrected day.", date(2026, 9, 29))] = None
-    attempt: Annotated[int | None, About("The corrected attempt.", 2)] = None
-    purpose: Annotated[str | None, About("The corrected purpose.", "baseline")] = None
-    form: Annotated[str | None, About("The corrected form.", "B")] = None
+    value: Annotated[float | None, About("Another value.", 47.0)] = None
+    taken_on: Annotated[date | None, About("Another day.", date(2026, 9, 29))] = None
+    attempt: Annotated[int | None, About("Another attempt.", 2)] = None
+    purpose: Annotated[str | None, Choices(ScorePurpose), About("Another purpose.", "baseline")] = None
+    form: Annotated[str | None, Text(max=100), About("Another form.", "B")] = None
 
 
 @dataclass(frozen=True, slots=True)

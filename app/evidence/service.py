@@ -22,11 +22,12 @@ from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.errors import AimlineError, Invalid, Violation
 from app.core.ids import new_id
-from app.core.inputs import About
+from app.core.inputs import About, Choices
+from app.core.text import Text
 from app.evidence.amend import change_of
 from app.evidence.latest import add_to_last_scores, find_last_scores
 from app.evidence.models import Score
-from app.evidence.rules import MAX_BATCH, Range, find_contradictions, unknown_form, violations_of
+from app.evidence.rules import MAX_BATCH, Range, ScorePurpose, find_contradictions, unknown_form, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.playbook.models import Measure
 from app.roster.lookup import IdList, locate_staff_by_name, zone_of
@@ -36,7 +37,7 @@ from app.roster.student_lock import lock_students_by_name
 
 @dataclass(frozen=True, slots=True)
 class NewScore:
-    """The input of `record_scores`; students and staff are ids or external ids, `measure` is a code or an id."""
+    """A score to be recorded: one administration of a measure. Sending the same score again changes nothing."""
 
     student: Annotated[
         str,
@@ -46,8 +47,8 @@ class NewScore:
     taken_on: Annotated[date, About("The day on which the score was taken.", date(2026, 9, 28))]
     value: Annotated[float, About("The value in the measure's unit.", 46.0)]
     attempt: Annotated[int, About("The attempt's number, where there were several on the day.", 1)] = 1
-    purpose: Annotated[str, About("The purpose of the score.", "progress")] = "progress"
-    form: Annotated[str | None, About("The passage or version of the measure.", "A")] = None
+    purpose: Annotated[str, Choices(ScorePurpose), About("The purpose of the score.", "progress")] = "progress"
+    form: Annotated[str | None, Text(max=100), About("The passage or version of the measure.", "A")] = None
     given_by: Annotated[
         str | None,
         About(
@@ -56,7 +57,9 @@ class NewScore:
         ),
     ] = None
     external_id: Annotated[
-        str | None, About("The sender's own id, by which the score is inserted or updated.", "probe-8812")
+        str | None,
+        Text(min=1, max=200),
+        About("The sender's own id, by which the score is inserted or updated.", "probe-8812"),
     ] = None
 
 
@@ -96,16 +99,22 @@ class _ScoreBatch:
 
 
 @needs(Can.RECORD_SCORES)
-async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scores") -> list[RecordedScore]:
-    """Records up to 500 scores; returns one result per score, in order."""
+async def record_scores(
+    work: Work, new: Sequence[NewScore], *, at: str = "/scores", positions: Sequence[int] | None = None
+) -> list[RecordedScore]:
+    """Records up to 500 scores; returns one result per score, in order.
+
+    `positions` has the places of the scores in the request, if other items of the request are left out.
+    """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "scores.count", f"Send 1 to {MAX_BATCH} scores at once.")])
     batch = await _load_batch(work, new)
     contradictions = find_contradictions([_identity(score, batch) for score in new])
+    places = range(len(new)) if positions is None else positions
     results = []
     for position, score in enumerate(new):
-        pointer = f"{at}/{position}" if at else ""
-        other = f"{at}/{contradictions[position]}" if position in contradictions else None
+        pointer = f"{at}/{places[position]}" if at else ""
+        other = f"{at}/{places[contradictions[position]]}" if position in contradictions else None
         try:
             results.append(_record(work, score, batch, pointer, other))
         except Invalid as error:

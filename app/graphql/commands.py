@@ -21,9 +21,14 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 
 KEY: Final = "idempotencyKey"
 VERSIONED: Final = frozenset({"concern", "support", "session", "score", "endpoint", "source", "measure"})
-"""The kinds of row that have a version. The field of an input is named after the kind: `score` or `score_id`."""
-OTHER_SUBJECTS: Final = {"decide": "support", "record_sessions": "support", "rotate_secret": "endpoint"}
-"""The kind of row whose version a mutation checks, for mutations whose names do not end with that kind."""
+"""The nouns whose rows have a version, in the names that inputs use: `score` means `score` and `score_id`."""
+OTHER_SUBJECTS: Final = {
+    "decide": "support",
+    "record_sessions": "support",
+    "rotate_secret": "endpoint",
+    "look_at_source": "source",
+}
+"""The noun whose version a mutation takes, keyed by mutation, for mutations whose name does not end with that noun."""
 OVERWRITES: Final = frozenset({"amend_measure", "change_endpoint", "change_source"})
 """The mutations that overwrite a row without keeping its history.
 

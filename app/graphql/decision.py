@@ -4,6 +4,7 @@ from datetime import date
 
 import strawberry
 
+from app.catalog import CATALOG
 from app.decision import models
 from app.decision.resource import DecisionResource
 from app.decision.rules import DecisionKind
@@ -62,7 +63,7 @@ class DecisionMutations:
     """The mutations of decisions."""
 
     @guarded_field(
-        "Records a team's decision and carries it out: a change begins a new phase, an exit ends the support.",
+        CATALOG.commands["decide"].description,
         decide,
     )
     async def decide(self, info: Info, input: DecideInput) -> DecidePayload | None:

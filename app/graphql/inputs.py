@@ -19,7 +19,7 @@ from strawberry.scalars import JSON
 
 from app.core import ids
 from app.core.errors import Invalid, Violation
-from app.core.inputs import InputField, input_fields
+from app.core.inputs import Choices, InputField, input_fields
 from app.graphql.types import cached, camel, enum_of, list_of
 
 NAME_OF_CHOICE: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -78,7 +78,9 @@ def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = Fal
 
 def _type_of(owner: str, declared: InputField) -> Any:
     type_: Any = declared.type
-    if _choices(declared):
+    if declared.choices is not None:
+        type_ = str if declared.choices.as_text else enum_of(declared.choices.of)
+    elif _choices(declared):
         type_ = _enum(f"{owner}{title(declared.name)}", declared)
     elif get_origin(type_) is Literal:
         type_ = str
@@ -87,7 +89,7 @@ def _type_of(owner: str, declared: InputField) -> Any:
     elif type_ is UUID or (type_ is str and _is_id(declared.example)):
         type_ = strawberry.ID
     elif is_dataclass(type_):
-        type_ = _input_of(type_)
+        type_ = input_of(type_)
     elif get_origin(type_) is tuple:
         type_ = list_of(get_args(type_)[0])
     elif _is_object(declared):
@@ -96,7 +98,7 @@ def _type_of(owner: str, declared: InputField) -> Any:
 
 
 @cached
-def _input_of(shape: Any) -> Any:
+def input_of(shape: Any) -> Any:
     members = field_types(shape.__name__, input_fields(shape)) | {"__doc__": shape.__doc__}
     made: Callable[..., Any] = strawberry.input
     return made(type(f"{shape.__name__}Input", (), members), description=" ".join((shape.__doc__ or "").split()))
@@ -141,6 +143,8 @@ def _item(declared: InputField, sent: Any, at: str, violations: list[Violation])
     type_ = declared.type
     if isinstance(sent, str) and declared.text is not None:
         violations += declared.text.violations(sent, at)
+    if declared.choices is not None:
+        return _choice(declared.choices, sent, at, violations)
     if _choices(declared):
         return cast(StrEnum, sent).value
     if get_origin(type_) is Literal and sent not in get_args(type_):
@@ -159,6 +163,13 @@ def _item(declared: InputField, sent: Any, at: str, violations: list[Violation])
     elif _is_object(declared):
         return _object(declared, sent, at, violations)
     return sent
+
+
+def _choice(choices: Choices, sent: Any, at: str, violations: list[Violation]) -> str:
+    value = sent.value if isinstance(sent, StrEnum) else str(sent)
+    if value not in choices.values:
+        violations.append(Violation(at, "shape.literal_error", f"One of {', '.join(choices.values)}."))
+    return str(value)
 
 
 def _uuid(text: str, at: str, violations: list[Violation]) -> UUID | None:

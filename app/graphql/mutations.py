@@ -12,22 +12,30 @@ from strawberry.types.field import StrawberryField
 
 from app.catalog import CATALOG
 from app.core.errors import NotFound
+from app.graphql.bulk import bulk_field
 from app.graphql.door import Info, guarded_field
 from app.graphql.inputs import convert, field_types, title
 from app.graphql.node import parse_id
 from app.graphql.problems import Problem, run_command, to_problems
 from app.graphql.types import camel, item_type
 from app.graphql.written import row_of
+from app.resources.command import Command
 from app.resources.complete import render_value
-from app.resources.declare import Command, declaration
+from app.resources.declare import declaration
 from app.resources.select import GRAPHQL_STYLE
 
 PARAMETER: Final = re.compile(r"\{(\w+)\}")
 
 
 def command_fields(written: Collection[str]) -> list[StrawberryField]:
-    """Returns a mutation for each declared command, except those in `written`, which are written by hand."""
-    return [_field(command) for name, command in CATALOG.commands.items() if name not in written]
+    """Returns a field for each declared command, except those whose mutations are `written` by hand."""
+    fields = []
+    for command in CATALOG.commands.values():
+        if command.inputs.items is None and command.name not in written:
+            fields.append(_field(command))
+        if command.bulk is not None and command.bulk_name not in written:
+            fields.append(bulk_field(command))
+    return fields
 
 
 def _field(command: Command) -> StrawberryField:

@@ -15,6 +15,7 @@ from app.response.administration.playbook import (
     StateChange,
     preview_rules,
     publish_rules,
+    published_rules,
     rules_in_force,
     shown_school,
 )
@@ -191,7 +192,7 @@ class PlaybookMutations:
         version, problems = await run_command(info.context, publish_rules, _rules(input.rules), alert=input.alert)
         if version is None:
             return PublishPlaybookPayload(playbook=None, problems=problems)
-        return PublishPlaybookPayload(playbook=Playbook.of(*await info.context.read(rules_in_force)), problems=[])
+        return PublishPlaybookPayload(playbook=Playbook.of(*await info.context.read(published_rules)), problems=[])
 
 
 def _rules(rules: list[RuleInput]) -> list[NewRule]:

@@ -30,7 +30,6 @@ from app.graphql.playbook import PlaybookMutations, PlaybookQueries
 from app.graphql.prepare import Preparation, Prepared
 from app.graphql.request import Operation
 from app.graphql.roots import query_fields
-from app.graphql.session import SessionMutations
 from app.graphql.subscription import Subscription
 from app.graphql.types import derived_names, type_of
 from app.graphql.written import install
@@ -49,7 +48,6 @@ class Query(MeQueries, PlaybookQueries, EventQueries, ConsumerQueries):
 )
 class Mutation(
     ConcernMutations,
-    SessionMutations,
     EvidenceMutations,
     DecisionMutations,
     PlaybookMutations,

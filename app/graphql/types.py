@@ -22,7 +22,7 @@ from app.resources.declare import GRAPHQL, Declaration, declaration
 from app.resources.listing import Filter, Flag
 from app.resources.members import FieldMember, ManyMember, Member, OneMember, ReferenceMember, ValueMember
 from app.resources.select import ResourceType
-from app.resources.values import Figures, Item, JsonObject, is_value
+from app.resources.values import Figures, Item, is_json, is_value
 from app.response.rules.verdict import NonresponseKind, State
 from app.sis.rules import RunState
 
@@ -158,12 +158,11 @@ def connection_of(resource: ResourceType) -> Any:
 def value_type(shape: Any) -> Any:
     """Returns the object type of a structured value."""
     name = shape.__name__.removesuffix("Value")
-    object_type = _empty_type(name, " ".join((shape.__doc__ or "").split()))
+    made = _empty_type(name, " ".join((shape.__doc__ or "").split()))
     for item in shape.__items__.values():
-        if (shown_name := item.shown_as(GRAPHQL)) is not None:
-            field = make_field(shown_name, item_type(item), item.description)
-            object_type.__strawberry_definition__.fields.append(field)
-    return object_type
+        if (shown := item.shown_as(GRAPHQL)) is not None:
+            made.__strawberry_definition__.fields.append(make_field(shown, item_type(item), item.description))
+    return made
 
 
 def _complete_types() -> None:
@@ -213,7 +212,7 @@ def item_type(item: Item) -> Any:
 def _shape_type(shape: Any) -> Any:
     if shape is Figures:
         return Figure
-    if shape is JsonObject:
+    if is_json(shape):
         return JSON
     if is_value(shape):
         return value_type(shape)

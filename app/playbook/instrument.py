@@ -3,13 +3,30 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from math import isfinite
 from typing import Any
 
 from app.core.errors import Violation
 
-DIRECTIONS = ("up", "down")
-KINDS = ("growth", "count", "percentage", "criterion")
+
+class Direction(StrEnum):
+    """The direction in which scores improve."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class MeasureKind(StrEnum):
+    """The kinds of measures. Each is judged by rules of its own."""
+
+    GROWTH = "growth"
+    COUNT = "count"
+    PERCENTAGE = "percentage"
+    CRITERION = "criterion"
+
+
+DIRECTIONS, KINDS = tuple(Direction), tuple(MeasureKind)
 CODE = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 """Matches a valid code. The characters `:`, `/` and `*` are not allowed, because they have a meaning in the key of a
 rule: `area:…`, `school:…/…`, `*`.

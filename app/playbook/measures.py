@@ -12,9 +12,10 @@ This package may not import scores and supports, so the caller reports whether a
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from sqlalchemy import Text, any_, cast, select
+from sqlalchemy import Text as TextType
+from sqlalchemy import any_, cast, select
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 
 from app.access.permission import Can
@@ -22,7 +23,22 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.core.errors import AimlineError, Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.playbook.instrument import CODE, FIXED_IN_USE, NOT_IN_USE, MeasureUse, violations_of, violations_of_change
+from app.core.inputs import About, AtMost, Choices
+from app.core.text import Text
+from app.playbook.instrument import (
+    CODE,
+    FIXED_IN_USE,
+    MAX_FORM_LENGTH,
+    MAX_FORMS,
+    MAX_NAME_LENGTH,
+    MAX_UNIT_LENGTH,
+    NOT_IN_USE,
+    Direction,
+    MeasureKind,
+    MeasureUse,
+    violations_of,
+    violations_of_change,
+)
 from app.playbook.lookup import locate_area, locate_measure
 from app.playbook.models import Measure
 from app.roster.student_lock import lock_named_subjects
@@ -36,16 +52,28 @@ CHECKED_AGAINST_USE = frozenset({*FIXED_IN_USE, "lowest", "highest", "forms"})
 class NewMeasure:
     """The input of `make_measure`. `area` is a code or an id. If `forms` is None, scores of any form are accepted."""
 
-    code: str
-    name: str
-    area: str
-    unit: str
-    direction: str
-    lowest: float
-    highest: float
-    sem: float | None = None
-    kind: str = "growth"
-    forms: Sequence[str] | None = None
+    code: Annotated[
+        str, Text(max=63), About("The code by which scores and rules name it; it never changes.", "orf-spanish")
+    ]
+    name: Annotated[str, Text(max=MAX_NAME_LENGTH), About("The name.", "Oral reading fluency, Spanish")]
+    area: Annotated[str, About("The area that it measures: a code or an id.", "ela.fluency")]
+    unit: Annotated[str, Text(max=MAX_UNIT_LENGTH), About("The unit of its scores.", "words a minute")]
+    direction: Annotated[str, Choices(Direction), About("The direction in which scores improve.", "up")]
+    lowest: Annotated[float, About("The lowest possible score.", 0.0)]
+    highest: Annotated[float, About("The highest possible score.", 300.0)]
+    sem: Annotated[
+        float | None, About("Standard error of measurement, in the measure's unit; null where it is not known.", 5.5)
+    ] = None
+    kind: Annotated[
+        str,
+        Choices(MeasureKind),
+        About("`growth`, or `count`, `percentage` or `criterion`, each judged by rules of its own.", "growth"),
+    ] = "growth"
+    forms: Annotated[
+        Sequence[Annotated[str, Text(max=MAX_FORM_LENGTH)]] | None,
+        AtMost(MAX_FORMS),
+        About("The measure's passages or versions; null where any name is accepted.", ("A", "B")),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +154,7 @@ async def _lock_measure(work: Work, name: str) -> Measure:
             kind, row_id = ids.parse_any_id(text)
             named_ids += [row_id] if kind == "measure" else []
     codes = [text for text in names if CODE.fullmatch(text)]
-    is_named = (Measure.id == any_(cast(named_ids, ARRAY(UUID)))) | (Measure.code == any_(cast(codes, ARRAY(Text))))
+    is_named = (Measure.id == any_(cast(named_ids, ARRAY(UUID)))) | (Measure.code == any_(cast(codes, ARRAY(TextType))))
     query = select(Measure).where(Measure.district_id == work.district_id, is_named).order_by(Measure.id)
     query = query.with_for_update().execution_options(populate_existing=True)
     measures: dict[Any, Measure] = {measure.id: measure for measure in await work.db.scalars(query)}

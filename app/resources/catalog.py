@@ -11,7 +11,8 @@ from sqlalchemy.sql import visitors
 
 from app.access.permission import Can
 from app.core.errors import Misuse
-from app.resources.declare import AddedLink, CannotCompile, Command, Declaration, Resource, declaration
+from app.resources.command import Command
+from app.resources.declare import AddedLink, CannotCompile, Declaration, Resource, declaration
 from app.resources.listing import Listing
 from app.resources.members import ManyMember, Member, OneMember, ValueMember
 

@@ -17,7 +17,7 @@ from app.access.work import Work
 from app.core.errors import AimlineError, Misuse
 from app.resources.compile.scope import ValueSlot, table_of
 from app.resources.select import Constant, Path, Picks, Style
-from app.resources.values import Figures, Item, JsonObject, is_value, render_leaf
+from app.resources.values import Figures, Item, is_json, is_value, render_leaf
 
 log = structlog.get_logger()
 
@@ -93,7 +93,7 @@ def render_value(value: Any, shape: Any, picks: Picks, style: Style) -> Any:
     """Returns a structured value as JSON-compatible data, with the selected items or else all items that the API
     shows.
     """
-    if value is None or shape is JsonObject or not (is_value(shape) or shape is Figures):
+    if value is None or is_json(shape) or not (is_value(shape) or shape is Figures):
         return value
     if shape is Figures:
         return _figures(value, picks, style)
@@ -114,7 +114,7 @@ def _item(value: Any, item: Item, picks: Picks, style: Style) -> Any:
     part = item.get(value) if item.get is not None else _part(value, item.name)
     if part is None:
         return None
-    if is_value(item.type) or item.type in (Figures, JsonObject):
+    if is_value(item.type) or item.type is Figures or is_json(item.type):
         if item.many:
             return [render_value(element, item.type, picks, style) for element in part]
         return render_value(part, item.type, picks, style)

@@ -1,4 +1,4 @@
-"""Declares resources: the class `Resource`, the links that other packages add to it, and commands.
+"""Declares resources: the class `Resource`, and the links that other packages add to it.
 
 A declaration is a class in the `resource.py` of its package. It uses no framework:
 
@@ -13,7 +13,7 @@ because a column could have the same name. mypy reports a wrong column or type. 
 `| None`, a missing description) raises `Misuse` when the class is made.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
@@ -23,10 +23,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.access.permission import Can
 from app.core.errors import Misuse
-from app.core.inputs import CommandInputs, command_inputs
-from app.events.catalogue import EventType
 from app.resources.members import FieldMember, ManyMember, Member, OneMember, ReferenceMember, ValueMember, named
-from app.resources.values import Value, parse_annotation
+from app.resources.values import parse_annotation
 
 Model = TypeVar("Model")
 REST, GRAPHQL = "rest", "graphql"
@@ -171,37 +169,6 @@ class AddedLink:
 
     source: type[Resource[Any]]
     member: Member
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command of a package's service that both APIs offer.
-
-    * `function` is the service's function; its parameters state the inputs with bounds and descriptions.
-    * `result` is the resource that the command returns, or None.
-    * `rest` has the method and the path, whose parameter is the id of the row.
-    * `emits` lists the events that the command can record.
-    * `bulk` is the largest number of items of one call, under the name `items`; each item has its own result.
-    * `row` returns the row in the function's result, if the result is not the row itself.
-    * `value` declares the values that the command returns in addition to the row.
-    """
-
-    name: str
-    function: Callable[..., Any]
-    result: Any
-    description: str
-    rest: str
-    emits: tuple[EventType, ...] = ()
-    status: int = 200
-    bulk: int | None = None
-    items: str | None = None
-    row: Callable[[Any], Any] | None = None
-    value: type[Value] | None = None
-
-    @property
-    def inputs(self) -> CommandInputs:
-        """Returns the inputs of the command's function."""
-        return command_inputs(self.function)
 
 
 def _model_of(cls: type) -> Any:

@@ -25,12 +25,14 @@ def field(
     *,
     rest: str | None = SAME,
     graphql: str | None = SAME,
+    values: tuple[str, ...] = (),
 ) -> T:
     """Declares a value of the row, whose annotation must have the column's type.
 
-    `rest` and `graphql` are the member's names in the two APIs, or None if an API does not show it.
+    `rest` and `graphql` are the member's names in the two APIs, or None if an API does not show it. `values` are the
+    values that a text can have.
     """
-    member = FieldMember("", description, example, rest, graphql, expression=column)
+    member = FieldMember("", description, example, rest, graphql, expression=column, values=values)
     return cast(T, member)
 
 

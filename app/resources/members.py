@@ -54,7 +54,8 @@ class Member:
 class FieldMember(Member):
     """A member whose value is stored in the row itself.
 
-    `choices` is the enum of a choice; `many` states that the value is a list.
+    `choices` is the enum of a choice; `many` states that the value is a list. `values` are the values of a text that
+    are not the names of an enum; only REST's contract lists them.
     """
 
     expression: Any
@@ -62,6 +63,7 @@ class FieldMember(Member):
     nullable: bool = False
     many: bool = False
     choices: type[StrEnum] | None = None
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

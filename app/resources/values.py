@@ -22,7 +22,23 @@ class Figures:
 
 
 class JsonObject:
-    """The annotation of an object without a fixed shape, which only REST shows."""
+    """The annotation of JSON without a fixed shape: an object. GraphQL shows it as the scalar `JSON`."""
+
+
+class Numbers(JsonObject):
+    """The annotation of an object of numbers by name."""
+
+
+class WholeNumbers(JsonObject):
+    """The annotation of an object of whole numbers by name."""
+
+
+class JsonList(JsonObject):
+    """The annotation of a list without a fixed shape."""
+
+
+class DayRanges(JsonObject):
+    """The annotation of a list of pairs of days, the first and the last day of each range."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +127,12 @@ def _leaf(value: Any, item_: Item, *, upper: bool) -> Any:
     if isinstance(item_.type, type) and issubclass(item_.type, StrEnum):
         return item_.type(value).name if upper else item_.type(value).value
     return value
+
+
+@functools.cache
+def is_json(type_: Any) -> bool:
+    """Returns whether a type is JSON without a fixed shape."""
+    return isinstance(type_, type) and issubclass(type_, JsonObject)
 
 
 @functools.cache

@@ -1,5 +1,7 @@
 """Declares the commands on supports, scores and sessions after which the affected series are judged again."""
 
+from operator import attrgetter
+
 from app.events.catalogue import (
     PROBE_REQUESTED,
     RESPONSE_ENDED,
@@ -15,7 +17,7 @@ from app.events.catalogue import (
     SUPPORT_STARTED,
 )
 from app.evidence.resource import ScoreResource
-from app.resources.declare import Command
+from app.resources.command import Body, Command, Single
 from app.response import service
 from app.support.delivery import SessionResource
 from app.support.resource import PhaseResource, SupportResource
@@ -39,6 +41,7 @@ COMMANDS = (
         "Starts a planned support: its first session was given.",
         "POST /supports/{support}/start",
         emits=(SUPPORT_STARTED,),
+        body=Body("SupportStart", "The day on which a support started."),
     ),
     Command(
         "change_support",
@@ -47,6 +50,8 @@ COMMANDS = (
         "Changes a support: a new phase with another level, goal or dosage begins on the day that it names.",
         "POST /supports/{support}/change",
         emits=(SUPPORT_CHANGED, RESPONSE_SUPERSEDED, *JUDGED),
+        body=Body("SupportChange", "Changes of a support from a day on; fields that are not given keep their values."),
+        rest_result=SupportResource,
     ),
     Command(
         "end_support",
@@ -55,6 +60,7 @@ COMMANDS = (
         "Ends a planned or active support.",
         "POST /supports/{support}/end",
         emits=(SUPPORT_ENDED, RESPONSE_ENDED),
+        body=Body("SupportEnd", "The reason and the day on which a support ended."),
     ),
     Command(
         "record_scores",
@@ -65,6 +71,16 @@ COMMANDS = (
         emits=JUDGED,
         bulk=500,
         items="scores",
+        body=Body("NewScores", "Up to 500 scores."),
+        row=attrgetter("score"),
+        single=Single(
+            "record_score",
+            "Records one score and judges the series that it belongs to, in the same transaction. 201 for a new "
+            "score, 200 for one that was sent before.",
+            "POST /scores",
+            status=201,
+            created=lambda result: bool(result.outcome == "recorded"),
+        ),
     ),
     Command(
         "amend_score",
@@ -73,6 +89,11 @@ COMMANDS = (
         "Amends a score; the affected series are judged again at once.",
         "POST /scores/{score}/amend",
         emits=JUDGED,
+        body=Body(
+            "ScoreAmendment",
+            "A correction of a score with its reason; fields that are not given keep their values.",
+        ),
+        more="An alert that is no longer justified is retracted, with an event.",
     ),
     Command(
         "remove_score",
@@ -81,6 +102,8 @@ COMMANDS = (
         "Removes a score from its series; the affected series are judged again at once.",
         "POST /scores/{score}/remove",
         emits=JUDGED,
+        body=Body("ScoreRemoval", "The reason for a score's removal."),
+        more="Sending the score again under the same key restores it.",
     ),
     Command(
         "record_sessions",
@@ -91,6 +114,8 @@ COMMANDS = (
         emits=JUDGED,
         bulk=500,
         items="sessions",
+        body=Body("NewSessions", "Up to 500 sessions of one support."),
+        row=attrgetter("session"),
     ),
     Command(
         "amend_session",
@@ -99,12 +124,13 @@ COMMANDS = (
         "Amends a session; its values before are kept.",
         "POST /sessions/{session}/amend",
         emits=JUDGED,
+        body=Body("SessionAmendment", "A correction of a session; fields that are not given keep their values."),
     ),
     Command(
         "remove_session",
         service.remove_session,
         None,
-        "Removes a session; its values are kept.",
+        "Removes a session that was recorded by mistake. Its values are kept, and its day counts as unknown again.",
         "DELETE /sessions/{session}",
         emits=JUDGED,
         status=204,

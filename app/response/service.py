@@ -12,6 +12,7 @@ from uuid import UUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.inputs import About
+from app.core.text import Text
 from app.events.catalogue import RESPONSE_ENDED, RESPONSE_SUPERSEDED, EventType
 from app.evidence import amend
 from app.evidence import service as evidence
@@ -39,6 +40,7 @@ async def record_scores(
     new: Sequence[NewScore],
     *,
     at: str = "/scores",
+    positions: Sequence[int] | None = None,
     backfill: Annotated[
         bool, About("Whether these are scores of the past: they are judged, but raise no alerts.", False)
     ] = False,
@@ -47,7 +49,7 @@ async def record_scores(
 
     The scores of a backfill are judged, but raise no alerts.
     """
-    results = await evidence.record_scores(work, new, at=at)
+    results = await evidence.record_scores(work, new, at=at, positions=positions)
     days = {
         (result.score.student_id, result.score.measure_id, day)
         for result in results
@@ -71,7 +73,7 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Score
 async def remove_score(
     work: Work,
     score_id: UUID,
-    because: Annotated[str, About("The reason for the removal.", "Another child's paper")],
+    because: Annotated[str, Text(min=1, max=500), About("Why it is removed.", "Another child's paper")],
     by: Annotated[
         str | None,
         About(
@@ -123,12 +125,17 @@ async def end_support(
 
 @needs(Can.RECORD_SESSIONS)
 async def record_sessions(
-    work: Work, support_id: UUID, new: Sequence[NewSession], *, at: str = "/sessions"
+    work: Work,
+    support_id: UUID,
+    new: Sequence[NewSession],
+    *,
+    at: str = "/sessions",
+    positions: Sequence[int] | None = None,
 ) -> list[RecordedSession]:
     """Records sessions as `support.session` does, and judges the support again, because its verdict depends on the
     dosage.
     """
-    results = await sessions.record_sessions(work, support_id, new, at=at)
+    results = await sessions.record_sessions(work, support_id, new, at=at, positions=positions)
     if any(result.outcome in ("recorded", "amended") for result in results):
         await _judge_as_district(work, support_id, amended=True)
     return results

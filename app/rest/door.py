@@ -1,14 +1,11 @@
 """Opens the unit of work of a REST request: verifies the token, finds the acting person, and begins the transaction."""
 
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query, Request, Security
-from fastapi._compat import field_annotation_is_sequence
-from fastapi.dependencies.utils import get_flat_params
 from fastapi.security import OAuth2
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -20,11 +17,10 @@ from app.access.work import Work, required_permissions, unit
 from app.core import ids
 from app.core.address import Allowed
 from app.core.crypto import Keyring
-from app.core.errors import Invalid, Malformed, NotFound, Violation
+from app.core.errors import Invalid, Malformed, NotFound
 from app.core.writer_share import WriterShare
 from app.events.hub import FeedHub
 from app.requests.origins import Origins
-from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE
 from app.rest.repetition import Replayed, find_stored_response
 from app.rest.versions import expect_versions, writes
@@ -65,31 +61,6 @@ class Services:
     origins: Origins
     operations: Mapping[str, frozenset[Can]] = field(default_factory=dict)
     """The scopes that each operation requires, keyed by the operation's id."""
-
-
-async def refuse_unknown_parameters(request: Request) -> None:
-    """Raises `Malformed` for query parameters that are unknown or repeated or contain a NUL character.
-
-    A list would ignore a misspelt filter and all but one of several equal parameters. PostgreSQL cannot store NUL, so
-    no row could match it.
-    """
-    route = request.scope["route"]
-    fields = [field for field in get_flat_params(route.dependant) if field.field_info.__class__.__name__ == "Query"]
-    accepted = {field.alias for field in fields}
-    unknown = sorted(set(request.query_params) - accepted)
-    if unknown:
-        names = ", ".join(sorted(accepted)) or "none"
-        raise Malformed(
-            [Violation(f"/{name}", "parameter.unknown", f"This takes the parameters: {names}.") for name in unknown]
-        )
-    lists = {field.alias for field in fields if field_annotation_is_sequence(field.field_info.annotation)}
-    counts = Counter(name for name, _ in request.query_params.multi_items())
-    repeated = [name for name, count in counts.items() if count > 1 and name not in lists]
-    if repeated:
-        raise Malformed([Violation(f"/{name}", "parameter.repeated", "Name this once.") for name in repeated])
-    with_nul = [name for name, value in request.query_params.multi_items() if NUL in value]
-    if with_nul:
-        raise Malformed([Violation(f"/{name}", "parameter.nul", "A text has no NUL character.") for name in with_nul])
 
 
 async def principal_of(

@@ -19,9 +19,9 @@ from app.rest.problem import fault, problem
 MAX_BODY_BYTES = 2 * 1024 * 1024
 """The size of the largest body in bytes; 500 scores need about a tenth of it."""
 MAX_FORM_BYTES = 16 * 1024
-"""The size of the largest token request in bytes; it is small, because its sender is not authenticated yet."""
-UPLOADS = re.compile(r"/v1/sis-sources/[^/]+/roster")
-"""The only path with a larger limit; its body is written to disk as it arrives, after its sender was authorized."""
+"""The largest token request in bytes; it is small, because its sender is not authenticated yet."""
+UPLOADS = re.compile(r"/v1/sis-sources/[^/]+/(roster|scores)")
+"""The only paths with a larger limit: their bodies go to disk as they arrive, after the sender was authorized."""
 MAX_BYTES_BY_PATH = {"/oauth/token": MAX_FORM_BYTES}
 """The paths with a smaller limit."""
 DEFAULT_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))

@@ -116,7 +116,7 @@ async def preview_playbook(work: OpenWork, proposal: RulesToPreview) -> RulesPre
 async def publish_playbook(work: OpenWork, proposal: RulesToPublish) -> Playbook:
     """Publishes the next version. All series are then judged by it, which raises alerts only with `alert`."""
     await playbook.publish_rules(work, _rules(proposal), alert=proposal.alert)
-    return _playbook(*await playbook.rules_in_force(work))
+    return _playbook(*await playbook.published_rules(work))
 
 
 def _rules(proposal: RulesToPreview) -> list[NewRule]:

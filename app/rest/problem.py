@@ -1,6 +1,6 @@
 """Converts errors into problem details (RFC 9457) for REST callers, without any submitted value."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -150,17 +150,18 @@ async def _shape(request: Request, error: Exception) -> JSONResponse:
     errors = error.errors()
     if any(item["type"] == "json_invalid" for item in errors):
         return problem(request, 400, "body.not_json", "The body is not JSON.")
-    violations = [_violation(item) for item in errors[:MAX_VIOLATIONS]]
+    earlier: list[Violation] = getattr(request.state, "violations", [])
+    violations = [*earlier, *(violation_of(item, item["loc"][1:]) for item in errors[:MAX_VIOLATIONS])]
     detail = "The request does not have the expected shape."
     # A wrong parameter is a bad request (400); a JSON body with invalid content cannot be processed (422).
     status = 422 if any(item["loc"][:1] == ("body",) for item in errors) else 400
-    more = len(errors) - len(violations)
+    more = len(errors) + len(earlier) - len(violations)
     return problem(request, status, "shape", detail, violations, more)
 
 
-def _violation(error: dict[str, Any]) -> Violation:
+def violation_of(error: Mapping[str, Any], place: Sequence[int | str]) -> Violation:
+    """Returns an error of pydantic as a violation at a place of the request."""
     # The message names types and limits only; the submitted value is in another field, which is not passed on.
-    place = error["loc"][1:] if error["loc"][:1] and error["loc"][0] in ("body", "query", "path", "header") else ()
     pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
     return Violation(pointer, f"shape.{error['type']}", f"{error['msg']}.")
 

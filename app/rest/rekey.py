@@ -8,9 +8,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownEr
 
 from app.core.errors import MAX_VIOLATIONS
 from app.rest.door import OpenWork, requires, row_id
-from app.rest.pages import Input
+from app.rest.pages import Input, Shape
 from app.rest.route import Route
-from app.rest.sis import SyncRun, accepted_run
+from app.rest.sis import RUN, accepted_run
 from app.sis.runs import pull, queries
 from app.sis.runs.rekey import MAX_GIVEN
 
@@ -91,10 +91,11 @@ class NewRekey(Input):
     "/sync-runs/{run}/rekey",
     status_code=202,
     operation_id="rekey_sync_run",
+    response_model=RUN,
     **requires(pull.request_rekey, queries.run),
 )
-async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> SyncRun:
-    """Requests new sourcedIds for people of a held run, which the worker plans as a separate run.
+async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> Shape:
+    """Requests a map of new sourcedIds for the people of a held run; the worker plans it as a separate run.
 
     The new run is held too. Its report counts the matches, and approving its plan applies the new ids. 409 if the given
     run is not held, or while another run of its source is pending.

@@ -1,4 +1,4 @@
-"""Lists the reads that REST derives from the declared resources, with the path, operation and tag of each."""
+"""Lists the reads that REST derives from the declared resources, and derives the declared commands. Nothing else."""
 
 from fastapi import APIRouter
 
@@ -11,15 +11,17 @@ from app.playbook.resource import AreaResource, LevelResource, MeasureResource
 from app.resources.select import ResourceType
 from app.response.resource import CalibrationResource, VerdictResource
 from app.rest.derived.answer import Reader
+from app.rest.derived.commands import Commands
 from app.rest.derived.routes import add_link, add_list, add_row
 from app.rest.derived.shapes import Shapes
 from app.rest.route import Route
 from app.roster.resource import DemographicsResource, EnrollmentResource, StaffResource, StudentResource
 from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource
 from app.sis.runs.plans.resource import PlannedChangeResource
-from app.sis.runs.resource import RunResource
+from app.sis.runs.resource import QuarantinedResource, RunResource, SourceResource, SyncChangeResource
 from app.support.delivery import SessionChangeResource, SessionResource
 from app.support.resource import PhaseResource, SupportResource
+from app.webhooks.resource import AttemptResource, DeliveryResource, EndpointResource
 
 SERVED: tuple[ResourceType, ...] = (
     ExternalIdResource,
@@ -47,6 +49,13 @@ SERVED: tuple[ResourceType, ...] = (
     CalibrationResource,
     DecisionResource,
     PlannedChangeResource,
+    EndpointResource,
+    AttemptResource,
+    DeliveryResource,
+    SourceResource,
+    RunResource,
+    QuarantinedResource,
+    SyncChangeResource,
 )
 """The resources that REST shows; a link to any other resource is left out."""
 
@@ -64,6 +73,9 @@ LISTS = (
     ("scores", "list_scores", "scores"),
     ("calibrations", "list_calibrations", "verdicts"),
     ("decisions", "list_decisions", "decisions"),
+    ("webhook_endpoints", "list_endpoints", "webhooks"),
+    ("sis_sources", "list_sources", "sync"),
+    ("sync_runs", "list_sync_runs", "sync"),
 )
 """The lists, each with its name (which is its path), operation and tag."""
 
@@ -77,6 +89,9 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (ScoreResource, "scores/{score}", "get_score", "scores"),
     (VerdictResource, "verdicts/{verdict}", "get_verdict", "verdicts"),
     (DecisionResource, "decisions/{decision}", "get_decision", "decisions"),
+    (EndpointResource, "webhook-endpoints/{endpoint}", "get_endpoint", "webhooks"),
+    (SourceResource, "sis-sources/{source}", "get_source", "sync"),
+    (RunResource, "sync-runs/{run}", "get_sync_run", "sync"),
 )
 """The reads of one row, each with its resource, path, operation and tag."""
 
@@ -95,10 +110,36 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
     (SupportResource, "verdict", "supports/{support}/verdict", "get_verdict_now", "verdicts"),
     (SupportResource, "verdicts", "supports/{support}/verdicts", "list_verdicts", "verdicts"),
     (RunResource, "planned_changes", "sync-runs/{run}/planned-changes", "list_planned_changes", "sync"),
+    (EndpointResource, "deliveries", "webhook-endpoints/{endpoint}/deliveries", "list_deliveries", "webhooks"),
+    (RunResource, "quarantine", "sync-runs/{run}/quarantine", "list_quarantine", "sync"),
+    (RunResource, "changes", "sync-runs/{run}/changes", "list_sync_changes", "sync"),
 )
 """The reads of the rows that a link leads to, each with its resource, link, path, operation and tag."""
 
-SHAPES = Shapes(CATALOG, SERVED)
+TAGS = {
+    "breaks": "roster",
+    "concerns": "concerns",
+    "decisions": "decisions",
+    "measures": "playbook",
+    "scores": "scores",
+    "sessions": "sessions",
+    "sis-sources": "sync",
+    "supports": "supports",
+    "sync-runs": "sync",
+    "webhook-endpoints": "webhooks",
+}
+"""The tag of a command: that of the last part of its path that is here."""
+WRITTEN = frozenset({"rekey_sync_run"})
+"""Declared commands whose routes are written by hand."""
+
+NAMES: dict[ResourceType, str] = {
+    EndpointResource: "Endpoint",
+    DeliveryResource: "Delivery",
+    AttemptResource: "Attempt",
+}
+"""The names of resources in REST's contract that differ from those in GraphQL."""
+
+SHAPES = Shapes(CATALOG, SERVED, NAMES)
 READER = Reader(SHAPES)
 router = APIRouter(prefix="/v1", route_class=Route)
 for _listing, _operation, _tag in LISTS:
@@ -117,3 +158,7 @@ add_row(
 )
 for _resource, _link, _path, _operation, _tag in LINKS:
     add_link(router, READER, _resource, _link, path=f"/{_path}", operation=_operation, tag=_tag)
+_commands = Commands(READER, {resource: path for resource, path, _, _ in ROWS})
+for _command in CATALOG.commands.values():
+    if _command.name not in WRITTEN:
+        _commands.add(router, _command, tag=[TAGS[part] for part in _command.rest.split("/") if part in TAGS][-1])

@@ -7,6 +7,7 @@ The class also adds what follows from a route's declaration: an idempotency key,
 """
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
@@ -16,8 +17,9 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from app.access.permission import MEANING, Can
-from app.core.errors import Forbidden, Malformed, Violation
+from app.core.errors import Forbidden, Malformed, PreconditionRequired, Violation
 from app.core.json_limits import MAX_VALUES, NotText, check_json
+from app.rest.checks import run_checks
 from app.rest.door import READS, open_work, principal_of
 from app.rest.headers import describe
 from app.rest.repetition import Replayed, note_key, store_response
@@ -88,10 +90,14 @@ class Route(APIRoute):
                 await _authorize(request, scopes)
             if reads_json:
                 await _check_body(request, most_values)
-            if takes_version:
-                note_versions(request, is_required=requires_version)
-            if takes_key:
-                await note_key(request, request.state.principal)
+            await run_checks(
+                self,
+                request,
+                *([partial(note_versions, request)] if takes_version else ()),
+                *([partial(note_key, request, request.state.principal)] if takes_key else ()),
+            )
+            if requires_version and request.state.expected is None:
+                raise PreconditionRequired
             try:
                 response = await handle(request)
             except Replayed as replay:

@@ -4,7 +4,7 @@ This file exceeds 250 lines because runs, reports and answers share their models
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -12,73 +12,19 @@ from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
 from app.core import ids
-from app.rest.door import After, Limit, OpenWork, StudentPath, requires, row_id
-from app.rest.pages import Input, Items, Shape, page_keyset, to_page
-from app.rest.quarantine import QuarantinedRow
+from app.rest.door import OpenWork, StudentPath, requires, row_id
+from app.rest.pages import Shape
+from app.rest.resources import SHAPES
 from app.rest.route import Route
 from app.roster.queries import find_staff, find_student
 from app.sis import models
-from app.sis.runs import approval, history, pull, queries
+from app.sis.engine.report import Refusal
+from app.sis.runs import history, queries
+from app.sis.runs.resource import QuarantinedResource, RunResource
 from app.sis.scheduler.report_text import next_steps, render_report
 
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
-
-
-class SyncRun(Shape):
-    """One sync of a source, with its changes or the reason why it changed nothing."""
-
-    id: str
-    source: str
-    state: str = Field(
-        description="pending, running, applied, held, approved, failed_to_apply (an approved plan that could not be "
-        "applied), discarded, failed, dry, or skipped (nothing new)."
-    )
-    mode: str | None = Field(description="full or delta, once it is known; rekey for a map of new sourcedIds.")
-    asked_by: str | None = Field(
-        description="The person or client that requested the run; `schedule` for a scheduled run."
-    )
-    sentence: str = Field(description="The run's result in one sentence.")
-    began_at: datetime
-    ended_at: datetime | None
-    counts: dict[str, Any] = Field(description="Numbers of rows, by kind.")
-    warnings: list[Any]
-    listed: int = Field(description="The number of planned changes that are listed; 0 where there is no list.")
-
-
-class Approval(Input):
-    """The approval of a held run's plan, for all of it or without its removals."""
-
-    plan: str = Field(
-        max_length=64,
-        description=(
-            "The `plan` of the report that was read; the approval is refused if the plan is another one by now."
-        ),
-    )
-    without_removals: bool = Field(default=False, description="Whether removals are left out of the plan.")
-    schools: list[Annotated[str, Field(max_length=200)]] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=1000,
-        description="The only schools whose changes are applied: ids, or external ids `sis:<source>:<sourcedId>`. A "
-        "row that concerns several schools is applied if all of them are named. The rest comes again with the next "
-        "run.",
-    )
-    kinds: list[Annotated[str, Field(max_length=40)]] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=20,
-        description="The only kinds of rows that are applied, as in `counts`.",
-    )
-
-
-class NewRun(Input):
-    """A sync run to request."""
-
-    source: str = Field(max_length=64, description="A source's id.")
-    mode: Literal["full", "delta"] | None = Field(
-        default=None, description="By default, the source's schedule for full runs decides."
-    )
-    dry: bool = Field(default=False, description="Whether to plan and report only, and write nothing.")
+RUN, QUARANTINED = SHAPES.of(RunResource), SHAPES.of(QuarantinedResource)
 
 
 class WeighedRule(Shape):
@@ -95,15 +41,6 @@ class WeighedRule(Shape):
     rows: int
     held: bool
     sentence: str
-
-
-class SyncChange(Shape):
-    """A row that a run changed, without its earlier values."""
-
-    id: str
-    kind: str
-    row: str | None = Field(description="The row's id, where the API shows rows of its kind.")
-    action: str = Field(description="update, restore, remove (marked as deleted), absent (no longer sent) or rekey.")
 
 
 class LikelyRekey(Shape):
@@ -132,7 +69,7 @@ class RekeyPlan(Shape):
     roles: int = Field(default=0, description="Roles of OneRoster 1.2 that continue with their people.")
 
 
-class SyncReport(SyncRun):
+class SyncReport(RUN):  # type: ignore[valid-type,misc]  # made at run time
     """A run with everything that a person needs to approve or discard it."""
 
     held_because: list[str] = Field(description="The guard's reasons, one sentence each.")
@@ -147,8 +84,8 @@ class SyncReport(SyncRun):
     )
     rekeys: list[LikelyRekey] = Field(description="People who likely came back with another sourcedId.")
     exit_code: int = Field(description="The exit code of the command line for the run in its state; 4 while held.")
-    first_quarantined: list[QuarantinedRow]
-    next: list[str] = Field(description="The next steps for a person.")
+    first_quarantined: list[QUARANTINED] = Field(description="The first rows that were refused.")  # type: ignore[valid-type]  # made at run time
+    next: list[str] = Field(description="What a person may do about the run.")
 
 
 class SyncStep(Shape):
@@ -179,35 +116,6 @@ class StaffSyncHistory(Shape):
     steps: list[SyncStep]
 
 
-@router.get("/sync-runs", operation_id="list_sync_runs", **requires(queries.runs))
-async def list_sync_runs(
-    work: OpenWork, request: Request, response: Response, after: After = None, limit: Limit = None
-) -> Items[SyncRun]:
-    """Lists the district's sync runs, newest first."""
-    page = await queries.runs(work, page_keyset(work, "sync-runs", {}, after, limit))
-    items, next_cursor = to_page(request, response, page, _run)
-    return Items(items=items, next=next_cursor)
-
-
-@router.get("/sync-runs/{run}", operation_id="get_sync_run", **requires(queries.run))
-async def get_sync_run(work: OpenWork, run: str) -> SyncRun:
-    """Returns one sync run."""
-    return _run(await queries.run(work, row_id("run", run)))
-
-
-@router.get("/sync-runs/{run}/changes", operation_id="list_sync_changes", **requires(queries.run, queries.changes))
-async def list_sync_changes(
-    work: OpenWork, request: Request, response: Response, run: str, after: After = None, limit: Limit = None
-) -> Items[SyncChange]:
-    """Lists the rows within the caller's reach that a run changed, removed or restored."""
-    source_run = await queries.run(work, row_id("run", run))
-    page = await queries.changes(
-        work, page_keyset(work, "sync-changes", {"run": source_run.run.id}, after, limit), source_run.run.id
-    )
-    items, next_cursor = to_page(request, response, page, _change)
-    return Items(items=items, next=next_cursor)
-
-
 AS_TEXT = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
@@ -225,7 +133,7 @@ async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncRep
     if "text/plain" in request.headers.get("accept", ""):
         return PlainTextResponse(render_report(report))  # type: ignore[return-value]  # FastAPI sends a response unchanged
     return SyncReport(
-        **_run(source_run).model_dump(),
+        **_run(source_run),
         held_because=report.held_because,
         plan=report.plan and report.plan["digest"],
         rekey=_rekey(report.plan),
@@ -235,7 +143,7 @@ async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncRep
         next=next_steps(report),
         rekeys=[LikelyRekey(**pair) for pair in report.rekeys],
         exit_code=report.exit_code,
-        first_quarantined=[QuarantinedRow.of_refusal(item) for item in report.refusals],
+        first_quarantined=[_refused(item) for item in report.refusals],
     )
 
 
@@ -269,61 +177,26 @@ async def get_staff_sync_history(work: OpenWork, person: str) -> StaffSyncHistor
     )
 
 
-@router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **requires(approval.approve, queries.run))
-async def approve_sync_run(work: OpenWork, run: str, body: Approval) -> SyncRun:
-    """Approves the plan of a held run, or of a run that failed to apply.
-
-    The plan is applied shortly afterwards, unless the roster has changed.
-    """
-    run_id = row_id("run", run)
-    await approval.approve(work, run_id, body.plan, body.without_removals, body.schools, body.kinds)
-    return _run(await queries.run(work, run_id))
-
-
-@router.post("/sync-runs", status_code=202, operation_id="ask_for_sync", **requires(pull.request_run, queries.run))
-async def ask_for_sync(work: OpenWork, response: Response, request: NewRun) -> SyncRun:
-    """Requests a sync of a source, which the worker runs; 409 while another run of the source is pending or running."""
-    source_id = ids.parse_id("source", request.source, "/source")
-    run = await pull.request_run(work, source_id, request.mode, dry=request.dry, pointer="/source")
-    return await accepted_run(work, response, run)
-
-
-@router.post(
-    "/sync-runs/{run}/undo", status_code=202, operation_id="undo_sync_run", **requires(pull.request_undo, queries.run)
-)
-async def undo_sync_run(work: OpenWork, response: Response, run: str) -> SyncRun:
-    """Requests that an applied run be undone, as a separate run; 409 if a later run changed the same rows."""
-    return await accepted_run(work, response, await pull.request_undo(work, row_id("run", run)))
-
-
-async def accepted_run(work: OpenWork, response: Response, run: models.SisRun) -> SyncRun:
+async def accepted_run(work: OpenWork, response: Response, run: models.SisRun) -> Shape:
     """Returns a run that was just requested, and sets the Location header to its address."""
     response.headers["Location"] = f"/v1/sync-runs/{ids.format_id('run', run.id)}"
-    return _run(await queries.run(work, run.id))
+    return RUN(**_run(await queries.run(work, run.id)))
 
 
-@router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **requires(approval.discard, queries.run))
-async def discard_sync_run(work: OpenWork, run: str) -> SyncRun:
-    """Discards the plan of a held run, or of a run that failed to apply; the roster stays as it is."""
-    run_id = row_id("run", run)
-    await approval.discard(work, run_id)
-    return _run(await queries.run(work, run_id))
-
-
-def _run(source_run: queries.RunOfSource) -> SyncRun:
-    return SyncRun(
-        id=ids.format_id("run", source_run.run.id),
-        source=source_run.source,
-        state=source_run.run.state,
-        mode=source_run.run.mode,
-        asked_by=source_run.run.asked_by,
-        sentence=source_run.sentence,
-        began_at=source_run.run.began_at,
-        ended_at=source_run.run.ended_at,
-        counts=source_run.run.counts,
-        warnings=source_run.run.warnings,
-        listed=source_run.run.listed,
-    )
+def _run(source_run: queries.RunOfSource) -> dict[str, Any]:
+    return {
+        "id": ids.format_id("run", source_run.run.id),
+        "source": source_run.source,
+        "state": source_run.run.state,
+        "mode": source_run.run.mode,
+        "asked_by": source_run.run.asked_by,
+        "sentence": source_run.sentence,
+        "began_at": source_run.run.began_at,
+        "ended_at": source_run.run.ended_at,
+        "counts": source_run.run.counts,
+        "warnings": source_run.run.warnings,
+        "listed": source_run.run.listed,
+    }
 
 
 def _step(step: history.HistoryEntry) -> SyncStep:
@@ -344,7 +217,13 @@ def _rekey(plan: dict[str, Any] | None) -> RekeyPlan | None:
     return RekeyPlan(**{**plan["rekey"], "of": ids.format_id("run", UUID(plan["rekey"]["of"]))})
 
 
-def _change(change: queries.ChangeOfRun) -> SyncChange:
-    return SyncChange(
-        id=str(change.id), kind=change.kind, row=change.row and ids.format_id(*change.row), action=change.action
+def _refused(row: Refusal) -> Shape:
+    return QUARANTINED(
+        id=str(row.id),
+        file=row.file,
+        row=row.row,
+        sourced_id=row.sourced_id,
+        field=row.field,
+        code=row.code,
+        acknowledged=row.acknowledged,
     )

@@ -1,7 +1,7 @@
-"""Receives a roster zip in REST, from which the worker runs a sync.
+"""Receives a roster zip or a file of scores in REST, from which the worker runs a sync.
 
-This is the only route whose body is written to disk as it arrives. Its sender is authorized first, in a separate
-transaction.
+These are the only routes whose bodies go to disk as they arrive. The sender is authorized first, by a transaction of
+its own.
 """
 
 import asyncio
@@ -21,25 +21,28 @@ from app.access.work import Work, unit
 from app.core.disk_space import is_full
 from app.core.errors import Malformed, StorageFull, Violation
 from app.rest.door import Services, principal_of, refusal, requires, row_id
+from app.rest.pages import Shape
 from app.rest.route import Route
-from app.rest.sis import SyncRun, accepted_run
+from app.rest.sis import RUN, accepted_run
 from app.sis.runs import pull, queries, upload
 
-ZIP = "application/octet-stream"
-"""The media type in the contract. application/zip is accepted too, but client generators cannot handle it."""
-ACCEPTED = {ZIP, "application/zip"}
+ZIP, CSV = "application/octet-stream", "text/csv"
+"""The media types in the contract. Generators know no client for application/zip, which is accepted as well."""
+ACCEPTED = {"oneroster-csv": {ZIP, "application/zip"}, "scores-csv": {CSV, ZIP}}
+"""The media types that are accepted for each kind of source."""
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
+DryQuery = Annotated[bool, Query(description="Whether to plan and report only, and write nothing.")]
 
 
-def _contract() -> dict[str, Any]:
-    """Returns the route's entry in the contract, with its body and the responses that no other route has."""
+def _contract(media_type: str, noun: str) -> dict[str, Any]:
+    """Returns a route's entry in the contract: its body, and the responses that no other route has."""
     contract = requires(
         upload.require_upload_source, upload.claim_slot, pull.request_run, upload.save_upload, queries.run
     )
-    body = {"required": True, "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}
+    body = {"required": True, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}
     answers = {
         413: refusal("Larger than the operator allows."),
-        415: refusal("The body is not a zip."),
+        415: refusal(f"The body is not a {noun}."),
         429: refusal("Too many requests, or the district has two uploads already. Try again later."),
         507: refusal("The server's disk for uploads is full. An operator must make room."),
     }
@@ -50,31 +53,67 @@ def _contract() -> dict[str, Any]:
     }
 
 
-@router.post("/sis-sources/{source}/roster", status_code=202, operation_id="send_roster", **_contract())
+@router.post(
+    "/sis-sources/{source}/roster",
+    status_code=202,
+    operation_id="send_roster",
+    response_model=RUN,
+    **_contract(ZIP, "zip"),
+)
 async def send_roster(
     request: Request,
     response: Response,
     principal: Annotated[Principal, Depends(principal_of)],
     source: str,
-    dry: Annotated[bool, Query(description="Whether to plan and report only, and write nothing.")] = False,
-) -> SyncRun:
+    dry: DryQuery = False,
+) -> Shape:
     """Receives a OneRoster CSV zip (1.1 or 1.2) for a CSV source; the worker syncs from it.
 
     409 while a run is pending.
     """
+    return await _accept(request, response, principal, source, dry, "oneroster-csv")
+
+
+@router.post(
+    "/sis-sources/{source}/scores",
+    status_code=202,
+    operation_id="send_scores",
+    response_model=RUN,
+    **_contract(CSV, "CSV file"),
+)
+async def send_scores(
+    request: Request,
+    response: Response,
+    principal: Annotated[Principal, Depends(principal_of)],
+    source: str,
+    dry: DryQuery = False,
+) -> Shape:
+    """Receives a CSV file of scores for a source of the kind scores-csv; the worker imports it.
+
+    The columns are studentSourcedId, measure, date and value, and if need be attempt, form, purpose, externalId and
+    status. 409 while a run is pending.
+    """
+    return await _accept(request, response, principal, source, dry, "scores-csv")
+
+
+async def _accept(
+    request: Request, response: Response, principal: Principal, source: str, dry: bool, kind: str
+) -> Shape:
+    """Authorizes the sender, receives the body, validates it and requests the run that reads it."""
     services: Services = request.app.state.services
     source_id, operation = row_id("source", source), f"{request.method} {request.scope['route'].path}"
     open_unit = partial(unit, services.engine, principal, services.keyring, operation)
     async with open_unit() as work:
-        left_out = await upload.require_upload_source(work, source_id)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in ACCEPTED:
-        raise HTTPException(415, f"Send the zip as it is, with Content-Type: {ZIP} or application/zip.")
+        left_out = await upload.require_upload_source(work, source_id, kind)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in ACCEPTED[kind]:
+        noun = upload.form_of(kind).noun
+        raise HTTPException(415, f"Send the {noun} as it is, with Content-Type: {' or '.join(sorted(ACCEPTED[kind]))}.")
     async with open_unit() as work:
         slot = await upload.claim_slot(work)
     try:
         with tempfile.TemporaryFile() as file:
             await _receive(request, file, open_unit, slot)
-            await asyncio.to_thread(upload.validate_roster_zip, file, left_out)
+            await asyncio.to_thread(upload.validate_upload, file, kind, left_out)
             async with services.writers.turn(), open_unit() as work:
                 run = await pull.request_run(work, source_id, dry=dry)
                 await upload.save_upload(work, run.id, file)

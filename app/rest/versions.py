@@ -17,7 +17,7 @@ from fastapi import Request, Response
 
 from app.access.work import Work
 from app.core import ids
-from app.core.errors import Invalid, Malformed, PreconditionRequired, Violation
+from app.core.errors import Invalid, Malformed, Violation
 from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 
 IF_MATCH = "If-Match"
@@ -70,16 +70,11 @@ def with_etag(request: Request, response: Response) -> Response:
     return response
 
 
-def note_versions(request: Request, *, is_required: bool) -> None:
-    """Stores the versions of the row in the path that the client accepts.
-
-    Raises `Malformed` for an invalid header, and `PreconditionRequired` for a missing one.
-    """
+def note_versions(request: Request) -> None:
+    """Stores the versions of the row in the path that the client accepts, or None; raises `Malformed`."""
     values = request.headers.getlist(IF_MATCH)
     request.state.expected = None
     if not values:
-        if is_required:
-            raise PreconditionRequired
         return
     tags = _tags(values, IF_MATCH)
     name = list(request.path_params.values())[-1]

@@ -12,6 +12,7 @@ OneRoster describes terms but no holidays, so a district declares its breaks her
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Annotated
 from uuid import UUID
 
 from sqlalchemy import Date, Uuid, bindparam, or_, select, text
@@ -23,7 +24,9 @@ from app.core.clock import monday_of, now, today_in
 from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Forbidden, Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.core.inputs import About
 from app.core.page import Keyset, Page
+from app.core.text import Text
 from app.roster.lookup import find_row, page_by_id, zone_of
 from app.roster.models import Org, SchoolBreak
 from app.roster.references import parse
@@ -62,15 +65,20 @@ UPDATE_WEEKS = text(
 
 @dataclass(frozen=True, slots=True)
 class NewBreak:
-    """The input of `save_break`: the first and the last day, and the school as an id or an external id.
+    """Days without school to be declared. Declaring the same days of the same school again returns the same break."""
 
-    If the school is None, the break applies to all schools.
-    """
-
-    begins_on: date
-    ends_on: date
-    school: str | None = None
-    name: str | None = None
+    begins_on: Annotated[date, About("The first day of the break, included.", date(2026, 12, 21))]
+    ends_on: Annotated[date, About("The last day of the break, included.", date(2027, 1, 1))]
+    school: Annotated[
+        str | None,
+        About(
+            "The school: an id, or an external id `sis:<source>:<sourcedId>`; null for the whole district.",
+            "org_01jq4n6d9zf3vbs0x5k2m7e8tc",
+        ),
+    ] = None
+    name: Annotated[str | None, Text(min=1, max=200), About("The district's name for the break.", "Winter break")] = (
+        None
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Formats the sandbox SIS's responses in OneRoster's form: the envelope, the paging headers, and imsx_StatusInfo."""
 
-import secrets
+import hashlib
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import URL
@@ -30,7 +30,8 @@ def status_info(error: Refused, version: str, quirks: Quirks) -> dict[str, objec
     minor = NOT_IN_11.get(error.minor, error.minor) if version == "1.1" else error.minor
     info: dict[str, object] = {"imsx_codeMajor": "failure", "imsx_severity": "error"}
     if version == "1.1":
-        info["imsx_messageRefIdentifier"] = secrets.token_hex(8)
+        # A digest and not a random number, so that two sandboxes with the same seed answer with the same bytes.
+        info["imsx_messageRefIdentifier"] = hashlib.sha256(f"{minor} {error.description}".encode()).hexdigest()[:16]
     info["imsx_description"] = error.description
     if "no-code-minor" not in quirks:
         field = {"imsx_codeMinorFieldName": "TargetEndSystem", "imsx_codeMinorFieldValue": minor}

@@ -32,6 +32,10 @@ PREFIX: Final = {
     "1.1": "https://purl.imsglobal.org/spec/or/v1p1/scope/",
     "1.2": "https://purl.imsglobal.org/spec/or/v1p2/scope/",
 }
+READ_SCOPES: Final = frozenset(
+    PREFIX[version] + name for version, names in SCOPES.items() for name in names.split() if name.endswith(".readonly")
+)
+"""The scopes of a token whose request names none (RFC 6749, 3.3)."""
 ALL_SCOPES: Final = {PREFIX[version] + name for version, names in SCOPES.items() for name in names.split()}
 SKEW = 300  # the largest difference in seconds between a signature's clock and ours
 HASHES: Final = {"HMAC-SHA1": hashlib.sha1, "HMAC-SHA256": hashlib.sha256}
@@ -63,8 +67,8 @@ class Gate:
         self._check_client(request.headers.get("authorization", ""), body)
         if body.get("grant_type") != "client_credentials":
             raise Refused(400, "unsupported_grant_type", "grant_type must be client_credentials.")
-        scopes = frozenset(body.get("scope", "").split())
-        if not scopes or not scopes <= ALL_SCOPES:
+        scopes = frozenset(body.get("scope", "").split()) or READ_SCOPES
+        if not scopes <= ALL_SCOPES:
             raise Refused(400, "invalid_scope", "scope must list OneRoster's scopes, separated by spaces.")
         token = secrets.token_urlsafe(24)
         self.tokens[token] = Token(scopes, time.monotonic() + self.lifetime)

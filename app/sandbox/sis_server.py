@@ -10,6 +10,7 @@ In addition to the standard's paths, it has these:
 * `POST /sandbox/quirks?name=…` replaces all quirks and returns to the first day; for tests.
 """
 
+import os
 import tempfile
 from collections import OrderedDict
 from dataclasses import replace
@@ -96,7 +97,11 @@ class Sis:
         options = ExportOptions(Binding(version or "1.1", grades == "true"))
         folder = tempfile.TemporaryDirectory(prefix="aimline-sis-")
         path = Path(folder.name) / "oneroster.zip"
-        await run_in_threadpool(export_csv, self.district.on(int(day)), path, None, options)
+        district = self.district.on(int(day))
+        await run_in_threadpool(export_csv, district, path, None, options)
+        # The file's time is that of its data, so that Last-Modified and ETag are the same in every run of a seed.
+        written = stamp(district, district.day).timestamp()
+        os.utime(path, (written, written))
         return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))
 
     async def settings(self, request: Request) -> Response:

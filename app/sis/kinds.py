@@ -360,6 +360,8 @@ KINDS: Final = (
 
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 
+SCORE: Final = Kind("score", "scores", "score", (), about="student_id", optional=True)
+"""The kind of the rows of a CSV file of scores. It is not in `KINDS`, because no roster delivery has such rows."""
 RECORD_KIND: Any = StrEnum("SyncRowKind", {kind.name.upper(): kind.name for kind in KINDS})  # type: ignore[misc]  # not literal
 """The names of all kinds, as an enum for filters and commands."""
 

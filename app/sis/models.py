@@ -39,6 +39,8 @@ class SisSource(HasChangeTime, TenantRow, Base):
     page_size: Mapped[int | None]
     concurrency: Mapped[int]
     left_out: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    schools: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    excluded_users: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
     limits: Mapped[dict[str, Any]]
     rollover: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     mapping: Mapped[dict[str, Any]]
@@ -144,10 +146,10 @@ class SisAcknowledgement(TenantRow, Base):
 class SisChange(TenantRow, Base):
     """One row that a run updated, restored or removed, with its before-image.
 
-    * A created row is not logged, because the row itself names the run that created it (`arrived_in`).
-    * The action is `remove` if the source marked the row as deleted, and `absent` if a complete delivery no longer had
-      it.
-    * At `expired_at` the before-image `before` becomes null. From then on, the run cannot be undone.
+    A created row is not logged, because the row itself names the run that created it (`arrived_in`). A created score is
+    logged, without a before-image, because its row does not name the run. The action is
+    `remove` if the source marked the row as deleted, and `absent` if a complete delivery no longer had it. From the
+    time `expired_at` on, the before-image `before` is null, and the run cannot be undone any more.
     """
 
     __tablename__ = "sis_change"
@@ -235,3 +237,31 @@ class SisUploadSlot(Tenant, Base):
     holder: Mapped[UUID]
     taken_at: Mapped[datetime]
     leased_until: Mapped[datetime]
+
+
+class SisNotice(JobColumns, TenantRow, Base):
+    """A notice to people that a source's run was held, has failed, or did not come; sent as a job.
+
+    `kind` is the state of the run, or `overdue`. `channel` is email or chat. `state` is pending, sent, skipped if
+    nobody is to be told this way, or failed.
+    """
+
+    __tablename__ = "sis_notice"
+
+    source_id: Mapped[UUID]
+    run_id: Mapped[UUID | None]
+    kind: Mapped[str]
+    channel: Mapped[str]
+    state: Mapped[str]
+    due: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class SisRecipients(Tenant, Base):
+    """The district's own recipients of notices. The address of a chat is a secret."""
+
+    __tablename__ = "sis_recipients"
+
+    emails: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    chat_url_sealed: Mapped[str | None]
+    changed_at: Mapped[datetime]

@@ -3,10 +3,10 @@
 It does not know the format of a source. This file exceeds 250 lines so that the whole course of a run is in one place.
 """
 
-# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
+# only our own names are formatted into statements; values are bound
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -25,7 +25,7 @@ from app.access.work import Work, needs, unit
 from app.core.clock import now, today_in
 from app.core.crypto import Keyring
 from app.core.disk_space import is_database_full, is_full
-from app.core.errors import NotFound, StorageFull
+from app.core.errors import Conflict, NotFound, StorageFull
 from app.core.ids import new_id
 from app.events.outbox import record_of_students
 from app.roster.lookup import zone_of
@@ -33,14 +33,13 @@ from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
 from app.sis.engine.intake.load import drop_raw
-from app.sis.engine.intake.supplements import stage_with_supplements
 from app.sis.engine.lease import district_sync_lease
-from app.sis.engine.mapping import follow_results
-from app.sis.engine.plan import keep_plan, write_keys, write_plan
-from app.sis.engine.report import Counts, Report
+from app.sis.engine.plan import keep_plan
+from app.sis.engine.report import Report
 from app.sis.engine.review.changes import list_changes
 from app.sis.engine.review.contradictions import find_likely_rekeys, keep_contradicted, set_aside
-from app.sis.engine.review.quarantine import name_quarantined
+from app.sis.engine.review.planning import name_all_quarantined, plan_kinds
+from app.sis.engine.review.scope import scope_of
 from app.sis.engine.run import (
     EXITS,
     RunRequest,
@@ -52,13 +51,15 @@ from app.sis.engine.run import (
     lock_district_writes,
     require_current_claim,
 )
-from app.sis.engine.stage import ALIASED, Stage, fresh_id
+from app.sis.engine.scores.delivery import import_scores
+from app.sis.engine.scores.mapping import follow_results
+from app.sis.engine.stage import Stage
 from app.sis.guard import GuardLimits
 from app.sis.guard import weigh as weigh_plan
-from app.sis.kinds import BY_NAME, KINDS, Kind
+from app.sis.kinds import BY_NAME, KINDS, SCORE
 from app.sis.oneroster_csv.archive import open_zip
+from app.sis.oneroster_csv.scores import open_scores
 from app.sis.port import (
-    Delivery,
     NothingNew,
     OpenedSource,
     Opener,
@@ -69,7 +70,7 @@ from app.sis.port import (
 )
 from app.sis.rules import RunState
 
-SOURCE_KIND = "oneroster-csv"
+ROSTER_CSV, SCORES_CSV = "oneroster-csv", "scores-csv"
 KEPT_SIZE = 64 << 20  # bytes; the assumed size of a kept plan, whose files no longer exist
 log = structlog.get_logger()
 
@@ -95,6 +96,25 @@ async def sync_csv(
     return await sync(engine, keyring, district_id, opener, source_name, dry, progress, limits, leave_out=leave_out)
 
 
+async def sync_scores(
+    engine: AsyncEngine,
+    keyring: Keyring,
+    district_id: UUID,
+    file: Path,
+    source_name: str,
+    dry: bool,
+    progress: Progress,
+) -> Report:
+    """Imports a CSV file of scores on this machine. Does and returns the same as `sync`."""
+
+    @asynccontextmanager
+    async def opener() -> AsyncIterator[OpenedSource]:
+        with open_scores(file) as source:
+            yield source
+
+    return await sync(engine, keyring, district_id, opener, source_name, dry, progress, kind=SCORES_CSV)
+
+
 async def sync(
     engine: AsyncEngine,
     keyring: Keyring,
@@ -106,25 +126,23 @@ async def sync(
     limits: GuardLimits | None = None,
     request: RunRequest = RunRequest(),
     leave_out: Collection[str] = (),
+    kind: str = ROSTER_CSV,
 ) -> Report:
     """Syncs a district from the source that `opener` opens, as role `worker`, and returns the report.
 
-    * No transaction is open while the source is fetched.
-    * `limits` replace the limits of the source. `leave_out` adds to the kinds that the settings of the source leave
-      out.
-    * With `dry`, nothing is applied.
-    * If the source is refused, the state of the report is `failed`; if the source has nothing new, it is `skipped`.
-
+    No transaction is open while the source is fetched. `limits` replace the source's own limits, and `leave_out` adds
+    kinds to those that the source's settings leave out. `kind` is the kind of the source. With `dry`, nothing is
+    applied. If the source is refused, the report's state is `failed`; if the source has nothing new, it is `skipped`.
     Raises `AlreadyRunning` while another sync of the district runs, `Superseded` if another one has begun after this
-    run lost its lock, `NotFound` for an unknown district, and `StorageFull` if a disk is full. After any error, the
-    roster is unchanged.
+    run lost its lock, `NotFound` for an unknown district, `Conflict` if the source is of a kind that delivers other
+    rows, and `StorageFull` if a disk is full. After any error the roster is unchanged.
     """
     principal = system_principal(district_id, "sync")
 
     async with district_sync_lease(engine, keyring, district_id):
         report = Report(request.run_id or new_id(), began_at=now(), mode=request.mode)
         async with unit(engine, principal, keyring, "sync begins") as work:
-            source_id = await _open_run(work, report, source_name, dry, request)
+            source_id = await _open_run(work, report, source_name, kind, dry, request)
         try:
             async with opener() as source:
                 async with unit(engine, principal, keyring, "sync") as work:
@@ -192,22 +210,23 @@ async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _open_run(work: Work, report: Report, source_name: str, dry: bool, request: RunRequest) -> UUID:
-    """Creates the row of the run, and, for a new source, the row of the source. Returns the source's id."""
+async def _open_run(work: Work, report: Report, source_name: str, kind: str, dry: bool, request: RunRequest) -> UUID:
+    """Creates the row of the run. If the source is new, creates its row too. Returns the source's id."""
     district = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
     if district is None:
         raise NotFound("district")
-    source_id: UUID | None = await work.db.scalar(
-        select(RosterSource.id).where(RosterSource.district_id == work.district_id, RosterSource.name == source_name)
-    )
-    if source_id is None:
-        source_id = new_id()
+    is_source = (RosterSource.district_id == work.district_id) & (RosterSource.name == source_name)
+    source = (await work.db.execute(select(RosterSource.id, RosterSource.kind).where(is_source))).one_or_none()
+    if source is not None and (source.kind == SCORES_CSV) != (kind == SCORES_CSV):
+        raise Conflict(f"The source {source_name} is of the kind {source.kind}.", code="source.kind")
+    source_id: UUID = new_id() if source is None else source.id
+    if source is None:
         work.db.add(
             RosterSource(
                 district_id=work.district_id,
                 id=source_id,
                 name=source_name,
-                kind=SOURCE_KIND,
+                kind=kind,
                 created_at=now(),
             )
         )
@@ -241,11 +260,14 @@ async def _stage_and_apply(
     report.taken, report.pulled_at = getattr(source, "taken", None), getattr(source, "as_of", None) or report.began_at
     largest = max((delivery.size for delivery in deliveries.values()), default=0)
     stage = await open_stage(work, report.run_id, source_id, largest)
-    for kind in KINDS:
-        await _plan_kind(stage, kind, deliveries, report, progress)
+    if SCORE.name in deliveries:
+        await import_scores(work, stage, deliveries[SCORE.name], report, dry, progress, limits)
+        await clear_stage(stage)
+        return
+    await plan_kinds(stage, deliveries, report, progress, await scope_of(work, source_id))
     report.warnings += stage.notes
     progress("weighing the plan", 0, 0)
-    await _name_quarantined(stage, deliveries, report)
+    await name_all_quarantined(stage, deliveries, report)
     contradicted = await keep_contradicted(stage, report.kinds, deliveries)
     silent = left_out | set(report.failed)
     planned_kinds = [reporting.planned_kind(kind, report.kinds[kind.name], deliveries, silent) for kind in KINDS]
@@ -260,7 +282,7 @@ async def _stage_and_apply(
         rekeys = [replace(pair, set_aside=False) for pair in rekeys]
     if any(pair.set_aside for pair in rekeys):
         await set_aside(stage, rekeys, report.kinds, deliveries)
-        await _name_quarantined(stage, deliveries, report)
+        await name_all_quarantined(stage, deliveries, report)
     report.rekeys = [asdict(pair) for pair in rekeys]
     report.refusals += await reporting.first_refusals(stage)
     if not dry and not report.held_because:
@@ -292,82 +314,6 @@ async def clear_stage(stage: Stage) -> None:
     """Deletes all staged rows of a run, except a plan or a map that waits for approval."""
     await stage.clear()
     await drop_raw(stage)
-
-
-async def _plan_kind(
-    stage: Stage, kind: Kind, deliveries: Mapping[str, Delivery], report: Report, progress: Progress
-) -> None:
-    """Stages one kind's delivery, plans its changes and counts them."""
-    counts = report.kinds.setdefault(kind.name, Counts())
-    counts.known = await reporting.count_known(stage, kind)
-    delivery = deliveries.get(kind.name)
-    if delivery is None:
-        if kind in ALIASED:
-            await write_keys(stage, kind, None)
-        return
-    counts.file = delivery.file
-    counts.fetched = await stage_with_supplements(stage, kind, delivery, progress)
-    if kind in ALIASED:
-        await write_keys(stage, kind, delivery)
-    faulty, nameless, gone = await reporting.count_faults(stage, kind)
-    if nameless:
-        report.warnings.append(
-            f"{delivery.file}: {nameless:,} rows have no sourcedId and cannot be identified, so none of the known "
-            f"{kind.plural} is removed for being absent."
-        )
-    await write_plan(stage, kind, delivery, complete=delivery.complete and not nameless)
-    actions = await reporting.count_planned(stage, kind)
-    if faulty or actions.get("refuse"):
-        await _quarantine(stage, kind, delivery)
-    report.warnings += await reporting.warn_of_unknown_references(stage, kind, delivery)
-    counts.created = actions.get("create", 0)
-    counts.restored = actions.get("restore", 0)
-    counts.updated = actions.get("update", 0) + counts.restored
-    counts.removed, counts.absent = actions.get("remove", 0), actions.get("absent", 0)
-    counts.quarantined = await reporting.count_quarantined(stage, kind)
-    counts.expired = await reporting.count_expired(stage, kind) if counts.removed + counts.absent else 0
-    counts.ignored = gone - counts.removed
-    counts.unchanged = counts.fetched - counts.ignored - counts.quarantined - (counts.changes - counts.absent)
-
-
-async def _name_quarantined(stage: Stage, deliveries: Mapping[str, Delivery], report: Report) -> None:
-    for kind in KINDS:
-        counts = report.kinds[kind.name]
-        if counts.quarantined and kind.name in deliveries:
-            counts.acknowledged = await name_quarantined(stage, kind, deliveries[kind.name])
-
-
-async def _quarantine(stage: Stage, kind: Kind, delivery: Delivery) -> None:
-    """Records the rows that cannot be imported in the quarantine, with file, row, field and code."""
-    for table, field, code, condition in (
-        ("staged", "split_part(r.fault, ' ', 1)", "split_part(r.fault, ' ', 2)", "r.fault IS NOT NULL"),
-        ("plan", "r.field", _reference_code_sql(stage, kind, delivery), "r.action = 'refuse'"),
-    ):
-        await stage.run(
-            f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
-                SELECT :district, {fresh_id("quarantine " + kind.name, "r.row_number::text")}, :run, '{kind.name}',
-                       '{delivery.file}', r.row_number + 1, {field}, {code}
-                FROM {stage.of_run(table, kind.name)} AS r WHERE {condition}
-                ON CONFLICT DO NOTHING"""
-        )
-
-
-def _reference_code_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL for the error code of a refused row `r`.
-
-    The code distinguishes a referenced row that was never known from one that has been removed.
-    """
-    refs = [ref for ref in kind.refs if ref.required and ref.header in delivery.header]
-    if not refs:
-        return "'reference.unknown'"
-    kinds = " ".join(f"WHEN '{ref.header}' THEN '{ref.kind}'" for ref in refs)
-    values = " ".join(f"WHEN '{ref.header}' THEN s.ref_{ref.column}" for ref in refs)
-    return f"""CASE WHEN EXISTS (
-        SELECT FROM {stage.delivered(kind.name)} AS s, LATERAL (SELECT CASE r.field {values} END AS named) AS v
-        JOIN external_id AS e ON e.district_id = :district AND e.source_id = :source
-         AND e.kind = CASE r.field {kinds} END AND e.sourced_id = ANY (string_to_array(v.named, ',') || v.named)
-        WHERE s.row_number = r.row_number)
-        THEN 'reference.removed' ELSE 'reference.unknown' END"""
 
 
 async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, claim_number: int) -> None:

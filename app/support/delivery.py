@@ -1,7 +1,6 @@
 """Declares the public shapes of a support's delivery: its sessions and its dosage."""
 
 from datetime import date, datetime
-from enum import StrEnum
 
 from app.access.permission import Can
 from app.resources.declare import Link, Resource
@@ -11,17 +10,7 @@ from app.resources.members import Id, One
 from app.resources.values import JsonObject, Value, item
 from app.roster.resource import StaffResource, StudentResource
 from app.support.models import Session, SessionChange
-
-
-class LostBecause(StrEnum):
-    """A reason for which minutes of a session were lost. `event` is a drill, a test or a trip."""
-
-    ABSENT = "absent"
-    NO_PROVIDER = "no_provider"
-    SCHEDULE = "schedule"
-    EVENT = "event"
-    SCHOOL_CLOSED = "school_closed"
-    OTHER = "other"
+from app.support.rules import LostBecause
 
 
 class LostValue(Value):

@@ -13,7 +13,8 @@ from app.events.catalogue import SUPPORT_PLANNED
 from app.evidence.models import Score
 from app.evidence.resource import BY_DATE, ScoreResource
 from app.playbook.resource import AreaResource, LevelResource, MeasureResource
-from app.resources.declare import Command, Link, Resource
+from app.resources.command import Body, Command
+from app.resources.declare import Link, Resource
 from app.resources.fields import choice, computed, field, one, reference, references
 from app.resources.listing import Filter, Flag
 from app.resources.members import Id, One
@@ -191,5 +192,6 @@ COMMANDS = (
         "POST /supports",
         emits=(SUPPORT_PLANNED,),
         status=201,
+        body=Body("NewSupport", "A support to be planned."),
     ),
 )

@@ -16,6 +16,17 @@ class SupportState(StrEnum):
     ENDED = "ended"
 
 
+class LostBecause(StrEnum):
+    """A reason for which minutes of a session were lost. `event` is a drill, a test or a trip."""
+
+    ABSENT = "absent"
+    NO_PROVIDER = "no_provider"
+    SCHEDULE = "schedule"
+    EVENT = "event"
+    SCHOOL_CLOSED = "school_closed"
+    OTHER = "other"
+
+
 STATES = tuple(state.value for state in SupportState)
 ROUNDING = 1e-6
 MIN_YEAR, MAX_PLAN_DAYS = 2000, 3 * 366

@@ -17,7 +17,7 @@ from app.core import ids
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
-from app.core.inputs import About
+from app.core.inputs import About, AtMost
 from app.core.text import Text, require_texts
 from app.events.catalogue import (
     SUPPORT_CHANGED,
@@ -71,7 +71,8 @@ class NewSupport:
     ] = None
     concerns: Annotated[
         tuple[str, ...],
-        About("The ids of the accepted concerns that the support addresses.", ("con_01jq4n6d9zf3vbs0x5k2m7e8te",)),
+        AtMost(100),
+        About("The ids of the accepted concerns that it answers.", ("con_01jq4n6d9zf3vbs0x5k2m7e8te",)),
     ] = ()
     lead: Annotated[
         str | None,

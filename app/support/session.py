@@ -21,12 +21,13 @@ from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.core.inputs import About
+from app.core.inputs import About, Choices
+from app.core.text import Text
 from app.roster.lookup import zone_of
 from app.support.lookup import lock_support
 from app.support.models import Phase, Session, SessionChange, Support
 from app.support.phase import student_columns
-from app.support.rules import SessionInput, violations_of_session
+from app.support.rules import LostBecause, SessionInput, violations_of_session
 
 MAX_BATCH = 500
 KEPT_COLUMNS = ("held_on", "number", "planned_minutes", "delivered_minutes", "attended", "lost_because", "removed_at")
@@ -35,10 +36,10 @@ KEPT_COLUMNS = ("held_on", "number", "planned_minutes", "delivered_minutes", "at
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session as a sender reports it, to be recorded.
+    """A session to be recorded: one delivery of the support, which took place or was lost.
 
-    The default of `planned_minutes` is the number that the phase plans for one session. The default of
-    `delivered_minutes` is the planned number if the student attended, otherwise 0.
+    Sending the same session again changes nothing. Without `planned_minutes`, the minutes planned by the phase are
+    used. Without `delivered_minutes`, all planned minutes count as delivered if the student attended, otherwise none.
     """
 
     held_on: Annotated[
@@ -54,9 +55,15 @@ class NewSession:
         int | None,
         About("The delivered minutes; by default, the planned minutes if the student attended, otherwise 0.", 30),
     ] = None
-    lost_because: Annotated[str | None, About("The reason for lost minutes.", "absent")] = None
+    lost_because: Annotated[
+        str | None,
+        Choices(LostBecause),
+        About("Why minutes were lost; required where fewer were delivered than planned.", "absent"),
+    ] = None
     external_id: Annotated[
-        str | None, About("The sender's own id, by which the session is inserted or updated.", "log-3391")
+        str | None,
+        Text(min=1, max=200),
+        About("The sender's own id, by which the session is inserted or updated.", "log-3391"),
     ] = None
 
 
@@ -73,7 +80,9 @@ class SessionAmendment:
     planned_minutes: Annotated[int | None, About("The corrected planned minutes.", 30)] = None
     delivered_minutes: Annotated[int | None, About("The corrected delivered minutes.", 20)] = None
     attended: Annotated[bool | None, About("Whether the student was present.", True)] = None
-    lost_because: Annotated[str | None, About("The corrected reason for lost minutes.", "schedule")] = None
+    lost_because: Annotated[
+        str | None, Choices(LostBecause, as_text=True), About("Another reason for lost minutes.", "schedule")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +106,22 @@ class _SessionBatch:
 
 @needs(Can.RECORD_SESSIONS)
 async def record_sessions(
-    work: Work, support_id: UUID, new: Sequence[NewSession], *, at: str = "/sessions"
+    work: Work,
+    support_id: UUID,
+    new: Sequence[NewSession],
+    *,
+    at: str = "/sessions",
+    positions: Sequence[int] | None = None,
 ) -> list[RecordedSession]:
-    """Records up to 500 sessions of a support that has begun; returns one result per session, in order."""
+    """Records up to 500 sessions of a support that has begun; returns one result per session, in order.
+
+    `positions` has the places of the sessions in the request, if other items of the request are left out.
+    """
     if not 1 <= len(new) <= MAX_BATCH:
         raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MAX_BATCH} sessions at once.")])
     batch = await _load_batch(work, support_id, new)
     results = []
-    for position, session in enumerate(new):
+    for position, session in zip(range(len(new)) if positions is None else positions, new, strict=True):
         try:
             results.append(await _record(work, session, batch, f"{at}/{position}"))
         except Invalid as error:

@@ -14,10 +14,10 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
 from app.core.address import Allowed
-from app.core.inputs import About, AtMost, ChangesOf, FromProcess
+from app.core.inputs import About, AtMost, Between, ChangesOf, FromProcess
 from app.core.text import Text
 from app.events.catalogue import ENDPOINT_TESTED
-from app.resources.declare import Command
+from app.resources.command import Body, Command
 from app.resources.members import Id
 from app.resources.values import Value, item
 from app.webhooks import service
@@ -38,7 +38,13 @@ class NewEndpoint:
 
     url: Annotated[str, Text(max=2048), About("https, on a public address.", "https://example.org/hooks/aimline")]
     event_types: Annotated[
-        tuple[str, ...], AtMost(100), About("Names of types of event; see the list of types.", ["response.stopped"])
+        tuple[str, ...],
+        AtMost(100),
+        About(
+            "See GET /v1/event-types. `response.*` stands for all types that begin so, also for later ones. An alert "
+            "is opened, named and closed by events of its own, so an endpoint for alerts is best registered with it.",
+            ["response.*"],
+        ),
     ]
     description: Annotated[str | None, About("A free note.", "Alerts for the team's board")] = None
     schools: Annotated[
@@ -89,7 +95,7 @@ class ReplayedValue(Value):
 class TestedValue(Value):
     """The test event that was scheduled."""
 
-    event_id: Id = item("The event.", kind="event", get=lambda event_id: event_id)
+    event_id: Id = item("The event.", kind="event", rest="event", get=lambda event_id: event_id)
 
 
 @needs(Can.MANAGE_WEBHOOKS, Can.READ_EVENTS)
@@ -120,7 +126,9 @@ async def rotate_secret(
     work: Work,
     endpoint_id: UUID,
     overlap_seconds: Annotated[
-        int, About("The time for which the replaced secret also signs. By default a day; 0 ends it at once.", 3600)
+        int,
+        Between(0, 604_800),
+        About("The time for which the replaced secret also signs. By default a day; 0 ends it at once.", 3600),
     ] = 86_400,
 ) -> Made:
     """Replaces the secret of an endpoint; raises the errors of `service.rotate_secret`."""
@@ -168,6 +176,7 @@ COMMANDS = (
         status=201,
         row=_ROW,
         value=SecretValue,
+        answer="NewlyMadeEndpoint",
     ),
     Command(
         "change_endpoint",
@@ -175,6 +184,10 @@ COMMANDS = (
         EndpointResource,
         "Changes the given fields of an endpoint; its secret stays the same.",
         "PATCH /webhook-endpoints/{endpoint}",
+        body=Body(
+            "EndpointChanges",
+            "Changes of an endpoint; other fields keep their values. Pending deliveries go to the new address.",
+        ),
     ),
     Command(
         "rotate_secret",
@@ -185,6 +198,8 @@ COMMANDS = (
         "POST /webhook-endpoints/{endpoint}/rotate",
         row=_ROW,
         value=SecretValue,
+        answer="NewlyMadeEndpoint",
+        body=Body("Rotation", "The time for which the replaced secret also signs."),
     ),
     Command(
         "pause_endpoint",
@@ -208,6 +223,7 @@ COMMANDS = (
         "POST /webhook-endpoints/{endpoint}/test",
         emits=(ENDPOINT_TESTED,),
         value=TestedValue,
+        answer="Tested",
     ),
     Command(
         "replay",
@@ -216,6 +232,8 @@ COMMANDS = (
         "Sends failed or missing deliveries again, from an instant on.",
         "POST /webhook-endpoints/{endpoint}/replay",
         value=ReplayedValue,
+        answer="Replayed",
+        body=Body("Replay", "The deliveries to be sent again."),
     ),
     Command(
         "resend",

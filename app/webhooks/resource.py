@@ -16,8 +16,9 @@ from app.resources.fields import choice, field, reference, references, stored
 from app.resources.listing import Listing
 from app.resources.members import Id
 from app.resources.terms import CLIENT, OPENS, REACH, SCHOOLS
-from app.resources.values import JsonObject
+from app.resources.values import WholeNumbers
 from app.webhooks.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from app.webhooks.sign import Signature
 
 WITHIN_REACH = or_(
     REACH.is_not_distinct_from(Reach.DISTRICT.value),
@@ -54,10 +55,12 @@ class EndpointResource(
         "Only events of these schools, and of the district itself; of all schools, if empty.",
         rest="schools",
     )
-    versions: JsonObject = stored(
+    versions: WholeNumbers = stored(
         WebhookEndpoint.versions, "The payload version for each type; new versions do not change it."
     )
-    signature: str = field(WebhookEndpoint.signature, "`hmac-sha256` or `ed25519`.", "hmac-sha256")
+    signature: str = field(
+        WebhookEndpoint.signature, "`hmac-sha256` or `ed25519`.", "hmac-sha256", values=tuple(Signature)
+    )
     public_key: str | None = field(
         WebhookEndpoint.public_key, "whpk_…: verifies signatures made with ed25519.", "whpk_MCowBQYDK2VwAyEA"
     )

@@ -94,7 +94,7 @@ async def test_a_concern_is_raised_and_told_with_the_object(north: Town) -> None
 async def test_what_cannot_be_taken_is_a_problem_of_the_payload(
     north: Town, more: dict[str, str], code: str, pointer: str
 ) -> None:
-    """An invalid command gives problems with REST's codes and GraphQL's names, and nothing is written."""
+    """REST's codes, pointers with GraphQL's names, no error at the top, nothing written."""
     payload = (await told(north, RAISE, {"input": worry(north, "Reads slowly.", **more)}))["raiseConcern"]
     assert payload["concern"] is None
     assert [(one["code"], one["pointer"]) for one in payload["problems"]] == [(code, pointer)]

@@ -182,3 +182,30 @@ async def test_a_route_or_a_verb_that_is_not_there_is_a_problem(app: FastAPI, to
         assert answer.json().keys() == PROBLEM
         assert answer.json()["trace_id"] == answer.headers["trace-id"]
     assert (await north.ask("PUT", "/v1/students")).headers["allow"] == "GET"
+
+
+async def test_all_violations_are_found_in_one_stage(app: FastAPI, told: Told) -> None:
+    """Query, headers and body are checked together, so that a client does not correct them one at a time."""
+    answer = await caller(app, told.town).ask(
+        "POST",
+        "/v1/concerns?colour=red&shade=1",
+        json={"student": 3, "area": "ela.fluency", "raised_on": "yesterday", "hue": 1},
+        headers={"Idempotency-Key": "k" * 300},
+    )
+    assert answer.status_code == 422
+    assert {(each["pointer"], each["code"]) for each in answer.json()["violations"]} == {
+        ("/colour", "parameter.unknown"),
+        ("/shade", "parameter.unknown"),
+        ("/Idempotency-Key", "idempotency.key_malformed"),
+        ("/student", "shape.string_type"),
+        ("/description", "shape.missing"),
+        ("/raised_on", "shape.day"),
+        ("/hue", "shape.extra_forbidden"),
+    }
+    listed = await caller(app, told.town).ask("GET", "/v1/scores?since=soon&since=later&colour=red&until=never")
+    assert listed.status_code == 400
+    assert {each["pointer"] for each in listed.json()["violations"]} == {"/since", "/colour", "/until"}
+    path = f"/v1/measures/{told.shown['measure']}"
+    changed = await caller(app, told.town).ask("PATCH", path, json={"name": 3}, headers={"If-Match": "five"})
+    assert changed.status_code == 422
+    assert {each["pointer"] for each in changed.json()["violations"]} == {"/If-Match", "/name"}

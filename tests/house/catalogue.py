@@ -29,7 +29,7 @@ LET_OFF = {
     "definer app.feed_heads(uuid[])": "numbers only, for the streams of a process",
     "definer app.district_directory(text)": "a district's id by its short name, as above",
     "definer app.revocations_in_force()": "ids and times only, before any token is accepted",
-    "definer app.sync_standing()": "ids, hours and counts of runs, for the operator's alarms",
+    "definer app.sync_standing()": "short names, hours and counts of runs, for the operator's alarms",
     "definer app.districts_after(uuid,integer)": "ids only, for the worker's daily round",
     "definer app.districts_with_jobs_due(integer)": "kinds of jobs and ids only, for the worker's claims",
     # A function with its caller's search_path.

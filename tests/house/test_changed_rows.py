@@ -12,10 +12,10 @@ UPDATE = re.compile(r'\bUPDATE "?(\w+)"?(?: AS \w+)?\s+SET\b(.*?)(?:\bFROM\b|\bW
 
 
 def listed_tables() -> set[str]:
-    """Returns the tables whose rows know when they were changed."""
+    """Returns the tables whose rows have the time of their last change."""
     import_models()
-    classes = [mapper.class_ for mapper in Base.registry.mappers]
-    return {str(one.__tablename__) for one in classes if issubclass(one, Base) and issubclass(one, HasChangeTime)}
+    mappers = [mapper for mapper in Base.registry.mappers if issubclass(mapper.class_, HasChangeTime)]
+    return {table.name for mapper in mappers for table in mapper.tables}
 
 
 def silent(text: str, tables: set[str]) -> Iterator[str]:

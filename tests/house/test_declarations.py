@@ -27,13 +27,14 @@ from app.resources.listing import Filter, Listing
 from app.resources.members import FieldMember, ManyMember, OneMember, ReferenceMember, ValueMember
 from app.resources.select import REST_STYLE, ListRoot, Page, Pick, Root, RowRoot, Rows
 from app.resources.values import Value
+from app.response.administration import commands as administration
 from app.sis.runs import commands as syncing
 from app.webhooks import commands as sending
 from tests.town import Town
 
 MAX_ROWS = 10_000
 """The most rows that a link without pages may have."""
-SILENT = {command.name for module in (syncing, sending) for command in module.COMMANDS}
+SILENT = {command.name for module in (syncing, sending, administration) for command in module.COMMANDS}
 """Commands that record no event: the worker records what comes of them."""
 EXAMPLES = (str, int, float)
 """Types that need an example, because it tells more than the type."""
@@ -78,9 +79,10 @@ def undescribed_commands() -> Iterator[str]:
                 yield f"{command.name}: {one.name} has no example"
         if not command.description or not required_permissions(command.function):
             yield f"{command.name} has no description or no permission"
-        if (inputs.row is not None) != ("{" in command.rest):
+        if (inputs.path is not None) != bool(command.path):
             yield f"{command.name} names a row in its path or its parameters alone"
-        if (inputs.items is None) != (command.bulk is None or command.items is None):
+        is_bulk = command.bulk is not None
+        if is_bulk != (command.items is not None) or (inputs.items is not None and not is_bulk):
             yield f"{command.name} takes items without a bound"
         if not command.emits and command.name not in SILENT:
             yield f"{command.name} records no event"

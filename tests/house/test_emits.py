@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.catalog import CATALOG
-from app.resources.declare import Command
+from app.resources.command import Command
 from app.settings import Settings
 from tests.faces.rest_town import caller
 from tests.house.told_town import tell

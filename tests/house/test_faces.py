@@ -4,13 +4,18 @@ A new operation fails the test until its field is named here, unless it is a dec
 """
 
 import json
+import re
 from typing import Any
 
+from fastapi.routing import APIRoute
 from graphql import GraphQLObjectType
 
 from app.cli.contracts import FOLDER
 from app.graphql.schema import schema
 from app.graphql.types import camel
+from app.main import V1
+from app.rest import health, oauth, resources
+from tests.processes import REPOSITORY
 
 READS = {
     **{f"list_{name}": f"Query.{name}" for name in ("areas", "breaks", "calibrations", "classes", "concerns")},
@@ -58,6 +63,7 @@ ONLY_REST = {
     "get_chart": "It is the data of the picture.",
     "stream_events": "It is a stream; GraphQL's is a subscription.",
     "send_roster": "It uploads a file.",
+    "send_scores": "It uploads a file.",
     "record_score": "One score is an item of `recordScores`.",
 }
 """Operations that GraphQL will not have, with the reason."""
@@ -96,3 +102,24 @@ def test_no_exception_is_out_of_date() -> None:
     named = operations()
     assert (ONLY_REST.keys() | READS.keys()) - named.keys() == set()
     assert [name for name in ONLY_REST if exists(f"Mutation.{camel(name)}")] == []
+
+
+def written_by_hand() -> set[str]:
+    """Every operation of REST that is not derived from a declaration."""
+    routers = [face.router for face in V1 if face is not resources] + [health.router, oauth.router]
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    return {str(route.operation_id) for route in routes if route.include_in_schema}
+
+
+def listed_by_hand() -> set[str]:
+    """The operations that `docs/decisions.md` lists as written by hand, each with a reason."""
+    text = (REPOSITORY / "docs" / "decisions.md").read_text()
+    _, _, listed = text.partition("**What is written by hand, and why.**")
+    section, _, _ = listed.partition("\n## ")
+    items = re.findall(r"^\* ((?:`\w+`,?\s+)*`\w+`): \S", section, re.MULTILINE)
+    return {name for item in items for name in re.findall(r"`(\w+)`", item)}
+
+
+def test_what_is_written_by_hand_is_listed_with_its_reason() -> None:
+    """A route beside the declarations is an exception that somebody has to justify."""
+    assert written_by_hand() == listed_by_hand()

@@ -13,6 +13,7 @@ from tests.house.walk import operations, own_request
 WITHOUT_KEY = {
     "token": "a token is no effect, and its request has no client before it is answered",
     "send_roster": "its body goes to disk as it arrives; a second zip is refused while a run is pending",
+    "send_scores": "its body goes to disk as it arrives; a second file is refused while a run is pending",
 }
 """Operations by POST that take no idempotency key, with the reason."""
 

@@ -43,8 +43,6 @@ OF_ITS_CLIENT = {"webhookEndpoint"}
 """Rows that only the client that made them can see."""
 OPERATION = {
     "raiseConcern": "raise_concern",
-    "recordSessions": "record_sessions",
-    "recordScores": "record_scores",
     "amendScore": "amend_score",
     "removeScore": "remove_score",
     "decide": "decide",
@@ -60,11 +58,12 @@ OPERATION = {
     "seekConsumer": "seek_consumer",
 }
 OPERATION |= {camel(name): name for name in CATALOG.commands}
+OPERATION |= {camel(one.bulk_name): one.bulk_name for one in CATALOG.commands.values() if one.bulk is not None}
 OF_CONSUMERS = {"keepConsumer", "commitConsumer", "seekConsumer", "removeConsumer"}
 OF_EVERY_COMMAND = {"idempotencyKey", "version"}
 VERSIONED = {"amendMeasure", "changeEndpoint", "changeSource"}
 """Mutations that require a version; 0 is any."""
-IN_BULK = {"recordScores": "scores", "recordSessions": "sessions"}
+IN_BULK = {camel(one.bulk_name): str(one.items) for one in CATALOG.commands.values() if one.bulk is not None}
 NESTED = {"previewPlaybook": "rules", "publishPlaybook": "rules"}
 """Mutations that take a list and return a result for each entry."""
 CORE: GraphQLSchema = schema._schema  # the library gives its own schema by no other name

@@ -305,9 +305,11 @@ async def _sync(told: Told) -> None:
     async with town.unit() as work:
         source = await register_source(work, f"source-{town.canary}", new, Allowed(sandbox=True))
         csv = await register_source(work, f"csv-{town.canary}", SourceSettings("oneroster-csv", "upload:"))
+        scores = await register_source(work, f"scores-{town.canary}", SourceSettings("scores-csv", "upload:"))
         keys = await register_source(work, f"keys-{town.canary}", SourceSettings("oneroster-csv", "upload:"))
     told.note("source", "source", source.source.id)
     told.note("source of csv", "source", csv.source.id)
+    told.note("source of scores", "source", scores.source.id)
 
     @needs(Can.SYNC_ROSTER)
     async def ran(work: Work) -> None:

@@ -215,7 +215,7 @@ def _object(operation: Operation, schema: Mapping[str, Any], told: Told) -> dict
 
 
 def _field(operation: Operation, name: str, schema: Mapping[str, Any], told: Told) -> Any:
-    if name in LISTED:
+    if name in LISTED and "properties" not in schema.get("items", {}):
         return [told.shown[LISTED[name]]]
     if name in REFERENCES:
         return told.shown[REFERENCES[name]]

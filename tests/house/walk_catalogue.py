@@ -8,6 +8,7 @@ from typing import Any
 
 from app.catalog import CATALOG
 from app.core.inputs import input_fields
+from app.resources.command import Command
 from app.resources.listing import Filter
 from app.resources.members import ManyMember
 
@@ -30,10 +31,20 @@ def command_values() -> dict[tuple[str, str], Any]:
     The inputs that are objects or lists of objects are left out: the walks make these from the inputs within them.
     """
     return {
-        (command.name, name): written(example)
+        (operation, name): written(example)
         for command in CATALOG.commands.values()
+        for operation in _operations(command)
         for name, example in _inputs(command.inputs)
     }
+
+
+def _operations(command: Command) -> Iterator[str]:
+    """Yields the names of a command's operations: with one item, and with several."""
+    yield command.name
+    if command.bulk is not None:
+        yield command.bulk_name
+    if command.single is not None:
+        yield command.single.name
 
 
 def _inputs(inputs: Any) -> Iterator[tuple[str, Any]]:

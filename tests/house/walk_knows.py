@@ -70,6 +70,7 @@ OWN_ROW = {
     "undo_sync_run": "run to undo",
     "rekey_sync_run": "held run to rekey",
     "send_roster": "source of csv",
+    "send_scores": "source of scores",
     "remove_break": "break to remove",
 }
 """The row whose state allows the operation, if it is not the first of its kind."""
@@ -138,6 +139,8 @@ FIELDS: dict[str, Any] = {
     "plan": "0123456789abcdef",
     "without_removals": False,
     "backfill": False,
+    "atomic": False,
+    "dry_run": False,
     "alert": False,
     "rule": "monitor",
     "parameters": {"far_percent": 10},
@@ -194,7 +197,10 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("rekey_sync_run", "new"): "new-s1",
 }
 """For a field of one operation's body that refers to no row, an accepted value."""
-CONTENT = {"send_roster": (Export().packed(), "application/zip")}
+CONTENT = {
+    "send_roster": (Export().packed(), "application/zip"),
+    "send_scores": (b"studentSourcedId,measure,date,value\r\n", "text/csv"),
+}
 """For each operation whose body is no JSON, an accepted body and its type."""
 LEFT_OUT = {
     ("decide", "student"): "a decision names the support or the student",

@@ -20,9 +20,9 @@ from app.core.ids import new_id
 from app.core.page import keyset
 from app.playbook.models import Measure
 from app.resources import run
+from app.resources.compile.cost import cost
 from app.resources.compile.plan import Plans
 from app.resources.compile.tokens import ABOUT, ROW, SAME, id_token, record_letter, render
-from app.resources.cost import cost
 from app.resources.declare import CannotCompile, Resource
 from app.resources.fields import field
 from app.resources.members import ManyMember, ValueMember

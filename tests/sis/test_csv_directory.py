@@ -12,7 +12,7 @@ import pytest
 from app.core.errors import Invalid
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import SourceRefused
-from app.sis.runs.upload import validate_roster_zip
+from app.sis.runs.upload import validate_upload
 from tests.sis.roster_zip import Export
 
 MANY = 400_000
@@ -67,7 +67,7 @@ def test_a_directory_that_is_large_is_never_read(tmp_path: Path, what: str) -> N
         with pytest.raises(SourceRefused, match="far more files"), open_zip(path):
             pass
         with path.open("rb") as file, pytest.raises(Invalid) as refused:
-            validate_roster_zip(file)
+            validate_upload(file, "oneroster-csv")
         assert "far more files" in refused.value.violations[0].detail
         assert tracemalloc.get_traced_memory()[1] < PEAK
     finally:
@@ -109,7 +109,7 @@ def test_whatever_a_directory_says_is_an_answer(tmp_path: Path) -> None:
             outcomes.add("refused")
         with path.open("rb") as file:
             try:
-                validate_roster_zip(file)
+                validate_upload(file, "oneroster-csv")
             except Invalid:
                 outcomes.add("invalid")
     assert outcomes == {"read", "refused", "invalid"}

@@ -262,7 +262,7 @@ async def test_an_undo_that_is_asked_for_is_carried_out(north: Town, tmp_path: P
 
 
 async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path) -> None:
-    """The metrics show each source's hours, held and failed runs and silence, by ids only."""
+    """The metrics show each source's hours, held and failed runs and silence, by short names and without a person's."""
     export = Export()
     made = await _make(north, export.write(tmp_path / "a.zip"), cron="0 2 * * *")
     async with north.unit() as work:
@@ -275,7 +275,7 @@ async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path
     await _night(north)
     await _due(north, made, overdue_at=None)
     assert await read_metrics(north.worker_engine) >= 1
-    of = {"district": ids.format_id("district", north.district_id), "source": ids.format_id("source", made.source.id)}
+    of = {"district": north.slug, "source": made.source.name}
     values = {
         name: REGISTRY.get_sample_value(f"aimline_sync_{name}", of)
         for name in ("hours_since_applied", "held", "failed", "overdue")
@@ -284,7 +284,7 @@ async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path
     assert hours is not None
     assert 0 <= hours < 0.5
     assert values == {"held": 1, "failed": 0, "overdue": 1}
-    assert north.slug not in generate_latest(REGISTRY).decode()
+    assert north.canary not in generate_latest(REGISTRY).decode()
 
 
 async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) ->
     assert (state, "no such file" in sentence) == ("failed", True)
     assert await _events(north) == []
     assert await ask(north, "SELECT overdue_at FROM sis_source WHERE district_id = :district") == [(soon,)]
-    of = {"district": ids.format_id("district", north.district_id), "source": ids.format_id("source", made.source.id)}
+    of = {"district": north.slug, "source": made.source.name}
     await read_metrics(north.worker_engine)
     assert REGISTRY.get_sample_value("aimline_sync_failed", of) == 0
     async with north.unit() as work:

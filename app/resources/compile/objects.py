@@ -28,7 +28,7 @@ from app.resources.compile.tokens import ABOUT, END, ROW, SAME, TOO_MANY, VALUE,
 from app.resources.declare import CannotCompile, declaration
 from app.resources.members import FieldMember, ManyMember, OneMember, ReferenceMember, ValueMember
 from app.resources.select import Constant, Path, Pick, Picks
-from app.resources.values import Figures, JsonObject
+from app.resources.values import Figures, is_json
 
 
 def object_of(
@@ -137,7 +137,7 @@ def _value_pieces(
     if member.expression is not None:
         column: ColumnElement[Any] = adapt(member.expression, level)
         as_text = func.coalesce(column.op("::")(literal_column("text")), text("null"))
-        if member.shape is JsonObject or (member.shape is Figures and scope.style.face == "rest"):
+        if is_json(member.shape) or (member.shape is Figures and scope.style.face == "rest"):
             return [as_text]
         raw: list[Piece] = [as_text]
     else:

@@ -7,12 +7,13 @@ raise no alert.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from sqlalchemy import and_, exists, false, func, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core.inputs import ChangesOf
 from app.evidence.models import Score
 from app.playbook import measures
 from app.playbook.instrument import MeasureUse
@@ -25,10 +26,12 @@ AFFECTS_VERDICTS = frozenset({"sem"})
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
-async def amend_measure(work: Work, name: str, changes: Mapping[str, Any]) -> Measure:
-    """Amends the measure with this code or id, as `playbook.measures.amend_measure` does, and returns the measure.
+async def amend_measure(
+    work: Work, name: str, changes: Annotated[Mapping[str, Any], ChangesOf(measures.NewMeasure)]
+) -> Measure:
+    """Amends the measure with this code or id as `playbook.measures.amend_measure` does.
 
-    If its standard error of measurement changes, a worker judges its series again without raising alerts.
+    If its standard error of measurement changes, the worker judges its series again without raising alerts.
     """
 
     async def use_of(measure: Measure, forms: Sequence[str] | None) -> MeasureUse:

@@ -101,6 +101,16 @@ class Preview:
 @needs(Can.READ_PLAYBOOK)
 async def rules_in_force(work: Work) -> tuple[PlaybookVersion, list[RuleInForce]]:
     """Returns the playbook version in force, and its rules with their stated false-alarm rates."""
+    return await _load_rules(work)
+
+
+@needs(Can.PUBLISH_PLAYBOOK)
+async def published_rules(work: Work) -> tuple[PlaybookVersion, list[RuleInForce]]:
+    """Returns the version in force and its rules to the caller that has just published it."""
+    return await _load_rules(work)
+
+
+async def _load_rules(work: Work) -> tuple[PlaybookVersion, list[RuleInForce]]:
     version = await published(work)
     return version, [_rule_in_force(entry_of(key, chosen)) for key, chosen in version.rules.items()]
 

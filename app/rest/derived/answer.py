@@ -11,7 +11,7 @@ from app.access.permission import Can
 from app.access.work import Work
 from app.core import ids
 from app.core.errors import Invalid, Malformed, NotFound, Violation
-from app.resources.cost import cost
+from app.resources.compile.cost import cost
 from app.resources.declare import declaration
 from app.resources.listing import Listing
 from app.resources.members import ManyMember, OneMember

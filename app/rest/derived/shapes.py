@@ -4,18 +4,35 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ForwardRef, Literal, Optional, cast
 
 from pydantic import Field, create_model
-from sqlalchemy.orm import InstrumentedAttribute
 
-from app.core import ids
 from app.core.errors import Misuse
 from app.resources.catalog import Catalog
 from app.resources.declare import declaration
 from app.resources.members import FieldMember, ManyMember, Member, OneMember, ReferenceMember, ValueMember
 from app.resources.select import ResourceType
-from app.resources.values import Figures, Item, JsonObject, is_value
+from app.resources.values import (
+    DayRanges,
+    Figures,
+    Item,
+    JsonList,
+    JsonObject,
+    Numbers,
+    WholeNumbers,
+    is_json,
+    is_value,
+)
+from app.rest.derived.stored import is_stored, stored_value
 from app.rest.pages import Shape
 
 REST = "rest"
+JSON_TYPES: Mapping[Any, Any] = {
+    JsonObject: dict[str, Any],
+    Numbers: dict[str, float],
+    WholeNumbers: dict[str, int],
+    JsonList: list[Any],
+    DayRanges: list[list[str]],
+}
+"""The Python type of each kind of JSON without a fixed shape."""
 ITEMS = "The rows of this page, in the order of the list."
 NEXT = "The cursor of the next page, for `after`; null on the last page."
 TOTAL = "The number of rows on all pages, or `more` above 25,000; only with `include_total`."
@@ -27,17 +44,20 @@ class Shapes:
     `served` lists these resources; links to any other resource are left out.
     """
 
-    def __init__(self, catalog: Catalog, served: Iterable[ResourceType]) -> None:
+    def __init__(
+        self, catalog: Catalog, served: Iterable[ResourceType], names: Mapping[ResourceType, str] | None = None
+    ) -> None:
         self.catalog = catalog
+        self.names = names or {}
         self.served = frozenset(served)
         self._values: dict[Any, type[Shape]] = {}
         self._models: dict[ResourceType, type[Shape]] = {}
         for resource in catalog.resources:
             if resource in self.served:
                 self._models[resource] = self._model(resource)
-        names: dict[str, Any] = {model.__name__: model for model in self._models.values()}
+        models: dict[str, Any] = {model.__name__: model for model in self._models.values()}
         for model in self._models.values():
-            model.model_rebuild(_types_namespace=names)
+            model.model_rebuild(_types_namespace=models)
 
     def of(self, resource: ResourceType) -> type[Shape]:
         """Returns the model of a resource."""
@@ -96,8 +116,15 @@ class Shapes:
         This works only for a resource whose members all come from columns of the row's own table; use `read_row` for
         others.
         """
-        values = {name: _stored(member, row) for name, member in self.members(resource).items()}
-        return self.of(resource).model_construct(**values)
+        return self.of(resource).model_construct(**self.values_of(resource, row))
+
+    def values_of(self, resource: ResourceType, row: Any) -> dict[str, Any]:
+        """Returns the values of a stored row by the names of its members."""
+        return {name: stored_value(member, row) for name, member in self.members(resource).items()}
+
+    def is_stored(self, resource: ResourceType) -> bool:
+        """Returns whether `render` can return the row: whether every member is in a column of the row."""
+        return all(is_stored(member, resource) for member in self.members(resource).values())
 
     def _named(self, resource: ResourceType) -> list[tuple[str, Member]]:
         members = self.catalog.members(resource).values()
@@ -114,24 +141,37 @@ class Shapes:
         for name, link in links.items():
             # A row may be missing, or be outside of the caller's reach while its id is shown.
             is_one = isinstance(link, OneMember)
-            kind = _wrapped(ForwardRef(declaration(link.target).name), many=not is_one, nullable=is_one)
+            kind = _wrapped(ForwardRef(self.name_of(link.target)), many=not is_one, nullable=is_one)
             fields[self.key_of(resource, name)] = (kind, _absent(f"{link.description} Only with `expand={name}`."))
-        return make_model(facts.name, facts.description, fields)
+        return make_model(self.name_of(resource), facts.description, fields)
+
+    def name_of(self, resource: ResourceType) -> str:
+        """Returns the name of a resource's model in REST's contract."""
+        return self.names.get(resource, declaration(resource).name)
+
+    def values_model(self, value: Any, name: str, base: type[Shape] = Shape) -> type[Shape]:
+        """Returns the model of a structured value with this name; with `base`, its items are added to those of a
+        row.
+        """
+        fields = self._value_fields(value)
+        return make_model(name, " ".join((value.__doc__ or "").split()), fields, base)
 
     def _type(self, member: Member) -> Any:
         """Returns the Python type of a member that is always shown."""
         kind: Any
         if isinstance(member, FieldMember):
-            kind = Literal[tuple(member.choices)] if member.choices is not None else member.value_type
+            kind = member.value_type
+            if listed := tuple(member.choices or member.values):
+                kind = cast(Any, Literal)[tuple(str(each) for each in listed)]
             return _wrapped(kind, many=member.many, nullable=member.nullable)
         if isinstance(member, ReferenceMember):
             return _wrapped(str, many=member.many, nullable=member.nullable or bool(member.kinds))
         if isinstance(member, OneMember):
             if not member.inline:
                 return _wrapped(str, many=False, nullable=member.nullable)
-            return _wrapped(ForwardRef(declaration(member.target).name), many=False, nullable=member.nullable)
+            return _wrapped(ForwardRef(self.name_of(member.target)), many=False, nullable=member.nullable)
         if isinstance(member, ManyMember):
-            return _wrapped(ForwardRef(declaration(member.target).name), many=True, nullable=False)
+            return _wrapped(ForwardRef(self.name_of(member.target)), many=True, nullable=False)
         if isinstance(member, ValueMember):
             return _wrapped(self._value(member.shape), many=member.many, nullable=member.nullable)
         raise Misuse(f"{member.name} has no type in REST.")
@@ -139,20 +179,24 @@ class Shapes:
     def _value(self, shape: Any) -> Any:
         if shape is Figures:
             return dict[str, float]
-        if shape is JsonObject:
-            return dict[str, Any]
+        if is_json(shape):
+            return JSON_TYPES[shape]
         if not is_value(shape):
             return shape
         if shape not in self._values:
-            fields: dict[str, Any] = {}
-            for item in shape.__items__.values():
-                if (name := item.shown_as(REST)) is not None:
-                    examples = None if item.example is None else [item.example]
-                    fields[name] = (self._item(item), Field(description=item.description, examples=examples))
+            fields = self._value_fields(shape)
             name = shape.__name__.removesuffix("Value")
             doc = " ".join((shape.__doc__ or "").split())
             self._values[shape] = make_model(name, doc, fields)
         return self._values[shape]
+
+    def _value_fields(self, shape: Any) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        for item in shape.__items__.values():
+            if (name := item.shown_as(REST)) is not None:
+                examples = None if item.example is None else [item.example]
+                fields[name] = (self._item(item), Field(description=item.description, examples=examples))
+        return fields
 
     def _item(self, item: Item) -> Any:
         kind = str if item.kind is not None else self._value(item.type)
@@ -190,21 +234,3 @@ def _absent(description: str) -> Any:
 
 def _without_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
-
-
-def _stored(member: Member, row: Any) -> Any:
-    """Returns the value that a member has in a stored row."""
-    is_plain = isinstance(member, FieldMember | ReferenceMember | OneMember)
-    is_object = isinstance(member, ValueMember) and member.shape is JsonObject
-    expression = getattr(member, "expression", None)
-    if (is_plain or is_object) and isinstance(expression, InstrumentedAttribute):
-        value = getattr(row, expression.key)
-        kind = None
-        if isinstance(member, ReferenceMember):
-            kind = member.kind
-        elif isinstance(member, OneMember):
-            kind = declaration(member.target).kind
-        if kind is None or value is None:
-            return value
-        return [ids.format_id(kind, item) for item in value] if isinstance(value, list) else ids.format_id(kind, value)
-    raise Misuse(f"{member.name} is not in the stored row.")

@@ -157,7 +157,10 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
     if kind.key == "person_id":
         new = f"coalesce(s.person_id, {new})"  # a row that names no known person is refused, and needs an id of its own
     names = [column for column, _ in columns]
-    absent = f"CASE WHEN t.removed_at IS NULL{_within_sql(stage, delivery)} THEN 'absent' END" if complete else "NULL"
+    within = _within_sql(stage, delivery)
+    if kind.name in stage.outside:
+        within += f" AND t.{kind.key} NOT IN ({stage.outside[kind.name]})"
+    absent = f"CASE WHEN t.removed_at IS NULL{within} THEN 'absent' END" if complete else "NULL"
     await stage.insert(
         "plan",
         kind.name,

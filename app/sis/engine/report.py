@@ -127,7 +127,11 @@ class Report:
         """Returns the kinds of which the run changed at least a tenth of the rows. Their statistics need an update."""
         if self.total("changes") < MANY:
             return []
-        return [name for name, counts in self.kinds.items() if counts.changes and 10 * counts.changes >= counts.known]
+        return [
+            name
+            for name, counts in self.kinds.items()
+            if name in BY_NAME and counts.changes and 10 * counts.changes >= counts.known
+        ]
 
     def total(self, name: str) -> int:
         """Returns the sum of one count over all kinds."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, delete, func, select, text
+from sqlalchemy import ColumnElement, Uuid, bindparam, delete, func, select, text
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -182,7 +182,8 @@ def conclude(report: Report, dry: bool) -> None:
     if report.held_because:
         report.state = RunState.DRY if dry else RunState.HELD
         report.exit_code = EXITS["held"]
-        verb = "would be held" if dry else "is held, and the roster is as it was"
+        unchanged = "no score has changed" if report.mode == "scores" else "the roster is as it was"
+        verb = "would be held" if dry else f"is held, and {unchanged}"
         report.sentence = f"The sync {verb}: {' '.join(report.held_because)}"
     elif dry:
         report.state = RunState.DRY
@@ -243,7 +244,11 @@ async def end(
     source_id: UUID = row.source_id
     # A held map of sourcedIds does not replace the held plan that it was made from, so that a person can still choose
     # that plan.
-    if report.state == RunState.APPLIED or (report.state == RunState.HELD and report.mode != "rekey"):
+    if report.mode == "scores":
+        # Each file of scores stands for itself; a newer run replaces only the same plan.
+        digest = report.plan and report.plan["digest"]
+        await _discard_replaced_plans(work, report.run_id, source_id, [SisRun.plan["digest"].astext == digest])
+    elif report.state == RunState.APPLIED or (report.state == RunState.HELD and report.mode != "rekey"):
         await _discard_replaced_plans(work, report.run_id, source_id)
     if report.state == RunState.APPLIED and report.total("left_out"):
         # The next run must plan again what was left out, and a delta would not have it.
@@ -288,12 +293,13 @@ async def _drop_uploads(work: Work) -> None:
     await work.db.execute(delete(SisUpload).where(*uploads).execution_options(synchronize_session=False))
 
 
-async def _discard_replaced_plans(work: Work, run_id: UUID, source_id: UUID) -> None:
-    """Discards the other held or approved plans of the source.
-
-    They were made by comparison with a roster that has changed since.
+async def _discard_replaced_plans(
+    work: Work, run_id: UUID, source_id: UUID, which: Collection[ColumnElement[bool]] = ()
+) -> None:
+    """Discards the other held or approved plans of the source, or those among them that match `which`, because they
+    were compared with a roster that has changed since.
     """
-    others = (SisRun.district_id == work.district_id, SisRun.source_id == source_id, SisRun.id != run_id)
+    others = (SisRun.district_id == work.district_id, SisRun.source_id == source_id, SisRun.id != run_id, *which)
     waiting = await work.db.scalars(select(SisRun.id).where(*others, SisRun.state.in_(WAITING)))
     gone = {"sentence": "A later sync replaced it. The roster is as it was.", "plan": None}
     for held_id in waiting.all():

@@ -40,6 +40,7 @@ STAGING_TABLES = (
     *(f"key_{kind.name}" for kind in ALIASED),
     *("repeat", "id_list", "composed", "moved", "mapping_rule", "mapping_item", "incoming_score"),
     *("candidate", "given_pair", "left_out"),
+    *("staged_score", "plan_score", "score_measure", "out_of_scope"),
 )
 """The tables whose rows are deleted when their run ends.
 
@@ -78,6 +79,8 @@ class Stage:
     """The number of planned rows by action, for each kind that was counted."""
     sifted: set[str] = field(default_factory=set)
     """The kinds of which only the changed rows were staged."""
+    outside: dict[str, str] = field(default_factory=dict)
+    """SQL for the keys of the known rows that the run's scope leaves out, by kind. No plan removes one of these."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the report about values that were changed for import."""
 

@@ -4,12 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, update
+from sqlalchemy import ColumnElement, Row, func, update
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.sis.models import SisRun
+from app.core.ids import new_id
+from app.sis.models import SisNotice, SisRun
 from app.sis.rules import RunState, require_transition
+
+NOTIFIED = (RunState.HELD, RunState.FAILED, RunState.FAILED_TO_APPLY)
+"""The states about which people are notified."""
 
 
 @needs(Can.READ_SYNC)
@@ -33,4 +37,27 @@ async def change_states(
         .values({"state": following, **values})
         .returning(SisRun.id, SisRun.source_id, SisRun.dry)
     )
-    return changed.all()
+    rows = changed.all()
+    if following in NOTIFIED:
+        for row in rows:
+            if not row.dry:
+                await add_notices(work, following, row.source_id, row.id)
+    return rows
+
+
+@needs(Can.READ_SYNC)
+async def add_notices(work: Work, kind: str, source_id: UUID, run_id: UUID | None) -> None:
+    """Adds the notices to people about a run or, without a run, about a source. A worker sends them."""
+    for channel in ("email", "chat"):
+        work.db.add(
+            SisNotice(
+                district_id=work.district_id,
+                id=new_id(),
+                source_id=source_id,
+                run_id=run_id,
+                kind=str(kind),
+                channel=channel,
+                state="pending",
+                due=func.now(),
+            )
+        )

@@ -1,8 +1,7 @@
-"""Fetches a CSV zip from an https address, a file, or a folder to which zips are added. Does not check its contents.
+"""Fetches a delivery, a roster zip or a CSV file of scores, from an https address, a file or a folder.
 
-* A download has a size limit, and goes to an unnamed temporary file.
-* A file that is still being written is skipped.
-* A file that was already imported is imported again only on request.
+A download has a size limit and goes to an unnamed temporary file. A file that is still being written is skipped, and a
+file that was imported already is not imported again unless this is requested. Never checks the contents of a file.
 """
 
 import asyncio
@@ -10,8 +9,8 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,8 +25,9 @@ from app.core.disk_space import is_full
 from app.core.errors import Invalid
 from app.core.outbound import AddressRefused, checked_session
 from app.sis.oneroster_csv.archive import CsvZip
+from app.sis.oneroster_csv.scores import ScoreFile
 from app.sis.oneroster_csv.unzip import open_archive
-from app.sis.port import Delivery, NothingNew, Progress, SourceRefused
+from app.sis.port import Delivery, NothingNew, OpenedSource, Progress, SourceRefused
 
 MAX_ZIP_BYTES: Final = 8 << 30  # The maximum number of bytes of a zip.
 QUIET_SECONDS: Final = 20.0  # Seconds without a change after which a file counts as complete.
@@ -38,9 +38,34 @@ Taken = Mapping[str, Any]
 """The description of an imported file: name, size, mtime (nanoseconds) and digest (SHA-256)."""
 
 
+@contextmanager
+def _opened_zip(file: IO[bytes], leave_out: Collection[str]) -> Iterator[OpenedSource]:
+    with open_archive(file) as archive:
+        yield CsvZip(archive, leave_out)
+
+
+@contextmanager
+def _opened_scores(file: IO[bytes], leave_out: Collection[str]) -> Iterator[OpenedSource]:
+    yield ScoreFile(file)
+
+
 @dataclass(frozen=True, slots=True)
-class FetchedZip:
-    """A fetched zip as an `OpenedSource`, with the description of the file and the time of its data."""
+class FileForm:
+    """The form of the files of a source: their suffix, what a sentence calls one, and how it is opened."""
+
+    suffix: str
+    noun: str
+    name: str
+    opened: Callable[[IO[bytes], Collection[str]], AbstractContextManager[OpenedSource]]
+
+
+ROSTER_ZIP: Final = FileForm(".zip", "zip", "roster.zip", _opened_zip)
+SCORES_CSV: Final = FileForm(".csv", "CSV file", "scores.csv", _opened_scores)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedFile:
+    """A fetched file as an `OpenedSource`, with the description of the file and the time of its data."""
 
     deliveries: Mapping[str, Delivery]
     not_taken: tuple[str, ...]
@@ -51,39 +76,47 @@ class FetchedZip:
 
 @asynccontextmanager
 async def open_path(
-    path: Path, taken: Sequence[Taken], *, again: bool, leave_out: Collection[str] = ()
-) -> AsyncIterator[FetchedZip]:
-    """Opens a zip, or the next zip of a folder.
+    path: Path,
+    taken: Sequence[Taken],
+    *,
+    again: bool,
+    leave_out: Collection[str] = (),
+    form: FileForm = ROSTER_ZIP,
+) -> AsyncIterator[FetchedFile]:
+    """Opens a file, or the next file of a folder.
 
-    `taken` describes the zips that were imported before. With `again`, the newest zip of a folder is opened even if it
-    was imported before. Raises `NothingNew` if all zips were imported before, and `SourceRefused` if there is no such
-    file or folder.
+    `taken` describes the files that were imported before. With `again`, the newest file of a folder is opened even if
+    it was imported before. Raises `NothingNew` if all files were imported before, and `SourceRefused` if there is no
+    such file or folder.
     """
-    chosen = await asyncio.to_thread(_choose, path, taken, again, leave_out)
-    with _opened(chosen) as (file, archive):
-        yield await asyncio.to_thread(_source, file, archive, chosen.name, leave_out)
+    chosen = await asyncio.to_thread(_choose, path, taken, again, leave_out, form)
+    with _opened(chosen, leave_out, form) as (file, source):
+        yield await asyncio.to_thread(_fetched, file, source, chosen.name)
 
 
 @asynccontextmanager
 async def open_url(
-    url: str, allowed: Allowed, progress: Progress, leave_out: Collection[str] = ()
-) -> AsyncIterator[FetchedZip]:
-    """Downloads a zip and opens it. Raises `SourceRefused` with the reason."""
-    with tempfile.TemporaryFile() as file:
-        as_of = await _download(url, allowed, file, progress)
+    url: str,
+    allowed: Allowed,
+    progress: Progress,
+    leave_out: Collection[str] = (),
+    form: FileForm = ROSTER_ZIP,
+) -> AsyncIterator[FetchedFile]:
+    """Downloads a file and opens it. Raises `SourceRefused` with the reason."""
+    with tempfile.TemporaryFile() as file, ExitStack() as stack:
+        as_of = await _download(url, allowed, file, progress, form)
         try:
-            archive = open_archive(file)
+            opened = stack.enter_context(form.opened(file, leave_out))
         except zipfile.BadZipFile:
             raise SourceRefused("What the source sends is no zip that can be read.") from None
-        with archive:
-            source = await asyncio.to_thread(_source, file, archive, "roster.zip", leave_out)
-            yield FetchedZip(source.deliveries, source.not_taken, source.warnings, source.taken, as_of)
+        source = await asyncio.to_thread(_fetched, file, opened, form.name)
+        yield FetchedFile(source.deliveries, source.not_taken, source.warnings, source.taken, as_of)
 
 
-async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progress) -> datetime:
-    """Downloads the zip into the file, and returns the time of the response.
+async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progress, form: FileForm) -> datetime:
+    """Downloads the source's file to `file`, and returns the time of the response.
 
-    This is the time by the source's clock, or by this machine's clock if the source sends no time.
+    It is the time by the source's clock, or by this machine's clock if the source sends no time.
     """
     began, done = now(), 0
     try:
@@ -93,26 +126,30 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
                 checked, headers={"User-Agent": AGENT}, allow_redirects=False, timeout=TIMEOUT
             ) as response:
                 if response.status != 200:
-                    raise SourceRefused(f"The source answers {response.status} instead of the zip. Check its URL.")
+                    raise SourceRefused(
+                        f"The source answers {response.status} instead of the {form.noun}. Check its URL."
+                    )
                 total = response.content_length or 0
                 async for chunk in response.content.iter_chunked(CHUNK):
                     done += len(chunk)
                     if done > MAX_ZIP_BYTES:
                         raise SourceRefused(
-                            f"The source sends more than {MAX_ZIP_BYTES >> 30} GiB: no roster is as large."
+                            f"The source sends more than {MAX_ZIP_BYTES >> 30} GiB: no delivery is as large."
                         )
                     await asyncio.to_thread(file.write, chunk)
-                    progress("downloading the zip", done, total)
+                    progress(f"downloading the {form.noun}", done, total)
                 return _response_time(response.headers.get("Date")) or began
     except Invalid as error:
         details = " ".join(violation.detail for violation in error.violations)
         raise SourceRefused(f"The source's url cannot be used. {details}") from None
     except aiohttp.ClientConnectorDNSError:
-        raise SourceRefused("The zip could not be fetched: the host name in its URL is not known.") from None
+        raise SourceRefused(f"The {form.noun} could not be fetched: the host name in its URL is not known.") from None
     except (AddressRefused, aiohttp.ClientError, TimeoutError, OSError) as error:
         if is_full(error):  # A full disk is not a fault of the source.
             raise
-        raise SourceRefused(f"The zip could not be fetched ({type(error).__name__}). Try again later.") from None
+        raise SourceRefused(
+            f"The {form.noun} could not be fetched ({type(error).__name__}). Try again later."
+        ) from None
 
 
 def _response_time(header: str | None) -> datetime | None:
@@ -125,11 +162,11 @@ def _response_time(header: str | None) -> datetime | None:
         return None
 
 
-def _choose(path: Path, taken: Sequence[Taken], again: bool, leave_out: Collection[str]) -> Path:
-    """Returns the zip to import: the zip itself, or one of a folder.
+def _choose(path: Path, taken: Sequence[Taken], again: bool, leave_out: Collection[str], form: FileForm) -> Path:
+    """Returns the file to import.
 
-    In a folder, this is the newest bulk delivery that was not imported before. If there is none, it is the oldest delta
-    that was not imported before. With `again`, it is the newest zip.
+    It is the newest bulk delivery among the files that were not imported before. Without a bulk delivery, it is the
+    oldest delta. With `again`, it is the newest file.
     """
     if not path.is_dir():
         if not path.is_file():
@@ -137,15 +174,15 @@ def _choose(path: Path, taken: Sequence[Taken], again: bool, leave_out: Collecti
         if not again and _is_taken(path, taken):
             raise NothingNew(_nothing_new(path.name))
         return path
-    zips = [file for file in sorted(path.iterdir(), key=_changed) if _is_whole(file)]
-    if again and zips:
-        return zips[-1]
+    files = [file for file in sorted(path.iterdir(), key=_changed) if _is_whole(file, form)]
+    if again and files:
+        return files[-1]
     last = max((int(file["mtime"]) for file in taken), default=0)
-    fresh = [file for file in zips if _changed(file) >= last and not _is_taken(file, taken)]
+    fresh = [file for file in files if _changed(file) >= last and not _is_taken(file, taken)]
     if not fresh:
-        raise NothingNew(_nothing_new(path.name) if zips else "There is no complete zip in the folder yet.")
+        raise NothingNew(_nothing_new(path.name) if files else f"There is no complete {form.noun} in the folder yet.")
     # A bulk delivery includes all older deltas; without one, the deltas are imported in their order.
-    return next((file for file in reversed(fresh) if _is_bulk(file, leave_out)), fresh[0])
+    return next((file for file in reversed(fresh) if _is_bulk(file, leave_out, form)), fresh[0])
 
 
 def _nothing_new(name: str) -> str:
@@ -159,12 +196,13 @@ def _changed(path: Path) -> int:
         return 0
 
 
-def _is_whole(path: Path) -> bool:
-    """Returns whether this is a complete zip: not a link, not a partial file, and not changed recently."""
-    if path.suffix.lower() != ".zip" or path.name.startswith((".", "~")) or path.is_symlink() or not path.is_file():
+def _is_whole(path: Path, form: FileForm) -> bool:
+    """Returns whether this is a complete file: not a link, not a partial file, and not changed recently."""
+    is_named = path.suffix.lower() == form.suffix and not path.name.startswith((".", "~"))
+    if not is_named or path.is_symlink() or not path.is_file():
         return False
     quiet = now().timestamp() - _changed(path) / 1e9
-    return quiet >= QUIET_SECONDS and zipfile.is_zipfile(path)
+    return quiet >= QUIET_SECONDS and (form is not ROSTER_ZIP or zipfile.is_zipfile(path))
 
 
 def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
@@ -184,43 +222,38 @@ def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
     return any(imported["digest"] == digest for imported in same_size)
 
 
-def _is_bulk(path: Path, leave_out: Collection[str]) -> bool:
-    """Returns whether all files in a zip are bulk files. A bulk file contains all rows.
+def _is_bulk(path: Path, leave_out: Collection[str], form: FileForm) -> bool:
+    """Returns whether a delivery has all rows of its kinds.
 
-    An unreadable zip counts as bulk, so that it is chosen and then refused.
+    An unreadable zip counts as bulk too, so that it is chosen and then refused.
     """
     try:
-        with _opened(path) as (_, archive):
-            return all(each.complete for each in CsvZip(archive, leave_out).deliveries.values())
+        with _opened(path, leave_out, form) as (_, source):
+            return all(each.complete for each in source.deliveries.values())
     except SourceRefused:
-        return True
+        return form is ROSTER_ZIP
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
-    """Opens a file and the zip in it, and yields both.
-
-    Both read the same bytes, even if the file is replaced while it is open.
-    """
+def _opened(path: Path, leave_out: Collection[str], form: FileForm) -> Iterator[tuple[IO[bytes], OpenedSource]]:
+    """Opens a file and the delivery in it. Both read the same bytes even if the file is replaced meanwhile."""
     try:
         file = path.open("rb")
     except OSError as error:
         raise SourceRefused(f"{path.name} cannot be opened: {os.strerror(error.errno or 0)}.") from None
-    with file:
+    with file, ExitStack() as stack:
         try:
-            archive = open_archive(file)
+            source = stack.enter_context(form.opened(file, leave_out))
         except zipfile.BadZipFile:
             raise SourceRefused(f"{path.name} is not a zip that can be read.") from None
-        with archive:
-            yield file, archive
+        yield file, source
 
 
-def _source(file: IO[bytes], archive: zipfile.ZipFile, name: str, leave_out: Collection[str]) -> FetchedZip:
+def _fetched(file: IO[bytes], source: OpenedSource, name: str) -> FetchedFile:
     status = os.fstat(file.fileno())
     taken = {"name": name, "size": status.st_size, "mtime": status.st_mtime_ns, "digest": _digest(file)}
-    read = CsvZip(archive, leave_out)
     as_of = datetime.fromtimestamp(status.st_mtime, UTC)
-    return FetchedZip(read.deliveries, read.not_taken, read.warnings, taken, as_of)
+    return FetchedFile(source.deliveries, source.not_taken, source.warnings, taken, as_of)
 
 
 def _digest(file: IO[bytes]) -> str:

@@ -18,7 +18,6 @@ from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.sis.engine.apply import apply_all
 from app.sis.engine.lease import district_sync_lease
-from app.sis.engine.mapping import follow_results
 from app.sis.engine.plan import digest, drop_removals, kept_deliveries, load_plan
 from app.sis.engine.report import Report
 from app.sis.engine.review.partial import ApprovedPart, leave_out
@@ -30,6 +29,8 @@ from app.sis.engine.run import (
     lock_district_writes,
     pluralize,
 )
+from app.sis.engine.scores import delivery as scores
+from app.sis.engine.scores.mapping import follow_results
 from app.sis.engine.stage import Stage
 from app.sis.engine.state import change_states
 from app.sis.models import SisRun
@@ -87,8 +88,9 @@ async def approve(
 def _validate_part(run: SisRun, schools: Sequence[str] | None, kinds: Sequence[str] | None) -> None:
     """Raises `Invalid` for an approval of a part that the run's plan does not have."""
     given = {"/schools": schools, "/kinds": kinds}
-    if run.mode == rekey.MODE and (schools is not None or kinds is not None):
-        detail = "A map of new sourcedIds is approved as a whole."
+    if run.mode in (rekey.MODE, scores.MODE) and (schools is not None or kinds is not None):
+        what = "map of new sourcedIds" if run.mode == rekey.MODE else "file of scores"
+        detail = f"A {what} is approved as a whole."
         raise Invalid([Violation(where, "approval.part", detail) for where, each in given.items() if each is not None])
     if empty := [where for where, each in given.items() if each is not None and not each]:
         raise Invalid([Violation(where, "approval.empty", "Name at least one, or leave this out.") for where in empty])
@@ -185,6 +187,9 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_nu
         return report
     if run.state == RunState.APPROVED and run.mode == rekey.MODE:
         await rekey.apply_rekey(work, run, report)
+    elif run.state == RunState.APPROVED and run.mode == scores.MODE:
+        stage = await open_stage(work, run_id, run.source_id, KEPT_SIZE)
+        await scores.apply_kept(work, stage, run, report, progress)
     elif run.state == RunState.APPROVED:
         deliveries = kept_deliveries(run.plan)
         stage = await open_stage(work, run_id, run.source_id, KEPT_SIZE)

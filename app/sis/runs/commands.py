@@ -4,7 +4,7 @@ Each command calls a service of this package, and returns the row that both APIs
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -15,7 +15,7 @@ from app.core import ids
 from app.core.address import Allowed
 from app.core.inputs import About, AtMost, ChangesOf, FromProcess
 from app.core.text import Text
-from app.resources.declare import Command
+from app.resources.command import Body, Command
 from app.resources.values import Value, item
 from app.sis.models import SisRun
 from app.sis.runs import approval, pull, quarantine
@@ -26,7 +26,7 @@ from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings
 
 SourceName = Annotated[
-    str, Text(min=1, max=63), About("The name by which people and external ids refer to the source.", "sis")
+    str, Text(max=63), About("The name by which people and external ids refer to the source.", "sis")
 ]
 AllowedNetworks = Annotated[Allowed, FromProcess("sis_allowed")]
 Settable = Annotated[Mapping[str, Any], ChangesOf(SourceSettings, frozenset({"kind"}))]
@@ -88,7 +88,8 @@ async def register_source(
     work: Work, name: SourceName, new: SourceSettings, allowed: AllowedNetworks
 ) -> sources.ConfiguredSource:
     """Registers a source; raises the errors of `sources.register_source`."""
-    return await sources.register_source(work, name, new, allowed)
+    whole = replace(new, limits=_whole(new.limits), rollover=_whole_rollover(new.rollover))
+    return await sources.register_source(work, name, whole, allowed)
 
 
 @needs(Can.MANAGE_SOURCES)
@@ -96,17 +97,33 @@ async def change_source(
     work: Work, source_id: UUID, changes: Settable, allowed: AllowedNetworks
 ) -> sources.ConfiguredSource:
     """Changes the given fields of a source; raises the errors of `sources.change_source`."""
-    return await sources.change_source(work, source_id, changes, allowed)
+    values = dict(changes)
+    if "limits" in values:
+        values["limits"] = _whole(values["limits"])
+    if "rollover" in values:
+        values["rollover"] = _whole_rollover(values["rollover"])
+    return await sources.change_source(work, source_id, values, allowed)
 
 
-@needs(Can.RUN_SYNC)
+def _whole_rollover(rollover: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if rollover is None or not rollover.get("limits"):
+        return rollover
+    return {**rollover, "limits": _whole(rollover["limits"])}
+
+
+def _whole(limits: Mapping[str, float]) -> Mapping[str, float]:
+    """Returns limits with whole numbers as integers, because some limits are numbers of rows."""
+    return {name: int(limit) if limit == int(limit) else limit for name, limit in limits.items()}
+
+
+@needs(Can.RUN_SYNC, Can.READ_SYNC)
 async def ask_for_sync(work: Work, new: NewRun) -> SisRun:
     """Requests a run of a source; raises the errors of `pull.request_run`."""
     source_id = ids.parse_id("source", new.source, "/source")
     return await pull.request_run(work, source_id, new.mode, dry=new.dry, pointer="/source")
 
 
-@needs(Can.APPROVE_SYNC)
+@needs(Can.APPROVE_SYNC, Can.READ_SYNC)
 async def approve_sync_run(
     work: Work,
     run_id: UUID,
@@ -137,14 +154,14 @@ async def approve_sync_run(
     return (await find_run(work, run_id)).run
 
 
-@needs(Can.APPROVE_SYNC)
+@needs(Can.APPROVE_SYNC, Can.READ_SYNC)
 async def discard_sync_run(work: Work, run_id: UUID) -> SisRun:
     """Discards a held run; raises the errors of `approval.discard`."""
     await approval.discard(work, run_id)
     return (await find_run(work, run_id)).run
 
 
-@needs(Can.APPROVE_SYNC)
+@needs(Can.APPROVE_SYNC, Can.READ_SYNC)
 async def rekey_sync_run(work: Work, run_id: UUID, new: NewRekey) -> SisRun:
     """Requests a map of new sourcedIds; raises the errors of `pull.request_rekey`."""
     pairs = None if new.map is None else [(pair.old, pair.new) for pair in new.map]
@@ -175,6 +192,10 @@ COMMANDS = (
         "Registers a source. Nothing is fetched yet.",
         "POST /sis-sources",
         status=201,
+        body=Body(
+            "NewSource",
+            "A source to be registered. Files and folders of the server can be named on its command line only.",
+        ),
         row=_SETTINGS,
     ),
     Command(
@@ -183,6 +204,10 @@ COMMANDS = (
         SourceResource,
         "Changes the given fields of a source. A change of the host requires the secret again.",
         "PATCH /sis-sources/{source}",
+        body=Body(
+            "SourceChanges",
+            "Changes of a source; other fields keep their values. A change of the host requires the secret again.",
+        ),
         row=_SETTINGS,
     ),
     Command(
@@ -225,6 +250,10 @@ COMMANDS = (
         "Approves a held run, or one that failed to apply; it is applied shortly afterwards, unless the roster has "
         "changed.",
         "POST /sync-runs/{run}/approve",
+        body=Body(
+            "Approval",
+            "The approval of a plan that somebody has read, for all of it or without its removals.",
+        ),
     ),
     Command(
         "discard_sync_run",
@@ -256,5 +285,7 @@ COMMANDS = (
         "Acknowledges refused rows: later runs do not count them until their content or their fault changes.",
         "POST /sync-runs/{run}/quarantine/acknowledge",
         value=AcknowledgedValue,
+        answer="AcknowledgedRows",
+        body=Body("Acknowledgement", "The rows in quarantine that are acknowledged."),
     ),
 )

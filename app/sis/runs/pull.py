@@ -41,12 +41,12 @@ from app.sis.rules import RunState
 from app.sis.runs import rekey
 from app.sis.runs.queries import run as find_run
 from app.sis.runs.undo import require_undoable
-from app.sis.runs.upload import has_upload, open_missing_upload, open_upload
+from app.sis.runs.upload import form_of, has_upload, open_missing_upload, open_upload
 from app.sis.service import sync
 from app.sis.sources.schedule import is_full_due
 from app.sis.sources.service import ConfiguredSource, load_source, open_secret, settings_of
 from app.sis.sources.service import open_url as open_address
-from app.sis.sources.settings import UPLOADS, SourceSettings, is_local, path_of
+from app.sis.sources.settings import FILE_KINDS, UPLOADS, SourceSettings, is_local, path_of
 
 Mode = Literal["full", "delta"]
 PAGE_SIZE = 1000  # The rows of a page, if the source's settings have no page size.
@@ -92,7 +92,7 @@ async def request_run(
     return await _create_run(work, source_id, mode, dry, work.principal.name, None)
 
 
-@needs(Can.APPROVE_SYNC)
+@needs(Can.APPROVE_SYNC, Can.READ_SYNC)
 async def request_undo(work: Work, run_id: UUID) -> SisRun:
     """Requests a run that undoes an applied run, and returns it. Raises the errors of `undo.require_undoable`."""
     undone = (await find_run(work, run_id)).run
@@ -176,19 +176,20 @@ async def run_source(
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync settings") as work:
         inputs = await _load_inputs(work, source_id, mode, request.run_id, renew=not dry)
 
+    kind = inputs.configured.source.kind
+
     def opener() -> AbstractAsyncContextManager[OpenedSource]:
         if inputs.upload_run is not None:
             left_out = inputs.configured.settings.left_out
-            return open_upload(engine, keyring, district_id, inputs.upload_run, left_out)
+            return open_upload(engine, keyring, district_id, inputs.upload_run, form_of(kind), left_out)
         return cast(
             "AbstractAsyncContextManager[OpenedSource]",
             _open_adapter(inputs, allowed, progress, again=dry or mode == "full"),
         )
 
-    is_csv = inputs.configured.source.kind == "oneroster-csv"
-    request = RunRequest(request.run_id, request.claim_number, None if is_csv else inputs.mode)
+    request = RunRequest(request.run_id, request.claim_number, None if kind in FILE_KINDS else inputs.mode)
     return await sync(
-        engine, keyring, district_id, opener, inputs.configured.source.name, dry, progress, limits, request
+        engine, keyring, district_id, opener, inputs.configured.source.name, dry, progress, limits, request, kind=kind
     )
 
 
@@ -226,7 +227,7 @@ async def _load_inputs(
 
 def _check_mode(configured: ConfiguredSource, mode: Mode | None) -> Mode | None:
     """Returns the requested mode; raises `Conflict` if the source cannot deliver it."""
-    if mode == "delta" and configured.source.kind == "oneroster-csv":
+    if mode == "delta" and configured.source.kind in FILE_KINDS:
         raise Conflict("The manifest of a CSV zip says whether it is a delta: request no mode.", code="run.mode")
     if mode == "delta" and (configured.settings.full_at is None or configured.settings.pulled_until is None):
         raise Conflict("A delta follows a full run, and none was applied yet: run it with --full.", code="run.mode")
@@ -237,12 +238,13 @@ def _open_adapter(
     inputs: RunInputs, allowed: Allowed, progress: Progress, *, again: bool
 ) -> AbstractAsyncContextManager[Any]:
     row, settings = inputs.configured.settings, replace(settings_of(inputs.configured), url=inputs.url)
-    if settings.kind == "oneroster-csv":
+    if settings.kind in FILE_KINDS:
+        left_out, form = settings.left_out, form_of(settings.kind)
         if settings.url == UPLOADS:
-            return open_missing_upload()
+            return open_missing_upload(form)
         if is_local(settings.url):
-            return open_path(Path(path_of(settings.url)), inputs.taken, again=again, leave_out=settings.left_out)
-        return open_url(settings.url, allowed, progress, settings.left_out)
+            return open_path(Path(path_of(settings.url)), inputs.taken, again=again, leave_out=left_out, form=form)
+        return open_url(settings.url, allowed, progress, left_out, form)
     since = row.pulled_until if inputs.mode == "delta" else None
     if since is not None:
         since -= timedelta(hours=settings.overlap_hours)
@@ -282,7 +284,7 @@ async def inspect_source(
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync settings") as work:
         inputs = await _load_inputs(work, source_id, None)
     settings = settings_of(inputs.configured)
-    if settings.kind != "oneroster-csv":
+    if settings.kind not in FILE_KINDS:
         return asdict(await explore(connection_of(settings, inputs.secret, allowed)))
     ready, exit_code, sentences, facts = False, 5, [], {}
     try:

@@ -14,9 +14,9 @@ from sqlalchemy import select, update
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.core.errors import Invalid, Violation
+from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.sis.models import SisAcknowledgement, SisQuarantine
+from app.sis.models import SisAcknowledgement, SisQuarantine, SisRun
 from app.sis.runs.queries import run as find_run
 
 MAX_LISTED: Final = 100_000
@@ -68,7 +68,10 @@ async def acknowledge_rows(work: Work, run_id: UUID, rows: Collection[UUID] | No
     The next runs of the source do not count an acknowledged row as long as its content and its fault stay the same.
     Raises `NotFound`, and `Invalid` for rows without a sourcedId, which cannot be recognized in a later run.
     """
-    run = (await find_run(work, run_id)).run
+    is_run = (SisRun.district_id == work.district_id) & (SisRun.id == run_id)
+    source_id = await work.db.scalar(select(SisRun.source_id).where(is_run))
+    if source_id is None:
+        raise NotFound("run")
     mine = [SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id]
     if rows is not None:
         mine.append(SisQuarantine.id.in_(rows))
@@ -87,7 +90,7 @@ async def acknowledge_rows(work: Work, run_id: UUID, rows: Collection[UUID] | No
             SisAcknowledgement(
                 district_id=work.district_id,
                 id=new_id(),
-                source_id=run.source_id,
+                source_id=source_id,
                 kind=row.kind,
                 sourced_id=row.sourced_id,
                 field=row.field,

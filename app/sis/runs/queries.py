@@ -16,7 +16,7 @@ from app.roster.lookup import page_by_id
 from app.roster.models import Enrollment, Person, Source
 from app.sis.engine.report import FIRST, Counts, Refusal, Report
 from app.sis.engine.run import LENGTH
-from app.sis.kinds import BY_NAME
+from app.sis.kinds import BY_NAME, SCORE
 from app.sis.models import SisChange, SisQuarantine, SisRun, SisSource
 from app.sis.rules import RunState
 from app.sis.sources.service import ConfiguredSource
@@ -34,6 +34,8 @@ NON_STUDENT_KINDS = (
 """The kinds whose rows are not about a student."""
 KINDS_WITH_IDS = ("org", "academic_session", "course", "class")
 """Those kinds of `NON_STUDENT_KINDS` whose rows have public ids."""
+KIND_ORDER = (*BY_NAME, SCORE.name)
+"""The order of the kinds in a report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ async def read_report(work: Work, run_id: UUID) -> Report:
         began_at=row.began_at,
         ended_at=row.ended_at,
         # jsonb keeps no order, so the kinds are sorted as in `KINDS`.
-        kinds={name: Counts(**row.counts[name]) for name in sorted(row.counts, key=list(BY_NAME).index)},
+        kinds={name: Counts(**row.counts[name]) for name in sorted(row.counts, key=KIND_ORDER.index)},
         refusals=[
             Refusal(item.file, item.row_number, item.field, item.code, item.sourced_id, str(item.id), item.acknowledged)
             for item in refused

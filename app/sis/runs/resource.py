@@ -9,14 +9,14 @@ from datetime import datetime
 from sqlalchemy import ARRAY, Text, any_, case, cast, func, literal_column, or_, select
 
 from app.access.permission import Can
-from app.access.work import Work, needs
+from app.access.work import Work
 from app.resources.declare import AddedLink, Join, Link, Resource
 from app.resources.fields import choice, computed, field, reference_of, stored
 from app.resources.listing import Listing
 from app.resources.members import Id, ValueMember
 from app.resources.select import ResourceType
 from app.resources.terms import DISTRICT
-from app.resources.values import JsonObject
+from app.resources.values import DayRanges, JsonList, JsonObject, Numbers
 from app.roster.models import Enrollment, Person, Source
 from app.roster.resource import StaffResource, StudentResource
 from app.sis.engine.run import LENGTH
@@ -48,7 +48,6 @@ If the lease of a running run has ended, the sentence says since when the worker
 """
 
 
-@needs(Can.READ_SYNC)
 async def shown_urls(work: Work, keys: Sequence[tuple[str]]) -> list[str]:
     """Returns the addresses of sources as remote callers may see them.
 
@@ -69,7 +68,9 @@ class SourceResource(
     """A source that the district syncs from, with its settings and state."""
 
     name: str = field(Source.name, "The name by which people and external ids refer to the source.", "sis")
-    kind: str = field(Source.kind, "`oneroster-1.1`, `oneroster-1.2` or `oneroster-csv`.", "oneroster-1.2")
+    kind: str = field(
+        Source.kind, "`oneroster-1.1`, `oneroster-1.2`, `oneroster-csv` or `scores-csv`.", "oneroster-1.2"
+    )
     url: str = computed(shown_urls, (SisSource.url,), "The address, without secrets in it.")
     gradebook_url: str | None = field(
         SisSource.gradebook_url, "The address of its gradebook service.", "https://sis.example/gradebook"
@@ -83,7 +84,11 @@ class SourceResource(
     page_size: int | None = field(SisSource.page_size, "The rows of a page; null for the source's own.", 1000)
     concurrency: int = field(SisSource.concurrency, "The number of concurrent requests.", 5)
     left_out: list[str] = field(SisSource.left_out, "Collections that are not requested.", ["demographics"])
-    limits: JsonObject = stored(SisSource.limits, "Limits of the guard that differ from the defaults.")
+    schools: list[str] = field(
+        SisSource.schools, "The sourcedIds of the schools to which it is restricted; empty for all.", ["school-1"]
+    )
+    excluded_users: list[str] = field(SisSource.excluded_users, "The sourcedIds of users who are not synced.", ["4711"])
+    limits: Numbers = stored(SisSource.limits, "Limits of the guard that differ from the defaults.")
     rollover: JsonObject | None = stored(SisSource.rollover, "The days on which a school year turns over.")
     mapping: JsonObject = stored(SisSource.mapping, "Which results become scores, and of which measure.")
     cron: str | None = field(
@@ -92,7 +97,7 @@ class SourceResource(
     jitter_minutes: int = field(
         SisSource.jitter_minutes, "The number of minutes over which the starts of sources are spread.", 30
     )
-    freeze: JsonObject = stored(SisSource.frozen, "The first and last days of periods without runs.")
+    freeze: DayRanges = stored(SisSource.frozen, "The first and last days of periods without runs.")
     full_cron: str | None = field(SisSource.full_cron, "When a run must be a full one.", "0 3 * * 6")
     overlap_hours: int = field(SisSource.overlap_hours, "How far back a delta reaches.", 24)
     pull_minutes: int = field(
@@ -123,7 +128,11 @@ class RunResource(
 
     source: str = field(Source.name, "The name of the source.", "sis")
     state: RunState = choice(SisRun.state, "The state; `skipped` if there was nothing new.")
-    mode: str | None = field(SisRun.mode, "`full` or `delta`, once known; `rekey` for a map of sourcedIds.", "full")
+    mode: str | None = field(
+        SisRun.mode,
+        "`full` or `delta`, once known; `rekey` for a map of sourcedIds, `scores` for a file of scores.",
+        "full",
+    )
     asked_by: str | None = field(
         SisRun.asked_by, "The person or client that requested the run; `schedule` for a scheduled run.", "schedule"
     )
@@ -138,7 +147,7 @@ class RunResource(
     )
     held_because: JsonObject = stored(SisRun.held_because, "The guard's reasons, one sentence each.", rest=None)
     counts: JsonObject = stored(SisRun.counts, "Numbers of rows, by kind.")
-    warnings: JsonObject = stored(SisRun.warnings, "Sentences about irregularities that a person should look at.")
+    warnings: JsonList = stored(SisRun.warnings, "Sentences about irregularities that a person should look at.")
     listed: int = field(SisRun.listed, "The number of planned changes that are listed; 0 where there is no list.", 27)
 
 

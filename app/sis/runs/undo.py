@@ -22,7 +22,6 @@ from app.roster.lookup import zone_of
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
 from app.sis.engine.lease import district_sync_lease
-from app.sis.engine.mapping import follow_results
 from app.sis.engine.plan import full_column_delivery, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
 from app.sis.engine.run import (
@@ -32,8 +31,10 @@ from app.sis.engine.run import (
     end,
     update_watermarks,
 )
+from app.sis.engine.scores import delivery as scores
+from app.sis.engine.scores.mapping import follow_results
 from app.sis.engine.stage import Stage
-from app.sis.kinds import BY_NAME, KINDS, Kind
+from app.sis.kinds import BY_NAME, KINDS, SCORE, Kind
 from app.sis.models import SisChange, SisRun
 from app.sis.port import Progress
 from app.sis.rules import RunState
@@ -76,6 +77,9 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
         report.mode = rekey.MODE
         await rekey.undo_rekey(stage, undone, report)
         await _undo_people(stage, undone, report, progress)
+    elif undone.mode == scores.MODE:
+        file = undone.counts.get(SCORE.name, {}).get("file", "")
+        await scores.undo_scores(work, stage, report, run_id, file, progress)
     else:
         await _undo_rows(work, stage, undone, report, progress)
     await require_before_images(work, undone)  # they may have expired since the check at the beginning
@@ -136,7 +140,7 @@ async def require_undoable(work: Work, run: SisRun) -> None:
     later = [run_id for run_id in rows if run_id not in undone]
     changed = [
         f"{kind.plural}: {count:,}"
-        for kind in KINDS
+        for kind in (*KINDS, SCORE)
         if later and (count := await _count_later_changes(work, kind, run, later))
     ]
     if changed:
@@ -167,6 +171,8 @@ async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[
 
     Rows that this run created, and for whose id a later run created a row again, are counted too.
     """
+    is_created = f""" OR EXISTS (SELECT FROM {kind.table} AS t WHERE t.district_id = :district
+        AND t.{kind.key} = c.row_id AND t.arrived_in = :run)"""
     dependent = "".join(
         f""" UNION SELECT t.{kind.key} FROM {kind.table} AS t
              JOIN {BY_NAME[ref.kind].table} AS c ON c.district_id = :district AND c.id = t.{ref.column}
@@ -180,8 +186,7 @@ async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[
         WHERE c.district_id = :district AND c.kind = :kind AND c.run_id = ANY (:later)
           AND (EXISTS (SELECT FROM sis_change AS m WHERE m.district_id = :district AND m.run_id = :run
                        AND m.kind = c.kind AND m.row_id = c.row_id)
-               OR EXISTS (SELECT FROM {kind.table} AS t WHERE t.district_id = :district AND t.{kind.key} = c.row_id
-                          AND t.arrived_in = :run)){dependent}) AS changed"""
+               {is_created if kind is not SCORE else ""}){dependent}) AS changed"""
     values: dict[str, Any] = {"district": work.district_id, "kind": kind.name, "run": run.id, "later": later}
     return int(await work.db.scalar(text(statement), values) or 0)
 

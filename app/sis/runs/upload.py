@@ -1,14 +1,15 @@
-"""Validates the headers of uploaded roster zips, and stores the zips until their run has ended. Checks no rows.
+"""Validates the headers of uploaded files, roster zips or CSV files of scores, and stores them until their run has
+ended.
 
-The processes have the database in common but no disk. So the zip is stored in the database, and any worker that claims
-the run can read it.
+The processes share the database but no disk, so the file is stored in the database, where any worker that claims the
+run can read it. Never checks a row.
 """
 
 import re
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO, Final
@@ -25,8 +26,8 @@ from app.core.crypto import Keyring
 from app.core.errors import Busy, Conflict, Invalid, Violation
 from app.core.ids import new_id
 from app.sis.models import SisUpload, SisUploadSlot
-from app.sis.oneroster_csv.archive import CsvZip, ZipRefused
-from app.sis.oneroster_csv.unzip import open_archive
+from app.sis.oneroster_csv.archive import ZipRefused
+from app.sis.oneroster_csv.fetch import ROSTER_ZIP, SCORES_CSV, FileForm
 from app.sis.port import NothingNew, OpenedSource, SourceRefused
 from app.sis.sources.service import load_source
 
@@ -47,11 +48,18 @@ class Slot:
     holder: UUID
 
 
-def validate_roster_zip(file: IO[bytes], leave_out: Collection[str] = ()) -> None:
-    """Raises `Invalid` with every violation in a zip, in its manifest and in the headers of its files."""
+def form_of(kind: str) -> FileForm:
+    """Returns the form of the files of a source of this kind."""
+    return SCORES_CSV if kind == "scores-csv" else ROSTER_ZIP
+
+
+def validate_upload(file: IO[bytes], kind: str, leave_out: Collection[str] = ()) -> None:
+    """Raises `Invalid` with every violation in a file: of a zip in its manifest and the headers of its files, of scores
+    in the header.
+    """
     try:
-        with open_archive(file) as archive:
-            CsvZip(archive, leave_out)
+        with form_of(kind).opened(file, leave_out):
+            pass
     except zipfile.BadZipFile:
         raise Invalid(
             [Violation("", "archive.unreadable", "The body is no zip that can be read to its end.")]
@@ -68,14 +76,15 @@ def _pointer(sentence: str) -> str:
 
 
 @needs(Can.RUN_SYNC)
-async def require_upload_source(work: Work, source_id: UUID) -> list[str]:
-    """Checks that zips can be uploaded to a source. Returns the names of the files that its settings leave out.
+async def require_upload_source(work: Work, source_id: UUID, kind: str = "oneroster-csv") -> list[str]:
+    """Returns the names of the files that a source leaves out.
 
-    Raises `NotFound` for an unknown source, and `Conflict` for a source that is not of the kind oneroster-csv.
+    Raises `NotFound` for an unknown source, and `Conflict` for a source that is of another kind.
     """
     configured = await load_source(work, source_id)
-    if configured.source.kind != "oneroster-csv":
-        raise Conflict("A zip can be sent to a source of the kind oneroster-csv only.", code="source.kind")
+    if configured.source.kind != kind:
+        noun = form_of(kind).noun
+        raise Conflict(f"A {noun} can be sent here to a source of the kind {kind} only.", code="source.kind")
     return list(configured.settings.left_out)
 
 
@@ -99,7 +108,7 @@ async def claim_slot(work: Work) -> Slot:
         if await work.db.scalar(free.returning(SisUploadSlot.place)) is not None:
             return Slot(place, holder)
     raise Busy(
-        f"The district is sending {AT_ONCE} zips already. Send this one when one of them has ended.",
+        f"The district is sending {AT_ONCE} files already. Send this one when one of them has ended.",
         code="upload.busy",
     )
 
@@ -140,28 +149,32 @@ async def has_upload(work: Work, run_id: UUID) -> bool:
 
 
 @asynccontextmanager
-async def open_missing_upload() -> AsyncIterator[OpenedSource]:
-    """Raises `NothingNew`. Used in place of opening a source that is only read from uploads, if its run has no
-    upload.
-    """
-    raise NothingNew("No zip was uploaded: this source only reads zips that are uploaded to it over REST.")
+async def open_missing_upload(form: FileForm) -> AsyncIterator[OpenedSource]:
+    """Raises `NothingNew`. It is the opener for a run without an upload, of a source that is read from uploads only."""
+    raise NothingNew(
+        f"No {form.noun} was uploaded: this source only reads {form.noun}s that are uploaded to it over REST."
+    )
     yield
 
 
 @asynccontextmanager
 async def open_upload(
-    engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID, leave_out: Collection[str] = ()
+    engine: AsyncEngine,
+    keyring: Keyring,
+    district_id: UUID,
+    run_id: UUID,
+    form: FileForm,
+    leave_out: Collection[str] = (),
 ) -> AsyncIterator[OpenedSource]:
-    """Opens the zip that was uploaded for a run; raises `SourceRefused` if it cannot be read."""
-    with tempfile.TemporaryFile() as file:
+    """Opens the file that was uploaded for a run; raises `SourceRefused` if it cannot be read."""
+    with tempfile.TemporaryFile() as file, ExitStack() as stack:
         async with unit(engine, system_principal(district_id, "sync"), keyring, "sync upload") as work:
             await _write_parts(work, run_id, file)
         try:
-            archive = open_archive(file)
+            source = stack.enter_context(form.opened(file, leave_out))
         except zipfile.BadZipFile:
             raise SourceRefused("The zip that was sent cannot be read. Send it again.") from None
-        with archive:
-            yield CsvZip(archive, leave_out)
+        yield source
 
 
 @needs(Can.SYNC_ROSTER)

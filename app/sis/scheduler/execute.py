@@ -38,13 +38,14 @@ from app.roster.lookup import zone_of
 from app.sis.engine.lease import describe_holder, is_syncing
 from app.sis.engine.report import Report
 from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest
-from app.sis.engine.state import change_states
+from app.sis.engine.state import add_notices, change_states
 from app.sis.models import SisRun, SisSource
 from app.sis.port import AlreadyRunning, RosterBusy, Superseded
 from app.sis.rules import OPEN, RunState
 from app.sis.runs import rekey
 from app.sis.runs.pull import inspect_source, run_source, save_findings
 from app.sis.runs.undo import undo
+from app.sis.scheduler.alerts import OVERDUE
 from app.sis.scheduler.leases import BUSY, RETRIES, claim_run, give_up_run, postpone_run, renewed_lease
 from app.sis.sources.schedule import is_frozen
 from app.sis.sources.service import write_schedule
@@ -203,6 +204,7 @@ async def schedule_due_runs(work: Work) -> list[UUID]:
             inspected.append(row.id)
         if row.overdue_at is not None and row.overdue_at <= now():
             record(work, NewEvent(SYNC_OVERDUE, row.id, row.version, {}))
+            await add_notices(work, OVERDUE, row.id, None)
             row.overdue_at = None
         if row.due is not None and row.due <= now():
             await _create_due_run(work, row)

@@ -1,18 +1,15 @@
-"""Defines metrics for operators' alarms: for each source, the hours since the last applied run, and held and failed
-runs.
+"""Defines metrics for operators' alarms, for each source: hours since the last applied run, and held and failed runs.
 
-The metrics are read from the database, so that every worker reports the same values, even after a restart. They contain
-no student's data and no name.
+The metrics are read from the database, so that every worker reports the same values, even after a restart. Their labels
+are the short names of district and source. They never contain a student's data.
 """
 
 from typing import Final
-from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import sync_status
-from app.core import ids
 
 REGISTRY: Final = CollectorRegistry()
 _OF = ("district", "source")
@@ -45,10 +42,7 @@ async def read_metrics(engine: AsyncEngine) -> int:
     for gauge in (HOURS, HELD, FAILED, FAILED_TO_APPLY, SILENT):
         gauge.clear()
     for row in rows:
-        labels = (
-            ids.format_id("district", UUID(str(row.district_id))),
-            ids.format_id("source", UUID(str(row.source_id))),
-        )
+        labels = (row.district, row.source)
         if row.hours is not None:
             HOURS.labels(*labels).set(float(row.hours))
         HELD.labels(*labels).set(row.held)

@@ -29,7 +29,8 @@ SEALED_AS: Final = "sis_source.client"
 URL_SEALED_AS: Final = "sis_source.url"
 
 
-_PLAIN: Final = tuple(name for name in SETTABLE if name not in ("client_secret", "scopes", "left_out", "freeze"))
+_LISTS: Final = ("scopes", "left_out", "schools", "excluded_users")
+_PLAIN: Final = tuple(name for name in SETTABLE if name not in ("client_secret", "freeze", *_LISTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ async def register_source(
         await work.db.flush()
     elif await _settings_of(work, source.id) is not None:
         raise Conflict("There is a source of this name already.", code="source.taken")
+    elif (source.kind == "scores-csv") != (new.kind == "scores-csv"):
+        raise Conflict(f"The source {name} has rows of the kind {source.kind} already.", code="source.kind")
     source.kind = new.kind
     row = SisSource(district_id=work.district_id, id=source.id, created_at=now(), version=1)
     await _apply_settings(work, row, settings)
@@ -79,7 +82,7 @@ async def change_source(
     If the host changes, the secret must be given again. Otherwise it would be sent to a host for which it was not
     meant.
     """
-    configured = await load_source(work, source_id, lock=True)
+    configured = await _load(work, source_id, lock=True)
     current = settings_of(configured)
     new = SourceSettings(**{**{item.name: getattr(current, item.name) for item in fields(SourceSettings)}, **changes})
     settings = validate_settings(new, allowed, name=configured.source.name, local=local, before=current)
@@ -96,7 +99,7 @@ async def change_source(
 @needs(Can.MANAGE_SOURCES)
 async def pause_source(work: Work, source_id: UUID) -> ConfiguredSource:
     """Pauses the schedule of a source, and keeps its rows and its history. Raises `NotFound`."""
-    configured = await load_source(work, source_id, lock=True)
+    configured = await _load(work, source_id, lock=True)
     if configured.settings.paused_at is None:
         configured.settings.paused_at = now()
         configured.settings.due = configured.settings.overdue_at = None
@@ -108,11 +111,11 @@ async def pause_source(work: Work, source_id: UUID) -> ConfiguredSource:
 @needs(Can.MANAGE_SOURCES)
 async def resume_source(work: Work, source_id: UUID) -> ConfiguredSource:
     """Resumes the schedule of a paused source; raises `NotFound`."""
-    configured = await load_source(work, source_id, lock=True)
+    configured = await _load(work, source_id, lock=True)
     if configured.settings.paused_at is not None:
         configured.settings.paused_at = None
         configured.settings.version += 1
-        await write_schedule(work, configured.settings)
+        await _write_schedule(work, configured.settings)
         await work.db.flush()
     return configured
 
@@ -120,23 +123,16 @@ async def resume_source(work: Work, source_id: UUID) -> ConfiguredSource:
 @needs(Can.RUN_SYNC)
 async def request_inspection(work: Work, source_id: UUID) -> ConfiguredSource:
     """Requests that the worker inspects the source and saves its findings, without a sync; raises `NotFound`."""
-    configured = await load_source(work, source_id, lock=True)
+    configured = await _load(work, source_id, lock=True)
     configured.settings.look_asked_at = now()
     await work.db.flush()
     return configured
 
 
 @needs(Can.READ_SYNC)
-async def load_source(work: Work, source_id: UUID, *, lock: bool = False) -> ConfiguredSource:
-    """Returns a source with its settings. With `lock`, locks the source's row for a command.
-
-    Raises `NotFound`, also if the source has no settings.
-    """
-    source = await work.db.scalar(select(Source).where(Source.district_id == work.district_id, Source.id == source_id))
-    settings = await _settings_of(work, source_id, lock=lock)
-    if source is None or settings is None:
-        raise NotFound("source")
-    return ConfiguredSource(source, settings)
+async def load_source(work: Work, source_id: UUID) -> ConfiguredSource:
+    """Returns a source with its settings. Raises `NotFound`, also if the source has no settings."""
+    return await _load(work, source_id)
 
 
 @needs(Can.READ_SYNC)
@@ -156,6 +152,8 @@ def settings_of(configured: ConfiguredSource) -> SourceSettings:
         kind=configured.source.kind,
         scopes=tuple(row.scopes),
         left_out=tuple(row.left_out),
+        schools=tuple(row.schools),
+        excluded_users=tuple(row.excluded_users),
         freeze=tuple(tuple(pair) for pair in row.frozen),
         **{name: getattr(row, name) for name in _PLAIN},
     )
@@ -208,6 +206,10 @@ async def write_schedule(work: Work, row: SisSource, last: datetime | None = Non
 
     With `keep_due`, a due time that is already set is kept, even if it has passed and the run waits for a worker.
     """
+    await _write_schedule(work, row, last, keep_due=keep_due)
+
+
+async def _write_schedule(work: Work, row: SisSource, last: datetime | None = None, *, keep_due: bool = False) -> None:
     due, row.due, row.overdue_at = row.due, None, None
     if row.cron is None or row.paused_at is not None:
         return
@@ -220,7 +222,15 @@ async def write_schedule(work: Work, row: SisSource, last: datetime | None = Non
         return  # The freeze is endless, so there is no next run.
 
 
-@needs(Can.READ_SYNC)
+async def _load(work: Work, source_id: UUID, *, lock: bool = False) -> ConfiguredSource:
+    """Returns a source with its settings. With `lock`, locks the source's row for a command."""
+    source = await work.db.scalar(select(Source).where(Source.district_id == work.district_id, Source.id == source_id))
+    settings = await _settings_of(work, source_id, lock=lock)
+    if source is None or settings is None:
+        raise NotFound("source")
+    return ConfiguredSource(source, settings)
+
+
 async def _settings_of(work: Work, source_id: UUID, *, lock: bool = False) -> SisSource | None:
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     query = select(SisSource).where(is_source)
@@ -233,9 +243,10 @@ async def _apply_settings(work: Work, row: SisSource, settings: SourceSettings) 
     for name in _PLAIN:
         value = getattr(settings, name)
         setattr(row, name, dict(value) if isinstance(value, Mapping) else value)
-    row.scopes, row.left_out = list(settings.scopes), list(settings.left_out)
+    for name in _LISTS:
+        setattr(row, name, list(getattr(settings, name)))
     row.frozen = [[str(first), str(last)] for first, last in freeze_of(settings.freeze)]
-    await write_schedule(work, row)
+    await _write_schedule(work, row)
 
 
 def _write_url(work: Work, row: SisSource, url: str) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
+from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
@@ -14,18 +15,40 @@ from urllib.parse import urlsplit, urlunsplit
 from app.core.address import Allowed, validate_url
 from app.core.clock import now
 from app.core.errors import Invalid, Violation
-from app.core.inputs import About, AtMost
+from app.core.inputs import About, AtMost, Choices, ObjectOf
 from app.core.text import Text
 from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.sources.mapping import mapping_violations
 from app.sis.sources.schedule import has_run, is_cron
 
-KINDS: Final = ("oneroster-1.1", "oneroster-1.2", "oneroster-csv")
+
+class SourceKind(StrEnum):
+    """The kinds of sources."""
+
+    ONEROSTER_1_1 = "oneroster-1.1"
+    ONEROSTER_1_2 = "oneroster-1.2"
+    ONEROSTER_CSV = "oneroster-csv"
+    SCORES_CSV = "scores-csv"
+
+
+class SourceAuth(StrEnum):
+    """The methods of authentication at a source."""
+
+    OAUTH2_BASIC = "oauth2-basic"
+    OAUTH2_BODY = "oauth2-body"
+    OAUTH1 = "oauth1"
+    OAUTH1_SHA1 = "oauth1-sha1"
+
+
+KINDS: Final = tuple(kind.value for kind in SourceKind)
+FILE_KINDS: Final = (SourceKind.ONEROSTER_CSV.value, SourceKind.SCORES_CSV.value)
+"""The kinds that are read from files: roster zips, and CSV files of scores."""
 AUTHS: Final = {
     "oneroster-1.1": ("oauth2-basic", "oauth2-body", "oauth1", "oauth1-sha1"),
     "oneroster-1.2": ("oauth2-basic", "oauth2-body"),
     "oneroster-csv": (),
+    "scores-csv": (),
 }
 """The methods of authentication of each kind of source. The first is the default. `oauth1` signs with HMAC-SHA256."""
 LIMITS: Final = {name: float if hint is float else int for name, hint in get_type_hints(GuardLimits).items()}
@@ -33,6 +56,7 @@ ROLLOVER_LIMITS: Final = {"removed": 1.0, "changed": 1.0, "lost": 1.0}
 """The default limits while the school year changes. An empty collection is held even then."""
 MAX_ROWS = 10_000_000
 MAX_FREEZES = 100
+MAX_SCHOOLS, MAX_EXCLUDED = 1000, 20_000  # sourcedIds
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ID = re.compile(r"[\x21-\x7e]{1,500}")
 _RANGES: Final = {
@@ -49,24 +73,36 @@ HIDDEN: Final = "..."
 file.
 """
 UPLOADS: Final = "upload:"
-"""The `url` of a CSV source that has no address because its zips are uploaded."""
+"""The `url` of a CSV source without an address, whose files are uploaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollover:
+    """The days on which the school year changes, both included, and the guard's limits on these days."""
+
+    begins_on: Annotated[str, Text(max=10), About("The first day.", "2026-07-01")]
+    ends_on: Annotated[str, Text(max=10), About("The last day, included.", "2026-08-31")]
+    limits: Annotated[
+        Mapping[str, float] | None,
+        AtMost(20),
+        About("By default, the limits removed, changed and lost are 1.", {"removed": 1.0}),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
     """The settings of a source.
 
-    * `url`: the base address of a OneRoster service, or the location of a CSV zip: an https address, a file, a folder
-      to which zips are added, or `upload:` if each zip is uploaded.
-    * `limits`: the guard's limits that differ from the defaults.
-    * `rollover`: `begins_on` and `ends_on` (both included), and the `limits` for these days.
-    * `freeze`: pairs of a first and a last day between which no run begins.
-    * `full_cron`: the schedule of full runs. Without it, every run is full.
-    * `pull_minutes`, `pull_gb`: limit the time and the disk space for reading a OneRoster service, so that a service
-      that sends without end fails.
+    `url` is the base of a OneRoster service or the location of a CSV zip: an https address, a file, a folder to which
+    zips are added, or `upload:` if each zip is uploaded. `limits` are the guard's limits that differ from the defaults;
+    `rollover` has `begins_on`, `ends_on` (both included) and the `limits` for these days. `freeze` has pairs of a first
+    and a last day between which no run begins. `full_cron` is the schedule of full runs; without it, every run is full.
+    `schools` and `excluded_users` are sourcedIds: only the rows of these schools (of all, if there are none) are
+    synced, and none of these users. `pull_minutes` and `pull_gb` limit the time and the disk space for reading a
+    OneRoster service, so that a service that sends without end fails.
     """
 
-    kind: Annotated[str, Text(max=30), About(f"One of {', '.join(KINDS)}.", "oneroster-1.2")]
+    kind: Annotated[str, Choices(SourceKind, as_text=True), About(f"One of {', '.join(KINDS)}.", "oneroster-1.2")]
     url: Annotated[str, Text(max=2048), About("The address.", "https://sis.example/oneroster")]
     gradebook_url: Annotated[
         str | None, Text(max=2048), About("The address of its gradebook service.", "https://sis.example/gradebook")
@@ -76,7 +112,7 @@ class SourceSettings:
     ] = None
     auth: Annotated[
         str | None,
-        Text(max=30),
+        Choices(SourceAuth, as_text=True),
         About("oauth2-basic, oauth2-body, oauth1 or oauth1-sha1; by default, the kind's first.", "oauth2-basic"),
     ] = None
     client_id: Annotated[str | None, Text(max=500), About("The client id at the source.", "aimline")] = None
@@ -93,11 +129,20 @@ class SourceSettings:
     left_out: Annotated[
         tuple[str, ...], AtMost(50), About("Collections that are not requested.", ["demographics"])
     ] = ()
+    schools: Annotated[
+        tuple[str, ...],
+        AtMost(MAX_SCHOOLS),
+        About("The sourcedIds of the schools to which it is restricted; empty for all.", ["school-1"]),
+    ] = ()
+    excluded_users: Annotated[
+        tuple[str, ...], AtMost(MAX_EXCLUDED), About("The sourcedIds of users who are not synced.", ["4711"])
+    ] = ()
     limits: Annotated[
-        Mapping[str, Any], AtMost(20), About("Limits of the guard that differ from the defaults.", {"removed": 0.2})
+        Mapping[str, float], AtMost(20), About("Limits of the guard that differ from the defaults.", {"removed": 0.2})
     ] = field(default_factory=dict)
     rollover: Annotated[
         Mapping[str, Any] | None,
+        ObjectOf(Rollover),
         About(
             "The days on which a school year turns over, both included, and the guard's limits on these days.",
             {"begins_on": "2026-07-01", "ends_on": "2026-08-31"},
@@ -205,11 +250,11 @@ def _urls(
     for name in _URLS:
         url = getattr(new, name)
         if url is None or (before is not None and url == getattr(before, name)):
-            continue  # An unchanged address is checked again at each connection.
-        if name == "url" and new.kind == "oneroster-csv" and url == UPLOADS:
+            continue  # an unchanged address is checked again at each connection
+        if name == "url" and new.kind in FILE_KINDS and url == UPLOADS:
             urls[name] = url
             continue
-        if name == "url" and new.kind == "oneroster-csv" and is_local(url):
+        if name == "url" and new.kind in FILE_KINDS and is_local(url):
             plain = PurePosixPath(path_of(url))
             if not local:
                 detail = "A file or folder of the server can only be set on its command line."
@@ -218,10 +263,10 @@ def _urls(
                 violations.append(_violation("/url", "url.malformed", "A file or folder needs its absolute path."))
             urls[name] = str(plain)
             continue
-        if name != "url" and new.kind == "oneroster-csv":
+        if name != "url" and new.kind in FILE_KINDS:
             violations.append(_violation(f"/{name}", "setting.unfit", "A CSV source has only one address."))
             continue
-        if new.kind != "oneroster-csv" and "?" in url:
+        if new.kind not in FILE_KINDS and "?" in url:
             violations.append(_violation(f"/{name}", "url.query", "The address of a OneRoster service has no query."))
         elif any(HIDDEN in (part, part.partition("=")[2]) for part in url.partition("?")[2].split("&")):
             detail = f"Send the whole address: {HIDDEN} only stands for a value that is not shown."
@@ -266,6 +311,14 @@ def _words(new: SourceSettings) -> Iterator[Violation]:
                 yield _violation(
                     f"/{name}/{place}", "left_out.unknown", f"It may leave out {', '.join(MAY_BE_LEFT_OUT)}."
                 )
+    for name, most in (("schools", MAX_SCHOOLS), ("excluded_users", MAX_EXCLUDED)):
+        words = getattr(new, name)
+        if len(words) > most:
+            yield _violation(f"/{name}", f"{name}.too_many", f"At most {most:,} sourcedIds.")
+        for place, word in enumerate(words[:most]):
+            if not isinstance(word, str) or not 0 < len(word.encode()) <= 255 or word != word.strip() or "\0" in word:
+                detail = "A sourcedId has 1 to 255 bytes, without blanks around it."
+                yield _violation(f"/{name}/{place}", f"{name}.malformed", detail)
 
 
 def _limits(limits: Any, pointer: str) -> Iterator[Violation]:

@@ -100,13 +100,13 @@ async def test_the_scope_is_judged_before_the_body(app: FastAPI, north: Town) ->
 
 async def test_a_hundred_violations_and_then_how_many_more(app: FastAPI, north: Town) -> None:
     """The first hundred are listed, in order; the detail counts the rest."""
-    scores = [{"student": 1, "measure": "orf", "taken_on": "2026-01-05", "value": 1}] * 140
-    answer = await caller(app, north).post("/v1/scores/bulk", {"scores": scores})
+    rules = [{"rule": 1}] * 140
+    answer = await caller(app, north).post("/v1/playbook/preview", {"rules": rules})
     assert answer.status_code == 422
-    body = answer.json()
-    assert [one["pointer"] for one in body["violations"]] == [f"/scores/{number}/student" for number in range(100)]
-    assert body["detail"].endswith("and 40 more are not.")
-    few = await caller(app, north).post("/v1/scores/bulk", {"scores": scores[:100]})
+    told = answer.json()
+    assert [one["pointer"] for one in told["violations"]] == [f"/rules/{number}/rule" for number in range(100)]
+    assert told["detail"].endswith("and 40 more are not.")
+    few = await caller(app, north).post("/v1/playbook/preview", {"rules": rules[:100]})
     assert len(few.json()["violations"]) == 100
     assert "more" not in few.json()["detail"]
 

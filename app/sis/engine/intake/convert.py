@@ -21,7 +21,7 @@ from app.sis.port import Delivery
 
 MAX_ID_BYTES = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
 MAX_NAME_LENGTH = 300  # two names and an id of four bytes a character must fit into an index entry
-_GONE = """CASE WHEN {x} IS NULL THEN false WHEN lower(btrim({x})) IN ('', 'active') THEN false
+GONE_SQL = """CASE WHEN {x} IS NULL THEN false WHEN lower(btrim({x})) IN ('', 'active') THEN false
     WHEN lower(btrim({x})) IN ('tobedeleted', 'inactive') THEN true END"""
 _LIST = """CASE WHEN coalesce(btrim({x}), '') = '' THEN NULL WHEN strpos({x}, ',') = 0 THEN ARRAY[{one}]
     ELSE (SELECT coalesce(array_agg({many} ORDER BY n) FILTER (WHERE btrim(i) <> ''), '{{}}')
@@ -68,10 +68,11 @@ def _grade_sql(x: str) -> str:
     )
 
 
-def _typed_sql(field: Field, x: str) -> str:
-    """Returns SQL that converts the text `x` to the type of a field; null for a text that cannot be converted.
+def typed_sql(field: Field, x: str) -> str:
+    """Returns SQL that converts the text `x` to the type of a field. For a text that cannot be converted the SQL yields
+    null.
 
-    The most frequent notation of a type is tried first.
+    The most frequent form is tried first.
     """
     match field.type:
         case "date":
@@ -100,22 +101,20 @@ def _typed_sql(field: Field, x: str) -> str:
                 rf"WHEN {x} ~ '^[0-9]{{4}}\s*[-/–]\s*([0-9]{{2}}|[0-9]{{4}})$' THEN left({x}, 4)::integer + 1 END"
             )
         case "list":
-            return _LIST.format(x=_no_null(x), one=f"btrim({x})", many="btrim(i)")
+            return _LIST.format(x=no_null_sql(x), one=f"btrim({x})", many="btrim(i)")
         case "grades":
-            return _LIST.format(x=_no_null(x), one=_grade_sql(f"btrim({x})"), many=_grade_sql("btrim(i)"))
+            return _LIST.format(x=no_null_sql(x), one=_grade_sql(f"btrim({x})"), many=_grade_sql("btrim(i)"))
         case "word":
-            return _word_sql(_no_null(x))
+            return _word_sql(no_null_sql(x))
         case "name":
             return f"nullif(btrim({x}), '')"
         case "role":
             return _role_sql(x)
-    return f"nullif(btrim({_no_null(x)}), '')"
+    return f"nullif(btrim({no_null_sql(x)}), '')"
 
 
-def _no_null(x: str) -> str:
-    """Returns SQL that treats the text NULL as an empty value, because some databases export missing values as this
-    text.
-    """
+def no_null_sql(x: str) -> str:
+    """Returns SQL that treats the text NULL as an empty value, because databases export missing values as this text."""
     return f"nullif(nullif({x}, 'NULL'), 'null')"
 
 
@@ -169,9 +168,9 @@ def _converted_sql(
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     fields = tuple(field for field in kind.fields if field.header in at)
     refs = tuple(ref for ref in kind.refs if ref.header in at)
-    gone = _GONE.format(x=at["status"]) if "status" in at else "false"
-    converted = [f"{_typed_sql(f, at[f.header])} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
-    converted += [f"{_no_null(at[r.header])} AS ref_{r.column}" for r in refs]
+    gone = GONE_SQL.format(x=at["status"]) if "status" in at else "false"
+    converted = [f"{typed_sql(f, at[f.header])} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
+    converted += [f"{no_null_sql(at[r.header])} AS ref_{r.column}" for r in refs]
     converted += [f"nullif(btrim({at[column]}), '') AS required_{column}" for column in delivery.required_columns]
     converted += [f"r.{column}" for column, _ in roster_columns]
     columns = ["place", "row_number", "sourced_id", "gone", "fault", *(f.column for f in fields)]
@@ -314,7 +313,7 @@ def _unchanged_sql(field: Field, x: str) -> str:
 
     The texts are compared first, because conversion costs more.
     """
-    existing, converted = f"t.{field.column}", _typed_sql(field, x)
+    existing, converted = f"t.{field.column}", typed_sql(field, x)
     plain = existing if field.type in ("text", "word", "role") else f"{existing}::text"
     if field.type in ("list", "grades"):
         # The subquery that converts a list would prevent a parallel join. No known list has an empty item, so this

@@ -8,8 +8,8 @@ from alembic import context, op
 
 from migrations.tenant import distribute, grant, tenant_table
 
-revision = "0010"
-down_revision = "0012"
+revision = "0011"
+down_revision = "0010"
 
 # A student whom the run would create is no row yet, so that no foreign key leads to students. The orgs are those before
 # and after the change, and do not follow the student.

@@ -6,15 +6,18 @@ then judged once. The scores of a source's first load are history and raise no a
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from datetime import date
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import Invalid
-from app.evidence.intake import COLUMNS, RecordedBatch, record_batch, students_of_intake
+from app.evidence.intake import COLUMNS, record_batch, students_of_intake
 from app.evidence.models import Score
 from app.evidence.rules import unknown_form
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
@@ -59,7 +62,7 @@ async def follow_results(work: Work, stage: Stage) -> list[str]:
     students = await students_of_intake(work, stage.source_id, incoming)
     await lock_with_retries(stage, lambda: lock_students(work, students))
     batch = await record_batch(work, stage.source_id, incoming)
-    await _judge(work, batch, quiet=not has_scores and not mapping.alerts_on_first_load)
+    await judge_days(work, batch.days, quiet=not has_scores and not mapping.alerts_on_first_load)
     return warnings
 
 
@@ -181,13 +184,17 @@ async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
     return [f"Mapped {noun} that stay grades only: {', '.join(reasons)}."] if reasons else []
 
 
-async def _judge(work: Work, batch: RecordedBatch, *, quiet: bool) -> None:
-    """Judges all changed series of active supports at once. With `quiet`, no alerts are raised."""
-    measures = {measure_id for _, measure_id in batch.days}
+@needs(Can.SYNC_ROSTER)
+async def judge_days(work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False) -> None:
+    """Judges the series of active supports that have written scores, each once. With `quiet`, no alerts are raised.
+
+    `days` are the days with written scores, keyed by student and measure.
+    """
+    measures = {measure_id for _, measure_id in days}
     followed = await work.db.execute(
         select(Support.student_id, Support.measure_id).where(
             Support.district_id == work.district_id, Support.state == "active", Support.measure_id.in_(measures)
         )
     )
-    pairs = {(student_id, measure_id) for student_id, measure_id in followed} & batch.days.keys()
-    await judge_written(work, {pair: batch.days[pair] for pair in pairs}, quiet=quiet)
+    pairs = {(student_id, measure_id) for student_id, measure_id in followed} & days.keys()
+    await judge_written(work, {pair: days[pair] for pair in pairs}, quiet=quiet)

@@ -1,0 +1,103 @@
+"""Sends a short text to people: by e-mail over SMTP, or to a chat by a webhook that takes `{"text": …}`.
+
+The address of a chat is checked against the allowed networks where the socket is created (`core.outbound`), and no
+redirect is followed. The mail server is the operator's own setting.
+"""
+
+import asyncio
+import smtplib
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+import orjson
+
+from app.core.address import Allowed, validate_url
+from app.core.errors import Invalid
+from app.core.outbound import AddressRefused, checked_session
+
+TIMEOUT: Final = 20.0  # seconds for one message
+PORTS: Final = {"smtp": 25, "smtps": 465}
+
+
+class NotSent(Exception):
+    """Raised if a message could not be sent. Its text names the kind of failure, and neither a recipient nor a
+    secret.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """An SMTP server. With `smtps` the connection is encrypted from its beginning; with `smtp` it is encrypted by
+    STARTTLS if the server offers this, and always before a password is sent.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    user: str | None
+    password: str | None
+    sender: str
+
+    @classmethod
+    def parse(cls, url: str, sender: str) -> "MailServer":
+        """Returns the server that `smtp://[user:password@]host[:port]` or `smtps://…` names; raises `ValueError`."""
+        parts = urlsplit(url)
+        if parts.scheme not in PORTS or not parts.hostname or not sender:
+            raise ValueError("A mail server is smtp://host:port or smtps://host:port, with a sender's address.")
+        user, password = (unquote(text) if text else None for text in (parts.username, parts.password))
+        return cls(parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme], user, password, sender)
+
+
+async def send_mail(server: MailServer, recipients: Sequence[str], subject: str, text: str) -> None:
+    """Sends one message to all recipients; raises `NotSent`."""
+    message = EmailMessage()
+    message["From"], message["Subject"], message["Date"] = server.sender, subject, formatdate()
+    message["To"] = ", ".join(recipients)
+    message["Message-ID"], message["Auto-Submitted"] = make_msgid(domain="aimline.invalid"), "auto-generated"
+    message.set_content(text)
+    try:
+        await asyncio.to_thread(_send, server, message)
+    except (OSError, smtplib.SMTPException, ValueError) as error:
+        raise NotSent(type(error).__name__) from None
+
+
+def _send(server: MailServer, message: EmailMessage) -> None:
+    tls = ssl.create_default_context()
+    if server.scheme == "smtps":
+        connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT, context=tls)
+    else:
+        connection = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT)
+    with connection:
+        connection.ehlo()
+        if server.scheme == "smtp" and (server.user or connection.has_extn("starttls")):
+            connection.starttls(context=tls)
+        if server.user:
+            connection.login(server.user, server.password or "")
+        refused = connection.send_message(message)
+        if refused:
+            raise smtplib.SMTPRecipientsRefused(refused)
+
+
+async def post_to_chat(url: str, allowed: Allowed, text: str) -> None:
+    """Posts a text to a chat's webhook; raises `NotSent`."""
+    try:
+        checked = validate_url(url, allowed)
+        async with asyncio.timeout(TIMEOUT), checked_session(allowed, 0.0) as web:
+            async with web.post(
+                checked,
+                data=orjson.dumps({"text": text}),
+                headers={"Content-Type": "application/json", "User-Agent": "Aimline-Alerts/1"},
+                allow_redirects=False,
+            ) as response:
+                if not 200 <= response.status < 300:
+                    raise NotSent(f"status {response.status}")
+    except Invalid:
+        raise NotSent("address refused") from None
+    except (AddressRefused, aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise NotSent(type(error).__name__) from None

@@ -1,0 +1,140 @@
+"""Runs a command for every item of a request: with a result for each item, all or nothing, or as a trial."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+from typing import Any
+
+from app.access.work import Work
+from app.core.errors import AimlineError, Conflict, Forbidden, Gone, Invalid, NotFound, Violation
+
+MAX_NAME_LENGTH = 300
+"""The length of the longest text that can be the id or the external id of a row."""
+
+
+class ItemOutcome(StrEnum):
+    """What a command did with one item of a request."""
+
+    RECORDED = "recorded"
+    AMENDED = "amended"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
+    NOT_APPLIED = "not_applied"
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """An item that has not the expected shape, with its violations. Their pointers begin at the item."""
+
+    violations: tuple[Violation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """The result for one item: its outcome, and the row or the violations."""
+
+    outcome: str
+    row: Any = None
+    violations: tuple[Violation, ...] = ()
+
+
+RunItems = Callable[[Sequence[Any], Sequence[int]], Awaitable[list[ItemResult]]]
+"""Runs the items with these positions in the request. Returns the result of each."""
+
+
+class _Undo(Exception):
+    """Raised to roll back what a request has written."""
+
+
+async def run_bulk(
+    work: Work,
+    run: RunItems,
+    items: Sequence[Any],
+    at: str,
+    *,
+    most: int,
+    atomic: bool = False,
+    dry_run: bool = False,
+) -> list[ItemResult]:
+    """Runs the items that are not `Malformed`, and returns a result for each item, in order.
+
+    Raises `Invalid` for no items, and for more than `most`.
+
+    With `atomic`, nothing is written if one item is refused. With `dry_run`, nothing is written at all, and the results
+    are those that the request would have. A result has no row if nothing was written. `at` is the pointer of the list.
+    """
+    if not 1 <= len(items) <= most:
+        name = at.removeprefix("/")
+        raise Invalid([Violation(at, f"{name}.count", f"Send 1 to {most} {name} at once.")])
+    positions = [position for position, item in enumerate(items) if not isinstance(item, Malformed)]
+    results = {
+        position: ItemResult(ItemOutcome.REFUSED, violations=_placed(item.violations, f"{at}/{position}"))
+        for position, item in enumerate(items)
+        if isinstance(item, Malformed)
+    }
+    is_undone = False
+    try:
+        async with work.savepoint():
+            if positions:
+                done = await run([items[position] for position in positions], positions)
+                results |= dict(zip(positions, done, strict=True))
+            has_refusal = any(result.outcome == ItemOutcome.REFUSED for result in results.values())
+            if dry_run or (atomic and has_refusal):
+                raise _Undo
+    except _Undo:
+        is_undone = True
+    ordered = [results[position] for position in range(len(items))]
+    if not is_undone:
+        return ordered
+    has_refusal = any(result.outcome == ItemOutcome.REFUSED for result in ordered)
+    return [_without_row(result, not_applied=atomic and has_refusal) for result in ordered]
+
+
+async def run_each(
+    work: Work, command: Callable[[Any], Awaitable[Any]], items: Sequence[Any], positions: Sequence[int], at: str
+) -> list[ItemResult]:
+    """Runs a command of one item for each item, in a savepoint each, so that a refused item undoes nothing else.
+
+    The students of all items are locked at the first item, in one order, as `Work.named_subjects` describes.
+    """
+    work.named_subjects |= frozenset(name for item in items for name in _texts(item) if len(name) <= MAX_NAME_LENGTH)
+    results: list[ItemResult] = []
+    for item, position in zip(items, positions, strict=True):
+        pointer = f"{at}/{position}"
+        try:
+            async with work.savepoint():
+                results.append(ItemResult(ItemOutcome.RECORDED, await command(item)))
+        except Invalid as error:
+            results.append(ItemResult(ItemOutcome.REFUSED, violations=_placed(error.violations, pointer)))
+        except (NotFound, Conflict, Gone, Forbidden) as error:
+            if error.code == "permission.missing":
+                raise
+            results.append(ItemResult(ItemOutcome.REFUSED, violations=(_of_item(error, pointer),)))
+    return results
+
+
+def _placed(violations: Sequence[Violation], pointer: str) -> tuple[Violation, ...]:
+    """Returns the violations of an item, with pointers that begin at the request's body."""
+    return tuple(Violation(f"{pointer}{each.pointer}", each.code, each.detail) for each in violations)
+
+
+def _of_item(error: AimlineError, pointer: str) -> Violation:
+    return Violation(pointer, error.code, error.detail)
+
+
+def _without_row(result: ItemResult, *, not_applied: bool) -> ItemResult:
+    if not_applied and result.outcome != ItemOutcome.REFUSED:
+        return ItemResult(ItemOutcome.NOT_APPLIED)
+    return ItemResult(result.outcome, violations=result.violations)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yields every text in an input."""
+    if isinstance(value, str):
+        yield value
+    elif is_dataclass(value):
+        for item in fields(value):
+            yield from _texts(getattr(value, item.name))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)

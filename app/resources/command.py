@@ -1,0 +1,135 @@
+"""Declares commands, which both APIs derive from the declaration, and runs one for several items."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from app.access.permission import Can
+from app.access.work import Work
+from app.core.inputs import CommandInputs, command_inputs
+from app.events.catalogue import EventType
+from app.requests.bulk import ItemResult, run_bulk, run_each
+from app.resources.values import Value
+
+PARAMETER = re.compile(r"\{(\w+)\}")
+"""A parameter in a path."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """The name and the description of a command's request body in REST. Commands with equal inputs can share one."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Single:
+    """The operation with one item of a command whose function takes a list."""
+
+    name: str
+    description: str
+    rest: str
+    status: int = 200
+    created: Callable[[Any], bool] | None = None
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a package's service, for both APIs.
+
+    The inputs are those of `function`, which states their bounds and descriptions (`app.core.inputs`). `result`: the
+    resource that the command returns, or None. `rest`: method and path; the path's parameter is the id of the row.
+    `emits`: the events that the command can record.
+
+    `bulk`: the largest number of items of one call. Each item has its own result, in order; the caller can ask for all
+    items or none (`atomic`), or for a trial (`dry_run`). `items` is the name of the list. The operation with several
+    items is derived: `raise_concerns` for `raise_concern`. If the function itself takes a list, `single` is the
+    operation with one item, or None.
+
+    `row`: a function that returns the row in what the command returns, if that is not the row itself. `value`: the
+    items of what the command returns beside the row. `body`: REST's request body; by default it has the name and the
+    description of the input's dataclass. `created`: returns whether the row is new,
+    of a command that may find it there: REST then answers `status`, otherwise 200. `rest_result`: the resource of the
+    row in the path, which REST shows instead of `result`. `more`: a longer description for REST. `answer`: the name in
+    REST of the answer of a command with `value`. `sometimes`: permissions that only some inputs
+    require, as the description says.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    result: Any
+    description: str
+    rest: str
+    emits: tuple[EventType, ...] = ()
+    status: int = 200
+    bulk: int | None = None
+    items: str | None = None
+    row: Callable[[Any], Any] | None = None
+    value: type[Value] | None = None
+    body: Body | None = None
+    created: Callable[[Any], bool] | None = None
+    rest_result: Any = None
+    more: str = ""
+    answer: str | None = None
+    sometimes: tuple[Can, ...] = ()
+    single: Single | None = None
+
+    @property
+    def bulk_name(self) -> str:
+        """The name of the operation with several items."""
+        return self.name if self.inputs.items is not None else f"{self.name.partition('_')[0]}_{self.items}"
+
+    @property
+    def bulk_words(self) -> str:
+        """The description of the operation with several items."""
+        if self.inputs.items is not None:
+            return self.description
+        return f"{self.description} For up to {self.bulk} items, each with a result of its own."
+
+    @property
+    def bulk_rest(self) -> str:
+        """Method and path of the operation with several items."""
+        return self.rest if self.inputs.items is not None else f"{self.rest}/bulk"
+
+    @property
+    def inputs(self) -> CommandInputs:
+        """The inputs of the command."""
+        return command_inputs(self.function, names_row="{" in self.rest)
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The parameters of REST's path, in order."""
+        return tuple(PARAMETER.findall(self.rest))
+
+
+async def run_items(
+    work: Work,
+    command: Command,
+    arguments: Sequence[Any],
+    items: Sequence[Any],
+    named: Mapping[str, Any],
+    *,
+    atomic: bool = False,
+    dry_run: bool = False,
+) -> list[ItemResult]:
+    """Runs a command for several items. `items` are the inputs of the command, or `Malformed`.
+
+    `arguments` identify the row in the path, and `named` are the inputs beside the list. The results are those of
+    `app.requests.bulk.run_bulk`.
+    """
+    at = f"/{command.items}"
+
+    async def run(chosen: Sequence[Any], positions: Sequence[int]) -> list[ItemResult]:
+        if command.inputs.items is None:
+            return await run_each(work, partial(command.function, work, *arguments), chosen, positions, at)
+        results = await command.function(work, *arguments, chosen, at=at, positions=positions, **named)
+        return [
+            ItemResult(each.outcome, each if command.row is None else command.row(each), each.violations)
+            for each in results
+        ]
+
+    most = int(command.bulk or 0)
+    return await run_bulk(work, run, items, at, most=most, atomic=atomic, dry_run=dry_run)

@@ -1,0 +1,85 @@
+"""Derives the operations of commands with several items: the shapes of their results, and the answers."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Optional, cast
+
+from fastapi import Response
+from pydantic import Field
+
+from app.access.work import Work
+from app.core.inputs import input_fields
+from app.requests.bulk import ItemOutcome, ItemResult, Malformed
+from app.resources.command import Command, run_items
+from app.resources.declare import declaration
+from app.rest.derived.answer import JSON
+from app.rest.derived.inputs import BULK_OPTIONS, values_of
+from app.rest.derived.shapes import Shapes, make_model
+from app.rest.pages import Input, Shape
+from app.rest.problem import ViolationShape
+
+OUTCOME = (
+    "What was done with the item: `recorded`, `amended`, `unchanged`, `refused`, or with `atomic`, if another item was "
+    "refused, `not_applied`."
+)
+
+
+class BulkShapes:
+    """The response models of operations with several items."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        self.shapes = shapes
+        self._items: dict[str, type[Shape]] = {}
+
+    def of(self, command: Command) -> type[Shape]:
+        """Returns the model of the results: one for each item, in order."""
+        item = self._item(command)
+        words = "One result for each item, in the order in which they were sent."
+        fields = {"results": (list[item], Field(description=words))}  # type: ignore[valid-type]  # made at run time
+        return make_model(f"Recorded{str(command.items).title()}", "The results of a request with items.", fields)
+
+    def row_name(self, command: Command) -> str:
+        """Returns the name under which a result has its row."""
+        return declaration(command.result).name.lower()
+
+    def answer(self, command: Command, results: Sequence[ItemResult]) -> Response:
+        """Returns the response with these results."""
+        item, name = self._item(command), self.row_name(command)
+        rows = []
+        for result in results:
+            values: dict[str, Any] = {
+                "outcome": result.outcome,
+                name: None if result.row is None else self.shapes.render(command.result, result.row),
+                "violations": [
+                    ViolationShape(pointer=each.pointer, code=each.code, detail=each.detail)
+                    for each in result.violations
+                ],
+            }
+            rows.append(item.model_construct(**values))
+        text = self.of(command).model_construct(results=rows).model_dump_json()
+        return Response(text, media_type=JSON)
+
+    def _item(self, command: Command) -> type[Shape]:
+        name = declaration(command.result).name
+        if name not in self._items:
+            outcomes = cast(Any, Literal)[tuple(outcome.value for outcome in ItemOutcome)]
+            words = f"The {name.lower()} as it is now; null if it was refused, or if nothing was written."
+            fields: dict[str, Any] = {
+                "outcome": (outcomes, Field(description=OUTCOME)),
+                name.lower(): (Optional[self.shapes.of(command.result)], Field(description=words)),  # noqa: UP045
+                "violations": (list[ViolationShape], Field(description="Why it was refused; empty otherwise.")),
+            }
+            self._items[name] = make_model(f"Recorded{name}", "The result for one item of a request.", fields)
+        return self._items[name]
+
+
+async def run_body(work: Work, command: Command, arguments: Sequence[Any], body: Input) -> list[ItemResult]:
+    """Runs a command for the items of a body."""
+    inputs = command.inputs
+    items = [_item(item, inputs.type) for item in getattr(body, str(command.items))]
+    named = {} if inputs.items is None else values_of(body, inputs.fields)
+    options = {option: getattr(body, option) for option in BULK_OPTIONS}
+    return await run_items(work, command, arguments, items, named, **options)
+
+
+def _item(item: Any, input_type: Any) -> Any:
+    return item if isinstance(item, Malformed) else input_type(**values_of(item, input_fields(input_type)))

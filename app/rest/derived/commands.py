@@ -1,0 +1,232 @@
+"""Adds the derived routes of commands to a router, and answers them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from inspect import Parameter, Signature
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+
+from app.access.permission import Can
+from app.access.work import Work, required_permissions
+from app.core import ids
+from app.core.errors import Invalid
+from app.core.inputs import InputField, input_fields
+from app.resources.command import PARAMETER, Command
+from app.resources.complete import render_value
+from app.resources.declare import declaration
+from app.resources.run import read
+from app.resources.select import REST_STYLE, ResourceType, WrittenRoot
+from app.rest.derived.answer import JSON, Reader
+from app.rest.derived.bulk import BulkShapes, run_body
+from app.rest.derived.inputs import Bodies, values_of
+from app.rest.derived.routes import REQUEST, WORK
+from app.rest.derived.selection import permissions_of_picks, picks_of
+from app.rest.door import requires, row_id
+from app.rest.pages import Shape
+
+BODY = "body"
+ACCEPTED = 202
+"""The status of a command whose effect the worker brings about; `Location` is where it can be read."""
+Endpoint = Callable[..., Awaitable[Response]]
+
+
+class Commands:
+    """Derives the routes of commands, with the shapes of the resources that REST serves."""
+
+    def __init__(self, reader: Reader, places: Mapping[ResourceType, str]) -> None:
+        """Creates the routes' builder; `places` has the path of the read of one row, by resource."""
+        self.reader = reader
+        self.bodies = Bodies()
+        self.places = places
+        self._answers: dict[str, type[Shape]] = {}
+        self.bulk = BulkShapes(reader.shapes)
+        self._by_kind = {declaration(resource).kind: resource for resource in reader.catalog.resources}
+
+    def add(self, router: APIRouter, command: Command, *, tag: str) -> None:
+        """Adds the routes of a command: with one item, and with several."""
+        if command.inputs.items is None:
+            self._add_one(router, command, tag)
+        elif command.single is not None:
+            self._add_single(router, command, tag)
+        if command.bulk is not None:
+            self._add_bulk(router, command, tag)
+
+    def permissions(self, command: Command) -> tuple[Can, ...]:
+        """Returns the permissions that a command requires, with those of the links that its answer shows."""
+        needed = list(required_permissions(command.function))
+        shown = command.rest_result or command.result
+        if shown is not None:
+            shapes = self.reader.shapes
+            needed += permissions_of_picks(shapes.catalog, shown, picks_of(shapes, shown, {}))
+        return tuple(dict.fromkeys(needed))
+
+    def _add_one(self, router: APIRouter, command: Command, tag: str) -> None:
+        body = self.bodies.of(command)
+
+        async def answer(work: Any, request: Request, **given: Any) -> Response:
+            arguments, named = _arguments(command, given), _named(command, given, request)
+            result = await command.function(work, *arguments, **named)
+            return await self._answer(work, command, result, arguments)
+
+        self._add_route(router, command, answer, body, tag)
+
+    def _add_single(self, router: APIRouter, command: Command, tag: str) -> None:
+        """Adds the route with one item of a command whose function takes a list."""
+        single, input_type = command.single, command.inputs.type
+        assert single is not None  # noqa: S101  # the caller has checked it
+        one = replace(
+            command,
+            name=single.name,
+            description=single.description,
+            rest=single.rest,
+            status=single.status,
+            created=single.created,
+        )
+
+        async def answer(work: Any, request: Request, **given: Any) -> Response:
+            arguments = _arguments(one, given)
+            item = input_type(**values_of(given[BODY], input_fields(input_type)))
+            (result,) = await command.function(work, *arguments, [item], at="")
+            if result.violations:
+                raise Invalid(result.violations)
+            return await self._answer(work, one, result, arguments)
+
+        self._add_route(router, one, answer, self.bodies.nested(input_type), tag)
+
+    def _add_bulk(self, router: APIRouter, command: Command, tag: str) -> None:
+        many = replace(
+            command,
+            name=command.bulk_name,
+            rest=command.bulk_rest,
+            description=command.bulk_words,
+            status=200,
+            created=None,
+        )
+
+        async def answer(work: Any, request: Request, **given: Any) -> Response:
+            results = await run_body(work, command, _arguments(command, given), given[BODY])
+            return self.bulk.answer(command, results)
+
+        self._add_route(router, many, answer, self.bodies.bulk_of(command), tag, self.bulk.of(command))
+
+    def _add_route(
+        self, router: APIRouter, command: Command, answer: Endpoint, body: Any, tag: str, model: Any = None
+    ) -> None:
+        method, path = command.rest.split(" ")
+        if model is None:
+            model = self._model(command)
+        answer.__name__ = command.name
+        parameters = [_path_parameter(name) for name in command.path]
+        if body is not None:
+            parameters.append(Parameter(BODY, Parameter.KEYWORD_ONLY, annotation=body))
+        answer.__signature__ = Signature(  # type: ignore[attr-defined]  # FastAPI reads it
+            [WORK, REQUEST, *parameters], return_annotation=Response
+        )
+        answers: Mapping[int, Any] = {}
+        if command.created is not None:
+            answers = {200: {"model": model, "description": "It was there before."}}
+        router.add_api_route(
+            path,
+            answer,
+            methods=[method],
+            status_code=command.status,
+            operation_id=command.name,
+            description=f"{command.description} {command.more}".strip(),
+            response_model=model,
+            tags=[tag],
+            **requires(scopes=self.permissions(command), answers=dict(answers), has_version=self._has_version(command)),
+        )
+
+    def _has_version(self, command: Command) -> bool:
+        """Returns whether the row in the path has a version although the answer does not show the row."""
+        if not command.path or command.result is not None or command.value is not None:
+            return False
+        resource = self._by_kind.get(_kind_of(command.path[-1]))
+        return resource is not None and "version" in self.reader.catalog.members(resource)
+
+    def _model(self, command: Command) -> type[Shape] | None:
+        """Returns the model of the answer: of the row, of what the command returns beside it, or of both."""
+        shapes, shown = self.reader.shapes, command.rest_result or command.result
+        if command.value is None:
+            return None if shown is None else shapes.of(shown)
+        name = command.answer or command.value.__name__.removesuffix("Value")
+        if name not in self._answers:
+            base = Shape if shown is None else shapes.of(shown)
+            self._answers[name] = shapes.values_model(command.value, name, base)
+        return self._answers[name]
+
+    async def _answer(self, work: Work, command: Command, result: Any, arguments: list[Any]) -> Response:
+        shown = command.rest_result or command.result
+        if command.value is not None:
+            return self._answer_value(command, result)
+        if shown is None:
+            return Response(status_code=command.status)
+        status = command.status if command.created is None or command.created(result) else 200
+        row = result if command.row is None else command.row(result)
+        shapes = self.reader.shapes
+        if command.rest_result is None and shapes.is_stored(shown):
+            return Response(shapes.render(shown, row).model_dump_json(), status, media_type=JSON)
+        shown_id = row.id if command.rest_result is None else arguments[0]
+        response = Response(await self._read(work, shown, shown_id), status, media_type=JSON)
+        if status == ACCEPTED:
+            shown_as = ids.format_id(str(declaration(shown).kind), shown_id)
+            response.headers["Location"] = f"/v1/{PARAMETER.sub(shown_as, self.places[shown])}"
+        return response
+
+    def _answer_value(self, command: Command, result: Any) -> Response:
+        model = self._model(command)
+        assert model is not None  # noqa: S101  # a command with a value has one
+        values = dict(render_value(result, command.value, (), REST_STYLE))
+        if command.result is not None:
+            row = result if command.row is None else command.row(result)
+            values = self.reader.shapes.values_of(command.result, row) | values
+        return Response(model.model_construct(**values).model_dump_json(), command.status, media_type=JSON)
+
+    async def _read(self, work: Work, resource: ResourceType, shown_id: Any) -> bytes:
+        """Returns the row that a command has written as JSON text. It needs no permission but the command's and those
+        of its links.
+        """
+        root = WrittenRoot("", resource, (shown_id,), picks_of(self.reader.shapes, resource, {}))
+        (answer,) = await read(work, self.reader.catalog, (root,), REST_STYLE)
+        for error in answer.errors:
+            raise error.error
+        marker = b'"row":'
+        return answer.text[answer.text.index(marker) + len(marker) : -len(b"}]")]
+
+
+def _arguments(command: Command, given: Mapping[str, Any]) -> list[Any]:
+    """Returns the row that the path names first; raises `NotFound` for a text that is no id."""
+    row = command.inputs.path
+    return [] if row is None else [_in_path(command.path[0], given[command.path[0]], row)]
+
+
+def _named(command: Command, given: Mapping[str, Any], request: Request) -> dict[str, Any]:
+    """Returns the other arguments of a command: those of the body, of the rest of the path, and of the process."""
+    inputs, services = command.inputs, request.app.state.services
+    values: dict[str, Any] = {}
+    if BODY in given:
+        own = {name: each for name, each in inputs.fields.items() if name not in command.path}
+        values = values_of(given[BODY], own, partial=inputs.changes is not None)
+    if inputs.changes is not None:
+        values = {inputs.changes: values}
+    elif inputs.whole is not None:
+        own_values = {name: values.pop(name) for name in [*values] if name in inputs.type.__dataclass_fields__}
+        values[inputs.whole] = inputs.type(**own_values)
+    for name in command.path[1:]:
+        row_id(_kind_of(name), given[name])
+        values[name] = given[name]
+    return values | {name: getattr(services, setting) for name, setting in inputs.process.items()}
+
+
+def _kind_of(name: str) -> str:
+    """Returns the kind of id that a parameter of a path takes: `class` for `class_`."""
+    return name.rstrip("_")
+
+
+def _in_path(name: str, text: str, declared: InputField) -> Any:
+    return text if declared.type is str else row_id(_kind_of(name), text)
+
+
+def _path_parameter(name: str) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[str, Path()])

@@ -1,0 +1,1 @@
+"""Imports scores: from the mapped results of a source's gradebook, and from CSV files of scores."""

@@ -1,0 +1,99 @@
+"""Applies a plan of scores: locks the students, logs the before-images, writes the scores and judges their series.
+
+Also plans the undo of an applied file. Never decides what is applied.
+"""
+
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
+
+from typing import Final
+from uuid import UUID
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.evidence.score_plan import WrittenScores, students_of_plan, write_plan
+from app.roster.student_lock import lock_students
+from app.sis.engine.moves import lock_with_retries
+from app.sis.engine.scores.mapping import judge_days
+from app.sis.engine.stage import Stage, fresh_id
+from app.sis.kinds import SCORE
+from app.sis.port import Progress, SourceInconsistent
+
+CHANGED: Final = "('update', 'restore')"
+BECAUSE_OF_FILE: Final = "The source says so."
+BECAUSE_UNDONE: Final = "The import was undone."
+"""The reason of each change that an undo makes."""
+
+
+def planned_sql(stage: Stage) -> str:
+    """Returns SQL for the rows of this run's plan that are to be written, with the parameter `:district` only."""
+    return f"""(SELECT * FROM staging.plan_score AS w WHERE w.district_id = :district
+        AND w.run_id = '{stage.run_id}' AND w.action <> 'refuse')"""
+
+
+@needs(Can.SYNC_ROSTER)
+async def apply_plan(work: Work, stage: Stage, planned: dict[str, int], progress: Progress, because: str) -> None:
+    """Applies the staged plan, whose rows by action are `planned`, and judges each changed series once.
+
+    Raises `SourceInconsistent` if a score was changed since the plan was made.
+    """
+    wanted = (
+        planned.get("create", 0),
+        planned.get("update", 0) + planned.get("restore", 0),
+        planned.get("remove", 0),
+    )
+    if not any(wanted):
+        return
+    plan = planned_sql(stage)
+    students = await students_of_plan(work, plan)
+    await lock_with_retries(stage, lambda: lock_students(work, students))
+    progress("writing scores", 0, 0)
+    await _save_before_images(stage)
+    written: WrittenScores = await write_plan(work, stage.source_id, plan, because)
+    if (written.created, written.changed, written.removed) != wanted:
+        raise SourceInconsistent("Scores changed while they were synced. Run the sync again.")
+    await judge_days(work, written.days)
+
+
+async def _save_before_images(stage: Stage) -> None:
+    """Writes the before-image of each score that the plan changes to the change log, and the ids of new scores."""
+    await stage.run(
+        f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
+            SELECT :district, {fresh_id("change " + SCORE.name, "p.id::text")}, :run, '{SCORE.name}', p.id, p.action,
+                   CASE WHEN p.action <> 'create' THEN to_jsonb(s) END
+            FROM {stage.of_run("plan", SCORE.name)} AS p
+            LEFT JOIN score AS s ON s.district_id = :district AND s.id = p.id
+            WHERE p.action <> 'refuse' ON CONFLICT DO NOTHING"""
+    )
+
+
+async def plan_undo(stage: Stage, undone: UUID) -> int:
+    """Plans the undo of a run, and returns the number of its changes that stay, because somebody changed the score
+    since or another score has its date and attempt now.
+    """
+    # A created score has version 1 as long as nobody has changed it; a changed one has the version after its image.
+    since = "coalesce((c.before ->> 'version')::integer, 0) + 1"
+    columns = ("taken_on", "attempt", "value", "form", "purpose")
+    is_taken = """EXISTS (SELECT FROM score AS k WHERE k.district_id = :district AND k.student_id = s.student_id
+        AND k.measure_id = s.measure_id AND k.taken_on = b.taken_on AND k.attempt = b.attempt AND k.id <> s.id)"""
+    planned = await stage.insert(
+        "plan",
+        SCORE.name,
+        ("id", "external_id", "action", "version", "student_id", "measure_id", "secured_area", *columns),
+        f"""SELECT :district, :run, s.id, s.external_id,
+                   CASE WHEN c.action = 'create' OR b.removed_at IS NOT NULL THEN 'remove'
+                        WHEN s.removed_at IS NOT NULL THEN 'restore' ELSE 'update' END,
+                   s.version, s.student_id, s.measure_id, s.secured_area,
+                   {", ".join(f"CASE WHEN c.action = 'create' THEN s.{name} ELSE b.{name} END" for name in columns)}
+            FROM sis_change AS c
+            JOIN score AS s ON s.district_id = :district AND s.id = c.row_id AND s.version = {since},
+                 LATERAL jsonb_populate_record(NULL::score, c.before) AS b
+            WHERE c.district_id = :district AND c.run_id = '{undone}' AND c.kind = '{SCORE.name}'
+              AND (c.action = 'create' OR NOT {is_taken})""",
+    )
+    return (
+        await stage.count(
+            f"""SELECT count(*) FROM sis_change AS c
+            WHERE c.district_id = :district AND c.run_id = '{undone}' AND c.kind = '{SCORE.name}'"""
+        )
+        - planned
+    )

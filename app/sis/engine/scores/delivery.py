@@ -1,0 +1,165 @@
+"""Imports one CSV file of scores: stages it, plans, compares the plan with the guard's limits, applies and reports.
+
+The stages are those of a roster. A file of scores is never complete: a score is removed only if its row is marked as
+deleted.
+"""
+
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
+
+from dataclasses import asdict
+from typing import Final
+from uuid import UUID
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.sis.engine import report as reporting
+from app.sis.engine.intake.load import copy_raw
+from app.sis.engine.report import Counts, Report
+from app.sis.engine.review.quarantine import name_quarantined
+from app.sis.engine.review.scope import scope_of
+from app.sis.engine.run import conclude, pluralize
+from app.sis.engine.scores import kept
+from app.sis.engine.scores.apply import BECAUSE_OF_FILE, BECAUSE_UNDONE, apply_plan, plan_undo
+from app.sis.engine.scores.intake import leave_out_scores, stage_measures, stage_rows, write_plan
+from app.sis.engine.stage import Stage, fresh_id
+from app.sis.guard import GuardLimits, PlannedKind
+from app.sis.guard import weigh as weigh_plan
+from app.sis.kinds import SCORE
+from app.sis.models import SisRun
+from app.sis.port import Delivery, Progress, SourceInconsistent
+from app.sis.rules import RunState
+
+MODE: Final = "scores"
+"""The mode of a run that imports a file of scores."""
+
+
+@needs(Can.SYNC_ROSTER)
+async def import_scores(
+    work: Work, stage: Stage, delivery: Delivery, report: Report, dry: bool, progress: Progress, limits: GuardLimits
+) -> None:
+    """Imports a delivery of scores, and completes the report.
+
+    With `dry`, or if the plan exceeds a limit, no score is written; a held plan is kept.
+    """
+    report.mode = MODE
+    counts = report.kinds.setdefault(SCORE.name, Counts(file=delivery.file))
+    await copy_raw(stage, delivery, progress)
+    await stage_measures(work, stage)
+    counts.fetched = await stage_rows(stage, delivery)
+    left_out = await leave_out_scores(stage, await scope_of(work, stage.source_id))
+    counts.fetched -= left_out
+    if left_out:
+        report.warnings.append(
+            f"{delivery.file}: {left_out:,} rows are left out: they are of other schools or of excluded users."
+        )
+    await write_plan(stage)
+    await _quarantine(stage, delivery)
+    report.warnings += stage.notes
+    planned = await reporting.count_planned(stage, SCORE)
+    counts.known = await stage.count(
+        "SELECT count(*) FROM score AS s "
+        "WHERE s.district_id = :district AND s.sender = :source AND s.removed_at IS NULL"
+    )
+    counts.created, counts.restored = planned.get("create", 0), planned.get("restore", 0)
+    counts.updated = planned.get("update", 0) + counts.restored
+    counts.removed = planned.get("remove", 0)
+    counts.quarantined = await reporting.count_quarantined(stage, SCORE)
+    counts.acknowledged = await name_quarantined(stage, SCORE, delivery) if counts.quarantined else 0
+    counts.ignored = await _count_ignored(stage) - counts.removed
+    counts.unchanged = counts.fetched - counts.ignored - counts.quarantined - counts.changes
+    report.refusals += await reporting.first_refusals(stage)
+    results = weigh_plan([await _planned_kind(stage, counts)], [], 0, 0, limits)
+    report.weighed = [asdict(result) for result in results]
+    report.held_because += [result.sentence for result in results if result.held]
+    if not dry and not report.held_because:
+        await apply_plan(work, stage, planned, progress, BECAUSE_OF_FILE)
+    conclude(report, dry)
+    if report.state == RunState.HELD:
+        report.plan = await kept.keep_plan(stage, delivery.file)
+
+
+@needs(Can.SYNC_ROSTER)
+async def apply_kept(work: Work, stage: Stage, run: SisRun, report: Report, progress: Progress) -> None:
+    """Applies the kept plan of an approved run, and completes the report.
+
+    Raises `SourceInconsistent` if the scores have changed since the plan was made.
+    """
+    await kept.load_plan(stage, run.id)
+    if run.plan is None or await kept.digest(stage) != run.plan["digest"]:
+        raise SourceInconsistent("The scores have changed since the plan was made.")
+    if run.answer and run.answer["without_removals"]:
+        await kept.drop_removals(stage)
+        for counts in report.kinds.values():
+            counts.unchanged += counts.removed
+            counts.removed = 0
+    await apply_plan(work, stage, await reporting.count_planned(stage, SCORE), progress, BECAUSE_OF_FILE)
+    await stage.clear()
+    because, report.held_because = report.held_because, []
+    conclude(report, dry=False)
+    report.held_because = because
+
+
+@needs(Can.SYNC_ROSTER)
+async def undo_scores(work: Work, stage: Stage, report: Report, undone: UUID, file: str, progress: Progress) -> None:
+    """Reverts what an applied run changed, except for scores that somebody has changed since, and completes the
+    counts of the report.
+    """
+    report.mode = MODE
+    left = await plan_undo(stage, undone)
+    planned = await reporting.count_planned(stage, SCORE)
+    restored, removed = planned.get("restore", 0), planned.get("remove", 0)
+    updated = planned.get("update", 0) + restored
+    report.kinds[SCORE.name] = Counts(file, 0, updated + removed, updated=updated, restored=restored, removed=removed)
+    if left:
+        scores = pluralize(left, "score stays as it is", "scores stay as they are")
+        report.warnings.append(f"{scores}, because somebody changed the score, or took its date and attempt, since.")
+    await apply_plan(work, stage, planned, progress, BECAUSE_UNDONE)
+
+
+async def _quarantine(stage: Stage, delivery: Delivery) -> None:
+    """Records the rows that cannot be imported in the quarantine, with file, row, field and code."""
+    staged = ("split_part(r.fault, ' ', 1)", "split_part(r.fault, ' ', 2)", "r.fault IS NOT NULL")
+    for table, (field, code, condition) in (("staged", staged), ("plan", ("r.field", "r.code", "r.action = 'refuse'"))):
+        await stage.run(
+            f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
+                SELECT :district, {fresh_id("quarantine " + SCORE.name, "r.row_number::text")}, :run, '{SCORE.name}',
+                       '{delivery.file}', r.row_number + 1, {field}, {code}
+                FROM {stage.of_run(table, SCORE.name)} AS r WHERE {condition} ON CONFLICT DO NOTHING"""
+        )
+
+
+async def _count_ignored(stage: Stage) -> int:
+    """Counts the rows that are marked as deleted, and that are not in quarantine."""
+    return await stage.count(
+        f"""SELECT count(*) FROM {stage.of_run("staged", SCORE.name)} AS s
+            LEFT JOIN {stage.of_run("plan", SCORE.name)} AS p ON p.row_number = s.row_number AND p.action = 'refuse'
+            WHERE s.gone AND s.fault IS NULL AND p.id IS NULL"""
+    )
+
+
+async def _planned_kind(stage: Stage, counts: Counts) -> PlannedKind:
+    """Returns the counts in the form that the guard takes.
+
+    The plan is compared with the known scores of the file's measures between its first and its last day, because a
+    source keeps the scores of many windows and a file has those of one.
+    """
+    staged, plan = stage.of_run("staged", SCORE.name), stage.of_run("plan", SCORE.name)
+    known = await stage.count(
+        f"""SELECT count(*) FROM score AS s
+            JOIN (SELECT d.measure_id, min(d.taken_on) AS first, max(d.taken_on) AS last
+                  FROM (SELECT w.measure_id, w.taken_on FROM {staged} AS w WHERE w.fault IS NULL
+                        UNION ALL SELECT p.measure_id, p.taken_on FROM {plan} AS p WHERE p.action = 'remove') AS d
+                  WHERE d.taken_on IS NOT NULL GROUP BY d.measure_id) AS d
+              ON d.measure_id = s.measure_id AND s.taken_on BETWEEN d.first AND d.last
+            WHERE s.district_id = :district AND s.sender = :source AND s.removed_at IS NULL"""
+    )
+    return PlannedKind(
+        plural=SCORE.plural,
+        known=known,
+        came=True,
+        fetched=counts.fetched,
+        changed=counts.updated - counts.restored,
+        removed=counts.removed,
+        refused=counts.quarantined - counts.acknowledged,
+        may_be_silent=True,
+    )

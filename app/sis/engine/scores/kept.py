@@ -1,0 +1,72 @@
+"""Keeps the plan of a held file of scores until a person answers it, and computes the digest of a plan.
+
+The digest covers the planned values and the state of the scores that they would change. It is the same for the same
+file over the same scores.
+"""
+
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
+
+from typing import Any
+from uuid import UUID
+
+from app.sis.engine.stage import Stage
+from app.sis.kinds import SCORE
+
+COLUMNS = (
+    *("id", "external_id", "row_number", "action", "field", "code", "version", "student_id", "measure_id"),
+    *("secured_area", "taken_on", "attempt", "value", "form", "purpose"),
+)
+"""The columns of a plan after district and run."""
+
+
+async def keep_plan(stage: Stage, file: str) -> dict[str, Any]:
+    """Copies the plan, without refused rows, into a table that outlives the run. Returns what the run's row stores
+    about the plan.
+    """
+    await stage.run(
+        f"""DELETE FROM {stage.table("plan", SCORE.name)} AS p
+            WHERE p.district_id = :district AND p.run_id = :run AND p.action = 'refuse'"""
+    )
+    await stage.run(
+        f"""INSERT INTO staging.kept_plan (district_id, run_id, kind, id, planned)
+            SELECT :district, :run, '{SCORE.name}', p.id, to_jsonb(p) FROM {stage.of_run("plan", SCORE.name)} AS p
+            ON CONFLICT DO NOTHING"""
+    )
+    return {"digest": await digest(stage), "files": {SCORE.name: {"file": file, "header": []}}}
+
+
+async def load_plan(stage: Stage, run_id: UUID) -> None:
+    """Copies the kept plan of a run into the staged plan of the current run."""
+    await stage.insert(
+        "plan",
+        SCORE.name,
+        COLUMNS,
+        f"""SELECT :district, :run, {", ".join(f"p.{name}" for name in COLUMNS)}
+            FROM staging.kept_plan AS k, LATERAL jsonb_populate_record(NULL::staging.plan_score, k.planned) AS p
+            WHERE k.district_id = :district AND k.run_id = '{run_id}' AND k.kind = '{SCORE.name}'""",
+    )
+
+
+async def digest(stage: Stage) -> str:
+    """Returns 16 hexadecimal digits that change with each planned value and each score that the plan would change."""
+    known = "jsonb_build_array({0}.id, {0}.version, {0}.removed_at)::text"
+    (row,) = await stage.rows(
+        f"""SELECT md5(coalesce(string_agg(t.row, '' ORDER BY t.row), '')) AS rows FROM (
+                SELECT md5((to_jsonb(p) - ARRAY['id', 'run_id', 'row_number'])::text
+                           || {known.format("s")} || {known.format("k")} || {known.format("x")}) AS row
+                FROM {stage.of_run("plan", SCORE.name)} AS p
+                LEFT JOIN score AS s ON s.district_id = :district AND s.id = p.id
+                LEFT JOIN score AS k ON k.district_id = :district AND k.student_id = p.student_id
+                 AND k.measure_id = p.measure_id AND k.taken_on = p.taken_on AND k.attempt = p.attempt
+                LEFT JOIN score AS x ON x.district_id = :district AND x.sender = :source
+                 AND x.external_id = p.external_id) AS t"""
+    )
+    return str(row["rows"])[:16]
+
+
+async def drop_removals(stage: Stage) -> None:
+    """Deletes all removals from the plan."""
+    await stage.run(
+        f"""DELETE FROM {stage.table("plan", SCORE.name)} AS p
+            WHERE p.district_id = :district AND p.run_id = :run AND p.action = 'remove'"""
+    )

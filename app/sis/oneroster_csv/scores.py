@@ -1,0 +1,96 @@
+"""Opens and validates a CSV file of scores, from a screening window or a vendor. Never parses a row.
+
+OneRoster has no such file. It is read like OneRoster's CSV files, by the names of its columns, and its rows pass
+through the same stages.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from app.sis.kinds import SCORE
+from app.sis.oneroster_csv.header import BOM, MAX_COLUMNS, read_header
+from app.sis.oneroster_csv.unzip import CHUNK, HEAD
+from app.sis.port import Delivery, SourceRefused
+
+FILE: Final = "scores.csv"
+"""The name of the file in reports, whatever the name of the file that was sent."""
+STUDENT, EXTERNAL_ID, SOURCED_ID = "studentSourcedId", "externalId", "sourcedId"
+REQUIRED: Final = (STUDENT, "measure", "date", "value")
+OPTIONAL: Final = ("attempt", "form", "purpose", EXTERNAL_ID, "status")
+
+
+class ScoreFile:
+    """An open CSV file of scores with a valid header, as an `OpenedSource`.
+
+    In the delivery's header, `sourcedId` names the column that identifies a row: the externalId, or without such a
+    column the student. A delivery of scores is never complete, so a score that it lacks is not removed.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._warnings: list[str] = []
+        size = file.seek(0, 2)
+        file.seek(0)
+        head = file.read(HEAD)
+        header = self._standard_header(read_header(head, size > len(head), FILE, "delta"))
+        key = EXTERNAL_ID if EXTERNAL_ID in header else STUDENT
+        columns = tuple(SOURCED_ID if column == key else column for column in header)
+        self.deliveries: Mapping[str, Delivery] = {
+            SCORE.name: Delivery(SCORE.name, FILE, False, columns, size, self._read)
+        }
+
+    @property
+    def not_taken(self) -> tuple[str, ...]:
+        """Returns no file, because there is only one."""
+        return ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Returns sentences about irregularities that did not prevent the import."""
+        return tuple(self._warnings)
+
+    def _read(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        chunk = self._file.read(CHUNK).removeprefix(BOM)
+        while chunk:
+            yield chunk
+            chunk = self._file.read(CHUNK)
+
+    def _standard_header(self, header: tuple[str, ...]) -> tuple[str, ...]:
+        """Returns the columns' names in their standard case. Raises `SourceRefused` for a repeated or missing name."""
+        standard = {column.lower(): column for column in (*REQUIRED, *OPTIONAL)}
+        columns = tuple(standard.get(column.strip().lower(), column.strip()) for column in header)
+        if len(columns) > MAX_COLUMNS:
+            raise SourceRefused(f"{FILE} has {len(columns):,} columns: export it again.")
+        if repeated := sorted(
+            {column for column in columns if column in standard.values() and columns.count(column) > 1}
+        ):
+            raise SourceRefused(f"{FILE} names the column {repeated[0]} twice.")
+        if missing := [column for column in REQUIRED if column not in columns]:
+            raise SourceRefused(
+                f"{FILE} lacks the column{'s'[: len(missing) > 1]} {', '.join(missing)}. Its columns are "
+                f"{', '.join((*REQUIRED, *OPTIONAL))}; the first {len(REQUIRED)} are required."
+            )
+        if renamed := [
+            new for old, new in zip(header, columns, strict=True) if old != new and new in standard.values()
+        ]:
+            self._warnings.append(f"{FILE} has {', '.join(renamed)} in another case or with blanks: read as these.")
+        unknown = [column for column in columns if column not in standard.values()]
+        if unknown:
+            self._warnings.append(f"{FILE} has {len(unknown):,} other columns: not imported.")
+        return tuple(column if column in standard.values() else f"other{n}" for n, column in enumerate(columns))
+
+
+@contextmanager
+def open_scores(path: Path) -> Iterator[ScoreFile]:
+    """Opens a CSV file of scores. Raises `SourceRefused` with the reason."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise SourceRefused(f"There is no file {path.name}.") from None
+    except OSError as error:
+        raise SourceRefused(f"{path.name} cannot be read ({type(error).__name__}).") from None
+    with file:
+        yield ScoreFile(file)

@@ -1,0 +1,184 @@
+"""Protects commands with several items, in both APIs: a result for each item in order, all or nothing, and trials."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from tests.faces.graphql_face import ask
+from tests.faces.rest_town import Caller, caller
+from tests.rooms.test_loop import BEGINS, stu
+from tests.town import Town
+
+OUTCOMES = """
+mutation Raise($input: RaiseConcernsInput!) {
+  raiseConcerns(input: $input) {
+    results { outcome concern { description } problems { code pointer } } problems { code pointer }
+  }
+}
+"""
+SCORES = """
+mutation Record($input: RecordScoresInput!) {
+  recordScores(input: $input) {
+    results { outcome score { value } problems { code pointer } } problems { code pointer }
+  }
+}
+"""
+
+
+@pytest.fixture
+def north_client(app: FastAPI, north: Town) -> Caller:
+    """A client of the town."""
+    return caller(app, north)
+
+
+def score(town: Town, day: int, **more: Any) -> dict[str, Any]:
+    """A score of amy's that is acceptable."""
+    return {
+        "student": stu(town, "amy"),
+        "measure": "orf",
+        "taken_on": str(BEGINS + timedelta(days=day)),
+        "value": 40 + day,
+        **more,
+    }
+
+
+def worry(town: Town, says: str, **more: Any) -> dict[str, Any]:
+    """A concern about amy."""
+    return {"student": stu(town, "amy"), "area": "ela.fluency", "description": says, **more}
+
+
+async def _count(client: Caller, path: str) -> int:
+    return len(await client.items(f"/v1/{path}"))
+
+
+MALFORMED: list[Any] = [
+    {"taken_on": "yesterday"},
+    {"value": "many"},
+    {"purpose": "fun"},
+    {"form": "x" * 101},
+    {"colour": "red"},
+    {"external_id": "a\x00b"},
+]
+
+
+async def test_a_malformed_item_alone_is_refused(north_client: Caller, north: Town) -> None:
+    """A wrong type, choice, length or name in one item does not undo the work of all others; each has its pointer."""
+    scores: list[Any] = [score(north, day, **wrong) for day, wrong in enumerate(MALFORMED)]
+    scores += [17, None, score(north, 20), {"student": stu(north, "amy")}]
+    answer = await north_client.post("/v1/scores/bulk", {"scores": scores})
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert [one["outcome"] for one in results] == [*["refused"] * (len(MALFORMED) + 2), "recorded", "refused"]
+    for place, wrong in enumerate(MALFORMED):
+        (name,) = wrong
+        assert [each["pointer"] for each in results[place]["violations"]] == [f"/scores/{place}/{name}"]
+    assert {each["pointer"] for each in results[9]["violations"]} == {
+        f"/scores/9/{name}" for name in ("measure", "taken_on", "value")
+    }
+    assert results[8]["score"]["value"] == 60
+    assert await _count(north_client, "scores") == 1
+
+
+async def test_pointers_count_the_items_as_they_were_sent(north_client: Caller, north: Town) -> None:
+    """The service sees only well-formed items, and its violations name their places in the request all the same."""
+    same = score(north, 3)
+    scores = [17, same, 17, {**same, "value": 1}, score(north, 5, measure="none")]
+    results = (await north_client.post("/v1/scores/bulk", {"scores": scores})).json()["results"]
+    pointers = [[each["pointer"] for each in one["violations"]] for one in results]
+    assert pointers == [["/scores/0"], ["/scores/1"], ["/scores/2"], ["/scores/3"], ["/scores/4/measure"]]
+    assert "/scores/3" in results[1]["violations"][0]["detail"]
+
+
+async def test_atomic_writes_all_or_nothing(north_client: Caller, north: Town) -> None:
+    """With `atomic`, one refused item leaves nothing of the others, and the results tell which one it was."""
+    scores = [score(north, 1), score(north, 2, value=10_000), score(north, 4)]
+    answer = await north_client.post("/v1/scores/bulk", {"scores": scores, "atomic": True})
+    results = answer.json()["results"]
+    assert [one["outcome"] for one in results] == ["not_applied", "refused", "not_applied"]
+    assert [one["score"] for one in results] == [None] * 3
+    assert await _count(north_client, "scores") == 0
+    scores[1]["value"] = 41
+    answer = await north_client.post("/v1/scores/bulk", {"scores": scores, "atomic": True})
+    assert [one["outcome"] for one in answer.json()["results"]] == ["recorded"] * 3
+    assert await _count(north_client, "scores") == 3
+
+
+async def test_a_trial_writes_nothing(north_client: Caller, north: Town) -> None:
+    """With `dry_run` the results are those of the real request, and neither a row nor an event is there afterwards."""
+    concerns = [worry(north, "Reads slowly."), worry(north, "Counts.", area="none")]
+    body = {"concerns": concerns, "dry_run": True}
+    answer = await north_client.post("/v1/concerns/bulk", body)
+    assert [one["outcome"] for one in answer.json()["results"]] == ["recorded", "refused"]
+    assert [one["concern"] for one in answer.json()["results"]] == [None, None]
+    assert await _count(north_client, "concerns") == 0
+    assert (await north_client.get("/v1/events")).json()["items"] == []
+    answer = await north_client.post("/v1/concerns/bulk", {**body, "dry_run": False})
+    assert [one["outcome"] for one in answer.json()["results"]] == ["recorded", "refused"]
+    assert [each["pointer"] for each in answer.json()["results"][1]["violations"]] == ["/concerns/1/area"]
+    assert await _count(north_client, "concerns") == 1
+    assert len((await north_client.get("/v1/events")).json()["items"]) == 1
+
+
+@pytest.mark.parametrize("count", [0, 501])
+async def test_a_list_that_is_too_short_or_long_is_refused_as_a_whole(
+    north_client: Caller, north: Town, count: int
+) -> None:
+    """The bound of the declaration holds before anything runs."""
+    answer = await north_client.post("/v1/concerns/bulk", {"concerns": [worry(north, "Slow.")] * count})
+    assert answer.status_code == 422
+    assert [each["pointer"] for each in answer.json()["violations"]] == ["/concerns"]
+
+
+async def test_a_missing_scope_refuses_all_items(app: FastAPI, north: Town) -> None:
+    """A permission is no property of an item."""
+    answer = await caller(app, north, frozenset({"concern:read"})).post(
+        "/v1/concerns/bulk", {"concerns": [worry(north, "Slow.")]}
+    )
+    assert answer.status_code == 403
+
+
+async def test_a_repeated_key_is_answered_with_the_first_results(north_client: Caller, north: Town) -> None:
+    """A retry of a request with many items writes nothing twice."""
+    answers = [
+        await north_client.ask(
+            "POST",
+            "/v1/concerns/bulk",
+            json={"concerns": [worry(north, "Slow."), worry(north, "Shy.")]},
+            headers={"Idempotency-Key": "many-1"},
+        )
+        for _ in range(2)
+    ]
+    assert answers[0].json() == answers[1].json()
+    assert answers[1].headers["Idempotency-Replayed"] == "true"
+    assert await _count(north_client, "concerns") == 2
+
+
+async def test_graphql_gives_the_same_results(north_client: Caller, north: Town) -> None:
+    """The mutation has REST's outcomes, codes and order, pointers in GraphQL's names, and the same options."""
+    items = [
+        {"student": stu(north, "amy"), "area": "ela.fluency", "description": "Slow."},
+        {"student": stu(north, "amy"), "area": "ela.fluency", "description": ""},
+        {"student": stu(north, "amy"), "area": "ela.fluency", "description": "Later.", "raisedOn": "2999-01-01"},
+    ]
+    for options, first in (({"atomic": True}, "NOT_APPLIED"), ({"dryRun": True}, "RECORDED"), ({}, "RECORDED")):
+        answer = await ask(north, OUTCOMES, {"input": {"concerns": items, **options}})
+        payload = answer.json()["data"]["raiseConcerns"]
+        assert payload["problems"] == []
+        assert [one["outcome"] for one in payload["results"]] == [first, "REFUSED", "REFUSED"]
+        assert [each["pointer"] for each in payload["results"][1]["problems"]] == ["/concerns/1/description"]
+        assert [each["pointer"] for each in payload["results"][2]["problems"]] == ["/concerns/2/raisedOn"]
+        shown = payload["results"][0]["concern"]
+        assert (shown is None) == bool(options)
+    assert await _count(north_client, "concerns") == 1
+    scores = [
+        {"student": stu(north, "amy"), "measure": "orf", "takenOn": str(BEGINS), "value": 40.0, "form": "x" * 101},
+        {"student": stu(north, "amy"), "measure": "orf", "takenOn": str(BEGINS), "value": 40.0},
+    ]
+    answer = await ask(north, SCORES, {"input": {"scores": scores}})
+    results = answer.json()["data"]["recordScores"]["results"]
+    assert [one["outcome"] for one in results] == ["REFUSED", "RECORDED"]
+    assert [each["pointer"] for each in results[0]["problems"]] == ["/scores/0/form"]
+    answer = await ask(north, SCORES, {"input": {"scores": []}})
+    assert [each["pointer"] for each in answer.json()["data"]["recordScores"]["problems"]] == ["/scores"]

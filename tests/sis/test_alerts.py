@@ -1,0 +1,226 @@
+"""Tests that held, failed and missing runs are reported to a real mail server and to a real chat webhook."""
+
+import contextlib
+import http.server
+import json
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.access.directory import JobKind, districts_due
+from app.core.address import PUBLIC_ONLY, Allowed
+from app.core.alerting import MailServer
+from app.core.errors import Invalid
+from app.core.ids import format_id
+from app.sis.engine.report import Report
+from app.sis.scheduler.alerts import AlertSettings, Recipients, save_recipients, send_notices
+from app.sis.scheduler.execute import SyncScheduler
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings
+from tests.processes import aimline
+from tests.sis.roster_zip import Export, ask, sync
+from tests.town import Town
+
+SANDBOX = Allowed(sandbox=True)
+
+
+@dataclass
+class Mailbox:
+    """An SMTP server: what it received, and how many messages it still refuses for now."""
+
+    port: int = 0
+    messages: list[str] = field(default_factory=list)
+    recipients: list[str] = field(default_factory=list)
+    refuses: int = 0
+
+
+@contextlib.contextmanager
+def _mail_server() -> Iterator[Mailbox]:
+    """Speaks as much of RFC 5321 as a client needs, without TLS."""
+    box = Mailbox()
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self._say("220 localhost")
+            while line := self.rfile.readline().decode():
+                verb = line[:4].upper()
+                if verb == "DATA":
+                    self._say("354 go on")
+                    message = b""
+                    while (part := self.rfile.readline()) != b".\r\n":
+                        message += part
+                    if box.refuses:
+                        box.refuses -= 1
+                        self._say("451 try again later")
+                        continue
+                    box.messages.append(message.decode())
+                elif verb == "RCPT":
+                    box.recipients.append(line.split("<")[1].split(">")[0])
+                elif verb == "QUIT":
+                    self._say("221 bye")
+                    return
+                self._say("250 ok")
+
+        def _say(self, text: str) -> None:
+            self.wfile.write(f"{text}\r\n".encode())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        box.port = server.server_address[1]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield box
+        server.shutdown()
+
+
+@contextlib.contextmanager
+def _chat(status: int = 200) -> Iterator[tuple[str, list[Any]]]:
+    """A chat's webhook: its address, and the bodies that it received."""
+    bodies: list[Any] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status)
+            self.send_header("Location", "http://127.0.0.1:1/")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Says nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/hooks/secret", bodies
+        server.shutdown()
+
+
+def _settings(box: Mailbox, **more: Any) -> AlertSettings:
+    server = MailServer.parse(f"smtp://127.0.0.1:{box.port}", "aimline@example.org")
+    return AlertSettings(server, **{"allowed": SANDBOX, **more})
+
+
+async def _send(town: Town, settings: AlertSettings) -> int:
+    return await send_notices(settings, town.worker_engine, town.settings.keyring, town.district_id)
+
+
+async def _states(town: Town) -> list[tuple[str, str, str, int]]:
+    sql = "SELECT kind, channel, state, attempts FROM sis_notice WHERE district_id = :district ORDER BY kind, channel"
+    rows = await ask(town, sql)
+    return [tuple(row) for row in rows]
+
+
+async def _hold(town: Town, folder: Path) -> Report:
+    export = Export()
+    await sync(town, export, folder)
+    export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
+    held = await sync(town, export, folder)
+    assert held.state == "held"
+    return held
+
+
+async def test_a_held_run_is_told_by_mail_and_chat_once(north: Town, tmp_path: Path) -> None:
+    """To the district's own recipients, with the guard's numbers and the command; not a word about a student."""
+    with _mail_server() as box, _chat() as (address, bodies):
+        settings = _settings(box, default=Recipients(("nobody@example.org",), "https://example.org/x"))
+        async with north.house() as work:
+            await save_recipients(work, ("it@example.org", "night@example.org"), address, SANDBOX)
+        held = await _hold(north, tmp_path)
+        assert north.district_id in (await districts_due(north.worker_engine, 1000))[JobKind.NOTICES]
+        assert await _send(north, settings) == 2
+        assert await _send(north, settings) == 0
+    (message,), (body,) = box.messages, bodies
+    assert box.recipients == ["it@example.org", "night@example.org"]
+    assert f"Subject: Aimline, {north.slug}: the sync of csv is held" in message
+    assert list(body) == ["text"]
+    command = f"aimline sync report {format_id('run', held.run_id)} --district {north.slug}"
+    for told in (body["text"], message.replace("=\r\n", "")):
+        assert command in told
+        assert "would lose over 50% of the students" in told
+        assert north.canary not in told
+        assert "Synthetic" not in told
+    assert await _states(north) == [("held", "chat", "sent", 1), ("held", "email", "sent", 1)]
+
+
+async def test_a_server_that_fails_is_tried_again(north: Town, tmp_path: Path) -> None:
+    """A mail server that asks for patience and a chat that answers 302 or 500: later, and no redirect is followed."""
+    with _mail_server() as box, _chat(302) as (address, bodies):
+        box.refuses = 1
+        settings = _settings(box, default=Recipients(("it@example.org",), address))
+        await _hold(north, tmp_path)
+        assert await _send(north, settings) == 2
+        assert await _states(north) == [("held", "chat", "pending", 1), ("held", "email", "pending", 1)]
+        assert await _send(north, settings) == 0, "each waits"
+        await ask(north, "UPDATE sis_notice SET due = now() WHERE district_id = :district")
+        assert await _send(north, settings) == 2
+        assert (len(box.messages), len(bodies)) == (1, 2)
+        for _ in range(4):
+            await ask(north, "UPDATE sis_notice SET due = now() WHERE district_id = :district AND state = 'pending'")
+            await _send(north, settings)
+    assert await _states(north) == [("held", "chat", "failed", 6), ("held", "email", "sent", 2)]
+    faults = await ask(north, "SELECT fault FROM sis_notice WHERE district_id = :district AND channel = 'chat'")
+    assert [tuple(row) for row in faults] == [("status 302",)]
+
+
+async def test_a_failed_and_a_missing_run_are_told(north: Town, tmp_path: Path) -> None:
+    """A source that cannot be read, and one without a run for 26 hours; a dry run that fails is nobody's business."""
+    broken = tmp_path / "roster.zip"
+    broken.write_bytes(b"no zip")
+    async with north.unit() as work:
+        made = await sources.register_source(
+            work, "late", SourceSettings("oneroster-csv", "upload:", cron="0 2 * * *"), SANDBOX
+        )
+    assert (await sync(north, broken, tmp_path, dry=True)).state == "failed"
+    assert await _states(north) == []
+    assert (await sync(north, broken, tmp_path)).state == "failed"
+    await ask(
+        north,
+        "UPDATE sis_source SET overdue_at = now() WHERE district_id = :district AND id = :id",
+        id=made.source.id,
+    )
+    night = SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)
+    await night._district(north.district_id)
+    with _mail_server() as box:
+        await _send(north, _settings(box, default=Recipients(("it@example.org",))))
+    assert sorted(message.split("Subject: ")[1].split("\r\n")[0] for message in box.messages) == [
+        f"Aimline, {north.slug}: the sync of csv has failed",
+        f"Aimline, {north.slug}: the sync of late has not run for 26 hours",
+    ]
+    assert {(kind, state) for kind, channel, state, _ in await _states(north) if channel == "chat"} == {
+        ("failed", "skipped"),
+        ("overdue", "skipped"),
+    }
+
+
+async def test_a_chat_in_a_private_network_is_not_reached(north: Town, tmp_path: Path) -> None:
+    """The list of webhooks' networks applies, when the address is set and when it is used."""
+    with _chat() as (address, bodies), socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        async with north.house() as work:
+            with pytest.raises(Invalid):
+                await save_recipients(work, None, address, PUBLIC_ONLY)
+            with pytest.raises(Invalid):
+                await save_recipients(work, ("two@example.org, three@example.org",), None, PUBLIC_ONLY)
+        await _hold(north, tmp_path)
+        await _send(north, AlertSettings(default=Recipients((), address)))
+        assert bodies == []
+    assert ("held", "chat", "pending", 1) in await _states(north)
+
+
+async def test_the_command_line_sets_the_recipients(north: Town, tmp_path: Path) -> None:
+    """The chat's address is read from a file, and never shown again; an empty value clears."""
+    secret = tmp_path / "chat.txt"
+    secret.write_text("https://chat.example.org/hooks/T0P-SECRET\n")
+    named = ("sis", "alerts", "--district", north.slug)
+    done = aimline(north.settings, *named, "--email", "it@example.org", "--chat-url-file", str(secret))
+    assert (done.returncode, "it@example.org" in done.stdout) == (0, True), done.stderr
+    shown = aimline(north.settings, *named, "--json")
+    assert json.loads(shown.stdout) == {"emails": ["it@example.org"], "chat_url": "https://chat.example.org/..."}
+    sealed = await ask(north, "SELECT chat_url_sealed FROM sis_recipients WHERE district_id = :district")
+    assert "T0P-SECRET" not in sealed[0][0]
+    cleared = aimline(north.settings, *named, "--email", "", "--chat-url-file", "", "--json")
+    assert json.loads(cleared.stdout) == {"emails": [], "chat_url": None}

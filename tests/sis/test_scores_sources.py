@@ -1,0 +1,191 @@
+"""Tests where a CSV file of scores comes from (an upload, a folder, an address, the command line), and its judging."""
+
+import contextlib
+import http.server
+import json
+import os
+import threading
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.core import ids
+from app.core.address import Allowed
+from app.core.clock import now
+from app.response.service import start_support
+from app.sis.engine.report import Report
+from app.sis.runs.pull import inspect_source, run_source
+from app.sis.scheduler.execute import SyncScheduler
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings
+from app.support.service import NewSupport, plan_support
+from tests.faces.rest_town import CLIENT_SCOPES, caller
+from tests.processes import aimline
+from tests.sis.roster_zip import ask
+from tests.sis.score_file import Scores, line, load, scores_of
+from tests.town import YEAR_BEGINS, Town, by_four_points
+
+SANDBOX = Allowed(sandbox=True)
+SENT = {"Content-Type": "text/csv; charset=utf-8"}
+
+
+async def _make(town: Town, url: str) -> sources.ConfiguredSource:
+    async with town.unit() as work:
+        return await sources.register_source(
+            work, "vendor", SourceSettings(kind="scores-csv", url=url), SANDBOX, local=True
+        )
+
+
+async def _run(town: Town, made: sources.ConfiguredSource, **more: Any) -> Report:
+    keyring = town.settings.keyring
+    return await run_source(
+        town.worker_engine,
+        keyring,
+        town.district_id,
+        made.source.id,
+        lambda _doing, _done, _of: None,
+        SANDBOX,
+        **more,
+    )
+
+
+def _aged(path: Path, age: float) -> Path:
+    os.utime(path, (now().timestamp() - age,) * 2)
+    return path
+
+
+async def test_an_uploaded_file_is_applied_by_the_worker(app: FastAPI, north: Town) -> None:
+    """202 with the run, the scores by the worker; a header that does not fit is refused at once, with its columns; a
+    caller without the scope, and a roster's source, are turned away.
+    """
+    asks = caller(app, north)
+    made = await asks.post("/v1/sis-sources", {"name": "vendor", "kind": "scores-csv", "url": "upload:"})
+    assert made.status_code == 201, made.text
+    path = f"/v1/sis-sources/{made.json()['id']}/scores"
+    text = Scores().text().encode()
+    bad = await asks.ask("POST", path, content=text.replace(b"value", b"points", 1), headers=SENT)
+    assert (bad.status_code, bad.json()["violations"][0]["code"]) == (422, "archive.unfit")
+    assert "lacks the column value" in bad.json()["violations"][0]["detail"]
+    lacking = caller(app, north, CLIENT_SCOPES - {"sync:run"})
+    assert (await lacking.ask("POST", path, content=text, headers=SENT)).status_code == 403
+    wrong = await asks.ask("POST", path.replace("/scores", "/roster"), content=text, headers=SENT)
+    assert (wrong.status_code, wrong.json()["code"]) == (409, "source.kind")
+    dry = await asks.ask("POST", path, content=text, headers=SENT, params={"dry": "true"})
+    assert dry.status_code == 202, dry.text
+    night = SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)
+    await night._district(north.district_id)
+    assert await scores_of(north) == []
+    sent = await asks.ask("POST", path, content=text, headers=SENT)
+    await night._district(north.district_id)
+    run = (await asks.get(sent.headers["location"])).json()
+    assert (run["state"], run["mode"], run["counts"]["score"]["created"]) == ("applied", "scores", 3), run["sentence"]
+    assert len(await scores_of(north)) == 3
+    assert await ask(north, "SELECT 1 FROM sis_upload WHERE district_id = :district") == []
+
+
+async def test_a_folders_files_are_taken_in_their_order_and_once(north: Town, tmp_path: Path) -> None:
+    """The older one first, one a run, then nothing new; a file that is still written, or is no CSV, is left."""
+    first, second = Scores(), Scores([line("amy-1", "47", "w0"), line("amy-1", "50", "w9", "2026-09-16")])
+    _aged(first.write(tmp_path / "window.csv"), 7200)
+    _aged(second.write(tmp_path / "late.CSV"), 3600)
+    second.write(tmp_path / "now.csv")
+    (tmp_path / "notes.txt").write_text("x")
+    made = await _make(north, str(tmp_path))
+    ran = [await _run(north, made) for _ in range(3)]
+    assert [report.state for report in ran] == ["applied", "applied", "skipped"]
+    assert [report.taken["name"] for report in ran if report.taken] == ["window.csv", "late.CSV"]
+    assert (ran[0].kinds["score"].created, ran[1].kinds["score"].updated) == (3, 1)
+    assert [row[2] for row in await scores_of(north)] == [47.0, 41.0, 42.0, 50.0]
+
+
+@contextlib.contextmanager
+def _served(folder: Path) -> Iterator[str]:
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(folder))
+
+        def log_message(self, *_: Any) -> None:
+            """Says nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+async def test_a_file_at_an_address_is_read(north: Town, tmp_path: Path) -> None:
+    """The doctor reads it as a run does; a second run changes nothing; a file in another encoding fails by its row."""
+    Scores().write(tmp_path / "scores.csv")
+    with _served(tmp_path) as address:
+        made = await _make(north, f"{address}/scores.csv")
+        found = await inspect_source(
+            north.worker_engine, north.settings.keyring, north.district_id, made.source.id, SANDBOX
+        )
+        assert (found["ready"], found["exit_code"]) == (True, 0), found
+        assert (await _run(north, made)).kinds["score"].created == 3
+        assert (await _run(north, made)).total("changes") == 0
+        text = Scores([line("amy-1", "40", "né")]).text()
+        (tmp_path / "scores.csv").write_bytes(text.encode("latin-1"))
+        failed = await _run(north, made)
+        assert (failed.state, failed.exit_code) == ("failed", 5)
+        assert "row 2 looks like Windows-1252" in failed.sentence
+        (tmp_path / "scores.csv").write_text(Scores().text().replace(",", ";"))
+        assert "separated by semicolons" in (await _run(north, made)).sentence
+
+
+async def test_the_command_imports_a_file(north: Town, tmp_path: Path) -> None:
+    """Exit 0 with the table, 3 with a bad row whose place is told, 5 without a file; the report is one JSON object."""
+    scores = Scores()
+    scores.columns = [column.upper() for column in scores.columns]
+    scores.rows = [{name.upper(): cell for name, cell in row.items()} for row in scores.rows]
+    path = str(scores.write(tmp_path / "window.csv"))
+    arguments = (path, "--district", north.slug, "--source", "vendor")
+    done = aimline(north.settings, "sync", "scores", *arguments)
+    assert (done.returncode, "scores.csv" in done.stdout, done.stderr) == (0, True, ""), done.stdout
+    scores.rows[1]["VALUE"] = "x"
+    scores.write(tmp_path / "window.csv")
+    report = aimline(north.settings, "sync", "scores", *arguments, "--json")
+    assert report.returncode == 3
+    (refusal,) = json.loads(report.stdout)["refusals"]
+    assert (refusal["file"], refusal["row"], refusal["sourced_id"], refusal["field"], refusal["code"]) == (
+        *("scores.csv", 3, "w1"),
+        *("value", "number.malformed"),
+    )
+    missing = aimline(north.settings, "sync", "scores", "gone.csv", *arguments[1:])
+    assert (missing.returncode, "There is no file gone.csv." in missing.stdout) == (5, True)
+
+
+async def test_scores_of_a_file_are_judged_once(north: Town, tmp_path: Path) -> None:
+    """A student who gains nothing in eleven weeks: one alert for the file, as over the API, and none by the file
+    again.
+    """
+    await by_four_points(north)
+    begins = YEAR_BEGINS + timedelta(weeks=1)
+    new = NewSupport(
+        student=ids.format_id("student", north.students["amy"]),
+        intervention="Reading",
+        level=2,
+        measure="orf",
+        starts_on=begins,
+        goal=70.0,
+        goal_on=begins + timedelta(weeks=26),
+        minutes_per_session=30,
+        sessions_per_week=3,
+        baseline=40.0,
+    )
+    async with north.unit() as work:
+        support = await plan_support(work, new)
+        await start_support(work, support.id)
+    weeks = [begins + timedelta(weeks=week, days=2) for week in range(11)]
+    rows = [line("amy-1", "40", f"p{n}", str(day), purpose="progress") for n, day in enumerate(weeks)]
+    assert all(day <= date.today() for day in weeks)
+    report = await load(north, Scores(rows), tmp_path)
+    assert (report.state, report.kinds["score"].created) == ("applied", 11), report.sentence
+    told = "SELECT type FROM event WHERE district_id = :district AND subject_id = :id AND type LIKE 'response.%'"
+    first = await ask(north, told, id=support.id)
+    assert len(first) == 1, first
+    assert (await load(north, Scores(rows), tmp_path)).total("changes") == 0
+    assert await ask(north, told, id=support.id) == first
