@@ -50,7 +50,7 @@ AUTHS: Final = {
     "oneroster-csv": (),
     "scores-csv": (),
 }
-"""The methods of authentication of each kind of source. The first is the default. `oauth1` signs with HMAC-SHA256."""
+"""The methods of authentication by kind of source; the first is the default. `oauth1` signs with HMAC-SHA256."""
 LIMITS: Final = {name: float if hint is float else int for name, hint in get_type_hints(GuardLimits).items()}
 ROLLOVER_LIMITS: Final = {"removed": 1.0, "changed": 1.0, "lost": 1.0}
 """The default limits while the school year changes. An empty collection is held even then."""
@@ -69,9 +69,7 @@ _RANGES: Final = {
 }
 _URLS: Final = ("url", "gradebook_url", "token_url")
 HIDDEN: Final = "..."
-"""The text that replaces possible secrets when an address is shown, such as the signature in a link to a shared
-file.
-"""
+"""The text that replaces possible secrets in a shown address, such as a link's signature."""
 UPLOADS: Final = "upload:"
 """The `url` of a CSV source without an address, whose files are uploaded."""
 
@@ -219,9 +217,7 @@ def is_local(url: str) -> bool:
 
 
 def without_path(url: str) -> str:
-    """Returns an address as remote callers may see it. Of a local file or folder, only the last part of the path is
-    shown.
-    """
+    """Returns an address as remote callers may see it: of a local file or folder, only the last part of the path."""
     return f"file:{PurePosixPath(path_of(url)).name}" if is_local(url) else url
 
 
@@ -375,7 +371,7 @@ def _schedule(new: SourceSettings) -> Iterator[Violation]:
 
 
 def _moves_host(before: SourceSettings, after: SourceSettings) -> bool:
-    """Returns whether an address of `after` has an origin (scheme, host, port) that no address of `before` has."""
+    """Returns whether an address of `after` has an origin that no address of `before` has."""
     hosts = {_origin(getattr(before, name)) for name in _URLS}
     return any(_origin(getattr(after, name)) not in hosts | {None} for name in _URLS)
 
