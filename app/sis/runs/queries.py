@@ -211,6 +211,7 @@ async def _with_sources(work: Work, rows: Sequence[SisSource]) -> list[Configure
     return [ConfiguredSource(sources_by_id[row.id], row) for row in rows]
 
 
+@needs(Can.READ_SYNC)
 async def source_names(work: Work) -> dict[UUID, str]:
     """Returns the names of the district's sources, by id."""
     rows = await work.db.execute(select(Source.id, Source.name).where(Source.district_id == work.district_id))
