@@ -81,7 +81,7 @@ V1 = (
 
 
 def build(settings: Settings) -> FastAPI:
-    """Returns the app with these settings. Its engine opens the first connection when the first request needs it."""
+    """Returns the app with these settings. Its engine connects to the database when the first request needs it."""
     limits = settings.timeouts
     engine = open_engine(settings.url_of("api"), name="api", pool_size=settings.pool_size, timeouts=limits)
 
@@ -157,7 +157,7 @@ def _admission(settings: Settings, tokens: Tokens) -> Admission:
 
 
 def create() -> FastAPI:
-    """Returns the app with the environment's settings, and configures logging; each server process calls this."""
+    """Returns the app with the settings of the environment, and configures logging. Each server process calls this."""
     log_as_json()
     logging.getLogger("uvicorn.access").disabled = True
     app = build(Settings())

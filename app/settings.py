@@ -1,4 +1,4 @@
-"""Defines the settings, which main, worker, cli and migrations read once from the environment."""
+"""Defines the settings. The processes read them once from the environment."""
 
 from functools import cached_property
 from ipaddress import ip_network
@@ -141,7 +141,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def weights(self) -> dict[UUID, float]:
-        """Returns the weights of those districts whose share of the process differs from 1; raises `KeyFault` if
+        """Returns the weights of those districts whose share of the process's capacity is not 1; raises `KeyFault` if
         invalid.
         """
         weights = {}
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
         return weights
 
     def check_networks(self) -> None:
-        """Raises `KeyFault` for an invalid list of networks, and for a setting that no longer exists."""
+        """Raises `KeyFault` for an invalid list of networks, and for a setting that does not exist any more."""
         _ = self.webhook_allowed, self.sis_allowed
         for entry in filter(None, (part.strip() for part in self.proxies.split(","))):
             try:

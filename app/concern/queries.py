@@ -25,14 +25,15 @@ class ConcernFilter:
     state: str | None = None
 
     def schools(self, work: Work) -> tuple[UUID, ...] | None:
-        """Returns the schools by which the list is read, or None if it is read by its student, for whom there is a
-        better index.
+        """Returns the ids of the schools to which the list is restricted, or None for a list about one student.
+
+        The concerns of one student are found by the student's index, so the schools are not needed.
         """
         return None if self.student_id is not None else schools_of_list(work, self.school_id)
 
 
 def select_concerns(work: Work, criteria: ConcernFilter) -> Select[Concern]:
-    """Returns a SELECT of the concerns that match the filters and are within the caller's reach, without an order."""
+    """Returns an unordered SELECT of the concerns that match the filters and are within the caller's reach."""
     query = select(Concern).where(Concern.district_id == work.district_id, within_reach(work, Concern.student_id))
     if criteria.student_id is not None:
         query = query.where(Concern.student_id == criteria.student_id)

@@ -25,8 +25,8 @@ STATES = tuple(state.value for state in ConcernState)
 
 
 def next_state(state: str, verb: str) -> str:
-    """Returns the state that a concern has after the verb; raises `Conflict` if its current state does not allow the
-    verb.
+    """Returns the state to which a verb leads from `state`. Raises `Conflict` if the verb is not allowed in this
+    state.
     """
     required, target = TRANSITIONS[verb]
     if state == required:

@@ -1,6 +1,7 @@
-"""Sends reminders about overdue decisions, and calls the reminders about concerns, supports and scores.
+"""Sends reminders about overdue decisions, and runs the reminders about concerns, supports and scores.
 
-A reminder is sent once for each state of its subject; the playbook sets after how many days. Never decides anything.
+The playbook sets after how many days a reminder is due. Each reminder is sent once as long as the state of its subject
+does not change. This module makes no decision about a student.
 """
 
 from datetime import date

@@ -1,4 +1,4 @@
-"""Reads decisions, and the story of a student: all records about the student in one call."""
+"""Reads decisions, and the story of a student: all records about this student in one call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

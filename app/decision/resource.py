@@ -49,8 +49,9 @@ class DecisionResource(
 
 
 async def _support_id(work: Work, text: str, pointer: str | None) -> UUID:
-    """Returns the UUID in a support's public id. A malformed id raises `Invalid` at the pointer, or `NotFound` without
-    a pointer.
+    """Returns the UUID in a support's public id.
+
+    For a malformed id, raises `Invalid` at `pointer`, or `NotFound` if there is no pointer.
     """
     if pointer is not None:
         return ids.parse_id("support", text, pointer)

@@ -26,7 +26,7 @@ NEEDS_NO_SUPPORT = frozenset({"refer"})
 
 
 def check_kind(kind: str, *, has_support: bool, has_student: bool, has_change: bool) -> None:
-    """Raises `Invalid` for an unknown kind, or for a kind without the support, student or change that it requires.
+    """Raises `Invalid` for an unknown kind, a missing support or student, or a change that the kind does not allow.
 
     A referral requires only a student: it can be recorded at any time, without a support.
     """
@@ -41,7 +41,7 @@ def check_kind(kind: str, *, has_support: bool, has_student: bool, has_change: b
 
 
 def check_level(kind: str, rank: int, target_rank: int) -> None:
-    """Raises `Invalid` unless `intensify` leads to a higher level, or `fade` to a lower one."""
+    """Raises `Invalid` unless `intensify` leads to a higher level, or `fade` to a lower level."""
     is_right_way = target_rank > rank if kind == "intensify" else target_rank < rank
     if not is_right_way:
         side = "higher" if kind == "intensify" else "lower"
@@ -49,7 +49,7 @@ def check_level(kind: str, rank: int, target_rank: int) -> None:
 
 
 def check_goal(goal: float | None, last: float, direction: str) -> None:
-    """Raises `Invalid` if a raised goal is missing or is no better than the previous goal."""
+    """Raises `Invalid` if the new goal is missing or is not better than the previous goal."""
     if goal is None:
         raise Invalid([Violation("/change/goal", "decision.goal", "Name the higher goal.")])
     if not (goal > last if direction == "up" else goal < last):
@@ -57,13 +57,11 @@ def check_goal(goal: float | None, last: float, direction: str) -> None:
 
 
 def check_state(kind: str, state: str) -> None:
-    """Raises `Conflict` if the decision concerns a support that has ended, unless the decision is a referral."""
+    """Raises `Conflict` if the support of a decision has ended. A referral is allowed even then."""
     if state == "ended" and kind not in NEEDS_NO_SUPPORT:
         raise Conflict("This support has ended.", code="support.ended")
 
 
 def next_rank(kind: str, rank: int) -> int:
-    """Returns the rank of the new level for a decision whose input names none: one higher to intensify, one lower to
-    fade.
-    """
+    """Returns the rank of the new level for a decision without a level: one higher to intensify, one lower to fade."""
     return rank + {"intensify": 1, "fade": -1}.get(kind, 0)

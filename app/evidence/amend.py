@@ -32,8 +32,9 @@ SAME_KEY_DETAIL = "This student has a score of this measure, date and attempt al
 
 @dataclass(frozen=True, slots=True)
 class Amendment:
-    """The corrections of a score, with their reason; a field that is None keeps its value. `by` is the id of the person
-    who corrects it.
+    """The corrections of a score, with their reason. A field that is None leaves the stored value unchanged.
+
+    `by` is the id of the person who makes the correction.
     """
 
     because: Annotated[str, Text(min=1, max=500), About("Why it is amended.", "Scored again")]
@@ -53,8 +54,9 @@ class Amendment:
 
 @dataclass(frozen=True, slots=True)
 class AmendedScore:
-    """The result of a change: the score, and the dates from which its series must be judged again (none if nothing
-    changed).
+    """The result of a change of a score: the score, and the dates from which its series must be judged again.
+
+    There are no dates if nothing changed.
     """
 
     score: Score
@@ -63,8 +65,8 @@ class AmendedScore:
 
 @needs(Can.RECORD_SCORES)
 async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> AmendedScore:
-    """Changes a score and logs its earlier values. Raises `NotFound`, or `Invalid` with every violation of the changed
-    score.
+    """Changes a score and logs its earlier values. Raises `NotFound`, or `Invalid` with every violation of the new
+    values.
     """
     score = await _lock_score(work, score_id)
     by = await resolve_actor(work, amendment.by, "/by")
@@ -112,7 +114,7 @@ async def remove_score(work: Work, score_id: UUID, because: str, by: str | None 
 
 
 def change_of(work: Work, score: Score, action: str, because: str | None, by: UUID | None) -> ScoreChange:
-    """Returns a log row with the values that the score has now; call it before the score is changed."""
+    """Returns a log entry with the current values of a score. Call it before the score is changed."""
     before: Mapping[str, Any] = {
         name: value.isoformat() if hasattr(value := getattr(score, name), "isoformat") else value
         for name in KEPT_COLUMNS

@@ -1,10 +1,12 @@
-"""Makes the scores from one source equal to a query's rows: records, amends and removes scores with set-based
-statements.
+"""Makes the scores of one source equal to the rows of a query: records, amends and removes scores with set-based SQL.
 
-A row belongs to the score with the same external id. A row may also take over an existing score with the same student,
-measure, date and attempt, if that score has no external id, sender or giver. If the attempt is taken by another score,
-the row gets the next free one. A score that a person or a client amended or removed stays unchanged. Nothing is judged
-here; the caller judges the series of the days that `record_batch` returns.
+* A row belongs to the score with the same external id.
+* If there is none, a row takes over an existing score with the same student, measure, date and attempt, provided that
+  this score has no external id, no sender and no giver.
+* If another score has the requested attempt, the row gets the next free attempt.
+* A score that a person or a client amended or removed stays unchanged.
+
+No series is judged here. The caller judges the series of the days that `record_batch` returns.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -26,18 +28,17 @@ COLUMNS: Final = (
     *("student_id", "school_ids", "measure_id", "secured_area", "purpose", "taken_on"),
     *("attempt", "value", "form", "external_id", "score_id"),
 )
-"""The columns, after `district_id`, that the query of a source's scores must return.
+"""The columns that the query of a source's scores must return after `district_id`.
 
-`score_id` is the id for a new score, `attempt` the requested attempt (null means 1); `external_id` is unique among the
-rows.
+* `score_id` is the id that a new score gets.
+* `attempt` is the requested attempt; null means 1.
+* `external_id` is unique among the rows.
 """
 
 _SAME_KEY = "s.student_id = w.student_id AND s.measure_id = w.measure_id AND s.taken_on = w.taken_on"
 _SAME_EXTERNAL_ID = "s.district_id = :district AND s.sender = :sender AND s.external_id = w.external_id"
 BECAUSE_OF_SOURCE: Final = "The source says so."
-"""The reason that is logged for every change by a source; a change with another reason was made by a person or a
-client.
-"""
+"""The reason that is logged for every change by a source. Any other reason comes from a person or a client."""
 _ONLY_BY_SOURCE = """NOT EXISTS (SELECT FROM score_change AS h WHERE h.district_id = :district AND h.score_id = s.id
     AND (h.because IS DISTINCT FROM :because OR h.changed_by IS NOT NULL OR h.changed_by_client IS NOT NULL))"""
 _DIFFERS = f"""({_ONLY_BY_SOURCE}
@@ -51,7 +52,7 @@ _NO_LONGER_SENT = f"""s.removed_at IS NULL AND {_ONLY_BY_SOURCE}
 class RecordedBatch:
     """The result of `record_batch`: the numbers of scores recorded, amended and removed, and the days of these scores.
 
-    `days` are keyed by student and measure; their series must be judged again.
+    `days` has the days for each pair of student and measure. The series of these pairs must be judged again.
     """
 
     recorded: int
@@ -151,11 +152,11 @@ _RECORD = """WITH slot AS ({slots})
 
 
 def _slots(join: str, which: str) -> str:
-    """Returns SQL that selects the intake's rows, each with the attempt that its score gets as `slot`.
+    """Returns SQL that selects the rows of the intake, and for each row the attempt of its score, as the column `slot`.
 
-    `join` is JOIN for rows whose score exists, or LEFT JOIN for new ones. An existing score whose student, measure and
-    date are unchanged keeps its attempt. Any other score gets the requested attempt if that is free, otherwise an
-    attempt after the highest.
+    With `join` = "JOIN", it selects the rows whose score exists; with "LEFT JOIN", the rows of new scores. An existing
+    score whose student, measure and date are unchanged keeps its attempt. Any other score gets the requested attempt if
+    that is free, otherwise an attempt above the highest one.
     """
     only_new = "WHERE s.id IS NULL" if join == "LEFT JOIN" else ""
     key = "w.student_id, w.measure_id, w.taken_on"

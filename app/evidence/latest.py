@@ -1,4 +1,4 @@
-"""Finds the day of each student's last score and saves it with the student. Scores of secured areas do not count.
+"""Computes the day of each student's last score and saves it in the student's row. Ignores scores of secured areas.
 
 Opens no database session; it uses the caller's unit of work and permission.
 """
@@ -17,7 +17,7 @@ from app.roster.models import NEVER_ON
 
 
 async def add_to_last_scores(work: Work, scores: Iterable[Score]) -> None:
-    """Saves the days of scores that were just recorded, where they are later than the student's last one."""
+    """Updates the day of each student's last score from scores that were just recorded; an earlier day is ignored."""
     days: dict[UUID, date] = {}
     for score in scores:
         if score.secured_area is None:
@@ -26,7 +26,7 @@ async def add_to_last_scores(work: Work, scores: Iterable[Score]) -> None:
 
 
 async def find_last_scores(work: Work, student_ids: Collection[UUID]) -> None:
-    """Finds the last score of each student anew, after scores were amended or removed."""
+    """Recomputes the day of each student's last score. Needed after scores were amended or removed."""
     if not student_ids:
         return
     rows = await work.db.execute(

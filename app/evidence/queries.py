@@ -99,8 +99,9 @@ async def scores_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[
 
 @needs(Can.READ_SCORES)
 async def series(work: Work, student_id: UUID, measure_id: UUID, begins: date, ends: date | None) -> list[Score]:
-    """Returns the scores of a phase from `begins` to before `ends`, oldest first, without baseline and screening
-    scores.
+    """Returns the scores of a phase, oldest first, from the day `begins` to the day before `ends`.
+
+    Baseline and screening scores are left out.
     """
     query = select(Score).where(
         Score.district_id == work.district_id,
@@ -117,9 +118,10 @@ async def series(work: Work, student_id: UUID, measure_id: UUID, begins: date, e
 
 @needs(Can.READ_SCORES)
 async def last_values(work: Work, student_id: UUID, measure_id: UUID, until: date) -> list[float]:
-    """Returns the last three values up to and including a day, oldest first, to compute a baseline from.
+    """Returns the last three values up to the day `until`, oldest first. A baseline is computed from them.
 
-    Of the scores on the day itself only baseline scores count; the others belong to the series that begins on that day.
+    Of the scores on the day `until` itself, only baseline scores count. The others belong to the series that begins on
+    that day.
     """
     rows = await work.db.scalars(
         select(Score.value)

@@ -50,18 +50,19 @@ def violations_of(
 
 
 def unknown_form(form: str | None, forms: Sequence[str] | None, at: str) -> list[Violation]:
-    """Returns a violation if the measure does not list this form; a measure without a list accepts any form."""
+    """Returns a violation if the measure has a list of forms without this form, otherwise an empty list."""
     if form is None or forms is None or form in forms:
         return []
     return [Violation(f"{at}/form", "score.unknown_form", "This measure has no such form.")]
 
 
 def find_contradictions(sent: Sequence[tuple[Hashable, Hashable | None, Hashable] | None]) -> dict[int, int]:
-    """Finds the scores of a batch that contradict an earlier score of the same batch.
+    """Returns the positions of scores that contradict an earlier score of the same batch, each with the earlier
+    position.
 
-    Returns the positions of such scores, each with the position of the earlier score. Each item of `sent` is a score's
-    key (student, measure, date, attempt), its external id and its content, or None for an input without a valid score.
-    Two items with the same content are one score that was sent twice, not a contradiction.
+    Each item of `sent` describes one score: its key (student, measure, date, attempt), its external id and its content.
+    An item is None if the input is not a valid score. Two items with the same content are one score that was sent
+    twice, and not a contradiction.
     """
     by_identity: dict[tuple[str, Hashable], list[int]] = defaultdict(list)
     for position, score in enumerate(sent):

@@ -1,10 +1,12 @@
 """Records scores. A score belongs to a student, a measure and an administration, never to a support.
 
-A score with a known external id of the same sender, or else with the same student, measure, date and attempt, is
-amended; any other is created. An invalid score of a batch is refused with its violations, and the others are recorded.
-Two inputs that contradict each other are both refused.
+* A sent score that matches a stored one amends it. It matches by the sender's external id, or else by student, measure,
+  date and attempt.
+* Any other sent score is stored as a new one.
+* An invalid score is refused with its violations, and the other scores of the batch are recorded.
+* Two scores of a batch that contradict each other are both refused.
 
-Over 250 lines, since each input states its description and an example.
+This file exceeds 250 lines because each input states its description and an example.
 """
 
 from collections.abc import Hashable, Sequence
@@ -65,8 +67,8 @@ class NewScore:
 class RecordedScore:
     """The result for one sent score.
 
-    `outcome` is `recorded`, `amended`, `unchanged`, or `refused` with the violations. `was_on` is the date of an
-    amended score before the change.
+    * `outcome` is `recorded`, `amended`, `unchanged` or `refused`. A refused score has violations.
+    * `was_on` is the date that an amended score had before the change.
     """
 
     outcome: str
@@ -76,9 +78,7 @@ class RecordedScore:
 
 
 class _ScoreBatch:
-    """The database rows that are needed to record a batch of scores, loaded once: people, measures and existing
-    scores.
-    """
+    """The rows that are needed to record a batch of scores, loaded once: people, measures and existing scores."""
 
     def __init__(self, today: date, sender: UUID | None) -> None:
         self.today = today
@@ -165,7 +165,7 @@ async def _load_batch(work: Work, new: Sequence[NewScore]) -> _ScoreBatch:
 
 
 def _identity(new: NewScore, batch: _ScoreBatch) -> tuple[Hashable, Hashable, Hashable] | None:
-    """Returns a score's key, external id and content, in the form that `find_contradictions` takes."""
+    """Returns the key, the external id and the content of a score, in the form that `find_contradictions` takes."""
     student, measure_entry = batch.students.get(new.student), batch.measures[new.measure]
     if student is None or isinstance(measure_entry, AimlineError):
         return None
@@ -258,7 +258,9 @@ def _match(new: NewScore, student_id: UUID, measure_id: UUID, batch: _ScoreBatch
 
 
 def _has_other_external_id(score: Score, new: NewScore, batch: _ScoreBatch) -> bool:
-    """Returns whether the same sender gave this score another external id; the new score is then a different one."""
+    """Returns whether the same sender gave this stored score another external id. If so, the new score is a different
+    one.
+    """
     external_ids = (score.external_id, new.external_id)
     return None not in external_ids and external_ids[0] != external_ids[1] and score.sender == batch.sender
 

@@ -1,4 +1,4 @@
-"""Defines the gradebook's tables. Their rows come from sources, like the roster's, and only a sync writes them."""
+"""Defines the gradebook's tables. Like the roster, the gradebook comes from SIS sources, and only a sync writes it."""
 
 from datetime import date, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from app.roster.models import FromSource, Ids, Texts
 
 
 class Category(FromSource, Base):
-    """A category of line items, such as homework, quiz or test. `weight` is in per cent, or null if the source gives
+    """A category of line items, such as homework, quiz or test. `weight` is a percentage, or null if the source sends
     none.
     """
 
@@ -23,7 +23,9 @@ class Category(FromSource, Base):
 
 
 class ScoreScale(FromSource, Base):
-    """A scale that names the scores of a class; `scale_values` are pairs `{LHS:RHS}`, such as `{A:90-100}`."""
+    """A scale that translates scores into names, for one class. `scale_values` has pairs `{LHS:RHS}`, such as
+    `{A:90-100}`.
+    """
 
     __tablename__ = "score_scale"
 
@@ -71,10 +73,12 @@ class AssessmentLineItem(ScoredItem, Base):
 
 
 class StudentResult(FromSource):
-    """Mixin with the columns that all results share. `score_status` is the source's own value, `comment` is free text.
+    """Mixin with the columns that all results share.
 
-    A score may be above the line item's highest value (extra credit), or missing (exempt). `learning_objectives` is a
-    sorted list of `{"source", "id", "score", "text_score"}`. A comment may contain personal facts about a child.
+    * `score` may be above the line item's highest value (extra credit), or missing (exempt).
+    * `score_status` is the source's own value.
+    * `comment` is free text and may contain personal facts about a child.
+    * `learning_objectives` is a sorted list of `{"source", "id", "score", "text_score"}`.
     """
 
     student_id: Mapped[UUID]

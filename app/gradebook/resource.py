@@ -21,7 +21,7 @@ NO_OBJECTIVES: ColumnElement[Any] = literal_column("'[]'::jsonb")
 
 
 class ObjectiveValue(Value):
-    """A learning objective that a result is about, with the student's result for this objective."""
+    """A learning objective of a result, and the student's score for this objective."""
 
     source: str | None = item("Where the objective is defined.", "case")
     id: str = item("The objective's id in that source.", "RF.3.4")

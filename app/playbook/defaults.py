@@ -21,12 +21,12 @@ MEASURES: tuple[tuple[str, str, str, str, str, float | None, float, float], ...]
     ("referrals", "Office discipline referrals", "behaviour", "referrals a week", "down", None, 0.0, 50.0),
     ("sel-screener", "Social-emotional screener", "sel", "points", "up", 3.0, 0.0, 100.0),
 )
-"""The default measures, each as code, name, area, unit, direction, standard error of measurement, lowest and highest
-value.
+"""The default measures. The fields are code, name, area, unit, direction, standard error of measurement, lowest value
+and highest value.
 """
 
 COUNTS = frozenset({"referrals"})
-"""The codes of default measures that count incidents; the values of all others are expected to grow along a line."""
+"""The codes of the default measures that count incidents. The values of all other measures should grow along a line."""
 
 REMINDERS: dict[str, int] = {
     "concern_unanswered": 10,
@@ -34,12 +34,15 @@ REMINDERS: dict[str, int] = {
     "decision_overdue": 14,
     "score_overdue": 21,
 }
-"""The default reminders: by kind, the days of instruction after which the reminder is due; 0 turns it off."""
+"""The default reminders: for each kind, the number of days of instruction after which it is due. 0 turns a reminder
+off.
+"""
 
 RULES: dict[str, dict[str, object]] = {
     "*": {"rule": "monitor", "parameters": {"far_percent": 10}},
     "referrals": {"rule": "level-change", "parameters": {}},
 }
-"""The default decision rule by measure code; `*` applies to all others. Counts do not grow along a line, so they have
-another rule.
+"""The default decision rules, keyed by measure code; `*` applies to all other measures.
+
+Measures that count incidents have another rule, because counts do not grow along a line.
 """

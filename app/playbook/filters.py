@@ -1,7 +1,7 @@
 """Declares the list filters by area, level and measure, which the lists of all packages use.
 
-For an unknown code, REST (which passes a pointer) raises `Invalid` at the pointer, and GraphQL (which passes none)
-raises `NotFound`.
+REST passes a JSON pointer: an unknown code is then `Invalid` at this pointer. GraphQL passes none: an unknown code is
+then `NotFound`.
 """
 
 from collections.abc import Awaitable, Callable

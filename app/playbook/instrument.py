@@ -1,4 +1,4 @@
-"""Validates a measure, and decides which of its values may change while it is in use. Pure; reads nothing."""
+"""Validates a measure, and decides which of its fields may change while the measure is in use. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,23 +28,21 @@ class MeasureKind(StrEnum):
 
 DIRECTIONS, KINDS = tuple(Direction), tuple(MeasureKind)
 CODE = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
-"""Matches a valid code. A code has no colon, slash or star, because these separate the parts of a rule's key: `area:…`,
-`school:…/…`, `*`.
+"""Matches a valid code. The characters `:`, `/` and `*` are not allowed, because they have a meaning in the key of a
+rule: `area:…`, `school:…/…`, `*`.
 """
 MAX_NAME_LENGTH, MAX_UNIT_LENGTH, MAX_FORM_LENGTH, MAX_FORMS = 200, 100, 100, 500
 MAX_VALUE = 1e9
 FIXED_IN_USE = {"direction": "direction", "kind": "kind", "area_id": "area"}
-"""The columns whose values cannot change once the measure has a score or a support, with the names of the input's
-fields.
-"""
+"""The columns that cannot change once a measure has a score or a support, with the names of the input's fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureUse:
-    """The use of a measure: whether it has scores or supports, and how its scores limit its new values.
+    """The use of a measure: whether it has scores or supports, and how its scores limit a change.
 
-    `least` and `greatest` are the lowest and highest value of its scores; `unlisted` is the number of scores whose form
-    is missing in the new list of forms.
+    * `least` and `greatest` are the lowest and the highest value of its scores.
+    * `unlisted` is the number of scores whose form is missing in the new list of forms.
     """
 
     used: bool

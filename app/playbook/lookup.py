@@ -46,7 +46,7 @@ async def level_by_id(work: Work, level_id: UUID) -> Level:
 
 
 async def published(work: Work) -> PlaybookVersion:
-    """Returns the latest published version, which is in force."""
+    """Returns the latest published version of the playbook, which is the version in force."""
     version = await work.db.scalar(
         select(PlaybookVersion)
         .where(PlaybookVersion.district_id == work.district_id)
@@ -59,9 +59,9 @@ async def published(work: Work) -> PlaybookVersion:
 
 
 async def secured_code(work: Work, area: Area) -> str | None:
-    """Returns the code of the secured area that contains this area (or is this area), or None if there is none.
+    """Returns the code of the secured area that is this area or contains it, or None if the area is not secured.
 
-    Raises `Forbidden` if the caller lacks that area's scope.
+    Raises `Forbidden` if the caller lacks the scope of that secured area.
     """
     secured_area: Area | None = area
     while secured_area is not None and not secured_area.secured:

@@ -1,9 +1,12 @@
 """Creates and amends measures.
 
-Scores and supports belong to packages that this one may not import, so the caller reports whether a measure is used.
-The code never changes, because the rules of published versions and the mappings of sources refer to it. Direction, kind
-and area are fixed once there is a score or a support; the range and the list of forms must include all kept scores.
-Name, unit and standard error of measurement can change at any time, because each verdict stores the error that it used.
+* The code never changes, because published rules and the mappings of sources refer to it.
+* Direction, kind and area cannot change once the measure has a score or a support.
+* The range and the list of forms must include all stored scores.
+* Name, unit and standard error of measurement can change at any time, because each verdict stores the error that it
+  used.
+
+This package may not import scores and supports, so the caller reports whether a measure is in use.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -42,12 +45,12 @@ from app.roster.student_lock import lock_named_subjects
 
 COLUMNS = ("name", "area_id", "unit", "direction", "sem", "lowest", "highest", "kind", "forms")
 CHECKED_AGAINST_USE = frozenset({*FIXED_IN_USE, "lowest", "highest", "forms"})
-"""The columns whose change must be checked against existing scores and supports."""
+"""The columns of which a change must be checked against existing scores and supports."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewMeasure:
-    """The input of `make_measure`; `area` is a code or an id, `forms` is None to accept any form."""
+    """The input of `make_measure`. `area` is a code or an id. If `forms` is None, scores of any form are accepted."""
 
     code: Annotated[
         str, Text(max=63), About("The code by which scores and rules name it; it never changes.", "orf-spanish")
@@ -75,7 +78,7 @@ class NewMeasure:
 
 @dataclass(frozen=True, slots=True)
 class AmendedMeasure:
-    """The result of a change: the measure, and the names of the columns that changed."""
+    """The result of amending a measure: the measure, and the names of the changed columns."""
 
     measure: Measure
     changed: frozenset[str]
@@ -105,10 +108,10 @@ async def amend_measure(
     changes: Mapping[str, Any],
     use_of: Callable[[Measure, Sequence[str] | None], Awaitable[MeasureUse]],
 ) -> AmendedMeasure:
-    """Changes the measure with this code or id. `changes` has new values by field of `NewMeasure`.
+    """Changes the measure with this code or id. `changes` has the new values, keyed by the field names of `NewMeasure`.
 
-    `use_of` is called only if the change depends on it; it gets the measure and its new list of forms and returns the
-    measure's use. Raises `NotFound`, or `Invalid` with every violation.
+    `use_of` returns how the measure is used. It gets the measure and the new list of forms, and is called only if the
+    change depends on the result. Raises `NotFound`, or `Invalid` with every violation.
     """
     measure = await _lock_measure(work, name)
     if not changes:
@@ -136,8 +139,8 @@ async def amend_measure(
 async def _lock_measure(work: Work, name: str) -> Measure:
     """Locks and returns the measure with this code or id.
 
-    The students and measures that the other commands of this transaction name are locked first. Recording a score locks
-    its student, then the measure's key, so the students come before the measures.
+    First, the students and measures that the other commands of this transaction name are locked. Students are locked
+    before measures, because recording a score locks its student first and then its measure.
     """
     await lock_named_subjects(work)
     try:
@@ -170,7 +173,7 @@ async def _resolve_area(work: Work, name: str, violations: list[Violation]) -> A
 
 
 def _to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values of an input in the form in which the columns store them."""
+    """Returns the values of an input as they are stored, keyed by column."""
     columns = dict(values)
     for name in ("sem", "lowest", "highest"):
         if columns.get(name) is not None:

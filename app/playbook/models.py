@@ -11,7 +11,9 @@ from app.core.db import Base, HasChangeTime, TenantRow
 
 
 class Area(HasChangeTime, TenantRow, Base):
-    """An area of concern in the district's tree of areas. A secured area is visible only with a scope of its own."""
+    """An area of concern in the district's tree of areas. A secured area is visible only to callers with the area's own
+    scope.
+    """
 
     __tablename__ = "area"
 
@@ -22,7 +24,7 @@ class Area(HasChangeTime, TenantRow, Base):
 
 
 class Level(HasChangeTime, TenantRow, Base):
-    """A level of support (it describes the support, not the child); 1 is core."""
+    """A level of support; 1 is core. A level describes the support, not the child."""
 
     __tablename__ = "level"
 
@@ -31,11 +33,13 @@ class Level(HasChangeTime, TenantRow, Base):
 
 
 class Measure(HasChangeTime, TenantRow, Base):
-    """An instrument that gives scores: its unit, direction (`up` or `down` is better), standard error of measurement,
-    range.
+    """An instrument that gives scores.
 
-    `kind` is `growth` for values that grow along a line, otherwise `count`, `percentage` or `criterion`, which have
-    rules of their own. `forms` are its passages or versions; None means that the district does not list them.
+    * `direction` says whether a higher (`up`) or a lower (`down`) score is better.
+    * `kind` is `growth` for values that grow along a line. The kinds `count`, `percentage` and `criterion` have their
+      own decision rules.
+    * `sem` is the standard error of measurement.
+    * `forms` are the passages or versions. None means that the district does not list them.
     """
 
     __tablename__ = "measure"
@@ -56,8 +60,9 @@ class Measure(HasChangeTime, TenantRow, Base):
 class PlaybookVersion(TenantRow, Base):
     """A published version of the playbook.
 
-    `rules` are the decision rules keyed by measure code, area or school; `*` applies to all others. `reminders` are the
-    days of instruction after which each kind of reminder is due; a missing kind has its default.
+    * `rules` are the decision rules, keyed by measure code, area or school; `*` applies to all other series.
+    * `reminders` has the days of instruction after which each kind of reminder is due. A kind that is not in it has the
+      default.
     """
 
     __tablename__ = "playbook_version"

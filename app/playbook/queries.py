@@ -63,9 +63,10 @@ async def level_of_rank(work: Work, rank: int, pointer: str) -> Level:
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """The decision rules of a version and the tree of areas, loaded once, so that no query is needed to choose a rule.
+    """The decision rules of a playbook version and the tree of areas, loaded once, so that choosing a rule needs no
+    query.
 
-    `above` has for each area the codes from the area itself up to the root.
+    `above` is keyed by area; it has the codes on the path from that area up to the root.
     """
 
     playbook_version_id: UUID
@@ -73,7 +74,7 @@ class Rulebook:
     above: Mapping[UUID, tuple[str, ...]]
 
     def rule_for(self, measure: str, area_id: UUID, schools: Sequence[UUID]) -> ChosenRule:
-        """Returns the decision rule that applies to this measure in this area; a school's own rule precedes the
+        """Returns the decision rule for a measure in an area. A rule of one of the schools takes precedence over the
         district's.
         """
         rule, parameters = choose(self.rules, measure, self.above.get(area_id, ()), schools)
@@ -88,7 +89,7 @@ async def reminder_days(work: Work) -> dict[str, int]:
 
 @needs(Can.READ_PLAYBOOK)
 async def rulebook(work: Work, rules: Mapping[str, Any] | None = None) -> Rulebook:
-    """Returns the rulebook in force, or, for a preview, a rulebook of the given rules."""
+    """Returns the rulebook in force. If `rules` are given, for a preview, returns a rulebook of these rules instead."""
     version = await published(work)
     used_rules = version.rules if rules is None else rules
     rows = {row.id: row for row in await areas(work)} if any(AREA in key for key in used_rules) else {}

@@ -14,9 +14,10 @@ SCHOOL = "school:"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A decision rule with its parameters, and the series to which it applies, in one school or in the whole district.
+    """A decision rule with its parameters, and the series to which it applies.
 
-    These are the series of one measure, those of an area with the areas below it, or all others.
+    These are the series of one measure, the series of an area and of the areas below it, or all other series; in one
+    school or in the whole district.
     """
 
     rule: str
@@ -27,13 +28,13 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Returns the key under which a version stores this entry."""
+        """Returns the key of this entry in the stored rules of a version."""
         scope = self.measure or (f"{AREA}{self.area}" if self.area else REST)
         return f"{SCHOOL}{self.school}/{scope}" if self.school else scope
 
 
 def entry_of(key: str, chosen: Mapping[str, Any]) -> Entry:
-    """Returns the entry that a version stores under this key with this value."""
+    """Returns the entry for one key and value of a version's stored rules."""
     school = None
     if key.startswith(SCHOOL):
         school_id, _, key = key.removeprefix(SCHOOL).partition("/")
@@ -44,17 +45,18 @@ def entry_of(key: str, chosen: Mapping[str, Any]) -> Entry:
 
 
 def stored(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Returns the entries as a version stores them, keyed by `Entry.key`."""
+    """Returns the entries in the form in which a version stores them, keyed by `Entry.key`."""
     return {entry.key: {"rule": entry.rule, "parameters": dict(entry.parameters)} for entry in entries}
 
 
 def choose(
     rules: Mapping[str, Any], measure: str, areas: Sequence[str], schools: Sequence[UUID]
 ) -> tuple[str, Mapping[str, Any]]:
-    """Returns the name of the rule for a measure in an area, and its parameters.
+    """Returns the name and the parameters of the rule for a measure in an area.
 
-    A school's own entries precede the district's. Within each of the two, the measure's entry comes first, then that of
-    the nearest area, then the one for all others. `areas` are codes from the support's own area upwards.
+    A school's own entries take precedence over the district's. Within each of the two, the order is: the entry of the
+    measure, the entry of the nearest area, the entry for all others. `areas` has the codes on the path from the
+    support's own area up to the root.
     """
     keys = [measure, *(f"{AREA}{code}" for code in areas), REST]
     for prefix in (*(f"{SCHOOL}{school}/" for school in schools), ""):

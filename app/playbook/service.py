@@ -59,7 +59,7 @@ async def open_playbook(work: Work) -> None:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_rules(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
-    """Publishes the next version with these rules, keyed as `rules.Entry.key`; the reminders stay the same.
+    """Publishes the next version with these rules, keyed by `rules.Entry.key`. The reminders stay the same.
 
     The caller must validate the rules first, because only `response.administration.playbook` knows which rules exist.
     """
@@ -68,10 +68,10 @@ async def publish_rules(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
 
 @needs(Can.OPERATE)
 async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVersion:
-    """Publishes the next version with these reminders. `days` has 0 to 365 days of instruction by kind; 0 turns a
-    reminder off.
+    """Publishes the next version with these reminders; raises `Invalid`.
 
-    A kind that is not in `days` stays the same. Raises `Invalid`.
+    `days` has the days of instruction (0 to 365) for each kind; 0 turns a reminder off. The reminders of other kinds
+    stay the same.
     """
     if not all(name in REMINDERS and 0 <= number <= MAX_REMINDER_DAYS for name, number in days.items()):
         detail = f"Name {', '.join(REMINDERS)}, each with 0 to {MAX_REMINDER_DAYS} days."

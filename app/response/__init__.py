@@ -1,3 +1,4 @@
-"""Judges from a student's scores whether the student has responded to a support. Never decides, and never rates an
-adult.
+"""Judges from a student's scores whether the student has responded to a support.
+
+It makes no decision about a student, and never rates an adult.
 """

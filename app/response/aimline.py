@@ -1,5 +1,6 @@
-"""Computes the aimline, the straight line from baseline to goal, or gives the reason why there is none. Never judges a
-score.
+"""Computes the aimline: the straight line from baseline to goal. Raises an error with a reason if there is none.
+
+Judges no score.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SLACK = 1e-9
 class UnjudgeableSeries(ValueError):
     """Raised if no rule can judge a series, because of its baseline, its goal or a score.
 
-    `code` is stable and for programs, `sentence` is for people. Neither contains a student's value.
+    `code` is stable and is meant for programs. `sentence` is meant for people. Neither contains a student's value.
     """
 
     def __init__(self, code: str, sentence: str) -> None:
@@ -38,9 +39,11 @@ def usable(number: float) -> bool:
 class Aimline:
     """The line A(t) = baseline + rate * t, with rate = (goal - baseline) / goal_week in the measure's units per week.
 
-    Weeks are instructional weeks since the phase began. In week 0, when it began, the line is at the baseline. After
-    `goal_week` the line continues at the same rate. Source: the baseline-to-goal line of curriculum-based measurement
-    (Deno, 1985). Raises UnjudgeableSeries: `not_a_number`, `goal_week_not_positive`, `goal_not_better`.
+    * t is in instructional weeks. In week 0, in which the phase began, the line is at the baseline.
+    * After `goal_week` the line continues at the same rate.
+    * Raises UnjudgeableSeries: `not_a_number`, `goal_week_not_positive`, `goal_not_better`.
+
+    Source: the baseline-to-goal line of curriculum-based measurement (Deno, 1985).
     """
 
     baseline: float

@@ -1,7 +1,8 @@
-"""Places days on the horizontal axis of a chart, which has instructional weeks, and lists the breaks. Reads nothing.
+"""Places days on the horizontal axis of a chart. The axis counts instructional weeks. Pure.
 
-Week 0 is the week in which the first phase begins. A break takes no space on the axis. Within a week the days are a
-tenth of a week apart, with Wednesday in the middle; the days of a break are half a week after the last week before it.
+* Week 0 is the week in which the first phase begins.
+* A break takes no space on the axis. All its days are placed half a week after the last week before the break.
+* Other days are a tenth of a week apart, with Wednesday in the middle of the week.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from app.core.clock import monday_of
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A run of weeks without instruction after a week of the axis; the first and the last day are included."""
+    """A series of weeks without instruction that follows a week of the axis. The first and the last day are
+    included.
+    """
 
     after_week: int
     begins_on: date
@@ -24,7 +27,9 @@ class Break:
 
 
 class Axis:
-    """The instructional weeks between two days, numbered from 0. The weeks in `off` are left out."""
+    """The instructional weeks between two days, numbered from 0. The weeks in `off` have no instruction and are left
+    out.
+    """
 
     def __init__(self, begins: date, first: date, last: date, off: Collection[date]) -> None:
         last = max(monday_of(last), monday_of(begins))
@@ -41,7 +46,7 @@ class Axis:
         self._first = min(self.mondays)
 
     def week(self, day: date) -> int:
-        """Returns the number of the week of a day. For a day in a break, it is that of the week before the break."""
+        """Returns the number of the week of a day. A day in a break has the number of the week before the break."""
         monday = monday_of(day)
         while monday not in self._weeks and monday > self.mondays[self._first]:
             monday -= timedelta(weeks=1)

@@ -1,6 +1,7 @@
-"""Builds the data of a support's chart: scores, aimlines, weeks and the verdict. Draws nothing; the data has no names.
+"""Builds the data of a support's chart: scores, aimlines, weeks and the verdict. Draws nothing.
 
-Over 250 lines, so that the parts of a chart and their computation are in one place.
+The data contains no names. This file exceeds 250 lines so that the parts of a chart and their computation are in one
+place.
 """
 
 from __future__ import annotations
@@ -32,18 +33,19 @@ from app.support.queries import dosage_between, phases_of
 from app.support.queries import support as find_support
 
 BASELINE_SHOWN = timedelta(weeks=6)
-"""The maximum age of a baseline score in the chart, counted back from the first phase. The baseline itself is always
-shown.
-"""
+"""The chart shows the baseline scores of this period before the first phase. The baseline itself is always shown."""
 SCORES_OF_LEVEL = 3
-"""The number of last scores that set the height of the fitted line if fewer than two scores follow the change."""
+"""The number of scores from which the height of the fitted line is computed if fewer than two scores follow the change.
+
+These are the last scores.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point of the chart: one baseline score, or the median of a day's other scores.
+    """A point of the chart: one baseline score, or the median of the other scores of a day.
 
-    `kind` is `baseline` or `score`; `phase` is the number of the point's phase, or None before the first phase.
+    `kind` is `baseline` or `score`. `phase` is the number of the point's phase, or None before the first phase.
     """
 
     score_ids: tuple[UUID, ...]
@@ -57,7 +59,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class ChartPhase:
-    """A phase with its aimline, which is at the baseline in `from_week` and is drawn up to `to_week`."""
+    """A phase with its aimline. The line is drawn from the baseline in `from_week` up to `to_week`."""
 
     phase_id: UUID
     number: int
@@ -83,9 +85,9 @@ class ChartPhase:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The fitted line: it has the verdict's rate and goes through the middle of the scores that the verdict used.
+    """The fitted line: its slope is the rate of the verdict, and it goes through the middle of the verdict's scores.
 
-    The rate is between `rate_low` and `rate_high` with a probability of 80 %.
+    The true rate is between `rate_low` and `rate_high` with a probability of 80 %.
     """
 
     from_week: int
@@ -97,13 +99,13 @@ class Fit:
     rate_high: float | None
 
     def at(self, week: float, rate: float) -> float:
-        """Returns the value that a line through the same middle point with this rate has in a week."""
+        """Returns the value in a week of the line that has this rate and goes through the same middle point."""
         return self.through_value + rate * (week - self.through_week)
 
 
 @dataclass(frozen=True, slots=True)
 class ChartChange:
-    """The change that the verdict found: the week about which growth slowed."""
+    """The week about which growth slowed, as the verdict states it."""
 
     week: int
     monday: date
@@ -165,7 +167,10 @@ def picture(
     sessions: Sequence[DosageWeek],
     today: date,
 ) -> Picture:
-    """Returns the chart data from phases in order and scores by date. Pure."""
+    """Returns the chart data of a support. Pure.
+
+    `phases` must be in order, and `scores` ordered by date.
+    """
     begins = phases[0].begins_on
     until = today if support.ends_on is None else min(today, support.ends_on)
     shown = _shown_scores(scores, begins, until)
@@ -198,8 +203,8 @@ def picture(
 
 
 def _shown_scores(scores: Sequence[Score], begins: date, until: date) -> list[Score]:
-    """Returns the scores that the chart shows: the last ones before `begins`, which are the baseline, and those
-    since.
+    """Returns the scores that the chart shows: the last ones before `begins`, which form the baseline, and all later
+    ones.
     """
 
     def before(score: Score) -> bool:

@@ -31,7 +31,7 @@ JUDGED = (
     RESPONSE_UNDER_DELIVERED,
     PROBE_REQUESTED,
 )
-"""The events that an immediate judgement can report."""
+"""The events that can occur when a command judges series at once."""
 
 COMMANDS = (
     Command(

@@ -1,4 +1,4 @@
-"""Defines the tables of verdicts, of each support's current state, of weeks to finalize, and of calibrations.
+"""Defines the tables of verdicts, of each support's current state, of finalization jobs, and of calibrations.
 
 Verdicts and calibrations are never changed.
 """
@@ -16,12 +16,15 @@ from app.roster.models import AboutStudent, Ids
 
 
 class VerdictRow(AboutStudent, Base):
-    """A stored verdict: the conclusion of a rule about a phase's series, with everything on which it depends.
+    """A stored verdict: the conclusion of a rule about the series of a phase, with everything on which it depends.
 
-    `last_on`, `last_week`: the day and week of the last score that it took into account. `change_on`: the Monday of
-    the change week. `slow`, `short`, `on_pace`: the shares of growth. `label`: the verdict in a few words.
-    `retracts`: the verdict whose alert this one retracts. `calibration_id`: null if the published defaults applied.
-    `sem`: the measure's standard error of measurement at the time.
+    * `last_on`, `last_week`: the day and the week of the last score that was taken into account.
+    * `change_on`: the Monday of the change week.
+    * `slow`, `short`, `on_pace`: the shares of growth.
+    * `label`: the verdict in a few words.
+    * `retracts`: the earlier verdict whose alert this verdict retracts.
+    * `calibration_id`: null if the published defaults applied.
+    * `sem`: the measure's standard error of measurement at the time.
     """
 
     __tablename__ = "verdict"
@@ -62,10 +65,11 @@ class VerdictRow(AboutStudent, Base):
 
 
 class ResponseState(AboutStudent, Base):
-    """The present state of a support: its current verdict, and the instant since which it has this state.
+    """The present state of a support: its current verdict, and the time since which it has this state.
 
-    `alert_id`: the verdict whose alert is active. `memory`: the alert state, as `alerts.Memory`. `settled_on`: the
-    Monday of the last week that was finalized (judged with a complete cohort).
+    * `alert_id`: the verdict whose alert is active.
+    * `memory`: the alert state, in the form of `alerts.Memory`.
+    * `settled_on`: the Monday of the last week that was finalized (judged with a complete cohort).
     """
 
     __tablename__ = "response_state"
@@ -81,7 +85,7 @@ class ResponseState(AboutStudent, Base):
 
 
 class FinalizationState(StrEnum):
-    """A state of a job that judges series again: waiting, done, or given up after its attempts."""
+    """The state of a job that judges series again: pending, done, or failed after its last attempt."""
 
     PENDING = "pending"
     FINALIZED = "settled"  # The names are those in the database.
@@ -89,11 +93,12 @@ class FinalizationState(StrEnum):
 
 
 class FinalizationJob(JobColumns, TenantRow, Base):
-    """A job that judges the series of a measure at a school again, because a week is complete (`week`) or the rules
-    changed.
+    """A job that judges the series of a measure at a school again, because a week is complete or the rules changed.
 
-    Jobs are claimed by measure, with a lease. `quiet` jobs raise no alerts: the publisher of the rules requested none,
-    or all of the week's scores come from backfills.
+    * `kind` states the reason.
+    * Jobs are claimed by measure, with a lease.
+    * A `quiet` job raises no alert: the publisher of the rules requested none, or all scores of the week come from
+      backfills.
     """
 
     __tablename__ = "settlement"
@@ -109,9 +114,9 @@ class FinalizationJob(JobColumns, TenantRow, Base):
 
 
 class CalibrationRow(TenantRow, Base):
-    """A calibration: the estimates for a measure, over all grades or for one grade, from the district's own scores.
+    """A calibration: estimates for a measure, over all grades or for one grade, from the district's own scores.
 
-    `published`: there was too little data, and the published defaults apply.
+    `published` is true if there was too little data, so that the published defaults apply.
     """
 
     __tablename__ = "calibration"

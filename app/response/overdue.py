@@ -1,4 +1,4 @@
-"""Sends one reminder for each support that did not start and for each overdue score. Never changes a support."""
+"""Sends reminders about supports that did not start and about overdue scores. Changes no support."""
 
 from datetime import date
 
@@ -21,7 +21,7 @@ from app.support.phase import support_event
 
 @needs(Can.JUDGE)
 async def remind_supports_not_started(work: Work, days: int, today: date) -> int:
-    """Sends a reminder for each support that is still planned `days` days of instruction after its start.
+    """Sends a reminder for each support that is still planned `days` days of instruction after its planned start.
 
     Returns the number of reminders.
     """
@@ -48,8 +48,8 @@ async def remind_supports_not_started(work: Work, days: int, today: date) -> int
 async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
     """Sends a reminder for each active support whose measure has had no score for `days` days of instruction.
 
-    The days are counted from the last score, or from the beginning of the phase if there is no score since; a screening
-    score does not count. Returns the number of reminders.
+    The days are counted from the last score of the phase, or else from the beginning of the phase. A screening score
+    does not count. Returns the number of reminders.
     """
     last = (
         select(func.max(Score.taken_on))
@@ -87,7 +87,7 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
 
 @needs(Can.JUDGE)
 async def expire_alerts(work: Work, today: date) -> int:
-    """Closes the open alerts of active supports whose goal's date has passed; returns the number closed."""
+    """Closes the open alerts of active supports whose goal date has passed. Returns the number of closed alerts."""
     query = (
         select(Support.id, Support.student_id)
         .join(

@@ -18,8 +18,9 @@ from app.support.models import Support
 
 @dataclass(frozen=True, slots=True)
 class SupportFilter:
-    """The filters of a list of supports; a support must match all that are set. `staff_id` is the support's lead or
-    provider.
+    """The filters of a list of supports; a support must match all that are set.
+
+    `staff_id` is the support's lead or provider.
     """
 
     student_id: UUID | None = None

@@ -1,7 +1,7 @@
 """Records scores, supports and sessions, and judges the affected series in the same transaction.
 
-How series are judged is in `judging`. A verdict is appended if it differs from the current one; a change of state emits
-one event.
+The package `judging` has the judging itself. A verdict is added if it differs from the current one. A change of state
+emits one event.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -31,7 +31,7 @@ from app.support.session import NewSession, RecordedSession
 
 JUDGED_AT_ONCE = 5000  # the number of pairs of student and measure in one statement
 Day = tuple[UUID, UUID, date]
-"""A student, a measure and a day with a score."""
+"""A student, a measure, and a day on which the student has a score of this measure."""
 
 
 @needs(Can.RECORD_SCORES)
@@ -45,9 +45,9 @@ async def record_scores(
         bool, About("Whether these are scores of the past: they are judged, but raise no alerts.", False)
     ] = False,
 ) -> list[RecordedScore]:
-    """Records scores as `evidence.service.record_scores` does, and judges every series that they belong to.
+    """Records scores as `evidence.service.record_scores` does, and judges every series to which they belong.
 
-    A backfill is judged but raises no alerts.
+    The scores of a backfill are judged, but raise no alerts.
     """
     results = await evidence.record_scores(work, new, at=at, positions=positions)
     days = {
@@ -65,9 +65,7 @@ async def record_scores(
 
 @needs(Can.RECORD_SCORES)
 async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Score:
-    """Amends a score with its author and reason, and judges its series again; an alert that no longer holds is
-    retracted.
-    """
+    """Amends a score, and judges its series again. An alert that the new scores do not support is retracted."""
     return await _judge_change(work, await amend.amend_score(work, score_id, amendment))
 
 
@@ -94,7 +92,7 @@ async def start_support(
     support_id: UUID,
     on: Annotated[date | None, About("The first day; by default, the planned one.", date(2026, 9, 21))] = None,
 ) -> Support:
-    """Starts a support, and judges the scores that were recorded before."""
+    """Starts a support, and judges its scores, which may have been recorded before the start."""
     support = await supports.start_support(work, support_id, on)
     await _judge_as_district(work, support_id)
     return support
@@ -102,7 +100,10 @@ async def start_support(
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def change_support(work: Work, support_id: UUID, change: SupportChange) -> Phase:
-    """Begins a new phase of a support and judges its scores; verdicts start again with the phase."""
+    """Begins a new phase of a support, closes the open alert, and judges the scores of the new phase.
+
+    The new phase has verdicts of its own; those of the earlier phases stay as they are.
+    """
     phase = await supports.change_support(work, support_id, change)
     await _close_as_district(work, support_id, RESPONSE_SUPERSEDED)
     await _judge_as_district(work, support_id)
@@ -131,7 +132,7 @@ async def record_sessions(
     at: str = "/sessions",
     positions: Sequence[int] | None = None,
 ) -> list[RecordedSession]:
-    """Records sessions as `support.session` does, and judges the support again, because a verdict depends on the
+    """Records sessions as `support.session` does, and judges the support again, because its verdict depends on the
     dosage.
     """
     results = await sessions.record_sessions(work, support_id, new, at=at, positions=positions)
@@ -160,7 +161,7 @@ async def remove_session(work: Work, session_id: UUID) -> Session:
 async def judge_days(
     work: Work, days: Collection[Day], *, quiet: bool = False, amended: bool = False
 ) -> JudgingOutcome:
-    """Judges every active support that has scores on these days, and schedules finalizing of their weeks."""
+    """Judges every active support that has scores on these days, and schedules the finalization of their weeks."""
     pairs = {(student_id, measure_id) for student_id, measure_id, _ in days}
     outcome = await judge_selected(work, SeriesSelection(pairs=pairs), JudgingMode(quiet=quiet, amended=amended))
     await finalize.schedule(work, outcome.loaded, days, quiet=quiet)
@@ -171,7 +172,7 @@ async def judge_days(
 async def judge_many(
     work: Work, pairs: Collection[tuple[UUID, UUID]] | None = None, *, quiet: bool = False
 ) -> JudgingOutcome:
-    """Judges all active supports of the district, or those of these students and measures, in arrays.
+    """Judges all active supports of the district, or only those of these pairs of student and measure, at once.
 
     With `quiet`, no alerts are raised.
     """
@@ -180,9 +181,9 @@ async def judge_many(
 
 @needs(Can.JUDGE)
 async def judge_written(work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False) -> None:
-    """Judges the series of scores that were written by set-based statements, and schedules finalizing of their weeks.
+    """Judges the series of scores that were written by set-based SQL, and schedules the finalization of their weeks.
 
-    `days` are the days with written scores, keyed by student and measure.
+    `days` has the days of the written scores, keyed by student and measure.
     """
     pairs = sorted(days)
     weeks: dict[finalize.Week, datetime] = {}

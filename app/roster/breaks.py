@@ -1,9 +1,11 @@
 """Manages a district's breaks, and marks the school weeks that they cover as weeks without instruction.
 
-OneRoster describes terms but no holidays, so a district declares its breaks here. A week is a break week if each of its
-days from Monday to Friday lies in a break of the school or of the whole district; several breaks may cover the week
-together. A break of the whole district also applies to schools that are added later. After a change, the caller judges
-the affected series again.
+OneRoster describes terms but no holidays, so a district declares its breaks here.
+
+* A week has no instruction if each of its days from Monday to Friday lies in a break of the school or of the whole
+  district. Several breaks may cover the week together.
+* A break of the whole district also applies to schools that are added later.
+* After a change, the caller judges the affected series again.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -38,7 +40,7 @@ OUT_OF_REACH = "This caller reaches only some schools. Declare breaks for one of
 def is_break_week(school: str, monday: str) -> str:
     """Returns an SQL condition that is true if breaks cover every weekday of a school's week.
 
-    `school` and `monday` are SQL expressions; the statement must bind `:district`.
+    `school` and `monday` are SQL expressions. The statement must bind `:district`.
     """
     return f"""EXISTS (
         SELECT FROM school_break AS b
@@ -81,7 +83,7 @@ class NewBreak:
 
 @dataclass(frozen=True, slots=True)
 class SavedBreak:
-    """The result of saving or deleting a break: its row, whether the row is new, and the schools with a week that
+    """The result of saving or deleting a break: the break, whether it is new, and the schools of which a week
     changed.
     """
 
@@ -159,7 +161,7 @@ async def delete_break(work: Work, break_id: UUID) -> SavedBreak:
 
 
 async def _update_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
-    """Recomputes the weeks that a break touches from all breaks. Returns the schools with a changed week."""
+    """Computes again the weeks that a break touches, from all breaks. Returns the schools of which a week changed."""
     parameters = {
         "district": work.district_id,
         "school": row.school_id,
@@ -170,8 +172,9 @@ async def _update_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
 
 
 async def _lock_breaks(work: Work) -> None:
-    """Locks the district's breaks and school weeks, so that other transactions that change them wait until this one
-    ends.
+    """Locks the district's breaks and school weeks.
+
+    Other transactions that change them wait until this one ends.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SCHOOL_BREAK})
 
@@ -208,6 +211,6 @@ def _violations(new: NewBreak, today: date) -> list[Violation]:
 
 
 def _reaches(work: Work, school_id: UUID | None) -> bool:
-    """Returns whether all schools to which a break applies are within the caller's reach."""
+    """Returns whether the caller's reach includes every school to which a break applies."""
     principal = work.principal
     return principal.reach is Reach.DISTRICT or (principal.reach is Reach.SCHOOLS and school_id in principal.schools)

@@ -1,4 +1,5 @@
-"""Numbers a school's instructional weeks, in which series are measured. A school without a calendar has calendar weeks.
+"""Numbers a school's instructional weeks, in which series are measured. For a school without a calendar, counts all
+weeks.
 
 Works under the permission that the calling command requires.
 """
@@ -27,8 +28,9 @@ from app.roster.lookup import IdList
 from app.roster.models import SchoolWeek
 
 Weeks = Mapping[date, int]
-"""The number of each week, keyed by its Monday. A week without instruction has the number of the last instructional
-week before it.
+"""The number of each week, keyed by its Monday.
+
+A week without instruction has the number of the last instructional week before it.
 """
 
 
@@ -45,10 +47,10 @@ def weeks_between(weeks: Weeks, begins: date, day: date) -> int:
 def days_of_instruction(
     district_id: UUID, school_ids: SQLColumnExpression[list[UUID]], since: SQLColumnExpression[date], today: date
 ) -> ColumnElement[int]:
-    """Returns an SQL expression for the number of days from a date to today that lie in instructional weeks, with
-    weekends.
+    """Returns SQL for the number of days, from the date `since` to today, that lie in instructional weeks.
 
-    The weeks are those of the first of `school_ids`. If this school has no known weeks, every day counts.
+    Saturdays and Sundays of these weeks are counted too. The weeks are those of the first of `school_ids`. If no weeks
+    of this school are stored, every day counts.
     """
     until = literal(today, Date)
     school = school_ids[1]
@@ -66,7 +68,9 @@ def days_of_instruction(
 async def weeks_of_schools(
     work: Work, school_ids: Collection[UUID], begins: date, until: date
 ) -> dict[UUID, list[tuple[date, bool]]]:
-    """Returns the weeks of each of these schools in order, as pairs of the Monday and whether there was instruction."""
+    """Returns the weeks of each of these schools, in order. Each is a pair: its Monday, and whether there was
+    instruction.
+    """
     rows = await work.db.execute(
         select(SchoolWeek.school_id, SchoolWeek.monday, SchoolWeek.instructional)
         .where(
@@ -84,11 +88,11 @@ async def weeks_of_schools(
 
 
 async def weeks_off(work: Work, school_ids: Collection[UUID], begins: date, until: date) -> dict[UUID, frozenset[date]]:
-    """Returns the Mondays of weeks without instruction, keyed by school, for schools that have a calendar in this
-    period.
+    """Returns the Mondays of the weeks without instruction, keyed by school.
 
-    A week that is missing between a calendar's first and last week, as in the summer, is included. Weeks before the
-    first or after the last are unknown and not included.
+    A school without a calendar in this period is left out. A week that is missing between the first and the last week
+    of a calendar, as in the summer, is included. Weeks before the first or after the last are unknown, so they are not
+    included.
     """
     weeks_by_school = await weeks_of_schools(work, school_ids, begins, until)
     off_by_school = {school_id: off_between(weeks, begins, until) for school_id, weeks in weeks_by_school.items()}
@@ -98,7 +102,7 @@ async def weeks_off(work: Work, school_ids: Collection[UUID], begins: date, unti
 def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -> frozenset[date] | None:
     """Returns the Mondays of one school's weeks without instruction, or None if the school has no weeks.
 
-    `weeks` are in order, as pairs of the Monday and whether there was instruction.
+    `weeks` are in order, each as a pair of its Monday and whether there was instruction.
     """
     since = monday_of(begins)
     instruction = {monday: instructional for monday, instructional in weeks if since <= monday <= until}
@@ -110,8 +114,9 @@ def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -
 
 
 def counted(weeks: Sequence[tuple[date, bool]]) -> dict[date, int]:
-    """Returns the number of each instructional week, counted from the first of these weeks and keyed by the week's
-    Monday.
+    """Returns the number of each week, counted from the first of these weeks and keyed by the week's Monday.
+
+    Only instructional weeks are counted.
     """
     # The count begins with the given weeks rather than with the school year, because a phase may continue into the next
     # one.

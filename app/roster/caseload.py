@@ -1,5 +1,6 @@
-"""Determines the caseload of a member of staff: the students whom the person teaches (by enrollments), supports or
-leads.
+"""Determines the caseload of a member of staff: the students whom this person teaches, supports or leads.
+
+Whom a person teaches follows from enrollments.
 """
 
 from datetime import date
@@ -21,7 +22,7 @@ from app.roster.models import Caseload, Enrollment, Org, Person
 
 @needs(Can.ACT_FOR)
 async def acting_person(work: Work, name: str) -> ActingPerson:
-    """Returns the role, schools and caseload of the person for whom a request acts.
+    """Returns the role, the schools and the caseload of the person for whom a request acts.
 
     Raises `Invalid` for an unknown person.
     """
@@ -49,7 +50,7 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 
 
 async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Principal, name: str) -> Principal:
-    """Returns the client's principal, restricted to what the person for whom the request acts may see and do.
+    """Returns the client's principal, restricted to what the person `name`, for whom the request acts, may see and do.
 
     Raises `Forbidden` without the scope `act-for` or for a role without access, and `Invalid` for an unknown person.
     """
@@ -59,7 +60,9 @@ async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Princip
 
 @needs(Can.PLAN_SUPPORT)
 async def assign(work: Work, staff_id: UUID, student: Person, via: str, support_id: UUID) -> None:
-    """Adds a student to a staff member's caseload for a support. If the entry exists, nothing changes."""
+    """Adds a student to a staff member's caseload because of a support. If the entry exists already, nothing
+    changes.
+    """
     await work.db.execute(
         insert(Caseload)
         .values(
@@ -76,7 +79,10 @@ async def assign(work: Work, staff_id: UUID, student: Person, via: str, support_
 
 @needs(Can.PLAN_SUPPORT)
 async def release(work: Work, support_id: UUID) -> None:
-    """Removes the caseload entries of a support. A student who is on a caseload for another reason stays on it."""
+    """Removes the caseload entries that exist because of a support.
+
+    A student who is on a caseload for another reason stays on it.
+    """
     await work.db.execute(
         delete(Caseload).where(Caseload.district_id == work.district_id, Caseload.support_id == support_id)
     )

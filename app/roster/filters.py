@@ -1,7 +1,8 @@
 """Declares the list filters by student, staff, school and class, which the lists of all packages use.
 
-A filter's text is an id or an external id `sis:<source>:<sourcedId>`. With a pointer (REST) an unknown row is `Invalid`
-at it; without one (GraphQL) any id is accepted, and an unknown external id is `NotFound`.
+The value of a filter is an id or an external id `sis:<source>:<sourcedId>`. REST passes a JSON pointer: an unknown row
+is then `Invalid` at this pointer. GraphQL passes none: any id is then accepted, and an unknown external id is
+`NotFound`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -31,32 +32,37 @@ def by_student(column: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None])
 def by_staff(
     *columns: SQLCoreOperations[UUID] | SQLCoreOperations[UUID | None], name: str, description: str
 ) -> Filter[UUID]:
-    """Returns a filter that accepts a row if one of these columns has the member of staff."""
+    """Returns a filter that accepts a row if any of these columns refers to the member of staff."""
     in_a_column = _by_row(STAFF, lambda person_id: or_(*(column == person_id for column in columns)), description)
     return replace(in_a_column, name=name)
 
 
 def by_school(model: type[ListedBySchool]) -> Filter[UUID]:
-    """Returns a filter by a school of the student whom a row is about. It uses the indexes on the model's school
-    columns.
+    """Returns a filter by school. A row is accepted if the student whom it is about belongs to the school.
+
+    It uses the indexes on the model's school columns.
     """
     of_students = _by_row(SCHOOL, None, f"Only rows about students of this school: {NAMED}.")
     return replace(of_students, narrow=False, schools=model)
 
 
 def of_school(column: SQLCoreOperations[UUID]) -> Filter[UUID]:
-    """Returns a filter by the school that a column refers to."""
+    """Returns a filter by school that accepts a row if the column refers to the school."""
     return _by_row(SCHOOL, lambda school_id: column == school_id, f"Only rows of this school: {NAMED}.")
 
 
 def by_class(condition: Callable[[UUID], Any]) -> Filter[UUID]:
-    """Returns a filter by class; `condition` returns the SQL condition that a row belongs to a class."""
+    """Returns a filter by class.
+
+    `condition` takes the id of a class, and returns the SQL condition that a row belongs to it.
+    """
     return _by_row(CLASS, condition, f"Only those in this class: {NAMED}.")
 
 
 def resolver(kind: str, find: Find | Callable[[Work, str, str | None], Awaitable[SchoolClass]]) -> Resolver:
-    """Returns the function that resolves a filter's text to the id of a roster row; `find` checks the permission
-    first.
+    """Returns a function that converts the value of a filter into the id of a roster row.
+
+    `find` looks the row up and checks the permission first.
     """
 
     async def resolve(work: Work, text: str, pointer: str | None) -> UUID:

@@ -1,7 +1,8 @@
-"""Keeps the days of each student's last score and last verdict, by which the list of students is sorted.
+"""Saves the day of the last score and the time of the last verdict in each student's row. Lists of students are sorted
+by these columns.
 
-The callers lock the students first, and leave out scores and verdicts of secured areas: the order of a list must not
-tell of records that its reader may not see. Opens no database session; it uses the caller's unit of work and
+The callers lock the students first. They leave out scores and verdicts of secured areas, because the order of a list
+must not reveal records that its reader may not see. Opens no database session; uses the caller's unit of work and
 permission.
 """
 
@@ -19,12 +20,12 @@ from app.roster.models import Person
 
 
 async def set_last_scores(work: Work, days: Mapping[UUID, date], *, exact: bool = False) -> None:
-    """Saves the day of the last score of each student. Without `exact`, an earlier day is ignored."""
+    """Saves the day of each student's last score. Without `exact`, a day before the saved one is ignored."""
     await _set(work, Person.last_score_on, ARRAY(Date), days, exact=exact)
 
 
 async def set_last_verdicts(work: Work, instants: Mapping[UUID, datetime]) -> None:
-    """Saves the instant of the last verdict of each student; an earlier instant is ignored."""
+    """Saves the time of each student's last verdict. A time before the saved one is ignored."""
     await _set(work, Person.last_verdict_at, ARRAY(DateTime(timezone=True)), instants, exact=False)
 
 

@@ -29,7 +29,8 @@ IdList = ARRAY(PgUUID)
 
 
 def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
-    """Returns an SQL condition that restricts a list to the principal's caseload and can use an index.
+    """Returns an SQL condition that restricts a list to the principal's caseload, in a form for which an index can be
+    used.
 
     Row-level security applies in addition.
     """
@@ -53,7 +54,7 @@ async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Per
 async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | None:
     """Returns the id of the person to whom an action is attributed: the person `name`, or else the acting person.
 
-    A request that acts for a person cannot attribute an action to another person; that raises `Invalid` at `pointer`.
+    A request that acts for a person cannot attribute an action to another person: this raises `Invalid` at `pointer`.
     """
     acting_person_id = work.principal.person_id
     if name is None:
@@ -68,7 +69,7 @@ async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | No
 async def locate_staff_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
     """Returns the members of staff with these ids or external ids, keyed by the given text.
 
-    A person outside the principal's reach is left out.
+    A person who is not within the principal's reach is left out.
     """
     return await people_by_name(work, names, students=False)
 
@@ -76,7 +77,7 @@ async def locate_staff_by_name(work: Work, names: Iterable[str]) -> dict[str, Pe
 async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lock: bool = False) -> dict[str, Person]:
     """Returns the students, or the staff, with these ids or external ids, keyed by the given text.
 
-    It needs two statements for any number of names. Only `student_lock` may set `lock`.
+    Executes two statements for any number of names. Only the module `student_lock` may set `lock`.
     """
     kind = "student" if students else "person"
     references: dict[str, Reference] = {}
@@ -100,7 +101,7 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
 
 
 async def zone_of(work: Work) -> str:
-    """Returns the district's IANA time zone. It is read once in each unit of work."""
+    """Returns the district's time zone by its IANA name. It is read at most once in each unit of work."""
     cache: dict[str, str] = work.db.info
     if "zone" not in cache:
         zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
@@ -113,8 +114,9 @@ async def zone_of(work: Work) -> str:
 async def rows_of_students(
     work: Work, model: type[About], kind: str, student_ids: Sequence[UUID], order: InstrumentedAttribute[UUID]
 ) -> dict[UUID, list[About]]:
-    """Returns all rows of a model about these students, in order, keyed by student, and notes them in the disclosure
-    log.
+    """Returns all rows of a model about these students, in the given order and keyed by student.
+
+    The students are noted in the disclosure log.
     """
     rows = await work.db.scalars(
         select(model)
@@ -158,8 +160,8 @@ async def find_row(
 ) -> Row:
     """Returns the row to which a reference refers.
 
-    Raises `NotFound`, or `Invalid` at `pointer` for a reference in a request's body. Only `student_lock` may set
-    `lock`.
+    Raises `NotFound`, or, for a reference in a request's body, `Invalid` at `pointer`. Only the module `student_lock`
+    may set `lock`.
     """
     query = select(model).where(model.district_id == work.district_id, *also)
     if reference.id is not None:
@@ -178,7 +180,7 @@ async def find_row(
 
 
 def _locked(query: Select[Row], *, lock: bool) -> Select[Row]:
-    """Returns the query, or with `lock` a query that locks its rows and reads them again once they are locked."""
+    """Returns the query. With `lock`, it locks its rows and reads their values after they are locked."""
     if not lock:
         return query
     return query.with_for_update(key_share=True).execution_options(populate_existing=True)

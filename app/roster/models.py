@@ -1,7 +1,8 @@
 """Defines the roster's tables.
 
-Rows come from sources, which identify them by external ids. Removed rows stay as tombstones. Over 250 lines, so that
-all tables of the roster are in one place.
+Rows come from sources, which identify them by external ids. Removed rows stay as tombstones.
+
+This file exceeds 250 lines so that all tables of the roster are in one place.
 """
 
 from datetime import UTC, date, datetime
@@ -20,7 +21,9 @@ Texts = ARRAY(Text)
 Ids = ARRAY(PgUUID)
 NEVER_ON: Final = date(1900, 1, 1)
 NEVER_AT: Final = datetime(1900, 1, 1, tzinfo=UTC)
-"""Stand for no date in a column by which a list is sorted, because a page cannot begin after a null."""
+"""Stands for "no date" in a column by which lists are sorted. A null would not work, because no page can begin after
+it.
+"""
 
 
 def _generated(expression: str) -> Any:
@@ -28,14 +31,14 @@ def _generated(expression: str) -> Any:
 
 
 class FromSource(TenantRow):
-    """Mixin for a row that a source delivers. It records when the row was removed, and which run delivered it first."""
+    """Mixin for a row that a source delivers. It records when the row was removed, and which run created the row."""
 
     removed_at: Mapped[datetime | None]
     arrived_in: Mapped[UUID | None]
 
 
 class AboutStudent(Tenant):
-    """Mixin for a row about one student. A sync keeps `school_ids` equal to the student's schools."""
+    """Mixin for a row about one student. Syncs keep its `school_ids` equal to the student's schools."""
 
     student_id: Mapped[UUID]
     school_ids: Mapped[list[UUID]] = mapped_column(Ids)
@@ -75,7 +78,7 @@ class Org(HasChangeTime, FromSource, Base):
 
 
 class AcademicSession(HasChangeTime, FromSource, Base):
-    """A school year, semester, term or grading period; `ends_on` is exclusive.
+    """A school year, semester, term or grading period. The day `ends_on` does not belong to it.
 
     `school_year` is the calendar year in which the school year ends.
     """
@@ -91,7 +94,7 @@ class AcademicSession(HasChangeTime, FromSource, Base):
 
 
 class Course(FromSource, Base):
-    """A course of study, of which classes are sections."""
+    """A course of study. Classes are sections of courses."""
 
     __tablename__ = "course"
 
@@ -125,9 +128,10 @@ class SchoolClass(HasChangeTime, FromSource, Base):
 class Person(ListedBySchool, HasChangeTime, FromSource, Base):
     """A student or a member of staff.
 
-    `pinned` names the fields that people have edited and a sync does not overwrite. PostgreSQL generates the columns
-    that a search or a filter by grade uses. `last_score_on` and `last_verdict_at` order the list of students; they are
-    `NEVER_ON` and `NEVER_AT` for a student without scores or verdicts, and leave out those of secured areas.
+    * `pinned` has the names of fields that people have edited here. A sync does not overwrite them.
+    * `last_score_on` and `last_verdict_at` order the list of students. They ignore scores and verdicts of secured
+      areas, and are `NEVER_ON` and `NEVER_AT` for a student who has none.
+    * PostgreSQL generates the columns for the search by name and the filter by grade.
     """
 
     __tablename__ = "person"
@@ -155,17 +159,22 @@ class Person(ListedBySchool, HasChangeTime, FromSource, Base):
     grade: Mapped[str | None] = _generated("grades[1]")
     has_more_grades: Mapped[bool | None] = _generated("CASE WHEN cardinality(grades) > 1 THEN true END")
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), deferred=True)
-    """Only the sync changes people. An update of the two columns below does not set this one, nor may it."""
+    """The time of the last change by a sync. Only syncs change people. An update of `last_score_on` or
+    `last_verdict_at` must not set this column.
+    """
     last_score_on: Mapped[date] = mapped_column(server_default=text("DATE '1900-01-01'"), deferred=True)
     last_verdict_at: Mapped[datetime] = mapped_column(server_default=text("TIMESTAMPTZ '1900-01-01Z'"), deferred=True)
     row_lock: Mapped[bool | None] = mapped_column(deferred=True)
-    """A column that is always null. The API's database role may update it, which gives the role the right to lock the
+    """A column that is always null. The API's database role needs the right to update a column in order to lock a
     row.
     """
 
 
 class SchoolMembership(TenantRow, Base):
-    """A person's membership of a school from a day on; `ends_on` is exclusive, and null while the membership lasts."""
+    """A person's membership of a school from a day on.
+
+    The day `ends_on` does not belong to it; `ends_on` is null while the membership lasts.
+    """
 
     __tablename__ = "school_membership"
 
@@ -177,7 +186,7 @@ class SchoolMembership(TenantRow, Base):
 
 
 class Enrollment(FromSource, Base):
-    """The enrollment of a person in a class, with the person's role; `ends_on` is exclusive.
+    """The enrollment of a person in a class, with the person's role. The day `ends_on` does not belong to it.
 
     `sourced_id` is the enrollment's id in the source.
     """
@@ -197,7 +206,7 @@ class Enrollment(FromSource, Base):
 
 
 class PersonRole(FromSource, Base):
-    """A role of a person in an org, as in OneRoster 1.2; `ends_on` is exclusive.
+    """A role of a person in an org, as in OneRoster 1.2. The day `ends_on` does not belong to it.
 
     A sync derives `person.role` and `person.school_ids` from these rows.
     """
@@ -216,7 +225,7 @@ class PersonRole(FromSource, Base):
 
 
 class Demographics(Tenant, Base):
-    """A student's demographics, which are readable only with a scope of their own."""
+    """A student's demographics. They are readable only with their own scope."""
 
     __tablename__ = "demographics"
 
@@ -243,7 +252,7 @@ class Demographics(Tenant, Base):
 class Caseload(Tenant, Base):
     """An entry of a staff member's caseload: a student whom the person supports or leads, through a support.
 
-    Students whom the person teaches are not stored; they follow from enrollments.
+    There is no entry for students whom the person teaches. They follow from enrollments.
     """
 
     __tablename__ = "caseload"
@@ -256,7 +265,7 @@ class Caseload(Tenant, Base):
 
 
 class SchoolWeek(Tenant, Base):
-    """A week of a school, identified by its Monday; it is instructional unless breaks cover it.
+    """A week of a school, identified by its Monday. It is instructional unless breaks cover it.
 
     `n` is the week's number in the school year.
     """
@@ -270,9 +279,7 @@ class SchoolWeek(Tenant, Base):
 
 
 class SchoolBreak(HasChangeTime, TenantRow, Base):
-    """Days without school, including the first and the last, for one school or (if it is null) for the whole
-    district.
-    """
+    """Days without school, including the first and the last. If the school is null, for the whole district."""
 
     __tablename__ = "school_break"
 

@@ -1,4 +1,4 @@
-"""Parses a caller's reference to a roster row: an Aimline id, or a source with its `sourcedId`. Pure."""
+"""Parses a caller's reference to a roster row: an Aimline id, or a source together with a `sourcedId`. Pure."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,7 +12,7 @@ ALIAS_KINDS = {"student": "person", "person": "person", "org": "org", "class": "
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A parsed reference to a roster row. It has either `id`, or `source` and `sourced_id`."""
+    """A parsed reference to a roster row. Either `id` is set, or both `source` and `sourced_id` are."""
 
     kind: str
     id: UUID | None = None
@@ -21,9 +21,9 @@ class Reference:
 
 
 def parse(kind: str, text: str, pointer: str | None = None) -> Reference:
-    """Parses a reference of the form `stu_…` or `sis:<source>:<sourcedId>`.
+    """Parses a reference of the form `stu_…` or `sis:<source>:<sourcedId>`, and returns it.
 
-    Any other text raises `Invalid` at `pointer` if the reference comes from a request's body, otherwise `NotFound`.
+    Any other text raises `Invalid` at `pointer` if the reference comes from a request's body, and otherwise `NotFound`.
     """
     try:
         if not text.startswith(SIS):

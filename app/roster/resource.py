@@ -157,9 +157,10 @@ LINKS = (
 
 
 def begins_with(*columns: InstrumentedAttribute[Any]) -> Callable[[Any], ColumnElement[bool]]:
-    """Returns the condition of `q`: one of the folded columns begins with a text, in upper or lower case.
+    """Returns the condition of the filter `q`: one of the columns begins with a text, whether in upper or lower case.
 
-    It is written as a range: row-level security lets an index serve a comparison, but not a `LIKE` or a function.
+    The columns hold folded (lower-case) text. The condition is a range, because under row-level security an index can
+    serve a comparison, but not a `LIKE` or a function.
     """
 
     def condition(text: Any) -> ColumnElement[bool]:

@@ -88,7 +88,7 @@ class BreakResource(
     node=False,
     visible=SchoolBreak.removed_at.is_(None),
 ):
-    """Days without school, first and last day included.
+    """Days without school, including the first and the last.
 
     A week whose weekdays all lie in breaks is not an instructional week.
     """
@@ -105,7 +105,7 @@ class BreakResource(
 
 
 def link_external_ids(resource: ResourceType, row_id: InstrumentedAttribute[UUID], description: str) -> AddedLink:
-    """Returns the link from a roster row to its ids in the sources, which are rendered inside the row."""
+    """Returns the link from a roster row to its ids in the sources. These ids are rendered inside the row."""
     return Link(
         resource,
         "external_ids",

@@ -1,9 +1,12 @@
-"""Locks students' rows; every transaction does this before it writes a row about a student.
+"""Locks students' rows. Every transaction does this before it writes a row about a student.
 
-Rows are locked in the order of ids and read again once they are locked; `school_ids` must be copied only from the
-values that these functions return. A transaction of several commands (`Work.named_subjects`) locks the students of all
-of them at its first command. A sync locks the people that it changes in the same way, so that a command and a sync
-never write about one student at the same time. Works under the permission that the calling command requires.
+* Rows are locked in the order of ids, and read again once they are locked. Copy `school_ids` only from the values that
+  these functions return.
+* A transaction with several commands (`Work.named_subjects`) locks the students of all of them at its first command.
+* A sync locks the people whom it changes in the same way, so a command and a sync never write about one student at the
+  same time.
+
+Works under the permission that the calling command requires.
 """
 
 from collections import defaultdict
@@ -55,8 +58,7 @@ async def lock_students(
 ) -> dict[UUID, tuple[UUID, ...]]:
     """Locks these students and returns the schools of each.
 
-    A student who does not exist is left out. Without `wait`, a student whom another transaction has locked is left out
-    too.
+    A student who does not exist is left out. Without `wait`, so is a student whom another transaction has locked.
     """
     if not student_ids:
         return {}
@@ -70,8 +72,8 @@ async def lock_students(
 async def skip_busy_students(work: Work, reminders: Sequence[Reminder]) -> list[Reminder]:
     """Locks the students of reminders without waiting, and returns the reminders whose students could be locked.
 
-    The returned reminders have the students' current schools. The next maintenance run finds the skipped ones again.
-    Waiting could cause a deadlock, because reminders of several kinds share one transaction.
+    The returned reminders have the current schools of their students. The others are found again by the next
+    maintenance run. Waiting could cause a deadlock, because reminders of several kinds are sent in one transaction.
     """
     students = {reminder.event.student_id for reminder in reminders if reminder.event.student_id is not None}
     schools = await lock_students(work, students, wait=False)
@@ -85,9 +87,9 @@ async def skip_busy_students(work: Work, reminders: Sequence[Reminder]) -> list[
 async def lock_student_of(
     work: Work, model: type[About], column: InstrumentedAttribute[UUID], row_id: UUID
 ) -> About | None:
-    """Locks the student whom a row is about, then reads and returns the row.
+    """Locks the student whom the row `row_id` is about, then reads and returns this row.
 
-    Returns None if no such row is within the principal's reach.
+    Returns None if the row does not exist or is not within the principal's reach.
     """
     await lock_named_subjects(work)
     is_row = (model.district_id == work.district_id, column == row_id)
@@ -108,10 +110,11 @@ def _locking(work: Work, which: ColumnElement[bool], *, wait: bool = True) -> Se
 
 
 async def lock_named_subjects(work: Work) -> None:
-    """Locks every student to whom `work.named_subjects` refers, once in each transaction, before its first command.
+    """Locks every student to whom `work.named_subjects` refers, before the first command of the transaction.
 
-    A subject is the id or external id of a student, or the id of a row about a student. A subject without a row within
-    the caller's reach is skipped; the command that receives it reports the error.
+    A subject is the id or external id of a student, or the id of a row about a student. A subject that is not found
+    within the caller's reach is skipped; the command that gets it reports the error. Later calls in the transaction do
+    nothing.
     """
     db, names, work.named_subjects = work.db, work.named_subjects, frozenset()
     if not names:

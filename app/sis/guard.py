@@ -1,7 +1,7 @@
-"""Decides whether a plan may be applied or is held for a person to review. Pure: takes numbers, returns sentences.
+"""Decides whether a plan may be applied or is held for a person to review. Pure: takes numbers and returns sentences.
 
-A source that fails looks like a district whose students have all left. The limits tell the two cases apart. Each limit
-has a minimum number of rows, so that a small district or a first load is not held because of one row.
+The data of a source that fails can look as if all students had left the district. The limits tell the two cases apart.
+Each limit has a minimum number of rows, so that a small district or a first load is not held because of one row.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 class GuardLimits:
     """The limits above which a plan is held.
 
-    Each is a share of the known rows with a minimum number of rows. The limit for refused rows is a share of the
-    delivered rows instead.
+    Each limit is a share of the known rows, with a minimum number of rows. The limit for refused rows is a share of the
+    delivered rows.
     """
 
     removed: float = 0.10
@@ -34,10 +34,14 @@ class GuardLimits:
 class PlannedKind:
     """The counts of one kind of rows that the guard compares with its limits.
 
-    `known` counts the rows before the run, and `fetched` the delivered rows. The other counts are rows that the plan
-    would change, remove or refuse. `came` is true if there was a file. `may_be_silent` is true if no rows need to come:
-    in a delta, and for a kind that a delivery may leave out. `expired` counts the removed rows whose end date had
-    passed. Their removal is normal, so they count neither as removed nor as known.
+    * `known`: the rows before the run. `fetched`: the delivered rows.
+    * `expired`: the removed rows whose end date had passed. Such a removal is normal, so these rows count neither as
+      removed nor as known.
+    * `came`: whether there was a file.
+    * `may_be_silent`: whether no rows need to come. This is so in a delta, and for a kind that a delivery may leave
+      out.
+
+    The other counts are rows that the plan would change, remove or refuse.
     """
 
     plural: str
@@ -64,9 +68,9 @@ class ShrunkGroup:
 class GuardResult:
     """The result of one rule of the guard.
 
-    The rule compares `count` out of `of` rows with the share `limit` and the minimum number `rows`. `what` is the
-    plural of a kind, or `schools`, `classes` or `people`. If the rule holds the plan, `held` is true and `sentence`
-    gives the reason.
+    * The rule compares `count` of `of` rows with the share `limit` and the minimum number `rows`.
+    * `what` is the plural of a kind, or `schools`, `classes` or `people`.
+    * If `held` is true, the rule holds the plan, and `sentence` gives the reason.
     """
 
     rule: str
@@ -87,11 +91,12 @@ def weigh(
     limits: GuardLimits,
     contradicted: int = 0,
 ) -> list[GuardResult]:
-    """Compares a plan with the limits, and returns the result of each rule that applies, in the order of the kinds.
+    """Compares a plan with the limits. Returns the result of each rule that applies, in the order of the kinds.
 
-    `contradicted` counts the people and classes that are missing although the same delivery names them. `rekeyed`
-    counts the people who would be removed and created again with another sourcedId; `people` counts the known people.
-    `shrunk` has the schools and classes that would lose students.
+    * `shrunk`: the schools and classes that would lose students.
+    * `rekeyed`: the number of people who would be removed and created again with another sourcedId.
+    * `people`: the number of known people.
+    * `contradicted`: the number of people and classes that are missing although the same delivery names them.
     """
     results = [result for kind in kinds for result in _weigh_kind(kind, limits)]
     for what, many in (("school", "schools"), ("class", "classes")):

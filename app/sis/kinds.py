@@ -1,7 +1,7 @@
-"""Defines the kinds of record that a source delivers: their columns, types and references.
+"""Defines the kinds of record that a source delivers: their columns, types and references. Pure.
 
-Other modules build their SQL statements from these definitions, so that each column is named once. Runs no statement
-and reads no file. Over 250 lines, so that all kinds of OneRoster are in one place.
+Other modules build their SQL from these definitions, so that each column is named once. This file exceeds 250 lines so
+that all kinds of OneRoster are in one place.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column of the target table, with the source's column from which it is read and the type of its values.
+    """A column of the target table, with the source's column from which it is read, and the type of its values.
 
-    `type` selects the conversion in `convert`. A row goes into quarantine if a `required` value is missing or a value
-    cannot be converted. For any other missing value, `default` (SQL) is used.
+    `type` selects the conversion in `convert`. A row goes into quarantine if a `required` value is missing, or if a
+    value cannot be converted. Any other missing value is replaced by `default`, which is SQL.
     """
 
     column: str
@@ -26,11 +26,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A column that refers to a row of `kind` by its sourcedId, or to several rows if `many` is true.
+    """A column that refers by sourcedId to a row of `kind`, or to several rows if `many` is true.
 
-    A row whose `required` reference is unknown goes into quarantine; a row with an unknown optional reference is
-    imported without the reference, with a warning. A list of references counts as unknown if none of its items is
-    known.
+    A row with a `required` reference that is unknown goes into quarantine. A row with an unknown optional reference is
+    imported without it, with a warning. A list of references is unknown if none of its items is known.
     """
 
     column: str
@@ -44,9 +43,10 @@ class Ref:
 class Kind:
     """A kind of record, such as org or enrollment: its table, its columns and its references.
 
-    `own_alias` is true if the sourcedId is in the table itself and not in `external_id`. `about` is the column that
-    refers to the student whom a row is about. A row with such a column also has the student's schools. A delivery may
-    lack an `optional` kind, as a roster without grades does. The rows of a `listed` kind know when they were changed.
+    * `own_alias`: whether the sourcedId is in the table itself, and not in `external_id`.
+    * `about`: the column that refers to the student whom a row is about. Such a row also has the student's schools.
+    * `optional`: whether a delivery may lack this kind, as a roster without grades does.
+    * `listed`: whether the table has a column for the time of the last change.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Kind:
 
     @property
     def note_change(self) -> str:
-        """Returns the part of an UPDATE that notes when a row was changed; empty for a kind that is not listed."""
+        """Returns the part of an UPDATE that sets the time of the last change. It is empty if `listed` is false."""
         return ", updated_at = now()" if self.listed else ""
 
 
@@ -86,7 +86,7 @@ SQL_TYPES: Final = {
     "instant": "timestamptz",
     "json": "jsonb",
 }
-"""The SQL type of a staged column, by the type of its field. A date may also be sent with a time."""
+"""The SQL types of staged columns, keyed by the type of the field. A date may also be sent with a time."""
 
 MALFORMED: Final = {
     "date": "date.malformed",
@@ -96,7 +96,7 @@ MALFORMED: Final = {
     "json": "json.malformed",
     "role": "role.unknown",
 }
-"""The error code of a value that cannot be converted, by type. The other types ignore what they cannot convert."""
+"""The error code for a value that cannot be converted, keyed by type. Other types ignore what they cannot convert."""
 
 
 def _race(column: str, header: str) -> Field:
@@ -375,7 +375,7 @@ MAY_BE_LEFT_OUT: Final = {
     "assessmentLineItems": "assessment_line_item",
     "assessmentResults": "assessment_result",
 }
-"""The collections or files that a source's settings may leave out, with the kinds of their rows."""
+"""The collections or files that the settings of a source may leave out, with the kinds of their rows."""
 
 ROLES: Final = (
     *("administrator", "aide", "guardian", "parent", "proctor", "relative", "student", "teacher", "counselor"),
@@ -389,4 +389,4 @@ WORDS: Final = (
     *ROLES,
     *("male", "female", "unspecified", "other", "primary", "secondary"),
 )
-"""OneRoster's vocabulary. Values are matched to it without regard to case; other values are kept as they are."""
+"""OneRoster's vocabulary. Values are compared with it without regard to case. Values that are not in it are kept."""

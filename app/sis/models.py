@@ -1,6 +1,6 @@
-"""Defines the sync's tables: settings of sources, runs, quarantined rows, the change log, uploads.
+"""Defines the tables of syncs: settings of sources, runs, quarantined rows, the change log, uploads.
 
-No table has an unencrypted secret or a value of a quarantined row.
+No table contains an unencrypted secret, or a value of a quarantined row.
 """
 
 from datetime import datetime
@@ -16,14 +16,16 @@ from app.core.jobs import JobColumns
 
 
 class SisSource(HasChangeTime, TenantRow, Base):
-    """The settings of a source: its address, credentials, schedule and limits. Its id is that of its row in `source`.
+    """The settings of a source: its address, credentials, schedule and limits. It has the same id as its row in
+    `source`.
 
-    `url` is the address as the APIs show it; if the shown address leaves out a secret, `url_sealed` has the whole
-    address. Only the worker may read `url_sealed` and `client_secret_sealed`. `due` is the time of the next scheduled
-    run. If no run has begun by `overdue_at`, the source is reported as overdue. `pulled_until` is the time up to which
-    the source's changes are imported, and `full_at` the time of the last complete delivery that was applied; both times
-    are by the source's clock if the source sends its time. `look_asked_at` requests an inspection; the worker that
-    makes it writes the result to `findings`.
+    * `url`: the address as the APIs show it. If it leaves out a secret, `url_sealed` has the whole address, encrypted.
+    * `url_sealed`, `client_secret_sealed`: only the worker may read them.
+    * `due`: the time of the next scheduled run. If no run has begun by `overdue_at`, the source is reported as overdue.
+    * `pulled_until`: the time up to which the source's changes are imported. `full_at`: the time of the last complete
+      delivery that was applied. Both are by the source's clock if the source sends its time.
+    * `look_asked_at`: the time at which an inspection was requested. The worker that makes the inspection writes its
+      result to `findings`.
     """
 
     __tablename__ = "sis_source"
@@ -66,15 +68,15 @@ class SisSource(HasChangeTime, TenantRow, Base):
 class SisRun(JobColumns, HasChangeTime, TenantRow, Base):
     """One sync of a source: its state, counts by kind, and a sentence that describes the outcome.
 
-    A requested or scheduled run is `pending` from `due` on, until a worker claims it with a lease. It is then
-    `running`, and ends as `applied`, `held`, `failed`, `dry`, or `skipped` if there is no new file. A held run has a
-    `plan`: the digest and the header of each file; the planned rows are in staging tables. A requested map of
-    sourcedIds keeps its parameters in `plan` until it is planned.
-
-    A held run becomes `approved` or `discarded` by the `answer` of a person. An approved run becomes `applied`, or
-    `failed_to_apply` if all attempts fail. `undoes` names the run that this one reverts. `weighed` has the guard's
-    results, `taken` describes the imported file, and `pulled_at` is the time of the source's data. `listed` is the
-    number of planned changes that are stored in `sis_planned_change`.
+    * A requested or scheduled run is `pending` from `due` on, until a worker claims it with a lease. It is then
+      `running`, and ends as `applied`, `held`, `failed`, `dry`, or `skipped` if there is no new file.
+    * A held run becomes `approved` or `discarded` by the `answer` of a person. An approved run becomes `applied`, or
+      `failed_to_apply` if all attempts fail.
+    * `plan`: of a held run, the digest and the header of each file; the planned rows are in staging tables. A requested
+      map of sourcedIds has its parameters in `plan` until the map is planned.
+    * `undoes`: the run that this one reverts.
+    * `weighed`: the guard's results. `taken`: the imported file. `pulled_at`: the time of the source's data.
+    * `listed`: the number of planned changes that are stored in `sis_planned_change`.
     """
 
     __tablename__ = "sis_run"
@@ -107,7 +109,7 @@ class SisRun(JobColumns, HasChangeTime, TenantRow, Base):
 class SisQuarantine(TenantRow, Base):
     """A row that was not imported: file, row number (the header is row 1), sourcedId, field and code, but no value.
 
-    `content` is a digest of the row. A row that is `acknowledged` does not affect the exit code of its run.
+    `content` is a digest of the row. An `acknowledged` row does not affect the exit code of its run.
     """
 
     __tablename__ = "sis_quarantine"
@@ -124,8 +126,9 @@ class SisQuarantine(TenantRow, Base):
 
 
 class SisAcknowledgement(TenantRow, Base):
-    """A bad row of a source that a person has acknowledged. The acknowledgement ends when the row's content or fault
-    changes.
+    """A faulty row of a source that a person has acknowledged.
+
+    The acknowledgement ends when the content or the fault of the row changes.
     """
 
     __tablename__ = "sis_acknowledgement"
@@ -162,8 +165,10 @@ class SisChange(TenantRow, Base):
 class SisPlannedChange(TenantRow, Base):
     """A row that a held or dry run would create, change or remove.
 
-    `fields` has, by column, the value before and after; a third item marks values that are digests, because they are
-    personal. `student_id` and `org_ids` say whom the row is about, and in which orgs it is before and after.
+    * `fields`: the value before and after, keyed by column. If the values are personal, they are digests, and a third
+      item marks this.
+    * `student_id`: the student whom the row is about.
+    * `org_ids`: the orgs to which the row belongs before or after the change.
     """
 
     __tablename__ = "sis_planned_change"
@@ -179,9 +184,9 @@ class SisPlannedChange(TenantRow, Base):
 
 
 class SisPlannedValue(TenantRow, Base):
-    """The personal values of a planned change in clear, by column, before and after.
+    """The personal values of a planned change in clear, before and after, keyed by column.
 
-    Those of demographics are in a secured area, as the demographics themselves are.
+    The values of demographics are in a secured area, as the demographics themselves are.
     """
 
     __tablename__ = "sis_planned_value"
@@ -194,7 +199,7 @@ class SisPlannedValue(TenantRow, Base):
 
 
 class SisUpload(TenantRow, Base):
-    """One part of a zip that was uploaded for a run, with its position in the zip. It is deleted once the run has
+    """One part of a zip that was uploaded for a run, with its position in the zip. It is deleted when the run has
     ended.
     """
 
@@ -221,9 +226,9 @@ class SisLease(Tenant, Base):
 
 
 class SisUploadSlot(Tenant, Base):
-    """One of the uploads that a district may send at the same time.
+    """A place for one upload. The number of places limits how many uploads a district may send at the same time.
 
-    The slot is free again once its lease has ended.
+    A place is free again when its lease has ended.
     """
 
     __tablename__ = "sis_upload_slot"

@@ -1,6 +1,6 @@
 """Defines the interface between the adapter of a source and the sync engine, and the errors that both raise.
 
-Contains no SQL and makes no decisions.
+Contains no SQL and no policy.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,9 +11,9 @@ from typing import Protocol
 from app.core.errors import AimlineError, Conflict
 
 Progress = Callable[[str, int, int], None]
-"""A callback that reports progress: the name of the step, the amount done and the total.
+"""A callback that reports progress: the name of the step, the amount done, and the total amount.
 
-Both amounts are 0 if the total is unknown.
+If the total is unknown, both amounts are 0.
 """
 
 
@@ -37,7 +37,7 @@ class SourceInconsistent(AimlineError):
 
 
 class NothingNew(AimlineError):
-    """Raised if the source has only data that was imported before. Nothing was changed, and this is no fault."""
+    """Raised if the source has only data that was imported before. Nothing was changed. This is not a fault."""
 
     code = "sis.nothing_new"
 
@@ -51,14 +51,14 @@ class AlreadyRunning(Conflict):
 class Superseded(Conflict):
     """Raised if another worker has taken over the run, or if the run was ended.
 
-    The former worker must not apply any part of the run.
+    The worker that gets this error must not apply any part of the run.
     """
 
     code = "run.superseded"
 
 
 class RosterBusy(SourceInconsistent):
-    """Raised if the sync has waited its maximum time for rows of people that other transactions have locked."""
+    """Raised if other transactions keep rows of people locked for longer than a sync may wait."""
 
     code = "run.roster_busy"
 
@@ -67,18 +67,16 @@ class RosterBusy(SourceInconsistent):
 class Delivery:
     """The rows of one kind as a source delivers them: CSV, UTF-8, RFC 4180, without a byte order mark.
 
-    If `complete` is true, a known row that is missing in the delivery is gone. `header` has the names of the columns in
-    the order of the file. Each call of `read` opens the bytes again from the header on, and raises `SourceRefused` if
-    the bytes end too soon.
-
-    `required_columns` must have a value in every row, whatever the kind. In a CSV delta these are the status and the
-    time of the change.
-
-    `supplements` are files that add values to the rows of this delivery. `composed` names the columns that the engine
-    computes from them. These columns come last in the header, and `read` does not return them.
-
-    Some rows are delivered only inside rows of another kind, which `within` names. A delivered row of that other kind
-    then contains all of its rows of this kind.
+    * `complete`: whether a known row that is missing in the delivery is gone.
+    * `header`: the names of the columns in the order of the file.
+    * `read`: each call reads the bytes again from the header on. Raises `SourceRefused` if the bytes end too soon.
+    * `required_columns`: columns that must have a value in every row, whatever the kind. In a CSV delta these are the
+      status and the time of the change.
+    * `supplements`: files that add values to the rows of this delivery.
+    * `composed`: the columns that the engine computes from the supplements. They come last in the header, and `read`
+      does not return them.
+    * `within`: another kind. The rows of this delivery come only inside rows of that kind, so a delivered row of that
+      kind contains all of its rows of this kind.
     """
 
     kind: str
@@ -110,7 +108,7 @@ class OpenedSource(Protocol):
 
 
 Opener = Callable[[], AbstractAsyncContextManager[OpenedSource]]
-"""A function that opens a source after it has fetched everything that a run needs, before any transaction begins.
+"""A function that opens a source. Before it yields, it fetches everything that the run needs.
 
-Data that comes over the network goes to temporary files.
+No transaction is open meanwhile. Data that comes over the network goes to temporary files.
 """

@@ -8,7 +8,8 @@ from typing import Final
 class RunState(StrEnum):
     """The state of a run.
 
-    A run waits for a worker, is running, waits for a person's answer, waits for its plan to be applied, or has ended.
+    In each state, the run waits for a worker, is running, waits for a person's answer, waits for its plan to be
+    applied, or has ended.
     """
 
     PENDING = "pending"
@@ -58,7 +59,7 @@ NEXT: Final[dict[RunState, frozenset[RunState]]] = {
 }
 """The states that may follow each state.
 
-A run that has to wait for a worker again goes from running back to pending. A requested map of sourcedIds is discarded
+A run goes from running back to pending if it has to wait for a worker again. A requested map of sourcedIds is discarded
 together with the held plan for which it was requested.
 """
 OPEN: Final = (RunState.PENDING, RunState.RUNNING)
@@ -66,13 +67,13 @@ OPEN: Final = (RunState.PENDING, RunState.RUNNING)
 ANSWERABLE: Final = (RunState.HELD, RunState.FAILED_TO_APPLY)
 """The states of a run whose plan a person may approve or discard."""
 ANSWERED: Final = (RunState.APPROVED, RunState.DISCARDED)
-"""The states of a run that a person has answered; a worker then applies or drops its plan."""
+"""The states of a run that a person has answered. A worker then applies or deletes its plan."""
 WAITING: Final = (*ANSWERABLE, RunState.APPROVED)
-"""The states of a run whose plan waits to be answered or applied. A later run of the same source replaces such a
+"""The states of a run whose plan waits for an answer, or to be applied. A later run of the source replaces such a
 run.
 """
 WITH_PLAN: Final = (*WAITING, RunState.DISCARDED)
-"""The states of a run whose plan may still be stored. The plan of a discarded run is stored until a worker has dropped
+"""The states of a run whose plan may still be stored. The plan of a discarded run is stored until a worker deletes
 it.
 """
 
@@ -83,7 +84,7 @@ def may_become(state: RunState, following: RunState) -> bool:
 
 
 class IllegalTransition(Exception):
-    """Raised if the program tries to give a run a state that may not follow its current state."""
+    """Raised if the code tries to give a run a state that may not follow the run's current state."""
 
 
 def require_transition(states: Iterable[RunState], following: RunState) -> None:

@@ -1,6 +1,6 @@
-"""Runs the steps of a sync: takes the lock, creates the run, plans, checks the limits, applies and reports.
+"""Runs the steps of a sync: takes the lock, creates the run, plans, checks the limits, applies, and reports.
 
-Does not know the format of a source. Over 250 lines, so that the whole course of a run is in one place.
+It does not know the format of a source. This file exceeds 250 lines so that the whole course of a run is in one place.
 """
 
 # only our own names are formatted into statements; values are bound
@@ -203,7 +203,7 @@ def _storage_error(error: BaseException) -> StorageFull | None:
 async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
     """Updates PostgreSQL's statistics of the changed tables.
 
-    After a first load this cannot wait for autovacuum, because the tables are queried long before that.
+    After a first load the tables are queried long before autovacuum would do this.
     """
     tables = ", ".join(sorted({*(BY_NAME[name].table for name in kinds), "external_id", "school_membership"}))
     await work.db.execute(text(f"ANALYZE {tables}"))
@@ -299,7 +299,7 @@ async def _stage_and_apply(
 
 @needs(Can.SYNC_ROSTER)
 async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) -> Stage:
-    """Returns the stage of a run in this transaction. `largest` is the size of the run's largest file in bytes."""
+    """Returns the stage of a run in this transaction. `largest` is the size in bytes of the run's largest file."""
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
     # Hash joins of a large delivery must fit in memory, and a small delivery needs little. Staged rows have no
     # statistics, and with row-level security the planner expects one or two rows: nested loops over a million are off.
@@ -317,7 +317,7 @@ async def clear_stage(stage: Stage) -> None:
 
 
 async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, claim_number: int) -> None:
-    """Ends a run as failed after its transaction was rolled back, and clears its counts."""
+    """Ends a run as failed after its transaction was rolled back, and resets the counts in its report."""
     report.state, report.ended_at = RunState.FAILED, now()
     report.kinds.clear()
     report.refusals.clear()

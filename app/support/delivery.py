@@ -32,7 +32,7 @@ class DosageSums(Value):
 
 
 class DosageWeekValue(DosageSums):
-    """The sessions and minutes of one week; the known minutes are the planned minutes of sessions that have a
+    """The sessions and minutes of one week. `known_minutes` are the planned minutes of those sessions that have a
     record.
     """
 
@@ -42,8 +42,8 @@ class DosageWeekValue(DosageSums):
 class DosageValue(DosageSums):
     """The planned and the delivered sessions and minutes of a period, which includes its first and last day.
 
-    The shares consider only planned sessions with a record. They are null if fewer than half of the planned sessions
-    have a record, because the dosage is then unknown.
+    The shares are computed only from planned sessions that have a record. If fewer than half of the planned sessions
+    have one, the dosage is unknown, and the shares are null.
     """
 
     since: date = item("The first day.")

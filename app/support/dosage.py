@@ -1,9 +1,12 @@
 """Computes dosage: how many sessions were planned, how many were delivered, and how many have no record. Pure.
 
-A planned session without a record is *unknown*, not missed. The number of planned sessions in a full week is the plan's
-sessions per week. If the window contains only a part of a week, the number is in proportion to the school days in the
-window, rounded half up. In a week without instruction it is zero. In a week with more records than planned sessions,
-every record counts as planned.
+A planned session without a record is *unknown*, not missed. The number of planned sessions of a week is:
+
+* in a full week, the sessions per week of the plan;
+* in a week of which only a part is in the window, a number in proportion to the school days in the window, rounded half
+  up;
+* in a week without instruction, zero;
+* in a week with more records than planned sessions, the number of records.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ from functools import lru_cache
 from app.core.clock import monday_of
 
 LOST_BECAUSE = ("absent", "no_provider", "schedule", "event", "school_closed", "other")
-"""The reasons for lost minutes. They are codes, because a free text would contain facts about a child. `event` is a
-drill, a test or a trip.
+"""The reasons for lost minutes. They are codes, because free text could contain facts about a child.
+
+`event` is a drill, a test or a trip.
 """
 
 MIN_KNOWN_SHARE = 0.5
@@ -28,10 +32,10 @@ SCHOOL_DAYS = 5
 
 @dataclass(frozen=True, slots=True)
 class DeliveredSessions:
-    """The totals of those sessions of one week that have the same reason for lost minutes, or none.
+    """The totals of the sessions of one week that have the same reason for lost minutes, or no such reason.
 
-    `monday` is the first day of the week. `planned_sessions` counts the sessions with planned minutes; a make-up
-    session has none and is not counted.
+    `monday` is the first day of the week. `planned_sessions` counts the sessions with planned minutes. A make-up
+    session has no planned minutes, so it is not counted.
     """
 
     monday: date
@@ -45,8 +49,9 @@ class DeliveredSessions:
 
 @dataclass(frozen=True, slots=True)
 class DosageWeek:
-    """The planned and the delivered sessions and minutes of one week. `known_minutes` are the planned minutes of
-    sessions with a record.
+    """The planned and the delivered sessions and minutes of one week.
+
+    `known_minutes` are the planned minutes of those sessions that have a record.
     """
 
     monday: date
@@ -60,10 +65,10 @@ class DosageWeek:
 
 @dataclass(frozen=True, slots=True)
 class Dosage:
-    """The dosage from `since` to `until`, both included: planned and delivered sessions and minutes, as sums over the
-    weeks.
+    """The dosage of a period: the sums of planned and delivered sessions and minutes over its weeks.
 
-    `lost` are the lost minutes by reason. The shares consider only planned sessions with a record.
+    The period includes `since` and `until`. `lost` has the lost minutes by reason. The shares are computed only from
+    planned sessions that have a record.
     """
 
     since: date
@@ -116,17 +121,18 @@ class Dosage:
 
     @property
     def share(self) -> float | None:
-        """Returns the lower of the two shares, or None while the dosage is unknown. Decision rules compare it with
-        their minimum.
+        """Returns the lower of the two shares, or None while the dosage is unknown.
+
+        Decision rules compare it with the lowest share that they accept.
         """
         shares = [share for share in (self.session_share, self.minute_share) if share is not None]
         return min(shares, default=None)
 
 
 def school_days(since: date, until: date, off: Collection[date]) -> dict[date, int]:
-    """Returns the number of school days in each week of a window, keyed by the week's Monday. Both days are included.
+    """Returns the number of school days in each week from `since` to `until`, keyed by the week's Monday.
 
-    `off` are the Mondays of weeks without instruction; these weeks have no school days.
+    `until` is included. `off` has the Mondays of weeks without instruction, which have no school days.
     """
     days_by_monday: dict[date, int] = {}
     monday = monday_of(since)
@@ -138,7 +144,7 @@ def school_days(since: date, until: date, off: Collection[date]) -> dict[date, i
 
 
 def planned_in(days: int, sessions_per_week: int) -> int:
-    """Returns the number of planned sessions in a week, of which this many school days are in the window."""
+    """Returns the number of planned sessions in a week of which `days` school days are in the window."""
     return (2 * sessions_per_week * days + SCHOOL_DAYS) // (2 * SCHOOL_DAYS)
 
 
@@ -151,7 +157,10 @@ def dosage(
     minutes_per_session: int,
     sessions_per_week: int,
 ) -> Dosage:
-    """Returns the dosage of one plan from `since` to `until`; `off` are the Mondays of weeks without instruction."""
+    """Returns the dosage of one plan from `since` to `until`, with the delivered sessions.
+
+    `off` has the Mondays of weeks without instruction.
+    """
     planned = _planned_weeks(since, until, frozenset(off), minutes_per_session, sessions_per_week)
     records: dict[date, list[DeliveredSessions]] = {}
     lost: dict[str, int] = {}
@@ -173,9 +182,9 @@ def dosage(
 def _planned_weeks(
     since: date, until: date, off: frozenset[date], minutes_per_session: int, sessions_per_week: int
 ) -> tuple[tuple[int, DosageWeek], ...]:
-    """Returns each week of a window as planned, without recorded sessions, after the week's number of school days.
+    """Returns the number of school days and the planned dosage of each week of a window, without delivered sessions.
 
-    Cached, because all students with the same plan and window share the result.
+    The result is cached, because all students with the same plan and window share it.
     """
     weeks = []
     for monday, days in school_days(since, until, off).items():
@@ -185,7 +194,7 @@ def _planned_weeks(
 
 
 def _add_records(week: DosageWeek, records: Iterable[DeliveredSessions], minutes_per_session: int) -> DosageWeek:
-    """Returns the planned week with its recorded sessions added."""
+    """Returns a planned week, completed with the sessions that were recorded in it."""
     sums = list(records)
     known_sessions = sum(part.planned_sessions for part in sums)
     unknown_sessions = max(week.planned_sessions - known_sessions, 0)
@@ -202,7 +211,7 @@ def _add_records(week: DosageWeek, records: Iterable[DeliveredSessions], minutes
 
 
 def combine_dosages(since: date, until: date, parts: Iterable[Dosage]) -> Dosage:
-    """Returns the dosage of several phases together. A week that two phases share counts as one week."""
+    """Returns the dosage of several phases together. A week that belongs to two phases counts as one week."""
     weeks: dict[date, list[DosageWeek]] = {}
     lost: dict[str, int] = {}
     for part in parts:

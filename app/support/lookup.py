@@ -47,8 +47,9 @@ async def level_rank(work: Work, support: Support) -> int:
 
 @dataclass(frozen=True, slots=True)
 class DosageWindow:
-    """The days for which the dosage of a phase is requested, `since` and `until` included. Days outside the phase do
-    not count.
+    """The days of a phase for which the dosage is requested: from `since` to `until`, both included.
+
+    Days outside of the phase do not count.
     """
 
     support: Support
@@ -63,8 +64,9 @@ class DosageWindow:
 
     @property
     def last(self) -> date:
-        """Returns the last day of the window that is also a day of the phase. The day on which a phase ends belongs to
-        the next phase.
+        """Returns the last day of the window that is also a day of the phase.
+
+        The day on which a phase ends belongs to the next phase.
         """
         ends_on = self.phase.ends_on
         if ends_on is None:
@@ -73,16 +75,17 @@ class DosageWindow:
 
 
 Calendar = Sequence[tuple[date, bool]]
-"""The weeks of a school in order, as pairs of the Monday and whether there was instruction."""
+"""The weeks of a school in order. Each is a pair: its Monday, and whether there was instruction."""
 
 
 async def dosages_of(
     work: Work, windows: Sequence[DosageWindow], calendars: Mapping[UUID, Calendar] | None = None
 ) -> list[Dosage]:
-    """Returns the dosage of each window, in order, with one statement for the sessions and one for the calendar.
+    """Returns the dosage of each window, in the order of `windows`.
 
-    Nothing is written to the disclosure log. `calendars` are the weeks of each school over all windows, if the caller
-    has already read them. The dosage of a window depends on the weeks in that window only, not on the other windows.
+    Executes two statements, however many windows there are: one for the sessions and one for the calendar. The second
+    is not needed if the caller passes `calendars`: the weeks of each school over all windows. Each dosage depends only
+    on the weeks of its own window. Nothing is written to the disclosure log.
     """
     if not windows:
         return []
@@ -111,7 +114,7 @@ async def dosages_of(
 
 
 async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[DeliveredSessions]]:
-    """Returns, for each window, the totals of its sessions by week and reason, which the database computes."""
+    """Returns the sums of the sessions of each window by week and reason. The database computes the sums."""
     requested = (
         func.unnest(
             cast([window.support.id for window in windows], IdList),

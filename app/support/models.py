@@ -44,7 +44,10 @@ class SupportConcern(AboutStudent, Base):
 
 
 class Phase(AboutStudent, Base):
-    """The part of a support between two changes, with its own baseline, goal and dosage; `ends_on` is exclusive."""
+    """The part of a support between two changes, with its own baseline, goal and dosage.
+
+    The day `ends_on` does not belong to the phase.
+    """
 
     __tablename__ = "phase"
 
@@ -87,9 +90,7 @@ class Session(AboutStudent, Base):
 
 
 class SessionChange(AboutStudent, Base):
-    """The values that a session had before it was amended or removed, and the person who changed it. Never changed
-    itself.
-    """
+    """The values of a session before it was amended or removed, and the person who changed it. It is never changed."""
 
     __tablename__ = "session_change"
 

@@ -1,4 +1,4 @@
-"""Creates phases, and builds the columns and events that all rows of a support share.
+"""Creates phases, and builds the columns and events that are common to all rows of a support.
 
 Works under the permission that the calling command requires.
 """
@@ -24,9 +24,9 @@ from app.support.rules import Plan, violations_of
 async def baseline_from(
     work: Work, support: Support, given: float | None, begins_on: date, otherwise: float | None = None
 ) -> float:
-    """Returns the given baseline; without one, the median of the last three scores; with too few scores, `otherwise`.
+    """Returns the baseline of a phase; raises `Invalid` if there is none.
 
-    Raises `Invalid` if there is none of these.
+    It is `given` if that is set, otherwise the median of the last three scores, otherwise the value `otherwise`.
     """
     if given is not None:
         return given
@@ -66,7 +66,7 @@ async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase
 
 
 def student_columns(support: Support) -> dict[str, object]:
-    """Returns the columns that every row of a support copies from it: district, student, schools and secured area."""
+    """Returns the values that every row of a support copies from it: district, student, schools and secured area."""
     return {
         "district_id": support.district_id,
         "student_id": support.student_id,
@@ -76,7 +76,7 @@ def student_columns(support: Support) -> dict[str, object]:
 
 
 async def set_last_verdicts_of_supports(work: Work, instants: Mapping[UUID, datetime]) -> None:
-    """Saves the instants of the supports' new verdicts, by which supports are sorted."""
+    """Saves the time of each support's latest verdict in the support's row. Lists of supports are sorted by it."""
     given = func.unnest(cast(list(instants), IdList), cast(list(instants.values()), ARRAY(DateTime(timezone=True))))
     rows = given.table_valued("id", "at", name="given").render_derived()
     await work.db.execute(
@@ -88,7 +88,7 @@ async def set_last_verdicts_of_supports(work: Work, instants: Mapping[UUID, date
 
 
 def support_event(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> NewEvent:
-    """Returns an event about a support; `more` are further ids of the event."""
+    """Returns an event about a support. `more` has further ids for the event."""
     return NewEvent(
         type=type_,
         subject_id=support.id,

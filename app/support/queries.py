@@ -66,7 +66,7 @@ async def supports_of_students(work: Work, student_ids: Sequence[UUID]) -> dict[
 
 @needs(Can.READ_SUPPORTS)
 async def phases_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[Phase]]:
-    """Returns the phases of these supports in order, keyed by the support's id."""
+    """Returns the phases of these supports, oldest first, keyed by the support's id."""
     rows = await work.db.scalars(
         select(Phase)
         .where(Phase.district_id == work.district_id, Phase.support_id == any_(cast(list(support_ids), IdList)))
@@ -141,7 +141,7 @@ async def session(work: Work, session_id: UUID) -> Session:
 
 @needs(Can.READ_SUPPORTS)
 async def changes_of(work: Work, session_id: UUID) -> list[SessionChange]:
-    """Returns the earlier values of a session, as one row for each change, oldest first."""
+    """Returns the logged changes of a session, each with the earlier values, oldest first."""
     rows = await work.db.scalars(
         select(SessionChange)
         .where(SessionChange.district_id == work.district_id, SessionChange.session_id == session_id)
@@ -156,7 +156,7 @@ async def changes_of(work: Work, session_id: UUID) -> list[SessionChange]:
 async def dosage_between(work: Work, support_id: UUID, since: date | None, until: date | None) -> Dosage:
     """Returns the dosage of a support from `since` to `until`, both included.
 
-    Without `since` it begins with the support's last phase; without `until` it ends today. Raises `Malformed` for an
+    By default, `since` is the first day of the support's last phase, and `until` is today. Raises `Malformed` for an
     impossible period.
     """
     row = await support(work, support_id)
@@ -168,9 +168,7 @@ async def dosage_between(work: Work, support_id: UUID, since: date | None, until
 async def dosages_between(
     work: Work, keys: Sequence[tuple[UUID]], since: date | None = None, until: date | None = None
 ) -> list[Dosage | None]:
-    """Returns the dosage of each of these supports, as `dosage_between` does, with five statements for any number of
-    supports.
-    """
+    """Returns the dosage of each of these supports, as `dosage_between` does. Executes five statements in total."""
     _check_window(since, until)
     rows = await supports_by_id(work, [support_id for (support_id,) in keys])
     dosages = await _dosages(work, list(rows.values()), since, until)

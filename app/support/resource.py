@@ -181,7 +181,7 @@ FLAGS = (
         ),
     ),
 )
-"""Flags that this package adds to the lists of other packages, keyed by the list's name."""
+"""The flags that this package adds to lists of other packages, keyed by the name of the list."""
 
 COMMANDS = (
     Command(

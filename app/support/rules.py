@@ -39,8 +39,8 @@ _VERBS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def next_state(state: str, verb: str) -> str:
-    """Returns the state that a support has after the verb; raises `Conflict` if its current state does not allow the
-    verb.
+    """Returns the state to which a verb leads from `state`. Raises `Conflict` if the verb is not allowed in this
+    state.
     """
     required, target = _VERBS[verb]
     if state in required:
@@ -66,7 +66,7 @@ class Plan:
 
 
 def is_ahead(goal: float, baseline: float, direction: str) -> bool:
-    """Returns whether the goal is better than the baseline, by more than a rounding error."""
+    """Returns whether the goal is better than the baseline by more than a rounding error."""
     return (goal - baseline if direction == "up" else baseline - goal) > ROUNDING * max(1.0, abs(baseline), abs(goal))
 
 
@@ -97,7 +97,7 @@ def violations_of(plan: Plan) -> list[Violation]:
 
 @dataclass(frozen=True, slots=True)
 class SessionInput:
-    """A session to validate; `begins_on` and `ends_on` are the first and last day of its support."""
+    """A session to validate. `begins_on` and `ends_on` are the first and the last day of its support."""
 
     held_on: date
     number: int

@@ -1,6 +1,6 @@
-"""Plans, starts, changes and ends supports. A change of a support begins a new phase.
+"""Plans, starts, changes and ends supports. Each change of a support begins a new phase.
 
-Over 250 lines, since each input states its description and an example.
+This file exceeds 250 lines because each input states its description and an example.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ from app.support.rules import is_ahead, next_state
 
 @dataclass(frozen=True, slots=True)
 class NewSupport:
-    """The input of `plan_support`. `level` is a rank; without `baseline`, the median of the last three scores is
+    """The input of `plan_support`. `level` is a rank. If `baseline` is None, the median of the last three scores is
     used.
     """
 
@@ -91,7 +91,11 @@ class NewSupport:
 
 @dataclass(frozen=True, slots=True)
 class SupportChange:
-    """The input of `change_support`: the values of the plan from a day on; a field that is None keeps its value."""
+    """The input of `change_support`: the plan of the new phase, and the day on which this phase begins.
+
+    `begins_on` and `baseline` have the defaults that their descriptions state. Any other field that is None keeps its
+    current value.
+    """
 
     because: Annotated[
         str, Text(min=1, max=4000), About("The reason for the change.", "Four scores below the aimline.")
@@ -116,9 +120,7 @@ BECAUSE = Text(min=1, max=4000)
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def plan_support(work: Work, new: NewSupport) -> Support:
-    """Plans a support with its first phase, and adds the student to the caseloads of the support's lead and
-    provider.
-    """
+    """Plans a support with its first phase, and adds the student to the caseloads of its lead and its provider."""
     require_texts(new)
     student = await lock_student(work, new.student, "/student")
     measure = await locate_measure(work, new.measure, "/measure")
@@ -244,9 +246,7 @@ async def end_support(
     because: Annotated[str, BECAUSE, About("The reason for the end.", "The goal is met.")],
     on: Annotated[date | None, About("The last day; by default, today.", date(2027, 2, 12))] = None,
 ) -> Support:
-    """Ends a planned or active support, and removes the student from the caseloads to which the support added the
-    student.
-    """
+    """Ends a planned or active support, and removes the entries that it added to caseloads."""
     BECAUSE.require(because, "/because")
     support = await lock_support(work, support_id)
     was_active, support.state = support.state == "active", next_state(support.state, "end")
@@ -264,7 +264,7 @@ async def end_support(
 
 
 async def _secured_area_of(work: Work, area_ids: set[UUID]) -> str | None:
-    """Returns the code of the secured area of the measure or the concerns, or None if there is none.
+    """Returns the code of the secured area of the support's measure and concerns, or None if none of them is secured.
 
     Raises `Invalid` for two different secured areas, because a support is protected by one scope only.
     """

@@ -1,9 +1,11 @@
-"""Records, amends and removes sessions of supports. Earlier values are kept; no field is free text.
+"""Records, amends and removes sessions of supports. Earlier values are kept. No field is free text.
 
-A session with a known external id of the same sender, or else with the same support, day and number, is amended; any
-other is created. An invalid session of a batch is refused with its violations, and the others are recorded.
+* A sent session that matches a stored one amends it. It matches by the sender's external id, or else by support, day
+  and number.
+* Any other sent session is stored as a new one.
+* An invalid session is refused with its violations, and the other sessions of the batch are recorded.
 
-Over 250 lines, since each input states its description and an example.
+This file exceeds 250 lines because each input states its description and an example.
 """
 
 from collections.abc import Sequence
@@ -67,9 +69,10 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class SessionAmendment:
-    """The corrections of a session; a field that is None keeps its value.
+    """The corrections of a session. A field that is None leaves the stored value unchanged.
 
-    If no minutes are lost any more, the reason for lost minutes is cleared.
+    If no minutes are lost after the correction and `lost_because` is None, the stored reason for lost minutes is
+    deleted.
     """
 
     held_on: Annotated[date | None, About("The corrected day.", date(2026, 9, 23))] = None
@@ -93,9 +96,7 @@ class RecordedSession:
 
 @dataclass(frozen=True, slots=True)
 class _SessionBatch:
-    """The database rows that are needed to record a batch of sessions, loaded once: support, phases, date, existing
-    sessions.
-    """
+    """The rows that are needed to record a batch of sessions, loaded once: support, phases and existing sessions."""
 
     support: Support
     phases: list[Phase]
@@ -260,7 +261,7 @@ def _match(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> Sessio
 
 
 async def _save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool:
-    """Changes those values of a session that differ, and logs the earlier ones. Returns whether any value differed."""
+    """Changes the values of a session that differ, and logs the earlier values. Returns whether any value differed."""
     changed = {name: value for name, value in values.items() if getattr(row, name) != value}
     if not changed:
         return False
@@ -291,8 +292,9 @@ async def _save_changes(work: Work, row: Session, values: dict[str, Any]) -> boo
 
 
 def _planned_minutes(phases: Sequence[Phase], day: date) -> int:
-    """Returns the minutes that the plan of a day's phase requires for one session. Before the first phase, the first
-    phase applies.
+    """Returns the planned minutes of one session on a day, by the phase of that day.
+
+    For a day before the first phase, the plan of the first phase applies.
     """
     begun_phases = [phase for phase in phases if phase.begins_on <= day]
     return (begun_phases[-1] if begun_phases else phases[0]).minutes_per_session

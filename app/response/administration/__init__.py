@@ -1,1 +1,1 @@
-"""Manages the inputs of judging: the rules in force, calibrations, and the effects of changed breaks and measures."""
+"""Manages what judging depends on: the rules in force, calibrations, school breaks, and measures."""

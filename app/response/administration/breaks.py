@@ -1,7 +1,7 @@
-"""Saves and removes school breaks, and has the affected series judged again without alerts.
+"""Saves and removes school breaks. The affected series are then judged again, without alerts.
 
-The roster stores breaks and weeks. Only the series of schools whose weeks changed are affected, so a break that changes
-no week (a single day, or a week outside the school's year) causes no judging.
+Breaks and school weeks are stored by the roster. Only the series of schools whose weeks changed are affected. A break
+that changes no week (a single day, or a week outside of the school's year) affects no series.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.roster.breaks import NewBreak, SavedBreak, delete_break, save_break
 async def declare_break(work: Work, new: NewBreak) -> SavedBreak:
     """Saves a break of a school or of the whole district. If the break exists already, only its name changes.
 
-    The worker judges the affected series shortly afterwards, without raising alerts. Raises `Invalid` with every
+    A worker judges the affected series shortly afterwards, without raising alerts. Raises `Invalid` with every
     violation.
     """
     return await _schedule_judging(work, await save_break(work, new))
@@ -26,7 +26,7 @@ async def declare_break(work: Work, new: NewBreak) -> SavedBreak:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def remove_break(work: Work, break_id: UUID) -> SavedBreak:
-    """Removes a break; the worker then judges the affected series again. Raises `NotFound` and `Forbidden`."""
+    """Removes a break. A worker then judges the affected series again. Raises `NotFound` and `Forbidden`."""
     return await _schedule_judging(work, await delete_break(work, break_id))
 
 

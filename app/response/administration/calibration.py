@@ -1,7 +1,7 @@
-"""Makes and reads calibrations: numbered estimates for each measure, made from a district's own series and never
-changed.
+"""Makes and reads calibrations: estimates for a measure, made from a district's own series.
 
-They are estimated from scores alone. A district's true false-alarm rate cannot be known from scores and is not claimed.
+Calibrations are numbered and never changed. They are estimated from scores alone. A district's true false-alarm rate
+cannot be known from scores, so none is stated.
 """
 
 from __future__ import annotations
@@ -29,16 +29,15 @@ from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.roster.lookup import page_by_id, zone_of
 
 REACHES_BACK = timedelta(days=365)
-"""The maximum age of a phase at its beginning. Older phases are left out, because they had other forms and students."""
+"""The phases that began longer ago than this are left out, because they had other forms and students."""
 
 
 @needs(Can.OPERATE)
 async def calibrate_district(work: Work) -> list[CalibrationRow]:
-    """Estimates each growth measure from the last year's series, over all grades and by grade. Saves and returns the
-    results.
+    """Makes calibrations of each growth measure, over all grades and by grade. Saves and returns them.
 
-    With too little data the published defaults apply, and the saved row states that. The worker judges the series again
-    with the new estimates, without raising alerts.
+    They are estimated from the series of the last year. With too little data the published defaults apply, and the
+    saved row states that. A worker then judges the series again with the new estimates, without raising alerts.
     """
     since = today_in(await zone_of(work)) - REACHES_BACK
     series = [score_series for score_series in await load_history(work, since) if _can_calibrate(score_series)]
@@ -79,8 +78,10 @@ def _can_calibrate(score_series: ScoreSeries) -> bool:
 
 
 def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], list[ScoreSeries]]:
-    """Returns the series grouped by measure (with None for all grades), and by measure and grade where the grade is
-    known.
+    """Groups the series, and returns the groups keyed by measure and grade.
+
+    The group of a measure with the grade None has the series of all grades. A series of unknown grade is only in that
+    group.
     """
     by_measure: dict[tuple[UUID, str | None], list[ScoreSeries]] = defaultdict(list)
     for score_series in series:
@@ -91,7 +92,7 @@ def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], 
 
 
 def _place_on_calendars(series: Sequence[ScoreSeries]) -> tuple[list[Placed], list[int]]:
-    """Returns the series, each placed on the calendar of its cohort, and the number of the cohort of each."""
+    """Returns the series, each placed on the calendar of its cohort, and the number of each series' cohort."""
     cohorts: dict[Cohort, list[ScoreSeries]] = defaultdict(list)
     for score_series in series:
         cohorts[score_series.cohort].append(score_series)

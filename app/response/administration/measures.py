@@ -1,7 +1,7 @@
-"""Amends measures, and has a measure's series judged again if their verdicts depend on the change.
+"""Amends measures. If verdicts depend on the change, the measure's series are judged again.
 
-Earlier verdicts keep the standard error of measurement that they used. The new verdicts raise no alert, as after a
-change of rules.
+Earlier verdicts keep the standard error of measurement that they used. As after a change of rules, the new verdicts
+raise no alert.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.response.judging import finalize
 from app.support.models import Support
 
 AFFECTS_VERDICTS = frozenset({"sem"})
-"""The columns that verdicts depend on, of those that may change while the measure has scores."""
+"""The columns on which verdicts depend, among those that may change while the measure has scores."""
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
@@ -31,7 +31,7 @@ async def amend_measure(
 ) -> Measure:
     """Amends the measure with this code or id as `playbook.measures.amend_measure` does.
 
-    If its standard error of measurement changes, the worker judges its series again without raising alerts.
+    If its standard error of measurement changes, a worker judges its series again without raising alerts.
     """
 
     async def use_of(measure: Measure, forms: Sequence[str] | None) -> MeasureUse:
@@ -48,7 +48,7 @@ async def amend_measure(
 
 @needs(Can.JUDGE)
 async def _load_use(work: Work, measure: Measure, forms: Sequence[str] | None) -> MeasureUse:
-    """Returns how a measure is used. A removed score counts too, because it can be restored."""
+    """Returns how a measure is used. A removed score counts as a use, because it can be restored."""
     is_kept = Score.removed_at.is_(None)
     unlisted = and_(Score.form.is_not(None), Score.form.not_in(forms)) if forms else false()
     has_supports = exists().where(Support.district_id == work.district_id, Support.measure_id == measure.id)

@@ -1,6 +1,6 @@
-"""Changes a district's decision rules: validates them, previews their effect, and has all series judged again.
+"""Changes a district's decision rules: validates the new rules, previews their effect, and has all series judged again.
 
-The playbook stores the rules; this module knows which rules exist and which parameters they take.
+The playbook only stores rules. This module knows which rules exist and which parameters each rule takes.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ MAX_RULES, MAX_SHOWN = 500, 1000
 
 @dataclass(frozen=True, slots=True)
 class NewRule:
-    """A decision rule in the input of `publish_rules`.
+    """A decision rule in the input of `publish_rules`, with the series to which it applies.
 
-    It applies to a measure, to an area with the areas below it, or to all other series, in one school or in the whole
-    district.
+    These are the series of one measure, the series of an area and of the areas below it, or all other series; in one
+    school or in the whole district.
     """
 
     rule: str
@@ -55,8 +55,9 @@ class NewRule:
 
 @dataclass(frozen=True, slots=True)
 class RuleInForce:
-    """A rule of the version in force, with its stated false-alarm rate and the cases in which that rate does not
-    hold.
+    """A rule of the version in force, with its stated false-alarm rate.
+
+    `holds_badly` names the cases in which this rate does not hold.
     """
 
     entry: Entry
@@ -66,7 +67,7 @@ class RuleInForce:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """A support whose state would change under the new rules, with both states."""
+    """A support whose state would change under the new rules, with the state before and after."""
 
     support_id: UUID
     student_id: UUID
@@ -76,7 +77,7 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A preview of new rules: how the states of the active supports that the caller may see would change.
+    """The effect that new rules would have on the states of the active supports that the caller may see.
 
     `before` and `after` are the numbers of supports by state.
     """
@@ -88,12 +89,12 @@ class Preview:
 
     @property
     def flagged(self) -> list[StateChange]:
-        """Returns the supports that would change to an alarm, at most MAX_SHOWN."""
+        """Returns at most MAX_SHOWN of the supports that would change to an alarm."""
         return [change for change in self.changes if change.before not in ALARMS and change.after in ALARMS][:MAX_SHOWN]
 
     @property
     def cleared(self) -> list[StateChange]:
-        """Returns the supports that would change from an alarm to another state, at most MAX_SHOWN."""
+        """Returns at most MAX_SHOWN of the supports that would change from an alarm to another state."""
         return [change for change in self.changes if change.before in ALARMS and change.after not in ALARMS][:MAX_SHOWN]
 
 
@@ -116,10 +117,10 @@ async def _load_rules(work: Work) -> tuple[PlaybookVersion, list[RuleInForce]]:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_rules(work: Work, rules: Sequence[NewRule], *, alert: bool = False) -> PlaybookVersion:
-    """Publishes the next version with these rules. The worker then judges all series; only with `alert` may this raise
-    alerts.
+    """Publishes the next version of the playbook with these rules. A worker then judges all series again.
 
-    Without a rule for all other series, the current one is kept. Raises `Invalid` with every violation.
+    With `alert`, this may raise alerts. If the rules have none for all other series, the current one is kept. Raises
+    `Invalid` with every violation.
     """
     version = await playbook.publish_rules(work, await _validate(work, rules))
     async with work.as_district("publishing"):
@@ -129,9 +130,7 @@ async def publish_rules(work: Work, rules: Sequence[NewRule], *, alert: bool = F
 
 @needs(Can.READ_PLAYBOOK, Can.READ_SUPPORTS, Can.READ_VERDICTS)
 async def preview_rules(work: Work, rules: Sequence[NewRule]) -> Preview:
-    """Returns the effect that these rules would have on the active supports, without saving anything; raises
-    `Invalid`.
-    """
+    """Returns the effect that these rules would have on the active supports. Saves nothing. Raises `Invalid`."""
     stored_rules = await _validate(work, rules)
     support_ids = await work.db.scalars(
         select(Support.id).where(
@@ -183,7 +182,7 @@ async def _compare(
 
 
 async def _validate(work: Work, rules: Sequence[NewRule]) -> dict[str, Any]:
-    """Returns valid rules in the form in which a version stores them; raises `Invalid`."""
+    """Validates the rules, and returns them in the form in which a version stores them. Raises `Invalid`."""
     if not 1 <= len(rules) <= MAX_RULES:
         raise Invalid([Violation("/rules", "rules.count", f"Name 1 to {MAX_RULES} rules.")])
     violations: list[Violation] = []
@@ -253,5 +252,5 @@ def _rule_in_force(entry: Entry) -> RuleInForce:
 
 
 def shown_school(entry: Entry) -> str | None:
-    """Returns the public id of the entry's school, or None."""
+    """Returns the public id of the school to which an entry applies, or None for the whole district."""
     return ids.format_id("org", entry.school) if entry.school else None

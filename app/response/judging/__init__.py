@@ -1,3 +1,3 @@
-"""Loads series, judges them with their cohorts, writes the verdicts, and finalizes them when a cohort's week is
+"""Loads series, judges them with their cohorts, and writes the verdicts. Finalizes the verdicts when a week is
 complete.
 """

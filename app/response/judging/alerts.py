@@ -1,7 +1,7 @@
-"""Decides when a verdict opens an alert, names it, and closes it: each once, with hysteresis. Pure.
+"""Decides when a verdict opens, names or closes an alert. Pure.
 
-An alert is raised once, and ends only after calm verdicts in two weeks. Only successive verdicts matter here, not
-scores. What must be remembered between two verdicts is a `Memory`, which is stored as JSON.
+An alert is opened once, and it ends only after calm verdicts in two weeks (hysteresis). The decision depends only on
+successive verdicts, not on scores. What must be remembered between two verdicts is a `Memory`, which is stored as JSON.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from typing import Any
 from app.response.rules.verdict import ALARMS, State
 
 RECOVERED = frozenset({State.RESPONDING, State.GOAL_MET})
-"""The states that help to end an alert. At `below_pace` the goal will be missed, so nobody has recovered."""
+"""The states that count towards the end of an alert.
+
+`below_pace` is not one of them, because the goal will then be missed.
+"""
 
 CALM = RECOVERED | {State.BELOW_PACE}
-"""The states that help to end a watch. `uncertain`, which is between the watch and the alert threshold, changes
-nothing.
+"""The states that count towards the end of a watch.
+
+`uncertain` is not one of them: it is between the thresholds of the watch and of the alert, and changes nothing.
 """
 
 REST_WEEKS = 4
@@ -38,17 +42,18 @@ class AlertSignal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Latch:
-    """A switch that turns on at once, and off only after calm verdicts in two successive weeks that have verdicts.
+    """A switch that turns on with the first verdict that asks for it, and off after calm verdicts in two successive
+    weeks.
 
-    `calm_since` is the first of these weeks.
+    A week without a verdict does not count. `calm_since` is the first of the two weeks.
     """
 
     on: bool = False
     calm_since: int | None = None
 
     def step(self, *, raised: bool, calm: bool, week: int) -> Latch:
-        """Returns the latch after a verdict of the week `week`. If the same verdict is applied again, nothing
-        changes.
+        """Returns the latch after a verdict of the week `week`. Applying the same verdict twice has no further
+        effect.
         """
         if raised:
             return Latch(True)
@@ -61,8 +66,8 @@ class Latch:
 
 @dataclass(frozen=True, slots=True)
 class Latches:
-    """The three latches of a phase: for the alert, for the watch (an early sign), and for a support that is
-    under-delivered.
+    """The three latches of a phase: for the alert, for the watch (an early sign), and for too little delivery of the
+    support.
     """
 
     alert: Latch = Latch()
@@ -82,9 +87,12 @@ class Latches:
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """Whether an alert or a watch is active, whether it was raised quietly, and whether an alert was named.
+    """The record of the latest alert or watch of a phase.
 
-    week: the week in which it became active; for an inactive one, the last week in which no other may be opened.
+    * `active`: it has not ended.
+    * `week`: the week in which it became active. For an inactive one, the last week in which no other may be opened.
+    * `quiet`: it was raised quietly, without an event.
+    * `named`: it was named, which means that the verdict said "not responding".
     """
 
     active: bool = False
@@ -97,8 +105,10 @@ class AlertRecord:
 class Memory:
     """The alert state of a phase, as it is stored between two verdicts.
 
-    `before` has the latches at the end of the week before `week`. `now` has the latches after the latest verdict of
-    `week`. All verdicts of a week start from `before`, so the order in which the scores of a week arrived makes no
+    * `before` has the latches at the end of the week before `week`.
+    * `now` has the latches after the latest verdict of `week`.
+
+    Every verdict of a week starts from `before`, so the order in which the scores of a week arrived makes no
     difference.
     """
 
@@ -115,10 +125,11 @@ class Memory:
 class ConclusionOfWeek:
     """The facts about a verdict on which its alerts depend.
 
-    `finalized`: the cohort's week was complete. `quiet`: the verdict follows from a backfill or a change of rules, so
-    it raises no alert but may end one. `retractable`: the active alert would not be raised if it were judged again as
-    of the week in which it was raised. `raise_alerts`: the verdict follows from new rules that are to raise alerts,
-    even if an alert was already raised quietly.
+    * `finalized`: the cohort's week was complete.
+    * `quiet`: the verdict results from a backfill or a change of rules. It raises no alert, but may end one.
+    * `retractable`: today's scores no longer support the active alert, judged as of the week in which it was raised.
+    * `raise_alerts`: the verdict results from new rules that are to raise alerts, even if one was already raised
+      quietly.
     """
 
     state: State
@@ -132,10 +143,12 @@ class ConclusionOfWeek:
 def advance(memory: Memory, conclusion: ConclusionOfWeek) -> tuple[Memory, tuple[AlertSignal, ...]]:
     """Returns the memory after a verdict, and the signals that the verdict gives.
 
-    An alert is opened once when a series passes the rule's threshold, and named at most once, when the verdict becomes
-    not responding. It ends as recovered after two weeks of responding, or of a goal that is met. It is retracted if it
-    would no longer be raised: at once if scores were amended, and otherwise when the alert's week is finalized or over.
-    A series gives no signal twice in a week.
+    * An alert is opened once, when a series passes the rule's threshold.
+    * It is named at most once, when the verdict becomes not responding.
+    * It ends as recovered after two weeks in which the state is `responding` or `goal_met`.
+    * It is retracted if it would no longer be raised: at once if scores were amended, and otherwise when the alert's
+      week is finalized or over.
+    * A series gives no signal twice in a week.
     """
     before = memory.now if conclusion.week > memory.week else memory.before
     now = before.step(conclusion.state, conclusion.week)
@@ -221,7 +234,7 @@ def record_as_json(record: AlertRecord) -> list[Any]:
 
 
 def from_json(stored: Mapping[str, Any] | None, phase: str) -> Memory:
-    """Returns the stored memory, or an empty one if the stored memory belongs to a phase other than `phase`."""
+    """Returns the stored memory. If nothing is stored, or only a memory of another phase, returns an empty memory."""
     if not stored or stored.get("phase") != phase:
         return Memory(phase)
     before, now = (Latches(*(Latch(*latch) for latch in stored[name])) for name in ("before", "now"))

@@ -1,4 +1,4 @@
-"""Reads the calibration that applies to a measure and grade. Never estimates."""
+"""Reads the calibration that applies to a measure and grade. Computes no estimates."""
 
 from __future__ import annotations
 

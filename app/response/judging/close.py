@@ -1,4 +1,4 @@
-"""Closes the open alerts of supports that changed or ended, or whose goal's date passed. Never judges."""
+"""Closes the open alerts of supports that changed or ended, or whose goal date has passed. Judges no series."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ from app.support.models import Support
 from app.support.phase import support_event
 
 LAST_WEEK: Final = 1_000_000
-"""A week after all weeks of a phase, so that the phase opens no other alert."""
+"""A week number above all weeks of a phase. It keeps the phase from opening another alert."""
 
 QUIET = 2
-"""The place of `quiet` in a stored alert record."""
+"""The index of `quiet` in a stored alert record."""
 
 
 @needs(Can.JUDGE)
 async def close_alerts(work: Work, support_ids: Collection[UUID], event: EventType) -> int:
-    """Closes the open alerts of these supports with this event; returns their number. A quiet alert ends in silence."""
+    """Closes the open alerts of these supports with the event `event`, and returns their number.
+
+    For an alert that was raised quietly, no event is emitted.
+    """
     is_open = and_(
         ResponseState.district_id == work.district_id,
         ResponseState.support_id == any_(cast(list(support_ids), IdList)),

@@ -1,9 +1,11 @@
-"""Computes verdicts from loaded series. The monitor judges whole cohorts in arrays; other rules judge one series at a
-time. Loads nothing.
+"""Computes verdicts from loaded series. The monitor judges whole cohorts at once; other rules judge one series at a
+time.
 
-A series is judged with its whole cohort, in the order of the series' ids, whichever series are requested. So the same
-numbers always go through the same operations, and a series gets the same bytes whether it is judged alone or with its
-district. Over 250 lines, so that a cohort's calendar, its columns and the conclusions from them stay together.
+A series is always judged with its whole cohort, ordered by the ids of the series, whichever series are requested. The
+same numbers then go through the same operations, and the verdict on a series is equal to the byte whether the series is
+judged alone or with its district.
+
+This file exceeds 250 lines so that a cohort's calendar, its columns and the conclusions from them stay together.
 """
 
 from __future__ import annotations
@@ -39,9 +41,7 @@ Whole = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """A district's calibration of a measure, with the id of the calibration's row. The published defaults have no
-    id.
-    """
+    """A district's calibration of a measure, with the id of its row. The id is None for the published defaults."""
 
     id: UUID | None
     calibration: Calibration
@@ -61,7 +61,7 @@ class Judgement:
 
 
 class JudgingRequest(NamedTuple):
-    """A series to be judged as of a week, using its scores up to that week."""
+    """A request to judge a series as of a week, from the scores up to the end of that week."""
 
     monitored: MonitoredSeries
     series: Series
@@ -69,7 +69,7 @@ class JudgingRequest(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A series on the calendar of its cohort, with the calendar's week in which the phase of the series began."""
+    """A series on the calendar of its cohort. `began` is the week of the calendar in which the series' phase began."""
 
     score_series: ScoreSeries
     began: int
@@ -81,12 +81,12 @@ def judge_series(
     calibrated: Mapping[Key, Calibrated] | None = None,
     as_of: Mapping[UUID, int] | None = None,
 ) -> dict[UUID, Judgement]:
-    """Returns the verdict on each requested series by the series' own rule, keyed by support.
+    """Returns the verdict on each requested series by the rule chosen for it, keyed by support.
 
-    A series is judged as of its last week, or as of its week in `as_of`, which is keyed by support. `calibrated` has
-    the district's calibrations. `others` are the series of classmates that were not requested, and phases that have
-    ended. The scores of the requested and the other series together show how hard the forms were, even if a series is
-    too short or has another rule.
+    * `others` are series of the same cohorts that need no verdict: those of other classmates, and phases that have
+      ended. Together with the requested series, their scores show how difficult the forms were.
+    * `calibrated` has the district's calibrations.
+    * `as_of` has the week as of which to judge, keyed by support. Without it, a series is judged as of its last week.
     """
     calibrations, weeks = calibrated or {}, as_of or {}
     judgements: dict[UUID, Judgement] = {}
@@ -117,7 +117,7 @@ def judge_series(
 
 
 def series_of(monitored: MonitoredSeries, week: int) -> Series:
-    """Returns the series up to the week `week`, in the form that the rules take."""
+    """Returns the series with its scores up to the week `week`, in the form that the rules take."""
     score_series, scores = monitored.score_series, monitored.score_series.scores.upto(week)
     return Series(
         observations=scores.observations(),
@@ -132,9 +132,10 @@ def series_of(monitored: MonitoredSeries, week: int) -> Series:
 
 
 def _has_shares(monitored: MonitoredSeries, series: Series) -> bool:
-    """Returns whether the monitor can estimate the shares of a series, which every rule for growth states.
+    """Returns whether the monitor can estimate the shares of growth of a series. Every rule for growth states these
+    shares.
 
-    If it cannot, judging by the rule alone gives the reason.
+    If the monitor cannot, the series is judged by its rule alone, and the verdict gives the reason.
     """
     rule = RULES.get(monitored.chosen.rule)
     if rule is None or not rule.judges_growth:
@@ -150,8 +151,9 @@ def _has_shares(monitored: MonitoredSeries, series: Series) -> bool:
 
 
 def _by_rule(monitored: MonitoredSeries, series: Series, shares: Shares | None = None) -> Verdict:
-    """Returns the rule's verdict on a series without its cohort, with the shares that the cohort gives. If no rule can
-    judge the series, the verdict gives the reason.
+    """Returns the verdict of the chosen rule on a series without its cohort. If no rule can judge it, gives the reason.
+
+    `shares` are the shares of growth that were estimated with the cohort.
     """
     try:
         rule = rule_named(monitored.chosen.rule)
@@ -186,9 +188,10 @@ def _refused(monitored: MonitoredSeries, series: Series, code: str, sentence: st
 
 
 def delivered_enough(verdict: Verdict, monitored: MonitoredSeries, week: int) -> Verdict:
-    """Returns the verdict, changed to under-delivered if too little of the support was delivered up to the week `week`.
+    """Returns the verdict. A verdict of not responding becomes under-delivered if too little of the support was
+    delivered.
 
-    Only a verdict of not responding is changed.
+    Sessions count up to the week `week`.
     """
     since = verdict.change_week or 0
     share = monitored.dosage.share(since, week) if monitored.dosage else None
@@ -208,10 +211,10 @@ def delivered_enough(verdict: Verdict, monitored: MonitoredSeries, week: int) ->
 def _by_monitor(
     members: Sequence[ScoreSeries], requests: Mapping[UUID, JudgingRequest], calibrations: Mapping[Key, Calibrated]
 ) -> dict[UUID, Judgement]:
-    """Returns the judgements of one cohort as of each requested week, keyed by support.
+    """Returns the judgements of one cohort, keyed by support, each as of the requested week.
 
-    A judgement uses only what was known at the end of its week. The series of a cohort that is too small for form
-    adjustment are judged one at a time.
+    A judgement uses only what was known at the end of its week. In a cohort that is too small to estimate the
+    difficulty of forms, each series is judged alone.
     """
     calibrated = _calibration_of(calibrations, members[0])
     placed = on_one_calendar(members)
@@ -243,10 +246,7 @@ def _by_monitor(
 
 
 def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:
-    """Returns the series of a cohort on one calendar, in the order of their ids.
-
-    It is the calendar of the series that began first.
-    """
+    """Returns the series of a cohort, ordered by id and placed on the calendar of the series that began first."""
     ordered = sorted(members, key=lambda score_series: (score_series.support_id.int, score_series.number))
     first = min(ordered, key=attrgetter("begins_on"))
     weeks = {first.begins_on: 0}
@@ -262,9 +262,9 @@ def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:
 def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None = None) -> Batch:
     """Converts series of one measure, with the numbers of their cohorts, into arrays.
 
-    The scores up to a week of the calendar are included, or all scores without a week. A column is a form in a week. If
-    a form was given several times in a week, each time has its own column. Scores of a week that name no form are
-    assumed to be of one form.
+    * Only scores up to `week`, a week of the calendar, are included. Without `week`, all scores are.
+    * A column is a form in a week. If a form was given several times in a week, each time has its own column.
+    * Scores of a week that name no form are assumed to be of one form.
     """
     scores = [
         score_series.scores if week is None else score_series.scores.upto(week - began)
@@ -308,8 +308,9 @@ def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None =
 
 
 def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns each series' SEM in the measure's units. It is nan if the SEM is unknown or the goal is on the wrong side
-    of the baseline.
+    """Returns the SEM of each series in the measure's units.
+
+    It is nan if the SEM is unknown or if the goal is on the wrong side of the baseline.
     """
     if not placed:
         return goal_rate
@@ -319,9 +320,10 @@ def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np
 
 
 def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -> tuple[Whole, NDArray[np.float64]]:
-    """Returns the cells that occur, in order, and a table that has the value of each row in each of these cells.
+    """Returns the distinct cells in ascending order, and a table of values with a column for each of these cells.
 
-    If a row has several values in one cell, the last one is used. `count` is the number of rows.
+    Where a row has no value for a cell, the table has nan. Where it has several, the table has the last one. `count` is
+    the number of rows.
     """
     occurs = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)
     occurs[cells] = True
@@ -334,7 +336,7 @@ def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -
 
 
 def _repeats(rows: Whole, cells: Whole) -> Whole:
-    """Returns, for each score, how many earlier scores have the same row and cell."""
+    """Returns, for each score, the number of earlier scores with the same row and cell."""
     key = rows * (int(cells.max()) + 1) + cells
     order = np.argsort(key, kind="stable")
     repeats, position = np.empty(len(key), np.int64), np.arange(len(key))
@@ -359,7 +361,7 @@ def _conclude(
 def _calibration_of(calibrations: Mapping[Key, Calibrated], score_series: ScoreSeries) -> Calibrated:
     """Returns the calibration for the measure and grade of a series.
 
-    Without one, it is the calibration for all grades, and without that the published defaults.
+    If there is none, returns the calibration for all grades; if there is none either, returns the published defaults.
     """
     return (
         calibrations.get((score_series.measure.id, score_series.grade))

@@ -1,8 +1,9 @@
-"""Judges series again when a week is complete for their cohort, so that their provisional verdicts become final.
+"""Judges series again once a week is complete for their cohort. Their provisional verdicts then become final.
 
-A week of a measure at a school is a job that is claimed with a lease. All due weeks of a measure at a school are judged
-together, and a job that fails is attempted again after a wait. Over 250 lines, so that the scheduling and the execution
-of a week are in one place.
+The week of a measure at a school is a job that a worker claims with a lease. All due weeks of a measure at a school are
+judged together. A job that fails is attempted again after a wait.
+
+This file exceeds 250 lines so that the scheduling and the execution of a week are in one place.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ from app.support.models import Support
 log = structlog.get_logger()
 WEEK, RULES = "week", "rules"
 Week = tuple[UUID, UUID, date]
-"""A week of a measure at a school: the ids of the measure and the school, and the Monday."""
+"""A week of a measure at a school: the id of the measure, the id of the school, and the week's Monday."""
 AT_ONCE = 64
 RETRIES = RetryPolicy(attempts=5, first=timedelta(seconds=2), longest=timedelta(minutes=5))
 WEEK_ENDS_AT = time(6)
-"""The time in UTC, on the next Monday, at which a week is finalized although scores are missing."""
+"""The time of day (UTC) on the following Monday at which a week is finalized even if scores are missing."""
 BATCH_WAIT = timedelta(seconds=2)
 """The wait before a past week is finalized, because scores of a past week usually arrive in several batches."""
 
@@ -59,7 +60,7 @@ FINALIZATIONS = JobTable(
 
 @needs(Can.JUDGE)
 async def schedule(work: Work, loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]], *, quiet: bool) -> None:
-    """Schedules the weeks in which scores were written, so that they are finalized.
+    """Schedules the finalization of the weeks in which scores were written.
 
     `days` has triples of student, measure and day. With `quiet`, the judging raises no alert.
     """
@@ -67,9 +68,9 @@ async def schedule(work: Work, loaded: LoadedSeries, days: Collection[tuple[UUID
 
 
 def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]]) -> dict[Week, datetime]:
-    """Returns the weeks of the scores of these days, each with the instant at which the week is to be finalized.
+    """Returns the weeks that contain these days, each with the instant at which it is to be finalized.
 
-    `days` has triples of student, measure and day.
+    `days` has triples of student, measure and day, and names the days for which scores were written.
     """
     mondays: dict[tuple[UUID, UUID], set[date]] = {}
     for student_id, measure_id, day in days:
@@ -86,9 +87,9 @@ def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, d
 
 @needs(Can.JUDGE)
 async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Schedules weeks to be finalized, each at its instant in `weeks`.
+    """Schedules the finalization of weeks, each at its instant in `weeks`.
 
-    They are written at the end of the transaction. With `quiet`, the judging raises no alert.
+    The jobs are written at the end of the transaction. With `quiet`, the judging raises no alert.
     """
     _schedule(work, WEEK, weeks, quiet=quiet)
 
@@ -97,11 +98,10 @@ async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: b
 async def schedule_rules(
     work: Work, *, quiet: bool, school_ids: Collection[UUID] | None = None, measure_id: UUID | None = None
 ) -> int:
-    """Schedules the judging of every monitored measure at every school by the rules in force. Returns the number of
-    jobs.
+    """Schedules a judgement of all monitored measures at all schools by the rules in force. Returns the number of jobs.
 
-    With `school_ids`, only measures of monitored students at these schools are judged. With `measure_id`, only this
-    measure is judged. With `quiet`, the judging raises no alert.
+    With `school_ids`, only measures of monitored students at these schools are judged; with `measure_id`, only this
+    measure. With `quiet`, the judging raises no alert.
     """
     school = first_school().label("school")
     at_schools = true() if school_ids is None else Support.school_ids.overlap(cast(list(school_ids), IdList))
@@ -124,7 +124,7 @@ async def schedule_rules(
 def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
     """Schedules jobs of this kind for weeks.
 
-    The jobs of all commands of a transaction are written together at its end, so that they are locked in the order that
+    The jobs of all commands of a transaction are written together at its end. They are then locked in the order that
     all transactions use.
     """
     if weeks:
@@ -133,7 +133,9 @@ def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: b
 
 
 async def _write_weeks(work: Work) -> None:
-    """Writes the weeks that the transaction's commands scheduled, in the order in which all transactions lock them."""
+    """Writes the jobs that the commands of the transaction scheduled, in the order in which all transactions lock
+    them.
+    """
     if not work.pending_weeks:
         return
     pending, work.pending_weeks = work.pending_weeks, []
@@ -175,7 +177,9 @@ async def _write_weeks(work: Work) -> None:
 
 
 def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]]:
-    """Returns, for each cohort, the Mondays of the weeks in which every student of the cohort has a score."""
+    """Returns the Mondays of the complete weeks of each cohort. A week is complete if every student has a score in
+    it.
+    """
     weeks_by_cohort: dict[Cohort, set[date]] = {}
     for score_series in all_series:
         mondays = {monday_of(day) for day in score_series.scores.days}
@@ -188,7 +192,7 @@ def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]
 def _due_at(monday: date, *, is_complete: bool) -> datetime:
     """Returns the instant at which the week that begins on `monday` is to be finalized.
 
-    It is now if the week is complete, otherwise the end of the week.
+    A complete week is finalized at once, any other week when it ends.
     """
     present = now()
     end_of_week = datetime.combine(monday + timedelta(weeks=1), WEEK_ENDS_AT, UTC)
@@ -196,9 +200,9 @@ def _due_at(monday: date, *, is_complete: bool) -> datetime:
 
 
 async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    """Judges a district's series whose weeks are due to be finalized. Returns the number of finalized weeks.
+    """Judges those series of a district whose weeks are due to be finalized. Returns the number of finalized weeks.
 
-    The weeks are judged in groups; a fault in one group neither delays nor undoes the others.
+    The weeks are judged in groups. A fault in one group neither delays nor undoes the others.
     """
     finalized, principal = 0, system_principal(district_id, "finalizing")
     async with unit(engine, principal, keyring, "finalize") as work:
@@ -220,9 +224,9 @@ async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: 
 async def _postpone(
     engine: AsyncEngine, principal: Principal, keyring: Keyring, group: Sequence[ClaimedJob], error: Exception
 ) -> None:
-    """Postpones failed jobs to their next attempt. A job without a further attempt fails for good.
+    """Postpones failed jobs to their next attempt. A job that has no attempt left fails for good.
 
-    If saving this fails too, the leases end and another worker claims the jobs.
+    If the postponement itself cannot be saved, the leases end, and another worker claims the jobs.
     """
     fault, outcomes = summarize_fault(error), []
     for job in group:
@@ -248,10 +252,10 @@ async def _claim(work: Work) -> list[ClaimedJob]:
 
 @needs(Can.JUDGE)
 async def _finalize_group(work: Work, group: Sequence[ClaimedJob]) -> int:
-    """Judges the series of one measure at one school for all weeks of a group of jobs. Returns the number of finalized
+    """Judges the series of one measure at one school for the weeks of a group of jobs. Returns the number of finalized
     weeks.
 
-    A job whose workers have died in all of its attempts fails for good.
+    A job fails for good if the worker died in each of its attempts.
     """
     attempted = [job for job in group if job.attempts <= RETRIES.attempts]
     if attempted:
@@ -280,9 +284,10 @@ async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
 
 
 async def _lock_jobs(work: Work, ids: Collection[UUID]) -> None:
-    """Locks the jobs in the order that `_write_weeks` uses.
+    """Locks these jobs in the order that `_write_weeks` uses.
 
-    Without this, a command that writes two of these jobs at the same time could cause a deadlock.
+    In another order, this transaction and a command that writes several of the jobs could wait for each other
+    (deadlock).
     """
     rows = select(FinalizationJob.id).where(
         FinalizationJob.district_id == work.district_id, FinalizationJob.id == any_(cast(list(ids), IdList))
@@ -292,8 +297,9 @@ async def _lock_jobs(work: Work, ids: Collection[UUID]) -> None:
 
 
 async def _backfilled_weeks(work: Work, selection: SeriesSelection, since: date) -> frozenset[date]:
-    """Returns the Mondays of the weeks in which all scores of a measure at a school come from backfills, from `since`
-    on.
+    """Returns the Mondays, from `since` on, of the weeks in which all scores come from backfills.
+
+    Only scores of the selected measure and school are considered.
     """
     rows = await work.db.scalars(
         select(FinalizationJob.monday).where(

@@ -1,7 +1,4 @@
-"""Judges the series of one support or of a whole district: loads the series and writes the verdicts.
-
-Never records a score.
-"""
+"""Judges the series of one support or of a whole district: loads the series, judges them, and writes the verdicts."""
 
 from __future__ import annotations
 
@@ -22,18 +19,19 @@ from app.response.rules.verdict import ALARMS
 from app.roster.lookup import zone_of
 
 HISTORY = timedelta(weeks=8)
-"""The age of a series' last score from which the series is history. History is judged but raises no alert."""
+"""A series whose last score is older than this is history: it is judged but raises no alert."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgingMode:
-    """The circumstances of judging, which decide which alerts it may raise.
+    """The circumstances of judging, which decide which alerts may be raised.
 
-    `quiet`: the judging follows from a backfill or a change of rules and raises no alert. `finalizes`: the Mondays of
-    the weeks whose verdicts become final, because the cohorts' weeks are complete. `amended`: scores were changed or
-    removed, so active alerts are checked again at once. `raise_alerts`: the judging follows from new rules that are to
-    raise alerts. `backfilled`: the Mondays of weeks in which all scores come from backfills; a series whose last score
-    is in such a week is judged quietly.
+    * `quiet`: the judging results from a backfill or a change of rules, and raises no alert.
+    * `finalizes`: the Mondays of the weeks whose verdicts become final, because the cohorts' weeks are complete.
+    * `amended`: scores were changed or removed, so active alerts are checked again at once.
+    * `raise_alerts`: the judging results from new rules that are to raise alerts.
+    * `backfilled`: the Mondays of weeks in which all scores come from backfills. A series whose last score is in such a
+      week is judged quietly.
     """
 
     quiet: bool = False
@@ -92,7 +90,7 @@ async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMo
 def _is_concerned(monitored: MonitoredSeries, mode: JudgingMode) -> bool:
     """Returns whether a series is to be judged in this mode.
 
-    When weeks are finalized, only series with a score in such a week or later are judged.
+    If weeks are finalized, a series is judged only if its last score is in the earliest of these weeks or later.
     """
     monday = _last_monday(monitored)
     return not mode.finalizes or (monday is not None and monday >= min(mode.finalizes))
@@ -107,7 +105,7 @@ def _find_retractable(
 ) -> set[UUID]:
     """Returns the supports whose active alert would no longer be raised.
 
-    For this, the week in which the alert was raised is judged again with today's scores.
+    To find them, the week in which the alert was raised is judged again with today's scores.
     """
     as_of: dict[UUID, int] = {}
     for support_id, judgement in judgements.items():
@@ -129,9 +127,9 @@ def _judge_earlier_by_new_rules(
     current: dict[UUID, CurrentVerdict],
     calibrated: dict[Key, Calibrated],
 ) -> dict[UUID, Judgement]:
-    """Judges supports whose rules changed by the new rules, as of the last week of their current verdict.
+    """Returns judgements by the new rules, as of the week of the current verdict, keyed by support.
 
-    Returns the judgements, keyed by support.
+    Only supports whose rule has changed are judged.
     """
     as_of = {
         support_id: previous.verdict.last_week

@@ -1,7 +1,9 @@
-"""Loads the series of a district or of some supports for judging, with their cohorts, in few statements.
+"""Loads the series of a district or of some supports for judging, with their cohorts. Judges nothing.
 
-Never judges. Reads with the reach of the whole district, because a cohort includes classmates whom a caseload hides.
-Over 250 lines, so that all statements of one judgement stay together.
+It reads with the reach of the whole district, because a cohort includes classmates who are not on the caller's
+caseload. The number of statements does not depend on the number of series.
+
+This file exceeds 250 lines so that all statements of one judgement stay together.
 """
 
 from __future__ import annotations
@@ -52,29 +54,27 @@ NO_SCORES: ScoreColumns = ((), (), (), ())
 DISTRICT, DAY = bindparam("district", type_=Uuid()), bindparam("day", type_=Date())
 GRADES = bindparam("grades", type_=ARRAY(Text))
 RUNNING, ENDED, BEGUN = Phase.ends_on.is_(None), Phase.ends_on > DAY, Phase.begins_on >= DAY
-"""Conditions on phases: those that are running, those that ended after a day, and those that began on a day or
-later.
-"""
+"""Conditions on phases: the phase is running; it ended after the day `DAY`; it began on the day `DAY` or later."""
 
 Calendars = dict[UUID, list[tuple[date, bool]]]
-"""The weeks of each school in order, keyed by school. A week is its Monday and whether there was instruction."""
+"""The weeks of each school, in order and keyed by school. A week is its Monday and whether there was instruction."""
 
 
 NOWHERE = UUID(int=0)
-"""The id that stands for "no school" where supports are grouped by school."""
+"""The id that means "no school" where supports are grouped by school."""
 
 
 def first_school() -> ColumnElement[UUID]:
-    """Returns SQL for the student's first school, which determines the cohort of the student's supports."""
+    """Returns SQL for the first school of a support's student. The support belongs to a cohort of this school."""
     return func.coalesce(Support.school_ids[1], literal(NOWHERE, Uuid))
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesSelection:
-    """The conditions that select active supports to load; without any condition, all of them.
+    """The conditions that select the active supports to load. Without any condition, all of them are loaded.
 
-    Supports are selected by pairs of student and measure, by id, or by measure and first school. With `lock`, their
-    students are locked.
+    Supports are selected by pairs of student and measure, by their ids, or by measure and first school. With `lock`,
+    the students of the supports are locked.
     """
 
     pairs: Collection[tuple[UUID, UUID]] | None = None
@@ -86,10 +86,12 @@ class SeriesSelection:
 
 @dataclass(frozen=True, slots=True)
 class LoadedSeries:
-    """The result of loading: the requested series, keyed by support, and the other series of their cohorts.
+    """The requested series, keyed by support, and the other series of their cohorts.
 
-    `classmates` are running series of the same cohorts. `ended` are phases of the cohorts that are over. The scores of
-    both show how hard the forms were.
+    * `classmates` are running series of the same cohorts.
+    * `ended` are phases of the same cohorts that have ended.
+
+    The scores of both show how difficult the forms were.
     """
 
     requested: dict[UUID, MonitoredSeries] = field(default_factory=dict)
@@ -98,16 +100,16 @@ class LoadedSeries:
 
     @property
     def running(self) -> list[ScoreSeries]:
-        """Returns all running series, both the requested ones and those of their classmates."""
+        """Returns all running series: the requested ones, and those of their classmates."""
         return [*(monitored.score_series for monitored in self.requested.values()), *self.classmates.values()]
 
     def others(self, support_ids: Collection[UUID]) -> list[ScoreSeries]:
-        """Returns every series except the running ones of these supports."""
+        """Returns all loaded series except the running series of these supports."""
         return [*(series for series in self.running if series.support_id not in support_ids), *self.ended]
 
 
 class PlannedSupport(NamedTuple):
-    """A support with one of its phases, as a row of `_select_phases`."""
+    """A support with one of its phases. It is a row of the query that `_select_phases` builds."""
 
     support_id: UUID
     student_id: UUID
@@ -124,16 +126,16 @@ class PlannedSupport(NamedTuple):
 
     @property
     def cohort(self) -> Cohort:
-        """Returns the cohort of the support: the measure, the support's first school and the student's first grade."""
+        """Returns the support's cohort, which is its measure, its first school and the student's first grade."""
         school = self.school_ids[0] if self.school_ids else self.support_id
         return self.measure_id, school, self.grades[0] if self.grades else None
 
 
 @needs(Can.JUDGE)
 async def load(work: Work, selection: SeriesSelection, rules: Rulebook) -> LoadedSeries:
-    """Loads the selected active supports with their running phases, scores, weeks and dosage.
+    """Loads the selected active supports with their running phases, scores, weeks and dosage. Returns their series.
 
-    It takes eight statements for any number of series. `rules` are the decision rules in force.
+    Executes eight statements for any number of series. `rules` are the decision rules in force.
     """
     query = _restrict(selection, _select_phases(RUNNING, entities=True).where(Support.state == "active"))
     if selection.lock:
@@ -165,7 +167,9 @@ async def load(work: Work, selection: SeriesSelection, rules: Rulebook) -> Loade
 
 
 async def _lock_students(work: Work, selection: SeriesSelection) -> None:
-    """Locks the students of the selected supports. Students that a command has already locked are not locked again."""
+    """Locks the students of the selected supports, except those that a command of this transaction has already
+    locked.
+    """
     students = {student_id for student_id, _ in selection.pairs or ()}
     if selection.pairs is None:
         query = select(Support.student_id).where(Support.district_id == work.district_id, Support.state == "active")
@@ -175,7 +179,7 @@ async def _lock_students(work: Work, selection: SeriesSelection) -> None:
 
 @needs(Can.JUDGE)
 async def load_history(work: Work, since: date) -> list[ScoreSeries]:
-    """Returns every phase that began on the day `since` or later, whether running or ended, as a series for
+    """Returns the series of every phase that began on the day `since` or later, running or ended. Used for
     calibration.
     """
     series, _ = await _build_series(
@@ -189,7 +193,7 @@ async def _build_series(
 ) -> tuple[list[ScoreSeries], Calendars]:
     """Returns the series of these phases, and the weeks of their schools over the whole period.
 
-    Only the first `requested` of them have the points of their baseline.
+    Only the first `requested` of the series have points of a baseline.
     """
     if not plans:
         return [], {}
@@ -225,7 +229,7 @@ async def _build_series(
 
 
 async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calendars: Calendars) -> None:
-    """Adds to each requested series the dosage that was delivered up to its last score."""
+    """Adds to each requested series the dosage up to its last score."""
     scored = [
         (monitored, last_on)
         for monitored in requested.values()
@@ -248,10 +252,11 @@ async def _add_dosage(work: Work, requested: dict[UUID, MonitoredSeries], calend
 
 @cache
 def _select_phases(of_phase: ColumnElement[bool], *, entities: bool = False, of_grades: bool = False) -> Select[Any]:
-    """Returns a SELECT of supports, each with those of its phases for which `of_phase` is true, as `PlannedSupport`.
+    """Returns a SELECT of supports, each with those of its phases for which the condition `of_phase` is true.
 
-    With `entities`, it also selects the rows of support and phase. With `of_grades`, it selects only students of the
-    grades in GRADES or of no grade. The statement is cached, because building it takes longer than running it.
+    The rows are read as `PlannedSupport`. With `entities`, the SELECT also has the mapped support and phase. With
+    `of_grades`, it is restricted to students of the grades in GRADES or of no grade. The SELECT is cached, because
+    building it takes longer than running it.
     """
     phases = select(Phase).where(Phase.district_id == DISTRICT, Phase.support_id == Support.id, of_phase)
     students = select(Person.grades).where(Person.district_id == DISTRICT, Person.id == Support.student_id)
@@ -296,7 +301,7 @@ def _is_any_of(column: InstrumentedAttribute[UUID], ids: Iterable[UUID]) -> Colu
 
 
 async def _load_classmates(work: Work, plans: Sequence[PlannedSupport]) -> list[PlannedSupport]:
-    """Returns the classmates of these supports: supports with the same measure and a common school and grade."""
+    """Returns the supports of classmates: supports of the same measure with a common school and grade."""
     ids = {plan.support_id for plan in plans}
     schools = {school for plan in plans for school in plan.school_ids[:1]}
     grades = {grade for plan in plans for grade in plan.grades[:1]}
@@ -309,7 +314,10 @@ async def _load_classmates(work: Work, plans: Sequence[PlannedSupport]) -> list[
 
 
 async def _load_ended(work: Work, running: Sequence[PlannedSupport]) -> list[PlannedSupport]:
-    """Returns phases of the same cohorts that ended after the first of the running phases had begun."""
+    """Returns the ended phases of the same cohorts that overlap with these running phases.
+
+    A phase overlaps if it ended after the first of the cohort's running phases had begun.
+    """
     first: dict[Cohort, date] = {}
     for plan in running:
         first[plan.cohort] = min(plan.begins_on, first.get(plan.cohort, plan.begins_on))
@@ -341,7 +349,7 @@ async def _load_calendars(
 def _weeks_of(plan: PlannedSupport, calendars: Calendars, counted_weeks: dict[tuple[UUID, date], Weeks]) -> Weeks:
     """Returns the numbers of a phase's weeks, counted from its start.
 
-    They follow the calendar of the first of the phase's schools that has one.
+    The calendar is that of the first of the phase's schools that has one.
     """
     school = next((school_id for school_id in plan.school_ids if school_id in calendars), None)
     if school is None:

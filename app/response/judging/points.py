@@ -1,4 +1,4 @@
-"""Combines the scores of one day into one point of a series, which has their median. Pure."""
+"""Combines the scores of one day into one point of a series. The value of the point is their median. Pure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from typing import NamedTuple
 from uuid import UUID
 
 ScoreColumns = tuple[tuple[UUID, ...], tuple[date, ...], tuple[float, ...], tuple[str, ...]]
-"""The scores of a phase as columns: ids, days, values and forms (an empty text for no form)."""
+"""The scores of a phase as columns: ids, days, values and forms. An empty text means that no form is known."""
 
 BETWEEN_FORMS = "\x1f"
-"""The separator between the names of the forms of one day's scores. Classmates with the same forms on a day share their
-difficulty.
+"""The separator between the names of forms, if a student took several forms on one day.
+
+Students who took the same forms on a day are compared as if they had taken one form.
 """
 
 
 class DayPoints(NamedTuple):
-    """The points of a series as columns, one point for each day with scores.
+    """The points of a series as columns. There is one point for each day with scores.
 
-    If a day has several scores, `same_day` has the ids of the others, keyed by the id of the first.
+    The id of a point is the id of the day's first score. `same_day` has the ids of the day's other scores, keyed by
+    this id.
     """
 
     ids: tuple[UUID, ...]
@@ -32,7 +34,7 @@ class DayPoints(NamedTuple):
 
 
 def combine_by_day(columns: ScoreColumns) -> DayPoints:
-    """Returns the points of these scores, which must be in the order of their days."""
+    """Combines the scores of each day, and returns the points. The scores must be in the order of their days."""
     ids, days, values, forms = columns
     if len(set(days)) == len(days):
         return DayPoints(ids, days, values, forms, {})

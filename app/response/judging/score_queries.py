@@ -1,4 +1,4 @@
-"""Reads the scores of phases, and the scores of their baselines, in one statement. Never judges."""
+"""Reads the scores of phases and the scores of their baselines with one statement. Judges nothing."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ from app.response.judging.points import ScoreColumns, combine_by_day
 from app.roster.lookup import IdList
 
 BASELINE_WINDOW = timedelta(weeks=12)
-"""The time before a support from which scores are read as baseline points, because they may show a trend."""
+"""The time before a support in which scores count as points of its baseline. These points may show a trend."""
 
 DISTRICT = bindparam("district", type_=Uuid())
 DAYS: ARRAY[date] = ARRAY(Date)
 PHASE_ARRAYS = {"phase_id": IdList, "student_id": IdList, "measure_id": IdList, "begins_on": DAYS, "ends_on": DAYS}
 SCORE_ARRAYS = {**PHASE_ARRAYS, "baseline_since": DAYS}
-"""The parameters of the statement that reads scores: the SQL type of each array, keyed by name; each array has an item
-per phase.
+"""The SQL types of the array parameters of the statement that reads scores, keyed by name.
 
-`baseline_since` is None for a phase whose baseline points are not needed.
+Each array has one item per phase. `baseline_since` is null for a phase whose baseline points are not needed.
 """
 
 
 class PhaseKeys(Protocol):
-    """The properties of a phase by which its scores are selected."""
+    """The properties of a phase that are needed to select its scores."""
 
     @property
     def phase_id(self) -> UUID: ...
@@ -55,8 +54,8 @@ async def load_scores(
 ) -> tuple[dict[UUID, ScoreColumns], dict[UUID, tuple[float, ...]]]:
     """Returns the progress scores of each phase, oldest first, and its baseline points, both keyed by phase.
 
-    Baseline points are returned only for those of the first `requested` phases that are the first phase of a support.
-    Scores of the day on which a phase ends are left out, and so are screening scores.
+    Baseline points are returned only if the phase is one of the first `requested` ones and the first phase of its
+    support. Screening scores, and scores of the day on which a phase ends, are left out.
     """
     arrays: dict[str, list[Any]] = {name: [getattr(plan, name) for plan in plans] for name in PHASE_ARRAYS}
     arrays["baseline_since"] = [

@@ -1,4 +1,4 @@
-"""Defines a series as judging uses it: a phase's aimline, scores, rule and dosage. Reads nothing."""
+"""Defines a series in the form that judging uses: a phase's aimline, scores, rule and dosage. Pure."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from app.support.dosage import Dosage, DosageWeek
 from app.support.models import Phase, Support
 
 Cohort = tuple[UUID, UUID, str | None]
-"""The key of a cohort, which is the students who take the same forms in the same weeks: measure, school and grade.
+"""The key of a cohort: measure, school and grade. A cohort is the students who take the same forms in the same weeks.
 
-A support without a school is alone in its cohort.
+A support without a school is the only one in its cohort.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The points of a phase as columns, oldest first: ids, days, instructional weeks, values, and forms (an empty text
-    for none).
+    """The points of a phase as columns, oldest first: ids, days, instructional weeks, values and forms.
 
-    If a point is the median of several scores, `same_day` has the ids of the others, keyed by the id of the first.
+    * An empty text means that no form is known.
+    * A point is the median of a day's scores. Its id is the id of the first of them; `same_day` has the ids of the
+      others, keyed by this id.
     """
 
     ids: tuple[UUID, ...] = ()
@@ -56,7 +57,7 @@ class Scores:
         )
 
     def observations(self) -> tuple[Observation, ...]:
-        """Returns the points in the form that the rules take."""
+        """Returns the points as observations, which is the form that the rules take."""
         if not self.same_day:
             return tuple(map(Observation, self.weeks, self.values, self.ids))
         others = [self.same_day.get(score_id, ()) for score_id in self.ids]
@@ -67,9 +68,9 @@ class Scores:
 class ScoreSeries:
     """A phase with its aimline and scores.
 
-    Its scores also show how hard the forms of its cohort were. `before` are the points of the baseline, oldest first,
-    of a requested support's first phase. `goal_week` is at least 1, also for a goal within the first instructional
-    week.
+    * `before` has the points of the baseline, oldest first. It is filled only for the first phase of a requested
+      support.
+    * `goal_week` is at least 1, even if the goal date is in the first instructional week.
     """
 
     support_id: UUID
@@ -103,7 +104,10 @@ class ScoreSeries:
         return weeks_between(self.weeks, self.begins_on, day)
 
     def monday_of_week(self, week: int) -> date:
-        """Returns the first Monday of an instructional week of this phase."""
+        """Returns the Monday of the phase's instructional week number `week`.
+
+        During a break the number stays the same; the first Monday with this number is returned.
+        """
         monday = begins = monday_of(self.begins_on)
         while self.week_of(monday) < week:
             monday += timedelta(weeks=1)
@@ -125,17 +129,17 @@ class MonitoredSeries:
 class WeeklyDelivery(series.DeliveredMinutes):
     """The dosage of a phase by instructional week.
 
-    The delivered share is that of sessions or of minutes, whichever is less.
+    The delivered share is computed from sessions and from minutes; the smaller of the two counts.
     """
 
     whole: Dosage | None = None
     by_number: tuple[tuple[int, DosageWeek], ...] = ()
 
     def share(self, after: int, upto: int) -> float | None:
-        """Returns the share of the planned dosage that was delivered after the week `after` and up to the week `upto`.
+        """Returns the delivered share of the dosage planned after the week `after` and up to the week `upto`.
 
-        If `after` is 0, it counts from the first day. Returns None if fewer than half of the planned sessions have a
-        record, because a session without a record may have been delivered.
+        With `after` = 0, the first day of the phase is included. Returns None if fewer than half of the planned
+        sessions have a record, because the others may have been delivered too.
         """
         if self.whole is None:
             return None

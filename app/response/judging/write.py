@@ -1,7 +1,6 @@
-"""Writes the results of judging: verdicts, each support's current state, and an event if the state changes. Never
-judges.
+"""Writes the results of judging: verdicts, the current state of each support, and an event if the state changes.
 
-A verdict is appended if it differs from the current one; a state is written if it changes.
+Judges nothing. A verdict is added if it differs from the current one, and a state is written if it changes.
 """
 
 from __future__ import annotations
@@ -47,9 +46,7 @@ CONTENT = (
     *("odds", "slow", "short", "on_pace", "label", "stated_far", "required_rate", "change_week"),
     *("rule", "rule_version", "parameters", "score_ids", "playbook_version_id", "calibration_id", "sem"),
 )
-"""The columns that are the content of a verdict. Two verdicts are the same if they are equal in all of these
-columns.
-"""
+"""The columns that make up the content of a verdict. Two verdicts are equal if they agree in all of these columns."""
 
 EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
     AlertSignal.ALERT: RESPONSE_OFF_TRACK,
@@ -62,7 +59,7 @@ EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
 
 @dataclass(frozen=True, slots=True)
 class CurrentVerdict:
-    """The verdict and state that a support has before it is judged again, with the week of the active alert."""
+    """The verdict and the state that a support has before it is judged again, with the week of its active alert."""
 
     verdict: VerdictRow
     since: Any
@@ -72,7 +69,7 @@ class CurrentVerdict:
     settled_on: date | None
 
     def by_other_rules(self, judgement: Judgement) -> bool:
-        """Returns whether this verdict is of the same phase as the judgement, but with another rule, parameters,
+        """Returns whether this verdict was made for the same phase but by another rule, or with other parameters,
         estimates or SEM.
         """
         current, verdict = self.verdict, judgement.verdict
@@ -88,9 +85,9 @@ class CurrentVerdict:
 
 @dataclass(frozen=True, slots=True)
 class VerdictStep:
-    """A judgement that is to be written, with the facts on which its alerts depend.
+    """A judgement to be written, with the facts on which its alerts depend.
 
-    `earlier` is set if the rules changed: it is the verdict that the new rules give as of the week of the current
+    `earlier` is set if the rules changed. It is the judgement that the new rules give as of the week of the current
     verdict.
     """
 
@@ -131,10 +128,10 @@ def _select_current() -> Select[Any]:
 
 @needs(Can.JUDGE)
 async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
-    """Writes the verdicts and states that differ from the current ones, each with one statement. Returns the number of
-    new verdicts.
+    """Writes the verdicts and states that differ from the current ones. Returns the number of new verdicts.
 
-    The instants by which supports and students are sorted are written too.
+    Verdicts and states are written with one statement each. The times by which lists of supports and students are
+    sorted are written too.
     """
     rows = [_to_rows(work, step) for step in steps]
     verdicts = [verdict for verdict, _ in rows if verdict is not None]
@@ -212,7 +209,10 @@ def _to_rows(work: Work, step: VerdictStep) -> tuple[dict[str, Any] | None, dict
 
 
 def _state_changed(current: CurrentVerdict, row: Mapping[str, Any]) -> bool:
-    """Returns whether the state is another one. An alarm that gets its name, or loses it, goes on since it began."""
+    """Returns whether the state differs from the current one.
+
+    An alarm that is named, or loses its name, counts as the same state, which began with the alarm.
+    """
     if current.verdict.state in ALARMS and row["state"] in ALARMS:
         return False
     return (current.verdict.state, current.verdict.kind) != (row["state"], row["kind"])

@@ -1,5 +1,5 @@
-"""The decision rules. They are pure: each takes a series and returns a verdict.
+"""The decision rules. Each rule takes a series and returns a verdict.
 
-The rules use no database, network, clock or API. Call `choose.judge(rule, series, parameters)`. `series` defines the
-input, and `verdict` the result.
+The rules are pure: they use no database, network, clock or API. Call `choose.judge(rule, series, parameters)`. The
+module `series` defines the input, and the module `verdict` the result.
 """

@@ -1,4 +1,4 @@
-"""Adds a reason to a finding if the baseline was improving before the support began. Never changes a state."""
+"""Adds a reason to a finding if the student's baseline was improving before the support began. Changes no state."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from app.response.rules.wording import scores
 
 MIN_POINTS = 5
 CRITICAL = 1.645
-"""The critical value of the test: without a trend, chance exceeds it in one of twenty baselines."""
+"""The critical value of the test. If there is no trend, one of twenty baselines exceeds it by chance."""
 
 CALM = (State.RESPONDING, State.BELOW_PACE, State.GOAL_MET)
-"""The states that could be taken as evidence that the support works."""
+"""The states that might be taken as evidence that the support works."""
 
 
 def note_trend(series: Series, finding: Finding) -> Finding:
-    """Returns the finding, with the reason `baseline_improving` if the baseline's points already improved."""
+    """Returns the finding. The reason `baseline_improving` is added if the points of the baseline were improving."""
     if finding.state is State.INSUFFICIENT_DATA or not is_improving(series.before, series.aimline.better):
         return finding
     reason = Reason("baseline_improving", {"scores": len(series.before)})
@@ -34,7 +34,7 @@ def note_trend(series: Series, finding: Finding) -> Finding:
 
 
 def is_improving(values: tuple[float, ...], better: float) -> bool:
-    """Returns whether a baseline improves by more than chance explains; it needs five or more points in order.
+    """Returns whether the values of a baseline improve more than chance explains. Needs at least five values, in order.
 
     This is Kendall's test of trend: one-sided, 5 %, normal approximation with a correction for continuity.
     """

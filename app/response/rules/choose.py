@@ -1,6 +1,6 @@
-"""Lists the decision rules, and applies the steps that all rules have in common. Never chooses a rule for a district.
+"""Lists the decision rules, and applies the steps that all rules have in common.
 
-Over 250 lines, because it lists every rule with its parameters.
+It does not choose the rule of a district. This file exceeds 250 lines because it lists every rule with its parameters.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from app.response.rules.monitor import rule as monitor
 from app.response.rules.rates import stated_far
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, Shares, State, Verdict
-from app.response.rules.wording import count, plain, scores, weeks, without_name
+from app.response.rules.wording import count, plain, remove_unjustified_name, scores, weeks
 
 TOO_LITTLE = ("too_few_scores", "too_few_weeks", "too_early")
-"""The codes of the reasons that mean that there are too few scores for a finding."""
+"""The codes of reasons which mean that there are too few scores for a finding."""
 
 # A lack of scores must never delay help or a referral.
 AT_ANY_TIME = "a decision or a referral can be made without it at any time."
@@ -49,8 +49,9 @@ class Parameter:
 class DecisionRule:
     """A decision rule with its parameters.
 
-    The value of `parameter` is also the minimum number of scores that the rule needs. If a rule's verdicts change, its
-    version number must change, because under one number the same series always gets the same verdict.
+    * `parameter` is the main parameter. Its value is also the minimum number of scores that the rule needs.
+    * `version` must change whenever the verdicts of the rule change. Under one version, the same series always gets the
+      same verdict.
     """
 
     name: str
@@ -69,7 +70,7 @@ class DecisionRule:
         return {parameter.name: parameter.default for parameter in self.parameters}
 
     def resolve_parameters(self, parameters: Mapping[str, int] | None = None) -> dict[str, int]:
-        """Returns all parameters, with defaults for those that are left out.
+        """Returns the values of all parameters: the given ones, and the defaults of the others.
 
         Raises UnusableRule: `unknown_parameter`, `parameter_out_of_range`.
         """
@@ -90,7 +91,7 @@ class DecisionRule:
         return resolved
 
     def finding(self, series: Series, resolved: Mapping[str, int]) -> Finding:
-        """Returns the rule's finding, without checking whether the goal is already met."""
+        """Returns the finding of the rule. Does not check whether the goal is already met."""
         return _too_little(self, series, resolved) or self.find(series, resolved)
 
     def judge(self, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
@@ -103,7 +104,7 @@ class DecisionRule:
 
     @property
     def judges_growth(self) -> bool:
-        """Returns whether the rule judges growth, and not a level or a criterion."""
+        """Returns whether the rule judges growth. Other rules judge a level or a criterion."""
         return self.name not in counts.LEVEL_RULES
 
     def verdict(
@@ -111,12 +112,12 @@ class DecisionRule:
     ) -> Verdict:
         """Returns the verdict for a finding of this rule, with the shares of the student's growth.
 
-        The finding and the shares may be made for this series alone or together with the student's cohort.
+        Finding and shares may come from this series alone, or from judging it together with the student's cohort.
         """
         finding = _too_little(self, series, resolved) or finding
         finding = note_trend(series, _unless_goal_met(series, finding))
         if self.judges_growth:
-            finding = without_name(finding, shares)
+            finding = remove_unjustified_name(finding, shares)
         has_slope = self.judges_growth and len(series.observations) >= LEVEL_SCORES
         return Verdict(
             state=finding.state,
@@ -143,7 +144,10 @@ class DecisionRule:
 
 
 def _too_little(rule: DecisionRule, series: Series, parameters: Mapping[str, int]) -> Finding | None:
-    """Returns `insufficient_data` with the missing numbers if there are too few scores or weeks, otherwise None."""
+    """Returns the finding `insufficient_data` if there are too few scores or weeks, otherwise None.
+
+    The finding states how many are missing.
+    """
     least, number_of_scores = parameters[rule.parameter.name], len(series.observations)
     if number_of_scores < least:
         reason = Reason(
@@ -175,9 +179,9 @@ def _too_little(rule: DecisionRule, series: Series, parameters: Mapping[str, int
 
 
 def _unless_goal_met(series: Series, finding: Finding) -> Finding:
-    """Returns `goal_met` if the median of the last three scores meets the final goal, otherwise the finding itself.
+    """Returns the finding. Its state becomes `goal_met` if the median of the last three scores meets the final goal.
 
-    With `goal_met`, the rule's own reasons, statistic and threshold are kept.
+    The rule's own reasons, statistic and threshold are kept.
     """
     level = series.level_now()
     has_too_few = any(reason.code in TOO_LITTLE for reason in finding.because)
@@ -207,16 +211,18 @@ def _unless_goal_met(series: Series, finding: Finding) -> Finding:
 RULES: dict[str, DecisionRule] = {
     rule.name: rule
     for rule in (
-        DecisionRule("four-point", 2, Parameter("k", 4, LEVEL_SCORES, 12), kpoint.find),
-        DecisionRule("three-point", 2, Parameter("k", 3, LEVEL_SCORES, 12), kpoint.find),
-        DecisionRule("trend", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), trend.find, least_weeks=2),
-        DecisionRule("median", 2, Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52), median.find),
-        DecisionRule("theil-sen", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_theil_sen, least_weeks=2),
+        DecisionRule("four-point", 2, Parameter("k", 4, LEVEL_SCORES, 12), kpoint.judge_by_k_point),
+        DecisionRule("three-point", 2, Parameter("k", 3, LEVEL_SCORES, 12), kpoint.judge_by_k_point),
+        DecisionRule("trend", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), trend.judge_by_trend, least_weeks=2),
+        DecisionRule("median", 2, Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52), median.judge_by_median),
+        DecisionRule(
+            "theil-sen", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.judge_by_theil_sen, least_weeks=2
+        ),
         DecisionRule(
             "dual-discrepancy",
             2,
             Parameter("minimum", 8, LEVEL_SCORES, 52),
-            slopes.find_dual_discrepancy,
+            slopes.judge_by_dual_discrepancy,
             least_weeks=2,
             more=(Parameter("percentile", 25, 1, 50),),
         ),
@@ -224,11 +230,13 @@ RULES: dict[str, DecisionRule] = {
             "slope-interval",
             2,
             Parameter("minimum", 4, LEVEL_SCORES, 52),
-            slopes.find_slope_interval,
+            slopes.judge_by_slope_interval,
             least_weeks=2,
             more=(Parameter("from_week", 6, 1, 52), Parameter("confidence", 75, 50, 99)),
         ),
-        DecisionRule("eb-slope", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_shrunken, least_weeks=2),
+        DecisionRule(
+            "eb-slope", 2, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.judge_by_shrunken_slope, least_weeks=2
+        ),
         DecisionRule(
             "criterion",
             2,
@@ -243,7 +251,7 @@ RULES: dict[str, DecisionRule] = {
             "monitor",
             3,
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
-            monitor.find,
+            monitor.judge_by_defaults,
             more=(Parameter("far_percent", 10, 1, 50),),
         ),
     )
@@ -251,7 +259,7 @@ RULES: dict[str, DecisionRule] = {
 
 
 def judge(rule: str, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
-    """Returns the verdict of the rule with this name on a series. Parameters that are left out have their defaults.
+    """Returns the verdict of the rule with this name on a series. Parameters that are not given have their defaults.
 
     Raises UnusableRule (`unknown_rule`, `unknown_parameter`, `parameter_out_of_range`) and UnjudgeableSeries.
     """
@@ -259,7 +267,7 @@ def judge(rule: str, series: Series, parameters: Mapping[str, int] | None = None
 
 
 def rule_named(rule: str, kind: str | None = None) -> DecisionRule:
-    """Returns the rule with this name. With `kind`, also checks that the rule can judge a measure of that kind.
+    """Returns the rule with this name. With `kind`, also checks that the rule can judge measures of this kind.
 
     The kinds are `growth`, `count`, `percentage`, `criterion`. Raises UnusableRule: `unknown_rule`,
     `rule_misfits_measure`.

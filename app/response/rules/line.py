@@ -1,4 +1,4 @@
-"""Parses and validates a series that is written as one line of JSON. An error never repeats a value."""
+"""Parses and validates a series that is written as one line of JSON. Errors never contain a value of the line."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from app.response.rules.monitor.rule import MAX_WEEKS
 from app.response.rules.series import DeliveredMinutes, Observation, Series
 
 GOAL_WEEK = 26
-"""The goal's week for a line without `goal_week`: the length of the benchmark's year."""
+"""The week of the goal for a line without `goal_week`: the length of the benchmark's year."""
 
 PROPORTION = 1e6
-"""The maximum ratio between values of a line and its SEM.
+"""The maximum ratio between the values of a line and its SEM.
 
-In no measure is a score further than this many SEM from the baseline, or the goal's rate smaller than one SEM divided
-by this number.
+In no measure is a score further from the baseline than this many SEM, or the rate of the goal smaller than one SEM
+divided by this number.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class OfflineScore:
-    """A score of a line: its instructional week, its value, and its form if it is known."""
+    """A score in a line: its instructional week, its value, and its form if that is known."""
 
     week: int
     value: float
@@ -34,9 +34,9 @@ class OfflineScore:
 
 @dataclass(frozen=True, slots=True)
 class OfflineSeries:
-    """A series that was parsed from a line.
+    """A series that was parsed from a line of JSON.
 
-    `goal_rate` is per week in the measure's units, so it is negative if lower is better.
+    `goal_rate` is in the measure's units per week, so it is negative if lower scores are better.
     """
 
     id: str
@@ -77,9 +77,9 @@ class OfflineSeries:
 
 
 def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
-    """Validates the JSON value of a line and returns its series.
+    """Validates one line, given as a parsed JSON value, and returns its series.
 
-    Raises UnjudgeableSeries, which names the error in one sentence without any value.
+    Raises UnjudgeableSeries. Its sentence names the error without any value.
     """
     if not isinstance(given, Mapping):
         raise _invalid("not_an_object", "Give each series as one JSON object.")
@@ -112,7 +112,7 @@ def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
 
 
 def _check_scale(line: OfflineSeries) -> None:
-    """Raises UnjudgeableSeries if the values of a line are too large or too small, relative to the SEM, for exact
+    """Raises UnjudgeableSeries if values of a line are too large or too small, relative to the SEM, for exact
     comparisons.
     """
     if line.sem is None:
@@ -147,9 +147,9 @@ def _text(given: Mapping[str, Any], name: str) -> str:
 
 
 def _goal_rate(given: Mapping[str, Any]) -> float:
-    """Returns the required rate of a line: the rate that it gives, or the rate at which its goal is reached in time.
+    """Returns the required rate of a line: the rate that it states, or the rate at which its goal is reached in time.
 
-    Lines of counts and percentages have a goal and no rate.
+    Lines of counts and percentages have a goal and state no rate.
     """
     if given.get("goal") is None:
         return _number(given, "goal_rate")

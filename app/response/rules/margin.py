@@ -1,6 +1,6 @@
-"""Applies the field's rules at a stated false-alarm rate.
+"""Applies the field's rules at a stated false-alarm rate: a series is flagged only if it exceeds the limit by a margin.
 
-For this, a series must exceed the rule's limit by a margin. Contains no rule itself.
+Contains no rule itself.
 """
 
 from __future__ import annotations
@@ -15,11 +15,17 @@ from app.response.rules.wording import plain
 
 
 def beyond(rule: str, series: Series, finding: Finding) -> float:
-    """Returns how far a series is beyond the rule's own limit: above zero if and only if the rule says not responding.
+    """Returns how far a series exceeds the rule's own limit. The number is positive exactly if the rule flags the
+    series.
 
-    The unit depends on the rule. It is SEM for the k-point rules (the smallest of the last k distances), for the median
-    and for the slope interval. It is a part of the required rate g for the rules about slopes, and standard errors for
-    the dual discrepancy. Raises ValueError without a SEM or a statistic.
+    The unit depends on the rule:
+
+    * k-point rules: SEM (the smallest of the last k distances from the aimline);
+    * median and slope interval: SEM;
+    * rules about slopes: a share of the required rate g;
+    * dual discrepancy: standard errors.
+
+    Raises ValueError without a SEM or a statistic.
     """
     line, sem, statistic = series.aimline, series.sem, finding.statistic
     if sem is None or statistic is None:
@@ -38,9 +44,9 @@ def beyond(rule: str, series: Series, finding: Finding) -> float:
 
 
 def at_rate(rule: str, series: Series, finding: Finding, far: float) -> Finding:
-    """Returns the rule's finding, with the margin that gives the false-alarm rate `far` in the benchmark.
+    """Returns the rule's finding, after applying the margin that gives the false-alarm rate `far` in the benchmark.
 
-    The margin can change the finding's state.
+    The margin can change the state of the finding.
     """
     if finding.statistic is None:
         return finding

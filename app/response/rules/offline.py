@@ -1,5 +1,6 @@
-"""Judges a cohort of lines (series in JSON) by any rule, as of its last week or week by week. Reads and writes no
-files.
+"""Judges the series of a cohort by any rule. The series are given as lines of JSON. Reads and writes no files.
+
+They are judged as of the last week of each series, or week by week.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ from app.response.rules.monitor.panel import Panel, judge_weeks
 from app.response.rules.monitor.rule import DEFAULT_FAR, MAX_WEEKS, Facts, conclude, probes
 from app.response.rules.series import LEVEL_SCORES
 from app.response.rules.verdict import Finding, Reason, State, maybe_rounded
-from app.response.rules.wording import label, without_name
+from app.response.rules.wording import label, remove_unjustified_name
 
 NO_WEEK = Finding(
     State.INSUFFICIENT_DATA,
     (Reason("no_instructional_week", {}),),
     "Every score so far is from the week in which the phase began.",
 )
-"""The finding for a phase that has no complete week yet, however many scores it has."""
+"""The finding for a phase of which no week is complete yet, however many scores it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of judging lines: the rule, and its settings.
+    """The options for judging lines: the rule and its settings.
 
-    Without `far`, a field's rule is applied without a margin, and the monitor at a false-alarm rate of .10.
+    Without `far`, a field's rule has no margin, and the monitor has a false-alarm rate of .10.
     """
 
     rule: str = "monitor"
@@ -52,8 +53,8 @@ class Options:
 def judge_cohort(lines: Sequence[OfflineSeries], options: Options) -> Iterator[dict[str, Any]]:
     """Yields the answers for the lines of one cohort, in the order of the lines.
 
-    With `every_week`, each line has an answer for every week. An answer as of a week depends only on what was known at
-    the end of that week, also about the cohort's other series.
+    With `every_week`, there is an answer for every week of each line. An answer as of a week depends only on what was
+    known about the cohort at the end of that week.
     """
     weeks = {line.last_week for line in lines}
     if options.every_week:
@@ -74,10 +75,10 @@ def _is_requested(line: OfflineSeries, week: int, options: Options) -> bool:
 
 
 LinesByWeek = dict[int, list[int]]
-"""The indices of the lines that are judged as of each week, keyed by week. The weeks are in order."""
+"""The indices of the lines to judge as of each week, keyed by week. The weeks are in order."""
 
 FindingsByWeek = dict[int, dict[int, Finding]]
-"""The findings, keyed by week, then by index of the line."""
+"""The findings, keyed by week and then by the index of the line."""
 
 
 def _find_by_rule(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:
@@ -90,14 +91,16 @@ def _find_by_rule(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, op
     if rule.judges_growth:
         for week, estimated in _find_by_monitor(lines, lines_by_week, replace(options, far=None)).items():
             for n, finding in findings[week].items():
-                findings[week][n] = replace(without_name(finding, estimated[n].shares), shares=estimated[n].shares)
+                findings[week][n] = replace(
+                    remove_unjustified_name(finding, estimated[n].shares), shares=estimated[n].shares
+                )
     return findings
 
 
 def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:
     """Returns the monitor's findings for the cohort as of each week.
 
-    Series with another SEM or direction are treated as another measure.
+    Series with different SEMs or directions are treated as series of different measures.
     """
     rule, far, own = RULES["monitor"], DEFAULT_FAR if options.far is None else options.far, options.calibration
     groups: dict[tuple[float, str], list[int]] = {}
@@ -171,9 +174,9 @@ def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
 
 
 def batch_of(lines: Sequence[OfflineSeries]) -> Batch:
-    """Returns the lines as the batch that calibration takes, with the first score of each week.
+    """Converts lines into a batch for calibration, with the first score of each week.
 
-    A line without a cohort is a cohort of its own.
+    A line without a cohort becomes a cohort of its own.
     """
     weeks = np.arange(1, max((line.last_week for line in lines), default=1) + 1)
     values = np.full((len(lines), len(weeks)), np.nan)

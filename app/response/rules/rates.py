@@ -1,6 +1,6 @@
-"""Defines the stated false-alarm rates, and for each of them the thresholds that give it in the benchmark.
+"""Defines the stated false-alarm rates, and for each of them the thresholds that give this rate in the benchmark.
 
-They are never a district's own rates.
+These rates are measured in the benchmark. They are never a district's own rates.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ AS_USED = {
     "level-change": 0.146,
     "criterion": 0.075,
 }
-"""The share of the benchmark's responders whom each rule with default parameters flags at some time, keyed by rule.
+"""The false-alarm rate of each rule with default parameters, keyed by rule.
 
-The last two are for simulated counts (`bench/response/counts.py`), for which these rules do worse than for percentages.
+It is the share of the benchmark's responders whom the rule flags at some time. The last two values are for simulated
+counts (`bench/response/counts.py`), for which these rules have more false alarms than for percentages.
 """
 
 GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
@@ -41,7 +42,7 @@ THRESHOLDS: dict[str, tuple[float, ...]] = {
 }
 """The thresholds of each rule at the rates of GRID, keyed by rule.
 
-They are log odds for the monitor, and the margin beyond the rule's limit for the other rules.
+The thresholds of the monitor are log odds. Those of the other rules are margins beyond the rule's own limit.
 """
 
 ELSEWHERE = "measured in one simulated year only; in others it was not"
@@ -66,8 +67,8 @@ def stated_far(rule: str, parameters: Mapping[str, int], defaults: Mapping[str, 
 def threshold_at(rule: str, far: float) -> float:
     """Returns the threshold for the false-alarm rate `far`.
 
-    In the benchmark's 26 weeks, the share `far` of the responders exceeds it at some time. Raises KeyError for a rule
-    without a table.
+    The share `far` of the benchmark's responders exceeds it at some time within 26 weeks. Raises KeyError for a rule
+    without a table of thresholds.
     """
     return between(GRID, THRESHOLDS[rule], far)
 
@@ -75,7 +76,7 @@ def threshold_at(rule: str, far: float) -> float:
 def between(rates: Sequence[float], thresholds: Sequence[float], far: float) -> float:
     """Returns the threshold for the rate `far`, interpolated linearly between the rates of a table.
 
-    For a rate outside the table, returns the threshold at the nearest end.
+    For a rate outside of the table, returns the threshold of the nearest rate.
     """
     if far <= rates[0]:
         return thresholds[0]

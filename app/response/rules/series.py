@@ -1,4 +1,4 @@
-"""Defines the series that a rule judges: a phase's scores by instructional week. Never loads one."""
+"""Defines the series that a rule judges: the scores of a phase by instructional week. Loads nothing."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LEVEL_SCORES = 3
 class Observation(NamedTuple):
     """One score: its instructional week, its value and its id.
 
-    Week 0 is the week in which the phase began. Other weeks count from there by the school week's instructional number,
-    so a break does not count. The id is passed on to the verdict. Several scores of one day are one observation, their
-    median, with the ids of the others in `same_day`.
+    * Week 0 is the week in which the phase began. Only instructional weeks are counted, so a break does not count.
+    * The id is passed on to the verdict.
+    * Several scores of one day are one observation with their median. `same_day` has the ids of all but the first.
     """
 
     week: int
@@ -31,10 +31,10 @@ class Observation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeliveredMinutes:
-    """The planned and the delivered minutes, either by instructional week from week 1 on, or as one number for the
-    whole phase.
+    """The planned and the delivered minutes, by instructional week from week 1 on, or as one number for the whole
+    phase.
 
-    Weeks without a record are unknown, not missed: give nan for both numbers, or end the lists earlier.
+    Weeks without a record are unknown, not missed. Give nan for both numbers of such a week, or end the lists earlier.
     """
 
     planned: tuple[float, ...]
@@ -42,7 +42,7 @@ class DeliveredMinutes:
     by_week: bool = True
 
     def share(self, after: int, upto: int) -> float | None:
-        """Returns the delivered share of the minutes planned after the week `after` and up to the week `upto`.
+        """Returns the share that was delivered of the minutes planned after the week `after` and up to the week `upto`.
 
         Returns None if no minutes are known.
         """
@@ -57,13 +57,14 @@ class DeliveredMinutes:
 
 @dataclass(frozen=True)
 class Series:
-    """The scores of the current phase in the form that rules judge, with baseline, goal and the week of the goal.
+    """The scores of a phase in the form that rules judge, with baseline, goal and the week of the goal.
 
-    Observations may be given in any order. They are sorted by week; within a week they keep the given order, so
-    attempts must be given in order. Nothing is validated before `check` or `aimline` is used. `sem` is the measure's
-    standard error of measurement in its units, or None if it is unknown. `dosage` has the planned and the delivered
-    minutes, or is None if there is no record. `before` has the points of the baseline, oldest first, and is empty where
-    they are not known.
+    * Observations may be given in any order. They are sorted by week. Within a week they keep the given order, so
+      attempts must be given in order.
+    * Nothing is validated before `check` or `aimline` is used.
+    * `sem` is the measure's standard error of measurement in its units, or None if it is unknown.
+    * `dosage` has the planned and the delivered minutes, or is None if there is no record.
+    * `before` has the points of the baseline, oldest first. It is empty if they are not known.
     """
 
     observations: tuple[Observation, ...]
@@ -134,11 +135,11 @@ class Series:
 
     @property
     def slack(self) -> float:
-        """Returns the largest difference between two numbers that counts as a rounding error of floats."""
+        """Returns the largest difference between two numbers that is treated as a rounding error."""
         return SLACK * max(abs(self.baseline), abs(self.goal), *map(abs, self.values))
 
     def sides(self) -> tuple[int, ...]:
-        """Returns, for each score, on which side of the aimline it is: +1 better, -1 worse, 0 exactly on it."""
+        """Returns the side of the aimline on which each score is: +1 better, -1 worse, 0 on the line."""
         line, slack = self.aimline, self.slack
         return tuple(
             side(line.better * (value - line.at(week)), slack)
@@ -158,7 +159,7 @@ class Series:
 
 
 def side(lead: float, slack: float) -> int:
-    """Returns the side of the aimline for a distance `lead`: +1 better, -1 worse, 0 if the distance is within
-    `slack`.
+    """Returns the side of the aimline for a score at the distance `lead`: +1 better, -1 worse, 0 if at most `slack`
+    from it.
     """
     return 0 if abs(lead) <= slack else (1 if lead > 0 else -1)

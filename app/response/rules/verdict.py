@@ -1,4 +1,4 @@
-"""Defines the results of a rule: states, reasons, and the verdict with its serialization. Never computes a state."""
+"""Defines the results of a rule: states, reasons, and the verdict with its serialization. Computes no state."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from uuid import UUID
 DECIMALS = 6
 
 OPTIONAL_FIELDS = ("rate_low", "rate_high", "odds", "slow", "short", "on_pace", "stated_far")
-"""The fields that only some rules fill."""
+"""The fields of a verdict that only some rules fill."""
 
 
 class State(StrEnum):
-    """The state that a rule gives a series. The field's rules never give `below_pace`, `uncertain` or
-    `under_delivered`.
+    """The state that a rule gives a series.
 
-    `off_track` is the alarm: at the present rate the goal will be missed. `not_responding` is the alarm together with
-    shares that name it: growth is more likely than not under half of the required rate.
+    * `off_track` is an alarm: at the present rate the goal will be missed.
+    * `not_responding` is an alarm with a name: growth is more likely than not under half of the required rate.
+    * Of the rules for growth, only the monitor gives `below_pace`, `uncertain` and `under_delivered`.
     """
 
     INSUFFICIENT_DATA = "insufficient_data"
@@ -39,11 +39,11 @@ class NonresponseKind(StrEnum):
 
 
 ALARMS = frozenset({State.OFF_TRACK, State.NOT_RESPONDING})
-"""The states of an alarm, whether or not it is named."""
+"""The states that are an alarm, with or without the name "not responding"."""
 
 
 def rounded(number: float) -> float:
-    """Returns the number, rounded to the precision that all verdicts use, so that equal input gives equal bytes.
+    """Returns the number, rounded to the precision of all verdicts, so that equal input gives equal bytes.
 
     Minus zero becomes zero.
     """
@@ -56,7 +56,7 @@ def maybe_rounded(number: float | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason for a verdict: a stable code, and the numbers behind it (rounded)."""
+    """One reason for a verdict: a stable code, and the rounded numbers on which the reason is based."""
 
     code: str
     values: dict[str, float]
@@ -71,9 +71,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """The calibrated probabilities of a student's present growth, which add to one.
+    """The calibrated probabilities of three ranges of a student's present growth. They add up to 1.
 
-    slow: under half of the required rate. short: from half of it to under all of it. on_pace: all of it or more.
+    * slow: under half of the required rate.
+    * short: from half of the required rate to under all of it.
+    * on_pace: the required rate or more.
     """
 
     slow: float
@@ -82,7 +84,7 @@ class Shares:
 
     @classmethod
     def below(cls, slow: float, under: float) -> Shares:
-        """Returns the shares from the probabilities of growth under half of the required rate, and under all of it."""
+        """Returns the shares, given the probabilities of growth under half of the required rate and under all of it."""
         slow, under = rounded(slow), rounded(under)
         return cls(slow, rounded(under - slow), rounded(1 - under))
 
@@ -94,9 +96,7 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The conclusion of one rule, before the steps that all rules share. The fields have the same meaning as in
-    `Verdict`.
-    """
+    """The conclusion of one rule, before the steps that all rules have in common. The fields are those of `Verdict`."""
 
     state: State
     because: tuple[Reason, ...]

@@ -1,6 +1,6 @@
-"""Words verdicts and their numbers for people, and names an alarm only where the shares of growth bear it out.
+"""Puts verdicts and their numbers into words for people. Makes no comparison with other children or with adults.
 
-Never compares with other children or with adults.
+An alarm is named "not responding" only if the shares of growth justify this name.
 """
 
 from __future__ import annotations
@@ -38,10 +38,7 @@ def scores(number: int) -> str:
 
 
 def growth(direction: Direction) -> str:
-    """Returns the word for the intended change.
-
-    It is "growth" only if higher is better, because fewer incidents are progress and not growth.
-    """
+    """Returns the word for the intended change: "growth" if higher is better, otherwise "progress"."""
     return "growth" if direction == "up" else "progress"
 
 
@@ -59,13 +56,13 @@ def plain(number: float, digits: int = 2) -> str:
 
 
 def plainly(left: float, right: float) -> tuple[str, str]:
-    """Returns two numbers as text, with as many digits as are needed to tell them apart."""
+    """Returns two numbers as text, with enough digits to tell them apart."""
     digits = next((d for d in range(2, DECIMALS) if plain(left, d) != plain(right, d)), DECIMALS)
     return plain(left, digits), plain(right, digits)
 
 
 def percents(shares: Shares) -> tuple[int, int, int]:
-    """Returns the shares in whole percent, which add to 100: the largest remainders are rounded up."""
+    """Returns the shares in whole percent. They add up to 100: those with the largest remainders are rounded up."""
     exact = [100 * share for share in shares.each]
     whole = [int(value) for value in exact]
     by_remainder = sorted(range(3), key=lambda n: whole[n] - exact[n])
@@ -77,8 +74,9 @@ def percents(shares: Shares) -> tuple[int, int, int]:
 NAMED = 0.52
 """The share of slow growth from which an alarm is called not responding.
 
-It is above one half, because the first week in which a share passes a limit overstates it: in the benchmark, of the
-students so called, .60 truly grow under half of the required rate (docs/response.md).
+The limit is above one half, because a share is overestimated in the first week in which it passes a limit. In the
+benchmark, .60 of the students who are called not responding truly grow under half of the required rate
+(docs/response.md).
 """
 
 LABELS = {
@@ -91,20 +89,25 @@ LABELS = {
 }
 
 
-def bears_name(shares: Shares | None) -> bool:
-    """Returns whether the shares say that growth is more likely than not under half of the required rate."""
+def justifies_name(shares: Shares | None) -> bool:
+    """Returns whether growth is more likely than not under half of the required rate, according to the shares.
+
+    If so, an alarm is named "not responding".
+    """
     return shares is not None and shares.slow >= NAMED
 
 
-def without_name(finding: Finding, shares: Shares | None) -> Finding:
-    """Returns a growth rule's finding; a flag that the shares do not name becomes off track."""
-    if finding.state is not State.NOT_RESPONDING or bears_name(shares):
+def remove_unjustified_name(finding: Finding, shares: Shares | None) -> Finding:
+    """Returns the finding of a rule for growth. `not_responding` becomes `off_track` if the shares do not justify this
+    name.
+    """
+    if finding.state is not State.NOT_RESPONDING or justifies_name(shares):
         return finding
     return replace(finding, state=State.OFF_TRACK, kind=None, change_week=None)
 
 
 def label(state: State, kind: NonresponseKind | None, on_pace: float | None) -> str:
-    """Returns a verdict's short label for screens. It says no more than the state and the shares do."""
+    """Returns the short label of a verdict for screens. The label claims no more than the state and the shares do."""
     if kind is NonresponseKind.STOPPED:
         return "Stopped responding"
     if kind is NonresponseKind.NEVER:

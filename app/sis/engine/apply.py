@@ -1,10 +1,12 @@
-"""Applies a plan to the roster and updates what depends on it: memberships, schools of records, school weeks.
+"""Applies a plan to the roster, and updates what depends on it: memberships, schools of records, school weeks.
 
-Never deletes a row, and never decides what is applied. Does not touch records of students who did not move. Over 250
-lines, so that everything that a run writes to the roster is in one place.
+It never deletes a row, decides nothing about the plan, and does not touch records of students who did not move. All
+counts come from `RETURNING`.
 
-`UPDATE … FROM` and `INSERT … RETURNING` of new keys run on one machine and on a sharded server; a sharded
-server refuses `MERGE` under our row-level security. All counts come from `RETURNING`.
+Rows are written with `UPDATE … FROM` and `INSERT`, which work on one machine and on a sharded server. A sharded server
+refuses `MERGE` under our row-level security.
+
+This file exceeds 250 lines so that everything that a run writes to the roster is in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -36,7 +38,7 @@ MAX_YEAR_DAYS = 400  # days; a longer session that claims to be a school year ge
 async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: Progress) -> dict[str, int]:
     """Applies the plans of all kinds in the order of their dependencies, then updates what depends on them.
 
-    Returns the number of repaired rows by table: rows about a student that were not in the student's schools.
+    Also repairs rows about a student that do not have the student's schools. Returns the number of these rows by table.
     """
     has_people = "person" in deliveries
     progress("looking for records out of step", 0, 0)
@@ -62,7 +64,7 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
 
 
 async def apply(stage: Stage, kind: Kind, delivery: Delivery, planned: dict[str, int]) -> None:
-    """Applies the plan of one kind; `planned` has the number of planned rows by action.
+    """Applies the plan of one kind. `planned` has the number of planned rows by action.
 
     Raises `SourceInconsistent` if the number of changed rows differs from the plan.
     """
@@ -88,7 +90,7 @@ def _changed_meanwhile(kind: Kind) -> SourceInconsistent:
 
 
 async def _save_before_images(stage: Stage, kind: Kind) -> None:
-    """Saves the values of each row that the plan will change (its before-image) in the change log."""
+    """Saves the current values of each row that the plan will change (its before-image) in the change log."""
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
             SELECT :district, {fresh_id("change " + kind.name, "p.id::text")}, :run, '{kind.name}', p.id,
@@ -143,7 +145,7 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _about(kind: Kind) -> str:
-    """Returns the column in a kind's plan that refers to the student whom the row is about."""
+    """Returns the name of the column, in a kind's plan, that refers to the student whom a row is about."""
     return "id" if kind.about == kind.key else str(kind.about)
 
 

@@ -1,8 +1,8 @@
-"""Manages the lease of a district's sync: a process takes it, renews it during its run, and returns it at the end.
+"""Manages the lease of a district's sync. A process takes it, renews it during its run, and gives it back at the end.
 
-The lease keeps a second run from beginning. It ends by itself if the process that has it is killed, is frozen, or
-cannot connect to the database. The lease alone does not keep two runs from writing. The lock of the writing transaction
-does that (`run.lock_district_writes`). Never begins or ends a run.
+The lease keeps a second run from beginning. It ends by itself if its process is killed, is frozen, or cannot connect to
+the database. The lease alone does not keep two runs from writing at the same time; the lock of the writing transaction
+does (`run.lock_district_writes`). This module begins and ends no run.
 """
 
 import asyncio
@@ -25,18 +25,21 @@ from app.sis.models import SisLease
 from app.sis.port import AlreadyRunning
 
 MAX_LENGTH = timedelta(seconds=30)
-"""The duration of a lease, unless the server ends idle transactions of the process sooner."""
+"""The duration of a lease. It is shorter if the server ends idle transactions of the process sooner."""
 BEATS = 4  # The number of renewals during a lease.
 IDLE_TIMEOUT = text(
     "SELECT s.setting::integer FROM pg_settings AS s WHERE s.name = 'idle_in_transaction_session_timeout'"
 )
-"""A query for the milliseconds after which the server ends an idle transaction of this process; 0 means never."""
+"""A query for the number of milliseconds after which the server ends an idle transaction of this process; 0 means
+never.
+"""
 
 
 @asynccontextmanager
 async def district_sync_lease(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> AsyncIterator[None]:
-    """Takes the lease of the district's sync until the block ends. Raises `AlreadyRunning` if another process has the
-    lease.
+    """Takes the lease of the district's sync, and gives it back when the block ends.
+
+    Raises `AlreadyRunning` if another process has the lease.
     """
     holder, principal = new_id(), system_principal(district_id, "sync")
     async with unit(engine, principal, keyring, "sync lease") as work:
@@ -57,10 +60,10 @@ async def district_sync_lease(engine: AsyncEngine, keyring: Keyring, district_id
 
 @asynccontextmanager
 async def renewed(renew: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
-    """Calls `renew` again and again, every so many seconds, until the block ends.
+    """Calls `renew` every `seconds` seconds until the block ends.
 
-    A call that fails is repeated by the next one, which is still early enough. If all of them fail, the lease ends, and
-    the run is refused when it writes.
+    A call that fails is made up for by the next one, which is still early enough. If all of them fail, the lease ends,
+    and the run is refused when it writes.
     """
 
     async def repeat() -> None:
@@ -82,8 +85,7 @@ async def renewed(renew: Callable[[], Awaitable[None]], seconds: float) -> Async
 async def take_lease(work: Work, holder: UUID) -> timedelta:
     """Takes the lease for the process `holder`, and returns the lease's duration.
 
-    Raises `AlreadyRunning` if another process has the lease, or if the lease has ended but its process is still
-    writing.
+    Raises `AlreadyRunning` if another process has the lease, or had the lease and is still writing.
     """
     idle = timedelta(milliseconds=await work.db.scalar(IDLE_TIMEOUT) or 0)
     length = min(idle, MAX_LENGTH) if idle else MAX_LENGTH
@@ -112,7 +114,9 @@ async def take_lease(work: Work, holder: UUID) -> timedelta:
 
 @needs(Can.SYNC_ROSTER)
 async def renew_lease(work: Work, holder: UUID, length: timedelta) -> None:
-    """Renews the lease of `holder`, or returns it if the length is zero. A lease of another holder is not changed."""
+    """Renews the lease of `holder` for `length`. A length of zero ends the lease. A lease of another holder is not
+    changed.
+    """
     mine = (SisLease.district_id == work.district_id, SisLease.holder == holder)
     until = {"renewed_at": func.now(), "leased_until": func.now() + length}
     await work.db.execute(update(SisLease).where(*mine).values(until))
@@ -127,8 +131,8 @@ async def is_syncing(work: Work) -> bool:
 
 @needs(Can.SYNC_ROSTER)
 async def describe_holder(work: Work) -> str:
-    """Returns a sentence that says which process is syncing the district, and since when that process has been
-    silent.
+    """Returns a sentence that says which process is syncing the district, and since when it has not renewed its
+    lease.
     """
     silent = func.extract("epoch", func.now() - SisLease.renewed_at)
     ended = SisLease.leased_until <= func.now()

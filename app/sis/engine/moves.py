@@ -1,8 +1,8 @@
-"""Changes the schools of every row about a student when the student moves, so that they equal the student's schools.
+"""Updates the schools of all rows about a student when the student moves to other schools.
 
-Also finds and repairs rows whose schools differ from the student's. The tables are read from PostgreSQL's catalogue, so
-that a new table cannot be forgotten. People are locked in the order of their ids before anything about them is written,
-as the other packages do (`roster.student_lock`).
+Also finds and repairs rows whose schools differ from the student's. The list of tables is read from PostgreSQL's
+catalogue, so that no new table is forgotten. Before anything about people is written, they are locked in the order of
+their ids, as in all packages (`roster.student_lock`).
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -21,19 +21,23 @@ from app.sis.port import RosterBusy
 
 Locked = TypeVar("Locked")
 NOT_FOLLOWING: Final = ("event", "disclosure")
-"""Tables whose rows keep the schools of the time at which they were written."""
+"""The tables whose rows keep the schools that the student had when the row was written."""
 KEPT: Final = "('update', 'restore')"
 TOUCHED: Final = "('update', 'restore', 'remove', 'absent')"
 LOCK_NOT_AVAILABLE: Final = "55P03"
 WAIT: Final = "250ms"
-"""The timeout of one lock. It is shorter than PostgreSQL's `deadlock_timeout`, so that the sync gives up first."""
+"""The timeout for one lock. It is shorter than PostgreSQL's `deadlock_timeout`, so that in a conflict the sync gives
+way.
+"""
 TRIES, PAUSE = 120, 0.1  # PAUSE is in seconds, between two tries
 
 
 @dataclass(frozen=True, slots=True)
 class FollowedTable:
-    """A table that copies a student's schools: its name, the column that refers to the student, and whether its rows
-    know when they were changed.
+    """A table whose rows copy a student's schools.
+
+    It has the table's name, the column that refers to the student, and whether the table has a column for the time of
+    the last change.
     """
 
     name: str
@@ -42,7 +46,9 @@ class FollowedTable:
 
     @property
     def note_change(self) -> str:
-        """Returns the part of an UPDATE that notes when a row was changed; empty for a table without that column."""
+        """Returns the part of an UPDATE that sets the time of the last change. It is empty for a table without that
+        column.
+        """
         return ", updated_at = now()" if self.changing else ""
 
 
@@ -66,9 +72,7 @@ async def followed_tables(stage: Stage) -> list[FollowedTable]:
 
 
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
-    """Stages the students who have rows with schools other than the student's. Returns the number of such rows by
-    table.
-    """
+    """Stages the students who have rows with schools other than their own. Returns the number of such rows by table."""
     rows_by_table, moved = {}, stage.fills("moved")
     for table in await followed_tables(stage):
         rows_by_table[table.name] = await stage.count(
@@ -97,7 +101,7 @@ async def note_moves(stage: Stage) -> None:
 
 
 async def lock_people(stage: Stage, *, planned: bool) -> None:
-    """Locks the people who change schools, or with `planned` all people whom the plan changes. Raises `RosterBusy`."""
+    """Locks the people who change schools; with `planned`, all people whom the plan changes. Raises `RosterBusy`."""
     people = f"SELECT m.id FROM {stage.of_run('moved')} AS m"
     if planned:
         people += f" UNION SELECT p.id FROM {stage.of_run('plan', 'person')} AS p WHERE p.action IN {TOUCHED}"
@@ -122,9 +126,10 @@ async def lock_in_order(stage: Stage, people: str) -> int:
 async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]]) -> Locked:
     """Runs `lock`, which takes locks with a short timeout, until it succeeds, and returns its result.
 
-    Locks already taken are released before each retry. After the last retry `RosterBusy` is raised. Without timeouts
-    there could be a deadlock: a unit of work with several commands may lock students in another order than that of
-    their ids, and a sync locks the students of mapped results after those who move.
+    The locks of a failed attempt are released before the next attempt. After the last one, `RosterBusy` is raised.
+
+    Without timeouts there could be a deadlock. A unit of work with several commands may lock students in another order
+    than that of their ids. And a sync locks the students of mapped results after the students who move.
     """
     previous_timeout = await stage.driver.fetchval("SELECT current_setting('lock_timeout')")
     for _ in range(TRIES):
@@ -146,9 +151,7 @@ async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]])
 
 
 async def follow_moves(stage: Stage) -> None:
-    """Sets the schools of the staged students on every record about them. Must be called after the plan of people is
-    applied.
-    """
+    """Updates the schools of all rows about the staged students. Must be called after the plan of people is applied."""
     moved = stage.of_run("moved")
     if not await stage.count(f"SELECT count(*) FROM {moved} AS m"):
         return

@@ -1,8 +1,10 @@
-"""Writes the plan: which rows of each kind to create, update, restore or remove. Never changes the roster.
+"""Writes the plan: which rows of each kind to create, update, restore or remove. Does not change the roster.
 
-Unchanged rows are not in the plan, so that a sync without changes costs only the comparison. The plan of a held run is
-kept in a logged table until a person approves or discards it. The digest of a plan covers the plan and the roster rows
-that it would change. Over 250 lines, so that a plan is written, kept and loaded with the same columns in one place.
+* Unchanged rows are not in the plan, so that a sync without changes costs only the comparison.
+* The plan of a held run is kept in a logged table until a person approves or discards it.
+* The digest of a plan covers the plan and the roster rows that it would change.
+
+This file exceeds 250 lines so that a plan is written, kept and loaded with the same columns in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -18,10 +20,10 @@ from app.sis.port import Delivery
 
 
 async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
-    """Stages a table with the id of each sourcedId of a kind, for existing rows and for rows to be created.
+    """Stages a table with the row id of each sourcedId of a kind, for existing rows and for rows to be created.
 
-    Without a delivery, the existing rows keep their ids. For a delta, the table has the delivered rows and the existing
-    rows that the delta does not mention.
+    Without a delivery, the table has all existing rows. For a delta, it has the delivered rows, and the existing rows
+    that the delta does not mention.
     """
     columns = ("sourced_id", "id", "existed")
     alias = f"e.district_id = :district AND e.source_id = :source AND e.kind = '{kind.name}'"
@@ -65,17 +67,16 @@ def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
 
 
 def known_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
-    """Returns the columns of staged rows, by name and SQL type, that hold the values of the roster row to be
-    changed.
-    """
+    """Returns the columns of a staged row that hold values of the roster row that it changes, by name and SQL type."""
     compared = [(f"t_{column}", sql) for column, sql in plan_columns(kind, delivery)]
     pinned = [("t_pinned", "text[]")] if kind.pinnable else []
     return [("t_sourced_id", "text"), ("t_key", "uuid"), ("t_removed_at", "timestamptz"), *compared, *pinned]
 
 
 def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
-    """Returns SQL that selects the roster rows of this source with their sourcedIds and `columns`. Removed rows are
-    included.
+    """Returns SQL that selects the roster rows that came from this source, with their sourcedIds and the given columns.
+
+    Removed rows are included.
     """
     selected = ", ".join(f"t.{column}" for column in ("district_id", kind.key, "removed_at", *columns))
     if kind.own_alias:
@@ -93,9 +94,9 @@ def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
 
 
 def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL that selects the staged rows with ids instead of references.
+    """Returns SQL that selects the staged rows with row ids in place of references.
 
-    A column names the first required reference that is unknown.
+    The column `orphan` names the row's first required reference that is unknown, or is null.
     """
     joins, columns, orphans = [], [], []
     for ref in (ref for ref in kind.refs if ref.header in delivery.header):
@@ -120,10 +121,11 @@ def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
 
 
 def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
-    """Returns SQL that resolves each distinct list of sourcedIds in a column once, because many people share few lists.
+    """Returns SQL that resolves the lists of sourcedIds in a column to lists of row ids.
 
-    In the result, `whole` is true if all items of a list are known. A list whose whole text, including its commas, is
-    itself a known sourcedId counts as that single item.
+    Each distinct list is resolved once, because many people have the same few lists. In the result, `whole` is true if
+    all items of a list are known. A list whose whole text, including its commas, is itself a known sourcedId counts as
+    a single item.
     """
     key = stage.of_run("key", ref.kind)
     return f"""SELECT l.list, array_agg(k.id ORDER BY l.place) FILTER (WHERE k.id IS NOT NULL) AS ids,
@@ -141,8 +143,8 @@ def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
 async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
     """Writes the plan of a kind by comparing the staged rows with the roster rows.
 
-    If `complete` is false, a roster row that was not delivered is not removed. The exception are rows that a row of
-    another kind contains: they are removed if that other row was delivered without them.
+    If `complete` is false, a roster row that was not delivered is not removed. There is one exception: rows that are
+    delivered inside a row of another kind are removed if that row was delivered without them.
     """
     complete = complete or bool(delivery.within)
     columns = plan_columns(kind, delivery)
@@ -191,10 +193,11 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 
 
 def _within_sql(stage: Stage, delivery: Delivery) -> str:
-    """Returns an SQL condition for a roster row `t`: that its absence from the delivery means that it is gone.
+    """Returns an SQL condition which is true for a roster row `t` that is gone if the delivery does not contain it.
 
-    It concerns rows that are delivered inside a row of another kind. In a delta, such a row is gone if its outer row
-    was delivered without it. In a complete delivery, it is gone unless its outer row was refused.
+    It is needed for rows that are delivered inside a row of another kind (the outer row). In a delta, such a row is
+    gone if its outer row was delivered without it. In a complete delivery, it is gone unless its outer row was refused.
+    For other rows, the result is an empty string.
     """
     if not delivery.within:
         return ""
@@ -207,7 +210,7 @@ def _within_sql(stage: Stage, delivery: Delivery) -> str:
 def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
     """Returns SQL that selects the roster rows with which the staged rows are compared.
 
-    If unchanged rows were not staged, only the other roster rows are compared.
+    If unchanged rows were not staged, these are only the roster rows that changed or are missing in the delivery.
     """
     if kind.name not in stage.sifted:
         return known_rows_sql(kind, columns)
@@ -217,15 +220,15 @@ def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
 
 
 def pin_of(column: str) -> str:
-    """Returns the name under which `Person.pinned` lists this column."""
+    """Returns the name that stands for this column in `Person.pinned`."""
     return "role" if column == "is_student" else column
 
 
 async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[str, Any]:
     """Copies the plan, without refused rows, into a table that outlives the run and a crash.
 
-    Only the plan's district can read the copy. Returns what the run's row stores about the plan: the digest that an
-    approval must name, and the header of each file.
+    Only the plan's district can read the copy. Returns what is stored about the plan in the run's row: the digest that
+    an approval must name, and the header of each file.
     """
     for kind in deliveries:
         table = stage.table("plan", kind)
@@ -242,7 +245,7 @@ async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[st
 
 
 async def load_plan(stage: Stage, run_id: UUID, kinds: Iterable[str]) -> None:
-    """Copies the kept plan of a run into the plan of the current run."""
+    """Copies the kept plan of the run `run_id` into the plan of the current run."""
     for kind in kinds:
         names = [name for name, _ in planned_columns(BY_NAME[kind])]
         await stage.insert(
@@ -268,7 +271,7 @@ def full_column_delivery(kind: Kind) -> Delivery:
 
 
 def kept_deliveries(plan: Mapping[str, Any]) -> dict[str, Delivery]:
-    """Returns the deliveries of a kept plan in the form that `apply` expects: with their columns and without rows."""
+    """Returns the deliveries of a kept plan in the form that `apply` expects: with their columns, but without rows."""
     return {
         kind: Delivery(kind, file["file"], False, tuple(file["header"]), 0, lambda: iter(()))
         for kind, file in plan["files"].items()

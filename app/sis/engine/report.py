@@ -1,7 +1,8 @@
-"""Defines the report of a run, and counts the values that the guard compares with its limits. Never changes a row.
+"""Defines the report of a run, and counts the values that the guard compares with its limits. Changes no row.
 
-The guard holds a run that would change or remove more rows than its limits allow. Over 250 lines, so that every count
-of a report is in one place.
+The guard holds a run that would change or remove more rows than its limits allow.
+
+This file exceeds 250 lines so that every count of a report is in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -32,12 +33,15 @@ CHANGED: Final = "('update', 'remove', 'absent')"
 class Counts:
     """The counts of one kind's rows: `fetched` = unchanged + created + updated + removed + quarantined + ignored.
 
-    `fetched` counts the rows of the file; identical repeats count once. `removed` counts roster rows that the file
-    marks `tobedeleted`. `absent` counts roster rows that are removed because the file does not contain them; these were
-    not fetched. `restored` counts those of the updated rows that had been removed before, and `expired` those of the
-    removed and absent rows whose end date had passed. `ignored` counts rows that the file marks as deleted and that the
-    roster does not have. `acknowledged` counts the quarantined rows that a person has acknowledged. `left_out` counts
-    the planned rows that an approval for some schools or kinds left out; those that were fetched belong to the sum.
+    * `fetched`: rows of the file; identical repeats count once.
+    * `removed`: roster rows that the file marks `tobedeleted`.
+    * `absent`: roster rows that are removed because the file does not contain them. They were not fetched.
+    * `restored`: those of the updated rows that had been removed before.
+    * `expired`: those of the removed and absent rows whose end date had passed.
+    * `ignored`: rows that the file marks as deleted and that the roster does not have.
+    * `acknowledged`: quarantined rows that a person has acknowledged.
+    * `left_out`: planned rows that were not applied because the approval was for some schools or kinds only. Those of
+      them that were fetched belong to the sum.
     """
 
     file: str = ""
@@ -61,7 +65,7 @@ class Counts:
         return self.created + self.updated + self.removed + self.absent
 
     def take(self, action: str, rows: int) -> None:
-        """Subtracts planned rows with this action from the counts, because they were taken out of the plan."""
+        """Subtracts `rows` planned rows from the count of this action, because they were taken out of the plan."""
         name = {"create": "created", "update": "updated", "restore": "updated", "remove": "removed"}.get(action, action)
         setattr(self, name, getattr(self, name) - rows)
         if action == "restore":
@@ -83,16 +87,18 @@ class Refusal:
 
 @dataclass
 class Report:
-    """The result of a run: `state` is applied, held, dry or failed, and `sentence` describes it.
+    """The result of a run. `state` is applied, held, dry or failed, and `sentence` describes it.
 
-    A held run has a `plan` until a person approves or discards it. An approval names the plan's `digest`. `mode` is
-    full or delta. `weighed` has the result of each limit of the guard. `taken` describes the imported file. `pulled_at`
-    is the time of the source's data. `repaired` counts, by table, the rows that were moved to the schools of their
-    student.
-
-    `failed` has the kinds whose optional collections could not be read. `rekeys` has the people who likely came back
-    with another sourcedId: the old and the new sourcedId, the field in which both agree, and whether the plan leaves
-    both unchanged. `listed` is the number of planned changes that can be listed one by one.
+    * `plan`: a held run has one until a person approves or discards it. An approval names the plan's `digest`.
+    * `mode`: full or delta.
+    * `weighed`: the result of each limit of the guard.
+    * `taken`: describes the imported file.
+    * `pulled_at`: the time of the source's data.
+    * `repaired`: by table, the number of rows whose schools were corrected to those of their student.
+    * `failed`: the kinds whose optional collections could not be read.
+    * `rekeys`: the people who likely came back with another sourcedId. Each has the old and the new sourcedId, the
+      field in which both agree, and whether the plan leaves both unchanged.
+    * `listed`: the number of planned changes that can be listed one by one.
     """
 
     run_id: UUID
@@ -118,9 +124,7 @@ class Report:
 
     @property
     def overturned(self) -> list[str]:
-        """Returns the kinds of which a run changed at least a tenth of the rows, so that their statistics need an
-        update.
-        """
+        """Returns the kinds of which the run changed at least a tenth of the rows. Their statistics need an update."""
         if self.total("changes") < MANY:
             return []
         return [
@@ -146,7 +150,7 @@ class Report:
 
 
 async def count_known(stage: Stage, kind: Kind) -> int:
-    """Counts the current roster rows of a kind from this source, stores the number in the stage and returns it."""
+    """Counts the current roster rows of a kind from this source. Stores the number in the stage, and returns it."""
     rows = await stage.count(f"SELECT count(*) FROM ({known_rows_sql(kind)}) AS t WHERE t.removed_at IS NULL")
     stage.known_rows[kind.name] = rows
     return rows
@@ -162,8 +166,8 @@ async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
 
 
 async def count_faults(stage: Stage, kind: Kind) -> tuple[int, int, int]:
-    """Returns three numbers of staged rows: those with a fault, those without a sourcedId, and those without a fault
-    that the source marked as deleted.
+    """Returns three numbers of staged rows: rows with a fault, rows without a sourcedId, and faultless rows that the
+    source marked as deleted.
     """
     (row,) = await stage.rows(
         "SELECT count(*) FILTER (WHERE fault IS NOT NULL) AS faulty, "
@@ -182,7 +186,7 @@ async def count_quarantined(stage: Stage, kind: Kind) -> int:
 
 
 async def first_refusals(stage: Stage) -> list[Refusal]:
-    """Returns the first quarantined rows of a run, in the order of kind and row."""
+    """Returns the first quarantined rows of a run, ordered by kind and row."""
     rows = await stage.rows(
         "SELECT file, row_number, field, code, sourced_id, id::text AS id, acknowledged FROM sis_quarantine "
         f"WHERE district_id = :district AND run_id = :run ORDER BY kind, row_number LIMIT {FIRST}"
@@ -192,8 +196,8 @@ async def first_refusals(stage: Stage) -> list[Refusal]:
 
 
 async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Delivery) -> list[str]:
-    """Returns sentences about references that are optional and unknown. Their rows are imported without the
-    reference.
+    """Returns sentences about optional references to unknown rows. Rows with such a reference are imported without
+    it.
     """
     warnings = []
     for ref in kind.refs:
@@ -221,8 +225,8 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
 async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[ShrunkGroup]:
     """Returns the schools and classes that would lose students. A class that is itself removed does not count.
 
-    A student whom the plan removes or gives another role counts as lost. A removed enrollment counts as a lost student
-    of its class.
+    A student is lost to a school if the plan removes the student, moves the student to other schools, or gives the
+    person another role. A student is lost to a class if the plan removes the enrollment or changes its role.
     """
     groups = []
     people, enrollments = kinds["person"], kinds["enrollment"]
@@ -267,10 +271,10 @@ async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[
 def planned_kind(
     kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_out: Collection[str] = ()
 ) -> PlannedKind:
-    """Returns one kind's counts in the form that the guard takes.
+    """Returns the counts of one kind in the form that the guard takes.
 
-    In a delta there may be no file for a kind, because the kind has not changed. `left_out` has the kinds that the
-    source's settings leave out.
+    A delta may have no file for a kind, which means that the kind has not changed. `left_out` has the kinds that the
+    settings of the source leave out.
     """
     delivery = deliveries.get(kind.name)
     if delivery is None:
@@ -292,7 +296,7 @@ def planned_kind(
 
 
 async def count_expired(stage: Stage, kind: Kind) -> int:
-    """Counts the planned removals of enrollments and classes whose exclusive end date has passed."""
+    """Counts the planned removals of enrollments and classes that have already ended."""
     has_ended = {
         "enrollment": "t.ends_on <= :today",
         "class": """cardinality(t.academic_session_ids) > 0 AND NOT EXISTS (

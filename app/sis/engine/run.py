@@ -1,7 +1,8 @@
-"""Creates the row of a run, sets its outcome, and updates its source at the end.
+"""Creates the row of a run, saves its outcome, and updates its source at the end.
 
-Also owns the lock of the transaction that writes a sync. Never stages, plans or applies. Over 250 lines, so that
-everything that decides which process owns a run is in one place.
+It also has the lock of the transaction that writes a sync. It does not stage, plan or apply.
+
+This file exceeds 250 lines so that everything that decides which process owns a run is in one place.
 """
 
 from collections.abc import Collection
@@ -38,9 +39,9 @@ EVENTS: dict[str, EventType] = {
     RunState.FAILED: SYNC_FAILED,
 }
 LENGTH = timedelta(minutes=2)
-"""The duration of a run's lease.
+"""The duration of a run's lease. The worker renews the lease while it executes the run.
 
-A worker renews it; a run from the command line is protected by the district's lease instead.
+A run from the command line has no such lease; the district's lease protects it.
 """
 EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
 DROP_KEPT_PLAN = tuple(
@@ -55,7 +56,7 @@ DROP_KEPT_PLAN = tuple(
 class RunRequest:
     """The request that a run executes: the id of its existing row, and the number of the claim that may execute it.
 
-    `mode` is full or delta; if it is None, the delivery determines it.
+    `mode` is full or delta, or None if it follows from the delivery.
     """
 
     run_id: UUID | None = None
@@ -67,8 +68,8 @@ class RunRequest:
 async def lock_district_writes(work: Work) -> None:
     """Makes other transactions that apply a sync of the district wait until this transaction ends.
 
-    A process that cannot renew the lease of its run loses the lease, but may still be fetching. This lock belongs to
-    the transaction that writes, so it cannot be lost before the writing ends.
+    The lease does not ensure this: a process that could not renew its lease may still be running. This lock belongs to
+    the writing transaction, so it cannot be lost before the writing ends.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.WRITE_SYNC})
 
@@ -84,7 +85,7 @@ async def try_lock_district_writes(work: Work) -> bool:
 async def require_current_claim(work: Work, run_id: UUID, claim_number: int) -> None:
     """Raises `Superseded` if another claim owns the run now. `end` checks this again.
 
-    Takes no lock on the row, so that the lease can be renewed meanwhile.
+    It takes no lock on the row, so that the lease can still be renewed.
     """
     mine = (SisRun.id == run_id, SisRun.state == RunState.RUNNING, SisRun.claim_number == claim_number)
     if await work.db.scalar(select(SisRun.id).where(SisRun.district_id == work.district_id, *mine)) is None:
@@ -97,7 +98,9 @@ def _superseded() -> Superseded:
 
 @needs(Can.SYNC_ROSTER)
 async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
-    """Returns the guard's limits for a source today; the default limits if the source has no settings."""
+    """Returns the limits of the guard that apply to a source today. Without settings of the source, these are the
+    defaults.
+    """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     row = await work.db.scalar(select(SisSource).where(is_source))
     return limits_of(row.limits, row.rollover, today_in(await zone_of(work))) if row else GuardLimits()
@@ -105,7 +108,7 @@ async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
 
 @needs(Can.SYNC_ROSTER)
 async def kinds_left_out(work: Work, source_id: UUID, also: Collection[str] = ()) -> frozenset[str]:
-    """Returns the kinds that a source's settings leave out, with those in `also`.
+    """Returns the kinds that the settings of a source leave out, together with those in `also`.
 
     Rows of these kinds are neither imported nor counted as missing.
     """
@@ -125,8 +128,9 @@ async def begin(
 ) -> None:
     """Creates the row of a run, or starts the requested run.
 
-    Also ends a run that a crash left in state `running`. `undoes` is the id of the run that this run reverts. Raises
-    `Conflict` if another worker has claimed the requested run, and `AlreadyRunning` while another run is being applied.
+    Also ends a run that is in state `running` because of a crash. `undoes` is the id of the run that this run reverts.
+    Raises `Conflict` if another worker has claimed the requested run, and `AlreadyRunning` while another run is being
+    applied.
     """
     if not await try_lock_district_writes(work):
         raise AlreadyRunning("Another sync of this district is being applied. Try again when it has ended.")
@@ -166,7 +170,7 @@ def pluralize(count: int, singular: str, plural: str) -> str:
 
 
 def conclude(report: Report, dry: bool) -> None:
-    """Sets the state, exit code and sentence of the report of a run that has reached its end."""
+    """Sets the state, the exit code and the sentence in the report of a run that has reached its end."""
     changes, refused = report.total("changes"), report.total("quarantined") - report.total("acknowledged")
     rows = pluralize(refused, "row could not be taken and is", "rows could not be taken and are")
     left = f" {rows} in quarantine." if refused else ""
@@ -199,11 +203,12 @@ async def end(
     claim_number: int | None = None,
     fault: FaultSummary = NO_FAULT,
 ) -> None:
-    """Ends the run's row and emits its event. An applied or held run replaces the held runs of its source.
+    """Ends the run's row and emits the run's event. If the run was applied or held, it replaces the held runs of its
+    source.
 
-    A dry run emits no event, even if it fails, because it changes nothing. An applied run moves the source's watermark
-    to the time at which the source was read. The next delta begins at that time. Raises `Superseded` if the run's state
-    is none of `of` or if another claim owns the run; the caller's transaction must then be rolled back.
+    A dry run emits no event, even if it fails, because it changes nothing. After an applied run, the next delta begins
+    at the time at which this run read its source. Raises `Superseded` if the run's state is none of `of`, or if another
+    claim owns the run; the caller must then roll back the transaction.
     """
     mine = (
         SisRun.id == report.run_id,
@@ -263,9 +268,9 @@ async def end(
 async def update_watermarks(
     work: Work, source_id: UUID, applied: bool, mode: str | None, pulled_at: datetime | None, *, undone: bool = False
 ) -> None:
-    """Updates the watermarks and the schedule of a source after a run.
+    """Updates a source after a run: the times from which the next run reads, and the schedule.
 
-    `pulled_at` is the time at which the source was read. With `undone`, the next run is a full one.
+    `pulled_at` is the time at which the run read the source. With `undone`, the next run is a full one.
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     row = await work.db.scalar(select(SisSource).where(is_source))
@@ -304,6 +309,6 @@ async def _discard_replaced_plans(
 
 @needs(Can.SYNC_ROSTER)
 async def drop_kept_plan(work: Work, run_id: UUID) -> None:
-    """Deletes the staged rows of a run's plan, which had been kept for a person to review."""
+    """Deletes the rows of a run's plan that were kept for a person to review."""
     for statement in DROP_KEPT_PLAN:
         await work.db.execute(statement, {"district": work.district_id, "run": run_id})

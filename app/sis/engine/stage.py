@@ -1,11 +1,12 @@
-"""Manages the staged rows of one run, and runs its statements. Never checks a value, never changes the schema.
+"""Manages the staged rows of one run, and executes the statements on them. Checks no value, and never changes the
+schema.
 
-A "known" row is a row of the roster that came from this run's source.
-
-The staging tables are permanent; migrations create them. A run writes its rows with its own id, in one transaction that
-also deletes them, so that no other run ever sees one and a crash leaves none. Only the tables into which files are
-copied belong to a single run (`intake.load`). A run never analyzes a staging table, because that would lock the table
-against the runs of other districts until its transaction ends.
+* A *known* row is a roster row that came from this run's source.
+* The staging tables are permanent; migrations create them. A run writes its rows with its own id, in one transaction
+  that also deletes them. No other run ever sees them, and a crash leaves none.
+* Only the tables into which files are copied belong to a single run (`intake.load`).
+* A run never analyzes a staging table. This would lock the table against the runs of other districts until the
+  transaction ends.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -43,7 +44,7 @@ STAGING_TABLES = (
 )
 """The tables whose rows are deleted when their run ends.
 
-A plan that waits for approval is in `kept_plan`, and a map of old to new sourcedIds that waits for approval is in
+Rows that wait for approval are not in them: a plan is in `kept_plan`, and a map of old to new sourcedIds in
 `kept_rekey`.
 """
 EmitStudentEvents = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
@@ -52,7 +53,7 @@ EmitStudentEvents = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
 
 @dataclass
 class Stage:
-    """The staged rows and statements of one run, on the connection and in the transaction of its unit of work.
+    """The staged rows of one run, and the connection and transaction in which its statements are executed.
 
     The parameters of statements are `:district`, `:source`, `:run`, `:now`, `:today`, `:stamp`, `:salt`.
     """
@@ -67,15 +68,15 @@ class Stage:
     filled: list[str] = field(default_factory=list)
     """The staging tables into which this run has written rows that it deletes at its end."""
     raw_tables: dict[str, str] = field(default_factory=dict)
-    """The table with the raw rows of a file, which only this run uses, by kind."""
+    """The table with the raw rows of a file, keyed by kind. Only this run uses it."""
     staged_early: dict[str, int] = field(default_factory=dict)
     """The number of staged rows of each kind that was staged together with another kind, keyed by kind."""
     known_rows: dict[str, int] = field(default_factory=dict)
-    """The number of known rows by kind, for each kind that was counted."""
+    """The number of known rows, for each kind that was counted."""
     raw_rows: dict[str, int] = field(default_factory=dict)
-    """The number of raw rows by kind, for each kind that was loaded."""
+    """The number of raw rows, for each kind that was loaded."""
     planned_rows: dict[str, dict[str, int]] = field(default_factory=dict)
-    """The number of planned rows by kind and action, for each kind that was counted."""
+    """The number of planned rows by action, for each kind that was counted."""
     sifted: set[str] = field(default_factory=set)
     """The kinds of which only the changed rows were staged."""
     outside: dict[str, str] = field(default_factory=dict)
@@ -84,7 +85,10 @@ class Stage:
     """Sentences for the report about values that were changed for import."""
 
     def table(self, name: str, kind: str = "") -> str:
-        """Returns the name of a staging table for writing; a statement that changes rows must name the run."""
+        """Returns the name of a staging table, for statements that write to it.
+
+        Such a statement must restrict itself to the rows of this run.
+        """
         return f"staging.{name}_{kind}" if kind else f"staging.{name}"
 
     def of_run(self, name: str, kind: str = "") -> str:
@@ -92,23 +96,23 @@ class Stage:
         return f"(SELECT * FROM {self.table(name, kind)} AS w WHERE w.district_id = :district AND w.run_id = :run)"
 
     def delivered(self, kind: str) -> str:
-        """Returns SQL that selects those staged rows of a kind that were delivered.
+        """Returns SQL that selects the staged rows of a kind that were delivered.
 
-        Staged rows also include known rows that were not delivered.
+        The staged rows also include known rows that were not delivered.
         """
         return f"(SELECT * FROM {self.of_run('staged', kind)} AS w WHERE w.row_number IS NOT NULL)"
 
     def composed(self, name: str) -> str:
-        """Returns SQL that selects values computed from supplementary files, by the name under which they are
-        staged.
+        """Returns SQL that selects the values that were computed from supplementary files and staged under the name
+        `name`.
         """
         return f"(SELECT * FROM {self.of_run('composed')} AS w WHERE w.name = '{name}')"
 
     def raw(self, kind: str) -> str:
         """Returns SQL that selects the raw rows of a kind.
 
-        The SQL is a subquery that PostgreSQL does not merge with the enclosing statement, because a sharded server
-        refuses to join a table of one node directly with a distributed one.
+        The SQL is a subquery that PostgreSQL does not merge with the enclosing statement. Otherwise a sharded server
+        would refuse the statement, because it joins a table of one node directly with a distributed one.
         """
         return f"(SELECT * FROM {self.raw_tables[kind]} OFFSET 0)"
 
@@ -117,9 +121,9 @@ class Stage:
     ) -> int:
         """Stages the rows of a query, and returns their number.
 
-        The query's columns are district, run and then `columns`. Of several rows with the same key the first is staged.
-        `are_distinct` states that there are no such rows, because looking for them costs as much as the insertion
-        itself.
+        The query's columns are district, run and then `columns`. Of several rows with the same key, the first is
+        staged. With `are_distinct`, the caller states that no rows have the same key; looking for them costs as much as
+        the insertion.
         """
         table = self.fills(name, kind)
         unless = "" if are_distinct else " ON CONFLICT DO NOTHING"
@@ -128,9 +132,9 @@ class Stage:
     async def insert_parallel(self, name: str, kind: str, columns: Sequence[str], query: str) -> int:
         """Stages the rows of a query that reads many rows and returns few. Returns the number of staged rows.
 
-        The query selects district and run itself. PostgreSQL runs no parallel plan for an INSERT, but does for a COPY
-        to the client, so the rows pass through a temporary file. The types of the query's columns must be exactly those
-        of the table.
+        PostgreSQL runs no parallel plan for an INSERT, but does for a COPY to the client. The rows therefore pass
+        through a temporary file. The query selects district and run itself, and the types of its columns must be
+        exactly those of the table.
         """
         table, names = self.fills(name, kind), ["district_id", "run_id", *columns]
         with TemporaryFile() as spool:
@@ -165,7 +169,7 @@ class Stage:
         return list(await self.driver.fetch(*self._bound(sql)))
 
     async def count(self, sql: str) -> int:
-        """Runs a query and returns its single number.
+        """Runs a query that returns one number, and returns the number.
 
         All rows are fetched although there is only one, because PostgreSQL runs no parallel plan for a partial fetch.
         """
@@ -179,7 +183,9 @@ class Stage:
         self.filled.clear()
 
     def fills(self, name: str, kind: str = "") -> str:
-        """Notes that the run has rows in a staging table, to be deleted at its end, and returns the table's name."""
+        """Notes that the run has rows in a staging table, and returns the table's name. The rows are deleted at the
+        run's end.
+        """
         table = self.table(name, kind)
         if table not in self.filled:
             self.filled.append(table)
@@ -211,7 +217,7 @@ class Stage:
         return (text, *(values[name] for name in used))
 
     def _spelled_out(self, sql: str) -> str:
-        """Returns a statement with literals instead of parameters, because COPY takes no parameters.
+        """Returns a statement with literals in place of parameters, because COPY takes no parameters.
 
         This is safe, because the program itself chose all of these values.
         """
@@ -220,11 +226,11 @@ class Stage:
 
 
 def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
-    """Returns SQL for a new id in the form of a UUIDv7 (RFC 9562), made of the run's time and a digest of kind and
+    """Returns SQL for a new id in the form of a UUIDv7 (RFC 9562), made from the run's time and a digest of kind and
     sourcedId.
 
-    The SQL calls no volatile function, so that the id is the same on every node and when the statement is retried. With
-    `place`, an SQL number, the ids ascend with that number. Then a million new rows are appended to an index instead of
+    The SQL calls no volatile function, so the id is the same on every node and when the statement is retried. With
+    `place`, an SQL number, the ids ascend with that number. A million new rows are then appended to an index instead of
     being spread over it.
     """
     digest = f"md5(:salt || '{kind}' || {sourced_id})"
@@ -235,10 +241,11 @@ def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
 
 
 def key_filter_sql(stage: Stage, kind: Kind, actions: str) -> str:
-    """Returns an SQL condition that finds the known rows `t` of a plan by their keys, if `actions` affect few rows.
+    """Returns an SQL condition that restricts the roster table (alias `t`) to the rows that the plan changes by
+    `actions`.
 
-    If they affect many rows, returns an empty string, because one scan of the table is then faster. The planned rows
-    must have been counted before.
+    Returns an empty string if this affects many rows, because a single scan of the table is then faster. The planned
+    rows must have been counted before.
     """
     affected = sum(rows for action, rows in stage.planned_rows.get(kind.name, {}).items() if f"'{action}'" in actions)
     if affected * FEW > stage.known_rows.get(kind.name, 0):

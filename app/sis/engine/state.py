@@ -1,4 +1,4 @@
-"""Changes the state of runs in the database, with the transitions that `app.sis.rules` allows. Never creates a run."""
+"""Changes the states of runs in the database. Allows only the transitions in `app.sis.rules`. Creates no run."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ async def change_states(
     *,
     of: Collection[RunState] = (RunState.RUNNING,),
 ) -> Sequence[Row[UUID, UUID, bool]]:
-    """Sets the state of those of the district's runs that are in one of the states `of` and match `where`.
+    """Sets the state of those runs of the district that match `where` and are in one of the states `of`.
 
     `following` is the new state, and `values` are other columns to set. Returns the id, the source and `dry` of each
     changed run. Raises `IllegalTransition` if the new state may not follow each state in `of`, even if no run matches.

@@ -1,6 +1,6 @@
 """Emits the events of a run: one for each student who entered, left or returned to a school, and one with counts.
 
-Never changes a roster row. A source's first load emits no student events, because nobody came on the day of the import.
+Changes no roster row. The first load of a source emits no student events, because nobody came on the day of the import.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -18,8 +18,8 @@ COUNTED = ("fetched", "created", "updated", "restored", "removed", "absent", "qu
 async def emit_student_events(stage: Stage) -> None:
     """Emits an event for each student who enters, leaves or returns to a school.
 
-    Must be called after the people are changed and before their memberships are changed, because the events follow from
-    the difference between both.
+    The events are computed by comparing people with their memberships. Call this function after the people were changed
+    and before their memberships are.
     """
     if not await stage.count(
         "SELECT count(*) FROM sis_run WHERE district_id = :district AND source_id = :source "
@@ -51,7 +51,7 @@ async def emit_student_events(stage: Stage) -> None:
 
 
 def count_events(report: Report) -> dict[str, dict[str, int]]:
-    """Returns the run's counts, keyed by kind, for the run's event. Kinds whose counts are all 0 are left out."""
+    """Returns the counts of the run by kind, for the event of the run. Kinds whose counts are all 0 are left out."""
     return {
         name: {field: getattr(counts, field) for field in COUNTED}
         for name, counts in report.kinds.items()

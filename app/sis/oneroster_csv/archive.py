@@ -1,6 +1,6 @@
 """Opens and validates a OneRoster CSV zip, 1.1 or 1.2. Contains no SQL and no policy.
 
-It checks the manifest and the names in the headers; the rows are never parsed here.
+It checks the manifest and the names in the headers. It does not parse the rows.
 """
 
 import csv
@@ -34,11 +34,11 @@ COMPOSED: Final = {
     "resultScoreScales": ("scoreScaleSourcedId",),
     "resultLearningObjectiveIds": ("learningObjectiveSet",),
 }
-"""The columns that each supplementary file adds to the kind whose rows it supplements, keyed by the file's name."""
+"""The columns that each supplementary file adds to the rows of another kind, keyed by the name of the file."""
 
 
 class ZipRefused(SourceRefused):
-    """Raised for a zip with one or several errors. Each error is a sentence."""
+    """Raised for a zip with errors. Each error is a sentence."""
 
     def __init__(self, sentences: Sequence[str]) -> None:
         super().__init__(" ".join(sentences))
@@ -46,7 +46,7 @@ class ZipRefused(SourceRefused):
 
 
 class CsvZip:
-    """An open zip with a valid manifest and valid headers; its deliveries can be read while it is open."""
+    """An open zip with a valid manifest and valid headers. Its deliveries can be read as long as it is open."""
 
     def __init__(self, archive: zipfile.ZipFile, leave_out: Collection[str] = ()) -> None:
         self._archive = archive
@@ -82,7 +82,9 @@ class CsvZip:
         return tuple(self._warnings)
 
     def _standard_names(self, entries: Mapping[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-        """Returns the files, keyed by standard OneRoster names; warns of each name that is written in another case."""
+        """Returns the files, keyed by their standard OneRoster names. Warns of each name that is written in another
+        case.
+        """
         standard = {f"{name}.csv".lower(): f"{name}.csv" for name in ("manifest", *FILES)}
         renamed: dict[str, zipfile.ZipInfo] = {}
         for file, entry in entries.items():
@@ -127,8 +129,9 @@ class CsvZip:
         return short, modes
 
     def _list_not_taken(self, entries: Mapping[str, zipfile.ZipInfo], modes: Mapping[str, str]) -> tuple[str, ...]:
-        """Returns the names of the files that are not imported. Adds a warning for each of them that the manifest
-        should have announced.
+        """Returns the names of the files that are not imported.
+
+        Adds a warning for each of them that the manifest does not announce.
         """
         not_taken = []
         for file in sorted(set(entries) - {"manifest.csv"}):
@@ -208,7 +211,7 @@ def _add_supplements(base: Delivery, composed: tuple[str, ...], supplements: lis
 
 
 def _empty_delta(kind: str, file: str) -> Delivery:
-    """Returns an empty delta of a kind, for a delta that has only a supplement of this kind."""
+    """Returns an empty delta of a kind. It is needed if a delta contains only a supplement of this kind."""
     line = f"{','.join(COMMON)}\r\n".encode()
     return Delivery(kind, file, False, COMMON, len(line), lambda: iter((line,)))
 
@@ -233,7 +236,7 @@ def _printable_version(version: str) -> str:
 
 @contextmanager
 def open_zip(path: Path, leave_out: Collection[str] = ()) -> Iterator[CsvZip]:
-    """Opens a OneRoster CSV zip. Raises `SourceRefused` with the errors and their files."""
+    """Opens a OneRoster CSV zip. Raises `SourceRefused` with the errors, each with its file."""
     try:
         file = path.open("rb")
     except FileNotFoundError:

@@ -116,7 +116,7 @@ async def open_url(
 async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progress, form: FileForm) -> datetime:
     """Downloads the source's file to `file`, and returns the time of the response.
 
-    It is the time by the source's clock, or by this machine's clock if the source sends no time.
+    This is the time by the source's clock, or by this machine's clock if the source sends no time.
     """
     began, done = now(), 0
     try:
@@ -153,7 +153,9 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
 
 
 def _response_time(header: str | None) -> datetime | None:
-    """Returns the time in a `Date` header, but never a time ahead of this machine's clock; None if it is malformed."""
+    """Returns the time in a `Date` header, or None if the header is malformed. A time in the future becomes the present
+    time.
+    """
     try:
         return min(parsedate_to_datetime(header).astimezone(UTC), now()) if header else None
     except (ValueError, OverflowError):
@@ -204,9 +206,8 @@ def _is_whole(path: Path, form: FileForm) -> bool:
 
 
 def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
-    """Returns whether a file was imported before.
-
-    The file is recognized by its name, size and time, or otherwise by its digest.
+    """Returns whether a file was imported before. A file is recognized by name, size and time, or else by its
+    digest.
     """
     status = path.stat()
     if any(
@@ -224,7 +225,7 @@ def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
 def _is_bulk(path: Path, leave_out: Collection[str], form: FileForm) -> bool:
     """Returns whether a delivery has all rows of its kinds.
 
-    An unreadable zip counts as bulk too, so that it is chosen and then refused.
+    An unreadable zip counts as bulk, so that it is chosen and then refused.
     """
     try:
         with _opened(path, leave_out, form) as (_, source):

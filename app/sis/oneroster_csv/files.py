@@ -1,6 +1,6 @@
-"""Defines the files of OneRoster's CSV binding, 1.1 and 1.2: their kinds, their columns and the required columns.
+"""Defines the files of OneRoster's CSV binding, 1.1 and 1.2: their kinds, their columns and the required columns. Pure.
 
-Files are read by column name, so that 1.2.0 and 1.2.1 need no distinction. Never opens a file.
+Files are read by column name, so 1.2.0 and 1.2.1 need not be distinguished.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ VERSIONS: Final = ("1.1", "1.2")
 class CsvFile:
     """A file of OneRoster's CSV binding.
 
-    `kind` is the kind of its rows, or for a supplementary file the kind to whose rows it adds columns. A required
-    column is one without whose value a row over REST is refused. `columns` are the columns in 1.1 and 1.2 after the
-    three columns that all files have. `since` is the version that introduced the file.
+    * `kind`: the kind of its rows. For a supplementary file, the kind to whose rows it adds columns.
+    * `columns`: its columns in 1.1 and 1.2, after the three columns that all files have.
+    * `required`: the columns without whose value a row that comes over REST is refused.
+    * `since`: the version that introduced the file.
     """
 
     name: str

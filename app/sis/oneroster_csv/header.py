@@ -1,4 +1,4 @@
-"""Validates a file's header, and warns of irregularities. Never parses all rows."""
+"""Validates a file's header, and warns of irregularities. Reads only the beginning of a file."""
 
 import csv
 import io
@@ -41,10 +41,10 @@ def guess_encoding(raw: bytes) -> str:
 
 
 def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...]:
-    """Returns the names of the columns. Raises `SourceRefused` for an empty file or a bulk file without rows.
+    """Returns the names of the columns. Raises `SourceRefused` for an empty file, and for a bulk file without rows.
 
-    `head` is the beginning of the file, and `more` states that the file continues after it. A delta without rows is
-    valid and means that nothing has changed.
+    `head` is the beginning of the file. With `more`, the file continues after it. A delta without rows is valid, and
+    means that nothing has changed.
     """
     if not head.strip(BOM + b"\r\n \t"):
         raise SourceRefused(f"{file} is empty. A file without rows must be announced as absent.")
@@ -64,9 +64,9 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
 
 
 def standard_columns(header: tuple[str, ...], file: CsvFile) -> tuple[tuple[str, ...], list[str]]:
-    """Returns the columns' standard OneRoster names, and a list of warnings.
+    """Returns the standard OneRoster names of the columns, and a list of warnings.
 
-    There is a warning if some columns are written in another case.
+    There is a warning if columns are written in another case.
     """
     standard = {column.lower(): column for column in (*COMMON, *file.columns)}
     renamed = tuple(standard.get(column.lower(), column) for column in header)
@@ -112,8 +112,9 @@ def _warnings(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]
 
 
 def has_delta_values(head: bytes, header: tuple[str, ...], file: str) -> bool:
-    """Returns whether a bulk file has a status or dateLastModified, which should be blank there, in any of its first
-    rows.
+    """Returns whether one of the first rows of a bulk file has a status or a dateLastModified.
+
+    In a bulk file these columns should be blank.
     """
     places = [header.index(column) for column in ("status", "dateLastModified") if column in header]
     text = head.removeprefix(BOM).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Reads an untrusted zip safely: no folders, no encryption, no zip bombs. Independent of OneRoster."""
+"""Reads an untrusted zip safely: refuses folders, encryption and zip bombs. Independent of OneRoster."""
 
 import struct
 import zipfile
@@ -16,8 +16,9 @@ RATIO_LIMIT = 200  # The maximum ratio of unpacked to packed bytes; rosters have
 MAX_ENTRIES = 200
 DIRECTORY_LIMIT = 256 << 10  # bytes of the central directory: about a thousand for each entry
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""The compression methods for which `zipfile` unpacks no more bytes than requested. With other methods a megabyte may
-become gigabytes.
+"""The compression methods for which `zipfile` unpacks no more bytes than requested.
+
+With other methods, a megabyte may become gigabytes.
 """
 # zipfile raises NotImplementedError for a compression that it does not know, RuntimeError for an encrypted entry.
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
@@ -27,9 +28,9 @@ MANY = "The zip holds far more files than OneRoster has: not opened."
 class _BoundedFile:
     """A file that limits the size of each read until the zip is open.
 
-    The limit is the size of a small zip's directory. `zipfile` reads the end record first, and then as many bytes as
-    that record states for the directory. The limit applies whatever the record states, and whichever of several records
-    `zipfile` chooses.
+    The limit is the size of a small zip's directory. `zipfile` first reads the end record of a zip, and then as many
+    bytes as this record states for the directory. The limit applies whatever the record states, and whichever of
+    several records `zipfile` chooses.
     """
 
     def __init__(self, file: IO[bytes]) -> None:

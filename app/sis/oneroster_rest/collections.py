@@ -1,4 +1,4 @@
-"""Defines the collections of OneRoster, their order, and the result of reading one. Never sends a request."""
+"""Defines the collections of OneRoster, their order, and the result of reading one. Sends no request."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,7 +12,7 @@ from app.sis.oneroster_rest.walk import Walk
 class Collection:
     """A collection of OneRoster, with the kind of its rows.
 
-    A source that lacks this collection may have the collections in `instead`, which together contain the same rows.
+    `instead` names other collections that together contain the same rows. They are read if the source lacks this one.
     """
 
     name: str
@@ -38,8 +38,8 @@ COLLECTIONS: Final = (
 )
 """The collections in the order in which they are read.
 
-A collection whose rows refer to another one is read before that one. Thus the row that a reference names is read too,
-even if both rows are added during the pull.
+A collection whose rows refer to another collection is read before it. The row to which a reference leads is then read
+too, even if both rows are added during the pull.
 """
 
 IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessmentResults"})
@@ -47,7 +47,7 @@ IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessment
 
 @dataclass(slots=True)
 class PulledCollection:
-    """A collection that was read, or the status with which the source refused to send it."""
+    """The result of reading a collection: its rows, or the HTTP status with which the source refused to send them."""
 
     spool: Spool | None = None
     roles: Spool | None = None
@@ -82,7 +82,9 @@ def missing_sentence(collection: Collection, status: int) -> str:
 
 
 def failed_sentence(name: str, detail: str) -> str:
-    """Returns a sentence for the report: that an optional collection could not be read, with the reason `detail`."""
+    """Returns a sentence for the report which says that an optional collection could not be read. `detail` is the
+    reason.
+    """
     sentence = f"{detail} What is known of {name} stays as it is."
     if name in MAY_BE_LEFT_OUT:
         sentence += f" To go on without it: aimline sis set NAME --district DISTRICT --leave-out {name}"

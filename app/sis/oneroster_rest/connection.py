@@ -1,4 +1,4 @@
-"""Defines the connection settings of a source that is read over REST. Never connects to it."""
+"""Defines the settings for the connection to a source that is read over REST. Does not connect."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -30,11 +30,12 @@ address.
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """The limits, in seconds, for trying and repeating one request.
+    """The limits, in seconds, for sending and repeating one request.
 
-    The waits between tries double from `first` up to `longest`, each with jitter. `total` limits the sum of the waits
-    and the failed tries of one request. A wait that the source states in `Retry-After` is kept if it fits into `total`.
-    `answer` limits the time without a byte, and `whole` the time of a complete response.
+    * The waits between tries double from `first` up to `longest`, each with jitter.
+    * `total` limits the sum of the waits and of the failed tries of a request. A wait that the source states in
+      `Retry-After` is observed if it fits into `total`.
+    * `answer` limits the time without a byte, and `whole` the time of a complete response.
     """
 
     tries: int = 8
@@ -47,13 +48,15 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The connection settings of a source.
+    """The settings for the connection to a source.
 
-    `url` is the base of rostering, such as `https://sis.example.org/ims/oneroster/v1p1`. Without `gradebook_url`, the
-    gradebook has the same base; in 1.2, its `/rostering/` is replaced by `/gradebook/`. `scopes` are requested
-    unchanged. Without `scopes`, the scopes that the collections need are requested. `leave_out` names collections, such
-    as `demographics`, that are not requested. `pull_minutes` and `pull_gb` limit the time and the disk space of a pull.
-    `sandbox` allows loopback over plain HTTP.
+    * `url`: the base address of rostering, such as `https://sis.example.org/ims/oneroster/v1p1`.
+    * `gradebook_url`: the base address of the gradebook. Without it, the gradebook has the same base; in 1.2, with
+      `/gradebook/` in place of `/rostering/`.
+    * `scopes`: requested as they are. Without them, the scopes that the collections need are requested.
+    * `leave_out`: collections that are not requested, such as `demographics`.
+    * `pull_minutes`, `pull_gb`: limit the time and the disk space of a pull.
+    * `sandbox`: allows loopback addresses over plain HTTP.
     """
 
     version: Literal["1.1", "1.2"]
@@ -109,8 +112,8 @@ class Connection:
 def normalize_url(url: str, allowed: Allowed, setting: str) -> str:
     """Returns a URL from the settings in normalized form, without a trailing slash.
 
-    Raises `SourceRefused` if a connection to it is not allowed, or if it has a query. `setting` is the setting's name
-    for the error.
+    Raises `SourceRefused` if a connection to the URL is not allowed, or if it has a query. `setting` is the name of the
+    setting, for the error.
     """
     try:
         checked = validate_url(url, allowed)

@@ -1,7 +1,7 @@
-"""Inspects a source for an operator without writing anything (`aimline sis doctor`). Never reports a value of a row.
+"""Inspects a source for an operator without writing anything (`aimline sis doctor`). Reports no value of a row.
 
-Each check runs separately, so that a check that fails does not prevent the others. Over 250 lines, because there are
-many checks.
+The checks are separate, so that a check that fails does not prevent the others. This file exceeds 250 lines because
+there are many checks.
 """
 
 import asyncio
@@ -44,8 +44,8 @@ CAN_READ: Final = {
 
 @dataclass(slots=True)
 class Findings:
-    """The findings of an inspection: sentences, facts as JSON, and whether a sync with the source's own settings would
-    work.
+    """The findings of an inspection: sentences, facts as JSON, and whether a sync would work with the source's
+    settings.
     """
 
     ready: bool = False
@@ -105,9 +105,10 @@ async def _explore(connection: Connection, findings: Findings) -> None:
 
 
 def _missing_options(current: Connection, working: Connection, facts: dict[str, Any]) -> list[str]:
-    """Returns the command-line options to change, if the source could be read only with other settings than its own.
+    """Returns the command-line options that must change, if the source could be read only with other settings than its
+    own.
 
-    `current` has the source's settings, and `working` those with which it was read.
+    `current` has the source's settings, and `working` those with which the source could be read.
     """
     signs = f"{working.auth}{'-sha1' if working.auth == 'oauth1' and working.signature == 'HMAC-SHA1' else ''}"
     as_set = f"{current.auth}{'-sha1' if current.auth == 'oauth1' and current.signature == 'HMAC-SHA1' else ''}"
@@ -131,7 +132,7 @@ async def _reading(connection: Connection) -> AsyncIterator[Reader]:
 async def _sign_in(connection: Connection, findings: Findings) -> Connection | None:
     """Returns the connection with a method of sign-in that the token endpoint accepts, or None if it accepts none.
 
-    A signature is only tested later, when a collection is read.
+    A method that signs requests cannot be tested here. It is tested when a collection is read.
     """
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(connection.url))
     urls = [connection.token_url] if connection.token_url else [origin + path for path in TOKENS]
@@ -216,7 +217,7 @@ async def _find_base(connection: Connection, findings: Findings) -> Connection |
 async def _with_gradebook(connection: Connection, findings: Findings) -> Connection:
     """Returns the connection with the base address at which the gradebook answers.
 
-    If it answers at no address, the connection is returned unchanged.
+    If there is no such address, the connection is returned unchanged.
     """
     base = connection.url.rstrip("/")
     urls = dict.fromkeys(filter(None, (connection.gradebook_url, base.replace(ROSTERING, GRADEBOOK), base)))
@@ -232,7 +233,7 @@ async def _with_gradebook(connection: Connection, findings: Findings) -> Connect
 
 
 async def _collections(connection: Connection, findings: Findings) -> None:
-    """Checks which collections exist, how many rows each reports, and which headers its page has."""
+    """Checks for each collection whether it exists, how many rows it reports, and which headers its page has."""
     results: dict[str, Any] = {}
     pages: dict[str, WalkPage] = {}
     async with _reading(connection) as reader:
@@ -285,7 +286,7 @@ async def _cap(reader: Reader, connection: Connection, pages: dict[str, WalkPage
 
 
 async def _deltas(connection: Connection, findings: Findings) -> None:
-    """Checks whether the source can send changes only, and whether it reports removed rows."""
+    """Checks whether the source can send only changes, and whether it then reports removed rows."""
     async with _reading(connection) as reader:
 
         async def filtered(name: str, clause: str) -> WalkPage | None:

@@ -1,7 +1,9 @@
 """Pulls a source completely: reads the collections in order, and reads a collection again if it changes meanwhile.
 
-Everything is written to disk before the pull yields anything, and no transaction is open meanwhile. Over 250 lines, so
-that everything that decides whether a collection is complete or must be read again is in one place.
+All rows are on disk before the pull yields its result. No transaction is open during the pull.
+
+This file exceeds 250 lines so that everything that decides whether a collection is complete or must be read again is in
+one place.
 """
 
 import asyncio
@@ -40,10 +42,10 @@ SIDE_BY_SIDE: Final = 5  # collections read at the same time, so that first and 
 
 @dataclass(slots=True)
 class RestSource:
-    """The result of a pull in the form of an `OpenedSource`.
+    """The result of a pull as an `OpenedSource`.
 
-    If a delta was requested but the source could only be read in full, `mode` is full. `failed` has the kinds of the
-    optional collections that could not be read.
+    `mode` is full even if a delta was requested, if the source could only be read in full. `failed` has the kinds of
+    the optional collections that could not be read.
     """
 
     deliveries: Mapping[str, Delivery]
@@ -68,8 +70,8 @@ async def open_rest(
 ) -> AsyncIterator[OpenedSource]:
     """Pulls a source to temporary files. With `since`, pulls only the rows that changed after this instant, as deltas.
 
-    Raises `SourceRefused` if the source cannot be read completely, and `SourceInconsistent` if it keeps changing while
-    it is read.
+    Raises `SourceRefused` if the source cannot be read completely, and `SourceInconsistent` if it does not stop
+    changing while it is read.
     """
     pull = RestPull(connection, since, progress)
     try:
@@ -109,10 +111,10 @@ class RestPull:
         self.page_budget = PageBudget(AHEAD * self.connection.concurrency)
 
     async def source(self, reader: Reader) -> RestSource:
-        """Pulls all collections, repeats those that changed meanwhile, and returns the result.
+        """Pulls all collections, pulls again those that changed meanwhile, and returns the result.
 
-        If only changes were requested and the source cannot send changes for one collection, all collections are pulled
-        in full.
+        If only changes were requested, and the source cannot send the changes of one collection, all collections are
+        pulled in full.
         """
         try:
             return await self._source(reader)
@@ -142,7 +144,7 @@ class RestPull:
         )
 
     def timeout_sentence(self) -> str:
-        """Returns a sentence for the error of a source that could not be read completely within the time limit."""
+        """Returns the sentence for a source that could not be read completely within the time limit."""
         missing = [
             collection.name
             for collection in COLLECTIONS
@@ -164,8 +166,9 @@ class RestPull:
         return not left_out and (self.connection.version == "1.2" or collection.name not in IN_12_ONLY)
 
     def _find_outdated(self, selected: list[Collection]) -> list[Collection]:
-        """Returns the collections that changed during the pull. A collection also counts as changed if its revision
-        differs from that of the last page.
+        """Returns the collections that must be pulled: those not pulled yet, and those that changed during the pull.
+
+        A collection has changed if its revision differs from the latest revision that the source stated.
         """
         unchanged = (None, self.revision)
         return [
@@ -272,10 +275,10 @@ class RestPull:
                 self.unsorted.add(name)
 
     def _query(self, name: str) -> dict[str, str]:
-        """Returns the query parameters, filter and order, for a collection.
+        """Returns the query parameters for a collection: filter and order.
 
         Deltas, and collections whose pages had no fixed order, are sorted by id. Ids are unique, and a row that changes
-        meanwhile keeps its place in this order.
+        during the pull keeps its place in this order.
         """
         query = {}
         if self.since is not None:
@@ -288,8 +291,8 @@ class RestPull:
     def _page_size(self, collection: Collection) -> int:
         """Returns the number of rows to request per page.
 
-        If a collection is read again, the pages are smaller than before. If the rows are then at the same places, their
-        order is fixed and does not depend on the pages.
+        If a collection is read again, the pages are smaller. If all rows are still at the same places, their order is
+        fixed: it does not depend on the pages.
         """
         size, attempt = self.sizes.get(collection.name, (0, 0))
         return max(2, (3 + attempt % 2) * size // 5) if size else self.connection.page_size
@@ -301,12 +304,12 @@ class RestPull:
             pulled.roles.add(role for row in page.rows for role in roles_of(row))
 
     def _is_trusted(self, collection: Collection, pulled: PulledCollection) -> bool:
-        """Returns whether a collection can be trusted; if not, it is pulled again.
+        """Returns whether the rows of a collection can be trusted. If not, the collection is pulled again.
 
-        Rows that come twice may be in the source twice, or may show that the collection changed between two pages. They
-        are in the source twice if they came in one page, if a second pull with other pages returned every row at the
-        same place, or if they were adjacent after sorting. A collection that was incomplete twice in the same way is
-        imported, but its missing rows are not removed.
+        * Rows that come twice may be in the source twice, or may show that the collection changed between two pages.
+          They are in the source twice if they came in one page, if a second pull with other pages returned every row at
+          the same place, or if they were adjacent after sorting.
+        * A collection that was incomplete twice in the same way is imported, but its missing rows are not removed.
         """
         if pulled.spool is None:
             return True

@@ -1,7 +1,8 @@
 """Reads one page of one collection: its URL, its envelope, its status and its headers.
 
-Does not decide which page comes next. Never reports free text of a response, because it may contain a name. Over 250
-lines, so that every form of a page that a source may send is in one place.
+It does not decide which page comes next. It reports no free text of a response, because it may contain a name.
+
+This file exceeds 250 lines so that every form of a page that a source may send is in one place.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ ENVELOPES: Final = {
     "students": "users",
     "teachers": "users",
 }
-"""The names of the list of rows in a page, keyed by the collection's path, where the two differ."""
+"""The names under which a page has its list of rows, keyed by the collection's path, for paths with another name."""
 
 ABSENT: Final = frozenset({403, 404, 405, 410, 501})
 GARBLED: Final = 3  # The number of responses in a row without valid JSON after which the pull fails.
@@ -41,7 +42,7 @@ _WORDS = re.compile(r"[a-z_]{3,40}")
 
 
 class CollectionAbsent(Exception):
-    """Raised if a collection does not exist or may not be read by this client: status 403, 404 or a similar one."""
+    """Raised if a collection does not exist, or if this client may not read it: status 403, 404 or a similar one."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -49,7 +50,7 @@ class CollectionAbsent(Exception):
 
 
 class BadQuery(Exception):
-    """Raised if the source refuses the parameters of a request: 400 or 422."""
+    """Raised if the source refuses the parameters of a request: status 400 or 422."""
 
 
 @dataclass(slots=True)
@@ -74,9 +75,9 @@ class Reader:
     async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
         """Returns a page of a collection.
 
-        Raises `CollectionAbsent` or `BadQuery` if the first page cannot be read. For a later page, the statuses that
-        mean one of these errors mark the end of the collection. `query` has the filter and the order, and `link` is the
-        `next` link to follow instead of an offset.
+        `query` has the filter and the order. `link` is the `next` link to follow in place of an offset. Raises
+        `CollectionAbsent` or `BadQuery` if the first page cannot be read. For a later page, the statuses of these
+        errors mark the end of the collection.
         """
         url = link or page_url(self.bases[name in GRADES], name, limit, offset, query)
         try:
@@ -112,8 +113,8 @@ class Reader:
     async def get(self, url: str) -> Answer:
         """Returns the response to an authorized request.
 
-        The response has the status 401 only if new tokens do not help. If a token is valid for a few uses only,
-        concurrent requests use up each new token. Then requests are sent one by one.
+        The status is 401 only if new tokens do not help. If a token is valid for a few uses only, concurrent requests
+        use up each new token. Then requests are sent one by one.
         """
         for _ in range(SHARED):
             if self._alone:
@@ -165,9 +166,9 @@ class Reader:
         )
 
     def _beyond(self, url: str, link: str | None) -> str | None:
-        """Returns the `next` link of a response if it has no offset, otherwise None.
+        """Returns the `next` link of a response if this link has no offset, otherwise None.
 
-        Links to other hosts are ignored, so that the token is not sent there.
+        A link to another host is ignored, so that the token is not sent there.
         """
         if link is None or "offset" in parse_qs(urlsplit(link).query, keep_blank_values=True):
             return None
@@ -200,8 +201,9 @@ def parse_json(body: bytes) -> Any:
 
 
 def extract_rows(name: str, content: Any) -> list[Any]:
-    """Returns the rows in a page's JSON. Raises `SourceRefused` if it has no list of rows, whatever the response's
-    status.
+    """Returns the rows in the JSON of a page. The status of the response is not considered.
+
+    Raises `SourceRefused` if the JSON has no list of rows, or if it reports a failure.
     """
     if isinstance(content, list):
         return content
@@ -222,7 +224,7 @@ def extract_rows(name: str, content: Any) -> list[Any]:
 
 
 def sourced_ids(rows: list[Any]) -> list[str]:
-    """Returns the ids of rows. If all ids are non-empty strings, as is usual, a faster way is used."""
+    """Returns the ids of rows. There is a faster way for the usual case, in which all ids are non-empty strings."""
     try:
         ids = list(map(_ID, rows))
     except (KeyError, TypeError):

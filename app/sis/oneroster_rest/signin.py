@@ -1,7 +1,8 @@
 """Authorizes requests to a source: with OAuth 2 client credentials, or with an OAuth 1.0a signature.
 
-Never writes a secret or a token to a log, an error or a URL, and sends them to the configured host only. Over 250
-lines, so that all methods of sign-in are in one place.
+It writes no secret and no token to a log, an error or a URL, and sends them to the configured host only.
+
+This file exceeds 250 lines so that all methods of sign-in are in one place.
 """
 
 import asyncio
@@ -42,22 +43,20 @@ class Credentials(Protocol):
         """Returns the value of the `Authorization` header for this request."""
 
     async def renew(self, used: str) -> bool:
-        """Returns whether a new header may be accepted, after the header `used` was refused with 401."""
+        """Returns whether to retry a request whose header `used` was refused with 401. Prepares a new header for it."""
 
     def accept(self, used: str) -> None:
-        """Records that the header `used` was accepted."""
+        """Notes that the header `used` was accepted."""
 
 
 def credentials(wire: Wire, warnings: list[str]) -> Credentials:
-    """Returns the credentials for a source, by the connection's method of sign-in. Irregularities are appended to
-    `warnings`.
-    """
+    """Returns the credentials for a source, by its method of sign-in. Adds irregularities to `warnings`."""
     connection = wire.connection
     return OAuth1Signature(connection) if connection.auth == "oauth1" else BearerToken(wire, warnings)
 
 
 class OAuth1Signature:
-    """Signs requests by OAuth 1.0a (RFC 5849) without a token and without a body. Each signature covers the request's
+    """Signs requests by OAuth 1.0a (RFC 5849), without a token and without a body. A signature covers the request's
     query.
     """
 
@@ -81,9 +80,9 @@ class OAuth1Signature:
         return header
 
     async def renew(self, used: str) -> bool:
-        """Returns whether to sign again, which is false after several refusals in a row.
+        """Returns whether to sign the request again. This is false after several refusals in a row.
 
-        A nonce may have been used before, or a clock may be wrong.
+        A new signature may help if the nonce had been used before, or if the clocks differ.
         """
         self._refusals += 1
         return self._refusals < MAX_REFUSALS
@@ -115,7 +114,7 @@ def signature_base(method: str, url: str, oauth: Mapping[str, str]) -> str:
 
 
 class BearerToken:
-    """An OAuth 2 bearer token. It is requested when it is first used, and renewed before it expires or after a
+    """An OAuth 2 bearer token. It is requested when it is first needed, and renewed before it expires or after a
     refusal.
     """
 
@@ -134,8 +133,9 @@ class BearerToken:
 
     @property
     def known_scopes(self) -> tuple[str, ...]:
-        """Returns those of the granted scopes that we requested or that OneRoster defines. No other text of a response
-        is shown.
+        """Returns those of the granted scopes that were requested or that OneRoster defines.
+
+        Only these are shown, because another scope could be any text that the source sends.
         """
         granted = self.scopes if self.granted is None else self.granted
         return tuple(scope for scope in granted if scope in self.requested or _SCOPE.fullmatch(scope))
@@ -148,7 +148,7 @@ class BearerToken:
             return f"Bearer {self._value}"
 
     async def renew(self, used: str) -> bool:
-        """Renews the token, unless another request has already renewed it. Returns False after several refusals in a
+        """Renews the token, unless another request has already done so. Returns False after several refusals in a
         row.
         """
         async with self._lock:
@@ -183,9 +183,9 @@ class BearerToken:
         self._due = time.monotonic() + life - min(MARGIN, life / 10)
 
     async def _request_granted_scopes(self) -> Answer:
-        """Tries each scope alone, then requests a token for the scopes that are granted. Returns the response.
+        """Tries each scope alone, then requests a token for all scopes that were granted. Returns the response.
 
-        Some token endpoints issue no token at all if one of the requested scopes is not granted.
+        This is needed because some token endpoints issue no token at all if one of the requested scopes is not granted.
         """
         granted = [scope for scope in self.scopes if (await self._request((scope,))).status == 200]
         refused = [scope.rpartition("/")[2] for scope in self.scopes if scope not in granted]
@@ -196,8 +196,8 @@ class BearerToken:
     async def _request(self, scopes: Iterable[str]) -> Answer:
         """Requests a token, and returns the response.
 
-        Id and secret are encoded as in RFC 6749, 2.3.1. If the endpoint refuses this, the request is repeated with both
-        unencoded.
+        Client id and secret are encoded as in RFC 6749, 2.3.1. If the endpoint refuses this, the request is repeated
+        without the encoding.
         """
         connection = self._wire.connection
         form = {"grant_type": "client_credentials", "scope": " ".join(scopes)}

@@ -1,7 +1,7 @@
-"""Stores the rows of a collection temporarily: CSV in an unnamed file, and digests of the rows in another.
+"""Stores the rows of a collection temporarily: the rows as CSV in an unnamed file, and their digests in another file.
 
-The files are readable by this process only (0600) and disappear when it ends. Only one page of rows is in memory. When
-the collection is complete, the digests of its rows are in memory too, a part of them at a time.
+The files are readable by this process only (0600), and disappear when it ends. Only one page of rows is in memory at a
+time. When the collection is complete, the digests are read into memory, a part of them at a time.
 """
 
 import csv
@@ -29,14 +29,15 @@ _REST: Final = itemgetter(slice(2, None))
 class Repeats:
     """The repeated rows of a collection.
 
-    `again` has the numbers of the rows that are identical to an earlier row. `differ` is true if rows with the same id
-    differ. `scattered` is true if a repeated row does not directly follow the first one; then the pages may have no
-    fixed order, and rows may be missing.
-
-    `distinct` is the number of different ids. `digest` is a digest of these ids that does not depend on their order,
-    and `differing` is such a digest of the rows that differ. `placed` counts the rows, with each place of the
-    collection counted once. `order` is a digest of which row is at which place. If it is the same in two pulls, the
-    source did not change between them.
+    * `again`: the numbers of the rows that are identical to an earlier row.
+    * `differ`: whether rows with the same id differ.
+    * `scattered`: whether a repeated row does not directly follow the first one. The pages may then have no fixed
+      order, and rows may be missing.
+    * `distinct`: the number of different ids. `digest`: a digest of these ids that does not depend on their order.
+    * `differing`: such a digest of the rows that differ.
+    * `placed`: the number of rows, where each place of the collection counts once.
+    * `order`: a digest of which row is at which place. If it is the same in two pulls, the source did not change
+      between them.
     """
 
     again: tuple[int, ...]
@@ -53,16 +54,14 @@ NAMELESS = hash("")
 
 
 class DiskBudget:
-    """The disk space that all collections of one pull may use together."""
+    """The disk space that all collections of one pull together may use."""
 
     def __init__(self, gb: float) -> None:
         self._gb = gb
         self.left = int(gb * (1 << 30))
 
     def reserve(self, size: int) -> None:
-        """Reserves `size` bytes, or releases bytes if `size` is negative. Raises `SourceRefused` if the budget is
-        exceeded.
-        """
+        """Reserves `size` bytes; a negative `size` releases bytes. Raises `SourceRefused` if the budget is exceeded."""
         self.left -= size
         if self.left < 0 < size:
             raise SourceRefused(
@@ -85,7 +84,7 @@ class Spool:
     def add(self, rows: Iterable[Cells], start: int | None = None) -> None:
         """Writes rows, and digests of their ids and values. The time of the last change is not part of a digest.
 
-        `start` is the place of the first row in the collection. Without it, the rows follow the rows that were written
+        `start` is the place of the first of these rows in the collection. Without it, they follow the rows written
         before.
         """
         batch = list(rows)
@@ -104,7 +103,7 @@ class Spool:
         self.rows += len(batch)
 
     def repeats(self) -> Repeats:
-        """Returns the rows that were delivered more than once."""
+        """Returns what is known about rows that were delivered more than once."""
         self._digests.flush()
         parts = self.rows // PART + 1
         again: list[int] = []
@@ -132,7 +131,8 @@ class Spool:
         return Repeats(tuple(sorted(again)), differ, scattered, distinct, digest, differing, placed, order)
 
     def _part(self, part: int, parts: int) -> "list[np.ndarray]":
-        """Returns the rows of one of `parts` parts; the id of a row determines its part.
+        """Returns the rows of the part number `part` of `parts`. The id of a row determines the part to which it
+        belongs.
 
         The result has the row numbers, the digests of ids, the digests of values, and the places.
         """
@@ -166,7 +166,7 @@ class Spool:
         self.rows -= len(left_out)
 
     def delivery(self, *, complete: bool, within: str = "") -> Delivery:
-        """Returns the rows as a delivery. The delivery can be read until `close` is called.
+        """Returns the rows as a delivery, which can be read until `close` is called.
 
         `complete` and `within` are attributes of `Delivery`.
         """
@@ -210,7 +210,7 @@ class Spool:
 
 
 def _repeated(*columns: "np.ndarray") -> "np.ndarray":
-    """Returns, for each of the sorted rows, whether it equals the previous row in all columns."""
+    """Returns, for each row of sorted columns, whether it equals the previous row in all columns."""
     same = np.ones(len(columns[0]), dtype=bool)
     same[:1] = False
     for column in columns:
@@ -230,7 +230,7 @@ def _digest(*columns: "np.ndarray") -> int:
 def _lines(rows: Sequence[Cells]) -> str:
     """Returns rows as CSV.
 
-    If the numbers of commas and lines show that no cell needs quotes, the cells are joined directly.
+    If the numbers of commas and lines show that no cell needs quotes, the text is built without the CSV writer.
     """
     plain = "\n".join([*map(",".join, rows), ""])
     commas = sum(map(len, rows)) - len(rows)

@@ -1,8 +1,10 @@
-"""Translates OneRoster JSON rows, 1.1 or 1.2, into the cells of our canonical CSV. Pure; checks no value.
+"""Translates OneRoster JSON rows, 1.1 or 1.2, into the cells of our canonical CSV. Pure; validates no value.
 
-Each field may be missing, null, of another type, or written in another case; a reference may be a plain id. Fields that
-are not in `kinds` are not read, so that a password is never copied. Over 250 lines, because the module has all forms of
-a field, and reads pages by column as well as by row, with the same result.
+* A field may be missing, null, of another type, or written in another case. A reference may be a plain id.
+* Fields that are not in `kinds` are not read, so that a password is never copied.
+
+This file exceeds 250 lines because it handles all forms of a field, and can read a page by column or by row, with the
+same result.
 """
 
 import hashlib
@@ -32,8 +34,9 @@ _GRADES: Final = {
     **{"infant/toddler": "IT", "preschool": "PR", "kindergarten": "KG", "transitional kindergarten": "TK"},
     **{"postsecondary": "PS", "ungraded": "UG"},
 }
-"""The CEDS codes of grades, keyed by names that some sources send instead of codes. `convert` normalizes the codes
-themselves.
+"""The CEDS codes of grades, keyed by names that some sources send in place of codes.
+
+The module `convert` normalizes the codes themselves.
 """
 
 
@@ -53,19 +56,19 @@ def text(value: Any) -> str:
 
 
 def word(value: Any) -> str:
-    """Returns a value as a word of a OneRoster vocabulary. The prefix `ext:` before a standard word is removed."""
+    """Returns a value as a word of a OneRoster vocabulary. Removes the prefix `ext:` if a standard word follows it."""
     raw = text(value)
     return _KNOWN_WORDS.get(raw[4:].lower(), raw) if raw[:4] == "ext:" else raw
 
 
 def day(value: Any) -> str:
-    """Returns a date as text; of a date with a time, only the date."""
+    """Returns a date as text. If the value has a time, the time is left out."""
     raw = text(value)
     return raw[:10] if len(raw) > 10 and raw[4] == raw[7] == "-" and raw[10] in "T " else raw
 
 
 def ref(value: Any) -> str:
-    """Returns the id in a GUIDRef, or a plain id.
+    """Returns the id in a GUIDRef, or the value itself if it is a plain id.
 
     If there is only an href, returns the last part of the href's path.
     """
@@ -80,7 +83,7 @@ def ref(value: Any) -> str:
 
 
 def refs(value: Any) -> str:
-    """Returns the different ids in a list of references, separated by commas."""
+    """Returns the ids in a list of references, separated by commas and without repeats."""
     many = value if isinstance(value, list) else [value]
     return ",".join(dict.fromkeys(filter(None, map(ref, many))))
 
@@ -107,7 +110,9 @@ def scale(value: Any) -> str:
 
 
 def objectives(value: Any) -> str:
-    """Returns learning objectives as sorted JSON in the gradebook's format. The objectives of a result have scores."""
+    """Returns learning objectives as sorted JSON in the gradebook's format. Those of a result come with their
+    scores.
+    """
     items: list[dict[str, Any]] = []
     for item in value if isinstance(value, list) else []:
         if not isinstance(item, dict):
@@ -171,9 +176,10 @@ def _column(column: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], 
 
 
 class _Shape(NamedTuple):
-    """The way in which rows with the same keys are read.
+    """The way to read the rows that have the same keys.
 
-    It has the converter and the key of each column, and whether the rows have the roles of 1.2.
+    It has, for each column, the key and the function that converts the value; and whether the rows have the roles of
+    1.2.
     """
 
     columns: tuple[tuple[Callable[[Any], str], str | None], ...]
@@ -181,7 +187,7 @@ class _Shape(NamedTuple):
 
 
 class Translator:
-    """Translates the JSON rows of one kind to cells of CSV."""
+    """Translates the JSON rows of one kind into cells of CSV."""
 
     def __init__(self, kind: Kind) -> None:
         own: tuple[Field | Ref, ...] = (*kind.fields, *kind.refs)
@@ -196,8 +202,8 @@ class Translator:
         )
 
     def page(self, rows: Sequence[Any]) -> list[Cells]:
-        """Returns the cells of each row, as `cells` does, but faster: rows with the same keys are read column by
-        column.
+        """Returns the cells of each row, as `cells` does. It is faster, because rows with the same keys are read column
+        by column.
         """
         if set(map(type, rows)) != {dict}:
             return list(map(self.cells, rows))
@@ -214,9 +220,8 @@ class Translator:
         return result
 
     def cells(self, row: Any) -> Cells:
-        """Returns the cells of a row.
-
-        A value that is not an object gives empty cells, so that the row is quarantined.
+        """Returns the cells of a row. If the row is not a JSON object, they are empty, so that the row is
+        quarantined.
         """
         if not isinstance(row, dict):
             return ("",) * len(self.header)
@@ -266,7 +271,7 @@ class Translator:
 def _read(read: Callable[[Any], str], values: list[Any]) -> list[str]:
     """Returns `read(value)` for each of the values.
 
-    Equal values of one plain type are read once. (1 and true are equal, but differ in type.)
+    Equal values of a plain type are read only once. The type is compared too, because 1 and true are equal.
     """
     types = set(map(type, values))
     if read is text and types == {str}:
@@ -290,7 +295,7 @@ ROLE: Final = Translator(BY_NAME["role"])
 def roles_of(row: Any) -> list[Cells]:
     """Returns the roles of a 1.2 user as rows of the kind role.
 
-    Role ids exist only in the CSV binding, so here they are built from the values of the role.
+    Over REST a role has no id, so one is built from the values of the role.
     """
     roles = _any_case(row, "roles") if isinstance(row, dict) else None
     if not isinstance(roles, list):
@@ -308,10 +313,9 @@ def roles_of(row: Any) -> list[Cells]:
 
 
 def _one_role(roles: list[dict[str, Any]]) -> str:
-    """Returns the main role of a person: student if that is one of the roles, otherwise the primary role, otherwise the
-    first.
+    """Returns the main role of a person: student if the person has that role, else the primary role, else the first.
 
-    A role that OneRoster does not define counts only for a person who has no other.
+    A role that OneRoster does not define counts only if the person has no other.
     """
     named = [(word(_any_case(role, "role")), text(_any_case(role, "roleType")).lower()) for role in roles]
     standard = [(name, kind) for name, kind in named if name.strip().lower() in _ROLES]

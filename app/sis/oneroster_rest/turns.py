@@ -1,7 +1,7 @@
-"""Orders the page requests of a pull, and limits the fetched pages that wait to be read. Never fetches a page.
+"""Orders the page requests of a pull, and limits how many pages are fetched ahead. Fetches no page itself.
 
 Several collections are read at the same time, so that a request is always running. Collections that are earlier in the
-order have priority. A later collection is read only while the earlier ones have no request to send.
+order have priority: a later one sends a request only if no earlier one is waiting to send one.
 """
 
 import asyncio
@@ -12,9 +12,10 @@ from itertools import count
 
 
 class TurnQueue:
-    """Limits concurrent requests.
+    """Limits the number of concurrent requests.
 
-    The request with the lowest number is next; of equal numbers, the one that has waited longest.
+    The request with the lowest priority number is sent next. If several have the same number, the one that has waited
+    longest is.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -24,9 +25,9 @@ class TurnQueue:
 
     @asynccontextmanager
     async def turn(self, number: int) -> AsyncIterator[None]:
-        """Waits for a turn with the priority `number`, and frees the turn when the block ends.
+        """Waits until a request with the priority `number` may be sent. Its turn ends when the block ends.
 
-        If the waiting is cancelled, the turn goes to the next one.
+        If the waiting is cancelled, the turn goes to the next request.
         """
         if self._free:
             self._free -= 1
@@ -54,13 +55,16 @@ class TurnQueue:
 
 
 class PageBudget:
-    """The number of pages that all walks of a pull together may request ahead. Each walk may request one page more."""
+    """The number of pages that all walks of a pull together may fetch ahead.
+
+    In addition, each walk may fetch one page.
+    """
 
     def __init__(self, pages: int) -> None:
         self._free = pages
 
     def reserve(self) -> bool:
-        """Reserves a page. Returns whether that was possible within the budget."""
+        """Reserves a page. Returns False if the budget is used up."""
         if self._free < 1:
             return False
         self._free -= 1

@@ -1,9 +1,12 @@
-"""Reads the pages of one collection in order, so that no row is lost, whatever a source says about its pages.
+"""Reads the pages of one collection in order, so that no row is lost, whatever a source states about its pages.
 
-The offset advances by the number of new rows in a page; rows that the previous page had too do not count. A page
-without new rows is the end. A total is trusted once two pages have stated the same, unless there is a `next` link. If
-the pages go in circles, the source is refused. Never sends a request itself. Over 250 lines, so that every sign of the
-end of a collection is in one place.
+* The offset advances by the number of new rows in a page. Rows that the previous page had too do not count.
+* A page without new rows is the end.
+* A total is trusted once two pages have stated the same total, unless there is a `next` link.
+* If the pages go in circles, the source is refused.
+
+It does not send requests itself. This file exceeds 250 lines so that every sign of the end of a collection is in one
+place.
 """
 
 import asyncio
@@ -20,11 +23,12 @@ ROUND: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class WalkPage:
-    """A page: its rows with their ids, and its headers.
+    """A page: its rows with their ids, and what its headers state.
 
-    `more` is true if there is a `next` link, and None if the source sends no links; `beyond` is a `next` link without
-    an offset. `refused` is true if the source sent an error instead of a page. Some sources do this after the last
-    page, and some at any offset that is too high for them.
+    * `more`: whether there is a `next` link; None if the source sends no links.
+    * `beyond`: a `next` link without an offset.
+    * `refused`: whether the source sent an error in place of a page. Some sources do this after the last page, and some
+      at any offset that is too high for them.
     """
 
     rows: list[Any]
@@ -56,10 +60,12 @@ Its arguments are the limit, the offset, and the link of the previous page, or N
 class Walk:
     """A walk through all pages of a collection.
 
-    Afterwards `whole` is true if nothing indicates that there are more rows. `disordered` is true if rows came again in
-    a way that overlapping pages do not explain: the pages may have no fixed order, and some row may be missing.
-    `promised` is true if the source announced more than it sent. `start` is the place of the page that was yielded
-    last, and `largest` the number of rows of the largest page.
+    * `whole`: whether nothing indicates that there are more rows. Valid after the walk.
+    * `disordered`: whether rows came again in a way that overlapping pages do not explain. The pages may then have no
+      fixed order, and some row may be missing.
+    * `promised`: whether the source announced more rows than it sent.
+    * `start`: the place of the page that was yielded last.
+    * `largest`: the number of rows of the largest page.
     """
 
     def __init__(self, fetch: Fetch, limit: int, budget: PageBudget) -> None:
@@ -104,13 +110,14 @@ class Walk:
             yield page
 
     def _has_repeats(self, page: WalkPage) -> bool:
-        """Returns whether a page without new ids repeats rows within itself, instead of only repeating the previous
-        page.
+        """Returns whether a page has only ids of the previous page, but is not the same page.
+
+        Its rows are then repeats, and more rows may follow. The same page again would mean the end.
         """
         return bool(page.rows) and all(map(self._seen.__contains__, page.ids)) and page.rows != self._before
 
     def _is_suspicious(self, page: WalkPage) -> bool:
-        """Returns whether an empty page may be an error, because it follows a full page and nothing else marks the end.
+        """Returns whether an empty page may be an error: it follows a full page, and nothing else marks the end.
 
         Such a page is requested once more, because the rows after it would otherwise count as removed.
         """
@@ -121,10 +128,10 @@ class Walk:
         return full and self.total is None and last.more is None
 
     async def _prefetch(self, step: int, total: int) -> AsyncIterator[WalkPage]:
-        """Yields pages of which several are requested ahead, as long as each has the expected number of rows.
+        """Yields pages, several of which are requested ahead, as long as each has the expected number of rows.
 
         `step` is this number, and `total` the number of all rows. The budget limits how many pages are requested ahead.
-        One page more is always allowed, so that a walk never waits for other walks.
+        One page more is always allowed, so that no walk waits for another.
         """
         starts = iter(range(step, total, step))
         requests: list[tuple[int, asyncio.Task[WalkPage]]] = []
@@ -158,10 +165,10 @@ class Walk:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _link(self) -> str | None:
-        """Returns the `next` link to follow. Raises `SourceRefused` if the link was followed before.
+        """Returns the `next` link to follow. Raises `SourceRefused` if the walk has followed this link before.
 
-        A link from a page to itself does not count as followed before. It may refer to a position that the source
-        remembers, or the walk ends by itself.
+        A page whose link leads to the page itself is an exception: the source may remember the position, and otherwise
+        the walk ends by itself.
         """
         link, before = self._last.beyond if self._last else None, self._followed
         if link is not None and link != before:
@@ -172,8 +179,8 @@ class Walk:
         return link
 
     def _check_for_circle(self, ids: list[str]) -> None:
-        """Raises `SourceRefused` if several pages in a row have no new rows and no total states where the collection
-        ends.
+        """Raises `SourceRefused` if the pages go in circles: several in a row have no new rows, and no total states the
+        end.
         """
         page = hash(tuple(ids))
         self._again = self._again + 1 if page in self._pages else 0
@@ -237,10 +244,13 @@ class Walk:
             self.revision = page.revision
 
     async def _probe(self, first: WalkPage) -> None:
-        """Checks a second page that equals the first. Raises `SourceRefused` if there may be more rows.
+        """Checks why the second page equals the first. Raises `SourceRefused` if there may be more rows.
 
-        A request for one row at offset 1 returns all rows if the source never pages, and the second row if there are no
-        more. A source that applies the limit but ignores the offset returns the first row.
+        For this, it requests a single row at offset 1.
+
+        * If the response has the second row, the collection is complete. The source has no more rows, or sends all of
+          them in every page.
+        * If it has only the first row, the source ignores the offset, and more rows may exist.
         """
         single = await self._fetch(1, 1, None)
         if first.ids[1] not in single.ids:
@@ -251,13 +261,16 @@ class Walk:
         self.whole = True
 
     def _wraps(self, page: WalkPage) -> bool:
-        """Returns whether a source without a total starts again from its first page after its end."""
+        """Returns whether the source has sent its first page again after its last page.
+
+        This is only considered for a source that states no total.
+        """
         first = self._first
         is_first_again = first is not None and first.ids == page.ids and self._seen.isdisjoint(page.ids)
         return is_first_again and self.total is None and self.pages > 1
 
     def _ended(self) -> bool:
-        """Returns whether the walk has reached the end, as a trusted total or a missing link shows."""
+        """Returns whether a trusted total or a missing link shows that the walk has reached the end."""
         if self._last is None or self._last.beyond:
             return False
         if self._first and self._first.beyond:

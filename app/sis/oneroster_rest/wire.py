@@ -1,6 +1,6 @@
-"""Sends one request to a source, with limits, concurrency, waits and retries. Knows nothing of pages.
+"""Sends one request to a source, with limits, concurrency, waits and retries. Knows nothing about pages.
 
-Never reports any text of a response body, because it may contain a name.
+It reports no text of a response body, because it may contain a name.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ ASK_LATER = "Try again later; if that does not help, lower the source's page siz
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP response: its status, its headers by lower-case name, and its whole body."""
+    """An HTTP response: its status, its headers keyed by lower-case name, and its whole body."""
 
     status: int
     headers: Mapping[str, str]
@@ -70,9 +70,9 @@ class Wire:
             await self._web.close()
 
     async def send(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
-        """Returns the response to a request, whatever its status.
+        """Sends a request and returns the response, whatever its status.
 
-        Retries while the source is busy or the network fails. `headers` is called again for each try. Raises
+        Retries while the source is busy or the network fails. Calls `headers` again for each try. Raises
         `SourceRefused` when the limits of the retry policy are reached.
         """
         policy, tries, waited = self._policy, 0, 0.0
@@ -174,8 +174,9 @@ def parse_http_date(header: str | None) -> datetime | None:
 
 
 def parse_retry_after(header: str | None) -> float | None:
-    """Returns the seconds in a `Retry-After` header (RFC 9110, 10.2.3), which has a number or a date; None if it is
-    malformed.
+    """Returns the seconds in a `Retry-After` header (RFC 9110, 10.2.3), or None if it is malformed.
+
+    The header has a number or a date.
     """
     if header is None:
         return None
@@ -189,7 +190,7 @@ def parse_retry_after(header: str | None) -> float | None:
 
 
 def _failure(error: BaseException) -> str:
-    """Returns a description of a network error. Raises `SourceRefused` for an error that a retry cannot change."""
+    """Returns a description of a network error. Raises `SourceRefused` if a retry cannot help."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None:

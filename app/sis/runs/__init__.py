@@ -1,3 +1,4 @@
-"""Executes sync runs and people's answers to them, and lists runs: pulls from a source, approves, undoes, renames
-sourcedIds.
+"""Executes sync runs and lists them.
+
+There are runs that pull a source, undo a run, or rename sourcedIds, and people's answers to held runs.
 """

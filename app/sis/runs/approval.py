@@ -1,6 +1,6 @@
-"""Executes people's answers to a held run: approves its plan, whole or in part, or discards it. Never reads a source.
+"""Executes people's answers to a held run: approves its plan, whole or in part, or discards it. Reads no source.
 
-An API only records an answer, because it cannot access staging; the worker or the command line executes it.
+An API only records an answer, because it has no access to staging. The worker or the command line executes it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,8 +62,11 @@ async def approve(
 ) -> None:
     """Marks a held run, or one that failed to apply, as approved.
 
-    `plan` is the digest that the report shows; `without_removals` drops the removals from the plan. `schools` and
-    `kinds` restrict the approval to a part of the plan; the rest is left out and comes again with the next run.
+    * `plan` is the digest that the report shows.
+    * With `without_removals`, the planned removals are dropped.
+    * `schools` and `kinds` restrict the approval to a part of the plan. The rest is left out and comes again with the
+      next run.
+
     Raises `NotFound`, `Conflict` if the run has another state or its plan has another digest, and `Invalid` for an
     unknown school or kind.
     """
@@ -112,7 +115,7 @@ async def discard(work: Work, run_id: UUID) -> None:
 async def discard_unkept_plans(work: Work) -> int:
     """Discards every plan that waits for approval. Returns the number of discarded runs.
 
-    This is needed after a restore, because backups do not contain staged rows.
+    This is needed after a backup was restored, because backups do not contain staged rows.
     """
     lost = {"sentence": RESTORED, "plan": None, "answer": None}
     has_plan = SisRun.plan.is_not(None)
@@ -153,10 +156,10 @@ async def execute_answer(
     progress: Progress,
     claim_number: int | None = None,
 ) -> Report:
-    """Applies the plan of an approved run, or drops the plan of a discarded run, and returns the report.
+    """Applies the plan of an approved run, or deletes the plan of a discarded run. Returns the report.
 
     A plan that no longer matches the roster is discarded. Raises `AlreadyRunning` while the district syncs, and
-    `Superseded` if another claim owns the run. After any other error the roster is unchanged and the answer remains
+    `Superseded` if another claim owns the run. After any other error, the roster is unchanged and the answer is still
     recorded.
     """
     principal = system_principal(district_id, "sync")

@@ -1,6 +1,6 @@
-"""Declares the commands of the sync: of sources, of runs, and of the rows that a run refused.
+"""Declares the commands of the sync: on sources, on runs, and on the rows that a run refused.
 
-A command of this module carries out what a room's service does, and returns the row that both APIs show.
+Each command calls a service of this package, and returns the row that both APIs show.
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class RekeyPair:
-    """One person: the former sourcedId, and the one under which the held run would create the person again."""
+    """One person: the former sourcedId, and the sourcedId under which the held run would create the person again."""
 
     old: Annotated[str, Text(min=1, max=1000), About("The former sourcedId.", "4711")]
     new: Annotated[str, Text(min=1, max=1000), About("The new sourcedId.", "u-4711")]
@@ -54,7 +54,9 @@ class RekeyPair:
 
 @dataclass(frozen=True, slots=True)
 class NewRekey:
-    """How people whom the held run would remove are matched with those whom it would create: by `match` or by `map`."""
+    """The way to match the people whom the held run would remove with those whom it would create: by `match` or by
+    `map`.
+    """
 
     match: Annotated[
         Literal["identifier", "email", "likely"] | None,
@@ -76,7 +78,7 @@ class NewRekey:
 
 
 class AcknowledgedValue(Value):
-    """How many rows were acknowledged."""
+    """The number of acknowledged rows."""
 
     acknowledged: int = item("Rows that were not acknowledged before.", 3, get=int)
 

@@ -1,7 +1,4 @@
-"""Checks that every row about a student has the student's schools, and repairs rows that do not.
-
-Never reads a source.
-"""
+"""Checks that every row about a student has the student's schools, and repairs rows that do not. Reads no source."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -25,7 +22,9 @@ SIZE = 1 << 26  # Bytes; the check gets as much memory as a sync with a file of 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """The result of the check of one district: by table, the number of rows whose schools differ from the student's."""
+    """The result of checking one district: for each table, the number of rows whose schools differ from the
+    student's.
+    """
 
     district: str
     rows_by_table: dict[str, int]

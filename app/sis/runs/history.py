@@ -1,4 +1,4 @@
-"""Reads and declares what syncs did to people and to their enrollments. Never returns a value of a row."""
+"""Reads what syncs did to people and to their enrollments, and declares its public shape. Returns no value of a row."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A change before its run is loaded. `person_id` is the person whose history it belongs to."""
+    """A change by a run, before the run is loaded. `person_id` is the person to whose history the change belongs."""
 
     person_id: UUID
     run_id: UUID
@@ -71,7 +71,7 @@ class _Step:
 
 @needs(Can.READ_SYNC, Can.READ_ROSTER)
 async def history_of(work: Work, name: str) -> tuple[Person, list[HistoryEntry]]:
-    """Returns a person by id or external id, with all changes that syncs made to the person, newest first.
+    """Returns the person with this id or external id, and all changes that syncs made to this person, newest first.
 
     Raises `NotFound`.
     """
@@ -84,9 +84,10 @@ async def history_of(work: Work, name: str) -> tuple[Person, list[HistoryEntry]]
 
 @needs(Can.READ_SYNC, Can.READ_ROSTER)
 async def histories_of(work: Work, person_ids: Sequence[UUID]) -> dict[UUID, list[HistoryEntry]]:
-    """Returns all changes that syncs made to people within the caller's reach, newest first, by person.
+    """Returns all changes that syncs made to these people, newest first, keyed by person.
 
-    An entry names the kind of change but no values, because the APIs may not read before-images.
+    People who are not within the caller's reach are left out. A change is returned with its kind but without values,
+    because the APIs may not read before-images.
     """
     steps = await _steps_of(work, person_ids)
     runs_of = await work.db.scalars(
@@ -142,6 +143,6 @@ def _entry_sentence(run_of: RunOfSource, kind: str, action: str) -> str:
 
 @needs(Can.READ_SYNC, Can.READ_ROSTER)
 async def sync_histories(work: Work, keys: Sequence[tuple[UUID]]) -> list[Any]:
-    """Returns what syncs did to people, for each person."""
+    """Returns, for each of these people, the changes that syncs made to the person."""
     histories = await histories_of(work, [person_id for (person_id,) in keys])
     return [histories.get(person_id, []) for (person_id,) in keys]

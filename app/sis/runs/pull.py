@@ -1,7 +1,8 @@
-"""Requests and starts the runs of a source, full or delta, by the source's adapter. Never plans or applies.
+"""Requests and starts the runs of a source, full or delta, with the source's adapter. Does not plan or apply.
 
-A request to an API creates a row that the worker executes; the command line executes its runs at once. Over 250 lines,
-so that the requests and the inputs of a run are in one place.
+A request to an API creates a row, and the worker executes it. The command line executes its runs at once.
+
+This file exceeds 250 lines so that the requests and the inputs of a run are in one place.
 """
 
 import asyncio
@@ -56,9 +57,9 @@ READ_STATES = (RunState.APPLIED, RunState.HELD, RunState.APPROVED, RunState.FAIL
 
 @dataclass(frozen=True, slots=True)
 class RunInputs:
-    """The inputs of a run: the source with its settings, its secrets, the mode, and the files imported before.
+    """The inputs of a run: the source with its settings and secrets, the mode, and the files that were imported before.
 
-    `upload_run` is the id of the run if a zip was uploaded for it; the zip is then read instead of the source.
+    If a zip was uploaded for the run, `upload_run` is the id of the run, and the zip is read in place of the source.
     """
 
     configured: ConfiguredSource
@@ -73,11 +74,13 @@ class RunInputs:
 async def request_run(
     work: Work, source_id: UUID, mode: Mode | None = None, *, dry: bool = False, pointer: str | None = None
 ) -> SisRun:
-    """Requests a run of a source for the worker to execute, and returns the run.
+    """Requests a run of a source, which the worker then executes. Returns the run.
 
-    Without a mode, the source's schedule determines the mode. Raises `NotFound` for an unknown source, or `Invalid` at
-    the JSON pointer `pointer` if one is given. Raises `AlreadyRunning` if a run of the source is pending or a run of
-    the district is running. Raises `Conflict` if a delta is requested but the source had no full run before.
+    Without a mode, the schedule of the source determines the mode. Raises:
+
+    * `NotFound` for an unknown source, or, with `pointer`, `Invalid` at this JSON pointer;
+    * `AlreadyRunning` if a run of the source is pending or a run of the district is running;
+    * `Conflict` if a delta is requested and the source had no full run before.
     """
     try:
         configured = await load_source(work, source_id)
@@ -99,7 +102,7 @@ async def request_undo(work: Work, run_id: UUID) -> SisRun:
 
 @needs(Can.APPROVE_SYNC)
 async def request_rekey(work: Work, run_id: UUID, match: str | None, pairs: rekey.Pairs | None) -> SisRun:
-    """Requests a run that plans a map of old to new sourcedIds for the people of a held run, and returns it.
+    """Requests a run that plans a map of old to new sourcedIds for the people of a held run. Returns the requested run.
 
     People are matched by the field `match` or by the given `pairs`. The planned map is then held for approval. Raises
     `NotFound`, `AlreadyRunning`, and the errors of `rekey.validate_map` and `rekey.files_to_rekey`.
@@ -166,7 +169,7 @@ async def run_source(
     request: RunRequest = RunRequest(),
     limits: GuardLimits | None = None,
 ) -> Report:
-    """Syncs a district from a source at once, with the source's settings, and returns the report.
+    """Syncs a district from a source at once, with the settings of the source. Returns the report.
 
     Raises the errors of `service.sync`.
     """
@@ -249,9 +252,9 @@ def _open_adapter(
 
 
 def connection_of(settings: SourceSettings, secret: str | None, allowed: Allowed) -> Connection:
-    """Returns the settings of a source in the form that the REST adapter expects.
+    """Returns the settings of a source as the connection that the REST adapter expects.
 
-    `secret` is the decrypted client secret, and `allowed` are the networks to which a connection is allowed.
+    `secret` is the decrypted client secret. `allowed` are the networks to which connections are allowed.
     """
     method = settings.auth or "oauth2-basic"
     return Connection(
@@ -299,8 +302,7 @@ async def inspect_source(
 
 
 def _read_rows(deliveries: Sequence[Delivery]) -> dict[str, int]:
-    """Reads every file to its end, as a run would. Returns the number of malformed rows by file, without files that
-    have none.
+    """Reads every file to its end, as a run would. Returns the number of malformed rows of each file that has any.
 
     Raises `SourceRefused`.
     """
@@ -317,7 +319,7 @@ def _read_rows(deliveries: Sequence[Delivery]) -> dict[str, int]:
 
 @needs(Can.SYNC_ROSTER)
 async def save_findings(work: Work, source_id: UUID, findings: dict[str, Any]) -> None:
-    """Saves the findings of an inspection, which the APIs then show."""
+    """Saves the findings of an inspection. The APIs then show them."""
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     await work.db.execute(
         update(SisSource).where(is_source).values(findings=findings, found_at=now(), look_asked_at=None)

@@ -1,6 +1,6 @@
-"""Lists quarantined rows as CSV for the clerk who corrects them in the SIS, and acknowledges quarantined rows.
+"""Lists quarantined rows as CSV, for the clerk who corrects them in the SIS. Also acknowledges quarantined rows.
 
-Never shows a value of a row.
+Shows no value of a row.
 """
 
 import csv
@@ -25,7 +25,7 @@ COLUMNS: Final = ("file", "row", "sourcedId", "field", "code", "acknowledged")
 
 @needs(Can.READ_SYNC)
 async def quarantine_csv(work: Work, run_id: UUID) -> str:
-    """Returns the quarantined rows of a run as CSV, by file and row. Raises `NotFound`."""
+    """Returns the quarantined rows of a run as CSV, ordered by file and row. Raises `NotFound`."""
     await find_run(work, run_id)
     rows = await work.db.scalars(
         select(SisQuarantine)
@@ -46,7 +46,9 @@ async def quarantine_csv(work: Work, run_id: UUID) -> str:
 
 @needs(Can.READ_SYNC)
 async def find_rows(work: Work, run_id: UUID, places: Collection[str]) -> list[UUID]:
-    """Returns the ids of a run's quarantined rows at places such as `users.csv:7`. Raises `Invalid`."""
+    """Returns the ids of those quarantined rows of a run that are at these places, such as `users.csv:7`. Raises
+    `Invalid`.
+    """
     rows = await work.db.execute(
         select(SisQuarantine.id, SisQuarantine.file, SisQuarantine.row_number).where(
             SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id
@@ -60,11 +62,11 @@ async def find_rows(work: Work, run_id: UUID, places: Collection[str]) -> list[U
 
 @needs(Can.APPROVE_SYNC)
 async def acknowledge_rows(work: Work, run_id: UUID, rows: Collection[UUID] | None = None) -> int:
-    """Acknowledges these quarantined rows of a run, or all of its rows if `rows` is None.
+    """Acknowledges these quarantined rows of a run, or all of them if `rows` is None. Returns the number newly
+    acknowledged.
 
-    Returns the number of newly acknowledged rows. The next runs of the source do not count an acknowledged row as long
-    as its content and its fault stay the same. Raises `NotFound`, and `Invalid` for rows that cannot be identified,
-    because they have no sourcedId.
+    The next runs of the source do not count an acknowledged row as long as its content and its fault stay the same.
+    Raises `NotFound`, and `Invalid` for rows without a sourcedId, which cannot be recognized in a later run.
     """
     is_run = (SisRun.district_id == work.district_id) & (SisRun.id == run_id)
     source_id = await work.db.scalar(select(SisRun.source_id).where(is_run))

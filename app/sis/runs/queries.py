@@ -1,7 +1,4 @@
-"""Reads sources and runs: their results, changes and quarantine. Never returns a secret.
-
-Over 250 lines, so that all reads of sources and runs are in one place.
-"""
+"""Reads sources and runs: their results, changes and quarantine. Returns no secret."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,21 +40,21 @@ KIND_ORDER = (*BY_NAME, SCORE.name)
 
 @dataclass(frozen=True, slots=True)
 class RunOfSource:
-    """A run with the name of its source."""
+    """A run together with the name of its source."""
 
     run: SisRun
     source: str
 
     @property
     def when(self) -> datetime:
-        """Returns the instant at which the run ended. For an unfinished run, returns the instant at which it began."""
+        """Returns the time at which the run ended, or, for an unfinished run, the time at which it began."""
         return self.run.ended_at or self.run.began_at
 
     @property
     def sentence(self) -> str:
         """Returns the sentence about the run.
 
-        If the run's lease has ended, the sentence says since when the worker has been silent.
+        If the lease of a running run has ended, the sentence says since when the worker has not renewed the lease.
         """
         run = self.run
         if run.state != RunState.RUNNING or run.leased_until is None or run.leased_until > now():
@@ -129,7 +126,7 @@ async def read_report(work: Work, run_id: UUID) -> Report:
 
 
 def _exit_code(run: SisRun) -> int:
-    """Returns the exit code with which the command line would end for a run in its current state."""
+    """Returns the exit code of the command line for a run in its current state."""
     if run.state in (RunState.HELD, RunState.APPROVED, RunState.FAILED_TO_APPLY):
         return 4
     return run.exit_code or 0
@@ -145,7 +142,7 @@ async def quarantine(work: Work, keyset: Keyset, run_id: UUID) -> Page[SisQuaran
 
 @dataclass(frozen=True, slots=True)
 class ChangeOfRun:
-    """A row that a run changed, with its kind and, if there is one, its public id."""
+    """A row that a run changed, with its kind, and with its public id if it has one."""
 
     id: UUID
     kind: str
@@ -155,7 +152,9 @@ class ChangeOfRun:
 
 @needs(Can.READ_SYNC)
 async def changes(work: Work, keyset: Keyset, run_id: UUID) -> Page[ChangeOfRun]:
-    """Returns a page of the rows that a run updated, restored or removed, except people whom the caller may not see."""
+    """Returns a page of the rows that a run updated, restored or removed. People whom the caller may not see are left
+    out.
+    """
     of_run = (SisChange.district_id == work.district_id, SisChange.run_id == run_id)
     query = select(SisChange.id, SisChange.kind, SisChange.action, SisChange.row_id).where(*of_run)
     if keyset.after is not None:
@@ -189,7 +188,7 @@ def _visible_id(kind: str, row_id: UUID) -> tuple[str, UUID] | None:
 
 @needs(Can.READ_SYNC)
 async def sources(work: Work, keyset: Keyset) -> Page[ConfiguredSource]:
-    """Returns a page of the sources that have settings, oldest first."""
+    """Returns a page of those sources that have settings, oldest first."""
     query = select(SisSource).where(SisSource.district_id == work.district_id)
     page: Page[SisSource] = await page_by_id(work, keyset, query, SisSource.id)
     return Page(await _with_sources(work, page.rows), page.next)
@@ -213,6 +212,6 @@ async def _with_sources(work: Work, rows: Sequence[SisSource]) -> list[Configure
 
 @needs(Can.READ_SYNC)
 async def source_names(work: Work) -> dict[UUID, str]:
-    """Returns the names of the district's sources, by id."""
+    """Returns the names of the district's sources, keyed by the source's id."""
     rows = await work.db.execute(select(Source.id, Source.name).where(Source.district_id == work.district_id))
     return {row.id: row.name for row in rows}

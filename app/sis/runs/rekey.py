@@ -1,9 +1,10 @@
-"""Gives people new sourcedIds by a map of old to new ones, if their sourcedId has changed in the source (rekey).
+"""Gives people new sourcedIds by a map of old to new ones, if the source has changed their sourcedIds (rekey).
 
-A map is planned from a held run, then applied or discarded. An applied map can be undone. An old and a new sourcedId
-match if, in the compared field, exactly one person to be removed and one person to be created have the same value, and
-no other person has it. Ambiguous people are counted and not matched. Never changes a person or a role, only their
-sourcedIds. Over 250 lines, so that planning, applying and undoing a map are in one place.
+A map is planned from a held run, then applied or discarded; an applied map can be undone. An old and a new sourcedId
+match if exactly one person to be removed and one to be created have the same value in the compared field, and no other
+person has it. Ambiguous people are counted, not matched. Only sourcedIds change, never a person or a role.
+
+This file exceeds 250 lines so that planning, applying and undoing a map are in one place.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -41,11 +42,11 @@ from app.sis.service import open_stage
 MODE: Final = "rekey"
 MATCHES: Final = ("identifier", "email")
 LIKELY: Final = "likely"
-"""The name of the method that matches those people whom the run's report names as likely the same."""
+"""The method that matches the people whom the run's report names as likely the same."""
 GIVEN: Final = "map"
-"""The name of the method for a request that contains the map itself."""
+"""The method of a request that contains the map itself."""
 FORMER: Final = "person.former"
-"""The kind of the external id under which a person's former sourcedId is kept; rows are never matched by it."""
+"""The kind of the external id that keeps a person's former sourcedId. It is never used to match rows."""
 MAX_PAIRS: Final = 5_000_000
 MAX_GIVEN: Final = 10_000
 """The largest number of pairs in a map that an API accepts and stores in the run's row."""
@@ -73,7 +74,7 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
 def validate_map(match: str | None, pairs: Pairs | None) -> None:
     """Raises `Invalid` unless exactly one of a matching field and a map is given.
 
-    Also raises `Invalid` for each id that occurs twice in the map.
+    Also raises `Invalid` if an id occurs twice in the map.
     """
     if (match is None) == (pairs is None):
         raise Invalid([Violation("", "rekey.which", "Give either a field to match people by, or a map.")])
@@ -90,7 +91,7 @@ def validate_map(match: str | None, pairs: Pairs | None) -> None:
 
 
 def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict[str, Any]:
-    """Returns the files of a held run's plan; raises `Conflict` if it is not held or no file has the matching field."""
+    """Returns the files of a held run's plan. Raises `Conflict` if it is not held or no file has the field `match`."""
     files: dict[str, Any] = (held.plan or {}).get("files", {})
     if match == LIKELY and not likely_pairs(held):
         raise Conflict("The run names nobody who is likely the same person.", code="rekey.match")
@@ -136,10 +137,10 @@ async def plan_rekey(
 ) -> Report:
     """Plans the map for the people of a held run by `identifier`, `email`, `likely` or `pairs`, and returns its report.
 
-    With `likely`, the run may also be an applied one; its people without records came as new people, and are reunited.
+    With `likely`, the run may also be an applied one. Its people without records came as new people; the map reunites
+    each of them with the former person. The map is held until a person approves or discards it.
 
-    The map is held until a person approves or discards it. Raises `NotFound`; `Conflict` if the run is not held or
-    lacks the field to match by; `AlreadyRunning`.
+    Raises `NotFound`; `Conflict` if the run is not held or lacks the field to match by; `AlreadyRunning`.
     """
     report = Report(request.run_id or new_id(), began_at=now(), mode=MODE)
     async with district_sync_lease(engine, keyring, district_id):
@@ -344,7 +345,7 @@ async def _rename_roles(stage: Stage, pairs: str) -> int:
 async def list_pairs(work: Work, run_id: UUID) -> list[tuple[str, str]]:
     """Returns the pairs of old and new sourcedIds of a map that awaits approval, for an operator to review.
 
-    Raises `NotFound`, and `Conflict` if the run has no such map.
+    Raises `NotFound` for an unknown run, and `Conflict` if the run has no such map.
     """
     run = (await find_run(work, run_id)).run
     if not run.plan or "rekey" not in run.plan:

@@ -1,6 +1,6 @@
 """Declares the public shapes of the sync: sources, runs, and the rows that a run refused or changed.
 
-None shows a secret or a value of a personal field.
+They show no secret, and no value of a personal field.
 """
 
 from collections.abc import Sequence
@@ -42,13 +42,16 @@ SENTENCE = case(
     ),
     else_=SisRun.sentence,
 )
-"""SQL for a run's sentence. If the run's lease has ended, the sentence says since when the worker has been silent."""
+"""SQL for the sentence about a run.
+
+If the lease of a running run has ended, the sentence says since when the worker has not renewed the lease.
+"""
 
 
 async def shown_urls(work: Work, keys: Sequence[tuple[str]]) -> list[str]:
     """Returns the addresses of sources as remote callers may see them.
 
-    An address has no secret, and of a local file only the name is shown.
+    Secrets are left out, and of a local file only the name is shown.
     """
     return [without_path(hide_secrets(url)) for (url,) in keys]
 
@@ -168,9 +171,9 @@ class QuarantinedResource(Resource[SisQuarantine], requires=Can.READ_SYNC, name=
 VISIBLE_ENROLLMENT = (
     select(Enrollment.id).where(Enrollment.district_id == DISTRICT, Enrollment.id == SisChange.row_id).scalar_subquery()
 )
-"""The enrollment of a change, if the caller may see it.
+"""SQL for the id of the enrollment of a change. It is null if the caller may not see the enrollment.
 
-PostgreSQL may answer an EXISTS by reading all enrollments.
+It is not an EXISTS, because PostgreSQL may compute that by reading all enrollments.
 """
 
 

@@ -1,4 +1,4 @@
-"""Undoes an applied run, as a run of its own. Never reads a source."""
+"""Undoes an applied run, as a run of its own. Reads no source."""
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
@@ -51,11 +51,14 @@ async def undo(
     progress: Progress,
     request: RunRequest = RunRequest(),
 ) -> Report:
-    """Reverts an applied run in one transaction, as a run of its own with its own change log.
+    """Reverts an applied run in one transaction, as a new run with its own change log.
 
-    Created rows are removed; updated, removed and restored rows get their former values, except for pinned fields.
-    Raises `NotFound`; `Conflict` if the run was not applied, is undone already, has expired, or a later run changed the
-    same rows; `AlreadyRunning` while the district syncs.
+    Created rows are removed. Updated, removed and restored rows get their former values, except for pinned fields.
+    Raises:
+
+    * `NotFound`;
+    * `Conflict` if the run was not applied, is already undone, has expired, or if a later run changed the same rows;
+    * `AlreadyRunning` while the district syncs.
     """
     principal = system_principal(district_id, "sync")
     report = Report(request.run_id or new_id(), began_at=now())
@@ -88,7 +91,7 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
 
 
 async def _undo_people(stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
-    """Puts back the people whom a map reunited: the former one is removed again, and the new one comes back."""
+    """Separates the people whom a map reunited: the former person is removed again, and the new person comes back."""
     kind = BY_NAME["person"]
     await write_undo_plan(stage, kind, undone.id)
     if await reporting.count_planned(stage, kind):
@@ -119,7 +122,7 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
 
 @needs(Can.APPROVE_SYNC)
 async def require_undoable(work: Work, run: SisRun) -> None:
-    """Raises `Conflict` if a run was not applied, is undone already, or a later run changed the same rows."""
+    """Raises `Conflict` if a run was not applied or is already undone, or if a later run changed the same rows."""
     if run.state != RunState.APPLIED or run.undoes is not None:
         reason = "undid another" if run.undoes else f"is {run.state}"
         raise Conflict(f"The run {reason}: only a sync that was applied can be undone.", code="run.not_applied")
@@ -164,9 +167,9 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
-    """Returns how many rows of a kind this run changed and one of the runs `later` changed again.
+    """Returns the number of rows of a kind that this run changed and that one of the runs `later` changed again.
 
-    Also counts rows that a later run created under an id that this run had created.
+    Rows that this run created, and for whose id a later run created a row again, are counted too.
     """
     is_created = f""" OR EXISTS (SELECT FROM {kind.table} AS t WHERE t.district_id = :district
         AND t.{kind.key} = c.row_id AND t.arrived_in = :run)"""
@@ -191,7 +194,7 @@ async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[
 async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
     """Writes the plan of one kind that reverts the run `run_id`.
 
-    The plan comes from the change log of that run and from the rows that the run created.
+    The plan is made from the change log of that run and from the rows that it created.
     """
     columns = plan_columns(kind, full_column_delivery(kind))
     names = [column for column, _ in columns]
@@ -231,9 +234,10 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Removes again the rows that the run `run_id` had restored, with their former values and time of removal.
+    """Removes again the rows that the run `run_id` had restored. They get back their former values and time of removal.
 
-    The schools of records are not changed, because the records of a student who left stay in their current schools.
+    The schools of records about these students are not changed, because the records of a student who left stay in their
+    schools.
     """
     columns = [column for column, _ in plan_columns(kind, full_column_delivery(kind)) if column != "school_ids"]
     await stage.run(

@@ -70,7 +70,7 @@ def validate_upload(file: IO[bytes], kind: str, leave_out: Collection[str] = ())
 
 
 def _pointer(sentence: str) -> str:
-    """Returns a JSON Pointer to the file that a sentence begins with, or an empty string."""
+    """Returns a JSON Pointer to the file with whose name a sentence begins, or an empty string."""
     match = _FILE.match(sentence)
     return f"/{match.group()}" if match else ""
 
@@ -115,9 +115,9 @@ async def claim_slot(work: Work) -> Slot:
 
 @needs(Can.RUN_SYNC)
 async def renew_slot(work: Work, slot: Slot, length: timedelta = LEASE) -> None:
-    """Renews the lease of a slot for `length`, or releases the slot if the length is zero.
+    """Renews the lease of a slot for `length`. A length of zero releases the slot.
 
-    A slot that another upload has claimed meanwhile is not changed.
+    If another upload has claimed the slot meanwhile, nothing changes.
     """
     await work.db.execute(
         update(SisUploadSlot)

@@ -1,1 +1,3 @@
-"""Schedules syncs: when a source's run is due, which worker executes it, and what is reported if none does."""
+"""Schedules syncs: decides when a run of a source is due, has a worker execute it, and reports runs that are
+overdue.
+"""

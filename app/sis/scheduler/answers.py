@@ -1,7 +1,7 @@
-"""Executes the answers to held runs in a worker: applies an approved plan, or drops a discarded one.
+"""Executes the answers to held runs in a worker: applies an approved plan, or deletes a discarded one.
 
 An answer is a job. If the job fails, it is attempted again after a wait. If all attempts fail, the run is marked as
-failed to apply and waits for another answer. Never decides what is applied.
+failed to apply, and waits for another answer. This module does not decide what is applied.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job
 
 
 async def attempt_answer(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> Report | None:
-    """Executes a claimed answer, renews the job's lease meanwhile, and returns the report.
+    """Executes a claimed answer, renewing the lease of the job meanwhile. Returns the report.
 
     A fault is saved on the run's row and raised. Returns None if the answer is given up because the worker died in
     every attempt.
@@ -106,9 +106,9 @@ async def _record_fault(
 
 @needs(Can.SYNC_ROSTER)
 async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> None:
-    """Marks an approved run as failed to apply and emits its event. The run's plan then waits for another answer.
+    """Marks an approved run as failed to apply, and emits its event. The plan of the run then waits for another answer.
 
-    The staged rows of a discarded plan that cannot be dropped are left to maintenance.
+    If the plan of a discarded run cannot be deleted, its staged rows are left to maintenance.
     """
     mine = (SisRun.id == job.id, SisRun.claim_number == job.claim_number)
     ended = {"leased_until": None, "fault": fault.error, "fault_place": fault.place}
@@ -124,4 +124,4 @@ async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> No
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """Ignores the progress of an answer."""
+    """Accepts the progress of an answer and does nothing."""

@@ -1,8 +1,11 @@
-"""Creates scheduled runs, claims pending runs and executes them in a worker.
+"""Creates scheduled runs, claims pending runs, and executes them in a worker.
 
-Each district has one run at a time. A run is claimed with a lease that is renewed while it is running. If the worker
-dies, or a temporary fault occurs, the run is attempted again. There are three attempts in total. Never decides what is
-applied. Over 250 lines, so that the creation, the execution and the end of a run are in one place.
+* Each district has one run at a time.
+* A run is claimed with a lease, which is renewed while the run is executed.
+* If the worker dies or a temporary fault occurs, the run is attempted again, up to three attempts in total.
+
+This module does not decide what is applied. This file exceeds 250 lines so that the creation, the execution and the end
+of a run are in one place.
 """
 
 import asyncio
@@ -53,7 +56,7 @@ from app.sis.sources.settings import freeze_of
 AT_ONCE = 2
 MAX_RUNNING = 8  # The maximum number of districts in total; each uses a database connection.
 WAITING = ("", "fetching", "downloading", "starting")
-"""The first words of the stages in which a run waits for its source; a slow source must not delay other districts."""
+"""The first words of the stages in which a run waits for its source. A slow source must not delay other districts."""
 
 log = structlog.get_logger()
 
@@ -71,7 +74,9 @@ class SyncScheduler:
     rests: SkippedDistricts = field(default_factory=SkippedDistricts)
 
     def start_due(self, due: Sequence[UUID]) -> int:
-        """Starts the syncs of due districts as far as there is capacity. Returns the number of these districts."""
+        """Starts the syncs of due districts as far as there is capacity. Returns the number of districts whose sync was
+        started.
+        """
         waiting = sum(key not in self.stages or self.stages[key].is_waiting for key in self.running)
         room = min(AT_ONCE - (len(self.running) - waiting), MAX_RUNNING - len(self.running))
         return start_districts(due, room, self.running, self.rests, self._district)
@@ -104,7 +109,7 @@ class SyncScheduler:
             log.error("night.trouble", wait=rest, **describe_fault(error))
 
     async def _inspect(self, district_id: UUID, source_id: UUID) -> None:
-        """Inspects a source and saves the findings. The request for the inspection remains until they are saved."""
+        """Inspects a source and saves the findings. Until they are saved, the request for the inspection remains."""
         try:
             findings = await inspect_source(self.engine, self.keyring, district_id, source_id, self.allowed)
         except Exception as error:  # saved, so that an inspection that always fails is not repeated endlessly
@@ -115,7 +120,7 @@ class SyncScheduler:
             await save_findings(work, source_id, findings)
 
     async def _execute(self, district_id: UUID, job: ClaimedJob) -> None:
-        """Executes a claimed run, renews the job's lease meanwhile, and saves the outcome on the run's row."""
+        """Executes a claimed run, renewing the lease of the job meanwhile, and saves the outcome on the run's row."""
         context = {"attempt": job.attempts, "worker": job.row["worker"]}
         log.info("syncs.begun", **context)
         try:
@@ -179,7 +184,7 @@ class SyncScheduler:
 
 @needs(Can.SYNC_ROSTER)
 async def schedule_due_runs(work: Work) -> list[UUID]:
-    """Creates the runs that are due, returns lost runs to the queue, and emits an event for each overdue source.
+    """Creates the runs that are due, requeues runs whose worker was lost, and emits an event for each overdue source.
 
     Returns the ids of the sources for which an inspection was requested.
     """
@@ -209,10 +214,9 @@ async def schedule_due_runs(work: Work) -> list[UUID]:
 
 @needs(Can.SYNC_ROSTER)
 async def _create_due_run(work: Work, row: SisSource) -> None:
-    """Creates the scheduled run of a source, unless another run is unfinished, and sets the time of the source's next
-    scheduled run.
+    """Creates the scheduled run of a source, unless another run is unfinished. Sets the time of the next scheduled run.
 
-    A run that was due before a freeze but was not claimed waits until the freeze ends.
+    During a freeze, no run is created.
     """
     in_district = SisRun.district_id == work.district_id
     frozen = is_frozen(today_in(await zone_of(work)), freeze_of(row.frozen))
@@ -242,7 +246,7 @@ async def _create_due_run(work: Work, row: SisSource) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def _requeue_lost_runs(work: Work) -> None:
-    """Returns runs with an expired lease to the queue. A run that has lost its worker three times fails.
+    """Returns runs whose lease has ended to the queue. A run that has lost its worker three times fails.
 
     A run from the command line is not repeated. It continues as long as its process has the district's lease, and
     otherwise fails.
@@ -284,7 +288,7 @@ def _principal(district_id: UUID) -> Principal:
 
 @dataclass
 class _StageLog:
-    """Writes a log line when a run reaches its next stage, because nobody watches a scheduled run."""
+    """Writes a log line whenever a run reaches its next stage, because nobody watches a scheduled run."""
 
     request: RunRequest
     stage: str = ""

@@ -1,4 +1,4 @@
-"""Claims runs and answers for a worker, renews their leases, and postpones them. Never executes one."""
+"""Claims runs and answers for a worker, renews their leases, and postpones them. Executes none of them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,23 +40,23 @@ ANSWERS = JobTable(
 
 @needs(Can.SYNC_ROSTER)
 async def claim_run(work: Work, length: timedelta = LENGTH) -> list[ClaimedJob]:
-    """Claims the district's next run, if there is one. The caller commits before it begins the work."""
+    """Claims the next run of the district, if there is one. The caller must commit before executing it."""
     runs = JobTable(RUNS.table, RUNS.key, RUNS.keys, RUNS.at_once, length)
     return await claim(work.db, runs, work.district_id, 1)
 
 
 @needs(Can.SYNC_ROSTER)
 async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
-    """Claims answered runs whose plans are to be applied or dropped, one per source and at most `most`.
+    """Claims answered runs whose plans are to be applied or deleted: one run per source, and at most `most`.
 
-    The caller commits before it begins the work.
+    The caller must commit before executing them.
     """
     return await claim(work.db, ANSWERS, work.district_id, most)
 
 
 @needs(Can.APPROVE_SYNC)
 async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
-    """Claims a run that is answered in this transaction, and returns the job.
+    """Claims a run whose answer is recorded in this transaction, and returns the job.
 
     The process that records the answer then executes it itself.
     """
@@ -79,10 +79,7 @@ async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
 async def renewed_lease(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob, length: timedelta = LENGTH
 ) -> AsyncIterator[None]:
-    """Renews the lease of a claimed run until the block ends.
-
-    During each period of `length` the lease is renewed three times.
-    """
+    """Renews the lease of a claimed run until the block ends, three times in each period of `length`."""
 
     async def renew() -> None:
         async with unit(engine, system_principal(district_id, "sync"), keyring, "sync lease") as work:
@@ -94,7 +91,7 @@ async def renewed_lease(
 
 @needs(Can.SYNC_ROSTER)
 async def keep_lease(work: Work, job: ClaimedJob, length: timedelta = LENGTH) -> None:
-    """Renews the lease of a running run; does nothing if another worker has claimed it."""
+    """Renews the lease of a running run. If another worker has claimed the run, nothing changes."""
     under_way = (SisRun.leased_until.is_not(None), *_of(work, job))
     await work.db.execute(update(SisRun).where(*under_way).values(leased_until=func.now() + length))
 
@@ -105,8 +102,8 @@ async def postpone_run(
 ) -> None:
     """Postpones a run to its next attempt.
 
-    `because` is a sentence with the reason. Without a `fault` no attempt is counted, because the run could not begin or
-    was stopped in good order.
+    `because` is a sentence with the reason. Without a `fault`, no attempt is counted, because the run could not begin
+    or was stopped in an orderly way.
     """
     waits = {"sentence": f"The sync waits for a worker. {because}".strip(), **_waits(wait, fault)}
     await change_states(work, RunState.PENDING, _of(work, job), waits, of=OPEN)

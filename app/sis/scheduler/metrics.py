@@ -1,4 +1,5 @@
-"""Defines metrics for operators' alarms, for each source: hours since the last applied run, and held and failed runs.
+"""Defines metrics for operators' alarms: for each source, the hours since the last applied run, and held and failed
+runs.
 
 The metrics are read from the database, so that every worker reports the same values, even after a restart. Their labels
 are the short names of district and source. They never contain a student's data.

@@ -38,8 +38,8 @@ def render_report(report: Report) -> str:
 
 
 def render_rekeys(report: Report) -> list[str]:
-    """Returns a line for each person who likely has a new sourcedId, and the command that keeps such people's
-    records.
+    """Returns a line for each person who likely has a new sourcedId, and lines with the commands that apply to these
+    people.
     """
     lines = [
         f"Likely the same person: {rekey['old']} is now {rekey['new']}, by {rekey['by']}"
@@ -67,8 +67,9 @@ def render_guard_result(result: dict[str, object]) -> str:
 
 
 def next_steps(report: Report) -> list[str]:
-    """Returns sentences about the next steps of a person after a run. The commands in them lack only the district's
-    name.
+    """Returns sentences that tell a person what to do after a run.
+
+    In the commands that they contain, only the name of the district is missing.
     """
     shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
     held = {result["rule"] for result in report.weighed if result["held"]}

@@ -1,7 +1,7 @@
-"""Deletes before-images of synced rows and outdated staged rows, and erases a person from before-images.
+"""Deletes before-images of synced rows, and staged rows that are no longer needed. Erases a person from before-images.
 
-The log entry that a run changed a row is permanent. Once its before-image is deleted, the run can no longer be undone.
-The lists of planned changes are deleted too, once they are old or superseded.
+The log entry that a run changed a row is permanent. Once its before-image is deleted, the run cannot be undone. The
+lists of planned changes are deleted when they are old or superseded.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -27,7 +27,7 @@ BATCH: Final = 2000  # The maximum number of rows in one batch.
 LISTS_KEPT: Final = timedelta(days=30)
 LISTS_OF_SOURCE: Final = 10
 ABOUT: Final = tuple(sorted({ref.column for kind in KINDS for ref in kind.refs if ref.kind == "person"}))
-"""The columns of any kind that refer to the person whom a row is about."""
+"""The columns, of all kinds, that refer to the person whom a row is about."""
 _PROBE: Final = " UNION ALL ".join(
     f"SELECT '{name}' WHERE EXISTS (SELECT FROM staging.{name} AS w WHERE w.district_id = :district)"
     for name in STAGING_TABLES
@@ -39,11 +39,11 @@ _DROP_KEPT: Final = """DELETE FROM staging.{table} AS k WHERE k.district_id = :d
 
 @needs(Can.SYNC_ROSTER)
 async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) -> int:
-    """Deletes one batch of the before-images of runs that ended longer than `kept` ago. Returns the number of deleted
+    """Deletes a batch of before-images, of runs that ended longer than `kept` ago. Returns the number of deleted
     images.
 
-    The ids of runs ascend with time, so that an index finds the oldest runs first and does not read newer ones. `most`
-    is the size of a batch.
+    `most` is the size of a batch. The ids of runs ascend with time, so an index finds the oldest runs first and newer
+    ones are not read.
     """
     until = now() - kept
     expired = (
@@ -65,7 +65,7 @@ async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) 
 
 @needs(Can.SYNC_ROSTER)
 async def erase_person(work: Work, person_id: UUID) -> int:
-    """Deletes the before-images and the planned changes of all rows about a person; returns their number.
+    """Deletes the before-images and the planned changes of all rows about a person. Returns their number.
 
     The runs that changed these rows can no longer be undone, because an undo would restore the person's data.
     """
@@ -121,10 +121,11 @@ async def _delete_planned(work: Work, row_ids: list[UUID]) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def delete_left_rows(work: Work) -> int:
-    """Deletes this district's staged rows that no run needs any more; returns their number.
+    """Deletes the staged rows of this district that no run needs any more. Returns their number.
 
-    These are the plans of runs that no longer wait for an answer, and all other staged rows that this transaction sees.
-    A run deletes its own rows before it commits, so any row that others see was left behind.
+    * The plans of runs that no longer wait for an answer are not needed.
+    * All other staged rows that this transaction sees are not needed either: a run deletes its own rows before it
+      commits, so any such row was left behind.
     """
     district, deleted = {"district": work.district_id}, 0
     states = {"with_plan": [state.value for state in WITH_PLAN], "discarded": RunState.DISCARDED.value}

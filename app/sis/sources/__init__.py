@@ -1,1 +1,1 @@
-"""Manages what a district has configured for each source: settings, schedule, mapping."""
+"""Manages the configuration of each of a district's sources: settings, schedule, mapping."""

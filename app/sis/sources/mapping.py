@@ -19,9 +19,9 @@ BY_PATTERN: Final = ("title", "assessment_title")
 
 @dataclass(frozen=True, slots=True)
 class MappingRule:
-    """A rule of a mapping: conditions on line items or assessments, and the measure of their results.
+    """A rule of a mapping: conditions on line items or assessments, and the measure to which their results belong.
 
-    A rule matches if all of its conditions match. Ids are those of the source, and titles may contain `*`.
+    A rule matches if all of its conditions do. Ids are those of the source. Titles may contain `*`.
     """
 
     measure: str
@@ -65,9 +65,9 @@ def read_mapping(given: Mapping[str, Any]) -> MappingRules:
 
 
 def mapping_violations(given: Mapping[str, Any], at: str = "/mapping") -> list[Violation]:
-    """Returns the violations in a mapping's JSON; `at` is the JSON pointer of the mapping.
+    """Returns the violations in the JSON of a mapping. `at` is the JSON pointer of the mapping.
 
-    Whether the playbook has the measures of the mapping is checked at each sync.
+    It is not checked here whether the playbook has the measures of the mapping; each sync checks that.
     """
     unknown = [name for name in given if name not in ("rules", "alerts_on_first_load")]
     violations = [Violation(f"{at}/{name}", "mapping.unknown", "A mapping has rules.") for name in unknown]
@@ -111,7 +111,7 @@ def _violations(rule: Any, at: str) -> list[Violation]:
 
 
 def pattern(text: str | None) -> str | None:
-    """Returns the ILIKE pattern for a title with `*`, or None."""
+    """Returns the ILIKE pattern for a title in which `*` stands for any text. Returns None for None."""
     if text is None:
         return None
     for letter in ("\\", "%", "_"):

@@ -1,8 +1,10 @@
-"""Computes when a source is synced: cron in the district's time zone, jitter, freeze dates, full or delta. Pure.
+"""Computes when a source is synced, from its cron expression, jitter and freeze dates, and whether in full. Pure.
 
-A cron expression has five fields. If a change of clocks skips a scheduled time, the run begins right after the change.
-If a scheduled time occurs twice, there is one run, as in Debian's cron. Expressions in which the minute or the hour is
-a star are exempt from both rules.
+A cron expression has five fields, and is in the district's time zone.
+
+* If a change of clocks skips a scheduled time, the run begins right after the change.
+* If a scheduled time occurs twice, there is one run, as in Debian's cron.
+* Both rules do not apply to expressions in which the minute or the hour is a star.
 """
 
 import hashlib
@@ -18,7 +20,7 @@ GRACE = timedelta(hours=2)  # The time after a scheduled run, if the schedule ha
 MAX_FREEZE = timedelta(days=3660)  # Counted from now on; a freeze that ends later counts as endless.
 LAST_SECOND = time(23, 59, 59)
 Freeze = Sequence[tuple[date, date]]
-"""The periods in which no run begins, each as its first and its last day, both included."""
+"""The periods in which no run begins. Each is a pair of its first and its last day, both included."""
 
 
 def is_cron(expression: str) -> bool:
@@ -33,7 +35,7 @@ def is_cron(expression: str) -> bool:
 
 
 def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
-    """Returns whether a schedule has any run after an instant and outside of all freezes."""
+    """Returns whether a schedule has at least one run that is after an instant and not within a freeze."""
     try:
         next_run(cron, "UTC", after, freeze=freeze)
     except ValueError:
@@ -42,7 +44,7 @@ def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
 
 
 def jitter_of(source_id: UUID, minutes: int) -> timedelta:
-    """Returns the delay of a source's runs after the scheduled time.
+    """Returns the time by which the runs of a source begin later than scheduled.
 
     It is less than `minutes`, and always the same for a source.
     """
@@ -51,7 +53,7 @@ def jitter_of(source_id: UUID, minutes: int) -> timedelta:
 
 
 def next_run(cron: str, zone: str, after: datetime, jitter: timedelta = timedelta(0), freeze: Freeze = ()) -> datetime:
-    """Returns the first scheduled instant after `after` outside of all freezes, in UTC.
+    """Returns, in UTC, the first scheduled instant that is after `after` and not within a freeze.
 
     Raises `ValueError` if the freezes leave no such instant, or if the calendar ends before it.
     """
@@ -88,9 +90,8 @@ def is_frozen(day: date, freeze: Freeze) -> bool:
 def is_full_due(full_cron: str | None, zone: str, full_at: datetime | None, at: datetime) -> bool:
     """Returns whether a run at the instant `at` must be a full one.
 
-    This is so if no full run was applied yet, or if a full run has become due since the last one. `full_at` is the time
-    of the last full run. Without a schedule for full runs every run is full, because a delta cannot prove that a row is
-    gone.
+    This is so if no full run was applied yet, or if the schedule of full runs has a time after the last one, `full_at`.
+    Without a schedule for full runs, every run is full, because a delta cannot prove that a row is gone.
     """
     return full_cron is None or full_at is None or next_run(full_cron, zone, full_at) <= at
 
@@ -98,6 +99,6 @@ def is_full_due(full_cron: str | None, zone: str, full_at: datetime | None, at: 
 def overdue_at(cron: str, zone: str, last: datetime, jitter: timedelta = timedelta(0), freeze: Freeze = ()) -> datetime:
     """Returns the instant from which a source is overdue if its last run began at `last`.
 
-    This is 26 hours after `last`, or two hours after the next scheduled time, whichever is later.
+    This is 26 hours after `last`, or two hours after the next scheduled time if that is later.
     """
     return max(last + SILENCE, next_run(cron, zone, last, jitter, freeze) + GRACE)

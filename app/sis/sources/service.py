@@ -1,7 +1,7 @@
 """Manages the sources of a district and their settings: registration, changes, encrypted credentials, the next run.
 
-Never connects to a source, and never returns a secret to an API. Over 250 lines, so that all commands on a source are
-in one place.
+It does not connect to a source, and returns no secret to an API. This file exceeds 250 lines so that all commands on a
+source are in one place.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ class ConfiguredSource:
 async def register_source(
     work: Work, name: str, new: SourceSettings, allowed: Allowed = PUBLIC_ONLY, *, local: bool = False
 ) -> ConfiguredSource:
-    """Creates a source, or adds settings to a source that has none yet and keeps its rows.
+    """Creates a source. If the source exists without settings, adds the settings and keeps its rows.
 
     With `local`, which only an operator may set, `url` may be a file or folder of this machine. Raises `Invalid` with
     every violation, and `Conflict` if a source of this name has settings already.
@@ -79,7 +79,8 @@ async def change_source(
 ) -> ConfiguredSource:
     """Changes the settings in `changes` and keeps the others. Raises `NotFound`, or `Invalid` with every violation.
 
-    If the host changes, the secret must be given again, so that no secret is sent to a host for which it was not meant.
+    If the host changes, the secret must be given again. Otherwise it would be sent to a host for which it was not
+    meant.
     """
     configured = await _load(work, source_id, lock=True)
     current = settings_of(configured)
@@ -160,10 +161,11 @@ def settings_of(configured: ConfiguredSource) -> SourceSettings:
 
 @needs(Can.SYNC_ROSTER)
 async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> str | None:
-    """Returns the decrypted client secret, or None. Only the worker may call this, to connect to the source.
+    """Returns the decrypted client secret, or None if there is none. Only the worker may call this, to connect to the
+    source.
 
-    With `renew`, a secret that is encrypted with an older key is encrypted again with the first key, so that the older
-    key can be retired.
+    With `renew`, a secret that is encrypted with an older key is encrypted again with the first key. The older key can
+    then be retired.
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     sealed = await work.db.scalar(select(SisSource.client_secret_sealed).where(is_source))
@@ -183,7 +185,8 @@ async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> st
 async def open_url(work: Work, source_id: UUID, *, renew: bool = False) -> str:
     """Returns the whole address of a source. Only the worker may call this, to connect to the source.
 
-    With `renew`, an address that is sealed with an older key, or that has a secret and is not sealed, is sealed.
+    With `renew`, the address is encrypted with the first key if it is encrypted with an older key, or if it contains a
+    secret and is not encrypted yet.
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     shown, sealed = (await work.db.execute(select(SisSource.url, SisSource.url_sealed).where(is_source))).one()
@@ -199,7 +202,7 @@ async def open_url(work: Work, source_id: UUID, *, renew: bool = False) -> str:
 
 @needs(Can.READ_SYNC)
 async def write_schedule(work: Work, row: SisSource, last: datetime | None = None, *, keep_due: bool = False) -> None:
-    """Sets when the source is due next and when it becomes overdue; `last` is the time of its last run.
+    """Sets when the source is due next and when it becomes overdue. `last` is the time of its last run.
 
     With `keep_due`, a due time that is already set is kept, even if it has passed and the run waits for a worker.
     """
@@ -260,10 +263,7 @@ def _seal_secret(work: Work, source_id: UUID, secret: str | None) -> str | None:
 
 
 def render_source(configured: ConfiguredSource) -> dict[str, Any]:
-    """Returns a source as plain values for the APIs.
-
-    They show neither the secret nor whether there is one.
-    """
+    """Returns a source as plain values for the APIs. They contain no secret, and do not tell whether there is one."""
     row, settings = configured.settings, settings_of(configured)
     times = {name: getattr(row, name) for name in ("due", "pulled_until", "full_at", "paused_at", "created_at")}
     return {

@@ -1,6 +1,6 @@
-"""Defines and validates the settings of a source. Pure: never reads a row or opens a secret or a connection.
+"""Defines and validates the settings of a source. Pure: reads no row, decrypts no secret, opens no connection.
 
-Over 250 lines, so that all settings and their limits are in one place.
+This file exceeds 250 lines so that all settings and their limits are in one place.
 """
 
 import re
@@ -50,10 +50,10 @@ AUTHS: Final = {
     "oneroster-csv": (),
     "scores-csv": (),
 }
-"""The methods of authentication of each kind; the first is the default. `oauth1` signs with HMAC-SHA256."""
+"""The methods of authentication of each kind of source. The first is the default. `oauth1` signs with HMAC-SHA256."""
 LIMITS: Final = {name: float if hint is float else int for name, hint in get_type_hints(GuardLimits).items()}
 ROLLOVER_LIMITS: Final = {"removed": 1.0, "changed": 1.0, "lost": 1.0}
-"""The default limits during the change of the school year. An empty collection is held even then."""
+"""The default limits while the school year changes. An empty collection is held even then."""
 MAX_ROWS = 10_000_000
 MAX_FREEZES = 100
 MAX_SCHOOLS, MAX_EXCLUDED = 1000, 20_000  # sourcedIds
@@ -69,7 +69,9 @@ _RANGES: Final = {
 }
 _URLS: Final = ("url", "gradebook_url", "token_url")
 HIDDEN: Final = "..."
-"""The text that replaces possible secrets in a shown address, such as the signature of a shared file."""
+"""The text that replaces possible secrets when an address is shown, such as the signature in a link to a shared
+file.
+"""
 UPLOADS: Final = "upload:"
 """The `url` of a CSV source without an address, whose files are uploaded."""
 
@@ -169,10 +171,10 @@ class SourceSettings:
 def validate_settings(
     new: SourceSettings, allowed: Allowed, *, name: str, local: bool = False, before: SourceSettings | None = None
 ) -> SourceSettings:
-    """Returns the settings in normalized form. Raises `Invalid` with every violation.
+    """Validates settings, and returns them in normalized form. Raises `Invalid` with every violation.
 
-    With `local`, `url` may be a file or a folder of this machine. `before` are the current settings of the source: a
-    change of an address to another host requires the secret again.
+    With `local`, `url` may be a file or a folder of this machine. `before` has the current settings of the source: if
+    an address changes to another host, the secret must be given again.
     """
     violations: list[Violation] = []
     if not _NAME.fullmatch(name):
@@ -207,7 +209,7 @@ def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, tod
 
 
 def freeze_of(freeze: Any) -> list[tuple[date, date]]:
-    """Returns freeze dates, which were validated before, as pairs of days."""
+    """Returns freeze dates, which have been validated, as pairs of days."""
     return [(date.fromisoformat(str(first)), date.fromisoformat(str(last))) for first, last in freeze]
 
 
@@ -217,14 +219,14 @@ def is_local(url: str) -> bool:
 
 
 def without_path(url: str) -> str:
-    """Returns an address as remote callers may see it. Of a local file or folder it has only the last part of the
-    path.
+    """Returns an address as remote callers may see it. Of a local file or folder, only the last part of the path is
+    shown.
     """
     return f"file:{PurePosixPath(path_of(url)).name}" if is_local(url) else url
 
 
 def hide_secrets(url: str) -> str:
-    """Returns an address without the values of its query and without user name and password, which may be secrets."""
+    """Returns an address in which user name, password and the values of the query are hidden. They may be secrets."""
     parts = urlsplit(url)
     if is_local(url) or not (parts.query or "@" in parts.netloc):
         return url
@@ -373,7 +375,7 @@ def _schedule(new: SourceSettings) -> Iterator[Violation]:
 
 
 def _moves_host(before: SourceSettings, after: SourceSettings) -> bool:
-    """Returns whether an address has an origin (scheme, host, port) that no address of the source had before."""
+    """Returns whether an address of `after` has an origin (scheme, host, port) that no address of `before` has."""
     hosts = {_origin(getattr(before, name)) for name in _URLS}
     return any(_origin(getattr(after, name)) not in hosts | {None} for name in _URLS)
 

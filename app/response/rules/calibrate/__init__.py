@@ -1,4 +1,4 @@
-"""Estimates growth, noise and form effects from a district's own series (calibration).
+"""Calibrates the monitor: estimates growth, noise and form effects from a district's own series.
 
 It uses scores only, and no labels that say which students responded.
 """

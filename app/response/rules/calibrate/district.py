@@ -24,7 +24,7 @@ from app.response.rules.series import LEVEL_SCORES
 MIN_SERIES, MIN_SCORES, MIN_WEEKS = 300, 3000, 12
 """The minimum numbers of series, scores and weeks for a calibration.
 
-With fewer, noise and growth cannot be distinguished, and the published defaults are used.
+With fewer, noise cannot be distinguished from growth, and the published defaults are used.
 """
 
 SAMPLE = 1500
@@ -33,7 +33,7 @@ SAMPLE = 1500
 IMAGINED = 12_000
 """The number of simulated students from whom the thresholds are computed.
 
-About a third of them grow as the goal requires. From these, each rate is determined to half a percent.
+About a third of these students grow as the goal requires. They determine each false-alarm rate to half a percent.
 """
 
 
@@ -52,16 +52,17 @@ def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1)
 
 
 def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """Returns a calibration: estimates of noise, form effects and growth from a panel, and thresholds for the stated
-    rates.
+    """Returns a calibration: estimates of noise, form effects and growth, and the thresholds for the stated rates.
 
-    `panel` contains series of one measure and grade. The unit of its values is the measure's published SEM, and the
-    series of a cohort are adjacent. The thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993):
-    students are simulated with the estimates. Each threshold is set so that, of the students who grow as the goal
-    requires, the stated share ever exceeds the threshold within 26 weeks.
+    `panel` has series of one measure and grade. Its values are in units of the measure's published SEM, and the series
+    of a cohort are adjacent.
 
-    With fewer than 300 series, 3,000 scores or 12 weeks the published defaults are returned, and only `series` and
-    `scores` are filled. `imagined` is the number of simulated students. The same input gives the same result.
+    The thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993): `imagined` students are simulated with
+    the estimates. Each threshold is set so that the stated share of those who grow as the goal requires exceeds it at
+    some time within 26 weeks.
+
+    With fewer than 300 series, 3,000 scores or 12 weeks, the published defaults are returned, with only `series` and
+    `scores` filled. The same input gives the same result.
     """
     panel = _select(panel, (~np.isnan(panel.values)).sum(axis=0) >= LEVEL_SCORES + 1)
     table = weekly(panel) if len(panel.g) else np.zeros((0, 0))
@@ -100,9 +101,9 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
 
 
 def _share_over(panel: Panel, calibration: Calibration, week: int | None) -> float:
-    """Returns the share of the panel's series that exceed the threshold of a 10 % false-alarm rate in a week.
+    """Returns the share of the panel's series that exceed, in a week, the threshold of a 10 % false-alarm rate.
 
-    Without `week`, it is the last week.
+    Without `week`, this is the panel's last week with a score.
     """
     estimate = judge_panel(panel, calibration.prior, week=week)
     return float((estimate.statistic > calibration.threshold_at(0.10)).mean())
@@ -132,7 +133,7 @@ def _select(panel: Panel, chosen: NDArray[np.bool_]) -> Panel:
 
 
 def _sample(panel: Panel, students: int) -> Panel:
-    """Returns a sample of the panel: evenly spaced whole cohorts with about this many students."""
+    """Returns a sample of the panel with about this many students: whole cohorts, evenly spaced."""
     cohorts = Cohorts.of(panel.cohort)
     step = max(len(panel.g) / students, 1.0)
     chosen = np.unique((np.arange(0, len(cohorts.first), step)).astype(int))
@@ -142,7 +143,7 @@ def _sample(panel: Panel, students: int) -> Panel:
 def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> ImaginedDistrict:
     """Returns the district to simulate.
 
-    Its sizes, gaps and errors are those of the panel; everything else comes from the estimates.
+    Its cohort sizes, missing scores and errors are those of the panel. Everything else comes from the estimates.
     """
     table = weekly(panel)
     has_score = ~np.isnan(table)
@@ -168,9 +169,9 @@ def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> Im
 
 
 def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
-    """Returns the standardized errors of scores, relative to the values that the student's other scores predict.
+    """Returns the standardized differences between scores and the values that the student's other scores predict.
 
-    The errors are used for the shape of their distribution, not for its width.
+    They give the shape of the distribution of errors, not its width.
     """
     cohorts = Cohorts.of(panel.cohort)
     paths = Paths(panel.times, panel.values, panel.g, starting_level(panel, cohorts), panel.starts)
@@ -191,10 +192,12 @@ def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
 def _later_pace(panel: Panel, prior: Prior) -> Array:
     """Returns the pace that all students have in common, by week.
 
-    The pace is the growth in the last third of the year, relative to the growth before. It is estimated from the mean
-    difference, in each cohort, between the scores and the model's prediction, after subtracting the slowing that the
-    model itself expects. The estimate is shrunk towards 1 by twice its standard error over the cohorts, because a pace
-    that arose by chance would move the thresholds more than it would help.
+    The pace is the growth in the last third of the year, relative to the growth before. It is estimated per cohort,
+    from the mean difference between the scores and the model's prediction, after subtracting the slowing that the model
+    itself expects.
+
+    The estimate is moved towards 1 by twice its standard error over the cohorts. Without this, a pace that arose by
+    chance would move the thresholds more than it would help.
     """
     pace = np.ones(WEEKS)
     cohorts = Cohorts.of(panel.cohort)

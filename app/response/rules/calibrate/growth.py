@@ -1,4 +1,4 @@
-"""Estimates the mean and the spread of growth from scores. Does not estimate noise."""
+"""Estimates the mean and the spread of students' growth from scores. Takes the noise as given."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from app.response.rules.monitor.model import DEFAULT, Array, Prior
 from app.response.rules.monitor.panel import Panel, PreparedScores, parts_of, prepare
 
 STEPS = ((0.12, 0.20), (0.04, 0.06))
-"""The step sizes of the search: for the mean in required rates g, and for the logarithm of the standard deviation."""
+"""The step sizes of the search: for the mean, in required rates g, and for the logarithm of the standard deviation."""
 
 RARELY = 0.003
-"""The assumed probability per week that growth changes, while growth is estimated.
+"""The probability per week of a change of growth that is assumed while growth is estimated.
 
-With a larger probability the estimate would take slow growth for stopped growth.
+With a larger probability, slow growth would be taken for growth that has stopped.
 """
 
 
@@ -30,11 +30,12 @@ def log_evidence(scores: Sequence[PreparedScores], prior: Prior) -> float:
 
 
 def estimate_growth(panel: Panel, prior: Prior) -> Prior:
-    """Returns the prior with the mean and standard deviation of growth that make the scores most likely.
+    """Returns the prior with the mean and the standard deviation of growth under which the scores are most likely.
 
-    The two are improved alternately; each step takes the maximum of a parabola through three points. How often growth
-    stops is not estimated, because scores cannot distinguish stopped growth from slow growth. A monitor that expects
-    hardly any stops would notice them late.
+    Mean and standard deviation are improved in turns. Each step takes the maximum of a parabola through three points.
+
+    How often growth stops is not estimated, because scores cannot distinguish stopped growth from slow growth. With an
+    estimate near zero, the monitor would notice stops late.
     """
     x = np.array([prior.before[0], np.log(prior.before[1])])
 

@@ -1,4 +1,4 @@
-"""Simulates the students of a district from the estimates of a calibration. No real student is used."""
+"""Simulates the students of a district from the estimates of a calibration. Uses no data of a real student."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ WEEKS = 26
 
 @dataclass(frozen=True, slots=True)
 class ImaginedDistrict:
-    """The distributions from which simulated students are drawn, in units of the estimated noise and of g.
+    """The distributions from which simulated students are drawn, in units of the estimated noise and of the required
+    rate g.
 
-    growth: mean and SD of the true rate, in g. later: the pace that all students have in common, by week; 1 means that
-    it stays the same. errors: standardized errors from which each score's own error is drawn. spread: SD of the log of
-    students' noise. sizes: the numbers of students in cohorts. baselines: variance of the error of each baseline score.
-    level: SD of the students' levels. goals: required rates, from which one is drawn for each cohort.
+    * growth: mean and SD of the true rate, in g.
+    * later: the pace that all students have in common, by week; 1 means that it does not change.
+    * errors: standardized errors from which the error of each score is drawn.
+    * spread: SD of the log of students' noise.
+    * sizes: the numbers of students in cohorts.
+    * baselines: the variance of the error of each baseline score.
+    * level: SD of the students' levels.
+    * goals: required rates, one of which is drawn for each cohort.
     """
 
     growth: tuple[float, float]
@@ -39,8 +44,8 @@ class ImaginedDistrict:
 
 
 def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float) -> tuple[Panel, NDArray[np.bool_]]:
-    """Returns simulated students in whole cohorts over 26 weeks, and for each whether the growth meets the requirement
-    throughout.
+    """Returns simulated students in whole cohorts over 26 weeks, and whether each one always grows as the goal
+    requires.
 
     `hazard` is the probability per week that a student's growth changes.
     """
@@ -69,10 +74,10 @@ def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float)
 
 
 def worst_of_responders(district: ImaginedDistrict, prior: Prior, students: int, seed: int, hazard: float) -> Array:
-    """Returns the highest statistic in 26 weeks of each simulated student who grows at least as the goal requires.
+    """Returns the highest statistic within 26 weeks of each simulated student who always grows as the goal requires.
 
-    Some of these students' classmates stop growing. Therefore the forms look harder than they were, and the students
-    look better than they are. `hazard` is the probability per week that a student's growth changes.
+    Some classmates of these students stop growing. The forms then look more difficult, and the students better, than
+    they are. `hazard` is the probability per week that a student's growth changes.
     """
     panel, keeps_pace = imagine(district, students, seed, hazard)
     estimates = judge_weeks(panel, prior, range(3, WEEKS + 1), only=keeps_pace)

@@ -1,7 +1,7 @@
 """Estimates the scatter of scores: noise, form effects, and the correlation between weeks. Does not estimate growth.
 
-All estimates use the second differences y(t - k) - 2 y(t) + y(t + k) of a student's scores at lag k, called contrasts.
-A contrast does not depend on the student's level or on steady growth.
+All estimates use contrasts: the second differences y(t - k) - 2 y(t) + y(t + k) of a student's scores at lag k. A
+contrast does not depend on the student's level or on steady growth.
 """
 
 from __future__ import annotations
@@ -18,26 +18,29 @@ from app.response.rules.monitor.panel import Panel
 LAGS = (1, 2, 3, 4, 6)
 
 WOBBLE_SD, CORRELATION_SD = 0.004, 0.25
-"""The standard deviations of two priors: of the wobble's variance around its default, and of the correlation around
-zero.
+"""The standard deviations of two priors.
 
-Some thousand series determine the variance to about .003. With wider priors chance would move false-alarm rates.
+The first is for the variance of the wobble, around its default; the second for the correlation, around zero. Some
+thousand series determine the variance to about .003. With wider priors, chance would move the false-alarm rates.
 """
 
 SKEW = 0.35**2 - 0.25**2
-"""A correction that is added to the squared spread, because the monitor works best if it assumes slightly more varied
-noise (docs/response.md).
+"""A correction that is added to the square of the estimated spread of students' noise.
+
+The monitor works best if it assumes noise that varies slightly more between students than it does (docs/response.md).
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Variances in SEM^2, and other moments of the scatter of scores.
+    """Moments of the scatter of scores; variances are in SEM^2.
 
-    own: the average variance of a score's own error. form: the variance of a form's effect, which all students who took
-    the form share. wobble: the variance of the weekly step of the true level. correlation: the correlation of own
-    errors one week apart. spread: the SD of the log of students' own noise. pairs: the number of products of two
-    classmates' contrasts from which `form` is estimated.
+    * own: the average variance of a score's own error.
+    * form: the variance of a form's effect, which is the same for all students who took the form.
+    * wobble: the variance of the weekly step of the true level.
+    * correlation: the correlation of own errors one week apart.
+    * spread: the SD of the log of students' own noise.
+    * pairs: the number of products of two classmates' contrasts from which `form` is estimated.
     """
 
     own: float
@@ -51,7 +54,7 @@ class Scatter:
 def weekly(panel: Panel) -> Array:
     """Returns a table of shape (students, weeks) with one score per student and week.
 
-    Of several scores in a week the first is taken. A week without a score is nan.
+    If there are several scores in a week, the table has the first. If there is none, it has nan.
     """
     after = panel.times > panel.times[0]
     weeks = np.arange(int(panel.times[0]) + 1, int(panel.times[-1]) + 1)
@@ -64,17 +67,22 @@ def weekly(panel: Panel) -> Array:
 
 
 def contrasts(table: Array, k: int) -> Array:
-    """Returns the contrasts at lag k (see the module) as an array of shape (students, weeks - 2 k)."""
+    """Returns the contrasts at lag k as an array of shape (students, weeks - 2 k). The module's docstring defines
+    contrasts.
+    """
     return np.asarray(table[:, : -2 * k] - 2 * table[:, k:-k] + table[:, 2 * k :])
 
 
 def estimate_scatter(panel: Panel) -> Scatter:
     """Returns the variances and the correlation, estimated from the contrasts of all students.
 
-    Some hundreds of series of ten weeks or more are needed. The product of two classmates' contrasts contains only the
-    form's variance, and the square of a contrast contains all variances. The squares minus the form's part are, for
-    each lag k, own (6 - 8 r^k + 2 r^2k) + 2 k wobble. These equations give the own error, the wobble and the
-    correlation r. Priors keep r near 0 and the wobble near its default.
+    Needs some hundreds of series of ten weeks or more.
+
+    * The product of two classmates' contrasts contains only the variance of the form. The square of a contrast contains
+      all variances.
+    * After subtracting the part of the form, a square is, for each lag k, own (6 - 8 r^k + 2 r^2k) + 2 k wobble. These
+      equations give the own error, the wobble and the correlation r.
+    * Priors keep r near 0 and the wobble near its default.
     """
     table, cohorts = weekly(panel), Cohorts.of(panel.cohort)
     lags = [k for k in LAGS if table.shape[1] > 2 * k]
@@ -97,7 +105,7 @@ def estimate_scatter(panel: Panel) -> Scatter:
 
 
 def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
-    """Returns the sum of the products of two classmates' contrasts in the same weeks, and the number of these
+    """Returns the sum of the products of two classmates' contrasts in the same week, and the number of these
     products.
     """
     has_score, filled = ~np.isnan(c), np.nan_to_num(c)
@@ -107,10 +115,12 @@ def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
 
 
 def _fit(k: NDArray[np.int64], own: Array, error: Array) -> tuple[float, float, float]:
-    """Returns the own error, the wobble and the correlation r, by penalized least squares.
+    """Returns the own error, the wobble and the correlation r, fitted by penalized least squares.
 
-    `k` has the lags, `own` the squares minus the form's part at each lag, and `error` their standard errors. The values
-    of r are tried on a grid; for each of them the other two estimates are exact.
+    * `k` has the lags.
+    * `own` has, for each lag, the squares minus the part of the form; `error` has their standard errors.
+
+    The values of r are tried on a grid. For each of them, the other two estimates are exact.
     """
     best, estimates = np.inf, (0.65, DEFAULT.wobble**2, 0.0)
     for r in np.linspace(0, 0.8, 81):
@@ -128,10 +138,10 @@ def _fit(k: NDArray[np.int64], own: Array, error: Array) -> tuple[float, float, 
 
 
 def _spread(table: Array, form: float) -> float:
-    """Returns the standard deviation of the log of students' noise.
+    """Returns the standard deviation of the log of students' noise. `form` is the variance of a form's effect.
 
-    It is estimated from products of squared contrasts that share no score, so the tails of the errors do not affect it.
-    `form` is the variance of a form's effect.
+    It is estimated from products of squared contrasts that have no score in common. The tails of the errors therefore
+    do not affect it.
     """
     squares = (contrasts(table, 1)[:, ::3]) ** 2
     number = (~np.isnan(squares)).sum(axis=1)

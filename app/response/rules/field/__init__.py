@@ -1,4 +1,4 @@
-"""The decision rules that are in use in schools, each by its published definition.
+"""The decision rules that schools use, each by its published definition.
 
-The monitor is not among them, because it is this project's own rule.
+The monitor is this project's own rule and has its own package.
 """

@@ -1,4 +1,4 @@
-"""Judges measures that do not grow along a line: counts, percentages and yes/no criteria. Never uses a slope."""
+"""Judges measures that do not grow along a line: counts, percentages and yes/no criteria. Uses no slope."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import count, plain, scores, weeks
 
 HALF, THIRD, QUARTER = 0.5, 1 / 3, 0.25
-"""Shares of the way from baseline to goal: half or more is a response, and under a quarter is no response."""
+"""Shares of the way from baseline to goal. Half or more of the way is a response; less than a quarter is no
+response.
+"""
 
 GROWTH_RULES = frozenset(
     {"four-point", "three-point", "median", "trend", "theil-sen", "dual-discrepancy", "slope-interval", "eb-slope"}
@@ -24,11 +26,11 @@ FITTING: dict[str, frozenset[str]] = {
     "percentage": LEVEL_RULES,
     "criterion": frozenset({"criterion"}),
 }
-"""The rules that may judge a measure, keyed by the measure's kind."""
+"""The names of the rules that may judge a measure, keyed by the measure's kind."""
 
 
 def explain_misfit(rule: str, kind: str) -> str | None:
-    """Returns a sentence that says why a rule may not judge a measure of that kind, or None if it may."""
+    """Returns a sentence that says why a rule may not judge measures of a kind, or None if it may judge them."""
     if rule in FITTING[kind]:
         return None
     fit = " or ".join(sorted(FITTING[kind]))
@@ -39,17 +41,21 @@ def explain_misfit(rule: str, kind: str) -> str | None:
 
 
 def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges a criterion that must be met k of n times; the goal is the criterion, and each score meets it or does not.
+    """Judges a measure with a criterion that must be met k of n times. The goal is the criterion; each score meets it
+    or not.
 
-    After a collapse (see `_fallen_below`) of a student who had met the criterion often enough, or three times in a row,
-    the state is `not_responding` and the kind `stopped`. Otherwise:
+    Collapse: if the student had met the criterion often enough, or three times in a row, and has fallen back (see
+    `_fallen_below`), the state is `not_responding` and the kind `stopped`. Otherwise the state is:
 
-    The state is `responding` if at least `met` of the last `minimum` scores meet the criterion. It is `not_responding`
-    if none of these scores meets the criterion, there are at least twice `minimum` scores, and either the criterion had
-    been met often enough before or at most one earlier score meets it. Otherwise it is `uncertain`. The statistic is
-    how many of the last `minimum` scores meet the criterion, and the threshold is `met`. The kind is `stopped` if the
-    criterion had been met often enough before. Source: mastery criteria as in single-case practice; this project's own
-    wording.
+    * `responding` if at least `met` of the last `minimum` scores meet the criterion;
+    * `not_responding` if none of these scores meets it, there are at least twice `minimum` scores, and either the
+      criterion had been met often enough before or at most one earlier score meets it;
+    * `uncertain` in all other cases.
+
+    The kind of `not_responding` is `stopped` if the criterion had been met often enough before. The statistic is the
+    number of the last `minimum` scores that meet the criterion, and the threshold is `met`.
+
+    Source: mastery criteria as in single-case practice; this project's own wording.
     """
     window = parameters["minimum"]
     needed = min(parameters["met"], window)
@@ -90,15 +96,20 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges the change of level since the baseline, as a part of the way to the goal, by medians of three scores.
+    """Judges the change of level since the baseline, as a share of the way to the goal.
 
-    The statistic is 1 - (median of the last three - baseline) / (goal - baseline), the threshold .75. The state is
-    `not_responding` if the statistic is above the threshold both for the last three scores and for the three before
-    them. It is `responding` if the statistic is .5 or less. In between it is `below_pace`. The kind is `stopped` if any
-    three scores in a row had covered half of the way.
+    The level is the median of three scores. The statistic is 1 - (level - baseline) / (goal - baseline), for the last
+    three scores, and the threshold is .75. The state is:
 
-    After a collapse (see `_fallen_below`), the state is `not_responding` and the kind `stopped` without waiting for
-    three more scores, and the threshold is the limit of that function.
+    * `responding` if the statistic is .5 or less;
+    * `below_pace` if the statistic is above .5, up to the threshold;
+    * `not_responding` if the statistic is above the threshold, and also was for the three scores before the last three;
+    * `uncertain` if the statistic is above the threshold for the last three scores only.
+
+    The kind of `not_responding` is `stopped` if any three scores in a row had covered half of the way.
+
+    After a collapse (see `_fallen_below`), the state is `not_responding` and the kind `stopped`, without waiting for
+    three more scores. The threshold is then 1 minus the limit that this function returns.
     """
     del parameters
     values = series.values
@@ -151,17 +162,20 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def _parts(series: Series, values: Sequence[float]) -> list[float]:
-    """Returns the share of the way from baseline to goal that each value covers."""
+    """Returns, for each value, the share of the way from baseline to goal that it covers."""
     # Rounded, so that a half is exactly a half in every unit.
     return [round((value - series.baseline) / (series.goal - series.baseline), 9) for value in values]
 
 
 def _fallen_below(parts: Sequence[float]) -> float | None:
-    """Returns, after a collapse, the share of the way that each of the last three scores is below; otherwise None.
+    """Returns a limit below which each of the last three scores has fallen (a collapse), or None if there is no
+    collapse.
 
-    A collapse: three earlier scores in a row had covered half of the way or more, by their median, and each of the last
-    three covers less than a quarter of the way, or than a third of what the scores before the fall covered, by their
-    median.
+    `parts` has, for each score, the share of the way from baseline to goal. There is a collapse if
+
+    * the median of three earlier scores in a row is half of the way or more, and
+    * each of the last three scores is below the limit. The limit is a quarter of the way, or a third of the median of
+      the scores before the fall if that is more.
     """
     medians = [median(parts[n : n + LEVEL_SCORES]) for n in range(len(parts) - 2 * LEVEL_SCORES + 1)]
     if max(medians, default=0.0) < HALF or max(parts[-LEVEL_SCORES:]) >= HALF:
@@ -172,7 +186,7 @@ def _fallen_below(parts: Sequence[float]) -> float | None:
 
 
 def _has_run(hits: Sequence[bool], window: int, needed: int) -> bool:
-    """Returns whether the criterion was met `needed` times within `window` scores in a row."""
+    """Returns whether there are `window` scores in a row of which at least `needed` meet the criterion."""
     return any(sum(hits[n : n + window]) >= needed for n in range(len(hits)))
 
 

@@ -1,4 +1,4 @@
-"""Judges the last k scores against the aimline (the k-point rule). Ignores the distance from the aimline."""
+"""Judges the last k scores by their side of the aimline (the k-point rule). Ignores their distance from it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ EARLIER_SCORES = 3
 
 
 def last_run(sides: Sequence[int], on_side: int) -> int:
-    """Returns how many of the last scores in a row are on the side `on_side`: -1 worse than the line, +1 better, 0 on
-    it.
+    """Returns how many scores at the end of a series, in a row, are on the side `on_side`.
+
+    The sides are -1 (worse than the line), +1 (better) and 0 (on the line).
     """
     run = 0
     for side in reversed(sides):
@@ -24,15 +25,18 @@ def last_run(sides: Sequence[int], on_side: int) -> int:
     return run
 
 
-def find(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges the last k consecutive scores y(t) against A(t) = b + g * t, strictly.
+def judge_by_k_point(series: Series, parameters: Mapping[str, int]) -> Finding:
+    """Judges a series by the sides on which its last k scores are, relative to the aimline A(t) = b + g * t.
 
-    All worse than A: `not_responding`. All better: `responding`, and a higher goal is suggested. Otherwise
-    `responding`, because the field's rule then says to continue. Each score counts, also within a week. The statistic
-    is the number of last consecutive scores worse than A, the threshold is k.
+    * All k scores are worse than the line: `not_responding`.
+    * All k scores are better than the line: `responding`, and a higher goal is suggested.
+    * In all other cases: `responding`, because the field's rule then says to continue.
 
-    With k = 4, a student exactly on the line is flagged within 15 weekly scores with probability 12199/32768, whatever
-    the size of independent symmetric noise; with a baseline of three scores, about .43.
+    Each score counts, also if there are several in a week. A score on the line is on neither side. The statistic is the
+    number of scores in a row, at the end, that are worse than the line. The threshold is k.
+
+    With k = 4, a student whose true growth is exactly the aimline is flagged within 15 weekly scores with probability
+    12199/32768, whatever the size of independent symmetric noise; with a baseline of three scores, about .43.
 
     Source: the data-point rule of curriculum-based measurement, reviewed by Ardoin, Christ, Morena, Cormier and
     Klingbeil (2013).
@@ -56,13 +60,15 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def _not_responding(series: Series, sides: Sequence[int], run: int, k: int) -> Finding:
-    """Returns a finding `not_responding` of the kind `never` or `stopped`.
+    """Returns a finding `not_responding`, with its kind and the week of the change.
 
-    The kind depends on the scores before the final run of worse scores. It is `stopped` if there are at least three
-    earlier scores and at least half of them are on the aimline or better. Growth then slowed about the week of the
-    first score of the run. Otherwise the kind is `never`. The week is the one in which the scores fell behind. A
-    student who was well ahead of the aimline slowed some weeks earlier. Early scores of a student who never grew can be
-    above the aimline because of noise or a low baseline.
+    * The kind is `stopped` if there are at least three scores before the final run of worse scores, and at least half
+      of these are on the aimline or better. Growth then slowed about the week of the first score of the run.
+    * Otherwise the kind is `never`.
+
+    The week is only the one in which the scores fell behind. A student who was well ahead of the aimline slowed some
+    weeks earlier. If a student never grew, early scores can still be above the aimline because of noise or a low
+    baseline.
     """
     earlier = sides[:-run]
     kept_pace = sum(1 for side in earlier if side >= 0)
@@ -110,8 +116,8 @@ def _last_scores(series: Series, run: int) -> str:
 
 
 def _side_name(series: Series, side: int) -> str:
-    """Returns the word for the side of the aimline on which better (+1) or worse (-1) scores are in a chart: above or
-    below.
+    """Returns "above" or "below": where, in a chart, the scores of this side (+1 better, -1 worse) are relative to the
+    aimline.
     """
     return "above" if side * series.aimline.better > 0 else "below"
 

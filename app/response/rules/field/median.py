@@ -1,4 +1,6 @@
-"""Judges the median of the last three scores' distances from the aimline (the median rule). Never looks at slopes."""
+"""Judges a series by the median of its last three scores' distances from the aimline (the median rule). Uses no
+slope.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,18 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, scores, weeks
 
 
-def find(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges by the median distance of the last three scores from the aimline; on its worse side, it is
-    `not_responding`.
+def judge_by_median(series: Series, parameters: Mapping[str, int]) -> Finding:
+    """Judges a series by the median distance of its last three scores from the aimline.
 
-    The statistic is median(y(t) - A(t)) with A(t) = b + g * t, with better as positive, in the measure's units; the
-    threshold is 0. A lead is a score's distance from the aimline. The kind is `stopped` if there are three or more
-    earlier leads and their median is on the aimline or better. Growth then slowed about the week of the first of the
-    last three scores. Otherwise it is `never`. The caller checks the minimum number of scores.
+    The state is `not_responding` if the median is on the worse side of the aimline, otherwise `responding`. The
+    distance of a score is y(t) - A(t) with A(t) = b + g * t, in the measure's units, with better as positive. The
+    statistic is the median of the three distances, and the threshold is 0.
+
+    * The kind is `stopped` if there are at least three earlier scores, and the median of their distances is 0 or
+      better. Growth then slowed about the week of the first of the last three scores.
+    * Otherwise the kind is `never`.
+
+    The caller checks the minimum number of scores.
 
     Source: a median of three in place of single scores, among the decision rules reviewed by Ardoin, Christ, Morena,
     Cormier and Klingbeil (2013).

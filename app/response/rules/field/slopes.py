@@ -1,4 +1,4 @@
-"""Judges the slope of the scores by other methods than plain least squares."""
+"""Judges the slope of the scores by methods other than plain least squares."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, plainly, scores, weeks
 
 PRIOR_RATE, PRIOR_SPREAD = 0.87, 0.40
-"""The mean and standard deviation of the true rates of supported students, in required rates g, if there is no
-cohort.
+"""The mean and the standard deviation of the true rates of supported students, in required rates g.
+
+They are assumed, because this rule uses no cohort from which to estimate them.
 """
 
 
 def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
-    """Returns the median of (yj - yi) / (tj - ti) over all pairs in different weeks, in units a week.
+    """Returns the median of the slopes (yj - yi) / (tj - ti) of all pairs of scores from different weeks, in units a
+    week.
 
     Source: Theil (1950), Sen (1968). Raises ValueError with fewer than two different weeks.
     """
@@ -45,7 +47,7 @@ def residual_error(times: Sequence[float], values: Sequence[float]) -> float:
 def _least_squares(series: Series) -> tuple[float, float]:
     """Returns the least-squares slope and its standard error.
 
-    The error comes from the measure's SEM, or from the residuals if the SEM is unknown.
+    The standard error is computed from the measure's SEM, or from the residuals if the SEM is unknown.
     """
     rate = slope(series.weeks, series.values)
     if rate is None:
@@ -57,7 +59,7 @@ def _least_squares(series: Series) -> tuple[float, float]:
 def _fell_short(series: Series, reason: Reason, sentence: str, statistic: float, threshold: float) -> Finding:
     """Returns a finding `not_responding` of the kind `never` or `stopped`.
 
-    As in the trend rule, the kind depends on the growth before the best single break.
+    As in the trend rule, the kind depends on the slope before the best single break (`trend.best_break`).
     """
     at, before, after = best_break(series) or (None, 0.0, 0.0)
     if at is None or series.aimline.better * (before - series.goal_rate) < -series.slack:
@@ -68,13 +70,14 @@ def _fell_short(series: Series, reason: Reason, sentence: str, statistic: float,
     return Finding(State.NOT_RESPONDING, (reason, change), sentence, statistic, threshold, NonresponseKind.STOPPED, at)
 
 
-def find_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges by the median of the slopes between all pairs of scores; one that is worse than the required rate is
-    `not_responding`.
+def judge_by_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding:
+    """Judges a series by the Theil-Sen slope: the median of the slopes between all pairs of scores.
 
-    Otherwise the state is `responding`. The statistic is that median, the threshold is the required rate g, in units a
-    week. A single outlying score hardly moves it; like the trend rule it has no margin for noise. Source: Theil (1950),
-    Sen (1968).
+    The state is `not_responding` if this slope is worse than the required rate g, otherwise `responding`. The statistic
+    is the slope and the threshold is g, both in units a week. A single outlying score hardly changes the slope. Like
+    the trend rule, this rule has no margin for noise.
+
+    Source: Theil (1950), Sen (1968).
     """
     rate, needed = theil_sen(series.weeks, series.values), series.goal_rate
     shown, needed_text = plainly(rate, needed)
@@ -87,17 +90,19 @@ def find_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding:
     return _fell_short(series, Reason("trend_falls_short", numbers), sentence, rate, needed)
 
 
-def find_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges level and slope together; only if both are clearly too low is the state `not_responding`.
+def judge_by_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Finding:
+    """Judges level and slope together. The state is `not_responding` only if both are clearly too low.
 
-    Both are measured in standard errors. z is the normal quantile of `percentile` (25 gives -.674). The level is
-    discrepant if the median lead of the last three scores, divided by its standard error .67 * SEE, is below z. The
-    slope is discrepant if (slope - g) / SE(slope) is below z. SEE is the measure's SEM, or the series' residual
-    standard error if the SEM is unknown. The statistic is the better of these two quotients, because both must be below
-    z. The threshold is z.
+    * z is the normal quantile of `percentile` (25 gives -.674).
+    * The level is discrepant if the median distance of the last three scores from the aimline, divided by its standard
+      error .67 * SEE, is below z.
+    * The slope is discrepant if (slope - g) / SE(slope) is below z.
+    * SEE is the measure's SEM, or the series' residual standard error if the SEM is unknown.
 
-    Source: Fuchs and Fuchs (1998), who use percentiles of a comparison group; with standard errors instead, the rule
-    needs no group and does not flag a fixed share of every group.
+    The statistic is the better of the two quotients, because both must be below z. The threshold is z.
+
+    Source: Fuchs and Fuchs (1998), who use percentiles of a comparison group. With standard errors instead, the rule
+    needs no group, and does not flag a fixed share of every group.
     """
     line, (rate, se) = series.aimline, _least_squares(series)
     see = series.sem or residual_error(series.weeks, series.values)
@@ -125,17 +130,19 @@ def find_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Find
     return _fell_short(series, reason, sentence, statistic, threshold)
 
 
-def find_slope_interval(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges whether the fitted line, with its interval, reaches the goal in time; if it does not, it is
-    `not_responding`.
+def judge_by_slope_interval(series: Series, parameters: Mapping[str, int]) -> Finding:
+    """Judges whether the fitted line, with an interval around it, reaches the goal in time. If not: `not_responding`.
 
-    The goal is G at week W. The interval is yhat(W) +- z * SE(slope) * (W - t): the least-squares line continued to the
-    goal's week, with t the last week, SE = SEE / sqrt(sum((t - mean t)^2)), SEE the residual standard error of the
-    series, and z the two-sided normal quantile of `confidence` (75 gives 1.15). The statistic is the distance from the
-    interval's better end to the goal, in units. It is positive if the goal is outside of the interval on the better
-    side. The threshold is 0. Judges from week `from_week` on.
+    The least-squares line is continued to the goal's week W, where its interval is yhat(W) +- z * SE(slope) * (W - t).
 
-    Source: the standard error of the slope is that of Christ (2006); see `trend.slope_se`.
+    * t is the week of the last score.
+    * SE(slope) is that of `trend.slope_se`, with the residual standard error of the series.
+    * z is the two-sided normal quantile of `confidence` (75 gives 1.15).
+
+    The statistic is the distance from the interval's better end to the goal, in units. It is positive if the whole
+    interval is short of the goal. The threshold is 0. The rule judges from week `from_week` on.
+
+    Source: the standard error of the slope is that of Christ (2006).
     """
     line, rate = series.aimline, slope(series.weeks, series.values)
     if rate is None:
@@ -155,13 +162,17 @@ def find_slope_interval(series: Series, parameters: Mapping[str, int]) -> Findin
     return _fell_short(series, Reason("goal_out_of_reach", numbers), sentence, beyond, 0.0)
 
 
-def find_shrunken(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges by the empirical-Bayes slope; one that is worse than the required rate g is `not_responding`.
+def judge_by_shrunken_slope(series: Series, parameters: Mapping[str, int]) -> Finding:
+    """Judges a series by the empirical-Bayes slope. The state is `not_responding` if it is worse than the required rate
+    g.
 
-    Otherwise the state is `responding`. The slope is (slope / SE^2 + m / v) / (1 / SE^2 + 1 / v), with m and v the mean
-    and the variance of the true rates in the cohort. Here m = .87 g and v = (.40 g)^2, this project's published
-    defaults for supported students; SE comes from the measure's SEM, or from the residuals if the SEM is unknown.
-    Because m is below g, the rule requires evidence of pace.
+    Otherwise the state is `responding`. The slope is (slope / SE^2 + m / v) / (1 / SE^2 + 1 / v).
+
+    * m and v are the mean and the variance of true rates. Here m = .87 g and v = (.40 g)^2, this project's published
+      defaults for supported students.
+    * SE is computed from the measure's SEM, or from the residuals if the SEM is unknown.
+
+    Because m is below g, the rule requires evidence that growth keeps pace.
 
     Source: the empirical-Bayes estimate of growth in hierarchical linear models (Bryk and Raudenbush, 1987).
     """

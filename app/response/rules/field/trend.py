@@ -1,4 +1,6 @@
-"""Judges the least-squares slope against the required rate (the trend rule). Never judges from a single week."""
+"""Judges the least-squares slope of a series against the required rate (the trend rule). Needs scores of several
+weeks.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,16 @@ BEFORE_BREAK, AFTER_BREAK = 4, 3
 
 
 def _spread(left: Sequence[float], right: Sequence[float]) -> float:
-    """Returns the sum of products of the deviations from the means.
+    """Returns the sum of the products of the two sequences' deviations from their means.
 
-    The sum is exact, so the order of the terms does not matter.
+    The sum is exact, so it does not depend on the order of the terms.
     """
     mean_left, mean_right = math.fsum(left) / len(left), math.fsum(right) / len(right)
     return math.fsum((a - mean_left) * (b - mean_right) for a, b in zip(left, right, strict=True))
 
 
 def slope(times: Sequence[float], values: Sequence[float]) -> float | None:
-    """Returns the ordinary least-squares slope, Sty / Stt, in units a week, or None if all scores are of a single
+    """Returns the ordinary least-squares slope, Sty / Stt, in units a week. Returns None if all scores are from one
     week.
     """
     if len(set(times)) < 2:
@@ -32,23 +34,27 @@ def slope(times: Sequence[float], values: Sequence[float]) -> float | None:
 
 
 def slope_se(times: Sequence[float], see: float) -> float:
-    """Returns the standard error of the least-squares slope: SEE / sqrt(sum((t - mean t)^2)), in units a week.
+    """Returns the standard error of the least-squares slope, SEE / sqrt(sum((t - mean t)^2)), in units a week.
 
-    `see` is the residual standard error of the series, in units. At SEE 10 and one score a week: 2.39, 1.54, 1.10, .84,
-    .60 at 6, 8, 10, 12, 15 weeks, so a trend over a few weeks is weak evidence. Source: Christ (2006), on the standard
-    error of slopes in oral reading. Raises ValueError with fewer than two different weeks.
+    `see` is the residual standard error of the series, in units. With SEE = 10 and one score a week, the result is
+    2.39, 1.54, 1.10, .84, .60 at 6, 8, 10, 12, 15 weeks: a trend over a few weeks is weak evidence.
+
+    Source: Christ (2006), on the standard error of slopes in oral reading. Raises ValueError with fewer than two
+    different weeks.
     """
     if len(set(times)) < 2:
         raise ValueError("The standard error of a slope needs two different weeks.")
     return see / math.sqrt(_spread(times, times))
 
 
-def find(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Judges by the least-squares slope; one that is worse than the required rate is `not_responding`.
+def judge_by_trend(series: Series, parameters: Mapping[str, int]) -> Finding:
+    """Judges a series by its least-squares slope. The state is `not_responding` if it is worse than the required rate.
 
-    Otherwise the state is `responding`. The statistic is the slope, the threshold is the required rate g, both in units
-    a week (negative where down is better). The caller checks the minimum number of scores. A student exactly on the
-    line is flagged with probability one half each time, because the rule has no margin for noise.
+    Otherwise the state is `responding`. The statistic is the slope and the threshold is the required rate g, both in
+    units a week (negative if lower scores are better). The caller checks the minimum number of scores.
+
+    The rule has no margin for noise: a student whose true growth is exactly the required rate is flagged with a
+    probability of one half each time.
 
     Source: the trend-line rule of curriculum-based measurement, reviewed by Ardoin, Christ, Morena, Cormier and
     Klingbeil (2013).
@@ -84,14 +90,15 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
 
 
 def best_break(series: Series) -> tuple[int, float, float] | None:
-    """Returns the best single break: its week, and the slopes before and after it in units per week, or None with too
-    few scores.
+    """Fits a line with one bend. Returns the week of the bend, and the slopes before and after it in units per week.
 
-    The candidates are the lines y = a + before * min(t, w) + after * max(t - w, 0). Week w has a score, at least four
-    scores are in or before it, and at least three after it. The best line has the least squared error; of equals, the
-    one with the earliest week. The break shows how growth fell short (`stopped` if the slope before it kept pace),
-    never whether growth fell short. It is rough: under noise, a few high scores in the middle look like a time that
-    kept pace.
+    The line is y = a + before * min(t, w) + after * max(t - w, 0). A week w is a candidate if it has a score, at least
+    four scores are in or before it, and at least three are after it. The line with the least squared error is chosen;
+    of equally good ones, the one with the earliest week. Returns None if no week is a candidate.
+
+    The result only describes how growth fell short (`stopped` if the slope before the bend kept pace). Another rule
+    must have found that growth did fall short. The result is rough: because of noise, a few high scores in the middle
+    can look like a time in which growth kept pace.
     """
     spread = _spread(series.values, series.values)
     best, explained = None, -math.inf

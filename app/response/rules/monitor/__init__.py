@@ -1,1 +1,1 @@
-"""The response monitor: its arithmetic on arrays, its calibration, and its findings. Uses no database and no API."""
+"""The response monitor: its computation on arrays, its calibration, and its findings. Uses no database and no API."""

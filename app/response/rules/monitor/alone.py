@@ -1,7 +1,6 @@
-"""Computes the monitor's two filters for a few series with plain floats, because a numpy call would cost more than its
-work.
+"""Computes the monitor's two filters for a few series with plain floats. For so few, calls of numpy would cost more.
 
-It returns exactly the same numbers as `filters`, by the same operations in the same order.
+The result is exactly the same as that of `filters`: the same operations are executed in the same order.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ FEW = 2
 """The maximum number of series for which plain floats are faster than arrays."""
 
 
-def both(
+def run_filters(
     weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
 ) -> tuple[Array, Array]:
     """Returns the states of the forward and of the backward filter, exactly as `filters` computes them.
 
-    Both arrays have the shape (weeks, 7, noise, n).
+    Both arrays have the shape (weeks, 7, noise, n): weeks, values of the state, noise multiples, students.
     """
     first, q = int(weeks[0]), prior.wobble**2
     forward: list[float] = []

@@ -1,10 +1,12 @@
-"""Judges all series of a district at once with arrays, including form adjustment. Contains no sentence and no database
-access.
+"""Judges all series of a district at once with arrays, including form adjustment. Uses no database.
 
-For a whole district, call `judge_bulk`. Only few series change their state. For each of these,
-`rule.conclude(judged.estimate, n, facts, far, calibration)` returns the finding with its sentence, and
-`RULES["monitor"].verdict(series, parameters, finding)` returns the verdict. If a request records a single score, do the
-same with the rows of that student's cohort.
+For a whole district, call `judge_bulk`. It returns states and estimates, but no sentences. Only few series change their
+state. For each of these:
+
+* `rule.conclude(judged.estimate, n, facts, far, calibration)` returns the finding with its sentence;
+* `RULES["monitor"].verdict(series, parameters, finding)` returns the verdict.
+
+If a request records a single score, do the same with the rows of that student's cohort.
 """
 
 from __future__ import annotations
@@ -24,20 +26,24 @@ from app.response.rules.verdict import State
 from app.response.rules.wording import NAMED
 
 STATES = tuple(State)
-"""The states, in the order of the numbers in `BulkJudgement.state`."""
+"""The states, in the order of their numbers in `BulkJudgement.state`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A table of N series with T columns in common, of one measure or of several, each in its own units.
+    """A table of the scores of N series with T common columns. The series may be of several measures, each in its own
+    units.
 
-    `weeks` (T,) are instructional weeks in order, of one calendar; a week occurs once for each form given in it.
-    `values` (N, T) are scores in the measure's units, nan where there is none. `baseline` (N,) are medians of three
-    scores, in units. `goal_rate` (N,) is in units a week and in the measure's direction, so it is below zero where down
-    is better. `goal` (N,) is in units. `sem` (N,) is in units, nan where it is unknown. `began` (N,) is the calendar
-    week in which each phase began (week 0 of its aimline); earlier scores are not part of the phase and must be nan.
-    `cohort` (N,) are numbers. Students with the same number took the same form in the same column, on one measure, and
-    share one calendar. A series without a cohort has a number of its own. A cohort of over 1,000 is treated as several.
+    * `weeks` (T,): instructional weeks of one calendar, in order. A week occurs once for each form given in it.
+    * `values` (N, T): scores in the measure's units; nan where there is none.
+    * `baseline` (N,): medians of three scores, in units.
+    * `goal_rate` (N,): units a week; negative if lower scores are better. `goal` (N,): units.
+    * `sem` (N,): units; nan where it is unknown.
+    * `began` (N,): the calendar week in which each phase began (week 0 of its aimline). Earlier scores do not belong to
+      the phase and must be nan.
+    * `cohort` (N,): the number of the cohort. Students with the same number took the same form in the same column, on
+      one measure, and have one calendar. A series without a cohort has its own number. A cohort of over 1,000 is
+      treated as several.
     """
 
     weeks: Weeks
@@ -50,7 +56,7 @@ class Batch:
     cohort: NDArray[np.int64]
 
     def rows(self, chosen: NDArray[np.int64]) -> Batch:
-        """Returns a batch that has only the rows `chosen`."""
+        """Returns a batch that has only the rows with the indices `chosen`."""
         return Batch(self.weeks, *(getattr(self, name)[chosen] for name in ROWS))
 
 
@@ -60,12 +66,13 @@ FOUND = tuple(f.name for f in fields(PanelEstimate))
 
 @dataclass(frozen=True, slots=True)
 class BulkJudgement:
-    """The result of judging N series, in the order of the batch: a state and an estimate for each.
+    """The result of judging N series, in the order of the batch.
 
-    `state` has each state as an index of STATES, before the dosage gate. The dosage gate keeps a series from being
-    judged as not responding if too little of the support was delivered; `rule.conclude` applies it one by one to the
-    series whose state changed. `last` is the week of the phase in which the last score was given; the series was judged
-    as of this week. `estimate` has the estimated rates, in required rates g.
+    * `state`: the state of each series, as an index of STATES. Dosage is not considered yet: if too little of a support
+      was delivered, it must not be judged as not responding. `rule.conclude` checks this for the series whose state
+      changed.
+    * `last`: the week of the phase with the last score. The series was judged as of this week.
+    * `estimate`: the estimated rates, in required rates g.
     """
 
     state: NDArray[np.int8]
@@ -76,17 +83,17 @@ class BulkJudgement:
 MAX_COHORT = 1000
 """The maximum number of students of a cohort that are judged together.
 
-More students would not improve the estimate of a form.
+More students would not improve the estimate of a form's difficulty.
 """
 
 
 def judge_bulk(
     batch: Batch, calibration: Calibration = PUBLISHED, *, far: float = 0.10, adjust: bool = True
 ) -> BulkJudgement:
-    """Returns the monitor's judgement of all series as of their last score, adjusted for forms within each cohort.
+    """Returns the monitor's judgement of all series, each as of its last score.
 
-    Time and memory are linear in N. `far` is the stated false-alarm rate. With `adjust`, form effects are removed. The
-    arithmetic is the same as for a single series, and the results agree to 1e-9.
+    Time and memory are linear in N. `far` is the stated false-alarm rate. With `adjust`, form effects are estimated
+    within each cohort and removed. The computation is the same as for a single series, and the results agree to 1e-9.
     """
     estimate = find_bulk(batch, calibration, adjust=adjust)
     better = np.where(batch.goal_rate < 0, -1.0, 1.0)
@@ -105,10 +112,11 @@ def find_bulk(
     adjust: bool = True,
     only: NDArray[np.bool_] | None = None,
 ) -> PanelEstimate:
-    """Returns the monitor's estimate of each series as of its last score, or nan for a series without a usable score.
+    """Returns the monitor's estimate of each series as of its last score. It is nan for a series without a usable
+    score.
 
-    `only` (N,) marks the series to estimate; without it, all are estimated. The other series only show how hard the
-    forms were, and their estimates are nan.
+    `only` (N,) marks the series to estimate; without it, all are estimated. The scores of the other series only help to
+    estimate the difficulty of the forms, and their own estimates are nan.
     """
     has_score = ~np.isnan(batch.values)
     estimate, last = _empty_estimate(len(batch.cohort)), _last(batch, has_score)
@@ -130,8 +138,8 @@ def find_cohort(
 ) -> PanelEstimate:
     """Returns the estimates of the requested series of one cohort, as `find_bulk` does.
 
-    `only` (N,) marks the requested series, which must be judgeable and have a score. Other series that are not
-    judgeable are not used to estimate the forms.
+    `only` (N,) marks the requested series. Each of them must be judgeable and have a score. Series that cannot be
+    judged are not used to estimate the difficulty of the forms either.
     """
     has_score = ~np.isnan(batch.values)
     last, judgeable = _last(batch, has_score), _usable(batch) & has_score.any(axis=1)
@@ -161,8 +169,9 @@ def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
 
 
 def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
-    """Returns the state of each series, which follows from the statistic, the share of slow growth and the interval:
-    not_responding, off_track, uncertain, below_pace or responding.
+    """Returns the state of each series: not_responding, off_track, uncertain, below_pace or responding.
+
+    The state depends on the statistic, the share of slow growth and the interval of the rate.
     """
     threshold = calibration.threshold_at(far)
     watch = min(threshold, calibration.threshold_at(WATCH))
@@ -192,10 +201,9 @@ def _empty_estimate(n: int) -> PanelEstimate:
 
 
 def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Splits the students into groups of some thousand, so that less memory is used at a time; returns the groups'
-    indices.
+    """Divides the students into groups of some thousand, so that less memory is needed at a time. Splits no cohort.
 
-    No cohort is split.
+    Returns the students' indices by group.
     """
     if len(cohort) <= 4000:
         return [np.arange(len(cohort))] if len(cohort) else []
@@ -205,7 +213,7 @@ def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
-    """Returns a batch as a panel, with values in SEM, relative to the first baseline of the cohort, and higher for
+    """Converts a batch into a panel: values are in SEM, relative to the first baseline of the cohort, with higher as
     better.
 
     The series of a cohort must be adjacent. The baseline becomes a column at the earliest start. `noise` is the

@@ -1,4 +1,4 @@
-"""Defines a calibration: the estimates for one measure and grade from a district's own series. Does not make them."""
+"""Defines a calibration: the estimates for one measure and grade from a district's own series. Computes none."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 class Calibration:
     """The monitor's prior for one measure and grade, and its thresholds at the stated rates of GRID.
 
-    `noise` is the standard deviation of the errors, in the measure's SEM. `prior` has its rates in required rates g,
-    everything else in the measure's SEM times `noise`. `thresholds` are log odds, one for each rate, falling;
-    `adaptive` are those for districts that give extra scores when requested. `series` and `scores` are the numbers from
-    which it was estimated, 0 for the published defaults. `estimates` are intermediate estimates, by name. `observed` is
-    the share of these series that passed the threshold for the rate .10, and `expected` the share that would pass it
-    according to the estimated model. A district's true false-alarm rate cannot be known, and is not claimed.
+    * `noise`: the standard deviation of the errors, in the measure's SEM.
+    * `prior`: its rates are in required rates g, all else is in the measure's SEM times `noise`.
+    * `thresholds`: log odds in descending order, one for each rate. `adaptive` has those for districts that give extra
+      scores when these are requested.
+    * `series`, `scores`: the numbers from which the estimates were made; 0 for the published defaults.
+    * `estimates`: intermediate estimates, keyed by name.
+    * `observed`: the share of these series that passed the threshold for the rate .10. `expected`: the share that would
+      pass it according to the estimated model.
+
+    A district's true false-alarm rate cannot be known, so none is stated.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -51,13 +55,15 @@ class Calibration:
     def threshold_at(self, far: float, *, adaptive: bool = False) -> float:
         """Returns the threshold, in log odds, for the stated false-alarm rate `far`.
 
-        Within 26 weeks, the share `far` of the responders exceeds it at some time. With `adaptive`, the threshold is
-        for districts that give extra scores when requested.
+        The share `far` of the responders exceeds it at some time within 26 weeks. With `adaptive`, returns the
+        threshold for districts that give extra scores when these are requested.
         """
         return between(GRID, self.adaptive if adaptive else self.thresholds, far)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns rounded values for JSON, which `from_json` can read. The same estimates give the same bytes."""
+        """Returns the calibration as JSON with rounded values. `from_json` reads it. The same estimates give the same
+        bytes.
+        """
         values = asdict(self) | {"prior": {name: _round(value) for name, value in asdict(self.prior).items()}}
         values["estimates"] = {name: rounded(value) for name, value in self.estimates}
         return {name: _round(value) for name, value in values.items()}
@@ -97,4 +103,4 @@ def _round(value: Any) -> Any:
 
 
 PUBLISHED = Calibration()
-"""The published defaults, which come from the simulated year in docs/response.md."""
+"""The published defaults. They come from the simulated year in docs/response.md."""

@@ -1,7 +1,7 @@
-"""Computes the response monitor's arithmetic: the evidence, for each week, that a series changed its growth in that
-week.
+"""Computes how strongly the scores indicate, for each week, that the student's growth changed in that week.
 
-Works on arrays of many students; one student is a batch of one. Contains no sentence, threshold or state.
+This is the arithmetic of the response monitor. It works on arrays of many students; a single student is an array of
+one. States, thresholds and sentences are left to other modules.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from app.response.rules.monitor.model import NODES, Array, Prior, Weeks
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """The probability of each hypothesis at the last week, and the rates under it.
+    """The probability of each hypothesis at the last week, and the rates of growth under each hypothesis.
 
-    The axes are the week of the change (0: no change), the noise multiple, and the student. `weight` sums to 1 over the
-    first two axes. `mean` and `sd` describe the present rate, in g. `was_mean` and `was_sd` describe the rate just
-    before the change, from the scores up to then; without a change, they describe the present rate. `week` is the week
-    of each change, from the second index of the first axis on. `evidence` (students,) is the log probability density of
-    the scores.
+    The axes are: week of the change (index 0: no change), noise multiple, student.
+
+    * `weight`: the probabilities. They sum to 1 over the first two axes.
+    * `mean`, `sd`: the present rate, in required rates g.
+    * `was_mean`, `was_sd`: the rate just before the change, from the scores up to then. Without a change, this is the
+      present rate.
+    * `week`: the week of each change, for index 1, 2, ... of the first axis.
+    * `evidence` (students,): the log probability density of the scores.
     """
 
     weight: Array
@@ -47,21 +50,24 @@ def posterior(
     began: Weeks,
     last: Weeks,
 ) -> Posterior:
-    """Returns the exact posterior over the weeks of a change and the rates, as of the week `last`, from the scores up
-    to then.
+    """Returns the exact posterior over the week of a change and the rates, as of the week `last`, from the scores up to
+    then.
 
-    times: (slots,), whole weeks in order. values: (slots, students) in SEM, nan where there is no score, better is up.
-    extra: (slots, students) or (slots, 1), variance of each score besides the student's own, SEM^2. g: (students,), the
-    required rate in SEM a week. start: mean and variance of the level at the start, (students,). own: (slots,),
-    variance of a score's own noise, SEM^2. prior: the assumed rates before and after a change. began: (students,), the
-    week in which each phase began; earlier scores count as given in this week. last: (students,), the week as of which
-    each phase is judged.
+    * times (slots,): whole weeks in order.
+    * values (slots, students): scores in SEM, higher is better; nan where there is none.
+    * extra (slots, students) or (slots, 1): variance of each score besides the student's own, SEM^2.
+    * g (students,): the required rate in SEM a week.
+    * start: mean and variance of the level at the start, (students,) each.
+    * own (slots,): variance of a score's own noise, SEM^2.
+    * prior: the assumed rates before and after a change.
+    * began (students,): the week in which each phase began. Earlier scores count as given in this week.
+    * last (students,): the week as of which each phase is judged.
 
     There is one hypothesis for each week w: growth changed at the end of week w. Under it, the new rate is drawn from
     the distribution `prior.after`, and level and rate are Gaussian. A forward filter (Kalman, 1960) gives the level
-    from the scores up to w; a backward filter in information form (Fraser and Potter, 1969, "The optimum linear
-    smoother as a combination of two optimum linear filters") gives level and rate at w from the later scores. Each
-    week's hypothesis is the product of the two with the new rate.
+    from the scores up to w. A backward filter in information form (Fraser and Potter, 1969, "The optimum linear
+    smoother as a combination of two optimum linear filters") gives level and rate at w from the later scores. The
+    hypothesis of a week is the product of the two with the new rate.
     """
     weeks = np.arange(int(times[0]), int(times[-1]) + 1)
     grown = np.maximum(times[:, None] - began, 0)
@@ -71,7 +77,9 @@ def posterior(
     inverse = has_score[:, None, :] / error
     edges = np.searchsorted(times, np.arange(weeks[0], weeks[-1] + 2)).tolist()
     few = len(g) <= alone.FEW
-    forward, backward = (alone.both if few else _run_filters)(weeks, edges, y, inverse, g, start[1], prior, began)
+    forward, backward = (alone.run_filters if few else _run_filters)(
+        weeks, edges, y, inverse, g, start[1], prior, began
+    )
     filtered = _Filtered(
         forward[:, 0], forward[:, 2], forward[:, 1], forward[:, 4], -0.5 * (forward[:, 5] + np.log(forward[:, 6]))
     )
@@ -120,11 +128,11 @@ class _Filtered:
 def _run_filters(
     weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
 ) -> tuple[Array, Array]:
-    """Returns the states of the forward and of the backward filter at each week. Both arrays have the shape (weeks, 7,
-    noise, n).
+    """Returns the states of the forward and of the backward filter at each week, with the shape (weeks, 7, noise, n)
+    each.
 
-    `y` has the scores, and `inverse` the inverse variances of their errors. `edges` are the indices at which each
-    week's slots begin, and the end.
+    `y` has the scores, and `inverse` the inverse variances of their errors. `edges` has the index at which the slots of
+    each week begin, and at last the number of slots.
     """
     return _run_forward(weeks, edges, y, inverse, g, start, prior, began), _run_backward(edges, y, inverse, prior)
 
@@ -134,8 +142,8 @@ def _run_forward(
 ) -> Array:
     """Returns the states of the Kalman filter under the assumption that growth does not change.
 
-    They are deviations from the expected path. The second axis has the level, the rate, their variances and covariance
-    (indices 2 to 4), and the two terms of the log likelihood.
+    The states are deviations from the expected path. The second axis has: the level, the rate, their variances and
+    covariance (indices 2 to 4), and the two terms of the log likelihood.
     """
     shape, q = inverse.shape[1:], prior.wobble**2
     states, state = np.empty((len(weeks), 7, *shape)), np.zeros((7, *shape))
@@ -209,8 +217,9 @@ def _run_backward(edges: list[int], y: Array, inverse: Array, prior: Prior) -> A
 
 
 def _join(filtered: _Filtered, backward: Array, g: Array, prior: Prior) -> tuple[Array, Array, Array]:
-    """Returns the mean of the new rate, its variance, and the evidence of all scores, each for a change at the end of
-    each week.
+    """Returns three arrays: the mean of the new rate, the variance of the new rate, and the evidence of all scores.
+
+    Each has an entry for every week, under the assumption that growth changed at the end of that week.
     """
     ll, lr, hl, hr, rr, lost, size = backward.swapaxes(0, 1)
     c = -0.5 * (lost + np.log(size))

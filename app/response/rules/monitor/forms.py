@@ -1,6 +1,6 @@
 """Estimates the difficulty of each form from a cohort's scores up to a week (form adjustment). Estimates no rate.
 
-Over 250 lines, so that the covariance of one series' scores and a cohort's evidence about a form stay together.
+This file exceeds 250 lines so that the covariance of one series and the evidence of a cohort stay together.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from numpy.typing import NDArray
 from app.response.rules.monitor.model import Array, Prior, Weeks
 
 MIN_COHORT = 5
-"""The minimum number of students from whose scores the difficulty of a form is estimated: one student and four
-classmates.
+"""The minimum number of students from whose scores the difficulty of a form is estimated.
+
+Each student then has at least four classmates.
 """
 
 COMMON_LEVEL, COMMON_RATE = 2.0, 0.15
-"""The assumed standard deviations of the level (in SEM) and of the rate (in g) that all students of a cohort have in
-common.
+"""The assumed standard deviations of two things that the students of a cohort have in common: their level (in SEM) and
+their rate (in g).
 """
 
 TURNS = ((0.0, 0.9), (0.3, 0.1))
 """The assumed standard deviations of the weekly change of a cohort's common rate, in g, each with its prior
 probability.
 
-The students of a cohort seldom change together.
+All students of a cohort seldom change together.
 """
 
 CHANCE = np.array([part for _, part in TURNS])[:, None, None]
@@ -36,7 +37,7 @@ CHANCE = np.array([part for _, part in TURNS])[:, None, None]
 CLIP = 3.0
 """The limit, in standard errors, for the distance of a score from the value that the student's other scores predict.
 
-A larger distance counts as this limit.
+A larger distance is reduced to this limit.
 """
 
 WILD = 4
@@ -48,7 +49,7 @@ Some = NDArray[np.int64] | slice
 
 @lru_cache(maxsize=64)
 def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
-    """Returns the mean (in g) and the covariance (in g^2) of a student's gain from week 0 to each week up to
+    """Returns the mean (in g) and the covariance (in g^2) of a student's gains from week 0 to each week, up to
     `weeks`.
     """
     t, last = np.arange(weeks + 1.0), max(weeks, 1)
@@ -69,9 +70,11 @@ def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
 def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array]:
     """Returns the parts of the scores' covariance that do not depend on the goal: V, e, and the rows of V, V'1 and 0.
 
-    `grown` are the weeks since the start, as int64. `own` are the variances of the errors. C is the covariance from
-    wobble and errors, and g^2 S that from growth. V and e solve the generalized symmetric eigenproblem V'CV = 1 and
-    V'SV = diag(e), by a Cholesky factor of C. Then V diag(1 / (1 + g^2 e)) V' is the inverse of g^2 S + C for every g.
+    `grown` has the weeks since the start, as int64, and `own` the variances of the errors.
+
+    Let C be the covariance from wobble and errors, and g^2 S the covariance from growth. V and e solve the generalized
+    symmetric eigenproblem V'CV = 1 and V'SV = diag(e), by a Cholesky factor of C. Then V diag(1 / (1 + g^2 e)) V' is
+    the inverse of g^2 S + C for every g.
     """
     weeks, errors = np.frombuffer(grown, np.int64), np.frombuffer(own)
     spread = path_moments(int(weeks.max()), prior)[1][weeks[:, None], weeks]
@@ -84,10 +87,11 @@ def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array
 class Paths:
     """The scores of all students, with the inverse of their covariance under the monitor's Gaussian model of growth.
 
-    The first axis of every array is the students, except of `values`, which is (slots, students). `values` may be
-    filled in until a slot is used. `alone` (students,) is true for students whose form effects are part of the errors;
-    for the others the effects are estimated and subtracted. `inverse` (students, slots, slots) is zero, except for
-    rounding, where there is no score.
+    * The first axis of every array is the students, except for `values`, whose axes are (slots, students). A slot of
+      `values` may be filled in as late as just before it is used.
+    * `alone` (students,) is true for students whose form effects are treated as a part of the errors. For the others,
+      form effects are estimated and subtracted.
+    * `inverse` (students, slots, slots) is zero, except for rounding, where there is no score.
     """
 
     def __init__(
@@ -110,10 +114,11 @@ class Paths:
             self.groups = [np.flatnonzero(group == value) for value in np.unique(group)]
 
     def upto(self, slots: int, own: Array, prior: Prior, form: Array | float = 0.0) -> Array:
-        """Includes the scores up to a slot, and returns their distances from the expected path.
+        """Adds the scores up to a slot to the inverse covariance. Returns the distances of these scores from the
+        expected path.
 
         The result has the shape (students, slots), with 0 where there is no score. `own` (slots,) is the variance of
-        each slot's error without the form's effect, and `form` the variance of the form's effect.
+        each slot's error without the form's effect, and `form` is the variance of the form's effect.
         """
         values, included, previous = self.values[:slots].T, self.inverse.shape[1], self.inverse
         self.has_score = ~np.isnan(values)
@@ -148,9 +153,9 @@ class Paths:
     ) -> Array:
         """Returns the inverse covariance for the first scores, computed for all students together.
 
-        It is a part that all students share, minus a block for each student's level and missing scores. An unknown
-        level adds v 11' to a covariance, and a missing score has infinite variance. Both enter the inverse by the
-        matrix inversion lemma.
+        It is a part that all students have in common, minus a block for each student's level and missing scores. An
+        unknown level adds v 11' to a covariance, and a missing score has infinite variance. Both enter the inverse by
+        the matrix inversion lemma.
         """
         v, e, rows_of = _design(grown.tobytes(), own.tobytes(), prior)
         part = 1 / (1 + g**2 * e)
@@ -174,9 +179,9 @@ class Paths:
 
     @staticmethod
     def _each(grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior) -> Array:
-        """Returns the same as `_at_once`, but by one inversion for each student.
+        """Returns the same as `_at_once`, but inverts one matrix for each student.
 
-        This is faster if few students share the weeks.
+        This is faster if only few students have the same weeks.
         """
         spread = path_moments(int(grown.max()), prior)[1]
         covariance = (g**2)[:, :, None] * spread[grown[:, None], grown] + variance[:, :, None]
@@ -203,8 +208,8 @@ class Paths:
         self.inverse[group, t, t] = weight[:, 0]
 
     def weighted(self, surprise: Array) -> Array:
-        """Returns the inverse covariance times the surprise, which is the distance of the scores from the expected
-        path.
+        """Returns the inverse covariance times the surprise. The surprise is the distance of each score from the
+        expected path.
 
         The result has the shape (students, slots).
         """
@@ -213,12 +218,13 @@ class Paths:
     def clipped(
         self, surprise: Array, form: Array | float, only: NDArray[np.bool_] | None = None
     ) -> tuple[Array, Array]:
-        """Returns the surprise with outliers moved to CLIP standard errors, and the inverse covariance times this
+        """Returns the surprise with outliers moved to CLIP standard errors, and the inverse covariance times this new
         surprise.
 
         An outlier is a score that is further than CLIP standard errors from the value that the student's other scores
-        predict. The worst is clipped first, so that it does not cast doubt on the others. `form` is the variance of
-        each score's form effect. `only` marks the students whose scores are clipped; without it, all are.
+        predict. The worst is clipped first, so that it does not make others look like outliers. `form` is the variance
+        of each score's form effect. `only` marks the students whose scores are clipped; without it, the scores of all
+        are.
         """
         inverse = self.inverse if only is None else self.inverse[only]
         own = np.maximum(inverse.diagonal(axis1=1, axis2=2), 1e-12)
@@ -242,9 +248,9 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Cohorts:
-    """The division of the students of an array into cohorts, which are adjacent in the array.
+    """The division of students into cohorts. The students of a cohort are adjacent in all arrays.
 
-    `first` has the index at which each cohort begins, and `index` has each student's cohort.
+    `first` has the index of the first student of each cohort, and `index` has the cohort of each student.
     """
 
     first: NDArray[np.int64]
@@ -253,7 +259,7 @@ class Cohorts:
 
     @classmethod
     def of(cls, cohort: NDArray[np.int64]) -> Cohorts:
-        """Returns the division into cohorts by the cohort number of each series. Equal numbers must be adjacent."""
+        """Returns the division that the cohort numbers of the series give. Equal numbers must be adjacent."""
         if len(cohort) and cohort[0] == cohort[-1]:
             return cls(np.zeros(1, np.int64), np.zeros(len(cohort), np.int64), np.array([len(cohort)]))
         new = np.ones(len(cohort), np.bool_)
@@ -262,9 +268,9 @@ class Cohorts:
         return cls(first, new.cumsum() - 1, np.diff(first, append=len(cohort)))
 
     def sums(self, values: Array) -> Array:
-        """Returns the sums over the students of each cohort.
+        """Returns the sums of `values` over the students of each cohort.
 
-        The first axis of the result has cohorts instead of students.
+        The first axis of the result has the cohorts in place of the students.
         """
         if len(self.first) == 1:
             return np.asarray(values.sum(axis=0, keepdims=True))
@@ -275,10 +281,12 @@ class Cohorts:
 
 @lru_cache(maxsize=64)
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
-    """Returns the prior covariance, by slot, of a form's effect and of the common growth of a cohort, and the identity.
+    """Returns two parts of the prior covariance between slots that a cohort has in common, and the identity matrix.
 
-    The covariance has two parts: one that is the same for all cohorts, and one for each of TURNS that growth adds, in
-    g^2. `share` is the variance of a form's effect.
+    * The first part comes from the form's effect and the common level, and is the same for all cohorts.
+    * The second part comes from the common growth. It has an entry for each of TURNS and is in g^2.
+
+    `share` is the variance of a form's effect.
     """
     t = np.frombuffer(times, np.int64).astype(float)
     late = np.maximum(t - np.arange(max(t[-1], 1))[:, None], 0)
@@ -287,10 +295,10 @@ def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]
 
 
 def _solve(a: Array, b: Array, common: Array, own: Array, share: float) -> tuple[Array, Array, Array]:
-    """Returns the cohorts' form effects, the variances of these, and the log evidence, each for every one of TURNS.
+    """Returns the form effects of the cohorts, their variances, and the log evidence, for each of TURNS.
 
-    `common` is the prior covariance of a form's effect and of the common growth of a cohort, (turns, cohorts, slots,
-    slots). With K = 1 + a common, where `a` is the information of the scores, the effects are share K^-1 b.
+    `common` (turns, cohorts, slots, slots) is the prior covariance of form effect and common growth. With K = 1 + a
+    common, where `a` is the information of the scores, the effects are share K^-1 b.
     """
     k = a @ common + own
     inverse, size = np.linalg.inv(k), np.linalg.slogdet(k)[1]
@@ -301,16 +309,19 @@ def _solve(a: Array, b: Array, common: Array, own: Array, share: float) -> tuple
 
 
 def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) -> tuple[Array, Array]:
-    """Returns the difficulty of each slot's form for each student's cohort, in SEM, and the variance of this estimate,
+    """Returns the difficulty of each slot's form in each student's cohort, in SEM, and the variance of this estimate,
     in SEM^2.
 
-    Both arrays have the shape (students, slots). `weighted` (students, slots) is the inverse covariance times the
-    scores' surprise. A slot is a form in a week. Each student's path is Gaussian with the monitor's own mean and
-    covariance, so the weight of a score is known exactly. The weighted sum over the cohort, shrunk by its variance, is
-    the best linear estimate of the form's effect. What the whole cohort shares from week to week (its level, its
-    growth, a turn of its growth) stays in the scores: a group that stalls is not explained away. In cohorts of fewer
-    than five students and slots of fewer than five scores, the scores are not adjusted, and the form's whole variance
-    remains.
+    Both arrays have the shape (students, slots). A slot is a form in a week. `weighted` (students, slots) is the
+    inverse covariance times the scores' surprise.
+
+    * Each student's path is Gaussian with the monitor's own mean and covariance, so the weight of a score is known
+      exactly. The weighted sum over the cohort, shrunk by its variance, is the best linear estimate of the form's
+      effect.
+    * What the whole cohort has in common from week to week (its level, its growth, a change of its growth) is not
+      attributed to the forms. If a whole group stops growing, this remains visible.
+    * Scores are not adjusted in cohorts of fewer than five students and in slots of fewer than five scores. The form's
+      whole variance then remains.
     """
     if prior.share <= 0 or int(cohorts.size.max(initial=0)) < MIN_COHORT:
         return np.zeros_like(weighted), np.full_like(weighted, prior.share)

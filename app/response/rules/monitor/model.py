@@ -1,4 +1,6 @@
-"""Defines the response monitor's prior and computes its log odds. Contains no score, threshold or state."""
+"""Defines the response monitor's prior, and computes its log odds. Scores, thresholds and states are in other
+modules.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +14,24 @@ Array = NDArray[np.floating]
 Weeks = NDArray[np.int64]
 
 NODES = np.linspace(-1.4, 1.4, 5)
-"""The nodes at which a student's own noise is assumed, as the log of the noise in its standard deviations.
+"""The values that are assumed for a student's own noise: the log of the noise, in standard deviations of this log.
 
-Seven or more nodes would move the statistic by .002 on average.
+With seven or more values the statistic would change by .002 on average.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """The monitor's assumptions before the first score.
+    """The monitor's assumptions before the first score. Rates are in required rates g, all else is in the measure's
+    SEM.
 
-    Rates are in required rates g, the rest in the measure's SEM. `before` and `after` are the mean and standard
-    deviation of the rate before and after a change. `hazard` is the probability of a change per week. `wobble` is the
-    standard deviation of the weekly step of the true level. `noise_spread` is the standard deviation of the log of a
-    student's own noise. `share` is the part of the SEM's variance that comes from the form. `slow` and `pace` are the
-    rates that the statistic compares, in g. A student whose rate was at least `once` before growth stopped had kept
-    pace.
+    * `before`, `after`: mean and standard deviation of the rate before and after a change.
+    * `hazard`: the probability of a change per week.
+    * `wobble`: the standard deviation of the weekly step of the true level.
+    * `noise_spread`: the standard deviation of the log of a student's own noise.
+    * `share`: the part of the SEM's variance that comes from the form.
+    * `slow`, `pace`: the rates that the statistic compares.
+    * `once`: a student whose rate was at least this before growth stopped had kept pace.
     """
 
     before: tuple[float, float] = (0.87, 0.40)
@@ -81,16 +85,16 @@ def log_odds(slow: Array, pace: Array) -> Array:
 
 
 SLOW_SHARE, UNDER_SHARE = (-0.64, 0.927), (-0.07, 0.952)
-"""The intercept and slope of the log odds of the rate being below .5 g and below g, as people see them.
+"""Intercept and slope that convert the model's log odds of a rate below .5 g, and below g, into the displayed ones.
 
-Fitted in the benchmark by logistic regression over all students and weeks (`bench/response/shares.py`). The model
-gives changes of growth a larger weight than they have there, so that the statistic reacts quickly; the displayed shares
-do not.
+They were fitted in the benchmark by logistic regression over all students and weeks (`bench/response/shares.py`). The
+model gives changes of growth a larger weight than they have in the benchmark, so that the statistic reacts quickly. The
+displayed shares do not.
 """
 
 
 def shares_below(slow: Array, under: Array) -> tuple[Array, Array]:
-    """Returns the calibrated probabilities that the rate is below .5 g and below g, from those of the model."""
+    """Converts the model's probabilities that the rate is below .5 g and below g, and returns the calibrated ones."""
     displayed_slow, displayed_under = (
         1 / (1 + np.exp(-(intercept + slope * log_odds(raw, np.maximum(1 - raw, 0)))))
         for raw, (intercept, slope) in ((slow, SLOW_SHARE), (under, UNDER_SHARE))
@@ -99,16 +103,16 @@ def shares_below(slow: Array, under: Array) -> tuple[Array, Array]:
 
 
 DISPLAYED_ODDS = (-0.6, 0.9)
-"""The intercept and slope of the log odds that people see, which were fitted in the benchmark by logistic regression.
+"""Intercept and slope that convert the statistic's log odds into the displayed ones.
 
-The statistic gives changes of growth a larger weight than they have in the benchmark, so that it reacts quickly; the
-displayed odds do not. docs/response.md has the check.
+They were fitted in the benchmark by logistic regression. The statistic gives changes of growth a larger weight than
+they have in the benchmark, so that it reacts quickly; the displayed odds do not. docs/response.md has the check.
 """
 
 
 def calibrated_log_odds(log_odds: Array) -> Array:
-    """Returns the log odds that are shown to people.
+    """Returns the log odds that are shown to people, computed from those of the statistic.
 
-    They are calibrated in the benchmark and have the same order as `log_odds`.
+    They are calibrated in the benchmark. Larger values of `log_odds` give larger results.
     """
     return np.asarray(DISPLAYED_ODDS[0] + DISPLAYED_ODDS[1] * log_odds)

@@ -1,6 +1,6 @@
 """Judges many series at once with the response monitor, from panels of scores. Writes no sentence.
 
-Over 250 lines, because every array is described with its shape and unit.
+This file exceeds 250 lines because every array is described with its shape and unit.
 """
 
 from __future__ import annotations
@@ -20,27 +20,33 @@ WIDE = 100.0
 """The variance of the level, in SEM^2, that is assumed if no cohort shows which level to expect."""
 
 STOPPED = 0.62
-"""The probability from which a student who does not respond counts as stopped and not as never responding."""
+"""The probability of stopped growth from which the kind of nonresponse is `stopped`. Below it, the kind is `never`."""
 
 LEAST_SLOW = 0.6
-"""The model's probability of slow growth up to which no alarm gets a name, so that its kind is not computed."""
+"""The model's probability of slow growth that an alarm needs for a name.
+
+At or below it the name is ruled out, so the kind of nonresponse is not computed.
+"""
 
 MIDDLE_80 = 1.2815515655446004
 
 CHUNK = 200
-"""The number of students that are judged at a time, which is the number that fits into a processor's cache."""
+"""The number of students that are judged at a time. Their data fits into a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A table of the scores of several series in common slots.
+    """A table of the scores of several series in common slots. A slot is one form in one week.
 
-    A slot is one form in one week, or one administration where no form is known. `times` (slots,) are instructional
-    weeks, in order; 0 for the baseline. `values` (slots, students) are in SEM, nan where there is none, with higher for
-    better. `g` (students,) is the required rate, in SEM a week, above zero. `cohort` (students,) is the number of each
-    student's cohort; equal numbers are adjacent. `noise` (slots,) is the variance of a slot's error in SEM^2, 1 for one
-    score. `began` (students,) is the week of `times` in which each phase began; without it, every phase began in the
-    first week. Earlier scores are baseline.
+    Where no form is known, a slot is one administration.
+
+    * `times` (slots,): instructional weeks in order; 0 for the baseline.
+    * `values` (slots, students): scores in SEM, higher is better; nan where there is none.
+    * `g` (students,): the required rate in SEM a week, above zero.
+    * `cohort` (students,): the number of each student's cohort. Equal numbers are adjacent.
+    * `noise` (slots,): the variance of a slot's error in SEM^2; 1 for one score.
+    * `began` (students,): the week of `times` in which each phase began; earlier scores are baseline. Without it, every
+      phase began in the first week.
     """
 
     times: Weeks
@@ -58,7 +64,7 @@ class Panel:
         return Panel(self.times[past], self.values[past], self.g, self.cohort, self.noise[past], self.began)
 
     def part(self, students: slice) -> Panel:
-        """Returns the panel with only these students."""
+        """Returns a panel that has only these students."""
         began = None if self.began is None else self.began[students]
         return Panel(self.times, self.values[:, students], self.g[students], self.cohort[students], self.noise, began)
 
@@ -72,9 +78,11 @@ class Panel:
 class PanelEstimate:
     """The monitor's estimate for each student: the statistic, the present rate with its interval, and the change.
 
-    slow, under: the probabilities that the rate is below .5 g and below g, calibrated for display; slow is at most
-    under. stopped: the probability that growth kept pace before it changed, if it is slow now; 0 where no alarm could
-    be named. change: the likeliest week of the change, counted from the phase's start; 0 if no change was possible.
+    * slow, under: the probabilities that the rate is below .5 g and below g, calibrated for display. slow is at most
+      under.
+    * stopped: the probability that growth kept pace before it changed, provided that it is slow now. 0 where no alarm
+      could be named.
+    * change: the most likely week of the change, counted from the start of the phase. 0 if no change was possible.
     """
 
     statistic: Array
@@ -88,18 +96,18 @@ class PanelEstimate:
 
     @classmethod
     def together(cls, parts: Sequence[PanelEstimate]) -> PanelEstimate:
-        """Returns the estimates of several panels, joined into one."""
+        """Joins the estimates of several panels, and returns them as one."""
         if len(parts) == 1:
             return parts[0]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
 
 def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
-    """Returns the mean and variance of each student's level at the start of the phase, from the baselines of the
+    """Returns the mean and the variance of each student's level at the start of the phase, from the baselines of the
     cohort.
 
-    For a student in a cohort of fewer than five, or with a classmate without a baseline, the mean is the student's own
-    first score, and the variance is so large that the level stays open.
+    In a cohort of fewer than five students, or if any of its students has no baseline, each student's own baseline (or
+    first score) is the mean. The variance is then so large that the level is practically not assumed.
     """
     starts, size = panel.starts, cohorts.size
     early = int(np.searchsorted(panel.times, starts.max(initial=panel.times[0]), side="right"))
@@ -123,7 +131,7 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, slots=True)
 class PreparedScores:
-    """Scores after form adjustment, in the form that `filters.posterior` takes together with a prior."""
+    """Scores after form adjustment, as `filters.posterior` takes them."""
 
     times: Weeks
     values: Array
@@ -150,11 +158,13 @@ def prepare(
     last: Weeks | None = None,
     only: NDArray[np.bool_] | None = None,
 ) -> Iterator[PreparedScores]:
-    """Yields, for each of `weeks` in order, the scores that were known at its end, ready to be judged.
+    """Yields, for each of `weeks` in order, the scores that were known at its end, after form adjustment.
 
-    With `last` (students,), each student is judged as of a week of the student's own instead of the last of `weeks`.
-    `only` (students,) marks the students to judge; without it, all are judged. The others only show how hard the forms
-    were.
+    * `last` (students,) has a week for each student, as of which this student is judged. Without it, all students are
+      judged as of the week of the yielded scores.
+    * `only` (students,) marks the students to judge; without it, all are judged. The scores of the others only help to
+      estimate the difficulty of the forms.
+    * Without `adjust`, the difficulty of the forms is not estimated.
     """
     chosen = slice(None) if only is None else only
     cohorts = Cohorts.of(panel.cohort)
@@ -212,8 +222,8 @@ def judge_panel(
 ) -> PanelEstimate:
     """Returns the monitor's estimates as of `week`, or as of each student's week in `last`.
 
-    Without both, it is the last week with a score. `adjust` and `only` are as in `prepare`. Time and memory grow with
-    students x slots.
+    Without either, returns them as of the last week with a score. `adjust` and `only` are as in `prepare`. Time and
+    memory are proportional to students x slots.
     """
     week = int(panel.times[-1]) if week is None else week
     panel = panel.upto(week)
@@ -228,7 +238,7 @@ def judge_panel(
 
 
 def parts_of(panel: Panel) -> list[slice]:
-    """Splits the students into groups of about CHUNK, without splitting a cohort, and returns each group as a slice."""
+    """Divides the students into groups of about CHUNK without splitting a cohort. Returns each group as a slice."""
     cohort = panel.cohort
     if len(cohort) <= CHUNK:
         return [slice(0, len(cohort))]
@@ -241,9 +251,9 @@ def parts_of(panel: Panel) -> list[slice]:
 
 
 def summarize(posterior: Posterior) -> PanelEstimate:
-    """Returns the odds, the rate, the interval, the kind and the week that follow from a posterior.
+    """Returns the estimate that follows from a posterior: the odds, the rate with its interval, the kind, and the week.
 
-    The interval treats the mixture of hypotheses as one normal distribution.
+    For the interval, the mixture of hypotheses is treated as one normal distribution.
     """
     p, prior = posterior, posterior.prior
     z = np.empty((2, *p.mean.shape))
@@ -288,10 +298,10 @@ def _under(weight: Array, rate: Array, square: Array) -> Array:
 
 
 def _stopped(p: Posterior, below: Array, slow: Array, chosen: NDArray[np.int64]) -> Array:
-    """Returns the probability that growth kept pace before it changed, if it is slow now. Computes it only for the
-    chosen students; for the others it is 0.
+    """Returns the probability that growth kept pace before it changed, provided that it is slow now.
 
-    `below` has the weight of each hypothesis times the probability that the rate is slow under it.
+    It is computed for the students in `chosen` only, and is 0 for the others. `below` has the weight of each hypothesis
+    times the probability that the rate is slow under it.
     """
     stopped = np.zeros(len(slow))
     if not len(chosen):

@@ -1,7 +1,4 @@
-"""Converts the response monitor's estimates into findings with a state, a kind and one sentence.
-
-Does not compute the estimates.
-"""
+"""Converts the response monitor's estimates into findings: a state, a kind and one sentence. Computes no estimates."""
 
 from __future__ import annotations
 
@@ -18,32 +15,30 @@ from app.response.rules.monitor.model import Array, calibrated_log_odds
 from app.response.rules.monitor.panel import STOPPED, Panel, PanelEstimate, judge_panel
 from app.response.rules.series import LEVEL_SCORES, DeliveredMinutes, Series
 from app.response.rules.verdict import ALARMS, Finding, NonresponseKind, Reason, Shares, State
-from app.response.rules.wording import bears_name, growth, percents, plain
+from app.response.rules.wording import growth, justifies_name, percents, plain
 
 WATCH = 0.25
 """The stated false-alarm rate of the watch threshold.
 
-For a series above that threshold, extra scores are worth their time.
+If a series is above this threshold, giving extra scores is worth the time.
 """
 
 DEFAULT_FAR = 0.10
 
 DOSAGE = 0.8
-"""The share of the planned dosage below which a support cannot be judged by its outcome."""
+"""The share of the planned dosage that must be delivered. Below it, a support cannot be judged by its outcome."""
 
 MIN_DELIVERY_WEEKS = 6
-"""The minimum number of weeks over which delivery is assessed.
-
-Over fewer weeks the delivered share depends on chance.
-"""
+"""The minimum number of weeks for which the delivered share is computed. Over fewer weeks it depends on chance."""
 
 MAX_WEEKS = 260
-"""The maximum number of instructional weeks of a series. It is limited, because the work grows with the square of its
-length.
+"""The maximum number of instructional weeks of a series.
+
+There is a limit because the work grows with the square of the number of weeks.
 """
 
 MAJORITY = 0.5
-"""The share of growth on pace from which a sentence never says that the goal will be missed."""
+"""The share of growth on pace from which no sentence says that the goal will be missed."""
 
 MEDIAN_NOISE = 0.45
 """The variance of a median of three scores, relative to that of one score."""
@@ -51,9 +46,8 @@ MEDIAN_NOISE = 0.45
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The facts about one series that `conclude` needs besides its scores.
-
-    `goal_rate` is in the measure's units per week.
+    """The facts about a series that `conclude` needs besides the estimates. `goal_rate` is in the measure's units per
+    week.
     """
 
     goal_rate: float
@@ -64,26 +58,30 @@ class Facts:
     adjusted: bool = False
 
 
-def find(series: Series, parameters: Mapping[str, int]) -> Finding:
+def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     """Judges one series by the published defaults, without a cohort and so without form adjustment. Returns the
     finding.
 
-    The series is described by a Gaussian model with the measure's SEM. The hypotheses are that the rate never changed,
-    or that it changed after week w, for every w. The rate before a change is N(.87 g, .40 g), after it N(.07 g, .20 g);
-    the hazard is .0165 a week; the level is open. The noise is marginalised over five multiples of the SEM with
-    log-normal weights (log SD .35). The true level wobbles by SEM/16 a week. A score further than three standard errors
-    from the value that the student's other scores predict counts as three. The statistic is log [ P(rate now < .5 g) /
-    P(rate now >= .8 g) ], with a threshold for each stated false-alarm rate (`far_percent`). The baseline, a median of
-    three, is a score at week 0 with .45 of the variance. Without a SEM the state is `insufficient_data`.
+    The series is described by a Gaussian model with the measure's SEM:
+
+    * The hypotheses are that the rate never changed, or that it changed after week w, for every w.
+    * The rate before a change is N(.87 g, .40 g), after it N(.07 g, .20 g). The hazard is .0165 a week.
+    * No starting level is assumed. The baseline, a median of three, is a score at week 0 with .45 of the variance.
+    * The noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35).
+    * The true level wobbles by SEM/16 a week.
+    * A score further than three standard errors from the value that the student's other scores predict counts as three.
+
+    The statistic is log [ P(rate now < .5 g) / P(rate now >= .8 g) ], with a threshold for each stated false-alarm rate
+    (`far_percent`). Without a SEM the state is `insufficient_data`.
 
     Source: this project's; filters over change times (Kalman, 1960; Adams and MacKay, 2007) read as a sequential ratio
     with an indifference zone (Wald, 1945). Measured in docs/response.md.
     """
-    return find_calibrated(series, parameters["far_percent"] / 100, PUBLISHED)
+    return judge_by_calibration(series, parameters["far_percent"] / 100, PUBLISHED)
 
 
-def find_calibrated(series: Series, far: float, calibration: Calibration) -> Finding:
-    """Judges a series as `find` does, but with the estimates `calibration` from the district's own series.
+def judge_by_calibration(series: Series, far: float, calibration: Calibration) -> Finding:
+    """Judges a series as `judge_by_defaults` does, but with a calibration from the district's own series.
 
     `far` is the stated false-alarm rate.
     """
@@ -107,7 +105,9 @@ def _estimate_alone(series: Series, calibration: Calibration) -> PanelEstimate:
 
 
 def cannot_judge(series: Series) -> Finding | None:
-    """Returns `insufficient_data` with the reason if this rule cannot judge a series at all, otherwise None."""
+    """Returns `insufficient_data` with the reason if this rule cannot judge the series at all. Otherwise returns
+    None.
+    """
     if series.sem is None:
         sentence = (
             "The measure has no standard error of measurement, which this rule needs; enter it in the playbook, "
@@ -131,10 +131,10 @@ def conclude(
     *,
     adaptive: bool = False,
 ) -> Finding:
-    """Returns the finding for the student with the index `student` in a panel: state, reasons and one sentence for a
-    teacher.
+    """Returns the finding for the student with the index `student`: state, reasons and one sentence for a teacher.
 
-    `far` is the stated false-alarm rate. With `adaptive`, the thresholds for extra scores are used.
+    `estimate` has the estimates of a panel of students. `far` is the stated false-alarm rate. With `adaptive`, the
+    thresholds for districts that give extra scores are used.
     """
     statistic, threshold = (
         round(float(estimate.statistic[student]), 9),
@@ -153,7 +153,7 @@ def conclude(
         Reason("shares", numbers),
         Reason("rate_now", {"rate": rate, "low": low, "high": high}),
     ]
-    state = State.NOT_RESPONDING if bears_name(shares) else State.OFF_TRACK
+    state = State.NOT_RESPONDING if justifies_name(shares) else State.OFF_TRACK
     since = change if kind is NonresponseKind.STOPPED else 0
     if statistic <= threshold:
         below = float(estimate.high[student]) < 1
@@ -185,15 +185,15 @@ def conclude(
 
 
 def shares_at(estimate: PanelEstimate, student: int) -> Shares:
-    """Returns the shares of the student with this index of a panel."""
+    """Returns the shares of growth of the student with the index `student` in a panel."""
     return Shares.below(float(estimate.slow[student]), float(estimate.under[student]))
 
 
 def shares_of(series: Series) -> Shares | None:
-    """Returns the shares of one series without a cohort, by the published defaults, whichever rule judges it.
+    """Returns the shares of growth of one series without a cohort, by the published defaults, whichever rule judges it.
 
-    Returns None where the measure has no SEM, where there are fewer than three scores, or where no week of instruction
-    has passed.
+    Returns None if the measure has no SEM, if there are fewer than three scores, or if no instructional week has
+    passed.
     """
     if cannot_judge(series) is not None or len(series.observations) < LEVEL_SCORES or series.weeks[-1] <= 0:
         return None
@@ -201,20 +201,20 @@ def shares_of(series: Series) -> Shares | None:
 
 
 NEAR, NEARER = 2.0, 1.0
-"""The distances below the threshold, in log odds, from which extra scores are requested.
+"""The distances of a statistic below the threshold, in log odds, at which extra scores are requested.
 
-From the first distance on two scores a week are requested, and from the second, which is nearer, three.
+Nearer than the first distance, two scores a week are requested; nearer than the second distance, three.
 """
 
 
 def scores_to_request(statistic: Array, threshold: float) -> NDArray[np.int64]:
-    """Returns how many scores to request next week: one, or two or three if they could decide the verdict."""
+    """Returns how many scores to request for next week: usually one; two or three if these could decide the verdict."""
     distance = threshold - statistic
     return np.where(distance <= 0, 1, np.where(distance < NEARER, 3, np.where(distance < NEAR, 2, 1)))
 
 
 def probes(finding: Finding) -> int:
-    """Returns how many scores to request next week, from 1 to 3; 1 if there is no statistic yet."""
+    """Returns how many scores to request for next week, from 1 to 3. It is 1 if there is no statistic yet."""
     if finding.statistic is None or finding.threshold is None:
         return 1
     return int(scores_to_request(np.array(finding.statistic), finding.threshold))
@@ -229,9 +229,11 @@ def _sentence(
     share: float | None,
     facts: Facts,
 ) -> str:
-    """Returns the finding's sentence, which states the shares in words. The sentence never advises to hold back help.
+    """Returns the sentence of a finding, which states the shares of growth in words. It never advises to hold back
+    help.
 
-    `interval` has the middle 80 % of the rate, `change` the week of the change, and `share` the delivered share.
+    `interval` has the middle 80 % of the rate, `change` the week of the change, and `share` the delivered share of
+    dosage.
     """
     needed = plain(facts.goal_rate)
     allowing = ", and allowing for how hard each passage was for everyone," if facts.adjusted else ","

@@ -1,10 +1,13 @@
-"""Converts raw text into typed, staged rows, and detects faulty rows. Never reports a value.
+"""Converts raw text into typed, staged rows, and detects faulty rows. Errors never contain a value of a row.
 
-If a row has several faults, only the first is reported. A faulty row stays staged, so that the roster row with its
-sourcedId does not count as absent. Rows that are certainly unchanged are skipped, and only the remaining rows are
-converted value by value. A row is unchanged if every value equals the value in the roster, as text or after conversion,
-and every reference leads to the same roster row. New, deleted, malformed, incomplete, pinned, repeated and doubtful
-rows are all converted. Over 250 lines, because the comparison and the conversion must agree.
+* Only the first fault of a row is reported.
+* A faulty row stays staged, so that the roster row with the same sourcedId does not count as absent.
+* A row is skipped as unchanged if every value equals the roster's, as text or after conversion, and every reference
+  leads to the same roster row.
+* All other rows are converted value by value: new, deleted, malformed, incomplete, pinned and repeated rows, and rows
+  of which it is not certain that they are unchanged.
+
+This file exceeds 250 lines because the comparison and the conversion must agree.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -37,7 +40,7 @@ _NUMBER = r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*$"
 
 
 def _word_sql(x: str) -> str:
-    """Returns SQL that writes a word of OneRoster's vocabulary in its standard case. Other words stay unchanged."""
+    """Returns SQL that converts a word of OneRoster's vocabulary to its standard case. Other words stay unchanged."""
     exact = ", ".join(f"'{word}'" for word in WORDS)
     other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in WORDS)
     return (
@@ -46,7 +49,7 @@ def _word_sql(x: str) -> str:
 
 
 def _role_sql(x: str) -> str:
-    """Returns SQL that writes a role in its standard case, without the prefix of extensions; null for an unknown
+    """Returns SQL that converts a role to its standard case and removes the prefix of extensions; null for an unknown
     role.
     """
     exact = ", ".join(f"'{word}'" for word in ROLES)
@@ -69,7 +72,7 @@ def typed_sql(field: Field, x: str) -> str:
     """Returns SQL that converts the text `x` to the type of a field. For a text that cannot be converted the SQL yields
     null.
 
-    The most frequent form is tried first.
+    The most frequent notation of a type is tried first.
     """
     match field.type:
         case "date":
@@ -116,7 +119,7 @@ def no_null_sql(x: str) -> str:
 
 
 def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str:
-    """Returns SQL that yields a row's first fault as `<field> <code>`, or null for a row without faults."""
+    """Returns SQL for the first fault of a row, as `<field> <code>`. The SQL yields null for a row without faults."""
     faults = [
         ("q.raw_fault IS NOT NULL", "' ' || q.raw_fault"),
         ("q.sourced_id IS NULL", "'sourcedId value.missing'"),
@@ -141,7 +144,9 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
 
 
 async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Stages a kind's changed rows with typed values. Returns the number of delivered rows, without repeats."""
+    """Stages the changed rows of a kind with typed values. Returns the number of delivered rows; identical repeats
+    count once.
+    """
     unchanged = await _sift(stage, kind, delivery)
     if unchanged is not None:
         rows = await stage.count(f"SELECT count(*) FROM {stage.delivered(kind.name)} AS s")
@@ -156,9 +161,9 @@ def _converted_sql(
 ) -> tuple[list[str], str]:
     """Returns the columns of the staged rows, and the SQL that converts the raw rows of the query `rows`.
 
-    `place` is SQL for the position by which the staged rows are ordered. `roster_columns` has the name and type of each
-    column that holds a value of the roster row that the raw row changes. A roster row without a raw row has no row
-    number.
+    `place` is SQL for the position by which the staged rows are ordered. `roster_columns` has the names and types of
+    columns of `rows` that hold values of the roster row that a raw row changes. A roster row for which there is no raw
+    row is staged without a row number.
     """
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     fields = tuple(field for field in kind.fields if field.header in at)
@@ -185,9 +190,9 @@ def _converted_sql(
 
 
 async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Removes repeated rows, and returns how many were identical repeats.
+    """Removes the repeats of staged rows. Returns the number of identical repeats.
 
-    Of identical rows one is imported. Rows with the same sourcedId and different values all go into quarantine.
+    Of identical rows, one is imported. Rows with the same sourcedId and different values all go into quarantine.
     """
     delivered, staged = stage.delivered(kind.name), stage.table("staged", kind.name)
     # Hashes are grouped faster than ids; a collision of two hashes only costs the query below.
@@ -232,11 +237,13 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
-    """Stages the rows of a delivery except those that are certainly unchanged.
+    """Stages the rows of a delivery, except those that are certainly unchanged. Returns the number of unchanged rows.
 
-    Each staged row has the roster row that it changes. Roster rows that are missing in the delivery are staged too.
-    Returns the number of unchanged rows. Returns None, and stages nothing, if the roster has no row of this kind, if a
-    kind to which this one refers is not staged yet, if the delivery is a delta, or if rows share a sourcedId.
+    Each staged row comes with the values of the roster row that it changes. Roster rows that are missing in the
+    delivery are staged too.
+
+    Stages nothing and returns None if the roster has no row of this kind, if a kind to which this kind refers is not
+    staged yet, if the delivery is a delta, or if rows have the same sourcedId.
     """
     refs = [ref for ref in kind.refs if ref.header in delivery.header]
     has_keys = all(stage.table("key", ref.kind) in stage.filled for ref in refs)
@@ -273,7 +280,7 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
 
 
 def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """Returns SQL that joins the raw rows with their roster rows and omits the unchanged ones."""
+    """Returns SQL that joins the raw rows with their roster rows, without the unchanged ones."""
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     joins, conditions = "", ["t.removed_at IS NULL", "r.fault IS NULL"]
     if "status" in at:

@@ -1,7 +1,9 @@
 """Loads a delivery into its raw table: sends the checked bytes to COPY, and marks refused rows.
 
-If a COPY is cancelled or fails at a row, PostgreSQL writes that row, with a child's data, to its log. Therefore COPY
-gets only rows that it can read and has no statement timeout. It is never cancelled; instead its stream is ended.
+If a COPY is cancelled, or fails at a row, PostgreSQL writes this row, with a child's data, to its log. To prevent this:
+
+* COPY gets only rows that it can read.
+* It has no statement timeout and is never cancelled. Instead, its stream is ended.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -21,15 +23,15 @@ ID_ENDINGS = ("sourcedid", "sourcedids")
 BLANKS = r"U&' \0009\000A\000D\00A0\200B\3000\FEFF'"
 PATIENCE = 30.0  # seconds within which a COPY ends after its stream has ended
 PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "parallel_tuple_cost = 0")
-"""Planner settings for newly loaded rows, which have no statistics.
+"""Planner settings for statements on rows that were just loaded and have no statistics.
 
-Without statistics the planner estimates wrong costs. With these settings the wrong costs neither start a compilation
-nor prevent parallel plans.
+Without statistics the planner's cost estimates are wrong. With these settings, wrong estimates neither start a
+compilation nor prevent parallel plans.
 """
 
 
 class Stream:
-    """The bytes of a delivery, checked and read ahead in a thread.
+    """The bytes of a delivery. A thread checks them and reads ahead.
 
     An error ends the stream and is stored in `error`.
     """
@@ -41,7 +43,7 @@ class Stream:
         self.is_stopped = False
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yields the bytes. While PostgreSQL reads a chunk, a thread unpacks and checks the next one."""
+        """Yields the bytes in chunks. While PostgreSQL reads a chunk, a thread unpacks and checks the next one."""
         done, chunks = 0, self._screen.read()
         ahead = asyncio.create_task(asyncio.to_thread(next, chunks, None))
         try:
@@ -57,7 +59,7 @@ class Stream:
 
 
 async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None:
-    """Copies a file into a raw table. Rows that do not match the header are staged empty, with their fault.
+    """Copies a file into its raw table. A row that does not match the header is staged without values, with its fault.
 
     Raises `SourceRefused` if the bytes end too soon or are not UTF-8.
     """
@@ -89,7 +91,7 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
 
 
 async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: str) -> None:
-    """Trims the sourcedIds of the raw rows, and notes for the report which values were changed for import."""
+    """Trims the sourcedIds of the raw rows. Notes in the report which kinds of values were changed for the import."""
     if screen.padded and (rows := await _trim_ids(stage, delivery, name)):
         stage.notes.append(f"{delivery.file}: {rows:,} rows have blanks around a sourcedId, which are left out.")
     if screen.quotes:
@@ -102,7 +104,7 @@ async def _note_repairs(stage: Stage, delivery: Delivery, screen: Screen, name: 
 
 
 async def _trim_ids(stage: Stage, delivery: Delivery, name: str) -> int:
-    """Removes blanks around the ids and references of raw rows. Returns the number of changed rows."""
+    """Removes blanks at both ends of the ids and references of raw rows. Returns the number of changed rows."""
     columns = [f"c{n}" for n, header in enumerate(delivery.header, start=1) if header.lower().endswith(ID_ENDINGS)]
     columns = [column for column in columns if int(column[1:]) <= len(delivery.header) - len(delivery.composed)]
     trimmed = {column: f"nullif(btrim({column}, {BLANKS}), '')" for column in columns}
@@ -145,9 +147,9 @@ async def _copy(stage: Stage, name: str, columns: list[str], stream: Stream) -> 
 
 
 async def _wait_for_copy(copying: "asyncio.Future[str]") -> None:
-    """Waits until a COPY whose stream has ended is finished, even if this task is cancelled again meanwhile.
+    """Waits until a COPY whose stream has ended is finished, even if this task is cancelled again while it waits.
 
-    A connection that returns to the pool during a COPY would be unusable.
+    A connection that returned to the pool during a COPY would be unusable.
     """
     until = time.monotonic() + PATIENCE
     while not copying.done() and time.monotonic() < until:
@@ -158,9 +160,9 @@ async def _wait_for_copy(copying: "asyncio.Future[str]") -> None:
 
 
 async def widen_raw(stage: Stage, kind: str, columns: Sequence[str], query: str) -> None:
-    """Replaces a kind's raw table by one with these columns, and fills it with the rows of a query.
+    """Replaces the raw table of a kind by one with these columns, filled with the rows of a query.
 
-    The query returns the row number, the fault and the columns.
+    The query returns the row number, the fault, and the columns.
     """
     narrow = stage.raw_tables[kind]
     name = await _create_raw(stage, kind, columns, "wide")
@@ -178,8 +180,8 @@ async def drop_raw(stage: Stage) -> None:
 async def _create_raw(stage: Stage, kind: str, columns: Sequence[str], prefix: str = "raw") -> str:
     """Creates the raw table of a kind, with a text column for each column of the file. Returns the table's name.
 
-    The name begins with `prefix`. The table exists on one node only, and no transaction except the one that creates it
-    sees it. It is not TEMPORARY, because PostgreSQL runs no parallel plan over a temporary table.
+    The name begins with `prefix`. The table exists on one node only, and only the transaction that creates it sees it.
+    It is not TEMPORARY, because PostgreSQL runs no parallel plan on a temporary table.
     """
     name = f"{prefix}_{kind}_{stage.run_id.hex}"
     await stage.driver.execute(

@@ -1,8 +1,11 @@
-"""Determines a person's role and orgs from OneRoster 1.2 roles, and gives renamed roles their new ids.
+"""Determines each person's role and orgs from OneRoster 1.2 roles. Also gives renamed roles their new ids.
 
-A student's role has precedence, then the primary role, then the first by sourcedId. The person's orgs are the orgs of
-all current roles. A role that has ended (its end date is exclusive) does not count, and a role that has not begun
-counts only if the person has no current one. This module writes no other part of the roster.
+* A role as a student takes precedence, then the primary role, then the first role by sourcedId.
+* The orgs of a person are the orgs of all current roles.
+* A role that has ended does not count; its end date is the first day on which it has ended. A role that has not begun
+  counts only if the person has no current one.
+
+This module writes no other part of the roster.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -24,7 +27,7 @@ _OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
 async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
     """Stages the roles, and for each person the resulting role (`made_1`) and the sourcedIds of the orgs (`made_2`).
 
-    Returns the name under which these results are staged.
+    Returns the name under which these two values are staged.
     """
     roles = next(iter(people.supplements), None)
     if roles is not None:
@@ -75,7 +78,7 @@ async def stage_affected_people(stage: Stage, people: Delivery) -> int:
 
 
 def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
-    """Returns SQL that selects all roles as they are after this delivery.
+    """Returns SQL that selects all roles as they will be after this delivery.
 
     The columns are person, role, is_primary, org, begins_on, ends_on and key.
     """
@@ -111,10 +114,9 @@ def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
 
 
 def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
-    """Returns SQL that selects the people whose roles may have changed.
+    """Returns SQL that selects the people whose roles may have changed, each with a row number.
 
-    Each person comes with the number of the delivered row that made the change; the number is 0 if no delivered row
-    did.
+    It is the number of the delivered row that made the change, or 0 if no delivered row did.
     """
     roles_sql = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
         JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id {{join}}
@@ -133,13 +135,11 @@ def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
 
 
 async def match_roles(stage: Stage, columns: Collection[str]) -> int:
-    """Matches each role that the plan would remove with an equal role of the same person that it would create.
+    """Matches each role that the plan would remove with an equal role of the same person that the plan would create.
 
-    The people must be matched before. `columns` are the columns of the plan of roles. Returns the number of matched
-    roles.
-
-    A matched role gets the id from the delivery, because every source builds role ids in its own form; over REST a role
-    id contains the person's id.
+    The matched role gets the new id, because every source builds role ids in its own way; over REST, a role id contains
+    the person's id. `columns` are the columns of the plan of roles. The people must be matched before. Returns the
+    number of matched roles.
     """
     compared = [column for column in ("role", "org_id", "begins_on") if column in columns]
     existing, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))
@@ -166,10 +166,10 @@ async def match_roles(stage: Stage, columns: Collection[str]) -> int:
 
 
 async def rename_roles(stage: Stage, pairs: str) -> tuple[int, int]:
-    """Gives roles new sourcedIds, and writes the change to the change log.
+    """Gives roles new sourcedIds, and writes the changes to the change log. Returns the expected and the actual number.
 
-    `pairs` is a query that returns old, new and role_id. Returns the expected and the actual number of renamed roles.
-    The actual number is lower if a role has got another sourcedId meanwhile, or if another role has the new sourcedId.
+    `pairs` is a query that returns old, new and role_id. Fewer roles than expected are renamed if one has got another
+    sourcedId meanwhile, or if a new sourcedId already belongs to another role.
     """
     expected = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
     await stage.run(

@@ -1,9 +1,12 @@
-"""Checks the bytes of a CSV file before COPY: columns, quotes, line ends, encoding. Never checks a value.
+"""Checks the bytes of a CSV file before COPY: columns, quotes, line ends, encoding. Checks no values.
 
-COPY writes a line that it cannot read to the server's log, so it must only get lines that it can read. A block of rows
-that match the header passes unchanged. In any other block, each row that does not match is replaced by an empty row,
-which keeps the row number and, if it is readable, the sourcedId. `Screen` stores the numbers of these rows. Over 250
-lines, so that both ways of checking rows, by block and one by one, are in one place.
+COPY writes a line that it cannot read to the server's log, so COPY must only get lines that it can read.
+
+* A block of rows that match the header passes unchanged.
+* In any other block, each row that does not match is replaced by an empty row. This keeps the row number and, if it is
+  readable, the sourcedId. `Screen` stores the numbers of the replaced rows.
+
+This file exceeds 250 lines so that both ways of checking rows, by block and one by one, are in one place.
 """
 
 import csv
@@ -32,7 +35,7 @@ _RECORD = re.compile(rb"%b(?:,%b)*+" % (_CELL, _CELL))
 
 
 class Screen:
-    """Yields the bytes of one delivery in a form that COPY can read, and records which rows are malformed."""
+    """Yields the bytes of one delivery in a form that COPY can read, and stores which rows are malformed."""
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
@@ -75,9 +78,9 @@ class Screen:
         yield from self._blocks(rest, last=True)
 
     def _blocks(self, data: bytes, *, last: bool) -> Generator[bytes, None, bytes]:
-        """Yields the whole rows of `data`, and returns the remaining bytes, which begin with a row.
+        """Yields the complete rows of `data`, and returns the remaining bytes. These begin with an incomplete row.
 
-        `last` states that no data follows.
+        With `last`, no data follows.
         """
         while data:
             cut = len(data) if last else data.rfind(self._mark) + 1
@@ -113,7 +116,7 @@ class Screen:
     def _header(self, data: bytes, *, last: bool) -> tuple[bytes, bytes]:
         """Splits the header from the bytes that follow it, and returns both.
 
-        The line end of the header is the line end of the whole file. `last` states that no data follows.
+        The line end of the header counts as the line end of the whole file. With `last`, no data follows.
         """
         start = min((at for at in (data.find(b"\n"), data.find(b"\r")) if at >= 0), default=len(data))
         line, following = data[:start], data[start : start + MAX_CARRIAGE_RETURNS].lstrip(b"\r")
@@ -161,9 +164,7 @@ class Screen:
         return rows if self._has_uniform_ends(block, letters, inside) else 0
 
     def _has_uniform_ends(self, block: bytes, letters: "np.ndarray", inside: "np.ndarray | None") -> bool:
-        """Returns whether every row has the same line end as the header, and no line end is outside of quotes within a
-        row.
-        """
+        """Returns whether every row has the same line end as the header, and all other line ends are within quotes."""
         both = self._end == b"\r\n"
         other = FEED if self._mark == b"\r" else RETURN
         if not both and bytes((other,)) not in block:
@@ -177,10 +178,10 @@ class Screen:
         return len(feeds) == len(others) and bool((feeds - 1 == others).all())
 
     def _sift(self, data: bytes, *, last: bool) -> tuple[bytes, int]:
-        """Checks rows one by one up to the first incomplete row.
+        """Checks rows one by one, up to the first incomplete row.
 
         Returns the checked rows in a form that COPY can read, and the number of bytes of `data` that these rows used.
-        `last` states that no data follows.
+        With `last`, no data follows.
         """
         written: list[bytes] = []
         at = 0
@@ -207,7 +208,7 @@ class Screen:
     def _quoted_row_end(self, data: bytes, at: int, after: int, *, last: bool) -> int | None:
         """Returns the end of a row that contains a line end within quotes.
 
-        Returns 0 if the row is malformed, and None if it is incomplete. `last` states that no data follows.
+        Returns 0 if the row is malformed, and None if it is incomplete. With `last`, no data follows.
         """
         place, is_open = after, True
         for _ in range(self._width):
@@ -231,9 +232,8 @@ class Screen:
         return 0 if last or len(data) - at > MAX_ROW_BYTES else None
 
     def _row(self, line: bytes) -> bytes:
-        """Returns a row in a form that COPY can read.
-
-        It is the row itself, the row with corrected line ends, or an empty row.
+        """Returns a row in a form that COPY can read: the row itself, the row with corrected line ends, or an empty
+        row.
         """
         body = line.removesuffix(self._mark).rstrip(b"\r")
         if not body:
@@ -261,7 +261,7 @@ class Screen:
     def _malformed(self, row: bytes) -> bytes:
         """Records a malformed row, and returns the empty row that replaces it.
 
-        The sourcedId is kept if it is before the first quote.
+        The empty row has the sourcedId of the row, provided that this is before the row's first quote.
         """
         cells = row.partition(b'"')[0].split(b",")[:-1]
         return self._replaced(MALFORMED, cells[self._key].rstrip(b"\r\n") if len(cells) > self._key else b"")
@@ -286,7 +286,7 @@ def _positions(block: bytes, letter: int) -> "np.ndarray":
 
 
 def _outside(is_one: "np.ndarray", inside: "np.ndarray | None") -> "np.ndarray":
-    """Returns the positions of the bytes that `is_one` marks and that are outside of quotes.
+    """Returns the positions of the bytes that are marked in `is_one` and are outside of quotes.
 
     `inside` marks the bytes within quotes.
     """
@@ -296,8 +296,8 @@ def _outside(is_one: "np.ndarray", inside: "np.ndarray | None") -> "np.ndarray":
 def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
     """Returns whether each quote opens a cell, closes a cell, or is doubled.
 
-    If this were not checked, a missing quote in one row could pair with a quote of a later row, and all rows between
-    them would become one cell. `mark` is the byte that separates rows.
+    Without this check, a missing quote in one row could pair with a quote of a later row, and all rows between them
+    would become one cell. `mark` is the byte that separates rows.
     """
     opens, closes = quotes[::2], quotes[1::2]
     before = letters[np.maximum(opens - 1, 0)]
@@ -311,7 +311,7 @@ def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
 def _has_padding(block: bytes) -> bool:
     """Returns whether any cell may begin or end with a blank.
 
-    The check is fast, because most blocks have no such cell.
+    The check is fast, because in most blocks no cell does.
     """
     if b"\t" in block or (not block.isascii() and any(blank in block for blank in WIDE_BLANKS)):
         return True

@@ -1,7 +1,9 @@
 """Stages the supplementary files, whose rows become columns of another kind: score scales and learning objectives.
 
-A bulk file replaces all values of its columns; a delta changes only the values that it mentions. A row that refers to
-an unknown row goes into quarantine under its own file. Never writes the gradebook.
+* A bulk file replaces all values of its columns. A delta changes only the values that it mentions.
+* A row that refers to an unknown row goes into quarantine, under the name of the supplementary file.
+
+This module does not write the gradebook.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -23,13 +25,15 @@ TARGETS = {
     "result_scale": "resultSourcedId",
     "result_objective": "resultSourcedId",
 }
-"""The column of each supplement that refers to the row whose columns it fills."""
+"""The column of each supplement that refers to the row to which values are added."""
 MAKES = {"scale": "scoreScaleSourcedId", "objective": "learningObjectiveSet"}
 NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*$"
 
 
 async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, progress: Progress) -> int:
-    """Stages a kind's rows with the columns that its supplements add. Returns the number of rows, without repeats."""
+    """Stages the rows of a kind with the columns that its supplements add. Returns the number of rows; repeats count
+    once.
+    """
     if kind.name in stage.staged_early:
         return stage.staged_early[kind.name]
     file = replace(delivery, header=delivery.header[: len(delivery.header) - len(delivery.composed)])
@@ -158,7 +162,7 @@ async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) ->
 async def _insert_composed(stage: Stage, supplement: Delivery, made: str, values: str) -> str:
     """Stages a value for each row to which a supplement refers. Returns the name under which the values are staged.
 
-    `made` is SQL for the value, and `values` is SQL for the supplement's rows.
+    `made` is SQL for the value, and `values` is SQL that selects the supplement's rows.
     """
     await stage.insert(
         "composed",

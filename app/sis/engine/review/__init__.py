@@ -1,4 +1,4 @@
-"""Reviews the staged rows of a run.
+"""Reviews the staged rows of a run before they are applied.
 
-It finds contradictions and people who likely have a new sourcedId, and identifies the quarantined rows.
+It finds contradictions and people who likely have a new sourcedId, and records which rows were quarantined.
 """

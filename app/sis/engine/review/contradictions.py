@@ -1,11 +1,11 @@
-"""Takes out of a plan those changes that would do harm although they follow the delivery. Never changes the roster.
+"""Takes changes out of a plan that follow from the delivery but would do harm. Does not change the roster.
 
-A plan must not remove people or classes that the same delivery names elsewhere. It must also not take the records from
-a student who only has a new sourcedId.
+* A plan must not remove people or classes that the same delivery names elsewhere.
+* A plan must not take the records from a student who only has a new sourcedId.
 
-Two people are likely the same if the plan would remove one and create the other, and if both have the same identifier,
+Two people are likely the same if the plan would remove one and create the other, and if they have the same identifier,
 or the same name and birth date, or the same given name with the same e-mail or username. The given name is compared
-because siblings share an e-mail.
+because siblings may have the same e-mail.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -21,7 +21,7 @@ from app.sis.kinds import KINDS, Kind
 from app.sis.port import Delivery
 
 RECORDS: Final = ("concern", "support", "score")
-"""The tables whose rows a student must not lose because of a new sourcedId."""
+"""The tables with records that a student must not lose because of a new sourcedId."""
 FIELDS: Final = ("identifier", "name and birth date", "email", "username")
 """The fields in which two people can agree, the strongest first."""
 ARRIVES: Final = "('create', 'restore')"
@@ -29,10 +29,10 @@ ARRIVES: Final = "('create', 'restore')"
 
 @dataclass(frozen=True, slots=True)
 class LikelyRekey:
-    """Two people who are likely the same: one whom the plan would remove and one whom it would create.
+    """Two people who are likely the same person: the plan would remove one and create the other.
 
-    `by` names the field in which both agree. `set_aside` is true if the plan leaves both unchanged, because the first
-    one has records.
+    `by` names the field in which both agree. `set_aside` is true if the plan leaves both unchanged, because the person
+    to be removed has records.
     """
 
     old: str
@@ -42,8 +42,7 @@ class LikelyRekey:
 
 
 async def keep_contradicted(stage: Stage, kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]) -> int:
-    """Keeps those people and classes that the plan would remove although current enrollments of the same delivery name
-    them.
+    """Takes the removal of people and classes out of the plan if current enrollments of the same delivery name them.
 
     These enrollments go into quarantine. Returns the number of people and classes that are kept.
     """
@@ -118,10 +117,10 @@ def _pairs_sql(plan: str, name: str, condition: str) -> str:
 async def set_aside(
     stage: Stage, pairs: list[LikelyRekey], kinds: Mapping[str, Counts], deliveries: Mapping[str, Delivery]
 ) -> None:
-    """Takes the pairs whose first person has records out of the plans.
+    """Takes those pairs out of the plans whose old person (the one to be removed) has records.
 
-    The old person and all rows about that person stay unchanged, and the new person is not created. The rows about the
-    new person go into quarantine, and so do the rows that would move a row of the old person to the new one.
+    The old person and all rows about the old person stay unchanged, and the new person is not created. These rows go
+    into quarantine: rows about the new person, and rows that would move a row of the old person to the new person.
     """
     chosen = [pair for pair in pairs if pair.set_aside]
     if not chosen:
@@ -143,7 +142,8 @@ def _column_of_person(kind: Kind) -> str | None:
 async def _set_aside_kind(
     stage: Stage, kind: Kind, column: str, delivery: Delivery, counts: Counts, people: Collection[UUID]
 ) -> None:
-    """Takes the rows about these people out of a kind's plan, and quarantines those of them that were delivered.
+    """Takes the rows about these people out of the plan of a kind. Those of the rows that were delivered go into
+    quarantine.
 
     `column` is the kind's column that refers to the person.
     """

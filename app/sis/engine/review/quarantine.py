@@ -1,6 +1,6 @@
 """Adds to each quarantined row its sourcedId, a digest of its content, and whether a person has acknowledged it.
 
-Never stores a value of a row.
+Stores no value of a row.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -12,12 +12,12 @@ from app.sis.port import Delivery
 MAX_NAMED = 50_000
 """The maximum number of quarantined rows of one file that get a sourcedId and a digest.
 
-Nobody corrects a file with more faults row by row.
+If a file has more faults, nobody corrects it row by row.
 """
 
 
 async def name_quarantined(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Adds the sourcedIds and digests to a kind's quarantined rows. Returns the number of acknowledged rows."""
+    """Adds sourcedIds and digests to the quarantined rows of a kind. Returns the number of acknowledged rows."""
     for file in (delivery, *delivery.supplements):
         await _name_rows_of(stage, file)
     return await stage.count(

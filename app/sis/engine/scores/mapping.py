@@ -1,7 +1,7 @@
-"""Records scores from those of the source's results that a mapping rule selects. Never changes a grade.
+"""Records scores from a source's results, namely those that a rule of the mapping selects. Changes no grade.
 
-After each sync these scores are recorded, amended and removed so that they match their results. Then each changed
-series is judged once. The scores of a source's first load are history and raise no alerts.
+After each sync, these scores are recorded, amended and removed so that they match their results. Each changed series is
+then judged once. The scores of a source's first load are history and raise no alerts.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -41,9 +41,9 @@ _WHERE: Final = {
 
 @needs(Can.SYNC_ROSTER)
 async def follow_results(work: Work, stage: Stage) -> list[str]:
-    """Updates the scores that come from the mapped results of this run's source, and judges them.
+    """Updates the scores that come from results of this run's source, and judges them.
 
-    Returns sentences about the results that cannot become scores. The statements are set-based and run in the run's
+    Returns sentences about results that cannot become scores. The statements are set-based and run in the run's
     transaction, so that scores and roster change together.
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == stage.source_id)
@@ -67,7 +67,7 @@ async def follow_results(work: Work, stage: Stage) -> list[str]:
 
 
 async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[str]:
-    """Stages the mapping's rules with the ids of their measures. Returns sentences about rules that do not apply."""
+    """Stages the mapping's rules with the ids of their measures. Returns sentences about rules that cannot be used."""
     names = (*OF_LINE_ITEMS, *OF_ASSESSMENTS)
     about_measure = ("measure_id", "secured_area", "lowest", "highest", "form", "attempt", "purpose")
     records, warnings = [], []
@@ -90,8 +90,8 @@ async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[
 
 
 async def _stage_items(stage: Stage) -> None:
-    """Stages the line items and assessments of this source that match a rule. An item that matches several gets the
-    first rule.
+    """Stages the line items and assessments of this source that match a rule, each with the first rule that it
+    matches.
     """
     # Only few of the many items match, so lookups by index are faster.
     await stage.driver.execute("SET LOCAL enable_nestloop = on")
@@ -119,9 +119,9 @@ async def _stage_items(stage: Stage) -> None:
 
 
 def _mapped_results_sql(stage: Stage, kind: str, column: str) -> str:
-    """Returns SQL for the results of a kind that match a rule.
+    """Returns the FROM and WHERE clauses of a query for the results of a kind that match a rule.
 
-    The SQL names the results `r` and their rules `m`. `column` refers from a result to its line item or assessment.
+    The results have the alias `r`, and their rules `m`. `column` refers from a result to its line item or assessment.
     """
     return f"""FROM {stage.of_run("mapping_item")} AS i
         JOIN {stage.of_run("mapping_rule")} AS m ON m.n = i.rule
@@ -136,13 +136,13 @@ _DONE: Final = (
     *("complete", "completed", "done", "scored", "marked", "evaluated", "assessed", "returned", "released"),
     *("posted", "published", "locked", "lockedfinal"),
 )
-"""The values of `scoreStatus`, without case, blanks and punctuation, that mean that work was done and graded."""
+"""The values of `scoreStatus` that mean that work was done and graded, without case, blanks and punctuation."""
 _WORD: Final = "regexp_replace(regexp_replace(lower(r.score_status), '^ext:', ''), '[^a-z0-9]', '', 'g')"
 _UNGRADED: Final = f"""(coalesce(r.missing OR r.in_progress OR r.incomplete, false)
     OR coalesce(btrim(r.score_status) <> '' AND {_WORD} NOT IN ({", ".join(f"'{word}'" for word in _DONE)}), false))"""
-"""An SQL condition for results that the source does not report as graded; their score, often 0, has no meaning.
+"""An SQL condition for results that are not reported as graded. Their score, often 0, has no meaning.
 
-An unknown status counts as not graded, because a 0 for work that was never done would be taken for the student's
+An unknown status counts as not graded. Otherwise a 0 for work that was never done would be taken for the student's
 result. If a source sends no status, the score counts.
 """
 _FIT = f"""NOT {_UNGRADED} AND r.score_date IS NOT NULL AND r.score_date <= :today AND r.score BETWEEN m.lowest
@@ -162,8 +162,9 @@ async def _stage_scores(stage: Stage, kind: str, column: str) -> None:
 
 
 async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
-    """Returns a sentence about the matching results of a kind that cannot become scores. The list is empty if there are
-    none.
+    """Returns a list with a sentence about the matching results of a kind that cannot become scores.
+
+    The list is empty if there are no such results.
     """
     (row,) = await stage.rows(
         f"""SELECT count(*) FILTER (WHERE {_UNGRADED}) AS ungraded,

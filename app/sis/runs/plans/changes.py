@@ -25,12 +25,12 @@ BATCH: Final = 1000
 """The number of changes that are read for a CSV file in one transaction."""
 COLUMNS: Final = ("kind", "action", "sourcedId", "schools", "field", "before", "after", "digest")
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""The first characters of a text that a spreadsheet would run."""
+"""The first characters that make a spreadsheet treat a text as a formula."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeFilter:
-    """Which planned changes are listed; None stands for all."""
+    """The filters of a list of planned changes. A filter that is None accepts all."""
 
     kind: str | None = None
     action: str | None = None
@@ -64,7 +64,10 @@ class PlannedChange:
 async def planned_changes(
     work: Work, run_id: UUID, chosen: ChangeFilter, after: UUID | None = None, limit: int = BATCH
 ) -> list[PlannedChange]:
-    """Returns up to `limit` planned changes of a run after the change `after`; notes their students as disclosed."""
+    """Returns up to `limit` planned changes of a run that follow the change `after`.
+
+    Their students are noted in the disclosure log.
+    """
     query = (
         select(SisPlannedChange, SisPlannedValue.personal)
         .outerjoin(
@@ -111,7 +114,7 @@ async def csv_of_changes(
 ) -> AsyncIterator[str]:
     """Yields the planned changes of a run as CSV, one line for each field.
 
-    Each batch is read in a transaction that also logs the disclosure, and that has ended before the batch is yielded.
+    Each batch is read in a transaction of its own, which also logs the disclosure. It ends before the batch is yielded.
     """
     yield _sheet([COLUMNS])
     after: UUID | None = None
@@ -144,9 +147,10 @@ def _sheet(lines: Sequence[Sequence[str]]) -> str:
 
 @needs(Can.READ_SYNC)
 async def locate_schools(work: Work, names: Sequence[str], pointer: str | None) -> list[UUID]:
-    """Returns the ids of schools, given as ids or external ids. A school that a listed run would create is one, too.
+    """Returns the ids of schools that are given as ids or external ids. A school that a listed run would create is
+    found too.
 
-    With a pointer raises `Invalid` for unknown schools, at `<pointer>/<place>`; otherwise `NotFound`.
+    For an unknown school, raises `Invalid` at `<pointer>/<place>`, or `NotFound` if there is no pointer.
     """
     places = [None if pointer is None else f"{pointer}/{place}" for place in range(len(names))]
     return [await locate_school(work, name, place) for name, place in zip(names, places, strict=True)]

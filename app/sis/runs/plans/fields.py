@@ -26,10 +26,12 @@ IN_CLEAR: Final = {
     "result": Can.READ_GRADES,
     "assessment_result": Can.READ_GRADES,
 }
-"""The permission with which the personal values of a kind are shown in clear: that of the record itself."""
+"""The permission that is needed to see the personal values of a kind in clear. It is the permission to read the
+record.
+"""
 _SOURCED_ID: Final = "sourced_id"
 Fields = dict[str, list[Any]]
-"""The values before and after, by column, as `sis_planned_change` and `sis_planned_value` store them."""
+"""The values before and after, keyed by column, as `sis_planned_change` and `sis_planned_value` store them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,9 @@ class FieldChange:
 
 @needs(Can.READ_SYNC)
 async def show_fields(work: Work, keys: Sequence[tuple[str, UUID, Fields, Fields | None]]) -> list[list[FieldChange]]:
-    """Returns the changed fields of planned changes, each given as its kind, run, fields and personal values in
-    clear.
+    """Returns the changed fields of each of these planned changes.
+
+    A planned change is given as its kind, its run, its fields, and its personal values in clear.
     """
     chosen = [(kind, _in_clear(work, kind, fields, personal)) for kind, _, fields, personal in keys]
     row_ids = {row_id for kind, fields in chosen for row_id in _references(kind, fields)}
@@ -79,7 +82,9 @@ def _references(kind: str, fields: Fields) -> Iterator[UUID]:
 
 @needs(Can.READ_SYNC)
 async def _sourced_ids(work: Work, run_ids: set[UUID], row_ids: set[UUID]) -> dict[str, str]:
-    """Returns the sourcedIds of rows of the roster, and of rows that one of the runs would create, by row id."""
+    """Returns the sourcedIds of rows, keyed by row id: rows of the roster, and rows that one of the runs would
+    create.
+    """
     if not row_ids:
         return {}
     wanted = cast(list(row_ids), ARRAY(PgUUID))

@@ -1,9 +1,9 @@
-"""Maps of people whom a run named as likely the same person under another sourcedId.
+"""Handles maps for people whom a run names as likely the same person under another sourcedId.
 
-Some were left unchanged by the run (set aside), so that the new sourcedId is free. Others came as new people, because
-the former person had no records, and the former person was removed. Those are reunited: the former person comes back
-with the new sourcedId and the new person's values, and the new person goes. Nobody is reunited if the new person has
-got records meanwhile.
+* Some people were left unchanged by the run (set aside). Their new sourcedId is free.
+* Others came as new people, and the former person, who had no records, was removed. These are reunited: the former
+  person comes back with the new sourcedId and the values of the new person, and the new person is removed.
+* Nobody is reunited if the new person has got records meanwhile.
 """
 
 # ruff: noqa: S608  # only our own names and ids are formatted into statements; values are bound
@@ -22,7 +22,7 @@ from app.sis.kinds import BY_NAME
 from app.sis.models import SisRun
 
 CREATED: Final = "person.created"
-"""The kind of a pair in a map whose new person was created by the run."""
+"""The kind of those pairs in a map whose new person was created by the run."""
 _PERSON: Final = BY_NAME["person"]
 _OF_SOURCE: Final = "{0}.district_id = :district AND {0}.source_id = :source AND {0}.kind = 'person'"
 
@@ -38,10 +38,10 @@ def likely_pairs(run: SisRun) -> list[tuple[str, str]]:
 
 
 async def match_known(stage: Stage, pairs: Sequence[tuple[str, str]], run_id: UUID) -> dict[str, int]:
-    """Writes the usable ones of the given pairs to the map that awaits approval, and returns the counts.
+    """Writes those of the given pairs that can be used to the map that awaits approval. Returns the counts.
 
-    A pair is usable if its old sourcedId is known and its new one is free, or belongs to a person whom the run `run_id`
-    created and who has no records.
+    A pair can be used if its old sourcedId is known, and its new one is free or belongs to a person whom the run
+    `run_id` created and who has no records.
     """
     await stage.insert_records(
         "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
@@ -77,7 +77,7 @@ def _joined_sql(former: str, new: str) -> str:
 async def reunite(stage: Stage, report: Report) -> bool:
     """Reunites the people of an approved map whose new person was created.
 
-    Returns whether all of them could be, as planned.
+    Returns whether all of them could be reunited as planned.
     """
     planned = f"(SELECT * FROM {stage.of_run('kept_rekey')} AS w WHERE w.kind = '{CREATED}')"
     expected = await stage.count(f"SELECT count(*) FROM {planned} AS r")
@@ -108,9 +108,9 @@ async def reunite(stage: Stage, report: Report) -> bool:
 
 
 async def separate(stage: Stage, undone_id: UUID) -> int:
-    """Gives both people of each pair that the run `undone_id` reunited their own sourcedIds back.
+    """Gives the people whom the run `undone_id` reunited their own sourcedIds back. Returns the number of pairs.
 
-    Returns the number of pairs. Their rows are put back by the undo of the run.
+    Their rows are restored by the undo of the run.
     """
     pairs = f"""SELECT c.row_id AS former_id, (c.before ->> 'created')::uuid AS new_id,
             c.before ->> 'sourced_id' AS old, c.before ->> 'became' AS new
