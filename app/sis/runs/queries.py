@@ -33,7 +33,7 @@ NON_STUDENT_KINDS = (
 )
 """The kinds whose rows are not about a student."""
 KINDS_WITH_IDS = ("org", "academic_session", "course", "class")
-"""Those kinds of `NON_STUDENT_KINDS` whose rows have public ids."""
+"""Those of `NON_STUDENT_KINDS` whose rows have public ids."""
 KIND_ORDER = (*BY_NAME, SCORE.name)
 """The order of the kinds in a report."""
 
@@ -210,6 +210,7 @@ async def _with_sources(work: Work, rows: Sequence[SisSource]) -> list[Configure
     return [ConfiguredSource(sources_by_id[row.id], row) for row in rows]
 
 
+@needs(Can.READ_SYNC)
 async def source_names(work: Work) -> dict[UUID, str]:
     """Returns the names of the district's sources, keyed by the source's id."""
     rows = await work.db.execute(select(Source.id, Source.name).where(Source.district_id == work.district_id))
