@@ -206,7 +206,6 @@ LEFT_OUT = {
     ("decide", "student"): "a decision names the support or the student",
     ("decide", "change"): "nothing changes by a `continue`",
     ("start_support", "on"): "as planned",
-    ("record_sessions", "lost_because"): "the student attended",
     ("amend_session", "held_on"): "the day of another",
     ("amend_score", "taken_on"): "as above",
     **dict.fromkeys((("preview_playbook", "area"), ("publish_playbook", "area")), "a rule is for a measure or an area"),
