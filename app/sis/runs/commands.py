@@ -17,13 +17,14 @@ from app.core.inputs import About, AtMost, ChangesOf, FromProcess
 from app.core.text import Text
 from app.resources.command import Body, Command
 from app.resources.values import Value, item
+from app.sis.kinds import BY_NAME
 from app.sis.models import SisRun
 from app.sis.runs import approval, pull, quarantine
 from app.sis.runs.queries import run as find_run
 from app.sis.runs.rekey import MAX_GIVEN
 from app.sis.runs.resource import RunResource, SourceResource
 from app.sis.sources import service as sources
-from app.sis.sources.settings import SourceSettings
+from app.sis.sources.settings import MAX_SCHOOLS, SourceSettings
 
 SourceName = Annotated[
     str, Text(max=63), About("The name by which people and external ids refer to the source.", "sis")
@@ -139,6 +140,7 @@ async def approve_sync_run(
     schools: Annotated[
         list[str] | None,
         Text(max=200),
+        AtMost(MAX_SCHOOLS),
         About(
             "The only schools whose changes are applied: ids, or external ids `sis:<source>:<sourcedId>`. A row that "
             "concerns several schools is applied if all of them are named. The rest comes again with the next run.",
@@ -146,7 +148,10 @@ async def approve_sync_run(
         ),
     ] = None,
     kinds: Annotated[
-        list[str] | None, Text(max=40), About("The only kinds of rows that are applied, as in `counts`.", ["person"])
+        list[str] | None,
+        Text(max=40),
+        AtMost(len(BY_NAME)),
+        About("The only kinds of rows that are applied, as in `counts`.", ["person"]),
     ] = None,
 ) -> SisRun:
     """Approves a held run; raises the errors of `approval.approve`."""
