@@ -79,7 +79,7 @@ async def send_roster(
     status_code=202,
     operation_id="send_scores",
     response_model=RUN,
-    **_contract(CSV, "CSV file"),
+    **_contract(ZIP, "CSV file"),
 )
 async def send_scores(
     request: Request,
