@@ -48,8 +48,13 @@ COMMANDS = {
     "doctor": Command(
         "doctor", "Finds records whose schools differ from their student's, and repairs them with --repair."
     ),
-    "explain": Command("explain", "Shows the statement, the plan, the scopes and the disclosures of a read over REST."),
-    "scaffold": Command("scaffold", "For developers: writes the files of a new noun about a student."),
+    "explain": Command(
+        "explain",
+        "Shows the statement, the plan, the scopes and the disclosures of a read, and the cost of a GraphQL query.",
+    ),
+    "scaffold": Command(
+        "scaffold", "For developers: writes the files of a new noun about a student into the working directory."
+    ),
     "contracts": Command("contracts", "Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."),
     "sandbox": Command("sandbox", "A synthetic district of people who do not exist."),
 }

@@ -18,6 +18,7 @@ EXAMPLES: dict[str, str] = {
     "calibrate": "aimline calibrate --district springfield",
     "doctor": "aimline doctor --district springfield --repair",
     "explain": "aimline explain '/v1/concerns?state=raised&expand=student' --district springfield",
+    "scaffold": "aimline scaffold home_visit --room concern --prefix hov",
     "contracts": "aimline contracts --check",
     "key new": "aimline key new > key",
     "district create": 'aimline district create springfield --name "Springfield" --time-zone America/Chicago',
@@ -45,6 +46,9 @@ EXAMPLES: dict[str, str] = {
     "sis pause": "aimline sis pause nightly --district springfield",
     "sis resume": "aimline sis resume nightly --district springfield",
     "sis forget": "aimline sis forget sis:nightly:12345 --district springfield",
+    "sis alerts": "aimline sis alerts --district springfield --email it@springfield.example",
+    "sync scores": "aimline sync scores fall.csv --district springfield --source screening --dry-run",
+    "sync diff": f"aimline sync diff {RUN} --district springfield --kind person --json",
     "sync csv": "aimline sync csv roster.zip --district springfield --source nightly --dry-run",
     "sync run": "aimline sync run nightly --district springfield",
     "sync status": "aimline sync status --district springfield",
@@ -58,6 +62,7 @@ EXAMPLES: dict[str, str] = {
     "sync undo": f"aimline sync undo {RUN} --district springfield",
     "sandbox export": "aimline sandbox export district.zip --students 500",
     "sandbox sis": "aimline sandbox sis --port 9000",
+    "sandbox scores": "aimline sandbox scores fall.csv --students 300",
     "sandbox quirks": "aimline sandbox quirks",
 }
 

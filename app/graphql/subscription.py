@@ -51,7 +51,9 @@ class Row:
     id: UUID
 
 
-@strawberry.type(description="A change of a support's verdict: an alert began, ended or was retracted.")
+@strawberry.type(
+    description="A change of a support's verdict: an alert was opened, named or closed, or too little was delivered."
+)
 class VerdictChanged:
     """An event about a verdict, with the verdict and its support."""
 
@@ -91,7 +93,7 @@ class Subscription:
         yield  # makes this a generator, as the library requires
 
     @guarded_field(
-        "Changed verdicts: an alert began, ended or was retracted.",
+        "Changed verdicts: an alert was opened, named or closed, or too little was delivered (`response.*`).",
         require_verdicts,
         make=strawberry.subscription,
     )
@@ -158,17 +160,12 @@ def _row(text: str) -> Any:
     return Row(UUID(text))
 
 
-_VERDICTS = (
-    catalogue.RESPONSE_STOPPED,
-    catalogue.RESPONSE_NEVER,
-    catalogue.RESPONSE_RECOVERED,
-    catalogue.RESPONSE_RETRACTED,
-    catalogue.RESPONSE_UNDER_DELIVERED,
-)
+_VERDICTS: Final = catalogue.expand(["response.*"])
+"""All types of event about a verdict: a new type is delivered too."""
 _SYNCS = (catalogue.SYNC_APPLIED, catalogue.SYNC_HELD, catalogue.SYNC_FAILED, catalogue.SYNC_FAILED_TO_APPLY)
 SOURCES: Final = {
     "events": Source(require_events, _edge),
-    "verdictChanged": Source(require_verdicts, _verdict, tuple(type_.name for type_ in _VERDICTS)),
+    "verdictChanged": Source(require_verdicts, _verdict, tuple(_VERDICTS)),
     "syncChanged": Source(require_syncs, _sync, tuple(type_.name for type_ in _SYNCS)),
 }
 """The sources of the subscription fields, keyed by the fields' names in GraphQL."""

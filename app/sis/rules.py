@@ -24,6 +24,15 @@ class RunState(StrEnum):
     SKIPPED = "skipped"
 
 
+class NoticeState(StrEnum):
+    """The state of a notice to people: it waits, was sent, has no recipients, or could not be sent."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
 class PlannedAction(StrEnum):
     """What a run would do to a row."""
 

@@ -38,17 +38,21 @@ INDEXES = (
     "calibration_made_idx ON calibration (district_id, made_at, id)",
 )
 LATEST = """
-UPDATE person AS p SET last_score_on = greatest(s.day, {never})
-FROM (SELECT district_id, student_id, max(taken_on) AS day FROM score
-      WHERE removed_at IS NULL AND secured_area IS NULL GROUP BY district_id, student_id) AS s
-WHERE p.district_id = s.district_id AND p.id = s.student_id;
-UPDATE person AS p SET last_verdict_at = v.at
-FROM (SELECT district_id, student_id, max(judged_at) AS at FROM verdict
-      WHERE secured_area IS NULL GROUP BY district_id, student_id) AS v
-WHERE p.district_id = v.district_id AND p.id = v.student_id;
-UPDATE support AS s SET last_verdict_at = v.at
-FROM (SELECT district_id, support_id, max(judged_at) AS at FROM verdict GROUP BY district_id, support_id) AS v
-WHERE s.district_id = v.district_id AND s.id = v.support_id
+DO $$ DECLARE d uuid; BEGIN
+    FOR d IN SELECT district_id FROM district LOOP
+        UPDATE person AS p SET last_score_on = greatest(s.day, {never})
+        FROM (SELECT student_id, max(taken_on) AS day FROM score
+              WHERE district_id = d AND removed_at IS NULL AND secured_area IS NULL GROUP BY student_id) AS s
+        WHERE p.district_id = d AND p.id = s.student_id;
+        UPDATE person AS p SET last_verdict_at = v.at
+        FROM (SELECT student_id, max(judged_at) AS at FROM verdict
+              WHERE district_id = d AND secured_area IS NULL GROUP BY student_id) AS v
+        WHERE p.district_id = d AND p.id = v.student_id;
+        UPDATE support AS s SET last_verdict_at = v.at
+        FROM (SELECT support_id, max(judged_at) AS at FROM verdict WHERE district_id = d GROUP BY support_id) AS v
+        WHERE s.district_id = d AND s.id = v.support_id;
+    END LOOP;
+END $$
 """
 
 
@@ -81,5 +85,4 @@ def upgrade() -> None:
         op.execute(f"CREATE INDEX {index}")
     # Whoever records a score or a verdict notes it on the student; the api may change nothing else of people.
     grant("UPDATE (last_score_on, last_verdict_at)", "person", "api")
-    for statement in LATEST.format(never=NEVER).split(";"):
-        op.execute(statement)
+    op.execute(LATEST.format(never=NEVER))

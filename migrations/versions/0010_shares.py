@@ -6,15 +6,20 @@ revision = "0010"
 down_revision = "0009"
 
 LABELS = """
-UPDATE verdict SET label = CASE
-    WHEN kind = 'stopped' THEN 'Stopped responding'
-    WHEN kind = 'never' THEN 'Not responding so far'
-    WHEN state = 'insufficient_data' THEN 'Too few scores'
-    WHEN state = 'responding' THEN 'Responding'
-    WHEN state = 'below_pace' THEN 'Growing, below pace'
-    WHEN state = 'goal_met' THEN 'Goal met'
-    WHEN state = 'under_delivered' THEN 'Not delivered as planned'
-    ELSE label END
+DO $$ DECLARE d uuid; BEGIN
+    FOR d IN SELECT district_id FROM district LOOP
+        UPDATE verdict SET label = CASE
+            WHEN kind = 'stopped' THEN 'Stopped responding'
+            WHEN kind = 'never' THEN 'Not responding so far'
+            WHEN state = 'insufficient_data' THEN 'Too few scores'
+            WHEN state = 'responding' THEN 'Responding'
+            WHEN state = 'below_pace' THEN 'Growing, below pace'
+            WHEN state = 'goal_met' THEN 'Goal met'
+            WHEN state = 'under_delivered' THEN 'Not delivered as planned'
+            ELSE label END
+        WHERE district_id = d;
+    END LOOP;
+END $$
 """
 
 

@@ -19,6 +19,8 @@ WRITES_FILES_OR_LINES = {
     "contracts": "writes files",
     "key new": "prints a line of a key file",
     "sandbox export": "writes a file",
+    "sandbox scores": "writes a file",
+    "scaffold": "writes files",
     "sandbox quirks": "a list for people who test",
     "sync quarantine": "prints CSV for the clerk who corrects the rows",
     "sync acknowledge": "says how many rows were acknowledged",

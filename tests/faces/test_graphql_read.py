@@ -99,7 +99,7 @@ async def test_the_loop_of_a_student_is_one_request(north: Town) -> None:
         assert (concern["state"], concern["area"]["code"]) == ("ACCEPTED", "ela.fluency")
         assert (support["level"]["rank"], support["measure"]["code"]) == (2, "orf")
         assert [score["value"] for score in support["scores"]] == RISES + STALLS
-        assert (support["verdict"]["state"], support["verdict"]["kind"]) == ("NOT_RESPONDING", "STOPPED")
+        assert (support["verdict"]["state"], support["verdict"]["kind"]) == ("OFF_TRACK", None)
         assert support["verdict"]["sentence"]
         assert support["verdict"]["because"][0]["values"]
         assert support["verdicts"]["pageInfo"]["hasNextPage"] is True
@@ -214,7 +214,7 @@ async def test_supports_are_found_by_what_a_screen_needs(north: Town) -> None:
     """Supports can be filtered by verdict, level, area, state and caseload."""
     made = await in_the_loop(north, "amy")
     for taken, left in (
-        ("verdict: NOT_RESPONDING", "verdict: RESPONDING"),
+        ("verdict: OFF_TRACK", "verdict: RESPONDING"),
         ("level: 2", "level: 3"),
         ('area: "ela.fluency"', 'area: "math"'),
         ("state: ACTIVE", "state: ENDED"),

@@ -128,7 +128,7 @@ async def test_each_score_has_its_result(north: Town) -> None:
         {"code": "score.in_the_future", "pointer": "/scores/0/takenOn"},
     ]
     (support,) = payload["results"][1]["score"]["student"]["supports"]
-    assert support["verdict"] == {"state": "NOT_RESPONDING", "kind": "STOPPED"}
+    assert support["verdict"] == {"state": "OFF_TRACK", "kind": None}
     none = (await told(north, RECORD, {"input": {"scores": []}}))["recordScores"]
     assert none == {"results": [], "problems": [{"code": "scores.count", "pointer": "/scores"}]}
 
@@ -164,7 +164,7 @@ async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: T
     data = await told(north, query, {"scores": {"scores": [score]}, "input": new})
     before = data["recordScores"]["results"][0]["score"]["student"]["supports"]
     after = data["decide"]["decision"]["student"]["supports"]
-    assert before == [{"phases": [{"number": 1}], "verdict": {"state": "NOT_RESPONDING"}}]
+    assert before == [{"phases": [{"number": 1}], "verdict": {"state": "OFF_TRACK"}}]
     assert after == [{"phases": [{"number": 1}, {"number": 2}], "verdict": {"state": "INSUFFICIENT_DATA"}}]
 
 

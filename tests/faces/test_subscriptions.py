@@ -19,7 +19,7 @@ from app.access.service import NewClient, register_client, revoke_tokens
 from app.core import clock, ids
 from app.core.ids import new_id
 from app.events import hub as hubs
-from app.events.catalogue import SYNC_HELD, NewEvent
+from app.events.catalogue import CATALOGUE, SYNC_HELD, NewEvent
 from app.events.outbox import record
 from app.graphql import socket, subscriber
 from app.requests.origins import set_origins
@@ -137,9 +137,29 @@ async def test_a_verdict_arrives_with_its_support(app: FastAPI, north: Town, add
         answer = await client.post("/graphql", {"query": recorded, "variables": {"input": {"scores": scores}}})
         assert answer.json()["data"]["recordScores"]["problems"] == []
         event = (await one.next())["verdictChanged"]
-    assert event["event"]["type"].startswith("response.")
-    assert event["verdict"]["state"] == "NOT_RESPONDING"
-    assert event["support"]["verdict"]["state"] == "NOT_RESPONDING"
+    assert event == {
+        "event": {"type": "response.off_track"},
+        "verdict": {"state": "OFF_TRACK"},
+        "support": {"student": {"givenName": event["support"]["student"]["givenName"]}, "verdict": event["verdict"]},
+    }
+
+
+async def test_every_event_about_a_verdict_arrives(app: FastAPI, north: Town, address: str, hub: hubs.FeedHub) -> None:
+    """`verdictChanged` delivers each type of event about a verdict that the catalogue has, and no other."""
+    support = await served(north, "amy")
+    types = [type_ for type_ in CATALOGUE.values() if "support" in type_.ids and "verdict" in type_.ids]
+    about_verdicts = [type_.name for type_ in types if type_.name.startswith("response.")]
+    async with connected(address, caller(app, north).token) as one:
+        await one.subscribe("subscription { verdictChanged { event { type } support { id } } }")
+        await until(lambda: len(hub) == 1)
+        async with north.house() as work:
+            for type_ in types:
+                named = {"support": support.id, "student": support.student_id, "verdict": new_id(), "alert": new_id()}
+                about = {name: named[name] for name in type_.ids}
+                record(work, NewEvent(type_, support.id, 1, about, support.student_id, support.school_ids))
+        arrived = [(await one.next())["verdictChanged"] for _ in about_verdicts]
+    assert [one["event"]["type"] for one in arrived] == about_verdicts
+    assert {one["support"]["id"] for one in arrived} == {ids.format_id("support", support.id)}
 
 
 async def test_a_subscription_needs_the_permissions_of_its_rows(app: FastAPI, north: Town, address: str) -> None:

@@ -22,6 +22,7 @@ EXCEPTIONS = {
     "app.cli.citus": OPERATOR,
     "app.cli.migrate": OPERATOR,
     "app.cli.backup.security": OPERATOR,
+    "app.cli.scaffold_texts": "the migration of a new noun, which a developer adds",
     "app.core.db": "a sentence that tells an administrator what to run",
     "app.core.embedded": "makes the role and the database of the embedded server",
     "app.sandbox.database": "empties the database of the playground, on the embedded server",

@@ -205,7 +205,7 @@ async def test_graphql_says_the_same(north: Town, school: int | None) -> None:
     made = (await asked(north, say, {"input": body}))["declareBreak"]["schoolBreak"]
     assert made["school"] == (None if named is None else {"id": named})
     wrong = (await asked(north, say, {"input": body | {"endsOn": str(week(2))}}))["declareBreak"]
-    assert wrong["problems"] == [{"code": "break.ends_before_it_begins", "pointer": "/ends_on"}]
+    assert wrong["problems"] == [{"code": "break.ends_before_it_begins", "pointer": "/endsOn"}]
     assert (await off(north), await off(north, 1)) == ([week(3)], [week(3)] if school is None else [])
     listing = "query ($school: ID) { breaks(schoolId: $school) { edges { node { id beginsOn } } } }"
     first = ids.format_id("org", north.schools[0])

@@ -20,7 +20,7 @@ from tests.town import Town
 async def _person(town: Town, sourced_id: str) -> dict[str, Any]:
     (row,) = await ask(
         town,
-        "SELECT to_jsonb(p) FROM person p WHERE p.district_id = :district AND p.id = :id",
+        "SELECT to_jsonb(p) - 'updated_at' FROM person p WHERE p.district_id = :district AND p.id = :id",
         id=await row_id(town, "person", sourced_id),
     )
     return dict(row[0])

@@ -26,7 +26,7 @@ async def _living(town: Town) -> dict[str, list[Any]]:
     return {
         table: await ask(
             town,
-            f"SELECT to_jsonb(t) FROM {table} t WHERE t.district_id = :district "
+            f"SELECT to_jsonb(t) - 'updated_at' FROM {table} t WHERE t.district_id = :district "
             f"AND {'t.ends_on' if table == 'school_membership' else 't.removed_at'} IS NULL ORDER BY t::text",
         )
         for table in TABLES
@@ -41,7 +41,10 @@ async def test_an_undone_run_leaves_the_roster_as_it_was(north: Town, tmp_path: 
     (back,) = export.without("users", "back")
     await sync(north, export, tmp_path)
     before = await _living(north)
-    gone = await ask(north, "SELECT to_jsonb(p) FROM person p WHERE district_id = :district AND removed_at IS NOT NULL")
+    gone = await ask(
+        north,
+        "SELECT to_jsonb(p) - 'updated_at' FROM person p WHERE district_id = :district AND removed_at IS NOT NULL",
+    )
     export.rows["users"].append({**back, "givenName": "Returned"})
     export.rows["users"].append({**export.row("users", "s1"), "sourcedId": "new", "identifier": "n", "email": ""})
     export.row("users", "s3")["givenName"] = "Changed"
@@ -56,7 +59,8 @@ async def test_an_undone_run_leaves_the_roster_as_it_was(north: Town, tmp_path: 
     assert "is undone. 7 changes were made." in undone.sentence
     assert await _living(north) == before
     again = await ask(
-        north, "SELECT to_jsonb(p) FROM person p WHERE district_id = :district AND removed_at IS NOT NULL"
+        north,
+        "SELECT to_jsonb(p) - 'updated_at' FROM person p WHERE district_id = :district AND removed_at IS NOT NULL",
     )
     assert gone[0] in again, "who had come back is away since the same day"
     log = await ask(

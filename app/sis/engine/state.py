@@ -10,7 +10,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.ids import new_id
 from app.sis.models import SisNotice, SisRun
-from app.sis.rules import RunState, require_transition
+from app.sis.rules import NoticeState, RunState, require_transition
 
 NOTIFIED = (RunState.HELD, RunState.FAILED, RunState.FAILED_TO_APPLY)
 """The states about which people are notified."""
@@ -57,7 +57,7 @@ async def add_notices(work: Work, kind: str, source_id: UUID, run_id: UUID | Non
                 run_id=run_id,
                 kind=str(kind),
                 channel=channel,
-                state="pending",
+                state=NoticeState.PENDING,
                 due=func.now(),
             )
         )

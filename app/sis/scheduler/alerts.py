@@ -30,7 +30,7 @@ from app.core.jobs import ClaimedJob, JobOutcome, JobTable, RetryPolicy, claim, 
 from app.core.log import job_context
 from app.roster.models import Source
 from app.sis.models import SisNotice, SisRecipients, SisRun
-from app.sis.rules import RunState
+from app.sis.rules import NoticeState, RunState
 from app.sis.sources.settings import hide_secrets
 
 RETRIES: Final = RetryPolicy(attempts=6, first=timedelta(seconds=30), longest=timedelta(hours=2))
@@ -198,15 +198,15 @@ async def _attempt(notice: _Notice, settings: AlertSettings) -> JobOutcome:
     try:
         if notice.channel == "email":
             if settings.server is None or not notice.recipients.emails:
-                return JobOutcome(notice.job, "skipped")
+                return JobOutcome(notice.job, NoticeState.SKIPPED)
             await send_mail(settings.server, notice.recipients.emails, notice.subject, notice.text + "\n")
         else:
             if notice.recipients.chat_url is None:
-                return JobOutcome(notice.job, "skipped")
+                return JobOutcome(notice.job, NoticeState.SKIPPED)
             await post_to_chat(notice.recipients.chat_url, settings.allowed, notice.text)
     except NotSent as error:
         wait, fault = RETRIES.wait_after(notice.job.attempts), FaultSummary(str(error), notice.channel)
         log.error("notices.failed" if wait is None else "notices.retried", channel=notice.channel, kind=str(error))
-        return JobOutcome(notice.job, "failed" if wait is None else "pending", wait, fault)
+        return JobOutcome(notice.job, NoticeState.FAILED if wait is None else NoticeState.PENDING, wait, fault)
     log.info("notices.sent", channel=notice.channel)
-    return JobOutcome(notice.job, "sent")
+    return JobOutcome(notice.job, NoticeState.SENT)
