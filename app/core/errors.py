@@ -10,14 +10,24 @@ from typing import Final
 MAX_VIOLATIONS: Final = 100
 """The largest number of violations that one response lists; its detail states how many more there are."""
 
+MAX_POINTER: Final = 100
+"""The largest number of characters of a pointer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One problem in the input, with its place (a JSON Pointer, RFC 6901), a stable code and a sentence."""
+    """One problem in the input, with its place (a JSON Pointer, RFC 6901), a stable code and a sentence.
+
+    A longer pointer is cut: it contains an unknown name that the caller sent, which may be as long as the request.
+    """
 
     pointer: str
     code: str
     detail: str
+
+    def __post_init__(self) -> None:
+        if len(self.pointer) > MAX_POINTER:
+            object.__setattr__(self, "pointer", f"{self.pointer[: MAX_POINTER - 1]}…")
 
 
 def with_more(detail: str, more: int) -> str:

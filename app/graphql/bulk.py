@@ -12,7 +12,7 @@ from app.core.inputs import InputField, input_fields
 from app.graphql.door import Info, guarded_field
 from app.graphql.inputs import convert, field_types, input_of, title
 from app.graphql.node import parse_id
-from app.graphql.problems import Problem, run_command, to_problems
+from app.graphql.problems import Problem, problem_of, run_command, to_problems
 from app.graphql.types import cached, camel, list_of
 from app.graphql.written import row_of
 from app.requests.bulk import ItemOutcome, Malformed
@@ -54,7 +54,11 @@ def bulk_field(command: Command) -> StrawberryField:
         )
         return payload(
             results=[
-                result_type(outcome=result.outcome, problems=to_problems(result.violations), **{row_name: result.row})
+                result_type(
+                    outcome=result.outcome,
+                    problems=[problem_of(violation) for violation in result.violations],
+                    **{row_name: result.row},
+                )
                 for result in results or ()
             ],
             problems=problems,

@@ -66,15 +66,17 @@ class Problem:
     detail: str = strawberry.field(description="A sentence.")
 
 
+def problem_of(violation: Violation) -> Problem:
+    """Returns a violation as a problem."""
+    return Problem(code=violation.code, pointer=violation.pointer, detail=violation.detail)
+
+
 def to_problems(violations: Sequence[Violation]) -> list[Problem]:
     """Returns violations as problems, at most a hundred of them.
 
     If there are more, a further problem states how many.
     """
-    problems = [
-        Problem(code=violation.code, pointer=violation.pointer, detail=violation.detail)
-        for violation in violations[:MAX_VIOLATIONS]
-    ]
+    problems = [problem_of(violation) for violation in violations[:MAX_VIOLATIONS]]
     if omitted := len(violations) - len(problems):
         problems.append(Problem(code="violations.more", pointer="", detail=f"And {omitted} more."))
     return problems

@@ -1,12 +1,13 @@
 """Runs a command for every item of a request: with a result for each item, all or nothing, or as a trial."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from app.access.work import Work
-from app.core.errors import AimlineError, Conflict, Forbidden, Gone, Invalid, NotFound, Violation
+from app.core.errors import MAX_VIOLATIONS, AimlineError, Conflict, Forbidden, Gone, Invalid, NotFound, Violation
 
 MAX_NAME_LENGTH = 300
 """The length of the longest text that can be the id or the external id of a row."""
@@ -62,6 +63,7 @@ async def run_bulk(
 
     With `atomic`, nothing is written if one item is refused. With `dry_run`, nothing is written at all, and the results
     are those that the request would have. A result has no row if nothing was written. `at` is the pointer of the list.
+    The results together list at most `MAX_VIOLATIONS` violations, as `limit_violations` chooses them.
     """
     if not 1 <= len(items) <= most:
         name = at.removeprefix("/")
@@ -83,7 +85,7 @@ async def run_bulk(
                 raise _Undo
     except _Undo:
         is_undone = True
-    ordered = [results[position] for position in range(len(items))]
+    ordered = limit_violations([results[position] for position in range(len(items))], at)
     if not is_undone:
         return ordered
     has_refusal = any(result.outcome == ItemOutcome.REFUSED for result in ordered)
@@ -111,6 +113,24 @@ async def run_each(
                 raise
             results.append(ItemResult(ItemOutcome.REFUSED, violations=(_of_item(error, pointer),)))
     return results
+
+
+def limit_violations(results: Sequence[ItemResult], at: str) -> list[ItemResult]:
+    """Returns the results with at most `MAX_VIOLATIONS` violations in all, so that the answer has a bound.
+
+    The first violation of each item goes before the others, so that as many items as possible show why they were
+    refused. If violations are left out, one more, with the pointer `at`, follows the last and states how many.
+    """
+    omitted = sum(len(result.violations) for result in results) - MAX_VIOLATIONS
+    if omitted <= 0:
+        return list(results)
+    places = ((rank > 0, item) for item, result in enumerate(results) for rank in range(len(result.violations)))
+    counts = Counter(item for _, item in sorted(places)[:MAX_VIOLATIONS])
+    limited = [replace(result, violations=result.violations[: counts[item]]) for item, result in enumerate(results)]
+    last = max(counts)
+    more = Violation(at, "violations.more", f"And {omitted} more.")
+    limited[last] = replace(limited[last], violations=(*limited[last].violations, more))
+    return limited
 
 
 def _placed(violations: Sequence[Violation], pointer: str) -> tuple[Violation, ...]:

@@ -121,6 +121,36 @@ async def test_a_trial_writes_nothing(north_client: Caller, north: Town) -> None
     assert len((await north_client.get("/v1/events")).json()["items"]) == 1
 
 
+async def test_all_results_together_list_a_hundred_violations(north_client: Caller, north: Town) -> None:
+    """However many items are refused, the answer has a bound; it shows a reason for as many items as possible, and
+    states how many are left out. Both APIs answer the same.
+    """
+    scores: list[Any] = [{**score(north, 1), "value": "many", "attempt": "x"}] * 99 + [score(north, 2)] + [17] * 20
+    results = (await north_client.post("/v1/scores/bulk", {"scores": scores})).json()["results"]
+    assert [one["outcome"] for one in results] == ["refused"] * 99 + ["recorded"] + ["refused"] * 20
+    assert [len(one["violations"]) for one in results] == [1] * 99 + [0, 2] + [0] * 19
+    assert results[100]["violations"][1] == {
+        "pointer": "/scores",
+        "code": "violations.more",
+        "detail": f"And {99 + 19} more.",
+    }
+    unknown = [worry(north, "Slow.", area="none")] * 103
+    rest = (await north_client.post("/v1/concerns/bulk", {"concerns": unknown})).json()["results"]
+    answer = await ask(north, OUTCOMES, {"input": {"concerns": unknown}})
+    graphql = answer.json()["data"]["raiseConcerns"]["results"]
+    codes = [[each["code"] for each in one["violations"]] for one in rest]
+    assert codes == [[each["code"] for each in one["problems"]] for one in graphql]
+    assert codes[98:] == [["area.unknown"], ["area.unknown", "violations.more"], [], [], []]
+
+
+async def test_one_item_states_how_many_of_its_violations_are_left_out(north_client: Caller) -> None:
+    """The violations of a single item are counted as well, and are not cut without a word."""
+    unknown = {f"x{number}": 1 for number in range(100)}
+    (result,) = (await north_client.post("/v1/scores/bulk", {"scores": [unknown]})).json()["results"]
+    assert len(result["violations"]) == 101
+    assert result["violations"][-1]["detail"] == "And 4 more."
+
+
 @pytest.mark.parametrize("count", [0, 501])
 async def test_a_list_that_is_too_short_or_long_is_refused_as_a_whole(
     north_client: Caller, north: Town, count: int

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import WebSocketRoute
 
 from tests.house.told_town import Told
 from tests.house.walk_knows import (
@@ -151,7 +152,9 @@ def _routes(routes: Any, prefix: str = "") -> Iterator[tuple[str, set[str] | Non
             yield from _routes(route.effective_candidates(), prefix)
         elif hasattr(route, "routes") and getattr(route, "routes", None):
             yield from _routes(route.routes, prefix + getattr(route, "path", ""))
-        elif getattr(route, "path", None) is not None:
+        elif isinstance(getattr(route, "starlette_route", None), WebSocketRoute):
+            yield prefix + route.starlette_route.path, None
+        elif getattr(route, "path", None):
             yield prefix + route.path, getattr(route, "methods", None)
         else:
             raise Unwalkable(f"The walk cannot see into a {type(route).__name__}.")
@@ -215,7 +218,7 @@ def _object(operation: Operation, schema: Mapping[str, Any], told: Told) -> dict
 
 
 def _field(operation: Operation, name: str, schema: Mapping[str, Any], told: Told) -> Any:
-    if name in LISTED and "properties" not in schema.get("items", {}):
+    if _lists_rows(operation.name, name) and "properties" not in schema.get("items", {}):
         return [told.shown[LISTED[name]]]
     if name in REFERENCES:
         return told.shown[REFERENCES[name]]
@@ -233,13 +236,17 @@ def _field(operation: Operation, name: str, schema: Mapping[str, Any], told: Tol
     raise Unwalkable(f"{operation.name} takes {name} in its body: say in REFERENCES or FIELDS what it is.")
 
 
+def _lists_rows(operation_name: str, name: str) -> bool:
+    return name in LISTED and (operation_name, name) not in OWN_FIELDS
+
+
 def _bodies_with_one_of_theirs(operation: Operation, path: str, mine: Told, theirs: Told) -> Iterator[Request]:
     base = _body(operation, mine)
     items = next(
         (value for value in base.values() if isinstance(value, list) and value and isinstance(value[0], dict)), None
     )
     for name in list((items[0] if items else base).keys()) + ["student"] * (operation.name == "decide"):
-        if name in LISTED:
+        if _lists_rows(operation.name, name):
             spelt: list[Any] = [[theirs.shown[LISTED[name]]]]
         elif name in REFERENCES:
             row = REFERENCES[name]

@@ -156,6 +156,7 @@ _SOURCE = {
     "scopes": ["roster.readonly"],
     "page_size": 500,
     "concurrency": 3,
+    "schools": ["school-1"],  # sourcedIds of the delivery, which name no row of the district
     "left_out": ["demographics"],
     "limits": {"removed": 0.2},
     "rollover": {"begins_on": "2026-07-01", "ends_on": "2026-08-31"},

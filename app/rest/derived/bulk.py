@@ -7,6 +7,7 @@ from fastapi import Response
 from pydantic import Field
 
 from app.access.work import Work
+from app.core.errors import MAX_VIOLATIONS
 from app.core.inputs import input_fields
 from app.requests.bulk import ItemOutcome, ItemResult, Malformed
 from app.resources.command import Command, run_items
@@ -20,6 +21,11 @@ from app.rest.problem import ViolationShape
 OUTCOME = (
     "What was done with the item: `recorded`, `amended`, `unchanged`, `refused`, or with `atomic`, if another item was "
     "refused, `not_applied`."
+)
+VIOLATIONS = (
+    f"Why it was refused; empty otherwise. All results together list at most {MAX_VIOLATIONS} violations. If there are "
+    "more, a last one with the code `violations.more` states how many; send the refused items without a reason again "
+    "to read theirs."
 )
 
 
@@ -66,7 +72,7 @@ class BulkShapes:
             fields: dict[str, Any] = {
                 "outcome": (outcomes, Field(description=OUTCOME)),
                 name.lower(): (Optional[self.shapes.of(command.result)], Field(description=words)),  # noqa: UP045
-                "violations": (list[ViolationShape], Field(description="Why it was refused; empty otherwise.")),
+                "violations": (list[ViolationShape], Field(description=VIOLATIONS)),
             }
             self._items[name] = make_model(f"Recorded{name}", "The result for one item of a request.", fields)
         return self._items[name]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Optional, cast, get_args, get_origin
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator, create_model
 
-from app.core.errors import MAX_VIOLATIONS, Misuse
+from app.core.errors import Misuse
 from app.core.inputs import REQUIRED, InputField, input_fields
 from app.requests.bulk import Malformed
 from app.resources.command import Command
@@ -149,7 +149,7 @@ def _refuse_alone(item: Any, validate: ValidatorFunctionWrapHandler) -> Any:
         return validate(item)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
-        return Malformed(tuple(violation_of(each, each["loc"]) for each in errors[:MAX_VIOLATIONS]))
+        return Malformed(tuple(violation_of(each, each["loc"]) for each in errors))
 
 
 def _bounded_text(declared: InputField) -> Any:

@@ -6,6 +6,8 @@ MB = 1 << 20
 SCORE = b'{"student":1,"measure":1,"taken_on":1,"value":"","attempt":"","purpose":1,"form":1}'
 
 KEYS = b",".join(b'"x%d":1' % number for number in range(18))
+LONG_KEYS = b",".join(b'"%d%b":1' % (number, b"x" * 20_000) for number in range(90))
+FOUR_LONG_KEYS = b",".join(b'"%d%b":1' % (number, b"x" * 900) for number in range(4))
 
 
 def repeated(head: bytes, part: bytes, tail: bytes, size: int = 2 * MB - 64) -> bytes:
@@ -29,6 +31,9 @@ BODIES: dict[str, Callable[[], bytes]] = {
     "unclosed lists": lambda: b"[" * (2 * MB - 64),
     "invalid scores": lambda: repeated(b'{"scores":[', SCORE, b"]}"),
     "scores with unknown keys": lambda: b'{"scores":[' + b",".join([b"{%b}" % KEYS] * 500) + b"]}",
+    "unknown long keys": lambda: b"{" + LONG_KEYS + b"}",
+    "a score with unknown long keys": lambda: b'{"scores":[{' + LONG_KEYS + b"}]}",
+    "scores with unknown long keys": lambda: b'{"scores":[' + b",".join([b"{%b}" % FOUR_LONG_KEYS] * 500) + b"]}",
     "the most scores, all invalid": lambda: b'{"scores":[' + b",".join([SCORE] * 500) + b"]}",
     "the most pairs, all empty": lambda: b'{"map":[' + b",".join([b"{}"] * 10_000) + b"]}",
     "the most pairs, with unknown keys": lambda: b'{"map":[' + b",".join([b'{"a":1,"b":2}'] * 10_000) + b"]}",
