@@ -130,6 +130,7 @@ EDITS: dict[str, tuple[tuple[str, str], ...]] = {
         (')\n"""The resources that REST shows', "    @NounResource,\n"),
         (')\n"""The lists, each', '    ("@nouns", "list_@nouns", "@rooms"),\n'),
         (')\n"""The reads of one row', '    (@NounResource, "@paths/{@noun}", "get_@noun", "@rooms"),\n'),
+        ('}\n"""The tag of a command', '    "@paths": "@rooms",\n'),
     ),
 }
 """The lines that a noun adds to the tables of nouns, each before an anchor."""
