@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import ARRAY, Text, any_, case, cast, func, literal_column, or_, select
 
 from app.access.permission import Can
-from app.access.work import Work, needs
+from app.access.work import Work
 from app.resources.declare import AddedLink, Join, Link, Resource
 from app.resources.fields import choice, computed, field, reference_of, stored
 from app.resources.listing import Listing
@@ -48,11 +48,11 @@ If the lease of a running run has ended, the sentence says since when the worker
 """
 
 
-@needs(Can.READ_SYNC)
-async def shown_urls(work: Work, keys: Sequence[tuple[str]]) -> list[str]:
+async def shown_urls(_: Work, keys: Sequence[tuple[str]]) -> list[str]:
     """Returns the addresses of sources as remote callers may see them.
 
-    Secrets are left out, and of a local file only the name is shown.
+    Secrets are left out, and of a local file only the name is shown. This needs no permission of its own, because it
+    only shortens values that the answer has: also the answer to a client that may register sources but not read runs.
     """
     return [without_path(hide_secrets(url)) for (url,) in keys]
 
