@@ -133,7 +133,8 @@ from datetime import date
 
 from app.access.permission import Can
 from app.events.catalogue import @NOUN_RECORDED
-from app.resources.declare import Command, Link, Resource
+from app.resources.command import Command
+from app.resources.declare import Link, Resource
 from app.resources.fields import field, one
 from app.resources.listing import Listing
 from app.resources.members import One

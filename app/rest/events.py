@@ -124,7 +124,8 @@ def webhooks() -> APIRouter:
     receiver = APIRouter(tags=["webhooks"])
     for name, type_ in sorted(CATALOGUE.items()):
         bodies = [schema(payload) for payload in type_.versions]
-        content = {"application/json": {"schema": bodies[0] if len(bodies) == 1 else {"oneOf": bodies}}}
+        # The versions exclude each other by `data.version`, but linters look for what does so at the top of a `oneOf`.
+        content = {"application/json": {"schema": bodies[0] if len(bodies) == 1 else {"anyOf": bodies}}}
         receiver.post(
             name,
             operation_id=f"on_{name.replace('.', '_')}",

@@ -26,20 +26,20 @@ from app.rest.route import Route
 from app.rest.sis import RUN, accepted_run
 from app.sis.runs import pull, queries, upload
 
-ZIP, CSV = "application/octet-stream", "text/csv"
-"""The media types in the contract. Generators know no client for application/zip, which is accepted as well."""
-ACCEPTED = {"oneroster-csv": {ZIP, "application/zip"}, "scores-csv": {CSV, ZIP}}
+BINARY = "application/octet-stream"
+"""The media type in the contract. Generators know no client for application/zip and text/csv; both are accepted."""
+ACCEPTED = {"oneroster-csv": {BINARY, "application/zip"}, "scores-csv": {BINARY, "text/csv"}}
 """The media types that are accepted for each kind of source."""
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 DryQuery = Annotated[bool, Query(description="Whether to plan and report only, and write nothing.")]
 
 
-def _contract(media_type: str, noun: str) -> dict[str, Any]:
+def _contract(noun: str) -> dict[str, Any]:
     """Returns a route's entry in the contract: its body, and the responses that no other route has."""
     contract = requires(
         upload.require_upload_source, upload.claim_slot, pull.request_run, upload.save_upload, queries.run
     )
-    body = {"required": True, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}
+    body = {"required": True, "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}}
     answers = {
         413: refusal("Larger than the operator allows."),
         415: refusal(f"The body is not a {noun}."),
@@ -58,7 +58,7 @@ def _contract(media_type: str, noun: str) -> dict[str, Any]:
     status_code=202,
     operation_id="send_roster",
     response_model=RUN,
-    **_contract(ZIP, "zip"),
+    **_contract("zip"),
 )
 async def send_roster(
     request: Request,
@@ -69,6 +69,7 @@ async def send_roster(
 ) -> Shape:
     """Receives a OneRoster CSV zip (1.1 or 1.2) for a CSV source; the worker syncs from it.
 
+    The media type is `application/zip` or `application/octet-stream`.
     409 while a run is pending.
     """
     return await _accept(request, response, principal, source, dry, "oneroster-csv")
@@ -79,7 +80,7 @@ async def send_roster(
     status_code=202,
     operation_id="send_scores",
     response_model=RUN,
-    **_contract(CSV, "CSV file"),
+    **_contract("CSV file"),
 )
 async def send_scores(
     request: Request,
@@ -90,6 +91,7 @@ async def send_scores(
 ) -> Shape:
     """Receives a CSV file of scores for a source of the kind scores-csv; the worker imports it.
 
+    The media type is `text/csv` or `application/octet-stream`.
     The columns are studentSourcedId, measure, date and value, and if need be attempt, form, purpose, externalId and
     status. 409 while a run is pending.
     """

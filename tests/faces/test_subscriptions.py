@@ -156,7 +156,7 @@ async def test_every_event_about_a_verdict_arrives(app: FastAPI, north: Town, ad
             for type_ in types:
                 named = {"support": support.id, "student": support.student_id, "verdict": new_id(), "alert": new_id()}
                 about = {name: named[name] for name in type_.ids}
-                record(work, NewEvent(type_, support.id, 1, about, support.student_id, support.school_ids))
+                record(work, NewEvent(type_, support.id, 1, about, support.student_id, tuple(support.school_ids)))
         arrived = [(await one.next())["verdictChanged"] for _ in about_verdicts]
     assert [one["event"]["type"] for one in arrived] == about_verdicts
     assert {one["support"]["id"] for one in arrived} == {ids.format_id("support", support.id)}

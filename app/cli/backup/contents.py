@@ -7,6 +7,7 @@ import asyncpg
 from app.core.crypto import KeyFault, Keyring
 from app.core.db import UnfitServer
 from app.core.schema_lines import IS_OWN_OBJECT
+from app.sis.scheduler.alerts import SEALED_AS as CHAT_SEALED_AS
 from app.sis.sources.service import SEALED_AS, URL_SEALED_AS
 
 SCHEMAS = ("public", "app", "staging")
@@ -15,12 +16,15 @@ BOUND_NAMES: Mapping[tuple[str, str], str] = {
     ("webhook_endpoint", "former_sealed"): "webhook_endpoint",
     ("sis_source", "client_secret_sealed"): SEALED_AS,
     ("sis_source", "url_sealed"): URL_SEALED_AS,
+    ("sis_recipients", "chat_url_sealed"): CHAT_SEALED_AS,
 }
 """The names that are bound to encrypted values in addition to district and row, keyed by table and column.
 
 A value can be decrypted only together with its name. All columns with encrypted values have names that end in
 `_sealed`.
 """
+ROW_IDS: Mapping[str, str] = {"sis_recipients": "district_id"}
+"""The column with the row's id, to which an encrypted value is bound, for tables without a column `id`."""
 BATCH = 1000
 
 
@@ -116,7 +120,7 @@ async def open_sealed(connection: asyncpg.Connection, keyring: Keyring) -> int:
             if bound_to is None:
                 continue
             query = (
-                f"SELECT district_id, id, {name} AS sealed FROM public.{quoted(table)} "  # noqa: S608 - quoted names
+                f"SELECT district_id, {ROW_IDS.get(table, 'id')} AS id, {name} AS sealed FROM public.{quoted(table)} "  # noqa: S608 - quoted names
                 f"WHERE {name} IS NOT NULL"
             )
             async for row in connection.cursor(query, prefetch=BATCH):
