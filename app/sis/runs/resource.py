@@ -48,7 +48,7 @@ If the lease of a running run has ended, the sentence says since when the worker
 """
 
 
-async def shown_urls(_: Work, keys: Sequence[tuple[str]]) -> list[str]:
+async def _shown_urls(_: Work, keys: Sequence[tuple[str]]) -> list[str]:
     """Returns the addresses of sources as remote callers may see them.
 
     Secrets are left out, and of a local file only the name is shown. This needs no permission of its own, because it
@@ -72,7 +72,7 @@ class SourceResource(
     kind: str = field(
         Source.kind, "`oneroster-1.1`, `oneroster-1.2`, `oneroster-csv` or `scores-csv`.", "oneroster-1.2"
     )
-    url: str = computed(shown_urls, (SisSource.url,), "The address, without secrets in it.")
+    url: str = computed(_shown_urls, (SisSource.url,), "The address, without secrets in it.")
     gradebook_url: str | None = field(
         SisSource.gradebook_url, "The address of its gradebook service.", "https://sis.example/gradebook"
     )
