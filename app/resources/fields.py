@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy.sql.elements import SQLCoreOperations
 
 from app.access.permission import Can
+from app.access.work import required_permissions
 from app.resources.listing import Filter
 from app.resources.members import SAME, FieldMember, Id, Many, ManyMember, One, OneMember, ReferenceMember, ValueMember
 
@@ -165,7 +166,8 @@ def computed(
 ) -> Any:
     """Declares a value that Python computes for all rows of an answer in one call; the annotation is a `Value`.
 
-    `compute` takes the unit of work, the values of the columns `keys` for each row, and the arguments.
+    `compute` takes the unit of work, the values of the columns `keys` for each row, and the arguments. The value
+    requires the permissions of `compute` as well as `requires`.
     """
     return ValueMember(
         "",
@@ -177,5 +179,5 @@ def computed(
         compute=compute,
         keys=keys,
         arguments=arguments,
-        requires=requires,
+        requires=tuple(dict.fromkeys((*requires, *required_permissions(compute)))),
     )

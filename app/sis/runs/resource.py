@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import ARRAY, Text, any_, case, cast, func, literal_column, or_, select
 
 from app.access.permission import Can
-from app.access.work import Work, needs
+from app.access.work import Work
 from app.resources.declare import AddedLink, Join, Link, Resource
 from app.resources.fields import choice, computed, field, reference_of, stored
 from app.resources.listing import Listing
@@ -48,11 +48,11 @@ If the lease of a running run has ended, the sentence says since when the worker
 """
 
 
-@needs(Can.READ_SYNC)
-async def shown_urls(work: Work, keys: Sequence[tuple[str]]) -> list[str]:
+async def _shown_urls(_: Work, keys: Sequence[tuple[str]]) -> list[str]:
     """Returns the addresses of sources as remote callers may see them.
 
-    Secrets are left out, and of a local file only the name is shown.
+    Secrets are left out, and of a local file only the name is shown. This needs no permission of its own, because it
+    only shortens values that the answer has: also the answer to a client that may register sources but not read runs.
     """
     return [without_path(hide_secrets(url)) for (url,) in keys]
 
@@ -72,7 +72,7 @@ class SourceResource(
     kind: str = field(
         Source.kind, "`oneroster-1.1`, `oneroster-1.2`, `oneroster-csv` or `scores-csv`.", "oneroster-1.2"
     )
-    url: str = computed(shown_urls, (SisSource.url,), "The address, without secrets in it.")
+    url: str = computed(_shown_urls, (SisSource.url,), "The address, without secrets in it.")
     gradebook_url: str | None = field(
         SisSource.gradebook_url, "The address of its gradebook service.", "https://sis.example/gradebook"
     )
