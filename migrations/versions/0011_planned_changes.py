@@ -6,7 +6,7 @@ demographics are under the same lock as the demographics themselves.
 
 from alembic import context, op
 
-from migrations.tenant import distribute, grant, tenant_table
+from migrations.tenant import create_index, distribute, grant, tenant_table
 
 revision = "0011"
 down_revision = "0010"
@@ -18,7 +18,7 @@ ABOUT = "student_id uuid, org_ids uuid[] NOT NULL"
 
 def upgrade() -> None:
     op.execute("ALTER TABLE sis_run ADD COLUMN listed integer NOT NULL DEFAULT 0")
-    op.execute("CREATE INDEX sis_run_listed_idx ON sis_run (district_id, source_id, id) WHERE listed > 0")
+    create_index("sis_run_listed_idx ON sis_run (district_id, source_id, id) WHERE listed > 0")
     tenant_table(
         "sis_planned_change",
         f"""

@@ -125,7 +125,7 @@ def upgrade() -> None:
         api="",
     )
     op.execute(DUE)
-    op.execute("DROP FUNCTION app.sync_standing()")
+    op.execute("-- squawk-ignore ban-drop-function\nDROP FUNCTION app.sync_standing()")
     directory_function(STANDING, "app.sync_standing()", "worker")
     op.execute(
         """ALTER TABLE sis_source ADD COLUMN schools text[] NOT NULL DEFAULT '{}',
