@@ -41,6 +41,7 @@ FIRST = (
     "test_documents",
     "test_cli_doctor",
     "test_webhooks_worker",
+    "test_scaffold",
     "test_hostile_graphql",
     "test_hostile_sis",
     "test_story",
