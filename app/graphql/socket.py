@@ -140,12 +140,12 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
     async def run_operation(self, operation: Running[Any, None]) -> None:
         """Runs one subscription until it ends, and sends its results."""
         try:
-            asked = operation_from(
+            request = operation_from(
                 {"query": operation.query, "variables": operation.variables, "operationName": operation.operation_name}
             )
-            prepared = self._prepare.prepare(asked, STREAM)
+            prepared = self._prepare.prepare(request, STREAM)
             limits = self._prepare.limits
-            subscriber = Subscriber(self._installation, self._view.credentials, prepared, asked, limits)
+            subscriber = Subscriber(self._installation, self._view.credentials, prepared, request, limits)
             async for result in subscriber.results():
                 if result is None:
                     continue

@@ -77,8 +77,8 @@ async def _value_errors(route: APIRoute, request: Request) -> list[Any]:
         body = orjson.loads(await request.body() or b"null")
     except orjson.JSONDecodeError:
         return [*errors, {"type": "json_invalid", "loc": ("body", 0), "msg": "JSON decode error"}]
-    found = await request_body_to_args(body_fields, body, embed_body_fields=False)
-    return [*errors, *found[1]]
+    _, body_errors = await request_body_to_args(body_fields, body, embed_body_fields=False)
+    return [*errors, *body_errors]
 
 
 def _place(field: Any) -> str:

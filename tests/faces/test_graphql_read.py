@@ -282,6 +282,6 @@ async def test_resolvers_reach_the_session_one_at_a_time(north: Town) -> None:
 
     prepared = preparation(Limits()).prepare(Operation("{ areas { code } }", None, None), "POST")
     async with north.unit() as work:
-        asked = OperationContext(work, prepared, Budget(10), here(north.engine, north.settings))
-        await asyncio.gather(*(asked.read(slow) for _ in range(5)))
+        context = OperationContext(work, prepared, Budget(10), here(north.engine, north.settings))
+        await asyncio.gather(*(context.read(slow) for _ in range(5)))
     assert len(inside) == 10

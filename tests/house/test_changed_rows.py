@@ -30,7 +30,7 @@ def test_every_update_that_is_written_as_text_notes_the_change() -> None:
     tables = listed_tables()
     assert {"person", "score", "support", "sis_run"} <= tables
     texts = {path.name: path.read_text() for path in sorted((REPOSITORY / "app").rglob("*.py"))}
-    assert [f"{name}: {found}" for name, text in texts.items() for found in silent(text, tables)] == []
+    assert [f"{name}: {finding}" for name, text in texts.items() for finding in silent(text, tables)] == []
 
 
 @pytest.mark.parametrize("table", ["score AS s", '"support"', "person"])

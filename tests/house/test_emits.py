@@ -41,7 +41,7 @@ async def test_every_command_records_the_events_that_it_declares(
 ) -> None:
     """Integrators build on the events that the contracts name, so each command is carried out once and compared."""
     told = await tell(await found_town("north", engine, worker_engine, settings))
-    north, found, walked = caller(app, told.town), [], set()
+    north, differences, walked = caller(app, told.town), [], set()
     commands = [one for one in operations(app) if one.name in CATALOG.commands]
     for operation in sorted(commands, key=lambda one: (one.method == "DELETE", one.name != "plan_support")):
         last = await owner.fetchval(LAST, told.town.district_id)
@@ -49,9 +49,9 @@ async def test_every_command_records_the_events_that_it_declares(
         answer = await north.ask(operation.method, request.path, **request.body)
         assert answer.status_code < 300, (str(request), answer.text)
         rows = await owner.fetch(RECORDED, told.town.district_id, last)
-        found += findings(CATALOG.commands[operation.name], [row["type"] for row in rows])
+        differences += findings(CATALOG.commands[operation.name], [row["type"] for row in rows])
         walked.add(operation.name)
-    assert found == []
+    assert differences == []
     assert walked == CATALOG.commands.keys()
 
 

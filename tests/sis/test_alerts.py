@@ -138,11 +138,11 @@ async def test_a_held_run_is_told_by_mail_and_chat_once(north: Town, tmp_path: P
     assert f"Subject: Aimline, {north.slug}: the sync of csv is held" in message
     assert list(body) == ["text"]
     command = f"aimline sync report {format_id('run', held.run_id)} --district {north.slug}"
-    for told in (body["text"], message.replace("=\r\n", "")):
-        assert command in told
-        assert "would lose over 50% of the students" in told
-        assert north.canary not in told
-        assert "Synthetic" not in told
+    for notice in (body["text"], message.replace("=\r\n", "")):
+        assert command in notice
+        assert "would lose over 50% of the students" in notice
+        assert north.canary not in notice
+        assert "Synthetic" not in notice
     assert await _states(north) == [("held", "chat", "sent", 1), ("held", "email", "sent", 1)]
 
 

@@ -85,16 +85,16 @@ async def test_digests_without_the_scope_and_a_logged_disclosure(app: FastAPI, n
 async def test_graphql_lists_the_same(app: FastAPI, north: Town, tmp_path: Path) -> None:
     """With enums and a connection."""
     report = await _held(north, tmp_path)
-    asks, run, after, found = caller(app, north), format_id("run", report.run_id), None, set()
+    asks, run, after, sourced_ids = caller(app, north), format_id("run", report.run_id), None, set()
     while True:
         answer = await asks.post("/graphql", {"query": QUERY, "variables": {"run": run, "after": after}})
-        told = answer.json()["data"]["syncRun"]
-        page = told["plannedChanges"]
-        found |= {edge["node"]["sourcedId"] for edge in page["edges"]}
+        run_shown = answer.json()["data"]["syncRun"]
+        page = run_shown["plannedChanges"]
+        sourced_ids |= {edge["node"]["sourcedId"] for edge in page["edges"]}
         if not page["pageInfo"]["hasNextPage"]:
             break
         after = page["pageInfo"]["endCursor"]
-    assert (told["listed"], found) == (13, {f"e{n}" for n in range(0, 24, 2)})
+    assert (run_shown["listed"], sourced_ids) == (13, {f"e{n}" for n in range(0, 24, 2)})
     node = page["edges"][0]["node"]
     assert (node["kind"].upper(), node["action"]) == ("ENROLLMENT", "ABSENT")
     assert {"field": "classSourcedId", "before": "class-north", "after": None, "digest": False} in node["fields"]

@@ -66,11 +66,11 @@ def _answers(address: str) -> dict[str, tuple[int, dict[str, str], bytes]]:
 
 def test_two_runs_of_a_seed_are_the_same_bytes() -> None:
     """Rows, order, ids, headers, zips with their times, and refusals: nothing is of the moment or of the process."""
-    told = []
+    answers = []
     for hash_seed in (1, 2):
         with _sandbox(hash_seed, 0) as address:
-            told.append(_answers(address))
-    first, second = told
+            answers.append(_answers(address))
+    first, second = answers
     assert {path: answer[0] for path, answer in first.items() if answer[0] != 200} == {f"{V11}/nothing": 404}
     for path in PATHS:
         assert first[path] == second[path], path

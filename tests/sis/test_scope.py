@@ -95,9 +95,9 @@ async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> No
     narrowed = await _run(north, made, export, path)
     assert (narrowed.state, narrowed.total("changes"), narrowed.total("quarantined")) == ("applied", 0, 0)
     assert await _living(north) == before
-    said = " ".join(narrowed.warnings)
-    assert f", {STUDENTS // 2 + 1} people, {STUDENTS // 2 + 1} enrollments" in said
-    assert "users.csv: 1 new or changed rows are left out" in said
+    warnings = " ".join(narrowed.warnings)
+    assert f", {STUDENTS // 2 + 1} people, {STUDENTS // 2 + 1} enrollments" in warnings
+    assert "users.csv: 1 new or changed rows are left out" in warnings
     # The other school vanishes from the delivery altogether, as a vendor does who restricts its own export.
     export.rows["users"] = [row for row in export.rows["users"] if row["orgSourcedIds"] != "south"]
     there = {row["sourcedId"] for row in export.rows["users"]}

@@ -121,10 +121,10 @@ async def test_a_file_at_an_address_is_read(north: Town, tmp_path: Path) -> None
     Scores().write(tmp_path / "scores.csv")
     with _served(tmp_path) as address:
         made = await _make(north, f"{address}/scores.csv")
-        found = await inspect_source(
+        inspection = await inspect_source(
             north.worker_engine, north.settings.keyring, north.district_id, made.source.id, SANDBOX
         )
-        assert (found["ready"], found["exit_code"]) == (True, 0), found
+        assert (inspection["ready"], inspection["exit_code"]) == (True, 0), inspection
         assert (await _run(north, made)).kinds["score"].created == 3
         assert (await _run(north, made)).total("changes") == 0
         text = Scores([line("amy-1", "40", "né")]).text()
@@ -184,8 +184,8 @@ async def test_scores_of_a_file_are_judged_once(north: Town, tmp_path: Path) -> 
     assert all(day <= date.today() for day in weeks)
     report = await load(north, Scores(rows), tmp_path)
     assert (report.state, report.kinds["score"].created) == ("applied", 11), report.sentence
-    told = "SELECT type FROM event WHERE district_id = :district AND subject_id = :id AND type LIKE 'response.%'"
-    first = await ask(north, told, id=support.id)
+    statement = "SELECT type FROM event WHERE district_id = :district AND subject_id = :id AND type LIKE 'response.%'"
+    first = await ask(north, statement, id=support.id)
     assert len(first) == 1, first
     assert (await load(north, Scores(rows), tmp_path)).total("changes") == 0
-    assert await ask(north, told, id=support.id) == first
+    assert await ask(north, statement, id=support.id) == first

@@ -111,8 +111,8 @@ async def test_a_held_run_is_shown_row_by_row_on_the_command_line(north: Town, t
     assert "\x1b" not in table.stdout
     assert table.stdout.endswith("1 of 13 listed changes.\n")
     chosen = ("--action", "absent", "--school", "sis:csv:north")
-    told = json.loads(_run(north, "diff", held, "--district", north.slug, *chosen, "--json").stdout)
-    assert (told["run_id"], len(told["changes"])) == (held, 12)
+    diff = json.loads(_run(north, "diff", held, "--district", north.slug, *chosen, "--json").stdout)
+    assert (diff["run_id"], len(diff["changes"])) == (held, 12)
     lines = _run(north, "diff", held, "--district", north.slug, "--csv", "--kind", "person").stdout.splitlines()
     assert lines[0] == "kind,action,sourcedId,schools,field,before,after,digest"
     for wrong in (("--kind", "people"), ("--action", "delete"), ("--school", "sis:csv:west"), ("--json", "--csv")):

@@ -36,12 +36,12 @@ async def apply_plan(work: Work, stage: Stage, planned: dict[str, int], progress
 
     Raises `SourceInconsistent` if a score was changed since the plan was made.
     """
-    wanted = (
+    expected = (
         planned.get("create", 0),
         planned.get("update", 0) + planned.get("restore", 0),
         planned.get("remove", 0),
     )
-    if not any(wanted):
+    if not any(expected):
         return
     plan = planned_sql(stage)
     students = await students_of_plan(work, plan)
@@ -49,7 +49,7 @@ async def apply_plan(work: Work, stage: Stage, planned: dict[str, int], progress
     progress("writing scores", 0, 0)
     await _save_before_images(stage)
     written: WrittenScores = await write_plan(work, stage.source_id, plan, because)
-    if (written.created, written.changed, written.removed) != wanted:
+    if (written.created, written.changed, written.removed) != expected:
         raise SourceInconsistent("Scores changed while they were synced. Run the sync again.")
     await judge_days(work, written.days)
 

@@ -87,10 +87,10 @@ async def _sourced_ids(work: Work, run_ids: set[UUID], row_ids: set[UUID]) -> di
     """
     if not row_ids:
         return {}
-    wanted = cast(list(row_ids), ARRAY(PgUUID))
+    requested_ids = cast(list(row_ids), ARRAY(PgUUID))
     known = await work.db.execute(
         select(ExternalId.row_id, func.min(ExternalId.sourced_id))
-        .where(ExternalId.district_id == work.district_id, ExternalId.row_id == any_(wanted))
+        .where(ExternalId.district_id == work.district_id, ExternalId.row_id == any_(requested_ids))
         .where(ExternalId.kind.not_like("%.former"))
         .group_by(ExternalId.row_id)
     )
@@ -99,7 +99,7 @@ async def _sourced_ids(work: Work, run_ids: set[UUID], row_ids: set[UUID]) -> di
         select(SisPlannedChange.row_id, SisPlannedChange.sourced_id).where(
             SisPlannedChange.district_id == work.district_id,
             SisPlannedChange.run_id == any_(cast(list(run_ids), ARRAY(PgUUID))),
-            SisPlannedChange.row_id == any_(wanted),
+            SisPlannedChange.row_id == any_(requested_ids),
             SisPlannedChange.action == "create",
         )
     )
