@@ -125,6 +125,7 @@ def upgrade() -> None:
         api="",
     )
     op.execute(DUE)
+    # The function is made anew in the same transaction, because it returns another column.
     op.execute("-- squawk-ignore ban-drop-function\nDROP FUNCTION app.sync_standing()")
     directory_function(STANDING, "app.sync_standing()", "worker")
     op.execute(

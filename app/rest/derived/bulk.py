@@ -69,9 +69,10 @@ class BulkShapes:
         if name not in self._items:
             outcomes = cast(Any, Literal)[tuple(outcome.value for outcome in ItemOutcome)]
             words = f"The {name.lower()} as it is now; null if it was refused, or if nothing was written."
+            row: Any = Optional[self.shapes.of(command.result)]  # noqa: UP045 - a type that is made at run time
             fields: dict[str, Any] = {
                 "outcome": (outcomes, Field(description=OUTCOME)),
-                name.lower(): (Optional[self.shapes.of(command.result)], Field(description=words)),  # noqa: UP045
+                name.lower(): (row, Field(description=words)),
                 "violations": (list[ViolationShape], Field(description=VIOLATIONS)),
             }
             self._items[name] = make_model(f"Recorded{name}", "The result for one item of a request.", fields)
