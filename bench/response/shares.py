@@ -13,16 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.rules.monitor.calibration import PUBLISHED
-from app.response.rules.monitor.model import SLOW_SHARE, UNDER_SHARE
+from app.response.rules.monitor.model import SLOW_SHARE, UNDER_SHARE, log_odds
 from app.response.rules.monitor.panel import STOPPED, judge_weeks
 from app.response.rules.rates import threshold_at
 from app.response.rules.wording import NAMED
 from bench.response.figures import figures
-from bench.response.monitor import FIRST_WEEK, panel
+from bench.response.monitor import FIRST_WEEK, binned_error, panel
 from bench.response.world import NEVER, STOPPER, World, Year, simulate
 
 Array = NDArray[np.float64]
-BINS = 10
 FAR = 0.10
 
 
@@ -64,7 +63,7 @@ def ends(judged: Population, year: Year, far: float = FAR, named: float = NAMED)
         "short": (judged.under - judged.slow, (year.rate >= g / 2) & (year.rate < g)),
         "on pace": (1 - judged.under, year.rate >= g),
     }
-    errors = {name: calibration_error(stated[:, late], true[:, late]) for name, (stated, true) in shares.items()}
+    errors = {name: binned_error(stated[:, late], true[:, late]) for name, (stated, true) in shares.items()}
     alarm = judged.statistic > threshold_at("monitor", far)
     alarm[:, : FIRST_WEEK - 1] = False
     is_named = alarm & (judged.slow >= named)
@@ -88,16 +87,9 @@ def flagged(alarm: NDArray[np.bool_], year: Year, rate: float) -> dict[str, floa
     return figures(first, year).value | {"true": float((true[first > 0] < rate).mean())}
 
 
-def calibration_error(stated: Array, true: NDArray[np.bool_]) -> float:
-    """Returns the mean distance of stated and true shares in ten bins, weighted by the bins' cases."""
-    at = np.minimum((stated.ravel() * BINS).astype(int), BINS - 1)
-    sums, hits = (np.bincount(at, weights=values.ravel(), minlength=BINS) for values in (stated, true))
-    return float(np.abs(sums - hits).sum() / stated.size)
-
-
 def fit(raw: Array, true: NDArray[np.bool_]) -> tuple[float, float]:
     """Returns intercept and slope of the logistic regression of truth on log odds, by Newton's method."""
-    x, y = log_odds(raw).ravel(), true.ravel().astype(float)
+    x, y = log_odds(raw, 1 - raw).ravel(), true.ravel().astype(float)
     design, beta = np.stack([np.ones_like(x), x]), np.array([0.0, 1.0])
     for _ in range(30):
         p = 1 / (1 + np.exp(-beta @ design))
@@ -105,16 +97,10 @@ def fit(raw: Array, true: NDArray[np.bool_]) -> tuple[float, float]:
     return float(beta[0]), float(beta[1])
 
 
-def log_odds(share: Array) -> Array:
-    """Returns the log odds of probabilities."""
-    kept = np.clip(share, 1e-9, 1 - 1e-9)
-    return np.asarray(np.log(kept / (1 - kept)))
-
-
 def uncalibrated(share: Array, calibration: tuple[float, float]) -> Array:
     """Returns the model's own probabilities from the calibrated ones."""
     intercept, slope = calibration
-    return np.asarray(1 / (1 + np.exp(-(log_odds(share) - intercept) / slope)))
+    return np.asarray(1 / (1 + np.exp(-(log_odds(share, 1 - share) - intercept) / slope)))
 
 
 def main() -> None:
