@@ -1,6 +1,7 @@
 """Writes the heading and the description of a support's chart; neither contains a name."""
 
 from app.response.chart import Picture
+from app.response.rules.wording import MAJORITY
 from app.rest.plot import format_day, format_number
 
 CAPTIONS = {
@@ -15,9 +16,6 @@ CAPTIONS = {
 }
 """The colour class, the full heading and the short heading for each state of a verdict."""
 
-MAJORITY = 0.5
-"""The smallest probability of growth on pace for which a heading says that the student keeps pace."""
-
 TOO_FEW = ("too_few_scores", "too_few_weeks", "too_early", "no_instructional_week")
 """The codes of reasons that disappear with more scores; a series with any other reason cannot be judged at all."""
 
@@ -31,10 +29,11 @@ def heading_for(picture: Picture) -> tuple[str, str, str]:
     if verdict.state == "insufficient_data" and lasting_reasons:
         return "quiet", "Cannot be judged", "Cannot be judged"
     kind, words, short = CAPTIONS.get(verdict.state, ("quiet", verdict.state, verdict.state))
-    if verdict.state in ("responding", "off_track") and verdict.on_pace is not None:
-        kind = "quiet" if verdict.state == "responding" and verdict.on_pace < MAJORITY else kind
-        words = words if verdict.state == "responding" or verdict.on_pace < MAJORITY else "Off track"
-        return kind, verdict.label if kind == "quiet" else words, verdict.label
+    keeps_pace = verdict.on_pace is None or verdict.on_pace >= MAJORITY
+    if verdict.state == "responding" and not keeps_pace:
+        return "quiet", verdict.label, verdict.label
+    if verdict.state == "off_track" and verdict.on_pace is not None and keeps_pace:
+        return kind, short, short
     if verdict.kind == "never":
         return kind, "Not responding from the start", "Not responding"
     if verdict.kind == "stopped":

@@ -14,7 +14,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.events.catalogue import EventType
 from app.events.outbox import record
-from app.response.judging.alerts import AlertRecord, record_as_json
+from app.response.judging.alerts import AlertRecord, from_json, record_as_json
 from app.response.models import ResponseState
 from app.roster.lookup import IdList
 from app.support.models import Support
@@ -22,9 +22,6 @@ from app.support.phase import support_event
 
 LAST_WEEK: Final = 1_000_000
 """A week number above all weeks of a phase. It keeps the phase from opening another alert."""
-
-QUIET = 2
-"""The index of `quiet` in a stored alert record."""
 
 
 @needs(Can.JUDGE)
@@ -48,7 +45,7 @@ async def close_alerts(work: Work, support_ids: Collection[UUID], event: EventTy
     if not rows:
         return 0
     for support, verdict_id, alert_id, memory in rows:
-        if not memory["alert"][QUIET]:
+        if not from_json(memory, memory["phase"]).alert.quiet:
             record(work, support_event(event, support, {"verdict": verdict_id, "alert": alert_id}))
     closed = cast(literal(record_as_json(AlertRecord(week=LAST_WEEK)), JSONB), JSONB)
     await work.db.execute(

@@ -156,10 +156,7 @@ def _by_rule(monitored: MonitoredSeries, series: Series, shares: Shares | None =
     `shares` are the shares of growth that were estimated with the cohort.
     """
     try:
-        rule = rule_named(monitored.chosen.rule)
-        resolved = rule.resolve_parameters(monitored.chosen.parameters)
-        series.check()
-        verdict = rule.verdict(series, resolved, rule.finding(series, resolved), shares)
+        verdict = rule_named(monitored.chosen.rule).judge(series, monitored.chosen.parameters, shares)
     except (UnjudgeableSeries, UnusableRule) as error:
         return _refused(monitored, series, error.code, error.sentence)
     if verdict.state is not State.INSUFFICIENT_DATA and series.weeks and series.weeks[-1] == 0:

@@ -94,12 +94,18 @@ class DecisionRule:
         """Returns the finding of the rule. Does not check whether the goal is already met."""
         return _too_little(self, series, resolved) or self.find(series, resolved)
 
-    def judge(self, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
-        """Returns the rule's verdict. Raises UnjudgeableSeries and UnusableRule."""
+    def judge(
+        self, series: Series, parameters: Mapping[str, int] | None = None, shares: Shares | None = None
+    ) -> Verdict:
+        """Returns the rule's verdict. Raises UnjudgeableSeries and UnusableRule.
+
+        Without `shares`, the shares of growth are estimated from the series alone.
+        """
         resolved = self.resolve_parameters(parameters)
         series.check()
         finding = self.finding(series, resolved)
-        shares = finding.shares or (monitor.shares_of(series) if self.judges_growth else None)
+        if shares is None:
+            shares = finding.shares or (monitor.shares_of(series) if self.judges_growth else None)
         return self.verdict(series, resolved, finding, shares)
 
     @property

@@ -71,6 +71,9 @@ def percents(shares: Shares) -> tuple[int, int, int]:
     return whole[0], whole[1], whole[2]
 
 
+MAJORITY = 0.5
+"""The share of growth on pace from which no text says that the goal will be missed."""
+
 NAMED = 0.52
 """The share of slow growth from which an alarm is called not responding.
 
@@ -113,5 +116,5 @@ def label(state: State, kind: NonresponseKind | None, on_pace: float | None) -> 
     if kind is NonresponseKind.NEVER:
         return "Not responding so far"
     if state is State.RESPONDING:
-        return "Responding" if on_pace is None or on_pace >= 0.5 else "No alarm, pace not clear"
+        return "Responding" if on_pace is None or on_pace >= MAJORITY else "No alarm, pace not clear"
     return LABELS[state]

@@ -15,7 +15,7 @@ from app.response.rules.monitor.model import Array, calibrated_log_odds
 from app.response.rules.monitor.panel import STOPPED, Panel, PanelEstimate, judge_panel
 from app.response.rules.series import LEVEL_SCORES, DeliveredMinutes, Series
 from app.response.rules.verdict import ALARMS, Finding, NonresponseKind, Reason, Shares, State
-from app.response.rules.wording import growth, justifies_name, percents, plain
+from app.response.rules.wording import MAJORITY, growth, justifies_name, percents, plain
 
 WATCH = 0.25
 """The stated false-alarm rate of the watch threshold.
@@ -36,9 +36,6 @@ MAX_WEEKS = 260
 
 There is a limit because the work grows with the square of the number of weeks.
 """
-
-MAJORITY = 0.5
-"""The share of growth on pace from which no sentence says that the goal will be missed."""
 
 MEDIAN_NOISE = 0.45
 """The variance of a median of three scores, relative to that of one score."""
