@@ -8,28 +8,25 @@ from dataclasses import is_dataclass
 from typing import Any
 
 import asyncpg
-import orjson
 import pytest
 from sqlalchemy import Column
 from sqlalchemy.sql import visitors
 
-from app.access.permission import GRANTABLE, Can
-from app.access.work import Work, needs, required_permissions
+from app.access.work import required_permissions
 from app.catalog import CATALOG
 from app.core.ids import PREFIXES, new_id
 from app.core.inputs import input_fields
 from app.core.page import MAX_LIMIT
 from app.resources.catalog import plain
-from app.resources.compile.plan import compile_plan
-from app.resources.compile.structure import pages, values
 from app.resources.declare import Resource, declaration
 from app.resources.listing import Filter, Listing
 from app.resources.members import FieldMember, ManyMember, OneMember, ReferenceMember, ValueMember
-from app.resources.select import REST_STYLE, ListRoot, Page, Pick, Root, RowRoot, Rows
+from app.resources.select import ListRoot, Page, Pick, Root, RowRoot, Rows
 from app.resources.values import Value
 from app.response.administration import commands as administration
 from app.sis.runs import commands as syncing
 from app.webhooks import commands as sending
+from tests.house.plans import explain
 from tests.town import Town
 
 MAX_ROWS = 10_000
@@ -182,27 +179,6 @@ def _list(listing: Listing, filter_: Filter[Any]) -> ListRoot:
     return ListRoot("", listing.name, page, (), {filter_.name: new_id()})
 
 
-SETTINGS = ("enable_seqscan", "enable_sort")
-
-
-@needs(*sorted(GRANTABLE - {Can.ACT_FOR}))
-async def _explain(work: Work, root: Root) -> dict[str, Any]:
-    plan = compile_plan(CATALOG, (root,), work.principal, REST_STYLE)
-    given: dict[str, Any] = {**plan.constants, "district": work.district_id}
-    given |= {"client": new_id(), "reach": "district", "schools": [], "students": [], "opens": []}
-    named: dict[Any, Any] = dict(values(root))
-    for path, _ in pages(root):
-        named |= {(*path, "limit"): 50, (*path, "more"): 51}
-    given |= {name: named.get(path) for path, name in plan.roots[0].binds.items()}
-    connection = await work.db.connection()
-    for setting in SETTINGS:
-        await connection.exec_driver_sql(f"SET LOCAL {setting} = off")
-    parameters = tuple(given[name] for name in plan.parameters)
-    answer = (await connection.exec_driver_sql(f"EXPLAIN (VERBOSE, FORMAT JSON) {plan.sql}", parameters)).scalar_one()
-    root_plan: dict[str, Any] = (orjson.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
-    return root_plan
-
-
 async def indexed(db: asyncpg.Connection) -> dict[str, set[str]]:
     """Returns by table the columns that follow the district in an index of all rows."""
     rows = await db.fetch(
@@ -249,7 +225,7 @@ async def test_an_index_serves_every_link_and_every_narrow_filter(north: Town, o
     columns, findings = await indexed(owner), {}
     async with north.unit(north.client()) as work:
         for name, root in reads():
-            if faults := list(unserved(await _explain(work, root), columns)):
+            if faults := list(unserved(await explain(work, root), columns)):
                 findings[name] = faults
     assert findings == {}
 
@@ -262,7 +238,7 @@ async def test_a_list_of_one_school_is_read_in_the_order_of_an_index(
     listing = CATALOG.listings[name]
     page = Page((Rows("items", (_leaf(listing.resource),)),), MAX_LIMIT)
     async with north.unit(north.client(schools=(north.schools[0],))) as work:
-        text = " ".join(conditions(await _explain(work, ListRoot("", name, page))))
+        text = " ".join(conditions(await explain(work, ListRoot("", name, page))))
     table = declaration(listing.resource).model.__tablename__
     order = [_column(one).name for one in listing.order or (declaration(listing.resource).key,)]
     for school in ("school_id", "second_school_id", "third_school_id"):

@@ -12,18 +12,16 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.core import ids
 from app.core.address import Allowed
 from app.core.clock import now
-from app.response.service import start_support
 from app.sis.engine.report import Report
 from app.sis.runs.pull import inspect_source, run_source
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings
-from app.support.service import NewSupport, plan_support
 from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.processes import aimline
+from tests.rooms.verdict_town import supported
 from tests.sis.roster_zip import ask
 from tests.sis.score_file import Scores, line, load, scores_of
 from tests.town import YEAR_BEGINS, Town, by_four_points
@@ -164,21 +162,7 @@ async def test_scores_of_a_file_are_judged_once(north: Town, tmp_path: Path) -> 
     """
     await by_four_points(north)
     begins = YEAR_BEGINS + timedelta(weeks=1)
-    new = NewSupport(
-        student=ids.format_id("student", north.students["amy"]),
-        intervention="Reading",
-        level=2,
-        measure="orf",
-        starts_on=begins,
-        goal=70.0,
-        goal_on=begins + timedelta(weeks=26),
-        minutes_per_session=30,
-        sessions_per_week=3,
-        baseline=40.0,
-    )
-    async with north.unit() as work:
-        support = await plan_support(work, new)
-        await start_support(work, support.id)
+    support = await supported(north, "amy", begins, goal_on=begins + timedelta(weeks=26))
     weeks = [begins + timedelta(weeks=week, days=2) for week in range(11)]
     rows = [line("amy-1", "40", f"p{n}", str(day), purpose="progress") for n, day in enumerate(weeks)]
     assert all(day <= date.today() for day in weeks)
