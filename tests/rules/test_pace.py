@@ -108,3 +108,25 @@ async def test_tasks_of_a_paced_coroutine_pause_with_it_and_others_do_not() -> N
 
 async def _starting(coroutine: Coroutine[Any, Any, None], pacer: _Pacer) -> None:
     await paced(coroutine, pacer)
+
+
+async def test_a_cancellation_reaches_nobody_else_who_pauses() -> None:
+    """Several requests pause on one future: one that is cancelled there once ended all the others in mid-answer."""
+    pacer, log = _Pacer(), list[str]()
+
+    async def answers(name: str) -> None:
+        await asyncio.sleep(0)
+        log.append(name)
+
+    tasks = [asyncio.create_task(paced(answers(name), pacer)) for name in ("first", "second", "third")]
+    await asyncio.sleep(0)
+    pacer.held = asyncio.get_running_loop().create_future()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    tasks[0].cancel()
+    await asyncio.wait({tasks[0]})
+    pacer.held.set_result(None)
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert outcomes[1:] == [None, None]
+    assert log == ["second", "third"]
