@@ -1,11 +1,13 @@
 """The list of what a sync run would change, as a CSV file in REST: a route, without rules."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import StreamingResponse
 
+from app.rest.admission import token_of
 from app.rest.door import OpenWork, Services, requires, row_id
 from app.rest.quarantine import CsvResponse
 from app.rest.route import Route
@@ -51,5 +53,15 @@ async def get_planned_changes_csv(
     chosen = planned.ChangeFilter(kind, action, school_id)
     services: Services = request.app.state.services
     # The file is read in transactions of its own, each of which logs what it shows before it is sent.
-    lines = planned.csv_of_changes(services.engine, work.principal, services.keyring, work.operation, run_id, chosen)
+    admission = services.admission
+    requester = admission.identify(token_of(request.scope), request.client.host if request.client else None)
+    lines = planned.csv_of_changes(
+        services.engine,
+        work.principal,
+        services.keyring,
+        work.operation,
+        run_id,
+        chosen,
+        partial(admission.run_in_turn, requester),
+    )
     return StreamingResponse(lines, media_type=CsvResponse.media_type)

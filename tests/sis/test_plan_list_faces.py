@@ -3,9 +3,12 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
+import pytest
 from fastapi import FastAPI
 
+from app.access.admission import Admission
 from app.core.ids import format_id
 from app.sis.engine.report import Report
 from app.sis.scheduler.answers import execute_answered_runs
@@ -46,6 +49,26 @@ async def test_rest_lists_a_held_plan(app: FastAPI, north: Town, tmp_path: Path)
     assert sheet.headers["content-type"].startswith("text/csv")
     rows = list(csv.reader(io.StringIO(sheet.text)))
     assert rows[1] == ["person", "update", "s3", "School south", "givenName", "Given s3", "'=New", "false"]
+
+
+async def test_the_csv_file_is_read_in_turn(
+    app: FastAPI, north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen downloads of one district made another one wait two seconds: each batch waits for its turn."""
+    report = await sync(north, Export(), tmp_path, dry=True)
+    monkeypatch.setattr("app.sis.runs.plans.changes.BATCH", 20)
+    turns = 0
+    run_in_turn = Admission.run_in_turn
+
+    async def counted(self: Admission, *given: Any) -> Any:
+        nonlocal turns
+        turns += 1
+        return await run_in_turn(self, *given)
+
+    monkeypatch.setattr(Admission, "run_in_turn", counted)
+    answer = await caller(app, north).get(f"/v1/sync-runs/{format_id('run', report.run_id)}/planned-changes.csv")
+    assert answer.status_code == 200
+    assert turns > 1
 
 
 async def test_what_is_no_filter_is_refused_at_its_place(app: FastAPI, north: Town, tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, any_, literal, select
@@ -109,19 +110,36 @@ async def _names_of_schools(work: Work, school_ids: set[UUID]) -> dict[UUID, str
     return {school_id: names.get(school_id, str(school_id)) for school_id in school_ids}
 
 
+ReadBatch = Callable[[], Coroutine[Any, Any, tuple[list[PlannedChange], str]]]
+InTurn = Callable[[ReadBatch], Awaitable[tuple[list[PlannedChange], str]]]
+
+
 async def csv_of_changes(
-    engine: AsyncEngine, principal: Principal, keyring: Keyring, operation: str, run_id: UUID, chosen: ChangeFilter
+    engine: AsyncEngine,
+    principal: Principal,
+    keyring: Keyring,
+    operation: str,
+    run_id: UUID,
+    chosen: ChangeFilter,
+    in_turn: InTurn | None = None,
 ) -> AsyncIterator[str]:
     """Yields the planned changes of a run as CSV, one line for each field.
 
     Each batch is read in a transaction of its own, which also logs the disclosure. It ends before the batch is yielded.
+    `in_turn` makes each batch wait for its turn among the requests of the process; without it, nothing waits.
     """
+
+    async def read(after: UUID | None) -> tuple[list[PlannedChange], str]:
+        async with unit(engine, principal, keyring, operation) as work:
+            changes = await planned_changes(work, run_id, chosen, after)
+        return changes, _sheet([line for change in changes for line in _lines(change)])
+
     yield _sheet([COLUMNS])
     after: UUID | None = None
     while True:
-        async with unit(engine, principal, keyring, operation) as work:
-            changes = await planned_changes(work, run_id, chosen, after)
-        yield _sheet([line for change in changes for line in _lines(change)])
+        batch = partial(read, after)
+        changes, sheet = await (batch() if in_turn is None else in_turn(batch))
+        yield sheet
         if len(changes) < BATCH:
             return
         after = changes[-1].id
