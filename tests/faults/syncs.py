@@ -207,6 +207,8 @@ async def _completes(machine: Machine, town: Town, run_id: UUID, after: dict[str
         state = await _state(town, run_id)
     worker.kill()
     await machine.sessions_end("aimline worker", "aimline worker jobs")
+    async with town.house() as work:
+        await _time_goes_by(work)  # the worker may not have given back its lease yet
     where = f"seed {told.seed}: {', '.join(told.steps)}"
     assert state == "applied", f"{where}: {state}"
     assert await content(town) == after, where
