@@ -128,8 +128,8 @@ SELECT array_agg(r.role || ': ' || r.privilege ORDER BY r.role, r.privilege) FRO
 async def limit_roles(settings: Settings) -> bool:
     """Sets the timeouts of both roles in this database; returns False if the owner may not set them.
 
-    These timeouts are for database sessions that Aimline does not start itself. They are started behind a pooler that
-    drops a client's start-up settings, or by the coordinator on the nodes of Citus.
+    They apply to the database sessions whose timeouts Aimline cannot set itself: sessions behind a pooler that drops a
+    client's start-up settings, and sessions that the coordinator of Citus opens on its nodes.
     """
     connection = await connect(settings.url_of("owner"), "owner")
     database = sqlalchemy_url(settings.url_of("owner")).database

@@ -1,6 +1,7 @@
 """The texts of the files that `aimline scaffold` writes.
 
-`@noun`, `@Noun`, `@NOUN`, `@nouns`, `@words` and `@room` stand for the new noun and its package.
+`@noun`, `@Noun`, `@NOUN`, `@nouns` and `@words` stand for forms of the new resource's name, such as `home_visit`,
+`HomeVisit` and `home visits`. `@room` stands for the package of the resource.
 """
 
 MODELS = '''"""Defines the table of @words."""

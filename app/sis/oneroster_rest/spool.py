@@ -27,16 +27,18 @@ _REST: Final = itemgetter(slice(2, None))
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """The repeated rows of a collection.
+    """The repeated rows of a collection. The place of a row is its offset in the collection.
 
     * `again`: the numbers of the rows that are identical to an earlier row.
-    * `differ`: whether rows with the same id differ.
-    * `scattered`: whether a repeated row does not directly follow the first one. The pages may then have no fixed
-      order, and rows may be missing.
-    * `distinct`: the number of different ids. `digest`: a digest of these ids that does not depend on their order.
-    * `differing`: such a digest of the rows that differ.
-    * `placed`: the number of rows, where each place of the collection counts once.
-    * `order`: a digest of which row is at which place. If it is the same in two pulls, the source did not change
+    * `differ`: whether any two rows have the same id but different values.
+    * `scattered`: whether any repeated row does not directly follow the first row with its id. The pages may then have
+      no fixed order, and rows may be missing.
+    * `distinct`: the number of distinct ids.
+    * `digest`: a digest of the distinct ids. It does not depend on the order of the rows.
+    * `differing`: a digest of the rows that have the same id but different values. It does not depend on the order of
+      the rows.
+    * `placed`: the number of rows; a row that was delivered twice for the same place counts once.
+    * `order`: a digest of all ids and values with their places. If it is equal in two pulls, the source did not change
       between them.
     """
 
