@@ -200,7 +200,7 @@ from fastapi import FastAPI
 from app.core import ids
 from app.core.errors import Invalid
 from app.@room.@noun.service import New@Noun, record_@noun
-from tests.faces.graphql_face import told
+from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import caller
 from tests.town import Town
 
@@ -213,7 +213,7 @@ async def test_a_recorded_row_is_in_both_lists(app: FastAPI, north: Town) -> Non
     shown = ids.format_id("@noun", row.id)
     listed = await caller(app, north).items("/v1/@paths", student=student)
     assert [one["id"] for one in listed] == [shown]
-    answer = await told(north, "{ @fields(first: 5) { edges { node { id student { id } } } } }")
+    answer = await query_data(north, "{ @fields(first: 5) { edges { node { id student { id } } } } }")
     assert answer["@fields"]["edges"] == [{"node": {"id": shown, "student": {"id": student}}}]
 
 

@@ -59,7 +59,7 @@ def _demonstrate(printer: Printer, base_url: str, folder: Path, roster: Path | N
         _continue(printer, vendor, saved, today)
     else:
         vendor, saved = _begin(printer, base_url, roster, today)
-    saved.told_until = today.isoformat()
+    saved.data_until = today.isoformat()
     saved.save(file)
     _say_where_to_go(printer, base_url, vendor, saved)
 

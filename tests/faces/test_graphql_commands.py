@@ -12,7 +12,7 @@ from app.core import ids
 from app.main import build
 from tests.faces.cutting_proxy import cutting_proxy
 from tests.faces.faulty import ask_graphql, code_of, concerns_of
-from tests.faces.graphql_face import told
+from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import caller
 from tests.town import Town
 
@@ -138,5 +138,5 @@ async def test_a_derived_command_keeps_the_bounds_of_its_inputs(
     """A bound is a problem with GraphQL's names, but what is within an object keeps its own; nothing is a fault."""
     given = {"name": "other", "kind": "oneroster-1.1", "url": "https://sis.example/a", "clientId": "a"}
     query = "mutation ($input: RegisterSourceInput!) { registerSource(input: $input) { problems { code pointer } } }"
-    answer = await told(north, query, {"input": given | {"clientSecret": "of-a-test"} | more})
+    answer = await query_data(north, query, {"input": given | {"clientSecret": "of-a-test"} | more})
     assert {"code": code, "pointer": pointer} in answer["registerSource"]["problems"], answer

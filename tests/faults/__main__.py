@@ -35,12 +35,12 @@ def _records(first: int, schedules: int) -> str:
     return records.summary(_play(first, schedules, records.play))
 
 
-Told = TypeVar("Told")
+Outcome = TypeVar("Outcome")
 WHAT = {"webhooks": _webhooks, "syncs": _syncs, "records": _records}
 
 
-def _play(first: int, schedules: int, play: Callable[[Machine, int, Path], Awaitable[Told]]) -> list[Told]:
-    async def go(place: Path) -> list[Told]:
+def _play(first: int, schedules: int, play: Callable[[Machine, int, Path], Awaitable[Outcome]]) -> list[Outcome]:
+    async def go(place: Path) -> list[Outcome]:
         async with machine(place) as ours:
             outcomes = []
             with Progress(transient=True) as bar:
@@ -57,7 +57,7 @@ def _play(first: int, schedules: int, play: Callable[[Machine, int, Path], Await
         return asyncio.run(go(Path(name)))
 
 
-def _syncs_summary(outcomes: list[syncs.Told]) -> str:
+def _syncs_summary(outcomes: list[syncs.Outcome]) -> str:
     steps = Counter(step.split(" at ")[0] for one in outcomes for step in one.steps)
     return "\n".join(
         [
@@ -71,7 +71,7 @@ def _syncs_summary(outcomes: list[syncs.Told]) -> str:
     )
 
 
-def _webhooks_summary(outcomes: list[webhooks.Told]) -> str:
+def _webhooks_summary(outcomes: list[webhooks.Outcome]) -> str:
     steps = Counter(step for one in outcomes for step in one.steps)
     lines = [
         f"{len(outcomes)} schedules (seeds {outcomes[0].seed}–{outcomes[-1].seed}): all hold.",

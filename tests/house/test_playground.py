@@ -211,8 +211,8 @@ def test_a_playground_keeps_its_district_though_it_was_killed(tmp_path: Path) ->
     saved = tmp_path / "district.json"
     assert saved.stat().st_mode & 0o777 == 0o600
     content = json.loads(saved.read_text())
-    earlier = date.fromisoformat(content["told_until"]) - timedelta(days=15)
-    saved.write_text(json.dumps(content | {"told_until": earlier.isoformat()}))
+    earlier = date.fromisoformat(content["data_until"]) - timedelta(days=15)
+    saved.write_text(json.dumps(content | {"data_until": earlier.isoformat()}))
     again = _Playground(tmp_path)
     assert "The district demo is as you left it" in again.printed
     assert int(again.named(r"(\d+) scores since")) > 20

@@ -17,7 +17,7 @@ from app.response.judging.finalize import finalize_district
 from app.response.models import FinalizationJob
 from app.response.service import record_scores
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
-from tests.rooms.verdict_town import BEGINS, reader, scores, settlements, supported, told, verdicts
+from tests.rooms.verdict_town import BEGINS, reader, response_events, scores, settlements, supported, verdicts
 from tests.town import Town
 
 NEW: dict[str, Any] = {
@@ -202,7 +202,7 @@ async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: F
     assert (after.state, after.sem, after.statistic is None) == ("not_responding", 4.0, False)
     shown = (await asks.get(f"/v1/supports/{ids.format_id('support', support.id)}/verdict")).json()
     assert (shown["sem"], shown["state"]) == (4.0, "not_responding")
-    assert await told(north) == []
+    assert await response_events(north) == []
 
 
 @pytest.mark.parametrize("changes", [{"name": "By another name"}, {"highest": 250.0}, {"sem": 8.0}])

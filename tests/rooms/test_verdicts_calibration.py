@@ -24,7 +24,7 @@ from app.roster.models import Person
 from app.support.models import Phase, Support
 from tests.faces.rest_town import caller
 from tests.rooms.test_verdicts import settle_all
-from tests.rooms.verdict_town import BEGINS, reader, rows, scores, supported, told, verdicts
+from tests.rooms.verdict_town import BEGINS, reader, response_events, rows, scores, supported, verdicts
 from tests.town import Town
 
 
@@ -142,7 +142,7 @@ async def test_enough_data_is_estimated_and_verdicts_name_it(
         await judge_many(work, quiet=True)
     named = {row.calibration_id for row in await _last(north)}
     assert named == {again[None].id}
-    assert await told(north) == []
+    assert await response_events(north) == []
     shown = (await caller(app, north).get("/v1/calibrations", limit=200)).json()["items"]
     assert ids.format_id("calibration", whole.id) in {one["id"] for one in shown}
 

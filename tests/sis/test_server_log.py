@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.settings import Settings
 from tests.faces.rest_town import caller
-from tests.house.told_town import tell
+from tests.house.full_district import fill_district
 from tests.house.walk import operations, own_request
 from tests.house.walk_knows import OPEN
 from tests.sis.gradebook_zip import Delivered
@@ -129,12 +129,12 @@ async def test_hostile_requests_leave_no_value(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, word: str
 ) -> None:
     """Commands with the canary in every text leave it in the log neither when refused nor when accepted."""
-    told = await tell(await found_town("north", engine, worker_engine, settings))
-    north, sent, faults = caller(app, told.town), 0, []
+    district = await fill_district(await found_town("north", engine, worker_engine, settings))
+    north, sent, faults = caller(app, district.town), 0, []
     for operation in operations(app):
         if operation.name in OPEN or operation.reads:
             continue
-        request = own_request(operation, told)
+        request = own_request(operation, district)
         if request.json is None:
             continue
         for body in _bodies(request.json, word):

@@ -203,12 +203,12 @@ async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path
         assert ((await _run(north, made)).state, first.total("created") > 100) == ("applied", True)
 
 
-@pytest.mark.parametrize("told", ["Sat, 22 Nov 2098 03:00:00 GMT", "yesterday", "Sat, 22 Nov 2025 03:00:00 GMT"])
-def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(told: str) -> None:
+@pytest.mark.parametrize("date_header", ["Sat, 22 Nov 2098 03:00:00 GMT", "yesterday", "Sat, 22 Nov 2025 03:00:00 GMT"])
+def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(date_header: str) -> None:
     """A source's clock that is ahead does not move the watermark ahead of our own clock."""
     for read in (_response_time, parse_http_date):
-        instant = read(told)
-        assert instant is None if told == "yesterday" else instant is not None and instant <= now()
+        instant = read(date_header)
+        assert instant is None if date_header == "yesterday" else instant is not None and instant <= now()
         assert read(None) is None
     assert parse_http_date("Sat, 22 Nov 2025 03:00:00 GMT") == datetime(2025, 11, 22, 3, tzinfo=UTC)
 
