@@ -34,7 +34,7 @@ from tests.house.watch import (  # noqa: F401  # fixtures for every test
     every_event_is_as_its_schema_says,
     every_statement_names_its_district,
 )
-from tests.house.writes import unfit_statements
+from tests.house.writes import unsuitable_statements
 from tests.town import Town, found_town
 
 FIRST = (
@@ -113,9 +113,9 @@ def settings(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     migrate(own)
     yield own
     claims = shared_folder(tmp_path_factory) / "statements"
-    unfit = asyncio.run(unfit_statements(own.url_of("owner"), claims))
+    find_unsuitable = asyncio.run(unsuitable_statements(own.url_of("owner"), claims))
     asyncio.run(drop_database(server.url_of("owner"), name))
-    assert not unfit, "What Citus would refuse:\n" + "\n".join(unfit)
+    assert not find_unsuitable, "What Citus would refuse:\n" + "\n".join(find_unsuitable)
 
 
 @pytest.fixture(scope="session")

@@ -29,9 +29,9 @@ async def test_a_document_has_a_strong_etag_and_is_not_sent_twice(app: FastAPI, 
         assert first.content
         assert etag.startswith('"')
         for given in (etag, f'"other", W/{etag}', "*"):
-            again = await client.get(path, headers={"If-None-Match": given})
-            assert (again.status_code, again.content) == (304, b""), given
-            assert again.headers["etag"] == etag
+            repeated = await client.get(path, headers={"If-None-Match": given})
+            assert (repeated.status_code, repeated.content) == (304, b""), given
+            assert repeated.headers["etag"] == etag
         other = await client.get(path, headers={"If-None-Match": '"other"'})
         assert other.status_code == 200
         head = await client.head(path)

@@ -41,11 +41,11 @@ async def send(app: FastAPI, town: Town, key: str | None = "k", **more: Any) -> 
 
 async def test_the_second_mutation_is_answered_as_the_first(app: FastAPI, north: Town) -> None:
     """A repeated mutation gets the first one's data, marked in the extensions, and raises one concern."""
-    first, again = await send(app, north), await send(app, north)
-    assert first.json()["data"] == again.json()["data"]
+    first, repeated = await send(app, north), await send(app, north)
+    assert first.json()["data"] == repeated.json()["data"]
     assert first.json()["data"]["raiseConcern"]["concern"]["id"]
     assert "idempotencyReplayed" not in first.json()["extensions"]
-    assert again.json()["extensions"]["idempotencyReplayed"] == ["raiseConcern"]
+    assert repeated.json()["extensions"]["idempotencyReplayed"] == ["raiseConcern"]
     assert await concerns_of(north) == ["Quiet."]
 
 
@@ -72,10 +72,10 @@ async def test_each_field_has_a_key_of_its_own(app: FastAPI, north: Town) -> Non
     first = (await ask_graphql(app, north, TWICE, wrong)).json()
     assert first["data"]["one"]["concern"] is not None
     assert first["data"]["two"]["problems"][0]["code"] == "area.unknown"
-    again = (await ask_graphql(app, north, TWICE, wrong)).json()
-    assert again["data"] == first["data"]
-    assert list(again["data"]) == ["one", "two", "__typename"]
-    assert again["extensions"]["idempotencyReplayed"] == ["one"]
+    repeated = (await ask_graphql(app, north, TWICE, wrong)).json()
+    assert repeated["data"] == first["data"]
+    assert list(repeated["data"]) == ["one", "two", "__typename"]
+    assert repeated["extensions"]["idempotencyReplayed"] == ["one"]
     assert await concerns_of(north) == ["Quiet."]
 
 

@@ -117,7 +117,7 @@ async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULT
     after = await content(twin)
     assert before != after
     next_day.write(zip_file)
-    run_id = await _ask_for_run(north, source_id)
+    run_id = await _request_run(north, source_id)
     writing = [asyncio.create_task(writers.write()) for _ in range(WRITERS)]
     try:
         for _ in range(faults):
@@ -135,8 +135,8 @@ async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULT
         outcome.out_of_step.update(await rows_out_of_step(north))
         outcome.written = writers.written
         assert not outcome.out_of_step, f"seed {seed}: {', '.join(outcome.steps)}: {outcome.out_of_step}"
-        again = await sync(north, next_day, folder)
-        assert (again.state, again.total("changes")) == ("applied", 0), f"seed {seed}: {again.sentence}"
+        repeated = await sync(north, next_day, folder)
+        assert (repeated.state, repeated.total("changes")) == ("applied", 0), f"seed {seed}: {repeated.sentence}"
     finally:
         writers.stop.set()
         await asyncio.gather(*writing)
@@ -151,7 +151,7 @@ async def _source(town: Town, path: Path) -> UUID:
         return (await sources.register_source(work, SOURCE, new, SANDBOX, local=True)).source.id
 
 
-async def _ask_for_run(town: Town, source_id: UUID) -> UUID:
+async def _request_run(town: Town, source_id: UUID) -> UUID:
     async with town.unit() as work:
         return (await request_run(work, source_id)).id
 

@@ -88,11 +88,11 @@ async def test_no_value_is_a_fault_or_is_logged(
     limits = {"AIMLINE_DISTRICT_REQUESTS": "10000000", "AIMLINE_CLIENT_REQUESTS": "10000000"}
     with served_api(settings, own_log, **limits) as (_, address):
         faults, sent = await _send(address, token(district.town), requests(district, word))
-        again, _ = await _send(
+        repeated, _ = await _send(
             address, token(district.town), ({"query": text, "variables": v} for _, text, v in reads(district))
         )
     await maintain(district.town)
-    assert faults + again == []
+    assert faults + repeated == []
     assert sent > 1500
     print(f"{sent} requests")  # noqa: T201  # a figure for the log
     for log in (server_log, own_log):

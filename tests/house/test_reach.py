@@ -71,7 +71,7 @@ def acting(app: FastAPI, district: FullDistrict, person: str, scopes: frozenset[
     return caller(app, district.town, scopes, act_for=f"sis:sis:{person}-1")
 
 
-def whom(text: str, district: FullDistrict) -> set[str]:
+def students_in(text: str, district: FullDistrict) -> set[str]:
     """Returns the students whose ids, rows or names are in an answer."""
     return {
         name
@@ -117,9 +117,9 @@ async def test_every_list_is_bound_by_whom_it_acts_for(
         status, text = await seen(acting(app, district, person), operation, district)
         assert status in (200, 403), (operation.name, text)
         assert {owned.get(row_id, "nobody") for row_id in ABOUT.findall(text)} <= reached, operation.name
-        assert whom(text, district) <= reached, operation.name
+        assert students_in(text, district) <= reached, operation.name
         if status == 200 and operation.name in ("list_students", "list_scores", "list_decisions", "list_supports"):
-            assert whom(text, district) == reached, operation.name
+            assert students_in(text, district) == reached, operation.name
         answered += status == 200
     assert answered >= 5
 
@@ -134,12 +134,12 @@ async def test_every_graphql_list_is_bound_as_well(
         sent = set(map(str, variables.values()))
         names = {owned.get(one, "nobody") for one in ABOUT.findall(answer.text) if one not in sent}
         assert names <= reached, (name, variables, answer.text)
-        assert whom(answer.text.replace(str(variables.get("id")), ""), district) <= reached, (name, variables)
+        assert students_in(answer.text.replace(str(variables.get("id")), ""), district) <= reached, (name, variables)
 
 
 async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, district: FullDistrict) -> None:
     """A path that names a row of another's student is 404, in every read and before every command."""
-    tried = 0
+    attempts = 0
     for operation in operations(app):
         kinds = {"student": "cy", "support": "support of cy", "concern": "concern of cy"}
         names = operation.names("path")
@@ -152,8 +152,8 @@ async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, distr
         no_scope = operation.name in ("get_demographics", "get_sync_history") and answer.status_code == 403
         expected = 403 if no_scope else 404
         assert answer.status_code == expected, (operation.name, answer.text)
-        tried += 1
-    assert tried > 10
+        attempts += 1
+    assert attempts > 10
 
 
 @pytest.mark.parametrize("scopes", [CLIENT_SCOPES, frozenset({"act-for", "roster:read"})])

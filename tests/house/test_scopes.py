@@ -17,9 +17,9 @@ def test_a_command_states_what_the_functions_that_it_calls_require() -> None:
     stated = {route.operation_id: set(route.stated_scopes) for route in router.routes if isinstance(route, Route)}
     wrong = {}
     for command in CATALOG.commands.values():
-        if (known := stated.get(command.name)) is None:
+        if (declared := stated.get(command.name)) is None:
             continue
-        missing = permissions_through(command.function) - known - set(command.sometimes)
+        missing = permissions_through(command.function) - declared - set(command.sometimes)
         unused = set(command.sometimes) - permissions_through(command.function)
         if missing or unused:
             wrong[command.name] = (missing, unused)

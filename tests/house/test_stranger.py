@@ -98,7 +98,7 @@ async def test_a_cursor_of_another_district_is_refused(
 ) -> None:
     """A cursor is bound to the district: one of north's is a bad request in south."""
     north, south = caller(app, full_north.town), caller(app, full_south.town)
-    tried = 0
+    attempts = 0
     for operation in operations(app):
         if "after" not in operation.names("query"):
             continue
@@ -107,8 +107,8 @@ async def test_a_cursor_of_another_district_is_refused(
         if cursor is not None:
             answer = await south.get(own_request(operation, full_south).path, after=cursor)
             assert answer.status_code == 400, (str(own), answer.text)
-            tried += 1
-    assert tried >= 8
+            attempts += 1
+    assert attempts >= 8
 
 
 async def test_the_towns_own_client_can_do_everything(

@@ -59,8 +59,8 @@ async def test_a_break_is_said_listed_and_taken_back(app: FastAPI, north: Town) 
     winter = await save_a_break(app, north, **of_weeks(week(3), 2, name="Winter"))
     snow = await save_a_break(app, north, **of_weeks(week(6), school=south))
     assert (await off(north), await off(north, 1)) == ([week(3), week(4)], [week(3), week(4), week(6)])
-    again = await asks.post("/v1/breaks", of_weeks(week(3), 2, name="Winter holidays"))
-    assert (again.status_code, again.json()["id"], again.json()["name"]) == (200, winter, "Winter holidays")
+    repeated = await asks.post("/v1/breaks", of_weeks(week(3), 2, name="Winter holidays"))
+    assert (repeated.status_code, repeated.json()["id"], repeated.json()["name"]) == (200, winter, "Winter holidays")
     listed = await asks.items("/v1/breaks", limit=1)
     assert [(one["id"], one["school"], one["begins_on"]) for one in listed] == [
         (winter, None, str(week(3))),
@@ -147,8 +147,8 @@ async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app
     before, events_before = (await verdicts(north, support))[-1], await response_events(north)
     assert before.last_week == 10
     snow = await save_a_break(app, north, **of_weeks(week(5), school=ids.format_id("org", north.schools[0])))
-    (laid,) = [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
-    assert (laid.school_id, laid.quiet, laid.state) == (north.schools[0], True, "pending")
+    (scheduled,) = [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
+    assert (scheduled.school_id, scheduled.quiet, scheduled.state) == (north.schools[0], True, "pending")
     assert await settle_all(north)
     after = (await verdicts(north, support))[-1]
     assert (after.number, after.last_week, after.last_on) == (before.number + 1, 9, before.last_on)

@@ -132,16 +132,16 @@ async def test_enough_data_is_estimated_and_verdicts_name_it(
         first = await judge_many(work, quiet=True)
         assert first.judged == first.appended == 350
         made = {row.grade: row for row in await calibrate_district(work)}
-        again = {row.grade: row for row in await calibrate_district(work)}
+        repeated = {row.grade: row for row in await calibrate_district(work)}
     whole = made[None]
     assert (whole.published, whole.series >= 300, whole.scores > 3000) == (False, True, True)
-    assert again[None].estimates == whole.estimates
+    assert repeated[None].estimates == whole.estimates
     assert all(row.published for grade, row in made.items() if grade is not None)
     assert 0 < whole.report["estimates"]["form_share"] < 0.7
     async with north.house() as work:
         await judge_many(work, quiet=True)
     named = {row.calibration_id for row in await _last(north)}
-    assert named == {again[None].id}
+    assert named == {repeated[None].id}
     assert await response_events(north) == []
     shown = (await caller(app, north).get("/v1/calibrations", limit=200)).json()["items"]
     assert ids.format_id("calibration", whole.id) in {one["id"] for one in shown}

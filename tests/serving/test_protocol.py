@@ -205,9 +205,9 @@ def test_connections_are_bounded_and_idle_ones_make_room() -> None:
         for one in busy:
             one.send(b"12345")
             assert one.answer()[0] == 200
-        with Connection(port) as again:
-            again.send(GET)
-            assert again.answer()[0] == 200
+        with Connection(port) as repeated:
+            repeated.send(GET)
+            assert repeated.answer()[0] == 200
         for one in idle + busy:
             one.socket.close()
 

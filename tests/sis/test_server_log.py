@@ -93,13 +93,13 @@ async def test_a_hostile_delivery_leaves_no_value(north: Town, tmp_path: Path, w
     assert (await sync(north, export, tmp_path, limits=LENIENT)).state == "applied"
 
 
-@pytest.mark.parametrize("what", ROWS)
-async def test_a_row_that_is_no_csv_leaves_no_value(north: Town, tmp_path: Path, word: str, what: str) -> None:
+@pytest.mark.parametrize("case", ROWS)
+async def test_a_row_that_is_no_csv_leaves_no_value(north: Town, tmp_path: Path, word: str, case: str) -> None:
     """A row that COPY cannot read is quarantined and leaves no value in the log."""
     export = Delivered(version="1.2")
     for name in export.rows:
         lines = export.sheet(name).split("\r\n")
-        lines.insert(2, ROWS[what](lines[1], word))
+        lines.insert(2, ROWS[case](lines[1], word))
         export.raw[name] = "\r\n".join(lines).encode()
     report = await sync(north, export, tmp_path, limits=LENIENT)
     assert report.state in ("applied", "failed", "held"), report.sentence
