@@ -231,16 +231,16 @@ def head_revision(settings: Settings) -> str | None:
     return ScriptDirectory.from_config(alembic_config(settings)).get_current_head()
 
 
-def check_revision(settings: Settings, revision: str, whose: str) -> None:
+def check_revision(settings: Settings, revision: str, subject: str) -> None:
     """Raises `UnfitServer` for a revision that this version of Aimline does not know.
 
-    `whose` is the subject of the error's sentence.
+    `subject` is the subject of the error's sentence.
     """
     try:
         ScriptDirectory.from_config(alembic_config(settings)).get_revision(revision)
     except CommandError:
         raise UnfitServer(
-            f"{whose} is of version {revision}, of a newer Aimline than this one ({head_revision(settings)})."
+            f"{subject} is of version {revision}, of a newer Aimline than this one ({head_revision(settings)})."
         ) from None
 
 

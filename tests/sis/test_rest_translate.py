@@ -257,5 +257,5 @@ def test_rows_without_an_id_are_no_repeats() -> None:
         repeats = spool.repeats()
     finally:
         spool.close()
-    assert repeats.again == ()
+    assert repeats.repeated == ()
     assert not repeats.differ

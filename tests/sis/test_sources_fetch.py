@@ -61,7 +61,7 @@ async def _run(town: Town, made: sources.ConfiguredSource, mode: Mode | None = N
 
 async def _chosen(folder: Path, taken: list[dict[str, Any]], *, repeated: bool = False) -> str | None:
     try:
-        async with open_path(folder, taken, again=repeated) as opened:
+        async with open_path(folder, taken, reimport=repeated) as opened:
             taken.append(opened.taken)
             return str(opened.taken["name"])
     except NothingNew:

@@ -337,10 +337,10 @@ class RestPull:
             pulled.disordered = pulled.disordered and not pulled.whole
             if not (pulled.whole or is_alike):
                 return False
-        if repeats.again:
-            pulled.spool.remove(repeats.again)
-        if pulled.roles is not None and (again := pulled.roles.repeats().again):
-            pulled.roles.remove(again)
+        if repeats.repeated:
+            pulled.spool.remove(repeats.repeated)
+        if pulled.roles is not None and (repeated := pulled.roles.repeats().repeated):
+            pulled.roles.remove(repeated)
         return True
 
     def _result(self, selected: list[Collection], warnings: list[str]) -> RestSource:

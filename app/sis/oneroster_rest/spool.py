@@ -29,7 +29,7 @@ _REST: Final = itemgetter(slice(2, None))
 class Repeats:
     """The repeated rows of a collection. The place of a row is its offset in the collection.
 
-    * `again`: the numbers of the rows that are identical to an earlier row.
+    * `repeated`: the numbers of the rows that are identical to an earlier row.
     * `differ`: whether any two rows have the same id but different values.
     * `scattered`: whether any repeated row does not directly follow the first row with its id. The pages may then have
       no fixed order, and rows may be missing.
@@ -42,7 +42,7 @@ class Repeats:
       between them.
     """
 
-    again: tuple[int, ...]
+    repeated: tuple[int, ...]
     differ: bool
     scattered: bool
     distinct: int
@@ -108,12 +108,12 @@ class Spool:
         """Returns what is known about rows that were delivered more than once."""
         self._digests.flush()
         parts = self.rows // PART + 1
-        again: list[int] = []
+        repeated: list[int] = []
         differ, scattered, distinct, digest, differing, placed, order = False, False, 0, 0, 0, 0, 0
         for part in range(parts):
             numbers, ids, contents, places = self._part(part, parts)
             by_content = np.lexsort((numbers, contents, ids))
-            again += numbers[by_content][_repeated(ids[by_content], contents[by_content])].tolist()
+            repeated += numbers[by_content][_repeated(ids[by_content], contents[by_content])].tolist()
             by_place = np.lexsort((contents, places, ids))
             ids, contents, places = ids[by_place], contents[by_place], places[by_place]
             once = ~_repeated(ids, contents, places)  # a row that was requested twice at its place is one row
@@ -130,7 +130,7 @@ class Spool:
             digest ^= int(np.bitwise_xor.reduce(ids[~same])) if len(ids) else 0
             placed += len(ids)
             order = (order + _digest(ids, contents, places)) % (1 << 64)
-        return Repeats(tuple(sorted(again)), differ, scattered, distinct, digest, differing, placed, order)
+        return Repeats(tuple(sorted(repeated)), differ, scattered, distinct, digest, differing, placed, order)
 
     def _part(self, part: int, parts: int) -> "list[np.ndarray]":
         """Returns the rows of the part number `part` of `parts`. The id of a row determines the part to which it
@@ -150,9 +150,9 @@ class Spool:
             return [np.zeros(0, dtype=np.int64)] * (1 + WIDTH)
         return [np.concatenate(column) for column in zip(*blocks, strict=True)]
 
-    def remove(self, again: Iterable[int]) -> None:
-        """Removes the rows with the numbers `again`, which are identical to earlier rows."""
-        left_out, old, size = set(again), self._csv, self._size
+    def remove(self, repeated: Iterable[int]) -> None:
+        """Removes the rows with the numbers `repeated`, which are identical to earlier rows."""
+        left_out, old, size = set(repeated), self._csv, self._size
         self._csv, self._size = self._opened(), 0
         old.seek(0)
         with io.TextIOWrapper(old, encoding="utf-8", newline="") as lines:
