@@ -96,8 +96,8 @@ def test_trailers_and_marks_of_chunks_are_bounded() -> None:
             assert connection.answer()[0] in (0, 431), tail[:10]
             assert connection.is_closed()
     with serving() as port, Connection(port) as connection:
-        connection.send(chunked + b"1\r\nx\r\n" * 20_000 + b"0\r\nA: b\r\n\r\n" + GET)
-        assert connection.answer()[1].endswith(b"\r\n\r\n20000")
+        connection.send(chunked + b"1\r\nx\r\n" * 10_000 + b"0\r\nA: b\r\n\r\n" + GET)
+        assert connection.answer()[1].endswith(b"\r\n\r\n10000")
         assert connection.answer()[0] == 200
 
 
