@@ -203,7 +203,7 @@ def _storage_error(error: BaseException) -> StorageFull | None:
 async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
     """Updates PostgreSQL's statistics of the changed tables.
 
-    After a first load the tables are queried long before autovacuum would do this.
+    After a first load the tables are queried long before autovacuum would update the statistics.
     """
     tables = ", ".join(sorted({*(BY_NAME[name].table for name in kinds), "external_id", "school_membership"}))
     await work.db.execute(text(f"ANALYZE {tables}"))

@@ -89,9 +89,10 @@ async def _store_personal(stage: Stage, kind: Kind, columns: Sequence[str]) -> N
 
 
 def _fields_sql(kind: Kind, columns: Sequence[str], salt: str | None) -> str:
-    """Returns SQL for an object with the values before and after of each column that a planned row `p` changes.
+    """Returns SQL for a JSON object with the columns that a planned row `p` changes.
 
-    With a `salt`, personal values are digests, and a third item marks them.
+    Each member is a list of the value before and the value after. With a `salt`, a personal value is replaced by its
+    digest, and the list has `true` as its third item.
     """
     pairs = []
     for column in columns:
@@ -109,8 +110,9 @@ def _digest(salt: str, column: str, side: str) -> str:
 
 
 async def _list_rekeys(stage: Stage, rekeys: Sequence[LikelyRekey]) -> int:
-    """Adds each likely re-key to the list, beside the removal and the creation of which it consists, if these are
-    planned.
+    """Adds each likely re-key to the list.
+
+    If the run plans the removal and the creation of which the re-key consists, the list has these two changes as well.
     """
     if not rekeys:
         return 0
