@@ -19,6 +19,7 @@ from app.access.directory import find_district
 from app.access.principal import system_principal
 from app.access.work import unit
 from app.cli.operate import AsJson, District, as_operator
+from app.cli.output import printable
 from app.cli.sync import USAGE, sync_app
 from app.core import ids
 from app.core.errors import AimlineError, Invalid
@@ -142,14 +143,9 @@ def _value(text: str | None) -> str:
 
 
 def _line(cells: tuple[str, ...], width: int | None) -> str:
-    padded = [_plain(cell).ljust(size) for cell, size in zip(cells, WIDTHS, strict=False)]
-    line = "  ".join([*padded, _plain(cells[-1])]).rstrip()
+    padded = [printable(cell).ljust(size) for cell, size in zip(cells, WIDTHS, strict=False)]
+    line = "  ".join([*padded, printable(cells[-1])]).rstrip()
     return (line if width is None or len(line) <= width else f"{line[: width - 1]}…") + "\n"
-
-
-def _plain(text: str) -> str:
-    """Returns a text without control characters, which a terminal would obey."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 async def _json(source: _List) -> AsyncIterator[str]:

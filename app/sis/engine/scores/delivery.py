@@ -16,7 +16,7 @@ from app.sis.engine import report as reporting
 from app.sis.engine.intake.load import copy_raw
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.review.quarantine import name_quarantined
-from app.sis.engine.review.scope import scope_of
+from app.sis.engine.review.scope import SourceScope
 from app.sis.engine.run import conclude, pluralize
 from app.sis.engine.scores import kept
 from app.sis.engine.scores.apply import BECAUSE_OF_FILE, BECAUSE_UNDONE, apply_plan, plan_undo
@@ -35,9 +35,16 @@ MODE: Final = "scores"
 
 @needs(Can.SYNC_ROSTER)
 async def import_scores(
-    work: Work, stage: Stage, delivery: Delivery, report: Report, dry: bool, progress: Progress, limits: GuardLimits
+    work: Work,
+    stage: Stage,
+    delivery: Delivery,
+    report: Report,
+    dry: bool,
+    progress: Progress,
+    limits: GuardLimits,
+    scope: SourceScope,
 ) -> None:
-    """Imports a delivery of scores, and completes the report.
+    """Imports a delivery of scores within a scope, and completes the report.
 
     With `dry`, or if the plan exceeds a limit, no score is written; a held plan is kept.
     """
@@ -46,7 +53,7 @@ async def import_scores(
     await copy_raw(stage, delivery, progress)
     await stage_measures(work, stage)
     counts.fetched = await stage_rows(stage, delivery)
-    left_out = await leave_out_scores(stage, await scope_of(work, stage.source_id))
+    left_out = await leave_out_scores(stage, scope)
     counts.fetched -= left_out
     if left_out:
         report.warnings.append(
