@@ -7,7 +7,6 @@ from uuid import UUID
 
 import orjson
 import pytest
-from sqlalchemy import event
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -49,6 +48,7 @@ from app.resources.select import (
 from app.roster.resource import StudentResource
 from app.support.resource import SupportResource
 from tests.faces.test_graphql_read import in_the_loop
+from tests.sent import statements_sent
 from tests.town import ALL_SCOPES, Town
 
 NAME: Picks = (Pick("id", "id"), Pick("name", "given_name"))
@@ -227,20 +227,12 @@ async def test_several_roots_are_one_statement(north: Town) -> None:
     """Several roots are read with one statement, whatever is nested in them."""
     made = await in_the_loop(north, "amy")
     supports = Pick("supports", "supports", (Pick("id", "id"), Pick("scores", "scores", (Pick("value", "value"),))))
-    statements: list[str] = []
-
-    def count(*arguments: Any) -> None:
-        statements.append(arguments[2])
-
     async with north.unit() as work:
         await work.finish()
-        event.listen(north.engine.sync_engine, "before_cursor_execute", count)
-        try:
+        with statements_sent(north.engine) as statements:
             row_id = ids.parse_id("concern", made["concern"])
             roots = (students((Pick("id", "id"), supports)), RowRoot("", ConcernResource, row_id, (supports,)))
             answers = await read(work, CATALOG, roots, REST_STYLE)
-        finally:
-            event.remove(north.engine.sync_engine, "before_cursor_execute", count)
     assert len(statements) == 1
     assert all(b'"value"' in answer.text for answer in answers)
 
