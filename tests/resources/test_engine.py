@@ -19,6 +19,7 @@ from app.core.ids import new_id
 from app.core.page import keyset
 from app.playbook.models import Measure
 from app.resources import run
+from app.resources.compile import tokens
 from app.resources.compile.cost import cost
 from app.resources.compile.plan import Plans
 from app.resources.compile.tokens import ABOUT, ROW, SAME, id_token, record_letter, render
@@ -65,8 +66,12 @@ def students(picks: Picks = NAME, first: int | None = None, **more: Any) -> List
     return ListRoot("", "students", Page((Rows("items", picks), Next("next")), first, **more))
 
 
-def test_ids_and_disclosures_are_rendered_in_one_pass() -> None:
-    """Every kind of id is rendered as by `format_id`, and the marks of disclosures are removed."""
+@pytest.mark.parametrize("most_short", [0, 100_000])
+def test_ids_and_disclosures_are_rendered(most_short: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kind of id is rendered as by `format_id`, and the marks of disclosures are removed, with and without
+    arrays.
+    """
+    monkeypatch.setattr(tokens, "MAX_SHORT", most_short)
     rows = [(kind, new_id()) for kind in ids.PREFIXES for _ in range(3)]
     one, other = new_id(), new_id()
     text = "".join(f'{id_token(kind)}{row_id},"é☂",' for kind, row_id in rows)
