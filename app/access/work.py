@@ -91,8 +91,21 @@ class Work:
         if _open_for.get() is not self:
             raise Misuse("The database was reached outside a function marked @needs.")
         await self._flush()
-        await self._driver.begin_bound()
-        return await self._driver.run(statement, parameters)
+        try:
+            if not self._driver.is_in_transaction():
+                await self._driver.begin_bound()
+            return await self._driver.run(statement, parameters)
+        except BaseException as error:
+            await self._abandon_if_cut_off(error)
+            raise
+
+    async def _abandon_if_cut_off(self, error: BaseException) -> None:
+        """Closes the connection after a cancellation, because it is then unknown what the connection has done.
+
+        SQLAlchemy does the same for its own statements.
+        """
+        if not isinstance(error, Exception):
+            await asyncio.shield(asyncio.create_task(self._connection.invalidate()))
 
     async def _flush(self) -> None:
         if self._made_session is not None:
@@ -193,6 +206,9 @@ class Work:
         except Exception as error:
             if fault_of(error) is Fault.LOST and not lost_before and may_have_been_sent(error):
                 raise CommitLost from error
+            raise
+        except BaseException as error:
+            await self._abandon_if_cut_off(error)
             raise
 
     async def close(self) -> None:

@@ -29,8 +29,18 @@ class BoundConnection(asyncpg.Connection):
     def bind(self, statement: str) -> None:
         """Sets the binding statement for the next BEGIN, which sends it along. Each later BEGIN needs a new binding
         statement.
+
+        Raises `Misuse` if a transaction is open, because it belongs to another principal.
         """
+        if self.has_open_transaction:
+            raise Misuse("The connection still has a transaction of another principal.")
         self.binding = statement
+
+    @property
+    def has_open_transaction(self) -> bool:
+        """Returns whether a transaction is open or may be, because the message that begins or ends it was cut off."""
+        begun = self._top_xact  # type: ignore[attr-defined]  # the driver has no public name for it
+        return begun is not None or self.is_in_transaction()
 
     def transaction(self, **options: Any) -> Any:
         """Starts a transaction, or raises an error if no binding statement is set.
@@ -57,11 +67,10 @@ class BoundConnection(asyncpg.Connection):
         return self._begun is not None and not self.is_closed()
 
     async def begin_bound(self) -> None:
-        """Begins a transaction with the binding statement, unless one is open."""
-        if self._begun is None and not self.is_in_transaction():
-            transaction = self.transaction()
-            await transaction.start()
-            self._begun = transaction
+        """Begins a transaction with the binding statement. SQLAlchemy joins it if its session is used."""
+        transaction = self.transaction()
+        await transaction.start()
+        self._begun = transaction
 
     async def run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         """Runs a statement in the open transaction, and returns its rows. Its plan is prepared once per connection."""

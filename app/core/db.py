@@ -129,8 +129,9 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
     @event.listens_for(engine.sync_engine, "checkout")
     def reset_binding(connection: Any, _record: Any, _proxy: Any) -> None:
         driver = connection.driver_connection
-        if driver.is_closed():
-            # PostgreSQL was restarted. SQLAlchemy then opens another connection, and the request does not fail.
+        if driver.is_closed() or driver.has_open_transaction:
+            # PostgreSQL was restarted, or a message was cut off. SQLAlchemy then opens another connection, and the
+            # request does not fail.
             raise DisconnectionError
         driver.checked_out = True
         # The previous user may have set a binding without beginning a transaction; it must not apply to the next one.
@@ -138,8 +139,11 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
 
     @event.listens_for(engine.sync_engine, "reset")
     def end_transaction(connection: Any, _record: Any, state: Any) -> None:
-        # SQLAlchemy rolls back its own transaction; it does not know one that the unit of work began on the driver.
-        if not state.terminate_only and connection.driver_connection.has_begun:
+        driver = connection.driver_connection
+        if state.terminate_only or driver.is_closed():
+            return
+        if driver.has_begun:
+            # SQLAlchemy rolls back its own transaction only; this one was begun on the driver.
             connection.run_async(lambda driver: driver.roll_back_begun())
 
     return engine

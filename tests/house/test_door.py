@@ -1,5 +1,6 @@
 """Tests the door: no session without a principal or a permission, no rows without a district, no foreign references."""
 
+import asyncio
 from uuid import UUID
 
 import pytest
@@ -7,8 +8,9 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from app.access.permission import Can
-from app.access.work import Work, needs
+from app.access.work import Work, needs, unit
 from app.core.bound import BoundConnection
+from app.core.db import set_binding
 from app.core.errors import Forbidden, Misuse
 from app.roster.models import Person
 from tests.town import Town
@@ -186,3 +188,35 @@ async def _family_name(work: Work, student_id: UUID) -> str:
         select(Person.family_name).where(Person.district_id == work.district_id, Person.id == student_id)
     )
     return str(name)
+
+
+async def test_a_cancelled_unit_leaves_its_principal_to_nobody(north: Town, south: Town) -> None:
+    """Lock 1: wherever a unit is cancelled, the next user of the pool has its own principal.
+
+    A BEGIN that is cut off may have bound the connection; its transaction must not be continued for another caller.
+    """
+
+    async def read_in_north() -> None:
+        async with north.unit() as work:
+            await _people_by_driver(work)
+
+    await read_in_north()
+    for turns in range(30):
+        reading = asyncio.create_task(read_in_north())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait({reading})
+        async with unit(north.engine, south.client(), south.settings.keyring, "test") as work:
+            names = await _people_by_driver(work)
+        assert names
+        assert all(south.canary in name for name in names), turns
+
+
+async def test_an_open_transaction_is_not_bound_to_another_principal(north: Town) -> None:
+    """Lock 1: a connection whose transaction is open refuses another principal."""
+    async with north.engine.connect() as connection:
+        driver = await set_binding(connection, north.client().binding())
+        await driver.begin_bound()
+        with pytest.raises(Misuse, match="another principal"):
+            await set_binding(connection, north.client().binding())
