@@ -19,7 +19,7 @@ from app.core.inputs import InputField, input_fields
 from app.resources.command import Command
 from app.settings import Settings
 from tests.faces.rest_town import caller
-from tests.house.told_town import Told, tell
+from tests.house.full_district import FullDistrict, fill_district
 from tests.house.walk import Operation, operations, own_request
 from tests.town import found_town
 
@@ -28,9 +28,9 @@ HAND_WRITTEN = {"rekey_sync_run": "its body is checked in parts, so that an enti
 
 
 @pytest.fixture(scope="module")
-async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+async def rows(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
     """A district with all kinds of rows."""
-    return await tell(await found_town("north", engine, worker_engine, settings))
+    return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
 def faults_of(declared: InputField) -> Iterator[tuple[str, Any]]:
@@ -63,9 +63,9 @@ def pairs(command: Command) -> Iterator[tuple[tuple[str, str, Any], tuple[str, s
             yield one, other
 
 
-def body_with(operation: Operation, told: Told, *faults: tuple[str, str, Any]) -> tuple[Any, str]:
+def body_with(operation: Operation, rows: FullDistrict, *faults: tuple[str, str, Any]) -> tuple[Any, str]:
     """Returns a body with these faults, and the pointer of the object that has them."""
-    body = own_request(operation, told).json
+    body = own_request(operation, rows).json
     items = (
         next(
             (name for name, value in body.items() if isinstance(value, list) and value and isinstance(value[0], dict)),
@@ -80,9 +80,9 @@ def body_with(operation: Operation, told: Told, *faults: tuple[str, str, Any]) -
     return body, "" if items is None else f"/{items}/0"
 
 
-async def test_two_faults_are_found_at_once(app: FastAPI, told: Told) -> None:
+async def test_two_faults_are_found_at_once(app: FastAPI, rows: FullDistrict) -> None:
     """Correcting one violation never reveals another one that had nothing to do with it, in any command over REST."""
-    north, by_name = caller(app, told.town), {one.name: one for one in operations(app)}
+    north, by_name = caller(app, rows.town), {one.name: one for one in operations(app)}
     missing, tried = [], 0
     for command in CATALOG.commands.values():
         names = [command.name] if command.inputs.items is None else [command.single.name] if command.single else []
@@ -92,9 +92,9 @@ async def test_two_faults_are_found_at_once(app: FastAPI, told: Told) -> None:
             if operation.body is None or name in HAND_WRITTEN:
                 continue
             for pair in pairs(command):
-                body, at = body_with(operation, told, *pair)
+                body, at = body_with(operation, rows, *pair)
                 headers = {"If-Match": "*"} if operation.method == "PATCH" else {}
-                path = own_request(operation, told).path
+                path = own_request(operation, rows).path
                 answer = await north.ask(operation.method, path, json=body, headers=headers)
                 problem = answer.json()
                 violations = problem.get("violations", []) + [

@@ -95,11 +95,11 @@ class Bodies:
         `alone` is the list whose malformed items are refused alone.
         """
         facts = (tuple(declared.values()), changes)
-        known = self._models.get(name)
-        if known is not None:
-            if known[0] != facts:
+        cached = self._models.get(name)
+        if cached is not None:
+            if cached[0] != facts:
                 raise Misuse(f"Two different request bodies are called {name}.")
-            return known[1]
+            return cached[1]
         fields = {
             field_name: self._field(field, changes=changes, alone=field_name == alone)
             for field_name, field in declared.items()
