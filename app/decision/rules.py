@@ -23,7 +23,9 @@ class DecisionKind(StrEnum):
 
 
 KINDS = tuple(kind.value for kind in DecisionKind)
-DRAWS_PHASE_LINE = frozenset({"raise_goal", "intensify", "change", "fade"})
+DRAWS_PHASE_LINE = frozenset({"raise_goal", "intensify", "change", "fade", "restore_fidelity"})
+"""The kinds of decision after which a new phase begins. `restore_fidelity` keeps the plan and counts delivery anew."""
+
 NEEDS_NO_SUPPORT = frozenset({"refer"})
 
 

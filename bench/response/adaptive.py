@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.rules.monitor.calibration import PUBLISHED
-from app.response.rules.monitor.panel import Panel, parts_of, prepare, summarize
+from app.response.rules.monitor.estimate import summarize
+from app.response.rules.monitor.panel import Panel, parts_of, prepare
 from app.response.rules.monitor.rule import scores_to_request
 from bench.response.figures import Figures, figures, first_flag, threshold_for
 from bench.response.world import BASELINES, World, Year, further_scores, simulate

@@ -1,6 +1,12 @@
-"""Measures how often the rules blame a support that would work but was not delivered.
+"""Measures the verdicts on supports that were delivered only in part.
 
 `python -m bench.response.dosage`
+
+* `restored`: half of the planned dose is delivered until week 6, and everything after it. From week 7 on the students
+  grow 1.7 of the 1.5 words a week that the goal requires; before it, in proportion to the dose, or not at all.
+* `thin`: a part of the sessions takes place in every week, and growth is reduced in proportion. The students would keep
+  pace if everything were delivered.
+* `thin, never`: the same, for students who would grow under half of the required rate if everything were delivered.
 """
 
 from __future__ import annotations
@@ -9,16 +15,70 @@ import argparse
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from app.response.rules.monitor.panel import STOPPED
-from app.response.rules.monitor.rule import DOSAGE, MIN_DELIVERY_WEEKS
-from app.response.rules.rates import threshold_at
-from app.response.rules.series import DeliveredMinutes
-from bench.response.monitor import run_monitor
-from bench.response.world import RESPONDER, World, simulate
+from app.response.rules.monitor.bulk import STATES, states
+from app.response.rules.monitor.calibration import PUBLISHED
+from app.response.rules.monitor.panel import judge_weeks
+from app.response.rules.verdict import State
+from bench.response.monitor import FIRST_WEEK, panel
+from bench.response.world import NEVER, RESPONDER, World, Year, simulate
+
+Array = NDArray[np.float64]
 
 DELIVERED = 0.6
-"""The probability with which each of three weekly sessions takes place; growth is reduced to the same share."""
+"""The probability with which each of three weekly sessions takes place in the worlds `thin`."""
+
+RESTORED_IN = 6
+"""The last week of the world `restored` in which only half of the dose is delivered."""
+
+FAR = 0.10
+
+
+def restored(students: int, seed: int, *, early: float) -> tuple[Year, Array]:
+    """Returns students who grow 1.7 a week once everything is delivered, with the delivered shares (students, weeks).
+
+    `early` is their growth while only half of the dose is delivered, relative to that of a full dose.
+    """
+    world = World(growth=(1.7, 0.0), stopping=0.0)
+    year = simulate(world, students, seed)
+    share = np.ones(year.scores.shape)
+    share[:, :RESTORED_IN] = 0.5
+    rate = np.where(share < 1, early * year.rate, year.rate)
+    return slowed(year, rate), share
+
+
+def thin(students: int, seed: int) -> tuple[Year, Array]:
+    """Returns students of the benchmark, of whose sessions a part takes place, with the delivered shares."""
+    year = simulate(World(stopping=0.0), students, seed)
+    share = np.random.default_rng([seed, 2]).binomial(3, DELIVERED, year.scores.shape) / 3
+    return slowed(year, share * year.rate), share
+
+
+def slowed(year: Year, rate: Array) -> Year:
+    """Returns the same students with the same errors, but with another growth in each week."""
+    return replace(year, scores=np.maximum(year.scores + np.cumsum(rate - year.rate, axis=1), 0.0), rate=rate)
+
+
+def verdicts(year: Year, share: Array | None) -> NDArray[np.int8]:
+    """Returns the state of each student in each week, as an index of STATES, given what was delivered."""
+    given = replace(panel(year), delivered=None if share is None else share.T)
+    weeks = judge_weeks(given, PUBLISHED.prior, range(1, year.scores.shape[1] + 1))
+    table = np.stack([states(week, PUBLISHED, FAR) for week in weeks], axis=1)
+    table[:, : FIRST_WEEK - 1] = STATES.index(State.INSUFFICIENT_DATA)
+    return table
+
+
+def report(label: str, table: NDArray[np.int8]) -> str:
+    """Returns the shares of students who ever got each verdict, and the most first alarms in one week."""
+    shares = [(table == STATES.index(state)).any(axis=1).mean() for state in SHOWN]
+    alarm = np.isin(table, [STATES.index(state) for state in SHOWN[:2]])
+    first = np.bincount(alarm.argmax(axis=1)[alarm.any(axis=1)], minlength=1)
+    cells = [f"{alarm.any(axis=1).mean():.3f}", *(f"{share:.3f}" for share in shares[1:])]
+    return f"| {label} | " + " | ".join(cells) + f" | {int(first.max())} in week {int(first.argmax()) + 1} |"
+
+
+SHOWN = (State.OFF_TRACK, State.NOT_RESPONDING, State.UNDER_DELIVERED)
 
 
 def main() -> None:
@@ -26,30 +86,17 @@ def main() -> None:
     ask.add_argument("--students", type=int, default=4_000)
     ask.add_argument("--seed", type=int, default=301)
     options = ask.parse_args()
-    whole = World(stopping=0.0)
-    slowed = replace(
-        whole, growth=(DELIVERED * whole.growth[0], DELIVERED * whole.growth[1]), goal_rate=DELIVERED * whole.goal_rate
-    )
-    year = simulate(slowed, options.students, options.seed)
-    works = year.group == RESPONDER
-    watched = run_monitor(replace(year, world=whole), only=works)
-    rng = np.random.default_rng(options.seed)
-    students, weeks = watched.statistic.shape
-    delivered = 30.0 * rng.binomial(3, DELIVERED, (students, weeks))
-    over = watched.statistic > threshold_at("monitor", 0.10)
-    flagged = over.any(axis=1)
-    blamed = np.zeros(students, np.bool_)
-    for student, week in np.argwhere(over):
-        change = int(watched.change[student, week])
-        since = change if watched.stopped[student, week] > STOPPED else 0
-        dosage = DeliveredMinutes((90.0,) * weeks, tuple(delivered[student]))
-        share = dosage.share(min(since, max(week + 1 - MIN_DELIVERY_WEEKS, 0)), week + 1)
-        blamed[student] |= share is not None and share >= DOSAGE
-    print(
-        f"{students} students who keep pace where all is delivered, at {DELIVERED:.0%}: ever over the threshold ",
-        end="",
-    )
-    print(f"{flagged.mean():.3f}, ever said not to respond {blamed.mean():.3f}")
+    print("| world | off_track or not_responding | not_responding | under_delivered | most first alarms |")
+    print("|---|---|---|---|---|")
+    for early, label in ((0.5, "restored, in proportion before"), (0.0, "restored, no growth before")):
+        year, share = restored(options.students, options.seed, early=early)
+        print(report(label, verdicts(year, share)))
+        print(report(f"{label}; as if all were delivered", verdicts(year, None)), flush=True)
+    year, share = thin(options.students, options.seed)
+    for group, label in ((RESPONDER, "thin"), (NEVER, "thin, never")):
+        chosen = year.group == group
+        print(report(label, verdicts(year, share)[chosen]))
+        print(report(f"{label}; as if all were delivered", verdicts(year, None)[chosen]), flush=True)
 
 
 if __name__ == "__main__":

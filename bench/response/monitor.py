@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
-from app.response.rules.monitor.panel import STOPPED, Panel, judge_weeks
+from app.response.rules.monitor.estimate import STOPPED
+from app.response.rules.monitor.panel import Panel, judge_weeks
 from bench.response.figures import first_flag
 from bench.response.world import BASELINES, NEVER, STOPPER, Year
 

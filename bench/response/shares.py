@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.rules.monitor.calibration import PUBLISHED
+from app.response.rules.monitor.estimate import STOPPED
 from app.response.rules.monitor.model import SLOW_SHARE, UNDER_SHARE, log_odds
-from app.response.rules.monitor.panel import STOPPED, judge_weeks
+from app.response.rules.monitor.panel import judge_weeks
 from app.response.rules.rates import threshold_at
 from app.response.rules.wording import NAMED
 from bench.response.figures import figures

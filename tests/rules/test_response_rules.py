@@ -12,8 +12,8 @@ from app.response.aimline import Aimline, UnjudgeableSeries
 from app.response.rules.choose import RULES, UnusableRule, judge
 from app.response.rules.field.counts import GROWTH_RULES
 from app.response.rules.rates import HOLDS_BADLY
-from app.response.rules.series import Observation, Series
-from app.response.rules.verdict import Finding, NonresponseKind, State
+from app.response.rules.series import DeliveredMinutes, Observation, Series
+from app.response.rules.verdict import ALARMS, Finding, NonresponseKind, State
 from tests.rules.verdict_bytes import canonical_bytes
 
 
@@ -230,3 +230,16 @@ def test_a_verdict_says_the_false_alarm_rate_of_its_rule_where_it_was_measured()
     assert "stated_far" not in judge("four-point", scores, {"k": 5}).as_json()
     assert judge("monitor", replace(scores, sem=4.0), {"far_percent": 5}).stated_far == 0.05
     assert set(HOLDS_BADLY) == set(RULES)
+
+
+@pytest.mark.parametrize("rule", ["four-point", "median", "trend", "theil-sen", "slope-interval"])
+def test_every_rule_for_growth_allows_for_what_was_not_delivered(rule: str) -> None:
+    """Growth in proportion to the delivery is no alarm under a field's rule either, whatever the total share is."""
+    for share, expected in ((0.5, State.UNDER_DELIVERED), (0.85, State.UNDER_DELIVERED)):
+        observations = tuple(Observation(week, 30 + 1.55 * share * week) for week in range(1, 16))
+        dosage = DeliveredMinutes((90.0,) * 15, (90.0 * share,) * 15)
+        series = Series(observations, 30.0, 120.0, 60, sem=1.0, dosage=dosage)
+        assert judge(rule, replace(series, dosage=None)).state in ALARMS
+        assert judge(rule, series).state is expected
+        flat = tuple(Observation(week, 30.0) for week in range(1, 16))
+        assert judge(rule, replace(series, observations=flat)).state in ALARMS

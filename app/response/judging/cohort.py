@@ -27,11 +27,11 @@ from app.response.rules.choose import RULES, UnusableRule, rule_named
 from app.response.rules.field.counts import explain_misfit
 from app.response.rules.monitor.bulk import Batch, find_cohort
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
+from app.response.rules.monitor.estimate import PanelEstimate
 from app.response.rules.monitor.forms import MIN_COHORT
-from app.response.rules.monitor.panel import PanelEstimate
-from app.response.rules.monitor.rule import DOSAGE, MAX_WEEKS, Facts, conclude, shares_at
+from app.response.rules.monitor.rule import MAX_WEEKS, Facts, conclude, shares_at
 from app.response.rules.series import LEVEL_SCORES, Series
-from app.response.rules.verdict import ALARMS, Reason, Shares, State, Verdict
+from app.response.rules.verdict import Reason, Shares, State, Verdict
 
 MONITOR = "monitor"
 Key = tuple[UUID, str | None]
@@ -163,7 +163,7 @@ def _by_rule(monitored: MonitoredSeries, series: Series, shares: Shares | None =
     if verdict.state is not State.INSUFFICIENT_DATA and series.weeks and series.weeks[-1] == 0:
         sentence = "Every score so far is from the week in which the phase began, or from a break after it."
         return _refused(monitored, series, "no_instructional_week", sentence)
-    return delivered_enough(verdict, monitored, series.weeks[-1] if series.weeks else 0)
+    return verdict
 
 
 def _refused(monitored: MonitoredSeries, series: Series, code: str, sentence: str) -> Verdict:
@@ -182,27 +182,6 @@ def _refused(monitored: MonitoredSeries, series: Series, code: str, sentence: st
         rule_version=rule.version if rule else 0,
         parameters=dict(monitored.chosen.parameters),
         scores=series.score_ids,
-    )
-
-
-def delivered_enough(verdict: Verdict, monitored: MonitoredSeries, week: int) -> Verdict:
-    """Returns the verdict. A verdict of not responding becomes under-delivered if too little of the support was
-    delivered.
-
-    Sessions count up to the week `week`.
-    """
-    since = verdict.change_week or 0
-    share = monitored.dosage.share(since, week) if monitored.dosage else None
-    if verdict.state not in ALARMS or share is None or share >= DOSAGE:
-        return verdict
-    reason = Reason("dosage", {"share": share, "least": DOSAGE, "after_week": since})
-    sentence = (
-        f"{verdict.sentence.rstrip('.')}; but only {100 * share:.0f} % of what was planned was delivered, "
-        "so the scores cannot speak of the support."
-    )
-    because = (*verdict.because, reason)
-    return replace(
-        verdict, state=State.UNDER_DELIVERED, kind=None, change_week=None, because=because, sentence=sentence
     )
 
 
@@ -234,6 +213,7 @@ def _by_monitor(
         judged = started if adjust else list(requests_of_week)
         only = np.array([position in requests_of_week for position in judged])
         batch = batch_of([placed[position] for position in judged], [0] * len(judged), week)
+        batch = replace(batch, delivered=_delivered(judged, requests_of_week))
         result = find_cohort(batch, calibrated.calibration, only, adjust=adjust)
         # No form was shared by enough series, so no form's difficulty was estimated.
         adjusted = adjust and int((batch.values == batch.values).sum(axis=0).max()) >= MIN_COHORT
@@ -241,6 +221,24 @@ def _by_monitor(
             support_id = request.monitored.score_series.support_id
             judgements[support_id] = _conclude(request, result, row, calibrated, adjusted=adjusted)
     return judgements
+
+
+def _delivered(judged: Sequence[int], requests: Mapping[int, JudgingRequest]) -> NDArray[np.float64] | None:
+    """Returns the delivered share of the dose of each judged series (rows) in the weeks of its phase (columns).
+
+    The delivery of classmates is not loaded. They only help to estimate the difficulty of forms, and count as having
+    got everything. Returns None if everything was delivered to everybody.
+    """
+    shares = {position: request.series.weekly_delivery for position, request in requests.items()}
+    weeks = max((len(delivery) for delivery in shares.values() if delivery is not None), default=0)
+    if not weeks:
+        return None
+    table = np.ones((len(judged), weeks))
+    for row, position in enumerate(judged):
+        delivery = shares.get(position)
+        if delivery is not None:
+            table[row, : len(delivery)] = delivery
+    return table
 
 
 def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:

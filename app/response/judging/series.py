@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from uuid import UUID
@@ -146,3 +146,25 @@ class WeeklyDelivery(series.DeliveredMinutes):
         first = after + 1 if after else 0
         weeks = tuple(week for number, week in self.by_number if first <= number <= upto)
         return Dosage(self.whole.since, self.whole.until, weeks).share
+
+    def weekly_shares(self, upto: int) -> tuple[float, ...]:
+        """Returns the share that was delivered of each week's planned dose, from week 1 to the week `upto`.
+
+        The smaller of the shares of sessions and of minutes counts. A session without a record counts as delivered.
+        The sessions of week 0, the week in which the phase began, count in week 1.
+        """
+        weeks: dict[int, list[DosageWeek]] = {}
+        for number, week in self.by_number:
+            weeks.setdefault(max(number, 1), []).append(week)
+        return tuple([_assumed_share(weeks.get(number, ())) for number in range(1, upto + 1)])
+
+
+def _assumed_share(weeks: Sequence[DosageWeek]) -> float:
+    """Returns the delivered share of the dose of some weeks, where sessions without a record count as delivered."""
+    sessions, minutes = sum(week.planned_sessions for week in weeks), sum(week.planned_minutes for week in weeks)
+    if not sessions or not minutes:
+        return 1.0
+    unrecorded = sum(week.planned_minutes - week.known_minutes for week in weeks)
+    delivered_sessions = sum(week.delivered_sessions + week.unknown_sessions for week in weeks)
+    delivered_minutes = sum(week.delivered_minutes for week in weeks) + unrecorded
+    return min(delivered_sessions / sessions, delivered_minutes / minutes, 1.0)

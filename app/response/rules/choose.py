@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from app.response.rules.baseline import note_trend
+from app.response.rules.delivery import allow_for_delivery
 from app.response.rules.field import counts, kpoint, median, slopes, trend
 from app.response.rules.monitor import rule as monitor
 from app.response.rules.rates import stated_far
@@ -121,6 +122,10 @@ class DecisionRule:
         Finding and shares may come from this series alone, or from judging it together with the student's cohort.
         """
         finding = _too_little(self, series, resolved) or finding
+        if self.name != "monitor":  # The monitor allows for the delivery itself.
+            finding = allow_for_delivery(
+                series, finding, lambda credited: self.finding(credited, resolved), self.judges_growth
+            )
         finding = note_trend(series, _unless_goal_met(series, finding))
         if self.judges_growth:
             finding = remove_unjustified_name(finding, shares)
@@ -255,7 +260,7 @@ RULES: dict[str, DecisionRule] = {
         ),
         DecisionRule(
             "monitor",
-            3,
+            4,
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
             monitor.judge_by_defaults,
             more=(Parameter("far_percent", 10, 1, 50),),

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from app.response.rules.baseline import MIN_POINTS, note_trend
-from app.response.rules.choose import RULES
+from app.response.rules.choose import RULES, DecisionRule
+from app.response.rules.delivery import allow_for_delivery
 from app.response.rules.field.counts import LEVEL_RULES
 from app.response.rules.field.trend import slope
 from app.response.rules.line import GOAL_WEEK, OfflineSeries
@@ -21,9 +23,10 @@ from app.response.rules.margin import at_rate
 from app.response.rules.monitor.bulk import Batch
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import MIN_COHORT
+from app.response.rules.monitor.model import Array
 from app.response.rules.monitor.panel import Panel, judge_weeks
 from app.response.rules.monitor.rule import DEFAULT_FAR, MAX_WEEKS, Facts, conclude, probes
-from app.response.rules.series import LEVEL_SCORES
+from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, State, maybe_rounded
 from app.response.rules.wording import label, remove_unjustified_name
 
@@ -86,8 +89,9 @@ def _find_by_rule(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, op
     for week, chosen in lines_by_week.items():
         for n in chosen:
             series = lines[n].upto(week).series()
-            finding = rule.finding(series, rule.defaults)
-            findings[week][n] = finding if options.far is None else at_rate(rule.name, series, finding, options.far)
+            finding = _judge_by_rule(rule, options.far, series)
+            judge_again = partial(_judge_by_rule, rule, options.far)
+            findings[week][n] = allow_for_delivery(series, finding, judge_again, rule.judges_growth)
     if rule.judges_growth:
         for week, estimated in _find_by_monitor(lines, lines_by_week, replace(options, far=None)).items():
             for n, finding in findings[week].items():
@@ -95,6 +99,11 @@ def _find_by_rule(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, op
                     remove_unjustified_name(finding, estimated[n].shares), shares=estimated[n].shares
                 )
     return findings
+
+
+def _judge_by_rule(rule: DecisionRule, far: float | None, series: Series) -> Finding:
+    finding = rule.finding(series, rule.defaults)
+    return finding if far is None else at_rate(rule.name, series, finding, far)
 
 
 def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:
@@ -170,7 +179,19 @@ def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
             values[row_by_slot[slot], student] = better * (value - zero) / sem
     g = np.array([abs(line.goal_rate) / sem for line in lines])
     times = np.array([slot[0] for slot in slots])
-    return Panel(times, values, g, np.zeros(len(lines), np.int64), np.ones(len(slots)))
+    return Panel(times, values, g, np.zeros(len(lines), np.int64), np.ones(len(slots)), delivered=_delivered(lines))
+
+
+def _delivered(lines: Sequence[OfflineSeries]) -> Array | None:
+    """Returns the delivered share of each week's dose, from week 1 on, as an array of weeks and lines.
+
+    Returns None if no line states its minutes.
+    """
+    if all(line.dosage is None for line in lines):
+        return None
+    weeks = max(line.last_week for line in lines)
+    shares = [line.dosage.weekly_shares(weeks) if line.dosage else (1.0,) * weeks for line in lines]
+    return np.array(shares).reshape(len(lines), weeks).T
 
 
 def batch_of(lines: Sequence[OfflineSeries]) -> Batch:

@@ -54,6 +54,20 @@ class DeliveredMinutes:
         planned = sum(pair[0] for pair in recorded)
         return sum(pair[1] for pair in recorded) / planned if planned > 0 else None
 
+    def weekly_shares(self, upto: int) -> tuple[float, ...]:
+        """Returns the share that was delivered of the minutes planned in each week, from week 1 to the week `upto`.
+
+        A week counts as delivered if it has no record or no planned minutes, or if more was delivered than planned.
+        """
+        if not self.by_week:
+            return (min(self.share(0, upto) or 0.0, 1.0),) * upto if sum(self.planned) > 0 else (1.0,) * upto
+        pairs = list(zip(self.planned[:upto], self.delivered[:upto], strict=False))
+        shares = [
+            min(delivered / planned, 1.0) if planned > 0 and delivered == delivered else 1.0
+            for planned, delivered in pairs
+        ]
+        return (*shares, *(1.0,) * (upto - len(shares)))
+
 
 @dataclass(frozen=True)
 class Series:
@@ -82,6 +96,17 @@ class Series:
         # 40 and 40.0 are the same goal and must give the same bytes.
         object.__setattr__(self, "baseline", float(self.baseline))
         object.__setattr__(self, "goal", float(self.goal))
+
+    @cached_property
+    def weekly_delivery(self) -> tuple[float, ...] | None:
+        """Returns the delivered share of each week's dose up to the last score, from week 1 on.
+
+        Returns None if no week is known in which less was delivered than planned.
+        """
+        if self.dosage is None or not self.weeks:
+            return None
+        shares = self.dosage.weekly_shares(self.weeks[-1])
+        return shares if any(share < 1 for share in shares) else None
 
     def check(self) -> Aimline:
         """Validates the series, and returns its aimline.

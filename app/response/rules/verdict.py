@@ -18,7 +18,8 @@ class State(StrEnum):
 
     * `off_track` is an alarm: at the present rate the goal will be missed.
     * `not_responding` is an alarm with a name: growth is more likely than not under half of the required rate.
-    * Of the rules for growth, only the monitor gives `below_pace`, `uncertain` and `under_delivered`.
+    * `under_delivered`: there would be an alarm, but what was not delivered explains the lack of growth.
+    * Of the rules for growth, only the monitor gives `below_pace` and `uncertain`.
     """
 
     INSUFFICIENT_DATA = "insufficient_data"

@@ -82,6 +82,9 @@ benchmark, .60 of the students who are called not responding truly grow under ha
 (docs/response.md).
 """
 
+UNDER_DELIVERED = "that would be an alarm, but too little of the support was delivered to expect more growth"
+"""The part of a sentence that explains the state `under_delivered`."""
+
 LABELS = {
     State.INSUFFICIENT_DATA: "Too few scores",
     State.BELOW_PACE: "Growing, below pace",

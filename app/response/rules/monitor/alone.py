@@ -7,29 +7,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.response.rules.monitor.model import Array, Prior, Weeks
+from app.response.rules.monitor.model import Array, Prior
+from app.response.rules.monitor.steps import Steps
 
 FEW = 2
 """The maximum number of series for which plain floats are faster than arrays."""
 
 
 def run_filters(
-    weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
+    edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, steps: Steps
 ) -> tuple[Array, Array]:
     """Returns the states of the forward and of the backward filter, exactly as `filters` computes them.
 
     Both arrays have the shape (weeks, 7, noise, n): weeks, values of the state, noise multiples, students.
     """
-    first, q = int(weeks[0]), prior.wobble**2
+    shape = steps.grown.shape
+    shares = np.broadcast_to(1.0 if steps.share is None else steps.share, shape)
+    variances = np.broadcast_to(steps.variance, shape)
     forward: list[float] = []
     backward: list[float] = []
     for student in range(len(g)):
         scores = y[:, student].tolist()
-        start_state = float(start[student]), float((prior.before[1] * g[student]) ** 2), int(began[student]) - first
+        start_state = float(start[student]), float((prior.before[1] * g[student]) ** 2)
+        steps_of_student = shares[:, student].tolist(), variances[:, student].tolist()
         for information in inverse[:, :, student].T.tolist():
-            forward += _forward(edges, scores, information, start_state, q)
-            backward += _backward(edges, scores, information, q)
-    shape = len(g), inverse.shape[1], len(weeks), 7
+            forward += _forward(edges, scores, information, start_state, steps_of_student)
+            backward += _backward(edges, scores, information, steps_of_student)
+    shape = len(g), inverse.shape[1], len(shares), 7
     forward_states, backward_states = (
         np.fromiter(kept, np.float64, len(kept)).reshape(shape).transpose(2, 3, 1, 0) for kept in (forward, backward)
     )
@@ -37,18 +41,24 @@ def run_filters(
 
 
 def _forward(
-    edges: list[int], y: list[float], inverse: list[float], start_state: tuple[float, float, int], q: float
+    edges: list[int],
+    y: list[float],
+    inverse: list[float],
+    start_state: tuple[float, float],
+    steps: tuple[list[float], list[float]],
 ) -> list[float]:
-    vll, vrr, began = start_state
+    (vll, vrr), (shares, variances) = start_state, steps
     level = rate = vlr = lost = 0.0
     size = 1.0
     kept: list[float] = []
     slot = 0
     for week, end in enumerate(edges[1:]):
-        if week > began:
-            level += rate
-            vll += vlr + vlr + vrr + q
-            vlr += vrr
+        if week:
+            share = shares[week]
+            level += rate * share
+            change = vrr * share
+            vll += (vlr + vlr + change) * share + variances[week]
+            vlr += change
         while slot < end:
             information = inverse[slot]
             if information:
@@ -68,12 +78,16 @@ def _forward(
     return kept
 
 
-def _backward(edges: list[int], y: list[float], inverse: list[float], q: float) -> list[float]:
+def _backward(
+    edges: list[int], y: list[float], inverse: list[float], steps: tuple[list[float], list[float]]
+) -> list[float]:
+    shares, variances = steps
     ll = lr = hl = hr = rr = lost = 0.0
     size = 1.0
     kept: list[float] = []
     slot = edges[-1]
-    for begin in edges[-2::-1]:
+    for week in range(len(edges) - 2, -1, -1):
+        begin, share, q = edges[week], shares[week], variances[week]
         kept += (ll, lr, hl, hr, rr, lost, size)
         end, slot = slot, begin
         for at in range(begin, end):
@@ -93,9 +107,8 @@ def _backward(edges: list[int], y: list[float], inverse: list[float], q: float) 
         ll /= scale
         lr /= scale
         hl /= scale
-        rr += lr
-        rr += lr
-        rr += ll
-        lr += ll
-        hr += hl
+        change = ll * share
+        rr += (lr + lr + change) * share
+        lr += change
+        hr += hl * share
     return kept

@@ -11,15 +11,16 @@ If a request records a single score, do the same with the rows of that student's
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
+from app.response.rules.monitor.estimate import PanelEstimate
 from app.response.rules.monitor.model import Array, Weeks
-from app.response.rules.monitor.panel import Panel, PanelEstimate, judge_panel
+from app.response.rules.monitor.panel import Panel, judge_panel
 from app.response.rules.monitor.rule import MEDIAN_NOISE, WATCH
 from app.response.rules.series import LEVEL_SCORES
 from app.response.rules.verdict import State
@@ -41,6 +42,8 @@ class Batch:
     * `sem` (N,): units; nan where it is unknown.
     * `began` (N,): the calendar week in which each phase began (week 0 of its aimline). Earlier scores do not belong to
       the phase and must be nan.
+    * `delivered` (N, weeks): the share of the planned dose that was delivered in week 1 of each phase, in week 2, and
+      so on, from 0 to 1. Later weeks count as delivered; without it, all weeks do.
     * `cohort` (N,): the number of the cohort. Students with the same number took the same form in the same column, on
       one measure, and have one calendar. A series without a cohort has its own number. A cohort of over 1,000 is
       treated as several.
@@ -54,13 +57,16 @@ class Batch:
     sem: Array
     began: Weeks
     cohort: NDArray[np.int64]
+    delivered: Array | None = None
 
     def rows(self, chosen: NDArray[np.int64]) -> Batch:
         """Returns a batch that has only the rows with the indices `chosen`."""
-        return Batch(self.weeks, *(getattr(self, name)[chosen] for name in ROWS))
+        delivered = None if self.delivered is None else self.delivered[chosen]
+        columns = {name: getattr(self, name)[chosen] for name in ROWS}
+        return replace(self, **columns, delivered=delivered)
 
 
-ROWS = tuple(f.name for f in fields(Batch) if f.name != "weeks")
+ROWS = tuple(f.name for f in fields(Batch) if f.name not in ("weeks", "delivered"))
 ESTIMATE_FIELDS = tuple(f.name for f in fields(PanelEstimate))
 
 
@@ -68,9 +74,7 @@ ESTIMATE_FIELDS = tuple(f.name for f in fields(PanelEstimate))
 class BulkJudgement:
     """The result of judging N series, in the order of the batch.
 
-    * `state`: the state of each series, as an index of STATES. Dosage is not considered yet: if too little of a support
-      was delivered, it must not be judged as not responding. `rule.conclude` checks this for the series whose state
-      changed.
+    * `state`: the state of each series, as an index of STATES.
     * `last`: the week of the phase with the last score. The series was judged as of this week.
     * `estimate`: the estimated rates, in required rates g.
     """
@@ -169,16 +173,24 @@ def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
 
 
 def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
-    """Returns the state of each series: not_responding, off_track, uncertain, below_pace or responding.
+    """Returns the state of each series by the monitor, without considering whether the goal is met.
 
-    The state depends on the statistic, the share of slow growth and the interval of the rate.
+    The state depends on the statistic, the share of slow growth and the interval of the rate. It is under_delivered if
+    only the assumption that everything was delivered would give an alarm.
     """
     threshold = calibration.threshold_at(far)
     watch = min(threshold, calibration.threshold_at(WATCH))
     statistic = np.round(estimate.statistic, 9)
     alarm = statistic > threshold
-    conditions = [alarm & (estimate.slow >= NAMED), alarm, statistic > watch, estimate.high < 1]
-    choices = [State.NOT_RESPONDING, State.OFF_TRACK, State.UNCERTAIN, State.BELOW_PACE]
+    lost = np.round(estimate.if_delivered, 9) > threshold
+    conditions = [alarm & (estimate.slow >= NAMED), alarm, lost, statistic > watch, estimate.high < 1]
+    choices = [
+        State.NOT_RESPONDING,
+        State.OFF_TRACK,
+        State.UNDER_DELIVERED,
+        State.UNCERTAIN,
+        State.BELOW_PACE,
+    ]
     return np.select(conditions, [STATES.index(name) for name in choices], STATES.index(State.RESPONDING)).astype(
         np.int8
     )
@@ -233,4 +245,5 @@ def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
     columns[0], columns[1:] = batch.baseline, batch.values.T
     columns -= zero
     columns *= np.where(batch.goal_rate < 0, -1.0, 1.0) / unit
-    return Panel(times, columns, np.abs(batch.goal_rate) / unit, number, errors, batch.began)
+    delivered = None if batch.delivered is None else batch.delivered.T
+    return Panel(times, columns, np.abs(batch.goal_rate) / unit, number, errors, batch.began, delivered)

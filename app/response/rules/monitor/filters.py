@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.response.rules.monitor import alone
-from app.response.rules.monitor.model import NODES, Array, Prior, Weeks
+from app.response.rules.monitor.model import NODE_WEIGHTS, NODES, Array, Prior, Weeks
+from app.response.rules.monitor.steps import Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ def posterior(
     prior: Prior,
     began: Weeks,
     last: Weeks,
+    delivered: Array | None = None,
 ) -> Posterior:
     """Returns the exact posterior over the week of a change and the rates, as of the week `last`, from the scores up to
     then.
@@ -62,6 +64,8 @@ def posterior(
     * prior: the assumed rates before and after a change.
     * began (students,): the week in which each phase began. Earlier scores count as given in this week.
     * last (students,): the week as of which each phase is judged.
+    * delivered (weeks of the phase, students): the share of the planned dose that was delivered in each week of the
+      phase, from its week 1 on. The growth of a week is expected to be this share of the rate.
 
     There is one hypothesis for each week w: growth changed at the end of week w. Under it, the new rate is drawn from
     the distribution `prior.after`, and level and rate are Gaussian. A forward filter (Kalman, 1960) gives the level
@@ -70,16 +74,15 @@ def posterior(
     hypothesis of a week is the product of the two with the new rate.
     """
     weeks = np.arange(int(times[0]), int(times[-1]) + 1)
-    grown = np.maximum(times[:, None] - began, 0)
+    steps = Steps.of(weeks, began, delivered, g, prior)
+    grown = steps.grown[times - weeks[0]]
     has_score = ~np.isnan(values)
     y = np.where(has_score, values - start[0] - prior.before[0] * g * grown, 0)
-    error = (own[:, None] * np.exp(2 * prior.noise_spread * NODES))[:, :, None] + extra[:, None, :]
-    inverse = has_score[:, None, :] / error
+    error = own[:, None] + extra
+    inverse = (has_score / error)[:, None, :] * np.exp(-2 * prior.noise_spread * NODES)[:, None]
     edges = np.searchsorted(times, np.arange(weeks[0], weeks[-1] + 2)).tolist()
     few = len(g) <= alone.FEW
-    forward, backward = (alone.run_filters if few else _run_filters)(
-        weeks, edges, y, inverse, g, start[1], prior, began
-    )
+    forward, backward = (alone.run_filters if few else _run_filters)(edges, y, inverse, g, start[1], prior, steps)
     filtered = _Filtered(
         forward[:, 0], forward[:, 2], forward[:, 1], forward[:, 4], -0.5 * (forward[:, 5] + np.log(forward[:, 6]))
     )
@@ -93,7 +96,8 @@ def posterior(
     logs[0] = filtered.log[-1] + np.maximum(last - began - 1, 0) * log_no_change
     logs[1:] = evidence
     logs[1:] += chance[:, None, :]
-    node = -0.5 * (NODES**2)[:, None] - 0.5 * (has_score[:, None, :] * np.log(error)).sum(axis=0)
+    number, size = has_score.sum(axis=0), (has_score * np.log(error)).sum(axis=0)
+    node = NODE_WEIGHTS[:, None] - prior.noise_spread * NODES[:, None] * number - 0.5 * size
     logs += node
     top = logs.max(axis=(0, 1))
     logs -= top
@@ -126,7 +130,7 @@ class _Filtered:
 
 
 def _run_filters(
-    weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
+    edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, steps: Steps
 ) -> tuple[Array, Array]:
     """Returns the states of the forward and of the backward filter at each week, with the shape (weeks, 7, noise, n)
     each.
@@ -134,34 +138,44 @@ def _run_filters(
     `y` has the scores, and `inverse` the inverse variances of their errors. `edges` has the index at which the slots of
     each week begin, and at last the number of slots.
     """
-    return _run_forward(weeks, edges, y, inverse, g, start, prior, began), _run_backward(edges, y, inverse, prior)
+    return _run_forward(edges, y, inverse, g, start, prior, steps), _run_backward(edges, y, inverse, steps)
 
 
 def _run_forward(
-    weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
+    edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, steps: Steps
 ) -> Array:
     """Returns the states of the Kalman filter under the assumption that growth does not change.
 
     The states are deviations from the expected path. The second axis has: the level, the rate, their variances and
     covariance (indices 2 to 4), and the two terms of the log likelihood.
     """
-    shape, q = inverse.shape[1:], prior.wobble**2
-    states, state = np.empty((len(weeks), 7, *shape)), np.zeros((7, *shape))
+    shape, weeks = inverse.shape[1:], len(edges) - 1
+    states, state = np.empty((weeks, 7, *shape)), np.zeros((7, *shape))
     level, rate, vll, vlr, vrr, lost, size = state
     vll += start
     vrr += (prior.before[1] * g) ** 2
     size += 1
     scale, gain, residual, buffer = np.empty((4, *shape))
-    begin_together = bool((began == weeks[0]).all())
-    for n, week in enumerate(weeks):
-        if n:
-            is_running = 1.0 if begin_together else (week > began).astype(float)
-            level += np.multiply(rate, is_running, out=buffer)
+    share, variance = steps.share, steps.variance
+    for n in range(weeks):
+        if not n:
+            pass
+        elif share is None:
+            level += rate
             np.add(vlr, vlr, out=scale)
             scale += vrr
-            scale += q
-            vll += np.multiply(scale, is_running, out=scale)
-            vlr += np.multiply(vrr, is_running, out=buffer)
+            scale += variance[n]
+            vll += scale
+            vlr += vrr
+        else:
+            level += np.multiply(rate, share[n], out=buffer)
+            np.multiply(vrr, share[n], out=buffer)
+            np.add(vlr, vlr, out=scale)
+            scale += buffer
+            scale *= share[n]
+            scale += variance[n]
+            vll += scale
+            vlr += buffer
         for slot in range(edges[n], edges[n + 1]):
             np.multiply(vll, inverse[slot], out=scale)
             scale += 1
@@ -179,7 +193,7 @@ def _run_forward(
     return states
 
 
-def _run_backward(edges: list[int], y: Array, inverse: Array, prior: Prior) -> Array:
+def _run_backward(edges: list[int], y: Array, inverse: Array, steps: Steps) -> Array:
     """Returns the information that the scores after the end of each week give about the level and rate at that time.
 
     The log likelihood of level and rate x is c + h'x - x'Lx / 2. The second axis has, in this order: L of level and
@@ -187,7 +201,8 @@ def _run_backward(edges: list[int], y: Array, inverse: Array, prior: Prior) -> A
     """
     weighted = inverse * y[:, None]
     squares = weighted * y[:, None]
-    shape, q, weeks = inverse.shape[1:], prior.wobble**2, len(edges) - 1
+    shape, weeks = inverse.shape[1:], len(edges) - 1
+    share, variance = steps.share, steps.variance
     states, state = np.empty((weeks, 7, *shape)), np.zeros((7, *shape))
     ll, lr, hl, hr, rr, lost, size = state
     size += 1
@@ -198,21 +213,29 @@ def _run_backward(edges: list[int], y: Array, inverse: Array, prior: Prior) -> A
             ll += inverse[slot]
             hl += weighted[slot]
             lost += squares[slot]
-        np.multiply(ll, q, out=scale)
+        np.multiply(ll, variance[n], out=scale)
         scale += 1
         size *= scale
-        np.divide(q, scale, out=gain)
+        np.divide(variance[n], scale, out=gain)
         np.multiply(lr, gain, out=coupling)
         rr -= np.multiply(coupling, lr, out=buffer)
         hr -= np.multiply(coupling, hl, out=buffer)
         gain *= hl
         lost -= np.multiply(gain, hl, out=buffer)
         state[:3] /= scale
-        rr += lr
-        rr += lr
-        rr += ll
-        lr += ll
-        hr += hl
+        if share is None:
+            np.add(lr, lr, out=coupling)
+            coupling += ll
+            rr += coupling
+            lr += ll
+            hr += hl
+        else:
+            np.multiply(ll, share[n], out=gain)
+            np.add(lr, lr, out=coupling)
+            coupling += gain
+            rr += np.multiply(coupling, share[n], out=coupling)
+            lr += gain
+            hr += np.multiply(hl, share[n], out=buffer)
     return states
 
 

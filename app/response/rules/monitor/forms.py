@@ -19,19 +19,18 @@ MIN_COHORT = 5
 Each student then has at least four classmates.
 """
 
-COMMON_LEVEL, COMMON_RATE = 2.0, 0.15
-"""The assumed standard deviations of two things that the students of a cohort have in common: their level (in SEM) and
-their rate (in g).
+COMMON_LEVEL = 2.0
+"""The assumed standard deviation of the level that the students of a cohort have in common, in SEM."""
+
+COMMON = np.array([(0.15, 0.0, 1.0), (0.15, 0.3, 1.0), (0.6, 0.0, 0.15)])
+"""The assumptions about what the students of a cohort have in common: the standard deviations of their rate and of its
+weekly change, both in g, and the variance of a form's effect, relative to `Prior.share`.
+
+All students of a cohort seldom change together. Where forms are alike, slow growth of all is not taken for hard forms.
 """
 
-TURNS = ((0.0, 0.9), (0.3, 0.1))
-"""The assumed standard deviations of the weekly change of a cohort's common rate, in g, each with its prior
-probability.
-
-All students of a cohort seldom change together.
-"""
-
-CHANCE = np.array([part for _, part in TURNS])[:, None, None]
+CHANCE = np.array([0.8, 0.1, 0.1])[:, None, None]
+"""The prior probabilities of the assumptions in COMMON."""
 
 
 CLIP = 3.0
@@ -283,22 +282,24 @@ class Cohorts:
 def _common_covariance(times: bytes, share: float) -> tuple[Array, Array, Array]:
     """Returns two parts of the prior covariance between slots that a cohort has in common, and the identity matrix.
 
-    * The first part comes from the form's effect and the common level, and is the same for all cohorts.
-    * The second part comes from the common growth. It has an entry for each of TURNS and is in g^2.
+    * The first part comes from the form's effect and the common level.
+    * The second part comes from the common growth, and is in g^2.
 
-    `share` is the variance of a form's effect.
+    Both have an entry for each of the assumptions in COMMON. `share` is the variance of a form's effect.
     """
     t = np.frombuffer(times, np.int64).astype(float)
     late = np.maximum(t - np.arange(max(t[-1], 1))[:, None], 0)
-    moving, turned, own = COMMON_RATE**2 * np.outer(t, t), late.T @ late, np.eye(len(t))
-    return COMMON_LEVEL**2 + share * own, np.stack([moving + turn**2 * turned for turn, _ in TURNS])[:, None], own
+    risen, turned, own = np.outer(t, t), late.T @ late, np.eye(len(t))
+    forms = np.stack([COMMON_LEVEL**2 + share * part * own for _, _, part in COMMON])
+    growth = np.stack([rate**2 * risen + turn**2 * turned for rate, turn, _ in COMMON])
+    return forms[:, None], growth[:, None], own
 
 
-def _solve(a: Array, b: Array, common: Array, own: Array, share: float) -> tuple[Array, Array, Array]:
-    """Returns the form effects of the cohorts, their variances, and the log evidence, for each of TURNS.
+def _solve(a: Array, b: Array, common: Array, own: Array, share: Array) -> tuple[Array, Array, Array]:
+    """Returns the form effects of the cohorts, their variances, and the log evidence, for each assumption in COMMON.
 
-    `common` (turns, cohorts, slots, slots) is the prior covariance of form effect and common growth. With K = 1 + a
-    common, where `a` is the information of the scores, the effects are share K^-1 b.
+    `common` (assumptions, cohorts, slots, slots) is the prior covariance of form effect and common growth. With K = 1 +
+    a common, where `a` is the information of the scores, the effects are share K^-1 b.
     """
     k = a @ common + own
     inverse, size = np.linalg.inv(k), np.linalg.slogdet(k)[1]
@@ -331,7 +332,8 @@ def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) 
     g = cohorts.sums(paths.g) / cohorts.size
     times = paths.times[:slots]
     still, moving, own = _common_covariance((times - times[0]).tobytes(), prior.share)
-    effects, spread, evidence = _solve(a, b, still + (g * g)[:, None, None] * moving, own, prior.share)
+    shares = (prior.share * COMMON[:, 2])[:, None, None]
+    effects, spread, evidence = _solve(a, b, still + (g * g)[:, None, None] * moving, own, shares)
     odds = np.exp(evidence - evidence.max(axis=0))[:, :, None] * CHANCE
     odds /= odds.sum(axis=0)
     mixed = (odds * effects).sum(axis=0)

@@ -6,29 +6,20 @@ This file exceeds 250 lines because every array is described with its shape and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.response.rules.monitor.estimate import PanelEstimate, summarize
 from app.response.rules.monitor.filters import Posterior, posterior
 from app.response.rules.monitor.forms import MIN_COHORT, Cohorts, Paths, form_effects
-from app.response.rules.monitor.model import Array, Prior, Weeks, log_odds, normal_cdf, shares_below
+from app.response.rules.monitor.model import Array, Prior, Weeks
+from app.response.rules.monitor.steps import undelivered_weeks
 
 WIDE = 100.0
 """The variance of the level, in SEM^2, that is assumed if no cohort shows which level to expect."""
-
-STOPPED = 0.62
-"""The probability of stopped growth from which the kind of nonresponse is `stopped`. Below it, the kind is `never`."""
-
-LEAST_SLOW = 0.6
-"""The model's probability of slow growth that an alarm needs for a name.
-
-At or below it the name is ruled out, so the kind of nonresponse is not computed.
-"""
-
-MIDDLE_80 = 1.2815515655446004
 
 CHUNK = 200
 """The number of students that are judged at a time. Their data fits into a processor's cache."""
@@ -47,6 +38,8 @@ class Panel:
     * `noise` (slots,): the variance of a slot's error in SEM^2; 1 for one score.
     * `began` (students,): the week of `times` in which each phase began; earlier scores are baseline. Without it, every
       phase began in the first week.
+    * `delivered` (weeks, students): the share of the planned dose that was delivered in week 1 of each phase, in week
+      2, and so on, from 0 to 1. Later weeks count as delivered; without it, all weeks do.
     """
 
     times: Weeks
@@ -55,51 +48,30 @@ class Panel:
     cohort: NDArray[np.int64]
     noise: Array
     began: Weeks | None = None
+    delivered: Array | None = None
 
     def upto(self, week: int) -> Panel:
         """Returns the panel with the scores up to the end of the week `week`."""
         if not len(self.times) or self.times[-1] <= week:
             return self
         past = self.times <= week
-        return Panel(self.times[past], self.values[past], self.g, self.cohort, self.noise[past], self.began)
+        return replace(self, times=self.times[past], values=self.values[past], noise=self.noise[past])
 
     def part(self, students: slice) -> Panel:
         """Returns a panel that has only these students."""
-        began = None if self.began is None else self.began[students]
-        return Panel(self.times, self.values[:, students], self.g[students], self.cohort[students], self.noise, began)
+        return replace(
+            self,
+            values=self.values[:, students],
+            g=self.g[students],
+            cohort=self.cohort[students],
+            began=None if self.began is None else self.began[students],
+            delivered=None if self.delivered is None else self.delivered[:, students],
+        )
 
     @property
     def starts(self) -> Weeks:
         """Returns the week in which each student's phase began."""
         return np.full(len(self.g), self.times[0]) if self.began is None else self.began
-
-
-@dataclass(frozen=True, slots=True)
-class PanelEstimate:
-    """The monitor's estimate for each student: the statistic, the present rate with its interval, and the change.
-
-    * slow, under: the probabilities that the rate is below .5 g and below g, calibrated for display. slow is at most
-      under.
-    * stopped: the probability that growth kept pace before it changed, provided that it is slow now. 0 where no alarm
-      could be named.
-    * change: the most likely week of the change, counted from the start of the phase. 0 if no change was possible.
-    """
-
-    statistic: Array
-    rate: Array
-    low: Array
-    high: Array
-    slow: Array
-    under: Array
-    stopped: Array
-    change: NDArray[np.int64]
-
-    @classmethod
-    def together(cls, parts: Sequence[PanelEstimate]) -> PanelEstimate:
-        """Joins the estimates of several panels, and returns them as one."""
-        if len(parts) == 1:
-            return parts[0]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
 
 def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
@@ -141,11 +113,57 @@ class PreparedScores:
     own: Array
     began: Weeks
     last: Weeks
+    delivered: Array | None = None
 
     def posterior(self, prior: Prior) -> Posterior:
         """Returns the posterior of these scores under a prior."""
         return posterior(
-            self.times, self.values, self.extra, self.g, self.start, self.own, prior, self.began, self.last
+            self.times,
+            self.values,
+            self.extra,
+            self.g,
+            self.start,
+            self.own,
+            prior,
+            self.began,
+            self.last,
+            self.delivered,
+        )
+
+    def estimate(self, prior: Prior) -> PanelEstimate:
+        """Returns the monitor's estimates from these scores.
+
+        Where less was delivered than planned, an alarm must hold under two readings. In the first, growth was slower
+        in proportion, and may have been anything in a week without delivery. In the second, the undelivered part would
+        have brought the growth that the goal requires. The statistic and the probability of slow growth are the lower
+        of the two; all else comes from the first reading.
+        """
+        if_delivered = summarize(replace(self, delivered=None).posterior(prior))
+        if self.delivered is None or not (self.delivered < 1).any():
+            return if_delivered
+        chosen = np.flatnonzero((self.delivered < 1).any(axis=0))
+        part = self._only(chosen, self.delivered[:, chosen])
+        slowed = summarize(part.posterior(prior))
+        credit = part.g * undelivered_weeks(self.delivered[:, chosen], self.times[:, None] - part.began)
+        credited = summarize(replace(part, values=part.values + credit, delivered=None).posterior(prior))
+        lower = {name: np.minimum(getattr(slowed, name), getattr(credited, name)) for name in ("statistic", "slow")}
+        names = [name for name in PanelEstimate.__dataclass_fields__ if name != "if_delivered"]
+        columns = {name: getattr(if_delivered, name).copy() for name in names}
+        for name, column in columns.items():
+            column[chosen] = lower.get(name, getattr(slowed, name))
+        return replace(if_delivered, **columns)
+
+    def _only(self, chosen: NDArray[np.int64], delivered: Array) -> PreparedScores:
+        """Returns the scores of the students with these indices, and with the given delivered shares."""
+        return replace(
+            self,
+            values=self.values[:, chosen],
+            extra=self.extra[:, chosen],
+            g=self.g[chosen],
+            start=(self.start[0][chosen], self.start[1][chosen]),
+            began=self.began[chosen],
+            last=self.last[chosen],
+            delivered=delivered,
         )
 
 
@@ -171,6 +189,7 @@ def prepare(
     start, began = starting_level(panel, cohorts), panel.starts
     # In a cohort that is too small to estimate form effects, these are part of each score's own error.
     adjusted = (cohorts.size >= MIN_COHORT)[cohorts.index] & adjust
+    # The delivery is not used here: a verdict must not depend on which classmates' delivery is known.
     paths = Paths(panel.times, panel.values, panel.g, start, began, ~adjusted)
     own, share = (1 - prior.share) * panel.noise, np.minimum(panel.noise, 1)
     form, any_adjusted, all_adjusted = prior.share * share, bool(adjusted.any()), bool(adjusted.all())
@@ -192,7 +211,15 @@ def prepare(
         as_of = np.full(len(began), week) if last is None else last
         level = start[0][chosen], start[1][chosen]
         yield PreparedScores(
-            panel.times[:slots], values, remaining.T, panel.g[chosen], level, own[:slots], began[chosen], as_of[chosen]
+            panel.times[:slots],
+            values,
+            remaining.T,
+            panel.g[chosen],
+            level,
+            own[:slots],
+            began[chosen],
+            as_of[chosen],
+            None if panel.delivered is None else panel.delivered[:, chosen],
         )
 
 
@@ -207,7 +234,7 @@ def judge_weeks(
     for part in parts_of(panel):
         requested = None if only is None else only[part]
         prepared = prepare(panel.part(part), prior, weeks, adjust=adjust, only=requested)
-        parts.append([summarize(scores.posterior(prior)) for scores in prepared])
+        parts.append([scores.estimate(prior) for scores in prepared])
     return [PanelEstimate.together(week) for week in zip(*parts, strict=True)]
 
 
@@ -233,7 +260,7 @@ def judge_panel(
         if requested is not None and not requested.any():
             continue
         prepared = prepare(panel.part(part), prior, [week], adjust=adjust, last=last_of_part, only=requested)
-        parts += [summarize(scores.posterior(prior)) for scores in prepared]
+        parts += [scores.estimate(prior) for scores in prepared]
     return PanelEstimate.together(parts)
 
 
@@ -248,69 +275,3 @@ def parts_of(panel: Panel) -> list[slice]:
         if end - cuts[-1] > CHUNK and begin > cuts[-1]:
             cuts.append(int(begin))
     return [slice(a, b) for a, b in zip(cuts, [*cuts[1:], len(cohort)], strict=True)]
-
-
-def summarize(posterior: Posterior) -> PanelEstimate:
-    """Returns the estimate that follows from a posterior: the odds, the rate with its interval, the kind, and the week.
-
-    For the interval, the mixture of hypotheses is treated as one normal distribution.
-    """
-    p, prior = posterior, posterior.prior
-    z = np.empty((2, *p.mean.shape))
-    np.subtract(prior.slow, p.mean, out=z[0])
-    np.subtract(p.mean, prior.pace, out=z[1])
-    z /= p.sd
-    below, within = normal_cdf(z)
-    # Summed over the hypotheses one axis after the other, so that other students in the panel never change the result.
-    parts = np.empty((4, *p.mean.shape))
-    changed = np.multiply(p.weight, below, out=parts[0])[1:]
-    np.multiply(p.weight, within, out=parts[1])
-    np.multiply(p.weight, p.mean, out=parts[2])
-    np.multiply(parts[2], p.mean, out=parts[3])
-    variance = np.multiply(p.sd, p.sd, out=z[0])
-    variance *= p.weight
-    parts[3] += variance
-    slow, pace, rate, square = parts.sum(axis=1).sum(axis=1)
-    under = _under(p.weight, parts[2], parts[3])
-    sd = np.sqrt(np.maximum(square - rate**2, 1e-12))
-    statistic = log_odds(slow, pace)
-    change = p.week[changed.sum(axis=1).argmax(axis=0)] - p.began
-    low, high = rate - MIDDLE_80 * sd, rate + MIDDLE_80 * sd
-    displayed_slow, displayed_under = shares_below(slow, under)
-    stopped = _stopped(p, parts[0], slow, np.flatnonzero(slow > LEAST_SLOW))
-    return PanelEstimate(statistic, rate, low, high, displayed_slow, displayed_under, stopped, np.maximum(change, 0))
-
-
-def _under(weight: Array, rate: Array, square: Array) -> Array:
-    """Returns the probability that a student's growth rate is below the required rate.
-
-    A hypothesis is a week of change with a level of noise. `weight` has the weight of each hypothesis; `rate` and
-    `square` have its mean rate and mean squared rate, each multiplied by the weight, in units of the required rate.
-    For each week of change, all levels of noise together are approximated by one normal distribution.
-    """
-    # So few numbers are added in order, so that other students in the panel never change the result.
-    total, mean, spread = weight.sum(axis=1), rate.sum(axis=1), square.sum(axis=1)
-    np.maximum(total, 1e-300, out=total)
-    mean /= total
-    spread /= total
-    spread -= mean * mean
-    z = (1 - mean) / np.sqrt(np.maximum(spread, 1e-12))
-    return np.asarray(np.add.accumulate(total * normal_cdf(z), axis=0)[-1])
-
-
-def _stopped(p: Posterior, below: Array, slow: Array, chosen: NDArray[np.int64]) -> Array:
-    """Returns the probability that growth kept pace before it changed, provided that it is slow now.
-
-    The probability is computed for the students in `chosen` only, and is 0 for the others. `below` has the weight of
-    each hypothesis times the probability that the rate is slow under that hypothesis.
-    """
-    stopped = np.zeros(len(slow))
-    if not len(chosen):
-        return stopped
-    z = p.was_mean[:, :, chosen] - p.prior.once
-    z /= np.maximum(p.was_sd[:, :, chosen], 1e-6)
-    kept = normal_cdf(z)
-    kept *= below[:, :, chosen]
-    kept[0] = 0
-    stopped[chosen] = kept.sum(axis=0).sum(axis=0) / np.maximum(slow[chosen], 1e-30)
-    return stopped

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from app.response.aimline import Direction
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
+from app.response.rules.monitor.estimate import STOPPED, PanelEstimate
 from app.response.rules.monitor.model import Array, calibrated_log_odds
-from app.response.rules.monitor.panel import STOPPED, Panel, PanelEstimate, judge_panel
+from app.response.rules.monitor.panel import Panel, judge_panel
 from app.response.rules.series import LEVEL_SCORES, DeliveredMinutes, Series
 from app.response.rules.verdict import ALARMS, Finding, NonresponseKind, Reason, Shares, State
-from app.response.rules.wording import MAJORITY, growth, justifies_name, percents, plain
+from app.response.rules.wording import MAJORITY, UNDER_DELIVERED, growth, justifies_name, percents, plain
 
 WATCH = 0.25
 """The stated false-alarm rate of the watch threshold.
@@ -24,12 +25,6 @@ If a series is above this threshold, giving extra scores is worth the time.
 """
 
 DEFAULT_FAR = 0.10
-
-DOSAGE = 0.8
-"""The share of the planned dosage that must be delivered. Below it, a support cannot be judged by its outcome."""
-
-MIN_DELIVERY_WEEKS = 6
-"""The minimum number of weeks for which the delivered share is computed. Over fewer weeks it depends on chance."""
 
 MAX_WEEKS = 260
 """The maximum number of instructional weeks of a series.
@@ -66,6 +61,8 @@ def judge_by_defaults(series: Series, parameters: Mapping[str, int]) -> Finding:
     * No starting level is assumed. The baseline, a median of three, is a score at week 0 with .45 of the variance.
     * The noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35).
     * The true level wobbles by SEM/16 a week.
+    * The growth of a week is expected to be the delivered share of the rate, and varies by up to g a week where nothing
+      was delivered. An alarm that would only be raised if everything had been delivered is `under_delivered`.
     * A score further than three standard errors from the value that the student's other scores predict counts as three.
 
     The statistic is log [ P(rate now < .5 g) / P(rate now >= .8 g) ], with a threshold for each stated false-alarm rate
@@ -97,7 +94,10 @@ def _estimate_alone(series: Series, calibration: Calibration) -> PanelEstimate:
     # Values are relative to the baseline and in SEM, so that the scale's zero and unit make no difference.
     values = np.array([0.0, *(line.better * (value - series.baseline) / sem for value in series.values)])
     noise = np.where(np.arange(len(times)) == 0, MEDIAN_NOISE, 1.0)
-    panel = Panel(times, values[:, None], np.array([abs(line.rate) / sem]), np.zeros(1, np.int64), noise)
+    delivered = None if series.weekly_delivery is None else np.array(series.weekly_delivery)[:, None]
+    panel = Panel(
+        times, values[:, None], np.array([abs(line.rate) / sem]), np.zeros(1, np.int64), noise, delivered=delivered
+    )
     return judge_panel(panel, calibration.prior, adjust=False)
 
 
@@ -151,16 +151,14 @@ def conclude(
         Reason("rate_now", {"rate": rate, "low": low, "high": high}),
     ]
     state = State.NOT_RESPONDING if justifies_name(shares) else State.OFF_TRACK
-    since = change if kind is NonresponseKind.STOPPED else 0
     if statistic <= threshold:
         below = float(estimate.high[student]) < 1
         state = State.UNCERTAIN if statistic > watch else State.BELOW_PACE if below else State.RESPONDING
-    since = min(since, max(facts.last_week - MIN_DELIVERY_WEEKS, 0))
-    share = facts.dosage.share(since, facts.last_week) if facts.dosage else None
+        if round(float(estimate.if_delivered[student]), 9) > threshold:
+            state = State.UNDER_DELIVERED
+    share = facts.dosage.share(0, facts.last_week) if facts.dosage else None
     if share is not None:
-        reasons.append(Reason("dosage", {"share": share, "least": DOSAGE, "after_week": since}))
-    if state in ALARMS and share is not None and share < DOSAGE:
-        state = State.UNDER_DELIVERED
+        reasons.append(Reason("dosage", {"share": share}))
     stopped = state is State.NOT_RESPONDING and kind is NonresponseKind.STOPPED
     if stopped:
         reasons.append(Reason("change", {"week": change}))
@@ -251,7 +249,7 @@ def _sentence(
     elif state is State.OFF_TRACK:
         parts.append("whether it has stopped is not clear yet")
     elif state is State.UNDER_DELIVERED:
-        parts.append("but the support itself was not delivered as planned, so the scores cannot speak of it")
+        parts.append(UNDER_DELIVERED)
     elif state is State.UNCERTAIN:
         parts.append("that is not enough to raise an alarm, and extra scores would settle it")
     elif state is State.BELOW_PACE:

@@ -1,0 +1,120 @@
+"""Summarizes posteriors: the statistic, the present rate, the shares of growth and the week of a change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.response.rules.monitor.filters import Posterior
+from app.response.rules.monitor.model import Array, log_odds, normal_cdf, shares_below
+
+STOPPED = 0.62
+"""The probability of stopped growth from which the kind of nonresponse is `stopped`. Below it, the kind is `never`."""
+
+LEAST_SLOW = 0.6
+"""The model's probability of slow growth that an alarm needs for a name.
+
+At or below it the name is ruled out, so the kind of nonresponse is not computed.
+"""
+
+MIDDLE_80 = 1.2815515655446004
+
+
+@dataclass(frozen=True, slots=True)
+class PanelEstimate:
+    """The monitor's estimate for each student: the statistic, the present rate with its interval, and the change.
+
+    * if_delivered: the statistic that would follow if all of the planned dose had been delivered.
+    * slow, under: the probabilities that the rate is below .5 g and below g, calibrated for display. slow is at most
+      under.
+    * stopped: the probability that growth kept pace before it changed, provided that it is slow now. 0 where no alarm
+      could be named.
+    * change: the most likely week of the change, counted from the start of the phase. 0 if no change was possible.
+    """
+
+    statistic: Array
+    if_delivered: Array
+    rate: Array
+    low: Array
+    high: Array
+    slow: Array
+    under: Array
+    stopped: Array
+    change: NDArray[np.int64]
+
+    @classmethod
+    def together(cls, parts: Sequence[PanelEstimate]) -> PanelEstimate:
+        """Joins the estimates of several panels, and returns them as one."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
+
+def summarize(posterior: Posterior) -> PanelEstimate:
+    """Returns the estimate that follows from a posterior: the odds, the rate with its interval, the kind, and the week.
+
+    For the interval, the mixture of hypotheses is treated as one normal distribution.
+    """
+    p, prior = posterior, posterior.prior
+    z = np.empty((2, *p.mean.shape))
+    np.subtract(prior.slow, p.mean, out=z[0])
+    np.subtract(p.mean, prior.pace, out=z[1])
+    z /= p.sd
+    below, within = normal_cdf(z)
+    # Summed over the hypotheses one axis after the other, so that other students in the panel never change the result.
+    parts = np.empty((4, *p.mean.shape))
+    changed = np.multiply(p.weight, below, out=parts[0])[1:]
+    np.multiply(p.weight, within, out=parts[1])
+    np.multiply(p.weight, p.mean, out=parts[2])
+    np.multiply(parts[2], p.mean, out=parts[3])
+    variance = np.multiply(p.sd, p.sd, out=z[0])
+    variance *= p.weight
+    parts[3] += variance
+    slow, pace, rate, square = parts.sum(axis=1).sum(axis=1)
+    under = _under(p.weight, parts[2], parts[3])
+    sd = np.sqrt(np.maximum(square - rate**2, 1e-12))
+    statistic = log_odds(slow, pace)
+    change = p.week[changed.sum(axis=1).argmax(axis=0)] - p.began
+    low, high = rate - MIDDLE_80 * sd, rate + MIDDLE_80 * sd
+    displayed_slow, displayed_under = shares_below(slow, under)
+    stopped = _stopped(p, parts[0], slow, np.flatnonzero(slow > LEAST_SLOW))
+    change = np.maximum(change, 0)
+    return PanelEstimate(statistic, statistic, rate, low, high, displayed_slow, displayed_under, stopped, change)
+
+
+def _under(weight: Array, rate: Array, square: Array) -> Array:
+    """Returns the probability that a student's growth rate is below the required rate.
+
+    A hypothesis is a week of change with a level of noise. `weight` has the weight of each hypothesis; `rate` and
+    `square` have its mean rate and mean squared rate, each multiplied by the weight, in units of the required rate.
+    For each week of change, all levels of noise together are approximated by one normal distribution.
+    """
+    # So few numbers are added in order, so that other students in the panel never change the result.
+    total, mean, spread = weight.sum(axis=1), rate.sum(axis=1), square.sum(axis=1)
+    np.maximum(total, 1e-300, out=total)
+    mean /= total
+    spread /= total
+    spread -= mean * mean
+    z = (1 - mean) / np.sqrt(np.maximum(spread, 1e-12))
+    return np.asarray(np.add.accumulate(total * normal_cdf(z), axis=0)[-1])
+
+
+def _stopped(p: Posterior, below: Array, slow: Array, chosen: NDArray[np.int64]) -> Array:
+    """Returns the probability that growth kept pace before it changed, provided that it is slow now.
+
+    The probability is computed for the students in `chosen` only, and is 0 for the others. `below` has the weight of
+    each hypothesis times the probability that the rate is slow under that hypothesis.
+    """
+    stopped = np.zeros(len(slow))
+    if not len(chosen):
+        return stopped
+    z = p.was_mean[:, :, chosen] - p.prior.once
+    z /= np.maximum(p.was_sd[:, :, chosen], 1e-6)
+    kept = normal_cdf(z)
+    kept *= below[:, :, chosen]
+    kept[0] = 0
+    stopped[chosen] = kept.sum(axis=0).sum(axis=0) / np.maximum(slow[chosen], 1e-30)
+    return stopped

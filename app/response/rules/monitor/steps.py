@@ -1,0 +1,69 @@
+"""Computes how far the level of each student is expected to rise in each week, given what was delivered in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.response.rules.monitor.model import Array, Prior, Weeks
+
+WOBBLE_OF_RATE = 1 / 3
+"""The least standard deviation of the weekly step of the true level, in required rates g.
+
+Where scores have little noise, a wobble that is small relative to the SEM would be too small relative to growth.
+"""
+
+UNDELIVERED = 5.0
+"""The standard deviation of the growth in a week without any delivery, in required rates g.
+
+A student may grow or fall back while a support is not given. Scores of such weeks therefore say little about growth.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps of the students' levels from each week of the calendar to the next one.
+
+    * `share` (weeks, students): the share of a week's growth that is expected in the step into each week. It is zero up
+      to the week in which a phase began. None means one in every step.
+    * `variance` (weeks, students): the variance of each step, in SEM^2.
+    * `grown` (weeks, students): the sum of the shares up to each week.
+    """
+
+    share: Array | None
+    variance: Array
+    grown: Array
+
+    @classmethod
+    def of(cls, weeks: Weeks, began: Weeks, delivered: Array | None, g: Array, prior: Prior) -> Steps:
+        """Returns the steps of phases that began in the weeks `began`.
+
+        `delivered` (weeks of the phase, students) has the share of the planned dose that was delivered in week 1 of
+        each phase, in week 2, and so on; None means that everything was delivered. Later weeks count as delivered.
+        """
+        phase_week = weeks[:, None] - began
+        grown = np.maximum(phase_week, 0)
+        wobble = np.maximum(prior.wobble, WOBBLE_OF_RATE * g) ** 2
+        if delivered is None:
+            if (began == weeks[0]).all():
+                return cls(None, np.broadcast_to(wobble, grown.shape), grown)
+            share = (phase_week > 0).astype(float)
+            return cls(share, wobble * share, grown)
+        share = np.ones((max(int(grown.max(initial=0)), len(delivered)) + 1, len(began)))
+        share[1 : len(delivered) + 1] = delivered
+        share[0] = 0.0
+        share = np.take_along_axis(share, grown, axis=0)
+        is_running = phase_week > 0
+        variance = np.where(is_running, wobble + (UNDELIVERED * g * (1 - share)) ** 2, 0.0)
+        return cls(share, variance, np.cumsum(share, axis=0))
+
+
+def undelivered_weeks(delivered: Array, phase_weeks: Weeks) -> Array:
+    """Returns the number of weeks of dose that were not delivered up to each of `phase_weeks` (slots, students).
+
+    `delivered` is as in `Steps.of`.
+    """
+    lost = np.zeros((max(int(phase_weeks.max(initial=0)), len(delivered)) + 1, delivered.shape[1]))
+    lost[1 : len(delivered) + 1] = 1 - delivered
+    return np.take_along_axis(lost.cumsum(axis=0), np.maximum(phase_weeks, 0), axis=0)
