@@ -11,12 +11,28 @@ from app.graphql.problems import Problem, run_command
 from app.graphql.written import row_of
 from app.playbook import models
 from app.playbook.measures import NewMeasure, make_measure
+from app.playbook.noise import NewSemRange
 from app.playbook.resource import MeasureResource
 from app.response.administration.measures import amend_measure
 
 FORMS = "The measure's passages or versions; null where any name is accepted."
 KIND = "`growth`, or `count`, `percentage` or `criterion`, each of which is judged by rules of its own."
+SEMS = "Its standard errors of measurement for some grades or ranges of score; `sem` applies elsewhere."
 SEM = "Standard error of measurement, in the measure's unit; null where it is not known."
+
+
+@strawberry.input(description="The SEM of a measure for students of a grade whose baseline is in a range of score.")
+class SemRangeInput:
+    """A part of `MakeMeasureInput` and `AmendMeasureInput`, which is converted to a `NewSemRange`."""
+
+    sem: float = strawberry.field(description="The standard error of measurement, in the measure's unit.")
+    grade: str | None = strawberry.field(default=None, description="The grade; null for every grade.")
+    from_score: float | None = strawberry.field(
+        default=None, description="The lowest baseline of the range; null for no limit."
+    )
+    to_score: float | None = strawberry.field(
+        default=None, description="The baseline at which the range ends, not included; null for no limit."
+    )
 
 
 @strawberry.input(description="A measure to be created.")
@@ -31,6 +47,7 @@ class MakeMeasureInput:
     lowest: float
     highest: float
     sem: float | None = strawberry.field(default=None, description=SEM)
+    sems: list[SemRangeInput] = strawberry.field(default_factory=list, description=SEMS)
     kind: str = strawberry.field(default="growth", description=KIND)
     forms: list[str] | None = strawberry.field(default=None, description=FORMS)
 
@@ -51,6 +68,7 @@ class AmendMeasureInput:
     lowest: strawberry.Maybe[float]
     highest: strawberry.Maybe[float]
     sem: strawberry.Maybe[float | None] = strawberry.field(description=SEM)
+    sems: strawberry.Maybe[list[SemRangeInput]] = strawberry.field(description=SEMS)
     kind: strawberry.Maybe[str] = strawberry.field(description=KIND)
     forms: strawberry.Maybe[list[str] | None] = strawberry.field(description=FORMS)
 
@@ -69,7 +87,7 @@ class MeasureMutations:
 
     @guarded_field("Creates a measure.", make_measure)
     async def make_measure(self, info: Info, input: MakeMeasureInput) -> MeasurePayload | None:
-        row, problems = await run_command(info.context, make_measure, NewMeasure(**asdict(input)))
+        row, problems = await run_command(info.context, make_measure, _new_measure(input))
         return MeasurePayload(measure=row, problems=problems)
 
     @guarded_field(
@@ -79,6 +97,10 @@ class MeasureMutations:
     async def amend_measure(self, info: Info, input: AmendMeasureInput) -> MeasurePayload | None:
         row, problems = await run_command(info.context, amend_measure, input.measure, _changes(vars(input)))
         return MeasurePayload(measure=row, problems=problems)
+
+
+def _new_measure(input: MakeMeasureInput) -> NewMeasure:
+    return NewMeasure(**asdict(input) | {"sems": [NewSemRange(**asdict(each)) for each in input.sems]})
 
 
 def _changes(fields: Mapping[str, Any]) -> dict[str, Any]:

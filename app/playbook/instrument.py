@@ -9,6 +9,7 @@ from typing import Any
 
 from app.core.errors import Violation
 from app.core.violations import Violations, broken_rules
+from app.playbook.noise import ranges_as_stored, violations_of_ranges
 
 
 class Direction(StrEnum):
@@ -126,6 +127,10 @@ def _violations_of_range(values: Mapping[str, Any]) -> list[Violation]:
     return []
 
 
+def _violations_of_sems(values: Mapping[str, Any]) -> list[Violation]:
+    return violations_of_ranges(ranges_as_stored(values["sems"]), values["lowest"], values["highest"])
+
+
 def _violations_of_forms(values: Mapping[str, Any]) -> list[Violation]:
     forms = values["forms"]
     if forms is None:
@@ -154,5 +159,6 @@ _RULES = (
     _choice_rule("direction", DIRECTIONS),
     _choice_rule("kind", KINDS),
     _violations_of_range,
+    _violations_of_sems,
     _violations_of_forms,
 )

@@ -25,7 +25,7 @@ from app.core.errors import AimlineError, Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, AtMost, Choices
 from app.core.text import Text
-from app.core.violations import KnownValues, Violations, known_values, without_unread
+from app.core.violations import KnownValues, Unread, Violations, known_values, without_unread
 from app.playbook.instrument import (
     CODE,
     FIXED_IN_USE,
@@ -42,9 +42,10 @@ from app.playbook.instrument import (
 )
 from app.playbook.lookup import locate_area, locate_measure
 from app.playbook.models import Measure
+from app.playbook.noise import MAX_RANGES, NewSemRange, ranges_as_stored
 from app.roster.student_lock import lock_named_subjects
 
-COLUMNS = ("name", "area_id", "unit", "direction", "sem", "lowest", "highest", "kind", "forms")
+COLUMNS = ("name", "area_id", "unit", "direction", "sem", "sems", "lowest", "highest", "kind", "forms")
 CHECKED_AGAINST_USE = frozenset({*FIXED_IN_USE, "lowest", "highest", "forms"})
 """The columns of which a change must be checked against existing scores and supports."""
 
@@ -65,6 +66,11 @@ class NewMeasure:
     sem: Annotated[
         float | None, About("Standard error of measurement, in the measure's unit; null where it is not known.", 5.5)
     ] = None
+    sems: Annotated[
+        Sequence[NewSemRange],
+        AtMost(MAX_RANGES),
+        About("Its standard errors of measurement for some grades or ranges of score; `sem` applies elsewhere."),
+    ] = ()
     kind: Annotated[
         str,
         Choices(MeasureKind),
@@ -182,4 +188,7 @@ def _to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
             columns[name] = float(columns[name])
     if columns.get("forms") is not None:
         columns["forms"] = list(columns["forms"])
+    if "sems" in columns:
+        with suppress(Unread):  # The change is refused in any case.
+            columns["sems"] = ranges_as_stored(columns["sems"])
     return columns

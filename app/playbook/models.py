@@ -38,7 +38,8 @@ class Measure(HasChangeTime, TenantRow, Base):
     * `direction` says whether a higher (`up`) or a lower (`down`) score is better.
     * `kind` is `growth` for values that grow along a line. The kinds `count`, `percentage` and `criterion` have their
       own decision rules.
-    * `sem` is the standard error of measurement.
+    * `sem` is the standard error of measurement (SEM). `sems` has its values for some grades or ranges of score, as
+      objects with the fields of `noise.NewSemRange`; `sem` applies elsewhere.
     * `forms` are the passages or versions. None means that the district does not list them.
     """
 
@@ -54,6 +55,7 @@ class Measure(HasChangeTime, TenantRow, Base):
     highest: Mapped[float]
     kind: Mapped[str] = mapped_column(default="growth")
     forms: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    sems: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
     version: Mapped[int] = mapped_column(default=1, server_default="1")
 
 

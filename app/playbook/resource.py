@@ -3,9 +3,10 @@
 from app.access.permission import Can
 from app.playbook.models import Area, Level, Measure
 from app.resources.declare import Resource
-from app.resources.fields import field, one, reference
+from app.resources.fields import field, one, reference, stored
 from app.resources.listing import Listing
 from app.resources.members import Id, One
+from app.resources.values import Value, item
 
 
 class AreaResource(Resource[Area], kind="area", requires=Can.READ_PLAYBOOK, name="Area"):
@@ -24,6 +25,15 @@ class LevelResource(Resource[Level], kind="level", requires=Can.READ_PLAYBOOK, n
     name: str = field(Level.name, "The name.", "Targeted")
 
 
+class SemRangeValue(Value):
+    """The standard error of measurement for students of a grade whose baseline is in a range of score."""
+
+    sem: float = item("The standard error of measurement, in the measure's unit.", 4.0)
+    grade: str | None = item("The grade; null for every grade.", "01")
+    from_score: float | None = item("The lowest baseline of the range; null for no limit.", 0.0)
+    to_score: float | None = item("The baseline at which the range ends, not included; null for no limit.", 30.0)
+
+
 class MeasureResource(Resource[Measure], kind="measure", requires=Can.READ_PLAYBOOK, name="Measure"):
     """An instrument that gives scores."""
 
@@ -33,6 +43,9 @@ class MeasureResource(Resource[Measure], kind="measure", requires=Can.READ_PLAYB
     unit: str = field(Measure.unit, "The unit of its scores.", "words a minute")
     direction: str = field(Measure.direction, "`up` or `down`: the direction in which scores improve.", "up")
     sem: float | None = field(Measure.sem, "Standard error of measurement, in the measure's unit.", 5.5)
+    sems: list[SemRangeValue] = stored(
+        Measure.sems, "The standard errors of measurement for some grades or ranges of score; `sem` applies elsewhere."
+    )
     lowest: float = field(Measure.lowest, "The lowest possible score.", 0.0)
     highest: float = field(Measure.highest, "The highest possible score.", 300.0)
     kind: str = field(Measure.kind, "`growth`, or `count`, `percentage`, `criterion`.", "growth")

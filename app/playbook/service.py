@@ -11,9 +11,10 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
-from app.playbook.defaults import AREAS, COUNTS, LEVELS, MEASURES, REMINDERS, RULES
+from app.playbook.defaults import AREAS, COUNTS, LEVELS, MEASURES, REMINDERS, RULES, SEMS
 from app.playbook.lookup import published
 from app.playbook.models import Area, Level, Measure, PlaybookVersion
+from app.playbook.noise import NewSemRange, ranges_as_stored
 
 MAX_REMINDER_DAYS = 365
 
@@ -48,6 +49,7 @@ async def open_playbook(work: Work) -> None:
                 unit=unit,
                 direction=direction,
                 sem=sem,
+                sems=ranges_as_stored(NewSemRange(*each) for each in SEMS.get(code, ())),
                 lowest=lowest,
                 highest=highest,
                 kind="count" if code in COUNTS else "growth",

@@ -13,6 +13,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now
+from app.playbook.noise import ranges_as_stored, sem_for
 from app.response.judging.finalize import finalize_district
 from app.response.models import FinalizationJob
 from app.response.service import record_scores
@@ -245,3 +246,66 @@ async def test_the_same_over_graphql(app: FastAPI, north: Town) -> None:
     answer = (await sent(amend, {"measure": "nothing", "unit": "words"}))["data"]["amendMeasure"]
     assert [one["code"] for one in answer["problems"]] == ["not_found"]
     assert "errors" in await sent(amend, {"measure": "orf-2", "name": None})
+
+
+YOUNG: dict[str, Any] = {"sem": 3.5, "grade": "1", "from_score": None, "to_score": 30.0}
+LOW: dict[str, Any] = {"sem": 4, "to_score": 45}
+
+
+async def test_the_sem_of_a_verdict_is_that_of_the_grade_and_the_baseline(app: FastAPI, north: Town) -> None:
+    """A range of score that holds the baseline gives the SEM; a change of the ranges is judged like one of the SEM."""
+    asks, support = caller(app, north), await supported(north, "amy")
+    await send_flat(north)
+    assert (await verdicts(north, support))[-1].sem == 8.0
+    for ranges, sem in (([LOW], 4.0), ([LOW | {"grade": "11"}], 8.0), ([LOW | {"to_score": 40}], 8.0)):
+        answer = await asks.patch("/v1/measures/orf", {"sems": ranges})
+        assert answer.status_code == 200, answer.text
+        assert [each["sem"] for each in answer.json()["sems"]] == [4.0]
+        await finalize_district(north.worker_engine, north.settings.keyring, north.district_id)
+        assert (await verdicts(north, support))[-1].sem == sem
+    assert (await asks.patch("/v1/measures/orf", {"sems": []})).json()["sems"] == []
+
+
+async def send_flat(town: Town) -> None:
+    async with town.unit() as work:
+        await record_scores(work, scores(town, "amy", [40.0] * 10))
+
+
+async def test_both_faces_take_the_sem_by_grade_and_range(app: FastAPI, north: Town) -> None:
+    """REST and GraphQL store the same ranges, and refuse the same ones."""
+    asks = caller(app, north)
+    assert (await made(asks, sems=[YOUNG]))["sems"] == [YOUNG]
+    amend = (
+        "mutation ($input: AmendMeasureInput!) { amendMeasure(input: $input, version: 0) "
+        "{ measure { sems { sem grade fromScore toScore } } problems { code } } }"
+    )
+
+    async def sent(sems: Any) -> Any:
+        answer = await asks.post(
+            "/graphql", {"query": amend, "variables": {"input": {"measure": "orf-2", "sems": sems}}}
+        )
+        return answer.json()["data"]["amendMeasure"]
+
+    by_graphql = {"sem": 5.0, "grade": "02", "fromScore": 10.0, "toScore": None}
+    assert (await sent([by_graphql]))["measure"]["sems"] == [by_graphql]
+    assert [each["code"] for each in (await sent([by_graphql | {"sem": 0.0}]))["problems"]] == ["measure.sem"]
+    wrong = [
+        YOUNG,
+        YOUNG | {"grade": "01", "from_score": 20},
+        LOW | {"to_score": 5, "from_score": 5},
+        LOW | {"sem": -1},
+    ]
+    assert await codes(asks, "orf-2", sems=[*wrong, LOW | {"grade": " "}]) == [
+        ("/sems/1", "measure.sem_range"),
+        ("/sems/2/to_score", "measure.sem_range"),
+        ("/sems/3/sem", "measure.sem"),
+        ("/sems/4/grade", "measure.sem_grade"),
+    ]
+
+
+def test_a_range_of_the_grade_precedes_one_of_every_grade() -> None:
+    """Grades are compared without leading zeros; the measure's SEM applies where no range fits."""
+    ranges = ranges_as_stored([LOW, YOUNG])
+    series = [("01", 20.0), ("2", 20.0), ("01", 30.0), ("01", 45.0), (None, 20.0)]
+    assert [sem_for(8.0, ranges, grade, baseline) for grade, baseline in series] == [3.5, 4.0, 4.0, 8.0, 4.0]
+    assert sem_for(None, [], "01", 20.0) is None

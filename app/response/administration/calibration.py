@@ -71,7 +71,7 @@ async def calibrations(work: Work, keyset: Keyset) -> Page[CalibrationRow]:
 def _can_calibrate(score_series: ScoreSeries) -> bool:
     return (
         score_series.measure.kind == "growth"
-        and bool(score_series.measure.sem)
+        and bool(score_series.sem)
         and bool(score_series.scores)
         and score_series.last_week > 0
     )

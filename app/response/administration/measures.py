@@ -21,7 +21,7 @@ from app.playbook.models import Measure
 from app.response.judging import finalize
 from app.support.models import Support
 
-AFFECTS_VERDICTS = frozenset({"sem"})
+AFFECTS_VERDICTS = frozenset({"sem", "sems"})
 """The columns on which verdicts depend, among those that may change while the measure has scores."""
 
 

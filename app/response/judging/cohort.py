@@ -125,7 +125,7 @@ def series_of(monitored: MonitoredSeries, week: int) -> Series:
         goal=score_series.goal,
         goal_week=score_series.goal_week,
         direction="down" if score_series.measure.direction == "down" else "up",
-        sem=score_series.measure.sem or None,
+        sem=score_series.sem or None,
         dosage=monitored.dosage,
         before=score_series.before,
     )
@@ -312,7 +312,8 @@ def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np
         return goal_rate
     measure = placed[0].score_series.measure
     towards = goal_rate < 0 if measure.direction == "down" else goal_rate > 0
-    return np.where(towards, measure.sem or math.nan, math.nan)
+    sems = np.array([score_series.sem or math.nan for score_series, _ in placed])
+    return np.where(towards, sems, math.nan)
 
 
 def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -> tuple[Whole, NDArray[np.float64]]:

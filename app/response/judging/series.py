@@ -9,6 +9,7 @@ from uuid import UUID
 
 from app.core.clock import monday_of
 from app.playbook.models import Measure
+from app.playbook.noise import sem_for
 from app.playbook.queries import ChosenRule
 from app.response.rules import series
 from app.response.rules.series import Observation
@@ -88,6 +89,11 @@ class ScoreSeries:
     @property
     def grade(self) -> str | None:
         return self.cohort[2]
+
+    @property
+    def sem(self) -> float | None:
+        """Returns the measure's SEM for the student's grade and for the baseline of the phase."""
+        return sem_for(self.measure.sem, self.measure.sems or (), self.grade, self.baseline)
 
     @property
     def last_week(self) -> int:

@@ -74,7 +74,7 @@ class CurrentVerdict:
         """
         current, verdict = self.verdict, judgement.verdict
         earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)
-        sem = judgement.monitored.score_series.measure.sem
+        sem = judgement.monitored.score_series.sem
         new_rules = (verdict.rule, verdict.rule_version, dict(verdict.parameters), judgement.calibration_id, sem)
         return current.phase_id == judgement.monitored.phase.id and earlier_rules != new_rules
 
@@ -248,7 +248,7 @@ def _verdict_row(judgement: Judgement, number: int) -> dict[str, Any]:
         "last_week": judgement.week if scores else None,
         "playbook_version_id": monitored.chosen.playbook_version_id,
         "calibration_id": judgement.calibration_id,
-        "sem": monitored.score_series.measure.sem,
+        "sem": monitored.score_series.sem,
         "retracts": None,
         "judged_at": now(),
     }

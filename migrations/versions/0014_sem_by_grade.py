@@ -1,0 +1,26 @@
+"""A measure's standard error of measurement may differ by grade and range of score.
+
+The published values are added for each district whose measure of oral reading fluency has the default error.
+"""
+
+from alembic import op
+
+revision = "0014"
+down_revision = "0012"
+
+PUBLISHED = """
+DO $$ DECLARE d uuid; BEGIN
+    FOR d IN SELECT district_id FROM district LOOP
+        UPDATE measure SET sems = '[
+            {"sem": 4.0, "grade": null, "from_score": null, "to_score": 30.0},
+            {"sem": 5.0, "grade": "01", "from_score": 30.0, "to_score": null},
+            {"sem": 10.0, "grade": null, "from_score": 120.0, "to_score": null}]'
+        WHERE district_id = d AND code = 'orf' AND sem = 8.0;
+    END LOOP;
+END $$
+"""
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE measure ADD COLUMN sems jsonb NOT NULL DEFAULT '[]'")
+    op.execute(PUBLISHED)
