@@ -26,7 +26,7 @@ and highest value.
 """
 
 SEMS: dict[str, tuple[tuple[float, str | None, float | None, float | None], ...]] = {
-    "orf": ((4.0, None, None, 30.0), (5.0, "01", 30.0, None), (10.0, None, 120.0, None)),
+    "orf": ((3.5, None, None, 30.0), (5.0, "01", 30.0, None), (10.0, None, 120.0, None)),
 }
 """The published standard errors of measurement by grade and range of score, keyed by measure code.
 

@@ -18,7 +18,10 @@ from app.response.rules.monitor.calibration import PUBLISHED
 from app.response.rules.monitor.estimate import summarize
 from app.response.rules.monitor.panel import Panel, parts_of, prepare
 from app.response.rules.monitor.rule import scores_to_request
-from bench.response.figures import Figures, figures, first_flag, threshold_for
+from app.response.rules.wording import NAMED
+from bench.response.figures import threshold_for
+from bench.response.monitor import FIRST_WEEK
+from bench.response.shares import flagged, kind_shares
 from bench.response.world import BASELINES, World, Year, further_scores, simulate
 
 Array = NDArray[np.float64]
@@ -27,9 +30,11 @@ MAX_PROBES = 3  # scores a week that the rule asks for at most
 
 @dataclass(frozen=True, slots=True)
 class ProbeResults:
-    """The monitor's statistic, and the number of scores that it asked for, by student and week."""
+    """The monitor's statistic, P(slow), P(stopped), and the number of scores that it asked for, by student and week."""
 
     statistic: Array
+    slow: Array
+    stopped: Array
     requested: Array
 
 
@@ -45,7 +50,8 @@ def probe(year: Year, seed: int, threshold: float) -> ProbeResults:
     values[:BASELINES] = year.baseline.T
     sem, g = year.world.stated_sem, np.full(students, year.world.goal_rate / year.world.stated_sem)
     whole = Panel(times, values / sem, g, year.cohort, np.ones(len(times)))
-    statistic, requested = np.zeros((students, weeks)), np.ones((students, weeks), np.int64)
+    statistic, slow, stopped = np.zeros((3, students, weeks))
+    requested = np.ones((students, weeks), np.int64)
     scores = np.concatenate([year.scores[None], extra]).transpose(2, 0, 1) / sem
     for part in parts_of(whole):
         students_part = whole.part(part)
@@ -57,10 +63,14 @@ def probe(year: Year, seed: int, threshold: float) -> ProbeResults:
                 receiving = requests > n
                 students_part.values[BASELINES + MAX_PROBES * week + n, receiving] = scores[week, n, part][receiving]
             reading = summarize(next(posteriors).posterior(PUBLISHED.prior))
-            statistic[part, week] = reading.statistic
-            flagged = (statistic[part, : week + 1] > threshold).any(axis=1)
-            requests = np.where(flagged, 1, scores_to_request(reading.statistic, threshold))
-    return ProbeResults(statistic, requested)
+            statistic[part, week], slow[part, week] = reading.statistic, reading.slow
+            stopped[part, week] = reading.stopped
+            # An alert that was raised stays, and one that was named needs no further scores.
+            alarm = statistic[part, : week + 1] > threshold
+            is_named = (alarm & (slow[part, : week + 1] >= NAMED)).any(axis=1)
+            reached = np.where(alarm.any(axis=1), np.inf, reading.statistic)
+            requests = np.where(is_named, 1, scores_to_request(reached, threshold, reading.slow))
+    return ProbeResults(statistic, slow, stopped, requested)
 
 
 def probe_seed(students: int, threshold: float, seed: int) -> tuple[ProbeResults, Year]:
@@ -83,14 +93,19 @@ def main() -> None:
     own = [threshold_for(probed.statistic, year, options.far) for probed, year in years]
     thresholds = ", ".join(f"{value:.2f}" for value in own)
     print(f"threshold for {options.far:.3f}: {np.mean(own):.3f} (each {thresholds}); stated {threshold}")
-    rows: list[Figures] = []
+    rows: list[dict[str, dict[str, float]]] = []
     for probed, year in years:
-        rows.append(figures(first_flag(probed.statistic, threshold), year))
-        value = " ".join(f"{name} {number:.3f}" for name, number in rows[-1].value.items())
-        print(f"scores a week {probed.requested.mean():.3f}; {value}")
-    for name in rows[0].value:
-        values = np.array([row.value[name] for row in rows])
-        print(f"{name} {values.mean():.3f} ±{values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0:.3f}")
+        alarm = probed.statistic > threshold
+        alarm[:, : FIRST_WEEK - 1] = False
+        is_named = alarm & (probed.slow >= NAMED)
+        names = flagged(is_named, year, year.world.goal_rate / 2) | kind_shares(is_named, probed.stopped, year)
+        rows.append({"off_track": flagged(alarm, year, year.world.goal_rate), "not_responding": names})
+        rows[-1]["scores"] = {"a week": float(probed.requested.mean())}
+    for verdict in rows[0]:
+        print(f"\n{verdict}, mean (least, most) of {len(rows)} populations of {options.students} students")
+        for figure in rows[0][verdict]:
+            values = [row[verdict][figure] for row in rows]
+            print(f"  {figure:8} {np.mean(values):.4f} ({min(values):.4f}, {max(values):.4f})")
 
 
 if __name__ == "__main__":

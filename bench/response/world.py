@@ -17,7 +17,10 @@ RESPONDER, BETWEEN, NEVER, STOPPER = 0, 1, 2, 3
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The parameters of the simulated year. The defaults are the benchmark's; a stress test changes some of them."""
+    """The parameters of the simulated year. The defaults are the benchmark's; a stress test changes some of them.
+
+    `bar` is the least growth of a responder, relative to the required rate.
+    """
 
     weeks: int = 26
     cohort: int = 25
@@ -40,6 +43,7 @@ class World:
     fade: int = 0
     kept: float = 0.0
     spring: float = 1.0
+    bar: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,9 @@ def simulate(world: World, students: int, seed: int) -> Year:
     rng = np.random.default_rng(seed)
     n = students // world.cohort * world.cohort
     growth = rng.normal(*world.growth, n)
-    group = np.where(growth < world.goal_rate / 2, NEVER, np.where(growth >= world.goal_rate, RESPONDER, BETWEEN))
+    group = np.where(
+        growth < world.goal_rate / 2, NEVER, np.where(growth >= world.bar * world.goal_rate, RESPONDER, BETWEEN)
+    )
     stops = (group == RESPONDER) & (rng.random(n) < world.stopping)
     group = np.where(stops, STOPPER, group)
     stop = np.where(stops, rng.integers(world.stops[0], world.stops[1] + 1, n), 0)

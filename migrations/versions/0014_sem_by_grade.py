@@ -12,7 +12,7 @@ PUBLISHED = """
 DO $$ DECLARE d uuid; BEGIN
     FOR d IN SELECT district_id FROM district LOOP
         UPDATE measure SET sems = '[
-            {"sem": 4.0, "grade": null, "from_score": null, "to_score": 30.0},
+            {"sem": 3.5, "grade": null, "from_score": null, "to_score": 30.0},
             {"sem": 5.0, "grade": "01", "from_score": 30.0, "to_score": null},
             {"sem": 10.0, "grade": null, "from_score": 120.0, "to_score": null}]'
         WHERE district_id = d AND code = 'orf' AND sem = 8.0;

@@ -17,12 +17,8 @@ from app.response.rules.monitor.panel import Panel
 
 LAGS = (1, 2, 3, 4, 6)
 
-WOBBLE_SD, CORRELATION_SD = 0.004, 0.25
-"""The standard deviations of two priors.
-
-The first is for the variance of the wobble, around its default; the second for the correlation, around zero. Some
-thousand series determine the variance to about .003. With wider priors, chance would move the false-alarm rates.
-"""
+CORRELATION_SD = 0.25
+"""The standard deviation of the prior of the correlation, around zero."""
 
 SKEW = 0.35**2 - 0.25**2
 """A correction that is added to the square of the estimated spread of students' noise.
@@ -82,7 +78,7 @@ def estimate_scatter(panel: Panel) -> Scatter:
       all variances.
     * After subtracting the part of the form, a square is, for each lag k, own (6 - 8 r^k + 2 r^2k) + 2 k wobble. These
       equations give the own error, the wobble and the correlation r.
-    * Priors keep r near 0 and the wobble near its default.
+    * A prior keeps r near 0. The wobble stays near its default unless the scores clearly contradict it.
     """
     table, cohorts = weekly(panel), Cohorts.of(panel.cohort)
     lags = [k for k in LAGS if table.shape[1] > 2 * k]
@@ -121,17 +117,20 @@ def _fit(k: NDArray[np.int64], own: Array, error: Array) -> tuple[float, float, 
     * `own` has the mean squared contrast at each lag, without the part that the forms explain.
     * `error` has the standard errors of `own`.
 
-    The values of r are tried on a grid. For each value of r, the other two estimates are exact.
+    The values of r are tried on a grid. For each value of r, the other two are computed.
     """
-    best, estimates = np.inf, (0.65, DEFAULT.wobble**2, 0.0)
+    usual = DEFAULT.wobble**2
+    best, estimates = np.inf, (0.65, usual, 0.0)
     for r in np.linspace(0, 0.8, 81):
         shape = 6 - 8 * r**k + 2 * r ** (2 * k)
-        rows = np.column_stack([shape / error, 2 * k / error])
-        rows = np.vstack([rows, [0, 1 / WOBBLE_SD]])
-        targets = np.r_[own / error, DEFAULT.wobble**2 / WOBBLE_SD]
-        x = np.linalg.lstsq(rows, targets, rcond=None)[0]
-        if x[1] < 0:
-            x = np.array([rows[:, 0] @ targets / (rows[:, 0] @ rows[:, 0]), 0.0])
+        rows, targets = np.column_stack([shape / error, 2 * k / error]), own / error
+        free = np.linalg.lstsq(rows, targets, rcond=None)[0][1] - usual
+        # The wobble is moved towards its default by twice its standard error. Chance then does not move the false-alarm
+        # rates, and a large wobble is still learnt.
+        variance = np.linalg.inv(rows.T @ rows)[1, 1]
+        wobble = max(usual + (free * max(0.0, 1 - 4 * variance / free**2) if free else 0.0), 0.0)
+        rest = targets - rows[:, 1] * wobble
+        x = np.array([rows[:, 0] @ rest / (rows[:, 0] @ rows[:, 0]), wobble])
         loss = float(((rows @ x - targets) ** 2).sum() + (r / CORRELATION_SD) ** 2)
         if loss < best and x[0] > 0:
             best, estimates = loss, (float(x[0]), float(x[1]), float(r))

@@ -16,7 +16,7 @@ from app.response.rules.monitor.model import Array, calibrated_log_odds
 from app.response.rules.monitor.panel import Panel, judge_panel
 from app.response.rules.series import LEVEL_SCORES, DeliveredMinutes, Series
 from app.response.rules.verdict import ALARMS, Finding, NonresponseKind, Reason, Shares, State
-from app.response.rules.wording import MAJORITY, UNDER_DELIVERED, growth, justifies_name, percents, plain
+from app.response.rules.wording import MAJORITY, NAMED, UNDER_DELIVERED, growth, justifies_name, percents, plain
 
 WATCH = 0.25
 """The stated false-alarm rate of the watch threshold.
@@ -202,17 +202,30 @@ Nearer than the first distance, two scores a week are requested; nearer than the
 """
 
 
-def scores_to_request(statistic: Array, threshold: float) -> NDArray[np.int64]:
-    """Returns how many scores to request for next week: usually one; two or three if these could decide the verdict."""
+UNNAMED = (0.3, 0.42)
+"""The probabilities of slow growth from which extra scores are requested after an alarm, to decide about its name.
+
+From the first value on two scores a week are requested, from the second on three.
+"""
+
+
+def scores_to_request(statistic: Array, threshold: float, slow: Array) -> NDArray[np.int64]:
+    """Returns how many scores to request for next week: usually one; two or three if these could decide the verdict.
+
+    Below the threshold of an alarm, the distance from it decides. After an alarm without a name, the probability of
+    slow growth does.
+    """
     distance = threshold - statistic
-    return np.where(distance <= 0, 1, np.where(distance < NEARER, 3, np.where(distance < NEAR, 2, 1)))
+    before = np.where(distance < NEARER, 3, np.where(distance < NEAR, 2, 1))
+    unnamed = np.where(slow < UNNAMED[0], 1, np.where(slow < UNNAMED[1], 2, 3))
+    return np.where(distance > 0, before, np.where(slow < NAMED, unnamed, 1))
 
 
 def probes(finding: Finding) -> int:
     """Returns how many scores to request for next week, from 1 to 3. It is 1 if there is no statistic yet."""
-    if finding.statistic is None or finding.threshold is None:
+    if finding.statistic is None or finding.threshold is None or finding.shares is None:
         return 1
-    return int(scores_to_request(np.array(finding.statistic), finding.threshold))
+    return int(scores_to_request(np.array(finding.statistic), finding.threshold, np.array(finding.shares.slow)))
 
 
 def _sentence(
