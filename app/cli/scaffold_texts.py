@@ -82,7 +82,7 @@ from app.core.inputs import About
 from app.core.text import Text, require_texts
 from app.events.catalogue import @NOUN_RECORDED, NewEvent
 from app.events.outbox import record
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of
 from app.roster.student_lock import lock_student
 from app.@room.@noun.models import @Noun
 from app.@room.@noun.rules import violations_of
@@ -105,7 +105,7 @@ async def record_@noun(work: Work, new: New@Noun) -> @Noun:
     """Records a row about one student."""
     require_texts(new)
     student = await lock_student(work, new.student, "/student")
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     day = new.recorded_on or today
     if violations := violations_of(day, today):
         raise Invalid(violations)

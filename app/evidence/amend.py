@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
@@ -22,7 +22,7 @@ from app.evidence.latest import find_last_scores
 from app.evidence.models import Score, ScoreChange
 from app.evidence.rules import Range, ScorePurpose, unknown_form, violations_of
 from app.playbook.lookup import measure_by_id
-from app.roster.lookup import resolve_actor, zone_of
+from app.roster.lookup import resolve_actor, today_of
 from app.roster.student_lock import lock_student_of
 
 KEPT_COLUMNS = ("taken_on", "attempt", "purpose", "value", "form", "removed_at")
@@ -80,7 +80,7 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Amend
         raise Invalid([Violation("", "score.nothing", "Name what is to be changed.")])
     measure = await measure_by_id(work, score.measure_id)
     after = {name: changed.get(name, getattr(score, name)) for name in KEPT_COLUMNS}
-    range_, today = Range(measure.lowest, measure.highest), today_in(await zone_of(work))
+    range_, today = Range(measure.lowest, measure.highest), await today_of(work)
     validated = (after["value"], after["taken_on"], after["attempt"], after["purpose"])
     violations = violations_of(*validated, range_=range_, today=today, at="")
     violations += unknown_form(after["form"], measure.forms, "")

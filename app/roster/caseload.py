@@ -14,9 +14,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.access.permission import Can
 from app.access.principal import ActingPerson, Principal, acting_for
 from app.access.work import Work, needs, unit
-from app.core.clock import today_in
 from app.core.crypto import Keyring
-from app.roster.lookup import IdList, locate_staff, zone_of
+from app.roster.lookup import IdList, locate_staff, today_of
 from app.roster.models import Caseload, Enrollment, Org, Person
 
 
@@ -27,7 +26,7 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
     Raises `Invalid` for an unknown person.
     """
     person = await locate_staff(work, name, "/act_for")
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     students = () if person.removed_at else await _caseload(work, person.id, today)
     district_org = await work.db.scalar(
         select(Org.id)
