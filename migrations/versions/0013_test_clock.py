@@ -4,13 +4,14 @@ from alembic import op
 
 from migrations.tenant import grant, tenant_table
 
-revision = "0018"
+revision = "0013"
 down_revision = "0012"
 
 BEGAN_ON = """
 DO $$ DECLARE d record; BEGIN
-    FOR d IN SELECT district_id, time_zone FROM district LOOP
-        UPDATE response_state SET since_on = (since AT TIME ZONE d.time_zone)::date WHERE district_id = d.district_id;
+    FOR d IN SELECT t.district_id, coalesce(z.name, 'UTC') AS zone
+             FROM district AS t LEFT JOIN pg_timezone_names AS z ON z.name = t.time_zone LOOP
+        UPDATE response_state SET since_on = (since AT TIME ZONE d.zone)::date WHERE district_id = d.district_id;
     END LOOP;
 END $$
 """
