@@ -21,17 +21,11 @@ from app.core.db import UnfitServer, open_engine
 from app.core.log import FIELDS
 from app.serving.process import ServedApp, Watch
 from app.settings import Settings
-from tests.processes import REPOSITORY, TRUSTS_NOBODY, aimline, environment
+from tests.processes import REPOSITORY, TRUSTS_NOBODY, aimline, environment, free_port
 
 pytestmark = pytest.mark.long
 
 NOWHERE = "postgresql://api:secret@127.0.0.1:1/none"
-
-
-def free_port() -> int:
-    """Returns a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 @contextmanager
@@ -184,3 +178,12 @@ async def test_a_server_that_hangs_up_is_out_of_reach(settings: Settings) -> Non
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
     assert "out of reach" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Elsewhere such a port is only free when it is chosen.")
+def test_a_free_port_is_kept_for_the_process_that_names_it() -> None:
+    """A port that the tests give to a process goes to no other program that takes any free port."""
+    port = free_port()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    socket.create_server(("127.0.0.1", port)).close()
