@@ -39,7 +39,7 @@ def client(address: str) -> httpx.Client:
 
 
 def _wait_until_live(caller: httpx.Client) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         with suppress(httpx.TransportError):
             assert caller.get("/health/live").is_success
