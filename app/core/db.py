@@ -105,6 +105,8 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
         pool_size=pool_size,
         max_overflow=pool_size * (OVERFLOW - 1),
         pool_timeout=timeouts.connect,
+        # The connection that was used last is used next: its process has the plans and pages at hand.
+        pool_use_lifo=True,
         # A parameter may be a child's name: it must not reach a log through an exception.
         hide_parameters=True,
         json_serializer=lambda value: orjson.dumps(value, default=str).decode(),
