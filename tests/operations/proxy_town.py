@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from app.settings import Settings
-from tests.processes import REPOSITORY, environment
+from tests.processes import REPOSITORY, environment, free_port
 
 PAGE = REPOSITORY / "docs" / "deploy.md"
 PATIENCE = 60.0
@@ -70,12 +70,6 @@ def block(language: str) -> str:
     """The one block of the page in this language."""
     (text,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     return str(text)
-
-
-def free_port() -> int:
-    """Returns a free port of loopback."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return int(server.getsockname()[1])
 
 
 def certify(folder: Path, host: str = "localhost") -> tuple[Path, Path]:
