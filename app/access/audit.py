@@ -31,9 +31,9 @@ class DisclosedRecords:
 
 
 class DisclosingWork(Protocol):
-    """The part of the class `Work` that the log uses.
+    """The part of the class `Work` that the disclosure log uses.
 
-    The class itself cannot be imported here, because its module imports this one.
+    `Work` itself cannot be imported here, because the module of `Work` imports this one.
     """
 
     principal: Principal

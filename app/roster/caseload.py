@@ -34,14 +34,16 @@ SELECT p.role, p.enabled AND p.removed_at IS NULL, p.school_ids,
                    SELECT e.person_id FROM enrollment e
                    WHERE e.district_id = $1 AND e.is_student AND e.removed_at IS NULL
                      AND (e.ends_on IS NULL OR e.ends_on > (
-                         SELECT ($3::timestamptz AT TIME ZONE d.time_zone)::date
-                         FROM district d WHERE d.district_id = $1))
+                         SELECT coalesce(k.today, ($3::timestamptz AT TIME ZONE d.time_zone)::date)
+                         FROM district d LEFT JOIN test_clock k ON k.district_id = $1
+                         WHERE d.district_id = $1))
                      AND e.class_id = ANY (ARRAY (
                          SELECT t.class_id FROM enrollment t
                          WHERE t.district_id = $1 AND t.person_id = $2 AND NOT t.is_student AND t.removed_at IS NULL
                            AND (t.ends_on IS NULL OR t.ends_on > (
-                               SELECT ($3::timestamptz AT TIME ZONE d.time_zone)::date
-                               FROM district d WHERE d.district_id = $1))))))
+                               SELECT coalesce(k.today, ($3::timestamptz AT TIME ZONE d.time_zone)::date)
+                               FROM district d LEFT JOIN test_clock k ON k.district_id = $1
+                               WHERE d.district_id = $1))))))
            ORDER BY s.id) ELSE '{}' END
 FROM person p
 WHERE p.district_id = $1 AND p.id = $2 AND NOT p.is_student"""
