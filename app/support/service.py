@@ -34,13 +34,13 @@ from app.playbook.lookup import (
     published,
     secured_code,
 )
-from app.roster.caseload import assign, release
 from app.roster.lookup import locate_staff, zone_of
 from app.roster.student_lock import lock_student
 from app.support.lookup import current_phase, lock_support
 from app.support.models import Phase, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, student_columns, support_event
 from app.support.rules import is_ahead, next_state
+from app.team.caseload import assign, release
 
 
 @dataclass(frozen=True, slots=True)

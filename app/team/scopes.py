@@ -1,0 +1,145 @@
+"""States and ends whom a team serves: a grade of a school, a class, or a named student."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from sqlalchemy import or_, select
+
+from app.access.permission import Can
+from app.access.principal import Reach
+from app.access.work import Work, needs
+from app.core.clock import today_in
+from app.core.errors import Conflict, Invalid, NotFound, Violation
+from app.core.ids import new_id
+from app.core.inputs import About
+from app.core.text import Text, require_texts
+from app.events.catalogue import TEAM_STUDENTS_CHANGED
+from app.roster.lookup import find_row, zone_of
+from app.roster.models import Org, SchoolClass
+from app.roster.references import parse
+from app.roster.student_lock import lock_student
+from app.team.models import Team, TeamScope
+from app.team.rules import ScopeKind, kind_of_scope, violations_of_end
+from app.team.service import FROM, UNTIL, bump, lock_team
+from app.team.students import Only, emit_team_event, follow_scopes
+
+OUT_OF_REACH: Final = "A client or person of some schools has teams serve students of these schools only."
+
+
+@dataclass(frozen=True, slots=True)
+class NewTeamScope:
+    """Whom a team serves: a school with a grade, or a class, or a student."""
+
+    school: Annotated[
+        str | None,
+        About("The school of a grade: an id, or an external id.", "org_01jq4n6d9zf3vbs0x5k2m7e8tc"),
+    ] = None
+    grade: Annotated[str | None, Text(min=1, max=40), About("The grade: a CEDS code.", "03")] = None
+    school_class: Annotated[
+        str | None,
+        About("A class: an id, or an external id.", "cls_01jq4n6d9zf3vbs0x5k2m7e8td"),
+    ] = None
+    student: Annotated[
+        str | None,
+        About("A student: an id, or an external id.", "stu_01jq4n6d9zf3vbs0x5k2m7e8ta"),
+    ] = None
+    from_on: Annotated[date | None, FROM] = None
+
+
+@needs(Can.FORM_TEAMS)
+async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> TeamScope:
+    """Has a team serve a grade of a school, a class, or a named student, and lists the students at once.
+
+    From the first day on, the members of the team see these students. Each sync keeps the list equal to the roster.
+    Raises `Invalid` unless exactly one of the kinds is named, and for students outside of the caller's schools;
+    `Conflict` if the team serves them already.
+    """
+    require_texts(new)
+    try:
+        kind = kind_of_scope(new.school, new.grade, new.school_class, new.student)
+    except ValueError as error:
+        raise Invalid([Violation("", "team.scope_kind", str(error))]) from None
+    team = await lock_team(work, team_id)
+    values = await _served(work, kind, new)
+    today = today_in(await zone_of(work))
+    from_on = new.from_on or today
+    await _refuse_repetition(work, team, values, max(today, from_on))
+    scope = TeamScope(
+        district_id=work.district_id,
+        id=new_id(),
+        team_id=team.id,
+        team_school_id=team.school_id,
+        kind=kind,
+        from_on=from_on,
+        version=1,
+        **({"school_ids": []} | values),
+    )
+    work.db.add(scope)
+    return await _changed(work, team, scope, today)
+
+
+@needs(Can.FORM_TEAMS)
+async def end_team_scope(work: Work, team_scope_id: UUID, until_on: Annotated[date | None, UNTIL] = None) -> TeamScope:
+    """Ends a scope of a team. On the day `until_on`, its members no longer see these students by it."""
+    query = select(TeamScope).where(TeamScope.district_id == work.district_id, TeamScope.id == team_scope_id)
+    scope = await work.db.scalar(query)
+    if scope is None:
+        raise NotFound("team_scope")
+    team = await lock_team(work, scope.team_id)
+    await work.db.refresh(scope)
+    today = today_in(await zone_of(work))
+    if scope.until_on is not None and scope.until_on <= max(today, scope.from_on):
+        raise Conflict("The team has stopped serving these students.", code="team.scope_ended")
+    ends_on = until_on or max(today, scope.from_on)
+    if violations := violations_of_end(scope.from_on, ends_on, today):
+        raise Invalid(violations)
+    scope.until_on = ends_on
+    scope.version += 1
+    return await _changed(work, team, scope, today)
+
+
+async def _served(work: Work, kind: ScopeKind, new: NewTeamScope) -> dict[str, Any]:
+    """Returns the columns of a scope that name whom it serves; raises `Invalid` for those whom the caller does not
+    see by the district or a school.
+    """
+    if kind is ScopeKind.GRADE:
+        reference = parse("org", str(new.school), "/school")
+        of_school = (Org.type == "school", Org.removed_at.is_(None))
+        school = await find_row(work, Org, reference, "/school", *of_school)
+        _require_reach(work, [school.id], "/school")
+        return {"served_school_id": school.id, "grade": new.grade}
+    if kind is ScopeKind.CLASS:
+        reference = parse("class", str(new.school_class), "/school_class")
+        present = SchoolClass.removed_at.is_(None)
+        school_class = await find_row(work, SchoolClass, reference, "/school_class", present)
+        _require_reach(work, [school_class.school_id], "/school_class")
+        return {"class_id": school_class.id}
+    student = await lock_student(work, str(new.student), "/student")
+    _require_reach(work, student.school_ids, "/student")
+    return {"student_id": student.id, "school_ids": student.school_ids}
+
+
+def _require_reach(work: Work, school_ids: list[UUID], pointer: str) -> None:
+    """Raises `Invalid` unless the caller sees one of these schools. Students of another team cannot be passed on."""
+    principal = work.principal
+    if principal.reach is Reach.DISTRICT:
+        return
+    if principal.reach is not Reach.SCHOOLS or not set(school_ids) & set(principal.schools):
+        raise Invalid([Violation(pointer, "team.out_of_reach", OUT_OF_REACH)])
+
+
+async def _refuse_repetition(work: Work, team: Team, values: dict[str, Any], day: date) -> None:
+    named = [getattr(TeamScope, name) == value for name, value in values.items() if name != "school_ids"]
+    still = or_(TeamScope.until_on.is_(None), TeamScope.until_on > day)
+    same = (TeamScope.district_id == work.district_id, TeamScope.team_id == team.id)
+    if await work.db.scalar(select(TeamScope.id).where(*same, *named, still).limit(1)) is not None:
+        raise Conflict("The team serves these students already.", code="team.serves_already")
+
+
+async def _changed(work: Work, team: Team, scope: TeamScope, today: date) -> TeamScope:
+    await bump(work, team)
+    await follow_scopes(work, today, Only(scope_id=scope.id))
+    emit_team_event(work, TEAM_STUDENTS_CHANGED, team.id, team.version, team.school_id)
+    return scope
