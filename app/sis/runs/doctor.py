@@ -46,7 +46,8 @@ async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, r
     """Counts the rows of each table whose schools differ from their student's, and the students whom teams serve
     wrongly. Corrects both if `repair` is true.
 
-    Before a repair it waits until no sync is being applied. Raises `RosterBusy` if people stay locked for too long.
+    A repair waits until no sync is being applied. Raises `RosterBusy` if another transaction locks the district's
+    people for too long.
     """
     async with unit(engine, system_principal(district_id, "operator"), keyring, "doctor") as work:
         return await _examine(work, repair=repair)
