@@ -1,6 +1,7 @@
 """Declares the public shapes of teams, their members, whom they serve and the students whom that comprises."""
 
 from datetime import date
+from operator import attrgetter
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, or_, select
@@ -191,6 +192,9 @@ COMMANDS = (
         status=201,
         bulk=200,
         items="team_members",
+        row=attrgetter("row"),
+        created=attrgetter("is_new"),
+        more="200 if the person has this role in the team already.",
     ),
     Command(
         "change_team_role",
@@ -220,8 +224,10 @@ COMMANDS = (
         status=201,
         bulk=200,
         items="team_scopes",
-        more="The members of the team see these students from the first day on. Each sync keeps the list as the roster "
-        "is: a student who moves leaves it that night.",
+        row=attrgetter("row"),
+        created=attrgetter("is_new"),
+        more="200 if the team serves them already. The members of the team see these students from the first day on. "
+        "Each sync keeps the list as the roster is: a student who moves leaves it that night.",
     ),
     Command(
         "end_team_scope",

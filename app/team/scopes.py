@@ -20,9 +20,10 @@ from app.roster.lookup import find_row, zone_of
 from app.roster.models import Org, SchoolClass
 from app.roster.references import parse
 from app.roster.student_lock import lock_student
+from app.team.lookup import count_change, lock_team
 from app.team.models import Team, TeamScope
 from app.team.rules import ScopeKind, kind_of_scope, violations_of_end
-from app.team.service import FROM, UNTIL, bump, lock_team
+from app.team.service import FROM, UNTIL
 from app.team.students import Only, emit_team_event, follow_scopes
 
 OUT_OF_REACH: Final = "A client or person of some schools has teams serve students of these schools only."
@@ -48,13 +49,21 @@ class NewTeamScope:
     from_on: Annotated[date | None, FROM] = None
 
 
+@dataclass(frozen=True, slots=True)
+class SavedScope:
+    """A scope of a team, and whether it is new."""
+
+    row: TeamScope
+    is_new: bool
+
+
 @needs(Can.FORM_TEAMS)
-async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> TeamScope:
+async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> SavedScope:
     """Has a team serve a grade of a school, a class, or a named student, and lists the students at once.
 
     From the first day on, the members of the team see these students. Each sync keeps the list equal to the roster.
-    Raises `Invalid` unless exactly one of the kinds is named, and for students outside of the caller's schools;
-    `Conflict` if the team serves them already.
+    If the team serves them already, nothing changes. Raises `Invalid` unless exactly one of the kinds is named, and for
+    students outside of the caller's schools, and `Conflict` if the team serves them until a last day.
     """
     require_texts(new)
     try:
@@ -65,7 +74,9 @@ async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> TeamSc
     values = await _served(work, kind, new)
     today = today_in(await zone_of(work))
     from_on = new.from_on or today
-    await _refuse_repetition(work, team, values, max(today, from_on))
+    present = await _present(work, team, values, max(today, from_on))
+    if present is not None:
+        return SavedScope(present, is_new=False)
     scope = TeamScope(
         district_id=work.district_id,
         id=new_id(),
@@ -77,7 +88,7 @@ async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> TeamSc
         **({"school_ids": []} | values),
     )
     work.db.add(scope)
-    return await _changed(work, team, scope, today)
+    return SavedScope(await _changed(work, team, scope, today), is_new=True)
 
 
 @needs(Can.FORM_TEAMS)
@@ -130,16 +141,19 @@ def _require_reach(work: Work, school_ids: list[UUID], pointer: str) -> None:
         raise Invalid([Violation(pointer, "team.out_of_reach", OUT_OF_REACH)])
 
 
-async def _refuse_repetition(work: Work, team: Team, values: dict[str, Any], day: date) -> None:
+async def _present(work: Work, team: Team, values: dict[str, Any], day: date) -> TeamScope | None:
+    """Returns the scope of the team that already names these; raises `Conflict` if it has a last day."""
     named = [getattr(TeamScope, name) == value for name, value in values.items() if name != "school_ids"]
     still = or_(TeamScope.until_on.is_(None), TeamScope.until_on > day)
     same = (TeamScope.district_id == work.district_id, TeamScope.team_id == team.id)
-    if await work.db.scalar(select(TeamScope.id).where(*same, *named, still).limit(1)) is not None:
-        raise Conflict("The team serves these students already.", code="team.serves_already")
+    scope = await work.db.scalar(select(TeamScope).where(*same, *named, still).limit(1))
+    if scope is not None and scope.until_on is not None:
+        raise Conflict("The team serves these students until a day that is set.", code="team.serves_already")
+    return scope
 
 
 async def _changed(work: Work, team: Team, scope: TeamScope, today: date) -> TeamScope:
-    await bump(work, team)
+    await count_change(work, team)
     await follow_scopes(work, today, Only(scope_id=scope.id))
     emit_team_event(work, TEAM_STUDENTS_CHANGED, team.id, team.version, team.school_id)
     return scope

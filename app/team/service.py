@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 from sqlalchemy import or_, select, update
 
 from app.access.permission import ROLE_OPENS, Can
-from app.access.principal import Reach
 from app.access.work import Work, needs
 from app.core.clock import now, today_in
-from app.core.errors import Conflict, Forbidden, Invalid, NotFound, Violation
+from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
 from app.core.text import Text, require_texts
@@ -19,11 +18,11 @@ from app.events.catalogue import TEAM_ARCHIVED, TEAM_FORMED, TEAM_MEMBERS_CHANGE
 from app.roster.lookup import find_row, locate_staff, zone_of
 from app.roster.models import Org
 from app.roster.references import parse
+from app.team.lookup import OUT_OF_REACH, count_change, lock_team, may_change
 from app.team.models import Team, TeamMember, TeamScope
 from app.team.rules import TeamPurpose, TeamRole, TeamState, violations_of_end
 from app.team.students import Only, emit_team_event, follow_scopes
 
-OUT_OF_REACH: Final = "A client or person of some schools forms and changes teams of these schools only."
 FROM = About("The first day; by default, today.", date(2026, 8, 31))
 UNTIL = About("The first day on which it no longer holds; by default, today.", date(2027, 6, 12))
 ROLE = About("The role in the team.", TeamRole.MEMBER)
@@ -57,6 +56,14 @@ class NewTeamMember:
     ]
     role: Annotated[TeamRole, Choices(TeamRole), ROLE] = TeamRole.MEMBER
     from_on: Annotated[date | None, FROM] = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedMember:
+    """A membership, and whether it is new."""
+
+    row: TeamMember
+    is_new: bool
 
 
 @needs(Can.FORM_TEAMS)
@@ -96,7 +103,7 @@ async def archive_team(work: Work, team_id: UUID) -> Team:
     team = await lock_team(work, team_id)
     today = today_in(await zone_of(work))
     team.state, team.archived_on = TeamState.ARCHIVED, today
-    await bump(work, team)
+    await count_change(work, team)
     for model in (TeamMember, TeamScope):
         # A row that would have begun later ends on the day on which it begins, and so never holds.
         for starts_later, until_on in ((model.from_on <= today, today), (model.from_on > today, model.from_on)):
@@ -117,11 +124,11 @@ async def archive_team(work: Work, team_id: UUID) -> Team:
 
 
 @needs(Can.FORM_TEAMS)
-async def add_team_member(work: Work, team_id: UUID, new: NewTeamMember) -> TeamMember:
+async def add_team_member(work: Work, team_id: UUID, new: NewTeamMember) -> SavedMember:
     """Adds a person to a team. From the first day on, the person sees the students of the team.
 
-    Raises `Conflict` for a person who is a member already, and `Invalid` for a student, a guardian and others whose
-    role opens nothing.
+    If the person has this role in the team already, nothing changes. Raises `Conflict` for a member with another role
+    or with a last day, and `Invalid` for a student, a guardian and others whose role opens nothing.
     """
     require_texts(new)
     team = await lock_team(work, team_id)
@@ -133,8 +140,11 @@ async def add_team_member(work: Work, team_id: UUID, new: NewTeamMember) -> Team
     from_on = new.from_on or today
     is_same = (TeamMember.district_id == work.district_id, TeamMember.team_id == team.id)
     still = or_(TeamMember.until_on.is_(None), TeamMember.until_on > max(today, from_on))
-    if await work.db.scalar(select(TeamMember.id).where(*is_same, TeamMember.person_id == person.id, still)):
-        raise Conflict("This person is a member of the team already.", code="team.member_already")
+    present = await work.db.scalar(select(TeamMember).where(*is_same, TeamMember.person_id == person.id, still))
+    if present is not None:
+        if present.role != new.role or present.until_on is not None:
+            raise Conflict("This person is a member of the team already.", code="team.member_already")
+        return SavedMember(present, is_new=False)
     member = TeamMember(
         district_id=work.district_id,
         id=new_id(),
@@ -146,9 +156,9 @@ async def add_team_member(work: Work, team_id: UUID, new: NewTeamMember) -> Team
         version=1,
     )
     work.db.add(member)
-    await bump(work, team)
+    await count_change(work, team)
     emit_team_event(work, TEAM_MEMBERS_CHANGED, team.id, team.version, team.school_id)
-    return member
+    return SavedMember(member, is_new=True)
 
 
 @needs(Can.FORM_TEAMS)
@@ -175,35 +185,6 @@ async def end_team_membership(
     return await _changed(work, team, member)
 
 
-async def lock_team(work: Work, team_id: UUID) -> Team:
-    """Locks and returns an active team that the caller may change.
-
-    Raises `NotFound`, `Forbidden` for a team of another school, whose members the caller may be, and `Conflict` for an
-    archived team.
-    """
-    query = select(Team).where(Team.district_id == work.district_id, Team.id == team_id)
-    team = await work.db.scalar(query.with_for_update().execution_options(populate_existing=True))
-    if team is None:
-        raise NotFound("team")
-    if not may_change(work, team.school_id):
-        raise Forbidden(OUT_OF_REACH, code="team.out_of_reach")
-    if team.state == TeamState.ARCHIVED:
-        raise Conflict("The team is archived. Form a new one.", code="team.archived")
-    return team
-
-
-def may_change(work: Work, school_id: UUID | None) -> bool:
-    """Returns whether the caller may form and change teams of a school, or with None, teams of several schools."""
-    principal = work.principal
-    return principal.reach is Reach.DISTRICT or (principal.reach is Reach.SCHOOLS and school_id in principal.schools)
-
-
-async def bump(work: Work, team: Team) -> None:
-    """Counts a change of the team or of its rows in the team's version."""
-    team.version += 1
-    await work.db.flush()
-
-
 async def _lock_member(work: Work, member_id: UUID) -> tuple[TeamMember, Team]:
     query = select(TeamMember).where(TeamMember.district_id == work.district_id, TeamMember.id == member_id)
     member = await work.db.scalar(query)
@@ -219,6 +200,6 @@ async def _lock_member(work: Work, member_id: UUID) -> tuple[TeamMember, Team]:
 
 async def _changed(work: Work, team: Team, member: TeamMember) -> TeamMember:
     member.version += 1
-    await bump(work, team)
+    await count_change(work, team)
     emit_team_event(work, TEAM_MEMBERS_CHANGED, team.id, team.version, team.school_id)
     return member

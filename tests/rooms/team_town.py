@@ -39,4 +39,4 @@ async def team_of(town: Town, *people: str, school: int | None = 0) -> Team:
 async def serves(town: Town, team: Team, **whom: Any) -> TeamScope:
     """Has a team serve a grade of a school, a class or a student."""
     async with town.unit() as work:
-        return await add_team_scope(work, team.id, NewTeamScope(**whom))
+        return (await add_team_scope(work, team.id, NewTeamScope(**whom))).row

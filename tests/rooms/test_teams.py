@@ -236,15 +236,17 @@ async def test_only_staff_with_access_become_members_once(north: Town) -> None:
         for kind, row_id in (("person", north.staff["parent"]), ("student", north.students["amy"])):
             with pytest.raises((Invalid, NotFound)):
                 await add_team_member(work, team.id, NewTeamMember(named(kind, row_id)))
+        again = await add_team_member(work, team.id, NewTeamMember(named("person", north.staff["teacher"])))
+        assert not again.is_new
         with pytest.raises(Conflict):
-            await add_team_member(work, team.id, NewTeamMember(named("person", north.staff["teacher"])))
+            await add_team_member(work, team.id, NewTeamMember(named("person", north.staff["teacher"]), TeamRole.LEAD))
         (membership,) = await members_of(work, team.id)
         await end_team_membership(work, membership.id)
         await add_team_member(work, team.id, NewTeamMember(named("person", north.staff["teacher"])))
 
 
 async def test_a_scope_names_exactly_one_kind(north: Town) -> None:
-    """A grade without its school, two kinds at once and none are refused; so is what the team serves already."""
+    """A grade without its school, two kinds at once and none are refused. Nobody is served twice at once."""
     school, student = named("org", north.schools[0]), named("student", north.students["amy"])
     team = await team_of(north)
     async with north.unit() as work:
@@ -255,8 +257,11 @@ async def test_a_scope_names_exactly_one_kind(north: Town) -> None:
             NewTeamScope(school, "03", None, student),
         ):
             assert await _code(add_team_scope(work, team.id, whom)) == "team.scope_kind"
-    await serves(north, team, school=school, grade="03")
+    scope = await serves(north, team, school=school, grade="03")
     async with north.unit() as work:
+        again = await add_team_scope(work, team.id, NewTeamScope(school, "03"))
+        assert (again.row.id, again.is_new) == (scope.id, False)
+        await end_team_scope(work, scope.id, TODAY + timedelta(days=9))
         with pytest.raises(Conflict):
             await add_team_scope(work, team.id, NewTeamScope(school, "03"))
 
