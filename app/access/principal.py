@@ -144,7 +144,7 @@ def acting_for(client: Principal, acting: ActingPerson) -> Principal:
     if role_opens is None:
         raise Forbidden("This person's role gives no access here.", code="act_for.role")
     if acting.role in SEES_SCHOOL:
-        schools = schools_of(client, acting)
+        schools = _schools_of(client, acting)
         reach = Reach.SCHOOLS if schools is not None else Reach.DISTRICT
         students = acting.students if reach is Reach.SCHOOLS else ()
         reached = replace(client, reach=reach, schools=schools or (), students=students)
@@ -172,7 +172,7 @@ def system_principal(district_id: UUID, name: str) -> Principal:
     )
 
 
-def schools_of(client: Principal, acting: ActingPerson) -> tuple[UUID, ...] | None:
+def _schools_of(client: Principal, acting: ActingPerson) -> tuple[UUID, ...] | None:
     """Returns the schools that both the client and the acting person may see, or None for the whole district."""
     if acting.whole_district:
         return client.schools if client.reach is Reach.SCHOOLS else None

@@ -1,27 +1,76 @@
 """Determines whom a member of staff sees: the students whom this person teaches, supports or leads, and those of teams.
 
-Whom a person teaches follows from enrollments. The students of a team are reached by those who are members today, while
+Whom a person teaches follows from enrollments. The students of a team are seen by those who are members today, while
 the team is active; what a member may do for them follows from the member's role in the roster.
 """
 
-from dataclasses import replace
-from datetime import date
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
+
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, any_, cast, delete, func, or_, select
+from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.orm import InstrumentedAttribute
 
-from app.access.permission import ROLE_OPENS, SEES_SCHOOL, Can
-from app.access.principal import ActingPerson, Principal, acting_for, schools_of
+from app.access.permission import SEES_SCHOOL, Can
+from app.access.principal import ActingPerson, Principal, Reach, acting_for
 from app.access.work import Work, needs, unit
-from app.core.clock import today_in
+from app.core.clock import now
 from app.core.crypto import Keyring
-from app.roster.lookup import IdList, locate_staff, zone_of
-from app.roster.models import Caseload, Enrollment, Org, Person
-from app.team.models import Team, TeamMember, TeamStudent
+from app.roster.lookup import locate_staff
+from app.roster.models import Caseload, Person
+from app.roster.references import parse
 from app.team.rules import TeamState
+
+POINTER: Final = "/act_for"
+
+
+TODAY: Final = "(SELECT ($3::timestamptz AT TIME ZONE d.time_zone)::date FROM district d WHERE d.district_id = $1)"
+TEAMS: Final = f"""ARRAY (
+    SELECT m.team_id FROM team_member m JOIN team g ON g.district_id = $1 AND g.id = m.team_id
+    WHERE m.district_id = $1 AND m.person_id = $2 AND g.state = '{TeamState.ACTIVE}'
+      AND m.from_on <= {TODAY} AND (m.until_on IS NULL OR m.until_on > {TODAY})
+    ORDER BY m.team_id)"""
+SERVED: Final = f"""ARRAY (
+    SELECT v.student_id FROM team_student v
+    WHERE v.district_id = $1 AND v.team_id = ANY ({TEAMS})
+      AND v.from_on <= {TODAY} AND (v.until_on IS NULL OR v.until_on > {TODAY}))"""
+ACTING: Final = f"""
+SELECT p.role, p.enabled AND p.removed_at IS NULL, p.school_ids,
+       EXISTS (SELECT FROM org o WHERE o.district_id = $1 AND o.id = ANY (p.school_ids)
+                                   AND o.type = 'district' AND o.removed_at IS NULL),
+       CASE WHEN p.removed_at IS NOT NULL THEN '{{}}'
+       WHEN p.role <> ALL ($4::text[]) THEN ARRAY (
+           SELECT s.id FROM person s
+           WHERE s.district_id = $1 AND s.removed_at IS NULL AND s.id = ANY (
+               ARRAY (SELECT c.student_id FROM caseload c WHERE c.district_id = $1 AND c.staff_id = $2)
+               || ARRAY (
+                   SELECT e.person_id FROM enrollment e
+                   WHERE e.district_id = $1 AND e.is_student AND e.removed_at IS NULL
+                     AND (e.ends_on IS NULL OR e.ends_on > {TODAY})
+                     AND e.class_id = ANY (ARRAY (
+                         SELECT t.class_id FROM enrollment t
+                         WHERE t.district_id = $1 AND t.person_id = $2 AND NOT t.is_student AND t.removed_at IS NULL
+                           AND (t.ends_on IS NULL OR t.ends_on > {TODAY}))))
+               || {SERVED})
+           ORDER BY s.id)
+       ELSE ARRAY (
+           SELECT s.id FROM person s
+           WHERE s.district_id = $1 AND s.removed_at IS NULL AND s.id = ANY ({SERVED})
+             AND NOT s.school_ids && ARRAY (
+                 SELECT u.id FROM unnest(p.school_ids) AS u (id) WHERE $5::uuid[] IS NULL OR u.id = ANY ($5::uuid[]))
+           ORDER BY s.id) END,
+       {TEAMS}
+FROM person p
+WHERE p.district_id = $1 AND p.id = $2 AND NOT p.is_student"""
+"""The statement about an acting person: role, whether active, schools, whether one is the district, students, teams.
+
+The students are the caseload and those of teams; for a role that sees schools, only those of teams whom the person does
+not see by a school. A student who left is on nobody's caseload and in no team; the student's school and district still
+see the records. Each step selects by the ids of the step before, as an array: joins would be planned badly for a roster
+that was just loaded and has no statistics yet.
+"""
 
 
 @needs(Can.ACT_FOR)
@@ -30,20 +79,21 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 
     Raises `Invalid` for an unknown person.
     """
-    person = await locate_staff(work, name, "/act_for")
-    today = today_in(await zone_of(work))
-    role = person.role if person.enabled and person.removed_at is None else "departed"
-    acting = ActingPerson(person.id, role, False, tuple(person.school_ids), ())
-    if role not in ROLE_OPENS:
-        return acting
-    acting = replace(acting, whole_district=await _sees_district(work, person))
-    teams = await _teams(work, person.id, today)
-    served = {student_id for students in teams.values() for student_id in students}
-    if role not in SEES_SCHOOL:
-        students = await _caseload(work, person.id, today, served)
-    else:
-        students = await _at_other_schools(work, schools_of(work.principal, acting), served)
-    return replace(acting, students=students, teams=tuple(sorted(teams)))
+    person_id = parse("person", name, POINTER).id or (await locate_staff(work, name, POINTER)).id
+    client = work.principal
+    schools_of_client = list(client.schools) if client.reach is Reach.SCHOOLS else None
+    rows = await work.run(ACTING, (work.district_id, person_id, now(), list(SEES_SCHOOL), schools_of_client))
+    if not rows:
+        await locate_staff(work, name, POINTER)  # raises `Invalid`
+    ((role, is_active, schools, whole_district, students, teams),) = rows
+    return ActingPerson(
+        person_id=person_id,
+        role=role if is_active else "departed",
+        whole_district=whole_district,
+        schools=tuple(schools),
+        students=tuple(students),
+        teams=tuple(teams),
+    )
 
 
 async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Principal, name: str) -> Principal:
@@ -82,93 +132,4 @@ async def release(work: Work, support_id: UUID) -> None:
     """
     await work.db.execute(
         delete(Caseload).where(Caseload.district_id == work.district_id, Caseload.support_id == support_id)
-    )
-
-
-async def _sees_district(work: Work, person: Person) -> bool:
-    district_org = await work.db.scalar(
-        select(Org.id)
-        .where(
-            Org.district_id == work.district_id,
-            Org.id.in_(person.school_ids),
-            Org.type == "district",
-            Org.removed_at.is_(None),
-        )
-        .limit(1)
-    )
-    return district_org is not None
-
-
-async def _teams(work: Work, person_id: UUID, today: date) -> dict[UUID, list[UUID]]:
-    """Returns the students of each active team of which this person is a member today."""
-    students = (
-        select(func.array_agg(TeamStudent.student_id))
-        .where(
-            TeamStudent.district_id == work.district_id,
-            TeamStudent.team_id == TeamMember.team_id,
-            _holds(TeamStudent, today),
-        )
-        .scalar_subquery()
-    )
-    rows = await work.db.execute(
-        select(TeamMember.team_id, students)
-        .join(Team, (Team.district_id == TeamMember.district_id) & (Team.id == TeamMember.team_id))
-        .where(
-            TeamMember.district_id == work.district_id,
-            TeamMember.person_id == person_id,
-            _holds(TeamMember, today),
-            Team.district_id == work.district_id,
-            Team.state == TeamState.ACTIVE,
-        )
-    )
-    return {team_id: student_ids or [] for team_id, student_ids in rows}
-
-
-def _holds(model: type[TeamMember] | type[TeamStudent], today: date) -> ColumnElement[bool]:
-    return and_(model.from_on <= today, or_(model.until_on.is_(None), model.until_on > today))
-
-
-async def _caseload(work: Work, staff_id: UUID, today: date, served: set[UUID]) -> tuple[UUID, ...]:
-    # Three queries, each selecting by the ids that the previous one returned. A self-join would be planned badly for a
-    # roster that was just loaded and has no statistics yet.
-    class_ids = await work.db.scalars(
-        _live(work, today, Enrollment.class_id).where(~Enrollment.is_student, Enrollment.person_id == staff_id)
-    )
-    classes = cast(list(class_ids), IdList)
-    taught_students = await work.db.scalars(
-        _live(work, today, Enrollment.person_id).where(Enrollment.is_student, Enrollment.class_id == any_(classes))
-    )
-    supported_students = await work.db.scalars(
-        select(Caseload.student_id).where(Caseload.district_id == work.district_id, Caseload.staff_id == staff_id)
-    )
-    return await _on_roster(work, {*taught_students, *supported_students, *served})
-
-
-async def _at_other_schools(work: Work, schools: tuple[UUID, ...] | None, served: set[UUID]) -> tuple[UUID, ...]:
-    """Returns the students of teams whom a person who sees these schools (None: all) does not see by a school."""
-    if schools is None or not served:
-        return ()
-    return await _on_roster(work, served, ~Person.school_ids.overlap(cast(list(schools), IdList)))
-
-
-async def _on_roster(work: Work, student_ids: set[UUID], *also: ColumnElement[bool]) -> tuple[UUID, ...]:
-    # A student who left is on nobody's caseload; the student's school and district still see the records.
-    rows = await work.db.scalars(
-        select(Person.id)
-        .where(
-            Person.district_id == work.district_id,
-            Person.id == any_(cast(list(student_ids), IdList)),
-            Person.removed_at.is_(None),
-            *also,
-        )
-        .order_by(Person.id)
-    )
-    return tuple(rows)
-
-
-def _live(work: Work, today: date, column: InstrumentedAttribute[UUID]) -> Select[UUID]:
-    return select(column).where(
-        Enrollment.district_id == work.district_id,
-        Enrollment.removed_at.is_(None),
-        or_(Enrollment.ends_on.is_(None), Enrollment.ends_on > today),
     )

@@ -14,7 +14,8 @@ from app.core.clock import today_in
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
-from app.core.text import Text, require_texts
+from app.core.text import Text
+from app.core.violations import Violations, day_violations, input_violations
 from app.events.catalogue import TEAM_STUDENTS_CHANGED
 from app.roster.lookup import find_row, zone_of
 from app.roster.models import Org, SchoolClass
@@ -65,13 +66,11 @@ async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> SavedS
     If the team serves them already, nothing changes. Raises `Invalid` unless exactly one of the kinds is named, and for
     students outside of the caller's schools, and `Conflict` if the team serves them until a last day.
     """
-    require_texts(new)
-    try:
-        kind = kind_of_scope(new.school, new.grade, new.school_class, new.student)
-    except ValueError as error:
-        raise Invalid([Violation("", "team.scope_kind", str(error))]) from None
+    violations = Violations(input_violations(new))
     team = await lock_team(work, team_id)
-    values = await _served(work, kind, new)
+    with violations:
+        values = await _served(work, new)
+    violations.refuse()
     today = today_in(await zone_of(work))
     from_on = new.from_on or today
     present = await _present(work, team, values, max(today, from_on))
@@ -82,7 +81,6 @@ async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> SavedS
         id=new_id(),
         team_id=team.id,
         team_school_id=team.school_id,
-        kind=kind,
         from_on=from_on,
         version=1,
         **({"school_ids": []} | values),
@@ -104,32 +102,38 @@ async def end_team_scope(work: Work, team_scope_id: UUID, until_on: Annotated[da
     if scope.until_on is not None and scope.until_on <= max(today, scope.from_on):
         raise Conflict("The team has stopped serving these students.", code="team.scope_ended")
     ends_on = until_on or max(today, scope.from_on)
-    if violations := violations_of_end(scope.from_on, ends_on, today):
+    if violations := [*day_violations(until_on, "/until_on"), *violations_of_end(scope.from_on, ends_on, today)]:
         raise Invalid(violations)
     scope.until_on = ends_on
     scope.version += 1
     return await _changed(work, team, scope, today)
 
 
-async def _served(work: Work, kind: ScopeKind, new: NewTeamScope) -> dict[str, Any]:
-    """Returns the columns of a scope that name whom it serves; raises `Invalid` for those whom the caller does not
-    see by the district or a school.
+async def _served(work: Work, new: NewTeamScope) -> dict[str, Any]:
+    """Returns the columns of a scope that name whom it serves.
+
+    Raises `Invalid` unless exactly one of the kinds is named, and for those whom the caller does not see by the
+    district or a school.
     """
+    try:
+        kind = kind_of_scope(new.school, new.grade, new.school_class, new.student)
+    except ValueError as error:
+        raise Invalid([Violation("", "team.scope_kind", str(error))]) from None
     if kind is ScopeKind.GRADE:
         reference = parse("org", str(new.school), "/school")
         of_school = (Org.type == "school", Org.removed_at.is_(None))
         school = await find_row(work, Org, reference, "/school", *of_school)
         _require_reach(work, [school.id], "/school")
-        return {"served_school_id": school.id, "grade": new.grade}
+        return {"kind": kind, "served_school_id": school.id, "grade": new.grade}
     if kind is ScopeKind.CLASS:
         reference = parse("class", str(new.school_class), "/school_class")
         present = SchoolClass.removed_at.is_(None)
         school_class = await find_row(work, SchoolClass, reference, "/school_class", present)
         _require_reach(work, [school_class.school_id], "/school_class")
-        return {"class_id": school_class.id}
+        return {"kind": kind, "class_id": school_class.id}
     student = await lock_student(work, str(new.student), "/student")
     _require_reach(work, student.school_ids, "/student")
-    return {"student_id": student.id, "school_ids": student.school_ids}
+    return {"kind": kind, "student_id": student.id, "school_ids": student.school_ids}
 
 
 def _require_reach(work: Work, school_ids: list[UUID], pointer: str) -> None:

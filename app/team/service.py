@@ -13,7 +13,8 @@ from app.core.clock import now, today_in
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
-from app.core.text import Text, require_texts
+from app.core.text import Text
+from app.core.violations import Violations, day_violations, input_violations
 from app.events.catalogue import TEAM_ARCHIVED, TEAM_FORMED, TEAM_MEMBERS_CHANGED
 from app.roster.lookup import find_row, locate_staff, zone_of
 from app.roster.models import Org
@@ -72,13 +73,10 @@ async def form_team(work: Work, new: NewTeam) -> Team:
 
     A caller who sees some schools must name one of them.
     """
-    require_texts(new)
-    school_id = None
-    if new.school is not None:
-        reference = parse("org", new.school, "/school")
-        school_id = (await find_row(work, Org, reference, "/school", Org.type == "school", Org.removed_at.is_(None))).id
-    if not may_change(work, school_id):
-        raise Invalid([Violation("/school", "team.out_of_reach", OUT_OF_REACH)])
+    violations = Violations(input_violations(new))
+    with violations:
+        school_id = await _school_of(work, new)
+    violations.refuse()
     team = Team(
         district_id=work.district_id,
         id=new_id(),
@@ -130,12 +128,14 @@ async def add_team_member(work: Work, team_id: UUID, new: NewTeamMember) -> Save
     If the person has this role in the team already, nothing changes. Raises `Conflict` for a member with another role
     or with a last day, and `Invalid` for a student, a guardian and others whose role opens nothing.
     """
-    require_texts(new)
+    violations = Violations(input_violations(new))
     team = await lock_team(work, team_id)
-    person = await locate_staff(work, new.person, "/person")
-    if person.role not in ROLE_OPENS or not person.enabled or person.removed_at is not None:
-        detail = "Only staff of the roster whose role gives access can be members of a team."
-        raise Invalid([Violation("/person", "team.not_staff", detail)])
+    with violations:
+        person = await locate_staff(work, new.person, "/person")
+        if person.role not in ROLE_OPENS or not person.enabled or person.removed_at is not None:
+            detail = "Only staff of the roster whose role gives access can be members of a team."
+            raise Invalid([Violation("/person", "team.not_staff", detail)])
+    violations.refuse()
     today = today_in(await zone_of(work))
     from_on = new.from_on or today
     is_same = (TeamMember.district_id == work.district_id, TeamMember.team_id == team.id)
@@ -179,10 +179,21 @@ async def end_team_membership(
     member, team = await _lock_member(work, team_member_id)
     today = today_in(await zone_of(work))
     ends_on = until_on or max(today, member.from_on)
-    if violations := violations_of_end(member.from_on, ends_on, today):
+    if violations := [*day_violations(until_on, "/until_on"), *violations_of_end(member.from_on, ends_on, today)]:
         raise Invalid(violations)
     member.until_on = ends_on
     return await _changed(work, team, member)
+
+
+async def _school_of(work: Work, new: NewTeam) -> UUID | None:
+    """Returns the id of a new team's school, if it has one; raises `Invalid` if the caller may form no team there."""
+    school_id = None
+    if new.school is not None:
+        reference = parse("org", new.school, "/school")
+        school_id = (await find_row(work, Org, reference, "/school", Org.type == "school", Org.removed_at.is_(None))).id
+    if not may_change(work, school_id):
+        raise Invalid([Violation("/school", "team.out_of_reach", OUT_OF_REACH)])
+    return school_id
 
 
 async def _lock_member(work: Work, member_id: UUID) -> tuple[TeamMember, Team]:
