@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from app.response.rules.baseline import MIN_POINTS, note_trend
-from app.response.rules.choose import RULES, DecisionRule
+from app.response.rules.choose import RULES
 from app.response.rules.delivery import allow_for_delivery
-from app.response.rules.field.counts import LEVEL_RULES
 from app.response.rules.field.trend import slope
 from app.response.rules.line import GOAL_WEEK, OfflineSeries
 from app.response.rules.margin import at_rate
@@ -26,6 +25,7 @@ from app.response.rules.monitor.forms import MIN_COHORT
 from app.response.rules.monitor.model import Array
 from app.response.rules.monitor.panel import Panel, judge_weeks
 from app.response.rules.monitor.rule import DEFAULT_FAR, MAX_WEEKS, Facts, conclude, probes
+from app.response.rules.rule import DecisionRule
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, State, maybe_rounded
 from app.response.rules.wording import label, remove_unjustified_name
@@ -222,7 +222,7 @@ def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) 
     if len(line.baseline) >= MIN_POINTS:
         finding = note_trend(line.upto(week).series(), finding)
     rate = finding.rate
-    if rate is None and options.rule not in LEVEL_RULES and len(scores) >= LEVEL_SCORES:
+    if rate is None and RULES[options.rule].judges_growth and len(scores) >= LEVEL_SCORES:
         rate = slope([score.week for score in scores], [score.value for score in scores])
     answer: dict[str, Any] = {
         "id": line.id,

@@ -195,14 +195,14 @@ def shares_of(series: Series) -> Shares | None:
     return shares_at(_estimate_alone(series, PUBLISHED), 0)
 
 
-NEAR, NEARER = 2.0, 1.0
+NEAR, NEARER = 1.9, 1.0
 """The distances of a statistic below the threshold, in log odds, at which extra scores are requested.
 
 Nearer than the first distance, two scores a week are requested; nearer than the second distance, three.
 """
 
 
-UNNAMED = (0.3, 0.42)
+UNNAMED = (0.35, 0.44)
 """The probabilities of slow growth from which extra scores are requested after an alarm, to decide about its name.
 
 From the first value on two scores a week are requested, from the second on three.
