@@ -17,8 +17,16 @@ from app.response.rules.monitor.panel import Panel
 
 LAGS = (1, 2, 3, 4, 6)
 
-CORRELATION_SD = 0.25
-"""The standard deviation of the prior of the correlation, around zero."""
+CORRELATION_SD, WOBBLE_SD = 0.25, 0.012
+"""The standard deviations of two priors: of the correlation, around zero, and of the wobble's variance, around its
+default. They decide between a correlation and a wobble, which leave similar traces in the scores.
+"""
+
+CHANGES = 0.003
+"""The share of students whose growth changes in a week, which is assumed while the scatter is estimated.
+
+The prior of the monitor assumes more changes, so that it reacts quickly; here that would hide the wobble.
+"""
 
 SKEW = 0.35**2 - 0.25**2
 """A correction that is added to the square of the estimated spread of students' noise.
@@ -82,7 +90,7 @@ def estimate_scatter(panel: Panel) -> Scatter:
     """
     table, cohorts = weekly(panel), Cohorts.of(panel.cohort)
     lags = [k for k in LAGS if table.shape[1] > 2 * k]
-    own, error = [], []
+    own, influence = [], []
     products = [_products(contrasts(table, k), cohorts) for k in lags]
     pairs = int(sum(p[1] for p in products[:3]))
     form = max(sum(p[0] for p in products[:3]) / max(pairs, 1) / 6, 0.0) if pairs else DEFAULT.share
@@ -93,10 +101,12 @@ def estimate_scatter(panel: Panel) -> Scatter:
         number = (~np.isnan(squares)).sum(axis=1)
         sums = np.nansum(squares, axis=1)
         mean = sums.sum() / max(number.sum(), 1)
-        change_terms = DEFAULT.hazard * turn * sum((k - abs(j)) ** 2 for j in range(-k, k + 1))
+        change_terms = CHANGES * turn * sum((k - abs(j)) ** 2 for j in range(-k, k + 1))
         own.append(mean - 6 * form - change_terms)
-        error.append(np.sqrt(((sums - mean * number) ** 2).sum()) / max(number.sum(), 1))
-    sigma, wobble, r = _fit(np.array(lags), np.array(own), np.array(error) + 1e-9)
+        # The lags share most of their chance: noisy students are so at every lag. What differs is known much better.
+        influence.append(cohorts.sums((sums - mean * number)[:, None])[:, 0] / max(number.sum(), 1))
+    covariance = np.array(influence) @ np.array(influence).T + 1e-12 * np.eye(len(lags))
+    sigma, wobble, r = _fit(np.array(lags), np.array(own), covariance)
     return Scatter(sigma, form, wobble, r, _spread(table, form), pairs)
 
 
@@ -110,20 +120,20 @@ def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
     return float(total.sum()), float((n * (n - 1)).sum())
 
 
-def _fit(k: NDArray[np.int64], own: Array, error: Array) -> tuple[float, float, float]:
+def _fit(k: NDArray[np.int64], own: Array, covariance: Array) -> tuple[float, float, float]:
     """Fits three variables by penalized least squares: a score's own error, the wobble and the correlation r.
 
     * `k` has the lags, in weeks.
     * `own` has the mean squared contrast at each lag, without the part that the forms explain.
-    * `error` has the standard errors of `own`.
+    * `covariance` (lags, lags) is the covariance of the errors of `own`.
 
     The values of r are tried on a grid. For each value of r, the other two are computed.
     """
-    usual = DEFAULT.wobble**2
+    usual, whitened = DEFAULT.wobble**2, np.linalg.inv(np.linalg.cholesky(covariance))
     best, estimates = np.inf, (0.65, usual, 0.0)
     for r in np.linspace(0, 0.8, 81):
         shape = 6 - 8 * r**k + 2 * r ** (2 * k)
-        rows, targets = np.column_stack([shape / error, 2 * k / error]), own / error
+        rows, targets = whitened @ np.column_stack([shape, 2.0 * k]), whitened @ own
         free = np.linalg.lstsq(rows, targets, rcond=None)[0][1] - usual
         # The wobble is moved towards its default by twice its standard error. Chance then does not move the false-alarm
         # rates, and a large wobble is still learnt.
@@ -131,7 +141,9 @@ def _fit(k: NDArray[np.int64], own: Array, error: Array) -> tuple[float, float, 
         wobble = max(usual + (free * max(0.0, 1 - 4 * variance / free**2) if free else 0.0), 0.0)
         rest = targets - rows[:, 1] * wobble
         x = np.array([rows[:, 0] @ rest / (rows[:, 0] @ rows[:, 0]), wobble])
-        loss = float(((rows @ x - targets) ** 2).sum() + (r / CORRELATION_SD) ** 2)
+        loss = float(
+            ((rows @ x - targets) ** 2).sum() + (r / CORRELATION_SD) ** 2 + ((wobble - usual) / WOBBLE_SD) ** 2
+        )
         if loss < best and x[0] > 0:
             best, estimates = loss, (float(x[0]), float(x[1]), float(r))
     return estimates
