@@ -90,8 +90,10 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for early, label in ((0.5, "restored, in proportion before"), (0.0, "restored, no growth before")):
         year, share = restored(options.students, options.seed, early=early)
-        print(report(label, verdicts(year, share)))
-        print(report(f"{label}; as if all were delivered", verdicts(year, None)), flush=True)
+        alone = replace(year, cohort=np.arange(len(year.cohort)))
+        for judged, place in ((alone, "alone"), (year, "in cohorts of such students")):
+            print(report(f"{label}, {place}", verdicts(judged, share)))
+            print(report(f"{label}, {place}; as if all were delivered", verdicts(judged, None)), flush=True)
     year, share = thin(options.students, options.seed)
     for group, label in ((RESPONDER, "thin"), (NEVER, "thin, never")):
         chosen = year.group == group
