@@ -82,9 +82,9 @@ def _field(command: Command) -> StrawberryField:
 
 
 def _additional_values(command: Command, result: Any) -> dict[str, Any]:
-    """Returns the additional values of a command's result, which are all but its row, by name.
+    """Returns the values that a command's result has besides its row, by name.
 
-    They are null if the command has failed.
+    Each value is None if the command has failed.
     """
     if command.value is None:
         return {}

@@ -29,8 +29,8 @@ async def baseline_from(
 ) -> float:
     """Returns the baseline of a phase; raises `Invalid` if there is none.
 
-    It is `given` if that is set, otherwise the median of the last three scores of the measure, otherwise the value
-    `otherwise`.
+    The baseline is `given` if that is set, otherwise the median of the last three scores of the measure, otherwise
+    the value of `otherwise`.
     """
     if given is not None:
         return given

@@ -17,6 +17,7 @@ TAGS = {
     "me": "The caller: who it is, and what it can reach and do.",
     "roster": "Schools, staff, classes and students, as the district's SIS has them.",
     "grades": "Line items, results and assessment results, as the district's SIS has them.",
+    "teams": "Who meets about which students, and therefore sees them.",
     "playbook": "How the district works: areas, levels of support, measures and the rules of judgement.",
     "concerns": "Dated concerns about one student in one area.",
     "supports": "What is done for a student: plans, phases and goals.",

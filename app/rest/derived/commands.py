@@ -153,7 +153,7 @@ class Commands:
         return resource is not None and "version" in self.reader.catalog.members(resource)
 
     def _model(self, command: Command) -> type[Shape] | None:
-        """Returns the model of the answer: of the row, of what the command returns beside it, or of both."""
+        """Returns the model of the answer, which has the row, the other values of the command's result, or both."""
         shapes, shown = self.reader.shapes, command.rest_result or command.result
         if command.value is None:
             return None if shown is None else shapes.of(shown)
