@@ -20,7 +20,7 @@ from tests.processes import REPOSITORY
 READS = {
     **{f"list_{name}": f"Query.{name}" for name in ("areas", "breaks", "calibrations", "classes", "concerns")},
     **{f"list_{name}": f"Query.{name}" for name in ("decisions", "levels", "measures", "schools", "scores")},
-    **{f"list_{name}": f"Query.{name}" for name in ("staff", "students", "supports")},
+    **{f"list_{name}": f"Query.{name}" for name in ("staff", "students", "supports", "terms")},
     **{f"get_{name}": f"Query.{name}" for name in ("class", "concern", "decision", "me", "playbook", "school")},
     **{f"get_{name}": f"Query.{name}" for name in ("score", "session", "student", "support", "verdict")},
     "get_staff": "Query.person",
