@@ -137,6 +137,7 @@ TAGS = {
     "team-scopes": "teams",
     "teams": "teams",
     "sync-runs": "sync",
+    "test-clock": "me",
     "webhook-endpoints": "webhooks",
 }
 """The tag of a command: that of the last part of its path that is here."""

@@ -22,13 +22,13 @@ from app.access.models import District
 from app.access.permission import Can
 from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.disk_space import is_database_full, is_full
 from app.core.errors import Conflict, NotFound, StorageFull
 from app.core.ids import new_id
 from app.events.outbox import record_of_students
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of
 from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
@@ -320,7 +320,7 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
         await driver.execute(f"SET LOCAL {setting}")
     emit = partial(record_of_students, work)
     teams = partial(follow_roster, work)
-    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(await zone_of(work)), emit, teams)
+    return Stage(driver, work.district_id, source_id, run_id, now(), await today_of(work), emit, teams)
 
 
 async def clear_stage(stage: Stage) -> None:

@@ -14,7 +14,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.core import ids
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, AtMost
@@ -36,7 +36,7 @@ from app.playbook.lookup import (
     secured_code,
 )
 from app.playbook.models import Measure
-from app.roster.lookup import locate_staff, zone_of
+from app.roster.lookup import locate_staff, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_student
 from app.support.lookup import current_phase, lock_support
@@ -194,7 +194,7 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
     support = await lock_support(work, support_id)
     support.state = next_state(support.state, "start")
     phase = await current_phase(work, support)
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     begins_on = on or min(support.starts_on, today)
     violations = Violations(day_violations(on, "/on"))
     with violations:
@@ -216,7 +216,7 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
     support = await lock_support(work, support_id)
     support.state = next_state(support.state, "change")
     last = await current_phase(work, support)
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     measure = await measure_by_id(work, support.measure_id)
     plan = _changed_plan(change, last) | {name: getattr(measure, name) for name in _OF_MEASURE}
     with violations:
@@ -261,7 +261,7 @@ async def end_support(
     support = await lock_support(work, support_id)
     was_active, support.state = support.state == "active", next_state(support.state, "end")
     phase = await current_phase(work, support)
-    ends_on = on or today_in(await zone_of(work))
+    ends_on = on or await today_of(work)
     with violations:
         if was_active and ends_on < phase.begins_on:
             raise Invalid([Violation("/on", "support.ends_on", "A support ends after its last phase began.")])

@@ -10,14 +10,13 @@ from sqlalchemy import or_, select
 from app.access.permission import Can
 from app.access.principal import Reach
 from app.access.work import Work, needs
-from app.core.clock import today_in
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
 from app.core.text import Text
 from app.core.violations import Violations, day_violations, input_violations
 from app.events.catalogue import TEAM_STUDENTS_CHANGED
-from app.roster.lookup import find_row, zone_of
+from app.roster.lookup import find_row, today_of
 from app.roster.models import Org, SchoolClass
 from app.roster.references import parse
 from app.roster.student_lock import lock_student
@@ -71,7 +70,7 @@ async def add_team_scope(work: Work, team_id: UUID, new: NewTeamScope) -> SavedS
     with violations:
         values = await _served(work, new)
     violations.refuse()
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     from_on = new.from_on or today
     present = await _present(work, team, values, max(today, from_on))
     if present is not None:
@@ -98,7 +97,7 @@ async def end_team_scope(work: Work, team_scope_id: UUID, until_on: Annotated[da
         raise NotFound("team_scope")
     team = await lock_team(work, scope.team_id)
     await work.db.refresh(scope)
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     if scope.until_on is not None and scope.until_on <= max(today, scope.from_on):
         raise Conflict("The team has stopped serving these students.", code="team.scope_ended")
     ends_on = until_on or max(today, scope.from_on)

@@ -9,14 +9,14 @@ from sqlalchemy import or_, select, update
 
 from app.access.permission import ROLE_OPENS, Can
 from app.access.work import Work, needs
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
 from app.core.text import Text
 from app.core.violations import Violations, day_violations, input_violations
 from app.events.catalogue import TEAM_ARCHIVED, TEAM_FORMED, TEAM_MEMBERS_CHANGED
-from app.roster.lookup import find_row, locate_staff, zone_of
+from app.roster.lookup import find_row, locate_staff, today_of
 from app.roster.models import Org
 from app.roster.references import parse
 from app.team.lookup import OUT_OF_REACH, count_change, lock_team, may_change
@@ -85,7 +85,7 @@ async def form_team(work: Work, new: NewTeam) -> Team:
         school_id=school_id,
         state=TeamState.ACTIVE,
         formed_by=work.principal.person_id,
-        formed_on=today_in(await zone_of(work)),
+        formed_on=await today_of(work),
         created_at=now(),
         version=1,
     )
@@ -99,7 +99,7 @@ async def form_team(work: Work, new: NewTeam) -> Team:
 async def archive_team(work: Work, team_id: UUID) -> Team:
     """Archives a team: from today it has no members, serves nobody, and cannot be changed."""
     team = await lock_team(work, team_id)
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     team.state, team.archived_on = TeamState.ARCHIVED, today
     await count_change(work, team)
     for model in (TeamMember, TeamScope):
@@ -136,7 +136,7 @@ async def add_team_member(work: Work, team_id: UUID, new: NewTeamMember) -> Save
             detail = "Only staff of the roster whose role gives access can be members of a team."
             raise Invalid([Violation("/person", "team.not_staff", detail)])
     violations.refuse()
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     from_on = new.from_on or today
     is_same = (TeamMember.district_id == work.district_id, TeamMember.team_id == team.id)
     still = or_(TeamMember.until_on.is_(None), TeamMember.until_on > max(today, from_on))
@@ -177,7 +177,7 @@ async def end_team_membership(
 ) -> TeamMember:
     """Ends a membership. On the day `until_on`, the person no longer sees the students of the team."""
     member, team = await _lock_member(work, team_member_id)
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     ends_on = until_on or max(today, member.from_on)
     if violations := [*day_violations(until_on, "/until_on"), *violations_of_end(member.from_on, ends_on, today)]:
         raise Invalid(violations)
@@ -203,7 +203,7 @@ async def _lock_member(work: Work, member_id: UUID) -> tuple[TeamMember, Team]:
         raise NotFound("team_member")
     team = await lock_team(work, member.team_id)
     await work.db.refresh(member)
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     if member.until_on is not None and member.until_on <= max(today, member.from_on):
         raise Conflict("The membership has ended.", code="team.membership_ended")
     return member, team

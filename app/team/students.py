@@ -17,12 +17,11 @@ from sqlalchemy import Date, Text, TextClause, Uuid, any_, bindparam, cast, sele
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import today_in
 from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.ids import new_id
 from app.events.catalogue import TEAM_MEMBERS_CHANGED, TEAM_STUDENTS_CHANGED, EventType, NewEvent
 from app.events.outbox import record
-from app.roster.lookup import IdList, zone_of
+from app.roster.lookup import IdList, today_of
 from app.roster.student_lock import lock_students
 from app.team.models import Team
 from app.team.rules import ScopeKind, TeamState
@@ -129,7 +128,7 @@ async def follow_roster(work: Work) -> int:
     has locked these students.
     """
     await lock_team_students(work)
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     left = set(await work.db.scalars(MEMBERS_GONE, {"district": work.district_id, "today": today}))
     written = await _write(work, today, DISTRICT_WIDE)
     is_changed = Team.id == any_(cast([*left, *written], IdList))
@@ -148,7 +147,7 @@ async def follow_roster(work: Work) -> int:
 async def count_out_of_step(work: Work) -> int:
     """Returns the number of students whose rows differ from the scopes of the teams and the roster."""
     sql = f"SELECT count(*) FROM ({select_differing_students()}) AS d"
-    values = _values(work, today_in(await zone_of(work)), DISTRICT_WIDE)
+    values = _values(work, await today_of(work), DISTRICT_WIDE)
     return int(await work.db.scalar(_statement(sql, DISTRICT_WIDE), values) or 0)
 
 

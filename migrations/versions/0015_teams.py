@@ -9,7 +9,7 @@ from alembic import op
 from migrations.tenant import student_table, tenant_table
 
 revision = "0015"
-down_revision = "0012"
+down_revision = "0013"
 
 ENTER = """
 CREATE FUNCTION app.enter(district uuid, reach text, schools text, students text, opens text, teams text)
