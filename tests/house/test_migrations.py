@@ -184,7 +184,7 @@ BEGIN
     END LOOP;
 END $$
 """
-"""Puts the condition of reach before revision 0015 in the place of the present one."""
+"""Puts the condition of reach before revision 0014 in the place of the present one."""
 
 
 async def test_the_reach_of_a_former_version_gets_the_students_of_teams(empty: Settings) -> None:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from app.rest.contract.choices import open_choices
 from app.rest.contract.defaults import state_defaults
 from app.rest.contract.descriptions import describe_properties
+from app.rest.contract.examples import give_examples
 from app.rest.contract.headers import describe_headers
 from app.rest.contract.names import name_schemas, remove_unused_schemas
 from app.rest.contract.sharing import share_responses
@@ -61,3 +62,4 @@ def complete(document: dict[str, Any]) -> None:
     open_choices(document)
     describe_headers(document)
     share_responses(document)
+    give_examples(document)

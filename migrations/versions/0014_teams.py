@@ -8,7 +8,7 @@ from alembic import op
 
 from migrations.tenant import student_table, tenant_table
 
-revision = "0015"
+revision = "0014"
 down_revision = "0013"
 
 ENTER = """
