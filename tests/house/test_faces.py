@@ -23,6 +23,8 @@ READS = {
     **{f"list_{name}": f"Query.{name}" for name in ("staff", "students", "supports")},
     **{f"get_{name}": f"Query.{name}" for name in ("class", "concern", "decision", "me", "playbook", "school")},
     **{f"get_{name}": f"Query.{name}" for name in ("score", "session", "student", "support", "verdict")},
+    "list_benchmarks": "Query.benchmarks",
+    "get_benchmark": "Query.benchmark",
     "get_staff": "Query.person",
     "get_sync_run": "Query.syncRun",
     "get_source": "Query.sisSource",

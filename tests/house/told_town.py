@@ -23,6 +23,7 @@ from app.decision.service import NewDecision, decide
 from app.events.consumers import NewConsumer, save_consumer
 from app.evidence.amend import Amendment as ScoreAmendment
 from app.evidence.service import NewScore
+from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
@@ -69,6 +70,11 @@ async def tell(town: Town) -> Told:
         told.note(f"area {code}", "area", town.areas[code])
     told.note("measure", "measure", town.measures["orf"])
     told.note("level", "level", town.levels[2])
+    async with town.unit() as work:
+        norm = NewBenchmark("orf", "03", f"Norms {town.canary}", realistic_growth=1.0)
+        (saved,) = await publish_benchmarks(work, [norm])
+        assert saved.benchmark is not None
+        told.note("benchmark", "benchmark", saved.benchmark.id)
     await grade(town)
     await _breaks(told)
     await _endpoint(told)
@@ -204,6 +210,7 @@ async def _support(told: Told, student: str, *, start: bool, concerns: tuple[str
         minutes_per_session=30,
         sessions_per_week=3,
         baseline=40.0,
+        confirm_rate=True,
         concerns=concerns,
         lead=told.shown["person"] if student == "amy" else None,
     )
