@@ -91,14 +91,18 @@ async def _explained(work: Work, read: Read, school: UUID | None) -> tuple[str, 
     def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
         statements.append((statement, parameters))
 
+    def keep_of_driver(query: Any) -> None:
+        statements.append((query.query, query.args))
+
     engine: Any = work.db.bind
+    driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
     event.listen(engine.sync_connection, "before_cursor_execute", keep)
     try:
-        await read(work, school)
+        with driver.query_logger(keep_of_driver):
+            await read(work, school)
     finally:
         event.remove(engine.sync_connection, "before_cursor_execute", keep)
     statement, parameters = statements[-1]
-    driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
     times = []
     for _ in range(RUNS):
         row = await driver.fetchval(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", *parameters)

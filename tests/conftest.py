@@ -3,12 +3,13 @@
 Tests are isolated by district instead of by cleaning up, which relies on the isolation that the product promises.
 
 To keep the suite short: `north` takes some 20 ms, and tests that only read can share one town by a fixture of their
-module (`told_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for a
+module (`full_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for a
 process. End a lease, or make a row due, by a statement instead of waiting. What waits for a timeout or starts several
 processes is marked `long`, and runs in the second step of `.ci/run`.
 """
 
 import asyncio
+import gc
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -34,7 +35,7 @@ from tests.house.watch import (  # noqa: F401  # fixtures for every test
     every_event_is_as_its_schema_says,
     every_statement_names_its_district,
 )
-from tests.house.writes import unfit_statements
+from tests.house.writes import unsuitable_statements
 from tests.town import Town, found_town
 
 FIRST = (
@@ -61,6 +62,7 @@ due jobs, and then the files that take longest.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 FAST["log_error_verbosity"] = "default"  # as a server that nobody has set up: what is logged is the product's doing
 
+gc.set_threshold(50_000, 20, 20)  # the suite keeps much and drops little: by default a third of its time is collection
 
 hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("any machine")
@@ -70,6 +72,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Moves the files of FIRST to the beginning and keeps the order of the others."""
     rank = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+def pytest_collection_finish() -> None:
+    """Exempts what the imports and the collection have made, which lives to the end, from garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -113,9 +121,9 @@ def settings(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     migrate(own)
     yield own
     claims = shared_folder(tmp_path_factory) / "statements"
-    unfit = asyncio.run(unfit_statements(own.url_of("owner"), claims))
+    unsuitable = asyncio.run(unsuitable_statements(own.url_of("owner"), claims))
     asyncio.run(drop_database(server.url_of("owner"), name))
-    assert not unfit, "What Citus would refuse:\n" + "\n".join(unfit)
+    assert not unsuitable, "What Citus would refuse:\n" + "\n".join(unsuitable)
 
 
 @pytest.fixture(scope="session")

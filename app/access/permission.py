@@ -32,6 +32,7 @@ class Can(StrEnum):
     RUN_SYNC = "sync:run"
     MANAGE_SOURCES = "source:manage"
     MANAGE_WEBHOOKS = "webhook:manage"
+    MOVE_TEST_CLOCK = "test-clock:move"
     ACT_FOR = "act-for"
     # The permissions below are for the worker, the sync and the operator; no client or person can be granted them.
     SYNC_ROSTER = "sis:sync"
@@ -67,6 +68,7 @@ MEANING: dict[Can, str] = {
     Can.RUN_SYNC: "Request a sync of a configured source.",
     Can.MANAGE_SOURCES: "Create, change and pause the sources that a district syncs from.",
     Can.MANAGE_WEBHOOKS: "Create, read and remove webhook endpoints.",
+    Can.MOVE_TEST_CLOCK: "Move the test clock of a sandbox district.",
     Can.ACT_FOR: "Name the person that a request acts for.",
 }
 

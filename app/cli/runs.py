@@ -19,7 +19,9 @@ from app.access.principal import system_principal
 from app.access.work import Work, unit
 from app.cli.diff import add_to_sync as add_diff
 from app.cli.operate import AsJson, District, as_operator
-from app.cli.sync import ALREADY_RUNNING, USAGE, print_report, sync_app
+from app.cli.output import printable
+from app.cli.report import print_report
+from app.cli.sync import ALREADY_RUNNING, USAGE, sync_app
 from app.core import ids
 from app.core.errors import AimlineError, Invalid
 from app.core.page import keyset
@@ -54,20 +56,20 @@ def add_to(app: typer.Typer) -> None:
         if not run:
             _show_newest(district, as_json)
             return
-        report = _ask(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
+        report = _read(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
         summary = {"run_id": run, "state": report.state, "sentence": report.sentence}
-        print(orjson.dumps(summary).decode() if as_json else f"{run}: {report.state}. {report.sentence}")
+        print(orjson.dumps(summary).decode() if as_json else printable(f"{run}: {report.state}. {report.sentence}"))
 
     @sync_app.command("report")
     def report(run: Run, district: District, as_json: AsJson = False) -> None:
         """Shows a run's report, with its plan if it is held."""
-        run_report = _ask(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
+        run_report = _read(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
         _show(run_report, district, as_json, weighed=True)
 
     @sync_app.command("quarantine")
     def quarantine_(run: Run, district: District) -> None:
         """Prints the rows that a run refused as CSV, for the clerk of the SIS who corrects them."""
-        print(_ask(district, lambda work: quarantine.quarantine_csv(work, ids.parse_id("run", run))), end="")
+        print(_read(district, lambda work: quarantine.quarantine_csv(work, ids.parse_id("run", run))), end="")
 
     @sync_app.command("acknowledge")
     def acknowledge(
@@ -82,7 +84,7 @@ def add_to(app: typer.Typer) -> None:
             chosen = await quarantine.find_rows(work, run_id, row) if row else None
             return await quarantine.acknowledge_rows(work, run_id, chosen)
 
-        print(f"{_ask(district, mark):,} rows are acknowledged.")
+        print(f"{_read(district, mark):,} rows are acknowledged.")
 
     @sync_app.command("approve")
     def approve(
@@ -140,11 +142,11 @@ def add_to(app: typer.Typer) -> None:
                 for change, run in runs
             ]
 
-        lines = _ask(district, read)
+        lines = _read(district, read)
         if as_json:
             print(orjson.dumps(lines).decode())
         for step in () if as_json else lines:
-            print(f"{step['at']}  {step['run_id']}  {step['sentence']}")
+            print(printable(f"{step['at']}  {step['run_id']}  {step['sentence']}"))
         if not as_json and not lines:
             print("No sync has touched this person.")
 
@@ -187,7 +189,7 @@ def add_to(app: typer.Typer) -> None:
 
 def _show_newest(district: str, as_json: bool) -> None:
     """Shows the newest runs, one per line, so that the id of a nightly run can be found."""
-    page = _ask(
+    page = _read(
         district, lambda work: queries.runs(work, keyset(work.district_id, "runs", {}, None, NEWEST, work.keyring))
     )
     lines = [
@@ -203,12 +205,12 @@ def _show_newest(district: str, as_json: bool) -> None:
     if as_json:
         print(orjson.dumps(lines).decode())
     for row in () if as_json else lines:
-        print(f"{row['began_at']}  {row['run_id']}  {row['source']}  {row['state']}. {row['sentence']}")
+        print(printable(f"{row['began_at']}  {row['run_id']}  {row['source']}  {row['state']}. {row['sentence']}"))
     if not as_json and not lines:
         print("There was no run yet.")
 
 
-def _ask(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
+def _read(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
     async def run(engine: AsyncEngine, settings: Settings) -> Answer:
         district_id = await find_district(engine, district)
         async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sync") as work:

@@ -1,6 +1,7 @@
 """The texts of the files that `aimline scaffold` writes.
 
-`@noun`, `@Noun`, `@NOUN`, `@nouns`, `@words` and `@room` stand for the new noun and its package.
+`@noun`, `@Noun`, `@NOUN`, `@nouns` and `@words` stand for forms of the new resource's name, such as `home_visit`,
+`HomeVisit` and `home visits`. `@room` stands for the package of the resource.
 """
 
 MODELS = '''"""Defines the table of @words."""
@@ -74,14 +75,14 @@ from typing import Annotated
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import now, today_in
-from app.core.errors import Invalid
+from app.core.clock import now
 from app.core.ids import new_id
 from app.core.inputs import About
-from app.core.text import Text, require_texts
+from app.core.text import Text
+from app.core.violations import Violations, input_violations
 from app.events.catalogue import @NOUN_RECORDED, NewEvent
 from app.events.outbox import record
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of
 from app.roster.student_lock import lock_student
 from app.@room.@noun.models import @Noun
 from app.@room.@noun.rules import violations_of
@@ -102,12 +103,14 @@ class New@Noun:
 @needs(Can.RECORD_@NOUNS)
 async def record_@noun(work: Work, new: New@Noun) -> @Noun:
     """Records a row about one student."""
-    require_texts(new)
-    student = await lock_student(work, new.student, "/student")
-    today = today_in(await zone_of(work))
-    day = new.recorded_on or today
-    if violations := violations_of(day, today):
-        raise Invalid(violations)
+    violations = Violations(input_violations(new))
+    with violations:
+        student = await lock_student(work, new.student, "/student")
+    today = await today_of(work)
+    with violations:
+        day = new.recorded_on or today
+        violations.add(violations_of(day, today))
+    violations.refuse()
     row = @Noun(
         district_id=work.district_id,
         id=new_id(),
@@ -199,7 +202,7 @@ from fastapi import FastAPI
 from app.core import ids
 from app.core.errors import Invalid
 from app.@room.@noun.service import New@Noun, record_@noun
-from tests.faces.graphql_face import told
+from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import caller
 from tests.town import Town
 
@@ -212,7 +215,7 @@ async def test_a_recorded_row_is_in_both_lists(app: FastAPI, north: Town) -> Non
     shown = ids.format_id("@noun", row.id)
     listed = await caller(app, north).items("/v1/@paths", student=student)
     assert [one["id"] for one in listed] == [shown]
-    answer = await told(north, "{ @fields(first: 5) { edges { node { id student { id } } } } }")
+    answer = await query_data(north, "{ @fields(first: 5) { edges { node { id student { id } } } } }")
     assert answer["@fields"]["edges"] == [{"node": {"id": shown, "student": {"id": student}}}]
 
 

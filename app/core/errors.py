@@ -3,8 +3,8 @@
 No message contains a submitted value, because a name or a birth date must not reach a log through an error.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 MAX_VIOLATIONS: Final = 100
@@ -19,13 +19,13 @@ class Violation:
     """One problem in the input, with its place (a JSON Pointer, RFC 6901), a stable code and a sentence.
 
     A longer pointer is cut: it contains an unknown name that the caller sent, which may be as long as the request.
-    `figures` are numbers by name that a program needs to correct the input, such as a proposed goal.
+    `figures` are names with numbers that a program needs to correct the input, such as a proposed goal.
     """
 
     pointer: str
     code: str
     detail: str
-    figures: Mapping[str, float] = field(default_factory=dict)
+    figures: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.pointer) > MAX_POINTER:

@@ -126,7 +126,7 @@ async def _fetch(
     parameters = tuple(caller_values[name] for name in plan.parameters)
     if (explanations := open_explanations()) is not None:
         text = await needs(*plan.requires)(plan_of)(work, plan.sql, parameters)
-        explanations.append(Explanation(plan.sql, text, plan.requires, disclosed_kinds(catalog, roots)))
+        explanations.append(Explanation(plan.sql, parameters, text, plan.requires, disclosed_kinds(catalog, roots)))
         return [None if root.denied is not None else NULL for root in plan.roots]
     row = await needs(*plan.requires)(_execute)(work, plan.sql, parameters)
     columns = iter(row)
@@ -134,11 +134,9 @@ async def _fetch(
 
 
 async def _execute(work: Work, sql: str, parameters: tuple[Any, ...]) -> Sequence[str | None]:
-    await work.db.flush()  # a command's answer is read in its transaction
-    connection = await work.db.connection()
-    result = await connection.exec_driver_sql(sql, parameters)
-    row: Sequence[str | None] = result.one()
-    return row
+    (row,) = await work.run(sql, parameters)
+    values: Sequence[str | None] = row
+    return values
 
 
 async def _answer(

@@ -125,6 +125,9 @@ PROBLEM_TYPES = {
     "variables.too_deep": ProblemType(400, "The variables are too deep", SMALLER),
     "variables.too_large": ProblemType(400, "The variables are too large", SMALLER),
     "streams.too_many": ProblemType(429, "Too many streams", WAIT),
+    "test_clock.missing": ProblemType(
+        409, "This district has no test clock", "Use a sandbox district, made by `aimline district create --sandbox`."
+    ),
     "version.mismatch": ProblemType(412, "The row has changed", READ_AGAIN),
     "version.required": ProblemType(428, "Name the version", "Send If-Match with the ETag that you have read."),
     "webhook.reach": ProblemType(403, "An endpoint belongs to a client", "Send the request without Aimline-Act-For."),

@@ -130,6 +130,7 @@ TAGS = {
     "sis-sources": "sync",
     "supports": "supports",
     "sync-runs": "sync",
+    "test-clock": "me",
     "webhook-endpoints": "webhooks",
 }
 """The tag of a command: that of the last part of its path that is here."""

@@ -22,13 +22,13 @@ from app.access.models import District
 from app.access.permission import Can
 from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.disk_space import is_database_full, is_full
 from app.core.errors import Conflict, NotFound, StorageFull
 from app.core.ids import new_id
 from app.events.outbox import record_of_students
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of
 from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
@@ -39,7 +39,7 @@ from app.sis.engine.report import Report
 from app.sis.engine.review.changes import list_changes
 from app.sis.engine.review.contradictions import find_likely_rekeys, keep_contradicted, set_aside
 from app.sis.engine.review.planning import name_all_quarantined, plan_kinds
-from app.sis.engine.review.scope import scope_of
+from app.sis.engine.review.scope import SourceScope, scope_of
 from app.sis.engine.run import (
     EXITS,
     RunRequest,
@@ -71,6 +71,7 @@ from app.sis.port import (
 from app.sis.rules import RunState
 
 ROSTER_CSV, SCORES_CSV = "oneroster-csv", "scores-csv"
+WHOLE = SourceScope()  # all schools and all users
 KEPT_SIZE = 64 << 20  # bytes; the assumed size of a kept plan, whose files no longer exist
 log = structlog.get_logger()
 
@@ -85,6 +86,7 @@ async def sync_csv(
     progress: Progress,
     limits: GuardLimits | None = None,
     leave_out: Collection[str] = (),
+    scope: SourceScope = WHOLE,
 ) -> Report:
     """Syncs a district's roster from a OneRoster CSV zip on this machine, as `sync` does, and returns the report."""
 
@@ -93,7 +95,9 @@ async def sync_csv(
         with open_zip(file, leave_out) as source:
             yield source
 
-    return await sync(engine, keyring, district_id, opener, source_name, dry, progress, limits, leave_out=leave_out)
+    return await sync(
+        engine, keyring, district_id, opener, source_name, dry, progress, limits, leave_out=leave_out, scope=scope
+    )
 
 
 async def sync_scores(
@@ -104,6 +108,7 @@ async def sync_scores(
     source_name: str,
     dry: bool,
     progress: Progress,
+    scope: SourceScope = WHOLE,
 ) -> Report:
     """Imports a CSV file of scores on this machine. Does and returns the same as `sync`."""
 
@@ -112,7 +117,7 @@ async def sync_scores(
         with open_scores(file) as source:
             yield source
 
-    return await sync(engine, keyring, district_id, opener, source_name, dry, progress, kind=SCORES_CSV)
+    return await sync(engine, keyring, district_id, opener, source_name, dry, progress, kind=SCORES_CSV, scope=scope)
 
 
 async def sync(
@@ -127,12 +132,14 @@ async def sync(
     request: RunRequest = RunRequest(),
     leave_out: Collection[str] = (),
     kind: str = ROSTER_CSV,
+    scope: SourceScope = WHOLE,
 ) -> Report:
     """Syncs a district from the source that `opener` opens, as role `worker`, and returns the report.
 
     No transaction is open while the source is fetched. `limits` replace the source's own limits, and `leave_out` adds
-    kinds to those that the source's settings leave out. `kind` is the kind of the source. With `dry`, nothing is
-    applied. If the source is refused, the report's state is `failed`; if the source has nothing new, it is `skipped`.
+    kinds to those that the source's settings leave out. `scope` restricts the run further than the settings do. `kind`
+    is the kind of the source. With `dry`, nothing is applied. If the source is refused, the report's state is `failed`;
+    if the source has nothing new, it is `skipped`.
     Raises `AlreadyRunning` while another sync of the district runs, `Superseded` if another one has begun after this
     run lost its lock, `NotFound` for an unknown district, `Conflict` if the source is of a kind that delivers other
     rows, and `StorageFull` if a disk is full. After any error the roster is unchanged.
@@ -149,7 +156,10 @@ async def sync(
                     await lock_district_writes(work)
                     await require_current_claim(work, report.run_id, request.claim_number)
                     effective = limits or await limits_in_force(work, source_id)
-                    await _stage_and_apply(work, report, source_id, source, dry, progress, effective, leave_out)
+                    narrowed = (await scope_of(work, source_id)).narrowed(scope)
+                    await _stage_and_apply(
+                        work, report, source_id, source, dry, progress, effective, leave_out, narrowed
+                    )
                     await end(work, report, claim_number=request.claim_number)
             if report.state == RunState.APPLIED and report.overturned:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
@@ -203,7 +213,7 @@ def _storage_error(error: BaseException) -> StorageFull | None:
 async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
     """Updates PostgreSQL's statistics of the changed tables.
 
-    After a first load the tables are queried long before autovacuum would do this.
+    After a first load the tables are queried long before autovacuum would update the statistics.
     """
     tables = ", ".join(sorted({*(BY_NAME[name].table for name in kinds), "external_id", "school_membership"}))
     await work.db.execute(text(f"ANALYZE {tables}"))
@@ -245,6 +255,7 @@ async def _stage_and_apply(
     progress: Progress,
     limits: GuardLimits,
     leave_out: Collection[str],
+    scope: SourceScope,
 ) -> None:
     """Stages the deliveries, plans the changes, and applies the plan unless it exceeds a limit of the guard.
 
@@ -261,10 +272,10 @@ async def _stage_and_apply(
     largest = max((delivery.size for delivery in deliveries.values()), default=0)
     stage = await open_stage(work, report.run_id, source_id, largest)
     if SCORE.name in deliveries:
-        await import_scores(work, stage, deliveries[SCORE.name], report, dry, progress, limits)
+        await import_scores(work, stage, deliveries[SCORE.name], report, dry, progress, limits, scope)
         await clear_stage(stage)
         return
-    await plan_kinds(stage, deliveries, report, progress, await scope_of(work, source_id))
+    await plan_kinds(stage, deliveries, report, progress, scope)
     report.warnings += stage.notes
     progress("weighing the plan", 0, 0)
     await name_all_quarantined(stage, deliveries, report)
@@ -307,7 +318,7 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
     emit = partial(record_of_students, work)
-    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(await zone_of(work)), emit)
+    return Stage(driver, work.district_id, source_id, run_id, now(), await today_of(work), emit)
 
 
 async def clear_stage(stage: Stage) -> None:

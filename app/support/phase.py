@@ -22,20 +22,25 @@ from app.roster.calendar import counted, weeks_between, weeks_of_schools
 from app.roster.lookup import IdList
 from app.roster.models import Person
 from app.support.models import Phase, Support
-from app.support.rules import Plan, RequiredRate, check_rate, violations_of
+from app.support.rules import RequiredRate, check_rate
 
 
 async def baseline_from(
-    work: Work, support: Support, given: float | None, begins_on: date, otherwise: float | None = None
+    work: Work,
+    student_id: UUID,
+    measure_ids: Sequence[UUID],
+    given: float | None,
+    begins_on: date,
+    otherwise: float | None = None,
 ) -> float:
     """Returns the baseline of a phase; raises `Invalid` if there is none.
 
-    It is `given` if that is set, otherwise the median of the last three scores, otherwise the value `otherwise`.
+    The baseline is `given` if that is set, otherwise the median of the last three scores of the measure, otherwise
+    the value of `otherwise`.
     """
     if given is not None:
         return given
-    values = await last_values(work, support.student_id, support.measure_id, begins_on)
-    baseline = baseline_of(values)
+    baseline = baseline_of(await last_values(work, student_id, measure_ids[0], begins_on))
     if baseline is None:
         baseline = otherwise
     if baseline is None:
@@ -53,25 +58,10 @@ async def add_phase(
     last: Phase | None = None,
     confirm_rate: bool = False,
 ) -> Phase:
-    """Adds a phase to a support and returns it; raises `Invalid` with every violation in the phase's plan.
+    """Adds a phase, whose plan the caller has validated, to a support and returns it.
 
     `last` is the phase that it follows. Without `confirm_rate`, a required rate above the norms is refused.
     """
-    violations = violations_of(
-        Plan(
-            direction=measure.direction,
-            lowest=measure.lowest,
-            highest=measure.highest,
-            begins_on=phase.begins_on,
-            baseline=phase.baseline,
-            goal=phase.goal,
-            goal_on=phase.goal_on,
-            minutes_per_session=phase.minutes_per_session,
-            sessions_per_week=phase.sessions_per_week,
-        )
-    )
-    if violations:
-        raise Invalid(violations)
     await set_rates(work, support, measure, phase, last=last, confirm_rate=confirm_rate)
     for name, value in student_columns(support).items():
         setattr(phase, name, value)

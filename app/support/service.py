@@ -5,7 +5,7 @@ This file exceeds 250 lines because each input states its description and an exa
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -14,11 +14,12 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.core import ids
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, AtMost
-from app.core.text import Text, require_texts
+from app.core.text import Text
+from app.core.violations import Violations, day_violations, input_violations, known_values
 from app.events.catalogue import (
     SUPPORT_CHANGED,
     SUPPORT_ENDED,
@@ -34,13 +35,15 @@ from app.playbook.lookup import (
     published,
     secured_code,
 )
+from app.playbook.models import Measure
 from app.roster.caseload import assign, release
-from app.roster.lookup import locate_staff, zone_of
+from app.roster.lookup import locate_staff, today_of
+from app.roster.models import Person
 from app.roster.student_lock import lock_student
 from app.support.lookup import current_phase, lock_support
 from app.support.models import Phase, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, set_rates, student_columns, support_event
-from app.support.rules import RateCheck, is_ahead, next_state
+from app.support.rules import RateCheck, is_ahead, next_state, violations_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,10 @@ class SupportChange:
     ] = False
 
 
+_PLANNED = ("begins_on", "baseline", "goal", "goal_on", "minutes_per_session", "sessions_per_week")
+"""The values of a phase that its plan states."""
+_OF_MEASURE = ("direction", "lowest", "highest")
+"""The values of a measure against which a plan is validated."""
 BECAUSE = Text(min=1, max=4000)
 """The length limits of the reason for which a support ends."""
 
@@ -129,18 +136,34 @@ BECAUSE = Text(min=1, max=4000)
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def plan_support(work: Work, new: NewSupport) -> Support:
     """Plans a support with its first phase, and adds the student to the caseloads of its lead and its provider."""
-    require_texts(new)
-    student = await lock_student(work, new.student, "/student")
-    measure = await locate_measure(work, new.measure, "/measure")
-    level = await locate_level(work, new.level, "/level")
-    staff = {
-        via: await locate_staff(work, name, f"/{via}")
-        for via, name in (("lead", new.lead), ("provider", new.provider))
-        if name is not None
-    }
-    concerns = [await _load_concern(work, name, student.id, place) for place, name in enumerate(new.concerns)]
+    violations, plan = Violations(input_violations(new)), _planned_values(new)
+    measured: list[Measure] = []
+    concerns: list[Concern] = []
+    with violations:
+        measured.append(measure := await locate_measure(work, new.measure, "/measure"))
+        plan |= {name: getattr(measure, name) for name in _OF_MEASURE}
+    with violations:
+        student = await lock_student(work, new.student, "/student")
+        for place, name in enumerate(new.concerns):
+            with violations:
+                concerns.append(await _load_concern(work, name, student.id, place))
+        with violations:
+            if measured or new.baseline is not None:
+                measure_ids = [each.id for each in measured]
+                plan["baseline"] = await baseline_from(work, student.id, measure_ids, new.baseline, new.starts_on)
+    with violations:
+        areas = {measure.area_id for measure in measured} | {concern.area_id for concern in concerns}
+        secured_area = await _secured_area_of(work, areas)
+    with violations:
+        level = await locate_level(work, new.level, "/level")
+    staff: dict[str, Person] = {}
+    for via in ("lead", "provider"):
+        with violations:
+            if (staff_name := getattr(new, via)) is not None:
+                staff[via] = await locate_staff(work, staff_name, f"/{via}")
+    violations.add(violations_of(plan))
+    violations.refuse()
     area = await area_by_id(work, concerns[0].area_id if concerns else measure.area_id)
-    secured_area = await _secured_area_of(work, {measure.area_id, *(concern.area_id for concern in concerns)})
     support = Support(
         district_id=work.district_id,
         id=new_id(),
@@ -159,26 +182,12 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         created_at=now(),
         version=1,
     )
-    baseline = await baseline_from(work, support, new.baseline, new.starts_on)
     work.db.add(support)
     await work.db.flush()
-    await add_phase(
-        work,
-        support,
-        measure,
-        Phase(
-            number=1,
-            level_id=level.id,
-            begins_on=new.starts_on,
-            baseline=baseline,
-            goal=new.goal,
-            goal_on=new.goal_on,
-            minutes_per_session=new.minutes_per_session,
-            sessions_per_week=new.sessions_per_week,
-            because="The support as it was planned.",
-        ),
-        confirm_rate=new.confirm_rate,
-    )
+    planned = {name: plan[name] for name in _PLANNED}
+    because = "The support as it was planned."
+    phase = Phase(number=1, level_id=level.id, because=because, **planned)
+    await add_phase(work, support, measure, phase, confirm_rate=new.confirm_rate)
     for concern in concerns:
         work.db.add(SupportConcern(**student_columns(support), support_id=support.id, concern_id=concern.id))
     await work.db.flush()
@@ -197,11 +206,14 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None, co
     support = await lock_support(work, support_id)
     support.state = next_state(support.state, "start")
     phase = await current_phase(work, support)
-    today = today_in(await zone_of(work))
+    today = await today_of(work)
     begins_on = on or min(support.starts_on, today)
-    _refuse_future(begins_on, today, "/on")
-    if begins_on >= phase.goal_on:
-        raise Invalid([Violation("/on", "support.goal_on", "The goal's date must be later than this start.")])
+    violations = Violations(day_violations(on, "/on"))
+    with violations:
+        _refuse_future(begins_on, today, "/on")
+        if begins_on >= phase.goal_on:
+            raise Invalid([Violation("/on", "support.goal_on", "The goal's date must be later than this start.")])
+    violations.refuse()
     if begins_on != phase.begins_on:
         phase.begins_on = begins_on
         is_confirmed = confirm_rate or phase.rate_check == RateCheck.CONFIRMED
@@ -217,43 +229,37 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None, co
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def change_support(work: Work, support_id: UUID, change: SupportChange) -> Phase:
     """Ends the current phase and begins the next one, with its own baseline and goal; returns the new phase."""
-    require_texts(change)
+    violations = Violations(input_violations(change))
     support = await lock_support(work, support_id)
     support.state = next_state(support.state, "change")
     last = await current_phase(work, support)
-    today = today_in(await zone_of(work))
-    begins_on = change.begins_on or today
-    _refuse_future(begins_on, today, "/begins_on")
-    if begins_on <= last.begins_on:
-        detail = "A phase begins after the one before it began."
-        raise Invalid([Violation("/begins_on", "phase.begins_on", detail)])
+    today = await today_of(work)
     measure = await measure_by_id(work, support.measure_id)
-    level_id = last.level_id if change.level is None else (await locate_level(work, change.level, "/level")).id
-    baseline = await baseline_from(work, support, change.baseline, begins_on, otherwise=last.baseline)
-    if change.goal is None and not is_ahead(last.goal, baseline, measure.direction):
-        detail = "The new phase's baseline meets the present goal already: give a new goal."
-        raise Invalid([Violation("/goal", "support.goal_met", detail)])
+    plan = _changed_plan(change, last) | {name: getattr(measure, name) for name in _OF_MEASURE}
+    with violations:
+        plan["begins_on"] = begins_on = change.begins_on or today
+        _refuse_future(begins_on, today, "/begins_on")
+        if begins_on <= last.begins_on:
+            detail = "A phase begins after the one before it began."
+            raise Invalid([Violation("/begins_on", "phase.begins_on", detail)])
+    with violations:
+        level_id = last.level_id if change.level is None else (await locate_level(work, change.level, "/level")).id
+    with violations:
+        plan["baseline"] = baseline = await baseline_from(
+            work, support.student_id, [measure.id], change.baseline, change.begins_on or today, otherwise=last.baseline
+        )
+        if change.goal is None and not is_ahead(last.goal, baseline, measure.direction):
+            del plan["goal"]
+            detail = "The new phase's baseline meets the present goal already: give a new goal."
+            raise Invalid([Violation("/goal", "support.goal_met", detail)])
+    violations.add(violations_of(plan))
+    violations.refuse()
     last.ends_on = begins_on
     support.level_id = level_id
     support.version += 1
-    phase = await add_phase(
-        work,
-        support,
-        measure,
-        Phase(
-            number=last.number + 1,
-            level_id=level_id,
-            begins_on=begins_on,
-            baseline=baseline,
-            goal=last.goal if change.goal is None else change.goal,
-            goal_on=change.goal_on or last.goal_on,
-            minutes_per_session=_changed_or_last(change.minutes_per_session, last.minutes_per_session),
-            sessions_per_week=_changed_or_last(change.sessions_per_week, last.sessions_per_week),
-            because=change.because,
-        ),
-        last=last,
-        confirm_rate=change.confirm_rate,
-    )
+    planned = {name: plan[name] for name in _PLANNED}
+    phase = Phase(number=last.number + 1, level_id=level_id, because=change.because, **planned)
+    await add_phase(work, support, measure, phase, last=last, confirm_rate=change.confirm_rate)
     record(work, support_event(SUPPORT_CHANGED, support, {"phase": phase.id}))
     return phase
 
@@ -266,13 +272,17 @@ async def end_support(
     on: Annotated[date | None, About("The last day; by default, today.", date(2027, 2, 12))] = None,
 ) -> Support:
     """Ends a planned or active support, and removes the entries that it added to caseloads."""
-    BECAUSE.require(because, "/because")
+    violations = Violations(day_violations(on, "/on"))
+    with violations:
+        BECAUSE.require(because, "/because")
     support = await lock_support(work, support_id)
     was_active, support.state = support.state == "active", next_state(support.state, "end")
     phase = await current_phase(work, support)
-    ends_on = on or today_in(await zone_of(work))
-    if was_active and ends_on < phase.begins_on:
-        raise Invalid([Violation("/on", "support.ends_on", "A support ends after its last phase began.")])
+    ends_on = on or await today_of(work)
+    with violations:
+        if was_active and ends_on < phase.begins_on:
+            raise Invalid([Violation("/on", "support.ends_on", "A support ends after its last phase began.")])
+    violations.refuse()
     support.ends_on, phase.ends_on = ends_on, max(ends_on, phase.begins_on)
     support.ended_because = because
     support.version += 1
@@ -300,8 +310,20 @@ def _refuse_future(day: date, today: date, pointer: str) -> None:
         raise Invalid([Violation(pointer, "support.in_the_future", detail)])
 
 
-def _changed_or_last(changed: int | None, last: int) -> int:
-    return last if changed is None else changed
+def _planned_values(new: NewSupport) -> dict[str, Any]:
+    """Returns the values of the first phase, except those that were refused by their shape, and the baseline."""
+    known = known_values(new)
+    values = {name: known[name] for name in _PLANNED if name in known and name != "baseline"}
+    return values | ({"begins_on": known["starts_on"]} if "starts_on" in known else {})
+
+
+def _changed_plan(change: SupportChange, last: Phase) -> dict[str, Any]:
+    """Returns the values of a new phase, except those that were refused by their shape, its start and its baseline."""
+    return {
+        name: getattr(last, name) if value is None else value
+        for name, value in known_values(change).items()
+        if name in _PLANNED and name not in ("begins_on", "baseline")
+    }
 
 
 async def _load_concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:

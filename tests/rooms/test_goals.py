@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.core import ids
-from tests.faces.graphql_face import told
+from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import caller
 from tests.rooms.test_loop import BEGINS, served, stu
 from tests.town import Town
@@ -46,7 +46,7 @@ def plan(town: Town, **more: Any) -> dict[str, Any]:
 async def test_published_norms_are_in_every_playbook(app: FastAPI, north: Town) -> None:
     """Protects the shipped norms: each district has them from its first version, with their sources, in both APIs."""
     rest = await caller(app, north).items("/v1/benchmarks", grade="03", in_force=True, measure="orf")
-    nodes = [edge["node"] for edge in (await told(north, READ))["benchmarks"]["edges"]]
+    nodes = [edge["node"] for edge in (await query_data(north, READ))["benchmarks"]["edges"]]
     assert len(rest) == len(nodes) == 8
     assert all(each["published"] and each["from_version"] == 1 and each["until_version"] is None for each in rest)
     cuts = {each["season"]: (each["benchmark"], each["risk_cut"]) for each in rest if each["risk_cut"]}
@@ -64,7 +64,7 @@ async def test_a_districts_own_norm_is_published_beside_the_others_and_earlier_v
     assert (first["outcome"], same["outcome"]) == ("recorded", "unchanged")
     assert (await asks.get("/v1/playbook")).json()["number"] == first["benchmark"]["from_version"] == 2
     input_ = {"benchmarks": [{"measure": "orf", "grade": "3", "citation": "Our own norms", "realisticGrowth": 1.2}]}
-    amended = (await told(north, PUBLISH, {"input": input_}))["publishBenchmarks"]
+    amended = (await query_data(north, PUBLISH, {"input": input_}))["publishBenchmarks"]
     (result,) = amended["results"]
     assert (result["outcome"], result["benchmark"]["realisticGrowth"]) == ("AMENDED", 1.2)
     growth = {}
@@ -138,12 +138,12 @@ async def test_intensifying_states_the_rate_before_and_after_and_refuses_a_kept_
         "support": ids.format_id("support", support.id),
         "decidedOn": str(BEGINS + timedelta(weeks=10, days=1)),
     }
-    refused = (await told(north, DECIDE, {"input": new}))["decide"]
+    refused = (await query_data(north, DECIDE, {"input": new}))["decide"]
     (problem,) = refused["problems"]
     assert (problem["code"], problem["pointer"]) == ("goal.unrealistic", "/change/goal")
     figures = {each["name"]: each["value"] for each in problem["figures"]}
     change = {"because": "Daily.", "goal": figures["proposed_goal"]}
-    decided = (await told(north, DECIDE, {"input": {**new, "change": change}}))["decide"]
+    decided = (await query_data(north, DECIDE, {"input": {**new, "change": change}}))["decide"]
     assert decided["problems"] == []
     phase = decided["decision"]["newPhase"]
     assert phase["rateCheck"] == "REALISTIC"

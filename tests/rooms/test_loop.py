@@ -97,8 +97,8 @@ async def test_recording_again_changes_nothing(north: Town) -> None:
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES))
     async with north.unit() as work:
-        again = await record_scores(work, weekly(north, "amy", RISES))
-    assert {one.outcome for one in again} == {"unchanged"}
+        repeated = await record_scores(work, weekly(north, "amy", RISES))
+    assert {one.outcome for one in repeated} == {"unchanged"}
 
 
 async def test_one_bad_score_of_many_is_refused_alone(north: Town) -> None:
@@ -258,8 +258,8 @@ async def test_a_batch_that_contradicts_itself_is_refused_where_it_does(north: T
         assert violations_by_place[place][0].pointer == f"/scores/{place}"
         assert all(f"/scores/{one} " in violations_by_place[place][0].detail for one in (place, second))
     async with north.unit() as work:
-        again = await record_scores(work, [batch[2]])
-    assert again[0].outcome == "recorded"
+        repeated = await record_scores(work, [batch[2]])
+    assert repeated[0].outcome == "recorded"
 
 
 async def test_another_senders_name_for_a_score_is_not_ours(north: Town) -> None:
@@ -281,7 +281,8 @@ async def test_a_decision_that_has_no_way_to_go_says_where(north: Town) -> None:
         await decide(work, NewDecision("intensify", support=named, decided_on=on, change=kept))
     with pytest.raises(Invalid) as caught:
         async with north.unit() as work:
-            await decide(work, NewDecision("intensify", support=named, decided_on=on + timedelta(weeks=1)))
+            again = NewDecision("intensify", support=named, decided_on=on + timedelta(weeks=1), change=kept)
+            await decide(work, again)
     assert [violation.pointer for violation in caught.value.violations] == ["/kind"]
     async with north.unit() as work:
         assert len((await phases_of(work, [support.id]))[support.id]) == 2

@@ -61,7 +61,7 @@ def test_a_rate_above_the_norms_is_refused_with_a_goal_that_is_not() -> None:
         check_rate(asked, confirmed=False)
     (violation,) = refused.value.violations
     assert (refused.value.code, violation.code, violation.pointer) == ("goal.unrealistic", "goal.unrealistic", "/goal")
-    assert violation.figures == {
+    assert dict(violation.figures) == {
         "required_rate": 2.3,
         "realistic_rate": 1.0,
         "proposed_goal": 57.0,

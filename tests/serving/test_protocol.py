@@ -96,9 +96,22 @@ def test_trailers_and_marks_of_chunks_are_bounded() -> None:
             assert connection.answer()[0] in (0, 431), tail[:10]
             assert connection.is_closed()
     with serving() as port, Connection(port) as connection:
-        connection.send(chunked + b"1\r\nx\r\n" * 20_000 + b"0\r\nA: b\r\n\r\n" + GET)
-        assert connection.answer()[1].endswith(b"\r\n\r\n20000")
+        connection.send(chunked + b"1\r\nx\r\n" * 10_000 + b"0\r\nA: b\r\n\r\n" + GET)
+        assert connection.answer()[1].endswith(b"\r\n\r\n10000")
         assert connection.answer()[0] == 200
+
+
+def test_chunks_of_one_byte_are_bounded() -> None:
+    """Each costs as much as a large one: many of one byte are refused, and as many bytes in chunks of 64 are not."""
+    chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for chunk, number, statuses in ((b"1\r\nx\r\n", 200_000, {0, 431}), (b"40\r\n%s\r\n" % (b"x" * 64), 3125, {200})):
+        with serving() as port, Connection(port) as connection:
+            connection.send(chunked)
+            for _ in range(25):
+                if not connection.send(chunk * (number // 25)):
+                    break
+            connection.send(b"0\r\n\r\n")
+            assert connection.answer()[0] in statuses
 
 
 def test_the_limit_of_waiting_is_under_15_seconds() -> None:
@@ -133,22 +146,23 @@ def test_a_byte_now_and_then_does_not_keep_a_request_open(start: bytes) -> None:
     """A head has one limit, however it moves; a body must make progress in each window."""
     with serving() as port, Connection(port) as connection:
         connection.send(start)
-        began = time.monotonic()
+        deadline = time.monotonic() + 60
         while connection.send(b"x"):
             time.sleep(0.05)
-            assert time.monotonic() - began < 10
+            assert time.monotonic() < deadline
 
 
 @pytest.mark.usefixtures("short")
-def test_who_moves_or_waits_for_us_is_left_alone() -> None:
+def test_who_moves_or_waits_for_us_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long body that makes progress, an idle connection between two requests, and a request that we take long for."""
+    monkeypatch.setattr(protocol, "PROGRESS_PERIOD", 2.0)  # on a busy machine a byte may take long
     with serving() as port, Connection(port) as idle, Connection(port) as waiting, Connection(port) as moving:
         idle.send(GET)
         assert idle.answer()[0] == 200
         waiting.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         moving.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (20 * 20 * KB))
         for _ in range(20):
-            time.sleep(0.1)
+            time.sleep(0.15)
             assert moving.send(b"x" * 20 * KB)
         assert moving.answer()[1].endswith(str(20 * 20 * KB).encode())
         idle.send(GET)
@@ -162,7 +176,7 @@ def test_who_does_not_take_an_answer_is_cut_off() -> None:
     """A caller that does not read the response is disconnected."""
     with serving() as port, Connection(port) as connection:
         connection.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(3)
+        time.sleep(5)  # five times the limit: a busy machine looks late
         read = 0
         connection.socket.settimeout(5)
         try:
@@ -205,9 +219,9 @@ def test_connections_are_bounded_and_idle_ones_make_room() -> None:
         for one in busy:
             one.send(b"12345")
             assert one.answer()[0] == 200
-        with Connection(port) as again:
-            again.send(GET)
-            assert again.answer()[0] == 200
+        with Connection(port) as repeated:
+            repeated.send(GET)
+            assert repeated.answer()[0] == 200
         for one in idle + busy:
             one.socket.close()
 

@@ -1,7 +1,7 @@
 """Publishes and retires norms and benchmarks. Each change publishes the next version of the playbook."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
@@ -10,11 +10,11 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import today_in
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
-from app.core.text import Text, require_texts
+from app.core.text import Text
+from app.core.violations import Unread, Violations, input_violations, known_values
 from app.playbook.benchmarks.lookup import benchmarks_in_force
 from app.playbook.benchmarks.rules import (
     FIGURES,
@@ -26,7 +26,7 @@ from app.playbook.benchmarks.rules import (
 from app.playbook.lookup import locate_measure
 from app.playbook.models import Benchmark
 from app.playbook.service import publish_next_version
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of
 
 MAX_AT_ONCE = 500
 
@@ -92,7 +92,7 @@ async def publish_benchmarks(
         raise Invalid([Violation(at, "benchmarks.count", f"Send 1 to {MAX_AT_ONCE} benchmarks at once.")])
     places = range(len(new)) if positions is None else positions
     in_force = {_key(row): row for row in await benchmarks_in_force(work) if not row.published}
-    today, results = today_in(await zone_of(work)), []
+    today, results = await today_of(work), []
     changed: list[tuple[Benchmark, Benchmark | None]] = []
     seen = set()
     for place, item in zip(places, new, strict=True):
@@ -104,6 +104,9 @@ async def publish_benchmarks(
                 raise Invalid([Violation(pointer, "benchmark.doubled", detail)])
         except Invalid as error:
             results.append(SavedBenchmark("refused", violations=error.violations))
+            continue
+        except Unread:
+            results.append(SavedBenchmark("refused"))
             continue
         seen.add(key)
         earlier = in_force.get(key)
@@ -136,22 +139,20 @@ async def retire_benchmark(work: Work, benchmark_id: UUID) -> Benchmark:
 
 async def _resolve(work: Work, new: NewBenchmark, today: date, at: str) -> Benchmark:
     """Returns the row of a new benchmark, which is not added yet; raises `Invalid` with every violation."""
-    try:
-        require_texts(new)
-    except Invalid as error:
-        raise Invalid([replace(each, pointer=f"{at}{each.pointer}") for each in error.violations]) from None
-    measure = await locate_measure(work, new.measure, f"{at}/measure")
-    figures = {name: None if (value := getattr(new, name)) is None else float(value) for name in FIGURES}
-    violations = violations_of_figures(
-        BenchmarkFigures(figures, measure.lowest, measure.highest, measure.direction), at
-    )
-    if new.season is not None and new.season not in tuple(Season):
-        violations.append(Violation(f"{at}/season", "benchmark.season", f"Choose one of {', '.join(Season)}."))
-    if new.checked_on is not None and new.checked_on > today:
+    violations, values = Violations(input_violations(new, at)), known_values(new)
+    with violations:
+        measure = await locate_measure(work, new.measure, f"{at}/measure")
+        figures = {name: None if (value := getattr(new, name)) is None else float(value) for name in FIGURES}
+        checked = BenchmarkFigures(figures, measure.lowest, measure.highest, measure.direction)
+        violations.add(violations_of_figures(checked, at))
+    with violations:
+        if new.season is not None and new.season not in tuple(Season):
+            detail = f"Choose one of {', '.join(Season)}."
+            raise Invalid([Violation(f"{at}/season", "benchmark.season", detail)])
+    if (checked_on := values.get("checked_on")) is not None and checked_on > today:
         detail = "The figures were compared today or before."
-        violations.append(Violation(f"{at}/checked_on", "benchmark.in_the_future", detail))
-    if violations:
-        raise Invalid(violations)
+        violations.add([Violation(f"{at}/checked_on", "benchmark.in_the_future", detail)])
+    violations.refuse()
     return Benchmark(
         district_id=work.district_id,
         id=new_id(),

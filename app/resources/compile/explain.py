@@ -22,10 +22,12 @@ from app.resources.select import ListRoot, Pick, Picks, ResourceType, Root, part
 class Explanation:
     """The explanation of one statement.
 
-    It has the SQL, the plan as text, the permissions of the roots, and the kinds of record that the statement shows.
+    It has the SQL with the values of its parameters, the plan as text, the permissions of the roots, and the kinds of
+    record that the statement shows.
     """
 
     sql: str
+    parameters: tuple[Any, ...]
     plan: str
     requires: tuple[Can, ...]
     discloses: tuple[str, ...]

@@ -151,9 +151,10 @@ def _has_shares(monitored: MonitoredSeries, series: Series) -> bool:
 
 
 def _by_rule(monitored: MonitoredSeries, series: Series, shares: Shares | None = None) -> Verdict:
-    """Returns the verdict of the chosen rule on a series without its cohort. If no rule can judge it, gives the reason.
+    """Returns the verdict of the chosen rule on one series alone, without the other series of its cohort.
 
-    `shares` are the shares of growth that were estimated with the cohort.
+    If the rule cannot judge the series, the verdict states the reason. `shares`, if given, are the shares of growth
+    that were estimated from the whole cohort.
     """
     try:
         verdict = rule_named(monitored.chosen.rule).judge(series, monitored.chosen.parameters, shares)
@@ -307,7 +308,7 @@ def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None =
 def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the SEM of each series in the measure's units.
 
-    It is nan if the SEM is unknown or if the goal is on the wrong side of the baseline.
+    The result is nan if the SEM is unknown or if the goal is on the wrong side of the baseline.
     """
     if not placed:
         return goal_rate

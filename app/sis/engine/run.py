@@ -5,7 +5,7 @@ It also has the lock of the transaction that writes a sync. It does not stage, p
 This file exceeds 250 lines so that everything that decides which process owns a run is in one place.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -14,13 +14,13 @@ from sqlalchemy import ColumnElement, Uuid, bindparam, delete, func, select, tex
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import now, today_in
+from app.core.clock import now
 from app.core.district_lock import FIRST_LOCK, TRY_LOCK, WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Conflict
 from app.core.fault_report import NO_FAULT, FaultSummary
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, NewEvent
 from app.events.outbox import record
-from app.roster.lookup import zone_of
+from app.roster.lookup import today_of
 from app.sis.engine.report import Report
 from app.sis.engine.state import change_states
 from app.sis.engine.student_events import count_events
@@ -103,7 +103,7 @@ async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     row = await work.db.scalar(select(SisSource).where(is_source))
-    return limits_of(row.limits, row.rollover, today_in(await zone_of(work))) if row else GuardLimits()
+    return limits_of(row.limits, row.rollover, await today_of(work)) if row else GuardLimits()
 
 
 @needs(Can.SYNC_ROSTER)
@@ -164,13 +164,28 @@ async def begin(
     await work.db.flush()
 
 
+def note_left_out(report: Report, notes: Sequence[str]) -> None:
+    """Adds notes about planned changes that were not approved, and has the next run read the whole source again."""
+    report.warnings += notes
+    if notes:
+        report.taken = None
+        report.warnings.append("What was left out comes again with the next run, which reads the whole source.")
+
+
+def state_left_out(report: Report) -> None:
+    """Adds to the sentence of a finished run how many planned changes were not approved, if any."""
+    if left_out := report.total("left_out"):
+        rows = pluralize(left_out, "planned change is", "planned changes are")
+        report.sentence += f" {rows} left out: see the notes."
+
+
 def pluralize(count: int, singular: str, plural: str) -> str:
     """Returns a number with its noun in the singular or plural, such as `1 change` or `2 changes`."""
     return f"{count:,} {singular if count == 1 else plural}"
 
 
 def conclude(report: Report, dry: bool) -> None:
-    """Sets the state, the exit code and the sentence in the report of a run that has reached its end."""
+    """Completes the report of a finished run: sets its state, its exit code and its summary sentence."""
     changes, refused = report.total("changes"), report.total("quarantined") - report.total("acknowledged")
     rows = pluralize(refused, "row could not be taken and is", "rows could not be taken and are")
     left = f" {rows} in quarantine." if refused else ""

@@ -128,10 +128,10 @@ class Walk:
         return full and self.total is None and last.more is None
 
     async def _prefetch(self, step: int, total: int) -> AsyncIterator[WalkPage]:
-        """Yields pages, several of which are requested ahead, as long as each has the expected number of rows.
+        """Yields the next pages, and requests several of them ahead. Ends at a page that does not have `step` rows.
 
-        `step` is this number, and `total` the number of all rows. The budget limits how many pages are requested ahead.
-        One page more is always allowed, so that no walk waits for another.
+        `total` is the number of all rows. The budget limits how many pages are requested ahead. One page more is always
+        allowed, so that no walk waits for another.
         """
         starts = iter(range(step, total, step))
         requests: list[tuple[int, asyncio.Task[WalkPage]]] = []
@@ -179,8 +179,9 @@ class Walk:
         return link
 
     def _check_for_circle(self, ids: list[str]) -> None:
-        """Raises `SourceRefused` if the pages go in circles: several in a row have no new rows, and no total states the
-        end.
+        """Raises `SourceRefused` if the pages repeat endlessly.
+
+        That is so if several pages in succession have no new rows, and the source states no total.
         """
         page = hash(tuple(ids))
         self._again = self._again + 1 if page in self._pages else 0
@@ -197,9 +198,9 @@ class Walk:
         if new and not self._wraps(page):
             self._check_for_circle(page.ids)
             if last is not None:
-                again = len(page.ids) - new
-                overlaps = again > 0 and page.ids[:again] == last.ids[-again:]
-                self.disordered |= (again > 0 and not overlaps) or self._overlaps not in (None, overlaps)
+                repeated = len(page.ids) - new
+                overlaps = repeated > 0 and page.ids[:repeated] == last.ids[-repeated:]
+                self.disordered |= (repeated > 0 and not overlaps) or self._overlaps not in (None, overlaps)
                 self._overlaps = overlaps
             if self.pages and self.total is not None and self.offset >= self.total:
                 self.total, self._counts_pages = None, True  # rows come after the end that the total stated
@@ -266,8 +267,8 @@ class Walk:
         This is only considered for a source that states no total.
         """
         first = self._first
-        is_first_again = first is not None and first.ids == page.ids and self._seen.isdisjoint(page.ids)
-        return is_first_again and self.total is None and self.pages > 1
+        is_first_page = first is not None and first.ids == page.ids and self._seen.isdisjoint(page.ids)
+        return is_first_page and self.total is None and self.pages > 1
 
     def _ended(self) -> bool:
         """Returns whether a trusted total or a missing link shows that the walk has reached the end."""

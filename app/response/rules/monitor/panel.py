@@ -282,10 +282,11 @@ def summarize(posterior: Posterior) -> PanelEstimate:
 
 
 def _under(weight: Array, rate: Array, square: Array) -> Array:
-    """Returns the probability that the rate is below g.
+    """Returns the probability that a student's growth rate is below the required rate.
 
-    `rate` and `square` have the rate and its square, times the weight of each hypothesis. For each week of a change,
-    the noise multiples together count as one normal distribution.
+    A hypothesis is a week of change with a level of noise. `weight` has the weight of each hypothesis; `rate` and
+    `square` have its mean rate and mean squared rate, each multiplied by the weight, in units of the required rate.
+    For each week of change, all levels of noise together are approximated by one normal distribution.
     """
     # So few numbers are added in order, so that other students in the panel never change the result.
     total, mean, spread = weight.sum(axis=1), rate.sum(axis=1), square.sum(axis=1)
@@ -300,8 +301,8 @@ def _under(weight: Array, rate: Array, square: Array) -> Array:
 def _stopped(p: Posterior, below: Array, slow: Array, chosen: NDArray[np.int64]) -> Array:
     """Returns the probability that growth kept pace before it changed, provided that it is slow now.
 
-    It is computed for the students in `chosen` only, and is 0 for the others. `below` has the weight of each hypothesis
-    times the probability that the rate is slow under it.
+    The probability is computed for the students in `chosen` only, and is 0 for the others. `below` has the weight of
+    each hypothesis times the probability that the rate is slow under that hypothesis.
     """
     stopped = np.zeros(len(slow))
     if not len(chosen):

@@ -189,8 +189,8 @@ async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
     known = {row["sourced_id"] for row in await stage.rows(schools)}
     if unknown := sorted(set(scope.schools) - known):
         raise SourceRefused(
-            f"The source is restricted to schools, and the district has none with the sourcedId {unknown[0]}. Correct "
-            "the schools of its settings."
+            f"The run is restricted to some schools, and the district has none with the sourcedId {unknown[0]}. "
+            "Correct the restriction."
         )
     elsewhere = f"""EXISTS (SELECT FROM person AS p WHERE p.district_id = :district AND p.id = w.student_id
         AND NOT p.school_ids && ARRAY(SELECT s.row_id FROM ({schools}) AS s))"""
@@ -202,8 +202,9 @@ async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
 
 
 async def write_plan(stage: Stage) -> None:
-    """Plans what each staged row without a fault changes. An unchanged score, or one to delete that is not known, is
-    not in the plan.
+    """Plans what each staged row without a fault changes.
+
+    The plan leaves out unchanged scores and the deletion of unknown scores.
 
     A score is identified by the source's external id, otherwise by student, measure, date and attempt. A score of
     another sender, or one that a person or a client has changed since, is never overwritten.
