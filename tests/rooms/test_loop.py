@@ -279,9 +279,9 @@ async def test_a_decision_that_has_no_way_to_go_says_where(north: Town) -> None:
     async with north.unit() as work:
         kept = SupportChange("The goal is kept.", confirm_rate=True)
         await decide(work, NewDecision("intensify", support=named, decided_on=on, change=kept))
+    again = NewDecision("intensify", support=named, decided_on=on + timedelta(weeks=1), change=kept)
     with pytest.raises(Invalid) as caught:
         async with north.unit() as work:
-            again = NewDecision("intensify", support=named, decided_on=on + timedelta(weeks=1), change=kept)
             await decide(work, again)
     assert [violation.pointer for violation in caught.value.violations] == ["/kind"]
     async with north.unit() as work:
