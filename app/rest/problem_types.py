@@ -120,6 +120,14 @@ PROBLEM_TYPES = {
     "storage.full": ProblemType(507, "A disk is full", ASK_OPERATOR),
     "support.ended": ProblemType(409, "The support has ended", "Plan a new support."),
     "support.state": ProblemType(409, "The support is in another state", READ_AGAIN),
+    "team.archived": ProblemType(409, "The team is archived", "Form a new team."),
+    "team.member_already": ProblemType(409, "The person is a member already", READ_AGAIN),
+    "team.membership_ended": ProblemType(409, "The membership has ended", "Add the person again."),
+    "team.out_of_reach": ProblemType(
+        403, "The team is out of reach", "Use a client or person with the reach of the team's school, or the district."
+    ),
+    "team.scope_ended": ProblemType(409, "The scope has ended", "Have the team serve these students again."),
+    "team.serves_already": ProblemType(409, "The team serves them already", READ_AGAIN),
     "unauthenticated": ProblemType(401, "Who is asking?", "Send a Bearer token of /oauth/token."),
     "upload.busy": ProblemType(429, "Two uploads are being received", WAIT),
     "variables.too_deep": ProblemType(400, "The variables are too deep", SMALLER),

@@ -21,6 +21,7 @@ from app.sis.runs.plans.resource import PlannedChangeResource
 from app.sis.runs.resource import QuarantinedResource, RunResource, SourceResource, SyncChangeResource
 from app.support.delivery import SessionChangeResource, SessionResource
 from app.support.resource import PhaseResource, SupportResource
+from app.team.resource import TeamMemberResource, TeamResource, TeamScopeResource, TeamStudentResource
 from app.webhooks.resource import AttemptResource, DeliveryResource, EndpointResource
 
 SERVED: tuple[ResourceType, ...] = (
@@ -32,6 +33,10 @@ SERVED: tuple[ResourceType, ...] = (
     StaffResource,
     EnrollmentResource,
     DemographicsResource,
+    TeamResource,
+    TeamMemberResource,
+    TeamScopeResource,
+    TeamStudentResource,
     ResultResource,
     AssessmentResultResource,
     LineItemResource,
@@ -66,6 +71,7 @@ LISTS = (
     ("schools", "list_schools", "roster"),
     ("classes", "list_classes", "roster"),
     ("breaks", "list_breaks", "roster"),
+    ("teams", "list_teams", "teams"),
     ("areas", "list_areas", "playbook"),
     ("levels", "list_levels", "playbook"),
     ("measures", "list_measures", "playbook"),
@@ -87,6 +93,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (SchoolResource, "schools/{school}", "get_school", "roster"),
     (ClassResource, "classes/{class_}", "get_class", "roster"),
     (BenchmarkResource, "benchmarks/{benchmark}", "get_benchmark", "playbook"),
+    (TeamResource, "teams/{team}", "get_team", "teams"),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
     (SupportResource, "supports/{support}", "get_support", "supports"),
     (ScoreResource, "scores/{score}", "get_score", "scores"),
@@ -108,6 +115,7 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
         "list_assessment_results_of_student",
         "grades",
     ),
+    (TeamResource, "students", "teams/{team}/students", "list_students_of_team", "teams"),
     (ClassResource, "line_items", "classes/{class_}/line-items", "list_line_items", "grades"),
     (SupportResource, "sessions", "supports/{support}/sessions", "list_sessions", "sessions"),
     (SupportResource, "verdict", "supports/{support}/verdict", "get_verdict_now", "verdicts"),
@@ -129,6 +137,9 @@ TAGS = {
     "sessions": "sessions",
     "sis-sources": "sync",
     "supports": "supports",
+    "team-members": "teams",
+    "team-scopes": "teams",
+    "teams": "teams",
     "sync-runs": "sync",
     "test-clock": "me",
     "webhook-endpoints": "webhooks",

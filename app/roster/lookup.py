@@ -42,6 +42,17 @@ def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnEleme
     return column == any_(cast(list(work.principal.students), IdList))
 
 
+def named_students(work: Work, model: Any) -> ColumnElement[bool] | None:
+    """Returns the condition that a row of a list by schools is about a student of another school, whom the principal
+    sees through a team, or None for a principal who sees nobody so.
+    """
+    if not work.principal.names_students:
+        return None
+    column = Person.id if model is Person else model.student_id
+    named: ColumnElement[bool] = column == any_(cast(list(work.principal.students), IdList))
+    return named
+
+
 async def locate_student(work: Work, name: str, pointer: str | None = None) -> Person:
     """Returns the student with this id or external id; raises `NotFound`, or `Invalid` if there is a pointer."""
     return await find_row(work, Person, parse("student", name, pointer), pointer, Person.is_student.is_(True))
@@ -180,7 +191,7 @@ async def page_by_id(
         query = query.where(column > keyset.after_id())
     if schools is not None:
         model = cast_type(type[ListedBySchool], column.class_)
-        query = page_of_schools(query, model, (column,), schools, keyset.limit + 1)
+        query = page_of_schools(query, model, (column,), schools, keyset.limit + 1, named_students(work, model))
     rows = (await work.db.scalars(query.order_by(column).limit(keyset.limit + 1))).all()
     return keyset.cut(rows, lambda row: (str(row.id),))
 

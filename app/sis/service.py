@@ -69,6 +69,7 @@ from app.sis.port import (
     SourceRefused,
 )
 from app.sis.rules import RunState
+from app.team.students import follow_roster
 
 ROSTER_CSV, SCORES_CSV = "oneroster-csv", "scores-csv"
 WHOLE = SourceScope()  # all schools and all users
@@ -318,7 +319,8 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
     emit = partial(record_of_students, work)
-    return Stage(driver, work.district_id, source_id, run_id, now(), await today_of(work), emit)
+    teams = partial(follow_roster, work)
+    return Stage(driver, work.district_id, source_id, run_id, now(), await today_of(work), emit, teams)
 
 
 async def clear_stage(stage: Stage) -> None:

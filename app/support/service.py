@@ -36,7 +36,6 @@ from app.playbook.lookup import (
     secured_code,
 )
 from app.playbook.models import Measure
-from app.roster.caseload import assign, release
 from app.roster.lookup import locate_staff, today_of
 from app.roster.models import Person
 from app.roster.student_lock import lock_student
@@ -44,6 +43,7 @@ from app.support.lookup import current_phase, lock_support
 from app.support.models import Phase, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, set_rates, student_columns, support_event
 from app.support.rules import RateCheck, is_ahead, next_state, violations_of
+from app.team.caseload import assign, release
 
 
 @dataclass(frozen=True, slots=True)

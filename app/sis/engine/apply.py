@@ -18,7 +18,7 @@ import asyncpg
 from app.core.district_lock import WAIT, DistrictLock
 from app.roster.breaks import is_break_week
 from app.sis.engine import report
-from app.sis.engine.moves import KEPT, TOUCHED, find_out_of_step, follow_moves, lock_people, note_moves
+from app.sis.engine.moves import KEPT, TOUCHED, find_out_of_step, follow_moves, follow_teams, lock_people, note_moves
 from app.sis.engine.plan import pin_of, plan_columns
 from app.sis.engine.stage import Stage, fresh_id, key_filter_sql
 from app.sis.engine.student_events import emit_student_events
@@ -59,6 +59,8 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
     if has_people:
         await emit_student_events(stage)
         await update_memberships(stage)
+    progress("following the roster with the teams", 0, 0)
+    await follow_teams(stage)
     await write_school_weeks(stage)
     return out_of_step
 

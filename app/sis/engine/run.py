@@ -18,6 +18,7 @@ from app.core.clock import now
 from app.core.district_lock import FIRST_LOCK, TRY_LOCK, WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Conflict
 from app.core.fault_report import NO_FAULT, FaultSummary
+from app.core.plural import pluralize
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, NewEvent
 from app.events.outbox import record
 from app.roster.lookup import today_of
@@ -177,11 +178,6 @@ def state_left_out(report: Report) -> None:
     if left_out := report.total("left_out"):
         rows = pluralize(left_out, "planned change is", "planned changes are")
         report.sentence += f" {rows} left out: see the notes."
-
-
-def pluralize(count: int, singular: str, plural: str) -> str:
-    """Returns a number with its noun in the singular or plural, such as `1 change` or `2 changes`."""
-    return f"{count:,} {singular if count == 1 else plural}"
 
 
 def conclude(report: Report, dry: bool) -> None:

@@ -12,7 +12,7 @@ schema.
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from tempfile import TemporaryFile
@@ -65,6 +65,8 @@ class Stage:
     now: datetime
     today: date
     emit: EmitStudentEvents
+    follow_teams: Callable[[], Awaitable[int]]
+    """Makes the students of teams follow the roster, in the run's transaction."""
     filled: list[str] = field(default_factory=list)
     """The staging tables into which this run has written rows that it deletes at its end."""
     raw_tables: dict[str, str] = field(default_factory=dict)

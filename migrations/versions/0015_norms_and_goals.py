@@ -8,8 +8,8 @@ from alembic import op
 
 from migrations.tenant import add_references, create_index, grant, tenant_table
 
-revision = "0018"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 
 HASBROUCK_TINDAL = "Hasbrouck and Tindal (2017), national norms"
 DIBELS = "DIBELS 8th Edition, benchmark goals of July 2020"
