@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -36,6 +36,8 @@ ROUNDING = 1e-6
 RATE_TOLERANCE = 0.005
 """How far a required rate may lie above the realistic one, because goals are set in whole units."""
 UNREALISTIC = "goal.unrealistic"
+GOAL_NOTICE = timedelta(weeks=2)
+"""How long before the goal's date a decision about what follows is due."""
 MAX_PLAN_DAYS = 3 * 366
 MAX_SESSION_MINUTES = 480
 _VERBS: dict[str, tuple[tuple[str, ...], str]] = {
