@@ -16,7 +16,7 @@ from app.rest.derived.routes import add_link, add_list, add_row
 from app.rest.derived.shapes import Shapes
 from app.rest.route import Route
 from app.roster.resource import DemographicsResource, EnrollmentResource, StaffResource, StudentResource
-from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource
+from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource, TermResource
 from app.sis.runs.plans.resource import PlannedChangeResource
 from app.sis.runs.resource import QuarantinedResource, RunResource, SourceResource, SyncChangeResource
 from app.support.delivery import SessionChangeResource, SessionResource
@@ -28,6 +28,7 @@ SERVED: tuple[ResourceType, ...] = (
     ExternalIdResource,
     SchoolResource,
     ClassResource,
+    TermResource,
     BreakResource,
     StudentResource,
     StaffResource,
@@ -70,6 +71,7 @@ LISTS = (
     ("staff", "list_staff", "roster"),
     ("schools", "list_schools", "roster"),
     ("classes", "list_classes", "roster"),
+    ("terms", "list_terms", "roster"),
     ("breaks", "list_breaks", "roster"),
     ("teams", "list_teams", "teams"),
     ("areas", "list_areas", "playbook"),
