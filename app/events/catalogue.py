@@ -93,6 +93,16 @@ SUPPORT_CHANGED = _type("support.changed", "support", "A support was changed: a 
 SUPPORT_ENDED = _type("support.ended", "support", "A support ended.", "student")
 SUPPORT_NOT_STARTED = _type("support.not_started", "support", "A planned support should have begun.", "student")
 SCORE_OVERDUE = _type("score.overdue", "support", "An active support has had no score for weeks.", "student")
+GOAL_DUE = _type(
+    "goal.due", "support", "The goal's date is at most two weeks away: a team decides what follows.", "student", "phase"
+)
+GOAL_PASSED = _type(
+    "goal.passed",
+    "support",
+    "The goal's date has come: later scores are kept, and judged once there is a new goal.",
+    "student",
+    "phase",
+)
 RESPONSE_OFF_TRACK = _of_alert(
     "response.off_track", "An alert was opened: at the present rate the goal will be missed."
 )
@@ -152,6 +162,8 @@ CATALOGUE: dict[str, EventType] = {
         SUPPORT_ENDED,
         SUPPORT_NOT_STARTED,
         SCORE_OVERDUE,
+        GOAL_DUE,
+        GOAL_PASSED,
         RESPONSE_OFF_TRACK,
         RESPONSE_STOPPED,
         RESPONSE_NEVER,

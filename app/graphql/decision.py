@@ -28,6 +28,10 @@ class ChangeInput:
     baseline: float | None = None
     minutes_per_session: int | None = None
     sessions_per_week: int | None = None
+    confirm_rate: bool = strawberry.field(
+        default=False,
+        description="Whether the goal is meant although it requires more growth than the norms call realistic.",
+    )
 
 
 @strawberry.input(description="A decision to be recorded.")

@@ -1,5 +1,6 @@
 """Converts errors into problem details (RFC 9457) for REST callers, without any submitted value."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,6 +70,19 @@ class ViolationShape(BaseModel):
     )
     code: str = Field(description="A stable code.")
     detail: str = Field(description="A sentence.")
+    figures: dict[str, float] = Field(
+        default={}, description="Numbers by name for a program that corrects the input, such as `proposed_goal`."
+    )
+
+    @classmethod
+    def of(cls, violation: Violation) -> "ViolationShape":
+        """Returns the shape of a violation."""
+        return cls(
+            pointer=violation.pointer,
+            code=violation.code,
+            detail=violation.detail,
+            figures=dict(violation.figures),
+        )
 
 
 class Problem(BaseModel):
@@ -108,10 +122,7 @@ def problem(
         status=status,
         detail=with_more(detail, more + len(violations) - len(listed)),
         trace_id=getattr(request.state, "trace_id", ""),
-        violations=[
-            ViolationShape(pointer=violation.pointer, code=violation.code, detail=violation.detail)
-            for violation in listed
-        ],
+        violations=[ViolationShape.of(violation) for violation in listed],
     )
     headers = {"WWW-Authenticate": 'Bearer realm="aimline"'} if status == 401 else None
     return JSONResponse(shape.model_dump(), status, headers=headers, media_type=MEDIA_TYPE)
@@ -177,7 +188,18 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     answer = problem(request, error.status_code, code, detail)
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
+    if error.status_code == 405:
+        answer.headers["Allow"] = ", ".join(sorted(_methods_of(request))) or answer.headers.get("Allow", "")
     return answer
+
+
+def _methods_of(request: Request) -> set[str]:
+    """Returns the methods of every route with the path of a request; the framework names those of one route only."""
+    contract = request.app.openapi()["paths"]
+    path = request.url.path
+    templates = [template for template in contract if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path)]
+    exact = [template for template in templates if "{" not in template] or templates
+    return {method.upper() for template in exact for method in contract[template]}
 
 
 async def _overflow(request: Request, _: Exception) -> JSONResponse:

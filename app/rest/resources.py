@@ -7,7 +7,7 @@ from app.concern.resource import ConcernResource
 from app.decision.resource import DecisionResource
 from app.evidence.resource import ScoreChangeResource, ScoreResource
 from app.gradebook.resource import AssessmentResultResource, LineItemResource, ResultResource
-from app.playbook.resource import AreaResource, LevelResource, MeasureResource
+from app.playbook.resource import AreaResource, BenchmarkResource, LevelResource, MeasureResource
 from app.resources.select import ResourceType
 from app.response.resource import CalibrationResource, VerdictResource
 from app.rest.derived.answer import Reader
@@ -16,7 +16,7 @@ from app.rest.derived.routes import add_link, add_list, add_row
 from app.rest.derived.shapes import Shapes
 from app.rest.route import Route
 from app.roster.resource import DemographicsResource, EnrollmentResource, StaffResource, StudentResource
-from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource
+from app.roster.schools import BreakResource, ClassResource, ExternalIdResource, SchoolResource, TermResource
 from app.sis.runs.plans.resource import PlannedChangeResource
 from app.sis.runs.resource import QuarantinedResource, RunResource, SourceResource, SyncChangeResource
 from app.support.delivery import SessionChangeResource, SessionResource
@@ -28,6 +28,7 @@ SERVED: tuple[ResourceType, ...] = (
     ExternalIdResource,
     SchoolResource,
     ClassResource,
+    TermResource,
     BreakResource,
     StudentResource,
     StaffResource,
@@ -43,6 +44,7 @@ SERVED: tuple[ResourceType, ...] = (
     AreaResource,
     LevelResource,
     MeasureResource,
+    BenchmarkResource,
     ConcernResource,
     SupportResource,
     PhaseResource,
@@ -69,11 +71,13 @@ LISTS = (
     ("staff", "list_staff", "roster"),
     ("schools", "list_schools", "roster"),
     ("classes", "list_classes", "roster"),
+    ("terms", "list_terms", "roster"),
     ("breaks", "list_breaks", "roster"),
     ("teams", "list_teams", "teams"),
     ("areas", "list_areas", "playbook"),
     ("levels", "list_levels", "playbook"),
     ("measures", "list_measures", "playbook"),
+    ("benchmarks", "list_benchmarks", "playbook"),
     ("concerns", "list_concerns", "concerns"),
     ("supports", "list_supports", "supports"),
     ("scores", "list_scores", "scores"),
@@ -90,6 +94,7 @@ ROWS: tuple[tuple[ResourceType, str, str, str], ...] = (
     (StaffResource, "staff/{person}", "get_staff", "roster"),
     (SchoolResource, "schools/{school}", "get_school", "roster"),
     (ClassResource, "classes/{class_}", "get_class", "roster"),
+    (BenchmarkResource, "benchmarks/{benchmark}", "get_benchmark", "playbook"),
     (TeamResource, "teams/{team}", "get_team", "teams"),
     (ConcernResource, "concerns/{concern}", "get_concern", "concerns"),
     (SupportResource, "supports/{support}", "get_support", "supports"),
@@ -125,6 +130,7 @@ LINKS: tuple[tuple[ResourceType, str, str, str, str], ...] = (
 """The reads of the rows that a link leads to, each with its resource, link, path, operation and tag."""
 
 TAGS = {
+    "benchmarks": "playbook",
     "breaks": "roster",
     "concerns": "concerns",
     "decisions": "decisions",

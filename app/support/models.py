@@ -46,7 +46,9 @@ class SupportConcern(AboutStudent, Base):
 class Phase(AboutStudent, Base):
     """The part of a support between two changes, with its own baseline, goal and dosage.
 
-    The day `ends_on` does not belong to the phase.
+    The day `ends_on` does not belong to the phase. `required_rate` is the growth that the goal required when it was
+    set, in the measure's units a week of instruction. `realistic_rate` is the most that the norm `benchmark_id` called
+    realistic. They are None for phases from before they were recorded.
     """
 
     __tablename__ = "phase"
@@ -63,6 +65,11 @@ class Phase(AboutStudent, Base):
     minutes_per_session: Mapped[int]
     sessions_per_week: Mapped[int]
     because: Mapped[str]
+    required_rate: Mapped[float | None]
+    required_rate_before: Mapped[float | None]
+    realistic_rate: Mapped[float | None]
+    rate_check: Mapped[str | None]
+    benchmark_id: Mapped[UUID | None]
 
 
 class Session(AboutStudent, Base):

@@ -25,7 +25,7 @@ from app.support import service
 from app.support.delivery import SINCE, UNTIL, DosageValue, SessionResource
 from app.support.models import Phase, Session, Support, SupportConcern
 from app.support.queries import dosages_between
-from app.support.rules import SupportState
+from app.support.rules import RateCheck, SupportState
 
 
 class SupportResource(
@@ -97,6 +97,29 @@ class PhaseResource(
     minutes_per_session: int = field(Phase.minutes_per_session, "The planned minutes of a session.", 30)
     sessions_per_week: int = field(Phase.sessions_per_week, "The planned sessions of a week.", 4)
     because: str = field(Phase.because, "Why the phase began.", "The plan")
+    required_rate: float | None = field(
+        Phase.required_rate,
+        "The growth that the goal required when it was set, in the measure's units a week of instruction; negative "
+        "where lower scores are better.",
+        1.0,
+    )
+    required_rate_before: float | None = field(
+        Phase.required_rate_before, "The growth that the phase before it required; null in the first phase.", 1.0
+    )
+    realistic_rate: float | None = field(
+        Phase.realistic_rate,
+        "The most growth that the norms called realistic for the measure and the student's grade; null where no norm "
+        "was known.",
+        1.0,
+    )
+    rate_check: RateCheck | None = choice(
+        Phase.rate_check,
+        "Whether the required rate was realistic, was confirmed above the norms, or could not be compared because no "
+        "norm is known for the measure and grade; null in phases from before it was recorded.",
+    )
+    benchmark_id: Id | None = reference(
+        Phase.benchmark_id, "benchmark", "The norm with which the required rate was compared.", rest="benchmark"
+    )
 
 
 LINKS = (

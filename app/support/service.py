@@ -41,8 +41,8 @@ from app.roster.models import Person
 from app.roster.student_lock import lock_student
 from app.support.lookup import current_phase, lock_support
 from app.support.models import Phase, Support, SupportConcern
-from app.support.phase import add_phase, baseline_from, student_columns, support_event
-from app.support.rules import is_ahead, next_state, violations_of
+from app.support.phase import add_phase, baseline_from, set_rates, student_columns, support_event
+from app.support.rules import RateCheck, is_ahead, next_state, violations_of
 from app.team.caseload import assign, release
 
 
@@ -90,6 +90,10 @@ class NewSupport:
             "Who provides it: an id, or an external id `sis:<source>:<sourcedId>`.", "per_01jq4n6d9zf3vbs0x5k2m7e8tb"
         ),
     ] = None
+    confirm_rate: Annotated[
+        bool,
+        About("Whether the goal is meant although it requires more growth than the norms call realistic.", False),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,10 @@ class SupportChange:
     ] = None
     minutes_per_session: Annotated[int | None, About("The new number of minutes of a session.", 40)] = None
     sessions_per_week: Annotated[int | None, About("The new number of sessions in a week.", 5)] = None
+    confirm_rate: Annotated[
+        bool,
+        About("Whether the goal is meant although it requires more growth than the norms call realistic.", False),
+    ] = False
 
 
 _PLANNED = ("begins_on", "baseline", "goal", "goal_on", "minutes_per_session", "sessions_per_week")
@@ -178,7 +186,8 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
     await work.db.flush()
     planned = {name: plan[name] for name in _PLANNED}
     because = "The support as it was planned."
-    await add_phase(work, support, Phase(number=1, level_id=level.id, because=because, **planned))
+    phase = Phase(number=1, level_id=level.id, because=because, **planned)
+    await add_phase(work, support, measure, phase, confirm_rate=new.confirm_rate)
     for concern in concerns:
         work.db.add(SupportConcern(**student_columns(support), support_id=support.id, concern_id=concern.id))
     await work.db.flush()
@@ -189,8 +198,11 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
 
 
 @needs(Can.PLAN_SUPPORT)
-async def start_support(work: Work, support_id: UUID, on: date | None = None) -> Support:
-    """Makes a planned support active from the day of its first session."""
+async def start_support(work: Work, support_id: UUID, on: date | None = None, confirm_rate: bool = False) -> Support:
+    """Makes a planned support active from the day of its first session.
+
+    A later start requires more growth a week. If this is above the norms, it must be confirmed too.
+    """
     support = await lock_support(work, support_id)
     support.state = next_state(support.state, "start")
     phase = await current_phase(work, support)
@@ -202,7 +214,12 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
         if begins_on >= phase.goal_on:
             raise Invalid([Violation("/on", "support.goal_on", "The goal's date must be later than this start.")])
     violations.refuse()
-    support.starts_on = phase.begins_on = begins_on
+    if begins_on != phase.begins_on:
+        phase.begins_on = begins_on
+        is_confirmed = confirm_rate or phase.rate_check == RateCheck.CONFIRMED
+        measure = await measure_by_id(work, support.measure_id)
+        await set_rates(work, support, measure, phase, last=None, confirm_rate=is_confirmed)
+    support.starts_on = begins_on
     support.version += 1
     await work.db.flush()
     record(work, support_event(SUPPORT_STARTED, support))
@@ -242,7 +259,7 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
     support.version += 1
     planned = {name: plan[name] for name in _PLANNED}
     phase = Phase(number=last.number + 1, level_id=level_id, because=change.because, **planned)
-    await add_phase(work, support, phase)
+    await add_phase(work, support, measure, phase, last=last, confirm_rate=change.confirm_rate)
     record(work, support_event(SUPPORT_CHANGED, support, {"phase": phase.id}))
     return phase
 

@@ -23,6 +23,7 @@ from app.decision.service import NewDecision, decide
 from app.events.consumers import NewConsumer, save_consumer
 from app.evidence.amend import Amendment as ScoreAmendment
 from app.evidence.service import NewScore
+from app.playbook.benchmarks.service import NewBenchmark, publish_benchmarks
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
@@ -72,6 +73,11 @@ async def fill_district(town: Town) -> FullDistrict:
         district.note(f"area {code}", "area", town.areas[code])
     district.note("measure", "measure", town.measures["orf"])
     district.note("level", "level", town.levels[2])
+    async with town.unit() as work:
+        norm = NewBenchmark("orf", "03", f"Norms {town.canary}", realistic_growth=1.0)
+        (saved,) = await publish_benchmarks(work, [norm])
+        assert saved.benchmark is not None
+        district.note("benchmark", "benchmark", saved.benchmark.id)
     await grade(town)
     await _breaks(district)
     await _endpoint(district)
@@ -208,6 +214,7 @@ async def _support(district: FullDistrict, student: str, *, start: bool, concern
         minutes_per_session=30,
         sessions_per_week=3,
         baseline=40.0,
+        confirm_rate=True,
         concerns=concerns,
         lead=district.shown["person"] if student == "amy" else None,
     )

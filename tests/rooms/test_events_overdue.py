@@ -78,6 +78,7 @@ async def _plan(town: Town, starts_on: date, *, start: bool, student: str = "amy
         minutes_per_session=30,
         sessions_per_week=3,
         baseline=40.0,
+        confirm_rate=True,
     )
     async with town.unit() as work:
         support = await plan_support(work, new)

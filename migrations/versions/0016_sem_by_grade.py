@@ -5,8 +5,8 @@ The published values are added for each district whose measure of oral reading f
 
 from alembic import op
 
-revision = "0014"
-down_revision = "0012"
+revision = "0016"
+down_revision = "0015"
 
 PUBLISHED = """
 DO $$ DECLARE d uuid; BEGIN
