@@ -142,6 +142,22 @@ async def test_a_decision_to_intensify_draws_a_phase_line(north: Town) -> None:
     assert now.state == "insufficient_data"
 
 
+async def test_restoring_fidelity_draws_a_phase_line(north: Town) -> None:
+    """A decision to restore fidelity begins a phase with the same plan, so that delivery is counted anew."""
+    support = await served(north, "amy")
+    async with north.unit() as work:
+        await record_scores(work, weekly(north, "amy", RISES + STALLS))
+        on = BEGINS + timedelta(weeks=10, days=1)
+        kept = SupportChange("All sessions take place again.", confirm_rate=True)
+        named = ids.format_id("support", support.id)
+        decision = await decide(work, NewDecision("restore_fidelity", support=named, decided_on=on, change=kept))
+        first, second = (await phases_of(work, [support.id]))[support.id]
+    assert decision.phase_id == second.id
+    assert first.ends_on == second.begins_on == on
+    plan = [(each.level_id, each.minutes_per_session, each.sessions_per_week) for each in (first, second)]
+    assert plan[0] == plan[1]
+
+
 async def test_a_referral_needs_nothing_before_it_and_is_in_no_event(north: Town) -> None:
     """Referral for evaluation is never delayed, and never in a payload."""
     async with north.unit() as work:
