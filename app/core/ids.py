@@ -41,6 +41,7 @@ PREFIXES = {
     "support": "sup",
     "phase": "pha",
     "session": "ses",
+    "handover": "han",
     "score": "sco",
     "verdict": "ver",
     "decision": "dec",

@@ -17,7 +17,7 @@ from app.events.catalogue import DECISION_OVERDUE
 from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.playbook.queries import reminder_days
 from app.response.models import ResponseState
-from app.response.overdue import expire_alerts, remind_overdue_scores, remind_supports_not_started
+from app.response.upkeep.overdue import expire_alerts, remind_overdue_scores, remind_supports_not_started
 from app.roster.calendar import days_of_instruction
 from app.roster.lookup import zone_of
 from app.roster.models import Person

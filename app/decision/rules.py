@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from app.core.errors import Conflict, Invalid, Violation
+from app.support.changes import Intensity, PhaseChange, PhaseVerb, changes_between, is_faded, is_intensified
 
 
 class DecisionKind(StrEnum):
@@ -40,12 +41,25 @@ def check_kind(kind: str, *, has_support: bool, has_student: bool, has_change: b
         raise Invalid([Violation("/student", "decision.student", "Name the student whom this is about.")])
 
 
-def check_level(kind: str, rank: int, target_rank: int) -> None:
-    """Raises `Invalid` unless `intensify` leads to a higher level, or `fade` to a lower level."""
-    is_right_way = target_rank > rank if kind == "intensify" else target_rank < rank
-    if not is_right_way:
-        side = "higher" if kind == "intensify" else "lower"
-        raise Invalid([Violation("/change/level", "decision.level", f"This decision leads to a {side} level.")])
+def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:
+    """Raises `Invalid` if a change does not intensify a support for `intensify`, or does not fade it for `fade`.
+
+    A support is never intensified at a lower level, or faded at a higher one.
+    """
+    if kind == "intensify":
+        is_right, is_wrong_level = is_intensified(before, after), after.level < before.level
+        detail = "To intensify is a higher level, more or longer sessions, a smaller group, or a stronger programme."
+    else:
+        is_right, is_wrong_level = is_faded(before, after), after.level > before.level
+        detail = "To fade is a lower level, fewer or shorter sessions, or a larger group."
+    if is_wrong_level or not is_right:
+        raise Invalid([Violation("/change/level", "decision.level", detail)])
+
+
+def states_intensity(kind: str, before: Intensity, after: Intensity) -> bool:
+    """Returns whether a change says how the support is intensified or faded. If not, its level changes by one."""
+    codes = set(changes_between(before, after, PhaseVerb(kind)))
+    return bool(codes - {PhaseChange.OTHER_INTERVENTION})
 
 
 def check_goal(goal: float | None, last: float, direction: str) -> None:

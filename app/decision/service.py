@@ -20,10 +20,11 @@ from app.decision.rules import (
     DRAWS_PHASE_LINE,
     DecisionKind,
     check_goal,
+    check_intensity,
     check_kind,
-    check_level,
     check_state,
     next_rank,
+    states_intensity,
 )
 from app.events.catalogue import DECISION_MADE, NewEvent
 from app.events.outbox import record
@@ -32,6 +33,7 @@ from app.response import service as response
 from app.response.models import ResponseState, VerdictRow
 from app.roster.lookup import locate_student, resolve_actor, zone_of
 from app.roster.student_lock import lock_student
+from app.support.changes import Intensity, PhaseVerb, changed
 from app.support.lookup import current_phase, level_rank, lock_support
 from app.support.models import Support
 from app.support.service import SupportChange
@@ -133,7 +135,7 @@ async def _apply_to_support(work: Work, new: NewDecision, decision: Decision) ->
 async def _begin_phase(work: Work, new: NewDecision, decision: Decision, support: Support) -> UUID:
     change = await _complete_change(work, new, decision, support)
     try:
-        return (await response.change_support(work, support.id, change)).id
+        return (await response.begin_phase(work, support.id, change, PhaseVerb(new.kind))).id
     except Invalid as error:
         # In a decision's input, the fields of the new plan are nested under `change`.
         raise Invalid(
@@ -146,10 +148,11 @@ async def _complete_change(work: Work, new: NewDecision, decision: Decision, sup
     if change.begins_on is None:
         change = replace(change, begins_on=decision.decided_on)
     if new.kind in ("intensify", "fade"):
-        rank = await level_rank(work, support)
-        if change.level is None:
+        rank, last = await level_rank(work, support), await current_phase(work, support)
+        before = Intensity(rank, last.minutes_per_session, last.sessions_per_week, last.group_size, last.intervention)
+        if change.level is None and not states_intensity(new.kind, before, changed(before, change)):
             change = replace(change, level=await _next_level(work, new.kind, rank))
-        check_level(new.kind, rank, change.level if change.level is not None else rank)
+        check_intensity(new.kind, before, changed(before, change))
     if new.kind == "raise_goal":
         measure = await measure_by_id(work, support.measure_id)
         check_goal(change.goal, (await current_phase(work, support)).goal, measure.direction)

@@ -91,6 +91,11 @@ SUPPORT_PLANNED = _type("support.planned", "support", "A support was planned.", 
 SUPPORT_STARTED = _type("support.started", "support", "A support began.", "student")
 SUPPORT_CHANGED = _type("support.changed", "support", "A support was changed: a phase line.", "student", "phase")
 SUPPORT_ENDED = _type("support.ended", "support", "A support ended.", "student")
+SUPPORT_HANDED_OVER = _type("support.handed_over", "support", "Somebody else leads or provides a support.", "student")
+SUPPORT_SUSPENDED = _type("support.suspended", "support", "A support was suspended: its student has left.", "student")
+SUPPORT_RESUMED = _type("support.resumed", "support", "A suspended support goes on: its student is back.", "student")
+SUPPORT_MOVED = _type("support.moved", "support", "A student came to another school with a support.", "student")
+SUPPORT_UNLED = _type("support.unled", "support", "The person who led a support has left the school.", "student")
 SUPPORT_NOT_STARTED = _type("support.not_started", "support", "A planned support should have begun.", "student")
 SCORE_OVERDUE = _type("score.overdue", "support", "An active support has had no score for weeks.", "student")
 RESPONSE_OFF_TRACK = _of_alert(
@@ -142,6 +147,11 @@ CATALOGUE: dict[str, EventType] = {
         SUPPORT_STARTED,
         SUPPORT_CHANGED,
         SUPPORT_ENDED,
+        SUPPORT_HANDED_OVER,
+        SUPPORT_SUSPENDED,
+        SUPPORT_RESUMED,
+        SUPPORT_MOVED,
+        SUPPORT_UNLED,
         SUPPORT_NOT_STARTED,
         SCORE_OVERDUE,
         RESPONSE_OFF_TRACK,

@@ -225,6 +225,9 @@ def _resolve(new: NewScore, batch: _ScoreBatch, at: str) -> tuple[Person, UUID |
     unknown_detail = "There is no such {} within this caller's reach."
     if new.student not in batch.students:
         violations.append(Violation(f"{at}/student", "student.unknown", unknown_detail.format("student")))
+    elif batch.students[new.student].removed_at is not None:
+        detail = "This student has left: the supports are suspended, and scores are taken when the student is back."
+        violations.append(Violation(f"{at}/student", "student.departed", detail))
     if new.given_by is not None and new.given_by not in batch.staff:
         violations.append(Violation(f"{at}/given_by", "person.unknown", unknown_detail.format("person")))
     measure_entry = batch.measures[new.measure]

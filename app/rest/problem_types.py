@@ -114,6 +114,9 @@ PROBLEM_TYPES = {
     "storage.full": ProblemType(507, "A disk is full", ASK_OPERATOR),
     "support.ended": ProblemType(409, "The support has ended", "Plan a new support."),
     "support.state": ProblemType(409, "The support is in another state", READ_AGAIN),
+    "support.suspended": ProblemType(
+        409, "The support is suspended", "Wait until the student is back, or end the support."
+    ),
     "unauthenticated": ProblemType(401, "Who is asking?", "Send a Bearer token of /oauth/token."),
     "upload.busy": ProblemType(429, "Two uploads are being received", WAIT),
     "variables.too_deep": ProblemType(400, "The variables are too deep", SMALLER),

@@ -3,6 +3,7 @@
 Whom a person teaches follows from enrollments.
 """
 
+from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
@@ -86,6 +87,26 @@ async def release(work: Work, support_id: UUID) -> None:
     await work.db.execute(
         delete(Caseload).where(Caseload.district_id == work.district_id, Caseload.support_id == support_id)
     )
+
+
+@needs(Can.PLAN_SUPPORT)
+async def reassign(work: Work, entries: Sequence[tuple[UUID, UUID, Sequence[UUID], str, UUID | None]]) -> None:
+    """Replaces the caseload entries that exist because of these supports.
+
+    An entry is a support, its student, the student's schools, `lead` or `provider`, and this person or None.
+    """
+    support_ids = cast(sorted({support_id for support_id, *_ in entries}), IdList)
+    await work.db.execute(
+        delete(Caseload).where(Caseload.district_id == work.district_id, Caseload.support_id == any_(support_ids))
+    )
+    rows = [
+        {"district_id": work.district_id, "staff_id": staff_id, "student_id": student_id, "via": via}
+        | {"support_id": support_id, "school_ids": list(school_ids)}
+        for support_id, student_id, school_ids, via, staff_id in entries
+        if staff_id is not None
+    ]
+    if rows:
+        await work.db.execute(insert(Caseload).on_conflict_do_nothing(), rows)
 
 
 async def _caseload(work: Work, staff_id: UUID, today: date) -> tuple[UUID, ...]:

@@ -28,6 +28,7 @@ from app.core.disk_space import is_database_full, is_full
 from app.core.errors import Conflict, NotFound, StorageFull
 from app.core.ids import new_id
 from app.events.outbox import record_of_students
+from app.response.upkeep.roster_changes import follow_roster
 from app.roster.lookup import zone_of
 from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
@@ -306,8 +307,8 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     memory = min(max(4 * largest >> 20, 16), 256)
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
-    emit = partial(record_of_students, work)
-    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(await zone_of(work)), emit)
+    emit, follow = partial(record_of_students, work), partial(follow_roster, work)
+    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(await zone_of(work)), emit, follow)
 
 
 async def clear_stage(stage: Stage) -> None:

@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import ARRAY, Date, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.listing import ListedBySchool
@@ -26,6 +26,11 @@ class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
     lead_id: Mapped[UUID | None]
     provider_id: Mapped[UUID | None]
     starts_on: Mapped[date]
+    unled_since: Mapped[date | None]
+    moved_on: Mapped[date | None]
+    suspended_on: Mapped[list[date]] = mapped_column(ARRAY(Date), server_default=text("'{}'"))
+    resumed_on: Mapped[list[date]] = mapped_column(ARRAY(Date), server_default=text("'{}'"))
+    starts: Mapped[str] = mapped_column(server_default=text("'on_its_day'"))
     ends_on: Mapped[date | None]
     ended_because: Mapped[str | None]
     playbook_version_id: Mapped[UUID]
@@ -60,9 +65,34 @@ class Phase(AboutStudent, Base):
     baseline: Mapped[float]
     goal: Mapped[float]
     goal_on: Mapped[date]
+    intervention: Mapped[str]
+    group_size: Mapped[int | None]
     minutes_per_session: Mapped[int]
     sessions_per_week: Mapped[int]
     because: Mapped[str]
+    verb: Mapped[str]
+    changes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+
+
+class Handover(AboutStudent, Base):
+    """A change of the person who leads or provides a support, with its reason. It is never changed.
+
+    It draws no phase line. The people before and after it are null where there was, or is, nobody.
+    """
+
+    __tablename__ = "handover"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    support_id: Mapped[UUID]
+    handed_over_on: Mapped[date]
+    lead_before: Mapped[UUID | None]
+    lead_id: Mapped[UUID | None]
+    provider_before: Mapped[UUID | None]
+    provider_id: Mapped[UUID | None]
+    because: Mapped[str]
+    made_by: Mapped[UUID | None]
+    made_by_client: Mapped[UUID | None]
+    created_at: Mapped[datetime]
 
 
 class Session(AboutStudent, Base):

@@ -1,19 +1,29 @@
 """Defines the states of a support, and validates plans and sessions. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
+from itertools import starmap, zip_longest
 
 from app.core.errors import Conflict, Violation
 from app.support.dosage import LOST_BECAUSE
 
 
 class SupportState(StrEnum):
-    """The state of a support."""
+    """The state of a support. It is suspended while its student is not on the roster."""
 
     PLANNED = "planned"
     ACTIVE = "active"
+    SUSPENDED = "suspended"
     ENDED = "ended"
+
+
+class Starts(StrEnum):
+    """How a planned support starts: by itself on its day, or when somebody starts it."""
+
+    ON_ITS_DAY = "on_its_day"
+    MANUALLY = "manually"
 
 
 class LostBecause(StrEnum):
@@ -34,7 +44,7 @@ MAX_SESSION_MINUTES = 480
 _VERBS: dict[str, tuple[tuple[str, ...], str]] = {
     "start": (("planned",), "active"),
     "change": (("active",), "active"),
-    "end": (("planned", "active"), "ended"),
+    "end": (("planned", "active", "suspended"), "ended"),
 }
 
 
@@ -47,6 +57,8 @@ def next_state(state: str, verb: str) -> str:
         return target
     if state == "ended":
         raise Conflict("This support has ended.", code="support.ended")
+    if state == "suspended":
+        raise Conflict("This support is suspended: its student has left.", code="support.suspended")
     raise Conflict(f"A support that is {state} does not allow this.", code="support.state")
 
 
@@ -96,6 +108,27 @@ def violations_of(plan: Plan) -> list[Violation]:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspension:
+    """A suspension of a support from a day on, until the day on which it goes on; None while it lasts."""
+
+    suspended_on: date
+    resumed_on: date | None
+
+    def includes(self, day: date) -> bool:
+        """Returns whether the support was suspended on this day."""
+        return self.suspended_on <= day and (self.resumed_on is None or day < self.resumed_on)
+
+    def days(self, last: date) -> tuple[date, date]:
+        """Returns the first and the last day of the suspension; one that lasts ends on the day `last`."""
+        return self.suspended_on, last if self.resumed_on is None else self.resumed_on - timedelta(days=1)
+
+
+def suspensions_of(suspended_on: Sequence[date], resumed_on: Sequence[date]) -> tuple[Suspension, ...]:
+    """Returns the suspensions of a support, oldest first."""
+    return tuple(starmap(Suspension, zip_longest(suspended_on, resumed_on)))
+
+
+@dataclass(frozen=True, slots=True)
 class SessionInput:
     """A session to validate. `begins_on` and `ends_on` are the first and the last day of its support."""
 
@@ -108,6 +141,7 @@ class SessionInput:
     begins_on: date
     ends_on: date | None
     today: date
+    suspensions: tuple[Suspension, ...] = ()
 
 
 def violations_of_session(session: SessionInput, at: str) -> list[Violation]:
@@ -119,6 +153,9 @@ def violations_of_session(session: SessionInput, at: str) -> list[Violation]:
     elif session.held_on < session.begins_on or (session.ends_on is not None and session.held_on > session.ends_on):
         detail = "On this day the support had not begun, or had ended."
         violations.append(Violation(f"{at}/held_on", "session.outside_support", detail))
+    elif any(suspension.includes(session.held_on) for suspension in session.suspensions):
+        detail = "On this day the support was suspended, because the student had left."
+        violations.append(Violation(f"{at}/held_on", "session.suspended", detail))
     if session.number < 1:
         violations.append(Violation(f"{at}/number", "session.number", "Sessions of a day count from 1."))
     for name in ("planned_minutes", "delivered_minutes"):

@@ -5,7 +5,7 @@ This file exceeds 250 lines because each input states its description and an exa
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from sqlalchemy import select
@@ -15,9 +15,9 @@ from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.core import ids
 from app.core.clock import now, today_in
-from app.core.errors import Invalid, Violation
+from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
-from app.core.inputs import About, AtMost
+from app.core.inputs import About, AtMost, Between, Choices
 from app.core.text import Text, require_texts
 from app.events.catalogue import (
     SUPPORT_CHANGED,
@@ -28,6 +28,7 @@ from app.events.catalogue import (
 from app.events.outbox import record
 from app.playbook.lookup import (
     area_by_id,
+    level_by_id,
     locate_level,
     locate_measure,
     measure_by_id,
@@ -37,10 +38,11 @@ from app.playbook.lookup import (
 from app.roster.caseload import assign, release
 from app.roster.lookup import locate_staff, zone_of
 from app.roster.student_lock import lock_student
+from app.support.changes import Intensity, PhaseChange, PhaseVerb, changes_between
 from app.support.lookup import current_phase, lock_support
-from app.support.models import Phase, Support, SupportConcern
+from app.support.models import Phase, Session, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, student_columns, support_event
-from app.support.rules import is_ahead, next_state
+from app.support.rules import Starts, is_ahead, next_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,18 @@ class NewSupport:
             "Who provides it: an id, or an external id `sis:<source>:<sourcedId>`.", "per_01jq4n6d9zf3vbs0x5k2m7e8tb"
         ),
     ] = None
+    group_size: Annotated[
+        int | None, Between(1, 40), About("The number of students who are served together, if it is planned.", 4)
+    ] = None
+    starts: Annotated[
+        str,
+        Choices(Starts),
+        About(
+            "`on_its_day`: the support becomes active by itself on its first day, at once if that day is not in the "
+            "future. `manually`: it stays planned until somebody starts it.",
+            "on_its_day",
+        ),
+    ] = "on_its_day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +126,31 @@ class SupportChange:
     ] = None
     minutes_per_session: Annotated[int | None, About("The new number of minutes of a session.", 40)] = None
     sessions_per_week: Annotated[int | None, About("The new number of sessions in a week.", 5)] = None
+    intervention: Annotated[
+        str | None,
+        Text(min=1, max=400),
+        About("Another intervention, such as a stronger programme at the same level.", "Phonics, one to one"),
+    ] = None
+    group_size: Annotated[
+        int | None, Between(1, 40), About("The new number of students who are served together.", 2)
+    ] = None
 
 
+Number = TypeVar("Number", int, int | None)
 BECAUSE = Text(min=1, max=4000)
 """The length limits of the reason for which a support ends."""
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def plan_support(work: Work, new: NewSupport) -> Support:
-    """Plans a support with its first phase, and adds the student to the caseloads of its lead and its provider."""
+    """Plans a support with its first phase, and adds the student to the caseloads of its lead and its provider.
+
+    The support is active at once if it starts by itself and its first day is not in the future.
+    """
     require_texts(new)
+    if new.starts not in tuple(Starts):
+        raise Invalid([Violation("/starts", "support.starts", f"A support starts {' or '.join(Starts)}.")])
+    is_due = new.starts == Starts.ON_ITS_DAY and new.starts_on <= today_in(await zone_of(work))
     student = await lock_student(work, new.student, "/student")
     measure = await locate_measure(work, new.measure, "/measure")
     level = await locate_level(work, new.level, "/level")
@@ -143,10 +172,11 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         area_id=area.id,
         level_id=level.id,
         measure_id=measure.id,
-        state="planned",
+        state="active" if is_due else "planned",
         lead_id=staff["lead"].id if "lead" in staff else None,
         provider_id=staff["provider"].id if "provider" in staff else None,
         starts_on=new.starts_on,
+        starts=new.starts,
         playbook_version_id=(await published(work)).id,
         created_at=now(),
         version=1,
@@ -167,7 +197,11 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
             goal_on=new.goal_on,
             minutes_per_session=new.minutes_per_session,
             sessions_per_week=new.sessions_per_week,
+            intervention=new.intervention,
+            group_size=new.group_size,
             because="The support as it was planned.",
+            verb=PhaseVerb.PLAN,
+            changes=[],
         ),
     )
     for concern in concerns:
@@ -176,15 +210,26 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
     for via, person in staff.items():
         await assign(work, person.id, student, via, support.id)
     record(work, support_event(SUPPORT_PLANNED, support))
+    if is_due:
+        record(work, support_event(SUPPORT_STARTED, support))
     return support
 
 
 @needs(Can.PLAN_SUPPORT)
 async def start_support(work: Work, support_id: UUID, on: date | None = None) -> Support:
-    """Makes a planned support active from the day of its first session."""
+    """Makes a planned support active from the day of its first session.
+
+    A support that has started by itself gets another first day, if one is given.
+    """
     support = await lock_support(work, support_id)
-    support.state = next_state(support.state, "start")
+    has_started_by_itself = support.state == "active" and support.starts == Starts.ON_ITS_DAY
+    if has_started_by_itself and on in (None, support.starts_on):
+        return support
     phase = await current_phase(work, support)
+    if has_started_by_itself:
+        await _refuse_other_start(work, phase, on)
+    else:
+        support.state = next_state(support.state, "start")
     today = today_in(await zone_of(work))
     begins_on = on or min(support.starts_on, today)
     _refuse_future(begins_on, today, "/on")
@@ -198,8 +243,13 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
-async def change_support(work: Work, support_id: UUID, change: SupportChange) -> Phase:
-    """Ends the current phase and begins the next one, with its own baseline and goal; returns the new phase."""
+async def change_support(
+    work: Work, support_id: UUID, change: SupportChange, verb: PhaseVerb = PhaseVerb.CHANGE
+) -> Phase:
+    """Ends the current phase and begins the next one, with its own baseline and goal; returns the new phase.
+
+    `verb` is what the team decided. It is kept with the phase, and so is what the change consists of.
+    """
     require_texts(change)
     support = await lock_support(work, support_id)
     support.state = next_state(support.state, "change")
@@ -217,24 +267,24 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
         detail = "The new phase's baseline meets the present goal already: give a new goal."
         raise Invalid([Violation("/goal", "support.goal_met", detail)])
     last.ends_on = begins_on
-    support.level_id = level_id
-    support.version += 1
-    phase = await add_phase(
-        work,
-        support,
-        measure,
-        Phase(
-            number=last.number + 1,
-            level_id=level_id,
-            begins_on=begins_on,
-            baseline=baseline,
-            goal=last.goal if change.goal is None else change.goal,
-            goal_on=change.goal_on or last.goal_on,
-            minutes_per_session=_changed_or_last(change.minutes_per_session, last.minutes_per_session),
-            sessions_per_week=_changed_or_last(change.sessions_per_week, last.sessions_per_week),
-            because=change.because,
-        ),
+    phase = Phase(
+        number=last.number + 1,
+        level_id=level_id,
+        begins_on=begins_on,
+        baseline=baseline,
+        goal=last.goal if change.goal is None else change.goal,
+        goal_on=change.goal_on or last.goal_on,
+        minutes_per_session=_changed_or_last(change.minutes_per_session, last.minutes_per_session),
+        sessions_per_week=_changed_or_last(change.sessions_per_week, last.sessions_per_week),
+        intervention=change.intervention or last.intervention,
+        group_size=_changed_or_last(change.group_size, last.group_size),
+        because=change.because,
+        verb=verb,
     )
+    phase.changes = await _changes(work, last, phase, verb)
+    support.level_id, support.intervention = level_id, phase.intervention
+    support.version += 1
+    await add_phase(work, support, measure, phase)
     record(work, support_event(SUPPORT_CHANGED, support, {"phase": phase.id}))
     return phase
 
@@ -255,7 +305,7 @@ async def end_support(
     if was_active and ends_on < phase.begins_on:
         raise Invalid([Violation("/on", "support.ends_on", "A support ends after its last phase began.")])
     support.ends_on, phase.ends_on = ends_on, max(ends_on, phase.begins_on)
-    support.ended_because = because
+    support.ended_because, support.unled_since = because, None
     support.version += 1
     await work.db.flush()
     await release(work, support.id)
@@ -275,13 +325,39 @@ async def _secured_area_of(work: Work, area_ids: set[UUID]) -> str | None:
     return next(iter(codes), None)
 
 
+async def _refuse_other_start(work: Work, phase: Phase, on: date | None) -> None:
+    """Raises an error if an active support cannot begin on the day `on`, because of a later phase or of a session."""
+    if phase.number > 1:
+        raise Conflict("This support was changed since it began.", code="support.state")
+    session = select(Session.id).where(
+        Session.district_id == work.district_id,
+        Session.support_id == phase.support_id,
+        Session.held_on < on,
+        Session.removed_at.is_(None),
+    )
+    if await work.db.scalar(session.limit(1)) is not None:
+        detail = "A session was recorded before this day."
+        raise Invalid([Violation("/on", "support.session_before", detail)])
+
+
 def _refuse_future(day: date, today: date, pointer: str) -> None:
     if day > today:
         detail = "A phase begins today or earlier; a later start is part of the plan."
         raise Invalid([Violation(pointer, "support.in_the_future", detail)])
 
 
-def _changed_or_last(changed: int | None, last: int) -> int:
+async def _changes(work: Work, last: Phase, phase: Phase, verb: PhaseVerb) -> list[str]:
+    """Returns what distinguishes a phase from the one before it, as codes."""
+    ranks = [(await level_by_id(work, level_id)).rank for level_id in (last.level_id, phase.level_id)]
+    before, after = (
+        Intensity(rank, row.minutes_per_session, row.sessions_per_week, row.group_size, row.intervention)
+        for rank, row in zip(ranks, (last, phase), strict=True)
+    )
+    codes = [str(code) for code in changes_between(before, after, verb)]
+    return [*codes, str(PhaseChange.OTHER_GOAL)] if (last.goal, last.goal_on) != (phase.goal, phase.goal_on) else codes
+
+
+def _changed_or_last(changed: Number, last: Number) -> Number:
     return last if changed is None else changed
 
 

@@ -27,7 +27,7 @@ from app.roster.lookup import zone_of
 from app.support.lookup import lock_support
 from app.support.models import Phase, Session, SessionChange, Support
 from app.support.phase import student_columns
-from app.support.rules import LostBecause, SessionInput, violations_of_session
+from app.support.rules import LostBecause, SessionInput, suspensions_of, violations_of_session
 
 MAX_BATCH = 500
 KEPT_COLUMNS = ("held_on", "number", "planned_minutes", "delivered_minutes", "attended", "lost_because", "removed_at")
@@ -232,7 +232,14 @@ def _validate(values: dict[str, Any], batch: _SessionBatch, at: str) -> None:
     inputs = {name: value for name, value in values.items() if name in SessionInput.__slots__}
     begins_on = min(phase.begins_on for phase in batch.phases)
     violations = violations_of_session(
-        SessionInput(**inputs, begins_on=begins_on, ends_on=batch.support.ends_on, today=batch.today), at
+        SessionInput(
+            **inputs,
+            begins_on=begins_on,
+            ends_on=batch.support.ends_on,
+            today=batch.today,
+            suspensions=suspensions_of(batch.support.suspended_on, batch.support.resumed_on),
+        ),
+        at,
     )
     if violations:
         raise Invalid(violations)

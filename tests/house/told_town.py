@@ -26,7 +26,7 @@ from app.evidence.service import NewScore
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
-from app.response.service import amend_score, record_scores, start_support
+from app.response.service import amend_score, plan_support, record_scores
 from app.roster.breaks import NewBreak
 from app.roster.models import ExternalId
 from app.sis.models import SisChange, SisPlannedChange, SisPlannedValue, SisQuarantine, SisRun
@@ -34,7 +34,7 @@ from app.sis.sources.service import register_source
 from app.sis.sources.settings import SourceSettings as SourceSettings
 from app.support.models import Support
 from app.support.queries import phases_of
-from app.support.service import NewSupport, plan_support
+from app.support.service import NewSupport
 from app.support.session import NewSession, SessionAmendment, amend_session, record_sessions
 from app.webhooks.deliver import dispatch
 from app.webhooks.queries import deliveries
@@ -159,6 +159,7 @@ async def _names(told: Told) -> None:
         told.alias[name] = f"sis:sis:only-{town.slug}-{name}"
     for name in ("ben", "cy"):
         told.note(name, "student", town.students[name])
+    told.note("other person", "person", town.staff["aide"])
 
     @needs(Can.SYNC_ROSTER)
     async def add(work: Work) -> None:
@@ -206,12 +207,10 @@ async def _support(told: Told, student: str, *, start: bool, concerns: tuple[str
         baseline=40.0,
         concerns=concerns,
         lead=told.shown["person"] if student == "amy" else None,
+        starts="on_its_day" if start else "manually",
     )
     async with town.unit() as work:
-        support = await plan_support(work, new)
-        if start:
-            support = await start_support(work, support.id)
-    return support
+        return await plan_support(work, new)
 
 
 async def _supports(told: Told) -> None:

@@ -82,7 +82,8 @@ REFERENCES = {
     "break_id": "break to remove",
     "source": "source",
     "delivery": "delivery",
-    **dict.fromkeys(("by", "raised_by", "given_by", "decided_by", "lead", "provider"), "person"),
+    **dict.fromkeys(("by", "raised_by", "given_by", "decided_by", "lead", "provider", "giver"), "person"),
+    "taker": "other person",
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
 LISTED = {"concerns": "concern to serve", "schools": "org"}
