@@ -3,7 +3,7 @@
 Tests are isolated by district instead of by cleaning up, which relies on the isolation that the product promises.
 
 To keep the suite short: `north` takes some 20 ms, and tests that only read can share one town by a fixture of their
-module (`told_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for a
+module (`full_north` has every kind of row). Use `app` and `caller` for a request, and `warm()` or `aimline()` for a
 process. End a lease, or make a row due, by a statement instead of waiting. What waits for a timeout or starts several
 processes is marked `long`, and runs in the second step of `.ci/run`.
 """
@@ -34,7 +34,7 @@ from tests.house.watch import (  # noqa: F401  # fixtures for every test
     every_event_is_as_its_schema_says,
     every_statement_names_its_district,
 )
-from tests.house.writes import unfit_statements
+from tests.house.writes import unsuitable_statements
 from tests.town import Town, found_town
 
 FIRST = (
@@ -113,9 +113,9 @@ def settings(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     migrate(own)
     yield own
     claims = shared_folder(tmp_path_factory) / "statements"
-    unfit = asyncio.run(unfit_statements(own.url_of("owner"), claims))
+    find_unsuitable = asyncio.run(unsuitable_statements(own.url_of("owner"), claims))
     asyncio.run(drop_database(server.url_of("owner"), name))
-    assert not unfit, "What Citus would refuse:\n" + "\n".join(unfit)
+    assert not find_unsuitable, "What Citus would refuse:\n" + "\n".join(find_unsuitable)
 
 
 @pytest.fixture(scope="session")

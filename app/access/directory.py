@@ -223,10 +223,10 @@ class Revocations:
 
     async def load(self, engine: AsyncEngine) -> None:
         """Reads the list of revocations."""
-        asked_at = time.monotonic()
+        read_at = time.monotonic()
         self._replace(await revocations_in_force(engine))
         if self._too_old_at is not None:
-            self._too_old_at = asked_at + MAX_AGE
+            self._too_old_at = read_at + MAX_AGE
 
     async def _keep_current(self, engine: AsyncEngine, wait: float) -> None:
         while True:

@@ -116,7 +116,7 @@ class _Comparison:
         """Yields a sentence for each difference that breaks a client which sends values of the old schema."""
         accepted = _types(self._new, new)
         missing = _types(self._old, old) - accepted
-        old, new, is_compared = self._followed("request", old, new)
+        old, new, is_compared = self._resolve_pair("request", old, new)
         if is_compared:
             return
         if missing := missing - ({"integer"} if "number" in accepted else set()):
@@ -139,7 +139,7 @@ class _Comparison:
         """Yields a sentence for each difference that breaks a client which reads values of the old schema."""
         old_types = _types(self._old, old)
         added = _types(self._new, new) - old_types
-        old, new, is_compared = self._followed("answer", old, new)
+        old, new, is_compared = self._resolve_pair("answer", old, new)
         if is_compared:
             return
         if added := added - ({"integer"} if "number" in old_types else set()):
@@ -170,7 +170,7 @@ class _Comparison:
             if word in new and new[word] != old.get(word):
                 yield f"{at}: {word} is {new[word]} now."
 
-    def _followed(self, direction: str, old: Json, new: Json) -> tuple[Json, Json, bool]:
+    def _resolve_pair(self, direction: str, old: Json, new: Json) -> tuple[Json, Json, bool]:
         """Returns both schemas without references and null, and whether this pair was compared before.
 
         A pair of objects is compared once in each direction, at the first place that refers to it. Rows refer to each

@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command("calibrate")
     def calibrate(district: District, as_json: AsJson = False) -> None:
-        """Estimates growth, noise and forms of each measure from the district's own scores of the last year.
+        """Estimates each measure's growth, its noise and the differences between its forms, from last year's scores.
 
         With too little data the published defaults are used. A district's true false-alarm rate cannot be known from
         its scores, so none is claimed: the report compares how many series are flagged with how many the estimated

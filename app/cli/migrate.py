@@ -128,8 +128,8 @@ SELECT array_agg(r.role || ': ' || r.privilege ORDER BY r.role, r.privilege) FRO
 async def limit_roles(settings: Settings) -> bool:
     """Sets the timeouts of both roles in this database; returns False if the owner may not set them.
 
-    These timeouts are for database sessions that Aimline does not start itself. They are started behind a pooler that
-    drops a client's start-up settings, or by the coordinator on the nodes of Citus.
+    They apply to the database sessions whose timeouts Aimline cannot set itself: sessions behind a pooler that drops a
+    client's start-up settings, and sessions that the coordinator of Citus opens on its nodes.
     """
     connection = await connect(settings.url_of("owner"), "owner")
     database = sqlalchemy_url(settings.url_of("owner")).database
@@ -231,16 +231,16 @@ def head_revision(settings: Settings) -> str | None:
     return ScriptDirectory.from_config(alembic_config(settings)).get_current_head()
 
 
-def check_revision(settings: Settings, revision: str, whose: str) -> None:
+def check_revision(settings: Settings, revision: str, subject: str) -> None:
     """Raises `UnfitServer` for a revision that this version of Aimline does not know.
 
-    `whose` is the subject of the error's sentence.
+    `subject` is the subject of the error's sentence.
     """
     try:
         ScriptDirectory.from_config(alembic_config(settings)).get_revision(revision)
     except CommandError:
         raise UnfitServer(
-            f"{whose} is of version {revision}, of a newer Aimline than this one ({head_revision(settings)})."
+            f"{subject} is of version {revision}, of a newer Aimline than this one ({head_revision(settings)})."
         ) from None
 
 

@@ -54,20 +54,20 @@ def add_to(app: typer.Typer) -> None:
         if not run:
             _show_newest(district, as_json)
             return
-        report = _ask(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
+        report = _read(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
         summary = {"run_id": run, "state": report.state, "sentence": report.sentence}
         print(orjson.dumps(summary).decode() if as_json else f"{run}: {report.state}. {report.sentence}")
 
     @sync_app.command("report")
     def report(run: Run, district: District, as_json: AsJson = False) -> None:
         """Shows a run's report, with its plan if it is held."""
-        run_report = _ask(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
+        run_report = _read(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
         _show(run_report, district, as_json, weighed=True)
 
     @sync_app.command("quarantine")
     def quarantine_(run: Run, district: District) -> None:
         """Prints the rows that a run refused as CSV, for the clerk of the SIS who corrects them."""
-        print(_ask(district, lambda work: quarantine.quarantine_csv(work, ids.parse_id("run", run))), end="")
+        print(_read(district, lambda work: quarantine.quarantine_csv(work, ids.parse_id("run", run))), end="")
 
     @sync_app.command("acknowledge")
     def acknowledge(
@@ -82,7 +82,7 @@ def add_to(app: typer.Typer) -> None:
             chosen = await quarantine.find_rows(work, run_id, row) if row else None
             return await quarantine.acknowledge_rows(work, run_id, chosen)
 
-        print(f"{_ask(district, mark):,} rows are acknowledged.")
+        print(f"{_read(district, mark):,} rows are acknowledged.")
 
     @sync_app.command("approve")
     def approve(
@@ -140,7 +140,7 @@ def add_to(app: typer.Typer) -> None:
                 for change, run in runs
             ]
 
-        lines = _ask(district, read)
+        lines = _read(district, read)
         if as_json:
             print(orjson.dumps(lines).decode())
         for step in () if as_json else lines:
@@ -187,7 +187,7 @@ def add_to(app: typer.Typer) -> None:
 
 def _show_newest(district: str, as_json: bool) -> None:
     """Shows the newest runs, one per line, so that the id of a nightly run can be found."""
-    page = _ask(
+    page = _read(
         district, lambda work: queries.runs(work, keyset(work.district_id, "runs", {}, None, NEWEST, work.keyring))
     )
     lines = [
@@ -208,7 +208,7 @@ def _show_newest(district: str, as_json: bool) -> None:
         print("There was no run yet.")
 
 
-def _ask(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
+def _read(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
     async def run(engine: AsyncEngine, settings: Settings) -> Answer:
         district_id = await find_district(engine, district)
         async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sync") as work:

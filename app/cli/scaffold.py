@@ -18,7 +18,7 @@ NEXT = """Next:
   describe the noun in app/{room}/{noun}, and name its columns in migrations/versions/{migration}
   ruff check --fix . && ruff format .
   aimline schema --write && aimline contracts
-  add a row to tests/house/told_town.py, and its path parameter to tests/house/walk_knows.py"""
+  add a row to tests/house/full_district.py, and its path parameter to tests/house/walk_knows.py"""
 
 
 def add_to(app: typer.Typer) -> None:

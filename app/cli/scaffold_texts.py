@@ -1,6 +1,7 @@
 """The texts of the files that `aimline scaffold` writes.
 
-`@noun`, `@Noun`, `@NOUN`, `@nouns`, `@words` and `@room` stand for the new noun and its package.
+`@noun`, `@Noun`, `@NOUN`, `@nouns` and `@words` stand for forms of the new resource's name, such as `home_visit`,
+`HomeVisit` and `home visits`. `@room` stands for the package of the resource.
 """
 
 MODELS = '''"""Defines the table of @words."""
@@ -199,7 +200,7 @@ from fastapi import FastAPI
 from app.core import ids
 from app.core.errors import Invalid
 from app.@room.@noun.service import New@Noun, record_@noun
-from tests.faces.graphql_face import told
+from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import caller
 from tests.town import Town
 
@@ -212,7 +213,7 @@ async def test_a_recorded_row_is_in_both_lists(app: FastAPI, north: Town) -> Non
     shown = ids.format_id("@noun", row.id)
     listed = await caller(app, north).items("/v1/@paths", student=student)
     assert [one["id"] for one in listed] == [shown]
-    answer = await told(north, "{ @fields(first: 5) { edges { node { id student { id } } } } }")
+    answer = await query_data(north, "{ @fields(first: 5) { edges { node { id student { id } } } } }")
     assert answer["@fields"]["edges"] == [{"node": {"id": shown, "student": {"id": student}}}]
 
 

@@ -15,7 +15,7 @@ import uvicorn
 from app.core.db import check_server
 from app.core.errors import AimlineError
 from app.core.log import log_as_json
-from app.graphql.socket import MAX_MESSAGE
+from app.graphql.text_socket import MAX_MESSAGE
 from app.serving.metrics import metrics
 from app.serving.supervisor import Supervisor
 from app.settings import Settings
@@ -70,7 +70,7 @@ def add_to(app: typer.Typer) -> None:
             workers=workers,
             http="app.serving.protocol:BoundedProtocol",
             loop="app.serving.loop:new_loop",
-            ws="websockets-sansio",
+            ws="app.serving.websocket:BoundedWebSocket",
             ws_max_size=MAX_MESSAGE,
             ws_per_message_deflate=False,  # a compressed answer tells a listener what it holds
             lifespan="on",

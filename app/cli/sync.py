@@ -179,10 +179,10 @@ def _progress(console: Console) -> Iterator[port.Progress]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("opening the source", total=None)
 
-        def tell(doing: str, done: int, of: int) -> None:
+        def advance(doing: str, done: int, of: int) -> None:
             bar.update(task, description=doing, completed=done, total=of or None)
 
-        yield tell
+        yield advance
 
 
 def print_report(report: Report, district: str, *, weighed: bool = False) -> None:

@@ -89,9 +89,11 @@ class Keyring:
         return HKDF(hashes.SHA256(), length, salt=None, info=purpose.encode()).derive(self.keys[name])
 
     def signing_keys(self) -> dict[str, ec.EllipticCurvePrivateKey]:
-        """Returns the private P-256 keys that sign access tokens, one derived from each key of the ring, by key id.
+        """Returns the private P-256 keys for access tokens, by the id of the key of the ring from which each is
+        derived.
 
-        The first one signs. Because the keys are derived, they need not be stored or distributed.
+        New tokens are signed with the first key; tokens that were signed with another one remain valid. Because the
+        keys are derived, they need not be stored or distributed.
         """
         keys = {}
         for name in self.keys:

@@ -1,1 +1,1 @@
-"""A team's decisions about students, with the verdict that the team had before it."""
+"""A team's decisions about students, each with the verdict that the team saw when it decided."""

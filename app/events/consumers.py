@@ -176,8 +176,8 @@ async def seek(
 ) -> ConsumerPosition:
     """Moves a consumer's position to the oldest kept event, to the end, to a cursor, or to an instant.
 
-    The cursor may come from this consumer, or from the feed read with the same types or without a filter. Raises
-    `NotFound` or `Invalid`, and `Gone` for a cursor that is no longer valid.
+    The cursor may be this consumer's own, or one of the event feed if the feed was read with the same types or
+    unfiltered. Raises `NotFound` or `Invalid`, and `Gone` for a cursor that is no longer valid.
     """
     if (cursor is not None) != (to == "cursor") or (time is not None) != (to == "time"):
         detail = '`cursor` goes with "to": "cursor", `time` with "to": "time", and neither with the others.'

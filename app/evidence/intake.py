@@ -152,11 +152,14 @@ _RECORD = """WITH slot AS ({slots})
 
 
 def _slots(join: str, which: str) -> str:
-    """Returns SQL that selects the rows of the intake, and for each row the attempt of its score, as the column `slot`.
+    """Returns SQL that selects the rows of the intake, with the attempt number of each score as the column `slot`.
 
-    With `join` = "JOIN", it selects the rows whose score exists; with "LEFT JOIN", the rows of new scores. An existing
-    score whose student, measure and date are unchanged keeps its attempt. Any other score gets the requested attempt if
-    that is free, otherwise an attempt above the highest one.
+    With `join` = "JOIN", it selects the rows whose score exists; with "LEFT JOIN", the rows of new scores. `which` is
+    SQL that is appended to the condition of this join.
+
+    An existing score whose student, measure and date are unchanged keeps its attempt number. Any other score gets the
+    requested number if that is free, and otherwise the next number after the highest one of that student, measure and
+    date.
     """
     only_new = "WHERE s.id IS NULL" if join == "LEFT JOIN" else ""
     key = "w.student_id, w.measure_id, w.taken_on"

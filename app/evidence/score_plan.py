@@ -24,11 +24,11 @@ PLAN_COLUMNS: Final = (
     *("purpose", "external_id", "row_number"),
 )
 """The columns, after `district_id`, of a plan's rows. `version` is that of the existing score."""
-_KNOWN: Final = "s.district_id = :district AND s.id = p.id AND s.version = p.version"
+_PLANNED_SCORE: Final = "s.district_id = :district AND s.id = p.id AND s.version = p.version"
 
 _DAYS: Final = f"""SELECT t.student_id, t.measure_id, array_agg(DISTINCT t.taken_on) AS days FROM (
     SELECT p.student_id, p.measure_id, p.taken_on FROM {{plan}} AS p
-    UNION ALL SELECT s.student_id, s.measure_id, s.taken_on FROM {{plan}} AS p JOIN score AS s ON {_KNOWN}
+    UNION ALL SELECT s.student_id, s.measure_id, s.taken_on FROM {{plan}} AS p JOIN score AS s ON {_PLANNED_SCORE}
     WHERE p.action <> 'create') AS t
     WHERE t.student_id IS NOT NULL AND t.measure_id IS NOT NULL AND t.taken_on IS NOT NULL GROUP BY 1, 2"""
 
@@ -39,15 +39,16 @@ _KEEP_CHANGES: Final = f"""INSERT INTO score_change (district_id, id, student_id
            CASE p.action WHEN 'remove' THEN 'removed' WHEN 'restore' THEN 'restored' ELSE 'amended' END, :because,
            jsonb_build_object('taken_on', s.taken_on, 'attempt', s.attempt, 'purpose', s.purpose, 'value', s.value,
                               'form', s.form, 'removed_at', s.removed_at), :now
-    FROM {{plan}} AS p JOIN score AS s ON {_KNOWN} WHERE p.action <> 'create' ON CONFLICT DO NOTHING RETURNING 1"""
+    FROM {{plan}} AS p JOIN score AS s ON {_PLANNED_SCORE} WHERE p.action <> 'create'
+    ON CONFLICT DO NOTHING RETURNING 1"""
 
 _REMOVE: Final = f"""UPDATE score AS s SET removed_at = :now, updated_at = now(), version = s.version + 1
-    FROM {{plan}} AS p WHERE {_KNOWN} AND p.action = 'remove' AND s.removed_at IS NULL RETURNING 1"""
+    FROM {{plan}} AS p WHERE {_PLANNED_SCORE} AND p.action = 'remove' AND s.removed_at IS NULL RETURNING 1"""
 
 _AMEND: Final = f"""UPDATE score AS s SET taken_on = p.taken_on, attempt = p.attempt, value = p.value, form = p.form,
         purpose = p.purpose, external_id = coalesce(s.external_id, p.external_id), removed_at = NULL,
         updated_at = now(), version = s.version + 1
-    FROM {{plan}} AS p WHERE {_KNOWN} AND p.action IN ('update', 'restore') RETURNING 1"""
+    FROM {{plan}} AS p WHERE {_PLANNED_SCORE} AND p.action IN ('update', 'restore') RETURNING 1"""
 
 _CREATE: Final = """INSERT INTO score (district_id, id, student_id, school_ids, secured_area, measure_id, purpose,
         taken_on, attempt, value, form, sender, external_id, recorded_at, version)

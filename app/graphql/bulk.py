@@ -33,10 +33,10 @@ def bulk_field(command: Command) -> StrawberryField:
     row_name = declaration(command.result).name.lower()
     result_type = _result_type(command.result)
     input_type, payload = _input_type(command, subject), _payload_type(name, result_type)
-    beside: Mapping[str, InputField] = inputs.fields if inputs.items is not None else {}
+    other_inputs: Mapping[str, InputField] = inputs.fields if inputs.items is not None else {}
 
     async def resolve(info: Any, input: Any) -> Any:
-        converted = convert(beside, input)
+        converted = convert(other_inputs, input)
         if converted.violations:
             return payload(results=[], problems=to_problems(converted.violations))
         arguments: list[Any] = []

@@ -1,6 +1,6 @@
 """Caches the results of operations that only ask about the schema, because they are the same for every caller.
 
-Such an operation takes most of the time that one operation may use, and tools always send it with the same text.
+Such an operation can use up nearly the whole time limit of an operation, and tools always send the same text.
 """
 
 from collections.abc import Awaitable, Callable

@@ -18,12 +18,12 @@ class JsonText:
 
 
 def dump(body: Any) -> bytes:
-    """Returns a response body as JSON, with its JSON texts written unchanged."""
+    """Serializes a response body as JSON; each `JsonText` in it is inserted as it is."""
     return orjson.dumps(body, default=_fragment)
 
 
 def parse(value: Any) -> Any:
-    """Returns a response's data, with its JSON texts parsed."""
+    """Returns a response body as Python objects; each `JsonText` in it is parsed."""
     return orjson.loads(dump(value))
 
 

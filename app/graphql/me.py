@@ -14,7 +14,7 @@ from app.requests.caller import describe_caller
 
 @strawberry.enum(description="Whose records a caller can see.")
 class Reach(StrEnum):
-    """The kinds of reach that a caller can have, as in `app.access.principal`."""
+    """The set of students whose records a caller can see: the whole district, some schools, or a caseload."""
 
     DISTRICT = "district"
     SCHOOLS = "schools"

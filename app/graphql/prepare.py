@@ -64,7 +64,7 @@ class Refused(Exception):
 
 
 class Preparation:
-    """Prepares operations for one schema, within the limits."""
+    """Parses and validates the operations for one schema, and refuses those that exceed the limits on size and cost."""
 
     def __init__(self, schema: GraphQLSchema, limits: Limits) -> None:
         self.schema, self.limits = schema, limits

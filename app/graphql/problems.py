@@ -220,15 +220,15 @@ def _without_values(error: GraphQLError) -> str:
     message = error.message
     variable = _VARIABLE.match(message)
     if variable is not None:
-        return f"In the variable {variable[1]}{variable[2] or ''}: {_unfit(message[variable.end() :])}"
+        return f"In the variable {variable[1]}{variable[2] or ''}: {_describe_mismatch(message[variable.end() :])}"
     if message.startswith("Syntax Error"):
         return _TOKEN.sub(r"\1.", message)
     if message.startswith(_ABOUT_NAMES) or not _ABOUT_VALUE.search(message):
         return message
-    return f"In the document: {_unfit(message)}"
+    return f"In the document: {_describe_mismatch(message)}"
 
 
-def _unfit(message: str) -> str:
+def _describe_mismatch(message: str) -> str:
     if missing := _MISSING.match(message):
         return f"the field {missing[1]} is missing."
     if unknown := _UNKNOWN.match(message):

@@ -26,6 +26,7 @@ from app.graphql.door import Installation, OperationContext, client_of, principa
 from app.graphql.events_stream import stream_events
 from app.graphql.introspection import introspect, is_introspection
 from app.graphql.limits import Limits, TooMuch, check_answer
+from app.graphql.open_sockets import OpenSockets
 from app.graphql.prepare import Preparation, Prepared, Refused
 from app.graphql.problems import cause_of, fault, is_fault, log_fault
 from app.graphql.repetition import Repetition, repetition_of
@@ -50,11 +51,11 @@ class _Stopped(Exception):
 def graphql_router(installation: Installation, limits: Limits = Limits()) -> APIRouter:
     """Returns the router with the API's only route, /graphql."""
     router = APIRouter()
-    prepare = preparation(limits)
+    prepare, sockets = preparation(limits), OpenSockets()
 
     @router.websocket("/graphql")
     async def subscriptions(websocket: WebSocket) -> None:
-        await serve_socket(websocket, installation, prepare)
+        await serve_socket(websocket, installation, prepare, sockets)
 
     @router.api_route("/graphql", methods=["GET", "POST"], include_in_schema=False, name="graphql")
     async def graphql(request: Request) -> Response:

@@ -71,7 +71,10 @@ class Selector:
         return get_argument_values(definition, details[0].node, self.variables)
 
     async def list_root(self, key: str, listing: Listing, definition: GraphQLField, details: Details) -> ListRoot:
-        """Returns the selection of a list at the root; permissions are checked before a filter's row is looked up."""
+        """Returns the selection of a list at the root of an operation.
+
+        It checks the permissions before it looks up a row to which a filter refers, such as the student of a list.
+        """
         arguments = self.arguments(definition, details)
         for can in permissions_of_list(listing, arguments, arguments.get("sort")):
             if not self.work.principal.may(can):

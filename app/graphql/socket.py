@@ -6,16 +6,16 @@ are never used.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
-import orjson
 import structlog
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket
 from strawberry.exceptions import ConnectionRejectionError
-from strawberry.http.exceptions import NonJsonMessageReceived, NonTextMessageReceived, WebSocketDisconnected
+from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.http.websocket_origin import is_same_origin
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
@@ -23,14 +23,14 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import Ope
 from strawberry.types.unset import UNSET
 
 from app.access.admission import RateLimited
-from app.core.errors import AimlineError, Invalid, Unauthenticated, Unavailable
-from app.core.json_limits import NotText, check_json
+from app.core.errors import AimlineError, Busy, Unauthenticated, Unavailable
 from app.core.log import log_context
 from app.graphql.door import ACT_FOR, Installation, authorize
-from app.graphql.json_text import dump
+from app.graphql.open_sockets import OpenSockets
 from app.graphql.prepare import STREAM, Preparation
-from app.graphql.request import BadRequest, operation_from
+from app.graphql.request import operation_from
 from app.graphql.subscriber import Credentials, Subscriber, errors_of, payload_of
+from app.graphql.text_socket import TextSocket
 
 INIT_SECONDS: Final = 10
 """The seconds within which a caller must send `connection_init`."""
@@ -38,56 +38,17 @@ IDLE_SECONDS: Final = 60.0
 """The seconds after which a connection without a subscription is closed."""
 MAX_SUBSCRIPTIONS: Final = 10
 """The largest number of subscriptions of one connection."""
-MAX_MESSAGE: Final = 262_144
-"""The largest number of characters of a message; a document has at most 32,768 of them."""
 MAX_ID: Final = 100
-FORBIDDEN, TOO_BIG, IDLE, BAD_PROTOCOL = 4403, 1009, 4408, 4406
+FORBIDDEN, IDLE, BAD_PROTOCOL, TOO_MANY = 4403, 4408, 4406, 4429
 log = structlog.get_logger()
-
-
-class Socket:
-    """A WebSocket with the interface that Strawberry's handler expects."""
-
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
-
-    async def iter_json(self, *, ignore_parsing_errors: bool = False) -> AsyncGenerator[object, None]:
-        """Yields the parsed messages of the caller.
-
-        A message that is not text or not JSON raises an exception, on which the handler closes the connection. A
-        message that is too long closes the connection here.
-        """
-        del ignore_parsing_errors
-        while self._websocket.application_state != WebSocketState.DISCONNECTED:
-            message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            text = message.get("text")
-            if text is None:
-                raise NonTextMessageReceived
-            if len(text) > MAX_MESSAGE:
-                await self.close(TOO_BIG, "Message too big")
-                return
-            yield _parsed(text)
-
-    async def send_json(self, message: Mapping[str, object]) -> None:
-        """Sends a message; waits while the caller's receive buffer is full."""
-        try:
-            await self._websocket.send_text(dump(dict(message)).decode())
-        except (WebSocketDisconnect, RuntimeError) as error:
-            raise WebSocketDisconnected from error
-
-    async def close(self, code: int, reason: str) -> None:
-        """Closes the connection; does nothing if it is already closed."""
-        if self._websocket.application_state != WebSocketState.DISCONNECTED:
-            await self._websocket.close(code, reason)
 
 
 class View:
     """The part of Strawberry's view that its handler calls, which decides whether a connection is accepted."""
 
-    def __init__(self, installation: Installation, websocket: WebSocket, trace_id: str) -> None:
+    def __init__(self, installation: Installation, websocket: WebSocket, trace_id: str, sockets: OpenSockets) -> None:
         self._installation, self._websocket, self._trace_id = installation, websocket, trace_id
+        self._sockets, self._counted = sockets, ExitStack()
         self.credentials = Credentials(None, None, trace_id)
 
     async def on_ws_connect(self, context: dict[str, Any]) -> object:
@@ -109,17 +70,32 @@ class View:
             is_own = origin is None or is_same_origin(origin, headers.get("host"))
             if not (is_own or await self._installation.origins.allow(str(origin), principal.client_id)):
                 raise ConnectionRejectionError
+            self._counted.enter_context(self._sockets.count(principal.district_id, principal.client_id))
+        except Busy:
+            await TextSocket(self._websocket).close(TOO_MANY, "Too many connections")
+            raise WebSocketDisconnected from None
         except AimlineError:
             raise ConnectionRejectionError from None
         return UNSET
+
+    def end(self) -> None:
+        """Stops counting the connection among those of its caller."""
+        self._counted.close()
 
 
 class Handler(BaseGraphQLTransportWSHandler[Any, None]):
     """Strawberry's handler of the protocol, changed to run subscriptions by our own `Subscriber`."""
 
-    def __init__(self, installation: Installation, prepare: Preparation, websocket: WebSocket, trace_id: str) -> None:
-        view: Any = View(installation, websocket, trace_id)
-        socket: Any = Socket(websocket)
+    def __init__(
+        self,
+        installation: Installation,
+        prepare: Preparation,
+        sockets: OpenSockets,
+        websocket: WebSocket,
+        trace_id: str,
+    ) -> None:
+        view: Any = View(installation, websocket, trace_id, sockets)
+        socket: Any = TextSocket(websocket)
         schema: Any = None  # the library's way to run a subscription is not used
         init = timedelta(seconds=INIT_SECONDS)
         super().__init__(view, socket, {}, None, schema, init, MAX_SUBSCRIPTIONS)
@@ -135,17 +111,16 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
             return
         parts: Any = message
         await super().handle_message(parts)
-        self._watch_idleness()
+        if message.get("type") not in ("ping", "pong"):
+            self._watch_idleness()
 
     async def run_operation(self, operation: Running[Any, None]) -> None:
         """Runs one subscription until it ends, and sends its results."""
         try:
-            request = operation_from(
-                {"query": operation.query, "variables": operation.variables, "operationName": operation.operation_name}
-            )
-            prepared = self._prepare.prepare(request, STREAM)
-            limits = self._prepare.limits
-            subscriber = Subscriber(self._installation, self._view.credentials, prepared, request, limits)
+            admission, credentials = self._installation.admission, self._view.credentials
+            requester = admission.identify(credentials.token, credentials.address)
+            admission.count(requester)
+            subscriber = await admission.run_in_turn(requester, partial(self._subscriber_of, operation))
             async for result in subscriber.results():
                 if result is None:
                     continue
@@ -162,10 +137,18 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
         finally:
             self._watch_idleness()
 
+    async def _subscriber_of(self, operation: Running[Any, None]) -> Subscriber:
+        request = operation_from(
+            {"query": operation.query, "variables": operation.variables, "operationName": operation.operation_name}
+        )
+        prepared, limits = self._prepare.prepare(request, STREAM), self._prepare.limits
+        return Subscriber(self._installation, self._view.credentials, prepared, request, limits)
+
     async def shutdown(self) -> None:
         """Ends all subscriptions of the connection."""
         if self._idle is not None:
             self._idle.cancel()
+        self._view.end()
         await super().shutdown()
 
     def _watch_idleness(self) -> None:
@@ -182,7 +165,9 @@ class Handler(BaseGraphQLTransportWSHandler[Any, None]):
             closing.add_done_callback(self._closing.discard)
 
 
-async def serve_socket(websocket: WebSocket, installation: Installation, prepare: Preparation) -> None:
+async def serve_socket(
+    websocket: WebSocket, installation: Installation, prepare: Preparation, sockets: OpenSockets
+) -> None:
     """Serves one WebSocket connection until it is closed."""
     trace_id = uuid4().hex
     with log_context(trace_id=trace_id):
@@ -194,7 +179,7 @@ async def serve_socket(websocket: WebSocket, installation: Installation, prepare
             await websocket.close(BAD_PROTOCOL, "Subprotocol not acceptable")
             return
         await websocket.accept(subprotocol=GRAPHQL_TRANSPORT_WS_PROTOCOL)
-        await Handler(installation, prepare, websocket, trace_id).handle()
+        await Handler(installation, prepare, sockets, websocket, trace_id).handle()
 
 
 async def _may_connect(websocket: WebSocket, installation: Installation) -> bool:
@@ -224,13 +209,3 @@ def _has_parts(message: dict[str, Any]) -> bool:
     name = message.get("id")
     has_payload = message["type"] == "complete" or isinstance(message.get("payload"), dict)
     return isinstance(name, str) and len(name) <= MAX_ID and has_payload
-
-
-def _parsed(text: str) -> object:
-    try:
-        raw = text.encode()
-        check_json(raw)
-        parsed: object = orjson.loads(raw)
-    except (Invalid, NotText, BadRequest, ValueError):
-        raise NonJsonMessageReceived from None
-    return parsed

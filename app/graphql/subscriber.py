@@ -84,16 +84,15 @@ class Subscriber:
     async def results(self) -> AsyncIterator[ExecutionResult | None]:
         """Yields the result for each event, and None at the beginning and whenever no event has come for a while.
 
-        For each None, a stream of server-sent events sends a sign of life. A subscription counts as one request. If the
-        subscription is refused or the caller loses access, the error is raised and the subscription ends.
+        For each None, a stream of server-sent events sends a sign of life. The caller of this method counts the
+        subscription as one request. If the subscription is refused or the subscriber loses access, the error is raised
+        and the subscription ends.
         """
         began, count = time.monotonic(), 0
         principal = await self._authorize()
         for can in required_permissions(self._source.require):
             if not principal.may(can):
                 raise forbidden(can)
-        admission = self._installation.admission
-        admission.count(admission.identify(self._credentials.token, self._credentials.address))
         hub = self._installation.hub
         try:
             with hub.subscribe(principal.district_id, principal.client_id) as subscription:

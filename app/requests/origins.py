@@ -107,10 +107,10 @@ class Origins:
 
     async def _read(self) -> None:
         async with self._reading:
-            asked_at = time.monotonic()
-            if asked_at < self._try_at:
+            started_at = time.monotonic()
+            if started_at < self._try_at:
                 return  # Another request has read the list meanwhile.
-            self._try_at = asked_at + RETRY
+            self._try_at = started_at + RETRY
             try:
                 async with asyncio.timeout(RETRY):
                     origins = await client_origins(self._engine)
@@ -122,4 +122,4 @@ class Origins:
                 for origin in registered:
                     clients.setdefault(origin, set()).add(client_id)
             self._clients = {origin: frozenset(ids) for origin, ids in clients.items()}
-            self._read_at, self._try_at = asked_at, asked_at + FRESH
+            self._read_at, self._try_at = started_at, started_at + FRESH

@@ -59,9 +59,9 @@ def _demonstrate(printer: Printer, base_url: str, folder: Path, roster: Path | N
         _continue(printer, vendor, saved, today)
     else:
         vendor, saved = _begin(printer, base_url, roster, today)
-    saved.told_until = today.isoformat()
+    saved.data_until = today.isoformat()
     saved.save(file)
-    _say_where_to_go(printer, base_url, vendor, saved)
+    _print_next_steps(printer, base_url, vendor, saved)
 
 
 def _begin(printer: Printer, base_url: str, roster: Path | None, today: date) -> tuple[Vendor, SavedDistrict]:
@@ -77,7 +77,7 @@ def _begin(printer: Printer, base_url: str, roster: Path | None, today: date) ->
     if roster is None:
         printer.chapter("A caseload to look at")
         saved.caseload = record_caseload(printer, vendor, monday, today, student)
-        _say_verdicts(printer, vendor)
+        _print_verdicts(printer, vendor)
     printer.chapter("Every step held. Now you: paste these")
     return vendor, saved
 
@@ -88,7 +88,7 @@ def _continue(printer: Printer, vendor: Vendor, saved: SavedDistrict, today: dat
         printer.step = f"scores and sessions since {saved.last_day:%d %B} arrive"
         scores = continue_caseload(vendor, saved.caseload, saved.monday, saved.last_day, today)
         printer.print_line(f"{scores} scores since {saved.last_day:%d %B %Y}.")
-    _say_verdicts(printer, vendor)
+    _print_verdicts(printer, vendor)
     printer.chapter("Go on: paste these")
 
 
@@ -107,12 +107,12 @@ def _free_slug() -> str:
     return next(name for name in names if name not in slugs)
 
 
-def _say_verdicts(printer: Printer, vendor: Vendor) -> None:
+def _print_verdicts(printer: Printer, vendor: Vendor) -> None:
     counted: Sequence[tuple[str, int]] = verdicts(vendor).most_common()
     printer.print_line(", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counted) + ".")
 
 
-def _say_where_to_go(printer: Printer, base_url: str, vendor: Vendor, saved: SavedDistrict) -> None:
+def _print_next_steps(printer: Printer, base_url: str, vendor: Vendor, saved: SavedDistrict) -> None:
     header = '-H "Authorization: Bearer $TOKEN"'
     query = json.dumps({"query": f'{{ student(id: "{saved.student}") {{ givenName concerns {{ state }} }} }}'})
     lines = (

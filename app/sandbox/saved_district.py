@@ -13,7 +13,7 @@ from typing import Any, Self
 class SavedDistrict:
     """The saved data about a playground's district: its API client, and the student, support and caseload in it.
 
-    `begun_on` is the Monday of the week in which the district was created. `told_until` is the last day for which data
+    `begun_on` is the Monday of the week in which the district was created. `data_until` is the last day for which data
     was recorded.
     """
 
@@ -23,7 +23,7 @@ class SavedDistrict:
     student: str
     support: str
     begun_on: str
-    told_until: str
+    data_until: str
     caseload: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
@@ -48,7 +48,7 @@ class SavedDistrict:
     @property
     def last_day(self) -> date:
         """Returns the last day for which scores and sessions were recorded."""
-        return date.fromisoformat(self.told_until)
+        return date.fromisoformat(self.data_until)
 
 
 def file_of(folder: Path, roster: Path | None) -> Path:

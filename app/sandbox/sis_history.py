@@ -35,7 +35,10 @@ def stamp(district: District, day: int) -> datetime:
 
 
 def histories(district: District, home: School, grade: int) -> Iterator[list[State]]:
-    """Yields, for each student who began in this grade of this school, the list of states up to the district's day."""
+    """Yields the history of each student who began in this grade of this school.
+
+    A history is the list of the student's states, from the first one to the one on the district's simulated day.
+    """
     later_school = next_school(district.students, home)
     chances = [1 - (1 - p) ** district.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)]
     for number in range(home.sizes[grade]):

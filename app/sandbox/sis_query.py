@@ -153,7 +153,7 @@ def _test(field: str, operator: str, value: str, allowed: frozenset[str], versio
     test = _TESTS[operator]
     moment = _moment(value) if path == ["dateLastModified"] and operator != "~" else None
 
-    def holds(row: Json) -> bool:
+    def is_true(row: Json) -> bool:
         for actual in _reach(row, path):
             if actual is None:
                 continue
@@ -164,7 +164,7 @@ def _test(field: str, operator: str, value: str, allowed: frozenset[str], versio
                 return True
         return False
 
-    return holds
+    return is_true
 
 
 def _compares(test: Callable[[Any, Any], bool], actual: Any, expected: str, name: str) -> bool:

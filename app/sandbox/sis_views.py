@@ -1,6 +1,7 @@
 """Defines what each path of OneRoster returns: its collection, the blocks to search, and the rows to include.
 
-For a nested path, only the blocks of the school, class or person in the path are searched. The response is 404 if that
+A block is a group of rows that are generated together, such as those of one school, one class or one person. For a
+nested path, only the blocks of the school, class or person in the path are searched. The response is 404 if that
 school, class or person does not exist.
 """
 

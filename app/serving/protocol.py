@@ -11,6 +11,7 @@ from uuid import uuid4
 import orjson
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from app.core.metrics import CONNECTIONS, REFUSALS
@@ -33,6 +34,8 @@ MAX_DISCARDED_BYTES: Final = 4 << 20
 LINGER: Final = 1.0
 """The seconds that a refused caller has to read the response, before the connection is closed."""
 MAX_LINGERING: Final = 100
+CLOSING_LIMIT: Final = 10.0
+"""The seconds after which a closing WebSocket whose caller does not read is ended."""
 _lingering: set["BoundedProtocol"] = set()
 
 
@@ -62,6 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread = 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_upgraded = False
+        self._closing_since: float | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -93,7 +97,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Hands the connection over to the WebSocket protocol. From then on, only the limit on unread bytes applies
         here.
+
+        Half of the connections are kept for requests: beyond the other half, a WebSocket is refused.
         """
+        sockets = sum(isinstance(other, WebSocketsSansIOProtocol) for other in self.connections)
+        if self._most_connections is not None and sockets >= self._most_connections // 2:
+            detail = "This server has reached its number of WebSocket connections. Try again in a moment."
+            self._refuse(503, "connections.exhausted", detail)
+            return
         self._is_upgraded, self._head_began = True, None
         super().handle_websocket_upgrade()
 
@@ -111,8 +122,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if not self._in_body and self._head_raw > MAX_HEAD_BYTES and self._head_began is not None:
             self._refuse_head()
-        elif self._in_body and self._body_raw - self._body_parsed > MAX_HEAD_BYTES + 8 * self._body_parsed:
-            self._refuse_head()  # endless trailers or chunk markers
+        elif self._in_body and self._body_raw - self._body_parsed > MAX_HEAD_BYTES + self._body_parsed // 4:
+            self._refuse_head()  # endless trailers, or chunks of a few bytes each
 
     def on_message_begin(self) -> None:
         if self._is_refused:
@@ -178,7 +189,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _check_progress(self) -> None:
         """Closes the connection if the caller makes no progress."""
         now = self.loop.time()
-        if self._is_upgraded and self.transport.is_closing():
+        if self._is_upgraded and self.transport.is_closing() and not self._is_still_closing(now):
             return
         self._timer = self.loop.call_later(CHECK_INTERVAL, self._check_progress)
         self._check_unread(now)
@@ -193,6 +204,14 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._window_began, self._window = now, 0
         elif self._head_began is not None and now - self._head_began > PROGRESS_PERIOD and self._is_answered:
             self._time_out()
+
+    def _is_still_closing(self, now: float) -> bool:
+        """Returns whether a closing WebSocket waits for its caller to read; ends the connection after a while."""
+        self._closing_since = now if self._closing_since is None else self._closing_since
+        if self.transport.get_write_buffer_size() and now - self._closing_since > CLOSING_LIMIT:
+            self.transport.abort()
+            return False
+        return self.transport.get_write_buffer_size() > 0
 
     def _check_unread(self, now: float) -> None:
         unread = self.transport.get_write_buffer_size()

@@ -160,10 +160,10 @@ def dosage(
     until: date,
     off: Collection[date],
     delivered: Iterable[DeliveredSessions],
+    suspended: tuple[Days, ...] = (),
     *,
     minutes_per_session: int,
     sessions_per_week: int,
-    suspended: tuple[Days, ...] = (),
 ) -> Dosage:
     """Returns the dosage of one plan from `since` to `until`, with the delivered sessions.
 

@@ -103,15 +103,15 @@ async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDe
     return LoggedDelivery(row[0], row.type, tuple(attempts[delivery_id]))
 
 
-def matches(district_id: UUID, after: int, upto: int, *, again: UUID | None = None) -> Select[int, UUID, UUID]:
+def matches(district_id: UUID, after: int, upto: int, *, replayed_to: UUID | None = None) -> Select[int, UUID, UUID]:
     """Returns a query for the pairs of an event and an endpoint that receives it.
 
     * An endpoint receives its event types, if its creator may read the event.
     * An event about no student and no school belongs to the district; every school's endpoint receives it too.
     * An event of a secured area goes only to endpoints with that area.
 
-    With `again`, the query returns the events for which this endpoint has no delivery yet, including those from before
-    it was created.
+    With `replayed_to`, the query returns the events for which that endpoint has no delivery yet, including those from
+    before the endpoint was created.
     """
     districts = and_(Event.student_id.is_(None), func.cardinality(Event.school_ids) == 0)
     everywhere = or_(districts, func.cardinality(WebhookEndpoint.school_ids) == 0)
@@ -146,14 +146,14 @@ def matches(district_id: UUID, after: int, upto: int, *, again: UUID | None = No
         )
         .order_by(Event.seq)
     )
-    if again is None:
+    if replayed_to is None:
         return query.where(Event.seq > WebhookEndpoint.after_seq)
     existing = select(WebhookDelivery.id).where(
         WebhookDelivery.district_id == district_id,
-        WebhookDelivery.endpoint_id == again,
+        WebhookDelivery.endpoint_id == replayed_to,
         WebhookDelivery.event_seq == Event.seq,
     )
-    return query.where(WebhookEndpoint.id == again, ~is_test, ~existing.exists())
+    return query.where(WebhookEndpoint.id == replayed_to, ~is_test, ~existing.exists())
 
 
 async def _attempts(work: Work, delivery_ids: list[UUID]) -> dict[UUID, list[WebhookAttempt]]:

@@ -89,7 +89,7 @@ async def ask(
         return await client.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
 
 
-async def told(town: Town, query: str, variables: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+async def query_data(town: Town, query: str, variables: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     """The data of an operation that must have no error."""
     answer = (await ask(town, query, variables, **more)).json()
     assert "errors" not in answer, answer["errors"]

@@ -12,8 +12,9 @@ from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
-from app.graphql.socket import MAX_MESSAGE
+from app.graphql.text_socket import MAX_MESSAGE
 from app.serving.protocol import BoundedProtocol
+from app.serving.websocket import BoundedWebSocket
 
 PROTOCOL = Subprotocol("graphql-transport-ws")
 
@@ -25,8 +26,9 @@ async def listening(app: FastAPI) -> AsyncIterator[str]:
         config = uvicorn.Config(
             app,
             http=BoundedProtocol,
-            ws="websockets-sansio",
+            ws=BoundedWebSocket,
             ws_max_size=MAX_MESSAGE,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -58,8 +58,8 @@ async def test_a_client_is_listed_shown_and_revoked(north: Town) -> None:
     assert made["client_secret"] not in json.dumps([listed, shown])
     await _run(north, "client", "revoke", name, "--district", north.slug)
     assert (await _run(north, "client", "show", name, "--district", north.slug))["revoked_at"] is not None
-    again = await _run(north, "client", "revoke", name, "--district", north.slug, code=2)
-    assert "revoked already" in again["stderr"]
+    repeated = await _run(north, "client", "revoke", name, "--district", north.slug, code=2)
+    assert "revoked already" in repeated["stderr"]
     rotated = await _run(north, "client", "rotate", name, "--district", north.slug, code=2)
     assert rotated["stderr"] == "There is no such client.\n"
     await _run(north, "client", "grant", name, "--district", north.slug, "--scope", "score:read")

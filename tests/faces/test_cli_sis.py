@@ -42,13 +42,13 @@ async def test_a_source_is_made_looked_at_run_and_shown(north: Town, tmp_path: P
         done = await _aimline(north, "sync", "run", "sis-of-north", "--json")
         report = json.loads(done.stdout)
         assert (done.returncode, report["state"], report["mode"]) == (0, "applied", "full"), done.stdout
-        again = await _aimline(north, "sync", "run", "sis-of-north", "--delta", "--dry-run", "--json")
-        assert (again.returncode, json.loads(again.stdout)["mode"]) == (0, "delta"), again.stdout
+        repeated = await _aimline(north, "sync", "run", "sis-of-north", "--delta", "--dry-run", "--json")
+        assert (repeated.returncode, json.loads(repeated.stdout)["mode"]) == (0, "delta"), repeated.stdout
         secret.write_text("another")
         await _aimline(north, "sis", "set", "sis-of-north", "--client-secret-file", str(secret))
         refused = await _aimline(north, "sync", "run", "sis-of-north", "--full")
         assert (refused.returncode, "The roster is as it was." in refused.stdout) == (5, True)
-    for one in (added, looked, done, again, refused):
+    for one in (added, looked, done, repeated, refused):
         assert SECRET not in one.stdout + one.stderr
 
 
@@ -70,8 +70,8 @@ async def test_the_doctor_fails_until_what_it_finds_is_set(north: Town, tmp_path
         assert refused.returncode == 5, "the doctor said so"
         given = ("--token-url", f"{address}oauth/token", "--client-secret-file", str(secret))
         await _aimline(north, "sis", "set", "unset", *given)
-        again = await _aimline(north, "sis", "doctor", "unset")
-        assert (again.returncode, "A sync can read this source." in again.stdout) == (0, True), again.stdout
+        repeated = await _aimline(north, "sis", "doctor", "unset")
+        assert (repeated.returncode, "A sync can read this source." in repeated.stdout) == (0, True), repeated.stdout
 
 
 async def test_what_cannot_be_is_said_in_a_sentence_each(north: Town, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.faces.rest_town import Caller, caller, plain
 from tests.processes import aimline
 from tests.town import Town
 
-HERE, THERE = "https://here.example.org", "https://there.example.org"
+ALLOWED_ORIGIN, OTHER_ORIGIN = "https://here.example.org", "https://there.example.org"
 
 
 async def client_with(app: FastAPI, town: Town, *origins: str) -> Caller:
@@ -36,11 +36,11 @@ async def preflight(app: FastAPI, origin: str, path: str = "/v1/students") -> ht
 
 async def test_a_preflight_is_answered_without_a_token(app: FastAPI, north: Town) -> None:
     """The registered origin may send every header and method of the contract; no cookies, and no `*`."""
-    await client_with(app, north, HERE)
+    await client_with(app, north, ALLOWED_ORIGIN)
     for path in ("/v1/students", "/graphql", "/oauth/token"):
-        answer = await preflight(app, HERE, path)
+        answer = await preflight(app, ALLOWED_ORIGIN, path)
         assert answer.status_code == 204
-        assert answer.headers["access-control-allow-origin"] == HERE
+        assert answer.headers["access-control-allow-origin"] == ALLOWED_ORIGIN
         assert "access-control-allow-credentials" not in answer.headers
         assert "PATCH" in answer.headers["access-control-allow-methods"]
         for name in ("Authorization", "Idempotency-Key", "If-Match", "Aimline-Act-For"):
@@ -49,11 +49,18 @@ async def test_a_preflight_is_answered_without_a_token(app: FastAPI, north: Town
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://nobody.example.org", "null", f"{HERE}.evil.example", "http://here.example.org", f"{HERE}:8443"]
+    "origin",
+    [
+        "https://nobody.example.org",
+        "null",
+        f"{ALLOWED_ORIGIN}.evil.example",
+        "http://here.example.org",
+        f"{ALLOWED_ORIGIN}:8443",
+    ],
 )
 async def test_any_other_origin_is_refused(app: FastAPI, north: Town, origin: str) -> None:
     """403 to its preflight, and an answer that its browser keeps from the page."""
-    client = await client_with(app, north, HERE)
+    client = await client_with(app, north, ALLOWED_ORIGIN)
     refused = await preflight(app, origin)
     assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (403, False)
     answer = await client.ask("GET", "/v1/students", headers={"Origin": origin})
@@ -63,13 +70,17 @@ async def test_any_other_origin_is_refused(app: FastAPI, north: Town, origin: st
 
 async def test_an_answer_is_for_the_pages_of_its_own_client(app: FastAPI, north: Town, south: Town) -> None:
     """A page that another client registered may not read with this client's token; refusals can be read by both."""
-    ours, theirs = await client_with(app, north, HERE), await client_with(app, south, THERE)
-    for client, origin, may_read in ((ours, HERE, True), (ours, THERE, False), (theirs, THERE, True)):
+    ours, theirs = await client_with(app, north, ALLOWED_ORIGIN), await client_with(app, south, OTHER_ORIGIN)
+    for client, origin, may_read in (
+        (ours, ALLOWED_ORIGIN, True),
+        (ours, OTHER_ORIGIN, False),
+        (theirs, OTHER_ORIGIN, True),
+    ):
         answer = await client.ask("GET", "/v1/students", headers={"Origin": origin})
         assert answer.status_code == 200
         assert (answer.headers.get("access-control-allow-origin") == origin) is may_read
-    refused = await Caller(app, "no token").ask("GET", "/v1/students", headers={"Origin": THERE})
-    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, THERE)
+    refused = await Caller(app, "no token").ask("GET", "/v1/students", headers={"Origin": OTHER_ORIGIN})
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, OTHER_ORIGIN)
     assert "ETag" in refused.headers["access-control-expose-headers"]
 
 
@@ -87,7 +98,7 @@ async def test_a_removed_origin_is_refused(app: FastAPI, north: Town) -> None:
 @pytest.mark.parametrize(
     ("text", "is_one"),
     [
-        (HERE, True),
+        (ALLOWED_ORIGIN, True),
         ("https://a.example.org:8443", True),
         ("http://localhost:3000", True),
         ("http://[::1]:3000", True),
@@ -112,7 +123,7 @@ def test_an_origin_is_what_a_browser_sends(text: str, is_one: bool) -> None:
 
 async def test_what_is_no_origin_is_not_registered(app: FastAPI, north: Town) -> None:
     """Neither a wildcard nor more than a client needs."""
-    await client_with(app, north, HERE)
+    await client_with(app, north, ALLOWED_ORIGIN)
     client_id: UUID = north.client_id
     many = tuple(f"https://a{number}.example.org" for number in range(MAX_ORIGINS + 1))
     for origins in (("*",), many):
@@ -125,13 +136,13 @@ def test_an_operator_registers_origins(north: Town) -> None:
     """An operator registers origins with a new client and later; an invalid origin is refused."""
     of_district = ("--district", north.slug, "--json")
     create = ("client", "create", "--scope", "roster:read", "--origin")
-    made = aimline(north.settings, *create, HERE, "--origin", THERE, *of_district)
+    made = aimline(north.settings, *create, ALLOWED_ORIGIN, "--origin", OTHER_ORIGIN, *of_district)
     assert made.returncode == 0, made.stderr
     client_id = json.loads(made.stdout)["client_id"]
     shown = aimline(north.settings, "client", "show", client_id, *of_district)
-    assert json.loads(shown.stdout)["origins"] == [HERE, THERE]
-    changed = aimline(north.settings, "client", "origins", client_id, "--origin", THERE, *of_district)
-    assert json.loads(changed.stdout)["origins"] == [THERE]
+    assert json.loads(shown.stdout)["origins"] == [ALLOWED_ORIGIN, OTHER_ORIGIN]
+    changed = aimline(north.settings, "client", "origins", client_id, "--origin", OTHER_ORIGIN, *of_district)
+    assert json.loads(changed.stdout)["origins"] == [OTHER_ORIGIN]
     removed = aimline(north.settings, "client", "origins", client_id, *of_district)
     assert json.loads(removed.stdout)["origins"] == []
     assert aimline(north.settings, *create, "*", *of_district).returncode != 0

@@ -11,7 +11,7 @@ from app.main import build
 from app.rest.documents import ASSETS, Document
 from app.settings import Settings
 from tests.faces.rest_town import caller, plain
-from tests.house.told_town import Told, tell
+from tests.house.full_district import FullDistrict, fill_district
 from tests.house.walk import operations, own_request
 from tests.house.walk_knows import OPEN
 from tests.town import Town
@@ -29,9 +29,9 @@ async def test_a_document_has_a_strong_etag_and_is_not_sent_twice(app: FastAPI, 
         assert first.content
         assert etag.startswith('"')
         for given in (etag, f'"other", W/{etag}', "*"):
-            again = await client.get(path, headers={"If-None-Match": given})
-            assert (again.status_code, again.content) == (304, b""), given
-            assert again.headers["etag"] == etag
+            repeated = await client.get(path, headers={"If-None-Match": given})
+            assert (repeated.status_code, repeated.content) == (304, b""), given
+            assert repeated.headers["etag"] == etag
         other = await client.get(path, headers={"If-None-Match": '"other"'})
         assert other.status_code == 200
         head = await client.head(path)
@@ -74,16 +74,16 @@ async def test_a_document_that_could_not_be_made_is_made_by_the_next_caller() ->
 
 
 @pytest.fixture
-async def told(north: Town) -> Told:
+async def district(north: Town) -> FullDistrict:
     """A district with all kinds of rows."""
-    return await tell(north)
+    return await fill_district(north)
 
 
-async def test_no_answer_about_a_person_may_be_stored_or_guessed_at(app: FastAPI, told: Told) -> None:
+async def test_no_answer_about_a_person_may_be_stored_or_guessed_at(app: FastAPI, district: FullDistrict) -> None:
     """Every operation in both APIs answers with `no-store` and `nosniff`, also refusals, faults and unknown routes."""
-    north = caller(app, told.town)
+    north = caller(app, district.town)
     for operation in operations(app):
-        path = own_request(operation, told).path if operation.name not in OPEN else operation.path
+        path = own_request(operation, district).path if operation.name not in OPEN else operation.path
         answers = [await north.ask(operation.method, path), await north.ask(operation.method, path, params={"x": "1"})]
         for answer in answers:
             assert "no-store" in answer.headers["cache-control"], operation.name

@@ -12,7 +12,7 @@ from app.core import ids
 from app.main import build
 from tests.faces.cutting_proxy import cutting_proxy
 from tests.faces.faulty import ask_graphql, code_of, concerns_of
-from tests.faces.graphql_face import told
+from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import caller
 from tests.town import Town
 
@@ -41,11 +41,11 @@ async def send(app: FastAPI, town: Town, key: str | None = "k", **more: Any) -> 
 
 async def test_the_second_mutation_is_answered_as_the_first(app: FastAPI, north: Town) -> None:
     """A repeated mutation gets the first one's data, marked in the extensions, and raises one concern."""
-    first, again = await send(app, north), await send(app, north)
-    assert first.json()["data"] == again.json()["data"]
+    first, repeated = await send(app, north), await send(app, north)
+    assert first.json()["data"] == repeated.json()["data"]
     assert first.json()["data"]["raiseConcern"]["concern"]["id"]
     assert "idempotencyReplayed" not in first.json()["extensions"]
-    assert again.json()["extensions"]["idempotencyReplayed"] == ["raiseConcern"]
+    assert repeated.json()["extensions"]["idempotencyReplayed"] == ["raiseConcern"]
     assert await concerns_of(north) == ["Quiet."]
 
 
@@ -72,10 +72,10 @@ async def test_each_field_has_a_key_of_its_own(app: FastAPI, north: Town) -> Non
     first = (await ask_graphql(app, north, TWICE, wrong)).json()
     assert first["data"]["one"]["concern"] is not None
     assert first["data"]["two"]["problems"][0]["code"] == "area.unknown"
-    again = (await ask_graphql(app, north, TWICE, wrong)).json()
-    assert again["data"] == first["data"]
-    assert list(again["data"]) == ["one", "two", "__typename"]
-    assert again["extensions"]["idempotencyReplayed"] == ["one"]
+    repeated = (await ask_graphql(app, north, TWICE, wrong)).json()
+    assert repeated["data"] == first["data"]
+    assert list(repeated["data"]) == ["one", "two", "__typename"]
+    assert repeated["extensions"]["idempotencyReplayed"] == ["one"]
     assert await concerns_of(north) == ["Quiet."]
 
 
@@ -138,5 +138,5 @@ async def test_a_derived_command_keeps_the_bounds_of_its_inputs(
     """A bound is a problem with GraphQL's names, but what is within an object keeps its own; nothing is a fault."""
     given = {"name": "other", "kind": "oneroster-1.1", "url": "https://sis.example/a", "clientId": "a"}
     query = "mutation ($input: RegisterSourceInput!) { registerSource(input: $input) { problems { code pointer } } }"
-    answer = await told(north, query, {"input": given | {"clientSecret": "of-a-test"} | more})
+    answer = await query_data(north, query, {"input": given | {"clientSecret": "of-a-test"} | more})
     assert {"code": code, "pointer": pointer} in answer["registerSource"]["problems"], answer

@@ -18,7 +18,7 @@ from app.graphql.limits import Limits
 from app.graphql.schema import sdl
 from app.support.rules import STATES as SUPPORT_STATES
 from app.support.rules import SupportState
-from tests.faces.graphql_face import MODERN, ask, http, token, told
+from tests.faces.graphql_face import MODERN, ask, http, query_data, token
 from tests.town import Town
 
 LEGACY = "application/json"
@@ -132,7 +132,7 @@ async def test_a_get_reads_and_never_writes(north: Town) -> None:
     mutation = 'mutation { decide(input: {kind: REFER, student: "sis:sis:amy-1"}) { problems { code } } }'
     answer = await send(north, "GET", params={"query": mutation})
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
-    assert (await told(north, "{ decisions { edges { cursor } } }"))["decisions"]["edges"] == []
+    assert (await query_data(north, "{ decisions { edges { cursor } } }"))["decisions"]["edges"] == []
     assert (await send(north, "GET", accept="text/html,*/*")).status_code == 400
 
 
@@ -169,9 +169,9 @@ async def test_introspection_works(north: Town) -> None:
     """Tools read the schema from the endpoint, within the limits."""
     from graphql import get_introspection_query
 
-    data = await told(north, get_introspection_query(descriptions=True))
+    data = await query_data(north, get_introspection_query(descriptions=True))
     assert data["__schema"]["queryType"]["name"] == "Query"
-    wrapped = await told(north, '{ __type(name: "Student") { fields { type { isOneOf ofType { isOneOf } } } } }')
+    wrapped = await query_data(north, '{ __type(name: "Student") { fields { type { isOneOf ofType { isOneOf } } } } }')
     assert all(field["type"]["isOneOf"] is None for field in wrapped["__type"]["fields"])
 
 

@@ -19,7 +19,7 @@ from app.graphql.request import Operation
 from app.graphql.schema import preparation
 from app.response.service import record_scores, start_support
 from app.support.service import plan_support
-from tests.faces.graphql_face import ask, here, told
+from tests.faces.graphql_face import ask, here, query_data
 from tests.rooms.test_loop import RISES, STALLS, stu, support_for, weekly
 from tests.town import ALL_SCOPES, Town, by_four_points
 
@@ -91,7 +91,7 @@ async def test_the_loop_of_a_student_is_one_request(north: Town) -> None:
     """Student, concerns, supports, phases, scores, verdict with its reasons, history and decisions, by either name."""
     made = await in_the_loop(north, "amy")
     for name in (made["student"], "sis:sis:amy-1"):
-        student = (await told(north, NESTED, {"id": name}))["student"]
+        student = (await query_data(north, NESTED, {"id": name}))["student"]
         assert student["id"] == made["student"]
         assert student["externalIds"] == [{"source": "sis", "sourcedId": "amy-1"}]
         (concern,) = student["concerns"]
@@ -121,7 +121,7 @@ async def test_three_students_cost_as_many_statements_as_one(north: Town) -> Non
             for name in names:
                 await in_the_loop(north, name)
             statements.clear()
-            edges = (await told(north, MANY))["students"]["edges"]
+            edges = (await query_data(north, MANY))["students"]["edges"]
             assert sum(bool(edge["node"]["concerns"]) for edge in edges) == len(names) + (names != ("amy",))
             counts.append(len(statements))
     finally:
@@ -135,10 +135,10 @@ async def test_node_reads_the_prefix(north: Town) -> None:
     made = await in_the_loop(north, "amy")
     query = "query($id: ID!) { node(id: $id) { __typename id } }"
     for kind, row_id in made.items():
-        node = (await told(north, query, {"id": row_id}))["node"]
+        node = (await query_data(north, query, {"id": row_id}))["node"]
         assert node == {"__typename": kind.title(), "id": row_id}
     for nothing in ("stu_nonsense", "", "evt_" + "0" * 26, ids.format_id("student", north.staff["teacher"])):
-        assert (await told(north, query, {"id": nothing}))["node"] is None
+        assert (await query_data(north, query, {"id": nothing}))["node"] is None
 
 
 async def test_another_district_is_not_there(north: Town, south: Town) -> None:
@@ -161,7 +161,7 @@ async def test_another_district_is_not_there(north: Town, south: Town) -> None:
       scores(studentId: "{made["student"]}") {{ edges {{ cursor }} }}
       decisions(supportId: "{made["support"]}") {{ edges {{ cursor }} }}
     }}"""
-    assert [page["edges"] for page in (await told(north, empty)).values()] == [[]] * 7
+    assert [page["edges"] for page in (await query_data(north, empty)).values()] == [[]] * 7
     everything = await ask(north, MANY)
     assert south.canary not in everything.text
     assert north.canary in everything.text
@@ -184,7 +184,7 @@ async def test_a_person_acted_for_binds_every_list(north: Town) -> None:
         assert all(page["edges"] for name, page in answer.json()["data"].items() if name != "unserved")
         assert made["ben"]["student"] not in answer.text
         assert made["cy"]["student"] not in answer.text
-        hidden = await told(
+        hidden = await query_data(
             north, "query($id: ID!) { node(id: $id) { id } }", {"id": made["ben"]["support"]}, act_for=act_for
         )
         assert hidden["node"] is None
@@ -198,7 +198,7 @@ async def test_pages_go_on_where_they_ended(north: Town) -> None:
       students(first: 2, after: $after) { edges { node { id } cursor } pageInfo { hasNextPage endCursor } } }"""
     seen, after = [], None
     while True:
-        page = (await told(north, query, {"after": after}))["students"]
+        page = (await query_data(north, query, {"after": after}))["students"]
         seen += [edge["node"]["id"] for edge in page["edges"]]
         after = page["pageInfo"]["endCursor"]
         if not page["pageInfo"]["hasNextPage"]:
@@ -223,7 +223,7 @@ async def test_supports_are_found_by_what_a_screen_needs(north: Town) -> None:
     ):
         query = f"{{ taken: supports({taken}) {{ ...ids }} left: supports({left}) {{ ...ids }} }}"
         query += " fragment ids on SupportConnection { edges { node { id } } }"
-        data = await told(north, query)
+        data = await query_data(north, query)
         assert [edge["node"]["id"] for edge in data["taken"]["edges"]] == [made["support"]], taken
         assert data["left"]["edges"] == [], left
 
@@ -232,7 +232,7 @@ async def test_whom_a_nested_read_shows_is_logged(north: Town) -> None:
     """One row is logged per request, with all shown students and kinds and the requested fields."""
     await in_the_loop(north, "amy")
     await in_the_loop(north, "cy")
-    await told(north, MANY)
+    await query_data(north, MANY)
 
     @needs(Can.READ_ROSTER)
     async def logged(work: Work) -> list[Disclosure]:
@@ -264,7 +264,7 @@ async def test_a_secured_area_stays_shut(north: Town, scope: str) -> None:
     async with north.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(north, "amy"), "sel", "Keeps apart."))
     query = 'query($id: ID!) { concern(id: $id) { id } student(id: "sis:sis:amy-1") { concerns { id } } }'
-    shut = await told(north, query, {"id": ids.format_id("concern", concern.id)}, scopes=ALL_SCOPES - {scope})
+    shut = await query_data(north, query, {"id": ids.format_id("concern", concern.id)}, scopes=ALL_SCOPES - {scope})
     assert shut == {"concern": None, "student": {"concerns": []}}
 
 

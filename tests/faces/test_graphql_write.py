@@ -17,7 +17,7 @@ from app.core import ids
 from app.core.page import keyset
 from app.events.feed import events_after
 from app.graphql.router import graphql_router
-from tests.faces.graphql_face import MODERN, ask, here, token, told
+from tests.faces.graphql_face import MODERN, ask, here, query_data, token
 from tests.faces.test_graphql_read import in_the_loop
 from tests.rooms.test_loop import BEGINS, RISES, STALLS, served, stu
 from tests.town import ALL_SCOPES, Town
@@ -68,7 +68,7 @@ def worry(town: Town, says: str, **more: Any) -> dict[str, Any]:
 
 async def test_a_concern_is_raised_and_told_with_the_object(north: Town) -> None:
     """The payload carries the concern, which REST shows under the same id, and the event is there."""
-    payload = (await told(north, RAISE, {"input": worry(north, "Reads slowly.", student="sis:sis:amy-1")}))[
+    payload = (await query_data(north, RAISE, {"input": worry(north, "Reads slowly.", student="sis:sis:amy-1")}))[
         "raiseConcern"
     ]
     assert payload["problems"] == []
@@ -95,7 +95,7 @@ async def test_what_cannot_be_taken_is_a_problem_of_the_payload(
     north: Town, more: dict[str, str], code: str, pointer: str
 ) -> None:
     """REST's codes, pointers with GraphQL's names, no error at the top, nothing written."""
-    payload = (await told(north, RAISE, {"input": worry(north, "Reads slowly.", **more)}))["raiseConcern"]
+    payload = (await query_data(north, RAISE, {"input": worry(north, "Reads slowly.", **more)}))["raiseConcern"]
     assert payload["concern"] is None
     assert [(one["code"], one["pointer"]) for one in payload["problems"]] == [(code, pointer)]
     assert await raised(north) == []
@@ -106,7 +106,7 @@ async def test_another_districts_student_is_a_problem_and_untouched(north: Town,
     made = await in_the_loop(south, "amy")
     answer = await ask(north, RAISE, {"input": worry(north, "Reads slowly.", student=made["student"])})
     assert answer.json()["data"]["raiseConcern"]["problems"][0]["code"] == "student.unknown"
-    decided = await told(north, DECIDE, {"input": {"kind": "EXIT", "support": made["support"]}})
+    decided = await query_data(north, DECIDE, {"input": {"kind": "EXIT", "support": made["support"]}})
     assert decided["decide"]["problems"][0]["code"] == "support.unknown"
     assert south.canary not in answer.text
     assert await raised(south) == [f"Slow {south.canary}."]
@@ -120,7 +120,7 @@ async def test_each_score_has_its_result(north: Town) -> None:
         for week, value in enumerate(RISES + STALLS, start=1)
     ]
     bad = {**scores[0], "value": 9999.0, "takenOn": "2999-01-01"}
-    payload = (await told(north, RECORD, {"input": {"scores": [bad, *scores, scores[-1]]}}))["recordScores"]
+    payload = (await query_data(north, RECORD, {"input": {"scores": [bad, *scores, scores[-1]]}}))["recordScores"]
     outcomes = [result["outcome"] for result in payload["results"]]
     assert outcomes == ["REFUSED", *["RECORDED"] * len(scores), "UNCHANGED"]
     assert payload["results"][0]["problems"] == [
@@ -129,7 +129,7 @@ async def test_each_score_has_its_result(north: Town) -> None:
     ]
     (support,) = payload["results"][1]["score"]["student"]["supports"]
     assert support["verdict"] == {"state": "OFF_TRACK", "kind": None}
-    none = (await told(north, RECORD, {"input": {"scores": []}}))["recordScores"]
+    none = (await query_data(north, RECORD, {"input": {"scores": []}}))["recordScores"]
     assert none == {"results": [], "problems": [{"code": "scores.count", "pointer": "/scores"}]}
 
 
@@ -138,7 +138,7 @@ async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north
     made = await in_the_loop(north, "amy")
     decided_on = str(BEGINS + timedelta(weeks=10, days=1))
     new = {"kind": "INTENSIFY", "support": made["support"], "decidedOn": decided_on}
-    payload = (await told(north, DECIDE, {"input": new}))["decide"]
+    payload = (await query_data(north, DECIDE, {"input": new}))["decide"]
     assert payload["problems"] == []
     assert payload["decision"]["support"] == {
         "level": {"rank": 3},
@@ -146,9 +146,9 @@ async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north
         "verdict": {"state": "INSUFFICIENT_DATA"},
     }
     change = {"because": "More.", "goal": 1.0}
-    again = (await told(north, DECIDE, {"input": {**new, "kind": "CHANGE", "change": change}}))["decide"]
-    assert again["decision"] is None
-    assert [one["pointer"] for one in again["problems"]] == ["/change/beginsOn"]
+    repeated = (await query_data(north, DECIDE, {"input": {**new, "kind": "CHANGE", "change": change}}))["decide"]
+    assert repeated["decision"] is None
+    assert [one["pointer"] for one in repeated["problems"]] == ["/change/beginsOn"]
 
 
 async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: Town) -> None:
@@ -161,7 +161,7 @@ async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: T
     fragment now on Student { supports { phases { number } verdict { state } } }"""
     score = {"student": "sis:sis:amy-1", "measure": "orf", "takenOn": str(BEGINS + timedelta(weeks=11)), "value": 47}
     new = {"kind": "INTENSIFY", "support": made["support"], "decidedOn": str(BEGINS + timedelta(weeks=11, days=1))}
-    data = await told(north, query, {"scores": {"scores": [score]}, "input": new})
+    data = await query_data(north, query, {"scores": {"scores": [score]}, "input": new})
     before = data["recordScores"]["results"][0]["score"]["student"]["supports"]
     after = data["decide"]["decision"]["student"]["supports"]
     assert before == [{"phases": [{"number": 1}], "verdict": {"state": "OFF_TRACK"}}]
@@ -178,11 +178,11 @@ async def test_a_refused_field_leaves_the_next_one_standing(north: Town) -> None
     decided_on = str(BEGINS + timedelta(weeks=10, days=1))
     new = {"kind": "CHANGE", "support": made["support"], "decidedOn": decided_on}
     unfit = {**new, "change": {"because": "More.", "goal": -1.0}}
-    data = await told(north, query, {"input": unfit, "worry": worry(north, "Stands.")})
+    data = await query_data(north, query, {"input": unfit, "worry": worry(north, "Stands.")})
     assert data["decide"]["problems"] == [{"code": "support.goal"}, {"code": "support.goal"}]
     assert data["raiseConcern"]["concern"]["id"]
     assert "Stands." in await raised(north)
-    phases = await told(
+    phases = await query_data(
         north, "query($id: ID!) { support(id: $id) { version phases { endsOn } } }", {"id": made["support"]}
     )
     assert phases["support"] == {"version": 2, "phases": [{"endsOn": None}]}
@@ -203,7 +203,7 @@ async def test_a_missing_permission_leaves_the_next_field_standing(north: Town) 
 
 async def test_a_secured_area_without_its_scope_is_a_problem(north: Town) -> None:
     """A row in a secured area without its scope gives a problem, and nothing is written."""
-    answer = await told(
+    answer = await query_data(
         north, RAISE, {"input": worry(north, "Keeps apart.", area="sel")}, scopes=ALL_SCOPES - {"area:sel"}
     )
     assert [one["code"] for one in answer["raiseConcern"]["problems"]] == ["area.secured"]

@@ -55,12 +55,12 @@ async def test_the_second_request_is_answered_as_the_first(app: FastAPI, north: 
     """Status, body and headers are the first ones, marked as a replay; there is one concern. A key may be quoted."""
     client = caller(app, north)
     first = await send(client, KEY, concern(north))
-    again = await send(client, f'"{KEY}"', concern(north))
-    assert (first.status_code, again.status_code) == (201, 201)
-    assert first.content == again.content
+    repeated = await send(client, f'"{KEY}"', concern(north))
+    assert (first.status_code, repeated.status_code) == (201, 201)
+    assert first.content == repeated.content
     assert REPLAYED not in first.headers
-    assert again.headers[REPLAYED] == "true"
-    assert again.headers["content-type"] == first.headers["content-type"]
+    assert repeated.headers[REPLAYED] == "true"
+    assert repeated.headers["content-type"] == first.headers["content-type"]
     assert await concerns_of(north) == ["Quiet."]
 
 
@@ -68,9 +68,9 @@ async def test_the_order_of_members_makes_no_other_payload(app: FastAPI, north: 
     """The same JSON with its members in another order is the same request."""
     client, body = caller(app, north), concern(north)
     first = await send(client, KEY, body)
-    again = await send(client, KEY, dict(reversed(body.items())))
-    assert again.json() == first.json()
-    assert again.headers[REPLAYED] == "true"
+    repeated = await send(client, KEY, dict(reversed(body.items())))
+    assert repeated.json() == first.json()
+    assert repeated.headers[REPLAYED] == "true"
 
 
 async def test_another_payload_is_refused(app: FastAPI, north: Town) -> None:

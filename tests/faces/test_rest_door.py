@@ -19,7 +19,7 @@ from app.main import build
 from app.rest.door import OpenWork
 from app.settings import Settings
 from tests.faces.rest_town import caller, plain
-from tests.house.told_town import BEGINS
+from tests.house.full_district import BEGINS
 from tests.town import Town
 
 SECRET = "Zq7SubmittedValue"

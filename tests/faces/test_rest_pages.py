@@ -9,15 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.settings import Settings
 from tests.faces.rest_town import Caller, caller
-from tests.house.told_town import Told, tell
+from tests.house.full_district import FullDistrict, fill_district
 from tests.house.walk import Operation, operations, own_request
 from tests.town import found_town
 
 
 @pytest.fixture(scope="module")
-async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
     """A district with all kinds of rows."""
-    return await tell(await found_town("north", engine, worker_engine, settings))
+    return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
 def paged(app: FastAPI) -> list[Operation]:
@@ -25,12 +25,12 @@ def paged(app: FastAPI) -> list[Operation]:
     return [one for one in operations(app) if "after" in one.names("query")]
 
 
-async def test_all_pages_together_are_all_rows_once(app: FastAPI, told: Told) -> None:
+async def test_all_pages_together_are_all_rows_once(app: FastAPI, district: FullDistrict) -> None:
     """The pages of any size together have every row once, by cursor and by Link header."""
-    north = caller(app, told.town)
+    north = caller(app, district.town)
     walked = 0
     for operation in paged(app):
-        path = own_request(operation, told).path
+        path = own_request(operation, district).path
         whole = (await north.get(path, limit=200)).json()["items"]
         rows, answer = [], await north.get(path, limit=1)
         while True:
@@ -50,20 +50,22 @@ async def test_all_pages_together_are_all_rows_once(app: FastAPI, told: Told) ->
     assert walked >= 9
 
 
-async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, told: Told) -> None:
+async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, district: FullDistrict) -> None:
     """A cursor of another list or filter, or a changed one, is refused with its parameter."""
-    north = caller(app, told.town)
+    north = caller(app, district.town)
     for operation in paged(app):
-        path = own_request(operation, told).path
+        path = own_request(operation, district).path
         cursor = (await north.get(path, limit=1)).json()["next"]
         if cursor is None:
             continue
         for other in paged(app):
             if other.path != operation.path:
-                await _refused(north, own_request(other, told).path, after=cursor)
+                await _refused(north, own_request(other, district).path, after=cursor)
         filters = set(operation.names("query")) & {"student", "school"}
         for name in filters:
-            await _refused(north, path, after=cursor, **{name: told.shown["student" if name == "student" else "org"]})
+            await _refused(
+                north, path, after=cursor, **{name: district.shown["student" if name == "student" else "org"]}
+            )
         for spoilt in ("x", "", cursor[:-3], cursor + "A", "%00", "é", "null"):
             await _refused(north, path, after=spoilt)
 
@@ -71,21 +73,23 @@ async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, told: Told
 @pytest.mark.parametrize(
     "place", [[10**30], ["x"], [], [None], [-1], [1, 2, 3, 4], [2**63], [True], [{"a": 1}], ["\x00", "a", "b"]]
 )
-async def test_a_cursor_as_it_was_once_made_is_refused(app: FastAPI, told: Told, place: list[object]) -> None:
+async def test_a_cursor_as_it_was_once_made_is_refused(
+    app: FastAPI, district: FullDistrict, place: list[object]
+) -> None:
     """A cursor that anybody can write is no cursor, whatever binding it names."""
-    north = caller(app, told.town)
+    north = caller(app, district.town)
     plain = json.dumps([*place]).encode()
     for operation in paged(app):
-        path = own_request(operation, told).path
+        path = own_request(operation, district).path
         for made_up in (plain, b"\x00" * 16 + plain):
             await _refused(north, path, after=base64.urlsafe_b64encode(made_up).decode().rstrip("="))
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "201", "x", "1e3", "99999999999999999999", ""])
-async def test_an_unfit_limit_is_a_bad_request(app: FastAPI, told: Told, limit: str) -> None:
+async def test_an_unfit_limit_is_a_bad_request(app: FastAPI, district: FullDistrict, limit: str) -> None:
     """A limit other than 1 to 200 is refused."""
     for operation in paged(app):
-        await _refused(caller(app, told.town), own_request(operation, told).path, name="limit", limit=limit)
+        await _refused(caller(app, district.town), own_request(operation, district).path, name="limit", limit=limit)
 
 
 async def _refused(north: Caller, path: str, *, name: str = "after", **params: str) -> None:

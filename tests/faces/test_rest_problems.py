@@ -12,7 +12,7 @@ from app.core import ids
 from app.core.ids import new_id
 from app.settings import Settings
 from tests.faces.rest_town import CLIENT_SCOPES, caller
-from tests.house.told_town import Told, tell
+from tests.house.full_district import FullDistrict, fill_district
 from tests.house.walk import Operation, operations, own_request
 from tests.house.walk_knows import OPEN, WITHOUT_SCOPE
 from tests.town import found_town
@@ -22,9 +22,9 @@ PROBLEM = {"type", "code", "title", "status", "detail", "trace_id", "violations"
 
 
 @pytest.fixture(scope="module")
-async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
     """A district with all kinds of rows."""
-    return await tell(await found_town("north", engine, worker_engine, settings))
+    return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
 def commands(app: FastAPI) -> list[Operation]:
@@ -53,12 +53,12 @@ def spoilt(body: Any, at: tuple[Any, ...], value: Any) -> Any:
 WRONG = [SECRET, f"{SECRET}\x00", [SECRET], {"planted": SECRET}, f"stu_{SECRET}", f"sis:{SECRET}:{SECRET}", 10**30, -1]
 
 
-async def test_no_error_shows_what_was_submitted(app: FastAPI, told: Told) -> None:
+async def test_no_error_shows_what_was_submitted(app: FastAPI, district: FullDistrict) -> None:
     """Every field of every command with values of every wrong kind: no 500, and no value in any error."""
-    north = caller(app, told.town)
+    north = caller(app, district.town)
     tried = 0
     for operation in commands(app):
-        request = own_request(operation, told)
+        request = own_request(operation, district)
         for at in places(request.json):
             for value in WRONG:
                 answer = await north.ask(operation.method, request.path, json=spoilt(request.json, at, value))
@@ -72,13 +72,13 @@ async def test_no_error_shows_what_was_submitted(app: FastAPI, told: Told) -> No
     assert tried > 200
 
 
-async def test_no_read_breaks_or_shows_what_was_asked(app: FastAPI, told: Told) -> None:
+async def test_no_read_breaks_or_shows_what_was_asked(app: FastAPI, district: FullDistrict) -> None:
     """Every filter and every path with values of every wrong kind."""
-    north = caller(app, told.town)
+    north = caller(app, district.town)
     for operation in operations(app):
         if not operation.reads or operation.name in OPEN:
             continue
-        path = own_request(operation, told).path
+        path = own_request(operation, district).path
         for name in operation.names("query"):
             for value in (SECRET, f"{SECRET}\x00", f"stu_{SECRET}", f"sis:{SECRET}:{SECRET}\x00", str(2**70), "-1"):
                 answer = await north.get(path, **{name: value})
@@ -99,15 +99,15 @@ async def test_no_read_breaks_or_shows_what_was_asked(app: FastAPI, told: Told) 
                 assert SECRET not in answer.text
 
 
-async def test_everything_that_is_wrong_is_said_at_once(app: FastAPI, told: Told) -> None:
+async def test_everything_that_is_wrong_is_said_at_once(app: FastAPI, district: FullDistrict) -> None:
     """All violations of types and of values are reported at once, with pointers and codes."""
-    north = caller(app, told.town)
+    north = caller(app, district.town)
     shape = await north.post("/v1/concerns", {"student": 7, "raised_on": "x", "planted": 1})
     assert shape.status_code == 422
     assert {one["pointer"] for one in shape.json()["violations"]} == {
         *("/student", "/area", "/description", "/raised_on", "/planted")
     }
-    plan = own_request(next(one for one in operations(app) if one.name == "plan_support"), told).json
+    plan = own_request(next(one for one in operations(app) if one.name == "plan_support"), district).json
     values = await north.post(
         "/v1/supports", plan | {"goal": 30.0, "goal_on": plan["starts_on"], "sessions_per_week": 0}
     )
@@ -117,21 +117,21 @@ async def test_everything_that_is_wrong_is_said_at_once(app: FastAPI, told: Told
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"\xff\xfe", b"[]", b"null", b'{"a": NaN}', b'"x"', b"[" * 10_000])
-async def test_a_body_that_is_no_json_object_is_refused(app: FastAPI, told: Told, body: bytes) -> None:
+async def test_a_body_that_is_no_json_object_is_refused(app: FastAPI, district: FullDistrict, body: bytes) -> None:
     """Broken JSON is a bad request; JSON of another shape cannot be processed."""
     headers = {"content-type": "application/json"}
-    answer = await caller(app, told.town).ask("POST", "/v1/concerns", content=body, headers=headers)
+    answer = await caller(app, district.town).ask("POST", "/v1/concerns", content=body, headers=headers)
     assert answer.status_code in (400, 422), answer.text
     assert answer.json().keys() == PROBLEM
 
 
-async def test_unknown_parameters_are_refused_everywhere(app: FastAPI, told: Told) -> None:
+async def test_unknown_parameters_are_refused_everywhere(app: FastAPI, district: FullDistrict) -> None:
     """A misspelt filter must not answer with everything; so for every operation, and the name is in the pointer."""
-    north = caller(app, told.town)
+    north = caller(app, district.town)
     for operation in operations(app):
         if operation.name in OPEN:
             continue
-        request = own_request(operation, told)
+        request = own_request(operation, district)
         arguments: dict[str, Any] = {"json": request.json, "params": {"studnet": SECRET}}
         if operation.method == "PATCH":
             arguments["headers"] = {"If-Match": "*"}
@@ -141,15 +141,15 @@ async def test_unknown_parameters_are_refused_everywhere(app: FastAPI, told: Tol
         assert SECRET not in answer.text
 
 
-async def test_what_is_not_there_and_what_is_not_allowed_differ(app: FastAPI, told: Told) -> None:
+async def test_what_is_not_there_and_what_is_not_allowed_differ(app: FastAPI, district: FullDistrict) -> None:
     """404 for a row that is not to be seen; 403 for a verb that the caller lacks, whatever the row."""
-    few = caller(app, told.town, frozenset({"concern:read"}))
-    seen = f"/v1/concerns/{told.shown['concern']}"
+    few = caller(app, district.town, frozenset({"concern:read"}))
+    seen = f"/v1/concerns/{district.shown['concern']}"
     assert (await few.get(seen)).status_code == 200
     refused = await few.post(f"{seen}/accept", {})
     assert (refused.status_code, refused.json()["code"]) == (403, "permission.missing")
     nowhere = ids.format_id("concern", new_id())
-    for asks, status in ((caller(app, told.town), 404), (few, 403)):
+    for asks, status in ((caller(app, district.town), 404), (few, 403)):
         assert (await asks.post(f"/v1/concerns/{nowhere}/accept", {})).status_code == status
     assert (await few.get(f"/v1/concerns/{nowhere}")).status_code == 404
 
@@ -158,7 +158,7 @@ async def test_every_operation_asks_for_each_of_its_scopes(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
     """Without any one of the scopes in the contract an operation is refused and does nothing."""
-    told = await tell(await found_town("north", engine, worker_engine, settings))
+    district = await fill_district(await found_town("north", engine, worker_engine, settings))
     contract = app.openapi()
     for operation in operations(app):
         if operation.name in OPEN:
@@ -166,16 +166,16 @@ async def test_every_operation_asks_for_each_of_its_scopes(
         security = contract["paths"][operation.path][operation.method.lower()]["security"]
         (scopes,) = [one["oauth2"] for one in security]
         assert scopes or operation.name in WITHOUT_SCOPE, operation.name
-        request = own_request(operation, told)
+        request = own_request(operation, district)
         for scope in scopes:
-            without = caller(app, told.town, CLIENT_SCOPES - {scope})
+            without = caller(app, district.town, CLIENT_SCOPES - {scope})
             answer = await without.ask(operation.method, request.path, json=request.json)
             assert answer.status_code == 403, (operation.name, scope, answer.text)
 
 
-async def test_a_route_or_a_verb_that_is_not_there_is_a_problem(app: FastAPI, told: Told) -> None:
+async def test_a_route_or_a_verb_that_is_not_there_is_a_problem(app: FastAPI, district: FullDistrict) -> None:
     """404 and 405 have the same shape as every error; the trace id of the body is the header's."""
-    north = caller(app, told.town)
+    north = caller(app, district.town)
     for method, path, status in (("GET", "/v1/nothing", 404), ("PUT", "/v1/students", 405), ("GET", "/v2", 404)):
         answer = await north.ask(method, path)
         assert answer.status_code == status
@@ -184,9 +184,9 @@ async def test_a_route_or_a_verb_that_is_not_there_is_a_problem(app: FastAPI, to
     assert (await north.ask("PUT", "/v1/students")).headers["allow"] == "GET"
 
 
-async def test_all_violations_are_found_in_one_stage(app: FastAPI, told: Told) -> None:
+async def test_all_violations_are_found_in_one_stage(app: FastAPI, district: FullDistrict) -> None:
     """Query, headers and body are checked together, so that a client does not correct them one at a time."""
-    answer = await caller(app, told.town).ask(
+    answer = await caller(app, district.town).ask(
         "POST",
         "/v1/concerns?colour=red&shade=1",
         json={"student": 3, "area": "ela.fluency", "raised_on": "yesterday", "hue": 1},
@@ -202,10 +202,10 @@ async def test_all_violations_are_found_in_one_stage(app: FastAPI, told: Told) -
         ("/raised_on", "shape.day"),
         ("/hue", "shape.extra_forbidden"),
     }
-    listed = await caller(app, told.town).ask("GET", "/v1/scores?since=soon&since=later&colour=red&until=never")
+    listed = await caller(app, district.town).ask("GET", "/v1/scores?since=soon&since=later&colour=red&until=never")
     assert listed.status_code == 400
     assert {each["pointer"] for each in listed.json()["violations"]} == {"/since", "/colour", "/until"}
-    path = f"/v1/measures/{told.shown['measure']}"
-    changed = await caller(app, told.town).ask("PATCH", path, json={"name": 3}, headers={"If-Match": "five"})
+    path = f"/v1/measures/{district.shown['measure']}"
+    changed = await caller(app, district.town).ask("PATCH", path, json={"name": 3}, headers={"If-Match": "five"})
     assert changed.status_code == 422
     assert {each["pointer"] for each in changed.json()["violations"]} == {"/If-Match", "/name"}

@@ -15,7 +15,7 @@ import orjson
 from fastapi import FastAPI
 
 from tests.faces.rest_town import caller
-from tests.house.told_town import Told, tell
+from tests.house.full_district import FullDistrict, fill_district
 from tests.house.walk import Request, operations, own_filters, own_request
 from tests.town import YEAR_BEGINS, Town
 
@@ -61,22 +61,22 @@ class Normal:
         return "TODAY" if is_today else f"DAY{(day - YEAR_BEGINS).days:+}"
 
 
-def requests(app: FastAPI, told: Told) -> Iterator[tuple[str, Request]]:
+def requests(app: FastAPI, district: FullDistrict) -> Iterator[tuple[str, Request]]:
     """Yields each read that the rooms derive, by itself and with each of its filters."""
     for operation in operations(app):
         if operation.reads and READS.fullmatch(operation.path) and operation.name not in IRREGULAR:
-            yield operation.name, own_request(operation, told)
-            for place, request in enumerate(own_filters(operation, told)):
+            yield operation.name, own_request(operation, district)
+            for place, request in enumerate(own_filters(operation, district)):
                 if request.named not in NEW:
                     yield f"{operation.name} by {request.named} {place}", request
 
 
 async def answers(app: FastAPI, town: Town) -> dict[str, Any]:
     """Returns the answer of each read; of a filtered list only the ids."""
-    told, normal = await tell(town), Normal(town)
+    district, normal = await fill_district(town), Normal(town)
     asks = caller(app, town)
     recorded: dict[str, Any] = {}
-    for name, request in requests(app, told):
+    for name, request in requests(app, district):
         answer = await asks.get(request.path, **(request.params or {}))
         body = normal.value(answer.json())
         if " by " in name and answer.status_code == 200:

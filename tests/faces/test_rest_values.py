@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.faces.rest_town import caller
-from tests.house.told_town import Told, tell
+from tests.house.full_district import FullDistrict, fill_district
 from tests.house.walk import Operation, operations, own_request
 from tests.house.walk_knows import OPEN
 from tests.town import Town
@@ -23,9 +23,9 @@ WRONG: dict[str, list[Any]] = {
 
 
 @pytest.fixture
-async def told(north: Town) -> Told:
+async def district(north: Town) -> FullDistrict:
     """A district with all kinds of rows."""
-    return await tell(north)
+    return await fill_district(north)
 
 
 def _type_of(schema: dict[str, Any]) -> str:
@@ -38,14 +38,14 @@ def _fields(operation: Operation) -> list[tuple[str, str]]:
     return [(name, kind) for name, schema in properties.items() if (kind := _type_of(schema)) in WRONG]
 
 
-async def test_a_value_of_another_type_is_refused(app: FastAPI, told: Told) -> None:
+async def test_a_value_of_another_type_is_refused(app: FastAPI, district: FullDistrict) -> None:
     """A midnight with an offset is another day elsewhere; a number is no day; a text is no number; `1` is not true."""
-    north = caller(app, told.town)
+    north = caller(app, district.town)
     tried = 0
     for operation in operations(app):
         if operation.name in OPEN or operation.body is None:
             continue
-        request = own_request(operation, told)
+        request = own_request(operation, district)
         for name, kind in _fields(operation):
             for value in WRONG[kind]:
                 headers = {"If-Match": "*"} if operation.method == "PATCH" else {}
@@ -57,14 +57,14 @@ async def test_a_value_of_another_type_is_refused(app: FastAPI, told: Told) -> N
     assert tried > 300
 
 
-async def test_a_filter_by_day_takes_a_day_only(app: FastAPI, told: Told) -> None:
+async def test_a_filter_by_day_takes_a_day_only(app: FastAPI, district: FullDistrict) -> None:
     """A list filtered by an instant would begin on another day than its caller meant."""
-    north = caller(app, told.town)
+    north = caller(app, district.town)
     filters = 0
     for operation in operations(app):
         for parameter in operation.parameters:
             if parameter["in"] == "query" and _type_of(parameter["schema"]) == "date":
-                path = own_request(operation, told).path
+                path = own_request(operation, district).path
                 for value in NO_DAYS:
                     answer = await north.get(path, **{parameter["name"]: str(value)})
                     assert answer.status_code == 400, (operation.name, parameter["name"], value, answer.text)
@@ -72,13 +72,13 @@ async def test_a_filter_by_day_takes_a_day_only(app: FastAPI, told: Told) -> Non
     assert filters >= 6
 
 
-async def test_a_repeated_parameter_is_refused(app: FastAPI, told: Told) -> None:
+async def test_a_repeated_parameter_is_refused(app: FastAPI, district: FullDistrict) -> None:
     """A repeated parameter is refused unless it is a list, because one value would be ignored silently."""
-    north = caller(app, told.town)
+    north = caller(app, district.town)
     for operation in operations(app):
         if operation.name in OPEN or not operation.reads:
             continue
-        path = own_request(operation, told).path
+        path = own_request(operation, district).path
         for parameter in operation.parameters:
             if parameter["in"] != "query":
                 continue

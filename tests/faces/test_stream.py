@@ -63,8 +63,8 @@ async def test_a_client_that_comes_back_misses_nothing(app: FastAPI, north: Town
         assert (await stream.event())["data"]["subject"] == first
         seen = stream.last_id
     second, third = await raise_concern(client, north), await raise_concern(client, north)
-    for again in ({"last_event_id": seen}, {"after": seen}, {"after": begin, "last_event_id": seen}):
-        async with streaming(app, client.token, **again) as stream:
+    for repeated in ({"last_event_id": seen}, {"after": seen}, {"after": begin, "last_event_id": seen}):
+        async with streaming(app, client.token, **repeated) as stream:
             assert [(await stream.event())["data"]["subject"] for _ in range(2)] == [second, third]
     page = (await client.get("/v1/events", after=seen)).json()["items"]
     assert [one["data"]["subject"] for one in page] == [second, third]
@@ -173,8 +173,8 @@ async def test_the_streams_of_a_district_are_bounded(
             assert b"streams.too_many" in refused.body
         async with streaming(app, caller(app, south).token) as other:
             assert other.status == 200
-    async with streaming(app, client.token) as again:
-        assert again.status == 200
+    async with streaming(app, client.token) as repeated:
+        assert repeated.status == 200
 
 
 @pytest.mark.parametrize(

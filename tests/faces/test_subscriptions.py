@@ -21,7 +21,7 @@ from app.core.ids import new_id
 from app.events import hub as hubs
 from app.events.catalogue import CATALOGUE, SYNC_HELD, NewEvent
 from app.events.outbox import record
-from app.graphql import socket, subscriber
+from app.graphql import socket, subscriber, text_socket
 from app.requests.origins import set_origins
 from app.rest.door import Services
 from app.sis.models import SisRun
@@ -282,8 +282,8 @@ async def test_a_message_that_is_none_closes_the_connection(app: FastAPI, north:
 async def test_a_long_message_closes_the_connection(app: FastAPI, north: Town, address: str) -> None:
     """Before it is parsed."""
     async with connected(address, caller(app, north).token) as one:
-        await one.connection.send("x" * (socket.MAX_MESSAGE + 1))
-        assert await one.closed() == socket.TOO_BIG
+        await one.connection.send("x" * (text_socket.MAX_MESSAGE + 1))
+        assert await one.closed() == text_socket.TOO_BIG
 
 
 async def test_an_idle_connection_is_closed(

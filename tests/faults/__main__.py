@@ -35,12 +35,12 @@ def _records(first: int, schedules: int) -> str:
     return records.summary(_play(first, schedules, records.play))
 
 
-Told = TypeVar("Told")
-WHAT = {"webhooks": _webhooks, "syncs": _syncs, "records": _records}
+Outcome = TypeVar("Outcome")
+SUMMARY_BY_SUBJECT = {"webhooks": _webhooks, "syncs": _syncs, "records": _records}
 
 
-def _play(first: int, schedules: int, play: Callable[[Machine, int, Path], Awaitable[Told]]) -> list[Told]:
-    async def go(place: Path) -> list[Told]:
+def _play(first: int, schedules: int, play: Callable[[Machine, int, Path], Awaitable[Outcome]]) -> list[Outcome]:
+    async def go(place: Path) -> list[Outcome]:
         async with machine(place) as ours:
             outcomes = []
             with Progress(transient=True) as bar:
@@ -57,7 +57,7 @@ def _play(first: int, schedules: int, play: Callable[[Machine, int, Path], Await
         return asyncio.run(go(Path(name)))
 
 
-def _syncs_summary(outcomes: list[syncs.Told]) -> str:
+def _syncs_summary(outcomes: list[syncs.Outcome]) -> str:
     steps = Counter(step.split(" at ")[0] for one in outcomes for step in one.steps)
     return "\n".join(
         [
@@ -71,7 +71,7 @@ def _syncs_summary(outcomes: list[syncs.Told]) -> str:
     )
 
 
-def _webhooks_summary(outcomes: list[webhooks.Told]) -> str:
+def _webhooks_summary(outcomes: list[webhooks.Outcome]) -> str:
     steps = Counter(step for one in outcomes for step in one.steps)
     lines = [
         f"{len(outcomes)} schedules (seeds {outcomes[0].seed}–{outcomes[-1].seed}): all hold.",
@@ -90,7 +90,7 @@ def main() -> None:
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # of servers that a schedule has ended
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     parser = argparse.ArgumentParser(prog="tests.faults", description="Play seeded schedules of faults.")
-    parser.add_argument("what", choices=list(WHAT))
+    parser.add_argument("what", choices=list(SUMMARY_BY_SUBJECT))
     parser.add_argument("--schedules", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1, help="machines at once")
@@ -106,7 +106,7 @@ def main() -> None:
             for part in parts
         ]
         raise SystemExit(max(run.wait() for run in runs))
-    summary = WHAT[arguments.what](arguments.first, arguments.schedules)
+    summary = SUMMARY_BY_SUBJECT[arguments.what](arguments.first, arguments.schedules)
     sys.stdout.write(f"{summary}\n{time.monotonic() - began:,.0f} s\n")
 
 

@@ -24,8 +24,8 @@ async def play(machine: Machine, seed: int, folder: Path) -> Outcome:
     finally:
         await app.state.services.engine.dispose()
     faulty = [name for name in outcome.written if " 5" in name or name.startswith("failed")]
-    holds = not outcome.out_of_step and not outcome.deadlocks and set(outcome.syncs) == {"applied"} and not faulty
-    assert holds, f"seed {seed}: {outcome}"
+    is_sound = not outcome.out_of_step and not outcome.deadlocks and set(outcome.syncs) == {"applied"} and not faulty
+    assert is_sound, f"seed {seed}: {outcome}"
     return outcome
 
 

@@ -64,7 +64,7 @@ ALIAS = (
 
 
 @dataclass
-class Told:
+class Outcome:
     """The outcome of a schedule: its steps and its counts."""
 
     seed: int
@@ -100,9 +100,9 @@ def _changed(dice: random.Random) -> Export:
     return export
 
 
-async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULTS) -> Told:
+async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULTS) -> Outcome:
     """Plays the schedule of a seed and judges it; raises `AssertionError` with the seed and its steps."""
-    dice, outcome, built = random.Random(seed), Told(seed), build(machine.settings)
+    dice, outcome, built = random.Random(seed), Outcome(seed), build(machine.settings)
     north = await found_town("north", machine.engine, machine.worker_engine, machine.settings)
     twin = await found_town("south", machine.engine, machine.worker_engine, machine.settings)
     zip_file = folder / f"roster-{seed}.zip"
@@ -117,7 +117,7 @@ async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULT
     after = await content(twin)
     assert before != after
     next_day.write(zip_file)
-    run_id = await _ask_for_run(north, source_id)
+    run_id = await _request_run(north, source_id)
     writing = [asyncio.create_task(writers.write()) for _ in range(WRITERS)]
     try:
         for _ in range(faults):
@@ -135,8 +135,8 @@ async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULT
         outcome.out_of_step.update(await rows_out_of_step(north))
         outcome.written = writers.written
         assert not outcome.out_of_step, f"seed {seed}: {', '.join(outcome.steps)}: {outcome.out_of_step}"
-        again = await sync(north, next_day, folder)
-        assert (again.state, again.total("changes")) == ("applied", 0), f"seed {seed}: {again.sentence}"
+        repeated = await sync(north, next_day, folder)
+        assert (repeated.state, repeated.total("changes")) == ("applied", 0), f"seed {seed}: {repeated.sentence}"
     finally:
         writers.stop.set()
         await asyncio.gather(*writing)
@@ -151,12 +151,12 @@ async def _source(town: Town, path: Path) -> UUID:
         return (await sources.register_source(work, SOURCE, new, SANDBOX, local=True)).source.id
 
 
-async def _ask_for_run(town: Town, source_id: UUID) -> UUID:
+async def _request_run(town: Town, source_id: UUID) -> UUID:
     async with town.unit() as work:
         return (await request_run(work, source_id)).id
 
 
-async def _fault(machine: Machine, town: Town, dice: random.Random, told: Told) -> None:
+async def _fault(machine: Machine, town: Town, dice: random.Random, outcome: Outcome) -> None:
     """Lets a worker execute the run, and kills it or the server between two stages."""
     stages = dice.randrange(MAX_STAGES)
     ending = dice.choice(ENDINGS) if dice.random() < 0.3 else None
@@ -165,7 +165,7 @@ async def _fault(machine: Machine, town: Town, dice: random.Random, told: Told) 
     if ending is not None:
         await machine.restart_server(ending)
     worker.kill()
-    told.steps.append(f"{'worker killed' if ending is None else f'server ended by {ending.name}'} at {came}")
+    outcome.steps.append(f"{'worker killed' if ending is None else f'server ended by {ending.name}'} at {came}")
     await machine.sessions_end("aimline worker", "aimline worker jobs")
     async with town.house() as work:
         await _time_goes_by(work)
@@ -196,7 +196,7 @@ async def _time_goes_by(work: Work) -> None:
         await work.db.execute(text(sql), {"district": work.district_id})
 
 
-async def _completes(machine: Machine, town: Town, run_id: UUID, after: dict[str, list[Any]], told: Told) -> None:
+async def _completes(machine: Machine, town: Town, run_id: UUID, after: dict[str, list[Any]], outcome: Outcome) -> None:
     """Checks that the run is executed again and applied."""
     worker = machine.start("app.worker")
     state = await _state(town, run_id)
@@ -209,6 +209,6 @@ async def _completes(machine: Machine, town: Town, run_id: UUID, after: dict[str
     await machine.sessions_end("aimline worker", "aimline worker jobs")
     async with town.house() as work:
         await _time_goes_by(work)  # the worker may not have given back its lease yet
-    where = f"seed {told.seed}: {', '.join(told.steps)}"
+    where = f"seed {outcome.seed}: {', '.join(outcome.steps)}"
     assert state == "applied", f"{where}: {state}"
     assert await content(town) == after, where

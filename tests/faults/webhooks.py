@@ -50,7 +50,7 @@ class RolledBack(Exception):
 
 
 @dataclass
-class Told:
+class Outcome:
     """The outcome of a schedule: its steps, its events and its counts."""
 
     seed: int
@@ -73,17 +73,19 @@ class Schedule:
     south: Town
     endpoint: WebhookEndpoint
     dice: random.Random
-    told: Told
+    outcome: Outcome
     paths: list[str]
     deaths: int = 0
 
     async def commit(self) -> None:
         """Some events that commit, and one that does not."""
         async with self.north.unit() as work:
-            self.told.committed |= {format_id("event", lay(work, self.north)) for _ in range(self.dice.randint(1, 12))}
+            self.outcome.committed |= {
+                format_id("event", lay(work, self.north)) for _ in range(self.dice.randint(1, 12))
+            }
         try:
             async with self.north.unit() as work:
-                self.told.rolled_back.add(format_id("event", lay(work, self.north)))
+                self.outcome.rolled_back.add(format_id("event", lay(work, self.north)))
                 await work.finish()
                 raise RolledBack
         except RolledBack:
@@ -196,12 +198,12 @@ class Schedule:
                 replayed = await redeliver.replay_failed(work, self.endpoint.id, BEFORE)
             if not replayed:
                 return
-            self.told.replayed += replayed
-        raise AssertionError(f"seed {self.told.seed}: deliveries are still due.")
+            self.outcome.replayed += replayed
+        raise AssertionError(f"seed {self.outcome.seed}: deliveries are still due.")
 
     async def judge(self) -> None:
         """Every invariant; raises `AssertionError` with the seed."""
-        outcome, where = self.told, f"seed {self.told.seed}: {', '.join(self.told.steps)}"
+        outcome, where = self.outcome, f"seed {self.outcome.seed}: {', '.join(self.outcome.steps)}"
         rows = await _committed(self.north)
         assert outcome.committed <= rows, where
         came = [one for one in self.receiver.came if one.path in self.paths]
@@ -233,7 +235,7 @@ FAULTS: dict[str, Callable[[Schedule], Awaitable[None]]] = {
 }
 
 
-async def play(machine: Machine, seed: int, *, faults: int = STEPS, slow: bool = True) -> Told:
+async def play(machine: Machine, seed: int, *, faults: int = STEPS, slow: bool = True) -> Outcome:
     """Runs the schedule of a seed with this number of faults, and checks its outcome.
 
     Without `slow`, no fault waits for a sender to give up.
@@ -250,7 +252,7 @@ async def play(machine: Machine, seed: int, *, faults: int = STEPS, slow: bool =
         receiver.secrets["/north"], receiver.secrets["/south"] = [secret], [other]
         bad = dice.choices(QUICK + (SLOW if slow and dice.random() < 0.2 else ()), k=dice.randint(0, 4))
         receiver.behaviours["/north"] = deque(bad)
-        outcome = Told(seed)
+        outcome = Outcome(seed)
         schedule = Schedule(machine, receiver, north, south, endpoint, dice, outcome, ["/north"])
         try:
             for step in steps:

@@ -126,7 +126,7 @@ async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> l
         for policy in theirs:
             if policy["using"] is None or policy["using"] != policy["check"]:
                 findings.append((name, f"the policy {policy['name']} has a WITH CHECK that is not its USING"))
-            findings += [(name, finding) for finding in unfit_policy(policy["using"] or "")]
+            findings += [(name, finding) for finding in unsuitable_policy(policy["using"] or "")]
     return let_off(findings)
 
 
@@ -259,7 +259,7 @@ async def policies_of(db: asyncpg.Connection, table: int) -> list[asyncpg.Record
     return rows
 
 
-def unfit_policy(text: str) -> list[str]:
+def unsuitable_policy(text: str) -> list[str]:
     """Returns the parts of a policy's condition that are not allowed."""
     findings = []
     if not (text.startswith(f"({DISTRICT_IN_POLICY}") or text.startswith(f"(({DISTRICT_IN_POLICY}")):

@@ -7,22 +7,22 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.settings import Settings
-from tests.house.told_town import Told, tell
+from tests.house.full_district import FullDistrict, fill_district
 from tests.town import found_town
 
 
 @pytest.fixture(scope="module")
-async def told_north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+async def full_north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
     """North with everything in it."""
-    return await tell(await found_town("north", engine, worker_engine, settings))
+    return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
 @pytest.fixture(scope="module")
-async def told_south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+async def full_south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
     """Returns the second district with all kinds of rows; the requests of its client are valid except for north's
     ids.
     """
-    return await tell(await found_town("south", engine, worker_engine, settings))
+    return await fill_district(await found_town("south", engine, worker_engine, settings))
 
 
 @pytest.fixture

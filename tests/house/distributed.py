@@ -70,19 +70,19 @@ async def read_catalogue(db: asyncpg.Connection) -> Catalogue:
     )
 
 
-async def unfit(db: asyncpg.Connection, catalogue: Catalogue, sql: str) -> list[str]:
+async def find_unsuitable(db: asyncpg.Connection, catalogue: Catalogue, sql: str) -> list[str]:
     """Returns the parts of a statement that Citus would refuse."""
     trees = await analysed(db, sql)
-    return [finding for tree in trees for finding in unfit_in(tree, catalogue)]
+    return [finding for tree in trees for finding in _unsuitable_parts(tree, catalogue)]
 
 
-def unfit_in(query: Node, catalogue: Catalogue) -> list[str]:
+def _unsuitable_parts(query: Node, catalogue: Catalogue) -> list[str]:
     """Returns the parts of an analysed query, and of the queries within it, that Citus would refuse."""
     findings = [*_correlated(query, catalogue)]
     if query.text("commandType") in WRITES:
         findings += _in_write(query, catalogue)
     for inner in _queries(query):
-        findings += unfit_in(inner, catalogue)
+        findings += _unsuitable_parts(inner, catalogue)
     return findings
 
 

@@ -8,7 +8,7 @@ import asyncpg
 from app.sis.engine.plan import full_column_delivery, known_columns, planned_columns
 from app.sis.engine.stage import ALIASED, STAGING_TABLES
 from app.sis.kinds import KINDS, SQL_TYPES
-from tests.house.catalogue import let_off, policies_of, unfit_policy
+from tests.house.catalogue import let_off, policies_of, unsuitable_policy
 
 KEPT = ("kept_plan", "kept_rekey")
 """The tables whose rows are kept after their run."""
@@ -59,7 +59,7 @@ async def kept_plans_are_locked(db: asyncpg.Connection, roles: dict[str, str]) -
         for policy in theirs:
             if policy["using"] != policy["check"]:
                 findings.append((name, "has a WITH CHECK that is not its USING"))
-            findings += [(name, sentence) for sentence in unfit_policy(policy["using"] or "")]
+            findings += [(name, sentence) for sentence in unsuitable_policy(policy["using"] or "")]
     return let_off(findings)
 
 

@@ -54,7 +54,7 @@ class Districts:
         self._nodes.setdefault(id(statement), {})[table.alias_or_name] = node
 
     def _apply(self, condition: exp.Expr) -> None:
-        if not _always_holds(condition):
+        if not _is_always_true(condition):
             return
         if isinstance(condition, exp.In):
             columns = condition.this.expressions if isinstance(condition.this, exp.Tuple) else [condition.this]
@@ -143,7 +143,7 @@ def _statement_of(place: exp.Expr) -> exp.Expr | None:
     return place.find_ancestor(*STATEMENTS)
 
 
-def _always_holds(condition: exp.Expr) -> bool:
+def _is_always_true(condition: exp.Expr) -> bool:
     """Returns whether a condition must hold for every row of its statement: joined by AND, neither assigned nor
     selected.
     """

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.core import ids
 from app.settings import Settings
 from tests.faces.rest_town import caller
+from tests.house.full_district import FullDistrict, fill_district
 from tests.house.test_stranger_graphql import commands, reads
-from tests.house.told_town import Told, tell
 from tests.house.walk import operations, own_filters, own_request
 from tests.house.walk_knows import OPEN
 from tests.town import found_town
@@ -21,9 +21,9 @@ STUDENT = re.compile(r"stu_[0-9a-hjkmnp-tv-z]{26}")
 
 
 @pytest.fixture(scope="module")
-async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
     """A district with all kinds of rows."""
-    return await tell(await found_town("north", engine, worker_engine, settings))
+    return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
 def shown_in(text: str) -> set[UUID]:
@@ -31,47 +31,54 @@ def shown_in(text: str) -> set[UUID]:
     return {ids.parse_id("student", student_id) for student_id in STUDENT.findall(text)}
 
 
-async def logged(owner: asyncpg.Connection, told: Told, since: UUID) -> tuple[int, set[UUID]]:
+async def logged(owner: asyncpg.Connection, district: FullDistrict, since: UUID) -> tuple[int, set[UUID]]:
     """How many rows were logged since an id was made (ids rise), and the students in them."""
     rows = await owner.fetch(
-        "SELECT student_ids FROM disclosure WHERE district_id = $1 AND id > $2", told.town.district_id, since
+        "SELECT student_ids FROM disclosure WHERE district_id = $1 AND id > $2", district.town.district_id, since
     )
     return len(rows), {student for row in rows for student in row["student_ids"]}
 
 
-async def test_every_answer_over_rest_is_logged(app: FastAPI, told: Told, owner: asyncpg.Connection) -> None:
+async def test_every_answer_over_rest_is_logged(
+    app: FastAPI, district: FullDistrict, owner: asyncpg.Connection
+) -> None:
     """Every REST read, filter and command logs one row with all students in the answer."""
     seen = 0
     walked = [one for one in operations(app) if one.name not in OPEN]
     for operation in sorted(
         walked, key=lambda one: (not one.reads, one.method == "DELETE", one.name != "plan_support")
     ):
-        filters = list(own_filters(operation, told)) if operation.reads else []
-        for request in (own_request(operation, told), *filters):
-            north, since = caller(app, told.town), ids.new_id()
+        filters = list(own_filters(operation, district)) if operation.reads else []
+        for request in (own_request(operation, district), *filters):
+            north, since = caller(app, district.town), ids.new_id()
             answer = await north.ask(operation.method, request.path, params=request.params, **request.body)
             assert answer.status_code < 300, (str(request), answer.text)
-            rows, students = await logged(owner, told, since)
+            rows, students = await logged(owner, district, since)
             assert shown_in(answer.text) <= students, str(request)
             assert rows == bool(students), str(request)
             seen += bool(shown_in(answer.text))
     assert seen > 30
 
 
-async def test_every_answer_over_graphql_is_logged(app: FastAPI, told: Told, owner: asyncpg.Connection) -> None:
+async def test_every_answer_over_graphql_is_logged(
+    app: FastAPI, district: FullDistrict, owner: asyncpg.Connection
+) -> None:
     """Every GraphQL field, with nested rows, and every mutation logs the students in its answer."""
     seen = 0
-    requests_to_send = [*reads(told), *((name, document, given) for name, document, given, _ in commands(told, None))]
+    requests_to_send = [
+        *reads(district),
+        *((name, document, given) for name, document, given, _ in commands(district, None)),
+    ]
     for name, document, variables in requests_to_send:
-        north, since = caller(app, told.town), ids.new_id()
+        north, since = caller(app, district.town), ids.new_id()
         answer = await north.post("/graphql", {"query": document, "variables": variables})
-        _, students = await logged(owner, told, since)
+        _, students = await logged(owner, district, since)
         assert shown_in(answer.text) <= students, (name, variables)
         seen += bool(shown_in(answer.text))
     assert seen > 20
 
 
-async def test_a_student_who_is_not_logged_is_found(told: Told, owner: asyncpg.Connection) -> None:
+async def test_a_student_who_is_not_logged_is_found(district: FullDistrict, owner: asyncpg.Connection) -> None:
     """The comparison finds a student's id at any place of an answer."""
-    assert shown_in(f'{{"a": ["{told.shown["student"]}"]}}') == {told.town.students["amy"]}
-    assert await logged(owner, told, ids.new_id()) == (0, set())
+    assert shown_in(f'{{"a": ["{district.shown["student"]}"]}}') == {district.town.students["amy"]}
+    assert await logged(owner, district, ids.new_id()) == (0, set())

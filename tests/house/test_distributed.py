@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from app.settings import Settings
-from tests.house.distributed import read_catalogue, unfit
+from tests.house.distributed import find_unsuitable, read_catalogue
 
 UPDATE = "UPDATE settlement SET {sets} WHERE district_id = $1 {more}"
 FIT = [
@@ -69,10 +69,10 @@ async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 @pytest.mark.parametrize("statement", FIT, ids=range(len(FIT)))
 async def test_a_fit_statement_passes(owner: asyncpg.Connection, statement: str) -> None:
     """A statement that Citus accepts passes."""
-    assert await unfit(owner, await read_catalogue(owner), statement) == []
+    assert await find_unsuitable(owner, await read_catalogue(owner), statement) == []
 
 
 @pytest.mark.parametrize(("statement", "words"), FAULTS, ids=[words for _, words in FAULTS])
 async def test_a_planted_fault_is_found(owner: asyncpg.Connection, statement: str, words: str) -> None:
     """Each kind of statement that Citus refuses is found."""
-    assert words in "\n".join(await unfit(owner, await read_catalogue(owner), statement))
+    assert words in "\n".join(await find_unsuitable(owner, await read_catalogue(owner), statement))

@@ -11,7 +11,7 @@ from app.cli import command_line
 from tests.processes import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "sync.md"
-TOLD = re.compile(r"(?:^\$ |`)(aimline [^`\n]*?)(?:`|$)", re.MULTILINE)
+SHORT = re.compile(r"(?:^\$ |`)(aimline [^`\n]*?)(?:`|$)", re.MULTILINE)
 LONG = re.compile(r"^\$ aimline [^\n]*\\\n(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
 
 
@@ -19,7 +19,7 @@ def commands() -> list[str]:
     """Returns every command on the page; a command over several lines is one."""
     page = PAGE.read_text()
     long = [one.removeprefix("$ ").replace("\\\n", " ") for one in LONG.findall(page)]
-    return sorted({*TOLD.findall(LONG.sub("", page)), *long})
+    return sorted({*SHORT.findall(LONG.sub("", page)), *long})
 
 
 def test_the_page_tells_commands() -> None:
@@ -27,10 +27,10 @@ def test_the_page_tells_commands() -> None:
     assert len(commands()) > 15
 
 
-@pytest.mark.parametrize("told", commands())
-def test_the_command_line_knows_it(told: str) -> None:
+@pytest.mark.parametrize("typed", commands())
+def test_the_command_line_knows_it(typed: str) -> None:
     """Every command on the page exists, with all of its options."""
-    words = shlex.split(told)[1:]
+    words = shlex.split(typed)[1:]
     command: Any = get_command(command_line(words[0]))
     while words and (group := getattr(command, "commands", None)):
         assert words[0] in group, f"There is no command {words[0]!r}."

@@ -11,7 +11,7 @@ from app.catalog import CATALOG
 from app.resources.command import Command
 from app.settings import Settings
 from tests.faces.rest_town import caller
-from tests.house.told_town import tell
+from tests.house.full_district import fill_district
 from tests.house.walk import operations, own_request
 from tests.town import found_town
 
@@ -40,15 +40,15 @@ async def test_every_command_records_the_events_that_it_declares(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, owner: asyncpg.Connection
 ) -> None:
     """Integrators build on the events that the contracts name, so each command is carried out once and compared."""
-    told = await tell(await found_town("north", engine, worker_engine, settings))
-    north, differences, walked = caller(app, told.town), [], set()
+    district = await fill_district(await found_town("north", engine, worker_engine, settings))
+    north, differences, walked = caller(app, district.town), [], set()
     commands = [one for one in operations(app) if one.name in CATALOG.commands]
     for operation in sorted(commands, key=lambda one: (one.method == "DELETE", one.name != "plan_support")):
-        last = await owner.fetchval(LAST, told.town.district_id)
-        request = own_request(operation, told)
+        last = await owner.fetchval(LAST, district.town.district_id)
+        request = own_request(operation, district)
         answer = await north.ask(operation.method, request.path, **request.body)
         assert answer.status_code < 300, (str(request), answer.text)
-        rows = await owner.fetch(RECORDED, told.town.district_id, last)
+        rows = await owner.fetch(RECORDED, district.town.district_id, last)
         differences += findings(CATALOG.commands[operation.name], [row["type"] for row in rows])
         walked.add(operation.name)
     assert differences == []

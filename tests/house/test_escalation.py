@@ -79,10 +79,10 @@ async def test_no_function_is_led_to_a_table_of_its_caller(role: asyncpg.Connect
 
     The right to make temporary objects is granted for this test, so that the functions are safe without its revocation.
     """
-    who = await role.fetchval("SELECT quote_ident(current_user)")
+    role_name = await role.fetchval("SELECT quote_ident(current_user)")
     database = await owner.fetchval("SELECT quote_ident(current_database())")
     tables = await owner.fetch(TABLES)
-    await owner.execute(f"GRANT TEMPORARY ON DATABASE {database} TO {who}")
+    await owner.execute(f"GRANT TEMPORARY ON DATABASE {database} TO {role_name}")
     try:
         await role.execute(TRAP)
         for table in tables:
@@ -94,7 +94,7 @@ async def test_no_function_is_led_to_a_table_of_its_caller(role: asyncpg.Connect
         for call in calls:
             await role.execute(call)
     finally:
-        await owner.execute(f"REVOKE TEMPORARY ON DATABASE {database} FROM {who}")
+        await owner.execute(f"REVOKE TEMPORARY ON DATABASE {database} FROM {role_name}")
 
 
 async def test_a_right_that_cannot_be_revoked_stops_the_migration(

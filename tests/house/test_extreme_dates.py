@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.settings import Settings
 from tests.faces.rest_town import caller
-from tests.house.told_town import tell
+from tests.house.full_district import fill_district
 from tests.house.walk import operations, own_filters, own_request
 from tests.house.walk_knows import OPEN
 from tests.town import found_town, maintain
@@ -55,14 +55,14 @@ async def test_no_date_is_a_fault(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
     """An extreme date in any field is answered without an internal error."""
-    told = await tell(await found_town("north", engine, worker_engine, settings))
-    north, sent, faults = caller(app, told.town), 0, []
+    district = await fill_district(await found_town("north", engine, worker_engine, settings))
+    north, sent, faults = caller(app, district.town), 0, []
     for operation in operations(app):
         if operation.name in OPEN:
             continue
-        request = own_request(operation, told)
+        request = own_request(operation, district)
         arguments: list[dict[str, Any]] = [{"json": body} for body in _bodies(request.json)]
-        for filtered in own_filters(operation, told):
+        for filtered in own_filters(operation, district):
             arguments += [{"params": params} for params in _bodies(filtered.params)]
         for more in arguments:
             answer = await north.ask(operation.method, request.path, **more)
@@ -71,10 +71,10 @@ async def test_no_date_is_a_fault(
                 faults.append((operation.name, more, answer.status_code))
     # What was taken is read again, by every read and by the worker's round: no row may break them either.
     for operation in (one for one in operations(app) if one.reads and one.name not in OPEN):
-        for request in (own_request(operation, told), *own_filters(operation, told)):
+        for request in (own_request(operation, district), *own_filters(operation, district)):
             answer = await north.ask("GET", request.path, params=request.params)
             if answer.status_code >= 500:
                 faults.append((operation.name, request.params, answer.status_code))
-    await maintain(told.town)
+    await maintain(district.town)
     assert faults == []
     assert sent > 60

@@ -20,8 +20,8 @@ from app.settings import Settings
 from tests.faces.graphql_face import token
 from tests.faces.rest_town import caller
 from tests.faces.served_api import served_api
+from tests.house.full_district import FullDistrict, fill_district
 from tests.house.test_stranger_graphql import commands, reads
-from tests.house.told_town import Told, tell
 from tests.processes import TRUSTS_NOBODY
 from tests.town import Town, found_town, maintain
 
@@ -50,13 +50,13 @@ def hostile(value: Any, word: str) -> Iterator[Any]:
     yield from OTHERS
 
 
-def requests(told: Told, word: str) -> Iterator[Request]:
+def requests(district: FullDistrict, word: str) -> Iterator[Request]:
     """Yields each query with each of its arguments, and each mutation with each field of its input, with hostile
     values.
     """
-    documents = [(document, variables) for _, document, variables in reads(told) if variables]
+    documents = [(document, variables) for _, document, variables in reads(district) if variables]
     places = set()
-    for document, variables in [*documents, *((text, given) for _, text, given, _ in commands(told, None))]:
+    for document, variables in [*documents, *((text, given) for _, text, given, _ in commands(district, None))]:
         for path in list(leaves(variables)):
             if (document, path) in places:
                 continue  # another good value of the same argument
@@ -75,7 +75,7 @@ def requests(told: Told, word: str) -> Iterator[Request]:
     for number in ("1e999", "-1e999", "1e308", "9" * 400, "0x10", "-0", "1e-999"):
         yield {"query": f"{{ students(first: {number}) {{ edges {{ cursor }} }} }}"}
     # At the end, what is carried out.
-    yield from ({"query": document, "variables": given} for _, document, given, _ in commands(told, None))
+    yield from ({"query": document, "variables": given} for _, document, given, _ in commands(district, None))
 
 
 @pytest.mark.long
@@ -84,15 +84,15 @@ async def test_no_value_is_a_fault_or_is_logged(
 ) -> None:
     """No hostile value causes an internal error or is logged, and every resulting row can be read."""
     word, own_log = f"Zanary{secrets.token_hex(6)}", tmp_path / "api.log"
-    told = await tell(await found_town("north", engine, worker_engine, settings))
+    district = await fill_district(await found_town("north", engine, worker_engine, settings))
     limits = {"AIMLINE_DISTRICT_REQUESTS": "10000000", "AIMLINE_CLIENT_REQUESTS": "10000000"}
     with served_api(settings, own_log, **limits) as (_, address):
-        faults, sent = await _send(address, token(told.town), requests(told, word))
-        again, _ = await _send(
-            address, token(told.town), ({"query": text, "variables": v} for _, text, v in reads(told))
+        faults, sent = await _send(address, token(district.town), requests(district, word))
+        repeated, _ = await _send(
+            address, token(district.town), ({"query": text, "variables": v} for _, text, v in reads(district))
         )
-    await maintain(told.town)
-    assert faults + again == []
+    await maintain(district.town)
+    assert faults + repeated == []
     assert sent > 1500
     print(f"{sent} requests")  # noqa: T201  # a figure for the log
     for log in (server_log, own_log):

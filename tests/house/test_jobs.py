@@ -50,11 +50,11 @@ async def _delivery(work: Work, delivery_id: UUID) -> tuple[str, int, list[int]]
     return delivery.state, delivery.attempts, list(numbers)
 
 
-def _came(parcel: OutboundDelivery, outcome: Outcome) -> Attempt:
-    return Attempt(parcel, now(), outcome)
+def _came(delivery: OutboundDelivery, outcome: Outcome) -> Attempt:
+    return Attempt(delivery, now(), outcome)
 
 
-async def _parcels(town: Town) -> list[OutboundDelivery]:
+async def _deliveries(town: Town) -> list[OutboundDelivery]:
     async with town.house() as work:
         await dispatch(work)
         return await claim_deliveries(work, 100)
@@ -104,9 +104,9 @@ async def test_a_key_that_ails_has_fewer_at_once(north: Town) -> None:
     await _endpoint(north)
     for _ in range(DELIVERIES.at_once + 4):
         await happen(north)
-    first, *others = await _parcels(north)
+    first, *others = await _deliveries(north)
     async with north.house() as work:
-        await record_attempts(work, [_came(parcel, BROKEN) for parcel in others])
+        await record_attempts(work, [_came(delivery, BROKEN) for delivery in others])
     async with north.house() as work:
         assert len(await _claim(work, 100)) == DELIVERIES.at_once_ailing - 1  # the first is still out
     async with north.house() as work:
@@ -119,9 +119,9 @@ async def test_of_two_attempts_in_one_record_the_later_counts(north: Town) -> No
     """If one record has two attempts of a job, the later attempt determines its state."""
     await _endpoint(north)
     await happen(north)
-    (slow,) = await _parcels(north)
+    (slow,) = await _deliveries(north)
     await end_leases(north)
-    (quick,) = await _parcels(north)
+    (quick,) = await _deliveries(north)
     async with north.house() as work:
         assert await record_attempts(work, [_came(quick, TAKEN), _came(slow, BROKEN)])
     async with north.house() as work:
@@ -143,10 +143,10 @@ async def test_a_lease_that_ended_is_taken_up_and_the_late_one_is_fenced_off(nor
     """After a lease has ended, another worker claims the job, and the former worker's result is refused but logged."""
     await _endpoint(north)
     await happen(north)
-    (slow,) = await _parcels(north)
-    assert await _parcels(north) == []
+    (slow,) = await _deliveries(north)
+    assert await _deliveries(north) == []
     await end_leases(north)
-    (quick,) = await _parcels(north)
+    (quick,) = await _deliveries(north)
     assert (quick.claimed.id, quick.claimed.claim_number) == (slow.claimed.id, slow.claimed.claim_number + 1)
     async with north.house() as work:
         assert not await record_attempts(work, [_came(slow, BROKEN)])
@@ -160,11 +160,11 @@ async def test_a_late_success_counts_while_nobody_else_has_taken_it_up(north: To
     """A late success counts if no other worker has claimed the job."""
     await _endpoint(north)
     await happen(north)
-    (slow,) = await _parcels(north)
+    (slow,) = await _deliveries(north)
     await end_leases(north)
     async with north.house() as work:
         assert await record_attempts(work, [_came(slow, TAKEN)])
-    assert await _parcels(north) == []
+    assert await _deliveries(north) == []
 
 
 async def test_crashes_use_up_attempts(north: Town) -> None:
@@ -172,8 +172,8 @@ async def test_crashes_use_up_attempts(north: Town) -> None:
     await _endpoint(north)
     await happen(north)
     number = 0
-    while parcels := await _parcels(north):
-        number = parcels[0].claimed.claim_number
+    while deliveries := await _deliveries(north):
+        number = deliveries[0].claimed.claim_number
         await end_leases(north)
     assert number == 10
 
@@ -182,11 +182,11 @@ async def test_nothing_of_another_district_is_claimed_or_settled(north: Town, so
     """A claim is within one district; a row of another is not there, even by its id and number."""
     await _endpoint(north)
     await happen(north)
-    (parcel,) = await _parcels(north)
+    (delivery,) = await _deliveries(north)
     await end_leases(north)
     async with south.house() as work:
         assert await _claim(work, 100) == []
-        assert not await _settle(work, parcel.claimed)
+        assert not await _settle(work, delivery.claimed)
 
 
 async def test_a_rolled_back_claim_leaves_the_row_due(north: Town) -> None:
@@ -202,5 +202,5 @@ async def test_a_rolled_back_claim_leaves_the_row_due(north: Town) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await die()
-    (parcel,) = await _parcels(north)
-    assert parcel.claimed.claim_number == 1
+    (delivery,) = await _deliveries(north)
+    assert delivery.claimed.claim_number == 1

@@ -14,8 +14,8 @@ from app.core.ids import new_id
 from app.response.judging.finalize import finalize_district
 from app.settings import Settings
 from tests.faces.rest_town import caller
+from tests.house.full_district import FullDistrict, fill_district
 from tests.house.locks import Recorder, Transaction, recording
-from tests.house.told_town import Told, tell
 from tests.house.walk import operations, own_request
 from tests.records.races import race
 from tests.town import Town, found_town, maintain
@@ -25,18 +25,18 @@ COMMANDS = {"concern", "support", "session", "score", "decision"}
 
 
 @pytest.fixture(scope="module")
-async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
     """A district with all kinds of rows."""
-    return await tell(await found_town("north", engine, worker_engine, settings))
+    return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
-async def test_every_command_locks_in_one_order(app: FastAPI, told: Told) -> None:
+async def test_every_command_locks_in_one_order(app: FastAPI, district: FullDistrict) -> None:
     """Each command of the contract, finalizing and reminders lock rows in the documented order."""
-    client, town = caller(app, told.town), told.town
+    client, town = caller(app, district.town), district.town
     with recording() as recorder:
         for operation in operations(app):
             if not operation.reads:
-                request = own_request(operation, told)
+                request = own_request(operation, district)
                 await client.ask(operation.method, request.path, **request.body)
         await finalize_district(town.worker_engine, town.settings.keyring, town.district_id)
         await maintain(town)

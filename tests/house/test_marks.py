@@ -144,9 +144,9 @@ def test_every_mark_names_permissions() -> None:
         assert required, name
         assert all(isinstance(can, Can) for can in required), name
         assert inspect.iscoroutinefunction(function), name
-    asked_by_marks = {can for function in permissions_by_function.values() for can in required_permissions(function)}
-    asked_by_reads = {can for resource in CATALOG.resources for can in declaration(resource).requires}
-    assert asked_by_marks | asked_by_reads == set(Can)
+    needed_by_marks = {can for function in permissions_by_function.values() for can in required_permissions(function)}
+    needed_by_reads = {can for resource in CATALOG.resources for can in declaration(resource).requires}
+    assert needed_by_marks | needed_by_reads == set(Can)
 
 
 def test_every_permission_is_told_or_internal() -> None:
@@ -207,7 +207,7 @@ FIT = {
 @pytest.mark.parametrize("name", WITHIN)
 async def test_what_opens_nothing_itself_is_refused_by_itself(name: str, north: Town) -> None:
     """Each unmarked function is refused if it is called without a permission."""
-    tried = 0
+    attempts = 0
     for function in functions(modules()[name]):
         if function.name.startswith("_") or not isinstance(function, ast.AsyncFunctionDef):
             continue
@@ -217,8 +217,8 @@ async def test_what_opens_nothing_itself_is_refused_by_itself(name: str, north: 
         async with north.unit(north.client(frozenset())) as work:
             with pytest.raises((Misuse, Forbidden), match=r"outside a function marked|requires the permission"):
                 await called(work, *given, **named)
-        tried += 1
-    assert tried
+        attempts += 1
+    assert attempts
 
 
 PLANTED = """

@@ -211,15 +211,15 @@ def test_a_playground_keeps_its_district_though_it_was_killed(tmp_path: Path) ->
     saved = tmp_path / "district.json"
     assert saved.stat().st_mode & 0o777 == 0o600
     content = json.loads(saved.read_text())
-    earlier = date.fromisoformat(content["told_until"]) - timedelta(days=15)
-    saved.write_text(json.dumps(content | {"told_until": earlier.isoformat()}))
-    again = _Playground(tmp_path)
-    assert "The district demo is as you left it" in again.printed
-    assert int(again.named(r"(\d+) scores since")) > 20
-    assert _token(again) == client
+    earlier = date.fromisoformat(content["data_until"]) - timedelta(days=15)
+    saved.write_text(json.dumps(content | {"data_until": earlier.isoformat()}))
+    repeated = _Playground(tmp_path)
+    assert "The district demo is as you left it" in repeated.printed
+    assert int(repeated.named(r"(\d+) scores since")) > 20
+    assert _token(repeated) == client
     districts = json.loads(_run_in_folder(tmp_path).stdout)["districts"]
     assert [one["slug"] for one in districts] == ["demo"]
-    again.end(signal.SIGINT)
+    repeated.end(signal.SIGINT)
     assert not (tmp_path / FILE).exists()
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(tmp_path) not in left

@@ -15,8 +15,8 @@ from app.core.clock import now
 from app.roster.models import Person
 from app.settings import Settings
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
+from tests.house.full_district import FullDistrict, fill_district
 from tests.house.test_stranger_graphql import reads
-from tests.house.told_town import Told, tell
 from tests.house.walk import Operation, operations, own_request
 from tests.town import found_town
 
@@ -37,9 +37,9 @@ NO_STUDENTS = {
 
 
 @pytest.fixture(scope="module")
-async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+async def district(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> FullDistrict:
     """A district with all kinds of rows: amy and ben at school one, cy at school two; the teacher has amy."""
-    return await tell(await found_town("north", engine, worker_engine, settings))
+    return await fill_district(await found_town("north", engine, worker_engine, settings))
 
 
 def lists(app: FastAPI) -> list[Operation]:
@@ -53,9 +53,9 @@ def lists(app: FastAPI) -> list[Operation]:
     return [one for one in listed if one.name not in NO_STUDENTS]
 
 
-async def seen(asks: Caller, operation: Operation, told: Told) -> tuple[int, str]:
+async def seen(asks: Caller, operation: Operation, district: FullDistrict) -> tuple[int, str]:
     """The status of a list and everything on all of its pages."""
-    path, text = own_request(operation, told).path, ""
+    path, text = own_request(operation, district).path, ""
     after: dict[str, str] = {}
     while True:
         answer = await asks.get(path, limit=3, **after)
@@ -66,29 +66,29 @@ async def seen(asks: Caller, operation: Operation, told: Told) -> tuple[int, str
         after = {"after": following}
 
 
-def acting(app: FastAPI, told: Told, person: str, scopes: frozenset[str] = CLIENT_SCOPES) -> Caller:
+def acting(app: FastAPI, district: FullDistrict, person: str, scopes: frozenset[str] = CLIENT_SCOPES) -> Caller:
     """Returns a client with all scopes that acts for a person of the district."""
-    return caller(app, told.town, scopes, act_for=f"sis:sis:{person}-1")
+    return caller(app, district.town, scopes, act_for=f"sis:sis:{person}-1")
 
 
-def whom(text: str, told: Told) -> set[str]:
+def students_in(text: str, district: FullDistrict) -> set[str]:
     """Returns the students whose ids, rows or names are in an answer."""
     return {
         name
-        for name, row in told.town.students.items()
-        if ids.format_id("student", row) in text or f"{name.title()}{told.town.canary}" in text
+        for name, row in district.town.students.items()
+        if ids.format_id("student", row) in text or f"{name.title()}{district.town.canary}" in text
     }
 
 
 @pytest.fixture(scope="module")
-async def owned(told: Told, settings: Settings) -> dict[str, str]:
+async def owned(district: FullDistrict, settings: Settings) -> dict[str, str]:
     """Returns the student of every public id of a row about a student."""
-    names = {row: name for name, row in told.town.students.items()}
+    names = {row: name for name, row in district.town.students.items()}
     owners = {ids.format_id("student", row): name for row, name in names.items()}
     connection = await asyncpg.connect(settings.url_of("owner"))
     for kind in ("concern", "support", "phase", "session", "score", "verdict", "decision"):
         rows = await connection.fetch(
-            f"SELECT id, student_id FROM {kind} WHERE district_id = $1", told.town.district_id
+            f"SELECT id, student_id FROM {kind} WHERE district_id = $1", district.town.district_id
         )
         owners |= {ids.format_id(kind, row["id"]): names[row["student_id"]] for row in rows}
     await connection.close()
@@ -105,7 +105,7 @@ REACHES = [
 
 @pytest.mark.parametrize(("person", "reached"), REACHES, ids=[person for person, _ in REACHES])
 async def test_every_list_is_bound_by_whom_it_acts_for(
-    app: FastAPI, told: Told, owned: dict[str, str], person: str, reached: set[str]
+    app: FastAPI, district: FullDistrict, owned: dict[str, str], person: str, reached: set[str]
 ) -> None:
     """Every list contains only rows of the acting person's caseload or school; lists that the role may not read give
     403.
@@ -114,64 +114,64 @@ async def test_every_list_is_bound_by_whom_it_acts_for(
     for operation in lists(app):
         if operation.names("path"):
             continue
-        status, text = await seen(acting(app, told, person), operation, told)
+        status, text = await seen(acting(app, district, person), operation, district)
         assert status in (200, 403), (operation.name, text)
         assert {owned.get(row_id, "nobody") for row_id in ABOUT.findall(text)} <= reached, operation.name
-        assert whom(text, told) <= reached, operation.name
+        assert students_in(text, district) <= reached, operation.name
         if status == 200 and operation.name in ("list_students", "list_scores", "list_decisions", "list_supports"):
-            assert whom(text, told) == reached, operation.name
+            assert students_in(text, district) == reached, operation.name
         answered += status == 200
     assert answered >= 5
 
 
 @pytest.mark.parametrize(("person", "reached"), REACHES, ids=[person for person, _ in REACHES])
 async def test_every_graphql_list_is_bound_as_well(
-    app: FastAPI, told: Told, owned: dict[str, str], person: str, reached: set[str]
+    app: FastAPI, district: FullDistrict, owned: dict[str, str], person: str, reached: set[str]
 ) -> None:
     """Every GraphQL list, with its nested rows, contains only rows within the acting person's reach."""
-    for name, document, variables in reads(told):
-        answer = await acting(app, told, person).post("/graphql", {"query": document, "variables": variables})
+    for name, document, variables in reads(district):
+        answer = await acting(app, district, person).post("/graphql", {"query": document, "variables": variables})
         sent = set(map(str, variables.values()))
         names = {owned.get(one, "nobody") for one in ABOUT.findall(answer.text) if one not in sent}
         assert names <= reached, (name, variables, answer.text)
-        assert whom(answer.text.replace(str(variables.get("id")), ""), told) <= reached, (name, variables)
+        assert students_in(answer.text.replace(str(variables.get("id")), ""), district) <= reached, (name, variables)
 
 
-async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, told: Told) -> None:
+async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, district: FullDistrict) -> None:
     """A path that names a row of another's student is 404, in every read and before every command."""
-    tried = 0
+    attempts = 0
     for operation in operations(app):
         kinds = {"student": "cy", "support": "support of cy", "concern": "concern of cy"}
         names = operation.names("path")
         if not names or names[0] not in kinds:
             continue
-        path = operation.path.replace(f"{{{names[0]}}}", told.shown[kinds[names[0]]])
-        body = own_request(operation, told).json
-        answer = await acting(app, told, "teacher").ask(operation.method, path, json=body)
+        path = operation.path.replace(f"{{{names[0]}}}", district.shown[kinds[names[0]]])
+        body = own_request(operation, district).json
+        answer = await acting(app, district, "teacher").ask(operation.method, path, json=body)
         # Scopes are checked before any row is looked up, and a teacher's role does not open these.
         no_scope = operation.name in ("get_demographics", "get_sync_history") and answer.status_code == 403
         expected = 403 if no_scope else 404
         assert answer.status_code == expected, (operation.name, answer.text)
-        tried += 1
-    assert tried > 10
+        attempts += 1
+    assert attempts > 10
 
 
 @pytest.mark.parametrize("scopes", [CLIENT_SCOPES, frozenset({"act-for", "roster:read"})])
 async def test_a_role_that_opens_nothing_is_refused_everywhere(
-    app: FastAPI, told: Told, scopes: frozenset[str]
+    app: FastAPI, district: FullDistrict, scopes: frozenset[str]
 ) -> None:
     """A parent, a student and an unknown person get no access anywhere."""
     for operation in lists(app):
-        answer = await acting(app, told, "parent", scopes).get(own_request(operation, told).path)
+        answer = await acting(app, district, "parent", scopes).get(own_request(operation, district).path)
         assert (answer.status_code, answer.json()["code"]) == (403, "act_for.role"), operation.name
     for person in ("amy", "nobody"):
-        answer = await acting(app, told, person, scopes).get("/v1/students")
+        answer = await acting(app, district, person, scopes).get("/v1/students")
         assert answer.status_code == 400, answer.text
 
 
-async def test_only_a_client_that_may_names_a_person(app: FastAPI, told: Told) -> None:
+async def test_only_a_client_that_may_names_a_person(app: FastAPI, district: FullDistrict) -> None:
     """Without the scope `act-for`, a request that names a person is refused."""
-    answer = await acting(app, told, "teacher", CLIENT_SCOPES - {"act-for"}).get("/v1/students")
+    answer = await acting(app, district, "teacher", CLIENT_SCOPES - {"act-for"}).get("/v1/students")
     assert (answer.status_code, answer.json()["code"]) == (403, "permission.missing")
 
 
@@ -188,39 +188,39 @@ async def test_a_departed_teacher_opens_nothing(
 
     async with town.house() as work:
         await leave(work)
-    answer = await acting(app, Told(town), "teacher").get("/v1/students")
+    answer = await acting(app, FullDistrict(town), "teacher").get("/v1/students")
     assert (answer.status_code, answer.json()["code"]) == (403, "act_for.role")
 
 
 async def test_a_client_of_some_schools_reaches_their_students_only(
-    app: FastAPI, told: Told, owned: dict[str, str]
+    app: FastAPI, district: FullDistrict, owned: dict[str, str]
 ) -> None:
     """A client of some schools reaches their students only, for whomever it acts."""
-    second = (told.town.schools[1],)
+    second = (district.town.schools[1],)
     for operation in lists(app):
         if not operation.names("path"):
-            status, text = await seen(caller(app, told.town, schools=second), operation, told)
+            status, text = await seen(caller(app, district.town, schools=second), operation, district)
             assert status == 200, (operation.name, text)
             assert {owned.get(row_id, "nobody") for row_id in ABOUT.findall(text)} <= {"cy"}, operation.name
     for person in ("administrator", "teacher"):
-        both = caller(app, told.town, schools=second, act_for=f"sis:sis:{person}-1")
+        both = caller(app, district.town, schools=second, act_for=f"sis:sis:{person}-1")
         assert (await both.items("/v1/students")) == [], person
 
 
-async def test_a_secured_area_is_shut_on_every_list(app: FastAPI, told: Told) -> None:
+async def test_a_secured_area_is_shut_on_every_list(app: FastAPI, district: FullDistrict) -> None:
     """Without its scope, and for a teacher even with it, a secured concern is on no list, in no event and in no
     story.
     """
-    secured = told.shown["secured concern"]
-    without = caller(app, told.town, CLIENT_SCOPES - {"area:sel"})
-    whole = caller(app, told.town)
+    secured = district.shown["secured concern"]
+    without = caller(app, district.town, CLIENT_SCOPES - {"area:sel"})
+    whole = caller(app, district.town)
     shown_to_the_granted = ""
     for operation in [*lists(app), *(one for one in operations(app) if one.name == "get_story")]:
-        for asks in (without, acting(app, told, "teacher")):
-            _, text = await seen(asks, operation, told)
+        for asks in (without, acting(app, district, "teacher")):
+            _, text = await seen(asks, operation, district)
             assert secured not in text, operation.name
-        shown_to_the_granted += (await seen(whole, operation, told))[1]
+        shown_to_the_granted += (await seen(whole, operation, district))[1]
     assert secured in shown_to_the_granted
-    for asks, status in ((without, 404), (acting(app, told, "teacher"), 404), (whole, 200)):
+    for asks, status in ((without, 404), (acting(app, district, "teacher"), 404), (whole, 200)):
         assert (await asks.get(f"/v1/concerns/{secured}")).status_code == status
-    assert (await acting(app, told, "administrator").get(f"/v1/concerns/{secured}")).status_code == 200
+    assert (await acting(app, district, "administrator").get(f"/v1/concerns/{secured}")).status_code == 200

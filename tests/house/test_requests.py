@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from app.graphql.commands import KEY, OVERWRITES
 from app.graphql.schema import schema
 from tests.faces.rest_town import caller
-from tests.house.told_town import Told
+from tests.house.full_district import FullDistrict
 from tests.house.walk import operations, own_request
 
 WITHOUT_KEY = {
@@ -29,13 +29,13 @@ def test_every_post_takes_a_key(app: FastAPI) -> None:
     ]
 
 
-async def test_every_post_refuses_a_bad_key(app: FastAPI, told_north: Told) -> None:
+async def test_every_post_refuses_a_bad_key(app: FastAPI, full_north: FullDistrict) -> None:
     """Every POST refuses an invalid key with 400 before it does anything."""
-    client = caller(app, told_north.town)
+    client = caller(app, full_north.town)
     for operation in operations(app):
         if operation.method != "POST" or operation.name in WITHOUT_KEY:
             continue
-        request = own_request(operation, told_north)
+        request = own_request(operation, full_north)
         answer = await client.ask("POST", request.path, **request.body, headers={"Idempotency-Key": '""'})
         assert answer.status_code == 400, (operation.name, answer.text)
         assert answer.json()["violations"][0]["code"] == "idempotency.key_malformed", operation.name
@@ -56,21 +56,21 @@ def test_the_contract_says_who_takes_a_version(app: FastAPI) -> None:
     assert tagged >= 20
 
 
-async def test_every_tag_is_sent(app: FastAPI, told_north: Told) -> None:
+async def test_every_tag_is_sent(app: FastAPI, full_north: FullDistrict) -> None:
     """Every operation with an ETag in the contract sends one, and answers 304 to it."""
-    client = caller(app, told_north.town)
+    client = caller(app, full_north.town)
     for operation in operations(app):
         if not operation.reads or "If-None-Match" not in operation.names("header"):
             continue
-        path = own_request(operation, told_north).path
+        path = own_request(operation, full_north).path
         tag = (await client.get(path)).headers["etag"]
         assert (await client.ask("GET", path, headers={"If-None-Match": tag})).status_code == 304, operation.name
 
 
-async def test_a_row_without_a_version_refuses_one(app: FastAPI, told_north: Told) -> None:
+async def test_a_row_without_a_version_refuses_one(app: FastAPI, full_north: FullDistrict) -> None:
     """If-Match for a row without a version is refused with 400."""
-    client = caller(app, told_north.town)
-    path = f"/v1/sync-runs/{told_north.shown['held run to discard']}/discard"
+    client = caller(app, full_north.town)
+    path = f"/v1/sync-runs/{full_north.shown['held run to discard']}/discard"
     answer = await client.ask("POST", path, headers={"If-Match": '"1"'})
     assert (answer.status_code, answer.json()["violations"][0]["code"]) == (400, "version.unsupported")
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.catalog import CATALOG
 from app.settings import Settings
 from tests.faces.rest_town import caller
-from tests.house.told_town import Told, ids_of, rows_of, spellings, tell
+from tests.house.full_district import FullDistrict, fill_district, ids_of, rows_of, spellings
 from tests.house.walk import (
     Operation,
     Request,
@@ -43,25 +43,25 @@ def test_the_walk_sees_every_live_route(app: FastAPI) -> None:
     assert {path for _, path in live_routes(app)} >= UNWALKED.keys()
 
 
-def test_an_operation_that_cannot_be_walked_fails(told_north: Told) -> None:
+def test_an_operation_that_cannot_be_walked_fails(full_north: FullDistrict) -> None:
     """An unknown path parameter, filter or field is an error of the walk, not a silent success."""
     unknown = {"in": "path", "name": "planted", "schema": {"type": "string"}}
     with pytest.raises(Unwalkable, match="PATHS"):
-        own_request(Operation("GET", "/v1/x/{planted}", "x", (unknown,), None), told_north)
+        own_request(Operation("GET", "/v1/x/{planted}", "x", (unknown,), None), full_north)
     with pytest.raises(Unwalkable, match="VALUES"):
-        list(own_filters(Operation("GET", "/v1/x", "x", ({**unknown, "in": "query"},), None), told_north))
+        list(own_filters(Operation("GET", "/v1/x", "x", ({**unknown, "in": "query"},), None), full_north))
     body = {"properties": {"planted": {"type": "string"}}}
     with pytest.raises(Unwalkable, match="FIELDS"):
-        own_request(Operation("POST", "/v1/x", "x", (), body), told_north)
+        own_request(Operation("POST", "/v1/x", "x", (), body), full_north)
 
 
-async def test_the_towns_own_client_reads_everything(app: FastAPI, told_north: Told) -> None:
+async def test_the_towns_own_client_reads_everything(app: FastAPI, full_north: FullDistrict) -> None:
     """Each read and filter of the walk returns rows to the district's own client, so that the walk is valid."""
-    north = caller(app, told_north.town)
+    north = caller(app, full_north.town)
     for operation in operations(app):
         if not operation.reads or operation.name in OPEN:
             continue
-        for request in (own_request(operation, told_north), *own_filters(operation, told_north)):
+        for request in (own_request(operation, full_north), *own_filters(operation, full_north)):
             answer = await north.ask("GET", request.path, params=request.params)
             assert answer.status_code == 200, (str(request), answer.text)
             is_json = not answer.headers["content-type"].startswith(("image/", "text/csv"))
@@ -74,50 +74,52 @@ async def test_the_towns_own_client_reads_everything(app: FastAPI, told_north: T
 
 
 async def test_a_stranger_gets_nothing(
-    app: FastAPI, told_north: Told, told_south: Told, owner: asyncpg.Connection
+    app: FastAPI, full_north: FullDistrict, full_south: FullDistrict, owner: asyncpg.Connection
 ) -> None:
     """Another district's client gets no value, 404 or a refusal for every id, and changes no row."""
-    before = await rows_of(owner, told_north.town.district_id)
+    before = await rows_of(owner, full_north.town.district_id)
     assert all(before[table][0] for table in ("person", "score", "verdict", "decision", "webhook_delivery", "event"))
-    spelt = spellings(await ids_of(owner, told_north.town.district_id))
+    spelt = spellings(await ids_of(owner, full_north.town.district_id))
     walked = 0
     for operation in operations(app):
         if operation.name in OPEN:
             continue
-        for request in _in_order(operation, told_south, told_north):
-            answer = await _as_south(app, told_south, request)
-            _nothing_is_norths(request, answer, told_north.town.canary, spelt)
+        for request in _in_order(operation, full_south, full_north):
+            answer = await _as_south(app, full_south, request)
+            _nothing_is_norths(request, answer, full_north.town.canary, spelt)
             _is_refused(request, answer)
             walked += 1
     assert walked > 100
-    assert await rows_of(owner, told_north.town.district_id) == before
+    assert await rows_of(owner, full_north.town.district_id) == before
 
 
-async def test_a_cursor_of_another_district_is_refused(app: FastAPI, told_north: Told, told_south: Told) -> None:
+async def test_a_cursor_of_another_district_is_refused(
+    app: FastAPI, full_north: FullDistrict, full_south: FullDistrict
+) -> None:
     """A cursor is bound to the district: one of north's is a bad request in south."""
-    north, south = caller(app, told_north.town), caller(app, told_south.town)
-    tried = 0
+    north, south = caller(app, full_north.town), caller(app, full_south.town)
+    attempts = 0
     for operation in operations(app):
         if "after" not in operation.names("query"):
             continue
-        own = own_request(operation, told_north)
+        own = own_request(operation, full_north)
         cursor = (await north.get(own.path, limit=1)).json()["next"]
         if cursor is not None:
-            answer = await south.get(own_request(operation, told_south).path, after=cursor)
+            answer = await south.get(own_request(operation, full_south).path, after=cursor)
             assert answer.status_code == 400, (str(own), answer.text)
-            tried += 1
-    assert tried >= 8
+            attempts += 1
+    assert attempts >= 8
 
 
 async def test_the_towns_own_client_can_do_everything(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
 ) -> None:
     """The district's own client can execute every command of the walk."""
-    told = await tell(await found_town("north", engine, worker_engine, settings))
-    north = caller(app, told.town)
+    district = await fill_district(await found_town("north", engine, worker_engine, settings))
+    north = caller(app, district.town)
     commands = [one for one in operations(app) if not one.reads and one.name not in OPEN]
     for operation in sorted(commands, key=lambda one: (one.method == "DELETE", one.name != "plan_support")):
-        request = own_request(operation, told)
+        request = own_request(operation, district)
         answer = await north.ask(operation.method, request.path, **request.body)
         assert answer.status_code in (200, 201, 202, 204), (str(request), answer.text)
         if operation.name in BULK:
@@ -132,11 +134,11 @@ def test_a_planted_byte_is_found(text: str) -> None:
     assert leaks(text, "Canary01 01k", "Canary01", {"01k": None}) == []
 
 
-def _in_order(operation: Operation, mine: Told, theirs: Told) -> list[Request]:
+def _in_order(operation: Operation, mine: FullDistrict, theirs: FullDistrict) -> list[Request]:
     return list(strangers_requests(operation, mine, theirs))
 
 
-async def _as_south(app: FastAPI, south: Told, request: Request) -> httpx.Response:
+async def _as_south(app: FastAPI, south: FullDistrict, request: Request) -> httpx.Response:
     call = request.operation.method, request.path
     return await caller(app, south.town).ask(*call, params=request.params, **request.body)
 

@@ -28,7 +28,7 @@ from app.graphql.roots import LISTINGS
 from app.graphql.schema import schema
 from app.graphql.types import camel
 from tests.faces.rest_town import caller
-from tests.house.told_town import Told, ids_of, rows_of, spellings
+from tests.house.full_district import FullDistrict, ids_of, rows_of, spellings
 from tests.house.walk import Unwalkable, leaks
 from tests.house.walk_knows import DECLARED, FIELDS, LEFT_OUT, LISTED, OWN_FIELDS, OWN_ROW, PATHS, REFERENCES, VALUES
 
@@ -76,7 +76,7 @@ def roots(kind: str) -> dict[str, GraphQLField]:
     return dict(root.fields)
 
 
-def reads(told: Told) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def reads(district: FullDistrict) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yields every field of the query root as name, document and variables, alone and with each argument.
 
     A row is read with nested rows, a list with the rows next to its own, a filtered list alone.
@@ -88,18 +88,18 @@ def reads(told: Told) -> Iterator[tuple[str, str, dict[str, Any]]]:
                 yield (
                     name,
                     _document("query", name, one, ["ids"], TYPES.get(row, row.title())),
-                    {"ids": [told.shown[row]]},
+                    {"ids": [district.shown[row]]},
                 )
             continue
         if "name" in needed:
-            consumer = {"name": told.shown["consumer"]}
+            consumer = {"name": district.shown["consumer"]}
             yield name, _document("query", name, one, ["name"], "", deep=2), consumer
             continue
         needed = [arg for arg in needed if arg == "id"]
         if needed:
             for row in ROWS if name == "node" else {name} - NOT_KEPT:
                 row = NAMED_OTHERWISE.get(row, row)
-                for value in _spellings(told, row, external=name == "student"):
+                for value in _spellings(district, row, external=name == "student"):
                     yield (
                         name,
                         _document("query", name, one, ["id"], TYPES.get(row, row.title()), deep=2),
@@ -109,11 +109,11 @@ def reads(told: Told) -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield name, _document("query", name, one, [], "", deep=1), {}
         for arg, spec in one.args.items():
             if arg not in ("after", "before"):
-                for value in _values(name, arg, get_named_type(spec.type), told):
+                for value in _values(name, arg, get_named_type(spec.type), district):
                     yield name, _document("query", name, one, [arg], ""), {arg: value}
 
 
-def commands(mine: Told, theirs: Told | None) -> Iterator[tuple[str, str, dict[str, Any], str]]:
+def commands(mine: FullDistrict, theirs: FullDistrict | None) -> Iterator[tuple[str, str, dict[str, Any], str]]:
     """Every field of the mutation root with a good input, or with one reference of another's in it."""
     for name, one in roots("mutation").items():
         if name not in OPERATION or one.args.keys() - {"input", *OF_EVERY_COMMAND}:
@@ -137,10 +137,10 @@ def commands(mine: Told, theirs: Told | None) -> Iterator[tuple[str, str, dict[s
                 yield name, document, {"input": made, **terms}, field
 
 
-async def test_the_towns_own_client_reads_everything(app: FastAPI, told_north: Told) -> None:
+async def test_the_towns_own_client_reads_everything(app: FastAPI, full_north: FullDistrict) -> None:
     """Each field returns rows without an error to the district's own client."""
-    north = caller(app, told_north.town)
-    for name, document, variables in reads(told_north):
+    north = caller(app, full_north.town)
+    for name, document, variables in reads(full_north):
         answer = await north.post("/graphql", {"query": document, "variables": variables})
         assert "errors" not in answer.json(), (name, variables, answer.text)
         if "id" in variables and name not in OF_ITS_CLIENT:
@@ -148,34 +148,34 @@ async def test_the_towns_own_client_reads_everything(app: FastAPI, told_north: T
 
 
 async def test_a_stranger_reads_and_changes_nothing(
-    app: FastAPI, told_north: Told, told_south: Told, owner: asyncpg.Connection
+    app: FastAPI, full_north: FullDistrict, full_south: FullDistrict, owner: asyncpg.Connection
 ) -> None:
     """Null for north's ids, a problem for each reference to north, no byte of north's, and its rows unchanged."""
-    before = await rows_of(owner, told_north.town.district_id)
-    spelt = spellings(await ids_of(owner, told_north.town.district_id))
-    south = caller(app, told_south.town)
+    before = await rows_of(owner, full_north.town.district_id)
+    spelt = spellings(await ids_of(owner, full_north.town.district_id))
+    south = caller(app, full_south.town)
 
     async def asked(document: str, variables: dict[str, Any]) -> httpx.Response:
         answer = await south.post("/graphql", {"query": document, "variables": variables})
-        assert leaks(answer.text, str(variables), told_north.town.canary, spelt) == [], (document, answer.text)
+        assert leaks(answer.text, str(variables), full_north.town.canary, spelt) == [], (document, answer.text)
         assert answer.status_code < 500, answer.text
         return answer
 
-    for name, document, variables in reads(told_north):
+    for name, document, variables in reads(full_north):
         answer = await asked(document, variables)
         if variables.keys() & {"id", "name"}:
             assert answer.json()["data"] == {name: None}, (name, variables, answer.text)
-    for name, document, variables, field in commands(told_south, told_north):
+    for name, document, variables, field in commands(full_south, full_north):
         data = (await asked(document, variables)).json()["data"][name]
         refused = any(one["outcome"] == "REFUSED" for one in data.get("results", ())) or bool(data["problems"])
         assert refused, (name, field, data)
-    assert await rows_of(owner, told_north.town.district_id) == before
+    assert await rows_of(owner, full_north.town.district_id) == before
 
 
-async def test_the_towns_own_client_can_do_everything(app: FastAPI, told_north: Told) -> None:
+async def test_the_towns_own_client_can_do_everything(app: FastAPI, full_north: FullDistrict) -> None:
     """The district's own client can execute each mutation of the walk."""
-    north = caller(app, told_north.town)
-    for name, document, variables, _ in commands(told_north, None):
+    north = caller(app, full_north.town)
+    for name, document, variables, _ in commands(full_north, None):
         answer = (await north.post("/graphql", {"query": document, "variables": variables})).json()
         assert "errors" not in answer, (name, answer)
         assert answer["data"][name].get("problems", []) == [], (name, answer)
@@ -189,10 +189,10 @@ def test_every_subscription_is_walked() -> None:
     assert CORE.subscription_type.fields.keys() == {"events", "verdictChanged", "syncChanged"}
 
 
-def test_an_unknown_argument_fails_the_walk(told_north: Told) -> None:
+def test_an_unknown_argument_fails_the_walk(full_north: FullDistrict) -> None:
     """An argument or field that the walk does not know fails the test."""
     with pytest.raises(Unwalkable, match="planted"):
-        _values("students", "planted", CORE.type_map["String"], told_north)
+        _values("students", "planted", CORE.type_map["String"], full_north)
 
 
 def _document(kind: str, name: str, one: GraphQLField, args: list[str], shown: str, *, deep: int = 0) -> str:
@@ -222,11 +222,11 @@ def _selection(type_: GraphQLNamedType, deep: int, shown: str = "") -> str:
     return f"{{ {' '.join(parts)} }}"
 
 
-def _spellings(told: Told, row: str, *, external: bool) -> list[str]:
-    return [told.shown[row], *([told.alias[row]] if external and row in told.alias else [])]
+def _spellings(district: FullDistrict, row: str, *, external: bool) -> list[str]:
+    return [district.shown[row], *([district.alias[row]] if external and row in district.alias else [])]
 
 
-def _values(field: str, arg: str, type_: GraphQLNamedType, told: Told) -> list[Any]:
+def _values(field: str, arg: str, type_: GraphQLNamedType, district: FullDistrict) -> list[Any]:
     snake = _snake(arg).removesuffix("_id")
     row = {"staff": "person", "measure": "measure"}.get(snake) or REFERENCES.get(snake)
     if isinstance(type_, GraphQLEnumType):
@@ -236,33 +236,33 @@ def _values(field: str, arg: str, type_: GraphQLNamedType, told: Told) -> list[A
     if arg == "sort":
         return [sort.name for sort in LISTINGS[field].sorts]
     if arg == "familyName":
-        return [f"Family{told.town.canary}"]
+        return [f"Family{district.town.canary}"]
     if type_.name == "Boolean":
         return [True]
     if row is not None:
-        return _spellings(told, row, external=True)
+        return _spellings(district, row, external=True)
     if snake in VALUES:
         return [VALUES[snake]]
     raise Unwalkable(f"{field} takes {arg}: say in walk_knows what it is.")
 
 
-def _input(mutation: str, type_: GraphQLInputObjectType, told: Told) -> dict[str, Any]:
+def _input(mutation: str, type_: GraphQLInputObjectType, district: FullDistrict) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, one in type_.fields.items():
         snake, inner = _snake(name), get_named_type(one.type)
         if (OPERATION[mutation], snake) in LEFT_OUT:
             continue
         if isinstance(inner, GraphQLInputObjectType):
-            value = _input(mutation, inner, told)
+            value = _input(mutation, inner, district)
             made[name] = [value] if "[" in str(one.type) else value
         elif (row := _subject(mutation, snake)) is not None:
-            made[name] = told.shown[row]
+            made[name] = district.shown[row]
         elif mutation in OF_CONSUMERS and snake == "name":
-            made[name] = told.shown["consumer"]
+            made[name] = district.shown["consumer"]
         elif snake in LISTED:
-            made[name] = [told.shown[LISTED[snake]]]
+            made[name] = [district.shown[LISTED[snake]]]
         elif snake in REFERENCES:
-            made[name] = told.shown[REFERENCES[snake]]
+            made[name] = district.shown[REFERENCES[snake]]
         elif (OPERATION[mutation], snake) in OWN_FIELDS:
             value = OWN_FIELDS[OPERATION[mutation], snake]
             made[name] = value.upper() if isinstance(inner, GraphQLEnumType) else value

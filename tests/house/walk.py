@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import WebSocketRoute
 
-from tests.house.told_town import Told
+from tests.house.full_district import FullDistrict
 from tests.house.walk_knows import (
     CONTENT,
     DECLARED,
@@ -111,22 +111,22 @@ def operations(app: FastAPI) -> list[Operation]:
     ]
 
 
-def own_request(operation: Operation, told: Told) -> Request:
+def own_request(operation: Operation, district: FullDistrict) -> Request:
     """Returns a valid request of the district's own client."""
-    path = _path(operation, told)
-    return Request(operation, path, json=_body(operation, told) if operation.body is not None else None)
+    path = _path(operation, district)
+    return Request(operation, path, json=_body(operation, district) if operation.body is not None else None)
 
 
-def own_filters(operation: Operation, told: Told) -> Iterator[Request]:
+def own_filters(operation: Operation, district: FullDistrict) -> Iterator[Request]:
     """A read with each of its filters by itself, by id and by external id."""
-    path = _path(operation, told)
+    path = _path(operation, district)
     for name in operation.names("query"):
         if name != "after":
-            for value in _query_values(operation, name, told):
+            for value in _query_values(operation, name, district):
                 yield Request(operation, path, {name: value}, named=name)
 
 
-def strangers_requests(operation: Operation, mine: Told, theirs: Told) -> Iterator[Request]:
+def strangers_requests(operation: Operation, mine: FullDistrict, theirs: FullDistrict) -> Iterator[Request]:
     """The requests of `mine`, each with one thing of `theirs` in it: a path id, a filter, a reference of the body."""
     body = _body(operation, mine) if operation.body is not None else None
     if operation.names("path"):
@@ -160,7 +160,7 @@ def _routes(routes: Any, prefix: str = "") -> Iterator[tuple[str, set[str] | Non
             raise Unwalkable(f"The walk cannot see into a {type(route).__name__}.")
 
 
-def _path(operation: Operation, told: Told, spelt: Mapping[str, str] | None = None) -> str:
+def _path(operation: Operation, district: FullDistrict, spelt: Mapping[str, str] | None = None) -> str:
     path = operation.path
     for name in operation.names("path"):
         if name not in PATHS:
@@ -168,21 +168,21 @@ def _path(operation: Operation, told: Told, spelt: Mapping[str, str] | None = No
         row = PATHS[name]
         if spelt is None and operation.name in OWN_ROW:
             row = OWN_ROW[operation.name]
-        path = path.replace(f"{{{name}}}", (spelt or told.shown)[row])
+        path = path.replace(f"{{{name}}}", (spelt or district.shown)[row])
     return path
 
 
-def _query_values(operation: Operation, name: str, told: Told) -> list[Any]:
+def _query_values(operation: Operation, name: str, district: FullDistrict) -> list[Any]:
     schema = next(one["schema"] for one in operation.parameters if one["name"] == name and one["in"] == "query")
     kinds = [one.get("items", one) for one in schema.get("anyOf", [schema])]
     choices = [value for one in kinds for value in one.get("enum", [one["const"]] if "const" in one else [])]
     if choices:
         return choices
     if name == "family_name":
-        return [f"Family{told.town.canary}"]
+        return [f"Family{district.town.canary}"]
     if name in REFERENCES:
         row = REFERENCES[name]
-        return [told.shown[row], *([told.alias[row]] if row in told.alias else [])]
+        return [district.shown[row], *([district.alias[row]] if row in district.alias else [])]
     if name in VALUES:
         return [VALUES[name]]
     raise Unwalkable(f"{operation.name} takes {name} in its query: say in REFERENCES or VALUES what it is.")
@@ -204,24 +204,24 @@ def _resolved(contract: Mapping[str, Any], schema: Any) -> Any:
     return [_resolved(contract, value) for value in schema] if isinstance(schema, list) else schema
 
 
-def _body(operation: Operation, told: Told) -> Any:
-    return _object(operation, operation.body or {}, told)
+def _body(operation: Operation, district: FullDistrict) -> Any:
+    return _object(operation, operation.body or {}, district)
 
 
-def _object(operation: Operation, schema: Mapping[str, Any], told: Told) -> dict[str, Any]:
+def _object(operation: Operation, schema: Mapping[str, Any], district: FullDistrict) -> dict[str, Any]:
     made = {}
     for name, one in schema.get("properties", {}).items():
-        value = _field(operation, name, one, told)
+        value = _field(operation, name, one, district)
         if (operation.name, name) not in LEFT_OUT:
             made[name] = value
     return made
 
 
-def _field(operation: Operation, name: str, schema: Mapping[str, Any], told: Told) -> Any:
+def _field(operation: Operation, name: str, schema: Mapping[str, Any], district: FullDistrict) -> Any:
     if _lists_rows(operation.name, name) and "properties" not in schema.get("items", {}):
-        return [told.shown[LISTED[name]]]
+        return [district.shown[LISTED[name]]]
     if name in REFERENCES:
-        return told.shown[REFERENCES[name]]
+        return district.shown[REFERENCES[name]]
     if (operation.name, name) in OWN_FIELDS:
         return OWN_FIELDS[operation.name, name]
     if name in FIELDS:
@@ -230,9 +230,9 @@ def _field(operation: Operation, name: str, schema: Mapping[str, Any], told: Tol
         return DECLARED[operation.name, name]
     inner: Mapping[str, Any] = next((one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"), {})
     if inner.get("type") == "array":
-        return [_object(operation, inner["items"], told)]
+        return [_object(operation, inner["items"], district)]
     if inner.get("properties"):
-        return _object(operation, inner, told)
+        return _object(operation, inner, district)
     raise Unwalkable(f"{operation.name} takes {name} in its body: say in REFERENCES or FIELDS what it is.")
 
 
@@ -240,7 +240,9 @@ def _lists_rows(operation_name: str, name: str) -> bool:
     return name in LISTED and (operation_name, name) not in OWN_FIELDS
 
 
-def _bodies_with_one_of_theirs(operation: Operation, path: str, mine: Told, theirs: Told) -> Iterator[Request]:
+def _bodies_with_one_of_theirs(
+    operation: Operation, path: str, mine: FullDistrict, theirs: FullDistrict
+) -> Iterator[Request]:
     base = _body(operation, mine)
     items = next(
         (value for value in base.values() if isinstance(value, list) and value and isinstance(value[0], dict)), None

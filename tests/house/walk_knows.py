@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from tests.house.told_town import BEGINS
+from tests.house.full_district import BEGINS
 from tests.house.walk_catalogue import command_values, filter_values
 from tests.sis.roster_zip import Export
 

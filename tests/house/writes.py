@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from app.sis.engine.stage import STAGING_TABLES, Stage
-from tests.house.distributed import read_catalogue, unfit
+from tests.house.distributed import find_unsuitable, read_catalogue
 from tests.house.statements import unbound
 
 LOOKED_AT = re.compile(
@@ -79,7 +79,7 @@ async def _keep_staged(stage: Stage, sql: str) -> None:
     _kept[statement] = {OF_A_RUN.sub("_run", row["table"]): row["is"] for row in shapes}
 
 
-async def unfit_statements(url: str, claims: Path) -> list[str]:
+async def unsuitable_statements(url: str, claims: Path) -> list[str]:
     """Returns what Citus would refuse, of all that was kept and of the directory functions.
 
     Changes nothing in the database. A statement that several processes of a run have sent is checked by the first of
@@ -97,12 +97,12 @@ async def unfit_statements(url: str, claims: Path) -> list[str]:
             try:
                 for table, columns in shapes.items():
                     await owner.execute(f"CREATE TABLE staging.{table} ({columns})")
-                unfits = await unfit(owner, catalogue, statement)
+                violations = await find_unsuitable(owner, catalogue, statement)
             except asyncpg.PostgresError as error:
-                unfits = [f"cannot be prepared: {error}"]
+                violations = [f"cannot be prepared: {error}"]
             finally:
                 await transaction.rollback()
-            findings += [f"{one}: {' '.join(statement.split())}" for one in unfits if not _is_let_off(statement)]
+            findings += [f"{one}: {' '.join(statement.split())}" for one in violations if not _is_let_off(statement)]
         return [*findings, *_without_run(claims)]
     finally:
         await owner.close()

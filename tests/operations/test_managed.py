@@ -89,8 +89,8 @@ async def test_there_and_back_without_a_superuser(source: Installation, managed:
     finally:
         await connection.close()
     for command in ("schema", "migrate"):
-        again = await _run(managed, command)
-        assert again.returncode == 0, again.stderr
+        repeated = await _run(managed, command)
+        assert repeated.returncode == 0, repeated.stderr
     moved = await _run(managed, "backup", str(tmp_path / "two"), "--json")
     assert moved.returncode == 0, moved.stderr
     second = managed.model_copy(

@@ -73,7 +73,7 @@ def _link(programs: Path) -> None:
     (programs / "aimline").chmod(0o755)
 
 
-def told_commands() -> list[str]:
+def documented_commands() -> list[str]:
     """Returns every command on the pages."""
     commands: set[str] = set()
     for page in PAGES:
@@ -84,13 +84,13 @@ def told_commands() -> list[str]:
 
 def test_the_pages_tell_commands() -> None:
     """The pattern finds the commands, so that the next test checks something."""
-    assert len(told_commands()) > 8
+    assert len(documented_commands()) > 8
 
 
-@pytest.mark.parametrize("told", told_commands())
-def test_the_command_line_knows_it(told: str) -> None:
+@pytest.mark.parametrize("typed", documented_commands())
+def test_the_command_line_knows_it(typed: str) -> None:
     """Every command on the pages exists, with all of its options."""
-    words = shlex.split(told)[1:]
+    words = shlex.split(typed)[1:]
     command: Any = get_command(command_line(words[0]))
     while words and (group := getattr(command, "commands", None)):
         assert words[0] in group, f"There is no command {words[0]!r}."

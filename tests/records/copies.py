@@ -3,7 +3,7 @@
 from tests.sis.roster_zip import ask
 from tests.town import Town
 
-STAYS = {"event", "disclosure"}
+WITHOUT_COPY = {"event", "disclosure"}
 """Tables whose rows keep the schools of the time at which they were written."""
 COPIES = """SELECT c.relname FROM pg_class c
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'school_ids'
@@ -13,7 +13,7 @@ COPIES = """SELECT c.relname FROM pg_class c
 
 async def rows_out_of_step(town: Town) -> dict[str, int]:
     """Returns how many rows of each table are in other schools than their student."""
-    tables = {name: "student_id" for (name,) in await ask(town, COPIES) if name not in STAYS}
+    tables = {name: "student_id" for (name,) in await ask(town, COPIES) if name not in WITHOUT_COPY}
     rows_by_table = {}
     for table, student in sorted((tables | {"demographics": "person_id"}).items()):
         ((count,),) = await ask(

@@ -23,7 +23,7 @@ from app.graphql.types import camel
 from app.response.service import amend_score, record_scores, remove_score, start_support
 from app.roster.models import Person
 from app.support.service import plan_support
-from tests.faces.graphql_face import ask, told
+from tests.faces.graphql_face import ask, query_data
 from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.rooms.test_loop import RISES, stu, support_for, weekly
 from tests.town import Town, lay, person_rows
@@ -100,7 +100,7 @@ async def test_students_are_found_by_the_beginning_of_a_name(
         rows = await caller(app, north, schools=schools).items("/v1/students", q=text, limit=1)
         assert _listed(north, people, rows) == expected
     query = "query Q($q: String) { students(q: $q, first: 50) { edges { node { id } } } }"
-    nodes = _nodes((await told(north, query, {"q": text}))["students"])
+    nodes = _nodes((await query_data(north, query, {"q": text}))["students"])
     assert _listed(north, people, nodes) == expected
 
 
@@ -125,7 +125,7 @@ async def test_every_list_shows_what_was_changed_since(app: FastAPI, north: Town
     for name, listing in CATALOG.listings.items():
         shown = "edges { node { __typename } }" if listing.paged else "__typename"
         query = f"query Q($at: DateTime) {{ {camel(name)}(updatedSince: $at) {{ {shown} }} }}"
-        rows = (await told(north, query, {"at": tomorrow}))[camel(name)]
+        rows = (await query_data(north, query, {"at": tomorrow}))[camel(name)]
         assert (rows["edges"] if listing.paged else rows) == [], name
         if name in WRITTEN_BY_HAND:
             continue
@@ -255,7 +255,7 @@ async def test_lists_are_sorted_by_the_last_verdict(app: FastAPI, north: Town) -
     assert {row["id"] for row in since} == set(shown.values())
     query = """{ students(sort: "-last_verdict", first: 1) { edges { node { id } } }
         supports(sort: "-last_verdict", first: 1) { edges { node { id } } } }"""
-    answer = await told(north, query)
+    answer = await query_data(north, query)
     assert _nodes(answer["students"]) == [{"id": stu(north, "amy")}]
     assert _nodes(answer["supports"]) == [{"id": shown["amy"]}]
 

@@ -23,7 +23,7 @@ from app.resources.select import REST_STYLE, ListRoot, Next, Page, Pick, Picks, 
 from app.roster.caseload import bound_to_person
 from app.support.delivery import SessionChangeResource
 from tests.faces.rest_town import Caller, caller
-from tests.house.told_town import tell
+from tests.house.full_district import fill_district
 from tests.resources.test_same import normal
 from tests.town import Town
 
@@ -120,7 +120,7 @@ async def _ours(town: Town, principal: Principal, root: Root) -> tuple[Any, set[
 @pytest.mark.parametrize("reach", ["district", "school", "caseload"])
 async def test_every_list_and_row_is_as_rest_shows_it(app: FastAPI, north: Town, reach: str) -> None:
     """Items, their values, the disclosed students and kinds, for a caller of each reach."""
-    told = await tell(north)
+    district = await fill_district(north)
     asks, principal = await _caller(app, north, reach)
     for name in LISTS:
         listing = CATALOG.listings[name]
@@ -145,7 +145,7 @@ async def test_every_list_and_row_is_as_rest_shows_it(app: FastAPI, north: Town,
         resource = CATALOG.gets[get]
         target = CATALOG.members(resource)[member].target  # type: ignore[attr-defined]  # these members are links
         prefix = ids.PREFIXES[str(declaration(resource).kind)]
-        for row_id in [one for one in told.shown.values() if one.startswith(f"{prefix}_")]:
+        for row_id in [one for one in district.shown.values() if one.startswith(f"{prefix}_")]:
             page = Page((Rows("items", rest_picks(target)),), 200)
             pick = Pick("page", member, page=page)
             _, uuid = ids.parse_any_id(row_id)
@@ -161,13 +161,13 @@ async def test_every_list_and_row_is_as_rest_shows_it(app: FastAPI, north: Town,
 @pytest.mark.parametrize("reach", ["district", "school", "caseload"])
 async def test_every_row_is_as_rest_shows_it(app: FastAPI, north: Town, south: Town, reach: str) -> None:
     """Every row has REST's values and disclosures, and is missing if REST answers 403 or 404."""
-    told, other = await tell(north), await tell(south)
+    district, other = await fill_district(north), await fill_district(south)
     asks, principal = await _caller(app, north, reach)
     seen = set()
     for get, path in ROWS.items():
         resource = CATALOG.gets[get]
         prefix = ids.PREFIXES[str(declaration(resource).kind)]
-        shown = [*told.shown.values(), *other.shown.values()]
+        shown = [*district.shown.values(), *other.shown.values()]
         for row_id in {one for one in shown if one.startswith(f"{prefix}_")}:
             picks = rest_picks(resource)
             if get == "session":

@@ -16,7 +16,7 @@ from app.response.service import change_support, end_support, record_scores
 from app.response.upkeep.overdue import expire_alerts
 from app.support.models import Support
 from app.support.service import SupportChange
-from tests.rooms.verdict_town import BEGINS, scores, state, supported, told, verdicts
+from tests.rooms.verdict_town import BEGINS, response_events, scores, state, supported, verdicts
 from tests.town import Town
 
 FLAT = [40.0, 39.0, 41.0, 38.0, 40.0, 37.0, 39.0, 38.0, 36.0, 37.0]
@@ -77,7 +77,7 @@ async def test_the_end_of_the_support_closes_the_alert(north: Town, by_decision:
             await decide(work, NewDecision("exit", ids.format_id("support", support.id), note="Another school"))
         else:
             await end_support(work, support.id, "The family moved.")
-    assert (await told(north))[-1] == "response.ended"
+    assert (await response_events(north))[-1] == "response.ended"
     assert open_alerts(await payloads(north)) == {}
     assert (await state(north, support)).alert_id is None
 
@@ -89,12 +89,12 @@ async def test_the_goals_date_closes_the_alert_once(north: Town, south: Town) ->
     for today, closed in ((day, 0), (day + timedelta(days=1), 1), (day + timedelta(days=2), 0)):
         async with north.house() as work:
             assert await expire_alerts(work, today) == closed
-    assert (await told(north))[-1] == "response.expired"
+    assert (await response_events(north))[-1] == "response.expired"
     async with north.unit() as work:
         await record_scores(work, scores(north, "amy", [37.0, 36.0], since=11))
     assert (await state(north, support)).alert_id is None
     assert open_alerts(await payloads(north)) == {}
-    assert await told(south) == []
+    assert await response_events(south) == []
 
 
 async def test_the_payload_names_the_alert_and_nothing_of_the_child(north: Town) -> None:

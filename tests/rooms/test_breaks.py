@@ -13,10 +13,10 @@ from app.core import ids
 from app.response.models import FinalizationJob
 from app.roster.models import SchoolWeek
 from app.support.session import NewSession, record_sessions
-from tests.faces.graphql_face import told as asked
+from tests.faces.graphql_face import query_data
 from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.rooms.test_verdicts import RISES, STALLS, send, settle_all
-from tests.rooms.verdict_town import BEGINS, rows, scores, supported, told, verdicts
+from tests.rooms.verdict_town import BEGINS, response_events, rows, scores, supported, verdicts
 from tests.town import YEAR_BEGINS, Town
 
 FRIDAY = timedelta(days=4)
@@ -59,8 +59,8 @@ async def test_a_break_is_said_listed_and_taken_back(app: FastAPI, north: Town) 
     winter = await save_a_break(app, north, **of_weeks(week(3), 2, name="Winter"))
     snow = await save_a_break(app, north, **of_weeks(week(6), school=south))
     assert (await off(north), await off(north, 1)) == ([week(3), week(4)], [week(3), week(4), week(6)])
-    again = await asks.post("/v1/breaks", of_weeks(week(3), 2, name="Winter holidays"))
-    assert (again.status_code, again.json()["id"], again.json()["name"]) == (200, winter, "Winter holidays")
+    repeated = await asks.post("/v1/breaks", of_weeks(week(3), 2, name="Winter holidays"))
+    assert (repeated.status_code, repeated.json()["id"], repeated.json()["name"]) == (200, winter, "Winter holidays")
     listed = await asks.items("/v1/breaks", limit=1)
     assert [(one["id"], one["school"], one["begins_on"]) for one in listed] == [
         (winter, None, str(week(3))),
@@ -144,21 +144,21 @@ async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app
         # The fifth week has no score: there was no school.
         await send(north, [*scores(north, name, RISES[:4]), *scores(north, name, [48.0, *STALLS], since=6)])
     await settle_all(north)
-    before, heard = (await verdicts(north, support))[-1], await told(north)
+    before, events_before = (await verdicts(north, support))[-1], await response_events(north)
     assert before.last_week == 10
     snow = await save_a_break(app, north, **of_weeks(week(5), school=ids.format_id("org", north.schools[0])))
-    (laid,) = [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
-    assert (laid.school_id, laid.quiet, laid.state) == (north.schools[0], True, "pending")
+    (scheduled,) = [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
+    assert (scheduled.school_id, scheduled.quiet, scheduled.state) == (north.schools[0], True, "pending")
     assert await settle_all(north)
     after = (await verdicts(north, support))[-1]
     assert (after.number, after.last_week, after.last_on) == (before.number + 1, 9, before.last_on)
     assert after.required_rate > before.required_rate
     assert (await verdicts(north, other))[-1].last_week == 10, "another school's week is another's"
-    assert await told(north) == heard
+    assert await response_events(north) == events_before
     assert (await caller(app, north).ask("DELETE", f"/v1/breaks/{snow}")).status_code == 204
     await settle_all(north)
     assert (await verdicts(north, support))[-1].last_week == 10
-    assert await told(north) == heard
+    assert await response_events(north) == events_before
 
 
 async def test_an_alert_that_rests_on_a_break_is_judged_without_alarm(app: FastAPI, north: Town) -> None:
@@ -166,11 +166,11 @@ async def test_an_alert_that_rests_on_a_break_is_judged_without_alarm(app: FastA
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", [*RISES, *STALLS]), backfill=True)
     await settle_all(north)
-    assert await told(north) == []
+    assert await response_events(north) == []
     await save_a_break(app, north, **of_weeks(week(1), 3))
     assert await settle_all(north)
     assert (await verdicts(north, support))[-1].last_week == 6
-    assert await told(north) == []
+    assert await response_events(north) == []
 
 
 async def test_days_that_change_no_week_ask_for_nothing(app: FastAPI, north: Town) -> None:
@@ -199,19 +199,20 @@ async def test_no_session_is_expected_in_a_break(app: FastAPI, north: Town) -> N
 async def test_graphql_says_the_same(north: Town, school: int | None) -> None:
     """GraphQL saves, lists and deletes breaks like REST, and returns problems with REST's codes and pointers."""
     named = None if school is None else ids.format_id("org", north.schools[school])
-    say = """mutation ($input: DeclareBreakInput!) { declareBreak(input: $input) {
+    declare = """mutation ($input: DeclareBreakInput!) { declareBreak(input: $input) {
         schoolBreak { id school { id } } problems { code pointer } } }"""
     body = {"beginsOn": str(week(3)), "endsOn": str(week(3) + FRIDAY), "school": named}
-    made = (await asked(north, say, {"input": body}))["declareBreak"]["schoolBreak"]
+    made = (await query_data(north, declare, {"input": body}))["declareBreak"]["schoolBreak"]
     assert made["school"] == (None if named is None else {"id": named})
-    wrong = (await asked(north, say, {"input": body | {"endsOn": str(week(2))}}))["declareBreak"]
+    wrong = (await query_data(north, declare, {"input": body | {"endsOn": str(week(2))}}))["declareBreak"]
     assert wrong["problems"] == [{"code": "break.ends_before_it_begins", "pointer": "/endsOn"}]
     assert (await off(north), await off(north, 1)) == ([week(3)], [week(3)] if school is None else [])
     listing = "query ($school: ID) { breaks(schoolId: $school) { edges { node { id beginsOn } } } }"
     first = ids.format_id("org", north.schools[0])
-    edges = (await asked(north, listing, {"school": first}))["breaks"]["edges"]
+    edges = (await query_data(north, listing, {"school": first}))["breaks"]["edges"]
     assert edges == [{"node": {"id": made["id"], "beginsOn": str(week(3))}}]
     remove = "mutation ($input: RemoveBreakInput!) { removeBreak(input: $input) { problems { code } } }"
     for problems in ([], [{"code": "not_found"}]):
-        assert (await asked(north, remove, {"input": {"breakId": made["id"]}}))["removeBreak"]["problems"] == problems
+        removed = await query_data(north, remove, {"input": {"breakId": made["id"]}})
+        assert removed["removeBreak"]["problems"] == problems
     assert await off(north) == []

@@ -384,7 +384,7 @@ async def test_an_existing_consumer_keeps_the_types_that_a_request_does_not_name
     """A generated client that repeats the PUT without types must not widen the consumer to all types."""
     client, path = caller(app, north), "/v1/events/consumers/narrow"
     made = await client.ask("PUT", path, json={"event_types": [CONCERN_RAISED.name]})
-    again = await client.ask("PUT", path, json={})
-    assert (made.status_code, again.status_code) == (201, 200)
-    assert again.json()["event_types"] == [CONCERN_RAISED.name]
+    repeated = await client.ask("PUT", path, json={})
+    assert (made.status_code, repeated.status_code) == (201, 200)
+    assert repeated.json()["event_types"] == [CONCERN_RAISED.name]
     assert (await client.ask("PUT", path, json={"event_types": []})).json()["event_types"] == []

@@ -40,14 +40,14 @@ async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
     reader that keeps the last one would never see it. The test also checks this, so that it cannot pass by accident.
     """
     async with north.unit() as late:
-        laid_first = lay(late, north)
-        laid_later = await happen(north)
-        assert laid_first < laid_later
+        uncommitted = lay(late, north)
+        committed = await happen(north)
+        assert uncommitted < committed
         page = await _read(north, None)
-        assert ids_of(page) == [laid_later]
+        assert ids_of(page) == [committed]
         by_id = max(ids_of(page))
     page = await _read(north, page.next)
-    assert ids_of(page) == [laid_first]
+    assert ids_of(page) == [uncommitted]
     assert not [one for one in ids_of(page) if one > by_id]
 
 

@@ -39,8 +39,8 @@ async def places(north: Town) -> list[UUID]:
 @needs(Can.SYNC_ROSTER)
 async def _attend(work: Work, schools: dict[str, list[UUID]], town: Town) -> None:
     for name, at in schools.items():
-        whom = (Person.district_id == work.district_id, Person.id == town.students[name])
-        await work.db.execute(update(Person).where(*whom).values(school_ids=at))
+        conditions = (Person.district_id == work.district_id, Person.id == town.students[name])
+        await work.db.execute(update(Person).where(*conditions).values(school_ids=at))
 
 
 async def _listed(town: Town, principal: Principal, school: UUID | None, limit: int) -> list[UUID]:
@@ -62,11 +62,11 @@ async def test_a_list_by_school_has_every_student_of_it(north: Town, places: lis
     """A list by school has all students of the school, whether it is their first, second, third or a later school."""
     amy, ben, cy = (north.students[name] for name in ("amy", "ben", "cy"))
     expected = [{amy, ben, cy}, {ben, cy}, {cy}, {cy}, {cy}, {cy}]
-    for school, whom in zip(places, expected, strict=True):
+    for school, expected_ids in zip(places, expected, strict=True):
         for principal, school_id in ((north.client(), school), (north.client(schools=(school,)), None)):
             student_ids = await _listed(north, principal, school_id, limit)
-            assert set(student_ids) == whom
-            assert len(student_ids) == 3 * len(whom)
+            assert set(student_ids) == expected_ids
+            assert len(student_ids) == 3 * len(expected_ids)
     both = north.client(schools=(places[0], places[1], places[4]))
     assert len(await _listed(north, both, None, limit)) == 9
 

@@ -96,8 +96,8 @@ async def test_recording_again_changes_nothing(north: Town) -> None:
     async with north.unit() as work:
         await record_scores(work, weekly(north, "amy", RISES))
     async with north.unit() as work:
-        again = await record_scores(work, weekly(north, "amy", RISES))
-    assert {one.outcome for one in again} == {"unchanged"}
+        repeated = await record_scores(work, weekly(north, "amy", RISES))
+    assert {one.outcome for one in repeated} == {"unchanged"}
 
 
 async def test_one_bad_score_of_many_is_refused_alone(north: Town) -> None:
@@ -256,8 +256,8 @@ async def test_a_batch_that_contradicts_itself_is_refused_where_it_does(north: T
         assert violations_by_place[place][0].pointer == f"/scores/{place}"
         assert all(f"/scores/{one} " in violations_by_place[place][0].detail for one in (place, second))
     async with north.unit() as work:
-        again = await record_scores(work, [batch[2]])
-    assert again[0].outcome == "recorded"
+        repeated = await record_scores(work, [batch[2]])
+    assert repeated[0].outcome == "recorded"
 
 
 async def test_another_senders_name_for_a_score_is_not_ours(north: Town) -> None:

@@ -17,7 +17,7 @@ from app.response.judging.finalize import finalize_district
 from app.response.models import FinalizationJob
 from app.response.service import record_scores
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
-from tests.rooms.verdict_town import BEGINS, reader, scores, settlements, supported, told, verdicts
+from tests.rooms.verdict_town import BEGINS, reader, response_events, scores, settlements, supported, verdicts
 from tests.town import Town
 
 NEW: dict[str, Any] = {
@@ -144,8 +144,8 @@ async def test_what_gives_kept_scores_their_meaning_stays(app: FastAPI, north: T
     narrow = caller(app, north, schools=(north.schools[0],))
     turned = {"direction": "down", "kind": "percentage", "area": "math"}
     wrong = await codes(narrow, "orf-2", **turned, lowest=130, highest=200, forms=["A"])
-    stays = [(f"/{field}", "measure.in_use") for field in turned]
-    assert wrong == [*stays, ("/lowest", "measure.scores_outside"), ("/forms", "measure.form_in_use")]
+    in_use = [(f"/{field}", "measure.in_use") for field in turned]
+    assert wrong == [*in_use, ("/lowest", "measure.scores_outside"), ("/forms", "measure.form_in_use")]
     assert await codes(asks, "orf-2", highest=100) == [("/highest", "measure.scores_outside")]
     free = {"name": "Again", "unit": "words", "lowest": 120, "highest": 121, "sem": 0.5, "forms": ["C", "B"]}
     same = {"direction": "up", "kind": "growth", "area": "ela.fluency"}
@@ -154,7 +154,7 @@ async def test_what_gives_kept_scores_their_meaning_stays(app: FastAPI, north: T
     assert (await scored(asks, north, value=120.5, form="C")).status_code == 201
     for one in (score, (await asks.items("/v1/scores", measure="orf-2"))[-1]["id"]):
         assert (await asks.post(f"/v1/scores/{one}/remove", {"because": "Not theirs."})).status_code == 200
-    assert await codes(asks, "orf-2", **turned) == stays
+    assert await codes(asks, "orf-2", **turned) == in_use
     gone = await asks.patch("/v1/measures/orf-2", {"lowest": 0, "highest": 10, "sem": 1, "forms": ["D"]})
     assert gone.status_code == 200, gone.text
 
@@ -173,7 +173,7 @@ async def _due(work: Work) -> None:
     )
 
 
-async def judged_again(town: Town) -> int:
+async def run_settlements(town: Town) -> int:
     """Finalizes the scheduled weeks as the worker does, and returns the verdicts."""
     async with town.house() as work:
         await _due(work)
@@ -191,18 +191,18 @@ async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: F
     (before,) = (await verdicts(north, support))[-1:]
     assert (before.state, before.statistic, before.sem) == ("insufficient_data", None, None)
     assert before.because[0]["code"] == "no_sem"
-    await judged_again(north)
+    await run_settlements(north)
     answer = await asks.patch("/v1/measures/orf", {"sem": 4.0})
     assert answer.status_code == 200, answer.text
-    laid = [one for one in await settlements(north) if one.kind == "rules"]
-    assert [(one.measure_id, one.quiet) for one in laid] == [(north.measures["orf"], True)]
-    assert await judged_again(north) == 1
+    scheduled = [one for one in await settlements(north) if one.kind == "rules"]
+    assert [(one.measure_id, one.quiet) for one in scheduled] == [(north.measures["orf"], True)]
+    assert await run_settlements(north) == 1
     after = (await verdicts(north, support))[-1]
     assert after.number > before.number
     assert (after.state, after.sem, after.statistic is None) == ("not_responding", 4.0, False)
     shown = (await asks.get(f"/v1/supports/{ids.format_id('support', support.id)}/verdict")).json()
     assert (shown["sem"], shown["state"]) == (4.0, "not_responding")
-    assert await told(north) == []
+    assert await response_events(north) == []
 
 
 @pytest.mark.parametrize("changes", [{"name": "By another name"}, {"highest": 250.0}, {"sem": 8.0}])
@@ -236,8 +236,8 @@ async def test_the_same_over_graphql(app: FastAPI, north: Town) -> None:
     answer = (await sent(make, NEW))["data"]["makeMeasure"]
     measure = {"code": "orf-2", "sem": 7.5, "forms": ["A", "B"], "area": {"code": "ela.fluency"}}
     assert answer == {"measure": measure, "problems": []}
-    again = (await sent(make, NEW))["data"]["makeMeasure"]
-    assert again == {"measure": None, "problems": [{"code": "measure.taken", "pointer": ""}]}
+    repeated = (await sent(make, NEW))["data"]["makeMeasure"]
+    assert repeated == {"measure": None, "problems": [{"code": "measure.taken", "pointer": ""}]}
     answer = (await sent(amend, {"measure": "orf-2", "sem": None, "name": "New"}))["data"]["amendMeasure"]
     assert answer["measure"] == {"name": "New", "sem": None, "forms": ["A", "B"]}
     answer = (await sent(amend, {"measure": "orf-2", "unit": "", "lowest": 400.0}))["data"]["amendMeasure"]

@@ -61,8 +61,8 @@ async def test_a_session_is_recorded_as_planned_and_changes_nothing_when_sent_ag
     assert [one.outcome for one in first] == ["recorded", "recorded"]
     rows = [one.session for one in first if one.session]
     assert [(row.planned_minutes, row.delivered_minutes) for row in rows] == [(30, 30), (30, 0)]
-    again = await recorded(north, support, held(0, external_id="a"), lost)
-    assert [one.outcome for one in again] == ["unchanged", "unchanged"]
+    repeated = await recorded(north, support, held(0, external_id="a"), lost)
+    assert [one.outcome for one in repeated] == ["unchanged", "unchanged"]
     amended = await recorded(north, support, held(0, external_id="a", delivered_minutes=10, lost_because="event"))
     assert [one.outcome for one in amended] == ["amended"]
     async with north.unit() as work:

@@ -29,11 +29,11 @@ from tests.rooms.verdict_town import (
     BEGINS,
     classmates,
     reader,
+    response_events,
     scores,
     settlements,
     state,
     supported,
-    told,
     verdicts,
 )
 from tests.town import Town, by_four_points
@@ -91,7 +91,7 @@ async def test_a_new_district_is_judged_by_the_monitor_and_all_is_kept(north: To
     assert row.last_on == BEGINS + timedelta(weeks=10)
     assert len(row.score_ids) == 10
     assert row.calibration_id is None
-    assert await told(north) == ["response.off_track", "response.never"]
+    assert await response_events(north) == ["response.off_track", "response.never"]
 
 
 async def test_judging_again_changes_nothing(north: Town) -> None:
@@ -100,12 +100,12 @@ async def test_judging_again_changes_nothing(north: Town) -> None:
     """
     support = await supported(north, "amy")
     await send(north, scores(north, "amy", reader(1, 9)))
-    before, events = await verdicts(north, support), await told(north)
+    before, events = await verdicts(north, support), await response_events(north)
     async with north.house() as work:
         outcome = await judge_many(work)
     assert (outcome.judged, outcome.appended) == (1, 0)
     assert len(await verdicts(north, support)) == len(before)
-    assert await told(north) == events
+    assert await response_events(north) == events
 
 
 async def test_a_district_is_read_by_key_and_written_by_two_statements(north: Town) -> None:
@@ -191,7 +191,7 @@ async def test_an_amended_score_takes_the_alert_back(north: Town) -> None:
     last = (await verdicts(north, support))[-1]
     assert (last.state, last.retracts) == ("responding", alert.id)
     assert (await state(north, support)).alert_id is None
-    assert await told(north) == ["response.off_track", "response.retracted"]
+    assert await response_events(north) == ["response.off_track", "response.retracted"]
     from tests.rooms.verdict_town import rows
 
     (change,) = await rows(north, ScoreChange)
@@ -207,10 +207,10 @@ async def test_a_backfill_that_ends_an_alert_says_so(north: Town) -> None:
     last = len(RISES + STALLS)
     await send(north, scores(north, "amy", [60.0], since=last), backfill=True)
     assert (await verdicts(north, support))[-1].retracts == alert.id
-    assert await told(north) == ["response.off_track", "response.retracted"]
+    assert await response_events(north) == ["response.off_track", "response.retracted"]
     await send(north, scores(north, "amy", [47.0], since=last), backfill=True)
     assert (await verdicts(north, support))[-1].state == "off_track"
-    assert await told(north) == ["response.off_track", "response.retracted"]
+    assert await response_events(north) == ["response.off_track", "response.retracted"]
 
 
 async def test_a_removed_score_takes_the_alert_back_and_comes_back_when_sent_again(north: Town) -> None:
@@ -224,7 +224,7 @@ async def test_a_removed_score_takes_the_alert_back_and_comes_back_when_sent_aga
         await remove_score(work, alert.score_ids[-1], "Another child's.")
     last = (await verdicts(north, support))[-1]
     assert (last.state, len(last.score_ids)) == ("responding", len(alert.score_ids) - 1)
-    assert await told(north) == ["response.off_track", "response.retracted"]
+    assert await response_events(north) == ["response.off_track", "response.retracted"]
     await send(north, new)
     assert (await verdicts(north, support))[-1].score_ids == alert.score_ids
 
@@ -274,7 +274,7 @@ async def test_a_backfill_is_judged_and_raises_no_alert(north: Town) -> None:
     await send(north, scores(north, "amy", RISES + STALLS), backfill=True)
     assert (await state(north, support)).state == "off_track"
     await send(north, scores(north, "amy", [46.0], since=10))
-    assert await told(north) == []
+    assert await response_events(north) == []
 
 
 @pytest.mark.parametrize("weeks", [[9], [1, 2, 3, 4, 5]])
@@ -286,7 +286,7 @@ async def test_a_backfill_silences_no_settlement(north: Town, weeks: list[int]) 
     await _settle(north, [BEGINS + timedelta(weeks=week) for week in weeks])
     await settle_all(north)
     assert (await state(north, amy)).state == "off_track"
-    assert await told(north) == ["response.off_track"]
+    assert await response_events(north) == ["response.off_track"]
 
 
 async def test_a_score_of_an_old_week_makes_no_history_loud(north: Town) -> None:
@@ -297,7 +297,7 @@ async def test_a_score_of_an_old_week_makes_no_history_loud(north: Town) -> None
     await _settle(north, [BEGINS + timedelta(weeks=5)])
     await settle_all(north)
     assert (await state(north, amy)).state == "off_track"
-    assert await told(north) == []
+    assert await response_events(north) == []
 
 
 async def test_no_two_claims_share_a_number(north: Town) -> None:
@@ -363,7 +363,7 @@ async def test_too_little_delivered_is_not_blamed_on_the_student(north: Town) ->
     assert row.rate is not None
     assert {"dosage"} <= {reason["code"] for reason in row.because}
     await send(north, scores(north, "amy", [46.0], since=10))
-    assert await told(north) == ["response.under_delivered"]
+    assert await response_events(north) == ["response.under_delivered"]
 
 
 async def test_a_school_has_its_own_rule_and_an_area_and_a_measure(north: Town) -> None:

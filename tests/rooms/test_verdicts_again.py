@@ -14,7 +14,7 @@ from app.response.service import amend_score, change_support, judge_many
 from app.roster.models import Person
 from app.support.service import SupportChange, end_support
 from tests.rooms.test_verdicts import send, settle_all
-from tests.rooms.verdict_town import BEGINS, classmates, reader, scores, state, supported, told, verdicts
+from tests.rooms.verdict_town import BEGINS, classmates, reader, response_events, scores, state, supported, verdicts
 from tests.town import Town
 
 HARD = {3: 9.0, 5: -8.0, 7: 10.0, 9: -9.0, 10: 12.0}
@@ -101,10 +101,10 @@ async def test_an_alert_that_was_laid_quietly_and_told_later_can_be_taken_back(n
         async with north.unit() as work:
             await publish_rules(work, [NewRule("four-point")], alert=alert)
         await settle_all(north)
-    assert await told(north) == ["response.off_track"]
+    assert await response_events(north) == ["response.off_track"]
     alerted = (await verdicts(north, support))[-1]
     assert (await state(north, support)).alert_id == alerted.id
     async with north.unit() as work:
         await amend_score(work, alerted.score_ids[-1], Amendment("It was typed wrong.", value=80.0))
-    assert await told(north) == ["response.off_track", "response.retracted"]
+    assert await response_events(north) == ["response.off_track", "response.retracted"]
     assert (await verdicts(north, support))[-1].retracts == alerted.id

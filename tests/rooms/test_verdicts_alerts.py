@@ -223,9 +223,9 @@ def test_alternating_around_the_threshold_is_one_alert(flips: list[bool]) -> Non
 def test_judging_twice_changes_nothing(states: list[State]) -> None:
     """Applying the same verdict twice gives no signal and keeps the memory."""
     kept, _ = advance_all(weekly(*states))
-    again, signals = advance(kept, weekly(*states)[-1])
+    repeated, signals = advance(kept, weekly(*states)[-1])
     assert signals == ()
-    assert again == kept
+    assert repeated == kept
 
 
 @given(st.lists(STATES, max_size=30))

@@ -24,7 +24,7 @@ from app.roster.models import Person
 from app.support.models import Phase, Support
 from tests.faces.rest_town import caller
 from tests.rooms.test_verdicts import settle_all
-from tests.rooms.verdict_town import BEGINS, reader, rows, scores, supported, told, verdicts
+from tests.rooms.verdict_town import BEGINS, reader, response_events, rows, scores, supported, verdicts
 from tests.town import Town
 
 
@@ -132,17 +132,17 @@ async def test_enough_data_is_estimated_and_verdicts_name_it(
         first = await judge_many(work, quiet=True)
         assert first.judged == first.appended == 350
         made = {row.grade: row for row in await calibrate_district(work)}
-        again = {row.grade: row for row in await calibrate_district(work)}
+        repeated = {row.grade: row for row in await calibrate_district(work)}
     whole = made[None]
     assert (whole.published, whole.series >= 300, whole.scores > 3000) == (False, True, True)
-    assert again[None].estimates == whole.estimates
+    assert repeated[None].estimates == whole.estimates
     assert all(row.published for grade, row in made.items() if grade is not None)
     assert 0 < whole.report["estimates"]["form_share"] < 0.7
     async with north.house() as work:
         await judge_many(work, quiet=True)
     named = {row.calibration_id for row in await _last(north)}
-    assert named == {again[None].id}
-    assert await told(north) == []
+    assert named == {repeated[None].id}
+    assert await response_events(north) == []
     shown = (await caller(app, north).get("/v1/calibrations", limit=200)).json()["items"]
     assert ids.format_id("calibration", whole.id) in {one["id"] for one in shown}
 

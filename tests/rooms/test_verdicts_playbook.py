@@ -11,14 +11,14 @@ from app.response.judging.finalize import finalize_district
 from app.response.models import FinalizationJob
 from app.response.service import record_scores
 from tests.faces.rest_town import CLIENT_SCOPES, caller
-from tests.rooms.verdict_town import scores, supported, told, verdicts
+from tests.rooms.verdict_town import response_events, scores, supported, verdicts
 from tests.town import Town
 
 STOPS = [42.0, 44.0, 45.0, 47.0, 48.0, 47.0, 47.0, 46.0, 47.0]
 FOUR = {"rules": [{"rule": "four-point"}]}
 
 
-async def told_to(town: Town, name: str) -> object:
+async def _support_with_stall(town: Town, name: str) -> object:
     """A student with a support and a series that the four-point rule flags and the monitor does not yet."""
     support = await supported(town, name)
     async with town.unit() as work:
@@ -38,7 +38,7 @@ async def test_a_new_district_states_its_rule_and_its_rate(app: FastAPI, north: 
 async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAPI, north: Town) -> None:
     """A preview saves nothing and contains only supports within the caller's reach."""
     for name in ("amy", "ben", "cy"):
-        await told_to(north, name)
+        await _support_with_stall(north, name)
     asks = caller(app, north)
     answer = await asks.post("/v1/playbook/preview", FOUR)
     assert answer.status_code == 200, answer.text
@@ -53,12 +53,12 @@ async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAP
     assert mine["judged"] == 1
     assert [one["student"] for one in mine["flagged"]] == [ids.format_id("student", north.students["amy"])]
     assert (await asks.get("/v1/playbook")).json()["number"] == 1
-    assert await told(north) == []
+    assert await response_events(north) == []
 
 
 async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, north: Town) -> None:
     """Published rules are in force at once, and the worker judges every series by them without alerts."""
-    support = await told_to(north, "amy")
+    support = await _support_with_stall(north, "amy")
     answer = await caller(app, north).post("/v1/playbook", FOUR)
     assert (answer.status_code, answer.json()["number"]) == (201, 2)
 
@@ -73,7 +73,7 @@ async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, no
     assert await finalize_district(north.worker_engine, north.settings.keyring, north.district_id)
     row = (await verdicts(north, support))[-1]  # type: ignore[arg-type]  # it is a support
     assert (row.rule, row.state) == ("four-point", "off_track")
-    assert await told(north) == []
+    assert await response_events(north) == []
 
 
 async def test_a_rule_that_cannot_be_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:

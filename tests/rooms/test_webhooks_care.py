@@ -188,12 +188,12 @@ async def test_a_test_event_reaches_one_endpoint_only(north: Town, tmp_path: Pat
     """A test event is sent to one endpoint only, whatever its types, and is in the feed."""
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver)
-        beside = await register(north, receiver, types=["endpoint.tested"])
+        other_endpoint = await register(north, receiver, types=["endpoint.tested"])
         async with north.unit() as work:
             event_id = await redeliver.send_test(work, made.id)
         await drained(north)
         assert await _came(receiver, made) == [format_id("event", event_id)]
-        assert receiver.at(beside) == []
+        assert receiver.at(other_endpoint) == []
     async with north.unit() as work:
         assert await _types(work) == ["endpoint.tested"]
 

@@ -136,7 +136,7 @@ async def test_the_feed_tells_the_version_asked_for(app: FastAPI, north: Town, m
     await client.ask("PUT", f"{path}/asked", json={"versions": {"concern.raised": 1}})
     await client.ask("PUT", f"{path}/old", json={})
     await _raised_at_school(north)
-    for version_asked, version in (
+    for feed_path, version in (
         ("/v1/events", 1),
         ("/v1/events?version=concern.raised:1", 1),
         ("/v1/events?version=concern.raised:2&version=sync.applied:1", 2),
@@ -144,8 +144,8 @@ async def test_the_feed_tells_the_version_asked_for(app: FastAPI, north: Town, m
         (f"{path}/new/events", 2),
         (f"{path}/asked/events", 1),
     ):
-        (item,) = (await client.ask("GET", version_asked)).json()["items"]
-        assert _fits(item) == {version}, version_asked
+        (item,) = (await client.ask("GET", feed_path)).json()["items"]
+        assert _fits(item) == {version}, feed_path
     for wrong in ("concern.raised:3", "concern.raised", "concern.invented:1", "concern.raised:²"):
         assert (await client.get("/v1/events", version=wrong)).status_code == 400, wrong
 

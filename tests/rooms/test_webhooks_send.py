@@ -63,14 +63,14 @@ async def post(url: str, allowed: Allowed = SANDBOX, *, times: int = 1, timeout:
 OK = plainly(b"HTTP/1.1 204 No Content\r\n\r\n")
 
 
-SAYS = plainly(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
+RESPONSE = plainly(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
 
 
 @pytest.mark.parametrize("network", ["127.0.0.0/8", "127.0.0.1/32"])
 async def test_an_answer_from_an_allowed_network_is_marked(network: str) -> None:
     """An answer is marked as private by the address of its connection, whether the connection is new or kept."""
     opened = Allowed((ipaddress.ip_network(network),), sandbox=True)
-    async with listening(SAYS) as (port, heads):
+    async with listening(RESPONSE) as (port, heads):
         for times in (1, 3):
             for host in ("127.0.0.1", "localhost"):
                 outcome = await post(f"http://{host}:{port}/", opened, times=times)

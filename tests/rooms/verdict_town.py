@@ -77,7 +77,7 @@ def reader(seed: int, weeks: int, rate: float = 1.5, hard: dict[int, float] | No
     ]
 
 
-async def told(town: Town) -> list[str]:
+async def response_events(town: Town) -> list[str]:
     """Returns the response events in the feed, in order."""
     async with town.unit() as work:
         feed = await events_after(work, keyset(town.district_id, "events", {}, None, 200))

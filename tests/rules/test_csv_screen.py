@@ -39,12 +39,12 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("what", WHOLE)
+@pytest.mark.parametrize("case", WHOLE)
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
-def test_a_file_that_fits_passes_as_it_is(what: str, size: int) -> None:
+def test_a_file_that_fits_passes_as_it_is(case: str, size: int) -> None:
     """A valid file passes unchanged, however it is divided into chunks."""
-    given, screen = _screened(WHOLE[what], size)
-    assert given.rstrip(b"\r\n") == WHOLE[what].rstrip(b"\r\n")
+    given, screen = _screened(WHOLE[case], size)
+    assert given.rstrip(b"\r\n") == WHOLE[case].rstrip(b"\r\n")
     assert _faults(screen) == []
 
 
@@ -57,11 +57,11 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
-def test_a_bad_row_costs_that_row_alone(what: str, size: int) -> None:
+def test_a_bad_row_costs_that_row_alone(case: str, size: int) -> None:
     """A malformed row keeps its place and its sourcedId, its other values are dropped, and other rows pass."""
-    bad, instead, code = BAD[what]
+    bad, instead, code = BAD[case]
     before, after = b'a,b,c\r\n"b","b\r\nb",c\r\n', b'c,b,c\r\nd,"b, b",c\r\n'
     given, screen = _screened(before + bad + b"\r\n" + after, size)
     assert _faults(screen) == [(3, code)]

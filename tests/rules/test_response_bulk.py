@@ -81,8 +81,8 @@ def test_once_a_cohorts_week_is_settled_the_order_of_arrival_changes_nothing() -
     provisional, settled = judge_bulk(replace(of, values=late)), judge_bulk(of)
     # Classmates' scores say more of the passage: until they are there the verdict is provisional.
     assert provisional.estimate.statistic[1] != settled.estimate.statistic[1]
-    again = judge_bulk(replace(of, values=late.copy()))
-    assert list(again.estimate.statistic) == list(provisional.estimate.statistic)
+    repeated = judge_bulk(replace(of, values=late.copy()))
+    assert list(repeated.estimate.statistic) == list(provisional.estimate.statistic)
     late[::2, 9] = of.values[::2, 9]
     arrived = judge_bulk(replace(of, values=late))
     for f in fields(arrived.estimate):

@@ -31,7 +31,7 @@ def series(
     return Series(observations, baseline, goal, goal_week, direction)
 
 
-def beside_line(leads: Iterable[float], **kwargs: Any) -> Series:
+def series_around_line(leads: Iterable[float], **kwargs: Any) -> Series:
     """Scores at the given distances from the default aimline."""
     return series([10 + 1.5 * (n + 1) + lead for n, lead in enumerate(leads)], **kwargs)
 
@@ -43,18 +43,18 @@ def find(rule: str, series: Series) -> Finding:
 
 @pytest.mark.parametrize(("rule", "k"), [("four-point", 4), ("three-point", 3)])
 def test_k_scores_below_flag_and_one_fewer_does_not(rule: str, k: int) -> None:
-    assert judge(rule, beside_line([1] + [-1] * k)).state is State.OFF_TRACK
-    assert judge(rule, beside_line([1] * 2 + [-1] * (k - 1))).state is State.RESPONDING
+    assert judge(rule, series_around_line([1] + [-1] * k)).state is State.OFF_TRACK
+    assert judge(rule, series_around_line([1] * 2 + [-1] * (k - 1))).state is State.RESPONDING
 
 
 def test_never_on_pace_is_told_apart_from_stopped() -> None:
-    never = find("four-point", beside_line([-1, -2, -3, -4, -5]))
+    never = find("four-point", series_around_line([-1, -2, -3, -4, -5]))
     assert (never.state, never.kind, never.change_week) == (State.NOT_RESPONDING, NonresponseKind.NEVER, None)
     assert never.sentence == (
         "All five scores of this phase (weeks 1 to 5) lie below the aimline, "
         "so growth has not kept pace since the phase began."
     )
-    stopped = find("four-point", beside_line([1, 2, -1, 0, 1, 2, -1, 3, -1, -2, -3, -4]))
+    stopped = find("four-point", series_around_line([1, 2, -1, 0, 1, 2, -1, 3, -1, -2, -3, -4]))
     assert (stopped.kind, stopped.change_week, stopped.statistic, stopped.threshold) == (
         NonresponseKind.STOPPED,
         9,
@@ -68,26 +68,26 @@ def test_never_on_pace_is_told_apart_from_stopped() -> None:
 
 
 def test_two_good_scores_are_too_few_to_say_that_growth_stopped() -> None:
-    few = find("four-point", beside_line([5, 5, -1, -1, -1, -1]))
+    few = find("four-point", series_around_line([5, 5, -1, -1, -1, -1]))
     assert few.kind is NonresponseKind.NEVER
     assert few.sentence.endswith("before them two of two scores kept pace, too few to say that growth once did.")
-    assert find("four-point", beside_line([5, 5, 5, -1, -1, -1, -1])).kind is NonresponseKind.STOPPED
+    assert find("four-point", series_around_line([5, 5, 5, -1, -1, -1, -1])).kind is NonresponseKind.STOPPED
 
 
 def test_half_of_the_earlier_scores_on_pace_is_enough_and_less_is_not() -> None:
-    assert find("four-point", beside_line([-1, 1, -1, 0, -1, -1, -1, -1])).kind is NonresponseKind.STOPPED
-    assert find("four-point", beside_line([-1, -1, 1, -1, 0, -1, -1, -1, -1])).kind is NonresponseKind.NEVER
+    assert find("four-point", series_around_line([-1, 1, -1, 0, -1, -1, -1, -1])).kind is NonresponseKind.STOPPED
+    assert find("four-point", series_around_line([-1, -1, 1, -1, 0, -1, -1, -1, -1])).kind is NonresponseKind.NEVER
 
 
 def test_all_above_suggests_a_higher_goal() -> None:
-    verdict = find("four-point", beside_line([-1, 2, 2, 2, 2]))
+    verdict = find("four-point", series_around_line([-1, 2, 2, 2, 2]))
     assert verdict.state is State.RESPONDING
     assert "suggest_higher_goal" in [reason.code for reason in verdict.because]
     assert "all lie above the aimline" in verdict.sentence
 
 
 def test_scores_on_both_sides_are_told_as_they_lie() -> None:
-    assert find("four-point", beside_line([0, 1, -1, 0, -1])).sentence == (
+    assert find("four-point", series_around_line([0, 1, -1, 0, -1])).sentence == (
         "The last four scores (weeks 2 to 5) lie one above the aimline and one on it and two below it, "
         "so this rule gives no reason to change the support."
     )
@@ -109,7 +109,7 @@ def test_a_score_on_the_line_is_neither_below_nor_above() -> None:
             assert judge(rule, on).state is State.RESPONDING
     verdict = find("four-point", on)
     assert verdict.because[0].values == {"better": 0, "first_week": 6, "last_week": 9, "on": 4, "worse": 0}
-    assert find("four-point", beside_line([-1, -1, 0, -1])).state is State.RESPONDING
+    assert find("four-point", series_around_line([-1, -1, 0, -1])).state is State.RESPONDING
 
 
 def test_several_scores_in_one_week_each_count_in_the_given_order() -> None:
@@ -142,12 +142,12 @@ def test_goal_met_holds_against_every_rule() -> None:
 @pytest.mark.parametrize(("rule", "least"), [("four-point", 4), ("three-point", 3), ("trend", 8)])
 def test_too_few_scores_are_said_with_how_many_are_missing(rule: str, least: int) -> None:
     for n in range(least):
-        verdict = judge(rule, beside_line([-9] * n))
+        verdict = judge(rule, series_around_line([-9] * n))
         assert verdict.state is State.INSUFFICIENT_DATA
         assert verdict.because[0].values == {"missing": least - n, "needed": least, "scores": n}
         assert (verdict.statistic, verdict.threshold) == (None, None)
         assert (verdict.rate is None) == (n < 3)
-    assert judge(rule, beside_line([-9] * least)).state is not State.INSUFFICIENT_DATA
+    assert judge(rule, series_around_line([-9] * least)).state is not State.INSUFFICIENT_DATA
 
 
 def test_a_trend_is_never_forced_on_one_week() -> None:
@@ -167,7 +167,7 @@ def test_down_is_better_reads_the_chart_the_right_way_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "unfit"),
+    ("code", "changes"),
     [
         ("goal_not_better", {"goal": 10.0}),
         ("goal_not_better", {"goal": 11.0, "direction": "down"}),
@@ -179,8 +179,8 @@ def test_down_is_better_reads_the_chart_the_right_way_up() -> None:
         ("score_not_a_number", {"values": [10, 11, 1e300, 12]}),
     ],
 )
-def test_what_cannot_be_judged_is_refused_in_a_sentence_without_values(code: str, unfit: dict[str, Any]) -> None:
-    values = {"values": [17.25] * 9} | unfit
+def test_what_cannot_be_judged_is_refused_in_a_sentence_without_values(code: str, changes: dict[str, Any]) -> None:
+    values = {"values": [17.25] * 9} | changes
     for rule in RULES:
         with pytest.raises(UnjudgeableSeries) as refused:
             judge(rule, series(**values))
@@ -202,19 +202,19 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence_without_values(code: str
 )
 def test_a_rule_or_parameter_that_is_not_ours_is_refused(rule: str, parameters: dict[str, Any], code: str) -> None:
     with pytest.raises(UnusableRule) as refused:
-        judge(rule, beside_line([1] * 9), parameters)
+        judge(rule, series_around_line([1] * 9), parameters)
     assert refused.value.code == code
 
 
 def test_a_verdict_shows_its_rule_with_all_parameters_and_the_scores_it_used() -> None:
-    shown = judge("four-point", beside_line([1, 1, 1, 1, 1]), {"k": 5}).as_json()
+    shown = judge("four-point", series_around_line([1, 1, 1, 1, 1]), {"k": 5}).as_json()
     assert list(shown) == [
         *("state", "kind", "because", "sentence", "statistic", "threshold", "rate", "required_rate"),
         *("change_week", "rule", "rule_version", "parameters", "scores"),
     ]
     assert (shown["rule"], shown["rule_version"], shown["parameters"]) == ("four-point", 2, {"k": 5})
     assert shown["scores"] == ["sco_0", "sco_1", "sco_2", "sco_3", "sco_4"]
-    assert judge("trend", beside_line([1])).parameters == {"minimum": 8}
+    assert judge("trend", series_around_line([1])).parameters == {"minimum": 8}
 
 
 def test_the_aimline_runs_from_baseline_to_goal() -> None:

@@ -58,8 +58,8 @@ def test_too_few_scores_give_insufficient_data_and_enough_never_do(rule: str, se
 @given(series=any_series(), seed=st.integers(0, 9))
 def test_the_order_of_arrival_changes_nothing(rule: str, series: Series, seed: int) -> None:
     arrived = random.Random(seed).sample(series.observations, len(series.observations))
-    again = replace(series, observations=tuple(arrived))
-    assert canonical_bytes(judge(rule, again)) == canonical_bytes(judge(rule, series))
+    repeated = replace(series, observations=tuple(arrived))
+    assert canonical_bytes(judge(rule, repeated)) == canonical_bytes(judge(rule, series))
 
 
 @rules

@@ -95,6 +95,6 @@ def test_parameters_out_of_range_and_a_foolish_sem_are_refused() -> None:
     with pytest.raises(UnusableRule) as refused:
         judge("slope-interval", weekly([1] * 9), {"confidence": 100})
     assert refused.value.code == "parameter_out_of_range"
-    with pytest.raises(UnjudgeableSeries) as unfit:
+    with pytest.raises(UnjudgeableSeries) as error:
         judge("median", weekly([1] * 9, sem=0.0))
-    assert unfit.value.code == "sem_not_positive"
+    assert error.value.code == "sem_not_positive"

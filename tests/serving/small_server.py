@@ -10,12 +10,19 @@ from typing import Any
 import uvicorn
 
 from app.serving.protocol import BoundedProtocol
+from app.serving.websocket import BoundedWebSocket
 
 LARGE = b"x" * (32 << 20)
 
 
 async def small_app(scope: Any, receive: Any, send: Any) -> None:
-    """Reads the body, and answers with how long it was; /large answers much, /wait waits, /early does not read."""
+    """Reads the body, and answers with how long it was; /large answers much, /wait waits, /early does not read.
+
+    A WebSocket is accepted and read until its caller is gone; on /large it gets much and is closed.
+    """
+    if scope["type"] == "websocket":
+        await talk(scope, receive, send)
+        return
     size, more = 0, scope["path"] != "/early"
     while more:
         message = await receive()
@@ -31,6 +38,18 @@ async def small_app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+async def talk(scope: Any, receive: Any, send: Any) -> None:
+    """Serves a WebSocket."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    if scope["path"] == "/large":
+        await send({"type": "websocket.send", "bytes": LARGE})
+        await send({"type": "websocket.close"})
+        return
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
 @contextmanager
 def serving(most_connections: int | None = None) -> Iterator[int]:
     """The port of a server that runs within the block."""
@@ -39,7 +58,8 @@ def serving(most_connections: int | None = None) -> Iterator[int]:
         small_app,
         http=BoundedProtocol,
         lifespan="off",
-        ws="none",
+        ws=BoundedWebSocket,
+        ws_per_message_deflate=False,
         log_level="critical",
         limit_concurrency=most_connections,
         timeout_keep_alive=60,
@@ -90,6 +110,13 @@ class Connection:
             rest = self._kept.partition(b"\r\n\r\n")[2]
         self._kept = rest[length:]
         return int(head.split(b" ")[1]), head + b"\r\n\r\n" + rest[:length]
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        while len(self._kept) < size and self._more():
+            pass
+        data, self._kept = self._kept[:size], self._kept[size:]
+        return data
 
     def is_closed(self) -> bool:
         """Waits until the other side has closed."""

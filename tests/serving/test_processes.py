@@ -65,11 +65,11 @@ def ask(port: int, path: str, timeout: float = 1.0) -> Any:
     return None
 
 
-def pids(port: int, seconds: float, wanted: int, without: frozenset[int] = frozenset()) -> set[int]:
+def pids(port: int, seconds: float, count: int, without: frozenset[int] = frozenset()) -> set[int]:
     """Returns the answering processes, once there are as many as requested without the excluded ones."""
     seen: set[int] = set()
     until = time.monotonic() + seconds
-    while len(seen) < wanted and time.monotonic() < until:
+    while len(seen) < count and time.monotonic() < until:
         answer = ask(port, "/pid")
         if answer is not None and answer.status_code == 200 and answer.json() not in without:
             seen.add(answer.json())

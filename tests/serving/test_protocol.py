@@ -96,9 +96,22 @@ def test_trailers_and_marks_of_chunks_are_bounded() -> None:
             assert connection.answer()[0] in (0, 431), tail[:10]
             assert connection.is_closed()
     with serving() as port, Connection(port) as connection:
-        connection.send(chunked + b"1\r\nx\r\n" * 20_000 + b"0\r\nA: b\r\n\r\n" + GET)
-        assert connection.answer()[1].endswith(b"\r\n\r\n20000")
+        connection.send(chunked + b"1\r\nx\r\n" * 10_000 + b"0\r\nA: b\r\n\r\n" + GET)
+        assert connection.answer()[1].endswith(b"\r\n\r\n10000")
         assert connection.answer()[0] == 200
+
+
+def test_chunks_of_one_byte_are_bounded() -> None:
+    """Each costs as much as a large one: many of one byte are refused, and as many bytes in chunks of 64 are not."""
+    chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for chunk, number, statuses in ((b"1\r\nx\r\n", 200_000, {0, 431}), (b"40\r\n%s\r\n" % (b"x" * 64), 3125, {200})):
+        with serving() as port, Connection(port) as connection:
+            connection.send(chunked)
+            for _ in range(25):
+                if not connection.send(chunk * (number // 25)):
+                    break
+            connection.send(b"0\r\n\r\n")
+            assert connection.answer()[0] in statuses
 
 
 def test_the_limit_of_waiting_is_under_15_seconds() -> None:
@@ -205,9 +218,9 @@ def test_connections_are_bounded_and_idle_ones_make_room() -> None:
         for one in busy:
             one.send(b"12345")
             assert one.answer()[0] == 200
-        with Connection(port) as again:
-            again.send(GET)
-            assert again.answer()[0] == 200
+        with Connection(port) as repeated:
+            repeated.send(GET)
+            assert repeated.answer()[0] == 200
         for one in idle + busy:
             one.socket.close()
 

@@ -20,7 +20,7 @@ class Hostile:
 
     users: Write
     address: str = ""
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
     count: "itertools.count[int]" = field(default_factory=itertools.count)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,7 +28,7 @@ class Hostile:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             path = head.split(" ", 2)[1]
-            self.asked.append(path)
+            self.requested.append(path)
             name = path.partition("?")[0].rpartition("/")[2]
             if name == "token":
                 say(writer, TOKEN)

@@ -13,7 +13,7 @@ LOOKS = 0.005
 
 
 @dataclass(frozen=True)
-class Asked:
+class SisRequest:
     """A request: its method, its path, its query, its headers by their names in small letters, its body."""
 
     method: str
@@ -29,7 +29,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Said:
+class Reply:
     """An answer. A body that is no text is written as JSON."""
 
     status: int = 200
@@ -38,9 +38,9 @@ class Said:
 
 
 @contextmanager
-def answering(answer: Callable[[Asked], Said]) -> Iterator[tuple[str, list[Asked]]]:
+def answering(answer: Callable[[SisRequest], Reply]) -> Iterator[tuple[str, list[SisRequest]]]:
     """Runs a server, and yields its address and the list of received requests."""
-    requests: list[Asked] = []
+    requests: list[SisRequest] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -49,7 +49,7 @@ def answering(answer: Callable[[Asked], Said]) -> Iterator[tuple[str, list[Asked
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
             headers = {name.lower(): value for name, value in self.headers.items()}
-            one = Asked(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body)
+            one = SisRequest(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body)
             requests.append(one)
             response = answer(one)
             sent = response.body.encode() if isinstance(response.body, str) else json.dumps(response.body).encode()

@@ -114,9 +114,9 @@ def _(client: httpx.Client) -> None:
     assert client.get(f"{V11}/users").headers["www-authenticate"] == "OAuth"
     address, query = f"{client.base_url}{V11}/users", {"filter": "givenName~'a b' AND role='student'", "limit": "3"}
 
-    def ask(header: str, asked: dict[str, str]) -> int:
+    def ask(header: str, requested: dict[str, str]) -> int:
         return httpx.get(
-            f"{address}?{urlencode(asked)}", headers={"Authorization": header}, verify=TRUSTS_NOBODY
+            f"{address}?{urlencode(requested)}", headers={"Authorization": header}, verify=TRUSTS_NOBODY
         ).status_code
 
     for method in ("HMAC-SHA1", "HMAC-SHA256"):

@@ -10,7 +10,7 @@ from app.sis.guard import GuardLimits
 from app.sis.oneroster_rest.connection import Connection, RetryPolicy
 from app.sis.oneroster_rest.pull import open_rest
 from app.sis.service import sync
-from tests.sis.plain_server import Asked, Said, answering
+from tests.sis.plain_server import Reply, SisRequest, answering
 from tests.sis.rest_source import quiet
 from tests.sis.roster_zip import STUDENTS, Export
 from tests.town import Town
@@ -19,7 +19,7 @@ HASTY = RetryPolicy(tries=3, first=0.01, longest=0.02, total=5.0, answer=10.0)
 REFS = ("course", "school", "class", "user", "org", "parent", "lineItem", "student", "category", "schoolYear")
 LISTS = {"terms": "termSourcedIds", "orgs": "orgSourcedIds"}
 Row = dict[str, Any]
-Answer = Callable[[Asked], Said | None]
+Answer = Callable[[SisRequest], Reply | None]
 
 
 class RowsServer:
@@ -38,9 +38,9 @@ class RowsServer:
                 user["roles"] = [
                     {"roleType": "primary", "role": user.pop("role"), "org": org} for org in user.pop("orgs")
                 ]
-        self.answer: Answer = lambda _asked: None
+        self.answer: Answer = lambda _request: None
         self.total, self.sorts, self.cap = True, False, 100_000
-        self.asked: list[Asked] = []
+        self.requests: list[SisRequest] = []
 
     @property
     def users(self) -> list[Row]:
@@ -72,22 +72,22 @@ class RowsServer:
                 row[name] = value
         return row
 
-    def page(self, asked: Asked) -> Said:
+    def page(self, request: SisRequest) -> Reply:
         """Answers a request for a page, or for a token."""
-        self.asked.append(asked)
-        if asked.name == "token":
-            return Said(body={"access_token": "t", "token_type": "bearer", "expires_in": 3600})
-        given = self.answer(asked)
+        self.requests.append(request)
+        if request.name == "token":
+            return Reply(body={"access_token": "t", "token_type": "bearer", "expires_in": 3600})
+        given = self.answer(request)
         if given is not None:
             return given
-        rows = self.rows.get(asked.name)
+        rows = self.rows.get(request.name)
         if rows is None:
-            return Said(404)
-        if self.sorts and asked.query.get("sort") == "sourcedId":
+            return Reply(404)
+        if self.sorts and request.query.get("sort") == "sourcedId":
             rows = sorted(rows, key=lambda row: str(row["sourcedId"]))
-        limit, offset = min(int(asked.query["limit"]), self.cap), int(asked.query["offset"])
+        limit, offset = min(int(request.query["limit"]), self.cap), int(request.query["offset"])
         headers = {"X-Total-Count": str(len(rows))} if self.total else {}
-        return Said(body={asked.name: rows[offset : offset + limit]}, headers=headers)
+        return Reply(body={request.name: rows[offset : offset + limit]}, headers=headers)
 
     @contextmanager
     def running(self, **settings: Any) -> Iterator[Connection]:

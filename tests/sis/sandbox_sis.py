@@ -31,10 +31,10 @@ def running(*arguments: str, origin: Warm | None = None) -> Iterator[str]:
     (its_input, ours), (answer, its_output) = os.pipe(), os.pipe()
     pid = forks.start([*command, *arguments], environment(), [its_input, its_output, 2])
     try:
-        with os.fdopen(ours, "w"), os.fdopen(answer, encoding="utf-8") as says:
+        with os.fdopen(ours, "w"), os.fdopen(answer, encoding="utf-8") as output:
             os.close(its_input)
             os.close(its_output)
-            address = says.readline().strip()
+            address = output.readline().strip()
             assert address.startswith("http://127.0.0.1:"), "the sandbox SIS did not start"
             yield address
     finally:

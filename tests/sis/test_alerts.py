@@ -47,27 +47,27 @@ def _mail_server() -> Iterator[Mailbox]:
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            self._say("220 localhost")
+            self._reply("220 localhost")
             while line := self.rfile.readline().decode():
                 verb = line[:4].upper()
                 if verb == "DATA":
-                    self._say("354 go on")
+                    self._reply("354 go on")
                     message = b""
                     while (part := self.rfile.readline()) != b".\r\n":
                         message += part
                     if box.refuses:
                         box.refuses -= 1
-                        self._say("451 try again later")
+                        self._reply("451 try again later")
                         continue
                     box.messages.append(message.decode())
                 elif verb == "RCPT":
                     box.recipients.append(line.split("<")[1].split(">")[0])
                 elif verb == "QUIT":
-                    self._say("221 bye")
+                    self._reply("221 bye")
                     return
-                self._say("250 ok")
+                self._reply("250 ok")
 
-        def _say(self, text: str) -> None:
+        def _reply(self, text: str) -> None:
             self.wfile.write(f"{text}\r\n".encode())
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
@@ -114,7 +114,7 @@ async def _states(town: Town) -> list[tuple[str, str, str, int]]:
     return [tuple(row) for row in rows]
 
 
-async def _hold(town: Town, folder: Path) -> Report:
+async def _hold_a_run(town: Town, folder: Path) -> Report:
     export = Export()
     await sync(town, export, folder)
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
@@ -129,7 +129,7 @@ async def test_a_held_run_is_told_by_mail_and_chat_once(north: Town, tmp_path: P
         settings = _settings(box, default=Recipients(("nobody@example.org",), "https://example.org/x"))
         async with north.house() as work:
             await save_recipients(work, ("it@example.org", "night@example.org"), address, SANDBOX)
-        held = await _hold(north, tmp_path)
+        held = await _hold_a_run(north, tmp_path)
         assert north.district_id in (await districts_due(north.worker_engine, 1000))[JobKind.NOTICES]
         assert await _send(north, settings) == 2
         assert await _send(north, settings) == 0
@@ -151,7 +151,7 @@ async def test_a_server_that_fails_is_tried_again(north: Town, tmp_path: Path) -
     with _mail_server() as box, _chat(302) as (address, bodies):
         box.refuses = 1
         settings = _settings(box, default=Recipients(("it@example.org",), address))
-        await _hold(north, tmp_path)
+        await _hold_a_run(north, tmp_path)
         assert await _send(north, settings) == 2
         assert await _states(north) == [("held", "chat", "pending", 1), ("held", "email", "pending", 1)]
         assert await _send(north, settings) == 0, "each waits"
@@ -182,8 +182,8 @@ async def test_a_failed_and_a_missing_run_are_told(north: Town, tmp_path: Path) 
         "UPDATE sis_source SET overdue_at = now() WHERE district_id = :district AND id = :id",
         id=made.source.id,
     )
-    night = SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)
-    await night._district(north.district_id)
+    scheduler = SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)
+    await scheduler._district(north.district_id)
     with _mail_server() as box:
         await _send(north, _settings(box, default=Recipients(("it@example.org",))))
     assert sorted(message.split("Subject: ")[1].split("\r\n")[0] for message in box.messages) == [
@@ -205,7 +205,7 @@ async def test_a_chat_in_a_private_network_is_not_reached(north: Town, tmp_path:
                 await save_recipients(work, None, address, PUBLIC_ONLY)
             with pytest.raises(Invalid):
                 await save_recipients(work, ("two@example.org, three@example.org",), None, PUBLIC_ONLY)
-        await _hold(north, tmp_path)
+        await _hold_a_run(north, tmp_path)
         await _send(north, AlertSettings(default=Recipients((), address)))
         assert bodies == []
     assert ("held", "chat", "pending", 1) in await _states(north)

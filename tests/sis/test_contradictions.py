@@ -128,8 +128,8 @@ async def test_a_student_with_records_is_set_aside(north: Town, tmp_path: Path, 
         id=await row_id(north, "person", "U001"),
     )
     assert count[0] == 1
-    again = await _sync(north, case, tmp_path)
-    assert (again.exit_code, again.total("changes"), len(again.rekeys)) == (3, 0, 1)
+    repeated = await _sync(north, case, tmp_path)
+    assert (repeated.exit_code, repeated.total("changes"), len(repeated.rekeys)) == (3, 0, 1)
 
 
 async def test_siblings_who_share_an_e_mail_are_two_people(north: Town, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ async def test_those_set_aside_get_their_new_ids_by_the_named_command(north: Tow
     async with north.unit() as work:
         await approval.approve(work, plan.run_id, str(plan.plan and plan.plan["digest"]), False)
     await approval.execute_answer(engine, keyring, north.district_id, plan.run_id, lambda _doing, _done, _of: None)
-    again = await _sync(north, case, tmp_path)
-    assert (again.state, again.exit_code, again.rekeys) == ("applied", 0, []), again.sentence
+    repeated = await _sync(north, case, tmp_path)
+    assert (repeated.state, repeated.exit_code, repeated.rekeys) == ("applied", 0, []), repeated.sentence
     assert await row_id(north, "person", "01") == person
     assert await _present(north) == {"01", *(f"U{n:03}" for n in range(2, STUDENTS + 1))}

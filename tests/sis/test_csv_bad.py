@@ -59,10 +59,10 @@ REFUSED: dict[str, tuple[Callable[[], Delivered], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-async def test_a_spoilt_file_is_refused_and_everything_is_as_it_was(north: Town, tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_spoilt_file_is_refused_and_everything_is_as_it_was(north: Town, tmp_path: Path, case: str) -> None:
     """A damaged file is refused with exit 5 and a sentence with its name, and no row is written."""
-    make, words = REFUSED[what]
+    make, words = REFUSED[case]
     await sync(north, Delivered(version="1.2"), tmp_path)
     before = await fingerprint(north), await fingerprint(north, GRADEBOOK)
     report = await sync(north, make(), tmp_path)
@@ -145,10 +145,10 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", SPOILT)
-def test_a_zip_made_to_harm_is_refused(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("case", SPOILT)
+def test_a_zip_made_to_harm_is_refused(tmp_path: Path, case: str) -> None:
     """A harmful zip is refused: nothing is unpacked to a folder, and no more bytes are read than it states."""
-    spoil, words = SPOILT[what]
+    spoil, words = SPOILT[case]
     path = tmp_path / "spoilt.zip"
     spoil(path)
     with pytest.raises(SourceRefused, match=words):

@@ -184,5 +184,5 @@ async def test_rows_marked_as_deleted_that_are_not_known_are_ignored(north: Town
     report = await _sync(north, case, tmp_path)
     people = report.kinds["person"]
     assert (report.exit_code, people.created, people.ignored, people.unchanged) == (0, STUDENTS + 1, 1, 0)
-    again = await _sync(north, case, tmp_path)
-    assert (again.kinds["person"].ignored, again.kinds["person"].unchanged) == (1, STUDENTS + 1)
+    repeated = await _sync(north, case, tmp_path)
+    assert (repeated.kinds["person"].ignored, repeated.kinds["person"].unchanged) == (1, STUDENTS + 1)

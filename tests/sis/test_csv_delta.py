@@ -51,8 +51,8 @@ async def test_a_delta_changes_what_it_names_and_no_more(north: Town, tmp_path: 
     assert (await _live(north, "enrollment"), await _live(north, "result")) == (enrollments, results)
     assert await row_id(north, "person", "s99")
     before = await fingerprint(north)
-    again = await sync(north, export.delta(**rows), tmp_path)
-    assert (again.exit_code, again.total("changes")) == (0, 0)
+    repeated = await sync(north, export.delta(**rows), tmp_path)
+    assert (repeated.exit_code, repeated.total("changes")) == (0, 0)
     assert await fingerprint(north) == before
 
 

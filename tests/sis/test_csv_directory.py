@@ -57,11 +57,11 @@ ZIPS: dict[str, Callable[[], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("what", ZIPS)
-def test_a_directory_that_is_large_is_never_read(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("case", ZIPS)
+def test_a_directory_that_is_large_is_never_read(tmp_path: Path, case: str) -> None:
     """A zip with a large directory is refused without reading it, whatever its end record states."""
     path = tmp_path / "crowd.zip"
-    path.write_bytes(ZIPS[what]())
+    path.write_bytes(ZIPS[case]())
     tracemalloc.start()
     try:
         with pytest.raises(SourceRefused, match="far more files"), open_zip(path):

@@ -49,8 +49,8 @@ async def test_an_export_with_grades_is_taken_whole(north: Town, tmp_path: Path,
     assert (report.state, report.exit_code, report.warnings, report.not_taken) == ("applied", 0, [], [])
     assert report.kinds["result"].created == 60 * 10 * 2
     assert report.kinds["line_item"].created == len(_rows(path, "lineItems"))
-    again = await sync(north, path, tmp_path)
-    assert (again.exit_code, again.total("changes")) == (0, 0)
+    repeated = await sync(north, path, tmp_path)
+    assert (repeated.exit_code, repeated.total("changes")) == (0, 0)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -63,8 +63,8 @@ def test_headers_and_manifest_are_those_of_the_binding(tmp_path: Path, version: 
         for name in names:
             header = next(csv.reader([archive.read(f"{name}.csv").split(b"\r\n")[0].decode()]))
             left_out = {"resourceSourcedIds"}
-            want = [column for column in expected_columns(FILES[name], version) if column not in left_out]
-            assert [column for column in header if not column.startswith("metadata.")] == want, name
+            expected = [column for column in expected_columns(FILES[name], version) if column not in left_out]
+            assert [column for column in header if not column.startswith("metadata.")] == expected, name
     modes = {key.removeprefix("file."): mode for key, mode in manifest.items() if key.startswith("file.")}
     assert len(modes) == {"1.1": 13, "1.2": 21}[version]
     assert {name for name, mode in modes.items() if mode == "bulk"} == set(names)

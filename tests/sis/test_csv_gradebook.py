@@ -47,8 +47,8 @@ async def test_a_gradebook_comes_with_the_roster_and_again_without_a_write(
     assert student == await row_id(north, "person", "s1")
     assert (score, on, schools) == (71.0, date(2026, 9, 9), [await row_id(north, "org", "south")])
     before = await fingerprint(north, GRADEBOOK)
-    again = await sync(north, export, tmp_path)
-    assert (again.exit_code, again.total("changes"), again.kinds["result"].unchanged) == (0, 0, 8)
+    repeated = await sync(north, export, tmp_path)
+    assert (repeated.exit_code, repeated.total("changes"), repeated.kinds["result"].unchanged) == (0, 0, 8)
     assert await fingerprint(north, GRADEBOOK) == before
 
 
@@ -73,12 +73,12 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("what", FAULTS)
+@pytest.mark.parametrize("case", FAULTS)
 async def test_a_result_that_cannot_be_taken_is_named_and_kept_as_it_was(
-    north: Town, tmp_path: Path, what: str
+    north: Town, tmp_path: Path, case: str
 ) -> None:
     """A result that cannot be imported is quarantined with exit 3, and the stored result stays."""
-    cells, (field, code) = FAULTS[what]
+    cells, (field, code) = FAULTS[case]
     export = Delivered()
     await sync(north, export, tmp_path)
     before = await fingerprint(north, GRADEBOOK)

@@ -16,7 +16,7 @@ from app.settings import Settings
 from app.sis.runs.pull import run_source
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings as Fit
-from tests.sis.plain_server import Asked, Said, answering
+from tests.sis.plain_server import Reply, SisRequest, answering
 from tests.sis.rest_source import quiet
 from tests.sis.roster_zip import ROSTER, Export, ask, fingerprint, sync
 from tests.town import Town
@@ -36,13 +36,13 @@ def _files_up_to(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def _users(request: Asked) -> Said:
+def _users(request: SisRequest) -> Reply:
     """Returns a page of ten thousand users, and nothing for other collections."""
     if request.name == "token":
-        return Said(body={"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600})
+        return Reply(body={"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600})
     first, limit = int(request.query.get("offset", 0)), int(request.query.get("limit", 100))
     rows = [{"sourcedId": f"u{first + n}", "givenName": "x" * 200} for n in range(min(limit, 10_000 - first))]
-    return Said(body={request.name: rows if request.name == "users" else []})
+    return Reply(body={request.name: rows if request.name == "users" else []})
 
 
 async def _state(town: Town) -> tuple[str, str]:
@@ -54,8 +54,8 @@ async def _state(town: Town) -> tuple[str, str]:
 async def test_no_room_for_what_is_fetched(north: Town, kind: str) -> None:
     """If the disk is full while data is fetched, the run says so and does not blame the source."""
 
-    def serve(request: Asked) -> Said:
-        return Said(body=" " * (2 << 20)) if request.path.endswith(".zip") else _users(request)
+    def serve(request: SisRequest) -> Reply:
+        return Reply(body=" " * (2 << 20)) if request.path.endswith(".zip") else _users(request)
 
     with answering(serve) as (address, _):
         rest: dict[str, Any] = {"token_url": f"{address}token", "client_id": "north", "client_secret": "of-a-test"}

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from app.sis.oneroster_rest.explore import explore
-from tests.sis.plain_server import Asked, Said
+from tests.sis.plain_server import Reply, SisRequest
 from tests.sis.rows_server import RowsServer
 
 FAILURES: dict[str, Any] = {
-    "500": Said(500),
-    "data in place of the collection": Said(body={"data": []}),
-    "HTML": Said(body="<html>"),
+    "500": Reply(500),
+    "data in place of the collection": Reply(body={"data": []}),
+    "HTML": Reply(body="<html>"),
 }
 
 
@@ -27,7 +27,7 @@ async def test_a_source_that_a_run_reads_is_read() -> None:
     ready, exit_code, sentences = await _exit_of(rows)
     assert (ready, exit_code) == (True, 0), sentences
     assert "A sync can read this source." in sentences
-    assert [request for request in rows.asked if request.name == "users" and request.query.get("offset") == "40"]
+    assert [request for request in rows.requests if request.name == "users" and request.query.get("offset") == "40"]
 
 
 @pytest.mark.parametrize("name", FAILURES)
@@ -45,9 +45,9 @@ async def test_a_later_page_that_fails_fails_the_doctor() -> None:
     """The first page of users is there, a later one is not: the run would fail, and so does the doctor."""
     rows = RowsServer()
 
-    def later(request: Asked) -> Said | None:
+    def later(request: SisRequest) -> Reply | None:
         return (
-            Said(500)
+            Reply(500)
             if request.name == "users" and request.query["limit"] == "20" and request.query["offset"] != "0"
             else None
         )

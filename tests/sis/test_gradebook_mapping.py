@@ -94,8 +94,8 @@ async def test_mapped_results_become_scores_and_the_others_stay_grades(
     mapped.row("results", "r-quiz-s1")["score"] = ""
     report = await sync(north, mapped, tmp_path)
     assert (report.state, report.exit_code, report.warnings) == ("applied", 0, [])
-    want = {f"result:r-quiz-s{n}": (70.0 + n, date(2026, 9, 9), 1, "A") for n in range(GRADED) if n != 1}
-    assert await _scores(north) == want
+    expected = {f"result:r-quiz-s{n}": (70.0 + n, date(2026, 9, 9), 1, "A") for n in range(GRADED) if n != 1}
+    assert await _scores(north) == expected
     (row,) = await ask(
         north,
         """SELECT s.student_id, s.school_ids, m.code FROM score s
@@ -329,10 +329,10 @@ MALFORMED: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", MALFORMED)
-def test_a_mapping_that_is_none_is_refused_by_its_place(what: str) -> None:
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_mapping_that_is_none_is_refused_by_its_place(case: str) -> None:
     """Every violation has a pointer and a code."""
-    rules, violations = MALFORMED[what]
+    rules, violations = MALFORMED[case]
     with pytest.raises(Invalid) as caught:
         read_mapping({"rules": rules})
     assert violations in [f"{one.pointer} {one.code}" for one in caught.value.violations]
@@ -405,7 +405,7 @@ async def test_a_later_night_is_news(north: Town, tmp_path: Path, mapped: Delive
         "SELECT type FROM event WHERE district_id = :district AND subject_id = :id AND type LIKE 'response.%'",
         id=support_id,
     )
-    laid = await ask(north, "SELECT state, quiet FROM settlement WHERE district_id = :district AND kind = 'week'")
-    assert [tuple(row) for row in laid] == [("pending", False)] * 11
+    scheduled = await ask(north, "SELECT state, quiet FROM settlement WHERE district_id = :district AND kind = 'week'")
+    assert [tuple(row) for row in scheduled] == [("pending", False)] * 11
     assert rows == [(2,)]  # of the support's beginning, and of the night
     assert [row[0] for row in events][:1] == ["response.off_track"]

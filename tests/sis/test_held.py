@@ -72,8 +72,8 @@ async def test_an_approved_plan_is_applied_whole(north: Town, tmp_path: Path) ->
     assert await row_id(north, "person", "s99") is not None
     assert (await _state(north))[0][3] is None
     assert await _kept_kinds(north) == []
-    again = await sync(north, export, tmp_path)
-    assert (again.state, again.total("changes")) == ("applied", 0)
+    repeated = await sync(north, export, tmp_path)
+    assert (repeated.state, repeated.total("changes")) == ("applied", 0)
     types = await ask(
         north, "SELECT type FROM event WHERE district_id = :district AND subject_kind = 'run' ORDER BY seq"
     )
@@ -103,9 +103,9 @@ async def test_only_the_plan_that_was_read_is_approved(north: Town, tmp_path: Pa
     assert (await _state(north))[0][0] == "held"
     assert await fingerprint(north) == before
     await _answer(north, report.run_id, report.plan["digest"])
-    with pytest.raises(Conflict) as again:
+    with pytest.raises(Conflict) as repeated:
         await _answer(north, report.run_id, report.plan["digest"])
-    assert again.value.code == "run.not_held"
+    assert repeated.value.code == "run.not_held"
 
 
 @pytest.mark.parametrize("change", ["roster", "plan", "gone"])

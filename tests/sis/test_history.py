@@ -10,7 +10,7 @@ from tests.sis.roster_zip import Export, sync
 from tests.town import Town
 
 
-async def _told(town: Town, name: str) -> list[tuple[str, str]]:
+async def _history_of(town: Town, name: str) -> list[tuple[str, str]]:
     async with town.unit() as work:
         _, steps = await history_of(work, name)
     return [(step.kind, step.action) for step in steps]
@@ -28,14 +28,14 @@ async def test_why_a_student_disappeared_has_an_answer(north: Town, app: FastAPI
     export.row("enrollments", "e3")["status"] = "tobedeleted"
     last = await sync(north, export, tmp_path)
     assert last.state == "applied"
-    assert await _told(north, "sis:csv:s3") == [
+    assert await _history_of(north, "sis:csv:s3") == [
         ("person", "absent"),
         ("enrollment", "remove"),
         ("person", "update"),
         ("person", "create"),
         ("enrollment", "create"),
     ]
-    assert await _told(north, "sis:csv:s1") == [("person", "create"), ("enrollment", "create")]
+    assert await _history_of(north, "sis:csv:s1") == [("person", "create"), ("enrollment", "create")]
     answer = await caller(app, north).get("/v1/students/sis:csv:s3/sync-history")
     body = answer.json()
     assert (answer.status_code, body["departed"]) == (200, True)
@@ -48,7 +48,7 @@ async def test_why_a_student_disappeared_has_an_answer(north: Town, app: FastAPI
 async def test_the_history_of_staff_is_told_as_well(north: Town, tmp_path: Path) -> None:
     """The history of a teacher can be read as well."""
     await sync(north, Export(), tmp_path)
-    assert await _told(north, "sis:csv:t-north") == [("person", "create"), ("enrollment", "create")]
+    assert await _history_of(north, "sis:csv:t-north") == [("person", "create"), ("enrollment", "create")]
 
 
 async def test_the_history_of_staff_is_told_over_rest(app: FastAPI, north: Town, tmp_path: Path) -> None:

@@ -41,11 +41,11 @@ REFUSED: dict[str, tuple[Write, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-async def test_a_hostile_answer_is_refused(what: str) -> None:
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_hostile_answer_is_refused(case: str) -> None:
     """A hostile response is refused within limits, and no text of it is shown."""
-    users, words = REFUSED[what]
-    minutes = 0.02 if "link" in what else 0.05  # endless links are followed until the end of this time
+    users, words = REFUSED[case]
+    minutes = 0.02 if "link" in case else 0.05  # endless links are followed until the end of this time
     async with hostile(users) as sis:
         tracemalloc.start()
         try:
@@ -78,9 +78,9 @@ async def test_a_link_leads_nowhere_else(link: str) -> None:
     async with hostile(linking(link, PAGES)) as sis, hostile(linking(link, PAGES)) as other:
         with suppress(SourceRefused):
             await asyncio.wait_for(pulled(connect(sis.address, "1.1", patience=HASTY, auth="oauth1")), 60)
-        assert any("users" in path for path in sis.asked)
-        assert all("latest" not in path for path in sis.asked)
-        assert other.asked == []
+        assert any("users" in path for path in sis.requested)
+        assert all("latest" not in path for path in sis.requested)
+        assert other.requested == []
 
 
 async def test_a_worker_serves_the_others(north: Town, south: Town, settings: Settings, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ async def test_a_worker_serves_the_others(north: Town, south: Town, settings: Se
                 await request_run(work, source.source.id)
         with start_worker(settings) as worker, _killed_at_last(worker):
             async with asyncio.timeout(180):
-                while sum("users" in path for path in sis.asked) < len(slow):
+                while sum("users" in path for path in sis.requested) < len(slow):
                     await _states(north)
             zipped = Export().write(tmp_path / "roster.zip")
             async with south.unit() as work:

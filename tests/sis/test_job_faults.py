@@ -61,7 +61,7 @@ async def failing(settings: Settings, town: Town, state: str) -> AsyncIterator[C
         await owner.close()
 
 
-async def _asked(town: Town, path: Path) -> None:
+async def _requested_run(town: Town, path: Path) -> None:
     """Creates a source with a requested run."""
     async with town.unit() as work:
         new = SourceSettings(kind="oneroster-csv", url=str(path))
@@ -94,13 +94,13 @@ async def _held(town: Town, folder: Path) -> tuple[Report, str]:
     return report, report.plan["digest"]
 
 
-def _told(logged: list[Any], *events: str) -> list[tuple[Any, ...]]:
+def _logged_runs(logged: list[Any], *events: str) -> list[tuple[Any, ...]]:
     return [(one["event"], one["attempt"], one.get("sqlstate")) for one in logged if one["event"] in events]
 
 
 async def test_a_deadlocked_run_is_attempted_again(north: Town, settings: Settings, tmp_path: Path) -> None:
     """A run that meets a deadlock is attempted again within seconds, and its row records fault, place and worker."""
-    await _asked(north, Export().write(tmp_path / "a.zip"))
+    await _requested_run(north, Export().write(tmp_path / "a.zip"))
     with capture_logs() as logged:
         async with failing(settings, north, DEADLOCK) as end:
             await _work(north)
@@ -116,7 +116,7 @@ async def test_a_deadlocked_run_is_attempted_again(north: Town, settings: Settin
     run = await _run(north)
     assert (run.state, run.attempts, run.fault) == ("applied", 2, None)
     events = ("syncs.begun", "syncs.retried", "syncs.ended")
-    assert _told(logged, *events) == [
+    assert _logged_runs(logged, *events) == [
         ("syncs.begun", 1, None),
         ("syncs.retried", 1, DEADLOCK),
         ("syncs.begun", 2, None),
@@ -127,7 +127,7 @@ async def test_a_deadlocked_run_is_attempted_again(north: Town, settings: Settin
 
 async def test_a_run_that_only_meets_deadlocks_has_failed(north: Town, settings: Settings, tmp_path: Path) -> None:
     """After three attempts, with one event; each wait is longer than the one before."""
-    await _asked(north, Export().write(tmp_path / "a.zip"))
+    await _requested_run(north, Export().write(tmp_path / "a.zip"))
     with capture_logs() as logged:
         async with failing(settings, north, DEADLOCK):
             for _ in range(4):
@@ -144,7 +144,7 @@ async def test_a_run_that_only_meets_deadlocks_has_failed(north: Town, settings:
 
 async def test_a_killed_worker_is_named(north: Town, tmp_path: Path) -> None:
     """After a worker is killed, another one executes the run, and the log and the row name the lost worker."""
-    await _asked(north, Export().write(tmp_path / "a.zip"))
+    await _requested_run(north, Export().write(tmp_path / "a.zip"))
     killed = "UPDATE sis_run SET state = 'running', worker = 'school-1:77', attempts = 1, claim_number = 1 "
     await ask(north, f"{killed} WHERE district_id = :district")
     await ask(north, LEASE_ENDED)
@@ -177,7 +177,7 @@ async def test_a_plan_that_cannot_be_applied_waits_for_another_answer(
                 await ask(north, DUE)
             assert await execute_answered_runs(*worker) == 0, "nobody asks for it any more"
     events = ("answers.retried", "answers.failed")
-    assert _told(logged, *events) == [(name, n, BUG) for n, name in enumerate([events[0], *events], 1)]
+    assert _logged_runs(logged, *events) == [(name, n, BUG) for n, name in enumerate([events[0], *events], 1)]
     assert run.state == "failed_to_apply"
     assert run.sentence.startswith("The plan could not be applied in 3 attempts (DivisionByZeroError 22012).")
     assert (await _events(north))[-1] == "sync.failed_to_apply"

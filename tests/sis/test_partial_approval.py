@@ -115,10 +115,10 @@ async def test_what_is_left_out_comes_again_with_the_next_run(north: Town, tmp_p
     """The same file plans the rest again; approved, the roster is as if the plan had been approved whole."""
     report = await _held(north, tmp_path)
     done = await _approve(north, report, schools=[await _school(north, "north")])
-    again = await sync(north, _changed(), tmp_path)
-    assert again.state == "held"
-    assert again.total("changes") == done.total("left_out")
-    assert (await _approve(north, again)).state == "applied"
+    repeated = await sync(north, _changed(), tmp_path)
+    assert repeated.state == "held"
+    assert repeated.total("changes") == done.total("left_out")
+    assert (await _approve(north, repeated)).state == "applied"
     last = await sync(north, _changed(), tmp_path)
     assert (last.state, last.total("changes")) == ("applied", 0)
     assert await dangling(north) == []

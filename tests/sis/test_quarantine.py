@@ -40,9 +40,9 @@ async def test_an_acknowledged_row_no_longer_counts_until_it_changes(north: Town
         assert await quarantine.acknowledge_rows(work, report.run_id) == 1
         assert await quarantine.acknowledge_rows(work, report.run_id) == 0
     later = bad.change("users", "U002,,,", "U002,,2026-11-20,")
-    again = await sync(north, later.write(tmp_path / "c.zip"), tmp_path)
-    people = again.kinds["person"]
-    assert (again.exit_code, people.quarantined, people.acknowledged) == (0, 1, 1)
+    repeated = await sync(north, later.write(tmp_path / "c.zip"), tmp_path)
+    people = repeated.kinds["person"]
+    assert (repeated.exit_code, people.quarantined, people.acknowledged) == (0, 1, 1)
     other = later.change("users", "perhaps", "maybe")
     assert (await sync(north, other.write(tmp_path / "d.zip"), tmp_path)).exit_code == 3
 

@@ -69,8 +69,8 @@ async def test_people_go_on_under_their_new_ids(north: Town, tmp_path: Path) -> 
     assert (done.state, done.exit_code) == ("applied", 0)
     assert await _states(north) == ["applied", "discarded", "applied"]
     assert await row_id(north, "person", "new-s3") == before
-    again = await sync(north, export, tmp_path)
-    assert (again.state, again.kinds["person"].changes, again.total("absent")) == ("applied", 0, 0)
+    repeated = await sync(north, export, tmp_path)
+    assert (repeated.state, repeated.kinds["person"].changes, repeated.total("absent")) == ("applied", 0, 0)
     living = (
         "SELECT count(*) FROM person WHERE district_id = :district AND removed_at IS NULL AND arrived_in IS NOT NULL"
     )
@@ -91,8 +91,8 @@ async def test_a_map_can_be_taken_back(north: Town, tmp_path: Path) -> None:
     undone = await undo(north.worker_engine, north.settings.keyring, north.district_id, done.run_id, _quiet)
     assert undone.state == "applied"
     assert await row_id(north, "person", "s3") == before
-    again = await sync(north, Export(), tmp_path)
-    assert (again.state, again.total("changes")) == ("applied", 0)
+    repeated = await sync(north, Export(), tmp_path)
+    assert (repeated.state, repeated.total("changes")) == ("applied", 0)
     changes = (
         "SELECT run_id, count(*) FROM sis_change WHERE district_id = :district AND action = 'rekey' GROUP BY run_id"
     )

@@ -73,9 +73,9 @@ async def test_people_get_their_rows_back(north: Town, tmp_path: Path) -> None:
     assert (done.state, done.sentence) == ("applied", "2 people have their new sourcedId. Run the sync again.")
     assert await row_id(north, "person", "01") == former
     assert await _memberships(north, former) == [(1,)]
-    again = await sync(north, _rekeyed(CaseZip(), 1, 2).write(tmp_path / "b.zip"), tmp_path)
-    assert (again.state, again.kinds["person"].changes) == ("applied", 0), again.sentence
-    assert again.kinds["enrollment"].updated == 2
+    repeated = await sync(north, _rekeyed(CaseZip(), 1, 2).write(tmp_path / "b.zip"), tmp_path)
+    assert (repeated.state, repeated.kinds["person"].changes) == ("applied", 0), repeated.sentence
+    assert repeated.kinds["enrollment"].updated == 2
     last = await sync(north, _rekeyed(CaseZip(), 1, 2).write(tmp_path / "b.zip"), tmp_path)
     assert (last.state, last.total("changes")) == ("applied", 0)
     assert {"01", "02"} <= await _present(north)
@@ -96,8 +96,8 @@ async def test_it_can_be_undone(north: Town, tmp_path: Path) -> None:
     assert undone.state == "applied"
     assert (await row_id(north, "person", "01"), await row_id(north, "person", "U001")) == (new, former)
     assert (await _memberships(north, former), await _memberships(north, new)) == ([(0,)], [(1,)])
-    again = await sync(north, _rekeyed(CaseZip(), 1, 2).write(tmp_path / "b.zip"), tmp_path)
-    assert (again.state, again.total("changes")) == ("applied", 0)
+    repeated = await sync(north, _rekeyed(CaseZip(), 1, 2).write(tmp_path / "b.zip"), tmp_path)
+    assert (repeated.state, repeated.total("changes")) == ("applied", 0)
 
 
 async def test_who_has_records_under_the_new_id_is_left(north: Town, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from tests.town import Town
 MATCH = {"match": "identifier"}
 
 
-async def _night(town: Town) -> None:
-    night = SyncScheduler(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
-    await night._district(town.district_id)
+async def _run_due_syncs(town: Town) -> None:
+    scheduler = SyncScheduler(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
+    await scheduler._district(town.district_id)
 
 
 def _path(held: Report) -> str:
@@ -42,7 +42,7 @@ async def _planned(asks: Caller, town: Town, held: Report, body: dict[str, Any] 
     assert run == f"/v1/sync-runs/{answer.json()['id']}"
     waiting = (await asks.get(f"{run}/report")).json()
     assert (waiting["plan"], waiting["rekey"]) == (None, None), "nothing can be approved before it is planned"
-    await _night(town)
+    await _run_due_syncs(town)
     return run, (await asks.get(f"{run}/report")).json()
 
 
@@ -72,8 +72,8 @@ async def test_people_go_on_under_their_new_ids(app: FastAPI, north: Town, tmp_p
     done = (await asks.get(f"{run}/report")).json()
     assert (done["state"], done["plan"], done["rekey"]) == ("applied", None, None), done["sentence"]
     assert await row_id(north, "person", "new-s3") == before
-    again = await sync(north, export, tmp_path)
-    assert (again.state, again.total("changes")) == ("applied", 0)
+    repeated = await sync(north, export, tmp_path)
+    assert (repeated.state, repeated.total("changes")) == ("applied", 0)
 
 
 async def test_it_is_the_plan_of_the_command_line(app: FastAPI, north: Town, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ async def test_one_waits_at_a_time_and_outlives_its_worker(app: FastAPI, north: 
     twice = await asks.post(_path(held), MATCH)
     assert (twice.status_code, twice.json()["code"]) == (409, "sis.already_running")
     await lose_a_worker(north)
-    await _night(north)
+    await _run_due_syncs(north)
     report = (await asks.get(f"{answer.headers['location']}/report")).json()
     assert (report["state"], report["rekey"]["matched"]) == ("held", 1), report["sentence"]
 
@@ -186,7 +186,7 @@ async def test_what_was_answered_meanwhile_has_no_map(app: FastAPI, north: Town,
     else:
         await sync(north, export, tmp_path)
     before = await fingerprint(north)
-    await _night(north)
+    await _run_due_syncs(north)
     run = (await asks.get(second_answer.headers["location"])).json()
     assert (run["state"], "Only a run that is held" in run["sentence"]) == ("failed", True), run
     assert await fingerprint(north) == before

@@ -63,10 +63,10 @@ async def test_over_rest_the_run_after_a_rekey_is_quiet(north: Town, sis: str) -
     after = await _roles(north)
     assert after.keys() == before.keys()
     assert all(new == f"u2-{before[key]}" for key, new in after.items())
-    again = await sync_rest(north, connect(sis, "1.2"))
-    assert (again.state, again.held_because) == ("applied", []), again.sentence
-    assert [again.total(one) for one in ("created", "removed", "absent", "quarantined")] == [0] * 4
-    assert again.kinds["role"].changes == 0
+    repeated = await sync_rest(north, connect(sis, "1.2"))
+    assert (repeated.state, repeated.held_because) == ("applied", []), repeated.sentence
+    assert [repeated.total(one) for one in ("created", "removed", "absent", "quarantined")] == [0] * 4
+    assert repeated.kinds["role"].changes == 0
     undone = await undo(north.worker_engine, north.settings.keyring, north.district_id, done.run_id, quiet)
     assert (undone.state, undone.kinds["role"].updated) == ("applied", len(before))
     assert await _roles(north) == before
@@ -109,8 +109,13 @@ async def test_ids_of_roles_that_say_nothing_are_taken_as_they_came(north: Town,
     named = {before[key]: new for key, new in after.items()}
     assert named["aide"] == "opaque-a"
     assert all(new.startswith("opaque-") for new in named.values())
-    again = await sync(north, second, tmp_path)
-    assert (again.state, again.total("removed"), again.total("absent"), again.total("created")) == ("applied", 0, 0, 0)
+    repeated = await sync(north, second, tmp_path)
+    assert (repeated.state, repeated.total("removed"), repeated.total("absent"), repeated.total("created")) == (
+        "applied",
+        0,
+        0,
+        0,
+    )
 
 
 async def test_a_role_that_was_changed_since_gives_the_map_up(north: Town, tmp_path: Path) -> None:

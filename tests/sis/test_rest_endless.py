@@ -15,7 +15,7 @@ from app.sis.port import SourceRefused
 from app.sis.runs.pull import run_source
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings
-from tests.sis.plain_server import Asked, Said, answering
+from tests.sis.plain_server import Reply, SisRequest, answering
 from tests.sis.rest_source import HASTY, connect, pulled, quiet
 from tests.sis.roster_zip import fingerprint
 from tests.town import Town
@@ -24,32 +24,32 @@ TOKEN = {"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600}
 ROSTER = {"orgs", "academicSessions", "courses", "classes", "users", "enrollments", "demographics"}
 
 
-def with_users(users: Callable[[Asked], Said]) -> Callable[[Asked], Said]:
+def with_users(users: Callable[[SisRequest], Reply]) -> Callable[[SisRequest], Reply]:
     """Returns a source that has only users, which the function `users` serves."""
 
-    def answer(request: Asked) -> Said:
+    def answer(request: SisRequest) -> Reply:
         if request.name == "token":
-            return Said(body=TOKEN)
+            return Reply(body=TOKEN)
         if request.name == "users":
             return users(request)
-        return Said(body={request.name: []}) if request.name in ROSTER else Said(404)
+        return Reply(body={request.name: []}) if request.name in ROSTER else Reply(404)
 
     return answer
 
 
-def in_a_circle(request: Asked) -> Said:
+def in_a_circle(request: SisRequest) -> Reply:
     """A page, then one that leads to the next, which leads back."""
     after = {"": "b", "b": "c", "c": "b"}
     position = request.query.get("cursor", "")
-    return Said(
+    return Reply(
         body={"users": [{"sourcedId": f"u-{position}"}]}, headers={"Link": f'<?cursor={after[position]}>; rel="next"'}
     )
 
 
-def without_an_end(request: Asked) -> Said:
+def without_an_end(request: SisRequest) -> Reply:
     """Returns a source that serves users from any offset on without end."""
     first = int(request.query["offset"])
-    return Said(body={"users": [{"sourcedId": f"u{first + number}"} for number in range(int(request.query["limit"]))]})
+    return Reply(body={"users": [{"sourcedId": f"u{first + number}"} for number in range(int(request.query["limit"]))]})
 
 
 async def test_links_in_a_circle_are_refused() -> None:
@@ -64,10 +64,10 @@ async def test_ever_new_links_to_the_same_pages_are_refused() -> None:
     """New links that always lead to the same pages are refused."""
     number = itertools.count()
 
-    def users(_: Asked) -> Said:
+    def users(_: SisRequest) -> Reply:
         at = next(number)
         rows = [{"sourcedId": f"u{at and 1 + at % 2}-{row}"} for row in range(10)]
-        return Said(body={"users": rows}, headers={"Link": f'<?cursor=x{at}>; rel="next"'})
+        return Reply(body={"users": rows}, headers={"Link": f'<?cursor=x{at}>; rel="next"'})
 
     with answering(with_users(users)) as (address, requests):
         with pytest.raises(SourceRefused, match="go in a circle"):
@@ -132,7 +132,7 @@ async def test_a_byte_now_and_then_is_no_answer() -> None:
 async def test_a_page_that_is_too_long_names_the_page_size() -> None:
     """A page of more than 32 MB is refused, and the sentence names the page size."""
     long = " " * (33 << 20)
-    with answering(with_users(lambda _: Said(body=f'{{"users": [{long}]}}'))) as (address, _):
+    with answering(with_users(lambda _: Reply(body=f'{{"users": [{long}]}}'))) as (address, _):
         with pytest.raises(SourceRefused, match=r"over 32 MB in one page at /.*lower page-size \(5,000 now\)"):
             await pulled(connect(address, "1.1", page_size=5000, patience=HASTY))
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.sis.oneroster_rest.connection import GRADES, PURL
 from app.sis.oneroster_rest.explore import Findings, explore
-from tests.sis.plain_server import Asked, Said, answering
+from tests.sis.plain_server import Reply, SisRequest, answering
 from tests.sis.rest_source import behave, connect
 from tests.sis.sandbox_sis import V12, running
 
@@ -107,12 +107,12 @@ async def test_a_wrong_secret_is_told(sis: str) -> None:
 async def test_it_asks_with_get_only_and_tells_no_value() -> None:
     """Only GET requests are sent besides that for a token, and no finding contains a value or a scope of the source."""
 
-    def answer(request: Asked) -> Said:
+    def answer(request: SisRequest) -> Reply:
         if request.name == "token":
-            return Said(body={"access_token": "opaque", "scope": f"{CORE} Canary {CORE}Canary"})
+            return Reply(body={"access_token": "opaque", "scope": f"{CORE} Canary {CORE}Canary"})
         if request.name == "results":
-            return Said(418, {"imsx_description": "Canary"})
-        return Said(body={request.name: [{"sourcedId": "canary-1", "givenName": "Canary", "name": "Canary"}]})
+            return Reply(418, {"imsx_description": "Canary"})
+        return Reply(body={request.name: [{"sourcedId": "canary-1", "givenName": "Canary", "name": "Canary"}]})
 
     with answering(answer) as (address, request):
         findings = await explore(connect(address, "1.1"))

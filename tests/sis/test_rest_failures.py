@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from tests.sis.plain_server import Asked, Said
+from tests.sis.plain_server import Reply, SisRequest
 from tests.sis.roster_zip import STUDENTS, ask, fingerprint
 from tests.sis.rows_server import RowsServer, sync_rows
 from tests.town import Town
 
 SINCE = datetime(2026, 9, 2, tzinfo=UTC)
 FAILURES: dict[str, Any] = {
-    "500": Said(500),
-    "data in place of the collection": Said(body={"data": []}),
-    "HTML": Said(body="<html>"),
-    "a redirect": Said(302),
+    "500": Reply(500),
+    "data in place of the collection": Reply(body={"data": []}),
+    "HTML": Reply(body="<html>"),
+    "a redirect": Reply(302),
 }
 
 
@@ -44,12 +44,12 @@ async def test_a_collection_that_a_roster_needs_fails_the_run(north: Town, name:
     assert (report.state, report.exit_code) == ("failed", 5)
 
 
-@pytest.mark.parametrize("said", [Said(500), Said(400), Said(body="<html>")], ids=["500", "400", "HTML"])
-async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, said: Said) -> None:
+@pytest.mark.parametrize("response", [Reply(500), Reply(400), Reply(body="<html>")], ids=["500", "400", "HTML"])
+async def test_a_filter_that_is_refused_falls_back_to_a_full_pull(north: Town, response: Reply) -> None:
     """If the filter is refused, the run is a full one, says so, and removes people who are gone."""
     rows = RowsServer()
     assert (await sync_rows(north, rows)).state == "applied"
-    rows.answer = lambda request: said if "filter" in request.query else None
+    rows.answer = lambda request: response if "filter" in request.query else None
     rows.users.remove(rows.row("users", "s3"))
     for name, sourced_id in (("enrollments", "e3"), ("demographics", "s3")):
         rows.rows[name].remove(rows.row(name, sourced_id))
@@ -66,10 +66,10 @@ async def test_a_role_that_a_delta_no_longer_lists_is_removed(north: Town) -> No
     assert (await sync_rows(north, rows)).state == "applied"
     rows.row("users", "s4")["roles"].remove(second)
 
-    def changes(request: Asked) -> Said | None:
+    def changes(request: SisRequest) -> Reply | None:
         if "filter" not in request.query:
             return None
-        return Said(body={request.name: [rows.row("users", "s4")] if request.name == "users" else []})
+        return Reply(body={request.name: [rows.row("users", "s4")] if request.name == "users" else []})
 
     rows.answer = changes
     report = await sync_rows(north, rows, since=SINCE)

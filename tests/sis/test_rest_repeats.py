@@ -12,14 +12,14 @@ from app.sis.oneroster_rest.pull import RestPull
 from app.sis.oneroster_rest.reader import CollectionAbsent, Reader, extract_rows, sourced_ids
 from app.sis.oneroster_rest.walk import WalkPage
 from app.sis.port import SourceInconsistent
-from tests.sis.plain_server import Asked, Said
+from tests.sis.plain_server import Reply, SisRequest
 from tests.sis.rest_source import cells_of, quiet
 from tests.sis.roster_zip import ask
 from tests.sis.rows_server import Row, RowsServer, sync_rows
 from tests.town import Town
 
 STUDENTS = 28
-KNOWN = """SELECT p.given_name, p.removed_at, p.xmin::text FROM person p JOIN external_id e
+STORED_PERSON = """SELECT p.given_name, p.removed_at, p.xmin::text FROM person p JOIN external_id e
     ON e.district_id = :district AND e.kind = 'person' AND e.row_id = p.id AND e.sourced_id = :id
     JOIN source s ON s.district_id = :district AND s.id = e.source_id AND s.name = 'csv'
     WHERE p.district_id = :district"""
@@ -34,7 +34,7 @@ class _Pages(Reader):
 
     async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
         parameters = {"limit": str(limit), "offset": str(offset), **query}
-        response = self.rows.page(Asked("GET", f"/{name}", parameters, {}, ""))
+        response = self.rows.page(SisRequest("GET", f"/{name}", parameters, {}, ""))
         if response.status != 200:
             raise CollectionAbsent(response.status)
         rows = extract_rows(name, response.body)
@@ -66,10 +66,10 @@ async def test_repeats_of_the_source_itself_are_delivered_and_complete(
     rows = RowsServer(students=STUDENTS)
     rows.total, rows.sorts = total, sorts
     for number, place, is_changed in repeats:
-        again = dict(rows.users[number])
+        repeated = dict(rows.users[number])
         if is_changed:
-            again["givenName"] = f"Other {place}"
-        rows.users.insert(place, again)
+            repeated["givenName"] = f"Other {place}"
+        rows.users.insert(place, repeated)
     delivered, complete, warnings = await _users(rows, page_size)
     assert complete, warnings
     assert not [warning for warning in warnings if "users" in warning]
@@ -84,13 +84,13 @@ async def test_pages_in_another_order_each_time_prove_no_absence(total: bool) ->
     """If pages come in another order each time, missing rows are not removed."""
     rows, dice = RowsServer(students=STUDENTS), random.Random(7)
 
-    def shuffled(request: Asked) -> Said | None:
+    def shuffled(request: SisRequest) -> Reply | None:
         if request.name != "users":
             return None
         users = dice.sample(rows.users, len(rows.users))
         offset, limit = int(request.query["offset"]), int(request.query["limit"])
         headers = {"X-Total-Count": str(len(users))} if total else {}
-        return Said(body={"users": users[offset : offset + limit]}, headers=headers)
+        return Reply(body={"users": users[offset : offset + limit]}, headers=headers)
 
     rows.answer = shuffled
     try:
@@ -104,12 +104,12 @@ async def test_an_order_that_hangs_on_the_page_proves_no_absence() -> None:
     """If the order of rows depends on the page size, missing rows are not removed."""
     rows = RowsServer(students=STUDENTS)
 
-    def tied(request: Asked) -> Said | None:
+    def tied(request: SisRequest) -> Reply | None:
         if request.name != "users":
             return None
         offset, limit = int(request.query["offset"]), int(request.query["limit"])
         users = random.Random(offset * 1000 + limit).sample(rows.users, len(rows.users))
-        return Said(body={"users": users[offset : offset + limit]}, headers={"X-Total-Count": str(len(users))})
+        return Reply(body={"users": users[offset : offset + limit]}, headers={"X-Total-Count": str(len(users))})
 
     rows.answer = tied
     try:
@@ -124,7 +124,7 @@ async def test_a_row_that_differs_each_time_is_given_up() -> None:
     rows, count = RowsServer(students=STUDENTS), [0]
     rows.users.insert(9, dict(rows.users[2]))
 
-    def changing(request: Asked) -> Any:
+    def changing(request: SisRequest) -> Any:
         count[0] += 1
         rows.users[9]["givenName"] = f"Given {count[0]}"
 
@@ -138,7 +138,7 @@ async def test_a_user_listed_twice_is_quarantined_or_counted_once(north: Town, v
     """A user who is listed twice is quarantined if the rows differ, and counted once otherwise."""
     rows = RowsServer(version)
     assert (await sync_rows(north, rows)).state == "applied"
-    before = await ask(north, KNOWN, id="s3")
+    before = await ask(north, STORED_PERSON, id="s3")
     rows.users.insert(20, {**rows.row("users", "s3"), "givenName": "Another"})
     rows.users.insert(9, dict(rows.row("users", "s5")))
     rows.users.remove(rows.row("users", "s7"))
@@ -149,7 +149,7 @@ async def test_a_user_listed_twice_is_quarantined_or_counted_once(north: Town, v
     people = report.kinds["person"]
     assert (people.quarantined, people.absent, people.changes) == (2, 1, 1)
     assert {one.code for one in report.refusals} == {"sourcedId.repeated"}
-    assert await ask(north, KNOWN, id="s3") == before
-    assert (await ask(north, KNOWN, id="s7"))[0].removed_at is not None
-    again = await sync_rows(north, rows, page_size=13)
-    assert (again.state, again.exit_code, again.total("changes")) == ("applied", 3, 0)
+    assert await ask(north, STORED_PERSON, id="s3") == before
+    assert (await ask(north, STORED_PERSON, id="s7"))[0].removed_at is not None
+    repeated = await sync_rows(north, rows, page_size=13)
+    assert (repeated.state, repeated.exit_code, repeated.total("changes")) == ("applied", 3, 0)

@@ -30,7 +30,7 @@ def test_repeats_are_told_by_id_and_content() -> None:
     spool = Spool("person", "users", ("sourcedId", "dateLastModified", "name"), DiskBudget(1))
     spool.add([("a", "1", "x"), ("b", "1", "x"), ("a", "2", "x")])
     repeats = spool.repeats()
-    assert (repeats.again, repeats.differ, repeats.scattered, repeats.distinct) == ((2,), False, True, 2)
+    assert (repeats.repeated, repeats.differ, repeats.scattered, repeats.distinct) == ((2,), False, True, 2)
     spool.add([("b", "1", "y")])
     assert spool.repeats().differ
     spool.close()

@@ -16,7 +16,7 @@ from app.sis.oneroster_rest.connection import GRADES, Connection
 from app.sis.oneroster_rest.pull import open_rest
 from app.sis.service import sync, sync_csv
 from tests.processes import TRUSTS_NOBODY
-from tests.sis.plain_server import Asked, Said, answering
+from tests.sis.plain_server import Reply, SisRequest, answering
 from tests.sis.rest_source import Version, behave, connect, quiet
 from tests.sis.roster_zip import ask, fingerprint
 from tests.sis.sandbox_sis import running
@@ -78,8 +78,8 @@ async def test_rest_11_after_csv_changes_nothing(north: Town, sis: str, tmp_path
     grades = await ask(north, "SELECT count(*) FROM result WHERE district_id = :district")
     assert grades[0][0] > 1000
     before = await fingerprint(north)
-    again = await sync_rest(north, connect(sis, "1.1"))
-    assert (again.state, again.exit_code, again.total("changes")) == ("applied", 0, 0)
+    repeated = await sync_rest(north, connect(sis, "1.1"))
+    assert (repeated.state, repeated.exit_code, repeated.total("changes")) == ("applied", 0, 0)
     assert await fingerprint(north) == before
 
 
@@ -96,8 +96,8 @@ async def test_rest_12_after_csv_changes_the_roles_that_12_alone_tells_apart(
     roles = dict(map(tuple, await ask(north, NIGHTLY)))
     assert roles["districtAdministrator"] + roles["siteAdministrator"] == heads
     assert "administrator" not in roles
-    again = await sync_rest(north, connect(sis, "1.2"))
-    assert (again.state, again.total("changes")) == ("applied", 0)
+    repeated = await sync_rest(north, connect(sis, "1.2"))
+    assert (repeated.state, repeated.total("changes")) == ("applied", 0)
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
@@ -123,9 +123,9 @@ HELD = [
 ]
 
 
-@pytest.mark.parametrize(("quirk", "version", "says"), HELD, ids=[quirk for quirk, _, _ in HELD])
+@pytest.mark.parametrize(("quirk", "version", "reason_part"), HELD, ids=[quirk for quirk, _, _ in HELD])
 async def test_what_looks_like_a_district_that_empties_is_held(
-    north: Town, sis: str, quirk: str, version: Version, says: str
+    north: Town, sis: str, quirk: str, version: Version, reason_part: str
 ) -> None:
     """A delivery in which most rows are missing is held with exit 4 and a sentence, and the roster is unchanged."""
     few = connect(sis, version, leave_out=GRADES)
@@ -135,7 +135,7 @@ async def test_what_looks_like_a_district_that_empties_is_held(
     behave(sis, quirk, day=DAY)
     held = await sync_rest(north, few)
     assert (held.state, held.exit_code) == ("held", 4), held.sentence
-    assert any(says in reason for reason in held.held_because), held.held_because
+    assert any(reason_part in reason for reason in held.held_because), held.held_because
     assert await fingerprint(north) == before
 
 
@@ -177,14 +177,14 @@ def _served(sample: Path) -> Iterator[str]:
     with zipfile.ZipFile(sample) as archive:
         files = {Path(name).stem: json.loads(archive.read(name)) for name in archive.namelist()}
 
-    def answer(request: Asked) -> Said:
+    def answer(request: SisRequest) -> Reply:
         if request.name == "token":
-            return Said(body={"access_token": "t", "token_type": "bearer"})
+            return Reply(body={"access_token": "t", "token_type": "bearer"})
         if request.name not in files:
-            return Said(404, {"imsx_codeMajor": "failure"})
+            return Reply(404, {"imsx_codeMajor": "failure"})
         first = int(request.query["offset"])
         rows = files[request.name][request.name][first : first + min(500, int(request.query["limit"]))]
-        return Said(body={request.name: rows})
+        return Reply(body={request.name: rows})
 
     with answering(answer) as (address, _):
         yield address
@@ -201,8 +201,8 @@ async def test_what_a_provider_of_others_served_is_taken_whole(north: Town) -> N
         assert counted == dict(zip(ROSTER, (4, 7, 84, 532, 2888, 12048, 960), strict=True))
         assert report.refusals == []
         assert report.total("quarantined") == 0
-        again = await sync_rest(north, connect(address, "1.2"))
-        assert (again.state, again.total("changes")) == ("applied", 0)
+        repeated = await sync_rest(north, connect(address, "1.2"))
+        assert (repeated.state, repeated.total("changes")) == ("applied", 0)
     grades = await ask(north, "SELECT DISTINCT unnest(grades) FROM person WHERE district_id = :district ORDER BY 1")
     assert [grade for (grade,) in grades] == [*(f"{number:02}" for number in range(1, 12)), "KG"]
     roles = dict(map(tuple, await ask(north, NIGHTLY)))

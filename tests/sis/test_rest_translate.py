@@ -26,7 +26,7 @@ def org(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("value", "found"),
+    ("value", "expected"),
     [
         (org("a"), "a"),
         ("a", "a"),
@@ -40,14 +40,14 @@ def org(name: str) -> dict[str, str]:
     ],
     ids=str,
 )
-def test_a_reference_is_read_in_every_form(value: object, found: str) -> None:
+def test_a_reference_is_read_in_every_form(value: object, expected: str) -> None:
     """GUIDRef, flat, a href only, another case, a list of one, a number."""
-    assert cells("org", {"sourcedId": "o", "parent": value})["parentSourcedId"] == found
-    assert cells("org", {"sourcedId": "o", "parentSourcedId": value})["parentSourcedId"] == found
+    assert cells("org", {"sourcedId": "o", "parent": value})["parentSourcedId"] == expected
+    assert cells("org", {"sourcedId": "o", "parentSourcedId": value})["parentSourcedId"] == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "found"),
+    ("value", "expected"),
     [
         ([org("a"), org("b"), org("a")], "a,b"),
         ("a,b", "a,b"),
@@ -58,14 +58,14 @@ def test_a_reference_is_read_in_every_form(value: object, found: str) -> None:
     ],
     ids=str,
 )
-def test_references_are_read_in_every_form(value: object, found: str) -> None:
+def test_references_are_read_in_every_form(value: object, expected: str) -> None:
     """A list of GUIDRefs, of ids, one alone, a string; each once."""
-    assert cells("class", {"sourcedId": "c", "terms": value})["termSourcedIds"] == found
-    assert cells("class", {"sourcedId": "c", "termSourcedIds": value})["termSourcedIds"] == found
+    assert cells("class", {"sourcedId": "c", "terms": value})["termSourcedIds"] == expected
+    assert cells("class", {"sourcedId": "c", "termSourcedIds": value})["termSourcedIds"] == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "found"),
+    ("value", "expected"),
     [
         (["KG"], "KG"),
         ("03,04", "03,04"),
@@ -80,23 +80,23 @@ def test_references_are_read_in_every_form(value: object, found: str) -> None:
     ],
     ids=str,
 )
-def test_grades_are_read_in_every_form(value: object, found: str) -> None:
+def test_grades_are_read_in_every_form(value: object, expected: str) -> None:
     """Grades are read from codes, names, numbers and lists; unknown values are kept."""
-    assert cells("person", USER | {"grades": value})["grades"] == found
+    assert cells("person", USER | {"grades": value})["grades"] == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "found"),
+    ("value", "expected"),
     [(True, "true"), (False, "false"), ("true", "true"), (1, "1"), (1.0, "1"), ("False", "False"), (None, "")],
     ids=str,
 )
-def test_booleans_go_on_as_text_that_the_sync_reads(value: object, found: str) -> None:
+def test_booleans_go_on_as_text_that_the_sync_reads(value: object, expected: str) -> None:
     """Booleans become text for the sync's checks, and values without meaning stay."""
-    assert cells("person", USER | {"enabledUser": value})["enabledUser"] == found
+    assert cells("person", USER | {"enabledUser": value})["enabledUser"] == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "found"),
+    ("value", "expected"),
     [
         ("2026-08-17", "2026-08-17"),
         ("2026-08-17T00:00:00.000Z", "2026-08-17"),
@@ -106,9 +106,9 @@ def test_booleans_go_on_as_text_that_the_sync_reads(value: object, found: str) -
     ],
     ids=str,
 )
-def test_a_date_with_a_time_is_its_day(value: object, found: str) -> None:
+def test_a_date_with_a_time_is_its_day(value: object, expected: str) -> None:
     """The day that the source names, in its own time."""
-    assert cells("enrollment", {"sourcedId": "e", "beginDate": value})["beginDate"] == found
+    assert cells("enrollment", {"sourcedId": "e", "beginDate": value})["beginDate"] == expected
 
 
 ROLES = [
@@ -257,5 +257,5 @@ def test_rows_without_an_id_are_no_repeats() -> None:
         repeats = spool.repeats()
     finally:
         spool.close()
-    assert repeats.again == ()
+    assert repeats.repeated == ()
     assert not repeats.differ

@@ -12,9 +12,9 @@ from app.sis.oneroster_rest.walk import CollectionChanged, Fetch, Walk, WalkPage
 from app.sis.port import SourceRefused
 
 
-def page(rows: list[str], **said: object) -> WalkPage:
+def page(rows: list[str], **metadata: object) -> WalkPage:
     """A page of rows that are their ids."""
-    return WalkPage(list(rows), list(rows), **said)  # type: ignore[arg-type]  # fields by name
+    return WalkPage(list(rows), list(rows), **metadata)  # type: ignore[arg-type]  # fields by name
 
 
 def many(count: int) -> list[str]:
@@ -202,18 +202,18 @@ async def test_links_that_are_no_offsets_are_followed() -> None:
 
 def _turning(at: int, after: Callable[[], dict[str, object]]) -> Fetch:
     async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
-        said: dict[str, object] = {"total": 95, "revision": "1"} if offset < at else after()
-        return page(many(95)[offset : offset + limit], **said)
+        metadata: dict[str, object] = {"total": 95, "revision": "1"} if offset < at else after()
+        return page(many(95)[offset : offset + limit], **metadata)
 
     return fetch
 
 
 @pytest.mark.parametrize("ahead", [1, 5])
-@pytest.mark.parametrize("said", [{"total": 96, "revision": "1"}, {"total": 95, "revision": "2"}])
-async def test_a_source_that_moves_is_noticed(said: dict[str, object], ahead: int) -> None:
+@pytest.mark.parametrize("metadata", [{"total": 96, "revision": "1"}, {"total": 95, "revision": "2"}])
+async def test_a_source_that_moves_is_noticed(metadata: dict[str, object], ahead: int) -> None:
     """A change of the total or the revision during the walk is noticed, with one page at a time and with several."""
     with pytest.raises(CollectionChanged):
-        await walked(_turning(40, lambda: said), ahead=ahead)
+        await walked(_turning(40, lambda: metadata), ahead=ahead)
 
 
 async def test_pages_ahead_are_no_more_than_allowed_and_end_with_the_walk() -> None:

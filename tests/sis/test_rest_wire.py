@@ -16,18 +16,18 @@ from app.sis.oneroster_rest.connection import Connection, RetryPolicy
 from app.sis.oneroster_rest.signin import sign, signature_base
 from app.sis.oneroster_rest.wire import parse_retry_after
 from app.sis.port import SourceRefused
-from tests.sis.plain_server import Asked, Said, answering
+from tests.sis.plain_server import Reply, SisRequest, answering
 from tests.sis.rest_source import connect, pulled
 
 TOKEN = {"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600}
 EMPTY = {"orgs", "academicSessions", "courses", "classes", "users", "enrollments", "demographics"}
 
 
-def well(request: Asked) -> Said:
+def well(request: SisRequest) -> Reply:
     """A source without rows and without grades."""
     if request.name == "token":
-        return Said(body=TOKEN)
-    return Said(body={request.name: []}) if request.name in EMPTY else Said(404)
+        return Reply(body=TOKEN)
+    return Reply(body={request.name: []}) if request.name in EMPTY else Reply(404)
 
 
 def test_signature_of_rfc_5849() -> None:
@@ -70,11 +70,11 @@ def test_a_secret_is_in_no_text_of_the_settings() -> None:
 async def test_basic_is_encoded_and_then_tried_as_it_is() -> None:
     """RFC 6749 encodes id and secret in the header; servers that do not decode them are common."""
 
-    def answer(requests: Asked) -> Said:
+    def answer(requests: SisRequest) -> Reply:
         if requests.name != "token":
             return well(requests)
         pair = base64.b64decode(requests.headers["authorization"].partition(" ")[2]).decode()
-        return Said(body=TOKEN) if pair == "no:rth:a%b+c" else Said(401, {"error": "invalid_client"})
+        return Reply(body=TOKEN) if pair == "no:rth:a%b+c" else Reply(401, {"error": "invalid_client"})
 
     with answering(answer) as (address, requests):
         await pulled(connect(address, "1.1", client_id="no:rth", client_secret="a%b+c"))
@@ -86,8 +86,8 @@ async def test_the_secret_follows_no_redirect_to_another_host() -> None:
     """A redirect of the token endpoint to another host is refused, and no secret is sent there."""
     with answering(well) as (other, seen):
 
-        def answer(request: Asked) -> Said:
-            return Said(307, headers={"Location": f"{other}token"}) if request.name == "token" else well(request)
+        def answer(request: SisRequest) -> Reply:
+            return Reply(307, headers={"Location": f"{other}token"}) if request.name == "token" else well(request)
 
         with answering(answer) as (address, _):
             with pytest.raises(SourceRefused, match="secret must not go"):
@@ -100,9 +100,9 @@ async def test_no_page_is_fetched_from_another_place(status: int) -> None:
     """A redirect of a page is refused, and no token is sent elsewhere."""
     with answering(well) as (other, seen):
 
-        def answer(request: Asked) -> Said:
+        def answer(request: SisRequest) -> Reply:
             redirect = {"Location": f"{other}{request.name}"}
-            return Said(status, headers=redirect) if request.name == "enrollments" else well(request)
+            return Reply(status, headers=redirect) if request.name == "enrollments" else well(request)
 
         with answering(answer) as (address, _):
             with pytest.raises(SourceRefused, match="not followed"):
@@ -115,12 +115,12 @@ async def test_a_next_on_another_host_gets_no_token() -> None:
     users = [{"sourcedId": f"u{number}", "status": "active"} for number in range(5)]
     with answering(well) as (other, seen):
 
-        def answer(request: Asked) -> Said:
+        def answer(request: SisRequest) -> Reply:
             if request.name != "users":
                 return well(request)
             at = int(request.query["offset"])
             link = {"Link": f'<{other}users?cursor=abc>; rel="next"'} if at + 2 < 5 else {}
-            return Said(body={"users": users[at : at + 2]}, headers=link)
+            return Reply(body={"users": users[at : at + 2]}, headers=link)
 
         with answering(answer) as (address, _):
             rows, warnings = await pulled(connect(address, "1.1"))
@@ -133,12 +133,12 @@ async def test_a_cursor_is_followed_on_the_same_host() -> None:
     """A `next` link without an offset on the same host is followed with the token, also a relative one."""
     pages = {"": ("u0", "b"), "b": ("u1", "c"), "c": ("u2", "")}
 
-    def answer(request: Asked) -> Said:
+    def answer(request: SisRequest) -> Reply:
         if request.name != "users":
             return well(request)
         one, after = pages[request.query.get("cursor", "")]
         link = {"Link": f'<?cursor={after}>; title="a, b"; rel="next"'} if after else {}
-        return Said(body={"users": [{"sourcedId": one}]}, headers=link)
+        return Reply(body={"users": [{"sourcedId": one}]}, headers=link)
 
     with answering(answer) as (address, _):
         rows, _ = await pulled(connect(address, "1.1"))
@@ -181,7 +181,7 @@ def test_retry_after_is_read_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 async def test_a_source_is_waited_for_but_not_for_ever(status: int) -> None:
     """Retries end after a limit with a sentence that gives advice."""
-    with answering(lambda requests: Said(body=TOKEN) if requests.name == "token" else Said(status, "<html>busy")) as (
+    with answering(lambda requests: Reply(body=TOKEN) if requests.name == "token" else Reply(status, "<html>busy")) as (
         address,
         requests,
     ):
@@ -193,7 +193,7 @@ async def test_a_source_is_waited_for_but_not_for_ever(status: int) -> None:
 
 async def test_a_wait_beyond_patience_is_not_begun() -> None:
     """A wait that exceeds the limit is not begun, and the sentence states the wait."""
-    with answering(lambda _: Said(429, headers={"Retry-After": "86400"})) as (address, requests):
+    with answering(lambda _: Reply(429, headers={"Retry-After": "86400"})) as (address, requests):
         with pytest.raises(SourceRefused, match="a delay of 86,400 s"):
             await pulled(connect(address, "1.1"))
     assert len(requests) == 1
@@ -205,13 +205,13 @@ async def test_a_retry_after_is_honoured_by_every_request() -> None:
     came: list[float] = []
     turn = threading.Lock()
 
-    def answer(request: Asked) -> Said:
+    def answer(request: SisRequest) -> Reply:
         if request.name == "token":
-            return Said(body=TOKEN)
+            return Reply(body=TOKEN)
         with turn:
             if not named:
                 named.append(time.monotonic())
-                return Said(429, headers={"Retry-After": "2"})
+                return Reply(429, headers={"Retry-After": "2"})
             came.append(time.monotonic())
         # Those that were under way already end later, so that none makes room for another before the 429 is read.
         time.sleep(max(0.0, named[0] + 1.5 - time.monotonic()))
@@ -231,7 +231,7 @@ GARBLED = ["", "<html>maintenance</html>", '{"orgs": [', "\ufeff"]
 @pytest.mark.parametrize("body", GARBLED)
 async def test_an_answer_that_is_no_json_is_asked_for_again_and_then_refused(body: str) -> None:
     """A response that is no JSON is requested again and finally refused, without a word of it."""
-    with answering(lambda requests: Said(body=body) if requests.name == "orgs" else well(requests)) as (
+    with answering(lambda requests: Reply(body=body) if requests.name == "orgs" else well(requests)) as (
         address,
         requests,
     ):
@@ -249,12 +249,15 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize("what", DEEP)
-async def test_lists_in_lists_without_end_are_refused(what: str) -> None:
+@pytest.mark.parametrize("case", DEEP)
+async def test_lists_in_lists_without_end_are_refused(case: str) -> None:
     """JSON that is nested too deeply is refused with a sentence."""
-    form, deep = DEEP[what]
+    form, deep = DEEP[case]
     body = form % ("[" * deep + "]" * deep)
-    with answering(lambda request: Said(body=body) if request.name == "orgs" else well(request)) as (address, _):
+    with answering(lambda request: Reply(body=body) if request.name == "orgs" else well(request)) as (
+        address,
+        _,
+    ):
         with pytest.raises(SourceRefused, match="orgs"):
             await pulled(connect(address, "1.1"))
 
@@ -273,7 +276,10 @@ NO_LISTS: list[object] = [
 @pytest.mark.parametrize("body", NO_LISTS, ids=str)
 async def test_what_is_no_list_is_never_an_empty_one(body: object) -> None:
     """A 200 response without a list is refused, and its free text is not shown."""
-    with answering(lambda request: Said(body=body) if request.name == "users" else well(request)) as (address, _):
+    with answering(lambda request: Reply(body=body) if request.name == "users" else well(request)) as (
+        address,
+        _,
+    ):
         with pytest.raises(SourceRefused, match="no row is removed") as refused:
             await pulled(connect(address, "1.1"))
     assert "Ada" not in refused.value.detail
@@ -285,9 +291,9 @@ async def test_what_is_no_list_is_never_an_empty_one(body: object) -> None:
 async def test_a_list_in_another_dress_is_one(body: object) -> None:
     """Another case, no envelope, one row without a list: the row is there."""
 
-    def answer(request: Asked) -> Said:
+    def answer(request: SisRequest) -> Reply:
         more = request.name == "users" and request.query["offset"] == "0"
-        return Said(body=body) if more else well(request)
+        return Reply(body=body) if more else well(request)
 
     with answering(answer) as (address, _):
         rows, _ = await pulled(connect(address, "1.1"))
@@ -298,7 +304,10 @@ async def test_a_page_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
     """A response that is too long is cut off, so that memory is bounded."""
     monkeypatch.setattr("app.sis.oneroster_rest.wire.MAX_PAGE_BYTES", 10_000)
     body = {"users": [{"sourcedId": f"u{number}"} for number in range(2000)]}
-    with answering(lambda request: Said(body=body) if request.name == "users" else well(request)) as (address, _):
+    with answering(lambda request: Reply(body=body) if request.name == "users" else well(request)) as (
+        address,
+        _,
+    ):
         with pytest.raises(SourceRefused, match="set a lower page-size"):
             await pulled(connect(address, "1.1"))
 
@@ -306,8 +315,8 @@ async def test_a_page_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_sort_that_is_refused_is_done_without() -> None:
     """If the source refuses the sort parameter, pages are requested without it."""
 
-    def answer(request: Asked) -> Said:
-        return Said(400) if "sort" in request.query else well(request)
+    def answer(request: SisRequest) -> Reply:
+        return Reply(400) if "sort" in request.query else well(request)
 
     with answering(answer) as (address, _):
         rows, warnings = await pulled(connect(address, "1.1"), datetime(2026, 1, 2, tzinfo=UTC))
@@ -319,12 +328,12 @@ async def test_no_name_reaches_a_log_or_an_error(caplog: pytest.LogCaptureFixtur
     """Through a pull that succeeds and one that fails in the middle, at every level."""
     rows = [{"sourcedId": f"u{number}", "givenName": "Canary", "password": "canary-word"} for number in range(3)]
 
-    def answer(request: Asked) -> Said:
+    def answer(request: SisRequest) -> Reply:
         if request.name != "users":
             return well(request)
         if request.query["offset"] == "0":
-            return Said(body={"users": rows})
-        return Said(418, {"users": rows, "imsx_description": "Canary"})
+            return Reply(body={"users": rows})
+        return Reply(418, {"users": rows, "imsx_description": "Canary"})
 
     with caplog.at_level(logging.DEBUG), answering(answer) as (address, _):
         with pytest.raises(SourceRefused) as refused:

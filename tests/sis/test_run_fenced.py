@@ -41,11 +41,11 @@ async def _killed(town: Town, folder: Path, source: str = "csv") -> UUID:
     return made.source.id
 
 
-async def _night(town: Town) -> None:
+async def _run_due_syncs(town: Town) -> None:
     due = now() - timedelta(minutes=1)
     await ask(town, "UPDATE sis_source SET due = :due WHERE district_id = :district", due=due)
-    night = SyncScheduler(town.worker_engine, town.settings.keyring, SANDBOX)
-    await night._district(town.district_id)
+    scheduler = SyncScheduler(town.worker_engine, town.settings.keyring, SANDBOX)
+    await scheduler._district(town.district_id)
 
 
 async def _runs(town: Town) -> list[tuple[str, str]]:
@@ -58,7 +58,7 @@ async def test_a_killed_run_by_hand_is_ended_by_the_night(north: Town, tmp_path:
     """A manual run that was killed is ended as failed by the next scheduled run."""
     await _killed(north, tmp_path)
     await ask(north, f"UPDATE sis_run SET leased_until = {lease} WHERE district_id = :district")
-    await _night(north)
+    await _run_due_syncs(north)
     first, second = await _runs(north)
     assert first == ("failed", "The sync broke off. The roster is as it was.")
     assert second[0] == "applied"
@@ -81,7 +81,7 @@ async def test_a_killed_run_by_hand_keeps_nobody_from_asking(north: Town, tmp_pa
         with pytest.raises(AlreadyRunning):
             async with north.unit() as work:
                 await request_run(work, source_id)
-        await _night(north)
+        await _run_due_syncs(north)
         assert [state for state, _ in await _runs(north)] == ["running"]
         rows = await ask(north, "SELECT leased_until > now() FROM sis_run WHERE district_id = :district")
         assert [row[0] for row in rows] == [True]

@@ -53,12 +53,12 @@ def _answers(address: str) -> dict[str, tuple[int, dict[str, str], bytes]]:
         assert grant["scope"].split(), "a token without a requested scope reads everything"
         client.headers["Authorization"] = f"Bearer {grant['access_token']}"
         answers = {path: client.get(path) for path in PATHS}
-    here = address.encode()
+    own_address = address.encode()
     return {
         path: (
             answer.status_code,
             {name: text.replace(address, "") for name, text in answer.headers.items() if name != "date"},
-            answer.content.replace(here, b""),
+            answer.content.replace(own_address, b""),
         )
         for path, answer in answers.items()
     }

@@ -204,10 +204,10 @@ FILTERS: list[tuple[str, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "asked", "matches"), FILTERS, ids=[asked for _, asked, _ in FILTERS])
-def test_filters(client: httpx.Client, name: str, asked: str, matches: Any) -> None:
+@pytest.mark.parametrize(("name", "condition", "matches"), FILTERS, ids=[condition for _, condition, _ in FILTERS])
+def test_filters(client: httpx.Client, name: str, condition: str, matches: Any) -> None:
     """Each filter operator returns the matching rows and their number."""
-    answer = client.get(f"{V11}/{name}", params={"filter": asked, "limit": 20_000})
+    answer = client.get(f"{V11}/{name}", params={"filter": condition, "limit": 20_000})
     if matches is None:
         assert error(answer) == (400, "invaliddata")
         return
@@ -215,7 +215,7 @@ def test_filters(client: httpx.Client, name: str, asked: str, matches: Any) -> N
     assert expected
     assert rows(answer) == expected
     assert int(answer.headers["x-total-count"]) == len(expected)
-    assert everything(client, f"{V11}/{name}", max(1, len(expected) // 3), filter=asked) == expected
+    assert everything(client, f"{V11}/{name}", max(1, len(expected) // 3), filter=condition) == expected
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
@@ -307,8 +307,8 @@ def test_a_token_ends() -> None:
         while answer.status_code == 200:
             answer = client.get(f"{V12}/enrollments", params={"limit": 5000})
         assert error(answer) == (401, "unauthorisedrequest")
-        with signed_in(address) as again:
-            assert again.get(f"{V12}/orgs").status_code == 200
+        with signed_in(address) as repeated:
+            assert repeated.get(f"{V12}/orgs").status_code == 200
 
 
 def test_another_process_serves_the_same(client: httpx.Client) -> None:

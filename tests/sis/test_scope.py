@@ -77,8 +77,8 @@ async def test_only_the_chosen_schools_come(north: Town, tmp_path: Path) -> None
     assert (await _people(north, "north"), await _people(north, "south")) == (STUDENTS // 2 + 1, 0)
     assert f"users.csv: {STUDENTS // 2 + 1} new or changed rows are left out" in " ".join(report.warnings)
     assert "enrollments.csv: " in " ".join(report.warnings)
-    again = await _run(north, made, Export(), path)
-    assert (again.total("changes"), again.total("quarantined")) == (0, 0)
+    repeated = await _run(north, made, Export(), path)
+    assert (repeated.total("changes"), repeated.total("quarantined")) == (0, 0)
 
 
 async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> No
     assert "users.csv: 1 new or changed rows are left out" in warnings
     # The other school vanishes from the delivery altogether, as a vendor does who restricts its own export.
     export.rows["users"] = [row for row in export.rows["users"] if row["orgSourcedIds"] != "south"]
-    there = {row["sourcedId"] for row in export.rows["users"]}
+    user_ids = {row["sourcedId"] for row in export.rows["users"]}
     for name, column in (("enrollments", "userSourcedId"), ("demographics", "sourcedId")):
-        export.rows[name] = [row for row in export.rows[name] if row[column] in there]
+        export.rows[name] = [row for row in export.rows[name] if row[column] in user_ids]
     export.rows["classes"] = [row for row in export.rows["classes"] if row["schoolSourcedId"] != "south"]
     gone = await _run(north, made, export, path)
     assert (gone.state, gone.total("removed") + gone.total("absent")) == ("applied", 0), gone.sentence

@@ -63,8 +63,8 @@ async def test_a_window_is_recorded_once(north: Town, tmp_path: Path) -> None:
     assert list(schools[0][0]) == [north.schools[1]]
     assert await _last_scores(north) == {DAY}
     before = await versions(north)
-    again = await load(north, Scores(), tmp_path)
-    assert (again.state, again.kinds["score"].unchanged, again.total("changes")) == ("applied", 3, 0)
+    repeated = await load(north, Scores(), tmp_path)
+    assert (repeated.state, repeated.kinds["score"].unchanged, repeated.total("changes")) == ("applied", 3, 0)
     assert await versions(north) == before
     assert await staged_rows(north) == {}
 
@@ -196,8 +196,8 @@ async def test_a_persons_word_stays(north: Town, tmp_path: Path) -> None:
     async with north.unit() as work:
         await amend_score(work, await _score_id(north, "w0"), Amendment("Scored again", value=47.0))
         await remove_score(work, await _score_id(north, "w1"), "Another child's paper")
-    again = await load(north, scores, tmp_path)
-    assert (again.exit_code, again.total("changes"), again.kinds["score"].unchanged) == (0, 0, 3)
+    repeated = await load(north, scores, tmp_path)
+    assert (repeated.exit_code, repeated.total("changes"), repeated.kinds["score"].unchanged) == (0, 0, 3)
     scores.rows[0]["value"], scores.rows[1]["value"] = "48", "49"
     other = await load(north, scores, tmp_path)
     assert (other.exit_code, refused(other)) == (3, [(2, "value", "score.amended"), (3, "value", "score.amended")])
@@ -220,8 +220,8 @@ async def test_a_file_without_ids_is_known_by_student_measure_day_and_attempt(no
     scores = Scores(columns=("studentSourcedId", "measure", "date", "value"))
     scores.rows[2]["studentSourcedId"] = "sis:sis:cy-1"
     assert (await load(north, scores, tmp_path)).kinds["score"].created == 3
-    again = await load(north, scores, tmp_path)
-    assert (again.total("changes"), again.kinds["score"].unchanged) == (0, 3)
+    repeated = await load(north, scores, tmp_path)
+    assert (repeated.total("changes"), repeated.kinds["score"].unchanged) == (0, 3)
     scores.rows[2]["value"] = "50"
     assert (await load(north, scores, tmp_path)).kinds["score"].updated == 1
     assert {(row[1], row[2], row[6]) for row in await scores_of(north)} == {
@@ -267,13 +267,13 @@ async def test_a_file_that_changes_too_much_is_held(north: Town, tmp_path: Path)
     assert held.sentence.startswith("The sync is held, and no score has changed: ")
     assert "60 of 60 scores (100%) would be changed; the limit is 75%." in held.sentence
     assert {row[2] for row in await scores_of(north)} == {50.0}
-    next_night = await load(north, scores, tmp_path)
-    assert next_night.plan is not None
+    next_report = await load(north, scores, tmp_path)
+    assert next_report.plan is not None
     assert held.plan is not None
-    assert next_night.plan["digest"] == held.plan["digest"]
+    assert next_report.plan["digest"] == held.plan["digest"]
     states = await ask(north, "SELECT state FROM sis_run WHERE district_id = :district ORDER BY id")
     assert [row[0] for row in states] == ["applied", "discarded", "held"]
-    done = await _approve(north, next_night)
+    done = await _approve(north, next_report)
     assert (done.state, done.sentence) == ("applied", "60 changes were made.")
     assert {row[2] for row in await scores_of(north)} == {5.0}
 

@@ -73,11 +73,11 @@ async def test_an_uploaded_file_is_applied_by_the_worker(app: FastAPI, north: To
     assert (wrong.status_code, wrong.json()["code"]) == (409, "source.kind")
     dry = await asks.ask("POST", path, content=text, headers=SENT, params={"dry": "true"})
     assert dry.status_code == 202, dry.text
-    night = SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)
-    await night._district(north.district_id)
+    scheduler = SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)
+    await scheduler._district(north.district_id)
     assert await scores_of(north) == []
     sent = await asks.ask("POST", path, content=text, headers=SENT)
-    await night._district(north.district_id)
+    await scheduler._district(north.district_id)
     run = (await asks.get(sent.headers["location"])).json()
     assert (run["state"], run["mode"], run["counts"]["score"]["created"]) == ("applied", "scores", 3), run["sentence"]
     assert len(await scores_of(north)) == 3

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.settings import Settings
 from tests.faces.rest_town import caller
-from tests.house.told_town import tell
+from tests.house.full_district import fill_district
 from tests.house.walk import operations, own_request
 from tests.house.walk_knows import OPEN
 from tests.sis.gradebook_zip import Delivered
@@ -93,13 +93,13 @@ async def test_a_hostile_delivery_leaves_no_value(north: Town, tmp_path: Path, w
     assert (await sync(north, export, tmp_path, limits=LENIENT)).state == "applied"
 
 
-@pytest.mark.parametrize("what", ROWS)
-async def test_a_row_that_is_no_csv_leaves_no_value(north: Town, tmp_path: Path, word: str, what: str) -> None:
+@pytest.mark.parametrize("case", ROWS)
+async def test_a_row_that_is_no_csv_leaves_no_value(north: Town, tmp_path: Path, word: str, case: str) -> None:
     """A row that COPY cannot read is quarantined and leaves no value in the log."""
     export = Delivered(version="1.2")
     for name in export.rows:
         lines = export.sheet(name).split("\r\n")
-        lines.insert(2, ROWS[what](lines[1], word))
+        lines.insert(2, ROWS[case](lines[1], word))
         export.raw[name] = "\r\n".join(lines).encode()
     report = await sync(north, export, tmp_path, limits=LENIENT)
     assert report.state in ("applied", "failed", "held"), report.sentence
@@ -129,12 +129,12 @@ async def test_hostile_requests_leave_no_value(
     app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, word: str
 ) -> None:
     """Commands with the canary in every text leave it in the log neither when refused nor when accepted."""
-    told = await tell(await found_town("north", engine, worker_engine, settings))
-    north, sent, faults = caller(app, told.town), 0, []
+    district = await fill_district(await found_town("north", engine, worker_engine, settings))
+    north, sent, faults = caller(app, district.town), 0, []
     for operation in operations(app):
         if operation.name in OPEN or operation.reads:
             continue
-        request = own_request(operation, told)
+        request = own_request(operation, district)
         if request.json is None:
             continue
         for body in _bodies(request.json, word):

@@ -43,7 +43,7 @@ CSV = {"kind": "oneroster-csv", "client_id": None, "client_secret": None}
 
 
 @pytest.mark.parametrize(
-    ("more", "found"),
+    ("more", "expected"),
     [
         ({}, []),
         ({"kind": "sftp"}, [("/kind", "kind.unknown")]),
@@ -91,9 +91,9 @@ CSV = {"kind": "oneroster-csv", "client_id": None, "client_secret": None}
         ({**CSV, "url": "https://sis.example.org/a.zip", "auth": "oauth1"}, [("/auth", "auth.unknown")]),
     ],
 )
-def test_a_setting_is_held_to_its_bounds(more: dict[str, Any], found: list[tuple[str, str]]) -> None:
+def test_a_setting_is_held_to_its_bounds(more: dict[str, Any], expected: list[tuple[str, str]]) -> None:
     """Each setting beyond its limit is refused with its pointer and code, and the limit itself is accepted."""
-    assert _codes(more) == found
+    assert _codes(more) == expected
 
 
 def test_a_local_path_is_an_operators_to_name() -> None:
@@ -256,8 +256,8 @@ async def test_a_source_that_was_only_named_gets_its_settings(north: Town, tmp_p
     await sync(north, Export(), tmp_path)
     before = await row_id(north, "person", "s1")
     made = await _make(north, "csv", **CSV, url="https://sis.example.org/roster.zip")
-    again = await sync(north, Export(), tmp_path)
-    assert again.total("changes") == 0
+    repeated = await sync(north, Export(), tmp_path)
+    assert repeated.total("changes") == 0
     assert await row_id(north, "person", "s1") == before
     with pytest.raises(Conflict):
         await _make(north, "csv")

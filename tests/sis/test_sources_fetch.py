@@ -59,9 +59,9 @@ async def _run(town: Town, made: sources.ConfiguredSource, mode: Mode | None = N
     )
 
 
-async def _chosen(folder: Path, taken: list[dict[str, Any]], *, again: bool = False) -> str | None:
+async def _chosen(folder: Path, taken: list[dict[str, Any]], *, repeated: bool = False) -> str | None:
     try:
-        async with open_path(folder, taken, again=again) as opened:
+        async with open_path(folder, taken, reimport=repeated) as opened:
             taken.append(opened.taken)
             return str(opened.taken["name"])
     except NothingNew:
@@ -76,9 +76,9 @@ async def test_a_file_is_taken_once_unless_it_is_asked_for_again(north: Town, tm
     assert (first.state, first.exit_code, first.mode) == ("applied", 0, "full")
     assert first.taken is not None
     assert first.taken["name"] == "roster.zip"
-    again = await _run(north, made)
-    assert (again.state, again.exit_code) == ("skipped", 0)
-    assert "There is nothing new in roster.zip" in again.sentence
+    repeated = await _run(north, made)
+    assert (repeated.state, repeated.exit_code) == ("skipped", 0)
+    assert "There is nothing new in roster.zip" in repeated.sentence
     assert (await _run(north, made, "full")).state == "applied"
     types = await ask(north, "SELECT type FROM event WHERE district_id = :district AND subject_kind = 'run'")
     assert types == [("sync.applied",)]
@@ -107,7 +107,7 @@ async def test_of_a_drop_folder_the_newest_whole_zip_is_taken(tmp_path: Path) ->
         _drop(tmp_path, name, export, age)
     assert await _chosen(tmp_path, taken) == "c.ZIP"
     assert await _chosen(tmp_path, taken) is None
-    assert await _chosen(tmp_path, taken, again=True) == "c.ZIP"
+    assert await _chosen(tmp_path, taken, repeated=True) == "c.ZIP"
 
 
 async def test_deltas_in_a_drop_folder_are_taken_each_in_turn(tmp_path: Path) -> None:
@@ -203,12 +203,12 @@ async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path
         assert ((await _run(north, made)).state, first.total("created") > 100) == ("applied", True)
 
 
-@pytest.mark.parametrize("told", ["Sat, 22 Nov 2098 03:00:00 GMT", "yesterday", "Sat, 22 Nov 2025 03:00:00 GMT"])
-def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(told: str) -> None:
+@pytest.mark.parametrize("date_header", ["Sat, 22 Nov 2098 03:00:00 GMT", "yesterday", "Sat, 22 Nov 2025 03:00:00 GMT"])
+def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(date_header: str) -> None:
     """A source's clock that is ahead does not move the watermark ahead of our own clock."""
     for read in (_response_time, parse_http_date):
-        instant = read(told)
-        assert instant is None if told == "yesterday" else instant is not None and instant <= now()
+        instant = read(date_header)
+        assert instant is None if date_header == "yesterday" else instant is not None and instant <= now()
         assert read(None) is None
     assert parse_http_date("Sat, 22 Nov 2025 03:00:00 GMT") == datetime(2025, 11, 22, 3, tzinfo=UTC)
 

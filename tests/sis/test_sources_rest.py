@@ -27,9 +27,9 @@ REST: dict[str, Any] = {
 }
 
 
-async def _night(town: Town) -> None:
-    night = SyncScheduler(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
-    await night._district(town.district_id)
+async def _run_due_syncs(town: Town) -> None:
+    scheduler = SyncScheduler(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
+    await scheduler._district(town.district_id)
 
 
 async def test_a_source_is_made_changed_and_never_tells_its_secret(app: FastAPI, north: Town, south: Town) -> None:
@@ -77,7 +77,7 @@ async def test_a_run_is_asked_for_and_carried_out_by_the_worker(app: FastAPI, no
         run = answer.headers["location"]
         twice = await asks.post("/v1/sync-runs", body)
         assert (twice.status_code, twice.json()["code"]) == (409, "sis.already_running")
-        await _night(north)
+        await _run_due_syncs(north)
     done = (await asks.get(run)).json()
     assert (done["state"], done["mode"], done["asked_by"]) == ("applied", "full", "test client")
     report = await asks.ask("GET", f"{run}/report", headers={"Accept": "text/plain"})
@@ -86,7 +86,7 @@ async def test_a_run_is_asked_for_and_carried_out_by_the_worker(app: FastAPI, no
     assert (await asks.get(f"{run}/report")).json()["next"][0].startswith("Nothing.")
     undone = await asks.post(f"{run}/undo", None)
     assert undone.status_code == 202
-    await _night(north)
+    await _run_due_syncs(north)
     assert (await asks.get(undone.headers["location"])).json()["state"] == "applied"
     changes = await asks.items(f"{undone.headers['location']}/changes")
     assert {(one["kind"], one["action"]) for one in changes} >= {("org", "remove"), ("enrollment", "remove")}

@@ -171,9 +171,9 @@ async def test_what_a_source_leaves_out_is_not_missed(north: Town) -> None:
         first = await _run(north, made)
         async with north.unit() as work:
             await sources.change_source(work, made.source.id, {"left_out": ("demographics",)}, SANDBOX)
-        again = await _run(north, made, "full")
+        repeated = await _run(north, made, "full")
     assert first.kinds["demographics"].created > 0
-    assert (again.state, again.held_because, again.total("changes")) == ("applied", [], 0)
+    assert (repeated.state, repeated.held_because, repeated.total("changes")) == ("applied", [], 0)
 
 
 async def test_a_file_that_is_left_out_is_neither_taken_nor_missed(north: Town, tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ async def test_a_row_marked_as_deleted_is_removed(north: Town, tmp_path: Path, s
     export.row("enrollments", "e3")["status"] = status
     report = await sync(north, export, tmp_path)
     assert (report.kinds["enrollment"].removed, report.kinds["enrollment"].absent) == (1, 0)
-    again = await sync(north, export, tmp_path)
-    assert (again.kinds["enrollment"].removed, again.total("changes")) == (0, 0)
+    repeated = await sync(north, export, tmp_path)
+    assert (repeated.kinds["enrollment"].removed, repeated.total("changes")) == (0, 0)
 
 
 async def test_an_update_keeps_the_row_as_it_was_in_the_log(north: Town, tmp_path: Path) -> None:

@@ -71,10 +71,10 @@ REFUSED: dict[str, tuple[Callable[[], Export], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-async def test_a_delivery_is_refused_and_the_roster_is_as_it_was(north: Town, tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_delivery_is_refused_and_the_roster_is_as_it_was(north: Town, tmp_path: Path, case: str) -> None:
     """A refused delivery gives exit 5, state `failed` and a sentence with the file, and writes no roster row."""
-    make, words = REFUSED[what]
+    make, words = REFUSED[case]
     await sync(north, Export(), tmp_path)
     before = await fingerprint(north)
     report = await sync(north, make(), tmp_path)

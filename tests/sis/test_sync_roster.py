@@ -99,14 +99,14 @@ async def test_the_sandbox_district_is_synced_day_by_day(north: Town, tmp_path: 
     first = await sync(north, path, tmp_path)
     assert (first.state, first.exit_code) == ("applied", 0)
     before = await fingerprint(north)
-    again = await sync(north, path, tmp_path)
-    assert again.total("changes") == 0
+    repeated = await sync(north, path, tmp_path)
+    assert repeated.total("changes") == 0
     assert await fingerprint(north) == before
     export_csv(district.on(10), path)
     later = await sync(north, path, tmp_path)
     assert later.state == "applied"
     assert later.total("changes") > 0
-    for counts in (counts for report in (first, again, later) for counts in report.kinds.values()):
+    for counts in (counts for report in (first, repeated, later) for counts in report.kinds.values()):
         assert counts.fetched == (
             counts.unchanged + counts.created + counts.updated + counts.removed + counts.quarantined
         )

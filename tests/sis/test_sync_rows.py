@@ -46,10 +46,10 @@ FAULTS: dict[str, tuple[str, str, dict[str, str], tuple[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("what", FAULTS)
-async def test_a_row_that_cannot_be_taken_is_named_and_kept_as_it_was(north: Town, tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("case", FAULTS)
+async def test_a_row_that_cannot_be_taken_is_named_and_kept_as_it_was(north: Town, tmp_path: Path, case: str) -> None:
     """A row that cannot be imported is quarantined with exit 3, and the row of an earlier delivery stays."""
-    file, sourced_id, cells, (field, code) = FAULTS[what]
+    file, sourced_id, cells, (field, code) = FAULTS[case]
     export = Export()
     await sync(north, export, tmp_path)
     before = await fingerprint(north)
@@ -195,5 +195,5 @@ async def test_an_id_with_a_comma_is_one_id(north: Town, tmp_path: Path) -> None
     query = "SELECT count(*) FROM person WHERE district_id = :district AND school_ids = ARRAY[CAST(:school AS uuid)]"
     ((members,),) = await ask(north, query, school=await row_id(north, "org", school))
     assert members == sum(row["orgSourcedIds"] == school for row in export.rows["users"]) > 5
-    again = await sync(north, export, tmp_path)
-    assert (again.exit_code, again.total("changes"), again.warnings) == (0, 0, [])
+    repeated = await sync(north, export, tmp_path)
+    assert (repeated.exit_code, repeated.total("changes"), repeated.warnings) == (0, 0, [])

@@ -120,8 +120,8 @@ async def test_a_repeated_row_is_found_although_it_is_as_it_was(
     """A repeated row that equals the stored one is counted and not skipped twice."""
     await sync(north, Delivered(), tmp_path, limits=LENIENT)
     export = Delivered()
-    again = dict(export.row("enrollments", "e3"), **({"endDate": "2027-01-01"} if differs else {}))
-    export.rows["enrollments"].append(again)
+    repeated = dict(export.row("enrollments", "e3"), **({"endDate": "2027-01-01"} if differs else {}))
+    export.rows["enrollments"].append(repeated)
     read_whole = await _plan(north, export, tmp_path, monkeypatch, sift=False)
     sifted = await _plan(north, export, tmp_path, monkeypatch, sift=True)
     assert sifted[:2] == read_whole[:2]

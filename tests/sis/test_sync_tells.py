@@ -64,15 +64,15 @@ async def test_who_enters_moves_leaves_and_returns_is_told(north: Town, tmp_path
         export.rows[name] += rows
     mover["orgSourcedIds"] = "north"
     await sync(north, export, tmp_path, limits=LENIENT)
-    again = (await _bodies(north, "student."))[len(first) :]
-    assert await _of(north, again) == sorted(
+    repeated = (await _bodies(north, "student."))[len(first) :]
+    assert await _of(north, repeated) == sorted(
         [
             ("student.left", s2, schools["south"]),
             ("student.returned", s2, schools["north"]),
             ("student.returned", s3, schools["south"]),
         ]
     )
-    assert not any("Given" in str(one) for one in first + again)
+    assert not any("Given" in str(one) for one in first + repeated)
 
 
 async def test_an_unchanged_night_tells_nothing(north: Town, tmp_path: Path) -> None:

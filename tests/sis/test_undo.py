@@ -58,11 +58,11 @@ async def test_an_undone_run_leaves_the_roster_as_it_was(north: Town, tmp_path: 
     assert (undone.state, undone.exit_code, undone.total("changes")) == ("applied", 0, 7)
     assert "is undone. 7 changes were made." in undone.sentence
     assert await _living(north) == before
-    again = await ask(
+    repeated = await ask(
         north,
         "SELECT to_jsonb(p) - 'updated_at' FROM person p WHERE district_id = :district AND removed_at IS NOT NULL",
     )
-    assert gone[0] in again, "who had come back is away since the same day"
+    assert gone[0] in repeated, "who had come back is away since the same day"
     log = await ask(
         north,
         "SELECT kind, action, count(*) FROM sis_change WHERE district_id = :district AND run_id = :run "
@@ -88,8 +88,8 @@ async def test_an_undone_run_comes_again_with_the_same_people(north: Town, tmp_p
         "SELECT count(*) FROM person WHERE district_id = :district AND arrived_in IS NOT NULL AND removed_at IS NULL",
     )
     assert left == [(0,)]
-    again = await sync(north, Export(), tmp_path, limits=LENIENT)
-    assert (again.state, again.kinds["person"].restored) == ("applied", STUDENTS + 2)
+    repeated = await sync(north, Export(), tmp_path, limits=LENIENT)
+    assert (repeated.state, repeated.kinds["person"].restored) == ("applied", STUDENTS + 2)
     assert await row_id(north, "person", "s3") == student
 
 

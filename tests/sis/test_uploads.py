@@ -32,9 +32,9 @@ _LIVE = "SELECT count(*) FROM sis_upload_slot WHERE district_id = :district AND 
 CSV = {"name": "sent", "kind": "oneroster-csv", "url": "upload:"}
 
 
-async def _night(town: Town) -> None:
-    night = SyncScheduler(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
-    await night._district(town.district_id)
+async def _run_due_syncs(town: Town) -> None:
+    scheduler = SyncScheduler(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
+    await scheduler._district(town.district_id)
 
 
 async def _source(asks: Caller) -> str:
@@ -71,7 +71,7 @@ async def test_a_zip_that_is_sent_is_applied_by_the_worker(app: FastAPI, north: 
     assert sent.status_code == 202, sent.text
     assert (sent.json()["state"], sent.headers["location"]) == ("pending", f"/v1/sync-runs/{sent.json()['id']}")
     assert await _parts(north) == 4
-    await _night(north)
+    await _run_due_syncs(north)
     run = (await asks.get(sent.headers["location"])).json()
     assert (run["state"], run["counts"]["person"]["created"]) == ("applied", STUDENTS + 2), run["sentence"]
     report = (await asks.get(f"{sent.headers['location']}/report")).json()
@@ -79,9 +79,9 @@ async def test_a_zip_that_is_sent_is_applied_by_the_worker(app: FastAPI, north: 
     assert await _parts(north) == 0
     answer = await asks.post("/v1/sync-runs", {"source": path.split("/")[-2]})
     assert answer.status_code == 202, answer.text
-    await _night(north)
-    again = (await asks.get(answer.headers["location"])).json()
-    assert (again["state"], "No zip was uploaded" in again["sentence"]) == ("skipped", True)
+    await _run_due_syncs(north)
+    repeated = (await asks.get(answer.headers["location"])).json()
+    assert (repeated["state"], "No zip was uploaded" in repeated["sentence"]) == ("skipped", True)
 
 
 async def test_it_may_be_tried_dry(app: FastAPI, north: Town) -> None:
@@ -90,7 +90,7 @@ async def test_it_may_be_tried_dry(app: FastAPI, north: Town) -> None:
     path = await _source(asks)
     before = await fingerprint(north)
     sent = await _send(asks, path, Export().packed(), dry="true")
-    await _night(north)
+    await _run_due_syncs(north)
     run = (await asks.get(sent.headers["location"])).json()
     assert (run["state"], run["counts"]["org"]["created"]) == ("dry", 3), run["sentence"]
     assert (await fingerprint(north), await _parts(north)) == (before, 0)
@@ -151,7 +151,7 @@ async def test_one_waits_at_a_time(app: FastAPI, north: Town) -> None:
     assert (second.status_code, second.json()["code"]) == (409, "sis.already_running")
     assert await _parts(north) == 1
     await lose_a_worker(north)
-    await _night(north)
+    await _run_due_syncs(north)
     assert (await asks.get(sent.headers["location"])).json()["state"] == "applied"
     assert await _parts(north) == 0
 

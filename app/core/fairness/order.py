@@ -130,8 +130,9 @@ class FairOrder:
         return max(share.served_until, self._virtual_time), share.in_service, first.number
 
     def _forget(self) -> None:
-        """Drops keys without requests, but keeps those that have used more than others as long as the process is
-        busy.
+        """Drops the keys that have no requests.
+
+        While the process has requests, it keeps a key that has used more than its share.
         """
         if not self.waiting and not self.in_service:
             self._shares.clear()

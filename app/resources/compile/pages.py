@@ -196,8 +196,10 @@ def _row(paged: Paged, picks: Picks, keys: Path, pattern: Path) -> ColumnElement
 
 
 def _each(paged: Paged, row: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Returns the SQL of the page's rows without the extra row. A CASE keeps PostgreSQL from reading the extra row's
-    children.
+    """Returns the SQL of a page's rows, joined by commas.
+
+    The query also reads one row more than the page has, to see whether there is a next page. A CASE leaves this row
+    out, so that PostgreSQL does not read its children.
     """
     order = paged.number.desc() if paged.page.backward else paged.number.asc()
     return func.string_agg(case((paged.number <= paged.limit, row)), aggregate_order_by(literal_column("','"), order))

@@ -69,9 +69,10 @@ def position_pieces(columns: list[ColumnElement[Any]]) -> list[Piece]:
 
 
 def _finite(shown: ColumnElement[Any], column: ColumnElement[Any], first: str, last: str) -> ColumnElement[Any]:
-    """Returns the SQL of a date's text, also for Python's first and last date.
+    """Returns SQL for a date as text: `shown`, or where that is null, `first` or `last`.
 
-    The driver stores these two as infinite dates, whose text is null in PostgreSQL.
+    The driver stores Python's `date.min` and `date.max` as infinite dates. Their text is null in PostgreSQL, so the SQL
+    gives the texts `first` and `last` for them.
     """
     middle: ColumnElement[Any] = literal_column("DATE '2000-01-01'")
     return func.coalesce(shown, case((column < middle, text(first)), (column > middle, text(last))))

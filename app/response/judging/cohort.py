@@ -151,9 +151,10 @@ def _has_shares(monitored: MonitoredSeries, series: Series) -> bool:
 
 
 def _by_rule(monitored: MonitoredSeries, series: Series, shares: Shares | None = None) -> Verdict:
-    """Returns the verdict of the chosen rule on a series without its cohort. If no rule can judge it, gives the reason.
+    """Returns the verdict of the chosen rule on one series alone, without the other series of its cohort.
 
-    `shares` are the shares of growth that were estimated with the cohort.
+    If the rule cannot judge the series, the verdict states the reason. `shares`, if given, are the shares of growth
+    that were estimated from the whole cohort.
     """
     try:
         verdict = rule_named(monitored.chosen.rule).judge(series, monitored.chosen.parameters, shares)

@@ -122,10 +122,9 @@ async def schedule_rules(
 
 
 def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Schedules jobs of this kind for weeks.
+    """Schedules one job of this kind for each of the given weeks, at the time given for the week.
 
-    The jobs of all commands of a transaction are written together at its end. They are then locked in the order that
-    all transactions use.
+    The jobs of a transaction are written together at its end, so that all transactions lock them in the same order.
     """
     if weeks:
         work.pending_weeks += [(kind, week, due, quiet) for week, due in weeks.items()]

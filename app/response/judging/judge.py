@@ -117,8 +117,8 @@ def _find_retractable(
         # More scores in the alert's own week do not retract it before that week is complete.
         if mode.amended or mode.finalizes or judgement.week > alerted.alert_week:
             as_of[support_id] = alerted.alert_week
-    judged_again = _judge_as_of(loaded, as_of, calibrated)
-    return {support_id for support_id, judgement in judged_again.items() if judgement.verdict.state not in ALARMS}
+    judgements_then = _judge_as_of(loaded, as_of, calibrated)
+    return {support_id for support_id, judgement in judgements_then.items() if judgement.verdict.state not in ALARMS}
 
 
 def _judge_earlier_by_new_rules(

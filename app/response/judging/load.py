@@ -126,7 +126,10 @@ class PlannedSupport(NamedTuple):
 
     @property
     def cohort(self) -> Cohort:
-        """Returns the support's cohort, which is its measure, its first school and the student's first grade."""
+        """Returns the support's cohort: its measure, with the first of its schools and of the student's grade levels.
+
+        Without a school, the support is a cohort of its own.
+        """
         school = self.school_ids[0] if self.school_ids else self.support_id
         return self.measure_id, school, self.grades[0] if self.grades else None
 

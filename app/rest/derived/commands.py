@@ -196,13 +196,18 @@ class Commands:
 
 
 def _arguments(command: Command, given: Mapping[str, Any]) -> list[Any]:
-    """Returns the row that the path names first; raises `NotFound` for a text that is no id."""
+    """Returns a command's positional arguments: the id of the row to change, if the path has one.
+
+    Raises `NotFound` if the text in the path is not a valid id.
+    """
     row = command.inputs.path
     return [] if row is None else [_in_path(command.path[0], given[command.path[0]], row)]
 
 
 def _named(command: Command, given: Mapping[str, Any], request: Request) -> dict[str, Any]:
-    """Returns the other arguments of a command: those of the body, of the rest of the path, and of the process."""
+    """Returns a command's keyword arguments: the members of the body, the ids in the path after the first one, and the
+    services that the server provides, such as the settings.
+    """
     inputs, services = command.inputs, request.app.state.services
     values: dict[str, Any] = {}
     if BODY in given:

@@ -92,11 +92,11 @@ class Bodies:
         `alone` is the list whose malformed items are refused alone.
         """
         facts = (tuple(declared.values()), partial)
-        known = self._models.get(name)
-        if known is not None:
-            if known[0] != facts:
+        cached = self._models.get(name)
+        if cached is not None:
+            if cached[0] != facts:
                 raise Misuse(f"Two different request bodies are called {name}.")
-            return known[1]
+            return cached[1]
         fields = {
             field_name: self._field(field, partial=partial, alone=field_name == alone)
             for field_name, field in declared.items()

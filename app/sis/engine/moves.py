@@ -36,7 +36,7 @@ TRIES, PAUSE = 120, 0.1  # PAUSE is in seconds, between two tries
 
 
 @dataclass(frozen=True, slots=True)
-class FollowedTable:
+class TableWithSchools:
     """A table whose rows copy a student's schools.
 
     It has the table's name, the column that refers to the student, and whether the table has a column for the time of
@@ -55,7 +55,7 @@ class FollowedTable:
         return ", updated_at = now()" if self.changing else ""
 
 
-async def followed_tables(stage: Stage) -> list[FollowedTable]:
+async def tables_with_schools(stage: Stage) -> list[TableWithSchools]:
     """Returns each table that copies a student's schools."""
     # If the worker may not update one of these tables, `follow_moves` fails.
     rows = await stage.rows(
@@ -67,17 +67,17 @@ async def followed_tables(stage: Stage) -> list[FollowedTable]:
            ORDER BY c.relname"""
     )
     tables = [
-        FollowedTable(str(row["name"]), "student_id", bool(row["changing"]))
+        TableWithSchools(str(row["name"]), "student_id", bool(row["changing"]))
         for row in rows
         if row["name"] not in NOT_FOLLOWING
     ]
-    return [*tables, FollowedTable("demographics", "person_id")]
+    return [*tables, TableWithSchools("demographics", "person_id")]
 
 
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
     """Stages the students who have rows with schools other than their own. Returns the number of such rows by table."""
     rows_by_table, moved = {}, stage.fills("moved")
-    for table in await followed_tables(stage):
+    for table in await tables_with_schools(stage):
         rows_by_table[table.name] = await stage.count(
             f"""WITH astray AS MATERIALIZED (
                     SELECT p.id, count(*) AS n FROM "{table.name}" AS t
@@ -163,7 +163,7 @@ async def follow_moves(stage: Stage) -> None:
     moved = stage.of_run("moved")
     if not await stage.count(f"SELECT count(*) FROM {moved} AS m"):
         return
-    for table in await followed_tables(stage):
+    for table in await tables_with_schools(stage):
         await stage.run(
             f"""UPDATE "{table.name}" AS t SET school_ids = p.school_ids{table.note_change}
                 FROM {moved} AS m JOIN person AS p ON p.district_id = :district AND p.id = m.id

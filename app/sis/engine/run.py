@@ -170,7 +170,7 @@ def pluralize(count: int, singular: str, plural: str) -> str:
 
 
 def conclude(report: Report, dry: bool) -> None:
-    """Sets the state, the exit code and the sentence in the report of a run that has reached its end."""
+    """Completes the report of a finished run: sets its state, its exit code and its summary sentence."""
     changes, refused = report.total("changes"), report.total("quarantined") - report.total("acknowledged")
     rows = pluralize(refused, "row could not be taken and is", "rows could not be taken and are")
     left = f" {rows} in quarantine." if refused else ""

@@ -79,17 +79,17 @@ async def open_path(
     path: Path,
     taken: Sequence[Taken],
     *,
-    again: bool,
+    reimport: bool,
     leave_out: Collection[str] = (),
     form: FileForm = ROSTER_ZIP,
 ) -> AsyncIterator[FetchedFile]:
     """Opens a file, or the next file of a folder.
 
-    `taken` describes the files that were imported before. With `again`, the newest file of a folder is opened even if
-    it was imported before. Raises `NothingNew` if all files were imported before, and `SourceRefused` if there is no
-    such file or folder.
+    `taken` describes the files that were imported before. With `reimport`, the newest file of a folder is opened even
+    if it was imported before. Raises `NothingNew` if all files were imported before, and `SourceRefused` if there is
+    no such file or folder.
     """
-    chosen = await asyncio.to_thread(_choose, path, taken, again, leave_out, form)
+    chosen = await asyncio.to_thread(_choose, path, taken, reimport, leave_out, form)
     with _opened(chosen, leave_out, form) as (file, source):
         yield await asyncio.to_thread(_fetched, file, source, chosen.name)
 
@@ -162,20 +162,20 @@ def _response_time(header: str | None) -> datetime | None:
         return None
 
 
-def _choose(path: Path, taken: Sequence[Taken], again: bool, leave_out: Collection[str], form: FileForm) -> Path:
+def _choose(path: Path, taken: Sequence[Taken], reimport: bool, leave_out: Collection[str], form: FileForm) -> Path:
     """Returns the file to import.
 
     It is the newest bulk delivery among the files that were not imported before. Without a bulk delivery, it is the
-    oldest delta. With `again`, it is the newest file.
+    oldest delta. With `reimport`, it is the newest file.
     """
     if not path.is_dir():
         if not path.is_file():
             raise SourceRefused("There is no such file or folder on this machine.")
-        if not again and _is_taken(path, taken):
+        if not reimport and _is_taken(path, taken):
             raise NothingNew(_nothing_new(path.name))
         return path
     files = [file for file in sorted(path.iterdir(), key=_changed) if _is_whole(file, form)]
-    if again and files:
+    if reimport and files:
         return files[-1]
     last = max((int(file["mtime"]) for file in taken), default=0)
     fresh = [file for file in files if _changed(file) >= last and not _is_taken(file, taken)]

@@ -140,15 +140,15 @@ async def _sign_in(connection: Connection, findings: Findings) -> Connection | N
     why = ""
     for url in urls:
         for auth in AUTHS[:2]:
-            tried = replace(connection, auth=auth, token_url=url)
+            attempt = replace(connection, auth=auth, token_url=url)
             try:
-                async with Wire(tried) as wire:
+                async with Wire(attempt) as wire:
                     token = BearerToken(wire, [])
-                    await token.header("GET", tried.url)
+                    await token.header("GET", attempt.url)
             except SourceRefused as error:
                 why = why or error.detail
                 continue
-            works[auth] = tried
+            works[auth] = attempt
             if len(works) == 1:
                 _report_token(token, findings)
         if works:
@@ -191,9 +191,9 @@ async def _find_base(connection: Connection, findings: Findings) -> Connection |
     answers: dict[str, str] = {}
     works: list[Connection] = []
     for url in urls:
-        for tried in (replace(candidate, url=url) for candidate in auths):
+        for attempt in (replace(candidate, url=url) for candidate in auths):
             try:
-                async with _reading(tried) as reader:
+                async with _reading(attempt) as reader:
                     await reader.page("orgs", 1, 0, {}, None)
             except (CollectionAbsent, BadQuery) as error:
                 answers[url] = str(getattr(error, "status", 400))
@@ -201,7 +201,7 @@ async def _find_base(connection: Connection, findings: Findings) -> Connection |
                 answers[url] = error.detail
             else:
                 answers[url] = "200"
-                works.append(tried)
+                works.append(attempt)
                 break
     findings.facts["bases"] = answers
     if not works:
@@ -222,12 +222,12 @@ async def _with_gradebook(connection: Connection, findings: Findings) -> Connect
     base = connection.url.rstrip("/")
     urls = dict.fromkeys(filter(None, (connection.gradebook_url, base.replace(ROSTERING, GRADEBOOK), base)))
     for url in urls:
-        tried = replace(connection, gradebook_url=url)
+        attempt = replace(connection, gradebook_url=url)
         with suppress(SourceRefused, CollectionAbsent, BadQuery):
-            async with _reading(tried) as reader:
+            async with _reading(attempt) as reader:
                 await reader.page("lineItems", 1, 0, {}, None)
             findings.add(f"The gradebook answers under {urlsplit(url).path or '/'}.", gradebook_url=url)
-            return tried
+            return attempt
     findings.add("The gradebook does not answer: there will be no grades.", gradebook_url=None)
     return connection
 

@@ -291,8 +291,8 @@ class RestPull:
     def _page_size(self, collection: Collection) -> int:
         """Returns the number of rows to request per page.
 
-        If a collection is read again, the pages are smaller. If all rows are still at the same places, their order is
-        fixed: it does not depend on the pages.
+        A second read of a collection uses smaller pages. If every row then has the same position as before, the order
+        of the source does not depend on the page size, and no row was missed between two pages.
         """
         size, attempt = self.sizes.get(collection.name, (0, 0))
         return max(2, (3 + attempt % 2) * size // 5) if size else self.connection.page_size
@@ -337,10 +337,10 @@ class RestPull:
             pulled.disordered = pulled.disordered and not pulled.whole
             if not (pulled.whole or is_alike):
                 return False
-        if repeats.again:
-            pulled.spool.remove(repeats.again)
-        if pulled.roles is not None and (again := pulled.roles.repeats().again):
-            pulled.roles.remove(again)
+        if repeats.repeated:
+            pulled.spool.remove(repeats.repeated)
+        if pulled.roles is not None and (repeated := pulled.roles.repeats().repeated):
+            pulled.roles.remove(repeated)
         return True
 
     def _result(self, selected: list[Collection], warnings: list[str]) -> RestSource:

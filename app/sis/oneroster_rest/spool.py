@@ -27,20 +27,22 @@ _REST: Final = itemgetter(slice(2, None))
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """The repeated rows of a collection.
+    """The repeated rows of a collection. The place of a row is its offset in the collection.
 
-    * `again`: the numbers of the rows that are identical to an earlier row.
-    * `differ`: whether rows with the same id differ.
-    * `scattered`: whether a repeated row does not directly follow the first one. The pages may then have no fixed
-      order, and rows may be missing.
-    * `distinct`: the number of different ids. `digest`: a digest of these ids that does not depend on their order.
-    * `differing`: such a digest of the rows that differ.
-    * `placed`: the number of rows, where each place of the collection counts once.
-    * `order`: a digest of which row is at which place. If it is the same in two pulls, the source did not change
+    * `repeated`: the numbers of the rows that are identical to an earlier row.
+    * `differ`: whether any two rows have the same id but different values.
+    * `scattered`: whether any repeated row does not directly follow the first row with its id. The pages may then have
+      no fixed order, and rows may be missing.
+    * `distinct`: the number of distinct ids.
+    * `digest`: a digest of the distinct ids. It does not depend on the order of the rows.
+    * `differing`: a digest of the rows that have the same id but different values. It does not depend on the order of
+      the rows.
+    * `placed`: the number of rows; a row that was delivered twice for the same place counts once.
+    * `order`: a digest of all ids and values with their places. If it is equal in two pulls, the source did not change
       between them.
     """
 
-    again: tuple[int, ...]
+    repeated: tuple[int, ...]
     differ: bool
     scattered: bool
     distinct: int
@@ -106,12 +108,12 @@ class Spool:
         """Returns what is known about rows that were delivered more than once."""
         self._digests.flush()
         parts = self.rows // PART + 1
-        again: list[int] = []
+        repeated: list[int] = []
         differ, scattered, distinct, digest, differing, placed, order = False, False, 0, 0, 0, 0, 0
         for part in range(parts):
             numbers, ids, contents, places = self._part(part, parts)
             by_content = np.lexsort((numbers, contents, ids))
-            again += numbers[by_content][_repeated(ids[by_content], contents[by_content])].tolist()
+            repeated += numbers[by_content][_repeated(ids[by_content], contents[by_content])].tolist()
             by_place = np.lexsort((contents, places, ids))
             ids, contents, places = ids[by_place], contents[by_place], places[by_place]
             once = ~_repeated(ids, contents, places)  # a row that was requested twice at its place is one row
@@ -128,7 +130,7 @@ class Spool:
             digest ^= int(np.bitwise_xor.reduce(ids[~same])) if len(ids) else 0
             placed += len(ids)
             order = (order + _digest(ids, contents, places)) % (1 << 64)
-        return Repeats(tuple(sorted(again)), differ, scattered, distinct, digest, differing, placed, order)
+        return Repeats(tuple(sorted(repeated)), differ, scattered, distinct, digest, differing, placed, order)
 
     def _part(self, part: int, parts: int) -> "list[np.ndarray]":
         """Returns the rows of the part number `part` of `parts`. The id of a row determines the part to which it
@@ -148,9 +150,9 @@ class Spool:
             return [np.zeros(0, dtype=np.int64)] * (1 + WIDTH)
         return [np.concatenate(column) for column in zip(*blocks, strict=True)]
 
-    def remove(self, again: Iterable[int]) -> None:
-        """Removes the rows with the numbers `again`, which are identical to earlier rows."""
-        left_out, old, size = set(again), self._csv, self._size
+    def remove(self, repeated: Iterable[int]) -> None:
+        """Removes the rows with the numbers `repeated`, which are identical to earlier rows."""
+        left_out, old, size = set(repeated), self._csv, self._size
         self._csv, self._size = self._opened(), 0
         old.seek(0)
         with io.TextIOWrapper(old, encoding="utf-8", newline="") as lines:

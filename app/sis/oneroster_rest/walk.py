@@ -197,9 +197,9 @@ class Walk:
         if new and not self._wraps(page):
             self._check_for_circle(page.ids)
             if last is not None:
-                again = len(page.ids) - new
-                overlaps = again > 0 and page.ids[:again] == last.ids[-again:]
-                self.disordered |= (again > 0 and not overlaps) or self._overlaps not in (None, overlaps)
+                repeated = len(page.ids) - new
+                overlaps = repeated > 0 and page.ids[:repeated] == last.ids[-repeated:]
+                self.disordered |= (repeated > 0 and not overlaps) or self._overlaps not in (None, overlaps)
                 self._overlaps = overlaps
             if self.pages and self.total is not None and self.offset >= self.total:
                 self.total, self._counts_pages = None, True  # rows come after the end that the total stated
@@ -266,8 +266,8 @@ class Walk:
         This is only considered for a source that states no total.
         """
         first = self._first
-        is_first_again = first is not None and first.ids == page.ids and self._seen.isdisjoint(page.ids)
-        return is_first_again and self.total is None and self.pages > 1
+        is_first_page = first is not None and first.ids == page.ids and self._seen.isdisjoint(page.ids)
+        return is_first_page and self.total is None and self.pages > 1
 
     def _ended(self) -> bool:
         """Returns whether a trusted total or a missing link shows that the walk has reached the end."""

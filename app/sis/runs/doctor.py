@@ -22,18 +22,17 @@ SIZE = 1 << 26  # Bytes; the check gets as much memory as a sync with a file of 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """The result of checking one district: for each table, the number of rows whose schools differ from the
-    student's.
-    """
+    """The result of checking one district: by table, the number of rows with other schools than their student has."""
 
     district: str
     rows_by_table: dict[str, int]
 
 
 async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, repair: bool) -> Examination:
-    """Counts the rows of each table whose schools differ from their student's, and corrects them if `repair` is true.
+    """Counts, by table, the rows with other schools than their student has, and corrects them if `repair` is true.
 
-    Before a repair it waits until no sync is being applied. Raises `RosterBusy` if people stay locked for too long.
+    A repair waits until no sync is being applied. Raises `RosterBusy` if another transaction locks the district's
+    people for too long.
     """
     async with unit(engine, system_principal(district_id, "operator"), keyring, "doctor") as work:
         return await _examine(work, repair=repair)

@@ -216,13 +216,13 @@ async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
     Each is staged with the value to match by and with the number of people who share that value.
     """
     plan = stage.of_run("plan", "person")
-    gone, came, stays, joined = f"t.{match}", f"p.{match}", f"k.{match}", ""
+    gone, came, unchanged, joined = f"t.{match}", f"p.{match}", f"k.{match}", ""
     if pairs:
         await stage.insert_records(
             "given_pair", ("number", "old", "new"), [(number, *pair) for number, pair in enumerate(pairs)]
         )
         gone = came = "g.number::text"
-        stays = "NULL::text"
+        unchanged = "NULL::text"
         joined = f"JOIN {stage.of_run('given_pair')} AS g ON p.sourced_id = g.{{side}}"
     await stage.insert(
         "candidate",
@@ -231,7 +231,7 @@ async def _stage_candidates(stage: Stage, match: str, pairs: Pairs) -> None:
         f"""SELECT :district, :run, row_number() OVER (), f.sourced_id, f.id, f.comes, f.is_student, f.value,
                    count(*) OVER (PARTITION BY f.comes, f.value)
                    + (SELECT count(*) FROM person AS k WHERE k.district_id = :district AND k.removed_at IS NULL
-                       AND lower(btrim({stays})) = f.value AND NOT EXISTS (
+                       AND lower(btrim({unchanged})) = f.value AND NOT EXISTS (
                            SELECT FROM {plan} AS w WHERE w.id = k.id AND w.action IN {WENT}))
             FROM (SELECT p.sourced_id, p.id, false AS comes, t.is_student, lower(btrim({gone})) AS value
                   FROM {plan} AS p JOIN person AS t ON t.district_id = :district AND t.id = p.id

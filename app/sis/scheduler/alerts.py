@@ -39,7 +39,7 @@ NOTICES: Final = JobTable(cast(Table, SisNotice.__table__), None, None, AT_ONCE,
 SEALED_AS: Final = "sync_recipients.chat"
 MAX_EMAILS: Final = 20
 OVERDUE: Final = "overdue"
-WHAT: Final[Mapping[str, str]] = {
+SENTENCES: Final[Mapping[str, str]] = {
     RunState.HELD: "is held: the data is as it was until somebody answers.",
     RunState.FAILED: "has failed: the data is as it was.",
     RunState.FAILED_TO_APPLY: "could not apply an approved plan: the data is as it was until somebody answers.",
@@ -182,8 +182,8 @@ def _render(
 ) -> _Notice:
     """Returns the notice with its text. Of a run it has only the guard's sentences, which are numbers."""
     source, run_id, kind = names[job.row["source_id"]], job.row["run_id"], job.row["kind"]
-    subject = f"Aimline, {slug}: the sync of {source} {WHAT[kind].partition(':')[0].rstrip('.')}"
-    lines = [f"District {slug}: the sync of {source} {WHAT[kind]}"]
+    subject = f"Aimline, {slug}: the sync of {source} {SENTENCES[kind].partition(':')[0].rstrip('.')}"
+    lines = [f"District {slug}: the sync of {source} {SENTENCES[kind]}"]
     if kind == RunState.HELD:
         lines += runs.get(run_id, [])
     if run_id is None:

@@ -246,10 +246,10 @@ async def _create_due_run(work: Work, row: SisSource) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def _requeue_lost_runs(work: Work) -> None:
-    """Returns runs whose lease has ended to the queue. A run that has lost its worker three times fails.
+    """Puts runs whose lease has ended back into the queue. A run that has lost its worker three times fails.
 
-    A run from the command line is not repeated. It continues as long as its process has the district's lease, and
-    otherwise fails.
+    A run from the command line is not repeated. It continues as long as its process has the district's lease;
+    otherwise it fails.
     """
     lost = await work.db.scalars(
         select(SisRun)

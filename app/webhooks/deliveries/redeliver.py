@@ -89,7 +89,7 @@ async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
     await _require_active(work, endpoint_id)
     last = select(EventCounter.last).where(EventCounter.district_id == work.district_id)
     upto = (await work.db.scalars(last)).one()
-    query = matches(work.district_id, 0, upto, again=endpoint_id).where(Event.at >= since)
+    query = matches(work.district_id, 0, upto, replayed_to=endpoint_id).where(Event.at >= since)
     pairs = (await work.db.execute(query.limit(MISSING_AT_ONCE))).all()
     if pairs:
         await work.db.execute(*insert_deliveries(work.district_id, pairs))

@@ -103,9 +103,9 @@ async def test_a_hundred_violations_and_then_how_many_more(app: FastAPI, north: 
     rules = [{"rule": 1}] * 140
     answer = await caller(app, north).post("/v1/playbook/preview", {"rules": rules})
     assert answer.status_code == 422
-    told = answer.json()
-    assert [one["pointer"] for one in told["violations"]] == [f"/rules/{number}/rule" for number in range(100)]
-    assert told["detail"].endswith("and 40 more are not.")
+    problem = answer.json()
+    assert [one["pointer"] for one in problem["violations"]] == [f"/rules/{number}/rule" for number in range(100)]
+    assert problem["detail"].endswith("and 40 more are not.")
     few = await caller(app, north).post("/v1/playbook/preview", {"rules": rules[:100]})
     assert len(few.json()["violations"]) == 100
     assert "more" not in few.json()["detail"]

@@ -46,9 +46,9 @@ def serving(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str]]
 
 
 @pytest.mark.skipif(not SCHEDULER.exists(), reason="Only Linux tells how long a process has had a processor.")
-@pytest.mark.parametrize("what", CORPUS)
+@pytest.mark.parametrize("case", CORPUS)
 def test_a_process_stays_available_and_ends(
-    serving: tuple[subprocess.Popen[bytes], str], north: Town, what: str
+    serving: tuple[subprocess.Popen[bytes], str], north: Town, case: str
 ) -> None:
     """During the corpus, with four requests at a time, liveness is answered at once, and SIGTERM ends the process.
 
@@ -66,7 +66,7 @@ def test_a_process_stays_available_and_ends(
         assert poller.get("/health/live").status_code == 200
         return processor_seconds(process) - worked, time.perf_counter() - began
 
-    requests = CORPUS[what]()
+    requests = CORPUS[case]()
     with ThreadPoolExecutor(SENDERS) as senders, client(address) as poller:
         sending = [senders.submit(send, requests[place::SENDERS]) for place in range(SENDERS)]
         beside = [live()]
@@ -81,7 +81,7 @@ def test_a_process_stays_available_and_ends(
         with suppress(httpx.TransportError):
             last.result()
     most_worked, most_waited = (max(one[place] for one in beside) for place in (0, 1))
-    looked = f"{what}: {len(beside)} looks, worked {most_worked * 1000:.0f} ms, waited {most_waited * 1000:.0f} ms"
+    looked = f"{case}: {len(beside)} looks, worked {most_worked * 1000:.0f} ms, waited {most_waited * 1000:.0f} ms"
     print(looked)  # noqa: T201  # the figures that the corpus is reported with
     assert max(statuses) < 500
     assert len(beside) > 20

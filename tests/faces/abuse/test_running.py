@@ -97,8 +97,8 @@ async def test_an_operation_is_stopped_with_its_statement(
         assert int(answer.headers["Retry-After"]) > 0
         assert await running(connection) == []
     assert engine_of_its_own.pool.checkedout() == 0  # type: ignore[attr-defined]  # the pool of an engine
-    again = await ask(north, engine_of_its_own, Limits(), query, None, **headers)
-    assert (again.status_code, "errors" in again.json()) == (200, False), again.text
+    repeated = await ask(north, engine_of_its_own, Limits(), query, None, **headers)
+    assert (repeated.status_code, "errors" in repeated.json()) == (200, False), repeated.text
 
 
 async def test_a_stopped_operation_changes_nothing(north: Town, engine_of_its_own: AsyncEngine) -> None:

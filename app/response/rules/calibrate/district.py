@@ -103,7 +103,7 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
 def _share_over(panel: Panel, calibration: Calibration, week: int | None) -> float:
     """Returns the share of the panel's series that exceed, in a week, the threshold of a 10 % false-alarm rate.
 
-    Without `week`, this is the panel's last week with a score.
+    The default of `week` is the panel's last week with a score.
     """
     estimate = judge_panel(panel, calibration.prior, week=week)
     return float((estimate.statistic > calibration.threshold_at(0.10)).mean())

@@ -61,7 +61,7 @@ class Batch:
 
 
 ROWS = tuple(f.name for f in fields(Batch) if f.name != "weeks")
-FOUND = tuple(f.name for f in fields(PanelEstimate))
+ESTIMATE_FIELDS = tuple(f.name for f in fields(PanelEstimate))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def find_bulk(
             continue
         part_estimate = _judge(batch.rows(chosen), last[chosen], calibration, adjust, requested)
         chosen = chosen if requested is None else chosen[requested]
-        for name in FOUND:
+        for name in ESTIMATE_FIELDS:
             getattr(estimate, name)[chosen] = getattr(part_estimate, name)
     return estimate
 
@@ -196,7 +196,7 @@ def goal_met(values: Array, better: Array, goal: Array) -> NDArray[np.bool_]:
 
 
 def _empty_estimate(n: int) -> PanelEstimate:
-    numbers = {name: np.full(n, np.nan) for name in FOUND if name != "change"}
+    numbers = {name: np.full(n, np.nan) for name in ESTIMATE_FIELDS if name != "change"}
     return PanelEstimate(**numbers, change=np.zeros(n, np.int64))
 
 

@@ -282,10 +282,11 @@ def summarize(posterior: Posterior) -> PanelEstimate:
 
 
 def _under(weight: Array, rate: Array, square: Array) -> Array:
-    """Returns the probability that the rate is below g.
+    """Returns the probability that a student's growth rate is below the required rate.
 
-    `rate` and `square` have the rate and its square, times the weight of each hypothesis. For each week of a change,
-    the noise multiples together count as one normal distribution.
+    A hypothesis is a week of change with a level of noise. `weight` has the weight of each hypothesis; `rate` and
+    `square` have its mean rate and mean squared rate, each multiplied by the weight, in units of the required rate.
+    For each week of change, all levels of noise together are approximated by one normal distribution.
     """
     # So few numbers are added in order, so that other students in the panel never change the result.
     total, mean, spread = weight.sum(axis=1), rate.sum(axis=1), square.sum(axis=1)

@@ -78,7 +78,7 @@ async def _list_kind(stage: Stage, kind: Kind, columns: Sequence[str], place: in
 
 
 async def _store_personal(stage: Stage, kind: Kind, columns: Sequence[str]) -> None:
-    """Stores the personal values of the listed changes of one kind in clear."""
+    """Stores the personal values of one kind's listed changes as plain text, where the list itself has only digests."""
     area = f"'{DEMOGRAPHICS_LOCK}'" if kind.name == "demographics" else "NULL"
     await stage.run(
         f"""INSERT INTO sis_planned_value (district_id, id, run_id, student_id, org_ids, secured_area, personal)

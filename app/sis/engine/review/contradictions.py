@@ -152,19 +152,19 @@ async def _set_aside_kind(
     header_column = "sourcedId" if kind.name in ("person", "demographics") else "userSourcedId"
     if kind.about == "student_id":
         header_column = "studentSourcedId"
-    aside = f"""(ARRAY[{", ".join(f"'{person}'" for person in people)}]::uuid[])"""
-    is_aside = f"""p.district_id = :district AND p.run_id = :run AND p.action <> 'refuse' AND (
-        p.{column} = ANY {aside}
+    people_ids = f"""(ARRAY[{", ".join(f"'{person}'" for person in people)}]::uuid[])"""
+    is_about_them = f"""p.district_id = :district AND p.run_id = :run AND p.action <> 'refuse' AND (
+        p.{column} = ANY {people_ids}
         OR p.id IN (SELECT t.{kind.key} FROM {kind.table} AS t
-                    WHERE t.district_id = :district AND t.{person_column} = ANY {aside}))"""
+                    WHERE t.district_id = :district AND t.{person_column} = ANY {people_ids}))"""
     await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
             SELECT :district, {fresh_id("quarantine " + kind.name, "p.row_number::text")}, :run, '{kind.name}',
                    '{delivery.file}', p.row_number + 1, '{header_column}', 'sourcedId.rekeyed'
-            FROM {plan} AS p WHERE {is_aside} AND p.row_number IS NOT NULL ON CONFLICT DO NOTHING"""
+            FROM {plan} AS p WHERE {is_about_them} AND p.row_number IS NOT NULL ON CONFLICT DO NOTHING"""
     )
     rows = await stage.rows(
-        f"""WITH taken AS (DELETE FROM {plan} AS p WHERE {is_aside} RETURNING p.action, p.row_number)
+        f"""WITH taken AS (DELETE FROM {plan} AS p WHERE {is_about_them} RETURNING p.action, p.row_number)
             SELECT action, count(*) AS rows, count(row_number) AS came FROM taken GROUP BY action"""
     )
     for row in rows:

@@ -40,13 +40,13 @@ def planned_rows_sql(stage: Stage, kind: Kind, columns: Iterable[str] = ()) -> s
         joins.append(f"LEFT JOIN ({_classes_sql(stage)}) AS k ON k.id = {class_}")
         schools.append("ARRAY[k.school_id]")
     org_ids = " || ".join(f"coalesce({each}, '{{}}'::uuid[])" for each in schools) or "'{}'::uuid[]"
-    known = f"t.district_id = :district{key_filter_sql(stage, kind, TOUCHED)}"
+    condition = f"t.district_id = :district{key_filter_sql(stage, kind, TOUCHED)}"
     return f"""SELECT p.id, p.sourced_id, p.action{values}, {pinned} AS pinned,
                CASE WHEN {is_student} THEN {person or "NULL::uuid"} END AS student_id,
                ARRAY(SELECT DISTINCT u.org_id FROM unnest({org_ids}) AS u (org_id)
                      WHERE u.org_id IS NOT NULL ORDER BY u.org_id) AS org_ids
         FROM {stage.of_run("plan", kind.name)} AS p
-        LEFT JOIN (SELECT * FROM {kind.table} AS t WHERE {known}) AS t ON t.{kind.key} = p.id
+        LEFT JOIN (SELECT * FROM {kind.table} AS t WHERE {condition}) AS t ON t.{kind.key} = p.id
         {" ".join(joins)} WHERE p.action <> 'refuse'"""
 
 

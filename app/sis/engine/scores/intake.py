@@ -202,8 +202,9 @@ async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
 
 
 async def write_plan(stage: Stage) -> None:
-    """Plans what each staged row without a fault changes. An unchanged score, or one to delete that is not known, is
-    not in the plan.
+    """Plans what each staged row without a fault changes.
+
+    The plan leaves out unchanged scores and the deletion of unknown scores.
 
     A score is identified by the source's external id, otherwise by student, measure, date and attempt. A score of
     another sender, or one that a person or a client has changed since, is never overwritten.

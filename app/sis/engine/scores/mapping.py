@@ -191,10 +191,10 @@ async def judge_days(work: Work, days: Mapping[tuple[UUID, UUID], Collection[dat
     `days` are the days with written scores, keyed by student and measure.
     """
     measures = {measure_id for _, measure_id in days}
-    followed = await work.db.execute(
+    rows = await work.db.execute(
         select(Support.student_id, Support.measure_id).where(
             Support.district_id == work.district_id, Support.state == "active", Support.measure_id.in_(measures)
         )
     )
-    pairs = {(student_id, measure_id) for student_id, measure_id in followed} & days.keys()
+    pairs = {(student_id, measure_id) for student_id, measure_id in rows} & days.keys()
     await judge_written(work, {pair: days[pair] for pair in pairs}, quiet=quiet)

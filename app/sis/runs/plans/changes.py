@@ -190,10 +190,10 @@ async def locate_school(work: Work, name: str, pointer: str | None) -> UUID:
 
 @needs(Can.READ_SYNC)
 async def _is_school(work: Work, school_id: UUID) -> bool:
-    known = select(Org.id).where(Org.district_id == work.district_id, Org.id == school_id)
+    org = select(Org.id).where(Org.district_id == work.district_id, Org.id == school_id)
     planned = select(SisPlannedChange.id).where(
         SisPlannedChange.district_id == work.district_id,
         SisPlannedChange.row_id == school_id,
         SisPlannedChange.kind == "org",
     )
-    return await work.db.scalar(known) is not None or await work.db.scalar(planned.limit(1)) is not None
+    return await work.db.scalar(org) is not None or await work.db.scalar(planned.limit(1)) is not None

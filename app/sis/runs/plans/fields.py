@@ -88,13 +88,13 @@ async def _sourced_ids(work: Work, run_ids: set[UUID], row_ids: set[UUID]) -> di
     if not row_ids:
         return {}
     requested_ids = cast(list(row_ids), ARRAY(PgUUID))
-    known = await work.db.execute(
+    rows = await work.db.execute(
         select(ExternalId.row_id, func.min(ExternalId.sourced_id))
         .where(ExternalId.district_id == work.district_id, ExternalId.row_id == any_(requested_ids))
         .where(ExternalId.kind.not_like("%.former"))
         .group_by(ExternalId.row_id)
     )
-    names = {str(row_id): sourced_id for row_id, sourced_id in known}
+    names = {str(row_id): sourced_id for row_id, sourced_id in rows}
     planned = await work.db.execute(
         select(SisPlannedChange.row_id, SisPlannedChange.sourced_id).where(
             SisPlannedChange.district_id == work.district_id,

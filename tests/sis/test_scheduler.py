@@ -30,7 +30,7 @@ from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.sis.scheduler.report_text import next_steps, render_report
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings
-from tests.sis.plain_server import Said, answering
+from tests.sis.plain_server import Reply, answering
 from tests.sis.roster_zip import Export, ask
 from tests.town import Town
 
@@ -59,11 +59,11 @@ async def _due(town: Town, made: sources.ConfiguredSource, **times: Any) -> None
         )
 
 
-async def _night(town: Town, **more: Any) -> None:
+async def _run_due_syncs(town: Town, **more: Any) -> None:
     """Runs the district's due syncs until none is running."""
-    night = SyncScheduler(town.worker_engine, town.settings.keyring, SANDBOX, **more)
-    await night._district(town.district_id)
-    await night.drain()
+    scheduler = SyncScheduler(town.worker_engine, town.settings.keyring, SANDBOX, **more)
+    await scheduler._district(town.district_id)
+    await scheduler.drain()
 
 
 async def _runs(town: Town) -> list[Any]:
@@ -81,10 +81,10 @@ async def test_what_the_schedule_asks_for_is_run_once(north: Town, tmp_path: Pat
     """A scheduled run is executed once, and the next time is set."""
     made = await _make(north, Export().write(tmp_path / "a.zip"), cron="0 2 * * *")
     await _due(north, made, due=now() - timedelta(minutes=1))
-    await _night(north)
+    await _run_due_syncs(north)
     ((state, asked_by, attempts, *_),) = await _runs(north)
     assert (state, asked_by, attempts) == ("applied", "schedule", 1)
-    await _night(north)
+    await _run_due_syncs(north)
     assert len(await _runs(north)) == 1
     ((due, overdue),) = await ask(north, "SELECT due, overdue_at FROM sis_source WHERE district_id = :district")
     assert due > now()
@@ -96,7 +96,7 @@ async def test_what_was_due_before_a_freeze_waits_until_it_is_over(north: Town, 
     first, last = now().date() - timedelta(days=2), now().date() + timedelta(days=2)
     made = await _make(north, Export().write(tmp_path / "a.zip"), cron="0 2 * * *", freeze=((first, last),))
     await _due(north, made, due=now() - timedelta(minutes=1))
-    await _night(north)
+    await _run_due_syncs(north)
     assert await _runs(north) == []
     ((due,),) = await ask(north, "SELECT due FROM sis_source WHERE district_id = :district")
     assert due.date() > last
@@ -107,11 +107,11 @@ async def test_a_paused_source_is_never_due(north: Town, tmp_path: Path) -> None
     made = await _make(north, Export().write(tmp_path / "a.zip"), cron="0 2 * * *")
     async with north.unit() as work:
         await sources.pause_source(work, made.source.id)
-    await _night(north)
+    await _run_due_syncs(north)
     assert await _runs(north) == []
     async with north.unit() as work:
         await request_run(work, made.source.id, dry=True)
-    await _night(north)
+    await _run_due_syncs(north)
     assert [row[0] for row in await _runs(north)] == ["dry"]
 
 
@@ -122,14 +122,14 @@ async def test_one_run_a_district_at_a_time(north: Town, tmp_path: Path) -> None
         await request_run(work, made.source.id)
     began = now()
     async with district_sync_lease(north.worker_engine, north.settings.keyring, north.district_id):
-        await _night(north)
+        await _run_due_syncs(north)
     ((state, _, attempts, *_),) = await _runs(north)
     assert (state, attempts) == ("pending", 0)
     ((due,),) = await ask(north, "SELECT due FROM sis_run WHERE district_id = :district")
     assert began + timedelta(seconds=30) <= due <= now() + timedelta(seconds=30)
     async with north.house() as work:
         await _set(work, "UPDATE sis_run SET due = now() WHERE district_id = :district", {})
-    await _night(north)
+    await _run_due_syncs(north)
     assert (await _runs(north))[0][0] == "applied"
 
 
@@ -146,7 +146,7 @@ async def test_a_lost_workers_run_begins_anew_and_a_late_one_is_fenced_off(north
     end = "UPDATE sis_run SET state = 'running', leased_until = now() - interval '1 s' WHERE district_id = :district"
     async with north.house() as work:
         await _set(work, end, {})
-    await _night(north)
+    await _run_due_syncs(north)
     ((state, _, attempts, *_),) = await _runs(north)
     assert (state, attempts) == ("applied", 2)
     with pytest.raises(Conflict):
@@ -169,7 +169,7 @@ async def test_a_run_that_loses_three_workers_has_failed(north: Town, tmp_path: 
     )
     async with north.house() as work:
         await _set(work, lose, {})
-    await _night(north)
+    await _run_due_syncs(north)
     ((state, _, _, sentence, _),) = await _runs(north)
     assert (state, sentence) == ("failed", "The sync broke off 3 times. The roster is as it was.")
     assert await _events(north) == ["sync.failed"]
@@ -186,7 +186,7 @@ async def test_silence_is_told_once_until_a_run_comes(north: Town, tmp_path: Pat
             await schedule_due_runs(work)
     assert await _events(north) == ["sync.overdue"]
     await _due(north, made, due=past)
-    await _night(north)
+    await _run_due_syncs(north)
     await _due(north, made, overdue_at=past)
     async with north.house() as work:
         await schedule_due_runs(work)
@@ -202,7 +202,7 @@ async def test_a_look_that_is_asked_for_is_noted(north: Town, tmp_path: Path) ->
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         await sources.request_inspection(work, made.source.id)
-    await _night(north)
+    await _run_due_syncs(north)
     async with north.unit() as work:
         settings = (await sources.load_source(work, made.source.id)).settings
     assert settings.findings is not None
@@ -234,7 +234,7 @@ async def test_a_look_that_breaks_off_is_noted_and_holds_nothing_up(
     async with north.unit() as work:
         await sources.request_inspection(work, made.source.id)
         await request_run(work, made.source.id)
-    await _night(north)
+    await _run_due_syncs(north)
     async with north.unit() as work:
         settings = (await sources.load_source(work, made.source.id)).settings
     assert settings.findings is not None
@@ -247,10 +247,10 @@ async def test_an_undo_that_is_asked_for_is_carried_out(north: Town, tmp_path: P
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
         run = await request_run(work, made.source.id)
-    await _night(north)
+    await _run_due_syncs(north)
     async with north.unit() as work:
         await request_undo(work, run.id)
-    await _night(north)
+    await _run_due_syncs(north)
     assert [row[0] for row in await _runs(north)] == ["applied", "applied"]
     living = (
         "SELECT count(*) FROM person WHERE district_id = :district AND arrived_in IS NOT NULL AND removed_at IS NULL"
@@ -267,12 +267,12 @@ async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path
     made = await _make(north, export.write(tmp_path / "a.zip"), cron="0 2 * * *")
     async with north.unit() as work:
         await request_run(work, made.source.id)
-    await _night(north)
+    await _run_due_syncs(north)
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
     export.write(tmp_path / "a.zip")
     async with north.unit() as work:
         await request_run(work, made.source.id)
-    await _night(north)
+    await _run_due_syncs(north)
     await _due(north, made, overdue_at=None)
     assert await read_metrics(north.worker_engine) >= 1
     of = {"district": north.slug, "source": made.source.name}
@@ -295,7 +295,7 @@ async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, t
     for _ in range(2):
         async with north.unit() as work:
             run_ids.append((await request_run(work, made.source.id)).id)
-        await _night(north)
+        await _run_due_syncs(north)
         export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
         export.row("enrollments", "e25")["beginDate"] = "soon"
         export.write(tmp_path / "a.zip")
@@ -352,7 +352,7 @@ async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) ->
     await _due(north, made, overdue_at=soon)
     async with north.unit() as work:
         await request_run(work, made.source.id, dry=True)
-    await _night(north)
+    await _run_due_syncs(north)
     ((state, _, _, sentence, _),) = await _runs(north)
     assert (state, "no such file" in sentence) == ("failed", True)
     assert await _events(north) == []
@@ -362,7 +362,7 @@ async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) ->
     assert REGISTRY.get_sample_value("aimline_sync_failed", of) == 0
     async with north.unit() as work:
         await request_run(work, made.source.id)
-    await _night(north)
+    await _run_due_syncs(north)
     assert await _events(north) == ["sync.failed"], "the same, not dry, is news"
     await read_metrics(north.worker_engine)
     assert REGISTRY.get_sample_value("aimline_sync_failed", of) == 1
@@ -386,22 +386,22 @@ async def test_a_worker_that_ends_leaves_its_run_to_another(north: Town) -> None
     """If a worker ends, its run waits without a counted attempt for another worker."""
     came, go = Event(), Event()
 
-    def silent(_: object) -> Said:
+    def silent(_: object) -> Reply:
         came.set()
         go.wait(60)
-        return Said(404)
+        return Reply(404)
 
     with answering(silent) as (address, _):
         made = await _make(north, f"{address}roster.zip")
         async with north.unit() as work:
             await request_run(work, made.source.id)
-        night = SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)
-        night.running[north.district_id] = asyncio.create_task(night._district(north.district_id))
+        scheduler = SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)
+        scheduler.running[north.district_id] = asyncio.create_task(scheduler._district(north.district_id))
         await asyncio.to_thread(came.wait, 60)
-        await night.drain(0.05)
+        await scheduler.drain(0.05)
         ((state, _, attempts, *_),) = await _runs(north)
         assert (state, attempts) == ("pending", 0)
         go.set()
-        await _night(north)
+        await _run_due_syncs(north)
     ((state, _, attempts, *_),) = await _runs(north)
     assert (state, attempts) == ("failed", 1)

@@ -48,7 +48,7 @@ ALIAS_KIND = {"student": "person", "person": "person", "org": "org", "class": "c
 
 
 @dataclass
-class Told:
+class FullDistrict:
     """A district with all kinds of rows, by name: `shown` has public ids, `alias` the source's ids."""
 
     town: Town
@@ -61,19 +61,19 @@ class Told:
         return self.shown[name]
 
 
-async def tell(town: Town) -> Told:
+async def fill_district(town: Town) -> FullDistrict:
     """Concerns in every state, supports planned, active and at their end, scores, verdicts, a decision, a webhook."""
-    told = Told(town)
-    await _names(told)
+    district = FullDistrict(town)
+    await _names(district)
     for code in ("ela.fluency", "sel"):
-        told.note(f"area {code}", "area", town.areas[code])
-    told.note("measure", "measure", town.measures["orf"])
-    told.note("level", "level", town.levels[2])
+        district.note(f"area {code}", "area", town.areas[code])
+    district.note("measure", "measure", town.measures["orf"])
+    district.note("level", "level", town.levels[2])
     await grade(town)
-    await _breaks(told)
-    await _endpoint(told)
-    await _consumer(told)
-    await _sync(told)
+    await _breaks(district)
+    await _endpoint(district)
+    await _consumer(district)
+    await _sync(district)
     for name, student, state in (
         ("concern", "amy", "raised"),
         ("concern to dismiss", "amy", "raised"),
@@ -82,17 +82,17 @@ async def tell(town: Town) -> Told:
         ("concern of ben", "ben", "accepted"),
         ("concern of cy", "cy", "raised"),
     ):
-        told.note(name, "concern", (await _concern(told, student, state)).id)
-    told.note("secured concern", "concern", (await _concern(told, "amy", "raised", "sel")).id)
-    await _supports(told)
-    await _sessions(told)
+        district.note(name, "concern", (await _concern(district, student, state)).id)
+    district.note("secured concern", "concern", (await _concern(district, "amy", "raised", "sel")).id)
+    await _supports(district)
+    await _sessions(district)
     async with town.house() as work:
         await dispatch(work)
     async with town.unit() as work:
-        endpoint_id = ids.parse_id("endpoint", told.shown["endpoint"])
+        endpoint_id = ids.parse_id("endpoint", district.shown["endpoint"])
         page = await deliveries(work, endpoint_id, keyset(town.district_id, "deliveries", {}, None, None))
-    told.note("delivery", "delivery", page.rows[0].delivery.id)
-    return told
+    district.note("delivery", "delivery", page.rows[0].delivery.id)
+    return district
 
 
 async def rows_of(db: asyncpg.Connection, district_id: UUID) -> dict[str, tuple[int, str]]:
@@ -149,22 +149,22 @@ async def _tables(db: asyncpg.Connection) -> list[str]:
     ]
 
 
-async def _names(told: Told) -> None:
+async def _names(district: FullDistrict) -> None:
     """Ids, and an alias for each that no other district has."""
-    town = told.town
+    town = district.town
     people = {"student": ("student", town.students["amy"]), "person": ("person", town.staff["teacher"])}
     rows = people | {"org": ("org", town.schools[0]), "class": ("class", town.classes[0])}
     for name, (kind, row_id) in rows.items():
-        told.note(name, kind, row_id)
-        told.alias[name] = f"sis:sis:only-{town.slug}-{name}"
+        district.note(name, kind, row_id)
+        district.alias[name] = f"sis:sis:only-{town.slug}-{name}"
     for name in ("ben", "cy"):
-        told.note(name, "student", town.students[name])
-    told.note("other person", "person", town.staff["aide"])
+        district.note(name, "student", town.students[name])
+    district.note("other person", "person", town.staff["aide"])
 
     @needs(Can.SYNC_ROSTER)
     async def add(work: Work) -> None:
         for name, (kind, row_id) in rows.items():
-            sourced_id = told.alias[name].rsplit(":", 1)[-1]
+            sourced_id = district.alias[name].rsplit(":", 1)[-1]
             work.db.add(
                 ExternalId(
                     district_id=town.district_id,
@@ -180,10 +180,10 @@ async def _names(told: Told) -> None:
         await add(work)
 
 
-async def _concern(told: Told, student: str, state: str, area: str = "ela.fluency") -> Concern:
-    town = told.town
+async def _concern(district: FullDistrict, student: str, state: str, area: str = "ela.fluency") -> Concern:
+    town = district.town
     new = NewConcern(
-        ids.format_id("student", town.students[student]), area, f"Worry {town.canary}", told.shown["person"]
+        ids.format_id("student", town.students[student]), area, f"Worry {town.canary}", district.shown["person"]
     )
     async with town.unit() as work:
         concern = await raise_concern(work, new)
@@ -192,8 +192,8 @@ async def _concern(told: Told, student: str, state: str, area: str = "ela.fluenc
     return concern
 
 
-async def _support(told: Told, student: str, *, start: bool, concerns: tuple[str, ...] = ()) -> Support:
-    town = told.town
+async def _support(district: FullDistrict, student: str, *, start: bool, concerns: tuple[str, ...] = ()) -> Support:
+    town = district.town
     new = NewSupport(
         student=ids.format_id("student", town.students[student]),
         intervention=f"Reading {town.canary}",
@@ -206,53 +206,53 @@ async def _support(told: Told, student: str, *, start: bool, concerns: tuple[str
         sessions_per_week=3,
         baseline=40.0,
         concerns=concerns,
-        lead=told.shown["person"] if student == "amy" else None,
+        lead=district.shown["person"] if student == "amy" else None,
         starts="on_its_day" if start else "manually",
     )
     async with town.unit() as work:
         return await plan_support(work, new)
 
 
-async def _supports(told: Told) -> None:
-    town = told.town
-    support = await _support(told, "amy", start=True, concerns=(told.shown["concern to serve"],))
-    told.note("support", "support", support.id)
-    told.note("support of cy", "support", (await _support(told, "cy", start=True)).id)
-    told.note("support to end", "support", (await _support(told, "ben", start=True)).id)
-    told.note("support to start", "support", (await _support(told, "ben", start=False)).id)
+async def _supports(district: FullDistrict) -> None:
+    town = district.town
+    support = await _support(district, "amy", start=True, concerns=(district.shown["concern to serve"],))
+    district.note("support", "support", support.id)
+    district.note("support of cy", "support", (await _support(district, "cy", start=True)).id)
+    district.note("support to end", "support", (await _support(district, "ben", start=True)).id)
+    district.note("support to start", "support", (await _support(district, "ben", start=False)).id)
     scores = [
-        NewScore(told.shown["student"], "orf", BEGINS + timedelta(weeks=week), value, form=f"Form {town.canary}")
+        NewScore(district.shown["student"], "orf", BEGINS + timedelta(weeks=week), value, form=f"Form {town.canary}")
         for week, value in enumerate(RISES_THEN_STALLS, start=1)
     ]
     scores += [
-        NewScore(told.shown["cy"], "orf", BEGINS + timedelta(weeks=1), 40.0),
-        NewScore(told.shown["ben"], "orf", BEGINS + timedelta(weeks=1), 41.0),
+        NewScore(district.shown["cy"], "orf", BEGINS + timedelta(weeks=1), 40.0),
+        NewScore(district.shown["ben"], "orf", BEGINS + timedelta(weeks=1), 41.0),
     ]
     async with town.unit() as work:
         taken = await record_scores(work, scores)
     for name, one in zip(("score", "score to change", "score to remove"), taken, strict=False):
         assert one.score is not None
-        told.note(name, "score", one.score.id)
+        district.note(name, "score", one.score.id)
     async with town.unit() as work:
-        amendment = ScoreAmendment(f"Because {town.canary}", by=told.shown["person"], value=43.0)
-        await amend_score(work, ids.parse_id("score", told.shown["score"]), amendment)
+        amendment = ScoreAmendment(f"Because {town.canary}", by=district.shown["person"], value=43.0)
+        await amend_score(work, ids.parse_id("score", district.shown["score"]), amendment)
     async with town.house() as work:
         await calibrate_district(work)
     async with town.unit() as work:
-        told.note("verdict", "verdict", (await verdicts_now(work, [support.id]))[support.id].id)
-        told.note("phase", "phase", (await phases_of(work, [support.id]))[support.id][0].id)
+        district.note("verdict", "verdict", (await verdicts_now(work, [support.id]))[support.id].id)
+        district.note("phase", "phase", (await phases_of(work, [support.id]))[support.id][0].id)
         on = BEGINS + timedelta(weeks=11)
-        new = NewDecision("continue", told.shown["support"], decided_on=on, note=f"Note {town.canary}")
-        told.note("decision", "decision", (await decide(work, new)).id)
+        new = NewDecision("continue", district.shown["support"], decided_on=on, note=f"Note {town.canary}")
+        district.note("decision", "decision", (await decide(work, new)).id)
         for name in ("ben", "cy"):
-            await decide(work, NewDecision("refer", student=told.shown[name], decided_on=on))
+            await decide(work, NewDecision("refer", student=district.shown[name], decided_on=on))
 
 
-async def _sessions(told: Told) -> None:
+async def _sessions(district: FullDistrict) -> None:
     named = {"session": 0, "session to amend": 1, "session to remove": 2}
-    async with told.town.unit() as work:
+    async with district.town.unit() as work:
         for name in ("support", "support of cy", "support to end"):
-            support_id = ids.parse_id("support", told.shown[name])
+            support_id = ids.parse_id("support", district.shown[name])
             new = [
                 NewSession(BEGINS + timedelta(days=day), attended=True, external_id=f"{name}-{day}")
                 for day in named.values()
@@ -261,42 +261,42 @@ async def _sessions(told: Told) -> None:
             assert all(taken)
             for row, called in zip(taken, named, strict=True):
                 if row is not None and name == "support":
-                    told.note(called, "session", row.id)
+                    district.note(called, "session", row.id)
             if taken[0] is not None:
                 await amend_session(
                     work, taken[0].id, SessionAmendment(delivered_minutes=20, lost_because="no_provider")
                 )
 
 
-async def _breaks(told: Told) -> None:
+async def _breaks(district: FullDistrict) -> None:
     """Days off: too few of them to make a week a break."""
-    town = told.town
+    town = district.town
     for place, name in enumerate(("break", "break to remove")):
         on = BEGINS + timedelta(weeks=30 + place)
-        new = NewBreak(on, on + timedelta(days=1), told.shown["org"], f"Break {town.canary}")
+        new = NewBreak(on, on + timedelta(days=1), district.shown["org"], f"Break {town.canary}")
         async with town.unit() as work:
-            told.note(name, "break", (await declare_break(work, new)).row.id)
+            district.note(name, "break", (await declare_break(work, new)).row.id)
 
 
-async def _endpoint(told: Told) -> None:
-    town = told.town
+async def _endpoint(district: FullDistrict) -> None:
+    town = district.town
     url = f"http://127.0.0.1:9999/{town.canary.lower()}"
     new = NewEndpoint(url, ("concern.raised", "response.stopped"), f"Hook {town.canary}")
     async with town.unit() as work:
         made, _ = await register_endpoint(work, new, Allowed(sandbox=True))
-    told.note("endpoint", "endpoint", made.id)
+    district.note("endpoint", "endpoint", made.id)
 
 
-async def _consumer(told: Told) -> None:
+async def _consumer(district: FullDistrict) -> None:
     """A consumer of the feed from its beginning; its name is no other's."""
-    told.shown["consumer"] = f"reader-{secrets.token_hex(4)}"
-    async with told.town.unit() as work:
-        place, _ = await save_consumer(work, told.shown["consumer"], NewConsumer(begin="beginning"))
-    told.shown["cursor of consumer"] = place.cursor
+    district.shown["consumer"] = f"reader-{secrets.token_hex(4)}"
+    async with district.town.unit() as work:
+        place, _ = await save_consumer(work, district.shown["consumer"], NewConsumer(begin="beginning"))
+    district.shown["cursor of consumer"] = place.cursor
 
 
-async def _sync(told: Told) -> None:
-    town, run_id = told.town, new_id()
+async def _sync(district: FullDistrict) -> None:
+    town, run_id = district.town, new_id()
     held = {"held run": new_id(), "held run to discard": new_id(), "held run to rekey": new_id()}
     undone_id = new_id()
     url = f"http://127.0.0.1:9999/{town.canary.lower()}"
@@ -306,9 +306,9 @@ async def _sync(told: Told) -> None:
         csv = await register_source(work, f"csv-{town.canary}", SourceSettings("oneroster-csv", "upload:"))
         scores = await register_source(work, f"scores-{town.canary}", SourceSettings("scores-csv", "upload:"))
         keys = await register_source(work, f"keys-{town.canary}", SourceSettings("oneroster-csv", "upload:"))
-    told.note("source", "source", source.source.id)
-    told.note("source of csv", "source", csv.source.id)
-    told.note("source of scores", "source", scores.source.id)
+    district.note("source", "source", source.source.id)
+    district.note("source of csv", "source", csv.source.id)
+    district.note("source of scores", "source", scores.source.id)
 
     @needs(Can.SYNC_ROSTER)
     async def ran(work: Work) -> None:
@@ -346,7 +346,7 @@ async def _sync(told: Told) -> None:
 
     async with town.house() as work:
         await ran(work)
-    told.note("run", "run", run_id)
-    told.note("run to undo", "run", undone_id)
+    district.note("run", "run", run_id)
+    district.note("run to undo", "run", undone_id)
     for name, held_id in held.items():
-        told.note(name, "run", held_id)
+        district.note(name, "run", held_id)

@@ -1,0 +1,81 @@
+"""Protects a process from the callers of its WebSockets: what they send, how often, and how many of them there are."""
+
+import asyncio
+import re
+
+import pytest
+from fastapi import FastAPI
+
+from app.core.ids import new_id
+from app.graphql import open_sockets, socket, text_socket
+from tests.faces.rest_town import Caller, caller
+from tests.faces.sockets import connected, listening
+from tests.town import Town
+
+
+async def remaining(client: Caller) -> int:
+    """The number of requests that the client has left."""
+    standing = (await client.get("/v1/me")).headers["RateLimit"]
+    return int(re.search(r'"client";r=(\d+)', standing)[1])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("type_", ["x" * 10_000, "é" * 100, "\N{SPEECH BALLOON}" * 60])
+async def test_a_long_reason_is_cut(app: FastAPI, north: Town, type_: str) -> None:
+    """The reason of a close frame has at most 123 bytes; a longer one was a fault of the server."""
+    async with listening(app) as address, connected(address, caller(app, north).token) as one:
+        await one.send(type=type_)
+        assert await one.closed() == 4400
+        assert 0 < len((one.connection.close_reason or "").encode()) <= text_socket.MAX_REASON
+
+
+async def test_pings_do_not_keep_an_idle_connection(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection without a subscription ends although its caller shows signs of life."""
+    monkeypatch.setattr(socket, "IDLE_SECONDS", 0.5)
+    async with listening(app) as address, connected(address, caller(app, north).token) as one:
+
+        async def ping() -> None:
+            while True:
+                await one.send(type="ping")
+                await asyncio.sleep(0.15)
+
+        pinging = asyncio.create_task(ping())
+        try:
+            assert await one.closed() == socket.IDLE
+        finally:
+            pinging.cancel()
+
+
+async def test_the_connections_of_a_client_are_bounded(
+    app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the bound a connection is refused by a code of its own; another client's, or a later one, is not."""
+    monkeypatch.setattr(open_sockets, "MAX_CLIENT_STREAMS", 1)
+    client = caller(app, north)
+    async with listening(app) as address:
+        async with connected(address, client.token):
+            async with connected(address, None) as second:
+                await second.send(type="connection_init", payload={"Authorization": f"Bearer {client.token}"})
+                assert await second.closed() == socket.TOO_MANY
+            north.client_id = new_id()
+            async with connected(address, caller(app, north).token):
+                pass
+        async with asyncio.timeout(30):
+            while True:
+                async with connected(address, None) as later:
+                    await later.send(type="connection_init", payload={"Authorization": f"Bearer {client.token}"})
+                    try:
+                        assert (await later.receive())["type"] == "connection_ack"
+                        return
+                    except Exception:
+                        await asyncio.sleep(0.05)
+
+
+async def test_a_refused_subscription_counts(app: FastAPI, north: Town) -> None:
+    """Each subscription counts as a request, also one whose document is refused before anything runs."""
+    client = caller(app, north)
+    async with listening(app) as address, connected(address, client.token) as one:
+        before = await remaining(client)
+        for number in range(5):
+            await one.subscribe("subscription { nothing }", f"s{number}")
+            assert (await one.receive())["type"] == "error"
+        assert before - await remaining(client) == 6

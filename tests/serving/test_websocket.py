@@ -1,0 +1,125 @@
+"""Tests the limits of WebSocket connections: the rate of frames, the number, and the time that an end may take."""
+
+import struct
+import time
+
+import pytest
+
+from app.serving import protocol
+from app.serving.websocket import FRAME_BURST
+from tests.serving.small_server import Connection, serving
+
+pytestmark = pytest.mark.long
+
+MB = 1 << 20
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+CONTINUED, TEXT, CLOSE, PING, PONG = 0x0, 0x81, 0x88, 0x89, 0x8A
+
+
+def handshake(path: str = "/", fields: bytes = b"") -> bytes:
+    """A request for a WebSocket."""
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: x\r\n".encode() + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" + fields + b"\r\n"
+    )
+
+
+def frame(kind: int, data: bytes = b"") -> bytes:
+    """A frame of at most 125 bytes, under a mask of zeros."""
+    return struct.pack("!BB4x", kind, 0x80 | len(data)) + data
+
+
+FLOODS = {
+    "continued": frame(TEXT & 0x0F, b"x") + frame(CONTINUED) * 200_000,
+    "texts": frame(TEXT, b"{}") * 100_000,
+    "pings": frame(PING) * 200_000,
+    "pings with data": frame(PING, b"x" * 125) * 20_000,
+    "pongs nobody asked for": frame(PONG) * 200_000,
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_of_frames_ends_the_connection(name: str) -> None:
+    """Tiny frames cost more to handle than to send: after a burst the connection is ended, and others are served."""
+    with serving() as port, Connection(port) as connection:
+        connection.send(handshake())
+        assert connection.answer()[0] == 101
+        began = time.process_time()
+        connection.send(FLOODS[name])
+        assert connection.is_closed()
+        assert time.process_time() - began < 1.0  # of this process, which serves and sends
+        with Connection(port) as other:
+            other.send(GET)
+            assert other.answer()[0] == 200
+
+
+def test_a_calm_caller_is_not_ended() -> None:
+    """As many frames as a burst has, also in one piece, are handled: the last ping gets its pong."""
+    with serving() as port, Connection(port) as connection:
+        connection.send(handshake())
+        assert connection.answer()[0] == 101
+        connection.send(frame(TEXT, b"{}") * (FRAME_BURST - 2) + frame(PING, b"last"))
+        assert connection.read(6) == b"\x8a\x04last"
+
+
+def test_a_closing_websocket_that_is_not_read_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that reads nothing does not keep its place for ever."""
+    monkeypatch.setattr(protocol, "CLOSING_LIMIT", 0.3)
+    monkeypatch.setattr(protocol, "CHECK_INTERVAL", 0.05)
+    with serving(most_connections=4) as port:
+        held = []
+        for _ in range(2):
+            connection = Connection(port)
+            connection.send(handshake("/large"))
+            assert connection.read(12) == b"HTTP/1.1 101"
+            connection.send(frame(CLOSE))
+            held.append(connection)
+        end = time.monotonic() + 30
+        status = 503
+        while status == 503 and time.monotonic() < end:
+            time.sleep(0.1)
+            with Connection(port) as other:
+                other.send(handshake())
+                status = other.answer()[0]
+        assert status == 101
+        for connection in held:
+            connection.socket.close()
+
+
+def test_websockets_leave_half_of_the_connections_to_requests() -> None:
+    """Beyond half of the connections a WebSocket is refused as a problem; a request is answered."""
+    with serving(most_connections=8) as port:
+        held = [Connection(port) for _ in range(4)]
+        for connection in held:
+            connection.send(handshake())
+            assert connection.answer()[0] == 101
+        with Connection(port) as other:
+            other.send(handshake())
+            status, answer = other.answer()
+            assert (status, b"connections.exhausted" in answer) == (503, True)
+        with Connection(port) as other:
+            other.send(GET)
+            assert other.answer()[0] == 200
+        held.pop().socket.close()
+        end, status = time.monotonic() + 30, 503
+        while status == 503 and time.monotonic() < end:
+            with Connection(port) as other:
+                other.send(handshake())
+                status = other.answer()[0]
+        assert status == 101
+        for connection in held:
+            connection.socket.close()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [b"A: b\r\n" * 200, b"A: " + b"x" * 20_000 + b"\r\n", b"Sec-WebSocket-Key: again\r\n", b"Content-Length: 5\r\n"],
+    ids=["many fields", "a long field", "two keys", "a body"],
+)
+def test_a_bad_handshake_is_refused(fields: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """It gets an answer, and no fault is logged."""
+    with serving() as port, Connection(port) as connection:
+        connection.send(handshake(fields=fields) + b"12345")
+        assert connection.answer()[0] in (400, 431)
+        assert connection.is_closed()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
