@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from app.core.errors import Conflict, Invalid, Violation
-from app.support.changes import Intensity, PhaseChange, PhaseVerb, changes_between, is_faded, is_intensified
+from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between, is_faded, is_intensified
 
 
 class DecisionKind(StrEnum):

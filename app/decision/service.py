@@ -33,7 +33,7 @@ from app.response import service as response
 from app.response.models import ResponseState, VerdictRow
 from app.roster.lookup import locate_student, resolve_actor, zone_of
 from app.roster.student_lock import lock_student
-from app.support.changes import Intensity, PhaseVerb, changed
+from app.support.changes.intensity import Intensity, PhaseVerb, changed
 from app.support.lookup import current_phase, level_rank, lock_support
 from app.support.models import Support
 from app.support.service import SupportChange

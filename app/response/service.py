@@ -25,7 +25,7 @@ from app.response.judging.judge import JudgingMode, JudgingOutcome, judge_select
 from app.response.judging.load import SeriesSelection
 from app.support import service as supports
 from app.support import session as sessions
-from app.support.changes import PhaseVerb
+from app.support.changes.intensity import PhaseVerb
 from app.support.models import Phase, Session, Support
 from app.support.service import BECAUSE, NewSupport, SupportChange
 from app.support.session import NewSession, RecordedSession

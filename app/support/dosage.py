@@ -161,6 +161,7 @@ def dosage(
     off: Collection[date],
     delivered: Iterable[DeliveredSessions],
     suspended: tuple[Days, ...] = (),
+    /,
     *,
     minutes_per_session: int,
     sessions_per_week: int,

@@ -107,12 +107,12 @@ async def dosages_of(
                 window.last,
                 next((weeks for key in keys if (weeks := off[key]) is not None), frozenset()),
                 sessions_by_week,
-                minutes_per_session=phase.minutes_per_session,
-                sessions_per_week=phase.sessions_per_week,
-                suspended=tuple(
+                tuple(
                     suspension.days(window.last)
                     for suspension in suspensions_of(window.support.suspended_on, window.support.resumed_on)
                 ),
+                minutes_per_session=phase.minutes_per_session,
+                sessions_per_week=phase.sessions_per_week,
             )
         )
     return dosages

@@ -20,7 +20,7 @@ from app.resources.terms import DISTRICT
 from app.resources.values import Value, item
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
-from app.support.changes import PhaseChange, PhaseVerb
+from app.support.changes.intensity import PhaseChange, PhaseVerb
 from app.support.delivery import SINCE, UNTIL, DosageValue, SessionResource
 from app.support.models import Handover, Phase, Session, Support, SupportConcern
 from app.support.queries import dosages_between

@@ -16,7 +16,7 @@ from app.decision.service import NewDecision, decide
 from app.response.queries import verdicts_now
 from app.response.service import change_support, end_support, plan_support, record_scores
 from app.roster.caseload import acting_person
-from app.support.handover import NewHandover, NewHandovers, hand_over_support, hand_over_supports
+from app.support.changes.handover import NewHandover, NewHandovers, hand_over_support, hand_over_supports
 from app.support.models import Handover, Support
 from app.support.queries import phases_of
 from app.support.queries import support as read_support

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.support.changes import Intensity, PhaseChange, PhaseVerb, changes_between, is_faded, is_intensified
+from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between, is_faded, is_intensified
 
 BEFORE = Intensity(level=2, minutes_per_session=30, sessions_per_week=3, group_size=4, intervention="Reading")
 

@@ -18,7 +18,7 @@ from app.evidence.service import NewScore
 from app.response.service import change_support, plan_support, record_scores, record_sessions
 from app.roster.caseload import bound_to_person
 from app.sis.runs.undo import undo
-from app.support.handover import NewHandovers, hand_over_supports
+from app.support.changes.handover import NewHandovers, hand_over_supports
 from app.support.models import Support
 from app.support.queries import dosage_between, unserved_concerns
 from app.support.queries import support as read_support
