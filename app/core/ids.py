@@ -41,6 +41,8 @@ PREFIXES = {
     "support": "sup",
     "phase": "pha",
     "session": "ses",
+    "group": "grp",
+    "group_session": "gse",
     "handover": "han",
     "score": "sco",
     "verdict": "ver",

@@ -17,7 +17,12 @@ from app.events.catalogue import DECISION_OVERDUE
 from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.playbook.queries import reminder_days
 from app.response.models import ResponseState
-from app.response.upkeep.overdue import expire_alerts, remind_overdue_scores, remind_supports_not_started
+from app.response.upkeep.overdue import (
+    expire_alerts,
+    remind_overdue_scores,
+    remind_reviews_due,
+    remind_supports_not_started,
+)
 from app.roster.calendar import days_of_instruction
 from app.roster.lookup import zone_of
 from app.roster.models import Person
@@ -33,7 +38,7 @@ async def send_overdue_reminders(work: Work) -> int:
     """
     days, zone = await reminder_days(work), await zone_of(work)
     today = today_in(zone)
-    sent = await expire_alerts(work, today)
+    sent = await expire_alerts(work, today) + await remind_reviews_due(work, today)
     if days["concern_unanswered"]:
         sent += await remind_unanswered_concerns(work, days["concern_unanswered"], today)
     if days["support_not_started"]:

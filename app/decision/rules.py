@@ -26,8 +26,9 @@ DRAWS_PHASE_LINE = frozenset({"raise_goal", "intensify", "change", "fade"})
 NEEDS_NO_SUPPORT = frozenset({"refer"})
 
 
-def check_kind(kind: str, *, has_support: bool, has_student: bool, has_change: bool) -> None:
-    """Raises `Invalid` for an unknown kind, a missing support or student, or a change that the kind does not allow.
+def check_kind(kind: str, *, has_support: bool, has_student: bool, has_change: bool, has_review: bool) -> None:
+    """Raises `Invalid` for an unknown kind, a missing support or student, or a change or a review that does not belong
+    to the kind.
 
     A referral requires only a student: it can be recorded at any time, without a support.
     """
@@ -37,6 +38,9 @@ def check_kind(kind: str, *, has_support: bool, has_student: bool, has_change: b
         raise Invalid([Violation("/support", "decision.support", "This decision is about a support: name it.")])
     if has_change and kind not in DRAWS_PHASE_LINE:
         raise Invalid([Violation("/change", "decision.change", "This decision changes nothing of the support.")])
+    if has_review and kind != DecisionKind.CONTINUE:
+        detail = "A support that goes on as it is has a next review; that of a change is part of the change."
+        raise Invalid([Violation("/review_on", "decision.review_on", detail)])
     if not has_support and not has_student:
         raise Invalid([Violation("/student", "decision.student", "Name the student whom this is about.")])
 

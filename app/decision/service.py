@@ -36,6 +36,7 @@ from app.roster.student_lock import lock_student
 from app.support.changes.intensity import Intensity, PhaseVerb, changed
 from app.support.lookup import current_phase, level_rank, lock_support
 from app.support.models import Support
+from app.support.phase import set_review
 from app.support.service import SupportChange
 
 
@@ -68,6 +69,10 @@ class NewDecision:
     decided_on: Annotated[date | None, About("The day of the decision; by default, today.", date(2026, 11, 30))] = None
     note: Annotated[str, Text(max=4000), About("A note.", "Two weeks of absence; look again in May.")] | None = None
     change: Annotated[SupportChange | None, About("The changes of the plan from that day on.")] = None
+    review_on: Annotated[
+        date | None,
+        About("The next review of a support without a measure that goes on as it is.", date(2027, 1, 15)),
+    ] = None
 
 
 @needs(Can.DECIDE)
@@ -82,6 +87,7 @@ async def decide(work: Work, new: NewDecision) -> Decision:
         has_support=new.support is not None,
         has_student=new.student is not None,
         has_change=new.change is not None,
+        has_review=new.review_on is not None,
     )
     today = today_in(await zone_of(work))
     decided_on = new.decided_on or today
@@ -128,6 +134,8 @@ async def _apply_to_support(work: Work, new: NewDecision, decision: Decision) ->
     decision.verdict_id = await _resolve_verdict(work, new.verdict, support)
     if new.kind in DRAWS_PHASE_LINE:
         decision.phase_id = await _begin_phase(work, new, decision, support)
+    elif new.review_on is not None:
+        await set_review(work, support, new.review_on)
     elif new.kind == "exit":
         await response.end_support(work, support.id, new.note or "The team decided to end it.", decision.decided_on)
 
@@ -154,6 +162,9 @@ async def _complete_change(work: Work, new: NewDecision, decision: Decision, sup
             change = replace(change, level=await _next_level(work, new.kind, rank))
         check_intensity(new.kind, before, changed(before, change))
     if new.kind == "raise_goal":
+        if support.measure_id is None:
+            detail = "This support has no measure, and so no goal: change its review date."
+            raise Invalid([Violation("/kind", "decision.no_goal", detail)])
         measure = await measure_by_id(work, support.measure_id)
         check_goal(change.goal, (await current_phase(work, support)).goal, measure.direction)
     return change

@@ -181,6 +181,13 @@ LISTINGS = (
                 SupportState.ACTIVE,
             ),
             Filter(
+                "review_by",
+                date,
+                lambda day: and_(Support.review_on <= day, Support.state == SupportState.ACTIVE),
+                "Only active supports without a measure that are to be reviewed on this day or before.",
+                date(2026, 12, 1),
+            ),
+            Filter(
                 "verdict",
                 State,
                 lambda state: exists().where(

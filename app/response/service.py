@@ -158,6 +158,13 @@ async def record_sessions(
 
 
 @needs(Can.RECORD_SESSIONS)
+async def judge_delivery(work: Work, support_ids: Collection[UUID]) -> None:
+    """Judges these supports again, because sessions of theirs were recorded or amended."""
+    async with work.as_district("judging"):
+        await judge_selected(work, SeriesSelection(support_ids=list(support_ids)), JudgingMode(amended=True))
+
+
+@needs(Can.RECORD_SESSIONS)
 async def amend_session(work: Work, session_id: UUID, amendment: sessions.SessionAmendment) -> Session:
     """Amends a session and judges the support again."""
     row = await sessions.amend_session(work, session_id, amendment)

@@ -58,6 +58,7 @@ PROBLEM_TYPES = {
     "feed.expired": ProblemType(410, "The events are no longer kept", RESYNC),
     "forbidden": ProblemType(403, "Not allowed", ASK_SCOPE),
     "gone": ProblemType(410, "Kept no longer", "Read what you need from the lists."),
+    "group.ended": ProblemType(409, "The group has ended", "Form a new group."),
     "headers.too_large": ProblemType(431, "The headers are too large", "Send fewer or shorter headers."),
     "http": ProblemType(400, "The request failed", "See the status and `detail`."),
     "http.malformed": ProblemType(400, "This is not an HTTP request", "Send HTTP/1.1 through an ordinary client."),
@@ -114,6 +115,7 @@ PROBLEM_TYPES = {
     "storage.full": ProblemType(507, "A disk is full", ASK_OPERATOR),
     "support.ended": ProblemType(409, "The support has ended", "Plan a new support."),
     "support.state": ProblemType(409, "The support is in another state", READ_AGAIN),
+    "support.no_measure": ProblemType(409, "The support has no measure", "It has a review date only."),
     "support.suspended": ProblemType(
         409, "The support is suspended", "Wait until the student is back, or end the support."
     ),

@@ -12,10 +12,12 @@ BECAUSE = Text(min=1, max=4000)
 """The length limits of the reason for which a support ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewSupport:
     """The input of `plan_support`. `level` is a rank. If `baseline` is None, the median of the last three scores is
     used.
+
+    With `measure`, `goal` and `goal_on` are required; without it, `review_on` is, and `area` unless there are concerns.
     """
 
     student: Annotated[
@@ -28,12 +30,23 @@ class NewSupport:
         About("The intervention, such as repeated reading.", "Repeated reading with feedback"),
     ]
     level: Annotated[int, About("The rank of a level: 2 is targeted by default.", 2)]
-    measure: Annotated[str, About("The measure that follows the response: a code or an id.", "orf")]
     starts_on: Annotated[date, About("The first day.", date(2026, 9, 21))]
-    goal: Annotated[float, About("The value at which the aimline ends, in the measure's unit.", 70.0)]
-    goal_on: Annotated[date, About("The day on which the aimline reaches the goal.", date(2027, 2, 12))]
     minutes_per_session: Annotated[int, About("The planned minutes of a session.", 30)]
     sessions_per_week: Annotated[int, About("The planned sessions of a week.", 4)]
+    measure: Annotated[
+        str | None,
+        About("The measure that follows the response: a code or an id. Mentoring or counselling may have none.", "orf"),
+    ] = None
+    goal: Annotated[float | None, About("The value at which the aimline ends, in the measure's unit.", 70.0)] = None
+    goal_on: Annotated[date | None, About("The day on which the aimline reaches the goal.", date(2027, 2, 12))] = None
+    review_on: Annotated[
+        date | None,
+        About("The day on which a support without a measure is reviewed, in place of a goal.", date(2026, 12, 1)),
+    ] = None
+    area: Annotated[
+        str | None,
+        About("The area: a code or an id; by default, that of its first concern, or of its measure.", "ela.fluency"),
+    ] = None
     baseline: Annotated[
         float | None,
         About("The value at which the aimline begins; by default, the median of the last three scores.", 42.0),
@@ -97,6 +110,9 @@ class SupportChange:
         str | None,
         Text(min=1, max=400),
         About("Another intervention, such as a stronger programme at the same level.", "Phonics, one to one"),
+    ] = None
+    review_on: Annotated[
+        date | None, About("The next day of review, of a support without a measure.", date(2027, 1, 15))
     ] = None
     group_size: Annotated[
         int | None, Between(1, 40), About("The new number of students who are served together.", 2)

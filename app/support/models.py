@@ -13,7 +13,10 @@ from app.roster.models import AboutStudent
 
 
 class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
-    """An intervention provided, or planned, for a student: planned, then active, then ended."""
+    """An intervention provided, or planned, for a student: planned, then active, then ended.
+
+    A support without a measure has no series and no verdict. It has a review date instead of a goal.
+    """
 
     __tablename__ = "support"
 
@@ -21,7 +24,8 @@ class Support(ListedBySchool, HasChangeTime, AboutStudent, Base):
     intervention: Mapped[str]
     area_id: Mapped[UUID]
     level_id: Mapped[UUID]
-    measure_id: Mapped[UUID]
+    measure_id: Mapped[UUID] = mapped_column(nullable=True)  # whoever reads series selects supports that have one
+    review_on: Mapped[date | None]
     state: Mapped[str]
     lead_id: Mapped[UUID | None]
     provider_id: Mapped[UUID | None]
@@ -62,9 +66,11 @@ class Phase(AboutStudent, Base):
     level_id: Mapped[UUID]
     begins_on: Mapped[date]
     ends_on: Mapped[date | None]
-    baseline: Mapped[float]
-    goal: Mapped[float]
-    goal_on: Mapped[date]
+    # Null, all three, in a support without a measure; whoever draws or judges an aimline selects those that have one.
+    baseline: Mapped[float] = mapped_column(nullable=True)
+    goal: Mapped[float] = mapped_column(nullable=True)
+    goal_on: Mapped[date] = mapped_column(nullable=True)
+    review_on: Mapped[date | None]
     intervention: Mapped[str]
     group_size: Mapped[int | None]
     minutes_per_session: Mapped[int]
@@ -117,6 +123,7 @@ class Session(AboutStudent, Base):
     recorded_at: Mapped[datetime]
     version: Mapped[int]
     removed_at: Mapped[datetime | None]
+    group_session_id: Mapped[UUID | None]
 
 
 class SessionChange(AboutStudent, Base):

@@ -10,15 +10,17 @@ from uuid import UUID
 from sqlalchemy import ARRAY, DateTime, cast, func, update
 
 from app.access.work import Work
+from app.core.clock import today_in
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
 from app.events.catalogue import EventType, NewEvent
 from app.evidence.queries import last_values
 from app.evidence.rules import baseline_of
 from app.playbook.models import Measure
-from app.roster.lookup import IdList
+from app.roster.lookup import IdList, zone_of
+from app.support.lookup import current_phase
 from app.support.models import Phase, Support
-from app.support.rules import Plan, violations_of
+from app.support.rules import Plan, unexpected_review, violations_of, violations_of_review
 
 
 async def baseline_from(
@@ -40,21 +42,25 @@ async def baseline_from(
     return baseline
 
 
-async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase) -> Phase:
+async def add_phase(work: Work, support: Support, measure: Measure | None, phase: Phase) -> Phase:
     """Adds a phase to a support and returns it; raises `Invalid` with every violation in the phase's plan."""
-    violations = violations_of(
-        Plan(
-            direction=measure.direction,
-            lowest=measure.lowest,
-            highest=measure.highest,
-            begins_on=phase.begins_on,
-            baseline=phase.baseline,
-            goal=phase.goal,
-            goal_on=phase.goal_on,
-            minutes_per_session=phase.minutes_per_session,
-            sessions_per_week=phase.sessions_per_week,
+    dose = (phase.minutes_per_session, phase.sessions_per_week)
+    if measure is None:
+        violations = violations_of_review(phase.begins_on, phase.review_on, *dose)
+    else:
+        violations = violations_of(
+            Plan(
+                direction=measure.direction,
+                lowest=measure.lowest,
+                highest=measure.highest,
+                begins_on=phase.begins_on,
+                baseline=phase.baseline,
+                goal=phase.goal,
+                goal_on=phase.goal_on,
+                minutes_per_session=phase.minutes_per_session,
+                sessions_per_week=phase.sessions_per_week,
+            )
         )
-    )
     if violations:
         raise Invalid(violations)
     for name, value in student_columns(support).items():
@@ -63,6 +69,22 @@ async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase
     work.db.add(phase)
     await work.db.flush()
     return phase
+
+
+async def set_review(work: Work, support: Support, review_on: date) -> None:
+    """Sets the next review of a support without a measure; raises `Invalid` if it has one, or for a day that has
+    passed.
+    """
+    phase = await current_phase(work, support)
+    today = today_in(await zone_of(work))
+    if support.measure_id is not None:
+        raise Invalid([unexpected_review()])
+    dose = (phase.minutes_per_session, phase.sessions_per_week)
+    if violations := violations_of_review(max(phase.begins_on, today), review_on, *dose):
+        raise Invalid(violations)
+    support.review_on = phase.review_on = review_on
+    support.version += 1
+    await work.db.flush()
 
 
 def student_columns(support: Support) -> dict[str, object]:

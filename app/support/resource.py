@@ -43,7 +43,12 @@ class SupportResource(
     )
     area: One[AreaResource] = one(Support.area_id, AreaResource, "The area of the support.")
     level: One[LevelResource] = one(Support.level_id, LevelResource, "Its present level.")
-    measure: One[MeasureResource] = one(Support.measure_id, MeasureResource, "The measure that follows it.")
+    measure: One[MeasureResource] | None = one(
+        Support.measure_id, MeasureResource, "The measure that follows it; null for a support that is only reviewed."
+    )
+    review_on: date | None = field(
+        Support.review_on, "The next review of a support without a measure, in place of a goal."
+    )
     state: SupportState = choice(Support.state, "The state of the support.")
     moved_on: date | None = field(
         Support.moved_on, "The day on which the student came with it from another school; null if it began here."
@@ -102,9 +107,14 @@ class PhaseResource(
     level: One[LevelResource] = one(Phase.level_id, LevelResource, "The level of support in this phase.")
     begins_on: date = field(Phase.begins_on, "The first day.")
     ends_on: date | None = field(Phase.ends_on, "The last day, exclusive.")
-    baseline: float = field(Phase.baseline, "Where the aimline begins, in the measure's unit.", 42.0)
-    goal: float = field(Phase.goal, "The value at which the aimline ends, in the measure's unit.", 70.0)
-    goal_on: date = field(Phase.goal_on, "The day on which the aimline reaches the goal.")
+    baseline: float | None = field(
+        Phase.baseline, "Where the aimline begins, in the measure's unit; null without a measure.", 42.0
+    )
+    goal: float | None = field(
+        Phase.goal, "The value at which the aimline ends, in the measure's unit; null without a measure.", 70.0
+    )
+    review_on: date | None = field(Phase.review_on, "The review date of a phase without a measure.")
+    goal_on: date | None = field(Phase.goal_on, "The day on which the aimline reaches the goal.")
     intervention: str = field(Phase.intervention, "The intervention in this phase.", "Repeated reading with feedback")
     group_size: int | None = field(
         Phase.group_size, "The number of students who are served together, if it is planned.", 4

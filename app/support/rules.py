@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import starmap, zip_longest
+from typing import Protocol
 
-from app.core.errors import Conflict, Violation
+from app.core.errors import Conflict, Invalid, Violation
 from app.support.dosage import LOST_BECAUSE
 
 
@@ -98,13 +99,104 @@ def violations_of(plan: Plan) -> list[Violation]:
     if (plan.goal_on - plan.begins_on).days < 7:
         detail = "The goal's date must lie a week or more after the beginning."
         violations.append(Violation("/goal_on", "support.goal_on", detail))
-    if not 1 <= plan.minutes_per_session <= MAX_SESSION_MINUTES:
+    return violations + _violations_of_dose(plan.minutes_per_session, plan.sessions_per_week)
+
+
+def _violations_of_dose(minutes_per_session: int, sessions_per_week: int) -> list[Violation]:
+    violations = []
+    if not 1 <= minutes_per_session <= MAX_SESSION_MINUTES:
         detail = "A session lasts 1 to 480 minutes."
         violations.append(Violation("/minutes_per_session", "support.minutes", detail))
-    if not 1 <= plan.sessions_per_week <= 25:
+    if not 1 <= sessions_per_week <= 25:
         detail = "There are 1 to 25 sessions a week."
         violations.append(Violation("/sessions_per_week", "support.sessions", detail))
     return violations
+
+
+def violations_of_review(
+    begins_on: date, review_on: date | None, minutes_per_session: int, sessions_per_week: int
+) -> list[Violation]:
+    """Returns the violations in the plan of a phase without a measure, with pointers to the input's fields."""
+    violations = []
+    if review_on is None or not 0 < (review_on - begins_on).days <= MAX_PLAN_DAYS or begins_on.year < MIN_YEAR:
+        detail = f"A review follows the beginning, which is in {MIN_YEAR} or later, within three years."
+        violations.append(Violation("/review_on", "support.review_on", detail))
+    return violations + _violations_of_dose(minutes_per_session, sessions_per_week)
+
+
+class FollowUp(Protocol):
+    """How a support is followed: by a measure with a goal at a date, or by a review at a date."""
+
+    @property
+    def measure(self) -> str | None: ...
+    @property
+    def goal(self) -> float | None: ...
+    @property
+    def goal_on(self) -> date | None: ...
+    @property
+    def baseline(self) -> float | None: ...
+    @property
+    def review_on(self) -> date | None: ...
+
+
+def check_follow_up(new: FollowUp) -> None:
+    """Raises `Invalid` if a new support with a measure lacks a goal or its date, if one without lacks a review date, or
+    if it has what belongs to the other kind.
+    """
+    if new.measure is not None:
+        missing = [name for name in ("goal", "goal_on") if getattr(new, name) is None]
+        violations = [
+            Violation(f"/{name}", "support.goal_missing", "A support with a measure has a goal and its date.")
+            for name in missing
+        ]
+        if new.review_on is not None:
+            violations.append(unexpected_review())
+    else:
+        violations = _unexpected_goals(new.goal, new.goal_on, new.baseline)
+        if new.review_on is None:
+            detail = "A support without a measure has a review date."
+            violations.append(Violation("/review_on", "support.review_missing", detail))
+    if violations:
+        raise Invalid(violations)
+
+
+class Change(Protocol):
+    """What a change says about a support's goal, or about its review."""
+
+    @property
+    def goal(self) -> float | None: ...
+    @property
+    def goal_on(self) -> date | None: ...
+    @property
+    def baseline(self) -> float | None: ...
+    @property
+    def review_on(self) -> date | None: ...
+
+
+def check_change(change: Change, *, has_measure: bool) -> None:
+    """Raises `Invalid` for a review date of a support with a measure, or a goal of one without."""
+    if has_measure:
+        violations = [] if change.review_on is None else [unexpected_review()]
+    else:
+        violations = _unexpected_goals(change.goal, change.goal_on, change.baseline)
+    if violations:
+        raise Invalid(violations)
+
+
+def unexpected_review() -> Violation:
+    """Returns the violation of a review date that is given for a support with a measure."""
+    detail = "A support with a measure has a goal in place of a review."
+    return Violation("/review_on", "support.review_with_measure", detail)
+
+
+def _unexpected_goals(goal: float | None, goal_on: date | None, baseline: float | None) -> list[Violation]:
+    given = {"goal": goal, "goal_on": goal_on, "baseline": baseline}
+    detail = "A support without a measure has a review date in place of a goal."
+    return [
+        Violation(f"/{name}", "support.goal_without_measure", detail)
+        for name, value in given.items()
+        if value is not None
+    ]
 
 
 @dataclass(frozen=True, slots=True)

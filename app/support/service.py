@@ -25,6 +25,7 @@ from app.events.outbox import record
 from app.playbook.lookup import (
     area_by_id,
     level_by_id,
+    locate_area,
     locate_level,
     locate_measure,
     measure_by_id,
@@ -41,7 +42,7 @@ from app.support.inputs import SupportChange as SupportChange
 from app.support.lookup import current_phase, lock_support
 from app.support.models import Phase, Session, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, student_columns, support_event
-from app.support.rules import Starts, is_ahead, next_state
+from app.support.rules import Starts, check_change, check_follow_up, is_ahead, next_state
 
 Number = TypeVar("Number", int, int | None)
 
@@ -57,7 +58,8 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         raise Invalid([Violation("/starts", "support.starts", f"A support starts {' or '.join(Starts)}.")])
     is_due = new.starts == Starts.ON_ITS_DAY and new.starts_on <= today_in(await zone_of(work))
     student = await lock_student(work, new.student, "/student")
-    measure = await locate_measure(work, new.measure, "/measure")
+    check_follow_up(new)
+    measure = None if new.measure is None else await locate_measure(work, new.measure, "/measure")
     level = await locate_level(work, new.level, "/level")
     staff = {
         via: await locate_staff(work, name, f"/{via}")
@@ -65,8 +67,11 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         if name is not None
     }
     concerns = [await _load_concern(work, name, student.id, place) for place, name in enumerate(new.concerns)]
-    area = await area_by_id(work, concerns[0].area_id if concerns else measure.area_id)
-    secured_area = await _secured_area_of(work, {measure.area_id, *(concern.area_id for concern in concerns)})
+    area_ids = [concern.area_id for concern in concerns] + ([] if measure is None else [measure.area_id])
+    if new.area is None and not area_ids:
+        raise Invalid([Violation("/area", "support.area_missing", "A support without a measure names its area.")])
+    area = await area_by_id(work, area_ids[0]) if new.area is None else await locate_area(work, new.area, "/area")
+    secured_area = await _secured_area_of(work, {area.id, *area_ids})
     support = Support(
         district_id=work.district_id,
         id=new_id(),
@@ -76,7 +81,8 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         intervention=new.intervention,
         area_id=area.id,
         level_id=level.id,
-        measure_id=measure.id,
+        measure_id=None if measure is None else measure.id,
+        review_on=new.review_on,
         state="active" if is_due else "planned",
         lead_id=staff["lead"].id if "lead" in staff else None,
         provider_id=staff["provider"].id if "provider" in staff else None,
@@ -86,7 +92,7 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         created_at=now(),
         version=1,
     )
-    baseline = await baseline_from(work, support, new.baseline, new.starts_on)
+    baseline = None if measure is None else await baseline_from(work, support, new.baseline, new.starts_on)
     work.db.add(support)
     await work.db.flush()
     await add_phase(
@@ -100,6 +106,7 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
             baseline=baseline,
             goal=new.goal,
             goal_on=new.goal_on,
+            review_on=new.review_on,
             minutes_per_session=new.minutes_per_session,
             sessions_per_week=new.sessions_per_week,
             intervention=new.intervention,
@@ -138,8 +145,9 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
     today = today_in(await zone_of(work))
     begins_on = on or min(support.starts_on, today)
     _refuse_future(begins_on, today, "/on")
-    if begins_on >= phase.goal_on:
-        raise Invalid([Violation("/on", "support.goal_on", "The goal's date must be later than this start.")])
+    if begins_on >= (phase.review_on or phase.goal_on):
+        detail = "The date of the goal, or of the review, must be later than this start."
+        raise Invalid([Violation("/on", "support.goal_on", detail)])
     support.starts_on = phase.begins_on = begins_on
     support.version += 1
     await work.db.flush()
@@ -165,12 +173,15 @@ async def change_support(
     if begins_on <= last.begins_on:
         detail = "A phase begins after the one before it began."
         raise Invalid([Violation("/begins_on", "phase.begins_on", detail)])
-    measure = await measure_by_id(work, support.measure_id)
+    check_change(change, has_measure=support.measure_id is not None)
+    measure = None if support.measure_id is None else await measure_by_id(work, support.measure_id)
     level_id = last.level_id if change.level is None else (await locate_level(work, change.level, "/level")).id
-    baseline = await baseline_from(work, support, change.baseline, begins_on, otherwise=last.baseline)
-    if change.goal is None and not is_ahead(last.goal, baseline, measure.direction):
-        detail = "The new phase's baseline meets the present goal already: give a new goal."
-        raise Invalid([Violation("/goal", "support.goal_met", detail)])
+    baseline = None
+    if measure is not None:
+        baseline = await baseline_from(work, support, change.baseline, begins_on, otherwise=last.baseline)
+        if change.goal is None and not is_ahead(last.goal, baseline, measure.direction):
+            detail = "The new phase's baseline meets the present goal already: give a new goal."
+            raise Invalid([Violation("/goal", "support.goal_met", detail)])
     last.ends_on = begins_on
     phase = Phase(
         number=last.number + 1,
@@ -179,6 +190,7 @@ async def change_support(
         baseline=baseline,
         goal=last.goal if change.goal is None else change.goal,
         goal_on=change.goal_on or last.goal_on,
+        review_on=change.review_on or last.review_on,
         minutes_per_session=_changed_or_last(change.minutes_per_session, last.minutes_per_session),
         sessions_per_week=_changed_or_last(change.sessions_per_week, last.sessions_per_week),
         intervention=change.intervention or last.intervention,
@@ -187,7 +199,7 @@ async def change_support(
         verb=verb,
     )
     phase.changes = await _changes(work, last, phase, verb)
-    support.level_id, support.intervention = level_id, phase.intervention
+    support.level_id, support.intervention, support.review_on = level_id, phase.intervention, phase.review_on
     support.version += 1
     await add_phase(work, support, measure, phase)
     record(work, support_event(SUPPORT_CHANGED, support, {"phase": phase.id}))

@@ -147,7 +147,7 @@ async def amend_session(work: Work, session_id: UUID, amendment: SessionAmendmen
     ):
         detail = "Another session of this support has this day and number."
         raise Invalid([Violation("/number", "session.two_identities", detail)])
-    await _save_changes(work, row, values)
+    await save_changes(work, row, values)
     return row
 
 
@@ -155,7 +155,7 @@ async def amend_session(work: Work, session_id: UUID, amendment: SessionAmendmen
 async def remove_session(work: Work, session_id: UUID) -> Session:
     """Removes a session that was recorded by mistake. Whether the support was delivered on that day is then unknown."""
     row, _ = await _load_session(work, session_id)
-    await _save_changes(work, row, {"removed_at": now()})
+    await save_changes(work, row, {"removed_at": now()})
     return row
 
 
@@ -209,7 +209,7 @@ async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) ->
             values |= {"external_id": new.external_id, "sender": work.principal.client_id}
         work.disclose("session", [existing.student_id])
         return RecordedSession(
-            "amended" if await _save_changes(work, existing, values | {"removed_at": None}) else "unchanged", existing
+            "amended" if await save_changes(work, existing, values | {"removed_at": None}) else "unchanged", existing
         )
     row = Session(
         **student_columns(batch.support),
@@ -267,7 +267,7 @@ def _match(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> Sessio
     return by_external_id or by_key
 
 
-async def _save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool:
+async def save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool:
     """Changes the values of a session that differ, and logs the earlier values. Returns whether any value differed."""
     changed = {name: value for name, value in values.items() if getattr(row, name) != value}
     if not changed:

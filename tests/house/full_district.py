@@ -23,6 +23,9 @@ from app.decision.service import NewDecision, decide
 from app.events.consumers import NewConsumer, save_consumer
 from app.evidence.amend import Amendment as ScoreAmendment
 from app.evidence.service import NewScore
+from app.group.inputs import NewGroup, NewGroupSession, NewMember
+from app.group.service import form_group
+from app.group.sessions import record_group_sessions
 from app.response.administration.breaks import declare_break
 from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
@@ -86,6 +89,7 @@ async def fill_district(town: Town) -> FullDistrict:
     district.note("secured concern", "concern", (await _concern(district, "amy", "raised", "sel")).id)
     await _supports(district)
     await _sessions(district)
+    await _groups(district)
     async with town.house() as work:
         await dispatch(work)
     async with town.unit() as work:
@@ -246,6 +250,34 @@ async def _supports(district: FullDistrict) -> None:
         district.note("decision", "decision", (await decide(work, new)).id)
         for name in ("ben", "cy"):
             await decide(work, NewDecision("refer", student=district.shown[name], decided_on=on))
+
+
+async def _groups(district: FullDistrict) -> None:
+    """Forms groups of one student each; the support of the first has a session of the group."""
+    town = district.town
+    for name, student in (
+        ("group", "amy"),
+        ("group to join", "ben"),
+        ("group to leave", "amy"),
+        ("group to end", "ben"),
+    ):
+        new = NewGroup(
+            school=district.shown["org"],
+            name=f"Group {town.canary}",
+            intervention=f"Reading {town.canary}",
+            level=2,
+            measure="orf",
+            starts_on=BEGINS,
+            goal_on=BEGINS + timedelta(weeks=20),
+            minutes_per_session=30,
+            sessions_per_week=3,
+            members=(NewMember(student=ids.format_id("student", town.students[student]), goal=70.0, baseline=40.0),),
+        )
+        async with town.unit() as work:
+            district.note(name, "group", (await form_group(work, new)).id)
+    async with town.unit() as work:
+        group_id = ids.parse_id("group", district.shown["group"])
+        await record_group_sessions(work, group_id, [NewGroupSession(held_on=BEGINS, external_id=f"{town.slug}-1")])
 
 
 async def _sessions(district: FullDistrict) -> None:

@@ -41,6 +41,7 @@ PATHS = {
     "class_": "class",
     "break_": "break",
     "concern": "concern",
+    "group": "group",
     "support": "support",
     "session": "session",
     "score": "score",
@@ -59,6 +60,9 @@ NAMES_ITS_OWN = {"keep_consumer"}
 OWN_ROW = {
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
+    "end_group": "group to end",
+    "join_group": "group to join",
+    "leave_group": "group to leave",
     "start_support": "support to start",
     "end_support": "support to end",
     "amend_session": "session to amend",
@@ -205,6 +209,11 @@ CONTENT = {
 }
 """For each operation whose body is no JSON, an accepted body and its type."""
 LEFT_OUT = {
+    **dict.fromkeys(
+        ((name, "review_on") for name in ("plan_support", "form_group", "change_support", "decide")),
+        "a support with a measure has a goal",
+    ),
+    ("record_group_sessions", "attendance"): "every member was there",
     ("decide", "student"): "a decision names the support or the student",
     ("decide", "change"): "nothing changes by a `continue`",
     ("start_support", "on"): "as planned",
