@@ -48,6 +48,8 @@ def main() -> NoReturn:
         enter("python", "-P", "-m", "app.sandbox.playground", *rest)
     if command == "test":
         os.chdir(REPO)
+        # Without bytecode every process of the tests would compile the product and the tests anew.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         # Two processes, each with a PostgreSQL of its own; the one that finishes first takes tests from the other.
         enter("python", "-m", "pytest", *(rest or [*TWO_AT_ONCE, "-m", "not long"]))
     if not (VENV / "bin" / command).exists():

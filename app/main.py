@@ -17,7 +17,7 @@ from app.core.log import log_as_json
 from app.core.writer_share import WriterShare
 from app.events.hub import FeedHub
 from app.graphql.limits import Limits
-from app.graphql.router import graphql_router
+from app.graphql.router import RoutedFirst, graphql_router
 from app.graphql.router import refuse as refuse_graphql
 from app.requests.origins import Origins
 from app.rest import (
@@ -129,11 +129,12 @@ def build(settings: Settings) -> FastAPI:
     app.include_router(oauth.router)
     for face in V1:
         app.include_router(face.router)
-    app.include_router(
-        graphql_router(app.state.services, Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds))
-    )
+    limits_of_graphql = Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds)
+    graphql = graphql_router(app.state.services, limits_of_graphql)
+    app.include_router(graphql)
     app.include_router(documents.documents(app))
     app.add_middleware(Retries)
+    app.add_middleware(RoutedFirst, router=graphql)
     app.add_middleware(Compress)
     refusals = {"/graphql": refuse_graphql, "/oauth/token": oauth.refuse}
     app.add_middleware(Admit, admission=admission, refusals=refusals)

@@ -193,7 +193,7 @@ def _metrics(settings: Settings) -> Iterator[int | None]:
 async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int:
     """Sends webhook deliveries until none is due, and returns the number of attempts.
 
-    `only` restricts it to some districts.
+    With `only`, it sends the deliveries of these districts only.
     """
     attempts = 0
     async with deliveries(settings) as dispatcher:

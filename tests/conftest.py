@@ -9,6 +9,7 @@ processes is marked `long`, and runs in the second step of `.ci/run`.
 """
 
 import asyncio
+import gc
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -61,6 +62,7 @@ due jobs, and then the files that take longest.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 FAST["log_error_verbosity"] = "default"  # as a server that nobody has set up: what is logged is the product's doing
 
+gc.set_threshold(50_000, 20, 20)  # the suite keeps much and drops little: by default a third of its time is collection
 
 hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("any machine")
@@ -70,6 +72,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Moves the files of FIRST to the beginning and keeps the order of the others."""
     rank = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+def pytest_collection_finish() -> None:
+    """Exempts what the imports and the collection have made, which lives to the end, from garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@
 the program's input, output and errors. It answers each with a line, and ends when the socket is closed.
 """
 
+import gc
 import json
 import os
 import signal
@@ -95,6 +96,8 @@ def main() -> None:
     command_line()
     for module in ("app.main", "app.worker"):
         import_module(module)
+    gc.collect()
+    gc.freeze()  # a forked process does not copy the pages of what was loaded in order to collect it
     orders = socket.socket(fileno=os.dup(0))
     while True:
         line, given = _line_of(orders)

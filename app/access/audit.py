@@ -4,9 +4,9 @@ showed.
 The row is written in the transaction of the request, so that no record is shown without a row in the log.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,6 +15,11 @@ from app.access.models import Disclosure
 from app.access.principal import Principal
 from app.core.clock import now
 from app.core.ids import new_id
+
+COLUMNS = ("district_id", "id", "at", "client_id", "person_id", "principal", "operation", "student_ids", "kinds")
+INSERT = """
+INSERT INTO disclosure (district_id, id, at, client_id, person_id, principal, operation, student_ids, kinds)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"""
 
 
 @dataclass
@@ -26,9 +31,9 @@ class DisclosedRecords:
 
 
 class DisclosingWork(Protocol):
-    """The part of the class `Work` that the log uses.
+    """The part of the class `Work` that the disclosure log uses.
 
-    The class itself cannot be imported here, because its module imports this one.
+    `Work` itself cannot be imported here, because the module of `Work` imports this one.
     """
 
     principal: Principal
@@ -43,31 +48,36 @@ class DisclosingWork(Protocol):
     def db(self) -> AsyncSession:
         """Returns the database session of the unit of work."""
 
+    async def run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        """Runs a finished statement and returns its rows."""
+
 
 async def log_disclosure(work: DisclosingWork) -> None:
     """Writes the disclosure log's row for this unit of work, if it showed records of any student."""
     if not work.disclosed.students:
         return
-    work.db.add(_row(work, work.principal.client_id, work.disclosed.students, work.disclosed.kinds))
+    await work.run(INSERT, _values(work, work.principal.client_id, work.disclosed.students, work.disclosed.kinds))
 
 
 def log_sent(work: DisclosingWork, client_id: UUID | None, students: Collection[UUID], kind: str) -> None:
     """Writes a row for records of one kind that are sent to a client without a request, such as by a webhook."""
     if students:
-        work.db.add(_row(work, client_id, students, [kind]))
+        values = _values(work, client_id, students, [kind])
+        work.db.add(Disclosure(**dict(zip(COLUMNS, values, strict=True))))
 
 
-def _row(
+def _values(
     work: DisclosingWork, client_id: UUID | None, students: Collection[UUID], kinds: Collection[str]
-) -> Disclosure:
-    return Disclosure(
-        district_id=work.district_id,
-        id=new_id(),
-        at=now(),
-        client_id=client_id,
-        person_id=work.principal.person_id,
-        principal=work.principal.name,
-        operation=work.operation,
-        student_ids=sorted(students),
-        kinds=sorted(kinds),
+) -> tuple[Any, ...]:
+    """Returns the values of a row of the log, in the order of `COLUMNS`."""
+    return (
+        work.district_id,
+        new_id(),
+        now(),
+        client_id,
+        work.principal.person_id,
+        work.principal.name,
+        work.operation,
+        sorted(students),
+        sorted(kinds),
     )

@@ -4,9 +4,10 @@ Only the APIs commit. What must happen last (numbering the events, writing the d
 `before_commit` and runs just before the commit.
 """
 
+import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -15,13 +16,14 @@ from uuid import UUID
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from app.access.audit import DisclosedRecords, log_disclosure
 from app.access.permission import MEANING, Can
 from app.access.principal import Principal, system_principal
+from app.core.bound import BoundConnection
 from app.core.crypto import Keyring
-from app.core.db import BoundConnection, set_binding
+from app.core.db import set_binding
 from app.core.errors import Forbidden, Misuse
 from app.core.faults import CommitLost, Fault, fault_of, may_have_been_sent
 
@@ -34,10 +36,22 @@ _open_for: ContextVar["Work | None"] = ContextVar("_open_for", default=None)
 
 
 class Work:
-    """One transaction for one principal; its database session is accessible only inside a function marked `@needs`."""
+    """One transaction for one principal; its database session is accessible only inside a function marked `@needs`.
 
-    def __init__(self, session: AsyncSession, principal: Principal, keyring: Keyring, operation: str) -> None:
-        self._session = session
+    The session is made when it is first used. Compiled reads and the disclosure log need none: they use the driver's
+    connection, in the same transaction.
+    """
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        driver: BoundConnection,
+        principal: Principal,
+        keyring: Keyring,
+        operation: str,
+    ) -> None:
+        self._connection, self._driver = connection, driver
+        self._made_session: AsyncSession | None = None
         self._callbacks: dict[str, Callback] = {}
         self._last = ""
         self.principal = principal
@@ -61,6 +75,41 @@ class Work:
         if _open_for.get() is not self:
             raise Misuse("The session was reached outside a function marked @needs.")
         return self._session
+
+    @property
+    def _session(self) -> AsyncSession:
+        """Returns the database session, which is made on the first use."""
+        if self._made_session is None:
+            self._made_session = AsyncSession(self._connection, expire_on_commit=False, autoflush=False)
+        return self._made_session
+
+    async def run(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        """Runs a finished statement without SQLAlchemy, after what the session has not sent yet; returns its rows.
+
+        Like `db`, it raises `Misuse` outside a function marked `@needs`.
+        """
+        if _open_for.get() is not self:
+            raise Misuse("The database was reached outside a function marked @needs.")
+        await self._flush()
+        try:
+            if not self._driver.is_in_transaction():
+                await self._driver.begin_bound()
+            return await self._driver.run(statement, parameters)
+        except BaseException as error:
+            await self._abandon_if_cut_off(error)
+            raise
+
+    async def _abandon_if_cut_off(self, error: BaseException) -> None:
+        """Closes the connection after a cancellation, because it is then unknown what the connection has done.
+
+        SQLAlchemy does the same for its own statements.
+        """
+        if not isinstance(error, Exception):
+            await asyncio.shield(asyncio.create_task(self._connection.invalidate()))
+
+    async def _flush(self) -> None:
+        if self._made_session is not None:
+            await self._made_session.flush()
 
     def disclose(self, kind: str, students: Iterable[UUID]) -> None:
         """Records for the disclosure log that records of one kind about these students are shown to the caller."""
@@ -138,10 +187,34 @@ class Work:
 
     async def finish(self) -> None:
         """Runs the registered callbacks; the API calls this method before it commits."""
-        await self._session.flush()
+        await self._flush()
         for _, callback in sorted(self._callbacks.items(), key=lambda item: item[0] == self._last):
             await self.run_step(functools.partial(callback, self))
-        await self._session.flush()
+        await self._flush()
+
+    async def commit(self) -> None:
+        """Commits the transaction; only `unit` calls this method.
+
+        Raises `CommitLost` if the connection is lost after COMMIT was sent, because PostgreSQL may have executed it.
+        """
+        lost_before = self._driver.is_closed()
+        try:
+            if self._driver.has_begun:
+                await self._driver.commit_begun()
+            elif self._made_session is not None:
+                await self._made_session.commit()
+        except Exception as error:
+            if fault_of(error) is Fault.LOST and not lost_before and may_have_been_sent(error):
+                raise CommitLost from error
+            raise
+        except BaseException as error:
+            await self._abandon_if_cut_off(error)
+            raise
+
+    async def close(self) -> None:
+        """Closes the session, which rolls back what was not committed; only `unit` calls this method."""
+        if self._made_session is not None:
+            await asyncio.shield(asyncio.create_task(self._made_session.close()))
 
 
 @asynccontextmanager
@@ -149,29 +222,17 @@ async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, oper
     """Opens a unit of work, which is committed when the block succeeds and rolled back when the block raises."""
     async with engine.connect() as connection:
         driver = await set_binding(connection, principal.binding())
-        async with AsyncSession(connection, expire_on_commit=False, autoflush=False) as session:
-            work = Work(session, principal, keyring, operation)
+        work = Work(connection, driver, principal, keyring, operation)
+        try:
             work.before_commit("disclosure", log_disclosure)
             yield work
             events = len(work.pending_events)
             await work.finish()
-            await _commit(session, driver)
+            await work.commit()
+        finally:
+            await work.close()
     if events:
         log.info("events.committed", operation=operation, events=events)
-
-
-async def _commit(session: AsyncSession, driver: BoundConnection) -> None:
-    """Commits the transaction.
-
-    Raises `CommitLost` if the connection is lost after COMMIT was sent, because PostgreSQL may have executed it.
-    """
-    lost_before = driver.is_closed()
-    try:
-        await session.commit()
-    except Exception as error:
-        if fault_of(error) is Fault.LOST and not lost_before and may_have_been_sent(error):
-            raise CommitLost from error
-        raise
 
 
 def needs(

@@ -19,12 +19,13 @@ from app.access.directory import find_district
 from app.access.principal import system_principal
 from app.access.work import unit
 from app.cli.operate import AsJson, District, as_operator
+from app.cli.output import printable
 from app.cli.sync import USAGE, sync_app
 from app.core import ids
 from app.core.errors import AimlineError, Invalid
 from app.settings import Settings
 from app.sis.engine.report import Report
-from app.sis.kinds import BY_NAME
+from app.sis.kinds import LISTED
 from app.sis.rules import PlannedAction
 from app.sis.runs import queries
 from app.sis.runs.plans import changes as planned
@@ -42,15 +43,15 @@ def add_to_sync() -> None:
     def diff(
         run: Annotated[str, typer.Argument(metavar="RUN", help="The id of a held or dry run: run_…")],
         district: District,
-        kind: Annotated[str, typer.Option(help=f"Only this kind: {', '.join(BY_NAME)}.")] = "",
+        kind: Annotated[str, typer.Option(help=f"Only this kind: {', '.join(LISTED)}.")] = "",
         action: Annotated[str, typer.Option(help=f"Only this action: {', '.join(PlannedAction)}.")] = "",
         school: Annotated[str, typer.Option(help="Only this school: an id, or sis:<source>:<sourcedId>.")] = "",
         as_json: AsJson = False,
         as_csv: Annotated[bool, typer.Option("--csv", help="CSV, one line for each field.")] = False,
     ) -> None:
         """Shows who and what a held or dry run would change, row by row."""
-        if kind and kind not in BY_NAME:
-            _refuse(f"There is no kind {kind!r}. The kinds: {', '.join(BY_NAME)}.")
+        if kind and kind not in LISTED:
+            _refuse(f"There is no kind {kind!r}. The kinds: {', '.join(LISTED)}.")
         if action and action not in set(PlannedAction):
             _refuse(f"There is no action {action!r}. The actions: {', '.join(PlannedAction)}.")
         if as_json and as_csv:
@@ -134,7 +135,10 @@ def _changes(row: planned.PlannedChange) -> str:
         return ", ".join(f"{each.field} {each.before}" for each in row.fields if each.before)
     if row.action == PlannedAction.CREATE:
         return ", ".join(f"{each.field} {each.after}" for each in row.fields if each.after)
-    return ", ".join(f"{each.field} {_value(each.before)} -> {_value(each.after)}" for each in row.fields)
+    return ", ".join(
+        f"{each.field} {_value(each.before)}" + ("" if each.after == each.before else f" -> {_value(each.after)}")
+        for each in row.fields
+    )
 
 
 def _value(text: str | None) -> str:
@@ -142,14 +146,9 @@ def _value(text: str | None) -> str:
 
 
 def _line(cells: tuple[str, ...], width: int | None) -> str:
-    padded = [_plain(cell).ljust(size) for cell, size in zip(cells, WIDTHS, strict=False)]
-    line = "  ".join([*padded, _plain(cells[-1])]).rstrip()
+    padded = [printable(cell).ljust(size) for cell, size in zip(cells, WIDTHS, strict=False)]
+    line = "  ".join([*padded, printable(cells[-1])]).rstrip()
     return (line if width is None or len(line) <= width else f"{line[: width - 1]}…") + "\n"
-
-
-def _plain(text: str) -> str:
-    """Returns a text without control characters, which a terminal would obey."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 async def _json(source: _List) -> AsyncIterator[str]:

@@ -27,3 +27,11 @@ def print_record(record: Mapping[str, object], *, as_json: bool) -> None:
     for name, value in record.items():
         text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
         print(f"{name.replace('_', ' '):{width}}  {'' if text is None else text}".rstrip())
+
+
+def printable(text: str) -> str:
+    """Returns a text with a blank in the place of each control character.
+
+    A text of a source, such as a sourcedId, could otherwise move the cursor of a terminal or change its title.
+    """
+    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -19,7 +19,9 @@ from app.access.principal import system_principal
 from app.access.work import Work, unit
 from app.cli.diff import add_to_sync as add_diff
 from app.cli.operate import AsJson, District, as_operator
-from app.cli.sync import ALREADY_RUNNING, USAGE, print_report, sync_app
+from app.cli.output import printable
+from app.cli.report import print_report
+from app.cli.sync import ALREADY_RUNNING, USAGE, sync_app
 from app.core import ids
 from app.core.errors import AimlineError, Invalid
 from app.core.page import keyset
@@ -56,7 +58,7 @@ def add_to(app: typer.Typer) -> None:
             return
         report = _read(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
         summary = {"run_id": run, "state": report.state, "sentence": report.sentence}
-        print(orjson.dumps(summary).decode() if as_json else f"{run}: {report.state}. {report.sentence}")
+        print(orjson.dumps(summary).decode() if as_json else printable(f"{run}: {report.state}. {report.sentence}"))
 
     @sync_app.command("report")
     def report(run: Run, district: District, as_json: AsJson = False) -> None:
@@ -144,7 +146,7 @@ def add_to(app: typer.Typer) -> None:
         if as_json:
             print(orjson.dumps(lines).decode())
         for step in () if as_json else lines:
-            print(f"{step['at']}  {step['run_id']}  {step['sentence']}")
+            print(printable(f"{step['at']}  {step['run_id']}  {step['sentence']}"))
         if not as_json and not lines:
             print("No sync has touched this person.")
 
@@ -203,7 +205,7 @@ def _show_newest(district: str, as_json: bool) -> None:
     if as_json:
         print(orjson.dumps(lines).decode())
     for row in () if as_json else lines:
-        print(f"{row['began_at']}  {row['run_id']}  {row['source']}  {row['state']}. {row['sentence']}")
+        print(printable(f"{row['began_at']}  {row['run_id']}  {row['source']}  {row['state']}. {row['sentence']}"))
     if not as_json and not lines:
         print("There was no run yet.")
 

@@ -76,10 +76,10 @@ from typing import Annotated
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now, today_in
-from app.core.errors import Invalid
 from app.core.ids import new_id
 from app.core.inputs import About
-from app.core.text import Text, require_texts
+from app.core.text import Text
+from app.core.violations import Violations, input_violations
 from app.events.catalogue import @NOUN_RECORDED, NewEvent
 from app.events.outbox import record
 from app.roster.lookup import zone_of
@@ -103,12 +103,14 @@ class New@Noun:
 @needs(Can.RECORD_@NOUNS)
 async def record_@noun(work: Work, new: New@Noun) -> @Noun:
     """Records a row about one student."""
-    require_texts(new)
-    student = await lock_student(work, new.student, "/student")
+    violations = Violations(input_violations(new))
+    with violations:
+        student = await lock_student(work, new.student, "/student")
     today = today_in(await zone_of(work))
-    day = new.recorded_on or today
-    if violations := violations_of(day, today):
-        raise Invalid(violations)
+    with violations:
+        day = new.recorded_on or today
+        violations.add(violations_of(day, today))
+    violations.refuse()
     row = @Noun(
         district_id=work.district_id,
         id=new_id(),

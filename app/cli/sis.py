@@ -4,9 +4,8 @@ A secret is read from a file, never from the command line, which other users of 
 250 lines because every setting is an option of two commands.
 """
 
-import csv
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -18,6 +17,8 @@ from app.access.directory import find_district
 from app.access.principal import system_principal
 from app.access.work import Work, unit
 from app.cli.operate import AsJson, District, as_operator
+from app.cli.output import printable
+from app.cli.scope_options import ExcludeUsers, Schools, UnusableOption, read_schools, read_users
 from app.core import ids
 from app.core.address import Allowed
 from app.core.errors import AimlineError, Invalid, NotFound
@@ -41,12 +42,7 @@ Scope = Annotated[list[str] | None, typer.Option(help="A scope to ask for; may b
 PageSize = Annotated[int | None, typer.Option(help="Rows asked for in a page.")]
 Concurrency = Annotated[int | None, typer.Option(help="Requests at once: 5 without it.")]
 LeaveOut = Annotated[list[str] | None, typer.Option(help="A collection that is not asked for; may be repeated.")]
-Schools = Annotated[
-    list[str] | None, typer.Option(help="sourcedIds of schools, separated by commas: only these are synced.")
-]
-ExcludeUsers = Annotated[
-    str | None, typer.Option(metavar="FILE", help="A file of users' sourcedIds, one a line, who are not synced.")
-]
+
 Limit = Annotated[list[str] | None, typer.Option(metavar="NAME=N", help="A limit of the guard, such as removed=0.2.")]
 Rollover = Annotated[str | None, typer.Option(metavar="FIRST..LAST", help="Days on which the school year turns over.")]
 RolloverLimit = Annotated[list[str] | None, typer.Option(metavar="NAME=N", help="A limit on those days.")]
@@ -184,7 +180,7 @@ def _show(sis: typer.Typer) -> None:
             return await inspect_source(engine, settings.keyring, district_id, source_id, allowed)
 
         findings = _or_refuse(lambda: as_operator(operation))
-        print(orjson.dumps(findings).decode() if as_json else "\n".join(findings["sentences"]))
+        print(orjson.dumps(findings).decode() if as_json else "\n".join(map(printable, findings["sentences"])))
         raise typer.Exit(findings["exit_code"] if findings["ready"] else REFUSED)
 
     @sis.command("pause")
@@ -282,8 +278,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     settings_given = {
         "scopes": options["scope"] and tuple(item for text in options["scope"] for item in text.split()),
         "left_out": options["leave_out"] and tuple(item for item in options["leave_out"] if item),
-        "schools": options["schools"] and _names(",".join(options["schools"]).split(",")),
-        "excluded_users": options["exclude_users"] and _lines(options["exclude_users"]),
+        "schools": options["schools"] and read_schools(options["schools"]),
+        "excluded_users": options["exclude_users"] and _users(options["exclude_users"]),
         "limits": options["limit"] and _numbers(options["limit"]),
         "freeze": options["freeze"] and tuple(_days(item) for item in options["freeze"] if item),
         "cron": options["schedule"],
@@ -309,18 +305,11 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _names(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
-
-
-def _lines(file: str) -> tuple[str, ...]:
-    """Returns the sourcedIds in a file: one a line, or the first column of a CSV file with the header sourcedId."""
+def _users(file: str) -> tuple[str, ...]:
     try:
-        rows = list(csv.reader(Path(file).read_text("utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        _refuse(f"The file with the excluded users cannot be read ({type(error).__name__}).")
-    names = [row[0] for row in rows if row]
-    return _names(names[1:] if names and names[0].strip().lower() == "sourcedid" else names)
+        return read_users(file)
+    except UnusableOption as error:
+        _refuse(str(error))
 
 
 def _numbers(limits: list[str]) -> dict[str, float]:

@@ -13,7 +13,8 @@ from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
-from app.core.text import Text, require_texts
+from app.core.text import Text
+from app.core.violations import Violations, input_violations
 from app.events.catalogue import (
     CONCERN_ACCEPTED,
     CONCERN_DISMISSED,
@@ -64,13 +65,18 @@ BECAUSE = Text(max=4000)
 @needs(Can.RAISE_CONCERN)
 async def raise_concern(work: Work, new: NewConcern) -> Concern:
     """Raises a concern about one student in one area."""
-    require_texts(new)
-    student = await lock_student(work, new.student, "/student")
-    area = await locate_area(work, new.area, "/area")
+    violations = Violations(input_violations(new))
+    with violations:
+        student = await lock_student(work, new.student, "/student")
+    with violations:
+        area = await locate_area(work, new.area, "/area")
     today = today_in(await zone_of(work))
-    if new.raised_on is not None and new.raised_on > today:
-        raise Invalid([Violation("/raised_on", "concern.in_the_future", "A concern is raised today or before.")])
-    raised_by = await resolve_actor(work, new.raised_by, "/raised_by")
+    with violations:
+        if new.raised_on is not None and new.raised_on > today:
+            raise Invalid([Violation("/raised_on", "concern.in_the_future", "A concern is raised today or before.")])
+    with violations:
+        raised_by = await resolve_actor(work, new.raised_by, "/raised_by")
+    violations.refuse()
     concern = Concern(
         district_id=work.district_id,
         id=new_id(),

@@ -19,9 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import QueuePool
 
+from app.core.bound import BoundConnection
 from app.core.errors import Misuse
 from app.core.faults import DatabaseUnreachable
-from app.core.timeouts import Timeouts, keep_alive
+from app.core.timeouts import Timeouts
 
 CONVENTION = {
     "pk": "%(table_name)s_pkey",
@@ -79,38 +80,6 @@ def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
     return query.offset(literal_column("0")).lateral(name)
 
 
-class BoundConnection(asyncpg.Connection):
-    """A connection whose transactions must begin with a binding statement, which sets the principal."""
-
-    binding: str | None = None
-    checked_out = False
-
-    def __init__(self, protocol: Any, transport: Any, *options: Any, **keywords: Any) -> None:
-        super().__init__(protocol, transport, *options, **keywords)
-        keep_alive(transport)
-
-    def bind(self, statement: str) -> None:
-        """Sets the binding statement for the next BEGIN, which sends it along. Each later BEGIN needs a new binding
-        statement.
-        """
-        self.binding = statement
-
-    def transaction(self, **options: Any) -> Any:
-        """Starts a transaction, or raises an error if no binding statement is set.
-
-        The check comes before asyncpg counts the transaction as begun, so that the connection stays usable.
-        """
-        if self.checked_out and self.binding is None and not self.is_in_transaction():
-            raise Misuse("A transaction began without a principal.")
-        return super().transaction(**options)
-
-    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        """Executes a query, and appends the binding statement to a BEGIN."""
-        if query.startswith("BEGIN") and self.binding is not None:
-            query, self.binding = f"{query} {self.binding}", None
-        return str(await super().execute(query, *args, timeout=timeout))
-
-
 def sqlalchemy_url(url: str) -> URL:
     """Converts a postgresql:// URL into the form that SQLAlchemy's asyncpg dialect expects."""
     return make_url(url).set(drivername="postgresql+asyncpg")
@@ -143,6 +112,8 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
         connect_args={
             "async_creator_fn": _open_connection,
             "connection_class": BoundConnection,
+            # By default, asyncpg plans a statement of more than 15 kB each time; a nested read may be longer.
+            "max_cacheable_statement_size": 0,
             "timeout": timeouts.connect,
             "server_settings": {
                 "application_name": f"aimline {name}",
@@ -158,12 +129,22 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
     @event.listens_for(engine.sync_engine, "checkout")
     def reset_binding(connection: Any, _record: Any, _proxy: Any) -> None:
         driver = connection.driver_connection
-        if driver.is_closed():
-            # PostgreSQL was restarted. SQLAlchemy then opens another connection, and the request does not fail.
+        if driver.is_closed() or driver.has_open_transaction:
+            # PostgreSQL was restarted, or a message was cut off. SQLAlchemy then opens another connection, and the
+            # request does not fail.
             raise DisconnectionError
         driver.checked_out = True
         # The previous user may have set a binding without beginning a transaction; it must not apply to the next one.
         driver.binding = None
+
+    @event.listens_for(engine.sync_engine, "reset")
+    def end_transaction(connection: Any, _record: Any, state: Any) -> None:
+        driver = connection.driver_connection
+        if state.terminate_only or driver.is_closed():
+            return
+        if driver.has_begun:
+            # SQLAlchemy rolls back its own transaction only; this one was begun on the driver.
+            connection.run_async(lambda driver: driver.roll_back_begun())
 
     return engine
 

@@ -112,6 +112,8 @@ def _fault(error: BaseException) -> Fault | None:
         return Fault.LOST
     if isinstance(error, asyncpg.InterfaceError) and "connection is closed" in str(error):
         return Fault.LOST
+    if isinstance(error, asyncpg.InternalClientError):
+        return Fault.LOST  # the driver refuses a statement, because the server has ended the session
     if isinstance(error, ConnectionError) or (isinstance(error, OSError) and error.errno in BROKEN):
         return Fault.LOST
     return None

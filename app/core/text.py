@@ -5,7 +5,7 @@ and the API contracts state them.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -39,25 +39,6 @@ def texts_of(input_type: type) -> Mapping[str, Text]:
     hints = get_type_hints(input_type, include_extras=True)
     declared = {name: [item for item in _metadata(hint) if isinstance(item, Text)] for name, hint in hints.items()}
     return {name: texts[0] for name, texts in declared.items() if texts}
-
-
-def text_violations(new: Any, at: str = "") -> list[Violation]:
-    """Returns the violations of length limits in an input and its nested inputs; `at` is the input's JSON Pointer."""
-    all_violations = []
-    input_type: type = type(new)
-    for name, text in texts_of(input_type).items():
-        all_violations += text.violations(getattr(new, name), f"{at}/{name}")
-    for field in fields(new):
-        value = getattr(new, field.name)
-        if is_dataclass(value) and not isinstance(value, type):
-            all_violations += text_violations(value, f"{at}/{field.name}")
-    return all_violations
-
-
-def require_texts(new: Any) -> None:
-    """Raises `Invalid` with every violation of a length limit in an input."""
-    if violations := text_violations(new):
-        raise Invalid(violations)
 
 
 def _metadata(hint: Any) -> Iterator[Any]:

@@ -1,8 +1,11 @@
 """Defines the kinds of decision and what each kind requires. Pure."""
 
+from datetime import date
 from enum import StrEnum
+from typing import Protocol
 
 from app.core.errors import Conflict, Invalid, Violation
+from app.core.violations import Violations, broken_rules
 from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between, is_faded, is_intensified
 
 
@@ -26,23 +29,68 @@ DRAWS_PHASE_LINE = frozenset({"raise_goal", "intensify", "change", "fade"})
 NEEDS_NO_SUPPORT = frozenset({"refer"})
 
 
-def check_kind(kind: str, *, has_support: bool, has_student: bool, has_change: bool, has_review: bool) -> None:
-    """Raises `Invalid` for an unknown kind, a missing support or student, or a change or a review that does not belong
-    to the kind.
+class Decided(Protocol):
+    """The inputs of a decision on which the rules of its kind depend."""
+
+    @property
+    def kind(self) -> str:
+        """Returns the kind."""
+
+    @property
+    def support(self) -> str | None:
+        """Returns the support that is named."""
+
+    @property
+    def student(self) -> str | None:
+        """Returns the student who is named."""
+
+    @property
+    def change(self) -> object | None:
+        """Returns the change of the plan."""
+
+    @property
+    def review_on(self) -> date | None:
+        """Returns the day of the next review."""
+
+
+def kind_violations(decision: Decided) -> Violations:
+    """Returns a violation for an unknown kind, for a missing support or student, and for a change or a review that
+    the kind does not allow.
 
     A referral requires only a student: it can be recorded at any time, without a support.
     """
-    if kind not in KINDS:
-        raise Invalid([Violation("/kind", "decision.kind", f"A decision is one of {', '.join(KINDS)}.")])
-    if not has_support and kind not in NEEDS_NO_SUPPORT:
-        raise Invalid([Violation("/support", "decision.support", "This decision is about a support: name it.")])
-    if has_change and kind not in DRAWS_PHASE_LINE:
-        raise Invalid([Violation("/change", "decision.change", "This decision changes nothing of the support.")])
-    if has_review and kind != DecisionKind.CONTINUE:
-        detail = "A support that goes on as it is has a next review; that of a change is part of the change."
-        raise Invalid([Violation("/review_on", "decision.review_on", detail)])
-    if not has_support and not has_student:
-        raise Invalid([Violation("/student", "decision.student", "Name the student whom this is about.")])
+    return broken_rules((_known_kind, _names_support, _may_change, _may_review, _names_student), decision)
+
+
+def _known_kind(decision: Decided) -> list[Violation]:
+    if decision.kind in KINDS:
+        return []
+    return [Violation("/kind", "decision.kind", f"A decision is one of {', '.join(KINDS)}.")]
+
+
+def _names_support(decision: Decided) -> list[Violation]:
+    if decision.support is not None or decision.kind in NEEDS_NO_SUPPORT:
+        return []
+    return [Violation("/support", "decision.support", "This decision is about a support: name it.")]
+
+
+def _may_change(decision: Decided) -> list[Violation]:
+    if decision.kind in DRAWS_PHASE_LINE or decision.change is None:
+        return []
+    return [Violation("/change", "decision.change", "This decision changes nothing of the support.")]
+
+
+def _may_review(decision: Decided) -> list[Violation]:
+    if decision.review_on is None or decision.kind == DecisionKind.CONTINUE:
+        return []
+    detail = "A support that goes on as it is has a next review; that of a change is part of the change."
+    return [Violation("/review_on", "decision.review_on", detail)]
+
+
+def _names_student(decision: Decided) -> list[Violation]:
+    if decision.kind not in NEEDS_NO_SUPPORT or decision.support is not None or decision.student is not None:
+        return []
+    return [Violation("/student", "decision.student", "Name the student whom this is about.")]
 
 
 def check_intensity(kind: str, before: Intensity, after: Intensity) -> None:

@@ -14,15 +14,16 @@ from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
-from app.core.text import Text, require_texts
+from app.core.text import Text
+from app.core.violations import Violations, input_violations, with_values
 from app.decision.models import Decision
 from app.decision.rules import (
     DRAWS_PHASE_LINE,
     DecisionKind,
     check_goal,
     check_intensity,
-    check_kind,
     check_state,
+    kind_violations,
     next_rank,
     states_intensity,
 )
@@ -75,41 +76,38 @@ class NewDecision:
     ] = None
 
 
+_OF_END = {"/because": "/note", "/on": "/decided_on"}
+"""The pointers of a decision's inputs, by those of the end of a support."""
+
+
 @needs(Can.DECIDE)
 async def decide(work: Work, new: NewDecision) -> Decision:
     """Records a decision and changes the support accordingly.
 
     A change of plan begins a new phase, and an exit ends the support.
     """
-    require_texts(new)
-    check_kind(
-        new.kind,
-        has_support=new.support is not None,
-        has_student=new.student is not None,
-        has_change=new.change is not None,
-        has_review=new.review_on is not None,
-    )
+    violations = Violations([*input_violations(new), *kind_violations(new)])
     today = today_in(await zone_of(work))
-    decided_on = new.decided_on or today
-    if decided_on > today:
-        raise Invalid([Violation("/decided_on", "decision.in_the_future", "A decision is made today or before.")])
-    decided_by = await resolve_actor(work, new.decided_by, "/decided_by")
-    decision = Decision(
-        district_id=work.district_id,
-        id=new_id(),
-        kind=new.kind,
-        decided_on=decided_on,
-        decided_by=decided_by,
-        decided_by_client=work.principal.client_id,
-        note=new.note,
-        playbook_version_id=(await published(work)).id,
-        created_at=now(),
-    )
-    if new.support is not None:
-        await _apply_to_support(work, new, decision)
-    else:
-        student = await lock_student(work, new.student or "", "/student")
-        decision.student_id, decision.school_ids = student.id, student.school_ids
+    decision = Decision(district_id=work.district_id, id=new_id(), decided_on=today)
+    with violations:
+        if new.decided_on is not None and new.decided_on > today:
+            raise Invalid([Violation("/decided_on", "decision.in_the_future", "A decision is made today or before.")])
+        decision.decided_on = new.decided_on or today
+    with violations:
+        decision.decided_by = await resolve_actor(work, new.decided_by, "/decided_by")
+    with violations:
+        if new.support is not None:
+            await _apply_to_support(work, new, decision, violations)
+        elif new.student is not None:
+            student = await lock_student(work, new.student, "/student")
+            decision.student_id, decision.school_ids = student.id, student.school_ids
+    with violations:
+        if new.student is not None and decision.student_id is None:  # The support was refused.
+            await locate_student(work, new.student, "/student")
+    violations.refuse()
+    decision.kind, decision.note = new.kind, new.note
+    decision.decided_by_client, decision.created_at = work.principal.client_id, now()
+    decision.playbook_version_id = (await published(work)).id
     work.db.add(decision)
     await work.db.flush()
     # Referrals have no events, so that no webhook reveals one.
@@ -118,30 +116,44 @@ async def decide(work: Work, new: NewDecision) -> Decision:
     return decision
 
 
-async def _apply_to_support(work: Work, new: NewDecision, decision: Decision) -> None:
+async def _apply_to_support(work: Work, new: NewDecision, decision: Decision, violations: Violations) -> None:
+    """Applies a decision to its support, and adds what is wrong to `violations`; the caller then refuses them all."""
     try:
         support = await lock_support(work, ids.parse_id("support", new.support or "", "/support"))
     except NotFound:
         detail = "There is no such support within this caller's reach."
         raise Invalid([Violation("/support", "support.unknown", detail)]) from None
-    check_state(new.kind, support.state)
-    if new.student is not None and (await locate_student(work, new.student, "/student")).id != support.student_id:
-        raise Invalid([Violation("/student", "decision.student", "The support is another student's.")])
+    with violations:
+        check_state(new.kind, support.state)
+    with violations:
+        if new.student is not None and (await locate_student(work, new.student, "/student")).id != support.student_id:
+            raise Invalid([Violation("/student", "decision.student", "The support is another student's.")])
     decision.support_id = support.id
     decision.student_id = support.student_id
     decision.school_ids = support.school_ids
     decision.secured_area = support.secured_area
-    decision.verdict_id = await _resolve_verdict(work, new.verdict, support)
+    with violations:
+        decision.verdict_id = await _resolve_verdict(work, new.verdict, support)
     if new.kind in DRAWS_PHASE_LINE:
-        decision.phase_id = await _begin_phase(work, new, decision, support)
+        decision.phase_id = await _begin_phase(work, new, decision, support, violations)
     elif new.review_on is not None:
         await set_review(work, support, new.review_on)
     elif new.kind == "exit":
-        await response.end_support(work, support.id, new.note or "The team decided to end it.", decision.decided_on)
+        await _end(work, new, decision, support)
 
 
-async def _begin_phase(work: Work, new: NewDecision, decision: Decision, support: Support) -> UUID:
-    change = await _complete_change(work, new, decision, support)
+async def _end(work: Work, new: NewDecision, decision: Decision, support: Support) -> None:
+    because = new.note or "The team decided to end it."
+    try:
+        await response.end_support(work, support.id, because, decision.decided_on)
+    except Invalid as error:
+        raise Invalid([replace(each, pointer=_OF_END[each.pointer]) for each in error.violations]) from None
+
+
+async def _begin_phase(
+    work: Work, new: NewDecision, decision: Decision, support: Support, violations: Violations
+) -> UUID:
+    change = await _complete_change(work, new, decision, support, violations)
     try:
         return (await response.begin_phase(work, support.id, change, PhaseVerb(new.kind))).id
     except Invalid as error:
@@ -151,22 +163,29 @@ async def _begin_phase(work: Work, new: NewDecision, decision: Decision, support
         ) from None
 
 
-async def _complete_change(work: Work, new: NewDecision, decision: Decision, support: Support) -> SupportChange:
+async def _complete_change(
+    work: Work, new: NewDecision, decision: Decision, support: Support, violations: Violations
+) -> SupportChange:
     change = new.change or SupportChange(because=new.note or f"The team decided: {new.kind.replace('_', ' ')}.")
-    if change.begins_on is None:
-        change = replace(change, begins_on=decision.decided_on)
-    if new.kind in ("intensify", "fade"):
-        rank, last = await level_rank(work, support), await current_phase(work, support)
-        before = Intensity(rank, last.minutes_per_session, last.sessions_per_week, last.group_size, last.intervention)
-        if change.level is None and not states_intensity(new.kind, before, changed(before, change)):
-            change = replace(change, level=await _next_level(work, new.kind, rank))
-        check_intensity(new.kind, before, changed(before, change))
-    if new.kind == "raise_goal":
-        if support.measure_id is None:
-            detail = "This support has no measure, and so no goal: change its review date."
-            raise Invalid([Violation("/kind", "decision.no_goal", detail)])
-        measure = await measure_by_id(work, support.measure_id)
-        check_goal(change.goal, (await current_phase(work, support)).goal, measure.direction)
+    with violations:
+        if change.begins_on is None:
+            change = with_values(change, begins_on=decision.decided_on)
+    with violations:
+        if new.kind in ("intensify", "fade"):
+            rank, last = await level_rank(work, support), await current_phase(work, support)
+            before = Intensity(
+                rank, last.minutes_per_session, last.sessions_per_week, last.group_size, last.intervention
+            )
+            if change.level is None and not states_intensity(new.kind, before, changed(before, change)):
+                change = with_values(change, level=await _next_level(work, new.kind, rank))
+            check_intensity(new.kind, before, changed(before, change))
+    with violations:
+        if new.kind == "raise_goal":
+            if support.measure_id is None:
+                detail = "This support has no measure, and so no goal: change its review date."
+                raise Invalid([Violation("/kind", "decision.no_goal", detail)])
+            measure = await measure_by_id(work, support.measure_id)
+            check_goal(change.goal, (await current_phase(work, support)).goal, measure.direction)
     return change
 
 

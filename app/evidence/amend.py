@@ -18,15 +18,18 @@ from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
 from app.core.text import Text
+from app.core.violations import Violations, input_violations, known_values
 from app.evidence.latest import find_last_scores
 from app.evidence.models import Score, ScoreChange
-from app.evidence.rules import Range, ScorePurpose, unknown_form, violations_of
+from app.evidence.rules import ScorePurpose, violations_of
 from app.playbook.lookup import measure_by_id
 from app.roster.lookup import resolve_actor, zone_of
 from app.roster.student_lock import lock_student_of
 
 KEPT_COLUMNS = ("taken_on", "attempt", "purpose", "value", "form", "removed_at")
 """The columns whose values are copied to the log of changes before a score is changed."""
+BECAUSE = Text(min=1, max=500)
+"""The length limits of the reason for a change of a score."""
 SAME_KEY_DETAIL = "This student has a score of this measure, date and attempt already."
 
 
@@ -37,7 +40,7 @@ class Amendment:
     `by` is the id of the person who makes the correction.
     """
 
-    because: Annotated[str, Text(min=1, max=500), About("Why it is amended.", "Scored again")]
+    because: Annotated[str, BECAUSE, About("Why it is amended.", "Scored again")]
     by: Annotated[
         str | None,
         About(
@@ -69,25 +72,22 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Amend
     values.
     """
     score = await _lock_score(work, score_id)
-    by = await resolve_actor(work, amendment.by, "/by")
-    given = {
-        field.name: value
-        for field in fields(amendment)
-        if field.name not in ("because", "by") and (value := getattr(amendment, field.name)) is not None
-    }
+    violations, known = Violations(input_violations(amendment)), known_values(amendment)
+    with violations:
+        by = await resolve_actor(work, amendment.by, "/by")
+    given = {name: value for name, value in known.items() if name in KEPT_COLUMNS and value is not None}
     changed = {name: value for name, value in given.items() if getattr(score, name) != value}
-    if not given:
-        raise Invalid([Violation("", "score.nothing", "Name what is to be changed.")])
+    with violations:
+        if not given and len(known) == len(fields(amendment)):
+            raise Invalid([Violation("", "score.nothing", "Name what is to be changed.")])
     measure = await measure_by_id(work, score.measure_id)
     after = {name: changed.get(name, getattr(score, name)) for name in KEPT_COLUMNS}
-    range_, today = Range(measure.lowest, measure.highest), today_in(await zone_of(work))
-    validated = (after["value"], after["taken_on"], after["attempt"], after["purpose"])
-    violations = violations_of(*validated, range_=range_, today=today, at="")
-    violations += unknown_form(after["form"], measure.forms, "")
-    if not violations and {"taken_on", "attempt"} & changed.keys():
-        violations = await _violations_of_key(work, score, after)
-    if violations:
-        raise Invalid(violations)
+    checked = {name: after[name] for name in known if name in after}
+    of_measure = {name: getattr(measure, name) for name in ("lowest", "highest", "forms")}
+    violations.add(violations_of(checked | of_measure | {"today": today_in(await zone_of(work))}, ""))
+    if {"taken_on", "attempt"} & changed.keys():
+        violations.add(await _violations_of_key(work, score, after))
+    violations.refuse()
     if not changed:
         return AmendedScore(score, frozenset())
     days = frozenset({score.taken_on, after["taken_on"]})
@@ -105,7 +105,13 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Amend
 async def remove_score(work: Work, score_id: UUID, because: str, by: str | None = None) -> AmendedScore:
     """Removes a score and logs its values; raises `NotFound`, also if the score was already removed."""
     score = await _lock_score(work, score_id)
-    work.db.add(change_of(work, score, "removed", because, await resolve_actor(work, by, "/by")))
+    violations = Violations()
+    with violations:
+        BECAUSE.require(because, "/because")
+    with violations:
+        remover = await resolve_actor(work, by, "/by")
+    violations.refuse()
+    work.db.add(change_of(work, score, "removed", because, remover))
     score.removed_at = now()
     score.version += 1
     await work.db.flush()

@@ -1,14 +1,16 @@
 """Validates scores and computes a baseline. Pure."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from math import isfinite
 from statistics import median
+from typing import Any
 
 from app.core.errors import Violation
+from app.core.violations import Violations, broken_rules, partial_input
 
 
 class ScorePurpose(StrEnum):
@@ -25,35 +27,65 @@ MAX_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """The lowest and the highest value that a measure can give."""
+class ScoreInput:
+    """A score to validate. `lowest`, `highest` and `forms` are those of its measure."""
 
+    value: float
+    taken_on: date
+    attempt: int
+    purpose: str
+    form: str | None
     lowest: float
     highest: float
+    forms: Sequence[str] | None
+    today: date
 
 
-def violations_of(
-    value: float, taken_on: date, attempt: int, purpose: str, *, range_: Range, today: date, at: str
-) -> list[Violation]:
-    """Returns the violations in a score's date, attempt, purpose and value. `at` is the JSON Pointer of the score."""
-    violations = []
-    if not isfinite(value) or not range_.lowest <= value <= range_.highest:
-        detail = f"This measure gives values from {range_.lowest:g} to {range_.highest:g}."
-        violations.append(Violation(f"{at}/value", "score.out_of_range", detail))
-    if taken_on > today:
-        violations.append(Violation(f"{at}/taken_on", "score.in_the_future", "A score is taken today or before."))
-    if attempt < 1:
-        violations.append(Violation(f"{at}/attempt", "score.attempt", "Attempts count from 1."))
-    if purpose not in PURPOSES:
-        violations.append(Violation(f"{at}/purpose", "score.purpose", f"A purpose is one of {', '.join(PURPOSES)}."))
-    return violations
+def violations_of(values: Mapping[str, Any], at: str) -> Violations:
+    """Returns the violations of a score. `at` is the JSON Pointer of the score.
+
+    `values` has the fields of `ScoreInput`. A rule about a field that is missing is left out.
+    """
+    return broken_rules(_RULES, partial_input(ScoreInput, values), at)
 
 
-def unknown_form(form: str | None, forms: Sequence[str] | None, at: str) -> list[Violation]:
-    """Returns a violation if the measure has a list of forms without this form, otherwise an empty list."""
-    if form is None or forms is None or form in forms:
+def _value_in_range(score: ScoreInput, at: str) -> list[Violation]:
+    if isfinite(score.value) and score.lowest <= score.value <= score.highest:
+        return []
+    detail = f"This measure gives values from {score.lowest:g} to {score.highest:g}."
+    return [Violation(f"{at}/value", "score.out_of_range", detail)]
+
+
+def _taken_already(score: ScoreInput, at: str) -> list[Violation]:
+    if score.taken_on <= score.today:
+        return []
+    return [Violation(f"{at}/taken_on", "score.in_the_future", "A score is taken today or before.")]
+
+
+def _attempt(score: ScoreInput, at: str) -> list[Violation]:
+    if score.attempt >= 1:
+        return []
+    return [Violation(f"{at}/attempt", "score.attempt", "Attempts count from 1.")]
+
+
+def _purpose(score: ScoreInput, at: str) -> list[Violation]:
+    if score.purpose in PURPOSES:
+        return []
+    return [Violation(f"{at}/purpose", "score.purpose", f"A purpose is one of {', '.join(PURPOSES)}.")]
+
+
+def is_unknown_form(form: str | None, forms: Sequence[str] | None) -> bool:
+    """Returns whether a measure has a list of forms without this form."""
+    return form is not None and forms is not None and form not in forms
+
+
+def _known_form(score: ScoreInput, at: str) -> list[Violation]:
+    if not is_unknown_form(score.form, score.forms):
         return []
     return [Violation(f"{at}/form", "score.unknown_form", "This measure has no such form.")]
+
+
+_RULES = (_value_in_range, _taken_already, _attempt, _purpose, _known_form)
 
 
 def find_contradictions(sent: Sequence[tuple[Hashable, Hashable | None, Hashable] | None]) -> dict[int, int]:

@@ -9,8 +9,9 @@
 This file exceeds 250 lines because each input states its description and an example.
 """
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Annotated
 from uuid import UUID
@@ -24,10 +25,11 @@ from app.core.errors import AimlineError, Invalid, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
 from app.core.text import Text
+from app.core.violations import Unread, Violations, input_violations, known_values, readable
 from app.evidence.amend import change_of
 from app.evidence.latest import add_to_last_scores, find_last_scores
 from app.evidence.models import Score
-from app.evidence.rules import MAX_BATCH, Range, ScorePurpose, find_contradictions, unknown_form, violations_of
+from app.evidence.rules import MAX_BATCH, ScorePurpose, find_contradictions, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.playbook.models import Measure
 from app.roster.lookup import IdList, locate_staff_by_name, zone_of
@@ -119,6 +121,8 @@ async def record_scores(
             results.append(_record(work, score, batch, pointer, other))
         except Invalid as error:
             results.append(RecordedScore("refused", violations=error.violations))
+        except Unread:
+            results.append(RecordedScore("refused"))
         except AimlineError as error:
             results.append(RecordedScore("refused", violations=(Violation(pointer, error.code, error.detail),)))
     await work.db.flush()
@@ -132,10 +136,10 @@ async def record_scores(
 
 async def _load_batch(work: Work, new: Sequence[NewScore]) -> _ScoreBatch:
     batch = _ScoreBatch(today_in(await zone_of(work)), work.principal.client_id)
-    batch.students = await lock_students_by_name(work, (score.student for score in new))
-    given_by = [score.given_by for score in new if score.given_by is not None]
+    batch.students = await lock_students_by_name(work, readable(new, "student"))
+    given_by = [name for name in readable(new, "given_by") if name is not None]
     batch.staff = await locate_staff_by_name(work, given_by) if given_by else {}
-    for name in {score.measure for score in new}:
+    for name in set(readable(new, "measure")):
         try:
             measure = await locate_measure(work, name, "/measure")
             batch.measures[name] = (measure, await secured_code(work, await area_by_id(work, measure.area_id)))
@@ -144,13 +148,13 @@ async def _load_batch(work: Work, new: Sequence[NewScore]) -> _ScoreBatch:
     students = [person.id for person in batch.students.values()]
     in_district = select(Score).where(Score.district_id == work.district_id)
     on_same_days = in_district.where(
-        Score.student_id == any_(cast(students, IdList)), Score.taken_on.in_({score.taken_on for score in new})
+        Score.student_id == any_(cast(students, IdList)), Score.taken_on.in_(set(readable(new, "taken_on")))
     )
     # The students are locked, so no other transaction writes these scores. Another student's score with the same
     # external id only leads to a refusal, so that student needs no lock.
     for score in await work.db.scalars(on_same_days.execution_options(populate_existing=True)):
         batch.add(score)
-    external_ids = {score.external_id for score in new if score.external_id is not None}
+    external_ids = set(readable(new, "external_id")) - {None}
     if external_ids:
         with_same_external_ids = in_district.where(
             Score.sender == work.principal.client_id, Score.external_id.in_(external_ids)
@@ -166,32 +170,37 @@ async def _load_batch(work: Work, new: Sequence[NewScore]) -> _ScoreBatch:
 
 def _identity(new: NewScore, batch: _ScoreBatch) -> tuple[Hashable, Hashable, Hashable] | None:
     """Returns the key, the external id and the content of a score, in the form that `find_contradictions` takes."""
-    student, measure_entry = batch.students.get(new.student), batch.measures[new.measure]
-    if student is None or isinstance(measure_entry, AimlineError):
-        return None
-    given_by = batch.staff.get(new.given_by) if new.given_by is not None else None
-    content = (float(new.value), new.purpose, new.form, None if given_by is None else given_by.id)
-    return (student.id, measure_entry[0].id, new.taken_on, new.attempt), new.external_id, content
+    with suppress(Unread):
+        identified = _student_and_measure(new, batch)
+        if identified is not None:
+            given_by = batch.staff.get(new.given_by) if new.given_by is not None else None
+            content = (float(new.value), new.purpose, new.form, None if given_by is None else given_by.id)
+            return (*identified, new.taken_on, new.attempt), new.external_id, content
+    return None
 
 
 def _record(work: Work, new: NewScore, batch: _ScoreBatch, at: str, contradicted: str | None) -> RecordedScore:
-    student, given_by, measure, secured_area = _resolve(new, batch, at)
-    violations = violations_of(
-        new.value,
-        new.taken_on,
-        new.attempt,
-        new.purpose,
-        range_=Range(measure.lowest, measure.highest),
-        today=batch.today,
-        at=at,
-    )
-    violations += unknown_form(new.form, measure.forms, at)
+    violations, values = Violations(input_violations(new, at)), known_values(new) | {"today": batch.today}
+    with violations:
+        student = _found(batch.students, new.student, "student", f"{at}/student")
+        if student.removed_at is not None:
+            detail = "This student has left: the supports are suspended, and scores are taken when the student is back."
+            raise Invalid([Violation(f"{at}/student", "student.departed", detail)])
+    with violations:
+        given_by = None
+        if new.given_by is not None:
+            given_by = _found(batch.staff, new.given_by, "person", f"{at}/given_by").id
+    with violations:
+        measure, secured_area = _measure_of(batch, new.measure, f"{at}/measure")
+        values |= {name: getattr(measure, name) for name in ("lowest", "highest", "forms")}
+    violations.add(violations_of(values, at))
     if contradicted is not None:
         detail = f"{at} and {contradicted} contradict each other. Send the score once, or give each its own attempt."
-        violations.append(Violation(at, "score.doubled", detail))
-    if violations:
-        raise Invalid(violations)
-    existing = _match(new, student.id, measure.id, batch, at)
+        violations.add([Violation(at, "score.doubled", detail)])
+    with violations:
+        identified = _student_and_measure(new, batch)
+        existing = None if identified is None else _match(new, *identified, batch, at)
+    violations.refuse()
     if existing is not None:
         batch.remove(existing)
         result = _amend(work, existing, new, given_by)
@@ -220,26 +229,25 @@ def _record(work: Work, new: NewScore, batch: _ScoreBatch, at: str, contradicted
     return RecordedScore("recorded", score)
 
 
-def _resolve(new: NewScore, batch: _ScoreBatch, at: str) -> tuple[Person, UUID | None, Measure, str | None]:
-    violations = []
-    unknown_detail = "There is no such {} within this caller's reach."
-    if new.student not in batch.students:
-        violations.append(Violation(f"{at}/student", "student.unknown", unknown_detail.format("student")))
-    elif batch.students[new.student].removed_at is not None:
-        detail = "This student has left: the supports are suspended, and scores are taken when the student is back."
-        violations.append(Violation(f"{at}/student", "student.departed", detail))
-    if new.given_by is not None and new.given_by not in batch.staff:
-        violations.append(Violation(f"{at}/given_by", "person.unknown", unknown_detail.format("person")))
-    measure_entry = batch.measures[new.measure]
-    if isinstance(measure_entry, Invalid):
-        violation = measure_entry.violations[0]
-        violations.append(Violation(f"{at}/measure", violation.code, violation.detail))
-    elif isinstance(measure_entry, AimlineError):
-        violations.append(Violation(f"{at}/measure", measure_entry.code, measure_entry.detail))
-    if violations or isinstance(measure_entry, AimlineError):
-        raise Invalid(violations)
-    given_by = batch.staff[new.given_by].id if new.given_by is not None else None
-    return batch.students[new.student], given_by, *measure_entry
+def _found(people: Mapping[str, Person], name: str, noun: str, pointer: str) -> Person:
+    if name not in people:
+        detail = f"There is no such {noun} within this caller's reach."
+        raise Invalid([Violation(pointer, f"{noun}.unknown", detail)])
+    return people[name]
+
+
+def _measure_of(batch: _ScoreBatch, name: str, pointer: str) -> tuple[Measure, str | None]:
+    entry = batch.measures[name]
+    if isinstance(entry, Invalid):
+        raise Invalid([replace(entry.violations[0], pointer=pointer)])
+    if isinstance(entry, AimlineError):
+        raise Invalid([Violation(pointer, entry.code, entry.detail)])
+    return entry
+
+
+def _student_and_measure(new: NewScore, batch: _ScoreBatch) -> tuple[UUID, UUID] | None:
+    student, entry = batch.students.get(new.student), batch.measures[new.measure]
+    return None if student is None or isinstance(entry, AimlineError) else (student.id, entry[0].id)
 
 
 def _match(new: NewScore, student_id: UUID, measure_id: UUID, batch: _ScoreBatch, at: str) -> Score | None:

@@ -8,7 +8,7 @@ from app.core.errors import NotFound
 from app.graphql.door import Info, guarded_field
 from app.graphql.names import NAME
 from app.graphql.node import parse_id
-from app.graphql.problems import Problem, check_lengths, run_command
+from app.graphql.problems import Problem, run_command
 from app.graphql.written import row_of
 from app.response.administration.breaks import declare_break, remove_break
 from app.roster import models
@@ -51,8 +51,6 @@ class BreakMutations:
         "Declares a break; the series that it affects are judged again shortly, without alerts.", declare_break
     )
     async def declare_break(self, info: Info, input: DeclareBreakInput) -> BreakPayload | None:
-        if problems := check_lengths([("/name", input.name, 1, 200)]):
-            return BreakPayload(school_break=None, problems=problems)
         new = NewBreak(input.begins_on, input.ends_on, input.school, input.name)
         result, problems = await run_command(info.context, declare_break, new)
         return BreakPayload(school_break=None if result is None else result.row, problems=problems)

@@ -10,7 +10,7 @@ from strawberry.types.field import StrawberryField
 from app.core.errors import NotFound
 from app.core.inputs import InputField, input_fields
 from app.graphql.door import Info, guarded_field
-from app.graphql.inputs import convert, field_types, input_of, title
+from app.graphql.inputs import convert, field_types, input_from, input_of, title
 from app.graphql.node import parse_id
 from app.graphql.problems import Problem, problem_of, run_command, to_problems
 from app.graphql.types import cached, camel, list_of
@@ -72,8 +72,10 @@ def bulk_field(command: Command) -> StrawberryField:
 
 def _item(input_type: Any, sent: Any) -> Any:
     """Returns an item as the command takes it, or as `Malformed`."""
-    converted = convert(input_fields(input_type), sent)
-    return Malformed(tuple(converted.violations)) if converted.violations else input_type(**converted.values)
+    fields = input_fields(input_type)
+    converted = convert(fields, sent)
+    item = input_from(input_type, converted.values, fields)
+    return Malformed(tuple(converted.violations), item) if converted.violations else item
 
 
 def _input_type(command: Command, subject: str | None) -> Any:

@@ -86,7 +86,7 @@ class Installation(Protocol):
 class CommandTerms:
     """The conditions under which one mutation runs.
 
-    They are the response key, the version that the caller expects, and whether a required version is missing.
+    It has the response key, the version that the caller expects, and whether a required version is missing.
     """
 
     response_key: str

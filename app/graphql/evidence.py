@@ -14,7 +14,7 @@ from app.evidence.rules import ScorePurpose
 from app.graphql.door import Info, OperationContext, guarded_field
 from app.graphql.names import NAME
 from app.graphql.node import parse_id
-from app.graphql.problems import Problem, check_lengths, run_command, to_problems
+from app.graphql.problems import Problem, run_command, to_problems
 from app.graphql.written import row_of
 from app.response.service import amend_score, remove_score
 
@@ -56,8 +56,6 @@ class EvidenceMutations:
 
     @guarded_field("Amends a score; the affected series are judged again at once.", amend_score)
     async def amend_score(self, info: Info, input: AmendScoreInput) -> ScorePayload | None:
-        if problems := check_lengths([("/because", input.because, 1, 500), ("/form", input.form, 0, 100)]):
-            return ScorePayload(score=None, problems=problems)
         amendment = Amendment(
             because=input.because,
             by=input.by,
@@ -71,8 +69,6 @@ class EvidenceMutations:
 
     @guarded_field("Removes a score from its series; the affected series are judged again at once.", remove_score)
     async def remove_score(self, info: Info, input: RemoveScoreInput) -> ScorePayload | None:
-        if problems := check_lengths([("/because", input.because, 1, 500)]):
-            return ScorePayload(score=None, problems=problems)
         return await _change_score(info.context, input.score_id, remove_score, input.because, input.by)
 
 

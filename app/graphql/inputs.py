@@ -20,6 +20,7 @@ from strawberry.scalars import JSON
 from app.core import ids
 from app.core.errors import Invalid, Violation
 from app.core.inputs import Choices, InputField, input_fields
+from app.core.violations import UNREAD, partial_input, without_unread
 from app.graphql.types import cached, camel, enum_of, list_of
 
 NAME_OF_CHOICE: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -61,7 +62,7 @@ def field_types(owner: str, fields: Mapping[str, InputField], *, changes: bool =
 
 
 def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = False, at: str = "") -> Converted:
-    """Returns the converted input object; a field that the caller left out has no value.
+    """Returns the converted input object; a field that the caller left out has no value, nor has one with a violation.
 
     `at` is the JSON pointer of the object in the request.
     """
@@ -71,9 +72,19 @@ def convert(fields: Mapping[str, InputField], given: Any, *, changes: bool = Fal
         sent = getattr(given, name)
         if sent is None:
             continue
-        value = sent.value if changes else sent
-        values[name] = _value(declared, value, f"{at}/{name}", violations)
+        value, earlier = sent.value if changes else sent, len(violations)
+        converted = _value(declared, value, f"{at}/{name}", violations)
+        if len(violations) == earlier or (is_dataclass(declared.type) and not declared.many):
+            values[name] = converted
+        else:
+            values[name] = UNREAD
     return Converted(values, violations)
+
+
+def input_from(input_type: Any, values: Mapping[str, Any], fields: Mapping[str, InputField]) -> Any:
+    """Returns an input's dataclass with these values; a value that is `UNREAD` is missing in it."""
+    defaults = {name: declared.default for name, declared in fields.items() if not declared.required}
+    return partial_input(input_type, without_unread(defaults | dict(values)))
 
 
 def _type_of(owner: str, declared: InputField) -> Any:
@@ -157,7 +168,7 @@ def _item(declared: InputField, sent: Any, at: str, violations: list[Violation])
     elif is_dataclass(type_):
         inner = convert(input_fields(cast(Any, type_)), sent, at=at)
         violations += inner.violations
-        return cast(Any, type_)(**inner.values)
+        return input_from(type_, inner.values, input_fields(cast(Any, type_)))
     elif get_origin(type_) is tuple:
         return tuple(sent)
     elif _is_object(declared):

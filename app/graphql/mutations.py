@@ -14,9 +14,9 @@ from app.catalog import CATALOG
 from app.core.errors import NotFound
 from app.graphql.bulk import bulk_field
 from app.graphql.door import Info, guarded_field
-from app.graphql.inputs import convert, field_types, title
+from app.graphql.inputs import convert, field_types, input_from, title
 from app.graphql.node import parse_id
-from app.graphql.problems import Problem, run_command, to_problems
+from app.graphql.problems import Problem, find_problems, run_command, to_problems
 from app.graphql.types import camel, item_type
 from app.graphql.written import row_of
 from app.resources.command import Command
@@ -52,11 +52,11 @@ def _field(command: Command) -> StrawberryField:
 
     async def resolve(info: Any, input: Any) -> Any:
         converted = convert(inputs.fields, input, changes=inputs.changes is not None)
-        if converted.violations:
-            return answer(None, to_problems(converted.violations))
         given, arguments = converted.values, []
         if inputs.row is not None and subject is not None:
             row_id = parse_id(subject, getattr(input, f"{subject}_id"))
+            if row_id is None and converted.violations:
+                return answer(None, to_problems(converted.violations))
             if row_id is None:
                 missing = NotFound(subject)
                 return answer(None, [Problem(code=missing.code, pointer=f"/{subject}_id", detail=missing.detail)])
@@ -64,9 +64,15 @@ def _field(command: Command) -> StrawberryField:
         if inputs.changes is not None:
             given = {inputs.changes: given}
         elif inputs.whole is not None:
-            own = {name: given.pop(name) for name in [*given] if name in inputs.type.__dataclass_fields__}
-            given[inputs.whole] = inputs.type(**own)
+            own = {name: each for name, each in inputs.fields.items() if name in inputs.type.__dataclass_fields__}
+            given[inputs.whole] = input_from(
+                inputs.type, {name: given.pop(name) for name in [*given] if name in own}, own
+            )
         given |= {name: getattr(info.context.installation, setting) for name, setting in inputs.process.items()}
+        if converted.violations:
+            return answer(
+                None, await find_problems(info.context, converted.violations, command.function, *arguments, **given)
+            )
         return answer(*await run_command(info.context, command.function, *arguments, **given))
 
     resolve.__annotations__ = {"info": Info, "input": input_type, "return": payload | None}
@@ -76,9 +82,9 @@ def _field(command: Command) -> StrawberryField:
 
 
 def _additional_values(command: Command, result: Any) -> dict[str, Any]:
-    """Returns the additional values of a command's result, which are all but its row, by name.
+    """Returns the values that a command's result has besides its row, by name.
 
-    They are null if the command has failed.
+    Each value is None if the command has failed.
     """
     if command.value is None:
         return {}

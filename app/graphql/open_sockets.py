@@ -1,7 +1,7 @@
 """Counts the open WebSocket connections of one process by their callers, and refuses more than the largest number.
 
-A connection without a subscription costs little but keeps one of the process's places, so the limits are those of
-streams.
+A connection without a subscription costs little, but occupies one of the process's connections. The limits are
+therefore the same as for event streams.
 """
 
 from collections import Counter

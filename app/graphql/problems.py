@@ -6,7 +6,7 @@ response nor in the log.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import strawberry
@@ -28,6 +28,7 @@ from app.core.errors import (
 from app.core.fault_report import describe_fault
 from app.core.metrics import REFUSALS
 from app.graphql.door import OperationContext
+from app.requests.malformed import all_violations
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,22 +83,16 @@ def to_problems(violations: Sequence[Violation]) -> list[Problem]:
     return problems
 
 
-def check_lengths(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Problem]:
-    """Returns the problems of texts that are too short or too long.
-
-    Each item of `texts` is a tuple: pointer, text, smallest length, largest length.
-    """
-    problems = []
-    for pointer, text, least, most in texts:
-        if text is not None and len(text) < least:
-            problems.append(
-                Problem(code="shape.string_too_short", pointer=pointer, detail=f"At least {least} characters.")
-            )
-        if text is not None and len(text) > most:
-            problems.append(
-                Problem(code="shape.string_too_long", pointer=pointer, detail=f"At most {most} characters.")
-            )
-    return problems
+async def find_problems(
+    context: OperationContext,
+    shape: Sequence[Violation],
+    command: Callable[Concatenate[Work, P], Awaitable[Any]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> list[Problem]:
+    """Returns the problems of an input's shape, and those that the command finds in the other fields."""
+    async with context.session():
+        return to_problems(await all_violations(context.work, shape, lambda: command(context.work, *args, **kwargs)))
 
 
 async def run_command(

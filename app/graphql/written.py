@@ -120,8 +120,9 @@ def _batch(resource: ResourceType, info: GraphQLResolveInfo[Any]) -> Callable[[l
 
 
 def _place(rows: Any, path: tuple[str | int, ...], error: AimlineError) -> None:
-    """Puts an error into the answer at each place whose value is null; the library reports an exception that a
-    resolver returns.
+    """Replaces each null at this path of the answer by an error.
+
+    The library reports an exception that a resolver returns as an error at its path.
     """
     *steps, last = path
     for step in steps:

@@ -113,7 +113,6 @@ LINKS = (
         and_(Session.group_session_id == GroupSession.id),
         "What the members within the caller's reach got.",
         order=(Session.id,),
-        inline=True,
     ),
     OneLink(
         SupportResource,

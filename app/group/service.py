@@ -15,10 +15,10 @@ from app.core.clock import now, today_in
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
-from app.core.text import require_texts
+from app.core.violations import Violations, input_violations
 from app.events.catalogue import GROUP_CHANGED, GROUP_ENDED, GROUP_FORMED, EventType, NewEvent
 from app.events.outbox import record
-from app.group.inputs import STUDENT, NewGroup, NewMember
+from app.group.inputs import MAX_MEMBERS, STUDENT, NewGroup, NewMember
 from app.group.models import Group, GroupMember
 from app.group.rules import GroupState
 from app.playbook.lookup import level_by_id
@@ -38,7 +38,9 @@ OF_MEMBER = frozenset(NewMember.__slots__)
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def form_group(work: Work, new: NewGroup) -> Group:
     """Forms a group, and plans a support for each of its members; raises `Invalid` with every violation."""
-    require_texts(new)
+    Violations(input_violations(new)).refuse()
+    if not 1 <= len(new.members) <= MAX_MEMBERS:
+        raise Invalid([Violation("/members", "group.members", f"A group has 1 to {MAX_MEMBERS} members.")])
     school = await find_row(work, Org, parse("org", new.school, "/school"), "/school", Org.type == "school")
     await lock_students_by_name(work, (member.student for member in new.members))
     supports = await _plan_supports(work, new)

@@ -27,7 +27,7 @@ from app.roster.models import Person
 from app.roster.student_lock import lock_students
 from app.support.models import Session, Support
 from app.support.phase import student_columns
-from app.support.rules import SessionInput, suspensions_of, violations_of_session
+from app.support.rules import suspensions_of, violations_of_session
 from app.support.session import save_changes
 
 MAX_BATCH = 100
@@ -139,7 +139,7 @@ async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> R
     for support in served:
         presence, place = said.pop(support.student_id, (Presence(), at))
         delivered = delivered_to(lesson, presence)
-        values = {
+        values: dict[str, Any] = {
             "held_on": new.held_on,
             "number": new.number,
             "planned_minutes": planned,
@@ -147,16 +147,13 @@ async def _record(work: Work, new: NewGroupSession, batch: _Batch, at: str) -> R
             "attended": delivered.attended,
             "lost_because": delivered.lost_because,
         }
-        violations += violations_of_session(
-            SessionInput(
-                **values,  # type: ignore[arg-type]  # fields by name
-                begins_on=support.starts_on,
-                ends_on=support.ends_on,
-                today=batch.today,
-                suspensions=suspensions_of(support.suspended_on, support.resumed_on),
-            ),
-            place,
-        )
+        of_support = {
+            "begins_on": support.starts_on,
+            "ends_on": support.ends_on,
+            "suspensions": suspensions_of(support.suspended_on, support.resumed_on),
+            "today": batch.today,
+        }
+        violations += violations_of_session(values | of_support, place)
         written[support.id] = values
     detail = "On this day this student was no member, or the support had not begun, was suspended, or had ended."
     violations += [Violation(f"{place}/student", "group.not_member", detail) for _, place in said.values()]

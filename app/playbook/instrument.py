@@ -1,13 +1,14 @@
 """Validates a measure, and decides which of its fields may change while the measure is in use. Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
 from typing import Any
 
 from app.core.errors import Violation
+from app.core.violations import Violations, broken_rules
 
 
 class Direction(StrEnum):
@@ -54,25 +55,40 @@ class MeasureUse:
 NOT_IN_USE = MeasureUse(used=False, least=None, greatest=None, unlisted=0)
 
 
-def violations_of(values: Mapping[str, Any]) -> list[Violation]:
-    """Returns the violations in the values of a measure, with pointers to the input's fields."""
-    violations = []
-    if not CODE.fullmatch(values["code"]):
-        detail = (
-            "A code has lower-case letters, digits, dots and hyphens, 63 at most; it begins with a letter or digit."
-        )
-        violations.append(Violation("/code", "measure.code", detail))
-    for name, most in (("name", MAX_NAME_LENGTH), ("unit", MAX_UNIT_LENGTH)):
-        if not _is_text(values[name], most):
-            violations.append(Violation(f"/{name}", f"measure.{name}", f"Give a text of 1 to {most} characters."))
-    for name, choices in (("direction", DIRECTIONS), ("kind", KINDS)):
-        if values[name] not in choices:
-            violations.append(Violation(f"/{name}", f"measure.{name}", f"Choose one of {', '.join(choices)}."))
-    return [
-        *violations,
-        *_violations_of_range(values["lowest"], values["highest"], values["sem"]),
-        *_violations_of_forms(values["forms"]),
-    ]
+Rule = Callable[[Mapping[str, Any]], list[Violation]]
+
+
+def violations_of(values: Mapping[str, Any]) -> Violations:
+    """Returns the violations in the values of a measure, with pointers to the input's fields.
+
+    A rule about a value that is `Unread` is left out.
+    """
+    return broken_rules(_RULES, values)
+
+
+def _violations_of_code(values: Mapping[str, Any]) -> list[Violation]:
+    if CODE.fullmatch(values["code"]):
+        return []
+    detail = "A code has lower-case letters, digits, dots and hyphens, 63 at most; it begins with a letter or digit."
+    return [Violation("/code", "measure.code", detail)]
+
+
+def _text_rule(name: str, most: int) -> Rule:
+    def rule(values: Mapping[str, Any]) -> list[Violation]:
+        if _is_text(values[name], most):
+            return []
+        return [Violation(f"/{name}", f"measure.{name}", f"Give a text of 1 to {most} characters.")]
+
+    return rule
+
+
+def _choice_rule(name: str, choices: Sequence[str]) -> Rule:
+    def rule(values: Mapping[str, Any]) -> list[Violation]:
+        if values[name] in choices:
+            return []
+        return [Violation(f"/{name}", f"measure.{name}", f"Choose one of {', '.join(choices)}.")]
+
+    return rule
 
 
 def violations_of_change(use: MeasureUse, changed: Mapping[str, Any]) -> list[Violation]:
@@ -98,17 +114,20 @@ def violations_of_change(use: MeasureUse, changed: Mapping[str, Any]) -> list[Vi
     return violations
 
 
-def _violations_of_range(lowest: float, highest: float, sem: float | None) -> list[Violation]:
+def _violations_of_range(values: Mapping[str, Any]) -> list[Violation]:
+    lowest, highest = values["lowest"], values["highest"]
     if not all(isfinite(limit) and abs(limit) <= MAX_VALUE for limit in (lowest, highest)) or lowest >= highest:
         detail = f"The lowest value lies below the highest, both within {MAX_VALUE:.0f} of zero."
         return [Violation("/highest", "measure.range", detail)]
+    sem = values["sem"]
     if sem is not None and not 0 < sem < highest - lowest:
         detail = "A standard error of measurement is above zero and below the measure's range; null means unknown."
         return [Violation("/sem", "measure.sem", detail)]
     return []
 
 
-def _violations_of_forms(forms: Sequence[str] | None) -> list[Violation]:
+def _violations_of_forms(values: Mapping[str, Any]) -> list[Violation]:
+    forms = values["forms"]
     if forms is None:
         return []
     violations = []
@@ -126,3 +145,14 @@ def _violations_of_forms(forms: Sequence[str] | None) -> list[Violation]:
 
 def _is_text(text: str, most: int) -> bool:
     return bool(text.strip()) and len(text) <= most and "\x00" not in text
+
+
+_RULES = (
+    _violations_of_code,
+    _text_rule("name", MAX_NAME_LENGTH),
+    _text_rule("unit", MAX_UNIT_LENGTH),
+    _choice_rule("direction", DIRECTIONS),
+    _choice_rule("kind", KINDS),
+    _violations_of_range,
+    _violations_of_forms,
+)

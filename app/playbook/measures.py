@@ -11,7 +11,7 @@ This package may not import scores and supports, so the caller reports whether a
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from sqlalchemy import Text as TextType
@@ -25,6 +25,7 @@ from app.core.errors import AimlineError, Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, AtMost, Choices
 from app.core.text import Text
+from app.core.violations import KnownValues, Violations, known_values, without_unread
 from app.playbook.instrument import (
     CODE,
     FIXED_IN_USE,
@@ -87,11 +88,12 @@ class AmendedMeasure:
 @needs(Can.PUBLISH_PLAYBOOK)
 async def make_measure(work: Work, new: NewMeasure) -> Measure:
     """Creates a measure; raises `Invalid` with every violation, and `Conflict` if the code is taken."""
-    values = asdict(new)
-    violations = violations_of(values)
-    values["area_id"] = await _resolve_area(work, values.pop("area"), violations)
-    if violations:
-        raise Invalid(violations)
+    values = KnownValues(known_values(new))
+    violations = Violations(violations_of(values))
+    with violations:
+        values["area_id"] = await _resolve_area(work, values["area"])
+    violations.refuse()
+    del values["area"]
     same_code = (Measure.district_id == work.district_id) & (Measure.code == new.code)
     if await work.db.scalar(select(Measure.id).where(same_code)) is not None:
         raise Conflict("A measure with this code exists: amend it, or choose another code.", code="measure.taken")
@@ -117,18 +119,19 @@ async def amend_measure(
     if not changes:
         raise Invalid([Violation("", "measure.nothing", "Name what is to be changed.")])
     current = {column: getattr(measure, column) for column in ("code", *COLUMNS)}
-    values = {key: value for key, value in changes.items() if key not in ("area", "code")}
-    violations = violations_of(current | values)
-    if changes.get("code", measure.code) != measure.code:
-        detail = "A code cannot change: published rules and the mappings of sources refer to it. Create a new measure."
-        violations.append(Violation("/code", "measure.code_stays", detail))
-    if "area" in changes:
-        values["area_id"] = await _resolve_area(work, changes["area"], violations) or measure.area_id
+    values = without_unread({key: value for key, value in changes.items() if key not in ("area", "code")})
+    violations = Violations(violations_of(without_unread(current | dict(changes) | {"code": measure.code})))
+    with violations:
+        if changes.get("code", measure.code) != measure.code:
+            detail = "A code cannot change: published rules and the mappings of sources refer to it. Create a new one."
+            raise Invalid([Violation("/code", "measure.code_stays", detail)])
+    with violations:
+        if "area" in changes:
+            values["area_id"] = await _resolve_area(work, changes["area"])
     changed = {name: value for name, value in _to_columns(values).items() if value != current[name]}
     use = await use_of(measure, changed.get("forms")) if CHECKED_AGAINST_USE & changed.keys() else NOT_IN_USE
-    violations += violations_of_change(use, changed)
-    if violations:
-        raise Invalid(violations)
+    violations.add(violations_of_change(use, changed))
+    violations.refuse()
     for column, value in changed.items():
         setattr(measure, column, value)
     measure.version += bool(changed)
@@ -161,15 +164,14 @@ async def _lock_measure(work: Work, name: str) -> Measure:
     return measures[measure_id]
 
 
-async def _resolve_area(work: Work, name: str, violations: list[Violation]) -> Any:
-    """Returns the id of the area with this code or id. For an unknown area, returns None and appends a violation."""
+async def _resolve_area(work: Work, name: str) -> Any:
+    """Returns the id of the area with this code or id; raises `Invalid`."""
     try:
         return (await locate_area(work, name, "/area")).id
-    except Invalid as error:
-        violations += error.violations
+    except Invalid:
+        raise
     except AimlineError as error:
-        violations.append(Violation("/area", error.code, error.detail))
-    return None
+        raise Invalid([Violation("/area", error.code, error.detail)]) from None
 
 
 def _to_columns(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,10 +14,10 @@ SCHOOL = "school:"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A decision rule with its parameters, and the series to which it applies.
+    """A decision rule with its parameters, and the score series to which it applies.
 
-    These are the series of one measure, the series of an area and of the areas below it, or all other series; in one
-    school or in the whole district.
+    It applies to one measure, to an area with the areas below it, or to every series without a more specific rule; in
+    one school if `school` is given, otherwise in the whole district.
     """
 
     rule: str

@@ -1,13 +1,16 @@
 """Runs a command for every item of a request: with a result for each item, all or nothing, or as a trial."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, is_dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from app.access.work import Work
 from app.core.errors import MAX_VIOLATIONS, AimlineError, Conflict, Forbidden, Gone, Invalid, NotFound, Violation
+from app.core.violations import Unread, known_values
+from app.requests.malformed import merged
 
 MAX_NAME_LENGTH = 300
 """The length of the longest text that can be the id or the external id of a row."""
@@ -25,9 +28,13 @@ class ItemOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """An item that has not the expected shape, with its violations. Their pointers begin at the item."""
+    """An item that has not the expected shape, with its violations. Their pointers begin at the item.
+
+    `partial` is the command's input with the values that were not refused, or None if there are none.
+    """
 
     violations: tuple[Violation, ...]
+    partial: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ async def run_bulk(
         for position, item in enumerate(items)
         if isinstance(item, Malformed)
     }
+    results |= await _with_found(work, run, items, results)
     is_undone = False
     try:
         async with work.savepoint():
@@ -92,6 +100,23 @@ async def run_bulk(
     return [_without_row(result, not_applied=atomic and has_refusal) for result in ordered]
 
 
+async def _with_found(
+    work: Work, run: RunItems, items: Sequence[Any], results: Mapping[int, ItemResult]
+) -> dict[int, ItemResult]:
+    """Returns the results of the malformed items, with what the command finds in their other values as well."""
+    positions = [position for position, item in enumerate(items) if isinstance(item, Malformed) and item.partial]
+    found: list[ItemResult] = []
+    if positions:
+        with suppress(_Undo, AimlineError):
+            async with work.savepoint():
+                found = await run([items[position].partial for position in positions], positions)
+                raise _Undo
+    return {
+        position: replace(results[position], violations=merged(results[position].violations, result.violations))
+        for position, result in zip(positions, found, strict=bool(found))
+    }
+
+
 async def run_each(
     work: Work, command: Callable[[Any], Awaitable[Any]], items: Sequence[Any], positions: Sequence[int], at: str
 ) -> list[ItemResult]:
@@ -108,6 +133,8 @@ async def run_each(
                 results.append(ItemResult(ItemOutcome.RECORDED, await command(item)))
         except Invalid as error:
             results.append(ItemResult(ItemOutcome.REFUSED, violations=_placed(error.violations, pointer)))
+        except Unread:
+            results.append(ItemResult(ItemOutcome.REFUSED))
         except (NotFound, Conflict, Gone, Forbidden) as error:
             if error.code == "permission.missing":
                 raise
@@ -153,8 +180,8 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif is_dataclass(value):
-        for item in fields(value):
-            yield from _texts(getattr(value, item.name))
+        for each in known_values(value).values():
+            yield from _texts(each)
     elif isinstance(value, list | tuple):
         for each in value:
             yield from _texts(each)

@@ -117,8 +117,8 @@ async def run_items(
 ) -> list[ItemResult]:
     """Runs a command for several items. `items` are the inputs of the command, or `Malformed`.
 
-    `arguments` identify the row in the path, and `named` are the inputs beside the list. The results are those of
-    `app.requests.bulk.run_bulk`.
+    `arguments` identify the row in the path, and `named` are the inputs besides the list of items. The results are
+    those of `app.requests.bulk.run_bulk`.
     """
     at = f"/{command.items}"
 

@@ -157,7 +157,7 @@ def OneLink(
 ) -> "AddedLink":
     """Declares a link from a resource of another package to at most one row.
 
-    `more` has further options, which are those of `OneMember`.
+    `more` has further options of `OneMember`.
     """
     member = OneMember(name, description, expression=None, target=target, condition=condition, nullable=True, **more)
     return AddedLink(source, member)

@@ -54,8 +54,8 @@ class Member:
 class FieldMember(Member):
     """A member whose value is stored in the row itself.
 
-    `choices` is the enum of a choice; `many` states that the value is a list. `values` are the values of a text that
-    are not the names of an enum; only REST's contract lists them.
+    `many` states that the value is a list. `choices` is the enum of the possible values. A text without an enum may
+    have `values` instead, the texts that are possible; only REST's contract lists them.
     """
 
     expression: Any

@@ -134,11 +134,9 @@ async def _fetch(
 
 
 async def _execute(work: Work, sql: str, parameters: tuple[Any, ...]) -> Sequence[str | None]:
-    await work.db.flush()  # a command's answer is read in its transaction
-    connection = await work.db.connection()
-    result = await connection.exec_driver_sql(sql, parameters)
-    row: Sequence[str | None] = result.one()
-    return row
+    (row,) = await work.run(sql, parameters)
+    values: Sequence[str | None] = row
+    return values
 
 
 async def _answer(

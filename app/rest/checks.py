@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from app.core.errors import Malformed, Violation
+from app.rest.malformed import MalformedBody
 from app.rest.pages import NUL
 
 Check = Callable[[], Awaitable[None] | None]
@@ -77,8 +78,13 @@ async def _value_errors(route: APIRoute, request: Request) -> list[Any]:
         body = orjson.loads(await request.body() or b"null")
     except orjson.JSONDecodeError:
         return [*errors, {"type": "json_invalid", "loc": ("body", 0), "msg": "JSON decode error"}]
-    _, body_errors = await request_body_to_args(body_fields, body, embed_body_fields=False)
-    return [*errors, *body_errors]
+    values, body_errors = await request_body_to_args(body_fields, body, embed_body_fields=False)
+    malformed = [value for value in values.values() if isinstance(value, MalformedBody)]
+    return [
+        *errors,
+        *body_errors,
+        *({**error, "loc": ("body", *error["loc"])} for value in malformed for error in value.errors),
+    ]
 
 
 def _place(field: Any) -> str:

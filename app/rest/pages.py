@@ -43,9 +43,9 @@ class Input(BaseModel):
     @field_validator("*")
     @classmethod
     def storable(cls, value: Any) -> Any:
-        """Returns the value, or raises an error for one that PostgreSQL cannot store.
+        """Returns the value; raises an error for a value that PostgreSQL cannot store.
 
-        These are a text with NUL, and a whole number that does not fit into an `integer`.
+        PostgreSQL stores no text with NUL, and no whole number that does not fit into an `integer`.
         """
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, str) and NUL in item:

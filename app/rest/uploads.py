@@ -1,7 +1,6 @@
 """Receives a roster zip or a file of scores in REST, from which the worker runs a sync.
 
-These are the only routes whose bodies go to disk as they arrive. The sender is authorized first, by a transaction of
-its own.
+Only the bodies of these routes go to disk as they arrive. The sender is authorized first, in a separate transaction.
 """
 
 import asyncio

@@ -27,6 +27,7 @@ from app.core.ids import new_id
 from app.core.inputs import About
 from app.core.page import Keyset, Page
 from app.core.text import Text
+from app.core.violations import Violations, broken_rules, input_violations
 from app.roster.lookup import find_row, page_by_id, zone_of
 from app.roster.models import Org, SchoolBreak
 from app.roster.references import parse
@@ -181,33 +182,35 @@ async def _lock_breaks(work: Work) -> None:
 
 async def _validate(work: Work, new: NewBreak) -> UUID | None:
     """Returns the id of the break's school, or None for the whole district; raises `Invalid` with every violation."""
-    violations = _violations(new, today_in(await zone_of(work)))
+    violations = Violations(input_violations(new))
+    today = today_in(await zone_of(work))
+    violations.add(broken_rules((_near_today, _ends_in_time), new, today))
     school_id: UUID | None = None
-    try:
+    with violations:
         if new.school is not None:
             pointer = "/school"
             school_id = (await find_row(work, Org, parse("org", new.school, pointer), pointer, Org.type == "school")).id
         if not _reaches(work, school_id):
             raise Invalid([Violation("/school", "break.out_of_reach", OUT_OF_REACH)])
-    except Invalid as error:
-        violations += error.violations
-    if violations:
-        raise Invalid(violations)
+    violations.refuse()
     return school_id
 
 
-def _violations(new: NewBreak, today: date) -> list[Violation]:
-    violations = []
-    if abs(new.begins_on - today) > MAX_DISTANCE:
-        detail = "A break begins within five years of today. Look at its year."
-        violations.append(Violation("/begins_on", "break.far_off", detail))
+def _near_today(new: NewBreak, today: date) -> list[Violation]:
+    if abs(new.begins_on - today) <= MAX_DISTANCE:
+        return []
+    detail = "A break begins within five years of today. Look at its year."
+    return [Violation("/begins_on", "break.far_off", detail)]
+
+
+def _ends_in_time(new: NewBreak, _: date) -> list[Violation]:
     if new.ends_on < new.begins_on:
         detail = "A break ends on the day on which it begins, or later."
-        violations.append(Violation("/ends_on", "break.ends_before_it_begins", detail))
-    elif new.ends_on - new.begins_on >= MAX_BREAK:
+        return [Violation("/ends_on", "break.ends_before_it_begins", detail)]
+    if new.ends_on - new.begins_on >= MAX_BREAK:
         detail = f"A break has {MAX_BREAK.days} days at most. Look at its year."
-        violations.append(Violation("/ends_on", "break.too_long", detail))
-    return violations
+        return [Violation("/ends_on", "break.too_long", detail)]
+    return []
 
 
 def _reaches(work: Work, school_id: UUID | None) -> bool:

@@ -4,21 +4,54 @@ Whom a person teaches follows from enrollments.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Select, any_, cast, delete, or_, select
+from sqlalchemy import any_, cast, delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.orm import InstrumentedAttribute
 
-from app.access.permission import Can
+from app.access.permission import SEES_SCHOOL, Can
 from app.access.principal import ActingPerson, Principal, acting_for
 from app.access.work import Work, needs, unit
-from app.core.clock import today_in
+from app.core.clock import now
 from app.core.crypto import Keyring
-from app.roster.lookup import IdList, locate_staff, zone_of
-from app.roster.models import Caseload, Enrollment, Org, Person
+from app.roster.lookup import IdList, locate_staff
+from app.roster.models import Caseload, Person
+from app.roster.references import parse
+
+POINTER: Final = "/act_for"
+
+
+ACTING = """
+SELECT p.role, p.enabled AND p.removed_at IS NULL, p.school_ids,
+       EXISTS (SELECT FROM org o WHERE o.district_id = $1 AND o.id = ANY (p.school_ids)
+                                   AND o.type = 'district' AND o.removed_at IS NULL),
+       CASE WHEN p.removed_at IS NULL AND p.role <> ALL ($4::text[]) THEN ARRAY (
+           SELECT s.id FROM person s
+           WHERE s.district_id = $1 AND s.removed_at IS NULL AND s.id = ANY (
+               ARRAY (SELECT c.student_id FROM caseload c WHERE c.district_id = $1 AND c.staff_id = $2)
+               || ARRAY (
+                   SELECT e.person_id FROM enrollment e
+                   WHERE e.district_id = $1 AND e.is_student AND e.removed_at IS NULL
+                     AND (e.ends_on IS NULL OR e.ends_on > (
+                         SELECT ($3::timestamptz AT TIME ZONE d.time_zone)::date
+                         FROM district d WHERE d.district_id = $1))
+                     AND e.class_id = ANY (ARRAY (
+                         SELECT t.class_id FROM enrollment t
+                         WHERE t.district_id = $1 AND t.person_id = $2 AND NOT t.is_student AND t.removed_at IS NULL
+                           AND (t.ends_on IS NULL OR t.ends_on > (
+                               SELECT ($3::timestamptz AT TIME ZONE d.time_zone)::date
+                               FROM district d WHERE d.district_id = $1))))))
+           ORDER BY s.id) ELSE '{}' END
+FROM person p
+WHERE p.district_id = $1 AND p.id = $2 AND NOT p.is_student"""
+"""The statement about an acting person: role, whether active, schools, whether one is the district, and the caseload.
+
+A student who left is on nobody's caseload; the student's school and district still see the records. Each step selects
+by the ids of the step before, as an array: joins would be planned badly for a roster that was just loaded and has no
+statistics yet.
+"""
 
 
 @needs(Can.ACT_FOR)
@@ -27,26 +60,17 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 
     Raises `Invalid` for an unknown person.
     """
-    person = await locate_staff(work, name, "/act_for")
-    today = today_in(await zone_of(work))
-    students = () if person.removed_at else await _caseload(work, person.id, today)
-    district_org = await work.db.scalar(
-        select(Org.id)
-        .where(
-            Org.district_id == work.district_id,
-            Org.id.in_(person.school_ids),
-            Org.type == "district",
-            Org.removed_at.is_(None),
-        )
-        .limit(1)
-    )
-    role = person.role if person.enabled and person.removed_at is None else "departed"
+    person_id = parse("person", name, POINTER).id or (await locate_staff(work, name, POINTER)).id
+    rows = await work.run(ACTING, (work.district_id, person_id, now(), list(SEES_SCHOOL)))
+    if not rows:
+        await locate_staff(work, name, POINTER)  # raises `Invalid`
+    ((role, is_active, schools, whole_district, students),) = rows
     return ActingPerson(
-        person_id=person.id,
-        role=role,
-        whole_district=district_org is not None,
-        schools=tuple(person.school_ids),
-        students=students,
+        person_id=person_id,
+        role=role if is_active else "departed",
+        whole_district=whole_district,
+        schools=tuple(schools),
+        students=tuple(students),
     )
 
 
@@ -107,34 +131,3 @@ async def reassign(work: Work, entries: Sequence[tuple[UUID, UUID, Sequence[UUID
     ]
     if rows:
         await work.db.execute(insert(Caseload).on_conflict_do_nothing(), rows)
-
-
-async def _caseload(work: Work, staff_id: UUID, today: date) -> tuple[UUID, ...]:
-    # Three queries, each selecting by the ids that the previous one returned. A self-join would be planned badly for a
-    # roster that was just loaded and has no statistics yet.
-    class_ids = await work.db.scalars(
-        _live(work, today, Enrollment.class_id).where(~Enrollment.is_student, Enrollment.person_id == staff_id)
-    )
-    classes = cast(list(class_ids), IdList)
-    taught_students = await work.db.scalars(
-        _live(work, today, Enrollment.person_id).where(Enrollment.is_student, Enrollment.class_id == any_(classes))
-    )
-    supported_students = await work.db.scalars(
-        select(Caseload.student_id).where(Caseload.district_id == work.district_id, Caseload.staff_id == staff_id)
-    )
-    student_ids = cast(list({*taught_students, *supported_students}), IdList)
-    # A student who left is on nobody's caseload; the student's school and district still see the records.
-    rows = await work.db.scalars(
-        select(Person.id)
-        .where(Person.district_id == work.district_id, Person.id == any_(student_ids), Person.removed_at.is_(None))
-        .order_by(Person.id)
-    )
-    return tuple(rows)
-
-
-def _live(work: Work, today: date, column: InstrumentedAttribute[UUID]) -> Select[UUID]:
-    return select(column).where(
-        Enrollment.district_id == work.district_id,
-        Enrollment.removed_at.is_(None),
-        or_(Enrollment.ends_on.is_(None), Enrollment.ends_on > today),
-    )

@@ -88,7 +88,7 @@ class BreakResource(
     node=False,
     visible=SchoolBreak.removed_at.is_(None),
 ):
-    """Days without school, including the first and the last.
+    """A period of days without school, which includes its first and its last day.
 
     A week whose weekdays all lie in breaks is not an instructional week.
     """

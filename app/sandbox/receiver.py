@@ -32,10 +32,10 @@ MAX_WAIT = 60.0
 class Receiver:
     """A webhook receiver, with the deliveries that it has received.
 
-    By default it answers 204, or 401 to a delivery that it cannot verify. Options make it fail instead:
+    By default it answers 204, or 401 to a delivery that it cannot verify. Two options make it fail instead:
 
-    * `status` is the status of all its failures, by default 500.
-    * `fail_first` limits the failures to the first so many deliveries. With `status` alone, every delivery fails.
+    * `status` is the status of each failure, by default 500. With `status` alone, every delivery fails.
+    * `fail_first` is the number of deliveries that fail; the later ones are answered as by default.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class Receiver:
     async def get(self, request: Request) -> Response:
         """Returns the received deliveries as JSON, without the first `after` ones.
 
-        With `wait`, it waits for at most so many seconds until another delivery has arrived. Another one is one after
-        the first `after` ones or, without `after`, one that arrives after this request.
+        With `wait`, it waits up to that number of seconds until there is a new delivery. A delivery is new if it comes
+        after the first `after` ones or, without `after`, if it arrives after this request.
         """
         try:
             after = int(request.query_params["after"]) if "after" in request.query_params else None

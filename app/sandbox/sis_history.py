@@ -1,6 +1,6 @@
 """Computes each student's history up to a day, and the resulting rows, which are active or `tobedeleted`.
 
-It is a pure function of the district that works on one grade of one school at a time.
+Pure. The histories are computed for one grade of one school at a time.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 
 from app.core.metrics import CONNECTIONS, REFUSALS
 from app.rest.problem_types import PROBLEM_TYPES, address_of
+from app.serving.joined import JoinedWrites
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """The largest number of bytes of a request's head, and of a body's trailers and chunk markers."""
@@ -79,6 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
+        self._joined = JoinedWrites(transport, self.loop)
         CONNECTIONS.set(len(self.connections))
         most = self._most_connections
         if most is not None and len(self.connections) > most and not self._close_idle_connection():
@@ -152,6 +154,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.pipeline[0][0].keep_alive = False
             return
         super().on_headers_complete()
+        self.cycle.transport = self._joined  # type: ignore[assignment]  # has what a response uses of a transport
         self._in_body, self._head_began = True, None
         self._head_raw = self._body_raw = self._body_parsed = self._unwanted = self._window = 0
         self._window_began = self.loop.time()

@@ -40,7 +40,7 @@ from app.sis.engine.report import Report
 from app.sis.engine.review.changes import list_changes
 from app.sis.engine.review.contradictions import find_likely_rekeys, keep_contradicted, set_aside
 from app.sis.engine.review.planning import name_all_quarantined, plan_kinds
-from app.sis.engine.review.scope import scope_of
+from app.sis.engine.review.scope import SourceScope, scope_of
 from app.sis.engine.run import (
     EXITS,
     RunRequest,
@@ -72,6 +72,7 @@ from app.sis.port import (
 from app.sis.rules import RunState
 
 ROSTER_CSV, SCORES_CSV = "oneroster-csv", "scores-csv"
+WHOLE = SourceScope()  # all schools and all users
 KEPT_SIZE = 64 << 20  # bytes; the assumed size of a kept plan, whose files no longer exist
 log = structlog.get_logger()
 
@@ -86,6 +87,7 @@ async def sync_csv(
     progress: Progress,
     limits: GuardLimits | None = None,
     leave_out: Collection[str] = (),
+    scope: SourceScope = WHOLE,
 ) -> Report:
     """Syncs a district's roster from a OneRoster CSV zip on this machine, as `sync` does, and returns the report."""
 
@@ -94,7 +96,9 @@ async def sync_csv(
         with open_zip(file, leave_out) as source:
             yield source
 
-    return await sync(engine, keyring, district_id, opener, source_name, dry, progress, limits, leave_out=leave_out)
+    return await sync(
+        engine, keyring, district_id, opener, source_name, dry, progress, limits, leave_out=leave_out, scope=scope
+    )
 
 
 async def sync_scores(
@@ -105,6 +109,7 @@ async def sync_scores(
     source_name: str,
     dry: bool,
     progress: Progress,
+    scope: SourceScope = WHOLE,
 ) -> Report:
     """Imports a CSV file of scores on this machine. Does and returns the same as `sync`."""
 
@@ -113,7 +118,7 @@ async def sync_scores(
         with open_scores(file) as source:
             yield source
 
-    return await sync(engine, keyring, district_id, opener, source_name, dry, progress, kind=SCORES_CSV)
+    return await sync(engine, keyring, district_id, opener, source_name, dry, progress, kind=SCORES_CSV, scope=scope)
 
 
 async def sync(
@@ -128,12 +133,14 @@ async def sync(
     request: RunRequest = RunRequest(),
     leave_out: Collection[str] = (),
     kind: str = ROSTER_CSV,
+    scope: SourceScope = WHOLE,
 ) -> Report:
     """Syncs a district from the source that `opener` opens, as role `worker`, and returns the report.
 
     No transaction is open while the source is fetched. `limits` replace the source's own limits, and `leave_out` adds
-    kinds to those that the source's settings leave out. `kind` is the kind of the source. With `dry`, nothing is
-    applied. If the source is refused, the report's state is `failed`; if the source has nothing new, it is `skipped`.
+    kinds to those that the source's settings leave out. `scope` restricts the run further than the settings do. `kind`
+    is the kind of the source. With `dry`, nothing is applied. If the source is refused, the report's state is `failed`;
+    if the source has nothing new, it is `skipped`.
     Raises `AlreadyRunning` while another sync of the district runs, `Superseded` if another one has begun after this
     run lost its lock, `NotFound` for an unknown district, `Conflict` if the source is of a kind that delivers other
     rows, and `StorageFull` if a disk is full. After any error the roster is unchanged.
@@ -150,7 +157,10 @@ async def sync(
                     await lock_district_writes(work)
                     await require_current_claim(work, report.run_id, request.claim_number)
                     effective = limits or await limits_in_force(work, source_id)
-                    await _stage_and_apply(work, report, source_id, source, dry, progress, effective, leave_out)
+                    narrowed = (await scope_of(work, source_id)).narrowed(scope)
+                    await _stage_and_apply(
+                        work, report, source_id, source, dry, progress, effective, leave_out, narrowed
+                    )
                     await end(work, report, claim_number=request.claim_number)
             if report.state == RunState.APPLIED and report.overturned:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
@@ -204,7 +214,7 @@ def _storage_error(error: BaseException) -> StorageFull | None:
 async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
     """Updates PostgreSQL's statistics of the changed tables.
 
-    After a first load the tables are queried long before autovacuum would do this.
+    After a first load the tables are queried long before autovacuum would update the statistics.
     """
     tables = ", ".join(sorted({*(BY_NAME[name].table for name in kinds), "external_id", "school_membership"}))
     await work.db.execute(text(f"ANALYZE {tables}"))
@@ -246,6 +256,7 @@ async def _stage_and_apply(
     progress: Progress,
     limits: GuardLimits,
     leave_out: Collection[str],
+    scope: SourceScope,
 ) -> None:
     """Stages the deliveries, plans the changes, and applies the plan unless it exceeds a limit of the guard.
 
@@ -262,10 +273,10 @@ async def _stage_and_apply(
     largest = max((delivery.size for delivery in deliveries.values()), default=0)
     stage = await open_stage(work, report.run_id, source_id, largest)
     if SCORE.name in deliveries:
-        await import_scores(work, stage, deliveries[SCORE.name], report, dry, progress, limits)
+        await import_scores(work, stage, deliveries[SCORE.name], report, dry, progress, limits, scope)
         await clear_stage(stage)
         return
-    await plan_kinds(stage, deliveries, report, progress, await scope_of(work, source_id))
+    await plan_kinds(stage, deliveries, report, progress, scope)
     report.warnings += stage.notes
     progress("weighing the plan", 0, 0)
     await name_all_quarantined(stage, deliveries, report)

@@ -3,7 +3,7 @@
 Works under the permission that the calling command requires.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
@@ -16,24 +16,28 @@ from app.core.ids import new_id
 from app.events.catalogue import EventType, NewEvent
 from app.evidence.queries import last_values
 from app.evidence.rules import baseline_of
-from app.playbook.models import Measure
 from app.roster.lookup import IdList, zone_of
 from app.support.lookup import current_phase
 from app.support.models import Phase, Support
-from app.support.rules import Plan, unexpected_review, violations_of, violations_of_review
+from app.support.rules import unexpected_review, violations_of_review
 
 
 async def baseline_from(
-    work: Work, support: Support, given: float | None, begins_on: date, otherwise: float | None = None
+    work: Work,
+    student_id: UUID,
+    measure_ids: Sequence[UUID],
+    given: float | None,
+    begins_on: date,
+    otherwise: float | None = None,
 ) -> float:
     """Returns the baseline of a phase; raises `Invalid` if there is none.
 
-    It is `given` if that is set, otherwise the median of the last three scores, otherwise the value `otherwise`.
+    The baseline is `given` if that is set, otherwise the median of the last three scores of the measure, otherwise
+    the value of `otherwise`.
     """
     if given is not None:
         return given
-    values = await last_values(work, support.student_id, support.measure_id, begins_on)
-    baseline = baseline_of(values)
+    baseline = baseline_of(await last_values(work, student_id, measure_ids[0], begins_on))
     if baseline is None:
         baseline = otherwise
     if baseline is None:
@@ -42,27 +46,8 @@ async def baseline_from(
     return baseline
 
 
-async def add_phase(work: Work, support: Support, measure: Measure | None, phase: Phase) -> Phase:
-    """Adds a phase to a support and returns it; raises `Invalid` with every violation in the phase's plan."""
-    dose = (phase.minutes_per_session, phase.sessions_per_week)
-    if measure is None:
-        violations = violations_of_review(phase.begins_on, phase.review_on, *dose)
-    else:
-        violations = violations_of(
-            Plan(
-                direction=measure.direction,
-                lowest=measure.lowest,
-                highest=measure.highest,
-                begins_on=phase.begins_on,
-                baseline=phase.baseline,
-                goal=phase.goal,
-                goal_on=phase.goal_on,
-                minutes_per_session=phase.minutes_per_session,
-                sessions_per_week=phase.sessions_per_week,
-            )
-        )
-    if violations:
-        raise Invalid(violations)
+async def add_phase(work: Work, support: Support, phase: Phase) -> Phase:
+    """Adds a phase, whose plan the caller has validated, to a support and returns it."""
     for name, value in student_columns(support).items():
         setattr(phase, name, value)
     phase.id, phase.support_id = new_id(), support.id
@@ -79,9 +64,9 @@ async def set_review(work: Work, support: Support, review_on: date) -> None:
     today = today_in(await zone_of(work))
     if support.measure_id is not None:
         raise Invalid([unexpected_review()])
-    dose = (phase.minutes_per_session, phase.sessions_per_week)
-    if violations := violations_of_review(max(phase.begins_on, today), review_on, *dose):
-        raise Invalid(violations)
+    plan = {"begins_on": max(phase.begins_on, today), "review_on": review_on}
+    dose = {"minutes_per_session": phase.minutes_per_session, "sessions_per_week": phase.sessions_per_week}
+    violations_of_review(plan | dose).refuse()
     support.review_on = phase.review_on = review_on
     support.version += 1
     await work.db.flush()

@@ -1,13 +1,14 @@
 """Defines the states of a support, and validates plans and sessions. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import starmap, zip_longest
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.core.errors import Conflict, Invalid, Violation
+from app.core.violations import Violations, broken_rules, partial_input
 from app.support.dosage import LOST_BECAUSE
 
 
@@ -40,8 +41,9 @@ class LostBecause(StrEnum):
 
 STATES = tuple(state.value for state in SupportState)
 ROUNDING = 1e-6
-MIN_YEAR, MAX_PLAN_DAYS = 2000, 3 * 366
+MAX_PLAN_DAYS = 3 * 366
 MAX_SESSION_MINUTES = 480
+MAX_GROUP_SIZE = 40
 _VERBS: dict[str, tuple[tuple[str, ...], str]] = {
     "start": (("planned",), "active"),
     "change": (("active",), "active"),
@@ -78,50 +80,96 @@ class Plan:
     sessions_per_week: int
 
 
+@dataclass(frozen=True, slots=True)
+class ReviewPlan:
+    """The plan of a phase without a measure, to be validated: its dates and its dosage."""
+
+    begins_on: date
+    review_on: date
+    minutes_per_session: int
+    sessions_per_week: int
+
+
 def is_ahead(goal: float, baseline: float, direction: str) -> bool:
     """Returns whether the goal is better than the baseline by more than a rounding error."""
     return (goal - baseline if direction == "up" else baseline - goal) > ROUNDING * max(1.0, abs(baseline), abs(goal))
 
 
-def violations_of(plan: Plan) -> list[Violation]:
-    """Returns the violations in the plan of a phase, with pointers to the input's fields."""
-    violations = []
-    for name, value in (("baseline", plan.baseline), ("goal", plan.goal)):
-        if not plan.lowest <= value <= plan.highest:
-            detail = f"This measure gives values from {plan.lowest:g} to {plan.highest:g}."
-            violations.append(Violation(f"/{name}", f"support.{name}", detail))
-    if not is_ahead(plan.goal, plan.baseline, plan.direction):
-        side = "above" if plan.direction == "up" else "below"
-        violations.append(Violation("/goal", "support.goal", f"The goal must lie {side} the baseline."))
-    if plan.begins_on.year < MIN_YEAR or (plan.goal_on - plan.begins_on).days > MAX_PLAN_DAYS:
-        detail = f"A phase begins in {MIN_YEAR} or later, and its goal lies within three years."
-        violations.append(Violation("/goal_on", "support.goal_on", detail))
-    if (plan.goal_on - plan.begins_on).days < 7:
+def violations_of(values: Mapping[str, Any]) -> Violations:
+    """Returns the violations in the plan of a phase, with pointers to the input's fields.
+
+    `values` has the fields of `Plan`. A rule about a field that is missing is left out.
+    """
+    return broken_rules(_PLAN_RULES, partial_input(Plan, values))
+
+
+def _baseline_in_range(plan: Plan) -> list[Violation]:
+    return _in_range("baseline", plan.baseline, plan)
+
+
+def _goal_in_range(plan: Plan) -> list[Violation]:
+    return _in_range("goal", plan.goal, plan)
+
+
+def _in_range(name: str, value: float, plan: Plan) -> list[Violation]:
+    if plan.lowest <= value <= plan.highest:
+        return []
+    detail = f"This measure gives values from {plan.lowest:g} to {plan.highest:g}."
+    return [Violation(f"/{name}", f"support.{name}", detail)]
+
+
+def _goal_ahead(plan: Plan) -> list[Violation]:
+    if is_ahead(plan.goal, plan.baseline, plan.direction):
+        return []
+    side = "above" if plan.direction == "up" else "below"
+    return [Violation("/goal", "support.goal", f"The goal must lie {side} the baseline.")]
+
+
+def _span(plan: Plan) -> list[Violation]:
+    days = (plan.goal_on - plan.begins_on).days
+    if days > MAX_PLAN_DAYS:
+        return [Violation("/goal_on", "support.goal_on", "The goal lies within three years of the beginning.")]
+    if days < 7:
         detail = "The goal's date must lie a week or more after the beginning."
-        violations.append(Violation("/goal_on", "support.goal_on", detail))
-    return violations + _violations_of_dose(plan.minutes_per_session, plan.sessions_per_week)
+        return [Violation("/goal_on", "support.goal_on", detail)]
+    return []
 
 
-def _violations_of_dose(minutes_per_session: int, sessions_per_week: int) -> list[Violation]:
-    violations = []
-    if not 1 <= minutes_per_session <= MAX_SESSION_MINUTES:
-        detail = "A session lasts 1 to 480 minutes."
-        violations.append(Violation("/minutes_per_session", "support.minutes", detail))
-    if not 1 <= sessions_per_week <= 25:
-        detail = "There are 1 to 25 sessions a week."
-        violations.append(Violation("/sessions_per_week", "support.sessions", detail))
-    return violations
+def _minutes(plan: Plan | ReviewPlan) -> list[Violation]:
+    if 1 <= plan.minutes_per_session <= MAX_SESSION_MINUTES:
+        return []
+    return [Violation("/minutes_per_session", "support.minutes", "A session lasts 1 to 480 minutes.")]
 
 
-def violations_of_review(
-    begins_on: date, review_on: date | None, minutes_per_session: int, sessions_per_week: int
-) -> list[Violation]:
-    """Returns the violations in the plan of a phase without a measure, with pointers to the input's fields."""
-    violations = []
-    if review_on is None or not 0 < (review_on - begins_on).days <= MAX_PLAN_DAYS or begins_on.year < MIN_YEAR:
-        detail = f"A review follows the beginning, which is in {MIN_YEAR} or later, within three years."
-        violations.append(Violation("/review_on", "support.review_on", detail))
-    return violations + _violations_of_dose(minutes_per_session, sessions_per_week)
+def _sessions(plan: Plan | ReviewPlan) -> list[Violation]:
+    if 1 <= plan.sessions_per_week <= 25:
+        return []
+    return [Violation("/sessions_per_week", "support.sessions", "There are 1 to 25 sessions a week.")]
+
+
+_PLAN_RULES = (_baseline_in_range, _goal_in_range, _goal_ahead, _span, _minutes, _sessions)
+
+
+def violations_of_review(values: Mapping[str, Any]) -> Violations:
+    """Returns the violations in the plan of a phase without a measure, with pointers to the input's fields.
+
+    `values` has the fields of `ReviewPlan`. A rule about a field that is missing is left out.
+    """
+    return broken_rules((_review_follows, _minutes, _sessions), partial_input(ReviewPlan, values))
+
+
+def _review_follows(plan: ReviewPlan) -> list[Violation]:
+    if 0 < (plan.review_on - plan.begins_on).days <= MAX_PLAN_DAYS:
+        return []
+    detail = "A review follows the beginning of the phase, within three years."
+    return [Violation("/review_on", "support.review_on", detail)]
+
+
+def check_group_size(size: int | None) -> None:
+    """Raises `Invalid` for a group of no students, or of more than fit into a class."""
+    if size is not None and not 1 <= size <= MAX_GROUP_SIZE:
+        detail = f"A group has 1 to {MAX_GROUP_SIZE} students."
+        raise Invalid([Violation("/group_size", "support.group_size", detail)])
 
 
 class FollowUp(Protocol):
@@ -236,36 +284,60 @@ class SessionInput:
     suspensions: tuple[Suspension, ...] = ()
 
 
-def violations_of_session(session: SessionInput, at: str) -> list[Violation]:
-    """Returns the violations in the values of a session; `at` is the JSON Pointer of the session."""
-    violations = []
+def violations_of_session(values: Mapping[str, Any], at: str) -> Violations:
+    """Returns the violations in the values of a session; `at` is the JSON Pointer of the session.
+
+    `values` has the fields of `SessionInput`. A rule about a field that is missing is left out.
+    """
+    return broken_rules(_SESSION_RULES, partial_input(SessionInput, values), at)
+
+
+def _day_of_session(session: SessionInput, at: str) -> list[Violation]:
     if session.held_on > session.today:
         detail = "A session is recorded on its day or later, not in advance."
-        violations.append(Violation(f"{at}/held_on", "session.in_the_future", detail))
-    elif session.held_on < session.begins_on or (session.ends_on is not None and session.held_on > session.ends_on):
+        return [Violation(f"{at}/held_on", "session.in_the_future", detail)]
+    if session.held_on < session.begins_on or (session.ends_on is not None and session.held_on > session.ends_on):
         detail = "On this day the support had not begun, or had ended."
-        violations.append(Violation(f"{at}/held_on", "session.outside_support", detail))
-    elif any(suspension.includes(session.held_on) for suspension in session.suspensions):
+        return [Violation(f"{at}/held_on", "session.outside_support", detail)]
+    if any(suspension.includes(session.held_on) for suspension in session.suspensions):
         detail = "On this day the support was suspended, because the student had left."
-        violations.append(Violation(f"{at}/held_on", "session.suspended", detail))
-    if session.number < 1:
-        violations.append(Violation(f"{at}/number", "session.number", "Sessions of a day count from 1."))
-    for name in ("planned_minutes", "delivered_minutes"):
-        if not 0 <= getattr(session, name) <= MAX_SESSION_MINUTES:
-            violations.append(
-                Violation(f"{at}/{name}", "session.minutes", f"A session lasts 0 to {MAX_SESSION_MINUTES} minutes.")
-            )
-    if session.delivered_minutes > 0 and not session.attended:
-        detail = "Nothing is delivered to a student who does not attend: leave the minutes out, or give 0."
-        violations.append(Violation(f"{at}/delivered_minutes", "session.not_attended", detail))
-    return violations + _violations_of_reason(session, f"{at}/lost_because")
+        return [Violation(f"{at}/held_on", "session.suspended", detail)]
+    return []
 
 
-def _violations_of_reason(session: SessionInput, pointer: str) -> list[Violation]:
+def _number_of_session(session: SessionInput, at: str) -> list[Violation]:
+    if session.number >= 1:
+        return []
+    return [Violation(f"{at}/number", "session.number", "Sessions of a day count from 1.")]
+
+
+def _planned_in_range(session: SessionInput, at: str) -> list[Violation]:
+    return _minutes_in_range("planned_minutes", session.planned_minutes, at)
+
+
+def _delivered_in_range(session: SessionInput, at: str) -> list[Violation]:
+    return _minutes_in_range("delivered_minutes", session.delivered_minutes, at)
+
+
+def _minutes_in_range(name: str, minutes: int, at: str) -> list[Violation]:
+    if 0 <= minutes <= MAX_SESSION_MINUTES:
+        return []
+    return [Violation(f"{at}/{name}", "session.minutes", f"A session lasts 0 to {MAX_SESSION_MINUTES} minutes.")]
+
+
+def _delivered_to_nobody(session: SessionInput, at: str) -> list[Violation]:
+    if session.delivered_minutes <= 0 or session.attended:
+        return []
+    detail = "Nothing is delivered to a student who does not attend: leave the minutes out, or give 0."
+    return [Violation(f"{at}/delivered_minutes", "session.not_attended", detail)]
+
+
+def _reason_of_loss(session: SessionInput, at: str) -> list[Violation]:
+    pointer = f"{at}/lost_because"
     codes = ", ".join(LOST_BECAUSE)
-    loses_minutes = session.delivered_minutes < session.planned_minutes
     if session.lost_because is not None and session.lost_because not in LOST_BECAUSE:
         return [Violation(pointer, "session.reason", f"A reason is one of {codes}.")]
+    loses_minutes = session.delivered_minutes < session.planned_minutes
     if loses_minutes and session.lost_because is None:
         return [Violation(pointer, "session.reason_missing", f"Say why minutes were lost: one of {codes}.")]
     if not loses_minutes and session.lost_because is not None:
@@ -273,3 +345,13 @@ def _violations_of_reason(session: SessionInput, pointer: str) -> list[Violation
     if session.lost_because == "absent" and session.attended:
         return [Violation(pointer, "session.reason", "A student who attended was not absent.")]
     return []
+
+
+_SESSION_RULES = (
+    _day_of_session,
+    _number_of_session,
+    _planned_in_range,
+    _delivered_in_range,
+    _delivered_to_nobody,
+    _reason_of_loss,
+)

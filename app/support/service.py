@@ -1,7 +1,7 @@
 """Plans, starts, changes and ends supports. Each change of a support begins a new phase."""
 
 from datetime import date
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import select
@@ -14,7 +14,7 @@ from app.core.clock import now, today_in
 from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
-from app.core.text import require_texts
+from app.core.violations import Violations, day_violations, input_violations, known_values
 from app.events.catalogue import (
     SUPPORT_CHANGED,
     SUPPORT_ENDED,
@@ -32,8 +32,10 @@ from app.playbook.lookup import (
     published,
     secured_code,
 )
+from app.playbook.models import Area, Measure
 from app.roster.caseload import assign, release
 from app.roster.lookup import locate_staff, zone_of
+from app.roster.models import Person
 from app.roster.student_lock import lock_student
 from app.support.changes.intensity import Intensity, PhaseChange, PhaseVerb, changes_between
 from app.support.inputs import BECAUSE as BECAUSE
@@ -42,8 +44,21 @@ from app.support.inputs import SupportChange as SupportChange
 from app.support.lookup import current_phase, lock_support
 from app.support.models import Phase, Session, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, student_columns, support_event
-from app.support.rules import Starts, check_change, check_follow_up, is_ahead, next_state
+from app.support.rules import (
+    Starts,
+    check_change,
+    check_follow_up,
+    check_group_size,
+    is_ahead,
+    next_state,
+    violations_of,
+    violations_of_review,
+)
 
+_PLANNED = ("begins_on", "baseline", "goal", "goal_on", "review_on", "minutes_per_session", "sessions_per_week")
+"""The values of a phase that its plan states."""
+_OF_MEASURE = ("direction", "lowest", "highest")
+"""The values of a measure against which a plan is validated."""
 Number = TypeVar("Number", int, int | None)
 
 
@@ -53,25 +68,52 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
 
     The support is active at once if it starts by itself and its first day is not in the future.
     """
-    require_texts(new)
-    if new.starts not in tuple(Starts):
-        raise Invalid([Violation("/starts", "support.starts", f"A support starts {' or '.join(Starts)}.")])
-    is_due = new.starts == Starts.ON_ITS_DAY and new.starts_on <= today_in(await zone_of(work))
-    student = await lock_student(work, new.student, "/student")
-    check_follow_up(new)
-    measure = None if new.measure is None else await locate_measure(work, new.measure, "/measure")
-    level = await locate_level(work, new.level, "/level")
-    staff = {
-        via: await locate_staff(work, name, f"/{via}")
-        for via, name in (("lead", new.lead), ("provider", new.provider))
-        if name is not None
-    }
-    concerns = [await _load_concern(work, name, student.id, place) for place, name in enumerate(new.concerns)]
-    area_ids = [concern.area_id for concern in concerns] + ([] if measure is None else [measure.area_id])
-    if new.area is None and not area_ids:
-        raise Invalid([Violation("/area", "support.area_missing", "A support without a measure names its area.")])
-    area = await area_by_id(work, area_ids[0]) if new.area is None else await locate_area(work, new.area, "/area")
-    secured_area = await _secured_area_of(work, {area.id, *area_ids})
+    violations, plan = Violations(input_violations(new)), _planned_values(new)
+    measured: list[Measure] = []
+    concerns: list[Concern] = []
+    areas: list[Area] = []
+    with violations:
+        is_due = _is_due(new, today_in(await zone_of(work)))
+    with violations:
+        check_follow_up(new)
+    with violations:
+        check_group_size(new.group_size)
+    with violations:
+        if new.measure is not None:
+            measured.append(measure := await locate_measure(work, new.measure, "/measure"))
+            plan |= {name: getattr(measure, name) for name in _OF_MEASURE}
+    with violations:
+        if new.area is not None:
+            areas.append(await locate_area(work, new.area, "/area"))
+        elif new.measure is None and not new.concerns:
+            raise Invalid([Violation("/area", "support.area_missing", "A support without a measure names its area.")])
+    with violations:
+        student = await lock_student(work, new.student, "/student")
+        for place, name in enumerate(new.concerns):
+            with violations:
+                concerns.append(await _load_concern(work, name, student.id, place))
+        with violations:
+            if new.measure is not None and (measured or new.baseline is not None):
+                measure_ids = [each.id for each in measured]
+                plan["baseline"] = await baseline_from(work, student.id, measure_ids, new.baseline, new.starts_on)
+    with violations:
+        area_ids = [
+            *(area.id for area in areas),
+            *(concern.area_id for concern in concerns),
+            *(measure.area_id for measure in measured),
+        ]
+        secured_area = await _secured_area_of(work, set(area_ids))
+    with violations:
+        level = await locate_level(work, new.level, "/level")
+    staff: dict[str, Person] = {}
+    for via in ("lead", "provider"):
+        with violations:
+            if (staff_name := getattr(new, via)) is not None:
+                staff[via] = await locate_staff(work, staff_name, f"/{via}")
+    is_reviewed = known_values(new).get("measure", "") is None
+    violations.add(violations_of_review(plan) if is_reviewed else violations_of(plan))
+    violations.refuse()
+    area = await area_by_id(work, area_ids[0])
     support = Support(
         district_id=work.district_id,
         id=new_id(),
@@ -81,7 +123,7 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         intervention=new.intervention,
         area_id=area.id,
         level_id=level.id,
-        measure_id=None if measure is None else measure.id,
+        measure_id=measured[0].id if measured else None,
         review_on=new.review_on,
         state="active" if is_due else "planned",
         lead_id=staff["lead"].id if "lead" in staff else None,
@@ -92,30 +134,19 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         created_at=now(),
         version=1,
     )
-    baseline = None if measure is None else await baseline_from(work, support, new.baseline, new.starts_on)
     work.db.add(support)
     await work.db.flush()
-    await add_phase(
-        work,
-        support,
-        measure,
-        Phase(
-            number=1,
-            level_id=level.id,
-            begins_on=new.starts_on,
-            baseline=baseline,
-            goal=new.goal,
-            goal_on=new.goal_on,
-            review_on=new.review_on,
-            minutes_per_session=new.minutes_per_session,
-            sessions_per_week=new.sessions_per_week,
-            intervention=new.intervention,
-            group_size=new.group_size,
-            because="The support as it was planned.",
-            verb=PhaseVerb.PLAN,
-            changes=[],
-        ),
+    phase = Phase(
+        number=1,
+        level_id=level.id,
+        intervention=new.intervention,
+        group_size=new.group_size,
+        because="The support as it was planned.",
+        verb=PhaseVerb.PLAN,
+        changes=[],
+        **{name: plan.get(name) for name in _PLANNED},
     )
+    await add_phase(work, support, phase)
     for concern in concerns:
         work.db.add(SupportConcern(**student_columns(support), support_id=support.id, concern_id=concern.id))
     await work.db.flush()
@@ -144,10 +175,13 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
         support.state = next_state(support.state, "start")
     today = today_in(await zone_of(work))
     begins_on = on or min(support.starts_on, today)
-    _refuse_future(begins_on, today, "/on")
-    if begins_on >= (phase.review_on or phase.goal_on):
-        detail = "The date of the goal, or of the review, must be later than this start."
-        raise Invalid([Violation("/on", "support.goal_on", detail)])
+    violations = Violations(day_violations(on, "/on"))
+    with violations:
+        _refuse_future(begins_on, today, "/on")
+        if begins_on >= (phase.review_on or phase.goal_on):
+            detail = "The date of the goal, or of the review, must be later than this start."
+            raise Invalid([Violation("/on", "support.goal_on", detail)])
+    violations.refuse()
     support.starts_on = phase.begins_on = begins_on
     support.version += 1
     await work.db.flush()
@@ -163,45 +197,52 @@ async def change_support(
 
     `verb` is what the team decided. It is kept with the phase, and so is what the change consists of.
     """
-    require_texts(change)
+    violations = Violations(input_violations(change))
     support = await lock_support(work, support_id)
     support.state = next_state(support.state, "change")
     last = await current_phase(work, support)
     today = today_in(await zone_of(work))
-    begins_on = change.begins_on or today
-    _refuse_future(begins_on, today, "/begins_on")
-    if begins_on <= last.begins_on:
-        detail = "A phase begins after the one before it began."
-        raise Invalid([Violation("/begins_on", "phase.begins_on", detail)])
-    check_change(change, has_measure=support.measure_id is not None)
     measure = None if support.measure_id is None else await measure_by_id(work, support.measure_id)
-    level_id = last.level_id if change.level is None else (await locate_level(work, change.level, "/level")).id
-    baseline = None
+    plan = _changed_plan(change, last)
     if measure is not None:
-        baseline = await baseline_from(work, support, change.baseline, begins_on, otherwise=last.baseline)
-        if change.goal is None and not is_ahead(last.goal, baseline, measure.direction):
-            detail = "The new phase's baseline meets the present goal already: give a new goal."
-            raise Invalid([Violation("/goal", "support.goal_met", detail)])
+        plan |= {name: getattr(measure, name) for name in _OF_MEASURE}
+    with violations:
+        check_change(change, has_measure=measure is not None)
+    with violations:
+        check_group_size(change.group_size)
+    with violations:
+        plan["begins_on"] = begins_on = change.begins_on or today
+        _refuse_future(begins_on, today, "/begins_on")
+        if begins_on <= last.begins_on:
+            detail = "A phase begins after the one before it began."
+            raise Invalid([Violation("/begins_on", "phase.begins_on", detail)])
+    with violations:
+        level_id = last.level_id if change.level is None else (await locate_level(work, change.level, "/level")).id
+    with violations:
+        if measure is not None:
+            plan["baseline"] = baseline = await baseline_from(
+                work, support.student_id, [measure.id], change.baseline, change.begins_on or today, last.baseline
+            )
+            if change.goal is None and not is_ahead(last.goal, baseline, measure.direction):
+                del plan["goal"]
+                detail = "The new phase's baseline meets the present goal already: give a new goal."
+                raise Invalid([Violation("/goal", "support.goal_met", detail)])
+    violations.add(violations_of_review(plan) if measure is None else violations_of(plan))
+    violations.refuse()
     last.ends_on = begins_on
     phase = Phase(
         number=last.number + 1,
         level_id=level_id,
-        begins_on=begins_on,
-        baseline=baseline,
-        goal=last.goal if change.goal is None else change.goal,
-        goal_on=change.goal_on or last.goal_on,
-        review_on=change.review_on or last.review_on,
-        minutes_per_session=_changed_or_last(change.minutes_per_session, last.minutes_per_session),
-        sessions_per_week=_changed_or_last(change.sessions_per_week, last.sessions_per_week),
         intervention=change.intervention or last.intervention,
         group_size=_changed_or_last(change.group_size, last.group_size),
         because=change.because,
         verb=verb,
+        **{name: plan.get(name) for name in _PLANNED},
     )
     phase.changes = await _changes(work, last, phase, verb)
     support.level_id, support.intervention, support.review_on = level_id, phase.intervention, phase.review_on
     support.version += 1
-    await add_phase(work, support, measure, phase)
+    await add_phase(work, support, phase)
     record(work, support_event(SUPPORT_CHANGED, support, {"phase": phase.id}))
     return phase
 
@@ -214,13 +255,17 @@ async def end_support(
     on: Annotated[date | None, About("The last day; by default, today.", date(2027, 2, 12))] = None,
 ) -> Support:
     """Ends a planned or active support, and removes the entries that it added to caseloads."""
-    BECAUSE.require(because, "/because")
+    violations = Violations(day_violations(on, "/on"))
+    with violations:
+        BECAUSE.require(because, "/because")
     support = await lock_support(work, support_id)
     was_active, support.state = support.state == "active", next_state(support.state, "end")
     phase = await current_phase(work, support)
     ends_on = on or today_in(await zone_of(work))
-    if was_active and ends_on < phase.begins_on:
-        raise Invalid([Violation("/on", "support.ends_on", "A support ends after its last phase began.")])
+    with violations:
+        if was_active and ends_on < phase.begins_on:
+            raise Invalid([Violation("/on", "support.ends_on", "A support ends after its last phase began.")])
+    violations.refuse()
     support.ends_on, phase.ends_on = ends_on, max(ends_on, phase.begins_on)
     support.ended_because, support.unled_since = because, None
     support.version += 1
@@ -261,6 +306,30 @@ def _refuse_future(day: date, today: date, pointer: str) -> None:
     if day > today:
         detail = "A phase begins today or earlier; a later start is part of the plan."
         raise Invalid([Violation(pointer, "support.in_the_future", detail)])
+
+
+def _planned_values(new: NewSupport) -> dict[str, Any]:
+    """Returns the values of the first phase, except those that were refused by their shape, and the baseline."""
+    known = {name: value for name, value in known_values(new).items() if value is not None}
+    values = {name: known[name] for name in _PLANNED if name in known and name != "baseline"}
+    return values | ({"begins_on": known["starts_on"]} if "starts_on" in known else {})
+
+
+def _changed_plan(change: SupportChange, last: Phase) -> dict[str, Any]:
+    """Returns the values of a new phase, except those that were refused by their shape, its start and its baseline."""
+    values = {
+        name: getattr(last, name) if value is None else value
+        for name, value in known_values(change).items()
+        if name in _PLANNED and name not in ("begins_on", "baseline")
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _is_due(new: NewSupport, today: date) -> bool:
+    """Returns whether a new support starts at once; raises `Invalid` for an unknown way to start."""
+    if new.starts not in tuple(Starts):
+        raise Invalid([Violation("/starts", "support.starts", f"A support starts {' or '.join(Starts)}.")])
+    return new.starts == Starts.ON_ITS_DAY and new.starts_on <= today
 
 
 async def _changes(work: Work, last: Phase, phase: Phase, verb: PhaseVerb) -> list[str]:

@@ -23,6 +23,7 @@ from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About, Choices
 from app.core.text import Text
+from app.core.violations import KnownValues, Unread, Violations, input_violations, known_values, readable
 from app.roster.lookup import zone_of
 from app.support.lookup import lock_support
 from app.support.models import Phase, Session, SessionChange, Support
@@ -126,6 +127,8 @@ async def record_sessions(
             results.append(await _record(work, session, batch, f"{at}/{position}"))
         except Invalid as error:
             results.append(RecordedSession("refused", violations=error.violations))
+        except Unread:
+            results.append(RecordedSession("refused"))
     await work.db.flush()
     return results
 
@@ -134,19 +137,24 @@ async def record_sessions(
 async def amend_session(work: Work, session_id: UUID, amendment: SessionAmendment) -> Session:
     """Corrects a session and logs its earlier values."""
     row, batch = await _load_session(work, session_id)
-    given = ((name, getattr(amendment, name)) for name in SessionAmendment.__slots__)
-    values = {name: getattr(row, name) if value is None else value for name, value in given}
-    if amendment.delivered_minutes is None and amendment.attended not in (None, row.attended):
-        values["delivered_minutes"] = values["planned_minutes"] if amendment.attended else 0
-    if amendment.lost_because is None and values["delivered_minutes"] >= values["planned_minutes"]:
-        values["lost_because"] = None
-    _validate(values, batch, "")
-    if any(
-        session is not row and (session.held_on, session.number) == (values["held_on"], values["number"])
-        for session in batch.sessions
-    ):
-        detail = "Another session of this support has this day and number."
-        raise Invalid([Violation("/number", "session.two_identities", detail)])
+    given = known_values(amendment)
+    values = KnownValues({name: getattr(row, name) if value is None else value for name, value in given.items()})
+    violations = Violations(input_violations(amendment))
+    with violations:
+        if amendment.delivered_minutes is None and amendment.attended not in (None, row.attended):
+            values.pop("delivered_minutes", None)
+            values["delivered_minutes"] = values["planned_minutes"] if amendment.attended else 0
+        if amendment.lost_because is None and values["delivered_minutes"] >= values["planned_minutes"]:
+            values["lost_because"] = None
+    violations.add(_violations_of(values, batch, ""))
+    with violations:
+        if any(
+            session is not row and (session.held_on, session.number) == (values["held_on"], values["number"])
+            for session in batch.sessions
+        ):
+            detail = "Another session of this support has this day and number."
+            raise Invalid([Violation("/number", "session.two_identities", detail)])
+    violations.refuse()
     await save_changes(work, row, values)
     return row
 
@@ -179,7 +187,7 @@ async def _load_batch(work: Work, support_id: UUID, new: Sequence[NewSession]) -
         raise Conflict(detail, code="support.state")
     of_support = (Phase.district_id == work.district_id, Phase.support_id == support_id)
     phases = await work.db.scalars(select(Phase).where(*of_support).order_by(Phase.number))
-    external_ids = [session.external_id for session in new if session.external_id is not None]
+    external_ids = [external_id for external_id in readable(new, "external_id") if external_id is not None]
     has_external_id = and_(Session.sender == work.principal.client_id, Session.external_id.in_(external_ids))
     sessions = await work.db.scalars(
         select(Session)
@@ -190,20 +198,17 @@ async def _load_batch(work: Work, support_id: UUID, new: Sequence[NewSession]) -
 
 
 async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> RecordedSession:
-    planned_minutes = (
-        _planned_minutes(batch.phases, new.held_on) if new.planned_minutes is None else new.planned_minutes
-    )
-    default_delivered = planned_minutes if new.attended else 0
-    values: dict[str, Any] = {
-        "held_on": new.held_on,
-        "number": new.number,
-        "planned_minutes": planned_minutes,
-        "delivered_minutes": default_delivered if new.delivered_minutes is None else new.delivered_minutes,
-        "attended": new.attended,
-        "lost_because": new.lost_because,
-    }
-    _validate(values, batch, at)
-    existing = _match(work, new, batch, at)
+    violations, values = Violations(input_violations(new, at)), _values_of(new)
+    with violations:
+        if new.planned_minutes is None:
+            values["planned_minutes"] = _planned_minutes(batch.phases, new.held_on)
+    with violations:
+        if new.delivered_minutes is None:
+            values["delivered_minutes"] = values["planned_minutes"] if new.attended else 0
+    violations.add(_violations_of(values, batch, at))
+    with violations:
+        existing = _match(work, new, batch, at)
+    violations.refuse()
     if existing is not None:
         if new.external_id is not None and existing.external_id is None:
             values |= {"external_id": new.external_id, "sender": work.principal.client_id}
@@ -228,21 +233,26 @@ async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) ->
     return RecordedSession("recorded", row)
 
 
-def _validate(values: dict[str, Any], batch: _SessionBatch, at: str) -> None:
-    inputs = {name: value for name, value in values.items() if name in SessionInput.__slots__}
-    begins_on = min(phase.begins_on for phase in batch.phases)
-    violations = violations_of_session(
-        SessionInput(
-            **inputs,
-            begins_on=begins_on,
-            ends_on=batch.support.ends_on,
-            today=batch.today,
-            suspensions=suspensions_of(batch.support.suspended_on, batch.support.resumed_on),
-        ),
-        at,
+def _values_of(new: NewSession) -> KnownValues:
+    """Returns the values that a session states, except those that were refused by their shape."""
+    known = known_values(new)
+    minutes = ("planned_minutes", "delivered_minutes")
+    return KnownValues(
+        {
+            name: value
+            for name, value in known.items()
+            if name in SessionInput.__slots__ and (name not in minutes or value is not None)
+        }
     )
-    if violations:
-        raise Invalid(violations)
+
+
+def _violations_of(values: dict[str, Any], batch: _SessionBatch, at: str) -> Violations:
+    of_support: dict[str, Any] = {
+        "begins_on": min(phase.begins_on for phase in batch.phases),
+        "ends_on": batch.support.ends_on,
+    }
+    of_support["suspensions"] = suspensions_of(batch.support.suspended_on, batch.support.resumed_on)
+    return violations_of_session(values | of_support | {"today": batch.today}, at)
 
 
 def _match(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> Session | None:

@@ -16,6 +16,7 @@ from app.core import ids
 from app.core.address import Allowed
 from app.core.inputs import About, AtMost, Between, ChangesOf, FromProcess
 from app.core.text import Text
+from app.core.violations import known_values, partial_input, without_unread
 from app.events.catalogue import ENDPOINT_TESTED
 from app.resources.command import Body, Command
 from app.resources.members import Id
@@ -101,10 +102,10 @@ class TestedValue(Value):
 @needs(Can.MANAGE_WEBHOOKS, Can.READ_EVENTS)
 async def register_endpoint(work: Work, new: NewEndpoint, allowed: AllowedNetworks) -> Made:
     """Registers an endpoint; raises the errors of `service.register_endpoint`."""
-    endpoint = service.NewEndpoint(
-        new.url, new.event_types, new.description, new.schools, new.versions, Signature(new.signature)
-    )
-    return await service.register_endpoint(work, endpoint, allowed)
+    values = known_values(new)
+    if "signature" in values:
+        values["signature"] = Signature(values["signature"])
+    return await service.register_endpoint(work, partial_input(service.NewEndpoint, values), allowed)
 
 
 @needs(Can.MANAGE_WEBHOOKS, Can.READ_EVENTS)
@@ -115,10 +116,11 @@ async def change_endpoint(
     allowed: AllowedNetworks,
 ) -> WebhookEndpoint:
     """Changes the given fields of an endpoint; raises the errors of `service.change_endpoint`."""
-    values = dict(changes)
+    values = without_unread(changes)
     if "description" in values:
         values["description"] = values["description"] or ""
-    return await service.change_endpoint(work, endpoint_id, service.Change(**values), allowed)
+    unchanged = {name: value for name, value in known_values(service.Change()).items() if name not in changes}
+    return await service.change_endpoint(work, endpoint_id, partial_input(service.Change, unchanged | values), allowed)
 
 
 @needs(Can.MANAGE_WEBHOOKS)

@@ -171,7 +171,7 @@ async def _attempts(work: Work, delivery_ids: list[UUID]) -> dict[UUID, list[Web
 def _visible(work: Work) -> ColumnElement[bool]:
     """Returns an SQL condition that selects the endpoints that the caller may see.
 
-    These are the endpoints that were not removed and have no school or secured area that the caller does not have.
+    The caller sees an endpoint that was not removed if the caller may see all of its schools and secured areas.
     """
     own = and_(
         WebhookEndpoint.district_id == work.district_id,

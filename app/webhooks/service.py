@@ -18,6 +18,7 @@ from app.core.address import PUBLIC_ONLY, Allowed, validate_url
 from app.core.clock import now
 from app.core.errors import Forbidden, Invalid, Violation
 from app.core.ids import new_id
+from app.core.violations import KnownValues, Violations, broken_rules, known_values, partial_input
 from app.events.catalogue import expand, is_version, newest
 from app.events.models import EventCounter
 from app.roster.lookup import find_row as roster_row
@@ -77,11 +78,12 @@ async def register_endpoint(
     if work.principal.reach is Reach.CASELOAD:
         detail = "A client with the reach of a district or of schools creates an endpoint, not a request for a person."
         raise Forbidden(detail, code="webhook.reach")
-    violations = _violations(new.event_types, new.description, new.versions)
-    url = _validate_url(new.url, allowed, violations)
-    school_ids = await _schools(work, new.schools, violations)
-    if violations:
-        raise Invalid(violations)
+    violations = Violations(broken_rules(_RULES, new))
+    with violations:
+        url = validate_url(new.url, allowed)
+    with violations:
+        school_ids = await _schools(work, new.schools, violations)
+    violations.refuse()
     last = await _begin_dispatch(work)
     row = WebhookEndpoint(
         district_id=work.district_id,
@@ -114,12 +116,18 @@ async def change_endpoint(
     Raises `NotFound` or `Invalid`.
     """
     row = await endpoint(work, endpoint_id, lock=True)
-    types = row.event_types if change.event_types is None else sorted(set(change.event_types))
-    violations = _violations(types, change.description, change.versions)
-    url = row.url if change.url is None else _validate_url(change.url, allowed, violations)
-    schools = row.school_ids if change.schools is None else await _schools(work, change.schools, violations)
-    if violations:
-        raise Invalid(violations)
+    violations = Violations()
+    with violations:
+        types = row.event_types if change.event_types is None else sorted(set(change.event_types))
+    known = KnownValues(known_values(change))
+    if known.get("event_types", ()) is None:
+        known["event_types"] = row.event_types
+    violations.add(broken_rules(_RULES, partial_input(Change, known)))
+    with violations:
+        url = row.url if change.url is None else validate_url(change.url, allowed)
+    with violations:
+        schools = row.school_ids if change.schools is None else await _schools(work, change.schools, violations)
+    violations.refuse()
     kept = {name: row.versions.get(name, 1) for name in expand(row.event_types)}
     row.url, row.event_types, row.school_ids = url, types, schools
     row.versions = newest(expand(types), {**kept, **change.versions})
@@ -201,7 +209,7 @@ def _set_new_key(work: Work, row: WebhookEndpoint) -> str | None:
     return None
 
 
-async def _schools(work: Work, names: Sequence[str], violations: list[Violation]) -> list[UUID]:
+async def _schools(work: Work, names: Sequence[str], violations: Violations) -> list[UUID]:
     """Returns the ids of the named schools, which must be within the caller's reach.
 
     Without names, returns the caller's own schools, or an empty list if the caller sees the whole district.
@@ -210,16 +218,13 @@ async def _schools(work: Work, names: Sequence[str], violations: list[Violation]
     chosen: list[UUID] = []
     for place, name in enumerate(names):
         pointer = f"/schools/{place}"
-        try:
+        with violations:
             school = await roster_row(work, Org, parse("org", name, pointer), pointer, Org.type == "school")
-        except Invalid as error:
-            violations += error.violations
-            continue
-        if bound and school.id not in bound:
-            detail = "There is no such org within this caller's reach."
-            violations.append(Violation(pointer, "org.unknown", detail))
-        elif school.id not in chosen:
-            chosen.append(school.id)
+            if bound and school.id not in bound:
+                detail = "There is no such org within this caller's reach."
+                raise Invalid([Violation(pointer, "org.unknown", detail)])
+            if school.id not in chosen:
+                chosen.append(school.id)
     return chosen or bound
 
 
@@ -234,31 +239,37 @@ async def _begin_dispatch(work: Work) -> int:
     return last
 
 
-def _validate_url(url: str, allowed: Allowed, violations: list[Violation]) -> str:
-    """Returns the normalized URL, and appends the errors in it to `violations`."""
-    try:
-        return validate_url(url, allowed)
-    except Invalid as error:
-        violations += error.violations
-        return ""
+def _types_of(new: NewEndpoint | Change) -> Sequence[str]:
+    return new.event_types or ()
 
 
-def _violations(types: Sequence[str], description: str | None, versions: Mapping[str, int]) -> list[Violation]:
-    """Returns the violations in an endpoint's event types, versions and description."""
-    violations: list[Violation] = []
-    if not types:
-        violations.append(Violation("/event_types", "event_types.empty", "Name at least one event type."))
-    for place, name in enumerate(types):
-        if not expand([name]):
-            detail = "There is no such event type. See GET /v1/event-types; `response.*` stands for all that begin so."
-            violations.append(Violation(f"/event_types/{place}", "event_type.unknown", detail))
-    if not all(name in expand(types) and is_version(name, version) for name, version in versions.items()):
-        detail = "A version must belong to an event type of this endpoint and be listed in GET /v1/event-types."
-        violations.append(Violation("/versions", "event_type.version", detail))
-    if description is not None and not _is_note(description):
-        detail = f"A description has at most {MAX_DESCRIPTION_LENGTH} characters and no control characters."
-        violations.append(Violation("/description", "description.malformed", detail))
-    return violations
+def _known_types(new: NewEndpoint | Change) -> list[Violation]:
+    if not _types_of(new):
+        return [Violation("/event_types", "event_types.empty", "Name at least one event type.")]
+    detail = "There is no such event type. See GET /v1/event-types; `response.*` stands for all that begin so."
+    return [
+        Violation(f"/event_types/{place}", "event_type.unknown", detail)
+        for place, name in enumerate(_types_of(new))
+        if not expand([name])
+    ]
+
+
+def _known_versions(new: NewEndpoint | Change) -> list[Violation]:
+    types = expand(_types_of(new))
+    if all(name in types and is_version(name, version) for name, version in new.versions.items()):
+        return []
+    detail = "A version must belong to an event type of this endpoint and be listed in GET /v1/event-types."
+    return [Violation("/versions", "event_type.version", detail)]
+
+
+def _description(new: NewEndpoint | Change) -> list[Violation]:
+    if new.description is None or _is_note(new.description):
+        return []
+    detail = f"A description has at most {MAX_DESCRIPTION_LENGTH} characters and no control characters."
+    return [Violation("/description", "description.malformed", detail)]
+
+
+_RULES = (_known_types, _known_versions, _description)
 
 
 def _is_note(text: str) -> bool:

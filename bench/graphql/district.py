@@ -40,6 +40,8 @@ JOIN person p ON p.district_id = $1 AND p.id = md5('student' || n)::uuid
 JOIN (SELECT id, area_id FROM measure WHERE district_id = $1 ORDER BY code LIMIT 1) m ON true
 JOIN (SELECT id FROM level WHERE district_id = $1 ORDER BY rank LIMIT 1) l ON true
 JOIN (SELECT id FROM playbook_version WHERE district_id = $1 ORDER BY number DESC LIMIT 1) v ON true;
+INSERT INTO caseload (district_id, staff_id, student_id, via, support_id, school_ids)
+SELECT $1, lead_id, student_id, 'lead', id, school_ids FROM support WHERE district_id = $1 AND lead_id IS NOT NULL;
 INSERT INTO score (district_id, id, student_id, school_ids, measure_id, purpose, taken_on, attempt, value, recorded_at,
                    version)
 SELECT $1, md5('score' || n || '-' || k)::uuid, p.id, p.school_ids, m.id, 'progress', current_date - 7 * k, 1, 40 + k,

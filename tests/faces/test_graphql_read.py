@@ -1,10 +1,9 @@
 """Tests GraphQL reads: nested reads in few statements, pages, ids, permissions, the disclosure log."""
 
 import asyncio
-from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from app.access.models import Disclosure
 from app.access.permission import Can
@@ -21,6 +20,7 @@ from app.response.service import record_scores, start_support
 from app.support.service import plan_support
 from tests.faces.graphql_face import ask, here, query_data
 from tests.rooms.test_loop import RISES, STALLS, stu, support_for, weekly
+from tests.sent import statements_sent
 from tests.town import ALL_SCOPES, Town, by_four_points
 
 NESTED = """
@@ -109,14 +109,8 @@ async def test_the_loop_of_a_student_is_one_request(north: Town) -> None:
 
 async def test_three_students_cost_as_many_statements_as_one(north: Town) -> None:
     """The guard against N+1: nested reads go by batches."""
-    statements: list[str] = []
-
-    def count(*arguments: Any) -> None:
-        statements.append(arguments[2])
-
-    event.listen(north.engine.sync_engine, "before_cursor_execute", count)
-    try:
-        counts = []
+    counts = []
+    with statements_sent(north.engine) as statements:
         for names in (("amy",), ("ben", "cy")):
             for name in names:
                 await in_the_loop(north, name)
@@ -124,8 +118,6 @@ async def test_three_students_cost_as_many_statements_as_one(north: Town) -> Non
             edges = (await query_data(north, MANY))["students"]["edges"]
             assert sum(bool(edge["node"]["concerns"]) for edge in edges) == len(names) + (names != ("amy",))
             counts.append(len(statements))
-    finally:
-        event.remove(north.engine.sync_engine, "before_cursor_execute", count)
     assert counts[0] == counts[1]
     assert counts[0] < 25
 

@@ -148,7 +148,7 @@ async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north
     change = {"because": "More.", "goal": 1.0}
     repeated = (await query_data(north, DECIDE, {"input": {**new, "kind": "CHANGE", "change": change}}))["decide"]
     assert repeated["decision"] is None
-    assert [one["pointer"] for one in repeated["problems"]] == ["/change/beginsOn"]
+    assert [one["pointer"] for one in repeated["problems"]] == ["/change/beginsOn", "/change/goal"]
 
 
 async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: Town) -> None:

@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Engine, event
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.access.work import Work
+from app.core.bound import BoundConnection
 from app.core.db import Base
 from app.roster.models import AboutStudent
 from app.sis.engine.stage import Stage
 from tests.house.source import import_models
+from tests.sent import watched
 
 WRITES = re.compile(r'\b(?:INSERT INTO|DELETE FROM|(?<!KEY )(?<!DO )UPDATE)\s+"?(\w+)"?(?=[\s(])', re.IGNORECASE)
 LOCKS = re.compile(r'\bFROM\s+"?(\w+)"?.*?\bFOR (?:NO KEY )?UPDATE\b', re.IGNORECASE | re.DOTALL)
@@ -101,26 +102,21 @@ def _locking(statement: str) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def recording() -> Iterator[Recorder]:
-    """Records the statements that are sent through SQLAlchemy and by syncs while the block runs."""
+    """Records the statements that units of work and syncs send while the block runs."""
     recorder = Recorder()
     made, bound = Work.__init__, Stage._bound
 
-    def init(work: Work, session: AsyncSession, *more: Any) -> None:
-        made(work, session, *more)
-        connection: Any = session.bind
-        recorder.begin(connection.sync_connection.connection.driver_connection, work.operation)
-
-    def look(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        recorder.note(connection.connection.driver_connection, statement)
+    def init(work: Work, connection: AsyncConnection, driver: BoundConnection, *more: Any) -> None:
+        made(work, connection, driver, *more)
+        recorder.begin(driver, work.operation)
 
     def look_at_stage(stage: Stage, sql: str) -> tuple[Any, ...]:
         recorder.note(stage.driver, sql)
         return bound(stage, sql)
 
-    event.listen(Engine, "before_cursor_execute", look)
     Work.__init__, Stage._bound = init, look_at_stage  # type: ignore[method-assign,assignment]  # watched
     try:
-        yield recorder
+        with watched(recorder.note):
+            yield recorder
     finally:
         Work.__init__, Stage._bound = made, bound  # type: ignore[method-assign]  # restored
-        event.remove(Engine, "before_cursor_execute", look)

@@ -1,11 +1,16 @@
 """Tests the door: no session without a principal or a permission, no rows without a district, no foreign references."""
 
+import asyncio
+from uuid import UUID
+
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from app.access.permission import Can
-from app.access.work import Work, needs
+from app.access.work import Work, needs, unit
+from app.core.bound import BoundConnection
+from app.core.db import set_binding
 from app.core.errors import Forbidden, Misuse
 from app.roster.models import Person
 from tests.town import Town
@@ -107,3 +112,111 @@ async def test_a_step_as_the_district_gives_the_reach_back(north: Town) -> None:
             async with work.as_district("judging"):
                 raise ZeroDivisionError
         assert await students(work) == 1
+
+
+@needs(Can.READ_ROSTER)
+async def _people_by_driver(work: Work) -> list[str]:
+    # No district in this statement either.
+    return [row[0] for row in await work.run("SELECT given_name FROM person", ())]
+
+
+async def test_a_statement_on_the_driver_passes_the_same_locks(north: Town, south: Town) -> None:
+    """Locks 2 and 3: `work.run` is closed outside a marked function, and row-level security bounds what it reads."""
+    async with north.unit() as work:
+        with pytest.raises(Misuse, match="outside a function marked"):
+            await work.run("SELECT 1", ())
+        names = await _people_by_driver(work)
+    assert names
+    assert all(north.canary in name for name in names)
+
+
+async def test_a_failed_read_on_the_driver_leaves_nothing_on_its_connection(north: Town) -> None:
+    """Lock 1: if a unit fails after a read on the driver, its transaction and principal end before the next user."""
+
+    async def read_and_fail() -> None:
+        async with north.unit() as work:
+            await _people_by_driver(work)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await read_and_fail()
+    async with north.engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert isinstance(driver, BoundConnection)
+        assert not driver.is_in_transaction()
+        assert not await driver.fetchval("SELECT current_setting('app.district_id', true)")
+
+
+async def test_the_driver_and_the_session_share_one_transaction(north: Town) -> None:
+    """A unit that reads on the driver and writes by the session commits both at once, or neither."""
+
+    @needs(Can.READ_ROSTER)
+    async def rename(work: Work) -> str:
+        await work.run("SELECT 1", ())
+        await work.db.execute(
+            update(Person)
+            .where(Person.district_id == work.district_id, Person.id == north.students["amy"])
+            .values(family_name="Other")
+        )
+        (row,) = await work.run(
+            "SELECT family_name FROM person WHERE district_id = $1 AND id = $2",
+            (work.district_id, north.students["amy"]),
+        )
+        return str(row[0])
+
+    async def family_name() -> str:
+        async with north.house() as work:
+            return await _family_name(work, north.students["amy"])
+
+    async def rename_and_fail() -> None:
+        async with north.house() as work:
+            assert await rename(work) == "Other"
+            raise ZeroDivisionError
+
+    before = await family_name()
+    with pytest.raises(ZeroDivisionError):
+        await rename_and_fail()
+    assert await family_name() == before
+    async with north.house() as work:
+        await rename(work)
+    assert await family_name() == "Other"
+
+
+@needs(Can.READ_ROSTER)
+async def _family_name(work: Work, student_id: UUID) -> str:
+    name = await work.db.scalar(
+        select(Person.family_name).where(Person.district_id == work.district_id, Person.id == student_id)
+    )
+    return str(name)
+
+
+async def test_a_cancelled_unit_leaves_its_principal_to_nobody(north: Town, south: Town) -> None:
+    """Lock 1: wherever a unit is cancelled, the next user of the pool has its own principal.
+
+    A BEGIN that is cut off may have bound the connection; its transaction must not be continued for another caller.
+    """
+
+    async def read_in_north() -> None:
+        async with north.unit() as work:
+            await _people_by_driver(work)
+
+    await read_in_north()
+    for turns in range(30):
+        reading = asyncio.create_task(read_in_north())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait({reading})
+        async with unit(north.engine, south.client(), south.settings.keyring, "test") as work:
+            names = await _people_by_driver(work)
+        assert names
+        assert all(south.canary in name for name in names), turns
+
+
+async def test_an_open_transaction_is_not_bound_to_another_principal(north: Town) -> None:
+    """Lock 1: a connection whose transaction is open refuses another principal."""
+    async with north.engine.connect() as connection:
+        driver = await set_binding(connection, north.client().binding())
+        await driver.begin_bound()
+        with pytest.raises(Misuse, match="another principal"):
+            await set_binding(connection, north.client().binding())

@@ -114,3 +114,20 @@ def test_every_tenant_table_is_watched() -> None:
     """Every table with a district is checked."""
     assert {"person", "concern", "score", "verdict", "event", "webhook_delivery", "sis_run"} <= watch.tenant_tables()
     assert not {"client", "client_secret"} & watch.tenant_tables()
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_read"),
+    [
+        ("ALTER TABLE concern ADD COLUMN planted text", False),
+        ("CREATE INDEX planted ON concern (state)", False),
+        ("CREATE TABLE planted (id uuid REFERENCES concern (id))", False),
+        ("CREATE TABLE planted AS SELECT id FROM concern", True),
+        ("CREATE VIEW planted AS SELECT id FROM concern", True),
+        ("INSERT INTO concern (id) VALUES ($1)", True),
+        ("\n WITH some AS (SELECT id FROM concern) SELECT id FROM some", True),
+    ],
+)
+def test_only_statements_without_rows_are_left_unread(statement: str, is_read: bool) -> None:
+    """What defines a table or a right is skipped; what reads or writes rows is checked, whatever it begins with."""
+    assert bool(watch.findings_of(statement)) is is_read

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import orjson
 import pytest
-from sqlalchemy import event
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -20,6 +19,7 @@ from app.core.ids import new_id
 from app.core.page import keyset
 from app.playbook.models import Measure
 from app.resources import run
+from app.resources.compile import tokens
 from app.resources.compile.cost import cost
 from app.resources.compile.plan import Plans
 from app.resources.compile.tokens import ABOUT, ROW, SAME, id_token, record_letter, render
@@ -49,6 +49,7 @@ from app.resources.select import (
 from app.roster.resource import StudentResource
 from app.support.resource import SupportResource
 from tests.faces.test_graphql_read import in_the_loop
+from tests.sent import statements_sent
 from tests.town import ALL_SCOPES, Town
 
 NAME: Picks = (Pick("id", "id"), Pick("name", "given_name"))
@@ -65,8 +66,12 @@ def students(picks: Picks = NAME, first: int | None = None, **more: Any) -> List
     return ListRoot("", "students", Page((Rows("items", picks), Next("next")), first, **more))
 
 
-def test_ids_and_disclosures_are_rendered_in_one_pass() -> None:
-    """Every kind of id is rendered as by `format_id`, and the marks of disclosures are removed."""
+@pytest.mark.parametrize("most_short", [0, 100_000])
+def test_ids_and_disclosures_are_rendered(most_short: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kind of id is rendered as by `format_id`, and the marks of disclosures are removed, with and without
+    arrays.
+    """
+    monkeypatch.setattr(tokens, "MAX_SHORT", most_short)
     rows = [(kind, new_id()) for kind in ids.PREFIXES for _ in range(3)]
     one, other = new_id(), new_id()
     text = "".join(f'{id_token(kind)}{row_id},"é☂",' for kind, row_id in rows)
@@ -227,20 +232,12 @@ async def test_several_roots_are_one_statement(north: Town) -> None:
     """Several roots are read with one statement, whatever is nested in them."""
     made = await in_the_loop(north, "amy")
     supports = Pick("supports", "supports", (Pick("id", "id"), Pick("scores", "scores", (Pick("value", "value"),))))
-    statements: list[str] = []
-
-    def count(*arguments: Any) -> None:
-        statements.append(arguments[2])
-
     async with north.unit() as work:
         await work.finish()
-        event.listen(north.engine.sync_engine, "before_cursor_execute", count)
-        try:
+        with statements_sent(north.engine) as statements:
             row_id = ids.parse_id("concern", made["concern"])
             roots = (students((Pick("id", "id"), supports)), RowRoot("", ConcernResource, row_id, (supports,)))
             answers = await read(work, CATALOG, roots, REST_STYLE)
-        finally:
-            event.remove(north.engine.sync_engine, "before_cursor_execute", count)
     assert len(statements) == 1
     assert all(b'"value"' in answer.text for answer in answers)
 

@@ -99,7 +99,7 @@ async def test_every_fault_of_a_group_is_named_at_its_place(north: Town) -> None
     with pytest.raises(Invalid) as refused:
         await formed(north, members=members)
     pointers = {violation.pointer for violation in refused.value.violations}
-    assert pointers == {"/members/0/goal", "/members/1/student"}
+    assert pointers == {"/members/0/goal", "/members/1/goal", "/members/1/student"}
     with pytest.raises(Invalid) as twice:
         await formed(north, "amy", "amy")
     assert twice.value.violations[0].code == "group.same_student"

@@ -7,7 +7,8 @@ import pytest
 
 from app.concern.service import NewConcern
 from app.core.errors import Invalid
-from app.core.text import Text, require_texts, text_violations, texts_of
+from app.core.text import Text, texts_of
+from app.core.violations import Violations, input_violations
 from app.decision.service import NewDecision
 from app.support.service import SupportChange
 
@@ -36,11 +37,11 @@ def test_what_is_declared_is_found() -> None:
 )
 def test_every_violation_is_named_with_its_place(new: object, found: list[tuple[str, str]]) -> None:
     """A text at its limit is accepted, and each longer one is named with its place, also in nested inputs."""
-    assert [(one.pointer, one.code) for one in text_violations(new)] == found
+    assert [(one.pointer, one.code) for one in input_violations(new)] == found
 
 
 def test_what_does_not_fit_is_refused_for_every_caller() -> None:
     """A service refuses texts that are too long for every caller, without repeating a value."""
     with pytest.raises(Invalid) as refused:
-        require_texts(_Input("secret"))
+        Violations(input_violations(_Input("secret"))).refuse()
     assert all("secret" not in one.detail for one in refused.value.violations)

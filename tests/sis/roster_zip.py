@@ -170,11 +170,12 @@ async def sync(
     source: str = "csv",
     limits: GuardLimits | None = None,
     progress: Callable[[str, int, int], None] = lambda _doing, _done, _of: None,
+    **more: Any,
 ) -> Report:
     """Syncs the test district from a delivery, and returns the report."""
     path = _path(export, folder)
     keyring = town.settings.keyring
-    return await sync_csv(town.worker_engine, keyring, town.district_id, path, source, dry, progress, limits)
+    return await sync_csv(town.worker_engine, keyring, town.district_id, path, source, dry, progress, limits, **more)
 
 
 @needs(Can.SYNC_ROSTER)

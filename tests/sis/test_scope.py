@@ -20,7 +20,7 @@ SANDBOX = Allowed(sandbox=True)
 KINDS = ("person", "class", "enrollment", "demographics")
 
 
-async def _make(town: Town, path: Path, **more: Any) -> sources.ConfiguredSource:
+async def make_source(town: Town, path: Path, **more: Any) -> sources.ConfiguredSource:
     async with town.unit() as work:
         return await sources.register_source(
             work, "csv", SourceSettings(kind="oneroster-csv", url=str(path), **more), SANDBOX, local=True
@@ -45,7 +45,7 @@ async def _run(town: Town, made: sources.ConfiguredSource, export: Export, path:
     )
 
 
-async def _people(town: Town, school: str) -> int:
+async def people_in(town: Town, school: str) -> int:
     """The number of people who are known in a school."""
     rows = await ask(
         town,
@@ -71,10 +71,10 @@ async def test_only_the_chosen_schools_come(north: Town, tmp_path: Path) -> None
     no row is refused for referring to one of them.
     """
     path = tmp_path / "roster.zip"
-    made = await _make(north, path, schools=("north",))
+    made = await make_source(north, path, schools=("north",))
     report = await _run(north, made, Export(), path)
     assert (report.state, report.exit_code, report.total("quarantined")) == ("applied", 0, 0), report.sentence
-    assert (await _people(north, "north"), await _people(north, "south")) == (STUDENTS // 2 + 1, 0)
+    assert (await people_in(north, "north"), await people_in(north, "south")) == (STUDENTS // 2 + 1, 0)
     assert f"users.csv: {STUDENTS // 2 + 1} new or changed rows are left out" in " ".join(report.warnings)
     assert "enrollments.csv: " in " ".join(report.warnings)
     repeated = await _run(north, made, Export(), path)
@@ -86,7 +86,7 @@ async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> No
     number. Widened again, the source is as before.
     """
     path, export = tmp_path / "roster.zip", Export()
-    made = await _make(north, path)
+    made = await make_source(north, path)
     assert (await _run(north, made, export, path)).state == "applied"
     before = await _living(north)
     await _restrict(north, made, schools=("north",))
@@ -114,7 +114,7 @@ async def test_narrowing_later_removes_nobody(north: Town, tmp_path: Path) -> No
 async def test_the_guard_weighs_only_what_is_chosen(north: Town, tmp_path: Path) -> None:
     """Half of the chosen school goes: held, however many are known elsewhere."""
     path, export = tmp_path / "roster.zip", Export()
-    made = await _make(north, path)
+    made = await make_source(north, path)
     await _run(north, made, export, path)
     await _restrict(north, made, schools=("north",))
     gone = [row["sourcedId"] for row in export.rows["users"] if row["orgSourcedIds"] == "north"][:14]
@@ -130,7 +130,7 @@ async def test_a_student_who_moves_is_followed(north: Town, tmp_path: Path) -> N
     student comes with everything.
     """
     path, export = tmp_path / "roster.zip", Export()
-    made = await _make(north, path)
+    made = await make_source(north, path)
     await _run(north, made, export, path)
     await _restrict(north, made, schools=("north",))
     students = [row for row in export.rows["users"] if row["role"] == "student"]
@@ -161,9 +161,11 @@ async def test_a_student_who_moves_is_followed(north: Town, tmp_path: Path) -> N
 async def test_excluded_users_stay_out(north: Town, tmp_path: Path) -> None:
     """A new one never comes; a known one stays as it is, with everything that hangs on the person."""
     path, export = tmp_path / "roster.zip", Export()
-    made = await _make(north, path, excluded_users=("s1", "nobody"))
+    made = await make_source(north, path, excluded_users=("s1", "nobody"))
     first = await _run(north, made, export, path)
     assert (first.state, first.total("quarantined"), first.kinds["person"].created) == ("applied", 0, STUDENTS + 1)
+    unknown = "Excluded users whom the source does not have: nobody. Are the sourcedIds right?"
+    assert unknown in first.warnings, "a misspelt sourcedId would let the user in"
     await _restrict(north, made, excluded_users=("s1", "s2"))
     export.row("users", "s2")["givenName"] = "Changed"
     second = await _run(north, made, export, path)
@@ -174,7 +176,7 @@ async def test_excluded_users_stay_out(north: Town, tmp_path: Path) -> None:
 async def test_an_unknown_school_is_refused(north: Town, tmp_path: Path) -> None:
     """A misspelled id would leave everybody out: the run fails with exit 5 and names it, and nothing changes."""
     path = tmp_path / "roster.zip"
-    made = await _make(north, path)
+    made = await make_source(north, path)
     await _run(north, made, Export(), path)
     before = await _living(north)
     await _restrict(north, made, schools=("norht",))
@@ -200,6 +202,9 @@ async def test_the_command_line_sets_and_clears_them(north: Town, tmp_path: Path
     assert (cleared.returncode, "schools" in cleared.stdout, "excluded_users" in cleared.stdout) == (0, False, False)
     missing = aimline(north.settings, "sis", "set", "csv", *named, "--exclude-users", str(tmp_path / "gone"))
     assert (missing.returncode, "cannot be read" in missing.stderr) == (2, True)
+    excluded.write_text("sourcedId\n")
+    empty = aimline(north.settings, "sis", "set", "csv", *named, "--exclude-users", str(excluded))
+    assert (empty.returncode, "has no sourcedId" in empty.stderr) == (2, True), "a failed export excludes nobody"
 
 
 async def test_scores_are_restricted_alike(north: Town, tmp_path: Path) -> None:

@@ -143,3 +143,15 @@ async def test_a_part_is_approved_on_the_command_line(north: Town, tmp_path: Pat
     done = _run(north, *approve, "--kind", "person")
     assert done.returncode == 0
     assert "12 planned changes are left out: see the notes." in done.stdout
+
+
+async def test_a_sourced_id_is_text_only(north: Town, tmp_path: Path) -> None:
+    """A sourcedId with markup of the report's library or with a terminal's control characters is printed as text."""
+    export, hostile = Export(), "[/red]\x1b]0;owned\x07[bold]"
+    export.row("users", "s1")["sourcedId"] = hostile
+    export.row("users", hostile)["enabledUser"] = "perhaps"
+    path = str(export.write(tmp_path / "roster.zip"))
+    done = _run(north, "csv", path, "--district", north.slug, "--source", "csv")
+    assert done.returncode == 3, done.stderr
+    assert "[/red]" in done.stdout
+    assert "\x1b]" not in done.stdout

@@ -1,9 +1,13 @@
 """Measures how much processor time this thread has needed, including the time for which it waited for a processor."""
 
-from pathlib import Path
+import os
+import threading
+from contextlib import suppress
 from time import thread_time
 
-SCHEDULED = Path("/proc/thread-self/schedstat")
+SCHEDULED = "/proc/thread-self/schedstat"
+MAX_BYTES = 100
+_of_thread = threading.local()
 
 
 def processor_demand() -> float:
@@ -13,7 +17,27 @@ def processor_demand() -> float:
     time is not available, and the function returns the running time only.
     """
     try:
-        ran, waited, _ = SCHEDULED.read_text().split()
-    except (OSError, ValueError):
+        ran, waited, _ = os.pread(_opened(), MAX_BYTES, 0).split()
+    except (OSError, ValueError, AttributeError):
         return thread_time()
     return (int(ran) + int(waited)) / 1e9
+
+
+def _opened() -> int:
+    """Returns the descriptor of this thread's file, which stays open, because each request reads it."""
+    file: _File | None = getattr(_of_thread, "file", None)
+    if file is None or file.process != os.getpid():
+        file = _of_thread.file = _File()
+    return file.descriptor
+
+
+class _File:
+    """The open file of one thread of one process; it is closed when the thread ends."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.descriptor = os.open(SCHEDULED, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        with suppress(OSError, AttributeError):
+            os.close(self.descriptor)

@@ -20,9 +20,8 @@ from app.resources.select import ListRoot, Pick, Picks, ResourceType, Root, part
 
 @dataclass(frozen=True)
 class Explanation:
-    """The explanation of one statement.
-
-    It has the SQL, the plan as text, the permissions of the roots, and the kinds of record that the statement shows.
+    """The explanation of one statement: the SQL, the plan as text, the permissions of the roots, and the kinds of
+    record that the statement shows.
     """
 
     sql: str

@@ -28,6 +28,9 @@ POSITIONS = re.compile(rb"\x04(\d+):([^\x05]*)\x05")
 VALUES = re.compile(rb"\x06(\d+):([^\x07]*)\x07")
 TOO_MANY_ROWS = re.compile(rb"\x08(\d+):\x07")
 
+MAX_SHORT = 800
+"""The length of the longest text, in bytes, that is rendered without arrays, which only pay for longer ones."""
+_TOKEN = re.compile(rb"\x01(.)(.{36})|\x02(.)|\x03(.)(.{36})|\x0e", re.DOTALL)
 _FIRST = 48
 _UUID = 36
 _QUOTED_ID_LENGTH = 32
@@ -76,6 +79,8 @@ def render(raw: bytes) -> Rendered:
 
     It replaces the id tokens by public ids, and turns the disclosure tokens into the lists of students and records.
     """
+    if len(raw) <= MAX_SHORT:
+        return _render_short(raw)
     text = np.frombuffer(raw, dtype=np.uint8).copy()
     low = np.flatnonzero(text < 15)
     codes = text[low]
@@ -88,6 +93,27 @@ def render(raw: bytes) -> Rendered:
         keep[(places[:, None] + np.arange(width)).ravel()] = False
     number = len(same) + len(about) + len(rows)
     return Rendered(text[keep].tobytes(), students, frozenset(letter - _FIRST for letter in records), number)
+
+
+def _render_short(raw: bytes) -> Rendered:
+    """Returns the same as `render` does, token by token."""
+    students: set[UUID] = set()
+    records: set[int] = set()
+    rows = 0
+
+    def replace(token: re.Match[bytes]) -> bytes:
+        nonlocal rows
+        kind, row_id, same, about, student = token.groups()
+        if kind is not None:
+            return b'"%b"' % ids.format_id(_KINDS[kind[0] - _FIRST], UUID(row_id.decode())).encode()
+        rows += 1
+        if record := same or about:
+            records.add(record[0] - _FIRST)
+        if student is not None:
+            students.add(UUID(student.decode()))
+        return b""
+
+    return Rendered(_TOKEN.sub(replace, raw), frozenset(students), frozenset(records), rows)
 
 
 def _write_ids(text: Bytes, keep: npt.NDArray[np.bool_], places: npt.NDArray[np.intp]) -> None:

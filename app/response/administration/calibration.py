@@ -36,8 +36,8 @@ REACHES_BACK = timedelta(days=365)
 async def calibrate_district(work: Work) -> list[CalibrationRow]:
     """Makes calibrations of each growth measure, over all grades and by grade. Saves and returns them.
 
-    They are estimated from the series of the last year. With too little data the published defaults apply, and the
-    saved row states that. A worker then judges the series again with the new estimates, without raising alerts.
+    A calibration is estimated from the series of the last year. With too little data the published defaults apply, and
+    the saved row states that. A worker then judges the series again with the new estimates, without raising alerts.
     """
     since = today_in(await zone_of(work)) - REACHES_BACK
     series = [score_series for score_series in await load_history(work, since) if _can_calibrate(score_series)]

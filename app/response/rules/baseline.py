@@ -36,7 +36,7 @@ def note_trend(series: Series, finding: Finding) -> Finding:
 def is_improving(values: tuple[float, ...], better: float) -> bool:
     """Returns whether the values of a baseline improve more than chance explains. Needs at least five values, in order.
 
-    This is Kendall's test of trend: one-sided, 5 %, normal approximation with a correction for continuity.
+    The test is Kendall's test of trend: one-sided, 5 %, normal approximation with a correction for continuity.
     """
     number = len(values)
     if number < MIN_POINTS:

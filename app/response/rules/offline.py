@@ -1,6 +1,6 @@
 """Judges the series of a cohort by any rule. The series are given as lines of JSON. Reads and writes no files.
 
-They are judged as of the last week of each series, or week by week.
+A series is judged as of its last week, or as of each of its weeks.
 """
 
 from __future__ import annotations

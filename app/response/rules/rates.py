@@ -1,6 +1,6 @@
 """Defines the stated false-alarm rates, and for each of them the thresholds that give this rate in the benchmark.
 
-These rates are measured in the benchmark. They are never a district's own rates.
+The stated rates are measured in the benchmark. They are never a district's own rates.
 """
 
 from __future__ import annotations

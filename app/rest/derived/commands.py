@@ -12,6 +12,8 @@ from app.access.work import Work, required_permissions
 from app.core import ids
 from app.core.errors import Invalid
 from app.core.inputs import InputField, input_fields
+from app.core.violations import UNREAD, partial_input, without_unread
+from app.requests.malformed import Misshapen, all_violations
 from app.resources.command import PARAMETER, Command
 from app.resources.complete import render_value
 from app.resources.declare import declaration
@@ -19,10 +21,11 @@ from app.resources.run import read
 from app.resources.select import REST_STYLE, ResourceType, WrittenRoot
 from app.rest.derived.answer import JSON, Reader
 from app.rest.derived.bulk import BulkShapes, run_body
-from app.rest.derived.inputs import Bodies, values_of
+from app.rest.derived.inputs import Bodies, known_values_of, values_of
 from app.rest.derived.routes import REQUEST, WORK
 from app.rest.derived.selection import permissions_of_picks, picks_of
 from app.rest.door import requires, row_id
+from app.rest.malformed import MalformedBody, lenient
 from app.rest.pages import Shape
 
 BODY = "body"
@@ -65,6 +68,7 @@ class Commands:
         body = self.bodies.of(command)
 
         async def answer(work: Any, request: Request, **given: Any) -> Response:
+            await _refuse_malformed(work, command, given, request)
             arguments, named = _arguments(command, given), _named(command, given, request)
             result = await command.function(work, *arguments, **named)
             return await self._answer(work, command, result, arguments)
@@ -85,6 +89,7 @@ class Commands:
         )
 
         async def answer(work: Any, request: Request, **given: Any) -> Response:
+            await _refuse_malformed_item(work, one, given)
             arguments = _arguments(one, given)
             item = input_type(**values_of(given[BODY], input_fields(input_type)))
             (result,) = await command.function(work, *arguments, [item], at="")
@@ -105,7 +110,9 @@ class Commands:
         )
 
         async def answer(work: Any, request: Request, **given: Any) -> Response:
-            results = await run_body(work, command, _arguments(command, given), given[BODY])
+            if isinstance(body := given[BODY], MalformedBody):
+                raise Misshapen(body.violations)
+            results = await run_body(work, command, _arguments(command, given), body)
             return self.bulk.answer(command, results)
 
         self._add_route(router, many, answer, self.bodies.bulk_of(command), tag, self.bulk.of(command))
@@ -119,7 +126,7 @@ class Commands:
         answer.__name__ = command.name
         parameters = [_path_parameter(name) for name in command.path]
         if body is not None:
-            parameters.append(Parameter(BODY, Parameter.KEYWORD_ONLY, annotation=body))
+            parameters.append(Parameter(BODY, Parameter.KEYWORD_ONLY, annotation=lenient(body)))
         answer.__signature__ = Signature(  # type: ignore[attr-defined]  # FastAPI reads it
             [WORK, REQUEST, *parameters], return_annotation=Response
         )
@@ -146,7 +153,7 @@ class Commands:
         return resource is not None and "version" in self.reader.catalog.members(resource)
 
     def _model(self, command: Command) -> type[Shape] | None:
-        """Returns the model of the answer: of the row, of what the command returns beside it, or of both."""
+        """Returns the model of the answer, which has the row, the other values of the command's result, or both."""
         shapes, shown = self.reader.shapes, command.rest_result or command.result
         if command.value is None:
             return None if shown is None else shapes.of(shown)
@@ -204,24 +211,63 @@ def _arguments(command: Command, given: Mapping[str, Any]) -> list[Any]:
     return [] if row is None else [_in_path(command.path[0], given[command.path[0]], row)]
 
 
+async def _refuse_malformed(work: Work, command: Command, given: Mapping[str, Any], request: Request) -> None:
+    """Raises `Misshapen` for a body that has not the expected shape, with all that the command would refuse."""
+    body = given.get(BODY)
+    if not isinstance(body, MalformedBody):
+        return
+
+    async def run() -> Any:
+        return await command.function(work, *_arguments(command, given), **_named(command, given, request))
+
+    raise Misshapen(await all_violations(work, body.violations, run))
+
+
+async def _refuse_malformed_item(work: Work, command: Command, given: Mapping[str, Any]) -> None:
+    """Raises `Misshapen` as `_refuse_malformed` does, of a command whose function takes a list."""
+    body = given[BODY]
+    if not isinstance(body, MalformedBody):
+        return
+    item = partial_input(command.inputs.type, known_values_of(body, input_fields(command.inputs.type)))
+
+    async def run() -> None:
+        (result,) = await command.function(work, *_arguments(command, given), [item], at="")
+        raise Invalid(result.violations)
+
+    raise Misshapen(await all_violations(work, body.violations, run))
+
+
 def _named(command: Command, given: Mapping[str, Any], request: Request) -> dict[str, Any]:
     """Returns a command's keyword arguments: the members of the body, the ids in the path after the first one, and the
     services that the server provides, such as the settings.
+
+    A member of the body that has not the expected shape is `UNREAD`, or missing in the input's dataclass.
     """
     inputs, services = command.inputs, request.app.state.services
     values: dict[str, Any] = {}
     if BODY in given:
-        own = {name: each for name, each in inputs.fields.items() if name not in command.path}
-        values = values_of(given[BODY], own, partial=inputs.changes is not None)
+        body, own = given[BODY], {name: each for name, each in inputs.fields.items() if name not in command.path}
+        if isinstance(body, MalformedBody):
+            values = _known_of_body(body, own, changes=inputs.changes is not None)
+        else:
+            values = values_of(body, own, changes=inputs.changes is not None)
     if inputs.changes is not None:
         values = {inputs.changes: values}
     elif inputs.whole is not None:
-        own_values = {name: values.pop(name) for name in [*values] if name in inputs.type.__dataclass_fields__}
-        values[inputs.whole] = inputs.type(**own_values)
+        names = inputs.type.__dataclass_fields__
+        own_values = {name: values.pop(name) for name in [*values] if name in names}
+        values[inputs.whole] = partial_input(inputs.type, without_unread(own_values))
     for name in command.path[1:]:
         row_id(_kind_of(name), given[name])
         values[name] = given[name]
     return values | {name: getattr(services, setting) for name, setting in inputs.process.items()}
+
+
+def _known_of_body(body: MalformedBody, own: Mapping[str, InputField], *, changes: bool) -> dict[str, Any]:
+    known = known_values_of(body, own)
+    if changes:
+        own = {name: each for name, each in own.items() if name in body.sent}
+    return {name: known.get(name, UNREAD) for name in own}
 
 
 def _kind_of(name: str) -> str:

@@ -1,15 +1,18 @@
 """Derives the request bodies of the contract from the inputs that commands declare."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
+from functools import partial
 from typing import Annotated, Any, Literal, Optional, cast, get_args, get_origin
 
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator, create_model
 
 from app.core.errors import Misuse
 from app.core.inputs import REQUIRED, InputField, input_fields
+from app.core.violations import partial_input
 from app.requests.bulk import Malformed
 from app.resources.command import Command
+from app.rest.malformed import MalformedBody, errors_of
 from app.rest.pages import NOT_NAMED, Changes, Input
 from app.rest.problem import violation_of
 
@@ -54,7 +57,7 @@ class Bodies:
             name, description = inputs.type.__name__, _doc(inputs.type)
         else:
             raise Misuse(f"{command.name} takes inputs and has no `body`.")
-        return self.model(name, description, declared, partial=inputs.changes is not None)
+        return self.model(name, description, declared, changes=inputs.changes is not None)
 
     def bulk_of(self, command: Command) -> type[Input]:
         """Returns the model of the body with several items of a command."""
@@ -84,24 +87,24 @@ class Bodies:
         description: str,
         declared: Mapping[str, InputField],
         *,
-        partial: bool = False,
+        changes: bool = False,
         alone: str | None = None,
     ) -> type[Input]:
         """Returns the model with this name; raises `Misuse` if the name has another model already.
 
         `alone` is the list whose malformed items are refused alone.
         """
-        facts = (tuple(declared.values()), partial)
+        facts = (tuple(declared.values()), changes)
         cached = self._models.get(name)
         if cached is not None:
             if cached[0] != facts:
                 raise Misuse(f"Two different request bodies are called {name}.")
             return cached[1]
         fields = {
-            field_name: self._field(field, partial=partial, alone=field_name == alone)
+            field_name: self._field(field, changes=changes, alone=field_name == alone)
             for field_name, field in declared.items()
         }
-        base = Changes if partial else Input
+        base = Changes if changes else Input
         made = cast(
             type[Input],
             create_model(name, __base__=base, __doc__=description, __module__=__name__, **cast(Any, fields)),
@@ -109,12 +112,12 @@ class Bodies:
         self._models[name] = (facts, made)
         return made
 
-    def _field(self, declared: InputField, *, partial: bool, alone: bool) -> tuple[Any, Any]:
+    def _field(self, declared: InputField, *, changes: bool, alone: bool) -> tuple[Any, Any]:
         kind = self._type(declared, alone=alone)
         more: dict[str, Any] = {"description": declared.description or None}
         if declared.example is not None:
             more["examples"] = [declared.example]
-        if partial:
+        if changes:
             more["default"] = NOT_NAMED
         elif not declared.required:
             more["default"] = list(declared.default) if isinstance(declared.default, tuple) else declared.default
@@ -139,17 +142,59 @@ class Bodies:
         if declared.text is not None:
             kind = _bounded_text(declared)
         if alone:
-            kind = Annotated[kind, WrapValidator(_refuse_alone)]
+            kind = Annotated[kind, WrapValidator(partial(_refuse_alone, kind, declared.type))]
         return list[kind]
 
 
-def _refuse_alone(item: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+def known_values_of(body: MalformedBody, inputs_of: Mapping[str, InputField]) -> dict[str, Any]:
+    """Returns the values of a malformed body that were not refused, as a command takes them."""
+    return _known(body.model, body.errors, body.sent, inputs_of)
+
+
+def _refuse_alone(model: type[Input], input_type: Any, item: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     """Returns the item as its model; a malformed item is returned as `Malformed`, so that the others are taken."""
     try:
         return validate(item)
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_context=False, include_input=False)
-        return Malformed(tuple(violation_of(each, each["loc"]) for each in errors))
+        errors = errors_of(error)
+        violations = tuple(violation_of(each, each["loc"]) for each in errors)
+        if not isinstance(item, dict):
+            return Malformed(violations)
+        known = _known(model, errors, item, input_fields(input_type))
+        return Malformed(violations, partial_input(input_type, known))
+
+
+def _known(
+    model: type[Input],
+    errors: Sequence[Mapping[str, Any]],
+    sent: Mapping[str, Any],
+    inputs_of: Mapping[str, InputField],
+) -> dict[str, Any]:
+    """Returns the values of an object that were not refused. Of an object within it, what was not refused is kept."""
+    values: dict[str, Any] = {}
+    for name, declared in inputs_of.items():
+        within = [{**each, "loc": each["loc"][1:]} for each in errors if each["loc"][:1] == (name,)]
+        if name not in sent:
+            if not within and not declared.required:
+                values[name] = declared.default
+        elif not within:
+            values[name] = _value(_validated(model, name, sent[name]), declared)
+        elif isinstance(sent[name], dict) and is_dataclass(declared.type) and not declared.many:
+            kind, nested = cast(Any, declared.type), _model_of(model, name)
+            values[name] = partial_input(kind, _known(nested, within, sent[name], input_fields(kind)))
+    return values
+
+
+def _model_of(model: type[Input], name: str) -> type[Input]:
+    annotation = model.model_fields[name].annotation
+    kinds = [annotation, *get_args(annotation)]
+    return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Input))
+
+
+def _validated(model: type[Input], name: str, sent: Any) -> Any:
+    made = model.model_construct()
+    model.__pydantic_validator__.validate_assignment(made, name, sent)
+    return getattr(made, name)
 
 
 def _bounded_text(declared: InputField) -> Any:
@@ -172,13 +217,13 @@ def _doc(input_type: type) -> str:
     return " ".join((input_type.__doc__ or "").split())
 
 
-def values_of(body: Input, inputs_of: Mapping[str, InputField], *, partial: bool = False) -> dict[str, Any]:
+def values_of(body: Input, inputs_of: Mapping[str, InputField], *, changes: bool = False) -> dict[str, Any]:
     """Returns the values of a body as a command takes them: inputs that are parts as their dataclasses, lists as
     tuples.
     """
     values: dict[str, Any] = {}
     for name, declared in inputs_of.items():
-        if partial and name not in body.model_fields_set:
+        if changes and name not in body.model_fields_set:
             continue
         values[name] = _value(getattr(body, name), declared)
     return values

@@ -37,10 +37,11 @@ TRIES, PAUSE = 120, 0.1  # PAUSE is in seconds, between two tries
 
 @dataclass(frozen=True, slots=True)
 class TableWithSchools:
-    """A table whose rows copy a student's schools.
+    """A table whose rows have a copy of the student's schools.
 
-    It has the table's name, the column that refers to the student, and whether the table has a column for the time of
-    the last change.
+    * `name`: the name of the table.
+    * `student`: the column that refers to the student.
+    * `changing`: whether the table has a column for the time of the last change.
     """
 
     name: str

@@ -193,11 +193,11 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 
 
 def _within_sql(stage: Stage, delivery: Delivery) -> str:
-    """Returns an SQL condition which is true for a roster row `t` that is gone if the delivery does not contain it.
+    """Returns an SQL condition for the roster rows `t` that are removed if the delivery does not contain them.
 
-    It is needed for rows that are delivered inside a row of another kind (the outer row). In a delta, such a row is
-    gone if its outer row was delivered without it. In a complete delivery, it is gone unless its outer row was refused.
-    For other rows, the result is an empty string.
+    Only kinds whose rows are delivered inside a row of another kind (the outer row), such as roles, need a condition;
+    for other kinds, the result is an empty string. In a delta, a missing row is removed if its outer row was
+    delivered. In a complete delivery, a missing row is removed unless its outer row was refused.
     """
     if not delivery.within:
         return ""
@@ -210,7 +210,7 @@ def _within_sql(stage: Stage, delivery: Delivery) -> str:
 def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
     """Returns SQL that selects the roster rows with which the staged rows are compared.
 
-    If unchanged rows were not staged, these are only the roster rows that changed or are missing in the delivery.
+    If unchanged rows were not staged, only the roster rows that changed or are missing in the delivery are selected.
     """
     if kind.name not in stage.sifted:
         return known_rows_sql(kind, columns)

@@ -5,7 +5,7 @@ It also has the lock of the transaction that writes a sync. It does not stage, p
 This file exceeds 250 lines so that everything that decides which process owns a run is in one place.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -162,6 +162,21 @@ async def begin(
         )
     )
     await work.db.flush()
+
+
+def note_left_out(report: Report, notes: Sequence[str]) -> None:
+    """Adds notes about planned changes that were not approved, and has the next run read the whole source again."""
+    report.warnings += notes
+    if notes:
+        report.taken = None
+        report.warnings.append("What was left out comes again with the next run, which reads the whole source.")
+
+
+def state_left_out(report: Report) -> None:
+    """Adds to the sentence of a finished run how many planned changes were not approved, if any."""
+    if left_out := report.total("left_out"):
+        rows = pluralize(left_out, "planned change is", "planned changes are")
+        report.sentence += f" {rows} left out: see the notes."
 
 
 def pluralize(count: int, singular: str, plural: str) -> str:

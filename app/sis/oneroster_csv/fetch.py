@@ -116,7 +116,7 @@ async def open_url(
 async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progress, form: FileForm) -> datetime:
     """Downloads the source's file to `file`, and returns the time of the response.
 
-    It is the time by the source's clock, or by this machine's clock if the source sends no time.
+    The time is that of the source's clock, or of this machine's clock if the source sends no time.
     """
     began, done = now(), 0
     try:

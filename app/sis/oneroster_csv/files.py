@@ -16,9 +16,9 @@ VERSIONS: Final = ("1.1", "1.2")
 class CsvFile:
     """A file of OneRoster's CSV binding.
 
-    * `kind`: the kind of its rows. For a supplementary file, the kind to whose rows it adds columns.
+    * `kind`: the kind of its rows. A supplementary file adds columns to the rows of this kind.
     * `columns`: its columns in 1.1 and 1.2, after the three columns that all files have.
-    * `required`: the columns without whose value a row that comes over REST is refused.
+    * `required`: the columns that must have a value. A row of a REST source without such a value is refused too.
     * `since`: the version that introduced the file.
     """
 

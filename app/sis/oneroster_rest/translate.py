@@ -176,10 +176,9 @@ def _column(column: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], 
 
 
 class _Shape(NamedTuple):
-    """The way to read the rows that have the same keys.
+    """The way to read rows that have the same keys.
 
-    It has, for each column, the key and the function that converts the value; and whether the rows have the roles of
-    1.2.
+    It has the key and the converting function of each column, and states whether the rows have the roles of 1.2.
     """
 
     columns: tuple[tuple[Callable[[Any], str], str | None], ...]

@@ -128,10 +128,10 @@ class Walk:
         return full and self.total is None and last.more is None
 
     async def _prefetch(self, step: int, total: int) -> AsyncIterator[WalkPage]:
-        """Yields pages, several of which are requested ahead, as long as each has the expected number of rows.
+        """Yields the next pages, and requests several of them ahead. Ends at a page that does not have `step` rows.
 
-        `step` is this number, and `total` the number of all rows. The budget limits how many pages are requested ahead.
-        One page more is always allowed, so that no walk waits for another.
+        `total` is the number of all rows. The budget limits how many pages are requested ahead. One page more is always
+        allowed, so that no walk waits for another.
         """
         starts = iter(range(step, total, step))
         requests: list[tuple[int, asyncio.Task[WalkPage]]] = []
@@ -179,8 +179,9 @@ class Walk:
         return link
 
     def _check_for_circle(self, ids: list[str]) -> None:
-        """Raises `SourceRefused` if the pages go in circles: several in a row have no new rows, and no total states the
-        end.
+        """Raises `SourceRefused` if the pages repeat endlessly.
+
+        That is so if several pages in succession have no new rows, and the source states no total.
         """
         page = hash(tuple(ids))
         self._again = self._again + 1 if page in self._pages else 0

@@ -27,7 +27,8 @@ from app.sis.engine.run import (
     drop_kept_plan,
     end,
     lock_district_writes,
-    pluralize,
+    note_left_out,
+    state_left_out,
 )
 from app.sis.engine.scores import delivery as scores
 from app.sis.engine.scores.mapping import follow_results
@@ -88,9 +89,8 @@ async def approve(
 def _validate_part(run: SisRun, schools: Sequence[str] | None, kinds: Sequence[str] | None) -> None:
     """Raises `Invalid` for an approval of a part that the run's plan does not have."""
     given = {"/schools": schools, "/kinds": kinds}
-    if run.mode in (rekey.MODE, scores.MODE) and (schools is not None or kinds is not None):
-        what = "map of new sourcedIds" if run.mode == rekey.MODE else "file of scores"
-        detail = f"A {what} is approved as a whole."
+    if run.mode == rekey.MODE and (schools is not None or kinds is not None):
+        detail = "A map of new sourcedIds is approved as a whole."
         raise Invalid([Violation(where, "approval.part", detail) for where, each in given.items() if each is not None])
     if empty := [where for where, each in given.items() if each is not None and not each]:
         raise Invalid([Violation(where, "approval.empty", "Name at least one, or leave this out.") for where in empty])
@@ -203,9 +203,7 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_nu
         because, report.held_because = report.held_because, []
         conclude(report, dry=False)
         report.held_because = because
-        if left_out := report.total("left_out"):
-            rows = pluralize(left_out, "planned change is", "planned changes are")
-            report.sentence += f" {rows} left out: see the notes."
+        state_left_out(report)
     await drop_kept_plan(work, run_id)
     report.plan = None
     await end(work, report, of=(RunState(run.state),), claim_number=claim_number)
@@ -225,12 +223,7 @@ async def _restrict_plan(
     if schools is None and kinds is None:
         return
     part = ApprovedPart(None if schools is None else [UUID(school_id) for school_id in schools], kinds)
-    notes = await leave_out(stage, deliveries, part, report.kinds)
-    report.warnings += notes
-    if notes:
-        # The source is read completely again, so that what was left out is planned again.
-        report.taken = None
-        report.warnings.append("What was left out comes again with the next run, which reads the whole source.")
+    note_left_out(report, await leave_out(stage, deliveries, part, report.kinds))
 
 
 @needs(Can.SYNC_ROSTER)

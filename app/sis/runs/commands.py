@@ -4,7 +4,8 @@ Each command calls a service of this package, and returns the row that both APIs
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -15,6 +16,7 @@ from app.core import ids
 from app.core.address import Allowed
 from app.core.inputs import About, AtMost, ChangesOf, FromProcess
 from app.core.text import Text
+from app.core.violations import Unread, known_values, partial_input
 from app.resources.command import Body, Command
 from app.resources.values import Value, item
 from app.sis.kinds import BY_NAME
@@ -89,7 +91,12 @@ async def register_source(
     work: Work, name: SourceName, new: SourceSettings, allowed: AllowedNetworks
 ) -> sources.ConfiguredSource:
     """Registers a source; raises the errors of `sources.register_source`."""
-    whole = replace(new, limits=_whole(new.limits), rollover=_whole_rollover(new.rollover))
+    values = known_values(new)
+    if "limits" in values:
+        values["limits"] = _whole(values["limits"])
+    if "rollover" in values:
+        values["rollover"] = _whole_rollover(values["rollover"])
+    whole = partial_input(SourceSettings, values)
     return await sources.register_source(work, name, whole, allowed)
 
 
@@ -99,10 +106,10 @@ async def change_source(
 ) -> sources.ConfiguredSource:
     """Changes the given fields of a source; raises the errors of `sources.change_source`."""
     values = dict(changes)
-    if "limits" in values:
-        values["limits"] = _whole(values["limits"])
-    if "rollover" in values:
-        values["rollover"] = _whole_rollover(values["rollover"])
+    with suppress(Unread):
+        values |= {"limits": _whole(values["limits"])} if "limits" in values else {}
+    with suppress(Unread):
+        values |= {"rollover": _whole_rollover(values["rollover"])} if "rollover" in values else {}
     return await sources.change_source(work, source_id, values, allowed)
 
 

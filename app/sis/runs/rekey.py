@@ -300,7 +300,7 @@ def file_of(run: SisRun, kind: Kind) -> str:
 async def _rename(stage: Stage, pairs: str) -> int:
     """Gives people new sourcedIds, writes the changes to the change log, and returns the number of people.
 
-    `pairs` is a query that returns old, new and person_id.
+    `pairs` is a query with the columns `old`, `new` and `person_id`.
     """
     expected = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
     taken = await stage.count(

@@ -169,7 +169,7 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
     """Returns the number of rows of a kind that this run changed and that one of the runs `later` changed again.
 
-    Rows that this run created, and for whose id a later run created a row again, are counted too.
+    A row that this run created is counted too if a later run created a row with the same id.
     """
     is_created = f""" OR EXISTS (SELECT FROM {kind.table} AS t WHERE t.district_id = :district
         AND t.{kind.key} = c.row_id AND t.arrived_in = :run)"""

@@ -56,9 +56,9 @@ async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
 
 @needs(Can.APPROVE_SYNC)
 async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
-    """Claims a run whose answer is recorded in this transaction, and returns the job.
+    """Claims a held run that is approved or discarded in this transaction, and returns the job.
 
-    The process that records the answer then executes it itself.
+    The process that records the approval or the discard then executes the job itself.
     """
     claimed = await work.db.execute(
         update(SisRun)

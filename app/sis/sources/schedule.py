@@ -44,9 +44,9 @@ def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
 
 
 def jitter_of(source_id: UUID, minutes: int) -> timedelta:
-    """Returns the time by which the runs of a source begin later than scheduled.
+    """Returns the delay after the scheduled time with which the runs of a source begin.
 
-    It is less than `minutes`, and always the same for a source.
+    The delay is less than `minutes`, and always the same for a source.
     """
     number = int.from_bytes(hashlib.sha256(source_id.bytes).digest()[:8])
     return timedelta(seconds=number % (minutes * 60)) if minutes else timedelta(0)
@@ -90,8 +90,8 @@ def is_frozen(day: date, freeze: Freeze) -> bool:
 def is_full_due(full_cron: str | None, zone: str, full_at: datetime | None, at: datetime) -> bool:
     """Returns whether a run at the instant `at` must be a full one.
 
-    This is so if no full run was applied yet, or if the schedule of full runs has a time after the last one, `full_at`.
-    Without a schedule for full runs, every run is full, because a delta cannot prove that a row is gone.
+    A run must be full if no full run was applied yet, or if a full run was scheduled since the last one, which was at
+    `full_at`. Without a schedule for full runs, every run is full, because a delta cannot prove that a row is gone.
     """
     return full_cron is None or full_at is None or next_run(full_cron, zone, full_at) <= at
 
@@ -99,6 +99,6 @@ def is_full_due(full_cron: str | None, zone: str, full_at: datetime | None, at: 
 def overdue_at(cron: str, zone: str, last: datetime, jitter: timedelta = timedelta(0), freeze: Freeze = ()) -> datetime:
     """Returns the instant from which a source is overdue if its last run began at `last`.
 
-    This is 26 hours after `last`, or two hours after the next scheduled time if that is later.
+    The source is overdue 26 hours after `last`, or two hours after the next scheduled time if that is later.
     """
     return max(last + SILENCE, next_run(cron, zone, last, jitter, freeze) + GRACE)

@@ -19,6 +19,7 @@ from app.core.address import PUBLIC_ONLY, Allowed
 from app.core.clock import now
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
+from app.core.violations import partial_input, without_unread
 from app.roster.lookup import zone_of
 from app.roster.models import Source
 from app.sis.models import SisSource
@@ -84,7 +85,8 @@ async def change_source(
     """
     configured = await _load(work, source_id, lock=True)
     current = settings_of(configured)
-    new = SourceSettings(**{**{item.name: getattr(current, item.name) for item in fields(SourceSettings)}, **changes})
+    values = {item.name: getattr(current, item.name) for item in fields(SourceSettings)} | dict(changes)
+    new = partial_input(SourceSettings, without_unread(values))
     settings = validate_settings(new, allowed, name=configured.source.name, local=local, before=current)
     await _apply_settings(work, configured.settings, settings)
     if settings.url != current.url:

@@ -17,6 +17,7 @@ from app.core.clock import now
 from app.core.errors import Invalid, Violation
 from app.core.inputs import About, AtMost, Choices, ObjectOf
 from app.core.text import Text
+from app.core.violations import UNREAD, Violations, broken_rules, known_values, partial_input, with_values
 from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.sources.mapping import mapping_violations
@@ -174,28 +175,44 @@ def validate_settings(
     With `local`, `url` may be a file or a folder of this machine. `before` has the current settings of the source: if
     an address changes to another host, the secret must be given again.
     """
-    violations: list[Violation] = []
-    if not _NAME.fullmatch(name):
-        violations.append(
-            _violation("/name", "name.malformed", "A name has 1 to 63 letters, digits, dots, hyphens or _.")
-        )
-    if new.kind not in KINDS:
-        violations.append(_violation("/kind", "kind.unknown", f"The kind is one of {', '.join(KINDS)}."))
-        raise Invalid(violations)
-    urls, url_violations = _urls(new, allowed, local, before)
-    violations += [*url_violations, *_credentials(new), *_numbers(new), *_words(new), *_limits(new.limits, "/limits")]
-    violations += [*_rollover(new.rollover), *_schedule(new), *mapping_violations(new.mapping)]
-    settings = replace(new, **urls, auth=new.auth or next(iter(AUTHS[new.kind]), None))
-    if before is None and AUTHS[new.kind] and not new.client_secret:
-        violations.append(
-            _violation("/client_secret", "client_secret.missing", "A OneRoster service requires a secret.")
-        )
-    if before is not None and before.client_id and not new.client_secret and _moves_host(before, settings):
-        detail = "The address moves to another host: give the client's secret again."
-        violations.append(_violation("/client_secret", "secret.again", detail))
-    if violations:
-        raise Invalid(violations)
-    return settings
+    violations = Violations()
+    with violations:
+        if name is not UNREAD and not _NAME.fullmatch(name):
+            detail = "A name has 1 to 63 letters, digits, dots, hyphens or _."
+            raise Invalid([_violation("/name", "name.malformed", detail)])
+    if "kind" in (known := known_values(new)) and known["kind"] not in KINDS:
+        violations.add([_violation("/kind", "kind.unknown", f"The kind is one of {', '.join(KINDS)}.")])
+        new = partial_input(SourceSettings, {key: value for key, value in known.items() if key != "kind"})
+    urls: dict[str, Any] = {}
+    with violations:
+        urls, url_violations = _urls(new, allowed, local, before)
+        violations.add(url_violations)
+    violations.add(broken_rules((_credentials, _numbers, _words, _schedule), new))
+    for rule in (_limits_of_source, _rollover_of_source, _mapping_of_source):
+        violations.add(broken_rules((rule,), new))
+    with violations:
+        if before is None and AUTHS[new.kind] and not new.client_secret:
+            detail = "A OneRoster service requires a secret."
+            raise Invalid([_violation("/client_secret", "client_secret.missing", detail)])
+    with violations:
+        needs_secret = before is not None and before.client_id and not new.client_secret
+        if before is not None and needs_secret and _moves_host(before, with_values(new, **urls)):
+            detail = "The address moves to another host: give the client's secret again."
+            raise Invalid([_violation("/client_secret", "secret.again", detail)])
+    violations.refuse()
+    return replace(new, **urls, auth=new.auth or next(iter(AUTHS[new.kind]), None))
+
+
+def _limits_of_source(new: SourceSettings) -> Iterator[Violation]:
+    return _limits(new.limits, "/limits")
+
+
+def _rollover_of_source(new: SourceSettings) -> Iterator[Violation]:
+    return _rollover(new.rollover)
+
+
+def _mapping_of_source(new: SourceSettings) -> list[Violation]:
+    return mapping_violations(new.mapping)
 
 
 def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, today: date) -> GuardLimits:

@@ -13,7 +13,8 @@ from app.core.clock import now, today_in
 from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
-from app.core.text import Text, require_texts
+from app.core.text import Text
+from app.core.violations import Violations, input_violations
 from app.events.catalogue import SUPPORT_HANDED_OVER
 from app.events.outbox import record
 from app.roster.caseload import reassign
@@ -68,7 +69,7 @@ class NewHandovers:
 @needs(Can.PLAN_SUPPORT)
 async def hand_over_support(work: Work, support_id: UUID, new: NewHandover) -> Support:
     """Gives a support another lead or provider, and changes their caseloads accordingly."""
-    require_texts(new)
+    Violations(input_violations(new)).refuse()
     if new.lead is None and new.provider is None:
         raise Invalid([Violation("/lead", "handover.nobody", "Name the new lead, the new provider, or both.")])
     support = await lock_support(work, support_id)
@@ -93,7 +94,7 @@ async def hand_over_supports(work: Work, new: NewHandovers) -> int:
 
     Returns the number of supports. Only supports within the caller's reach are handed over.
     """
-    require_texts(new)
+    Violations(input_violations(new)).refuse()
     giver = await locate_staff(work, new.giver, "/giver")
     taker = await _locate_taker(work, new.taker, "/taker")
     if giver.id == taker.id:

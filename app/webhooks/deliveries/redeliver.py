@@ -83,8 +83,8 @@ async def replay_failed(work: Work, endpoint_id: UUID, since: datetime) -> int:
 async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
     """Creates deliveries for those events since an instant for which this endpoint has none, and returns their number.
 
-    These are events from before the endpoint was created or while it was disabled; oldest first, at most 1,000 per
-    call. Raises `NotFound` or `Conflict`.
+    An endpoint has no delivery for events from before it was created or while it was disabled. At most 1,000 deliveries
+    are created per call, for the oldest events first. Raises `NotFound` or `Conflict`.
     """
     await _require_active(work, endpoint_id)
     last = select(EventCounter.last).where(EventCounter.district_id == work.district_id)

@@ -115,12 +115,13 @@ def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
 
 
 def _fit(k: NDArray[np.int64], own: Array, error: Array) -> tuple[float, float, float]:
-    """Returns the own error, the wobble and the correlation r, fitted by penalized least squares.
+    """Fits three variables by penalized least squares: a score's own error, the wobble and the correlation r.
 
-    * `k` has the lags.
-    * `own` has, for each lag, the squares minus the part of the form; `error` has their standard errors.
+    * `k` has the lags, in weeks.
+    * `own` has the mean squared contrast at each lag, without the part that the forms explain.
+    * `error` has the standard errors of `own`.
 
-    The values of r are tried on a grid. For each of them, the other two estimates are exact.
+    The values of r are tried on a grid. For each value of r, the other two estimates are exact.
     """
     best, estimates = np.inf, (0.65, DEFAULT.wobble**2, 0.0)
     for r in np.linspace(0, 0.8, 81):
@@ -140,8 +141,8 @@ def _fit(k: NDArray[np.int64], own: Array, error: Array) -> tuple[float, float, 
 def _spread(table: Array, form: float) -> float:
     """Returns the standard deviation of the log of students' noise. `form` is the variance of a form's effect.
 
-    It is estimated from products of squared contrasts that have no score in common. The tails of the errors therefore
-    do not affect it.
+    The estimate uses products of squared contrasts that have no score in common, so that the tails of the errors do not
+    affect it.
     """
     squares = (contrasts(table, 1)[:, ::3]) ** 2
     number = (~np.isnan(squares)).sum(axis=1)

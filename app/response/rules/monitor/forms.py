@@ -153,9 +153,9 @@ class Paths:
     ) -> Array:
         """Returns the inverse covariance for the first scores, computed for all students together.
 
-        It is a part that all students have in common, minus a block for each student's level and missing scores. An
-        unknown level adds v 11' to a covariance, and a missing score has infinite variance. Both enter the inverse by
-        the matrix inversion lemma.
+        The inverse is a part that all students have in common, minus a block for each student's level and missing
+        scores. An unknown level adds v 11' to a covariance, and a missing score has infinite variance. Both enter the
+        inverse by the matrix inversion lemma.
         """
         v, e, rows_of = _design(grown.tobytes(), own.tobytes(), prior)
         part = 1 / (1 + g**2 * e)

@@ -1,5 +1,5 @@
-"""Defines the response monitor's prior, and computes its log odds. Scores, thresholds and states are in other
-modules.
+"""Defines the prior of the response monitor, and converts the monitor's log odds. Scores, thresholds and states are in
+other modules.
 """
 
 from __future__ import annotations
@@ -113,6 +113,6 @@ they have in the benchmark, so that it reacts quickly; the displayed odds do not
 def calibrated_log_odds(log_odds: Array) -> Array:
     """Returns the log odds that are shown to people, computed from those of the statistic.
 
-    They are calibrated in the benchmark. Larger values of `log_odds` give larger results.
+    The conversion is calibrated in the benchmark. Larger values of `log_odds` give larger results.
     """
     return np.asarray(DISPLAYED_ODDS[0] + DISPLAYED_ODDS[1] * log_odds)

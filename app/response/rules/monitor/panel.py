@@ -301,8 +301,8 @@ def _under(weight: Array, rate: Array, square: Array) -> Array:
 def _stopped(p: Posterior, below: Array, slow: Array, chosen: NDArray[np.int64]) -> Array:
     """Returns the probability that growth kept pace before it changed, provided that it is slow now.
 
-    It is computed for the students in `chosen` only, and is 0 for the others. `below` has the weight of each hypothesis
-    times the probability that the rate is slow under it.
+    The probability is computed for the students in `chosen` only, and is 0 for the others. `below` has the weight of
+    each hypothesis times the probability that the rate is slow under that hypothesis.
     """
     stopped = np.zeros(len(slow))
     if not len(chosen):

@@ -116,7 +116,7 @@ def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
 def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
     """Returns SQL that selects the people whose roles may have changed, each with a row number.
 
-    It is the number of the delivered row that made the change, or 0 if no delivered row did.
+    The row number is that of the delivered row that made the change, or 0 if no delivered row did.
     """
     roles_sql = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
         JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id {{join}}

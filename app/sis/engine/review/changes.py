@@ -9,6 +9,7 @@ digests within the run, and no digest can be turned into a value by trying all n
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from app.access.permission import DEMOGRAPHICS_LOCK
@@ -25,10 +26,10 @@ MOST_LISTED: Final = 50_000
 Nobody reads more of them one by one; a plan is approved whole, or by schools and kinds.
 """
 REKEY: Final = "rekey"
-PERSONAL_KINDS: Final = ("person", "demographics", "result", "assessment_result")
-NOT_PERSONAL: Final = ("role", "enabled", "grades")
+PERSONAL_KINDS: Final = ("person", "demographics", "result", "assessment_result", "score")
+NOT_PERSONAL: Final = ("role", "enabled", "grades", "taken_on", "attempt", "purpose")
 """The columns of `PERSONAL_KINDS` whose values are listed in clear, as references are: what a person is in the
-district.
+district, and when and for what purpose a score was taken.
 """
 ORDER: Final = "CASE p.action WHEN 'update' THEN 2 WHEN 'restore' THEN 3 WHEN 'create' THEN 4 ELSE 1 END"
 
@@ -40,6 +41,22 @@ def is_personal(kind: Kind, column: str) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The planned rows of one kind that are to be listed, and the columns to show.
+
+    * `rows_sql`: SQL for the rows, in the form of `planned_rows_sql`.
+    * `secured_area`: SQL for the code of the secured area to which a row `p` belongs, or null.
+    * `context`: the columns that are listed even where a row does not change them.
+    """
+
+    kind: Kind
+    columns: Sequence[str]
+    rows_sql: str
+    secured_area: str
+    context: Sequence[str] = ()
+
+
 async def list_changes(
     stage: Stage, deliveries: Mapping[str, Delivery], rekeys: Sequence[LikelyRekey]
 ) -> tuple[int, list[str]]:
@@ -47,58 +64,73 @@ async def list_changes(
 
     Returns the number of listed changes, and a sentence for each kind of which not all are listed.
     """
-    salt, listed, notes = secrets.token_hex(16), 0, []
-    for place, kind in enumerate(KINDS):
-        planned = sum(rows for action, rows in stage.planned_rows.get(kind.name, {}).items() if action != "refuse")
-        if kind.name not in deliveries or not planned:
-            continue
-        columns = [name for name, _ in plan_columns(kind, deliveries[kind.name]) if name not in dict(kind.derived)]
-        rows = await _list_kind(stage, kind, columns, place, salt)
-        personal = [column for column in columns if is_personal(kind, column)]
-        if personal:
-            await _store_personal(stage, kind, personal)
-        if rows == MOST_LISTED < planned:
-            notes.append(f"The list of changes has the first {rows:,} of {planned:,} {kind.plural}, removals first.")
-        listed += rows
+    listings = []
+    for kind in KINDS:
+        if kind.name in deliveries:
+            columns = [name for name, _ in plan_columns(kind, deliveries[kind.name]) if name not in dict(kind.derived)]
+            area = f"'{DEMOGRAPHICS_LOCK}'" if kind.name == "demographics" else "NULL"
+            listings.append(Listing(kind, columns, planned_rows_sql(stage, kind, columns), area))
+    listed, notes = await list_rows(stage, listings)
     return listed + await _list_rekeys(stage, rekeys), notes
 
 
-async def _list_kind(stage: Stage, kind: Kind, columns: Sequence[str], place: int, salt: str) -> int:
+async def list_rows(stage: Stage, listings: Sequence[Listing]) -> tuple[int, list[str]]:
+    """Stores planned rows. Returns their number, and a sentence for each kind of which not all rows are listed."""
+    salt, listed, notes = secrets.token_hex(16), 0, []
+    for place, listing in enumerate(listings):
+        kind = listing.kind
+        planned = sum(rows for action, rows in stage.planned_rows.get(kind.name, {}).items() if action != "refuse")
+        if not planned:
+            continue
+        rows = await _list_kind(stage, listing, place, salt)
+        if any(is_personal(kind, column) for column in listing.columns):
+            await _store_personal(stage, listing)
+        if rows == MOST_LISTED < planned:
+            notes.append(f"The list of changes has the first {rows:,} of {planned:,} {kind.plural}, removals first.")
+        listed += rows
+    return listed, notes
+
+
+async def _list_kind(stage: Stage, listing: Listing, place: int, salt: str) -> int:
     """Stores the planned changes of one kind, and returns their number."""
-    first = (place + 1) * 10 * MOST_LISTED
+    first, kind = (place + 1) * 10 * MOST_LISTED, listing.kind
     return await stage.run(
         f"""INSERT INTO sis_planned_change
                 (district_id, id, run_id, kind, action, row_id, sourced_id, student_id, org_ids, fields)
             SELECT :district, {fresh_id("planned " + kind.name, "p.id::text", "p.place")}, :run, '{kind.name}',
-                   p.action, p.id, p.sourced_id, p.student_id, p.org_ids, {_fields_sql(kind, columns, salt)}
+                   p.action, p.id, p.sourced_id, p.student_id, p.org_ids, {_fields_sql(listing, salt)}
             FROM (SELECT p.*, {first} + row_number() OVER (ORDER BY {ORDER}, p.sourced_id, p.id) AS place
-                  FROM ({planned_rows_sql(stage, kind, columns)}) AS p) AS p
+                  FROM ({listing.rows_sql}) AS p) AS p
             WHERE p.place <= {first + MOST_LISTED} ON CONFLICT DO NOTHING"""
     )
 
 
-async def _store_personal(stage: Stage, kind: Kind, columns: Sequence[str]) -> None:
+async def _store_personal(stage: Stage, listing: Listing) -> None:
     """Stores the personal values of one kind's listed changes as plain text, where the list itself has only digests."""
-    area = f"'{DEMOGRAPHICS_LOCK}'" if kind.name == "demographics" else "NULL"
     await stage.run(
         f"""INSERT INTO sis_planned_value (district_id, id, run_id, student_id, org_ids, secured_area, personal)
-            SELECT :district, c.id, :run, c.student_id, c.org_ids, {area}, {_fields_sql(kind, columns, None)}
-            FROM sis_planned_change AS c JOIN ({planned_rows_sql(stage, kind, columns)}) AS p ON p.id = c.row_id
-            WHERE c.district_id = :district AND c.run_id = :run AND c.kind = '{kind.name}' ON CONFLICT DO NOTHING"""
+            SELECT :district, c.id, :run, c.student_id, c.org_ids, {listing.secured_area}, {_fields_sql(listing, None)}
+            FROM sis_planned_change AS c JOIN ({listing.rows_sql}) AS p ON p.id = c.row_id
+            WHERE c.district_id = :district AND c.run_id = :run AND c.kind = '{listing.kind.name}'
+            ON CONFLICT DO NOTHING"""
     )
 
 
-def _fields_sql(kind: Kind, columns: Sequence[str], salt: str | None) -> str:
-    """Returns SQL for an object with the values before and after of each column that a planned row `p` changes.
+def _fields_sql(listing: Listing, salt: str | None) -> str:
+    """Returns SQL for a JSON object with the columns that a planned row `p` changes.
 
-    With a `salt`, personal values are digests, and a third item marks them.
+    Each member is a list of the value before and the value after. With a `salt`, a personal value is replaced by its
+    digest, and the list has `true` as its third item. Without one, the object has only the personal columns.
     """
     pairs = []
-    for column in columns:
+    for column in listing.columns:
         before, after, marks = f"to_jsonb(p.before_{column})", f"to_jsonb(p.after_{column})", ""
-        if salt is not None and is_personal(kind, column):
+        if not is_personal(listing.kind, column):
+            if salt is None:
+                continue
+        elif salt is not None:
             before, after, marks = _digest(salt, column, "before"), _digest(salt, column, "after"), ", true"
-        is_changed = f"p.before_{column} IS DISTINCT FROM p.after_{column}"
+        is_changed = "true" if column in listing.context else f"p.before_{column} IS DISTINCT FROM p.after_{column}"
         pairs.append(f"'{column}', CASE WHEN {is_changed} THEN jsonb_build_array({before}, {after}{marks}) END")
     return f"jsonb_strip_nulls(jsonb_build_object({', '.join(pairs)}))"
 
@@ -109,8 +141,9 @@ def _digest(salt: str, column: str, side: str) -> str:
 
 
 async def _list_rekeys(stage: Stage, rekeys: Sequence[LikelyRekey]) -> int:
-    """Adds each likely re-key to the list, beside the removal and the creation of which it consists, if these are
-    planned.
+    """Adds each likely re-key to the list.
+
+    If the run plans the removal and the creation of which the re-key consists, the list has these two changes as well.
     """
     if not rekeys:
         return 0

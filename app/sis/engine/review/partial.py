@@ -73,14 +73,24 @@ async def leave_out(
     for kind in planned:
         rows_by_reason = await _delete(stage, kind, kinds[kind.name])
         sentences += [
-            f"{deliveries[kind.name].file}: " + SENTENCES[Reason(reason)].format(count=_rows(rows))
+            f"{deliveries[kind.name].file}: " + SENTENCES[Reason(reason)].format(count=pluralize_changes(rows))
             for reason, rows in sorted(rows_by_reason.items())
         ]
     return sentences
 
 
-def _rows(count: int) -> str:
+def pluralize_changes(count: int) -> str:
+    """Returns the beginning of a sentence about planned changes, such as "2 planned changes are"."""
     return f"{count:,} planned {'change is' if count == 1 else 'changes are'}"
+
+
+async def is_approved_sql(stage: Stage, org_ids: str, schools: Collection[UUID]) -> str:
+    """Returns an SQL condition for a row that belongs to an approved school and to no school that was not approved.
+
+    `org_ids` is SQL for the orgs to which the row belongs.
+    """
+    approved, others = _array(schools), _array(await _orgs_without_students(stage))
+    return f"{org_ids} <@ ({approved} || {others}) AND {org_ids} && {approved}"
 
 
 async def _leave_out_kind(stage: Stage, kind: Kind, delivery: Delivery) -> None:

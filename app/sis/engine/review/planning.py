@@ -11,7 +11,14 @@ from app.sis.engine.intake.supplements import stage_with_supplements
 from app.sis.engine.plan import write_keys, write_plan
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.review.quarantine import name_quarantined
-from app.sis.engine.review.scope import SourceScope, count_outside, describe, find_other_schools, leave_out_rows
+from app.sis.engine.review.scope import (
+    SourceScope,
+    count_outside,
+    describe,
+    find_other_schools,
+    leave_out_rows,
+    warn_of_unknown_users,
+)
 from app.sis.engine.stage import ALIASED, Stage, fresh_id
 from app.sis.kinds import KINDS, Kind
 from app.sis.port import Delivery, Progress
@@ -57,6 +64,8 @@ async def _plan_kind(
         return await leave_out_rows(stage, kind) if is_restricted else 0
     counts.file = delivery.file
     counts.fetched = await stage_with_supplements(stage, kind, delivery, progress)
+    if is_restricted and kind.name == "person" and delivery.complete:
+        await warn_of_unknown_users(stage)
     left_out = await leave_out_rows(stage, kind) if is_restricted else 0
     counts.fetched -= left_out
     if kind in ALIASED:

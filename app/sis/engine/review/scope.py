@@ -18,6 +18,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.sis.engine.plan import known_rows_sql
 from app.sis.engine.report import Report
+from app.sis.engine.run import pluralize
 from app.sis.engine.stage import Stage
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.models import SisSource
@@ -31,7 +32,18 @@ class SourceScope:
     schools: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
 
+    def narrowed(self, by: "SourceScope") -> "SourceScope":
+        """Returns this scope, restricted further for one run. Raises `SourceRefused` if it would become wider."""
+        if self.schools and (others := sorted(set(by.schools) - set(self.schools))):
+            raise SourceRefused(
+                f"The settings of the source restrict it to other schools than {others[0]}. Choose among those, "
+                "or change the settings with `aimline sis set`."
+            )
+        return SourceScope(by.schools or self.schools, tuple(dict.fromkeys((*self.excluded, *by.excluded))))
 
+
+NAMED: Final = 3
+"""The number of excluded users whom a note names."""
 _OWNERS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "person": (),
     "class": (("school_id", "org"),),
@@ -74,8 +86,8 @@ async def find_other_schools(stage: Stage, scope: SourceScope) -> None:
     schools = {row["sourced_id"]: row["id"] for row in rows}
     if unknown := sorted(set(scope.schools) - schools.keys()):
         raise SourceRefused(
-            f"The source is restricted to {len(set(scope.schools)):,} schools, and has no school with the sourcedId "
-            f"{unknown[0]}. Correct the schools of its settings."
+            f"The run is restricted to {pluralize(len(set(scope.schools)), 'school', 'schools')}, and the source has "
+            f"none with the sourcedId {unknown[0]}. Correct the restriction."
         )
     others = [("org", sourced_id, row_id) for sourced_id, row_id in schools.items() if sourced_id not in scope.schools]
     await stage.insert_records("out_of_scope", ("kind", "sourced_id", "id"), others)
@@ -118,6 +130,24 @@ async def leave_out_rows(stage: Stage, kind: Kind) -> int:
         f"""DELETE FROM {stage.table("staged", kind.name)} AS s
             WHERE s.district_id = :district AND s.run_id = :run AND s.row_number IS NOT NULL AND {left_out}"""
     )
+
+
+async def warn_of_unknown_users(stage: Stage) -> None:
+    """Adds a note for excluded users whom a complete delivery does not have, because their sourcedIds may be misspelt.
+
+    Must be called before rows of people are left out.
+    """
+    rows = await stage.rows(
+        f"""SELECT l.sourced_id FROM {stage.of_run("out_of_scope")} AS l WHERE l.kind = 'person'
+             AND NOT EXISTS (SELECT FROM {stage.delivered("person")} AS s WHERE s.sourced_id = l.sourced_id)
+             AND NOT EXISTS (SELECT FROM external_id AS e WHERE e.district_id = :district AND e.source_id = :source
+                             AND e.kind = 'person' AND e.sourced_id = l.sourced_id)
+            ORDER BY l.sourced_id"""
+    )
+    if rows:
+        names = ", ".join(row["sourced_id"] for row in rows[:NAMED])
+        more = f" and {len(rows) - NAMED:,} more" if len(rows) > NAMED else ""
+        stage.notes.append(f"Excluded users whom the source does not have: {names}{more}. Are the sourcedIds right?")
 
 
 async def count_outside(stage: Stage, kind: Kind) -> int:

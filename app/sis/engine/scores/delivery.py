@@ -16,11 +16,12 @@ from app.sis.engine import report as reporting
 from app.sis.engine.intake.load import copy_raw
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.review.quarantine import name_quarantined
-from app.sis.engine.review.scope import scope_of
-from app.sis.engine.run import conclude, pluralize
+from app.sis.engine.review.scope import SourceScope
+from app.sis.engine.run import conclude, note_left_out, pluralize, state_left_out
 from app.sis.engine.scores import kept
 from app.sis.engine.scores.apply import BECAUSE_OF_FILE, BECAUSE_UNDONE, apply_plan, plan_undo
 from app.sis.engine.scores.intake import leave_out_scores, stage_measures, stage_rows, write_plan
+from app.sis.engine.scores.planned import leave_out_schools, list_scores
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.guard import GuardLimits, PlannedKind
 from app.sis.guard import weigh as weigh_plan
@@ -35,9 +36,16 @@ MODE: Final = "scores"
 
 @needs(Can.SYNC_ROSTER)
 async def import_scores(
-    work: Work, stage: Stage, delivery: Delivery, report: Report, dry: bool, progress: Progress, limits: GuardLimits
+    work: Work,
+    stage: Stage,
+    delivery: Delivery,
+    report: Report,
+    dry: bool,
+    progress: Progress,
+    limits: GuardLimits,
+    scope: SourceScope,
 ) -> None:
-    """Imports a delivery of scores, and completes the report.
+    """Imports a delivery of scores within a scope, and completes the report.
 
     With `dry`, or if the plan exceeds a limit, no score is written; a held plan is kept.
     """
@@ -46,7 +54,7 @@ async def import_scores(
     await copy_raw(stage, delivery, progress)
     await stage_measures(work, stage)
     counts.fetched = await stage_rows(stage, delivery)
-    left_out = await leave_out_scores(stage, await scope_of(work, stage.source_id))
+    left_out = await leave_out_scores(stage, scope)
     counts.fetched -= left_out
     if left_out:
         report.warnings.append(
@@ -74,6 +82,9 @@ async def import_scores(
     if not dry and not report.held_because:
         await apply_plan(work, stage, planned, progress, BECAUSE_OF_FILE)
     conclude(report, dry)
+    if report.state in (RunState.HELD, RunState.DRY):
+        report.listed, notes = await list_scores(stage)
+        report.warnings += notes
     if report.state == RunState.HELD:
         report.plan = await kept.keep_plan(stage, delivery.file)
 
@@ -92,11 +103,15 @@ async def apply_kept(work: Work, stage: Stage, run: SisRun, report: Report, prog
         for counts in report.kinds.values():
             counts.unchanged += counts.removed
             counts.removed = 0
+    if run.answer and run.answer.get("schools") is not None:
+        schools = [UUID(school_id) for school_id in run.answer["schools"]]
+        note_left_out(report, await leave_out_schools(stage, schools, report.kinds[SCORE.name]))
     await apply_plan(work, stage, await reporting.count_planned(stage, SCORE), progress, BECAUSE_OF_FILE)
     await stage.clear()
     because, report.held_because = report.held_because, []
     conclude(report, dry=False)
     report.held_because = because
+    state_left_out(report)
 
 
 @needs(Can.SYNC_ROSTER)

@@ -189,8 +189,8 @@ async def leave_out_scores(stage: Stage, scope: SourceScope) -> int:
     known = {row["sourced_id"] for row in await stage.rows(schools)}
     if unknown := sorted(set(scope.schools) - known):
         raise SourceRefused(
-            f"The source is restricted to schools, and the district has none with the sourcedId {unknown[0]}. Correct "
-            "the schools of its settings."
+            f"The run is restricted to some schools, and the district has none with the sourcedId {unknown[0]}. "
+            "Correct the restriction."
         )
     elsewhere = f"""EXISTS (SELECT FROM person AS p WHERE p.district_id = :district AND p.id = w.student_id
         AND NOT p.school_ids && ARRAY(SELECT s.row_id FROM ({schools}) AS s))"""

@@ -19,7 +19,7 @@ from app.access.work import Work, needs
 from app.core.errors import Invalid
 from app.evidence.intake import COLUMNS, record_batch, students_of_intake
 from app.evidence.models import Score
-from app.evidence.rules import unknown_form
+from app.evidence.rules import is_unknown_form
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.response.service import judge_written
 from app.roster.student_lock import lock_students
@@ -77,7 +77,7 @@ async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[
         except Invalid:
             warnings.append(f"Rule {number + 1} of the mapping is ignored: the playbook does not have its measure.")
             continue
-        if unknown_form(rule.form, measure.forms, "/form"):
+        if is_unknown_form(rule.form, measure.forms):
             warnings.append(f"Rule {number + 1} of the mapping is ignored: the measure does not have its form.")
             continue
         values = asdict(rule)

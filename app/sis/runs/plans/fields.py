@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.roster.models import ExternalId
-from app.sis.kinds import BY_NAME
+from app.sis.kinds import LISTED
 from app.sis.models import SisPlannedChange
 
 IN_CLEAR: Final = {
@@ -25,6 +25,7 @@ IN_CLEAR: Final = {
     "demographics": Can.READ_DEMOGRAPHICS,
     "result": Can.READ_GRADES,
     "assessment_result": Can.READ_GRADES,
+    "score": Can.READ_SCORES,
 }
 """The permission that is needed to see the personal values of a kind in clear. It is the permission to read the
 record.
@@ -68,14 +69,14 @@ def _in_clear(work: Work, kind: str, fields: Fields, personal: Fields | None) ->
 def _in_order(kind: str, fields: Fields) -> list[tuple[str, list[Any]]]:
     order = [
         _SOURCED_ID,
-        *(field.column for field in BY_NAME[kind].fields),
-        *(ref.column for ref in BY_NAME[kind].refs),
+        *(field.column for field in LISTED[kind].fields),
+        *(ref.column for ref in LISTED[kind].refs),
     ]
     return sorted(fields.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order))
 
 
 def _references(kind: str, fields: Fields) -> Iterator[UUID]:
-    for ref in BY_NAME[kind].refs:
+    for ref in LISTED[kind].refs:
         for value in fields.get(ref.column, ()):
             yield from (UUID(each) for each in (value if isinstance(value, list) else [value]) if each is not None)
 
@@ -118,10 +119,10 @@ def _header(kind: str, column: str) -> tuple[str, bool]:
     """Returns the source's name of a column, and whether the column refers to other rows."""
     if column == _SOURCED_ID:
         return "sourcedId", False
-    ref = next((ref for ref in BY_NAME[kind].refs if ref.column == column), None)
+    ref = next((ref for ref in LISTED[kind].refs if ref.column == column), None)
     if ref is not None:
         return ref.header, True
-    return next((field.header for field in BY_NAME[kind].fields if field.column == column), column), False
+    return next((field.header for field in LISTED[kind].fields if field.column == column), column), False
 
 
 def _named(value: Any, names: dict[str, str]) -> Any:

@@ -21,8 +21,10 @@ from app.sis.runs.plans.fields import show_fields
 class FieldChangeValue(Value):
     """A field that a planned change sets, with its values as texts.
 
-    A personal value is in clear for callers who may read the record in the roster (`roster:read`, `demographics:read`
-    or `grades:read`), and otherwise a digest, which is equal for equal values of the run.
+    For a score, the student, the measure and the date are listed too where they stay the same.
+
+    A personal value is in clear for callers who may read the record (`roster:read`, `demographics:read`, `grades:read`
+    or `score:read`), and otherwise a digest, which is equal for equal values of the run.
     """
 
     field: str = item("The field, as the source names it.", "givenName")

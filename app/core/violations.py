@@ -1,0 +1,174 @@
+"""Collects the violations of several checks, so that a caller gets all of them at once.
+
+A face that refuses some inputs by their shape still runs the command with the others, to find what the command would
+refuse as well. The refused inputs have no value then: reading one raises `Unread`, which ends only the check that reads
+it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime
+from functools import cache
+from types import TracebackType
+from typing import Any, Concatenate, Final, NoReturn, ParamSpec, Self, TypeVar, cast
+
+from app.core.errors import Invalid, Violation
+from app.core.text import texts_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+EARLIEST_DAY: Final = date(2000, 1, 1)
+"""The first day on which a record of a student can lie. An earlier one is a mistake, such as a year of two digits."""
+EARLIEST_DATE: Final = date(1900, 1, 1)
+"""The first day of any date about a person, such as a birth date."""
+
+
+class Unread(Exception):
+    """Raised if an input is read that was refused by its shape."""
+
+
+class Violations:
+    """Collects the violations of checks that do not depend on each other. Each check stands in a `with` block.
+
+    After the last check, `refuse` raises `Invalid` with all violations.
+    """
+
+    def __init__(self, violations: Iterable[Violation] = ()) -> None:
+        self._all: list[Violation] = []
+        self._is_partial = False
+        self.add(violations)
+
+    def add(self, violations: Iterable[Violation]) -> None:
+        """Adds violations."""
+        self._all += violations
+        self._is_partial |= isinstance(violations, Violations) and violations._is_partial
+
+    def __iter__(self) -> Iterator[Violation]:
+        return iter(list(self._all))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        """Adds the violations of an `Invalid` that the check raised, and goes on with the next check."""
+        if isinstance(error, Invalid):
+            self._all += error.violations
+        elif isinstance(error, Unread):
+            self._is_partial = True
+        return isinstance(error, Invalid | Unread)
+
+    def refuse(self) -> None:
+        """Raises `Invalid` if there are violations, and `Unread` if a check could not be made."""
+        if self._all:
+            raise Invalid(list(dict.fromkeys(self._all)))
+        if self._is_partial:
+            raise Unread
+
+
+class UnreadValue:
+    """Stands for the value of a parameter that was refused by its shape; every use of it raises `Unread`."""
+
+    __slots__ = ()
+
+    def _raise(self, *_: object) -> NoReturn:
+        raise Unread
+
+    __bool__ = __len__ = __iter__ = __str__ = __hash__ = __float__ = __int__ = _raise
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = __getattr__ = _raise
+
+
+UNREAD: Final[Any] = UnreadValue()
+
+
+def partial_input(input_type: type[T], values: Mapping[str, Any]) -> T:
+    """Returns an input's dataclass that has only some of its values; reading another raises `Unread`."""
+    names = [field.name for field in fields(cast(Any, input_type)) if field.name in values]
+    kept = {name: values[name] for name in names}
+    if len(names) == len(fields(cast(Any, input_type))):
+        return input_type(**kept)
+    made: T = object.__new__(_partial_type(cast(Any, input_type)))
+    for name, value in kept.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+class KnownValues(dict[str, Any]):
+    """Values by name, of which some may have been refused by their shape; looking one up raises `Unread`."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise Unread
+
+
+def without_unread(values: Mapping[str, Any]) -> KnownValues:
+    """Returns the values that were not refused by their shape."""
+    return KnownValues({name: value for name, value in values.items() if value is not UNREAD})
+
+
+def with_values(value: T, **changes: Any) -> T:
+    """Returns a dataclass with other values, as `dataclasses.replace` does; what is `Unread` stays so."""
+    return partial_input(type(value), known_values(value) | changes)
+
+
+def readable(values: Iterable[Any], name: str) -> list[Any]:
+    """Returns the value of a field of each of these dataclasses, without those that are `Unread`."""
+    found = []
+    for value in values:
+        with suppress(Unread):
+            found.append(getattr(value, name))
+    return found
+
+
+@cache
+def _partial_type(input_type: Any) -> Any:
+    def raise_unread(_: object, name: str) -> NoReturn:
+        raise AttributeError(name) if name.startswith("__") else Unread
+
+    return type(input_type.__name__, (input_type,), {"__slots__": (), "__getattr__": raise_unread})
+
+
+def known_values(value: Any) -> dict[str, Any]:
+    """Returns the values of a dataclass that can be read, by the names of its fields."""
+    values = {}
+    for field in fields(value):
+        with suppress(Unread):
+            values[field.name] = getattr(value, field.name)
+    return values
+
+
+def broken_rules(
+    rules: Iterable[Callable[Concatenate[T, P], Iterable[Violation]]], value: T, *args: P.args, **kwargs: P.kwargs
+) -> Violations:
+    """Returns the violations of every rule. A rule that reads a value that is `Unread` has none."""
+    violations = Violations()
+    for rule in rules:
+        with violations:
+            violations.add(rule(value, *args, **kwargs))
+    return violations
+
+
+def input_violations(new: Any, at: str = "") -> list[Violation]:
+    """Returns the violations of an input's dataclass and of those within it: lengths of texts, and days too early.
+
+    `at` is the JSON Pointer of the input. Values that are `Unread` have none.
+    """
+    violations: list[Violation] = []
+    texts = texts_of(cast(Any, type(new)))
+    for name, value in known_values(new).items():
+        pointer = f"{at}/{name}"
+        if isinstance(value, date):
+            violations += day_violations(value, pointer)
+        elif is_dataclass(value) and not isinstance(value, type):
+            violations += input_violations(value, pointer)
+        elif name in texts and (isinstance(value, str) or value is None):
+            violations += texts[name].violations(value, pointer)
+    return violations
+
+
+def day_violations(day: date | None, pointer: str) -> list[Violation]:
+    """Returns a violation if a day lies too early to be that of a record."""
+    if day is None or isinstance(day, datetime) or day >= EARLIEST_DAY:
+        return []
+    detail = f"This day lies before {EARLIEST_DAY.year}. Look at its year."
+    return [Violation(pointer, "date.too_early", detail)]

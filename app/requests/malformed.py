@@ -1,0 +1,60 @@
+"""Finds what else a command would refuse in a request of which some inputs have not the expected shape.
+
+A caller thereby gets all violations at once, and does not correct the shape first to learn of an unknown student next.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from sqlalchemy.exc import StatementError
+
+from app.access.work import Work
+from app.core.errors import AimlineError, Invalid, Violation
+from app.core.faults import fault_of
+from app.core.violations import Unread
+
+
+class Misshapen(Invalid):
+    """Raised when inputs have not the expected shape; lists these violations, and those that the command has found."""
+
+    code = "shape"
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        super().__init__(violations)
+        self.detail = "The request does not have the expected shape."
+
+
+class _Undo(Exception):
+    """Raised to roll back what a trial has written."""
+
+
+async def all_violations(
+    work: Work, shape: Sequence[Violation], run: Callable[[], Awaitable[Any]]
+) -> tuple[Violation, ...]:
+    """Returns the violations of the shape, and those that the command raises for its other inputs.
+
+    `run` runs the command with these inputs. What it writes is rolled back.
+    """
+    try:
+        async with work.savepoint():
+            await run()
+            raise _Undo
+    except Invalid as error:
+        return merged(shape, error.violations)
+    except (AimlineError, Unread, OverflowError, _Undo):
+        return tuple(shape)
+    except (TypeError, StatementError) as error:  # A parameter without a value reached a function or a statement.
+        if fault_of(error) is not None:
+            raise  # A lost connection or a deadlock: the request is run again.
+        return tuple(shape)
+
+
+def merged(shape: Sequence[Violation], found: Sequence[Violation]) -> tuple[Violation, ...]:
+    """Returns the violations of the shape, and those found at other places."""
+    refused = tuple(violation.pointer for violation in shape)
+    others = (each for each in found if not any(_is_within(each.pointer, pointer) for pointer in refused))
+    return (*shape, *others)
+
+
+def _is_within(pointer: str, other: str) -> bool:
+    return pointer == other or pointer.startswith(f"{other}/")

@@ -1,0 +1,45 @@
+"""Keeps a body of which some values have not the expected shape, so that the other values can be checked as well."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, cast
+
+from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+
+from app.core.errors import Violation
+from app.rest.pages import Input
+from app.rest.problem import violation_of
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedBody:
+    """A body of which some values have not the expected shape: the errors, and the values as they were sent."""
+
+    model: type[Input]
+    errors: tuple[Mapping[str, Any], ...]
+    sent: Mapping[str, Any]
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """Returns the violations of the shape."""
+        return tuple(violation_of(each, each["loc"]) for each in self.errors)
+
+
+def lenient(model: type[Input]) -> Any:
+    """Returns the type of a body for which a malformed object is a `MalformedBody` instead of an error."""
+    return Annotated[model, WrapValidator(partial(_keep, model))]
+
+
+def errors_of(error: ValidationError) -> tuple[Mapping[str, Any], ...]:
+    """Returns the errors without the values that were sent."""
+    return tuple(cast(Any, error.errors(include_url=False, include_context=False, include_input=False)))
+
+
+def _keep(model: type[Input], sent: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(sent)
+    except ValidationError as error:
+        if not isinstance(sent, dict):
+            raise
+        return MalformedBody(model, errors_of(error), sent)

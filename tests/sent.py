@@ -1,0 +1,63 @@
+"""Watches the statements that units of work send: those of SQLAlchemy, and those that run on the driver itself."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.core.bound import BoundConnection
+
+Watcher = Callable[[BoundConnection, str], None]
+
+_watchers: list[Watcher] = []
+_run = BoundConnection.run
+
+
+async def _watched_run(connection: BoundConnection, statement: str, parameters: Sequence[Any]) -> list[Any]:
+    for watcher in _watchers:
+        watcher(connection, statement)
+    return await _run(connection, statement, parameters)
+
+
+BoundConnection.run = _watched_run  # type: ignore[method-assign, assignment]  # watched
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Calls a function with every statement of the block, in any database, and with the connection that sends it."""
+
+    def look(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        watcher(connection.connection.driver_connection, statement)
+
+    event.listen(Engine, "before_cursor_execute", look)
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+        event.remove(Engine, "before_cursor_execute", look)
+
+
+@contextmanager
+def statements_sent(engine: AsyncEngine) -> Iterator[list[str]]:
+    """Yields a list to which every statement is added that this engine's units of work send within the block.
+
+    Statements on the driver of any engine are included; BEGIN with the principal, and COMMIT, are not.
+    """
+    statements: list[str] = []
+
+    def keep(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    def keep_of_driver(_connection: BoundConnection, statement: str) -> None:
+        statements.append(statement)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", keep)
+    _watchers.append(keep_of_driver)
+    try:
+        yield statements
+    finally:
+        _watchers.remove(keep_of_driver)
+        event.remove(engine.sync_engine, "before_cursor_execute", keep)

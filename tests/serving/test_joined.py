@@ -1,0 +1,55 @@
+"""Tests the transport that joins the head of a response with its body."""
+
+import asyncio
+
+from app.serving.joined import JoinedWrites
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
+
+
+class Sent(asyncio.Transport):
+    """A transport that keeps what is sent by each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[bytes] = []
+        self.is_closed = False
+
+    def write(self, data: object) -> None:
+        """Keeps these bytes."""
+        assert isinstance(data, bytes)
+        self.sent.append(data)
+
+    def writelines(self, list_of_data: object) -> None:
+        """Keeps these bytes, which leave in one message."""
+        assert isinstance(list_of_data, tuple)
+        self.sent.append(b"".join(list_of_data))
+
+    def close(self) -> None:
+        """Notes that it was closed."""
+        self.is_closed = True
+
+
+async def test_a_head_and_its_body_leave_in_one_message() -> None:
+    """A response is one message, and a second one does not wait for the first."""
+    sent = Sent()
+    joined = JoinedWrites(sent, asyncio.get_running_loop())
+    for _ in range(2):
+        joined.write(HEAD)
+        joined.write(b"{}")
+    await asyncio.sleep(0)
+    assert sent.sent == [HEAD + b"{}", HEAD + b"{}"]
+
+
+async def test_a_head_without_a_body_does_not_wait() -> None:
+    """The head of a stream leaves before its first event, and every byte leaves before the connection is closed."""
+    sent = Sent()
+    joined = JoinedWrites(sent, asyncio.get_running_loop())
+    joined.write(HEAD)
+    await asyncio.sleep(0)
+    assert sent.sent == [HEAD]
+    joined.write(b"data")
+    joined.write(HEAD)
+    joined.close()
+    assert sent.sent == [HEAD, b"data", HEAD]
+    assert sent.is_closed
