@@ -16,8 +16,9 @@ from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.inputs import About
 from app.core.violations import Violations, input_violations
-from app.events.catalogue import GROUP_CHANGED, GROUP_ENDED, GROUP_FORMED, EventType, NewEvent
+from app.events.catalogue import GROUP_CHANGED, GROUP_ENDED, GROUP_FORMED
 from app.events.outbox import record
+from app.group.events import group_event
 from app.group.inputs import MAX_MEMBERS, STUDENT, NewGroup, NewMember
 from app.group.models import Group, GroupMember
 from app.group.rules import GroupState
@@ -77,7 +78,7 @@ async def form_group(work: Work, new: NewGroup) -> Group:
     await work.db.flush()
     work.db.add_all([_member_of(group, support, new.starts_on) for support in supports])
     await work.db.flush()
-    record(work, _group_event(GROUP_FORMED, group))
+    record(work, group_event(GROUP_FORMED, group))
     return group
 
 
@@ -142,7 +143,7 @@ async def end_group(
     group.state, group.ends_on, group.size = GroupState.ENDED, day, 0
     group.version += 1
     await work.db.flush()
-    record(work, _group_event(GROUP_ENDED, group))
+    record(work, group_event(GROUP_ENDED, group))
     return group
 
 
@@ -254,16 +255,5 @@ async def _changed(work: Work, group: Group, joined: int) -> Group:
     group.size += joined
     group.version += 1
     await work.db.flush()
-    record(work, _group_event(GROUP_CHANGED, group))
+    record(work, group_event(GROUP_CHANGED, group))
     return group
-
-
-def _group_event(type_: EventType, group: Group) -> NewEvent:
-    return NewEvent(
-        type=type_,
-        subject_id=group.id,
-        subject_version=group.version,
-        ids={"school": group.school_id},
-        school_ids=(group.school_id,),
-        secured_area=group.secured_area,
-    )

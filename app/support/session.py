@@ -277,6 +277,7 @@ def _match(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> Sessio
     return by_external_id or by_key
 
 
+@needs(Can.RECORD_SESSIONS)
 async def save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool:
     """Changes the values of a session that differ, and logs the earlier values. Returns whether any value differed."""
     changed = {name: value for name, value in values.items() if getattr(row, name) != value}

@@ -55,7 +55,10 @@ def _create_groups() -> None:
             "lead_id": "person",
             "provider_id": "person",
         },
-        indexes=(("school_id", "id"), ("state", "id"), ("updated_at", "id"), ("lead_id",), ("provider_id",)),
+        indexes=(
+            *(("school_id", "id"), ("area_id", "id"), ("level_id", "id"), ("state", "id"), ("updated_at", "id")),
+            *(("lead_id",), ("provider_id",)),
+        ),
         lock="secured_area",
     )
     student_table(
@@ -91,5 +94,5 @@ def _create_groups() -> None:
         lock="secured_area",
     )
     op.execute("ALTER TABLE session ADD COLUMN group_session_id uuid")
-    create_index("session_group_idx ON session (district_id, group_session_id) WHERE group_session_id IS NOT NULL")
+    create_index("session_group_idx ON session (district_id, group_session_id)")
     add_references("session", {"group_session_id": "group_session"})

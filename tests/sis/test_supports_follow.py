@@ -15,6 +15,9 @@ from app.core.errors import Conflict, NotFound
 from app.core.page import keyset
 from app.decision.queries import story
 from app.evidence.service import NewScore
+from app.group.inputs import NewGroup, NewGroupSession, NewMember
+from app.group.service import form_group
+from app.group.sessions import record_group_sessions
 from app.response.service import change_support, plan_support, record_scores, record_sessions
 from app.roster.caseload import bound_to_person
 from app.sis.runs.undo import undo
@@ -25,7 +28,7 @@ from app.support.queries import support as read_support
 from app.support.service import NewSupport, SupportChange
 from app.support.session import NewSession
 from tests.rooms.test_support_starts import types_of
-from tests.sis.roster_zip import LENIENT, Export, row_id, sync
+from tests.sis.roster_zip import LENIENT, Export, ask, row_id, sync
 from tests.town import ALL_SCOPES, Town
 
 TODAY = today_in("America/Chicago")
@@ -262,3 +265,39 @@ async def test_days_of_suspension_are_not_planned(north: Town, tmp_path: Path) -
         row = await read_support(work, support.id)
         row.suspended_on, row.resumed_on = [monday + timedelta(days=3)], [monday + timedelta(days=8)]
     assert await planned(monday, monday + timedelta(days=13)) == 7
+
+
+async def test_a_mover_leaves_the_group_of_the_old_school(north: Town, tmp_path: Path) -> None:
+    """From the day of the move on a lesson serves those who stayed, and the mover's support goes on alone."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    named = {name: ids.format_id("student", await row_id(north, "person", name)) for name in ("s0", "s2")}
+    new = NewGroup(
+        school=ids.format_id("org", await row_id(north, "org", "north")),
+        name="Blue table",
+        intervention="Repeated reading",
+        level=2,
+        area="ela.fluency",
+        starts_on=BEGINS,
+        review_on=TODAY + timedelta(weeks=6),
+        minutes_per_session=30,
+        sessions_per_week=3,
+        members=tuple(NewMember(student=student) for student in named.values()),
+    )
+    async with north.unit() as work:
+        group = await form_group(work, new)
+    move(export, "s0", "south")
+    await sync(north, export, tmp_path, limits=LENIENT)
+    async with north.unit() as work:
+        (lesson,) = await record_group_sessions(work, group.id, [NewGroupSession(held_on=TODAY)])
+        assert lesson.outcome == "recorded"
+    rows = await ask(
+        north,
+        "SELECT m.student_id, m.until_on, s.state, g.size FROM group_member m "
+        "JOIN support s ON s.district_id = :district AND s.id = m.support_id "
+        "JOIN support_group g ON g.district_id = :district AND g.id = m.group_id WHERE m.district_id = :district",
+    )
+    states = {ids.format_id("student", row.student_id): (row.until_on, row.state, row.size) for row in rows}
+    assert states == {named["s0"]: (TODAY, "active", 1), named["s2"]: (None, "active", 1)}
+    served = await ask(north, "SELECT student_id FROM session WHERE district_id = :district")
+    assert [ids.format_id("student", row.student_id) for row in served] == [named["s2"]]
